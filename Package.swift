@@ -1,0 +1,93 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// No outside Swift package: the toolchain's modules and Debian's C libraries are the whole supply (see README, Dependencies).
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+/// A C library of the distribution, found by pkg-config and installed by apt.
+func system(_ name: String, pkgConfig: String, apt: String) -> Target {
+    .systemLibrary(name: name, pkgConfig: pkgConfig, providers: [.apt([apt])])
+}
+
+func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name + "Tests", dependencies: dependencies + ["TestSupport"], swiftSettings: strict)
+}
+
+let package = Package(
+    name: "sluice",
+    products: [
+        .executable(name: "sluice", targets: ["sluice"]),
+        .executable(name: "sluice-loadtest", targets: ["sluice-loadtest"]),
+        .executable(name: "sluice-bench", targets: ["sluice-bench"]),
+    ],
+    targets: [
+        system("CKafka", pkgConfig: "rdkafka", apt: "librdkafka-dev"),
+        system("CPq", pkgConfig: "libpq", apt: "libpq-dev"),
+        system("CMicrohttpd", pkgConfig: "libmicrohttpd", apt: "libmicrohttpd-dev"),
+        system("CYaml", pkgConfig: "yaml-0.1", apt: "libyaml-dev"),
+        system("CCurl", pkgConfig: "libcurl", apt: "libcurl4-openssl-dev"),
+        .target(name: "CSimdjson", cxxSettings: [.define("NDEBUG")], linkerSettings: [.linkedLibrary("simdjson")]),
+
+        library("Records"),
+        library("Backpressure"),
+        library("Telemetry"),
+        library("Settings", ["CYaml"]),
+        library("Kafka", ["CKafka", "Records", "Telemetry"]),
+        library("Postgres", ["CPq", "Records", "Telemetry"]),
+        library("HTTPServer", ["CMicrohttpd", "Telemetry"]),
+        library("Decode", ["CSimdjson", "Records", "Settings"]),
+        library("Apply", ["Postgres", "Records", "Backpressure", "Telemetry"]),
+        library("Pipeline", ["Records", "Backpressure", "Telemetry"]),
+
+        .executableTarget(
+            name: "sluice",
+            dependencies: [
+                "Apply", "Backpressure", "Decode", "HTTPServer", "Kafka", "Pipeline", "Postgres", "Records", "Settings",
+                "Telemetry",
+            ],
+            path: "Sources/Processor",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "sluice-loadtest",
+            dependencies: ["Kafka", "Postgres", "Records", "Telemetry", "CCurl"],
+            path: "loadtest",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "sluice-bench",
+            dependencies: ["Apply", "Backpressure", "Decode", "Kafka", "Pipeline", "Postgres", "Records", "Telemetry"],
+            path: "Benchmarks",
+            exclude: ["results"],
+            swiftSettings: strict),
+
+        .target(
+            name: "TestSupport",
+            dependencies: ["Kafka", "Postgres", "Records"],
+            path: "Tests/TestSupport",
+            swiftSettings: strict),
+        tests("Records", ["Records"]),
+        tests("Backpressure", ["Backpressure"]),
+        tests("Telemetry", ["Telemetry"]),
+        tests("Settings", ["Settings"]),
+        tests("Kafka", ["Kafka", "Records", "Telemetry"]),
+        tests("Postgres", ["Postgres", "Records", "Telemetry"]),
+        tests("HTTPServer", ["HTTPServer", "Telemetry"]),
+        tests("Decode", ["Decode", "Records", "Settings"]),
+        tests("Apply", ["Apply", "Backpressure", "Postgres", "Records", "Telemetry"]),
+        tests("Pipeline", ["Pipeline", "Records", "Backpressure", "Telemetry"]),
+        tests("Processor", ["sluice", "Settings", "Decode", "Records", "Telemetry"]),
+        tests("Loadtest", ["sluice-loadtest", "Telemetry"]),
+        tests("Integration", ["Kafka", "Postgres", "Records", "Telemetry"]),
+    ],
+    cxxLanguageStandard: .cxx17
+)

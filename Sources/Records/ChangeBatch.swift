@@ -1,0 +1,129 @@
+// Owns what a record batch means: per record an operation, its key and its column values in PostgreSQL's binary form.
+
+/// What an event does to its row.
+///
+/// Each is a function on {absent, present row}: Create inserts if absent, Update changes if present, Upsert does whichever fits,
+/// Delete removes if present.
+public enum Operation: UInt8, Sendable, CaseIterable {
+    case create, update, upsert, delete
+}
+
+/// One decoded event of a ``ChangeBatch``.
+public struct Change: Sendable {
+    /// Position of the event's record in the batch's ``RecordBatch/records``.
+    public let record: Int32
+    /// What the event does.
+    public let operation: Operation
+    /// The first bytes of the key in a form that sorts as unsigned integers do; see ``KeyPrefix``.
+    public let keyPrefix: UInt64
+
+    /// One decoded event.
+    @inline(__always)
+    public init(record: Int32, operation: Operation, keyPrefix: UInt64) {
+        self.record = record
+        self.operation = operation
+        self.keyPrefix = keyPrefix
+    }
+}
+
+/// A record that could not be decoded, and why.
+public struct DecodeFault: Sendable, Equatable {
+    /// Position of the record in the batch's ``RecordBatch/records``.
+    public let record: Int32
+    /// A short stable name for metrics: `malformed_json`, `missing_field`, `wrong_type`, `out_of_range`, `invalid_text`, …
+    public let reason: String
+    /// One sentence that names the field. It never contains the payload.
+    public let detail: String
+
+    /// A record that could not be decoded, and why.
+    public init(record: Int32, reason: String, detail: String) {
+        self.record = record
+        self.reason = reason
+        self.detail = detail
+    }
+}
+
+/// The decoded form of one ``RecordBatch``: changes in log order, their cells, and the records that could not be decoded.
+///
+/// Cells are stored row by row in the column order of the mapping's ``TableShape``; each is a slice of the batch's value buffer in
+/// PostgreSQL's binary send format (int4: 4 bytes big-endian; text: UTF-8; date: days since 2000-01-01 as int4).
+public final class ChangeBatch: @unchecked Sendable {
+    // Licence for @unchecked: filled by one decoder call and handed over; read-only from then on.
+
+    /// The records behind the changes. Kept for their coordinates, and for the bytes of dead letters.
+    public let records: RecordBatch
+    /// Index of the mapping that decoded it, for a worker with several.
+    public let mapping: Int
+    /// Cells a change has.
+    public let columnCount: Int
+    /// Decoded events in log order.
+    public private(set) var changes: ContiguousArray<Change> = []
+    /// Records that could not be decoded, in log order.
+    public private(set) var faults: [DecodeFault] = []
+    private var cells: ContiguousArray<Slice> = []
+    private var values: ByteBuffer
+
+    /// - Parameters:
+    ///   - columnCount: cells a change has.
+    ///   - bytes: how many bytes of values to make room for.
+    public init(records: RecordBatch, mapping: Int = 0, columnCount: Int, bytes: Int = 0) {
+        self.records = records
+        self.mapping = mapping
+        self.columnCount = columnCount
+        values = ByteBuffer(capacity: bytes)
+        changes.reserveCapacity(records.count)
+        cells.reserveCapacity(records.count * columnCount)
+    }
+
+    /// Bytes the decoded values take, without the record batch.
+    public var valueByteCount: Int { values.count }
+
+    /// Appends bytes to the value buffer, for a cell that is then given to ``append(record:operation:keyPrefix:cells:)``.
+    @inline(__always)
+    public func appendValue(_ bytes: UnsafeRawBufferPointer) -> Slice { values.appendSlice(bytes) }
+
+    /// Appends an integer's binary form to the value buffer.
+    @inline(__always)
+    public func appendValue<T: FixedWidthInteger>(bigEndian value: T) -> Slice {
+        let start = values.count
+        values.append(bigEndian: value)
+        return Slice(start: start, length: MemoryLayout<T>.size)
+    }
+
+    /// Appends one change with its cells, one per column.
+    @inline(__always)
+    public func append(record: Int, operation: Operation, keyPrefix: UInt64, cells row: UnsafeBufferPointer<Slice>) {
+        precondition(row.count == columnCount, "a change has one cell per column")
+        changes.append(Change(record: Int32(truncatingIfNeeded: record), operation: operation, keyPrefix: keyPrefix))
+        cells.append(contentsOf: row)
+    }
+
+    /// Notes a record that could not be decoded.
+    public func append(_ fault: DecodeFault) { faults.append(fault) }
+
+    /// The cell of a change in a column.
+    @inline(__always)
+    public func cell(change: Int, column: Int) -> Slice { cells[change * columnCount + column] }
+
+    /// The binary form of a cell; `nil` where it is null or absent.
+    @inline(__always)
+    public func value(_ cell: Slice) -> UnsafeRawBufferPointer? { values.bytes(of: cell) }
+}
+
+/// The order-preserving prefix of a key: what batches are sorted by before longer keys are compared byte by byte.
+public enum KeyPrefix {
+    /// Of an integer key: exact, so equal prefixes mean equal keys.
+    @inline(__always)
+    public static func of<T: FixedWidthInteger & SignedInteger>(_ value: T) -> UInt64 {
+        UInt64(bitPattern: Int64(value)) ^ (1 << 63)
+    }
+
+    /// Of any other key: its first eight bytes. Equal prefixes say nothing: compare the bytes.
+    @inline(__always)
+    public static func of(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+        if bytes.count >= 8 { return UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)) }
+        var prefix: UInt64 = 0
+        for (index, byte) in bytes.enumerated() { prefix |= UInt64(byte) << UInt64(56 - 8 * index) }
+        return prefix
+    }
+}

@@ -1,0 +1,92 @@
+// Says what the decoder promises and the writer relies on: a table, its columns in order, and which of them are the key.
+
+/// A column's type, as a mapping file names it. Each has one binary form in PostgreSQL.
+public enum ColumnType: String, Sendable, CaseIterable {
+    case int2, int4, int8, text, date, timestamptz
+
+    /// The type's object identifier (`pg_type.oid`; fixed since PostgreSQL 7).
+    public var oid: UInt32 {
+        switch self {
+        case .int2: 21
+        case .int4: 23
+        case .int8: 20
+        case .text: 25
+        case .date: 1082
+        case .timestamptz: 1184
+        }
+    }
+
+    /// The SQL name of an array of the type, for casting a parameter.
+    public var arrayName: String { rawValue + "[]" }
+}
+
+/// One column that a mapping fills.
+public struct ColumnShape: Sendable, Equatable {
+    /// The column's name, unquoted.
+    public let name: String
+    /// The type its values are sent as.
+    public let type: ColumnType
+    /// The field may be absent: the column then keeps its value, or gets its default on insert.
+    public let isOptional: Bool
+    /// The value may be null.
+    public let isNullable: Bool
+
+    /// A column that a mapping fills.
+    public init(name: String, type: ColumnType, isOptional: Bool = false, isNullable: Bool = false) {
+        self.name = name
+        self.type = type
+        self.isOptional = isOptional
+        self.isNullable = isNullable
+    }
+}
+
+/// What a column of a present row is set to by every Update and Upsert, besides the columns of the event.
+public enum TouchValue: String, Sendable, CaseIterable {
+    /// `CURRENT_DATE`
+    case currentDate = "current_date"
+    /// `CURRENT_TIMESTAMP`
+    case now
+}
+
+/// How rows reach the table.
+public enum WriteMode: String, Sendable, CaseIterable {
+    /// Events create, change and delete rows by key.
+    case upsert
+    /// Every event is a new row.
+    case append
+}
+
+/// The table a mapping writes: what Decode fills and Apply writes, in the same column order.
+public struct TableShape: Sendable, Equatable {
+    /// The schema's name, unquoted; `nil`: found by `search_path`.
+    public let schema: String?
+    /// The table's name, unquoted.
+    public let name: String
+    /// Columns in the order of the cells of a ``ChangeBatch``.
+    public let columns: [ColumnShape]
+    /// Positions in ``columns`` of the key, in key order.
+    public let key: [Int]
+    /// How rows reach the table.
+    public let mode: WriteMode
+    /// Columns that Update and Upsert set on a present row, by name.
+    public let touch: [(column: String, value: TouchValue)]
+
+    /// The table a mapping writes.
+    public init(
+        schema: String? = nil, name: String, columns: [ColumnShape], key: [Int], mode: WriteMode = .upsert,
+        touch: [(column: String, value: TouchValue)] = []
+    ) {
+        self.schema = schema
+        self.name = name
+        self.columns = columns
+        self.key = key
+        self.mode = mode
+        self.touch = touch
+    }
+
+    /// Field by field.
+    public static func == (a: TableShape, b: TableShape) -> Bool {
+        a.schema == b.schema && a.name == b.name && a.columns == b.columns && a.key == b.key && a.mode == b.mode
+            && a.touch.elementsEqual(b.touch) { $0 == $1 }
+    }
+}
