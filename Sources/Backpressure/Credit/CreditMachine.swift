@@ -1,0 +1,75 @@
+// Decides who may read how much: one account of credits with watermarks, as pure state.
+
+/// One partition's account of credits: how much may be under way, how much is, and whether its reader must wait.
+///
+/// A reader asks for its allowance, reads up to it and reports what it spent. A single record may be larger than what was free,
+/// so an account can go into debt; it then stays closed until the debt is paid. Once an account has refused, it opens again only
+/// when at least the low watermark is free: otherwise a reader would be woken for a record at a time.
+///
+/// Invariant: `free + outstanding == total`, in both units, after every step.
+public struct CreditMachine: ~Copyable {
+    /// What may be under way at most.
+    public private(set) var total: Credits
+    /// What is under way.
+    public private(set) var outstanding = Credits.zero
+    /// What must be free before an account that has refused opens again.
+    public private(set) var low: Credits
+    private var hasRefused = false
+
+    /// What a return of credits leads to.
+    public enum ReturnAction: Equatable, Sendable {
+        /// Nobody waits, or there is still too little.
+        case none
+        /// The account refused its reader and can serve it again: wake the reader.
+        case wakeReader
+    }
+
+    /// - Parameters:
+    ///   - total: what may be under way at most; positive in both units.
+    ///   - lowWatermark: the share of the total that must be free before a refused reader is woken, 0…1.
+    public init(total: Credits, lowWatermark: Double) {
+        precondition(total.isPositive, "an account needs credits of both units")
+        self.total = total
+        low = Self.watermark(lowWatermark, of: total)
+    }
+
+    /// What is free; negative: the account is in debt.
+    public var free: Credits { total - outstanding }
+
+    /// What may be read now; zero while the account is closed.
+    public mutating func allowanceAsked() -> Credits {
+        let free = self.free
+        let isOpen = hasRefused ? free.covers(low) : free.isPositive
+        hasRefused = !isOpen
+        return isOpen ? free : .zero
+    }
+
+    /// A batch of this size was read.
+    public mutating func spent(_ amount: Credits) { outstanding += amount }
+
+    /// A batch of this size is durable, or dropped.
+    public mutating func returned(_ amount: Credits) -> ReturnAction {
+        outstanding -= amount
+        precondition(outstanding.records >= 0 && outstanding.bytes >= 0, "more credits returned than were spent")
+        return wakeIfOpen()
+    }
+
+    /// The account was given another size; what is under way stays counted.
+    public mutating func resized(to total: Credits, lowWatermark: Double) -> ReturnAction {
+        precondition(total.isPositive, "an account needs credits of both units")
+        self.total = total
+        low = Self.watermark(lowWatermark, of: total)
+        return wakeIfOpen()
+    }
+
+    private mutating func wakeIfOpen() -> ReturnAction {
+        guard hasRefused, free.covers(low) else { return .none }
+        hasRefused = false
+        return .wakeReader
+    }
+
+    private static func watermark(_ share: Double, of total: Credits) -> Credits {
+        Credits(
+            records: Swift.max(1, Int(Double(total.records) * share)), bytes: Swift.max(1, Int(Double(total.bytes) * share)))
+    }
+}

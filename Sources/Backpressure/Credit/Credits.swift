@@ -1,0 +1,49 @@
+// Names the two units that flow control counts in: records and bytes.
+
+/// An amount of records and bytes: what a batch costs, what a pool holds.
+public struct Credits: Sendable, Equatable, CustomStringConvertible {
+    /// Number of records.
+    public var records: Int
+    /// Number of bytes.
+    public var bytes: Int
+
+    /// An amount of records and bytes.
+    @inlinable
+    public init(records: Int, bytes: Int) {
+        self.records = records
+        self.bytes = bytes
+    }
+
+    /// Nothing.
+    public static let zero = Credits(records: 0, bytes: 0)
+
+    /// Unit by unit.
+    @inlinable
+    public static func + (a: Credits, b: Credits) -> Credits {
+        Credits(records: a.records + b.records, bytes: a.bytes + b.bytes)
+    }
+
+    /// Unit by unit; may become negative, which is a debt.
+    @inlinable
+    public static func - (a: Credits, b: Credits) -> Credits {
+        Credits(records: a.records - b.records, bytes: a.bytes - b.bytes)
+    }
+
+    /// Adds unit by unit.
+    @inlinable
+    public static func += (a: inout Credits, b: Credits) { a = a + b }
+
+    /// Subtracts unit by unit.
+    @inlinable
+    public static func -= (a: inout Credits, b: Credits) { a = a - b }
+
+    /// There is something of both units.
+    @inlinable public var isPositive: Bool { records > 0 && bytes > 0 }
+
+    /// At least `other` in both units.
+    @inlinable
+    public func covers(_ other: Credits) -> Bool { records >= other.records && bytes >= other.bytes }
+
+    /// `records/bytes`, as logs show it.
+    public var description: String { "\(records)/\(bytes)" }
+}

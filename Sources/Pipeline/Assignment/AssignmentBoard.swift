@@ -1,0 +1,63 @@
+// What others may see of the assignment, and the second brakes of its partitions.
+
+import Backpressure
+import Records
+import Synchronization
+
+/// The assignment stage writes here what metrics and health read.
+final class AssignmentBoard: Sendable {
+    private struct State: ~Copyable {
+        var summary = "starting"
+        var stopped: [(source: TopicPartition, reason: String)] = []
+        var paused: Set<TopicPartition> = []
+        var brakes: [TopicPartition: BrakeState] = [:]
+    }
+
+    /// A brake machine in a box, because dictionaries hold no non-copyable values.
+    private final class BrakeState {
+        var machine = BrakeMachine()
+    }
+
+    private let state = Mutex(State())
+
+    /// A new assignment: its partitions start unpaused, for an assign forgets pauses.
+    func assigned(_ entries: [OffsetLedgerMachine.Entry]) {
+        state.withLock { state in
+            state.paused = []
+            state.brakes = [:]
+            for entry in entries { state.brakes[entry.source] = BrakeState() }
+        }
+    }
+
+    func update(summary: String, stopped: [(source: TopicPartition, reason: String)]) {
+        state.withLock { state in
+            state.summary = summary
+            state.stopped = stopped
+        }
+    }
+
+    var summary: String { state.withLock { $0.summary } }
+    var stopped: [(source: TopicPartition, reason: String)] { state.withLock { $0.stopped } }
+    var paused: Set<TopicPartition> { state.withLock { $0.paused } }
+
+    /// Reads every account's level and answers the brakes that change.
+    func brakes(
+        now: UInt64, pool: CreditPool, ledger: OffsetLedger, _ configuration: PipelineConfiguration
+    ) -> [(OffsetLedgerMachine.Entry, BrakeMachine.Action)] {
+        let limits = BrakeMachine.Limits(
+            dwell: configuration.pauseDwell, low: configuration.lowWatermark, high: configuration.highWatermark)
+        let entries = ledger.withLock { $0.entries }
+        return state.withLock { state in
+            var changed: [(OffsetLedgerMachine.Entry, BrakeMachine.Action)] = []
+            for entry in entries {
+                guard let level = pool.level(slot: entry.slot, stamp: entry.stamp), let brake = state.brakes[entry.source]
+                else { continue }
+                let action = brake.machine.levelRead(free: level.free, total: level.total, now: now, limits: limits)
+                guard action != .none else { continue }
+                if brake.machine.isPaused { state.paused.insert(entry.source) } else { state.paused.remove(entry.source) }
+                changed.append((entry, action))
+            }
+            return changed
+        }
+    }
+}

@@ -1,0 +1,164 @@
+// Knows, per partition, what is under way and what is durable: the one place from which credits are refunded.
+
+public import Backpressure
+public import Records
+
+/// The offset ledger: per partition the frontier of what is durable, the batches behind it, and the stamp that tells work of this
+/// assignment from work of an older one.
+///
+/// A partition belongs to one lane and keeps its order, so its batches become durable in the order they were received.
+public struct OffsetLedgerMachine: ~Copyable {
+    /// A partition as it was claimed.
+    public struct Entry: Sendable, Equatable {
+        /// The partition.
+        public let source: TopicPartition
+        /// Its credit account.
+        public let slot: Int
+        /// Its lane.
+        public let lane: Int
+        /// Stamp of the assignment.
+        public let stamp: UInt64
+        /// Epoch of the claim.
+        public let epoch: Int64
+        /// First offset to apply.
+        public let offset: Int64
+    }
+
+    /// What a finished batch leads to.
+    public struct Refund: Equatable, Sendable {
+        /// The account to refund.
+        public let slot: Int
+        /// The account's stamp.
+        public let stamp: UInt64
+        /// What to refund.
+        public let credits: Credits
+    }
+
+    /// A partition as metrics and health see it.
+    public struct Position: Sendable, Equatable {
+        /// The partition.
+        public let source: TopicPartition
+        /// Next offset to apply: everything before it is durable.
+        public let applied: Int64
+        /// What the log's group was told last; `nil`: nothing yet.
+        public let mirrored: Int64?
+        /// One past the log's last record, where it is known.
+        public let end: Int64?
+        /// Earliest timestamp under way, milliseconds since 1970; `nil`: nothing is under way, or it carries none.
+        public let oldestTimestamp: Int64?
+        /// What is under way.
+        public let outstanding: Credits
+    }
+
+    private struct Flight {
+        let nextOffset: Int64
+        let timestamp: Int64
+        let credits: Credits
+    }
+
+    private struct Partition {
+        var entry: Entry
+        var isValid = true
+        var applied: Int64
+        var mirrored: Int64?
+        var end: Int64?
+        var outstanding = Credits.zero
+        var flights: [Flight] = []
+    }
+
+    private var partitions: [TopicPartition: Partition] = [:]
+
+    /// An empty ledger.
+    public init() {}
+
+    /// These partitions are ours from now on; all others are not.
+    public mutating func assigned(_ entries: [Entry]) {
+        partitions = Dictionary(
+            uniqueKeysWithValues: entries.map { ($0.source, Partition(entry: $0, applied: $0.offset)) })
+    }
+
+    /// One partition was claimed again under a new stamp.
+    public mutating func restarted(_ entry: Entry) {
+        let old = partitions[entry.source]
+        partitions[entry.source] = Partition(
+            entry: entry, applied: entry.offset, mirrored: old?.mirrored, end: old?.end)
+    }
+
+    /// A partition must not be written any more under this stamp. Answers whether it was valid until now.
+    public mutating func invalidated(_ source: TopicPartition, stamp: UInt64) -> Bool {
+        guard let known = partitions[source], known.entry.stamp == stamp, known.isValid else { return false }
+        partitions[source]?.isValid = false
+        return true
+    }
+
+    /// Nothing may be written any more.
+    public mutating func allInvalidated() {
+        for source in partitions.keys { partitions[source]?.isValid = false }
+    }
+
+    /// A batch arrived. Answers its entry, or `nil` where its stamp is not the current one: then it is dropped.
+    public mutating func received(
+        _ source: TopicPartition, stamp: UInt64, nextOffset: Int64, timestamp: Int64, credits: Credits
+    ) -> Entry? {
+        guard let known = partitions[source], known.entry.stamp == stamp, known.isValid else { return nil }
+        partitions[source]?.outstanding += credits
+        partitions[source]?.flights.append(Flight(nextOffset: nextOffset, timestamp: timestamp, credits: credits))
+        return known.entry
+    }
+
+    /// The entry work of this stamp belongs to; `nil` where it must be dropped.
+    public func entry(_ source: TopicPartition, stamp: UInt64) -> Entry? {
+        guard let known = partitions[source], known.entry.stamp == stamp, known.isValid else { return nil }
+        return known.entry
+    }
+
+    /// Everything received before `nextOffset` left the pipeline: durable, or dropped. Answers what to refund, or `nil` where the
+    /// stamp is an older one: those credits went with their account.
+    public mutating func completed(
+        _ source: TopicPartition, stamp: UInt64, nextOffset: Int64, isDurable: Bool
+    ) -> Refund? {
+        guard var known = partitions[source], known.entry.stamp == stamp else { return nil }
+        var credits = Credits.zero
+        let done = known.flights.prefix { $0.nextOffset <= nextOffset }.count
+        for flight in known.flights[..<done] { credits += flight.credits }
+        known.flights.removeFirst(done)
+        known.outstanding -= credits
+        if isDurable {
+            precondition(nextOffset >= known.applied, "the frontier of \(source) moved backwards")
+            known.applied = nextOffset
+        }
+        partitions[source] = known
+        return Refund(slot: known.entry.slot, stamp: stamp, credits: credits)
+    }
+
+    /// The log's end was read.
+    public mutating func endRead(_ source: TopicPartition, end: Int64) { partitions[source]?.end = end }
+
+    /// The frontier of partitions whose mirror is behind; they count as mirrored from now on.
+    public mutating func frontierToMirror() -> [PartitionStart] {
+        var frontier: [PartitionStart] = []
+        for (source, known) in partitions where known.isValid && known.mirrored != known.applied {
+            partitions[source]?.mirrored = known.applied
+            frontier.append(PartitionStart(source: source, offset: known.applied))
+        }
+        return frontier.sorted { $0.source < $1.source }
+    }
+
+    /// All partitions were given back.
+    public mutating func released() { partitions = [:] }
+
+    /// The partitions that are ours.
+    public var entries: [Entry] { partitions.values.map(\.entry).sorted { $0.source < $1.source } }
+
+    /// Nothing is under way that may still be written.
+    public var isDrained: Bool { partitions.values.allSatisfy { !$0.isValid || $0.flights.isEmpty } }
+
+    /// All partitions as metrics and health see them.
+    public var positions: [Position] {
+        partitions.values.map { known in
+            Position(
+                source: known.entry.source, applied: known.applied, mirrored: known.mirrored, end: known.end,
+                oldestTimestamp: known.flights.lazy.map(\.timestamp).filter { $0 >= 0 }.min(), outstanding: known.outstanding)
+        }.sorted { $0.source < $1.source }
+    }
+}

@@ -1,0 +1,52 @@
+// Says how large the pipeline's stages are and how long it waits for what.
+
+public import Backpressure
+
+/// Sizes and deadlines of a pipeline. Durations are nanoseconds.
+public struct PipelineConfiguration: Sendable {
+    /// Apply lanes: one connection each.
+    public var lanes = 2
+    /// What may be under way in all partitions together, from the reader to the commit.
+    public var budget = Credits(records: 65_536, bytes: 32 << 20)
+    /// Most records of one partition that may be under way, however few partitions there are.
+    public var partitionRecords = 16_384
+    /// What a transaction carries at most.
+    public var batch = Credits(records: 5_000, bytes: 8 << 20)
+    /// Free share below which a partition counts as starved, and at which a refused reader is woken.
+    public var lowWatermark = 0.25
+    /// Free share at which a paused partition is resumed.
+    public var highWatermark = 0.75
+    /// How long a partition is starved before it is paused.
+    public var pauseDwell: UInt64 = 3_000_000_000
+    /// How long work may take to finish when partitions are revoked.
+    public var drainDeadline: UInt64 = 5_000_000_000
+    /// How long the group waits for our claim before we answer with nothing and claim in the background.
+    public var claimDeadline: UInt64 = 2_000_000_000
+    /// How often the frontier is mirrored to the log's group.
+    public var mirrorInterval: UInt64 = 1_000_000_000
+    /// How often end offsets are asked for.
+    public var lagInterval: UInt64 = 1_000_000_000
+    /// How often deadlines and watermarks are looked at.
+    public var tick: UInt64 = 100_000_000
+    /// Waits between tries of a transaction or a claim.
+    public var retry = Backoff(initial: 50_000_000, maximum: 10_000_000_000)
+    /// Waits before a fenced partition is claimed again.
+    public var reclaim = Backoff(initial: 500_000_000, maximum: 30_000_000_000)
+    /// Outages in a row that open the circuit to the database.
+    public var circuitThreshold = 5
+    /// How long the circuit stays open.
+    public var circuit = Backoff(initial: 1_000_000_000, maximum: 15_000_000_000)
+    /// How long a probe through the half-open circuit may take before another lane tries.
+    public var circuitProbeTimeout: UInt64 = 60_000_000_000
+
+    /// The shipped sizes.
+    public init() {}
+
+    /// What one of `partitions` partitions may have under way.
+    public func share(partitions: Int) -> Credits {
+        let count = Swift.max(1, partitions)
+        return Credits(
+            records: Swift.max(1, Swift.min(partitionRecords, budget.records / count)),
+            bytes: Swift.max(1, budget.bytes / count))
+    }
+}

@@ -1,0 +1,59 @@
+// The port on the log's side: what the pipeline wants from a consumer of partitions.
+
+public import Records
+
+/// What a source tells the pipeline, in the order it happened.
+public enum SourceEvent: Sendable {
+    /// Records of one assigned partition.
+    case records(RecordBatch, slot: Int)
+    /// The group gave this member these partitions; it waits for ``RecordSource/assign(_:stamp:)``.
+    case assigned([TopicPartition])
+    /// The group takes all partitions back; it waits for ``RecordSource/unassign()``. Lost: they are someone else's already.
+    case revoked([TopicPartition], isLost: Bool)
+    /// A partition cannot be read on: one sentence with the remedy.
+    case partitionFailed(TopicPartition, reason: String)
+    /// Something that passes by itself (a broker is down); for the log and for readiness.
+    case notice(String)
+    /// The source is dead: nothing may be written any more.
+    case failed(any Error)
+}
+
+/// Where reading a partition begins.
+public struct PartitionStart: Sendable, Equatable {
+    /// The partition.
+    public let source: TopicPartition
+    /// First offset to read.
+    public let offset: Int64
+
+    /// Where reading a partition begins.
+    public init(source: TopicPartition, offset: Int64) {
+        self.source = source
+        self.offset = offset
+    }
+}
+
+/// A consumer of partitions. Commands return at once; what they lead to comes as events.
+public protocol RecordSource: Sendable {
+    /// The next event; `nil` once the source is closed. One caller at a time; cancel-safe.
+    func next() async throws -> SourceEvent?
+    /// Begins reading these partitions, slot by slot in this order; their batches carry `stamp`. Replaces the present assignment.
+    func assign(_ partitions: [PartitionStart], stamp: UInt64)
+    /// Gives all partitions back.
+    func unassign()
+    /// Goes on reading one assigned partition elsewhere; its batches carry `stamp` from then on.
+    func seek(_ start: PartitionStart, stamp: UInt64)
+    /// Stops fetching a partition; what was prefetched is thrown away.
+    func pause(_ partition: TopicPartition)
+    /// Fetches a paused partition again, from where it was read last.
+    func resume(_ partition: TopicPartition)
+    /// Credits came back to a reader that had none.
+    func creditsReturned()
+    /// Tells the log's group how far rows are durable; asynchronous, for lag tools only.
+    func mirror(_ frontier: [PartitionStart])
+    /// The same, waiting for the answer at most until a monotonic instant, nanoseconds.
+    func mirrorAndWait(_ frontier: [PartitionStart], until deadline: UInt64) async
+    /// One past the last record of each partition, where it could be learned within the deadline.
+    func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
+    /// When the source last proved to be alive in its group, monotonic nanoseconds.
+    var lastPoll: UInt64 { get }
+}

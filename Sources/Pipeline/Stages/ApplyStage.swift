@@ -1,0 +1,150 @@
+// The third stage: one lane into the database, a transaction at a time; what arrived meanwhile is the next transaction.
+
+import Backpressure
+import Records
+import Synchronization
+
+/// One lane. While a transaction is in the database the next one grows in the lane's channel: transactions are small when there is
+/// little to do and large under load, without a timer.
+struct ApplyStage: Sendable {
+    let context: StageContext
+    let lane: Int
+    let applier: any BatchApplier
+
+    func run() async throws {
+        // Where a partition's next transaction must begin: what this lane committed last. A new stamp starts at its claim.
+        var frontier: [TopicPartition: (stamp: UInt64, next: Int64)] = [:]
+        var limit = context.configuration.batch
+        let channel = context.lanes[lane]
+        while let first = try await channel.receive() {
+            var taken = [first]
+            var room = limit - first.cost
+            while room.isPositive, let next = channel.takeIfReady(upTo: room) {
+                taken.append(next)
+                room -= next.cost
+            }
+            try await apply(taken, frontier: &frontier, limit: &limit)
+        }
+    }
+
+    private func apply(
+        _ taken: [RoutedChanges], frontier: inout [TopicPartition: (stamp: UInt64, next: Int64)], limit: inout Credits
+    ) async throws {
+        var pending = taken
+        var attempt = 0
+        while true {
+            pending = try await dropStale(pending)
+            guard !pending.isEmpty else { return }
+            try await admission()
+            let work = grouped(pending, frontier: frontier)
+            let started = context.clock.now
+            let result = try await applier.apply(work, attempt: attempt)
+            switch result {
+            case .applied(let counts):
+                if context.circuit.withLock({ $0.succeeded() }) { context.observer.observed(.circuit(.closed)) }
+                for part in work { frontier[part.source] = (part.stamp, part.next) }
+                let seconds = Double(context.clock.now - started) / 1e9
+                context.observer.observed(.applied(lane: lane, work: work, counts: counts, seconds: seconds))
+                try await context.commit.send(
+                    Completion(
+                        parts: work.map { Completion.Part(source: $0.source, stamp: $0.stamp, nextOffset: $0.next) },
+                        isDurable: true))
+                limit.records = Swift.min(context.configuration.batch.records, limit.records * 2)
+                return
+            case .fenced(let partitions):
+                for part in work where partitions.contains(part.source) {
+                    invalidate(part)
+                    try await context.inbox.send(.fenced(part.source, stamp: part.stamp))
+                }
+            case .stopped(let partitions, let reason):
+                for part in work where partitions.contains(part.source) {
+                    invalidate(part)
+                    try await context.inbox.send(.stopped(part.source, reason: reason))
+                }
+            case .retry(let reason, let isOutage):
+                try await wait(reason: reason, isOutage: isOutage, attempt: attempt)
+                attempt += 1
+            case .tooLarge(let reason):
+                if pending.count > 1 {
+                    // Halves in order: the second half is only tried once the first is durable.
+                    limit.records = Swift.max(1, limit.records / 2)
+                    let half = pending.count / 2
+                    try await apply(Array(pending[..<half]), frontier: &frontier, limit: &limit)
+                    pending.removeFirst(half)
+                } else {
+                    try await wait(reason: reason, isOutage: false, attempt: attempt)
+                    attempt += 1
+                }
+            }
+        }
+    }
+
+    /// Drops work whose partition is not ours any more.
+    private func dropStale(_ pending: [RoutedChanges]) async throws -> [RoutedChanges] {
+        var current: [RoutedChanges] = []
+        var stale: [Completion.Part] = []
+        for item in pending {
+            if context.ledger.isCurrent(item.entry.source, stamp: item.entry.stamp) {
+                current.append(item)
+            } else {
+                let records = item.changes.records
+                stale.append(
+                    Completion.Part(source: records.source, stamp: records.assignment, nextOffset: records.nextOffset))
+            }
+        }
+        try await context.drop(stale)
+        return current
+    }
+
+    private func grouped(
+        _ pending: [RoutedChanges], frontier: [TopicPartition: (stamp: UInt64, next: Int64)]
+    ) -> [PartitionWork] {
+        var work: [PartitionWork] = []
+        var index: [TopicPartition: Int] = [:]
+        for item in pending {
+            let entry = item.entry
+            if let at = index[entry.source] {
+                work[at].batches.append(item.changes)
+                continue
+            }
+            var expected = entry.offset
+            if let known = frontier[entry.source], known.stamp == entry.stamp { expected = known.next }
+            index[entry.source] = work.count
+            work.append(
+                PartitionWork(
+                    source: entry.source, stamp: entry.stamp, epoch: entry.epoch, expected: expected,
+                    batches: [item.changes]))
+        }
+        return work
+    }
+
+    private func invalidate(_ part: PartitionWork) {
+        _ = context.ledger.withLock { $0.invalidated(part.source, stamp: part.stamp) }
+    }
+
+    /// Waits until the circuit to the database lets this lane through.
+    private func admission() async throws {
+        while true {
+            let now = context.clock.now
+            let (admission, state) = context.circuit.withLock { ($0.admissionAsked(now: now), $0.state) }
+            switch admission {
+            case .proceed:
+                if state == .halfOpen { context.observer.observed(.circuit(.halfOpen)) }
+                return
+            case .wait(let until):
+                try await context.clock.sleep(until: until)
+            }
+        }
+    }
+
+    private func wait(reason: String, isOutage: Bool, attempt: Int) async throws {
+        let now = context.clock.now
+        if isOutage {
+            let random = context.clock.random()
+            if context.circuit.withLock({ $0.failed(now: now, random: random) }) { context.observer.observed(.circuit(.open)) }
+        }
+        let delay = context.configuration.retry.delay(attempt: attempt, random: context.clock.random())
+        context.observer.observed(.retrying(lane: lane, reason: reason, wait: delay))
+        try await context.clock.sleep(until: now + delay)
+    }
+}

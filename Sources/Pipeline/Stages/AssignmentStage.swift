@@ -1,0 +1,173 @@
+// Runs the assignment machine: the only one who gives the source commands about partitions.
+
+import Backpressure
+import Records
+import Synchronization
+
+/// Takes inputs from the inbox one after the other, so that claims, revokes, fences and the end never cross.
+struct AssignmentStage: Sendable {
+    let context: StageContext
+    let claimer: any OffsetClaimer
+    let board: AssignmentBoard
+
+    /// Runs until the pipeline has ended.
+    /// - Throws: the source's error where it died.
+    func run() async throws {
+        var machine = AssignmentMachine(configuration: context.configuration)
+        var failure: (any Error)?
+        try await withThrowingTaskGroup(of: Void.self) { claims in
+            while let input = try await context.inbox.receive() {
+                let actions = self.actions(for: input, &machine, &failure)
+                var hasEnded = false
+                for action in actions {
+                    if case .claim(let generation, let partitions) = action {
+                        claims.addTask { try await claim(partitions, generation: generation) }
+                    } else {
+                        hasEnded = try await perform(action) || hasEnded
+                    }
+                }
+                board.update(summary: machine.summary, stopped: machine.stoppedPartitions)
+                if hasEnded { break }
+            }
+            claims.cancelAll()
+        }
+        if let failure { throw failure }
+    }
+
+    private func actions(
+        for input: AssignmentInput, _ machine: inout AssignmentMachine, _ failure: inout (any Error)?
+    ) -> [AssignmentMachine.Action] {
+        let now = context.clock.now
+        switch input {
+        case .assigned(let partitions):
+            context.observer.observed(.rebalanced(assigned: partitions, revoked: [], isLost: false))
+            return machine.assigned(partitions, now: now)
+        case .revoked(let partitions, let isLost):
+            context.observer.observed(.rebalanced(assigned: [], revoked: partitions, isLost: isLost))
+            return machine.revoked(isLost: isLost, isDrained: context.ledger.withLock { $0.isDrained }, now: now)
+        case .claimAnswered(let generation, let results):
+            return machine.claimAnswered(
+                generation: generation, results, now: now, random: context.clock.random())
+        case .claimFailed(let generation, let reason):
+            return machine.claimFailed(
+                generation: generation, reason: reason, now: now, random: context.clock.random())
+        case .fenced(let source, let stamp):
+            context.observer.observed(.fenced(source))
+            return machine.fenced(source, stamp: stamp, now: now, random: context.clock.random())
+        case .stopped(let source, let reason):
+            return machine.stopped(source, reason: reason)
+        case .sourceFailed(let error):
+            failure = error
+            return machine.sourceFailed()
+        case .sourceClosed:
+            return machine.sourceFailed()
+        case .shutdown(let deadline):
+            return machine.shutdownRequested(
+                deadline: deadline, isDrained: context.ledger.withLock { $0.isDrained }, now: now)
+        case .drained:
+            return machine.drained(now: now)
+        case .tick:
+            moveBrakes(now: now)
+            return machine.ticked(now: now, lastPoll: context.source.lastPoll)
+        }
+    }
+
+    /// Performs one action. Answers whether the pipeline has ended.
+    private func perform(_ action: AssignmentMachine.Action) async throws -> Bool {
+        switch action {
+        case .claim:
+            preconditionFailure("claims are started by the loop")
+        case .begin(let entries):
+            begin(entries)
+        case .assignNothing:
+            context.source.assign([], stamp: 0)
+        case .restart(let entry):
+            context.ledger.withLock { $0.restarted(entry) }
+            context.pool.renew(
+                slot: entry.slot, stamp: entry.stamp, lowWatermark: context.configuration.lowWatermark, isOpen: true)
+            context.source.seek(PartitionStart(source: entry.source, offset: entry.offset), stamp: entry.stamp)
+            context.source.creditsReturned()
+            context.observer.observed(.claimed([Self.claim(entry)]))
+        case .shutGate(let slot):
+            context.pool.close(slot: slot)
+        case .drain:
+            context.pool.close()
+            context.isDraining.store(true, ordering: .sequentiallyConsistent)
+            // The last batch may have left between the question whether all is drained and this store.
+            if context.ledger.withLock({ $0.isDrained }) { try await context.inbox.send(.drained) }
+        case .release(let mirror):
+            await release(mirror: mirror)
+        case .reportStopped(let source, let reason):
+            context.observer.observed(.stopped(source, reason: reason))
+        case .reportDrained(let isComplete, let nanoseconds):
+            context.observer.observed(.drained(isComplete: isComplete, nanoseconds: nanoseconds))
+        case .reportClaimFailed(let reason, let wait):
+            context.observer.observed(.claimFailed(reason: reason, retryIn: wait))
+        case .end:
+            return true
+        }
+        return false
+    }
+
+    private func begin(_ entries: [OffsetLedgerMachine.Entry]) {
+        context.isDraining.store(false, ordering: .sequentiallyConsistent)
+        context.ledger.withLock { $0.assigned(entries) }
+        board.assigned(entries)
+        let stamp = entries.first?.stamp ?? 0
+        context.pool.reset(
+            slots: entries.count, stamp: stamp, share: context.configuration.share(partitions: entries.count),
+            lowWatermark: context.configuration.lowWatermark, isOpen: true)
+        context.source.assign(entries.map { PartitionStart(source: $0.source, offset: $0.offset) }, stamp: stamp)
+        context.observer.observed(.claimed(entries.map(Self.claim)))
+    }
+
+    private func release(mirror: Bool) async {
+        let frontier = context.ledger.withLock { ledger in
+            let frontier = ledger.frontierToMirror()
+            ledger.allInvalidated()
+            return frontier
+        }
+        context.pool.close()
+        if mirror, !frontier.isEmpty {
+            await context.source.mirrorAndWait(frontier, until: context.clock.now + context.configuration.mirrorInterval)
+        }
+        context.isDraining.store(false, ordering: .sequentiallyConsistent)
+        context.ledger.withLock { $0.released() }
+        board.assigned([])
+        context.pool.reset(
+            slots: 0, stamp: 0, share: context.configuration.budget, lowWatermark: context.configuration.lowWatermark,
+            isOpen: false)
+        context.source.unassign()
+    }
+
+    private func claim(_ partitions: [TopicPartition], generation: UInt64) async throws {
+        do {
+            let results = try await claimer.claim(partitions)
+            try await context.inbox.send(.claimAnswered(generation: generation, results))
+        } catch is CancellationError {
+            throw CancellationError()
+        } catch {
+            try await context.inbox.send(.claimFailed(generation: generation, reason: "\(error)"))
+        }
+    }
+
+    /// Looks at every partition's account and pulls or releases its second brake.
+    private func moveBrakes(now: UInt64) {
+        for (entry, action) in board.brakes(now: now, pool: context.pool, ledger: context.ledger, context.configuration) {
+            switch action {
+            case .pause:
+                context.source.pause(entry.source)
+                context.observer.observed(.paused(entry.source))
+            case .resume:
+                context.source.resume(entry.source)
+                context.observer.observed(.resumed(entry.source))
+            case .none:
+                break
+            }
+        }
+    }
+
+    private static func claim(_ entry: OffsetLedgerMachine.Entry) -> PipelineEvent.Claim {
+        PipelineEvent.Claim(source: entry.source, epoch: entry.epoch, offset: entry.offset, lane: entry.lane)
+    }
+}

@@ -1,0 +1,35 @@
+// The fourth stage: tells the ledger what is durable, refunds the credits, and mirrors the frontier to the log's group.
+
+import Backpressure
+import Synchronization
+
+struct CommitStage: Sendable {
+    let context: StageContext
+
+    /// Takes completions until the channel ends.
+    func run() async throws {
+        while let completion = try await context.commit.receive() {
+            var isReaderWaiting = false
+            for part in completion.parts {
+                if context.ledger.completed(
+                    part.source, stamp: part.stamp, nextOffset: part.nextOffset, isDurable: completion.isDurable)
+                {
+                    isReaderWaiting = true
+                }
+            }
+            if isReaderWaiting { context.source.creditsReturned() }
+            if context.isDraining.load(ordering: .acquiring), context.ledger.withLock({ $0.isDrained }) {
+                try await context.inbox.send(.drained)
+            }
+        }
+    }
+
+    /// Mirrors the frontier at its interval, for as long as the task lives.
+    func mirror() async throws {
+        while true {
+            try await context.clock.sleep(until: context.clock.now + context.configuration.mirrorInterval)
+            let frontier = context.ledger.withLock { $0.frontierToMirror() }
+            if !frontier.isEmpty { context.source.mirror(frontier) }
+        }
+    }
+}

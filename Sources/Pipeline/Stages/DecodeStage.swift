@@ -1,0 +1,22 @@
+// The second stage: turns records into changes and routes them to their partition's lane.
+
+import Backpressure
+import Records
+
+struct DecodeStage: Sendable {
+    let context: StageContext
+    let decoder: any RecordDecoder
+
+    func run() async throws {
+        while let batch = try await context.decode.receive() {
+            guard let entry = context.ledger.withLock({ $0.entry(batch.source, stamp: batch.assignment) }) else {
+                try await context.drop([
+                    Completion.Part(source: batch.source, stamp: batch.assignment, nextOffset: batch.nextOffset)
+                ])
+                continue
+            }
+            let changes = decoder.decode(batch)
+            try await context.lanes[entry.lane].send(RoutedChanges(entry: entry, changes: changes))
+        }
+    }
+}

@@ -1,0 +1,43 @@
+// The first stage: takes batches from the source to the decoder, and rebalances to the assignment stage.
+
+import Backpressure
+import Records
+
+struct PollStage: Sendable {
+    let context: StageContext
+
+    func run() async throws {
+        while let event = try await context.source.next() {
+            switch event {
+            case .records(let batch, _):
+                try await received(batch)
+            case .assigned(let partitions):
+                try await context.inbox.send(.assigned(partitions))
+            case .revoked(let partitions, let isLost):
+                // Lost partitions are someone else's by now: nothing of them may be written from this moment on.
+                if isLost { context.ledger.withLock { $0.allInvalidated() } }
+                try await context.inbox.send(.revoked(partitions, isLost: isLost))
+            case .partitionFailed(let partition, let reason):
+                try await context.inbox.send(.stopped(partition, reason: reason))
+            case .notice(let sentence):
+                context.observer.observed(.sourceNotice(sentence))
+            case .failed(let error):
+                context.ledger.withLock { $0.allInvalidated() }
+                try await context.inbox.send(.sourceFailed(error))
+            }
+        }
+        try await context.inbox.send(.sourceClosed)
+    }
+
+    private func received(_ batch: RecordBatch) async throws {
+        let credits = Credits(records: batch.count, bytes: batch.byteCount)
+        let isCurrent = context.ledger.withLock {
+            $0.received(
+                batch.source, stamp: batch.assignment, nextOffset: batch.nextOffset, timestamp: batch.earliestTimestamp,
+                credits: credits) != nil
+        }
+        // A batch of an older assignment: its account went with that assignment, so there is nothing to refund either.
+        guard isCurrent else { return }
+        try await context.decode.send(batch)
+    }
+}

@@ -1,0 +1,35 @@
+// Lets a test wait for a fact instead of sleeping and hoping.
+
+import Synchronization
+
+/// Polls a condition until it holds or a deadline passes. Answers whether it held.
+///
+/// For facts that have no event of their own to wait for. The deadline only bounds a failing test; a passing one returns at once.
+public func eventually(
+    within limit: Duration = .seconds(20), every pause: Duration = .milliseconds(2),
+    _ condition: @Sendable () async throws -> Bool
+) async rethrows -> Bool {
+    let clock = ContinuousClock()
+    let deadline = clock.now + limit
+    while clock.now < deadline {
+        if try await condition() { return true }
+        try? await clock.sleep(for: pause)
+    }
+    return try await condition()
+}
+
+/// A value that tests write from one task and read from another.
+public final class Shared<Value: Sendable>: Sendable {
+    private let value: Mutex<Value>
+
+    /// A shared value.
+    public init(_ value: Value) { self.value = Mutex(value) }
+
+    /// Reads or changes the value under the lock.
+    public func withLock<R>(_ body: (inout sending Value) throws -> sending R) rethrows -> R {
+        try value.withLock(body)
+    }
+
+    /// A copy of the value.
+    public var current: Value { value.withLock { $0 } }
+}
