@@ -39,9 +39,9 @@ struct ApplyStage: Sendable {
             let work = grouped(pending, frontier: frontier)
             let started = context.clock.now
             let result = try await applier.apply(work, attempt: attempt)
+            answered(result)
             switch result {
             case .applied(let counts):
-                if context.circuit.withLock({ $0.succeeded() }) { context.observer.observed(.circuit(.closed)) }
                 for part in work { frontier[part.source] = (part.stamp, part.next) }
                 let seconds = Double(context.clock.now - started) / 1e9
                 context.observer.observed(.applied(lane: lane, work: work, counts: counts, seconds: seconds))
@@ -61,8 +61,8 @@ struct ApplyStage: Sendable {
                     invalidate(part)
                     try await context.inbox.send(.stopped(part.source, reason: reason))
                 }
-            case .retry(let reason, let isOutage):
-                try await wait(reason: reason, isOutage: isOutage, attempt: attempt)
+            case .retry(let reason, _):
+                try await wait(reason: reason, attempt: attempt)
                 attempt += 1
             case .tooLarge(let reason):
                 if pending.count > 1 {
@@ -72,7 +72,7 @@ struct ApplyStage: Sendable {
                     try await apply(Array(pending[..<half]), frontier: &frontier, limit: &limit)
                     pending.removeFirst(half)
                 } else {
-                    try await wait(reason: reason, isOutage: false, attempt: attempt)
+                    try await wait(reason: reason, attempt: attempt)
                     attempt += 1
                 }
             }
@@ -137,12 +137,19 @@ struct ApplyStage: Sendable {
         }
     }
 
-    private func wait(reason: String, isOutage: Bool, attempt: Int) async throws {
-        let now = context.clock.now
-        if isOutage {
+    /// Tells the circuit: whatever is not an outage is an answer, and an answer shows that the database is there.
+    private func answered(_ result: ApplyResult) {
+        if case .retry(_, isOutage: true) = result {
+            let now = context.clock.now
             let random = context.clock.random()
             if context.circuit.withLock({ $0.failed(now: now, random: random) }) { context.observer.observed(.circuit(.open)) }
+        } else if context.circuit.withLock({ $0.succeeded() }) {
+            context.observer.observed(.circuit(.closed))
         }
+    }
+
+    private func wait(reason: String, attempt: Int) async throws {
+        let now = context.clock.now
         let delay = context.configuration.retry.delay(attempt: attempt, random: context.clock.random())
         context.observer.observed(.retrying(lane: lane, reason: reason, wait: delay))
         try await context.clock.sleep(until: now + delay)

@@ -65,6 +65,8 @@ struct AssignmentStage: Sendable {
             return machine.shutdownRequested(
                 deadline: deadline, isDrained: context.ledger.withLock { $0.isDrained }, now: now)
         case .drained:
+            // Several may be on their way from one drain; one that comes late says nothing about the next.
+            guard context.ledger.withLock({ $0.isDrained }) else { return [] }
             return machine.drained(now: now)
         case .tick:
             moveBrakes(now: now)

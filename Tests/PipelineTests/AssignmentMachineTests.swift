@@ -1,0 +1,136 @@
+// Transcripts of the assignment machine: what it is told, and what it answers.
+
+import Backpressure
+@testable import Pipeline
+import Records
+import Testing
+
+private let a = TopicPartition("t", 0)
+private let b = TopicPartition("t", 1)
+
+private func machine() -> AssignmentMachine {
+    var configuration = PipelineConfiguration()
+    configuration.claimDeadline = 100
+    configuration.drainDeadline = 500
+    configuration.retry = Backoff(initial: 10, maximum: 10)
+    configuration.reclaim = Backoff(initial: 20, maximum: 20)
+    return AssignmentMachine(configuration: configuration)
+}
+
+private func entry(_ source: TopicPartition, slot: Int, stamp: UInt64, epoch: Int64, offset: Int64) -> OffsetLedgerMachine.Entry {
+    .init(source: source, slot: slot, lane: slot % 2, stamp: stamp, epoch: epoch, offset: offset)
+}
+
+@Suite struct AssignmentMachineTests {
+    @Test func claimsThenBeginsInOrder() {
+        var machine = machine()
+        #expect(machine.assigned([b, a], now: 0) == [.claim(generation: 1, [a, b])])
+        let results: [TopicPartition: ClaimResult] = [
+            a: .claimed(epoch: 4, nextOffset: 7), b: .claimed(epoch: 1, nextOffset: 0),
+        ]
+        #expect(
+            machine.claimAnswered(generation: 1, results, now: 1, random: 0)
+                == [
+                    .begin([
+                        entry(a, slot: 0, stamp: 1, epoch: 4, offset: 7), entry(b, slot: 1, stamp: 1, epoch: 1, offset: 0),
+                    ])
+                ])
+    }
+
+    @Test func aHeldPartitionGetsNoSlot() {
+        var machine = machine()
+        _ = machine.assigned([a, b], now: 0)
+        #expect(
+            machine.claimAnswered(generation: 1, [a: .held(reason: "r"), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+                == [.reportStopped(a, reason: "r"), .begin([entry(b, slot: 0, stamp: 1, epoch: 1, offset: 0)])])
+        #expect(machine.stoppedPartitions.map(\.source) == [a])
+    }
+
+    @Test func aSlowClaimIsAnsweredWithNothingOnceAndRetried() {
+        var machine = machine()
+        _ = machine.assigned([a], now: 0)
+        #expect(machine.ticked(now: 99, lastPoll: 0) == [])
+        #expect(machine.ticked(now: 100, lastPoll: 0) == [.assignNothing])
+        #expect(machine.ticked(now: 101, lastPoll: 0) == [])
+        #expect(
+            machine.claimFailed(generation: 1, reason: "down", now: 110, random: 0)
+                == [.reportClaimFailed(reason: "down", retryIn: 5)])
+        #expect(machine.ticked(now: 114, lastPoll: 0) == [])
+        #expect(machine.ticked(now: 115, lastPoll: 0) == [.claim(generation: 1, [a])])
+        #expect(
+            machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 3)], now: 120, random: 0)
+                == [.begin([entry(a, slot: 0, stamp: 1, epoch: 1, offset: 3)])])
+    }
+
+    @Test func aClaimThatComesAfterARevokeIsIgnored() {
+        var machine = machine()
+        _ = machine.assigned([a], now: 0)
+        #expect(machine.revoked(isLost: false, isDrained: true, now: 5) == [.release(mirror: false)])
+        #expect(machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 6, random: 0) == [])
+        #expect(machine.claimFailed(generation: 1, reason: "late", now: 6, random: 0) == [])
+    }
+
+    @Test func aFencedPartitionIsClaimedAgainAfterBackoffAndAPoll() {
+        var machine = machine()
+        _ = machine.assigned([a], now: 0)
+        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        #expect(machine.fenced(a, stamp: 9, now: 50, random: 0) == [], "a fence of another stamp is old news")
+        #expect(machine.fenced(a, stamp: 1, now: 50, random: 0) == [.shutGate(slot: 0)])
+        #expect(machine.fenced(a, stamp: 1, now: 50, random: 0) == [])
+        #expect(machine.ticked(now: 59, lastPoll: 55) == [])
+        #expect(machine.ticked(now: 60, lastPoll: 50) == [], "no poll has shown the partition still ours")
+        #expect(machine.ticked(now: 60, lastPoll: 51) == [.claim(generation: 1, [a])])
+        #expect(machine.ticked(now: 61, lastPoll: 61) == [])
+        #expect(
+            machine.claimAnswered(generation: 1, [a: .claimed(epoch: 3, nextOffset: 8)], now: 70, random: 0)
+                == [.restart(entry(a, slot: 0, stamp: 2, epoch: 3, offset: 8))])
+    }
+
+    @Test func aRevokeDrainsUnderADeadlineAndMirrors() {
+        var machine = machine()
+        _ = machine.assigned([a], now: 0)
+        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        #expect(machine.revoked(isLost: false, isDrained: false, now: 1000) == [.drain])
+        #expect(machine.ticked(now: 1499, lastPoll: 0) == [])
+        #expect(
+            machine.drained(now: 1400) == [.reportDrained(isComplete: true, nanoseconds: 400), .release(mirror: true)])
+        #expect(machine.drained(now: 1400) == [])
+        #expect(machine.ticked(now: 1600, lastPoll: 0) == [])
+    }
+
+    @Test func aDrainThatTakesTooLongIsCutShort() {
+        var machine = machine()
+        _ = machine.assigned([a], now: 0)
+        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        _ = machine.revoked(isLost: false, isDrained: false, now: 1000)
+        #expect(
+            machine.ticked(now: 1500, lastPoll: 0)
+                == [.reportDrained(isComplete: false, nanoseconds: 500), .release(mirror: true)])
+    }
+
+    @Test func lostPartitionsAreGivenBackAtOnceWithoutMirror() {
+        var machine = machine()
+        _ = machine.assigned([a], now: 0)
+        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        #expect(machine.revoked(isLost: true, isDrained: false, now: 1000) == [.release(mirror: false)])
+    }
+
+    @Test func shutdownDrainsAndEndsOnce() {
+        var machine = machine()
+        _ = machine.assigned([a], now: 0)
+        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        #expect(machine.shutdownRequested(deadline: 900, isDrained: false, now: 100) == [.drain])
+        #expect(machine.shutdownRequested(deadline: 900, isDrained: false, now: 100) == [])
+        #expect(machine.assigned([b], now: 200) == [.assignNothing], "an assignment on the way out is answered with nothing")
+        #expect(
+            machine.ticked(now: 900, lastPoll: 0)
+                == [.reportDrained(isComplete: false, nanoseconds: 800), .release(mirror: true), .end])
+        #expect(machine.assigned([b], now: 901) == [])
+        #expect(machine.summary == "ended")
+    }
+
+    @Test func shutdownBeforeAnyPartitionEndsAtOnce() {
+        var machine = machine()
+        #expect(machine.shutdownRequested(deadline: 900, isDrained: true, now: 0) == [.release(mirror: false), .end])
+    }
+}

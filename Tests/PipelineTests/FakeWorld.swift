@@ -1,0 +1,290 @@
+// A log and a database in memory, with faults on demand: what the pipeline's tests run against.
+
+import Backpressure
+@testable import Pipeline
+import Records
+import Synchronization
+import TestSupport
+
+/// Time that passes really, with a seeded random source for jitter.
+final class RealClock: PipelineClock {
+    private let start = ContinuousClock().now
+    private let generator: Mutex<SeededRandom>
+
+    init(seed: UInt64) { generator = Mutex(SeededRandom(seed: seed)) }
+
+    var now: UInt64 {
+        let passed = ContinuousClock().now - start
+        return UInt64(passed.components.seconds) * 1_000_000_000 + UInt64(passed.components.attoseconds / 1_000_000_000)
+    }
+    var wallMilliseconds: Int64 { 1_700_000_000_000 + Int64(now / 1_000_000) }
+    func sleep(until deadline: UInt64) async throws {
+        let now = self.now
+        if deadline > now { try await Task.sleep(nanoseconds: deadline - now) } else { try Task.checkCancellation() }
+    }
+    func random() -> Double { generator.withLock { $0.unit() } }
+}
+
+/// A log of numbered records and the one member that reads it, within its credits.
+final class FakeSource: RecordSource {
+    private struct Reader {
+        var stamp: UInt64
+        var slot: Int
+        var next: Int64
+        var isPaused = false
+    }
+
+    private struct State {
+        var ends: [TopicPartition: Int64]
+        var readers: [TopicPartition: Reader] = [:]
+        var overspent = 0
+        var maximumBatch: Int
+        var mirrored: [TopicPartition: Int64] = [:]
+        var pauses = 0
+        var resumes = 0
+        var unassigns = 0
+        var assigns = 0
+    }
+
+    private let pool: CreditPool
+    private let state: Mutex<State>
+    private let events = BoundedChannel<SourceEvent>(capacity: Credits(records: 100_000, bytes: .max)) { _ in
+        Credits(records: 1, bytes: 0)
+    }
+    private let wake = BoundedChannel<Void>(capacity: Credits(records: 1, bytes: .max)) { _ in Credits(records: 1, bytes: 0) }
+    private let clock: RealClock
+
+    init(pool: CreditPool, ends: [TopicPartition: Int64], maximumBatch: Int, clock: RealClock) {
+        self.pool = pool
+        self.clock = clock
+        state = Mutex(State(ends: ends, maximumBatch: maximumBatch))
+    }
+
+    /// Reads for as long as its task lives.
+    func read() async throws {
+        while true {
+            for batch in readOnce() { try await events.send(batch) }
+            try await Task.sleep(nanoseconds: 200_000)
+        }
+    }
+
+    private func readOnce() -> [SourceEvent] {
+        state.withLock { state in
+            var events: [SourceEvent] = []
+            for (source, reader) in state.readers where !reader.isPaused {
+                let allowance = pool.allowance(slot: reader.slot, stamp: reader.stamp)
+                let count = Swift.min(allowance.records, Int(state.ends[source]! - reader.next), state.maximumBatch)
+                guard count > 0 else { continue }
+                let batch = RecordBatch(source: source, assignment: reader.stamp)
+                for offset in reader.next..<(reader.next + Int64(count)) {
+                    withUnsafeBytes(of: offset) { batch.append(offset: offset, timestamp: clock.wallMilliseconds, key: $0, value: $0) }
+                }
+                pool.spent(slot: reader.slot, stamp: reader.stamp, Credits(records: batch.count, bytes: batch.byteCount))
+                state.readers[source]?.next = batch.nextOffset
+                events.append(.records(batch, slot: reader.slot))
+            }
+            return events
+        }
+    }
+
+    func post(_ event: SourceEvent) async throws { try await events.send(event) }
+    func close() { events.finish() }
+
+    func next() async throws -> SourceEvent? { try await events.receive() }
+    func assign(_ partitions: [PartitionStart], stamp: UInt64) {
+        state.withLock { state in
+            state.assigns += 1
+            state.readers = [:]
+            for (slot, start) in partitions.enumerated() {
+                state.readers[start.source] = Reader(stamp: stamp, slot: slot, next: start.offset)
+            }
+        }
+    }
+    func unassign() {
+        state.withLock { state in
+            state.unassigns += 1
+            state.readers = [:]
+        }
+    }
+    func seek(_ start: PartitionStart, stamp: UInt64) {
+        state.withLock { state in
+            state.readers[start.source]?.stamp = stamp
+            state.readers[start.source]?.next = start.offset
+        }
+    }
+    func pause(_ partition: TopicPartition) {
+        state.withLock { state in
+            state.pauses += 1
+            state.readers[partition]?.isPaused = true
+        }
+    }
+    func resume(_ partition: TopicPartition) {
+        state.withLock { state in
+            state.resumes += 1
+            state.readers[partition]?.isPaused = false
+        }
+    }
+    func creditsReturned() {}
+    func mirror(_ frontier: [PartitionStart]) {
+        state.withLock { state in for start in frontier { state.mirrored[start.source] = start.offset } }
+    }
+    func mirrorAndWait(_ frontier: [PartitionStart], until deadline: UInt64) async { mirror(frontier) }
+    func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] { state.withLock { $0.ends } }
+    var lastPoll: UInt64 { clock.now }
+
+    var mirrored: [TopicPartition: Int64] { state.withLock { $0.mirrored } }
+    var brakes: (pauses: Int, resumes: Int) { state.withLock { ($0.pauses, $0.resumes) } }
+    var unassigns: Int { state.withLock { $0.unassigns } }
+    var assigns: Int { state.withLock { $0.assigns } }
+}
+
+struct FakeDecoder: RecordDecoder {
+    func decode(_ batch: RecordBatch) -> ChangeBatch {
+        let changes = ChangeBatch(records: batch, columnCount: 1)
+        for index in batch.records.indices {
+            let cell = changes.appendValue(bigEndian: batch.records[index].offset)
+            withUnsafePointer(to: cell) {
+                changes.append(
+                    record: index, operation: .upsert, keyPrefix: 0, cells: UnsafeBufferPointer(start: $0, count: 1))
+            }
+        }
+        return changes
+    }
+}
+
+/// Offsets with epochs, and the log of what was applied.
+final class FakeDatabase: OffsetClaimer {
+    struct Row {
+        var next: Int64
+        var epoch: Int64
+    }
+
+    struct State {
+        var offsets: [TopicPartition: Row] = [:]
+        var applied: [TopicPartition: [Int64]] = [:]
+        var held: [TopicPartition: String] = [:]
+        var isDown = false
+        var claims = 0
+        var transactions = 0
+        var largest = 0
+    }
+
+    let state = Mutex(State())
+
+    func claim(_ partitions: [TopicPartition]) async throws -> [TopicPartition: ClaimResult] {
+        try state.withLock { state in
+            if state.isDown { throw Down() }
+            state.claims += 1
+            var results: [TopicPartition: ClaimResult] = [:]
+            for source in partitions {
+                if let reason = state.held[source] {
+                    results[source] = .held(reason: reason)
+                    continue
+                }
+                var row = state.offsets[source] ?? Row(next: 0, epoch: 0)
+                row.epoch += 1
+                state.offsets[source] = row
+                results[source] = .claimed(epoch: row.epoch, nextOffset: row.next)
+            }
+            return results
+        }
+    }
+
+    /// Someone else claims a partition.
+    func steal(_ source: TopicPartition) { state.withLock { $0.offsets[source]?.epoch += 1 } }
+
+    func write(_ work: [PartitionWork]) -> ApplyResult {
+        state.withLock { state in
+            let fenced = work.filter { part in
+                guard let row = state.offsets[part.source] else { return true }
+                return row.epoch != part.epoch || row.next != part.expected
+            }
+            guard fenced.isEmpty else { return .fenced(fenced.map(\.source)) }
+            var counts = AppliedCounts()
+            state.transactions += 1
+            state.largest = Swift.max(state.largest, work.reduce(0) { $0 + $1.batches.reduce(0) { $0 + $1.changes.count } })
+            for part in work {
+                for batch in part.batches {
+                    for record in batch.records.records {
+                        state.applied[part.source, default: []].append(record.offset)
+                        counts.applied += 1
+                    }
+                }
+                state.offsets[part.source]?.next = part.next
+            }
+            return .applied(counts)
+        }
+    }
+
+    struct Down: Error {}
+}
+
+/// A lane that fails the way its plan says.
+struct FakeApplier: BatchApplier {
+    let database: FakeDatabase
+    let plan: @Sendable ([PartitionWork], Int) async throws -> ApplyResult?
+
+    func apply(_ work: [PartitionWork], attempt: Int) async throws -> ApplyResult {
+        if let result = try await plan(work, attempt) { return result }
+        if database.state.withLock({ $0.isDown }) { return .retry(reason: "down", isOutage: true) }
+        return database.write(work)
+    }
+}
+
+/// Remembers what happened.
+final class Recorder: PipelineObserver {
+    private let events = Mutex<[PipelineEvent]>([])
+    func observed(_ event: PipelineEvent) { events.withLock { $0.append(event) } }
+    var all: [PipelineEvent] { events.withLock { $0 } }
+}
+
+/// A pipeline in its world.
+struct World: Sendable {
+    let clock: RealClock
+    let source: FakeSource
+    let database = FakeDatabase()
+    let recorder = Recorder()
+    let pipeline: Pipeline
+    let ends: [TopicPartition: Int64]
+
+    init(
+        seed: UInt64, partitions: Int, records: Int64, configuration: PipelineConfiguration, maximumBatch: Int = 64,
+        plan: @escaping @Sendable ([PartitionWork], Int) async throws -> ApplyResult? = { _, _ in nil }
+    ) {
+        clock = RealClock(seed: seed)
+        let pool = CreditPool()
+        ends = Dictionary(uniqueKeysWithValues: (0..<Int32(partitions)).map { (TopicPartition("t", $0), records) })
+        source = FakeSource(pool: pool, ends: ends, maximumBatch: maximumBatch, clock: clock)
+        let database = self.database
+        pipeline = Pipeline(
+            configuration: configuration, source: source, decoder: FakeDecoder(), claimer: database,
+            appliers: (0..<configuration.lanes).map { _ in FakeApplier(database: database, plan: plan) }, pool: pool,
+            clock: clock, observer: recorder)
+    }
+
+    var isComplete: Bool {
+        database.state.withLock { state in ends.allSatisfy { state.offsets[$0.key]?.next == $0.value } }
+    }
+
+    /// Every record was applied once and in order, up to the offset the database holds.
+    var isExact: Bool {
+        database.state.withLock { state in
+            state.offsets.allSatisfy { source, row in Array(0..<row.next) == state.applied[source] ?? [] }
+        }
+    }
+
+    /// Runs the pipeline and its source while `body` runs, then ends both.
+    func run(_ body: @escaping @Sendable (World) async throws -> Void) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            let reader = Task { [source] in try await source.read() }
+            defer { reader.cancel() }
+            group.addTask { [pipeline] in try await pipeline.run() }
+            group.addTask {
+                try await body(self)
+                try await self.pipeline.shutdown(within: 2_000_000_000)
+            }
+            // Not waitForAll: a pipeline that dies must end the body too.
+            while try await group.next() != nil {}
+        }
+    }
+}

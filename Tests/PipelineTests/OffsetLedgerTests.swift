@@ -1,0 +1,91 @@
+// Proves that the ledger refunds what was received, once, and only moves its frontier forward.
+
+import Backpressure
+@testable import Pipeline
+import Records
+import TestSupport
+import Testing
+
+@Suite struct OffsetLedgerTests {
+    private static let source = TopicPartition("t", 0)
+
+    private static func entry(stamp: UInt64, offset: Int64 = 0) -> OffsetLedgerMachine.Entry {
+        .init(source: source, slot: 2, lane: 0, stamp: stamp, epoch: 1, offset: offset)
+    }
+
+    @Test func refundsAPrefixAndMirrorsOnlyWhatMoved() {
+        var ledger = OffsetLedgerMachine()
+        ledger.assigned([Self.entry(stamp: 1, offset: 10)])
+        let one = Credits(records: 5, bytes: 50)
+        let isKnown =
+            ledger.received(Self.source, stamp: 1, nextOffset: 15, timestamp: 100, credits: one) != nil
+            && ledger.received(Self.source, stamp: 1, nextOffset: 25, timestamp: 90, credits: one) != nil
+        #expect(isKnown)
+        #expect(ledger.positions.first?.oldestTimestamp == 90)
+        #expect(ledger.frontierToMirror() == [PartitionStart(source: Self.source, offset: 10)])
+        #expect(ledger.frontierToMirror() == [])
+        let refund = ledger.completed(Self.source, stamp: 1, nextOffset: 15, isDurable: true)
+        #expect(refund == OffsetLedgerMachine.Refund(slot: 2, stamp: 1, credits: one))
+        #expect(ledger.frontierToMirror() == [PartitionStart(source: Self.source, offset: 15)])
+        #expect(ledger.isDrained == false)
+        #expect(ledger.completed(Self.source, stamp: 1, nextOffset: 25, isDurable: true)?.credits == one)
+        #expect(ledger.isDrained == true)
+    }
+
+    @Test func workOfAnOlderStampChangesNothing() {
+        var ledger = OffsetLedgerMachine()
+        ledger.assigned([Self.entry(stamp: 1)])
+        _ = ledger.received(Self.source, stamp: 1, nextOffset: 5, timestamp: -1, credits: Credits(records: 5, bytes: 5))
+        ledger.restarted(Self.entry(stamp: 2, offset: 3))
+        #expect(ledger.completed(Self.source, stamp: 1, nextOffset: 5, isDurable: true) == nil)
+        let stale = ledger.received(Self.source, stamp: 1, nextOffset: 9, timestamp: -1, credits: .zero)
+        #expect(stale == nil)
+        #expect(ledger.positions.first?.applied == 3)
+        #expect(ledger.positions.first?.oldestTimestamp == nil)
+    }
+
+    @Test func anInvalidatedPartitionDropsItsWorkButRefundsIt() {
+        var ledger = OffsetLedgerMachine()
+        ledger.assigned([Self.entry(stamp: 1)])
+        _ = ledger.received(Self.source, stamp: 1, nextOffset: 5, timestamp: -1, credits: Credits(records: 5, bytes: 5))
+        #expect(ledger.invalidated(Self.source, stamp: 1) == true)
+        #expect(ledger.invalidated(Self.source, stamp: 1) == false)
+        #expect(ledger.entry(Self.source, stamp: 1) == nil)
+        #expect(ledger.isDrained == true)
+        #expect(ledger.frontierToMirror() == [])
+        let refund = ledger.completed(Self.source, stamp: 1, nextOffset: 5, isDurable: false)
+        #expect(refund?.credits == Credits(records: 5, bytes: 5))
+        #expect(ledger.positions.first?.applied == 0)
+    }
+
+    @Test func randomFlightsAddUp() {
+        var random = SeededRandom(seed: testSeed("ledger"))
+        for _ in 0..<100 {
+            var ledger = OffsetLedgerMachine()
+            ledger.assigned([Self.entry(stamp: 1)])
+            var next: Int64 = 0
+            var flights: [(next: Int64, credits: Credits)] = []
+            var out = Credits.zero
+            for _ in 0..<200 {
+                if Bool.random(using: &random) || flights.isEmpty {
+                    let credits = Credits(records: .random(in: 1...9, using: &random), bytes: .random(in: 0...99, using: &random))
+                    next += Int64(credits.records) + .random(in: 0...3, using: &random)
+                    _ = ledger.received(Self.source, stamp: 1, nextOffset: next, timestamp: next, credits: credits)
+                    flights.append((next, credits))
+                    out += credits
+                } else {
+                    let count = Int.random(in: 1...flights.count, using: &random)
+                    let expected = flights[..<count].reduce(Credits.zero) { $0 + $1.credits }
+                    let refund = ledger.completed(
+                        Self.source, stamp: 1, nextOffset: flights[count - 1].next, isDurable: true)
+                    #expect(refund?.credits == expected)
+                    #expect(ledger.positions.first?.applied == flights[count - 1].next)
+                    flights.removeFirst(count)
+                    out -= expected
+                }
+                #expect(ledger.positions.first?.outstanding == out)
+                #expect(ledger.positions.first?.oldestTimestamp == flights.first?.next)
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+// Proves that every record is applied exactly once and in order, whatever the source and the database do.
+
+import Backpressure
+@testable import Pipeline
+import Records
+import Synchronization
+import TestSupport
+import Testing
+
+/// Short waits, small sizes: so that a test sees many turns.
+private func brisk(lanes: Int = 2) -> PipelineConfiguration {
+    var configuration = PipelineConfiguration()
+    configuration.lanes = lanes
+    configuration.budget = Credits(records: 400, bytes: 1 << 20)
+    configuration.partitionRecords = 100
+    configuration.batch = Credits(records: 120, bytes: 1 << 20)
+    configuration.tick = 2_000_000
+    configuration.mirrorInterval = 5_000_000
+    configuration.lagInterval = 5_000_000
+    configuration.claimDeadline = 20_000_000
+    configuration.drainDeadline = 500_000_000
+    configuration.retry = Backoff(initial: 1_000_000, maximum: 10_000_000)
+    configuration.reclaim = Backoff(initial: 4_000_000, maximum: 20_000_000)
+    configuration.circuit = Backoff(initial: 2_000_000, maximum: 10_000_000)
+    return configuration
+}
+
+@Suite(.timeLimit(.minutes(3))) struct PipelineTests {
+    @Test func appliesEverythingAndMirrorsTheFrontier() async throws {
+        let world = World(seed: 1, partitions: 4, records: 3_000, configuration: brisk())
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.isComplete })
+            #expect(await eventually { world.source.mirrored == world.ends })
+            let snapshot = world.pipeline.snapshot()
+            #expect(snapshot.positions.count == 4)
+            #expect(await eventually { world.pipeline.snapshot().positions.allSatisfy { $0.end == 3_000 } })
+            #expect(await eventually { world.pipeline.snapshot().freeCredits == snapshot.totalCredits })
+        }
+        #expect(world.isExact)
+        #expect(world.source.unassigns == 1)
+        #expect(world.pipeline.snapshot().summary == "ended")
+    }
+
+    @Test func whatArrivesDuringATransactionIsTheNextTransaction() async throws {
+        let world = World(seed: 1, partitions: 1, records: 2_000, configuration: brisk(lanes: 1), maximumBatch: 10) { _, _ in
+            try await Task.sleep(nanoseconds: 20_000_000)
+            return nil
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.database.state.withLock { $0.transactions } >= 8 })
+        }
+        let (largest, transactions) = world.database.state.withLock { ($0.largest, $0.transactions) }
+        #expect(largest > 10, "batches of 10 were not merged in \(transactions) transactions")
+        #expect(largest <= 120)
+        #expect(world.isExact)
+    }
+
+    /// Retries, fences, oversize answers, outages, rebalances and lost assignments at random.
+    @Test(arguments: 0..<12) func randomFaultsNeverLoseOrRepeatARecord(round: Int) async throws {
+        let seed = testSeed("pipeline faults \(round)") &+ UInt64(round)
+        let random = Mutex(SeededRandom(seed: seed))
+        func chance(_ share: Double) -> Bool { random.withLock { $0.unit() } < share }
+        let database = Shared<FakeDatabase?>(nil)
+        let world = World(seed: seed, partitions: 5, records: 2_000, configuration: brisk()) { work, _ in
+            switch random.withLock({ $0.unit() }) {
+            case ..<0.10: return .retry(reason: "deadlock", isOutage: false)
+            case ..<0.16: return .retry(reason: "connection lost", isOutage: true)
+            case ..<0.22: return .tooLarge(reason: "statement timeout")
+            case ..<0.26:
+                // The commit went through and its answer was lost: settled as applied on a second look.
+                if let database = database.current { return database.write(work) }
+                return nil
+            default: return nil
+            }
+        }
+        database.withLock { $0 = world.database }
+        try await world.run { world in
+            let partitions = Array(world.ends.keys)
+            try await world.source.post(.assigned(partitions))
+            for _ in 0..<12 {
+                try await Task.sleep(nanoseconds: 10_000_000)
+                let dice = random.withLock { $0.unit() }
+                if dice < 0.3 {
+                    world.database.steal(partitions[0])
+                } else if dice < 0.6 {
+                    let before = world.source.unassigns
+                    try await world.source.post(.revoked(partitions, isLost: dice < 0.4))
+                    #expect(await eventually { world.source.unassigns > before })
+                    try await world.source.post(.assigned(partitions))
+                } else if dice < 0.8 {
+                    world.database.state.withLock { $0.isDown = true }
+                    try await Task.sleep(nanoseconds: 30_000_000)
+                    world.database.state.withLock { $0.isDown = false }
+                }
+            }
+            #expect(await eventually(within: .seconds(60)) { world.isComplete }, "stuck: \(world.pipeline.snapshot())")
+        }
+        #expect(world.isExact)
+    }
+
+    @Test func aDatabaseThatIsDownAtTheStartDelaysNobodyElse() async throws {
+        let world = World(seed: 3, partitions: 2, records: 100, configuration: brisk())
+        world.database.state.withLock { $0.isDown = true }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            // The group gets its answer within the claim deadline, with nothing in it.
+            #expect(await eventually { world.source.assigns == 1 })
+            #expect(world.database.state.withLock { $0.claims } == 0)
+            world.database.state.withLock { $0.isDown = false }
+            #expect(await eventually { world.isComplete })
+        }
+        #expect(world.isExact)
+    }
+
+    @Test func aHeldPartitionStopsAloneAndSaysWhy() async throws {
+        let world = World(seed: 4, partitions: 3, records: 200, configuration: brisk())
+        let held = TopicPartition("t", 1)
+        world.database.state.withLock { $0.held[held] = "the offset is outside the log" }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(
+                await eventually {
+                    world.database.state.withLock { $0.offsets.filter { $0.value.next == 200 }.count == 2 }
+                })
+            #expect(world.pipeline.snapshot().stopped == [.init(source: held, reason: "the offset is outside the log")])
+        }
+        #expect(world.isExact)
+    }
+
+    @Test func aStoppedPartitionDoesNotHoldTheOthersUp() async throws {
+        let bad = TopicPartition("t", 0)
+        let world = World(seed: 5, partitions: 3, records: 500, configuration: brisk(lanes: 1)) { work, _ in
+            work.contains { $0.source == bad } ? .stopped([bad], reason: "mostly poison") : nil
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(
+                await eventually {
+                    world.database.state.withLock { $0.offsets.filter { $0.value.next == 500 }.count == 2 }
+                })
+            #expect(world.pipeline.snapshot().stopped.map(\.source) == [bad])
+        }
+        #expect(world.database.state.withLock { $0.offsets[bad]?.next } == 0)
+        #expect(world.isExact)
+    }
+
+    @Test func aFrozenDatabasePullsTheSecondBrakeAndThawingReleasesIt() async throws {
+        var configuration = brisk()
+        configuration.pauseDwell = 20_000_000
+        let isFrozen = Shared(true)
+        let world = World(seed: 6, partitions: 2, records: 2_000, configuration: configuration) { _, _ in
+            while isFrozen.current { try await Task.sleep(nanoseconds: 1_000_000) }
+            return nil
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.source.brakes.pauses == 2 })
+            #expect(world.pipeline.snapshot().paused.count == 2)
+            isFrozen.withLock { $0 = false }
+            #expect(await eventually { world.isComplete })
+            #expect(await eventually { world.pipeline.snapshot().paused.isEmpty })
+            let brakes = world.source.brakes
+            #expect(brakes.pauses == brakes.resumes)
+        }
+        #expect(world.isExact)
+    }
+
+    @Test func shutdownDoesNotWaitForAFrozenDatabase() async throws {
+        let world = World(seed: 7, partitions: 2, records: 2_000, configuration: brisk()) { _, _ in
+            try await Task.sleep(nanoseconds: 60_000_000_000)
+            return nil
+        }
+        let clock = ContinuousClock()
+        let started = Shared(clock.now)
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(
+                await eventually {
+                    world.pipeline.snapshot().positions.contains { $0.outstanding.records > 0 }
+                })
+            started.withLock { $0 = clock.now }
+        }
+        #expect(clock.now - started.current < .seconds(10))
+        let isIncomplete = world.recorder.all.contains {
+            if case .drained(isComplete: false, _) = $0 { true } else { false }
+        }
+        #expect(isIncomplete)
+        #expect(world.isExact)
+    }
+
+    @Test func aDeadSourceEndsThePipelineWithItsError() async throws {
+        struct Fenced: Error {}
+        let world = World(seed: 8, partitions: 1, records: 10, configuration: brisk())
+        await #expect(throws: Fenced.self) {
+            try await world.run { world in
+                try await world.source.post(.failed(Fenced()))
+                try await Task.sleep(nanoseconds: 60_000_000_000)
+            }
+        }
+    }
+}
