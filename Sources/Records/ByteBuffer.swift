@@ -11,100 +11,112 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
     /// Bytes that may be read behind the last byte written.
     public static let padding = 64
 
-    /// Bytes written so far.
-    public private(set) var count = 0
-    /// Bytes that fit before the memory grows; the padding comes on top.
-    public private(set) var capacity: Int
-    private var memory: UnsafeMutableRawPointer
+    // The members that every record passes through are inlinable: decoding calls them across the module's edge.
+    @usableFromInline var written = 0
+    @usableFromInline var room: Int
+    @usableFromInline var memory: UnsafeMutableRawPointer
 
     /// - Parameter capacity: bytes that fit without growing.
     public init(capacity: Int = 0) {
-        self.capacity = Swift.max(capacity, 64)
-        memory = .allocate(byteCount: self.capacity + Self.padding, alignment: 16)
+        room = Swift.max(capacity, 64)
+        memory = .allocate(byteCount: room + Self.padding, alignment: 16)
     }
+
+    /// Bytes written so far.
+    @inlinable public var count: Int { written }
+    /// Bytes that fit before the memory grows; the padding comes on top.
+    @inlinable public var capacity: Int { room }
 
     deinit { memory.deallocate() }
 
     /// The first byte. Valid until the next call that may grow the buffer.
-    @inlinable public var base: UnsafeRawPointer { UnsafeRawPointer(mutableBase) }
-
-    @usableFromInline var mutableBase: UnsafeMutableRawPointer { memory }
+    @inlinable public var base: UnsafeRawPointer { UnsafeRawPointer(memory) }
 
     /// The written bytes. Valid until the next call that may grow the buffer.
-    public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: memory, count: count) }
+    @inlinable public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: memory, count: written) }
 
     /// The bytes of one slice; `nil` where the slice is null or absent.
+    @inlinable
     public func bytes(of slice: Slice) -> UnsafeRawBufferPointer? {
         guard slice.length >= 0 else { return nil }
         return UnsafeRawBufferPointer(start: memory + Int(slice.start), count: Int(slice.length))
     }
 
     /// Makes room for `additional` more bytes.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func reserve(_ additional: Int) {
-        if count + additional > capacity { grow(to: count + additional) }
+        if written + additional > room { grow(to: written + additional) }
     }
 
-    @inline(never)
-    private mutating func grow(to least: Int) {
-        capacity = Swift.max(least, capacity * 2)
-        let larger = UnsafeMutableRawPointer.allocate(byteCount: capacity + Self.padding, alignment: 16)
-        larger.copyMemory(from: memory, byteCount: count)
+    @usableFromInline @inline(never)
+    mutating func grow(to least: Int) {
+        room = Swift.max(least, room * 2)
+        let larger = UnsafeMutableRawPointer.allocate(byteCount: room + Self.padding, alignment: 16)
+        larger.copyMemory(from: memory, byteCount: written)
         memory.deallocate()
         memory = larger
     }
 
     /// Forgets the content and keeps the memory.
-    public mutating func removeAll() { count = 0 }
+    public mutating func removeAll() { written = 0 }
+
+    /// Forgets everything behind the first `count` bytes.
+    @inlinable
+    public mutating func truncate(to count: Int) {
+        precondition(count >= 0 && count <= written, "truncate behind the written bytes")
+        written = count
+    }
 
     /// Gives memory beyond `bytes` back, so that one huge batch does not make a buffer huge for ever. The content is forgotten.
     public mutating func shrink(to bytes: Int) {
-        count = 0
-        guard capacity > bytes else { return }
+        written = 0
+        guard room > bytes else { return }
         memory.deallocate()
-        capacity = Swift.max(bytes, 64)
-        memory = .allocate(byteCount: capacity + Self.padding, alignment: 16)
+        room = Swift.max(bytes, 64)
+        memory = .allocate(byteCount: room + Self.padding, alignment: 16)
     }
 
     /// Appends a copy of `source`.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func append(_ source: UnsafeRawBufferPointer) {
         guard let start = source.baseAddress, source.count > 0 else { return }
         reserve(source.count)
-        (memory + count).copyMemory(from: start, byteCount: source.count)
-        count += source.count
+        (memory + written).copyMemory(from: start, byteCount: source.count)
+        written += source.count
     }
 
     /// Appends a copy of `source` and answers where it lies.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func appendSlice(_ source: UnsafeRawBufferPointer) -> Slice {
-        let start = count
+        let start = written
         append(source)
         return Slice(start: start, length: source.count)
     }
 
     /// Appends an integer in network byte order, as PostgreSQL's binary format wants it.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func append<T: FixedWidthInteger>(bigEndian value: T) {
         reserve(MemoryLayout<T>.size)
-        (memory + count).storeBytes(of: value.bigEndian, as: T.self)
-        count += MemoryLayout<T>.size
+        (memory + written).storeBytes(of: value.bigEndian, as: T.self)
+        written += MemoryLayout<T>.size
     }
 
     /// Overwrites an integer written earlier with ``append(bigEndian:)``.
     public mutating func store<T: FixedWidthInteger>(bigEndian value: T, at position: Int) {
-        precondition(position >= 0 && position + MemoryLayout<T>.size <= count, "store outside the written bytes")
+        precondition(position >= 0 && position + MemoryLayout<T>.size <= written, "store outside the written bytes")
         (memory + position).storeBytes(of: value.bigEndian, as: T.self)
     }
 
     /// Reads an integer in network byte order.
+    @inlinable
     public func load<T: FixedWidthInteger>(bigEndian type: T.Type, at position: Int) -> T {
-        precondition(position >= 0 && position + MemoryLayout<T>.size <= count, "load outside the written bytes")
+        precondition(position >= 0 && position + MemoryLayout<T>.size <= written, "load outside the written bytes")
         return T(bigEndian: (memory + position).loadUnaligned(as: T.self))
     }
 }
 
 /// Where a value lies in its batch's buffer: a start and a length, with two lengths that are no lengths.
+@frozen
 public struct Slice: Sendable, Equatable {
     /// First byte, counted from the start of the buffer. Undefined where ``length`` is negative.
     public var start: UInt32
@@ -112,7 +124,7 @@ public struct Slice: Sendable, Equatable {
     public var length: Int32
 
     /// A slice of `length` bytes from `start` on. Both must fit 31 bits: batches are bounded far below that.
-    @inline(__always)
+    @inlinable @inline(__always)
     public init(start: Int, length: Int) {
         self.start = UInt32(truncatingIfNeeded: start)
         self.length = Int32(truncatingIfNeeded: length)
@@ -124,7 +136,7 @@ public struct Slice: Sendable, Equatable {
     public static let absent = Slice(start: 0, length: -2)
 
     /// The value is null.
-    public var isNull: Bool { length == -1 }
+    @inlinable public var isNull: Bool { length == -1 }
     /// There is no value.
-    public var isAbsent: Bool { length == -2 }
+    @inlinable public var isAbsent: Bool { length == -2 }
 }

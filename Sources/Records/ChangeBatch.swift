@@ -18,7 +18,7 @@ public struct Change: Sendable {
     public let keyPrefix: UInt64
 
     /// One decoded event.
-    @inline(__always)
+    @inlinable @inline(__always)
     public init(record: Int32, operation: Operation, keyPrefix: UInt64) {
         self.record = record
         self.operation = operation
@@ -56,70 +56,69 @@ public final class ChangeBatch: @unchecked Sendable {
     public let mapping: Int
     /// Cells a change has.
     public let columnCount: Int
-    /// Decoded events in log order.
-    public private(set) var changes: ContiguousArray<Change> = []
-    /// Records that could not be decoded, in log order.
-    public private(set) var faults: [DecodeFault] = []
-    private var cells: ContiguousArray<Slice> = []
-    private var values: ByteBuffer
+    private var rows: ChangeRows
 
+    /// An empty batch, to be filled change by change.
     /// - Parameters:
     ///   - columnCount: cells a change has.
     ///   - bytes: how many bytes of values to make room for.
-    public init(records: RecordBatch, mapping: Int = 0, columnCount: Int, bytes: Int = 0) {
-        self.records = records
-        self.mapping = mapping
-        self.columnCount = columnCount
-        values = ByteBuffer(capacity: bytes)
-        changes.reserveCapacity(records.count)
-        cells.reserveCapacity(records.count * columnCount)
+    public convenience init(records: RecordBatch, mapping: Int = 0, columnCount: Int, bytes: Int = 0) {
+        let rows = ChangeRows(columnCount: columnCount, changes: records.count, bytes: bytes)
+        self.init(records: records, mapping: mapping, rows: rows)
     }
 
+    /// A batch of rows that were filled before.
+    public init(records: RecordBatch, mapping: Int = 0, rows: consuming ChangeRows) {
+        self.records = records
+        self.mapping = mapping
+        columnCount = rows.columnCount
+        self.rows = rows
+    }
+
+    /// Decoded events in log order.
+    public var changes: ContiguousArray<Change> { rows.changes }
+    /// Records that could not be decoded, in log order.
+    public var faults: [DecodeFault] { rows.faults }
     /// Bytes the decoded values take, without the record batch.
-    public var valueByteCount: Int { values.count }
+    public var valueByteCount: Int { rows.values.count }
 
     /// Appends bytes to the value buffer, for a cell that is then given to ``append(record:operation:keyPrefix:cells:)``.
     @inline(__always)
-    public func appendValue(_ bytes: UnsafeRawBufferPointer) -> Slice { values.appendSlice(bytes) }
+    public func appendValue(_ bytes: UnsafeRawBufferPointer) -> Slice { rows.values.appendSlice(bytes) }
 
     /// Appends an integer's binary form to the value buffer.
     @inline(__always)
-    public func appendValue<T: FixedWidthInteger>(bigEndian value: T) -> Slice {
-        let start = values.count
-        values.append(bigEndian: value)
-        return Slice(start: start, length: MemoryLayout<T>.size)
-    }
+    public func appendValue<T: FixedWidthInteger>(bigEndian value: T) -> Slice { rows.appendValue(bigEndian: value) }
 
     /// Appends one change with its cells, one per column.
     @inline(__always)
     public func append(record: Int, operation: Operation, keyPrefix: UInt64, cells row: UnsafeBufferPointer<Slice>) {
-        precondition(row.count == columnCount, "a change has one cell per column")
-        changes.append(Change(record: Int32(truncatingIfNeeded: record), operation: operation, keyPrefix: keyPrefix))
-        cells.append(contentsOf: row)
+        for cell in row { rows.append(cell: cell) }
+        rows.append(record: record, operation: operation, keyPrefix: keyPrefix)
     }
 
     /// Notes a record that could not be decoded.
-    public func append(_ fault: DecodeFault) { faults.append(fault) }
+    public func append(_ fault: DecodeFault) { rows.append(fault) }
 
     /// The cell of a change in a column.
     @inline(__always)
-    public func cell(change: Int, column: Int) -> Slice { cells[change * columnCount + column] }
+    public func cell(change: Int, column: Int) -> Slice { rows.cells[change * columnCount + column] }
 
     /// The binary form of a cell; `nil` where it is null or absent.
     @inline(__always)
-    public func value(_ cell: Slice) -> UnsafeRawBufferPointer? { values.bytes(of: cell) }
+    public func value(_ cell: Slice) -> UnsafeRawBufferPointer? { rows.values.bytes(of: cell) }
 }
 
 /// The order-preserving prefix of a key: what batches are sorted by before longer keys are compared byte by byte.
 public enum KeyPrefix {
     /// Of an integer key: exact, so equal prefixes mean equal keys.
-    @inline(__always)
+    @inlinable @inline(__always)
     public static func of<T: FixedWidthInteger & SignedInteger>(_ value: T) -> UInt64 {
         UInt64(bitPattern: Int64(value)) ^ (1 << 63)
     }
 
     /// Of any other key: its first eight bytes. Equal prefixes say nothing: compare the bytes.
-    @inline(__always)
+    @inlinable @inline(__always)
     public static func of(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
         if bytes.count >= 8 { return UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)) }
         var prefix: UInt64 = 0

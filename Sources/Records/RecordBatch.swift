@@ -71,6 +71,9 @@ public final class RecordBatch: @unchecked Sendable {
         if timestamp >= 0, earliestTimestamp < 0 || timestamp < earliestTimestamp { earliestTimestamp = timestamp }
     }
 
+    /// The first byte of the batch's buffer, which every ``Slice`` of its records counts from. Valid as long as the batch lives.
+    public var base: UnsafeRawPointer { buffer.base }
+
     /// The bytes of one part of a record; `nil` where it is null. Valid as long as the batch lives; padded as ``ByteBuffer`` says.
     @inline(__always)
     public func bytes(of slice: Slice) -> UnsafeRawBufferPointer? { buffer.bytes(of: slice) }

@@ -1,0 +1,134 @@
+// The room's door: record batches in, change batches out; and the same checks for one event at the ingress.
+
+import CSimdjson
+public import Records
+
+/// What a decoder takes at most.
+public struct DecodeLimits: Sendable, Equatable {
+    /// Bytes of one payload.
+    public var payloadBytes: Int
+    /// Levels of nesting in one payload.
+    public var depth: Int
+
+    /// Defaults: 16 MiB, 512 levels.
+    public init(payloadBytes: Int = 16 << 20, depth: Int = 512) {
+        self.payloadBytes = payloadBytes
+        self.depth = depth
+    }
+}
+
+/// Decodes records by one mapping. It owns a JSON parser and scratch memory: one thread or task at a time, so keep one for each.
+public final class Decoder {
+    /// The mapping it decodes by.
+    public let mapping: Mapping
+    /// The mapping's index, which the change batches carry.
+    public let index: Int
+    private let limits: DecodeLimits
+    private var parser: JSONParserHandle
+    private let scratch: DecodeScratch
+    /// Where the ingress writes cells that nobody wants.
+    private var discarded: ChangeRows
+    /// Bytes of values per 256 bytes of records in the last batch: what to make room for in the next.
+    private var valueShare = 64
+
+    /// Above this the parser's memory (about 14 times as much) is given back after the batch that needed it.
+    private static let keptParserBytes = 1 << 20
+
+    /// - Parameters:
+    ///   - mapping: how records are read.
+    ///   - index: what ``ChangeBatch/mapping`` will say.
+    public init(mapping: Mapping, index: Int = 0, limits: DecodeLimits = DecodeLimits()) {
+        self.mapping = mapping
+        self.index = index
+        self.limits = limits
+        let plan = mapping.plan
+        parser = JSONParserHandle(limits)
+        scratch = DecodeScratch(slots: plan.pointers.count, columns: plan.columns.count)
+        discarded = ChangeRows(columnCount: plan.columns.count)
+    }
+
+    private var reader: EventReader {
+        EventReader(
+            plan: mapping.plan, columns: mapping.plan.columns, objects: mapping.plan.objects, limits: limits,
+            parser: parser.pointer, found: scratch.found, fixed: scratch.fixed)
+    }
+
+    /// Decodes all records of a batch. A record that cannot be decoded becomes a ``DecodeFault`` and touches no other.
+    public func decode(_ batch: RecordBatch) -> ChangeBatch {
+        let reader = reader
+        let records = batch.records
+        let expected = (batch.byteCount >> 8) * (valueShare + 8) + 256
+        var rows = ChangeRows(columnCount: reader.columns.count, changes: records.count, bytes: expected)
+        writeFixedCells(batch.source, into: &rows)
+        withExtendedLifetime(batch) {
+            let base = batch.base
+            for index in records.indices {
+                let context = RecordContext(record: records[index], base: base)
+                do throws(EventFault) {
+                    if let payload = context.bytes(context.record.value) {
+                        let (operation, prefix) = try reader.event(payload, context, into: &rows)
+                        rows.append(record: index, operation: operation, keyPrefix: prefix)
+                    } else {
+                        let prefix = try reader.tombstone(context.bytes(context.record.key), into: &rows)
+                        rows.append(record: index, operation: .delete, keyPrefix: prefix)
+                    }
+                } catch {
+                    rows.abandonRow()
+                    rows.append(fault(error, record: index))
+                }
+            }
+        }
+        if batch.byteCount >= 4096 { valueShare = rows.values.count / (batch.byteCount >> 8) }
+        giveParserMemoryBack()
+        return ChangeBatch(records: batch, mapping: index, rows: rows)
+    }
+
+    /// Checks one event as ``decode(_:)`` would, and appends the Kafka key it must be produced with.
+    ///
+    /// Columns that the record gives (`metadata`) are not checked: there is no record yet.
+    /// - Parameters:
+    ///   - event: one JSON document with at least ``ByteBuffer/padding`` readable bytes behind it.
+    ///   - key: gets the key appended: by the mapping's `kafka_key`, text or a JSON array.
+    /// - Returns: what is wrong with the event, its `record` 0; nil where nothing is. Then, and only then, `key` has grown.
+    public func validate(_ event: UnsafeRawBufferPointer, key: inout ByteBuffer) -> DecodeFault? {
+        let reader = reader
+        defer {
+            discarded.abandonRow()
+            giveParserMemoryBack()
+        }
+        do throws(EventFault) {
+            _ = try reader.event(event, nil, into: &discarded)
+            reader.appendKafkaKey(to: &key)
+            return nil
+        } catch {
+            return fault(error, record: 0)
+        }
+    }
+
+    @inline(never)
+    private func fault(_ fault: EventFault, record: Int) -> DecodeFault {
+        DecodeFault(record: Int32(record), reason: fault.reason.rawValue, detail: fault.detail(mapping.plan, limits))
+    }
+
+    /// Writes the values that all records of a batch share: once, for all its rows.
+    private func writeFixedCells(_ source: TopicPartition, into rows: inout ChangeRows) {
+        for (column, value) in mapping.plan.fixed {
+            switch value {
+            case .topic:
+                var topic = source.topic
+                scratch.fixed[column] = topic.withUTF8 { rows.values.appendSlice(UnsafeRawBufferPointer($0)) }
+            case .partition:
+                let isWide = mapping.plan.columns[column].type == .int8
+                scratch.fixed[column] =
+                    isWide ? rows.appendValue(bigEndian: Int64(source.partition)) : rows.appendValue(bigEndian: source.partition)
+            case .constant(let bytes):
+                scratch.fixed[column] = bytes.withUnsafeBytes { rows.values.appendSlice($0) }
+            }
+        }
+        rows.keepValues()
+    }
+
+    private func giveParserMemoryBack() {
+        if sj_parser_capacity(parser.pointer) > Self.keptParserBytes { parser = JSONParserHandle(limits) }
+    }
+}

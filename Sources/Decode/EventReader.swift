@@ -1,0 +1,205 @@
+// Reads one record by the plan: parse, look the fields up, check, write the cells.
+
+import CSimdjson
+import Glibc
+import Records
+
+/// What a record carries besides its payload. The ingress has none of it yet.
+struct RecordContext {
+    let record: Record
+    /// The buffer the record's slices count from.
+    let base: UnsafeRawPointer
+
+    func bytes(_ slice: Slice) -> UnsafeRawBufferPointer? {
+        slice.length < 0 ? nil : UnsafeRawBufferPointer(start: base + Int(slice.start), count: Int(slice.length))
+    }
+}
+
+/// Reads records one by one. It borrows a decoder's parser and scratch for the length of one call.
+struct EventReader {
+    let plan: DecodePlan
+    let columns: [ColumnStep]
+    let objects: [ObjectStep]
+    let limits: DecodeLimits
+    let parser: OpaquePointer
+    /// One value a slot, of the record read last.
+    let found: UnsafeMutablePointer<sj_value>
+    /// One cell a column; only those of `fixed` columns count.
+    let fixed: UnsafeMutablePointer<Slice>
+
+    /// Reads an event and writes its cells. The payload has 64 readable bytes behind it.
+    /// - Returns: the operation and the key's prefix.
+    @inline(__always)
+    func event(
+        _ payload: UnsafeRawBufferPointer, _ context: RecordContext?, into rows: inout ChangeRows
+    ) throws(EventFault) -> (Operation, UInt64) {
+        var root = sj_value()
+        let outcome = sj_parse(parser, payload.baseAddress, payload.count, &root)
+        if Int(outcome) != SJ_OK { root = try refused(payload, outcome) }
+        guard Int(root.type) == SJ_OBJECT else { throw .notAnObject(found: root.type) }
+        for index in 0..<plan.essentialObjects { try lookUp(objects[index], in: root) }
+        let operation = try operation()
+        if operation != .delete {
+            for index in plan.essentialObjects..<objects.count { try lookUp(objects[index], in: root) }
+        }
+        // Raw control characters are no JSON, so a NUL can only have come from an escape.
+        let mayHoldNUL = memchr(payload.baseAddress!, Int32(UInt8(ascii: "\\")), payload.count) != nil
+        var prefix: UInt64 = 0
+        for index in columns.indices {
+            let step = columns[index]
+            if operation == .delete, step.keyPosition < 0 {
+                rows.append(cell: .absent)
+                continue
+            }
+            let cell: Slice =
+                switch step.source {
+                case .field(let slot): try field(slot, index, step, mayHoldNUL, into: &rows)
+                case .fixed: fixed[index]
+                default: try metadata(index, step, context, into: &rows)
+                }
+            if step.keyPosition == 0 { prefix = ValueWriter.keyPrefix(cell, type: step.type, in: rows) }
+            rows.append(cell: cell)
+        }
+        return (operation, prefix)
+    }
+
+    /// Looks the parts of one object up. Where the object is absent or null its parts are absent.
+    @inline(__always)
+    private func lookUp(_ step: ObjectStep, in root: sj_value) throws(EventFault) {
+        var object = root
+        if step.parent >= 0 { object = found[step.parent] }
+        if object.is_repeated { throw .repeated(slot: step.parent) }
+        if Int(object.type) == SJ_OBJECT {
+            sj_find(&object, plan.names.names + step.first, step.count, found + step.first)
+        } else {
+            try lookUpElsewhere(step, object)
+        }
+    }
+
+    @inline(never)
+    private func lookUpElsewhere(_ step: ObjectStep, _ container: sj_value) throws(EventFault) {
+        var container = container
+        let slots = step.first..<step.first + step.count
+        switch Int(container.type) {
+        case SJ_ABSENT, SJ_NULL:
+            for slot in slots { found[slot] = sj_value() }
+        case SJ_ARRAY where slots.contains { plan.indices[$0] >= 0 }:
+            for slot in slots {
+                let index = plan.indices[slot]
+                found[slot] = index < 0 ? sj_value() : sj_at(&container, index)
+            }
+        default: throw .noContainer(slot: step.parent, found: container.type)
+        }
+    }
+
+    @inline(__always)
+    private func operation() throws(EventFault) -> Operation {
+        switch plan.envelope {
+        case .action(let action):
+            let value = found[action.slot]
+            if value.is_repeated { throw .repeated(slot: action.slot) }
+            guard Int(value.type) == SJ_STRING else {
+                if Int(value.type) == SJ_ABSENT { throw .missing(slot: action.slot) }
+                throw .actionIsNoText(found: value.type)
+            }
+            guard let operation = action.words.operation(value.pointer, Int(truncatingIfNeeded: value.bits)) else {
+                throw .unknownAction
+            }
+            return operation
+        }
+    }
+
+    @inline(__always)
+    private func field(
+        _ slot: Int, _ column: Int, _ step: ColumnStep, _ mayHoldNUL: Bool, into rows: inout ChangeRows
+    ) throws(EventFault) -> Slice {
+        let value = found[slot]
+        if value.is_repeated { throw .repeated(slot: slot) }
+        if Int(value.type) <= SJ_NULL {
+            if Int(value.type) == SJ_NULL, step.isNullable { return .null }
+            if Int(value.type) == SJ_ABSENT, step.isOptional { return .absent }
+            if Int(value.type) == SJ_ABSENT { throw .missing(slot: slot) }
+        }
+        do throws(ValueFault) {
+            return try ValueWriter.cell(value, type: step.type, mayHoldNUL: mayHoldNUL, into: &rows)
+        } catch {
+            throw .value(error, column: column, found: value.type)
+        }
+    }
+
+    /// A column that the record gives, not the event.
+    @inline(never)
+    private func metadata(
+        _ column: Int, _ step: ColumnStep, _ context: RecordContext?, into rows: inout ChangeRows
+    ) throws(EventFault) -> Slice {
+        guard let context else { return .absent }
+        var text: UnsafeRawBufferPointer?
+        switch step.source {
+        case .offset: return rows.appendValue(bigEndian: context.record.offset)
+        case .timestamp where context.record.timestamp >= 0:
+            let microseconds = context.record.timestamp * 1000 - Calendar.microsecondsFrom1970To2000
+            return rows.appendValue(bigEndian: microseconds)
+        case .key: text = context.bytes(context.record.key)
+        case .header(let index): text = context.bytes(context.record.headers).flatMap { header(index, in: $0) }
+        case .timestamp, .field, .fixed: text = nil
+        }
+        guard let text else {
+            if step.isOptional { return .absent }
+            if step.isNullable { return .null }
+            throw .missingMetadata(column: column)
+        }
+        do throws(ValueFault) {
+            return try ValueWriter.cell(text: text, type: step.type, into: &rows)
+        } catch {
+            throw .value(error, column: column, found: UInt8(SJ_ABSENT))
+        }
+    }
+
+    /// The last header of a name, as Kafka's own `lastHeader` has it.
+    private func header(_ index: Int, in headers: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+        let wanted = plan.headers[index]
+        var last: UnsafeRawBufferPointer?
+        RecordHeaders.forEach(in: headers) { name, value in
+            if name.elementsEqual(wanted.utf8) { last = value }
+        }
+        return last
+    }
+
+    /// Why simdjson took no document: a fault, or numbers that are JSON but fit no 64 bits. Then the root of the document with
+    /// numbers in their place that fit and are as wrong for every column.
+    @inline(never)
+    private func refused(_ payload: UnsafeRawBufferPointer, _ outcome: Int32) throws(EventFault) -> sj_value {
+        switch Int(outcome) {
+        case SJ_TOO_LARGE: throw .tooLarge(bytes: payload.count)
+        case SJ_TOO_DEEP: throw .tooDeep
+        case SJ_NO_MEMORY: fatalError("no memory to parse a payload of \(payload.count) bytes")
+        default: break
+        }
+        if payload.isEmpty { throw .empty }
+        var diagnosis = JSONDiagnosis(payload, depth: limits.depth)
+        let finding = diagnosis.run()
+        let slot = diagnosis.field(among: plan.pointers) ?? -1
+        switch finding {
+        case .malformed(let at): throw .malformed(at: at, slot: slot)
+        case .notUTF8(let at): throw .notUTF8(at: at, slot: slot)
+        case .loneSurrogate(let at): throw .loneSurrogate(at: at, slot: slot)
+        case .tooDeep: throw .tooDeep
+        case .numbers(let numbers):
+            var fitting = ByteBuffer(capacity: payload.count)
+            var next = 0
+            for number in numbers {
+                fitting.append(UnsafeRawBufferPointer(rebasing: payload[next..<number.range.lowerBound]))
+                // An integer above every column's range; a fraction, which no column takes.
+                let stand: StaticString = number.isInteger ? "18446744073709551615" : "0.5"
+                fitting.append(UnsafeRawBufferPointer(start: stand.utf8Start, count: stand.utf8CodeUnitCount))
+                next = number.range.upperBound
+            }
+            fitting.append(UnsafeRawBufferPointer(rebasing: payload[next...]))
+            var root = sj_value()
+            guard Int(sj_parse(parser, fitting.base, fitting.count, &root)) == SJ_OK else {
+                throw .malformed(at: -1, slot: -1)
+            }
+            return root
+        }
+    }
+}

@@ -1,0 +1,64 @@
+// JSON Pointer (RFC 6901): how a mapping names a place in an event.
+
+/// A parsed JSON Pointer: names of fields, or indices of elements, from the root down.
+struct JSONPointer: Hashable, Sendable {
+    /// The reference tokens, unescaped. Empty: the whole document.
+    let tokens: [String]
+
+    init(tokens: [String]) { self.tokens = tokens }
+
+    /// Parses the string form: empty, or each token behind a `/`, with `~0` for `~` and `~1` for `/`. Nil where it is neither.
+    init?(_ text: String) {
+        guard !text.isEmpty else {
+            tokens = []
+            return
+        }
+        guard text.utf8.first == UInt8(ascii: "/") else { return nil }
+        var tokens: [String] = []
+        for raw in text.dropFirst().split(separator: "/", omittingEmptySubsequences: false) {
+            guard let token = Self.unescape(raw) else { return nil }
+            tokens.append(token)
+        }
+        self.tokens = tokens
+    }
+
+    private static func unescape(_ raw: Substring) -> String? {
+        var token = ""
+        var isEscaped = false
+        for scalar in raw.unicodeScalars {
+            switch (isEscaped, scalar) {
+            case (true, "0"): token.unicodeScalars.append("~")
+            case (true, "1"): token.unicodeScalars.append("/")
+            case (true, _): return nil
+            case (false, "~"):
+                isEscaped = true
+                continue
+            case (false, _): token.unicodeScalars.append(scalar)
+            }
+            isEscaped = false
+        }
+        return isEscaped ? nil : token
+    }
+
+    /// The string form.
+    var text: String {
+        tokens.map { token in
+            var escaped = "/"
+            for scalar in token.unicodeScalars {
+                switch scalar {
+                case "~": escaped += "~0"
+                case "/": escaped += "~1"
+                default: escaped.unicodeScalars.append(scalar)
+                }
+            }
+            return escaped
+        }.joined()
+    }
+
+    /// The element a token names where it meets an array: digits without leading zeros. Nil: it names none.
+    static func index(_ token: String) -> Int? {
+        guard !token.isEmpty, token.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
+        guard token == "0" || token.utf8.first != UInt8(ascii: "0") else { return nil }
+        return Int(token)
+    }
+}

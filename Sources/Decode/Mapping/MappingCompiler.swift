@@ -1,0 +1,149 @@
+// Compiles one mapping file to a mapping: reads every key, checks what belongs together, lays the plan out.
+
+import Records
+
+/// Compiles one mapping file. What is wrong is collected in ``faults``; a mapping comes out only where nothing is.
+struct MappingCompiler {
+    private var reader = MappingReader()
+    private let tree = SlotTree()
+
+    private enum Envelopes: String, CaseIterable { case action }
+
+    private static let knownKeys = [
+        "topics", "envelope", "table", "mode", "key", "kafka_key", "action", "columns", "on_update", "version",
+    ]
+
+    var faults: [MappingFault] { reader.faults }
+
+    mutating func compile(_ root: MappingNode) -> Mapping? {
+        guard let entries = reader.entries(of: root, in: "the mapping", known: Self.knownKeys) else { return nil }
+        for required in ["topics", "table", "key", "columns"] where entries[required] == nil {
+            reader.fault(root, "the mapping needs '\(required)'")
+        }
+        if let version = entries["version"] { reader.fault(version, "version is not supported yet") }
+        if let envelope = entries["envelope"] {
+            _ = reader.choice(envelope, "envelope", of: Envelopes.self, planned: ["debezium", "upsert"])
+        }
+        if let mode = entries["mode"], reader.choice(mode, "mode", of: WriteMode.self) == .append {
+            reader.fault(mode, "mode append is not supported yet")
+        }
+        let topics = entries["topics"].flatMap { topicNames($0) }
+        let table = entries["table"].flatMap { tableName($0) }
+        let keyNames = entries["key"].flatMap { reader.strings($0, "key") } ?? []
+        var compiler = ColumnCompiler(keyNames: Set(keyNames.map(\.text)))
+        let columns = entries["columns"].map { compiler.compile($0, reader: &reader, tree: tree) } ?? []
+        let key = keyPositions(keyNames, among: columns)
+        let kafkaKey = kafkaKeyFormat(entries["kafka_key"], keyNames: keyNames)
+        let action = actionEnvelope(entries["action"], root: root)
+        let touch = entries["on_update"].map { touches($0, columns: columns) } ?? []
+
+        guard reader.faults.isEmpty, let topics, let table, let action else { return nil }
+        let layout = tree.layout()
+        let plan = DecodePlan(
+            objects: layout.objects, essentialObjects: layout.essentialObjects,
+            columns: columns.enumerated().map { index, column in
+                column.step(layout, keyPosition: key.firstIndex(of: index) ?? -1)
+            },
+            key: key,
+            envelope: .action(ActionEnvelope(slot: layout.slots[action.pointer] ?? 0, words: WordTable(action.words))),
+            kafkaKey: kafkaKey, fixed: columns.enumerated().compactMap { index, column in column.fixed.map { (index, $0) } },
+            headers: compiler.headers, pointers: layout.pointers, columnNames: columns.map(\.shape.name))
+        let shape = TableShape(
+            schema: table.schema, name: table.name, columns: columns.map(\.shape), key: key, mode: .upsert, touch: touch)
+        return Mapping(file: root.file, topics: topics, table: shape, kafkaKey: kafkaKey, plan: plan)
+    }
+
+    private mutating func topicNames(_ node: MappingNode) -> [String]? {
+        guard let names = reader.strings(node, "topics") else { return nil }
+        var seen: Set<String> = []
+        for (name, node) in names {
+            let isLegal = name.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"):
+                    true
+                default: false
+                }
+            }
+            if !isLegal || name.isEmpty || name.utf8.count > 249 || name == "." || name == ".." {
+                reader.fault(node, "'\(name)' is no topic name: up to 249 letters, digits, '.', '_' and '-'")
+            }
+            if !seen.insert(name).inserted { reader.fault(node, "topic '\(name)' is given twice") }
+        }
+        return names.map(\.text)
+    }
+
+    private mutating func tableName(_ node: MappingNode) -> (schema: String?, name: String)? {
+        guard let text = reader.string(node, "table") else { return nil }
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        guard parts.count <= 2, parts.allSatisfy(ColumnCompiler.isIdentifier) else {
+            reader.fault(node, "table must be a name or schema.name, each of 1 to 63 bytes")
+            return nil
+        }
+        return (parts.count == 2 ? parts[0] : nil, parts[parts.count - 1])
+    }
+
+    private mutating func keyPositions(_ names: [(text: String, node: MappingNode)], among columns: [Column]) -> [Int] {
+        var positions: [Int] = []
+        for (name, node) in names {
+            guard let position = columns.firstIndex(where: { $0.shape.name == name }) else {
+                let near = MappingReader.suggestion(for: name, among: columns.map(\.shape.name))
+                reader.fault(node, "the key names '\(name)', which is not among the columns" + near)
+                continue
+            }
+            if positions.contains(position) { reader.fault(node, "the key names '\(name)' twice") }
+            positions.append(position)
+        }
+        return positions
+    }
+
+    private mutating func kafkaKeyFormat(
+        _ node: MappingNode?, keyNames: [(text: String, node: MappingNode)]
+    ) -> KafkaKeyFormat {
+        guard let node else { return keyNames.count == 1 ? .text : .json }
+        guard let format = reader.choice(node, "kafka_key", of: KafkaKeyFormat.self) else { return .text }
+        if format == .text, keyNames.count > 1 {
+            reader.fault(node, "kafka_key text names one column; a key of \(keyNames.count) columns needs kafka_key: json")
+        }
+        return format
+    }
+
+    private mutating func actionEnvelope(
+        _ node: MappingNode?, root: MappingNode
+    ) -> (pointer: JSONPointer, words: [(text: String, operation: Operation)])? {
+        guard let node else {
+            reader.fault(root, "envelope action needs 'action': the path of the field and the words for each operation")
+            return nil
+        }
+        let operations = Operation.allCases.map { ("\($0)", $0) }
+        let known = ["path"] + operations.map(\.0)
+        guard let entries = reader.entries(of: node, in: "action", known: known) else { return nil }
+        guard let path = entries["path"] else {
+            reader.fault(node, "action needs 'path'")
+            return nil
+        }
+        var words: [(text: String, operation: Operation)] = []
+        for (name, operation) in operations {
+            for (word, place) in entries[name].flatMap({ reader.strings($0, "action \(name)") }) ?? [] {
+                if words.contains(where: { $0.text == word }) {
+                    reader.fault(place, "the word '\(word)' stands for two operations, or twice for one")
+                }
+                words.append((word, operation))
+            }
+        }
+        if words.isEmpty { reader.fault(node, "action needs words for one operation at least, such as 'create: [Create]'") }
+        return ColumnCompiler.pointer(path, reader: &reader, tree: tree, isEssential: true).map { ($0, words) }
+    }
+
+    private mutating func touches(_ node: MappingNode, columns: [Column]) -> [(column: String, value: TouchValue)] {
+        guard let entries = reader.entries(of: node, in: "on_update") else { return [] }
+        return entries.compactMap { entry in
+            if columns.contains(where: { $0.shape.name == entry.key }) {
+                reader.fault(entry.value, "on_update: '\(entry.key)' is among the columns already")
+            } else if !ColumnCompiler.isIdentifier(entry.key) {
+                reader.fault(entry.value, "on_update: '\(entry.key)' is no column name of 1 to 63 bytes")
+            }
+            return reader.choice(entry.value, "on_update \(entry.key)", of: TouchValue.self).map { (entry.key, $0) }
+        }
+    }
+}
