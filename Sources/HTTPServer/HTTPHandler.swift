@@ -1,0 +1,88 @@
+// Says what a server asks of the code that answers its requests.
+
+/// Answers the requests of a server. Every method is called on the server's one loop thread: none may block.
+public protocol HTTPHandler: Sendable {
+    /// The routes that exist. Read once, when the server starts.
+    var routes: HTTPRoutes { get }
+
+    /// The header of a request for a known route is there: read its body, or answer at once.
+    func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission
+
+    /// The whole request is there. `exchange` takes the answer, now or later, from any thread; the request is valid during the
+    /// call only.
+    func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange)
+
+    /// The answer to what the server refuses by itself. Asked once per kind when the server starts, and per request for
+    /// ``HTTPRefusal/bodyTooLarge(limit:)``.
+    func response(to refusal: HTTPRefusal) -> HTTPResponse
+
+    /// A request is over: for counting. Called once per request whose header was understood.
+    func ended(_ outcome: HTTPOutcome)
+}
+
+extension HTTPHandler {
+    /// Reads every body up to the server's limit.
+    public func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission { .readBody() }
+
+    /// Problem details (RFC 9457).
+    public func response(to refusal: HTTPRefusal) -> HTTPResponse { refusal.problem }
+
+    /// Counts nothing.
+    public func ended(_ outcome: HTTPOutcome) {}
+}
+
+/// What becomes of a request whose header is there.
+public enum HTTPAdmission: Sendable {
+    /// Read the body, then call ``HTTPHandler/handle(_:_:)``. A body of more than `limit` bytes is refused with
+    /// ``HTTPRefusal/bodyTooLarge(limit:)``; `nil` stands for the server's ``HTTPServerConfiguration/maxBodyBytes``.
+    case readBody(limit: Int? = nil)
+    /// Answer with this. The body is read and dropped where it is short, so that the connection can be kept.
+    case respond(HTTPResponse)
+}
+
+/// What the server refuses by itself.
+public enum HTTPRefusal: Sendable, Equatable {
+    /// No route has this path.
+    case notFound
+    /// The path exists, but not with this method. `allow` is the value of the `Allow` header.
+    case methodNotAllowed(allow: String)
+    /// The body has more bytes than the route takes.
+    case bodyTooLarge(limit: Int)
+    /// The server is stopping and takes no new requests.
+    case stopping
+    /// The server stopped before the request was answered: what became of it is not known.
+    case unanswered
+
+    /// The refusal as problem details (RFC 9457).
+    public var problem: HTTPResponse {
+        switch self {
+        case .notFound:
+            .problem(status: 404, title: "Not Found", detail: "No route has this path.")
+        case .methodNotAllowed(let allow):
+            .problem(
+                status: 405, title: "Method Not Allowed", detail: "This path takes \(allow).", headers: [("Allow", allow)])
+        case .bodyTooLarge(let limit):
+            .problem(
+                status: 413, title: "Content Too Large", detail: "The body of this request may have at most \(limit) bytes.")
+        case .stopping:
+            .problem(
+                status: 503, title: "Service Unavailable", detail: "The server is stopping; nothing was done. Try again.",
+                headers: [("Retry-After", "1"), ("Connection", "close")])
+        case .unanswered:
+            .problem(
+                status: 503, title: "Service Unavailable",
+                detail: "The server stopped before this request was answered: it may or may not have been carried out.",
+                headers: [("Retry-After", "1"), ("Connection", "close")])
+        }
+    }
+}
+
+/// How a request ended.
+public struct HTTPOutcome: Sendable, Equatable {
+    /// Its route's position in the handler's routes; `nil` where it had none.
+    public let route: Int?
+    /// The status it was answered with; `nil` where its connection ended before there was an answer.
+    public let status: Int?
+    /// The whole answer was handed to the kernel.
+    public let isDelivered: Bool
+}

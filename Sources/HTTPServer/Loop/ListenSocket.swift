@@ -1,0 +1,122 @@
+// Opens the socket a server listens on, and says clearly why it cannot.
+
+internal import CMicrohttpd
+internal import Glibc
+
+/// A listening TCP socket that nobody else has taken over yet.
+struct ListenSocket: ~Copyable {
+    let descriptor: Int32
+    /// The port, also where a free one was asked for.
+    let port: UInt16
+
+    /// Opened by us and not by libmicrohttpd, which answers every failure with a bare NULL. SO_REUSEPORT stays off: with it a second
+    /// process would bind the same port without an error and take half of the requests.
+    init(host: String, port: UInt16, backlog: Int) throws(HTTPServerError) {
+        var hints = addrinfo()
+        hints.ai_family = AF_UNSPEC
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV
+        var list: UnsafeMutablePointer<addrinfo>?
+        let code = getaddrinfo(host.isEmpty ? nil : host, String(port), &hints, &list)
+        guard code == 0, let first = list else {
+            throw HTTPServerError(
+                .unknownHost,
+                "HTTP server: cannot find the address of host \"\(host)\" (\(String(cString: gai_strerror(code)))); "
+                    + "name a numeric address of this machine, such as 127.0.0.1 or ::")
+        }
+        defer { freeaddrinfo(list) }
+        let opened = socket(
+            first.pointee.ai_family, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard opened >= 0 else { throw .system("cannot open a socket for \(host):\(port)") }
+        do {
+            self.port = try Self.listen(opened, at: first.pointee, host: host, port: port, backlog: backlog)
+            descriptor = opened
+        } catch {
+            // Not `deinit`'s business: no value has come into being.
+            close(opened)
+            throw error
+        }
+    }
+
+    deinit { close(descriptor) }
+
+    /// Hands the descriptor to an owner that closes it.
+    consuming func release() -> Int32 {
+        let descriptor = descriptor
+        discard self
+        return descriptor
+    }
+
+    private static func listen(
+        _ socket: Int32, at address: addrinfo, host: String, port: UInt16, backlog: Int
+    ) throws(HTTPServerError) -> UInt16 {
+        // SO_REUSEADDR: a restart may bind while connections of the last run linger in TIME_WAIT.
+        var yes: Int32 = 1
+        setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
+        if address.ai_family == AF_INET6 {
+            var no: Int32 = 0
+            setsockopt(socket, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &no, socklen_t(MemoryLayout<Int32>.size))
+        }
+        guard bind(socket, address.ai_addr, address.ai_addrlen) == 0, Glibc.listen(socket, Int32(backlog)) == 0 else {
+            throw refusal(errno, host: host, port: port)
+        }
+        var bound = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let isKnown = withUnsafeMutableBytes(of: &bound) { bytes in
+            getsockname(socket, bytes.assumingMemoryBound(to: sockaddr.self).baseAddress, &length) == 0
+        }
+        guard isKnown else { throw .system("cannot read the port of \(host):\(port)") }
+        return withUnsafeBytes(of: &bound) { bytes in
+            // sin_port and sin6_port lie at the same place.
+            UInt16(bigEndian: bytes.load(fromByteOffset: MemoryLayout<sockaddr_in>.offset(of: \.sin_port)!, as: UInt16.self))
+        }
+    }
+
+    private static func refusal(_ code: Int32, host: String, port: UInt16) -> HTTPServerError {
+        let place = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        return switch code {
+        case EADDRINUSE:
+            HTTPServerError(
+                .addressInUse,
+                "HTTP server: \(place) is taken by another process; stop it (`ss -ltnp` names it) or choose another port, 0 for a free one"
+            )
+        case EADDRNOTAVAIL:
+            HTTPServerError(
+                .addressUnavailable,
+                "HTTP server: this machine has no address \(host); name one of its own, or 0.0.0.0 for all")
+        case EACCES, EPERM:
+            HTTPServerError(
+                .permissionDenied,
+                "HTTP server: this process may not listen on \(place); choose a port from 1024 on, or grant CAP_NET_BIND_SERVICE")
+        default:
+            HTTPServerError(.system, "HTTP server: cannot listen on \(place): \(String(cString: strerror(code)))")
+        }
+    }
+}
+
+/// Writes addresses.
+enum SocketAddress {
+    /// The numeric address, without port; an IPv4 address in IPv6 clothes as IPv4. Empty for other families.
+    static func text(of address: UnsafePointer<sockaddr>) -> String {
+        let raw = UnsafeRawPointer(address)
+        switch Int32(address.pointee.sa_family) {
+        case AF_INET:
+            return text(AF_INET, raw + MemoryLayout<sockaddr_in>.offset(of: \.sin_addr)!)
+        case AF_INET6:
+            let bytes = raw + MemoryLayout<sockaddr_in6>.offset(of: \.sin6_addr)!
+            let isMapped =
+                bytes.loadUnaligned(as: UInt64.self) == 0
+                && bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self).bigEndian == 0xFFFF
+            return isMapped ? text(AF_INET, bytes + 12) : text(AF_INET6, bytes)
+        default:
+            return ""
+        }
+    }
+
+    private static func text(_ family: Int32, _ bytes: UnsafeRawPointer) -> String {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { buffer in
+            guard inet_ntop(family, bytes, buffer.baseAddress, socklen_t(buffer.count)) != nil else { return "" }
+            return String(cString: buffer.baseAddress!)
+        }
+    }
+}

@@ -1,0 +1,86 @@
+// Owns what other threads tell the loop: answers that are ready, and orders to stop.
+
+internal import Synchronization
+
+/// Counters of a server. Written by the loop's thread alone, so that plain loads and stores do.
+struct LoopCounters: ~Copyable {
+    let connections = Atomic<Int>(0)
+    let inFlight = Atomic<Int>(0)
+    let requests = Atomic<Int>(0)
+    let undelivered = Atomic<Int>(0)
+}
+
+/// The loop's letter box. It outlives the loop, because exchanges that are answered late still post to it.
+final class LoopMailbox: Sendable {
+    struct Orders {
+        var quiesce = false
+        /// Monotonic nanoseconds; `nil`: nobody asked to stop.
+        var stopAt: UInt64?
+    }
+
+    private struct Box {
+        var ready: [HTTPExchange] = []
+        var orders = Orders()
+        var isClosed = false
+        var waiters: [CheckedContinuation<Void, Never>] = []
+    }
+
+    let wake: WakeHandle
+    let counters = LoopCounters()
+    private let box = Mutex(Box())
+
+    init() throws(HTTPServerError) { wake = try WakeHandle() }
+
+    /// An exchange whose connection is suspended has got its answer. Any thread.
+    func post(_ exchange: HTTPExchange) {
+        let isFirst = box.withLock { box in
+            guard !box.isClosed else { return false }
+            box.ready.append(exchange)
+            return box.ready.count == 1
+        }
+        if isFirst { wake.signal() }
+    }
+
+    /// Swaps the list of ready exchanges for `empty`, so that both keep their memory.
+    func takeReady(into empty: inout [HTTPExchange]) -> Orders {
+        box.withLock { box in
+            swap(&box.ready, &empty)
+            return box.orders
+        }
+    }
+
+    /// Any thread.
+    func orderQuiesce() {
+        box.withLock { $0.orders.quiesce = true }
+        wake.signal()
+    }
+
+    /// The earliest deadline wins. Any thread.
+    func orderStop(at deadline: UInt64) {
+        box.withLock { $0.orders.stopAt = min($0.orders.stopAt ?? .max, deadline) }
+        wake.signal()
+    }
+
+    /// Waits until the loop has ended.
+    func closed() async {
+        await withCheckedContinuation { continuation in
+            let isClosed = box.withLock { box in
+                if !box.isClosed { box.waiters.append(continuation) }
+                return box.isClosed
+            }
+            if isClosed { continuation.resume() }
+        }
+    }
+
+    /// The loop's last act.
+    func close() {
+        let (waiters, ready) = box.withLock { box in
+            box.isClosed = true
+            defer { (box.waiters, box.ready) = ([], []) }
+            return (box.waiters, box.ready)
+        }
+        // Exchanges that were answered in the last moment are let go here, outside the lock.
+        withExtendedLifetime(ready) {}
+        for waiter in waiters { waiter.resume() }
+    }
+}

@@ -1,0 +1,282 @@
+// Owns the loop: the one thread that runs libmicrohttpd, hands requests to the handler and sends answers.
+
+internal import CMicrohttpd
+internal import Glibc
+internal import Synchronization
+
+/// The loop of one server. Everything here happens on its thread; others reach it through the mailbox.
+final class ServerLoop: @unchecked Sendable {
+    // Licence for @unchecked: made on the starting thread, then handed to the loop's thread by `pthread_create` and touched by that
+    // one alone.
+
+    /// Longest sleep in milliseconds. Every event has a wake-up of its own; this bounds what a lost one could cost.
+    private static let longestSleep: UInt64 = 250
+
+    private let handler: any HTTPHandler
+    private let configuration: HTTPServerConfiguration
+    private let mailbox: LoopMailbox
+    private let log: @Sendable (HTTPLogLevel, String) -> Void
+    private let routes: HTTPRoutes
+    private let notFound: HTTPResponse
+    private let wrongMethod: [HTTPResponse]
+    private let stopping: HTTPResponse
+    private let unanswered: HTTPResponse
+    private let broken = HTTPResponse.problem(
+        status: 500, title: "Internal Server Error", detail: "The answer to this request could not be written."
+    ).prepared()
+
+    private let epoll: EpollHandle
+    private var daemon: DaemonHandle?
+    private var shutdown: ShutdownMachine
+    private var gate = LogGate(limit: 10)
+    private var buffers = BodyBuffers()
+    private var ready: [HTTPExchange] = []
+    /// Exchanges whose connection is suspended. libmicrohttpd aborts the process where one is left when the daemon stops.
+    private var suspended: [Unmanaged<HTTPExchange>] = []
+    private var inFlight = 0
+
+    /// What a request without a body is shown: readable memory that is nobody's.
+    private let noBody = UnsafeMutableRawBufferPointer.allocate(byteCount: BodyBuffer.padding, alignment: 16)
+
+    init(
+        socket: consuming ListenSocket, configuration: HTTPServerConfiguration, handler: any HTTPHandler, mailbox: LoopMailbox,
+        log: @escaping @Sendable (HTTPLogLevel, String) -> Void
+    ) throws(HTTPServerError) {
+        self.handler = handler
+        self.configuration = configuration
+        self.mailbox = mailbox
+        self.log = log
+        routes = handler.routes
+        notFound = handler.response(to: .notFound).prepared()
+        wrongMethod = routes.allow.map { handler.response(to: .methodNotAllowed(allow: $0)).prepared() }
+        stopping = handler.response(to: .stopping).prepared()
+        unanswered = handler.response(to: .unanswered).prepared()
+        let farewell = configuration.farewell.components
+        shutdown = ShutdownMachine(
+            farewell: UInt64(farewell.seconds) * 1_000_000_000 + UInt64(farewell.attoseconds) / 1_000_000_000)
+        noBody.initializeMemory(as: UInt8.self, repeating: 0)
+        epoll = try EpollHandle()
+        daemon = nil
+        daemon = try DaemonHandle(socket: socket, configuration: configuration, owner: self)
+        try epoll.add(daemon?.epollDescriptor ?? -1)
+        try epoll.add(mailbox.wake.descriptor)
+    }
+
+    deinit { noBody.deallocate() }
+
+    /// Runs until a stop has been ordered and carried out.
+    func run() {
+        while true {
+            if epoll.wait(milliseconds: sleep(), for: mailbox.wake.descriptor) { mailbox.wake.clear() }
+            let orders = mailbox.takeReady(into: &ready)
+            for exchange in ready { resume(exchange) }
+            ready.removeAll(keepingCapacity: true)
+            obey(orders)
+            daemon?.run()
+            if endTurn() { break }
+        }
+        for exchange in suspended.reversed() { resume(exchange.takeUnretainedValue()) }
+        daemon = nil
+        mailbox.close()
+    }
+
+    private func sleep() -> Int32 {
+        var least = min(daemon?.timeout ?? Self.longestSleep, Self.longestSleep)
+        if let wakeAt = shutdown.wakeAt {
+            let now = monotonicNow()
+            least = min(least, wakeAt > now ? (wakeAt - now) / 1_000_000 + 1 : 0)
+        }
+        return Int32(least)
+    }
+
+    private func obey(_ orders: LoopMailbox.Orders) {
+        if orders.quiesce { act(shutdown.quiesceOrdered()) }
+        if let deadline = orders.stopAt { act(shutdown.stopOrdered(deadline: deadline)) }
+    }
+
+    /// - Returns: whether the loop is to end.
+    private func endTurn() -> Bool {
+        guard shutdown.isDraining else { return false }
+        let action = shutdown.turnEnded(now: monotonicNow(), inFlight: inFlight)
+        act(action)
+        return action == .end
+    }
+
+    private func act(_ action: ShutdownMachine.Action) {
+        switch action {
+        case .none, .end:
+            break
+        case .closeListener:
+            daemon?.quiesce()
+        case .dismissWaiting:
+            if inFlight > 0 { log(.warning, "stopping with \(inFlight) HTTP requests unfinished") }
+            for exchange in suspended { exchange._withUnsafeGuaranteedRef { _ = $0.respond(unanswered) } }
+        }
+    }
+
+    // MARK: Requests
+
+    /// The header is there.
+    func requestBegan(
+        _ connection: OpaquePointer, url: UnsafePointer<CChar>, method: UnsafePointer<CChar>,
+        context: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+    ) -> MHD_Result {
+        let method = HTTPMethod(method)
+        let match = routes.match(method, url)
+        var route = -1
+        if case .route(let position) = match { route = position }
+        let head = HTTPRequestHead(route: route, method: method, url: url, connection: connection)
+        let admission: HTTPAdmission =
+            if shutdown.isDraining {
+                .respond(stopping)
+            } else {
+                switch match {
+                case .route: handler.admit(head)
+                case .wrongMethod(let path): .respond(wrongMethod[path])
+                case .notFound: .respond(notFound)
+                }
+            }
+        var limit = configuration.maxBodyBytes
+        var answer: HTTPResponse?
+        switch admission {
+        case .readBody(let own): limit = own ?? limit
+        case .respond(let response): answer = response
+        }
+        var body = BodyMachine(limit: limit, discardBytes: configuration.discardBytes, isRefused: answer != nil)
+        let length = head.contentLength
+        let expectsContinue = length != 0 && (answer != nil || length.map { $0 > limit } ?? false) && head.expectsContinue
+        let action = body.headerReceived(length: length, expectsContinue: expectsContinue)
+        let exchange = HTTPExchange(mailbox: mailbox, connection: connection, route: route, body: body)
+        context.pointee = Unmanaged.passRetained(exchange).toOpaque()
+        inFlight += 1
+        mailbox.counters.inFlight.store(inFlight, ordering: .relaxed)
+        mailbox.counters.requests.increment()
+        switch action {
+        case .read(let expecting):
+            if expecting > 0 { exchange.buffer = buffers.take(expecting: expecting) }
+            return .YES
+        case .discard:
+            if let answer { exchange.respond(answer) }
+            return .YES
+        case .answerNow:
+            exchange.isHandled = true
+            exchange.respond(answer ?? handler.response(to: .bodyTooLarge(limit: limit)))
+            return send(exchange)
+        }
+    }
+
+    /// A piece of the body is there.
+    func pieceReceived(_ exchange: HTTPExchange, _ data: UnsafePointer<CChar>, count: Int) -> MHD_Result {
+        switch exchange.body.pieceReceived(count) {
+        case .append:
+            let buffer = exchange.buffer ?? buffers.take(expecting: 0)
+            exchange.buffer = buffer
+            buffer.append(data, count: count)
+            return .YES
+        case .discard:
+            releaseBuffer(of: exchange)
+            return .YES
+        case .close:
+            return .NO
+        }
+    }
+
+    /// The request is whole, or its connection runs again.
+    func requestContinued(_ exchange: HTTPExchange, url: UnsafePointer<CChar>, method: UnsafePointer<CChar>) -> MHD_Result {
+        if exchange.isHandled {
+            // Without an answer the connection was resumed to be closed: the daemon stops.
+            guard let response = exchange.connectionResumed() else { return .NO }
+            return queue(response, on: exchange)
+        }
+        exchange.isHandled = true
+        switch exchange.body.bodyEnded() {
+        case .handle:
+            let head = HTTPRequestHead(
+                route: exchange.route, method: HTTPMethod(method), url: url, connection: exchange.connection)
+            let body = exchange.buffer?.bytes ?? UnsafeRawBufferPointer(start: noBody.baseAddress, count: 0)
+            handler.handle(HTTPRequest(head: head, body: body), exchange)
+            releaseBuffer(of: exchange)
+        case .refuse:
+            exchange.respond(handler.response(to: .bodyTooLarge(limit: exchange.body.limit)))
+        case .answer:
+            break
+        }
+        return send(exchange)
+    }
+
+    private func send(_ exchange: HTTPExchange) -> MHD_Result {
+        switch exchange.handlerReturned() {
+        case .send(let response):
+            return queue(response, on: exchange)
+        case .suspend:
+            exchange.slot = suspended.count
+            suspended.append(Unmanaged.passUnretained(exchange))
+            MHD_suspend_connection(exchange.connection)
+            return .YES
+        }
+    }
+
+    private func resume(_ exchange: HTTPExchange) {
+        guard exchange.slot >= 0 else { return }
+        let last = suspended.removeLast().takeUnretainedValue()
+        if last !== exchange {
+            suspended[exchange.slot] = Unmanaged.passUnretained(last)
+            last.slot = exchange.slot
+        }
+        exchange.slot = -1
+        MHD_resume_connection(exchange.connection)
+    }
+
+    private func queue(_ response: HTTPResponse, on exchange: HTTPExchange) -> MHD_Result {
+        switch response.content {
+        case .prepared(let prepared):
+            return queue(response.status, prepared.handle, on: exchange)
+        case .built(let headers, let body):
+            guard let handle = ResponseHandle(headers: headers, body: body) else {
+                log(.error, "an answer \(response.status) has a header with a line break; answering 500 instead")
+                return queue(broken, on: exchange)
+            }
+            return queue(response.status, handle, on: exchange)
+        }
+    }
+
+    private func queue(_ status: Int, _ handle: borrowing ResponseHandle, on exchange: HTTPExchange) -> MHD_Result {
+        exchange.status = Int32(status)
+        return MHD_queue_response(exchange.connection, UInt32(status), handle.pointer)
+    }
+
+    private func releaseBuffer(of exchange: HTTPExchange) {
+        guard let buffer = exchange.buffer else { return }
+        exchange.buffer = nil
+        buffers.giveBack(buffer)
+    }
+
+    func requestEnded(_ exchange: HTTPExchange, isDelivered: Bool) {
+        exchange.requestEnded()
+        releaseBuffer(of: exchange)
+        inFlight -= 1
+        mailbox.counters.inFlight.store(inFlight, ordering: .relaxed)
+        if !isDelivered { mailbox.counters.undelivered.increment() }
+        handler.ended(
+            HTTPOutcome(
+                route: exchange.route < 0 ? nil : exchange.route, status: exchange.status == 0 ? nil : Int(exchange.status),
+                isDelivered: isDelivered))
+    }
+
+    func connectionChanged(isOpen: Bool) {
+        let count = mailbox.counters.connections.load(ordering: .relaxed)
+        mailbox.counters.connections.store(count + (isOpen ? 1 : -1), ordering: .relaxed)
+    }
+
+    /// libmicrohttpd has something to say, in most cases about a client.
+    func messageCame(_ text: String) {
+        guard case .pass(let missed) = gate.messageCame(now: monotonicNow()) else { return }
+        let line = text.split(whereSeparator: \.isNewline).joined(separator: " ")
+        log(.debug, missed == 0 ? line : "\(line) (\(missed) messages before this one were dropped)")
+    }
+}
+
+extension Atomic<Int> {
+    /// One more, where there is one writer only: a plain store does, and the bus stays quiet.
+    fileprivate func increment() { store(load(ordering: .relaxed) &+ 1, ordering: .relaxed) }
+}

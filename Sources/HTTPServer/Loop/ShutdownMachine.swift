@@ -1,0 +1,83 @@
+// Decides when a server stops listening, when it stops waiting, and when it ends.
+
+/// The life of a server after the first order to stop. Pure: time is passed in, in monotonic nanoseconds.
+struct ShutdownMachine: ~Copyable {
+    enum Action: Equatable {
+        case none
+        case closeListener
+        /// The deadline has passed: give every request that waits for an answer the one that says so.
+        case dismissWaiting
+        case end
+    }
+
+    private enum State {
+        case serving
+        case quiet
+        case draining(until: UInt64)
+        case dismissing(until: UInt64)
+        case ended
+    }
+
+    private var state = State.serving
+    private let farewell: UInt64
+
+    /// - Parameter farewell: how long dismissed requests are given to be answered, in nanoseconds.
+    init(farewell: UInt64) { self.farewell = farewell }
+
+    /// New requests are to be refused: the server waits for the last ones.
+    var isDraining: Bool {
+        switch state {
+        case .serving, .quiet: false
+        case .draining, .dismissing, .ended: true
+        }
+    }
+
+    mutating func quiesceOrdered() -> Action {
+        guard case .serving = state else { return .none }
+        state = .quiet
+        return .closeListener
+    }
+
+    mutating func stopOrdered(deadline: UInt64) -> Action {
+        switch state {
+        case .serving:
+            state = .draining(until: deadline)
+            return .closeListener
+        case .quiet:
+            state = .draining(until: deadline)
+        case .draining(let until):
+            state = .draining(until: min(until, deadline))
+        case .dismissing, .ended:
+            break
+        }
+        return .none
+    }
+
+    /// The loop has gone round once.
+    mutating func turnEnded(now: UInt64, inFlight: Int) -> Action {
+        switch state {
+        case .serving, .quiet, .ended:
+            return .none
+        case .draining(let until):
+            if inFlight == 0 { return end() }
+            guard now >= until else { return .none }
+            state = .dismissing(until: now + farewell)
+            return .dismissWaiting
+        case .dismissing(let until):
+            return inFlight == 0 || now >= until ? end() : .none
+        }
+    }
+
+    /// The moment at which the loop must go round again though nothing happened.
+    var wakeAt: UInt64? {
+        switch state {
+        case .draining(let until), .dismissing(let until): until
+        case .serving, .quiet, .ended: nil
+        }
+    }
+
+    private mutating func end() -> Action {
+        state = .ended
+        return .end
+    }
+}

@@ -1,0 +1,83 @@
+// Owns the views of a request that a handler gets: its head, and the head with the body.
+
+internal import CMicrohttpd
+internal import Glibc
+
+/// A request's line and header fields: a view of the server's memory that is valid during the call it is passed to.
+public struct HTTPRequestHead: ~Copyable {
+    /// Position of the route in the handler's ``HTTPHandler/routes``.
+    public let route: Int
+    /// The method. HEAD for a GET route that is only asked for its header.
+    public let method: HTTPMethod
+    let url: UnsafePointer<CChar>
+    let connection: OpaquePointer
+
+    /// The path, percent-decoded, without the query.
+    public var path: String { String(cString: url) }
+
+    /// A header field's value; `nil` where there is no such field. Names are compared without case.
+    public func header(_ name: String) -> String? { value(.HEADER_KIND, name) }
+
+    /// A query parameter's decoded value, empty where it has none; `nil` where there is no such parameter.
+    public func query(_ name: String) -> String? { value(.GET_ARGUMENT_KIND, name) }
+
+    /// Calls `body` with the bytes of a header field's value and makes no string; `nil` where there is no such field.
+    public func withHeader<R>(_ name: StaticString, _ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R? {
+        guard let value = MHD_lookup_connection_value(connection, .HEADER_KIND, name.cString) else { return nil }
+        return try body(UnsafeRawBufferPointer(start: value, count: strlen(value)))
+    }
+
+    /// The body's media type is `type` (`application/json`), whatever its parameters. Compared without case.
+    public func hasMediaType(_ type: StaticString) -> Bool {
+        guard let value = MHD_lookup_connection_value(connection, .HEADER_KIND, "Content-Type"),
+            strncasecmp(value, type.cString, type.utf8CodeUnitCount) == 0
+        else { return false }
+        switch UInt8(bitPattern: value[type.utf8CodeUnitCount]) {
+        case 0, UInt8(ascii: ";"), UInt8(ascii: " "), UInt8(ascii: "\t"): return true
+        default: return false
+        }
+    }
+
+    /// Bytes of the body where the client named its length; `nil` for a chunked body. 0 where there is none.
+    public var contentLength: Int? {
+        if MHD_lookup_connection_value(connection, .HEADER_KIND, "Transfer-Encoding") != nil { return nil }
+        guard let value = MHD_lookup_connection_value(connection, .HEADER_KIND, "Content-Length") else { return 0 }
+        // libmicrohttpd has refused everything but digits that fit 64 bits.
+        return Int(clamping: strtoull(value, nil, 10))
+    }
+
+    /// The peer's numeric address; empty where it is unknown. An IPv4 peer of an IPv6 socket is written as IPv4.
+    public var remoteAddress: String {
+        guard let address = sluice_mhd_client_address(connection) else { return "" }
+        return SocketAddress.text(of: address)
+    }
+
+    var expectsContinue: Bool {
+        guard let value = MHD_lookup_connection_value(connection, .HEADER_KIND, "Expect") else { return false }
+        return strcasecmp(value, "100-continue") == 0
+    }
+
+    private func value(_ kind: MHD_ValueKind, _ name: String) -> String? {
+        var start: UnsafePointer<CChar>?
+        var count = 0
+        guard MHD_lookup_connection_value_n(connection, kind, name, name.utf8.count, &start, &count) == .YES else { return nil }
+        guard let start else { return "" }
+        return String(decoding: UnsafeRawBufferPointer(start: start, count: count), as: UTF8.self)
+    }
+}
+
+/// A whole request: a view of the server's memory that is valid during the call it is passed to.
+public struct HTTPRequest: ~Copyable {
+    /// The request's line and header fields.
+    public let head: HTTPRequestHead
+    /// The body. At least 64 bytes behind its end may be read (their content is undefined), as simdjson wants it.
+    public let body: UnsafeRawBufferPointer
+
+    /// Position of the route in the handler's ``HTTPHandler/routes``.
+    public var route: Int { head.route }
+}
+
+extension StaticString {
+    /// The text as a C string. The text must not be a single scalar's literal.
+    var cString: UnsafePointer<CChar> { UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self) }
+}

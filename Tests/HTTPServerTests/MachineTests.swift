@@ -1,0 +1,192 @@
+// Transcripts of the room's machines, and of its small pure parts.
+
+import Foundation
+import Testing
+
+@testable import HTTPServer
+
+@Suite struct ExchangeMachineTests {
+    @Test("an answer during the handler needs no wake-up")
+    func synchronous() {
+        var machine = ExchangeMachine<Int>()
+        #expect(machine.answerGiven(1) == .keep)
+        #expect(machine.answerGiven(2) == .refuse)
+        #expect(machine.handlerReturned() == .send(1))
+        machine.requestEnded()
+        #expect(machine.isAbandoned == false)
+        #expect(machine.answerGiven(3) == .refuse)
+    }
+
+    @Test("an answer after the handler wakes the loop once")
+    func deferred() {
+        var machine = ExchangeMachine<Int>()
+        #expect(machine.handlerReturned() == .suspend)
+        #expect(machine.connectionResumed() == nil)
+        #expect(machine.answerGiven(1) == .wake)
+        #expect(machine.answerGiven(2) == .refuse)
+        #expect(machine.connectionResumed() == 1)
+        #expect(machine.connectionResumed() == nil)
+        machine.requestEnded()
+        #expect(machine.isAbandoned == false)
+    }
+
+    @Test("a request that ends before its answer was taken is abandoned")
+    func abandoned() {
+        var machine = ExchangeMachine<Int>()
+        #expect(machine.handlerReturned() == .suspend)
+        machine.requestEnded()
+        #expect(machine.isAbandoned == true)
+        #expect(machine.answerGiven(1) == .refuse)
+        var answered = ExchangeMachine<Int>()
+        #expect(answered.answerGiven(1) == .keep)
+        answered.requestEnded()
+        #expect(answered.isAbandoned == true)
+    }
+}
+
+extension ExchangeMachine.ReturnAction: Equatable where Answer: Equatable {
+    static func == (a: Self, b: Self) -> Bool {
+        switch (a, b) {
+        case (.send(let x), .send(let y)): x == y
+        case (.suspend, .suspend): true
+        default: false
+        }
+    }
+}
+
+@Suite struct BodyMachineTests {
+    @Test("a body within its limit is read")
+    func read() {
+        var machine = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
+        #expect(machine.headerReceived(length: 10, expectsContinue: true) == .read(expecting: 10))
+        #expect(machine.pieceReceived(4) == .append)
+        #expect(machine.pieceReceived(6) == .append)
+        #expect(machine.bodyEnded() == .handle)
+    }
+
+    @Test("a long body is dropped where it is announced and short enough, or answered before it is sent")
+    func announced() {
+        var short = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
+        #expect(short.headerReceived(length: 15, expectsContinue: false) == .discard)
+        #expect(short.pieceReceived(15) == .discard)
+        #expect(short.bodyEnded() == .refuse)
+        var long = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
+        #expect(long.headerReceived(length: 16, expectsContinue: false) == .answerNow)
+        var polite = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
+        #expect(polite.headerReceived(length: 11, expectsContinue: true) == .answerNow)
+    }
+
+    @Test("a chunked body is read until it breaks its limit, dropped a while, then given up")
+    func chunked() {
+        var machine = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
+        #expect(machine.headerReceived(length: nil, expectsContinue: true) == .read(expecting: 0))
+        #expect(machine.pieceReceived(10) == .append)
+        #expect(machine.pieceReceived(1) == .discard)
+        #expect(machine.bodyEnded() == .refuse)
+        #expect(machine.pieceReceived(4) == .discard)
+        #expect(machine.pieceReceived(1) == .close)
+    }
+
+    @Test("the body of a refused request is dropped up to the bound")
+    func refused() {
+        var none = BodyMachine(limit: 10, discardBytes: 5, isRefused: true)
+        #expect(none.headerReceived(length: 0, expectsContinue: false) == .discard)
+        #expect(none.bodyEnded() == .answer)
+        var some = BodyMachine(limit: 10, discardBytes: 5, isRefused: true)
+        #expect(some.headerReceived(length: nil, expectsContinue: false) == .discard)
+        #expect(some.pieceReceived(5) == .discard)
+        #expect(some.bodyEnded() == .answer)
+        #expect(some.pieceReceived(1) == .close)
+        var polite = BodyMachine(limit: 10, discardBytes: 5, isRefused: true)
+        #expect(polite.headerReceived(length: 1, expectsContinue: true) == .answerNow)
+    }
+}
+
+@Suite struct ShutdownMachineTests {
+    @Test("nobody asked: nothing happens")
+    func serving() {
+        var machine = ShutdownMachine(farewell: 10)
+        #expect(machine.turnEnded(now: .max, inFlight: 0) == .none)
+        #expect(machine.wakeAt == nil)
+        #expect(machine.isDraining == false)
+    }
+
+    @Test("quiet, then drained: the listener is closed once")
+    func drained() {
+        var machine = ShutdownMachine(farewell: 10)
+        #expect(machine.quiesceOrdered() == .closeListener)
+        #expect(machine.quiesceOrdered() == .none)
+        #expect(machine.isDraining == false)
+        #expect(machine.stopOrdered(deadline: 100) == .none)
+        #expect(machine.isDraining == true)
+        #expect(machine.turnEnded(now: 50, inFlight: 1) == .none)
+        #expect(machine.wakeAt == 100)
+        #expect(machine.turnEnded(now: 60, inFlight: 0) == .end)
+        #expect(machine.wakeAt == nil)
+        #expect(machine.quiesceOrdered() == .none)
+    }
+
+    @Test("a deadline that passes dismisses who waits, and then ends; the earlier one of two counts")
+    func dismissed() {
+        var machine = ShutdownMachine(farewell: 10)
+        #expect(machine.stopOrdered(deadline: 100) == .closeListener)
+        #expect(machine.stopOrdered(deadline: 200) == .none)
+        #expect(machine.stopOrdered(deadline: 80) == .none)
+        #expect(machine.turnEnded(now: 79, inFlight: 2) == .none)
+        #expect(machine.turnEnded(now: 80, inFlight: 2) == .dismissWaiting)
+        #expect(machine.turnEnded(now: 89, inFlight: 1) == .none)
+        #expect(machine.turnEnded(now: 90, inFlight: 1) == .end)
+    }
+}
+
+@Suite struct LogGateTests {
+    @Test("so many a second, and the next one says how many were dropped")
+    func gate() {
+        var gate = LogGate(limit: 2)
+        #expect(gate.messageCame(now: 1_000_000_000) == .pass(missed: 0))
+        #expect(gate.messageCame(now: 1_100_000_000) == .pass(missed: 0))
+        #expect(gate.messageCame(now: 1_200_000_000) == .drop)
+        #expect(gate.messageCame(now: 1_999_999_999) == .drop)
+        #expect(gate.messageCame(now: 2_000_000_000) == .pass(missed: 2))
+        #expect(gate.messageCame(now: 2_000_000_001) == .pass(missed: 0))
+    }
+}
+
+@Suite struct RoutesTests {
+    @Test("routes are found by method and whole path")
+    func match() {
+        let routes = HTTPRoutes([
+            HTTPRoute(.get, "/"), HTTPRoute(.post, "/send"), HTTPRoute(.get, "/send"), HTTPRoute(.head, "/send"),
+        ])
+        #expect(routes.match(.get, "/") == .route(0))
+        #expect(routes.match(.head, "/") == .route(0))
+        #expect(routes.match(.post, "/send") == .route(1))
+        #expect(routes.match(.get, "/send") == .route(2))
+        #expect(routes.match(.head, "/send") == .route(3))
+        #expect(routes.match(.post, "/sen") == .notFound)
+        #expect(routes.match(.post, "/send/") == .notFound)
+        #expect(routes.match(.delete, "/send") == .wrongMethod(path: 1))
+        #expect(routes.match(.other, "/") == .wrongMethod(path: 0))
+        #expect(routes.allow == ["GET, HEAD", "POST, GET, HEAD"])
+    }
+
+    @Test("methods are read exactly", arguments: HTTPMethod.allCases)
+    func methods(_ method: HTTPMethod) {
+        #expect(HTTPMethod(method.rawValue) == method)
+        #expect(HTTPMethod(method.rawValue + "X") == .other)
+        #expect(HTTPMethod(method.rawValue.lowercased()) == .other)
+    }
+}
+
+@Suite struct JSONValueTests {
+    @Test("every byte below 128 and some beyond survive a reader")
+    func escaping() throws {
+        let text = String(decoding: (0..<128).map { UInt8($0) }, as: UTF8.self) + "é☃😀"
+        let value: JSONValue = ["k\"ey\n": .string(text), "n": [1, 2.5, true, nil], "nan": .number(.nan), "o": [:]]
+        let read = try JSONSerialization.jsonObject(with: Data(value.utf8)) as? [String: Any]
+        #expect(read?["k\"ey\n"] as? String == text)
+        #expect((read?["n"] as? [Any])?.count == 4)
+        #expect(read?["nan"] is NSNull)
+        #expect(String(decoding: value.utf8, as: UTF8.self).hasSuffix(#""n":[1,2.5,true,null],"nan":null,"o":{}}"#))
+    }
+}

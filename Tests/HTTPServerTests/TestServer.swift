@@ -1,0 +1,136 @@
+// The handler the tests talk to, and a server around it that is stopped whatever happens.
+
+import Glibc
+import HTTPServer
+import Synchronization
+
+/// Answers in every way a handler can.
+final class TestHandler: HTTPHandler {
+    enum Route: Int, CaseIterable {
+        case hello, echo, small, later, hold, about, refused, broken, slow
+    }
+
+    let routes = HTTPRoutes(
+        Route.allCases.map { route in
+            switch route {
+            case .hello, .about, .broken: HTTPRoute(.get, "/\(route)")
+            default: HTTPRoute(.post, "/\(route)")
+            }
+        } + [HTTPRoute(.put, "/echo")])
+    private let hello = HTTPResponse.text(200, "hello").prepared()
+    private let held = Mutex<[HTTPExchange]>([])
+    private let outcomes = Mutex<[HTTPOutcome]>([])
+    private let worker = Worker()
+
+    func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
+        switch Route(rawValue: head.route) {
+        case .small: .readBody(limit: 16)
+        case .refused: .respond(.problem(status: 415, title: "Unsupported Media Type", detail: "Never welcome."))
+        default: .readBody()
+        }
+    }
+
+    func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
+        switch Route(rawValue: request.route) {
+        case .hello:
+            exchange.respond(hello)
+        case .later:
+            let body = Array(request.body)
+            worker.run { exchange.respond(HTTPResponse(status: 200, body: body)) }
+        case .hold:
+            held.withLock { $0.append(exchange) }
+        case .about:
+            exchange.respond(about(request.head))
+        case .broken:
+            exchange.respond(HTTPResponse(status: 200, headers: [("X-Split", "a\r\nX-Other: b")]))
+        default:
+            // Reading behind the body's end is what simdjson does.
+            let padding = UnsafeRawBufferPointer(start: request.body.baseAddress! + request.body.count, count: 64)
+            let sum = padding.reduce(0) { $0 &+ Int($1) }
+            exchange.respond(HTTPResponse(status: 200, headers: [("X-Padding", "\(sum >= 0)")], body: Array(request.body)))
+        }
+    }
+
+    private func about(_ head: borrowing HTTPRequestHead) -> HTTPResponse {
+        .json(
+            200,
+            [
+                "path": .string(head.path), "method": .string(head.method.rawValue),
+                "topic": head.query("topic").map(JSONValue.string) ?? nil,
+                "empty": head.query("empty").map(JSONValue.string) ?? nil,
+                "agent": head.header("user-agent").map(JSONValue.string) ?? nil,
+                "json": .bool(head.hasMediaType("application/json")),
+                "length": head.withHeader("X-Length") { .integer($0.count) } ?? nil,
+                "address": .string(head.remoteAddress),
+            ])
+    }
+
+    func ended(_ outcome: HTTPOutcome) { outcomes.withLock { $0.append(outcome) } }
+
+    var allOutcomes: [HTTPOutcome] { outcomes.withLock { $0 } }
+
+    /// The exchanges of `/hold`, once there are `count`.
+    func held(_ count: Int) throws -> [HTTPExchange] {
+        try eventually("\(count) requests are held") { held.withLock { $0.count == count } }
+        return held.withLock { exchanges in
+            defer { exchanges = [] }
+            return exchanges
+        }
+    }
+}
+
+/// A thread that runs one closure after the other.
+final class Worker: Sendable {
+    private let jobs = Mutex<[@Sendable () -> Void]>([])
+    private let isRunning = Mutex(false)
+
+    func run(_ job: @escaping @Sendable () -> Void) {
+        jobs.withLock { $0.append(job) }
+        let starts = isRunning.withLock { running in
+            defer { running = true }
+            return !running
+        }
+        if starts { Task.detached { self.drain() } }
+    }
+
+    private func drain() {
+        while true {
+            let batch = jobs.withLock { jobs in
+                defer { jobs = [] }
+                return jobs
+            }
+            for job in batch { job() }
+            let isDone = isRunning.withLock { running in
+                running = jobs.withLock { !$0.isEmpty }
+                return !running
+            }
+            if isDone { return }
+        }
+    }
+}
+
+/// Looks again and again until `condition` holds; fails after ten seconds.
+func eventually(_ what: String, _ condition: () -> Bool) throws {
+    let end = ContinuousClock.now + .seconds(10)
+    while !condition() {
+        guard ContinuousClock.now < end else { throw ClientError(description: "never came true: \(what)") }
+        usleep(1000)
+    }
+}
+
+/// A server on a free port of the loopback interface.
+func withServer(
+    _ configure: (inout HTTPServerConfiguration) -> Void = { _ in }, handler: TestHandler = TestHandler(),
+    _ body: @escaping @Sendable (HTTPServer, TestHandler) throws -> Void
+) async throws {
+    var configuration = HTTPServerConfiguration(port: 0)
+    configure(&configuration)
+    let server = try HTTPServer.start(configuration: configuration, handler: handler)
+    do {
+        try await onThread { try body(server, handler) }
+    } catch {
+        await server.stop(deadline: .zero)
+        throw error
+    }
+    await server.stop(deadline: .zero)
+}
