@@ -84,23 +84,24 @@ struct FoldMachine: ~Copyable {
     }
 
     private mutating func mergeInsert(_ position: Int, _ isAbsent: (Int) -> Bool) {
-        net.insert = merge(&insertRow, net.insert, position, isAbsent)
+        net.insert = Self.merge(&insertRow, net.insert, position, mergesColumns, isAbsent)
         net.insertIsTouched = true
     }
 
     private mutating func mergeUpdate(_ position: Int, _ isAbsent: (Int) -> Bool) {
-        net.update = merge(&updateRow, net.update, position, isAbsent)
+        net.update = Self.merge(&updateRow, net.update, position, mergesColumns, isAbsent)
     }
 
     /// Lays an event's cells over what is there. A run's first merge spreads the event it began with over the columns.
-    private func merge(
-        _ row: inout ContiguousArray<Int32>, _ current: RowSource?, _ position: Int, _ isAbsent: (Int) -> Bool
+    private static func merge(
+        _ row: inout ContiguousArray<Int32>, _ current: RowSource?, _ position: Int, _ mergesColumns: Bool,
+        _ isAbsent: (Int) -> Bool
     ) -> RowSource {
         guard mergesColumns, let current else { return .event(position) }
         if case .event(let first) = current {
-            for column in 0..<columns { row[column] = Int32(first) }
+            for column in row.indices { row[column] = Int32(first) }
         }
-        for column in 0..<columns where !isAbsent(column) { row[column] = Int32(position) }
+        for column in row.indices where !isAbsent(column) { row[column] = Int32(position) }
         return .merged(0)
     }
 

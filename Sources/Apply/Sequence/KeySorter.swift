@@ -66,7 +66,8 @@ struct KeySorter: ~Copyable {
                 var end = start + 1
                 while end < entries.count, entries[end].prefix == entries[start].prefix { end += 1 }
                 if end - start > 1 {
-                    UnsafeMutableBufferPointer(rebasing: entries[start..<end]).sort { a, b in
+                    var run = UnsafeMutableBufferPointer(rebasing: entries[start..<end])
+                    run.sort { a, b in
                         let order = compare(a.position, b.position)
                         return order != 0 ? order < 0 : a.position < b.position
                     }

@@ -12,6 +12,8 @@ import Records
 /// twice however many are refused, in a single statement; bisection would execute each O(log n) times, in O(k log n) statements,
 /// and would still need this replay to tell a refusal from a false alarm.
 struct InOrderFunction {
+    /// The function's qualified name.
+    let name: String
     /// Creates the function, or replaces it by itself.
     let definition: String
     /// Calls it; parameters in the order of ``InOrderCall``.
@@ -22,8 +24,8 @@ struct InOrderFunction {
         case position, state, message, created, updated, deleted
     }
 
-    init(shape: TableShape, relation: String, usesArbiter: Bool) {
-        let writer = InOrderWriter(shape: shape, relation: relation, usesArbiter: usesArbiter)
+    init(_ writer: InOrderWriter) {
+        let shape = writer.shape
         let body = writer.body()
         let parameters = [
             "_s_ops int2[]", "_s_partial int2[]", "_s_inserts text[]", "_s_updates text[]", "_s_isolate bool",
@@ -31,7 +33,7 @@ struct InOrderFunction {
         ]
         let arrays = shape.columns.enumerated().map { "_s_c\($0) \($1.type.arrayName)" }
         // The name carries the text's hash: two texts never meet under one name, and the same text may replace itself.
-        let name = "pg_temp.sluice_\(String(fnv1a(body), radix: 36))"
+        name = "pg_temp.sluice_\(String(fnv1a(body), radix: 36))"
         // A plan that was made while the table was small would read it as a whole, once an event, for as long as the session lives.
         definition = """
             CREATE OR REPLACE FUNCTION \(name)(\((parameters + arrays).joined(separator: ", ")),

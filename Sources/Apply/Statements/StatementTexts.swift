@@ -70,10 +70,12 @@ struct StatementTexts {
             sql = "UPDATE \(relation) AS t SET \(sets) FROM \(rows) WHERE \(match(columns))"
         case .upsert:
             let sets = assignments(columns) { "excluded.\(names[$0])" }
-            sql = insert(columns, rows, isTouched: key.isTouched)
+            sql =
+                insert(columns, rows, isTouched: key.isTouched)
                 + " ON CONFLICT (\(keyNames.joined(separator: ", "))) DO UPDATE SET \(sets)"
         case .insert:
-            sql = insert(columns, rows, isTouched: key.isTouched) + " ON CONFLICT (\(keyNames.joined(separator: ", "))) DO NOTHING"
+            sql =
+                insert(columns, rows, isTouched: key.isTouched) + " ON CONFLICT (\(keyNames.joined(separator: ", "))) DO NOTHING"
         case .append: sql = insert(columns, rows, isTouched: false)
         }
         return SetStatement(
@@ -101,7 +103,8 @@ struct StatementTexts {
     /// What a present row's columns are set to. Where the event has nothing but its key the row is written as it is: an Update or
     /// Upsert that finds its row writes it, and whoever captures changes sees that.
     private func assignments(_ columns: [Int], _ value: (Int) -> String) -> String {
-        let sets = columns.filter { !shape.key.contains($0) }.map { "\(names[$0]) = \(value($0))" }
+        let sets =
+            columns.filter { !shape.key.contains($0) }.map { "\(names[$0]) = \(value($0))" }
             + touches.map { "\($0.name) = \($0.value)" }
         return sets.isEmpty ? "\(keyNames[0]) = t.\(keyNames[0])" : sets.joined(separator: ", ")
     }

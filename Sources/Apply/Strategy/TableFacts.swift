@@ -1,7 +1,7 @@
 // Owns what has to be known about a table before its events may be regrouped.
 
-internal import Postgres
-public import Records
+import Postgres
+import Records
 
 /// What the catalogue says about a table.
 public struct TableFacts: Sendable, Equatable {
@@ -107,7 +107,9 @@ public struct TableFacts: Sendable, Equatable {
     func fault(_ shape: TableShape) -> ApplyError? {
         func fault(_ text: String) -> ApplyError { ApplyError(.configuration, "table \(relation): \(text)") }
         if shape.columns.isEmpty { return fault("the mapping names no column") }
-        if shape.columns.count(where: \.isOptional) > 63 { return fault("more than 63 optional columns are not supported") }
+        if shape.columns.lastIndex(where: \.isOptional) ?? 0 > 63 {
+            return fault("only the first 64 columns may be optional; put the required ones last")
+        }
         for column in shape.columns {
             guard let facts = columns[column.name] else {
                 return fault("column \(column.name) does not exist; correct the mapping or add a migration")
@@ -125,9 +127,13 @@ public struct TableFacts: Sendable, Equatable {
         for column in shape.key.map({ shape.columns[$0] }) {
             guard let facts = columns[column.name] else { continue }
             if !facts.comparesWith(column.type) {
-                return fault("key column \(column.name) cannot be looked up by a \(column.type.rawValue); use one of the two types for both")
+                return fault(
+                    "key column \(column.name) cannot be looked up by a \(column.type.rawValue); use one of the two types for both"
+                )
             }
-            if column.isOptional || column.isNullable { return fault("key column \(column.name) may be neither optional nor nullable") }
+            if column.isOptional || column.isNullable {
+                return fault("key column \(column.name) may be neither optional nor nullable")
+            }
         }
         if kind != .view, !indexes.contains(where: \.isKey) {
             let names = shape.key.map { shape.columns[$0].name }.joined(separator: ", ")

@@ -90,7 +90,8 @@ public enum TableInspector {
         }
         let rules = try ask(
             session, table,
-            "SELECT rulename::text FROM pg_rewrite WHERE ev_class = to_regclass($1) AND ev_type <> '1' AND ev_enabled <> 'D' ORDER BY 1")
+            "SELECT rulename::text FROM pg_rewrite WHERE ev_class = to_regclass($1) AND ev_type <> '1' AND ev_enabled <> 'D' ORDER BY 1"
+        )
         for row in 0..<rules.rowCount { facts.rules.append(try rules.text(row, 0)) }
         let constraints = try ask(
             session, table,
@@ -124,7 +125,7 @@ public enum TableInspector {
             FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
             WHERE i.indrelid = to_regclass($1) ORDER BY i.indisprimary DESC, 1
             """)
-        let key = shape.key.map { shape.columns[$0].name }.sorted { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }
+        let key = shape.key.map { shape.columns[$0].name }
         for row in 0..<rows.rowCount {
             var index = TableFacts.Index(name: try rows.text(row, 0))
             index.isUnique = try rows.bool(row, 1)
@@ -133,9 +134,8 @@ public enum TableInspector {
             index.canRefuse = try rows.bool(row, 6)
             let names = rows.isNull(row, 5) ? [] : try rows.text(row, 5).split(separator: "\u{1}").map(String.init)
             // The first index that fits is the key's; a second one on the same columns is as good and refuses nothing more.
-            index.isKey =
-                index.isUnique && !index.isPartialOrExpression && Set(names) == Set(key) && names.count == key.count
-                && (try rows.bool(row, 4))
+            let canArbitrate = try rows.bool(row, 4) && index.isUnique && !index.isPartialOrExpression
+            index.isKey = canArbitrate && names.count == key.count && Set(names) == Set(key)
             facts.indexes.append(index)
         }
     }

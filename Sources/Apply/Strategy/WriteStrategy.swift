@@ -86,8 +86,12 @@ extension TableFacts {
         for column in shape.columns {
             guard let facts = columns[column.name] else { continue }
             if facts.typeModifier >= 0 { reasons.append("column \(column.name) has a length or precision") }
-            if !facts.takesEveryValue(of: column.type) { reasons.append("column \(column.name) may refuse a \(column.type.rawValue)") }
-            if facts.isNotNull, column.isNullable { reasons.append("column \(column.name) is NOT NULL, its event field may be null") }
+            if !facts.takesEveryValue(of: column.type) {
+                reasons.append("column \(column.name) may refuse a \(column.type.rawValue)")
+            }
+            if facts.isNotNull, column.isNullable {
+                reasons.append("column \(column.name) is NOT NULL, its event field may be null")
+            }
             if facts.isNotNull, !facts.hasDefault, column.isOptional {
                 reasons.append("column \(column.name) is NOT NULL without a default, its event field may be absent")
             }
