@@ -1,0 +1,113 @@
+// Owns the rows of `sluice_dead_letters`: what a record that could not be applied leaves behind.
+
+import Postgres
+import Records
+
+/// A record that could not be applied.
+struct DeadLetter {
+    let batch: ChangeBatch
+    let record: Int
+    let reason: String
+    let state: String?
+    let detail: String
+}
+
+/// Writes dead letters in the transaction that moves their offsets.
+struct DeadLetterWriter {
+    static let statement = PreparedStatement(
+        """
+        INSERT INTO sluice_dead_letters (consumer_group, topic, partition, "offset", key, payload, headers, record_timestamp,
+          reason, sqlstate, detail)
+        SELECT $1::text, u.topic, u.partition, u.position, u.key, u.payload, u.headers::jsonb, u.stamp, u.reason, u.state, u.detail
+        FROM unnest($2::text[], $3::int4[], $4::int8[], $5::bytea[], $6::bytea[], $7::text[], $8::timestamptz[], $9::text[],
+          $10::text[], $11::text[]) AS u(topic, partition, position, key, payload, headers, stamp, reason, state, detail)
+        ON CONFLICT (consumer_group, topic, partition, "offset") DO NOTHING
+        """)
+
+    let group: String
+    let pool: ArrayPool
+
+    /// The statement for these letters; `nil` for none.
+    func encode(_ letters: [DeadLetter]) -> EncodedStatement? {
+        if letters.isEmpty { return nil }
+        var writer = ParameterWriter(pool)
+        func column(_ element: UInt32, _ append: (inout BinaryArray, DeadLetter, Record) -> Void) {
+            writer.array(element) { array in
+                for letter in letters { append(&array, letter, letter.batch.records.records[letter.record]) }
+            }
+        }
+        writer.text(group)
+        column(TypeOID.text) { array, letter, _ in array.append(letter.batch.records.source.topic) }
+        column(TypeOID.int4) { array, letter, _ in array.append(letter.batch.records.source.partition) }
+        column(TypeOID.int8) { array, _, record in array.append(record.offset) }
+        column(TypeOID.bytea) { array, letter, record in array.append(letter.batch.records.bytes(of: record.key)) }
+        column(TypeOID.bytea) { array, letter, record in array.append(letter.batch.records.bytes(of: record.value)) }
+        column(TypeOID.text) { array, letter, record in
+            if let headers = letter.batch.records.bytes(of: record.headers) {
+                array.append(Self.json(headers))
+            } else {
+                array.append(nil)
+            }
+        }
+        column(TypeOID.timestamptz) { array, _, record in
+            if let stamp = Self.microseconds(since2000: record.timestamp) { array.append(stamp) } else { array.append(nil) }
+        }
+        column(TypeOID.text) { array, letter, _ in array.append(letter.reason) }
+        column(TypeOID.text) { array, letter, _ in
+            if let state = letter.state { array.append(state) } else { array.append(nil) }
+        }
+        column(TypeOID.text) { array, letter, _ in array.append(letter.detail.filter { $0 != "\0" }) }
+        return writer.finish(Self.statement.sql, prepared: Self.statement)
+    }
+
+    /// PostgreSQL's timestamps count from 2000-01-01. `nil` for none, and for what a `timestamptz` cannot hold (before 4714 BC, after
+    /// 294276): a producer may have stamped anything.
+    static func microseconds(since2000 milliseconds: Int64) -> Int64? {
+        guard milliseconds >= 0, milliseconds < 9_224_318_016_000_000 / 1000 * 1000 / 1 else { return nil }
+        let (micro, overflow) = milliseconds.multipliedReportingOverflow(by: 1000)
+        let since2000 = micro - 946_684_800_000_000
+        return overflow || since2000 >= 9_223_371_331_200_000_000 ? nil : since2000
+    }
+
+    /// `[{"name": …, "value": base64 or null}, …]`, in the record's order. Bytes of a name that are no text become U+FFFD.
+    static func json(_ headers: UnsafeRawBufferPointer) -> String {
+        var text = "["
+        RecordHeaders.forEach(in: headers) { name, value in
+            if text.utf8.count > 1 { text += "," }
+            text += "{\"name\":\"" + escaped(String(decoding: name, as: UTF8.self)) + "\",\"value\":"
+            text += value.map { "\"" + base64($0) + "\"" } ?? "null"
+            text += "}"
+        }
+        return text + "]"
+    }
+
+    /// A string's inside in JSON. jsonb has no U+0000.
+    private static func escaped(_ text: String) -> String {
+        var out = ""
+        for scalar in text.unicodeScalars {
+            switch scalar.value {
+            case 0: out.unicodeScalars.append("\u{FFFD}")
+            case 0x22, 0x5C: out += "\\" + String(scalar)
+            case 1..<0x20:
+                let hex = String(scalar.value, radix: 16)
+                out += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+            default: out.unicodeScalars.append(scalar)
+            }
+        }
+        return out
+    }
+
+    /// RFC 4648, section 4.
+    static func base64(_ bytes: UnsafeRawBufferPointer) -> String {
+        let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+        var out: [UInt8] = []
+        out.reserveCapacity((bytes.count + 2) / 3 * 4)
+        for start in stride(from: 0, to: bytes.count, by: 3) {
+            let count = min(3, bytes.count - start)
+            var group: UInt32 = 0
+            for index in 0..<3 { group = group << 8 | (index < count ? UInt32(bytes[start + index]) : 0) }
+            for index in 0..<4 { out.append(index <= count ? digits[Int(group >> UInt32(18 - 6 * index)) & 63] : 0x3D) }
+        }
+        return String(decoding: out, as: UTF8.self)
+    }
+}

@@ -1,0 +1,254 @@
+// Owns one execution of a transaction: the fast way in one trip, the replay in order when a row was refused, and what errors mean.
+
+import Postgres
+import Records
+import Synchronization
+
+/// One execution, on the connection's thread.
+struct TransactionRun {
+    let lane: ApplyLane
+    let transaction: PreparedTransaction
+    let session: PostgresSession
+    let isFinalForeignKeyAttempt: Bool
+    let now: Double
+    private var statements = 0
+
+    init(
+        lane: ApplyLane, transaction: PreparedTransaction, session: PostgresSession, isFinalForeignKeyAttempt: Bool, now: Double
+    ) {
+        self.lane = lane
+        self.transaction = transaction
+        self.session = session
+        self.isFinalForeignKeyAttempt = isFinalForeignKeyAttempt
+        self.now = now
+    }
+
+    private var plan: WritePlan { lane.plan }
+
+    mutating func execute() -> ApplyOutcome {
+        if transaction.advances.isEmpty { return .applied(ApplyReport()) }
+        if let stop = verdict(transaction.faultLetters) { return stop }
+        do {
+            return try straight()
+        } catch {
+            guard isRefusal(error) else { return outcome(of: error) }
+        }
+        do {
+            try rollback()
+            return try replay()
+        } catch {
+            return outcome(of: error)
+        }
+    }
+
+    // MARK: The fast way
+
+    /// Everything in one trip.
+    private mutating func straight() throws -> ApplyOutcome {
+        let built = transaction.built
+        if built.usesFunction { try ensureFunction() }
+        statements += transaction.statementCount
+        let results = try session.pipeline { pipeline in
+            try pipeline.execute("BEGIN")
+            try transaction.advance.queue(&pipeline)
+            for statement in built.statements { try statement.queue(&pipeline) }
+            try transaction.faults?.queue(&pipeline)
+            try pipeline.execute("COMMIT")
+        }
+        try results[results.count - 1].requireTag("COMMIT")
+        var report = ApplyReport()
+        for (index, statement) in built.statements.enumerated() {
+            let result = results[2 + index]
+            if statement.prepared == plan.function.call {
+                let answer = try FunctionAnswer(result)
+                report.rows += answer.counts.total
+                if built.statements.count == 1 { report.counts = answer.counts }
+            } else {
+                report.rows += result.affectedRows
+            }
+        }
+        return applied(report, transaction.faultLetters)
+    }
+
+    // MARK: The replay
+
+    /// Every event in order by the function, which notes what is refused and goes on. Constraints are checked at once, as they would
+    /// be if each event were a transaction.
+    private mutating func replay() throws -> ApplyOutcome {
+        try ensureFunction()
+        let builder = StatementBuilder(
+            plan: plan, sequence: transaction.sequence, pool: lane.pool, leastRoundRows: lane.configuration.leastRoundRows)
+        let refusals = lane.configuration.outcomes.refusals(isFinalForeignKeyAttempt: isFinalForeignKeyAttempt)
+        let call = builder.inOrder(ContiguousArray(0..<transaction.sequence.count), isolating: refusals)
+        defer { lane.pool.give(call.arrays) }
+        statements += 4
+        let results = try session.pipeline { pipeline in
+            try pipeline.execute("BEGIN")
+            try pipeline.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            try transaction.advance.queue(&pipeline)
+            try call.queue(&pipeline)
+        }
+        let answer = try FunctionAnswer(results[3])
+        let letters =
+            transaction.faultLetters
+            + answer.refusals.map { refusal in
+                let (batch, record) = transaction.sequence.record(of: refusal.position)
+                return DeadLetter(
+                    batch: batch, record: record, reason: DeadLetterReason.sql(refusal.state), state: refusal.state,
+                    detail: refusal.message)
+            }
+        if let stop = verdict(letters) {
+            try rollback()
+            return stop
+        }
+        let insertion = lane.deadLetterWriter.encode(letters)
+        defer { if let insertion { lane.pool.give(insertion.arrays) } }
+        statements += insertion == nil ? 1 : 2
+        let last = try session.pipeline { pipeline in
+            try insertion?.queue(&pipeline)
+            try pipeline.execute("COMMIT")
+        }
+        try last[last.count - 1].requireTag("COMMIT")
+        var report = ApplyReport()
+        report.isReplayed = true
+        report.counts = answer.counts
+        report.rows = answer.counts.total
+        return applied(report, letters)
+    }
+
+    /// Creates the table's function unless this session has it.
+    private mutating func ensureFunction() throws {
+        let process = session.backendPID
+        if lane.functionOwner.withLock({ $0 == process }) { return }
+        statements += 1
+        try session.execute(plan.function.definition)
+        lane.functionOwner.withLock { $0 = process }
+    }
+
+    // MARK: What it comes to
+
+    private func applied(_ partial: ApplyReport, _ letters: [DeadLetter]) -> ApplyOutcome {
+        var report = partial
+        report.records = transaction.recordCount
+        report.events = transaction.eventCount
+        report.superseded = report.isReplayed ? 0 : transaction.superseded
+        report.statements = statements
+        for letter in letters { report.deadLetters[letter.reason, default: 0] += 1 }
+        let counts = countsByPartition(letters)
+        let now = now
+        for (source, count) in counts {
+            lane.guardMachine.withLock { $0.committed(source, records: count.records, bad: count.bad, at: now) }
+        }
+        return .applied(report)
+    }
+
+    /// Stops the partitions that would be mostly poison with these letters; `nil`: none is.
+    private func verdict(_ letters: [DeadLetter]) -> ApplyOutcome? {
+        if letters.isEmpty { return nil }
+        let now = now
+        let verdicts = countsByPartition(letters).sorted { $0.key < $1.key }.compactMap { source, count in
+            lane.guardMachine.withLock { $0.verdict(source, records: count.records, bad: count.bad, at: now) }.map { (source, $0) }
+        }
+        if verdicts.isEmpty { return nil }
+        let reasons = Dictionary(letters.map { ($0.reason, 1) }, uniquingKeysWith: +).sorted {
+            ($1.value, $0.key) < ($0.value, $1.key)
+        }
+        return .stopped(
+            verdicts.map(\.0),
+            message: verdicts.map(\.1).joined(separator: "; ")
+                + ", most of them \(reasons[0].key): look at the records before the partition goes on")
+    }
+
+    private func countsByPartition(_ letters: [DeadLetter]) -> [TopicPartition: (records: Int, bad: Int)] {
+        var counts: [TopicPartition: (records: Int, bad: Int)] = [:]
+        for slice in transaction.slices { counts[slice.source, default: (0, 0)].records += slice.records.count }
+        for letter in letters { counts[letter.batch.records.source, default: (0, 0)].bad += 1 }
+        return counts
+    }
+
+    /// A row may be at fault, so the events are worth replaying one by one.
+    private func isRefusal(_ error: any Error) -> Bool {
+        guard let error = error as? PostgresError, !error.isConnectionLost else { return false }
+        switch lane.configuration.outcomes.reaction(to: error.sqlState) {
+        case .deadLetter: return true
+        // The fast way may have raised a false alarm, but the replay says the same again until the last attempt.
+        case .foreignKeyRetry: return isFinalForeignKeyAttempt
+        case .retry, .retryHalved, .stop: return false
+        }
+    }
+
+    private mutating func outcome(of error: any Error) -> ApplyOutcome {
+        guard let error = error as? PostgresError else {
+            return .stopped(transaction.partitions, message: "the server's answer was not understood: \(error)")
+        }
+        if error.isConnectionLost { return .lost(error) }
+        do {
+            try rollback()
+            if error.sqlState == .fenced { return try fencing(error) }
+        } catch {
+            return .lost((error as? PostgresError) ?? PostgresError(.connection, "\(error)"))
+        }
+        // The function exists per session, and a session may lose it (DISCARD, a pooler): it is created anew next time.
+        if error.sqlState == SQLState("42883"), error.message.contains(plan.function.name) {
+            lane.functionOwner.withLock { $0 = 0 }
+            return .retry(.unavailable, error)
+        }
+        switch lane.configuration.outcomes.reaction(to: error.sqlState) {
+        case .retry:
+            let isConflict = error.sqlState?.hasClass("40") == true || error.sqlState == .lockNotAvailable
+            return .retry(isConflict ? .conflict : .unavailable, error)
+        case .retryHalved: return .retryHalved(error)
+        case .foreignKeyRetry where !isFinalForeignKeyAttempt: return .retry(.foreignKey, error)
+        case .deadLetter, .foreignKeyRetry, .stop:
+            return .stopped(transaction.partitions, message: error.description)
+        }
+    }
+
+    /// The offsets are not where, or not whose, we believed: says whose fault that is.
+    private func fencing(_ error: PostgresError) throws -> ApplyOutcome {
+        let rows = try OffsetStore(group: lane.configuration.group).read(transaction.partitions, on: session)
+        let states = OffsetStore.states(transaction.advances, rows)
+        let fenced = states.filter { $0.value == .fenced }.keys.sorted()
+        if !fenced.isEmpty { return .fenced(fenced) }
+        if states.values.allSatisfy({ $0 == .done }) {
+            var report = ApplyReport()
+            report.records = transaction.recordCount
+            report.wasAlreadyApplied = true
+            return .applied(report)
+        }
+        return .retry(.conflict, error)
+    }
+
+    private mutating func rollback() throws {
+        statements += 1
+        if session.transactionStatus != .idle { try session.rollback() }
+    }
+}
+
+/// What ``InOrderFunction`` answered.
+struct FunctionAnswer {
+    var refusals: [(position: Int, state: String, message: String)] = []
+    var counts = RowCounts()
+
+    init(_ result: PostgresResult) throws {
+        typealias Column = InOrderFunction.Column
+        for row in 0..<result.rowCount {
+            let at = try result.int32(row, Column.position.rawValue)
+            if at > 0 {
+                refusals.append(
+                    (
+                        Int(at) - 1, try result.text(row, Column.state.rawValue), try result.text(row, Column.message.rawValue)
+                    ))
+            } else {
+                counts.created = Int(try result.int64(row, Column.created.rawValue))
+                counts.updated = Int(try result.int64(row, Column.updated.rawValue))
+                counts.deleted = Int(try result.int64(row, Column.deleted.rawValue))
+            }
+        }
+    }
+}
+
+extension RowCounts {
+    /// Rows written, of whatever kind.
+    var total: Int { created + updated + deleted }
+}

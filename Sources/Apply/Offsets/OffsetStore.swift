@@ -1,0 +1,167 @@
+// Owns `sluice_offsets`: reading it, claiming partitions in it, setting it back.
+
+public import Postgres
+public import Records
+
+/// The offsets of one consumer group, through a session. Every call is a transaction of its own unless it says otherwise.
+public struct OffsetStore: Sendable {
+    /// The consumer group.
+    public let group: String
+    /// How long a claim waits for a row that someone holds before it ends the session that is recorded there.
+    public var lockTimeout: Duration = .seconds(2)
+
+    /// The offsets of a group.
+    public init(group: String) { self.group = group }
+
+    /// The stored rows of some partitions; those never claimed are left out.
+    public func read(_ partitions: [TopicPartition], on session: PostgresSession) throws -> [StoredOffset] {
+        let sql = """
+            SELECT o.topic, o.partition, o.epoch, o.next_offset, o.member FROM sluice_offsets o
+            JOIN unnest($2::text[], $3::int4[]) AS u(topic, partition) ON o.topic = u.topic AND o.partition = u.partition
+            WHERE o.consumer_group = $1::text ORDER BY o.topic, o.partition
+            """
+        return try ask(session, sql, partitions, rows: stored)
+    }
+
+    /// Claims partitions for `member`: raises their epoch, so that whoever had them is fenced, and answers where to begin.
+    ///
+    /// A stored offset wins over `start`. Rows are locked by topic and partition. Where a row is held by an open transaction for longer
+    /// than ``lockTimeout``, the sessions recorded in the rows are ended (same process *and* same start time) and the claim is made
+    /// again, once. What is recorded is the session the claim is made on: claim on the connection that will apply.
+    public func claim(
+        _ partitions: [(source: TopicPartition, start: Int64)], member: String, on session: PostgresSession
+    ) throws -> [PartitionClaim] {
+        let sql = """
+            INSERT INTO sluice_offsets AS o
+              (consumer_group, topic, partition, next_offset, epoch, member, backend_pid, backend_start, updated_at)
+            SELECT $1::text, u.topic, u.partition, u.start, 1, $5::text, pg_backend_pid(), \(Self.ownStart), clock_timestamp()
+            FROM unnest($2::text[], $3::int4[], $4::int8[]) AS u(topic, partition, start) ORDER BY u.topic, u.partition
+            ON CONFLICT (consumer_group, topic, partition) DO UPDATE SET epoch = o.epoch + 1, member = excluded.member,
+              backend_pid = excluded.backend_pid, backend_start = excluded.backend_start, updated_at = excluded.updated_at
+            RETURNING topic, partition, epoch, next_offset
+            """
+        let sources = partitions.map(\.source)
+        return try endingHolders(of: sources, on: session) {
+            try ask(session, sql, sources, starts: partitions.map(\.start), member: member) { result, row in
+                PartitionClaim(
+                    source: TopicPartition(try result.text(row, 0), try result.int32(row, 1)),
+                    epoch: try result.int64(row, 2), nextOffset: try result.int64(row, 3))
+            }
+        }
+    }
+
+    /// Sets partitions to an offset, whatever is stored, and fences whoever has them.
+    public func reset(
+        _ partitions: [(source: TopicPartition, next: Int64)], member: String, on session: PostgresSession
+    ) throws {
+        let sql = """
+            INSERT INTO sluice_offsets AS o
+              (consumer_group, topic, partition, next_offset, epoch, member, backend_pid, backend_start, updated_at)
+            SELECT $1::text, u.topic, u.partition, u.next, 1, $5::text, NULL, NULL, clock_timestamp()
+            FROM unnest($2::text[], $3::int4[], $4::int8[]) AS u(topic, partition, next) ORDER BY u.topic, u.partition
+            ON CONFLICT (consumer_group, topic, partition) DO UPDATE SET epoch = o.epoch + 1, member = excluded.member,
+              next_offset = excluded.next_offset, backend_pid = NULL, backend_start = NULL, updated_at = excluded.updated_at
+            """
+        let sources = partitions.map(\.source)
+        try endingHolders(of: sources, on: session) {
+            _ = try ask(session, sql, sources, starts: partitions.map(\.next), member: member) { _, _ in 0 }
+        }
+    }
+
+    /// Where a transaction's partitions stand after its answer was lost. On return the lost transaction has ended for certain: rows it
+    /// holds are waited for and its session, as recorded, is ended. This session is recorded in its place.
+    func settle(_ advances: [PartitionAdvance], on session: PostgresSession) throws -> [TopicPartition: PartitionState] {
+        let sql = """
+            SELECT o.topic, o.partition, o.epoch, o.next_offset, o.member FROM sluice_offsets o
+            JOIN unnest($2::text[], $3::int4[]) AS u(topic, partition) ON o.topic = u.topic AND o.partition = u.partition
+            WHERE o.consumer_group = $1::text ORDER BY o.topic, o.partition FOR UPDATE OF o
+            """
+        let record = """
+            UPDATE sluice_offsets o SET backend_pid = pg_backend_pid(), backend_start = \(Self.ownStart)
+            FROM unnest($2::text[], $3::int4[], $4::int8[]) AS u(topic, partition, epoch)
+            WHERE o.consumer_group = $1::text AND o.topic = u.topic AND o.partition = u.partition AND o.epoch = u.epoch
+            """
+        let sources = advances.map(\.source)
+        return try endingHolders(of: sources, on: session) {
+            let rows = try ask(session, sql, sources, rows: stored)
+            _ = try ask(session, record, sources, starts: advances.map(\.epoch)) { _, _ in 0 }
+            return Self.states(advances, rows)
+        }
+    }
+
+    /// Compares what a transaction meant to do with what is stored. Pure.
+    static func states(_ advances: [PartitionAdvance], _ rows: [StoredOffset]) -> [TopicPartition: PartitionState] {
+        let stored = Dictionary(rows.map { ($0.source, $0) }, uniquingKeysWith: { first, _ in first })
+        return Dictionary(
+            advances.map { advance in
+                guard let row = stored[advance.source], row.epoch == advance.epoch else { return (advance.source, .fenced) }
+                if row.nextOffset == advance.next { return (advance.source, .done) }
+                return (advance.source, row.nextOffset == advance.expected ? .redo : .fenced)
+            }, uniquingKeysWith: { first, _ in first })
+    }
+
+    private static let ownStart = "(SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())"
+
+    private func stored(_ result: PostgresResult, _ row: Int) throws -> StoredOffset {
+        StoredOffset(
+            source: TopicPartition(try result.text(row, 0), try result.int32(row, 1)), epoch: try result.int64(row, 2),
+            nextOffset: try result.int64(row, 3), member: try result.text(row, 4))
+    }
+
+    private func ask<R>(
+        _ session: PostgresSession, _ sql: String, _ partitions: [TopicPartition], starts: [Int64]? = nil,
+        member: String? = nil, rows: (PostgresResult, Int) throws -> R
+    ) throws -> [R] {
+        var topics = BinaryArray(element: TypeOID.text)
+        var numbers = BinaryArray(element: TypeOID.int4)
+        var offsets = BinaryArray(element: TypeOID.int8)
+        for partition in partitions {
+            topics.append(partition.topic)
+            numbers.append(partition.partition)
+        }
+        for start in starts ?? [] { offsets.append(start) }
+        let parameters = Parameters()
+        parameters.append(text: group)
+        parameters.append(array: &topics, type: TypeOID.textArray)
+        parameters.append(array: &numbers, type: TypeOID.int4Array)
+        if starts != nil { parameters.append(array: &offsets, type: TypeOID.int8Array) }
+        if let member { parameters.append(text: member) }
+        let result = try session.execute(sql, parameters)
+        return try (0..<result.rowCount).map { try rows(result, $0) }
+    }
+
+    /// Runs `body` in a transaction that waits for row locks no longer than ``lockTimeout``; then ends the sessions recorded in the rows
+    /// and tries once more.
+    private func endingHolders<R>(
+        of partitions: [TopicPartition], on session: PostgresSession, _ body: () throws -> R
+    ) throws -> R {
+        do {
+            return try bounded(session, body)
+        } catch let error as PostgresError where error.sqlState == .lockNotAvailable {
+            let sql = """
+                SELECT pg_terminate_backend(a.pid) FROM sluice_offsets o
+                JOIN unnest($2::text[], $3::int4[]) AS u(topic, partition) ON o.topic = u.topic AND o.partition = u.partition
+                JOIN pg_stat_activity a ON a.pid = o.backend_pid AND a.backend_start = o.backend_start
+                WHERE o.consumer_group = $1::text AND a.pid <> pg_backend_pid() GROUP BY a.pid
+                """
+            _ = try ask(session, sql, partitions) { _, _ in 0 }
+            return try bounded(session, body)
+        }
+    }
+
+    private func bounded<R>(_ session: PostgresSession, _ body: () throws -> R) throws -> R {
+        do {
+            try session.execute("BEGIN")
+            let milliseconds = max(
+                1, lockTimeout.components.seconds * 1000 + lockTimeout.components.attoseconds / 1_000_000_000_000_000)
+            try session.execute("SET LOCAL lock_timeout = \(milliseconds)")
+            let result = try body()
+            try session.commit()
+            return result
+        } catch {
+            // What the rollback could add is that the connection is gone, and then the first error says so too or the next call will.
+            if session.transactionStatus == .failed || session.transactionStatus == .inTransaction { try session.rollback() }
+            throw error
+        }
+    }
+}

@@ -1,0 +1,81 @@
+// Owns the unit a transaction is made of: a run of records of one change batch.
+
+public import Records
+
+/// A run of records of one ``ChangeBatch``: the whole of it, or a part where a transaction had to be made smaller.
+public struct BatchSlice: Sendable {
+    /// The decoded batch.
+    public let batch: ChangeBatch
+    /// Positions in ``RecordBatch/records``.
+    public let records: Range<Int>
+
+    /// The whole batch.
+    public init(_ batch: ChangeBatch) { self.init(batch, records: 0..<batch.records.count) }
+
+    /// Some of the batch's records.
+    public init(_ batch: ChangeBatch, records: Range<Int>) {
+        precondition(records.lowerBound >= 0 && records.upperBound <= batch.records.count, "a slice lies inside its batch")
+        self.batch = batch
+        self.records = records
+    }
+
+    /// Where the records come from.
+    public var source: TopicPartition { batch.records.source }
+
+    /// The offset to apply next once this slice is durable; `nil` for a slice without records.
+    public var nextOffset: Int64? {
+        guard let last = records.last else { return nil }
+        return records.upperBound == batch.records.count ? batch.records.nextOffset : batch.records.records[last].offset + 1
+    }
+
+    /// The same records as two slices; `nil` for fewer than two records.
+    public func halved() -> (BatchSlice, BatchSlice)? {
+        guard records.count > 1 else { return nil }
+        let middle = records.lowerBound + records.count / 2
+        return (
+            BatchSlice(batch, records: records.lowerBound..<middle), BatchSlice(batch, records: middle..<records.upperBound)
+        )
+    }
+
+    /// A transaction's slices as two lists of about the same number of records, in the same order; `nil` where one record is left.
+    public static func halve(_ slices: [BatchSlice]) -> ([BatchSlice], [BatchSlice])? {
+        let total = slices.reduce(0) { $0 + $1.records.count }
+        guard total > 1 else { return nil }
+        var left: [BatchSlice] = []
+        var right: [BatchSlice] = []
+        var room = total / 2
+        for slice in slices {
+            let cut = slice.records.lowerBound + min(room, slice.records.count)
+            room -= cut - slice.records.lowerBound
+            if cut > slice.records.lowerBound {
+                left.append(BatchSlice(slice.batch, records: slice.records.lowerBound..<cut))
+            }
+            if cut < slice.records.upperBound {
+                right.append(BatchSlice(slice.batch, records: cut..<slice.records.upperBound))
+            }
+        }
+        return (left, right)
+    }
+
+    /// Positions in ``ChangeBatch/changes`` that belong to the slice.
+    var changes: Range<Int> {
+        if records.count == batch.records.count { return 0..<batch.changes.count }
+        let changes = batch.changes
+        func first(from record: Int) -> Int {
+            var low = 0
+            var high = changes.count
+            while low < high {
+                let middle = (low + high) / 2
+                if changes[middle].record < record { low = middle + 1 } else { high = middle }
+            }
+            return low
+        }
+        return first(from: records.lowerBound)..<first(from: records.upperBound)
+    }
+
+    /// The faults that belong to the slice.
+    var faults: [DecodeFault] {
+        if records.count == batch.records.count { return batch.faults }
+        return batch.faults.filter { records.contains(Int($0.record)) }
+    }
+}

@@ -1,0 +1,142 @@
+// Reads from the catalogue what decides how a table may be written. Runs when partitions are claimed, never per batch.
+
+public import Postgres
+public import Records
+
+/// Reads ``TableFacts`` through a session.
+public enum TableInspector {
+    /// What the catalogue says about the mapping's table.
+    /// - Throws: `ApplyError` where table and mapping do not fit, `PostgresError` where the catalogue could not be read.
+    public static func inspect(_ shape: TableShape, on session: PostgresSession) throws -> TableFacts {
+        let wanted = (shape.schema.map { quoteIdentifier($0) + "." } ?? "") + quoteIdentifier(shape.name)
+        let found = try ask(
+            session, wanted,
+            """
+            SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text, c.relrowsecurity,
+              EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid OR i.inhparent = c.oid),
+              current_setting('server_encoding')
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)
+            """)
+        guard found.rowCount == 1 else {
+            throw ApplyError(.configuration, "table \(wanted) does not exist; run the migrations or correct the mapping")
+        }
+        let kinds: [String: TableFacts.Kind] = ["r": .table, "p": .partitioned, "f": .foreign, "v": .view]
+        guard let kind = kinds[try found.text(0, 2)] else {
+            throw ApplyError(.configuration, "\(wanted) is no table; name one in the mapping")
+        }
+        var facts = TableFacts(relation: try found.text(0, 1))
+        facts.kind = kind
+        facts.hasRowSecurity = try found.bool(0, 3)
+        facts.isInherited = try found.bool(0, 4)
+        facts.serverEncoding = try found.text(0, 5)
+        try readColumns(&facts, session, wanted)
+        try readGuards(&facts, session, wanted)
+        try readIndexes(&facts, shape, session, wanted)
+        if let fault = facts.fault(shape) { throw fault }
+        return facts
+    }
+
+    private static func ask(_ session: PostgresSession, _ table: String, _ sql: String) throws -> PostgresResult {
+        let parameters = Parameters()
+        parameters.append(text: table)
+        return try session.execute(PreparedStatement(sql, types: [TypeOID.text]), parameters)
+    }
+
+    private static func readColumns(_ facts: inout TableFacts, _ session: PostgresSession, _ table: String) throws {
+        // A domain over a domain: the recursion ends at the type that is none.
+        let rows = try ask(
+            session, table,
+            """
+            WITH RECURSIVE base(attnum, type, is_domain, modifier, not_null, has_default) AS (
+              SELECT a.attnum, a.atttypid, false, a.atttypmod, a.attnotnull, false FROM pg_attribute a
+              WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
+              UNION ALL
+              SELECT b.attnum, t.typbasetype, true, t.typtypmod, b.not_null OR t.typnotnull,
+                b.has_default OR t.typdefault IS NOT NULL
+              FROM base b JOIN pg_type t ON t.oid = b.type AND t.typtype = 'd'
+            )
+            SELECT a.attname::text, b.type, b.is_domain, b.modifier, b.not_null,
+              coalesce(pg_get_expr(d.adbin, d.adrelid), CASE WHEN b.has_default THEN 'of the domain' END),
+              a.attgenerated <> '', a.attidentity <> '', coalesce(l.collisdeterministic, true)
+            FROM base b JOIN pg_type t ON t.oid = b.type AND t.typtype <> 'd'
+            JOIN pg_attribute a ON a.attrelid = to_regclass($1) AND a.attnum = b.attnum
+            LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+            LEFT JOIN pg_collation l ON l.oid = a.attcollation
+            """)
+        for row in 0..<rows.rowCount {
+            var column = TableFacts.Column(baseType: UInt32(try rows.int64(row, 1)))
+            column.isDomain = try rows.bool(row, 2)
+            column.typeModifier = try rows.int32(row, 3)
+            column.isNotNull = try rows.bool(row, 4)
+            column.isGenerated = try rows.bool(row, 6)
+            // A generated column's expression is kept where others keep their default.
+            column.defaultExpression = rows.isNull(row, 5) || column.isGenerated ? nil : try rows.text(row, 5)
+            column.isIdentity = try rows.bool(row, 7)
+            column.collationIsDeterministic = try rows.bool(row, 8)
+            facts.columns[try rows.text(row, 0)] = column
+        }
+    }
+
+    private static func readGuards(_ facts: inout TableFacts, _ session: PostgresSession, _ table: String) throws {
+        // tgtype (src/include/catalog/pg_trigger.h): 1 row, 2 before, 4 insert, 8 delete, 16 update.
+        let triggers = try ask(
+            session, table,
+            """
+            SELECT tgname::text, tgtype & 7 = 7 FROM pg_trigger
+            WHERE tgrelid = to_regclass($1) AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 28 <> 0 ORDER BY 1
+            """)
+        for row in 0..<triggers.rowCount {
+            facts.triggers.append(.init(name: try triggers.text(row, 0), isBeforeRowInsert: try triggers.bool(row, 1)))
+        }
+        let rules = try ask(
+            session, table,
+            "SELECT rulename::text FROM pg_rewrite WHERE ev_class = to_regclass($1) AND ev_type <> '1' AND ev_enabled <> 'D' ORDER BY 1"
+        )
+        for row in 0..<rules.rowCount { facts.rules.append(try rules.text(row, 0)) }
+        let constraints = try ask(
+            session, table,
+            """
+            SELECT conname::text, contype = 'c', conrelid <> to_regclass($1), confrelid = conrelid FROM pg_constraint
+            WHERE (contype IN ('c', 'f') AND conrelid = to_regclass($1)) OR (contype = 'f' AND confrelid = to_regclass($1))
+            ORDER BY 1
+            """)
+        for row in 0..<constraints.rowCount {
+            let name = try constraints.text(row, 0)
+            if try constraints.bool(row, 1) {
+                facts.checks.append(name)
+            } else {
+                facts.foreignKeys.append(
+                    .init(name: name, isIncoming: try constraints.bool(row, 2), isSelfReferencing: try constraints.bool(row, 3)))
+            }
+        }
+    }
+
+    private static func readIndexes(
+        _ facts: inout TableFacts, _ shape: TableShape, _ session: PostgresSession, _ table: String
+    ) throws {
+        let rows = try ask(
+            session, table,
+            """
+            SELECT c.relname::text, i.indisunique, i.indisexclusion, i.indpred IS NOT NULL OR i.indexprs IS NOT NULL,
+              i.indimmediate AND i.indisvalid,
+              (SELECT string_agg(a.attname::text, chr(1) ORDER BY a.attname) FROM pg_attribute a
+               WHERE a.attrelid = i.indrelid AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1])),
+              m.amname <> 'btree' OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attlen < 0)
+            FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+            WHERE i.indrelid = to_regclass($1) ORDER BY i.indisprimary DESC, 1
+            """)
+        let key = shape.key.map { shape.columns[$0].name }
+        for row in 0..<rows.rowCount {
+            var index = TableFacts.Index(name: try rows.text(row, 0))
+            index.isUnique = try rows.bool(row, 1)
+            index.isExclusion = try rows.bool(row, 2)
+            index.isPartialOrExpression = try rows.bool(row, 3)
+            index.canRefuse = try rows.bool(row, 6)
+            let names = rows.isNull(row, 5) ? [] : try rows.text(row, 5).split(separator: "\u{1}").map(String.init)
+            // The first index that fits is the key's; a second one on the same columns is as good and refuses nothing more.
+            let canArbitrate = try rows.bool(row, 4) && index.isUnique && !index.isPartialOrExpression
+            index.isKey = canArbitrate && names.count == key.count && Set(names) == Set(key)
+            facts.indexes.append(index)
+        }
+    }
+}
