@@ -18,7 +18,7 @@ private func machine() -> AssignmentMachine {
 }
 
 private func entry(_ source: TopicPartition, slot: Int, stamp: UInt64, epoch: Int64, offset: Int64) -> OffsetLedgerMachine.Entry {
-    .init(source: source, slot: slot, lane: slot % 2, stamp: stamp, epoch: epoch, offset: offset)
+    .init(source: source, slot: slot, lane: EventPipeline.lane(of: source, among: 2), stamp: stamp, epoch: epoch, offset: offset)
 }
 
 @Suite struct AssignmentMachineTests {

@@ -244,7 +244,7 @@ struct World: Sendable {
     let source: FakeSource
     let database = FakeDatabase()
     let recorder = Recorder()
-    let pipeline: Pipeline
+    let pipeline: EventPipeline
     let ends: [TopicPartition: Int64]
 
     init(
@@ -256,7 +256,7 @@ struct World: Sendable {
         ends = Dictionary(uniqueKeysWithValues: (0..<Int32(partitions)).map { (TopicPartition("t", $0), records) })
         source = FakeSource(pool: pool, ends: ends, maximumBatch: maximumBatch, clock: clock)
         let database = self.database
-        pipeline = Pipeline(
+        pipeline = EventPipeline(
             configuration: configuration, source: source, decoder: FakeDecoder(), claimer: database,
             appliers: (0..<configuration.lanes).map { _ in FakeApplier(database: database, plan: plan) }, pool: pool,
             clock: clock, observer: recorder)

@@ -8,7 +8,7 @@ import Synchronization
 ///
 /// All stages are children of the task that calls ``run()``; its cancellation, a stage's error and ``shutdown(within:)`` travel
 /// through that one tree.
-public final class Pipeline: Sendable {
+public final class EventPipeline: Sendable {
     private let context: StageContext
     private let decoder: any RecordDecoder
     private let claimer: any OffsetClaimer
@@ -83,6 +83,13 @@ public final class Pipeline: Sendable {
                 }
             }
         }
+    }
+
+    /// The lane a partition belongs to, whoever holds which others: neighbours of a topic on different lanes, topics of one partition
+    /// spread by name (FNV-1a).
+    public static func lane(of source: TopicPartition, among lanes: Int) -> Int {
+        let hash = source.topic.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        return Int((hash &+ UInt64(source.partition)) % UInt64(lanes))
     }
 
     /// Asks the pipeline to stop reading, finish what is under way, mirror the frontier and end. ``run()`` returns when it has.

@@ -1,0 +1,91 @@
+// Puts the Kafka consumer behind the pipeline's source port.
+
+import Backpressure
+import Kafka
+import Pipeline
+import Records
+import Telemetry
+
+/// The credit pool as the poll thread's gate.
+struct CreditGate: FetchGate {
+    let pool: CreditPool
+
+    func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int) {
+        let credits = pool.allowance(slot: slot, stamp: assignment)
+        return (credits.records, credits.bytes)
+    }
+
+    func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int) {
+        pool.spent(slot: slot, stamp: assignment, Credits(records: records, bytes: bytes))
+    }
+}
+
+/// A Kafka consumer group member as the pipeline's source.
+struct KafkaRecordSource: RecordSource {
+    let consumer: KafkaConsumer
+    let metadata: KafkaMetadata
+    let logger: Logger
+
+    func next() async throws -> SourceEvent? {
+        while let event = await consumer.next() {
+            switch event {
+            case .records(let batch, let slot): return .records(batch, slot: slot)
+            case .assigned(let partitions): return .assigned(partitions)
+            case .revoked(let partitions, let isLost): return .revoked(partitions, isLost: isLost)
+            case .partitionFailed(let partition, let error): return .partitionFailed(partition, reason: error.description)
+            case .failed(let error): return .failed(error)
+            case .notice(let error): return .notice(error.description)
+            case .committed(_, let error?):
+                // Only lag tools look at it; the next mirror says the same again.
+                logger.warning("Offsets could not be mirrored to Kafka.", ["error": error.description])
+            case .committed(_, nil): break
+            }
+        }
+        try Task.checkCancellation()
+        return nil
+    }
+
+    func assign(_ partitions: [PartitionStart], stamp: UInt64) {
+        consumer.assign(partitions.map { ($0.source, offset: $0.offset) }, assignment: stamp)
+    }
+
+    func unassign() { consumer.unassign() }
+
+    func seek(_ start: PartitionStart, stamp: UInt64) {
+        consumer.seek(start.source, to: start.offset, assignment: stamp)
+    }
+
+    func pause(_ partition: TopicPartition) { consumer.pause([partition]) }
+
+    func resume(_ partition: TopicPartition) { consumer.resume([partition]) }
+
+    func creditsReturned() { consumer.creditsReturned() }
+
+    func mirror(_ frontier: [PartitionStart]) { consumer.commit(frontier.map { ($0.source, $0.offset) }) }
+
+    func mirrorAndWait(_ frontier: [PartitionStart], until deadline: UInt64) async {
+        let now = MonotonicClock.nanoseconds()
+        let limit = Duration.nanoseconds(Int64(clamping: deadline > now ? deadline - now : 0))
+        if let error = await consumer.commitAndWait(frontier.map { ($0.source, $0.offset) }, within: limit) {
+            logger.warning("The last offsets could not be mirrored to Kafka.", ["error": error.description])
+        }
+    }
+
+    func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+        var ends: [TopicPartition: Int64] = [:]
+        for (partition, answer) in try await metadata.endOffsets(partitions) {
+            switch answer {
+            case .success(let end): ends[partition] = end
+            case .failure(let error):
+                logger.debug("The end of a partition is not known.", ["partition": "\(partition)", "error": error.description])
+            }
+        }
+        return ends
+    }
+
+    var lastPoll: UInt64 {
+        let age = consumer.lastPollAge.nanoseconds
+        let now = MonotonicClock.nanoseconds()
+        return now > age ? now - age : 0
+    }
+}

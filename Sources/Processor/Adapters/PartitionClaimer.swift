@@ -1,0 +1,108 @@
+// Puts claims behind the pipeline's port: the table's strategy, each partition's first offset, and the claim in the database.
+
+import Apply
+import Kafka
+import Pipeline
+import Postgres
+import Records
+import Synchronization
+import Telemetry
+
+/// Claims partitions on the connections that will write them, so that a successor can end the right session.
+final class PartitionClaimer: OffsetClaimer {
+    private let store: OffsetStore
+    private let member: String
+    private let shape: TableShape
+    private let kafka: KafkaSettings
+    private let applyConfiguration: ApplyConfiguration
+    private let metadata: KafkaMetadata
+    private let lanes: [DatabaseLane]
+    private let logger: Logger
+    private let plan = Mutex<WritePlan?>(nil)
+
+    init(
+        member: String, shape: TableShape, kafka: KafkaSettings, applyConfiguration: ApplyConfiguration,
+        metadata: KafkaMetadata, lanes: [DatabaseLane], logger: Logger
+    ) {
+        store = OffsetStore(group: kafka.groupID)
+        self.member = member
+        self.shape = shape
+        self.kafka = kafka
+        self.applyConfiguration = applyConfiguration
+        self.metadata = metadata
+        self.lanes = lanes
+        self.logger = logger
+    }
+
+    func claim(_ partitions: [TopicPartition]) async throws -> [TopicPartition: ClaimResult] {
+        do {
+            try await choosePlan()
+        } catch let error as ApplyError {
+            return Dictionary(uniqueKeysWithValues: partitions.map { ($0, .held(reason: error.description)) })
+        }
+        var results: [TopicPartition: ClaimResult] = [:]
+        var starts: [Int: [(source: TopicPartition, start: Int64)]] = [:]
+        var resets: [Int: [(source: TopicPartition, next: Int64)]] = [:]
+        for (source, facts) in try await positions(of: partitions) {
+            switch StartPosition.decide(facts, reset: kafka.autoOffsetReset, outOfRange: kafka.offsetOutOfRange) {
+            case .hold(let reason):
+                results[source] = .held(reason: reason)
+            case .start(let offset, let replacesStored, let skipped):
+                if let skipped {
+                    logger.error(
+                        "A partition does not go on where it left off.",
+                        ["partition": "\(source)", "reason": skipped, "starts_at": offset])
+                }
+                let lane = EventPipeline.lane(of: source, among: lanes.count)
+                starts[lane, default: []].append((source, offset))
+                if replacesStored { resets[lane, default: []].append((source, offset)) }
+            }
+        }
+        for (lane, starts) in starts {
+            let resets = resets[lane] ?? []
+            let claims = try await lanes[lane].session { [store, member] session in
+                if !resets.isEmpty { try store.reset(resets, member: member, on: session) }
+                return try store.claim(starts, member: member, on: session)
+            }
+            lanes[lane].claimed(claims.map(\.source))
+            for claim in claims { results[claim.source] = .claimed(epoch: claim.epoch, nextOffset: claim.nextOffset) }
+        }
+        return results
+    }
+
+    /// Reads the catalogue and gives the lanes a plan; a new one only where the table has changed.
+    private func choosePlan() async throws {
+        let facts = try await lanes[0].session { [shape] in try TableInspector.inspect(shape, on: $0) }
+        if let known = plan.withLock({ $0 }), known.facts == facts { return }
+        let fresh = try WritePlan(shape, facts: facts, coalesce: applyConfiguration.coalesce)
+        plan.withLock { $0 = fresh }
+        for lane in lanes { lane.use(fresh, applyConfiguration) }
+        let because = fresh.choice.reasons.isEmpty ? "nothing can see or refuse a row in between" : fresh.choice.reasons.joined(separator: "; ")
+        if fresh.choice.isForced {
+            logger.warning(
+                "Events are folded because apply.coalesce is true, although somebody could tell.",
+                ["table": shape.name, "against": because])
+        } else {
+            logger.info(
+                "The way to write the table is chosen.",
+                ["table": shape.name, "strategy": fresh.choice.strategy.rawValue, "because": because])
+        }
+    }
+
+    private func positions(of partitions: [TopicPartition]) async throws -> [TopicPartition: StartPosition.Facts] {
+        let stored = try await lanes[0].session { [store] in try store.read(partitions, on: $0) }
+        let known = Dictionary(uniqueKeysWithValues: stored.map { ($0.source, $0.nextOffset) })
+        let beginnings = try await metadata.beginningOffsets(partitions)
+        let ends = try await metadata.endOffsets(partitions)
+        let committed = try await metadata.committed(partitions.filter { known[$0] == nil })
+        var facts: [TopicPartition: StartPosition.Facts] = [:]
+        for source in partitions {
+            guard let beginning = beginnings[source], let end = ends[source] else {
+                throw KafkaError(.other, "Kafka did not answer for \(source)", isRetriable: true)
+            }
+            facts[source] = StartPosition.Facts(
+                stored: known[source], committed: try committed[source]?.get(), beginning: try beginning.get(), end: try end.get())
+        }
+        return facts
+    }
+}

@@ -1,0 +1,21 @@
+// The pipeline's clock in production.
+
+import Pipeline
+import Telemetry
+
+/// The machine's monotonic and wall clocks.
+struct SystemClock: PipelineClock {
+    var now: UInt64 { MonotonicClock.nanoseconds() }
+    var wallMilliseconds: Int64 { WallClock.milliseconds() }
+
+    func sleep(until deadline: UInt64) async throws {
+        let now = self.now
+        if deadline > now {
+            try await Task.sleep(nanoseconds: deadline - now)
+        } else {
+            try Task.checkCancellation()
+        }
+    }
+
+    func random() -> Double { Double.random(in: 0..<1) }
+}

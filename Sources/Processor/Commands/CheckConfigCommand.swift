@@ -1,0 +1,61 @@
+// Owns `sluice check-config`: the configuration in force, or everything that is wrong.
+
+import Apply
+import Kafka
+import Postgres
+import Telemetry
+
+enum CheckConfigCommand {
+    /// Prints the configuration in force. With `connects`, looks at the servers and reports every finding.
+    /// - Throws: `CommandError` listing what the servers do not like.
+    static func run(_ configuration: Configuration, connects: Bool) async throws {
+        print(configuration.effective.yaml, terminator: "")
+        guard connects else { return }
+        var faults: [String] = []
+        do {
+            print("# Kafka: \(try await kafka(configuration))")
+        } catch {
+            faults.append("Kafka: \(error)")
+        }
+        do {
+            print("# PostgreSQL: \(try await postgres(configuration))")
+        } catch {
+            faults.append("PostgreSQL: \(error)")
+        }
+        guard faults.isEmpty else { throw CommandError(faults.joined(separator: "\n")) }
+    }
+
+    private static func kafka(_ configuration: Configuration) async throws -> String {
+        let kafka = configuration.settings.kafka
+        let metadata = try KafkaMetadata.start(
+            KafkaClientConfiguration(
+                bootstrapServers: kafka.bootstrapServers, clientID: kafka.clientID, properties: kafka.properties),
+            groupID: kafka.groupID)
+        let topics = try await metadata.topics(configuration.mapping.topics, timeout: .seconds(5))
+        return try configuration.mapping.topics.map { name in
+            guard let answer = topics[name] else { throw CommandError("no answer for the topic \(name)") }
+            return "topic \(name) has \(try answer.get()) partitions"
+        }.joined(separator: ", ")
+    }
+
+    private static func postgres(_ configuration: Configuration) async throws -> String {
+        let settings = configuration.settings
+        let pending = try await Schema.pending(settings.postgres, logger: .silent)
+        let connection = try await PostgresConnection.connect(settings.postgres.connection(name: "sluice check-config"))
+        let shape = configuration.mapping.table
+        let facts: Result<TableFacts, any Error>
+        do {
+            facts = .success(try await connection.perform { try TableInspector.inspect(shape, on: $0) })
+        } catch {
+            facts = .failure(error)
+        }
+        await connection.close()
+        if !pending.isEmpty, case .failure = facts {
+            return "pending migrations: \(pending.joined(separator: ", "))"
+        }
+        let plan = try WritePlan(shape, facts: try facts.get(), coalesce: settings.apply.coalesce)
+        let state = pending.isEmpty ? "schema up to date" : "pending migrations: \(pending.joined(separator: ", "))"
+        let reasons = plan.choice.reasons.isEmpty ? "" : " (\(plan.choice.reasons.joined(separator: "; ")))"
+        return "\(state); table \(shape.name) is written by \(plan.choice.strategy.rawValue)\(reasons)"
+    }
+}

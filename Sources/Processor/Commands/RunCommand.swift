@@ -1,0 +1,199 @@
+// Owns the life of `sluice run`: start, serve, drain, end.
+
+import Backpressure
+import Decode
+import Foundation
+import HTTPServer
+import Kafka
+import Pipeline
+import Synchronization
+import Telemetry
+
+/// A running process. Each step of the start waits for what it needs, and a signal ends any of them.
+struct RunCommand {
+    let configuration: Configuration
+    let role: Role
+    let isEmbedded: Bool
+    let brokerFile: String?
+    let logger: Logger
+    private let registry = MetricsRegistry()
+
+    init(configuration: Configuration, role: Role, isEmbedded: Bool, brokerFile: String?, logger: Logger) {
+        self.configuration = configuration
+        self.role = role
+        self.isEmbedded = isEmbedded
+        self.brokerFile = brokerFile
+        self.logger = logger
+    }
+
+    private var settings: SluiceSettings { configuration.settings }
+
+    /// Runs until a signal has been obeyed.
+    func run() async throws {
+        let signals = Signals()
+        registry.registerProcessMetrics()
+        let broker = isEmbedded ? try BrokerProcess.start(topics: configuration.mapping.topics) : nil
+        defer { broker?.stop() }
+        if let broker {
+            logger.info("An embedded broker is running.", ["bootstrap_servers": broker.bootstrapServers])
+            if let brokerFile { try Data("\(broker.bootstrapServers)\n".utf8).write(to: URL(fileURLWithPath: brokerFile), options: .atomic) }
+        }
+        let client = kafkaClient(bootstrapServers: broker?.bootstrapServers ?? settings.kafka.bootstrapServers)
+        let gate = role == .worker ? nil : EventGate(mapping: configuration.mapping)
+        let telemetry =
+            role == .ingress
+            ? nil : WorkerTelemetry(group: settings.kafka.groupID, registry: registry, logger: logger.child("worker"))
+        let health = Health(role: role, gate: gate) { telemetry?.snapshot }
+        let server = try startServer(gate: gate, health: health)
+        logger.info(
+            "Listening.", ["url": "http://\(settings.http.host):\(server.port)", "role": role.rawValue])
+
+        let parts = Parts()
+        let outcome: Result<Void, any Error>
+        do {
+            outcome = .success(
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask { try await self.serve(client, gate: gate, telemetry: telemetry, health: health, parts: parts) }
+                    group.addTask {
+                        guard let signal = await signals.next() else { return }
+                        self.logger.info("Stopping.", ["signal": signal == SIGINT ? "SIGINT" : "SIGTERM"])
+                        health.entered("stopping")
+                        server.stopAccepting()
+                        try await self.drain(parts)
+                        throw Stop()
+                    }
+                    // Whoever ends first ends the other: the signal's task only after the drain.
+                    defer { group.cancelAll() }
+                    try await group.next()
+                })
+        } catch is Stop {
+            outcome = .success(())
+        } catch {
+            outcome = .failure(error)
+        }
+        await close(parts, server)
+        try outcome.get()
+    }
+
+    private struct Stop: Error {}
+
+    // MARK: Start
+
+    private func startServer(gate: EventGate?, health: Health) throws -> HTTPServer {
+        var server = HTTPServerConfiguration(host: settings.http.host, port: UInt16(settings.http.port))
+        server.connectionLimit = settings.http.connections
+        server.idleTimeout = settings.http.idleTimeout
+        server.maxBodyBytes = settings.http.maxEventBytes
+        let log = logger.child("http")
+        let routes = Routes(
+            role: role, gate: gate, registry: registry, health: health, maximumEventBytes: settings.http.maxEventBytes)
+        return try HTTPServer.start(configuration: server, handler: routes) { level, sentence in
+            switch level {
+            case .debug: log.debug("The HTTP server says.", ["message": sentence])
+            case .warning: log.warning("The HTTP server says.", ["message": sentence])
+            case .error: log.error("The HTTP server says.", ["message": sentence])
+            }
+        }
+    }
+
+    private func kafkaClient(bootstrapServers: String) -> KafkaClientConfiguration {
+        let log = logger.child("librdkafka")
+        return KafkaClientConfiguration(
+            bootstrapServers: bootstrapServers, clientID: settings.kafka.clientID, properties: settings.kafka.properties
+        ) { level, sentence in
+            switch level {
+            case .debug: log.debug("librdkafka says.", ["message": sentence])
+            case .info: log.info("librdkafka says.", ["message": sentence])
+            case .warning: log.warning("librdkafka says.", ["message": sentence])
+            case .error: log.error("librdkafka says.", ["message": sentence])
+            }
+        }
+    }
+
+    /// Waits for Kafka and PostgreSQL, then works until cancelled.
+    private func serve(
+        _ client: KafkaClientConfiguration, gate: EventGate?, telemetry: WorkerTelemetry?, health: Health, parts: Parts
+    ) async throws {
+        let metadata = try KafkaMetadata.start(client, groupID: settings.kafka.groupID)
+        health.entered("waiting for Kafka")
+        let partitions = try await StartUp.topics(configuration.mapping.topics, metadata, logger)
+        if let gate { try await openGate(gate, client, parts) }
+        guard let telemetry else {
+            health.entered("running")
+            try await Task.sleep(for: .seconds(Int64.max / 4))
+            return
+        }
+        health.entered("waiting for PostgreSQL")
+        try await StartUp.schema(settings.postgres, logger)
+        health.entered("joining the group")
+        let worker = try Worker.start(
+            configuration, client: client, metadata: metadata, partitions: partitions, isEmbedded: isEmbedded,
+            telemetry: telemetry, logger: logger)
+        parts.started(worker)
+        try await worker.pipeline.run()
+    }
+
+    private func openGate(_ gate: EventGate, _ client: KafkaClientConfiguration, _ parts: Parts) async throws {
+        var producerConfiguration = KafkaProducerConfiguration(client: client)
+        producerConfiguration.linger = settings.kafka.linger
+        producerConfiguration.requestsInFlight = settings.kafka.requestsInFlight
+        producerConfiguration.messageTimeout = settings.kafka.messageTimeout
+        let producer = try KafkaProducer.start(producerConfiguration, handler: gate)
+        parts.started(producer)
+        let (topic, _) = try await producer.prepare(configuration.mapping.topics[0])
+        gate.open(producer, topic: topic)
+    }
+
+    // MARK: End
+
+    /// Lets the pipeline finish what is under way, within the shutdown's deadline.
+    private func drain(_ parts: Parts) async throws {
+        guard let worker = parts.worker else { return }
+        let limit = settings.pipeline.shutdownTimeout
+        try await worker.pipeline.shutdown(within: limit.nanoseconds)
+        let ended = await withTaskGroup(of: Bool.self) { group in
+            group.addTask { await Self.hasEnded(worker.pipeline) }
+            group.addTask {
+                // The pipeline's own deadline is the limit; a second more is for its last words.
+                try? await Task.sleep(for: limit + .seconds(1))
+                return false
+            }
+            defer { group.cancelAll() }
+            return await group.next() ?? false
+        }
+        if !ended { logger.warning("The drain was cut short; what was under way is read again at the next start.") }
+        worker.abandon()
+    }
+
+    private static func hasEnded(_ pipeline: EventPipeline) async -> Bool {
+        while !Task.isCancelled {
+            if pipeline.snapshot().summary == "ended" { return true }
+            try? await Task.sleep(for: .milliseconds(10))
+        }
+        return false
+    }
+
+    private func close(_ parts: Parts, _ server: HTTPServer) async {
+        await server.stop(deadline: .seconds(5))
+        if let producer = parts.producer, await !producer.close(deadline: .seconds(5)) {
+            logger.warning("The producer did not end in time.")
+        }
+        await parts.worker?.close(within: .seconds(5))
+        logger.info("Stopped.")
+    }
+}
+
+/// What has been started so far, for whoever ends it.
+private final class Parts: Sendable {
+    private struct State {
+        var worker: Worker?
+        var producer: KafkaProducer?
+    }
+
+    private let state = Mutex(State())
+
+    func started(_ worker: Worker) { state.withLock { $0.worker = worker } }
+    func started(_ producer: KafkaProducer) { state.withLock { $0.producer = producer } }
+    var worker: Worker? { state.withLock { $0.worker } }
+    var producer: KafkaProducer? { state.withLock { $0.producer } }
+}

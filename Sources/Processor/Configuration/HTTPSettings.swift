@@ -1,0 +1,49 @@
+// Declares the sections `http` and `log`.
+
+import HTTPServer
+import Settings
+import Telemetry
+
+struct HTTPSettings: Sendable {
+    var host = "127.0.0.1"
+    var port = 8000
+    var allowUnauthenticated = false
+    var connections = 4096
+    var idleTimeout = Duration.seconds(60)
+    var maxEventBytes = 1_000_000
+
+    static let section = Section<HTTPSettings>(
+        "http", help: "POST /send, metrics and health.",
+        keys: [
+            Key("host", \.host, .string, help: "Address to listen on."),
+            Key("port", \.port, .int(in: 0...65_535), help: "Port to listen on; 0: any free one, which the log names."),
+            Key(
+                "allow_unauthenticated", \.allowUnauthenticated, .bool,
+                help: "Listen on an address other than loopback although nobody is asked who they are."),
+            Key("connections", \.connections, .int(in: 1...65_535), help: "Connections at once."),
+            Key("idle_timeout", \.idleTimeout, .duration(in: .seconds(1) ... .seconds(3600)), help: "When a silent connection is closed."),
+            Key("max_event_bytes", \.maxEventBytes, .bytes(in: 16 ... 64 << 20), help: "Bytes of one event; a larger one is answered 413."),
+        ],
+        rules: [
+            Rule(
+                "host", "allow_unauthenticated",
+                sentence: "must be a loopback address (127.0.0.1, ::1, localhost) unless allow_unauthenticated is true"
+            ) { $0.allowUnauthenticated || isLoopback($0.host) }
+        ])
+
+    private static func isLoopback(_ host: String) -> Bool {
+        host == "localhost" || host == "::1" || (host.hasPrefix("127.") && host.split(separator: ".").count == 4)
+    }
+}
+
+struct LogSettings: Sendable {
+    var level = LogLevel.info
+    var format = LogFormat.text
+
+    static let section = Section<LogSettings>(
+        "log", help: "Lines on standard error.",
+        keys: [
+            Key("level", \.level, .choice, help: "Lines below this level are not written."),
+            Key("format", \.format, .choice, help: "text: key=value; json: one object a line."),
+        ])
+}

@@ -1,0 +1,125 @@
+// Declares the sections `pipeline` and `apply`: how much is under way, and how it is written.
+
+import Apply
+import Backpressure
+import Pipeline
+import Settings
+
+struct PipelineSettings: Sendable {
+    var memoryBudget = 64 << 20
+    var lowWatermark = 0.25
+    var highWatermark = 0.75
+    var pauseDwell = Duration.seconds(3)
+    var drainTimeout = Duration.seconds(5)
+    var claimTimeout = Duration.seconds(2)
+    var mirrorInterval = Duration.seconds(1)
+    var lagInterval = Duration.seconds(1)
+    var shutdownTimeout = Duration.seconds(20)
+
+    static let section = Section<PipelineSettings>(
+        "pipeline", help: "How much may be under way between Kafka and PostgreSQL.",
+        keys: [
+            Key(
+                "memory_budget_bytes", \.memoryBudget, .bytes(in: 16 << 20 ... 64 << 30),
+                help: "Bytes for everything under way: librdkafka's prefetch, record batches, decoded batches and parameters."),
+            Key(
+                "low_watermark", \.lowWatermark, .double(in: 0.01...0.9), unit: "share",
+                help: "A partition with less than this share of its credits free is starved; a reader that was refused is woken "
+                    + "at this share."),
+            Key(
+                "high_watermark", \.highWatermark, .double(in: 0.02...1), unit: "share",
+                help: "A paused partition is resumed when this share of its credits is free."),
+            Key(
+                "pause_dwell", \.pauseDwell, .duration(in: .milliseconds(100) ... .seconds(600)),
+                help: "How long a partition must be starved without a break before it is paused."),
+            Key(
+                "drain_timeout", \.drainTimeout, .duration(in: .zero ... .seconds(60)),
+                help: "How long work under way may take to finish when the group takes partitions back."),
+            Key(
+                "claim_timeout", \.claimTimeout, .duration(in: .milliseconds(10) ... .seconds(60)),
+                help: "How long the group waits for our claim in PostgreSQL; then we hold nothing until it succeeds."),
+            Key(
+                "mirror_interval", \.mirrorInterval, .duration(in: .milliseconds(100) ... .seconds(600)),
+                help: "How often the applied offsets are committed to Kafka, for lag tools. The truth is in sluice_offsets."),
+            Key(
+                "lag_interval", \.lagInterval, .duration(in: .milliseconds(100) ... .seconds(600)),
+                help: "How often the ends of the partitions are asked for."),
+            Key(
+                "shutdown_timeout", \.shutdownTimeout, .duration(in: .seconds(1) ... .seconds(600)),
+                help: "How long the drain after SIGTERM may take. What is not durable by then is read again next time."),
+        ],
+        rules: [
+            Rule("low_watermark", "high_watermark", sentence: "must be below high_watermark") {
+                $0.lowWatermark < $0.highWatermark
+            }
+        ])
+
+    /// How the budget is split: half for librdkafka's prefetch, the rest for batches. A record is in memory about two and a half times
+    /// between the reader and the server: in its record batch, decoded, and as parameters.
+    var prefetchBytes: Int { memoryBudget / 2 }
+    var creditBytes: Int { memoryBudget / 5 }
+}
+
+struct ApplySettings: Sendable {
+    var coalesce = Coalesce.auto
+    var batchRecords = 5_000
+    var batchBytes = 4 << 20
+    var outcomes: [String: String] = [:]
+    var retryInitial = Duration.milliseconds(50)
+    var retryMaximum = Duration.seconds(10)
+    var foreignKeyTimeout = Duration.seconds(10)
+    var circuitFailures = 5
+    var poisonRecords = 1_000
+    var poisonShare = 0.5
+    var poisonWindow = Duration.seconds(60)
+
+    static let section = Section<ApplySettings>(
+        "apply", help: "How events are written.",
+        keys: [
+            Key(
+                "coalesce", \.coalesce, .choice,
+                help: "Fold the events of a key in a batch to their net change. auto: where nothing can see or refuse a row in "
+                    + "between (read from the catalogue, logged); true: always; false: never."),
+            Key(
+                "batch_records", \.batchRecords, .int(in: 1...1_000_000),
+                help: "Records a transaction carries at most. It carries what arrived while the last one was in the database."),
+            Key("batch_bytes", \.batchBytes, .bytes(in: 1 << 10 ... 1 << 30), help: "Bytes of records a transaction carries at most."),
+            Key(
+                "outcomes", \.outcomes, .map,
+                help: "What an SQLSTATE, or a class of them, leads to: retry, retry_halved, foreign_key_retry, dead_letter or "
+                    + "stop. Changes the built-in table, which docs/outcomes.md shows."),
+            Key(
+                "retry_initial", \.retryInitial, .duration(in: .milliseconds(1) ... .seconds(60)),
+                help: "Wait before the first retry; doubled each time, with jitter."),
+            Key("retry_maximum", \.retryMaximum, .duration(in: .milliseconds(1) ... .seconds(600)), help: "Longest wait between retries."),
+            Key(
+                "foreign_key_timeout", \.foreignKeyTimeout, .duration(in: .zero ... .seconds(3600)),
+                help: "How long an event may wait for its parent row before it goes to the dead letters."),
+            Key(
+                "circuit_failures", \.circuitFailures, .int(in: 1...1000),
+                help: "Failures of the database in a row that open the circuit: then one lane probes and the others wait."),
+            Key(
+                "poison_records", \.poisonRecords, .int(in: 1...1_000_000_000),
+                help: "A partition is only called poisoned after this many records within the window."),
+            Key(
+                "poison_share", \.poisonShare, .double(in: 0...1), unit: "share",
+                help: "A partition stops when more than this share of its records within the window are bad."),
+            Key("poison_window", \.poisonWindow, .duration(in: .seconds(1) ... .seconds(86_400)), help: "The window for the two above."),
+        ],
+        rules: [
+            Rule("retry_initial", "retry_maximum", sentence: "must not be above retry_maximum") {
+                $0.retryInitial <= $0.retryMaximum
+            }
+        ])
+}
+
+extension Duration {
+    /// Whole nanoseconds; negative spans count as none.
+    var nanoseconds: UInt64 {
+        let (seconds, attoseconds) = components
+        return seconds < 0 ? 0 : UInt64(seconds) * 1_000_000_000 + UInt64(attoseconds / 1_000_000_000)
+    }
+
+    /// Seconds with a fraction.
+    var inSeconds: Double { Double(nanoseconds) / 1e9 }
+}

@@ -1,0 +1,108 @@
+// Owns the whole configuration: its sections, how it is loaded, and the faults only other rooms can find.
+
+import Apply
+import Decode
+import Settings
+
+/// Everything `config/sluice.yaml` says.
+struct SluiceSettings: Sendable {
+    var kafka = KafkaSettings()
+    var postgres = PostgresSettings()
+    var mappings = ["mappings/messages.yaml"]
+    var pipeline = PipelineSettings()
+    var apply = ApplySettings()
+    var http = HTTPSettings()
+    var log = LogSettings()
+
+    static let schema = SettingsSchema(
+        Section<SluiceSettings>(
+            "", help: "",
+            keys: [
+                .section(\.kafka, KafkaSettings.section),
+                .section(\.postgres, PostgresSettings.section),
+                Key(
+                    "mappings", \.mappings, .list(of: .path, atLeast: 1),
+                    help: "Mapping files, relative to this file: how events become rows. One file is one table; this version takes one."),
+                .section(\.pipeline, PipelineSettings.section),
+                .section(\.apply, ApplySettings.section),
+                .section(\.http, HTTPSettings.section),
+                .section(\.log, LogSettings.section),
+            ],
+            rules: [
+                Rule("mappings", sentence: "must name exactly one file: this version writes one table") { $0.mappings.count == 1 }
+            ]),
+        defaults: SluiceSettings())
+}
+
+/// A configuration that was read and found good.
+struct Configuration: Sendable {
+    /// The settings with where each came from.
+    let effective: EffectiveSettings<SluiceSettings>
+    /// The compiled mappings.
+    let mappings: [Mapping]
+    /// Reactions by SQLSTATE.
+    let outcomes: OutcomeTable
+
+    var settings: SluiceSettings { effective.value }
+    var mapping: Mapping { mappings[0] }
+
+    /// Reads and checks everything that can be checked without a server.
+    /// - Throws: `SettingsFaults` with all faults at once.
+    static func load(
+        path: String?, environment: [String: String], overrides: [String: String] = [:]
+    ) throws(SettingsFaults) -> Configuration {
+        let file: YAMLNode?
+        if let path { file = try YAML.load(path: path) } else { file = nil }
+        let effective = try SluiceSettings.schema.read(
+            SettingsSource(
+                file: file, environment: environment, overrides: overrides,
+                ignoredPrefixes: ["SLUICE_TEST_", "SLUICE_DEMO_", "SLUICE_BENCH_"]))
+        let settings = effective.value
+        var faults = settings.kafka.propertyFaults.map { fault in
+            Fault(effective.origin(of: "kafka.properties"), key: fault.key, fault.message)
+        }
+        var outcomes: OutcomeTable?
+        do throws(ApplyError) {
+            outcomes = try OutcomeTable(overrides: settings.apply.outcomes)
+        } catch {
+            faults.append(Fault(effective.origin(of: "apply.outcomes"), key: "apply.outcomes", error.description))
+        }
+        var mappings: [Mapping] = []
+        var nodes: [MappingNode] = []
+        for path in settings.mappings {
+            do throws(SettingsFaults) {
+                nodes.append(MappingNode(try YAML.load(path: path)))
+            } catch {
+                faults += error.faults
+            }
+        }
+        if nodes.count == settings.mappings.count {
+            do throws(MappingFaults) {
+                mappings = try Mapping.compile(nodes)
+            } catch {
+                faults += error.faults.map { Fault(.file($0.file, line: $0.line), $0.message) }
+            }
+        }
+        guard faults.isEmpty, let outcomes else { throw SettingsFaults(faults) }
+        return Configuration(effective: effective, mappings: mappings, outcomes: outcomes)
+    }
+}
+
+extension EffectiveSettings {
+    /// Who set a key.
+    func origin(of key: String) -> Origin { entries.first { $0.key == key }?.origin ?? .defaults }
+}
+
+extension MappingNode {
+    /// The same tree, as the decoder's room wants it.
+    init(_ node: YAMLNode) {
+        let content: Content =
+            switch node.content {
+            case .scalar(let scalar): .scalar(scalar.text, isPlain: scalar.isPlain)
+            case .sequence(let nodes): .sequence(nodes.map { MappingNode($0) })
+            case .mapping(let entries):
+                .mapping(entries.map { Entry(key: $0.key, line: $0.line, value: MappingNode($0.value)) })
+            }
+        self.init(content, file: node.file, line: node.line)
+    }
+}

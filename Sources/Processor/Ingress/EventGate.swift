@@ -1,0 +1,56 @@
+// Takes an event at the door: validates it, hands it to the producer, and answers when the broker has acknowledged it.
+
+import Decode
+import HTTPServer
+import Kafka
+import Records
+import Synchronization
+
+/// The producing side of `POST /send`.
+final class EventGate: DeliveryHandler, @unchecked Sendable {
+    // Licence for @unchecked: `decoder` and `key` are used by ``take(_:_:)`` only, which is called on the HTTP server's one loop
+    // thread (HTTPHandler's contract). The producer is behind its lock.
+
+    private let decoder: Decoder
+    private var key = ByteBuffer(capacity: 64)
+    private let answers = KafkaAnswers()
+    private let producer = Mutex<(producer: KafkaProducer, topic: ProducerTopic)?>(nil)
+    private let notReady = HTTPResponse.problem(
+        status: 503, title: "Service Unavailable", detail: "Kafka has not been reached yet. Nothing was written.",
+        headers: [("Retry-After", "1")]
+    ).prepared()
+
+    init(mapping: Mapping) { decoder = Decoder(mapping: mapping) }
+
+    /// Events can be produced from now on.
+    func open(_ producer: KafkaProducer, topic: ProducerTopic) { self.producer.withLock { $0 = (producer, topic) } }
+
+    /// Whether events can be produced.
+    var isOpen: Bool { producer.withLock { $0 != nil } }
+
+    /// Validates one event and produces it. The exchange is answered now, or from the delivery report.
+    func take(_ body: UnsafeRawBufferPointer, _ exchange: HTTPExchange) {
+        guard let (producer, topic) = producer.withLock({ $0 }) else {
+            exchange.respond(notReady)
+            return
+        }
+        key.removeAll()
+        if let fault = decoder.validate(body, key: &key) {
+            exchange.respond(
+                .problem(
+                    status: 400, title: "Bad Request", detail: fault.detail, extra: [.init("reason", .string(fault.reason))]))
+            return
+        }
+        // The exchange travels as the record's token, retained until its report.
+        let token = UInt(bitPattern: Unmanaged.passRetained(exchange).toOpaque())
+        if let error = producer.produce(topic, key: key.bytes, value: body, token: token) {
+            Unmanaged<HTTPExchange>.fromOpaque(UnsafeRawPointer(bitPattern: token)!).release()
+            exchange.respond(answers.answer(to: error))
+        }
+    }
+
+    func delivered(_ token: UInt, partition: Int32, offset: Int64, error: KafkaError?) {
+        let exchange = Unmanaged<HTTPExchange>.fromOpaque(UnsafeRawPointer(bitPattern: token)!).takeRetainedValue()
+        exchange.respond(error.map { answers.answer(to: $0) } ?? answers.sent)
+    }
+}

@@ -1,0 +1,60 @@
+// Answers whether this process can do its work, and if not, why.
+
+import HTTPServer
+import Pipeline
+import Synchronization
+
+/// What a process does: take events, apply them, or both.
+enum Role: String, Sendable, CaseIterable {
+    case all, worker, ingress
+}
+
+/// Readiness of a process. Ingress and all: ready while events can be produced, a worker's trouble is named; worker: ready while it
+/// works.
+final class Health: Sendable {
+    private let role: Role
+    private let gate: EventGate?
+    private let snapshot: @Sendable () -> PipelineSnapshot?
+    private let phase = Mutex("starting")
+
+    init(role: Role, gate: EventGate?, snapshot: @escaping @Sendable () -> PipelineSnapshot?) {
+        self.role = role
+        self.gate = gate
+        self.snapshot = snapshot
+    }
+
+    /// What the process is doing before there is a pipeline, and after.
+    func entered(_ phase: String) { self.phase.withLock { $0 = phase } }
+
+    /// The answer of `/readyz`.
+    func readiness() -> HTTPResponse {
+        var members: [JSONValue.Member] = []
+        var trouble: [String] = []
+        if role != .ingress {
+            let (state, reasons) = worker()
+            members.append(.init("worker", .string(state)))
+            if role == .worker { trouble += reasons } else { members.append(.init("worker_trouble", .array(reasons.map { .string($0) }))) }
+        }
+        if role != .worker {
+            let isOpen = gate?.isOpen ?? false
+            members.append(.init("ingress", .string(isOpen ? "open" : "waiting for Kafka")))
+            if !isOpen { trouble.append("Kafka has not been reached yet") }
+        }
+        let phase = self.phase.withLock { $0 }
+        if phase == "stopping" { trouble.append("the process is stopping") }
+        members.insert(.init("status", .string(trouble.isEmpty ? "ready" : "unavailable")), at: 0)
+        if !trouble.isEmpty { members.insert(.init("reason", .string(trouble.joined(separator: "; "))), at: 1) }
+        return .json(trouble.isEmpty ? 200 : 503, .object(members))
+    }
+
+    private func worker() -> (state: String, trouble: [String]) {
+        guard let snapshot = snapshot() else {
+            let phase = self.phase.withLock { $0 }
+            return (phase, ["the worker is \(phase)"])
+        }
+        var trouble = snapshot.stopped.map { "partition \($0.source) has stopped: \($0.reason)" }
+        if snapshot.circuit != .closed { trouble.append("the circuit to PostgreSQL is open") }
+        if snapshot.summary != "running" { trouble.append("the worker is \(snapshot.summary)") }
+        return (snapshot.summary, trouble)
+    }
+}

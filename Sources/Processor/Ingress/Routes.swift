@@ -1,0 +1,89 @@
+// Owns the HTTP routes: who is asked, and what is answered.
+
+import HTTPServer
+import Synchronization
+import Telemetry
+
+/// The routes of a process, by its role.
+final class Routes: HTTPHandler {
+    /// A route: what it matches, and the name metrics know it by.
+    private enum Route: String, CaseIterable {
+        case index = "/"
+        case send = "/send"
+        case metrics = "/metrics"
+        case livez = "/livez"
+        case readyz = "/readyz"
+
+        var pattern: HTTPRoute { HTTPRoute(self == .send ? .post : .get, rawValue) }
+    }
+
+    let routes: HTTPRoutes
+    private let known: [Route]
+    private let gate: EventGate?
+    private let registry: MetricsRegistry
+    private let health: Health
+    private let maximumEventBytes: Int
+    private let requests: Family<Counter>
+    private let counters = Mutex<[Int: Counter]>([:])
+    private let alive = HTTPResponse.json(200, .object([.init("status", .string("alive"))])).prepared()
+    private let unsupported = HTTPResponse.problem(
+        status: 415, title: "Unsupported Media Type",
+        detail: "POST /send takes one event as application/json."
+    ).prepared()
+
+    init(role: Role, gate: EventGate?, registry: MetricsRegistry, health: Health, maximumEventBytes: Int) {
+        known = Route.allCases.filter { route in
+            switch route {
+            case .send: role != .worker
+            case .index: role != .ingress
+            case .metrics, .livez, .readyz: true
+            }
+        }
+        routes = HTTPRoutes(known.map(\.pattern))
+        self.gate = gate
+        self.registry = registry
+        self.health = health
+        self.maximumEventBytes = maximumEventBytes
+        requests = registry.counterFamily(
+            "sluice_http_requests_total", help: "Answered requests by route and status; 0: the client left before the answer.",
+            labels: ["route", "status"])
+        for route in known { requests.child(route.rawValue, "200") }
+    }
+
+    func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
+        guard known[head.route] == .send else { return .readBody(limit: 0) }
+        // curl -d names a form where nobody says otherwise; the body is JSON all the same, or the event is refused as malformed.
+        let isTaken =
+            head.hasMediaType("application/json") || head.hasMediaType("application/x-www-form-urlencoded")
+            || head.header("Content-Type") == nil
+        return isTaken ? .readBody(limit: maximumEventBytes) : .respond(unsupported)
+    }
+
+    func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
+        switch known[request.route] {
+        case .send: gate?.take(request.body, exchange)
+        case .metrics:
+            exchange.respond(
+                HTTPResponse(
+                    status: 200, headers: [("Content-Type", MetricsRegistry.contentType)], body: registry.render()))
+        case .livez: exchange.respond(alive)
+        case .readyz: exchange.respond(health.readiness())
+        case .index:
+            let list = known.map { "\($0.pattern.method.rawValue) \($0.rawValue)" }.joined(separator: "\n")
+            exchange.respond(.text(200, "Sluice\n\n\(list)\n"))
+        }
+    }
+
+    func ended(_ outcome: HTTPOutcome) {
+        let status = outcome.status ?? 0
+        let key = (outcome.route ?? -1) << 16 | status
+        let counter = counters.withLock { counters in
+            if let known = counters[key] { return known }
+            let route = outcome.route.map { known[$0].rawValue } ?? "other"
+            let counter = requests.child(route, "\(status)")
+            counters[key] = counter
+            return counter
+        }
+        counter.increment()
+    }
+}

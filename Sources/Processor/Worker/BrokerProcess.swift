@@ -1,0 +1,57 @@
+// Runs the embedded broker in a child process, so that its log does not count as our memory and dies with us.
+
+import Foundation
+import Kafka
+
+/// The embedded broker as a child of this process.
+final class BrokerProcess: @unchecked Sendable {
+    // Licence for @unchecked: Process and Pipe are set up in `start` and only touched again in `stop`, by the same task.
+
+    /// `host:port` of the broker.
+    let bootstrapServers: String
+    private let process: Process
+    private let lifeline: Pipe
+
+    private init(bootstrapServers: String, process: Process, lifeline: Pipe) {
+        self.bootstrapServers = bootstrapServers
+        self.process = process
+        self.lifeline = lifeline
+    }
+
+    /// Starts the child: this same program as `sluice embedded-broker TOPIC…`. It prints its address and ends when its standard
+    /// input does, which happens whenever and however this process ends.
+    static func start(topics: [String]) throws -> BrokerProcess {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+        process.arguments = ["embedded-broker"] + topics
+        let lifeline = Pipe()
+        let output = Pipe()
+        process.standardInput = lifeline
+        process.standardOutput = output
+        try process.run()
+        let line = output.fileHandleForReading.availableData
+        let address = String(decoding: line, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        guard !address.isEmpty else {
+            process.terminate()
+            throw CommandError("The embedded broker did not start; its own message is above.")
+        }
+        return BrokerProcess(bootstrapServers: address, process: process, lifeline: lifeline)
+    }
+
+    /// Ends the child.
+    func stop() {
+        try? lifeline.fileHandleForWriting.close()
+        process.waitUntilExit()
+    }
+
+    /// The child's side: serves until standard input ends.
+    static func serve(topics: [String]) throws {
+        // Ctrl-C reaches the whole foreground group; the parent still needs us while it drains, and takes us along when it ends.
+        signal(SIGINT, SIG_IGN)
+        signal(SIGTERM, SIG_IGN)
+        let broker = try EmbeddedBroker.start(topics: topics.map { ($0, EmbeddedBroker.defaultPartitions) })
+        FileHandle.standardOutput.write(Data("\(broker.bootstrapServers)\n".utf8))
+        while let data = try FileHandle.standardInput.read(upToCount: 1), !data.isEmpty {}
+        broker.stop()
+    }
+}

@@ -1,0 +1,138 @@
+// Builds the worker's parts around the pipeline, and takes them apart again.
+
+import Apply
+import Backpressure
+import Kafka
+import Pipeline
+import Postgres
+import Synchronization
+import Telemetry
+
+/// The consuming half of a process: a group member, its lanes into the database, and the pipeline between them.
+final class Worker: Sendable {
+    private let consumer: KafkaConsumer
+    private let metadata: KafkaMetadata
+    private let lanes: [DatabaseLane]
+    let pipeline: EventPipeline
+    private let logger: Logger
+
+    private init(
+        consumer: KafkaConsumer, metadata: KafkaMetadata, lanes: [DatabaseLane], pipeline: EventPipeline, logger: Logger
+    ) {
+        self.consumer = consumer
+        self.metadata = metadata
+        self.lanes = lanes
+        self.pipeline = pipeline
+        self.logger = logger
+    }
+
+    /// Joins the group. Kafka has been asked for the topics before, and knows them.
+    /// - Parameter partitions: partitions of all topics together: what this member could come to own.
+    static func start(
+        _ configuration: Configuration, client: KafkaClientConfiguration, metadata: KafkaMetadata, partitions: Int,
+        isEmbedded: Bool, telemetry: WorkerTelemetry, logger: Logger
+    ) throws -> Worker {
+        let settings = configuration.settings
+        let pool = CreditPool()
+        var consumerConfiguration = KafkaConsumerConfiguration(
+            client: client, groupID: settings.kafka.groupID, topics: configuration.mapping.topics)
+        consumerConfiguration.groupInstanceID = settings.kafka.groupInstanceID
+        consumerConfiguration.sessionTimeout = settings.kafka.sessionTimeout
+        consumerConfiguration.kicker = settings.kafka.kicker
+        if isEmbedded { consumerConfiguration.adaptToEmbeddedBroker() }
+        let prefetch = PrefetchShare(bytes: settings.pipeline.prefetchBytes, partitions: partitions)
+        consumerConfiguration.queuedMaximumKibibytes = prefetch.queuedKibibytes
+        consumerConfiguration.fetchMaximumBytes = prefetch.fetchBytes
+
+        let applyConfiguration = settings.applyConfiguration(outcomes: configuration.outcomes)
+        let lanes = (0..<settings.postgres.connections).map { lane in
+            DatabaseLane(
+                configuration: settings.postgres.connection(name: "sluice lane \(lane)"),
+                foreignKeyTimeout: settings.apply.foreignKeyTimeout, outcomes: configuration.outcomes,
+                logger: logger.child("lane", ["lane": lane]))
+        }
+        let claimer = PartitionClaimer(
+            member: "\(settings.kafka.clientID)-\(ProcessIdentity.name)", shape: configuration.mapping.table,
+            kafka: settings.kafka, applyConfiguration: applyConfiguration, metadata: metadata, lanes: lanes,
+            logger: logger.child("claims"))
+        let consumer = try KafkaConsumer.start(consumerConfiguration, gate: CreditGate(pool: pool))
+        let pipeline = EventPipeline(
+            configuration: settings.pipelineConfiguration,
+            source: KafkaRecordSource(consumer: consumer, metadata: metadata, logger: logger.child("kafka")),
+            decoder: StageDecoder(mapping: configuration.mapping), claimer: claimer, appliers: lanes, pool: pool,
+            clock: SystemClock(), observer: telemetry)
+        telemetry.watch(pipeline)
+        return Worker(consumer: consumer, metadata: metadata, lanes: lanes, pipeline: pipeline, logger: logger)
+    }
+
+    /// Leaves the group and disconnects, within a deadline. What is cut short is read again next time: the truth is in PostgreSQL.
+    func close(within limit: Duration) async {
+        if await !consumer.close(deadline: limit) {
+            logger.warning("The consumer group did not let go in time.")
+        }
+        await withTaskGroup(of: Void.self) { group in
+            for lane in lanes { group.addTask { await lane.close() } }
+        }
+        if await !metadata.close(deadline: limit) {
+            logger.warning("The metadata connection did not close in time.")
+        }
+    }
+
+    /// Makes transactions that wait for the server return at once.
+    func abandon() { for lane in lanes { lane.abandon() } }
+}
+
+/// One partition's part of the memory for librdkafka's prefetch. A fetch may overshoot the queue's limit by one response, so both
+/// come out of the share.
+struct PrefetchShare: Equatable {
+    let queuedKibibytes: Int
+    let fetchBytes: Int
+
+    init(bytes: Int, partitions: Int) {
+        let share = bytes / Swift.max(1, partitions)
+        // Small fetches cost more than they save: 64 KiB is the least that still moves.
+        fetchBytes = Swift.min(1 << 20, Swift.max(64 << 10, share / 3))
+        // Beyond 4 MiB a partition gains nothing more.
+        queuedKibibytes = Swift.min(4096, Swift.max(64, (share - fetchBytes) / 1024))
+    }
+}
+
+extension SluiceSettings {
+    var pipelineConfiguration: PipelineConfiguration {
+        var configuration = PipelineConfiguration()
+        configuration.lanes = postgres.connections
+        configuration.budget = Credits(records: 65_536, bytes: pipeline.creditBytes)
+        configuration.batch = Credits(records: apply.batchRecords, bytes: apply.batchBytes)
+        configuration.lowWatermark = pipeline.lowWatermark
+        configuration.highWatermark = pipeline.highWatermark
+        configuration.pauseDwell = pipeline.pauseDwell.nanoseconds
+        configuration.drainDeadline = pipeline.drainTimeout.nanoseconds
+        configuration.claimDeadline = pipeline.claimTimeout.nanoseconds
+        configuration.mirrorInterval = pipeline.mirrorInterval.nanoseconds
+        configuration.lagInterval = pipeline.lagInterval.nanoseconds
+        configuration.retry = Backoff(initial: apply.retryInitial.nanoseconds, maximum: apply.retryMaximum.nanoseconds)
+        configuration.circuitThreshold = apply.circuitFailures
+        return configuration
+    }
+
+    func applyConfiguration(outcomes: OutcomeTable) -> ApplyConfiguration {
+        var configuration = ApplyConfiguration(group: kafka.groupID, outcomes: outcomes)
+        configuration.coalesce = apply.coalesce
+        configuration.poison.leastRecords = apply.poisonRecords
+        configuration.poison.share = apply.poisonShare
+        configuration.poison.windowSeconds = apply.poisonWindow.inSeconds
+        return configuration
+    }
+}
+
+extension PostgresSettings {
+    func connection(name: String) -> PostgresConfiguration {
+        var configuration = PostgresConfiguration(uri: uri)
+        configuration.applicationName = name
+        configuration.connectTimeout = connectTimeout
+        configuration.statementTimeout = statementTimeout
+        configuration.lockTimeout = lockTimeout
+        configuration.idleInTransactionTimeout = idleInTransactionTimeout
+        return configuration
+    }
+}
