@@ -37,9 +37,9 @@ public final class DescriptorLogSink: LogSink {
                     if count > 0 {
                         done += count
                     } else if count < 0 && errno == EAGAIN {
-                        // Somebody made the descriptor non-blocking: give the reader a second, then do without the line.
+                        // Somebody made the descriptor non-blocking: give the reader a moment, then do without the line.
                         var state = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-                        if poll(&state, 1, 1000) == 0 { return false }
+                        if poll(&state, 1, 10) <= 0 && errno != EINTR { return false }
                     } else if count == 0 || errno != EINTR {
                         return false
                     }
