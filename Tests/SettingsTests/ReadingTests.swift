@@ -17,7 +17,7 @@ import Testing
                 fetch.min.bytes: 1
                 ssl.key.password: "hidden"
                 check.crcs: true
-            postgres_uri: host=/tmp dbname=x
+            postgres_uri: host=/run/pg dbname=x
             connections: 1_6
             mappings: [./a.yaml, b/c.yaml, /etc/d.yaml]
             pipeline:
@@ -40,7 +40,7 @@ import Testing
                     kafka: KafkaFixture(
                         servers: "broker:9092", password: "12345", reset: .latest,
                         properties: ["fetch.min.bytes": "1", "ssl.key.password": "hidden", "check.crcs": "true"]),
-                    uri: "host=/tmp dbname=x", connections: 16,
+                    uri: "host=/run/pg dbname=x", connections: 16,
                     mappings: ["config/a.yaml", "config/b/c.yaml", "/etc/d.yaml"],
                     pipeline: PipelineFixture(
                         budget: 1_610_612_736, low: 0.1, high: 0.75, dwell: .milliseconds(1500),
