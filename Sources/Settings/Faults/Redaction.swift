@@ -38,8 +38,8 @@ public enum Redaction {
         return isScheme ? colon + 3 : nil
     }
 
-    /// Covers the union of what may be the user's password and of all secret parameters: a password may hold `?`, `&` and `@`, and a
-    /// parameter `:` and `@`.
+    /// Covers the union of what may be the user's password and of all secret parameters: a password may hold `?`, `&` and `@`,
+    /// and a parameter `:` and `@`.
     private static func uri(_ text: [UInt8], behindScheme start: Int) -> String {
         var isSecret = [Bool](repeating: false, count: text.count)
         if let at = text.lastIndex(of: UInt8(ascii: "@")), at >= start,

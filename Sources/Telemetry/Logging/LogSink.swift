@@ -11,8 +11,8 @@ public protocol LogSink: Sendable {
 
 /// Writes lines to a file descriptor, which stays its owner's to close.
 ///
-/// A line that cannot be written (nobody reads the pipe any more, the disk is full) is dropped and counted: a worker does not stop
-/// for its log. A descriptor that blocks makes the caller wait, as standard error does everywhere.
+/// A line that cannot be written (nobody reads the pipe any more, the disk is full) is dropped and counted: a worker does not
+/// stop for its log. A descriptor that blocks makes the caller wait, as standard error does everywhere.
 public final class DescriptorLogSink: LogSink {
     /// Standard error, where logs belong.
     public static let standardError = DescriptorLogSink(descriptor: STDERR_FILENO)
