@@ -36,7 +36,8 @@ public struct HTTPServerConfiguration: Sendable {
         let least = [
             ("connectionLimit", connectionLimit, 1), ("connectionsPerAddress", connectionsPerAddress, 0),
             ("idleTimeout", Int(idleTimeout.components.seconds), 1), ("maxBodyBytes", maxBodyBytes, 0),
-            ("discardBytes", discardBytes, 0), ("poolBytes", poolBytes, 1024), ("backlog", backlog, 1),
+            ("farewell", Int(farewell.components.seconds), 0), ("discardBytes", discardBytes, 0), ("poolBytes", poolBytes, 1024),
+            ("backlog", backlog, 1),
         ]
         for (name, value, minimum) in least where value < minimum || value > Int(Int32.max) {
             throw HTTPServerError(

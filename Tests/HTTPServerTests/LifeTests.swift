@@ -3,6 +3,7 @@
 import Foundation
 import Glibc
 import HTTPServer
+import Synchronization
 import Testing
 
 @Suite(.serialized) struct LifeTests {
@@ -223,6 +224,32 @@ import Testing
         #expect(late.first?.respond(.text(200, "too late")) == false)
         #expect(try await onThread { try half.client.isClosedByServer() })
         #expect(server.statistics.undelivered == 1)
+    }
+
+    @Test("what libmicrohttpd says about a client reaches the log, on one line, and its own answer the client")
+    func messages() async throws {
+        let lines = Mutex<[String]>([])
+        let server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: TestHandler()) {
+            level, line in
+            lines.withLock { $0.append("\(level): \(line)") }
+        }
+        let port = server.port
+        try await onThread {
+            let client = try Client(port: port)
+            client.send("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: many\r\n\r\n")
+            // libmicrohttpd 0.9.75 sends the head of this answer twice, so that only the status can be relied on.
+            #expect(try client.answer().status == 400)
+            let nameless = try Client(port: port)
+            nameless.send("GET /hello HTTP/1.1\r\n\r\n")
+            #expect(try nameless.answer().status == 400)
+            let wide = try Client(port: port)
+            wide.request("GET", "/hello", headers: ["X-Wide: " + String(repeating: "x", count: 20_000)])
+            #expect(try wide.answer().status == 431)
+        }
+        await server.stop(deadline: .zero)
+        let all = lines.withLock { $0 }
+        #expect(!all.isEmpty)
+        #expect(all.allSatisfy { $0.hasPrefix("debug: ") && !$0.contains("\n") })
     }
 
     @Test("a server that is let go stops by itself")

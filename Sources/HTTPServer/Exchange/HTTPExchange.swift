@@ -14,6 +14,7 @@ public final class HTTPExchange: @unchecked Sendable {
 
     /// Position of the route in the handler's routes; −1 where the request has none.
     let route: Int
+    let method: HTTPMethod
     /// libmicrohttpd's connection; it outlives the request. Loop's thread only.
     let connection: OpaquePointer
     /// Loop's thread only.
@@ -27,10 +28,11 @@ public final class HTTPExchange: @unchecked Sendable {
     /// Status of the queued answer; 0 before. Loop's thread only.
     var status: Int32 = 0
 
-    init(mailbox: LoopMailbox, connection: OpaquePointer, route: Int, body: consuming BodyMachine) {
+    init(mailbox: LoopMailbox, connection: OpaquePointer, route: Int, method: HTTPMethod, body: consuming BodyMachine) {
         self.mailbox = mailbox
         self.connection = connection
         self.route = route
+        self.method = method
         self.body = body
     }
 

@@ -146,7 +146,7 @@ final class ServerLoop: @unchecked Sendable {
         let length = head.contentLength
         let expectsContinue = length != 0 && (answer != nil || length.map { $0 > limit } ?? false) && head.expectsContinue
         let action = body.headerReceived(length: length, expectsContinue: expectsContinue)
-        let exchange = HTTPExchange(mailbox: mailbox, connection: connection, route: route, body: body)
+        let exchange = HTTPExchange(mailbox: mailbox, connection: connection, route: route, method: method, body: body)
         context.pointee = Unmanaged.passRetained(exchange).toOpaque()
         inFlight += 1
         mailbox.counters.inFlight.store(inFlight, ordering: .relaxed)
@@ -182,7 +182,7 @@ final class ServerLoop: @unchecked Sendable {
     }
 
     /// The request is whole, or its connection runs again.
-    func requestContinued(_ exchange: HTTPExchange, url: UnsafePointer<CChar>, method: UnsafePointer<CChar>) -> MHD_Result {
+    func requestContinued(_ exchange: HTTPExchange, url: UnsafePointer<CChar>) -> MHD_Result {
         if exchange.isHandled {
             // Without an answer the connection was resumed to be closed: the daemon stops.
             guard let response = exchange.connectionResumed() else { return .NO }
@@ -192,7 +192,7 @@ final class ServerLoop: @unchecked Sendable {
         switch exchange.body.bodyEnded() {
         case .handle:
             let head = HTTPRequestHead(
-                route: exchange.route, method: HTTPMethod(method), url: url, connection: exchange.connection)
+                route: exchange.route, method: exchange.method, url: url, connection: exchange.connection)
             let body = exchange.buffer?.bytes ?? UnsafeRawBufferPointer(start: noBody.baseAddress, count: 0)
             handler.handle(HTTPRequest(head: head, body: body), exchange)
             releaseBuffer(of: exchange)
@@ -242,7 +242,9 @@ final class ServerLoop: @unchecked Sendable {
 
     private func queue(_ status: Int, _ handle: borrowing ResponseHandle, on exchange: HTTPExchange) -> MHD_Result {
         exchange.status = Int32(status)
-        return MHD_queue_response(exchange.connection, UInt32(status), handle.pointer)
+        let result = MHD_queue_response(exchange.connection, UInt32(status), handle.pointer)
+        if result != .YES { log(.error, "libmicrohttpd refused an answer \(status); its connection ends without one") }
+        return result
     }
 
     private func releaseBuffer(of exchange: HTTPExchange) {
