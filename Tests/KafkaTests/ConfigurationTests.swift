@@ -6,7 +6,8 @@ import Testing
 @Suite struct ConfigurationTests {
     private func start(_ properties: [String: String], _ change: (inout KafkaConsumerConfiguration) -> Void = { _ in }) throws {
         var configuration = KafkaConsumerConfiguration(
-            client: KafkaClientConfiguration(bootstrapServers: "127.0.0.1:1", properties: properties), groupID: "g", topics: ["t"])
+            client: KafkaClientConfiguration(bootstrapServers: "127.0.0.1:1", properties: properties), groupID: "g", topics: ["t"]
+        )
         change(&configuration)
         _ = try KafkaConsumer.start(configuration, gate: CreditGate())
     }
@@ -43,7 +44,8 @@ import Testing
 
     @Test func secretsStayOutOfErrors() throws {
         let secret = "hunter2-hunter2"
-        for name in ["sasl.password", "ssl.key.password", "ssl.key.pem", "ssl.certificate.pem", "sasl.oauthbearer.client.secret"] {
+        for name in ["sasl.password", "ssl.key.password", "ssl.key.pem", "ssl.certificate.pem", "sasl.oauthbearer.client.secret"]
+        {
             let properties = [name: secret, "security.protocol": "ssl", "sasl.mechanisms": "PLAIN"]
             for fault in KafkaProperties.faults(in: properties) { #expect(!fault.error.description.contains(secret)) }
             do {
