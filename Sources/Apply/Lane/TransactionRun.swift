@@ -23,6 +23,7 @@ struct TransactionRun {
         self.now = now
     }
 
+    private static let checkAtOnce = "SET CONSTRAINTS ALL IMMEDIATE"
     private var plan: WritePlan { lane.plan }
 
     mutating func execute() -> ApplyOutcome {
@@ -43,13 +44,16 @@ struct TransactionRun {
 
     // MARK: The fast way
 
-    /// Everything in one trip.
+    /// Everything in one trip. Checks that would wait for COMMIT are made at once: an event alone in its transaction would be refused,
+    /// and must not slip through because a later one removes its row.
     private mutating func straight() throws -> ApplyOutcome {
         let built = transaction.built
+        let checksAtOnce = plan.facts.hasDeferredChecks
         if built.usesFunction { try ensureFunction() }
-        statements += transaction.statementCount
+        statements += transaction.statementCount + (checksAtOnce ? 1 : 0)
         let results = try session.pipeline { pipeline in
             try pipeline.execute("BEGIN")
+            if checksAtOnce { try pipeline.execute(Self.checkAtOnce) }
             try transaction.advance.queue(&pipeline)
             for statement in built.statements { try statement.queue(&pipeline) }
             try transaction.faults?.queue(&pipeline)
@@ -58,7 +62,7 @@ struct TransactionRun {
         try results[results.count - 1].requireTag("COMMIT")
         var report = ApplyReport()
         for (index, statement) in built.statements.enumerated() {
-            let result = results[2 + index]
+            let result = results[(checksAtOnce ? 3 : 2) + index]
             if statement.prepared == plan.function.call {
                 let answer = try FunctionAnswer(result)
                 report.rows += answer.counts.total
@@ -84,7 +88,7 @@ struct TransactionRun {
         statements += 4
         let results = try session.pipeline { pipeline in
             try pipeline.execute("BEGIN")
-            try pipeline.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            try pipeline.execute(Self.checkAtOnce)
             try transaction.advance.queue(&pipeline)
             try call.queue(&pipeline)
         }
@@ -147,7 +151,9 @@ struct TransactionRun {
         if letters.isEmpty { return nil }
         let now = now
         let verdicts = countsByPartition(letters).sorted { $0.key < $1.key }.compactMap { source, count in
-            lane.guardMachine.withLock { $0.verdict(source, records: count.records, bad: count.bad, at: now) }.map { (source, $0) }
+            lane.guardMachine.withLock { $0.verdict(source, records: count.records, bad: count.bad, at: now) }.map {
+                (source, $0)
+            }
         }
         if verdicts.isEmpty { return nil }
         let reasons = Dictionary(letters.map { ($0.reason, 1) }, uniquingKeysWith: +).sorted {

@@ -75,6 +75,8 @@ public struct TableFacts: Sendable, Equatable {
     public var kind = Kind.table
     var isInherited = false
     var hasRowSecurity = false
+    /// Constraints, or constraint triggers, that wait for COMMIT unless told otherwise.
+    var hasDeferredChecks = false
     var hasGeneratedColumns: Bool { columns.values.contains(where: \.isGenerated) }
     var serverEncoding = "UTF8"
     var columns: [String: Column] = [:]

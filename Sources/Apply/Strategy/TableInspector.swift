@@ -14,7 +14,8 @@ public enum TableInspector {
             """
             SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text, c.relrowsecurity,
               EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid OR i.inhparent = c.oid),
-              current_setting('server_encoding')
+              current_setting('server_encoding'),
+              EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tginitdeferred AND t.tgenabled <> 'D')
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)
             """)
         guard found.rowCount == 1 else {
@@ -29,6 +30,7 @@ public enum TableInspector {
         facts.hasRowSecurity = try found.bool(0, 3)
         facts.isInherited = try found.bool(0, 4)
         facts.serverEncoding = try found.text(0, 5)
+        facts.hasDeferredChecks = try found.bool(0, 6)
         try readColumns(&facts, session, wanted)
         try readGuards(&facts, session, wanted)
         try readIndexes(&facts, shape, session, wanted)

@@ -1,0 +1,200 @@
+// The tables of the oracle test: what each looks like, and what its events are like.
+
+import Records
+import Testing
+
+@testable import Apply
+
+/// One table under test.
+struct OracleCase: Sendable, CustomTestStringConvertible {
+    let name: String
+    /// Creates everything in the current schema.
+    let ddl: @Sendable () throws -> String
+    let shape: TableShape
+    let strategy: WriteStrategy
+    /// Tables to compare: a query each, whose rows are text.
+    let queries: [String]
+    /// Empties and fills the tables.
+    let reset: String
+    /// An event's values for a key.
+    let values: @Sendable (Int, inout SeededRandom) -> [TestValue]
+    /// SQLSTATEs that some event of the whole run must have been refused with.
+    var refusals: Set<String> = []
+    var faults = 0.03
+
+    var testDescription: String { name }
+
+    private static let messagesShape = TableShape(
+        name: "messages",
+        columns: [
+            ColumnShape(name: "message_id", type: .int4), ColumnShape(name: "name", type: .text),
+            ColumnShape(name: "message", type: .text),
+        ], key: [0], touch: [("last_updated", .currentDate)])
+
+    @Sendable private static func messageValues(_ key: Int, _ random: inout SeededRandom) -> [TestValue] {
+        [.int(Int32(key)), .text("n\(random.next() % 5)"), .text("it's \(random.next() % 1000)")]
+    }
+
+    private static let messagesReset = """
+        TRUNCATE messages; INSERT INTO messages SELECT i, 'old', 'old', '2001-02-03' FROM generate_series(0, 5) i;
+        """
+    private static let messagesQuery = "SELECT t::text FROM messages t ORDER BY message_id"
+
+    static let messages = OracleCase(
+        name: "messages", ddl: { try TestDatabase.migration("0001") }, shape: messagesShape, strategy: .fold,
+        queries: [messagesQuery], reset: messagesReset, values: messageValues)
+
+    static let captured = OracleCase(
+        name: "messages with change capture",
+        ddl: { try TestDatabase.migration("0001") + TestDatabase.migration("0002") }, shape: messagesShape, strategy: .rounds,
+        queries: [
+            messagesQuery,
+            """
+            SELECT (message_id, operation_type, name_before, message_before, name_after, message_after)::text FROM messages_cdc
+            ORDER BY message_id, cdc_id
+            """,
+        ], reset: messagesReset + "TRUNCATE messages_cdc;", values: messageValues)
+
+    private static let itemsShape = TableShape(
+        name: "items",
+        columns: [
+            ColumnShape(name: "id", type: .int4), ColumnShape(name: "name", type: .text),
+            ColumnShape(name: "amount", type: .int4), ColumnShape(name: "parent", type: .int4, isNullable: true),
+        ], key: [0])
+
+    @Sendable private static func itemValues(_ key: Int, _ random: inout SeededRandom) -> [TestValue] {
+        let parent: TestValue = random.chance(0.3) ? .null : .int(Int32(random.chance(0.1) ? 9 : random.next() % 3))
+        return [
+            .int(Int32(key)), .text("n\(random.next() % 12)"), .int(random.chance(0.08) ? -1 : Int32(random.next() % 100)),
+            parent,
+        ]
+    }
+
+    private static let itemsReset = """
+        TRUNCATE items, parents, seen; INSERT INTO parents VALUES (0), (1), (2);
+        INSERT INTO items SELECT i, 'n' || i, 1, 1 FROM generate_series(0, 3) i;
+        """
+    private static let parents = "CREATE TABLE parents (id int PRIMARY KEY); CREATE TABLE seen (n bigserial, what text);"
+    private static let itemsQuery = "SELECT t::text FROM items t ORDER BY id"
+
+    /// CHECK, a second UNIQUE column from a tiny domain, and a foreign key.
+    static let unique = OracleCase(
+        name: "check, unique and foreign key",
+        ddl: {
+            parents
+                + "CREATE TABLE items (id int PRIMARY KEY, name text NOT NULL UNIQUE, amount int CHECK (amount >= 0), "
+                + "parent int REFERENCES parents);"
+        }, shape: itemsShape, strategy: .inOrder, queries: [itemsQuery], reset: itemsReset, values: itemValues,
+        refusals: ["23505", "23514", "23503"])
+
+    /// The same without the unique column, and a row trigger that sees every change.
+    static let checked = OracleCase(
+        name: "check, foreign key and row trigger",
+        ddl: {
+            parents + """
+                CREATE TABLE items (id int PRIMARY KEY, name varchar(3) NOT NULL, amount int CHECK (amount >= 0),
+                  parent int REFERENCES parents);
+                CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                  IF NEW.amount = 77 THEN RAISE EXCEPTION 'seventy-seven'; END IF;
+                  INSERT INTO seen(what) VALUES (TG_OP || coalesce(OLD::text, '') || coalesce(NEW::text, '')); RETURN NULL; END $$;
+                CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON items FOR EACH ROW EXECUTE FUNCTION see();
+                """
+        }, shape: itemsShape, strategy: .rounds,
+        queries: [itemsQuery, "SELECT what FROM seen ORDER BY substring(what from '\\((\\d+)'), n"], reset: itemsReset,
+        values: { key, random in
+            var values = itemValues(key, &random)
+            if random.chance(0.05) { values[1] = .text("long") }
+            if random.chance(0.05) { values[2] = .int(77) }
+            return values
+        }, refusals: ["23514", "23503", "22001", "P0001"])
+
+    /// A deferred foreign key must be checked event by event all the same.
+    static let deferred = OracleCase(
+        name: "deferred foreign key",
+        ddl: {
+            parents + """
+                CREATE TABLE items (id int PRIMARY KEY, name text, amount int,
+                  parent int REFERENCES parents DEFERRABLE INITIALLY DEFERRED);
+                """
+        }, shape: itemsShape, strategy: .rounds, queries: [itemsQuery], reset: itemsReset,
+        values: itemValues, refusals: ["23503"])
+
+    private static func optionalShape(nullable: Bool) -> TableShape {
+        TableShape(
+            name: "optionals",
+            columns: [
+                ColumnShape(name: "id", type: .int4), ColumnShape(name: "a b\"", type: .text, isOptional: true, isNullable: true),
+                ColumnShape(name: "c", type: .int4, isOptional: true), ColumnShape(name: "d", type: .text, isNullable: nullable),
+            ], key: [0], touch: [("day", .currentDate)])
+    }
+
+    @Sendable private static func optionalValues(_ key: Int, _ random: inout SeededRandom) -> [TestValue] {
+        let text: TestValue = random.chance(0.3) ? .absent : random.chance(0.3) ? .null : .text("a\(random.next() % 50)")
+        return [
+            .int(Int32(key)), text, random.chance(0.4) ? .absent : .int(Int32(random.next() % 50)),
+            random.chance(0.1) ? .null : .text("d\(random.next() % 50)"),
+        ]
+    }
+
+    private static let optionalQuery = "SELECT t::text FROM optionals t ORDER BY id"
+
+    /// Nothing can refuse a row; touched columns have another default.
+    static let optional = OracleCase(
+        name: "optional and nullable columns",
+        ddl: {
+            "CREATE TABLE optionals (id int PRIMARY KEY, \"a b\"\"\" text DEFAULT 'dflt', c int NOT NULL DEFAULT 7, d text, "
+                + "day date DEFAULT '1999-09-09');"
+        }, shape: optionalShape(nullable: true), strategy: .fold, queries: [optionalQuery],
+        reset: "TRUNCATE optionals; INSERT INTO optionals SELECT i FROM generate_series(0, 3) i;", values: optionalValues)
+
+    /// Inserts need what events may leave out, updates do not; null is refused.
+    static let required = OracleCase(
+        name: "required columns that events may leave out",
+        ddl: {
+            "CREATE TABLE optionals (id int PRIMARY KEY, \"a b\"\"\" text DEFAULT 'dflt', c int NOT NULL CHECK (c < 48), "
+                + "d text NOT NULL, day date DEFAULT '1999-09-09');"
+        }, shape: optionalShape(nullable: true), strategy: .rounds, queries: [optionalQuery],
+        reset: "TRUNCATE optionals; INSERT INTO optionals SELECT i, 'x', 1, 'y' FROM generate_series(0, 3) i;",
+        values: optionalValues, refusals: ["23502", "23514"])
+
+    /// A composite key with text in it, many of which share their first eight bytes.
+    static let composite = OracleCase(
+        name: "composite text key",
+        ddl: { "CREATE TABLE pairs (k text, n int, v text, PRIMARY KEY (n, k));" },
+        shape: TableShape(
+            name: "pairs",
+            columns: [
+                ColumnShape(name: "v", type: .text), ColumnShape(name: "k", type: .text), ColumnShape(name: "n", type: .int4),
+            ], key: [1, 2]),
+        strategy: .fold, queries: ["SELECT t::text FROM pairs t ORDER BY k COLLATE \"C\", n"], reset: "TRUNCATE pairs;",
+        values: { key, random in
+            [.text("v\(random.next() % 1000)"), .text("prefix-é\(key % 3)"), .int(Int32(key / 3))]
+        })
+
+    /// Rows see each other through a trigger that runs before each INSERT, and through a self-reference.
+    static let selfReferencing = OracleCase(
+        name: "self-reference and before trigger",
+        ddl: {
+            """
+            CREATE TABLE tree (id int PRIMARY KEY, parent int REFERENCES tree, note text);
+            CREATE FUNCTION plant() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+              NEW.note := NEW.note || (SELECT count(*) FROM tree); RETURN NEW; END $$;
+            CREATE TRIGGER plant BEFORE INSERT ON tree FOR EACH ROW EXECUTE FUNCTION plant();
+            """
+        },
+        shape: TableShape(
+            name: "tree",
+            columns: [
+                ColumnShape(name: "id", type: .int4), ColumnShape(name: "parent", type: .int4, isNullable: true),
+                ColumnShape(name: "note", type: .text),
+            ], key: [0]),
+        strategy: .inOrder, queries: ["SELECT t::text FROM tree t ORDER BY id"],
+        reset: "TRUNCATE tree; INSERT INTO tree VALUES (0, NULL, ''), (1, 0, '');",
+        values: { key, random in
+            [.int(Int32(key)), random.chance(0.2) ? .null : .int(Int32(random.next() % 10)), .text("t\(random.next() % 9)")]
+        }, refusals: ["23503"])
+
+    static let all = [
+        messages, captured, unique, checked, deferred, optional, required, composite, selfReferencing,
+    ]
+}

@@ -1,0 +1,158 @@
+// The promise, tested: batches leave the table, the dead letters and the change capture that one event at a time would have left.
+
+import Postgres
+import Records
+import Testing
+
+@testable import Apply
+
+@Suite(.enabled(if: TestDatabase.isThere, "SKIPPED: no PostgreSQL")) struct OracleTests {
+    @Test(arguments: OracleCase.all) func equalsOneAtATime(_ table: OracleCase) async throws {
+        var random = SeededRandom.printed("oracle, \(table.name)")
+        let uri = try await TestDatabase.fresh()
+        let real = try await PostgresConnection.connect(PostgresConfiguration(uri: uri))
+        let oracle = try await PostgresConnection.connect(PostgresConfiguration(uri: uri))
+        let seed = random.next()
+        _ = try await oracle.perform { session in
+            try session.executeScript(
+                "SET synchronous_commit = off; CREATE SCHEMA oracle; SET search_path = oracle;" + table.ddl())
+        }
+        _ = try await real.perform {
+            try $0.executeScript("SET synchronous_commit = off;" + TestDatabase.migration("0003") + table.ddl())
+        }
+        let plan = try await real.perform { session in
+            try WritePlan(table.shape, facts: TableInspector.inspect(table.shape, on: session), coalesce: .auto)
+        }
+        #expect(plan.choice.strategy == table.strategy, "\(plan.choice.reasons)")
+        random = SeededRandom(seed: seed)
+        var states: Set<String> = []
+        for number in 0..<25 {
+            var run = OracleRun(table: table, plan: plan, seed: random.next())
+            states.formUnion(try await run.compare(real, oracle, label: "seed \(seed), sequence \(number)"))
+        }
+        #expect(states.isSuperset(of: table.refusals), "the events were too tame: \(states)")
+        await real.close()
+        await oracle.close()
+    }
+}
+
+/// One random sequence: several partitions' logs, cut into batches at random, applied by both.
+struct OracleRun {
+    let table: OracleCase
+    let lane: ApplyLane
+    private var random: SeededRandom
+    private var nextOffsets: [TopicPartition: Int64] = [:]
+
+    init(table: OracleCase, plan: WritePlan, seed: UInt64) {
+        self.table = table
+        random = SeededRandom(seed: seed)
+        var configuration = ApplyConfiguration(group: "g", outcomes: try! OutcomeTable())
+        configuration.poison.leastRecords = 1_000_000
+        configuration.leastRoundRows = [2, 4, 64][Int(random.next() % 3)]
+        lane = ApplyLane(plan: plan, configuration: configuration)
+    }
+
+    private mutating func record(_ keys: Int, _ hot: Double) -> TestRecord {
+        if random.chance(table.faults) { return random.chance(0.3) ? .nothing : .fault("missing_field") }
+        let key = random.chance(hot) ? 0 : Int(random.next() % UInt64(keys))
+        let operation = Operation.allCases[Int(random.next() % 4)]
+        var values = table.values(key, &random)
+        // A tombstone, and a Delete without data, have nothing but the key.
+        if operation == .delete, random.chance(0.5) {
+            for column in values.indices where !table.shape.key.contains(column) { values[column] = .absent }
+        }
+        return .event(operation, values)
+    }
+
+    /// Applies one sequence both ways; answers the states that were refused.
+    mutating func compare(
+        _ real: PostgresConnection, _ oracle: PostgresConnection, label: String
+    ) async throws -> Set<String> {
+        let reset = table.reset
+        try await oracle.perform { _ = try $0.executeScript(reset) }
+        try await real.perform { _ = try $0.executeScript(reset + "TRUNCATE sluice_offsets, sluice_dead_letters;") }
+        let sources = [TopicPartition("a", 0), TopicPartition("a", 1), TopicPartition("b", 0)]
+        var claims = try await real.perform { session in
+            try OffsetStore(group: "g").claim(sources.map { ($0, 0) }, member: "m", on: session)
+        }
+        let keys = Int.random(in: 2...16, using: &random)
+        let hot = [0, 0.2, 0.6][Int(random.next() % 3)]
+        var expected: [String] = []
+        var states: Set<String> = []
+        for _ in 0..<Int.random(in: 2...5, using: &random) {
+            var batches: [ChangeBatch] = []
+            for _ in 0..<Int.random(in: 1...4, using: &random) {
+                let source = sources[Int(random.next() % 3)]
+                let start = nextOffsets[source, default: 0]
+                let records = (0..<Int.random(in: 1...20, using: &random)).map { _ in record(keys, hot) }
+                let batch = changeBatch(source, from: start, records, shape: table.shape)
+                nextOffsets[source] = batch.records.nextOffset
+                batches.append(batch)
+                let shape = table.shape
+                let refusals = try await oracle.perform { session in
+                    try records.map { record -> String? in
+                        switch record {
+                        case .nothing: nil
+                        case .fault: "decode:missing_field"
+                        case .event(let operation, let values):
+                            try OneAtATime(shape: shape, session: session).apply(operation, values)
+                        }
+                    }
+                }
+                for (index, refusal) in refusals.enumerated() {
+                    guard let refusal else { continue }
+                    states.insert(refusal)
+                    expected.append("\(source) \(start + Int64(index) * 2) \(refusal)")
+                }
+            }
+            try await apply(batches, &claims, real, label)
+        }
+        for query in table.queries {
+            let left = try await rows(query, real)
+            let right = try await rows(query, oracle)
+            #expect(left == right, "\(label): \(query)")
+        }
+        let letters = try await rows(
+            """
+            SELECT topic || '[' || partition || '] ' || "offset" || ' ' || coalesce(sqlstate, reason) FROM sluice_dead_letters
+            """, real)
+        #expect(letters.sorted() == expected.sorted(), "\(label): dead letters")
+        return states
+    }
+
+    /// Applies batches as the pipeline would: again where the lane says so, the last time with the foreign key's word as final.
+    private mutating func apply(
+        _ batches: [ChangeBatch], _ claims: inout [PartitionClaim], _ real: PostgresConnection, _ label: String
+    ) async throws {
+        let transaction = try lane.prepare(batches, claims: claims)
+        let lane = lane
+        var isFinal = random.chance(0.5)
+        while true {
+            let final = isFinal
+            let outcome = try await real.perform { lane.execute(transaction, on: $0, isFinalForeignKeyAttempt: final, now: 0) }
+            switch outcome {
+            case .applied(let report):
+                #expect(report.records == batches.reduce(0) { $0 + $1.records.count })
+                for advance in transaction.advances {
+                    claims = claims.map { claim in
+                        claim.source == advance.source
+                            ? PartitionClaim(source: claim.source, epoch: claim.epoch, nextOffset: advance.next) : claim
+                    }
+                }
+                lane.recycle(transaction)
+                return
+            case .retry(.foreignKey, _) where !isFinal: isFinal = true
+            default:
+                Issue.record("\(label): \(outcome)")
+                throw CancellationError()
+            }
+        }
+    }
+
+    private func rows(_ query: String, _ connection: PostgresConnection) async throws -> [String] {
+        try await connection.perform { session in
+            let result = try session.execute(query)
+            return try (0..<result.rowCount).map { try result.text($0, 0) }
+        }
+    }
+}

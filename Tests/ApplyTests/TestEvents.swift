@@ -1,0 +1,67 @@
+// Events as the tests write them down, and their way into change batches.
+
+import Records
+
+@testable import Apply
+
+/// A column's value in an event.
+enum TestValue: Equatable {
+    case absent, null, int(Int32), text(String)
+
+    /// As SQL writes it.
+    var literal: String {
+        switch self {
+        case .absent, .null: "NULL"
+        case .int(let value): "\(value)"
+        case .text(let value): "'" + value.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'"
+        }
+    }
+}
+
+/// A record of a partition's log.
+enum TestRecord {
+    case event(Operation, [TestValue])
+    case fault(String)
+    /// Neither a change nor a fault: nothing is to be done.
+    case nothing
+}
+
+extension TestRecord {
+    var isFault: Bool { if case .fault = self { true } else { false } }
+}
+
+/// A batch with these records, from offset `start` on with every second offset missing, as compaction leaves a log.
+func changeBatch(_ source: TopicPartition, from start: Int64, _ records: [TestRecord], shape: TableShape) -> ChangeBatch {
+    let batch = RecordBatch(source: source, assignment: 1)
+    for (index, _) in records.enumerated() {
+        Array("key \(index)".utf8).withUnsafeBytes { key in
+            Array("payload \(start + Int64(index) * 2)".utf8).withUnsafeBytes { value in
+                batch.append(offset: start + Int64(index) * 2, timestamp: 1_700_000_000_000, key: key, value: value)
+            }
+        }
+    }
+    let changes = ChangeBatch(records: batch, columnCount: shape.columns.count)
+    for (index, record) in records.enumerated() {
+        switch record {
+        case .nothing: break
+        case .fault(let reason): changes.append(DecodeFault(record: Int32(index), reason: reason, detail: "field x is odd"))
+        case .event(let operation, let values):
+            let cells = values.map { value -> Slice in
+                switch value {
+                case .absent: .absent
+                case .null: .null
+                case .int(let value): changes.appendValue(bigEndian: value)
+                case .text(let text): Array(text.utf8).withUnsafeBytes { changes.appendValue($0) }
+                }
+            }
+            let prefix: UInt64 =
+                switch values[shape.key[0]] {
+                case .int(let value): KeyPrefix.of(value)
+                case .text(let text): Array(text.utf8).withUnsafeBytes { KeyPrefix.of($0) }
+                case .absent, .null: 0
+                }
+            cells.withUnsafeBufferPointer { changes.append(record: index, operation: operation, keyPrefix: prefix, cells: $0) }
+        }
+    }
+    return changes
+}
