@@ -1,8 +1,11 @@
 // Owns `sluice check-config`: the configuration in force, or everything that is wrong.
 
 import Apply
+import Decode
 import Kafka
 import Postgres
+import Records
+import Settings
 import Telemetry
 
 enum CheckConfigCommand {

@@ -49,33 +49,38 @@ struct RunCommand {
             "Listening.", ["url": "http://\(settings.http.host):\(server.port)", "role": role.rawValue])
 
         let parts = Parts()
-        let outcome: Result<Void, any Error>
-        do {
-            outcome = .success(
-                try await withThrowingTaskGroup(of: Void.self) { group in
-                    group.addTask { try await self.serve(client, gate: gate, telemetry: telemetry, health: health, parts: parts) }
-                    group.addTask {
-                        guard let signal = await signals.next() else { return }
-                        self.logger.info("Stopping.", ["signal": signal == SIGINT ? "SIGINT" : "SIGTERM"])
-                        health.entered("stopping")
-                        server.stopAccepting()
-                        try await self.drain(parts)
-                        throw Stop()
-                    }
-                    // Whoever ends first ends the other: the signal's task only after the drain.
-                    defer { group.cancelAll() }
-                    try await group.next()
-                })
-        } catch is Stop {
-            outcome = .success(())
-        } catch {
-            outcome = .failure(error)
-        }
+        let outcome = await work(client, gate, telemetry, health, signals, server, parts)
         await close(parts, server)
         try outcome.get()
     }
 
-    private struct Stop: Error {}
+    /// Works until the work ends by itself, or a signal has been obeyed.
+    private func work(
+        _ client: KafkaClientConfiguration, _ gate: EventGate?, _ telemetry: WorkerTelemetry?, _ health: Health,
+        _ signals: Signals, _ server: HTTPServer, _ parts: Parts
+    ) async -> Result<Void, any Error> {
+        await withTaskGroup(of: Result<Void, any Error>.self) { group in
+            group.addTask {
+                do {
+                    return .success(
+                        try await self.serve(client, gate: gate, telemetry: telemetry, health: health, parts: parts))
+                } catch {
+                    return .failure(error)
+                }
+            }
+            group.addTask {
+                guard let signal = await signals.next() else { return .success(()) }
+                self.logger.info("Stopping.", ["signal": signal == SIGINT ? "SIGINT" : "SIGTERM"])
+                health.entered("stopping")
+                server.stopAccepting()
+                await self.drain(parts)
+                return .success(())
+            }
+            // Whoever ends first ends the other: after a signal that is the work, once it is drained, or the deadline.
+            defer { group.cancelAll() }
+            return await group.next() ?? .success(())
+        }
+    }
 
     // MARK: Start
 
@@ -146,31 +151,20 @@ struct RunCommand {
 
     // MARK: End
 
-    /// Lets the pipeline finish what is under way, within the shutdown's deadline.
-    private func drain(_ parts: Parts) async throws {
+    /// Asks the pipeline to finish what is under way, and gives it until the deadline. Returns only where there is nothing to finish, or
+    /// it did not: otherwise the end of the work cancels this.
+    private func drain(_ parts: Parts) async {
         guard let worker = parts.worker else { return }
         let limit = settings.pipeline.shutdownTimeout
-        try await worker.pipeline.shutdown(within: limit.nanoseconds)
-        let ended = await withTaskGroup(of: Bool.self) { group in
-            group.addTask { await Self.hasEnded(worker.pipeline) }
-            group.addTask {
-                // The pipeline's own deadline is the limit; a second more is for its last words.
-                try? await Task.sleep(for: limit + .seconds(1))
-                return false
-            }
-            defer { group.cancelAll() }
-            return await group.next() ?? false
+        do {
+            try await worker.pipeline.shutdown(within: limit.nanoseconds)
+            // The pipeline keeps the deadline itself; the second more is for a lane that waits for the server.
+            try await Task.sleep(for: limit + .seconds(1))
+            logger.warning("The drain was cut short; what was under way is read again at the next start.")
+        } catch {
+            // Cancelled: the work has ended.
         }
-        if !ended { logger.warning("The drain was cut short; what was under way is read again at the next start.") }
         worker.abandon()
-    }
-
-    private static func hasEnded(_ pipeline: EventPipeline) async -> Bool {
-        while !Task.isCancelled {
-            if pipeline.snapshot().summary == "ended" { return true }
-            try? await Task.sleep(for: .milliseconds(10))
-        }
-        return false
     }
 
     private func close(_ parts: Parts, _ server: HTTPServer) async {

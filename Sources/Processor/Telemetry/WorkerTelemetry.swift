@@ -70,8 +70,9 @@ final class WorkerTelemetry: PipelineObserver {
                 "The group has moved partitions.",
                 ["assigned": assigned.count, "revoked": revoked.count, "lost": isLost])
         case .claimed(let claims):
+            logger.info("Partitions are ours; reading begins.", ["partitions": claims.count])
             for claim in claims {
-                logger.info(
+                logger.debug(
                     "A partition is ours.",
                     ["partition": "\(claim.source)", "epoch": claim.epoch, "offset": claim.offset, "lane": claim.lane])
             }

@@ -5,8 +5,11 @@ import Glibc
 enum ProcessIdentity {
     /// `host-pid`.
     static var name: String {
-        var buffer = [CChar](repeating: 0, count: 256)
-        let host = gethostname(&buffer, buffer.count - 1) == 0 ? String(cString: buffer) : "unknown"
+        var buffer = [UInt8](repeating: 0, count: 256)
+        let isKnown = buffer.withUnsafeMutableBytes {
+            gethostname($0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count - 1) == 0
+        }
+        let host = isKnown ? String(decoding: buffer.prefix { $0 != 0 }, as: UTF8.self) : "unknown"
         return "\(host)-\(getpid())"
     }
 }

@@ -2,10 +2,11 @@
 
 import Dispatch
 import Glibc
-import Synchronization
 
 /// The signals that ask the process to end.
-final class Signals: Sendable {
+final class Signals: @unchecked Sendable {
+    // Licence for @unchecked: the sources are only kept alive here; nobody touches them after `init`.
+
     private let stream: AsyncStream<Int32>
     private let sources: [any DispatchSourceSignal]
 

@@ -37,9 +37,7 @@ enum StartUp {
         while true {
             do {
                 if settings.migrate {
-                    for file in try await Schema.migrate(settings, logger: logger) {
-                        logger.info("A migration was applied.", ["file": file])
-                    }
+                    _ = try await Schema.migrate(settings, logger: logger)
                     return
                 }
                 let pending = try await Schema.pending(settings, logger: logger)

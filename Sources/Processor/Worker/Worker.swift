@@ -2,9 +2,11 @@
 
 import Apply
 import Backpressure
+import Decode
 import Kafka
 import Pipeline
 import Postgres
+import Records
 import Synchronization
 import Telemetry
 
