@@ -4,107 +4,109 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
-#include <type_traits>
 
 #define SIMDJSON_EXCEPTIONS 0
 #include <simdjson.h>
 
 using namespace simdjson;
+using internal::tape_ref;
+using internal::tape_type;
 
 struct sj_parser {
     dom::parser parser;
     size_t max_bytes;
     size_t max_depth;
+    /// Bytes of the largest document the memory is made for.
+    size_t capacity = 0;
 
     sj_parser(size_t bytes, size_t depth) noexcept : parser(), max_bytes(bytes), max_depth(depth) {}
 
     // simdjson grows to the exact size it is asked for; whole powers of two keep slowly growing documents from allocating each time.
-    error_code make_room(size_t length) noexcept {
-        if (parser.capacity() >= length && parser.doc.capacity() >= length && parser.capacity() > 0) { return SUCCESS; }
-        size_t capacity = 16384;
-        while (capacity < length) { capacity *= 2; }
-        if (error_code error = parser.doc.allocate(capacity)) { return error; }
-        return parser.allocate(capacity, max_depth);
+    error_code grow(size_t length) noexcept {
+        size_t larger = 16384;
+        while (larger < length) { larger *= 2; }
+        capacity = 0;
+        if (error_code error = parser.doc.allocate(larger)) { return error; }
+        if (error_code error = parser.allocate(larger, max_depth)) { return error; }
+        capacity = larger;
+        return SUCCESS;
     }
 };
 
 namespace {
 
-// A container's element travels through `pointer` and `bits`: it is a document and a position on its tape.
-static_assert(std::is_trivially_copyable<dom::element>::value, "elements are carried as bytes");
-static_assert(sizeof(dom::element) == sizeof(const void *) + sizeof(uint64_t), "an element is two words");
+// Values are read from the parser's tape (simdjson's doc/tape.md) instead of through dom::element, which asks for the type again
+// at each step: a third of the instructions. A container's value is its place on the tape: `pointer` the document, `bits` the index.
 
-inline void pack(dom::element element, sj_value &value) noexcept {
-    std::memcpy(static_cast<void *>(&value), &element, sizeof element);
+inline tape_ref place(const sj_value &container) noexcept {
+    return tape_ref(static_cast<const dom::document *>(container.pointer), static_cast<size_t>(container.bits));
 }
 
-inline dom::element unpack(const sj_value &value) noexcept {
-    dom::element element;
-    std::memcpy(static_cast<void *>(&element), static_cast<const void *>(&value), sizeof element);
-    return element;
-}
-
-inline sj_value read(dom::element element) noexcept {
-    sj_value value{};
-    switch (element.type()) {
-    case dom::element_type::STRING: {
-        std::string_view text;
-        if (element.get(text) == SUCCESS) {
-            value.type = SJ_STRING;
-            value.pointer = text.data();
-            value.bits = text.size();
-        }
+inline void read(const tape_ref &element, sj_value &value) noexcept {
+    value.is_repeated = false;
+    value.pointer = nullptr;
+    value.bits = 0;
+    switch (element.tape_ref_type()) {
+    case tape_type::STRING:
+        value.type = SJ_STRING;
+        value.pointer = element.get_c_str();
+        value.bits = element.get_string_length();
         break;
-    }
-    case dom::element_type::INT64: {
-        int64_t number = 0;
-        if (element.get(number) == SUCCESS) {
-            value.type = SJ_INT64;
-            value.bits = static_cast<uint64_t>(number);
-        }
+    case tape_type::INT64:
+        value.type = SJ_INT64;
+        value.bits = element.next_tape_value<uint64_t>();
         break;
-    }
-    case dom::element_type::UINT64:
-        if (element.get(value.bits) == SUCCESS) { value.type = SJ_UINT64; }
+    case tape_type::UINT64:
+        value.type = SJ_UINT64;
+        value.bits = element.next_tape_value<uint64_t>();
         break;
-    case dom::element_type::DOUBLE: {
-        double number = 0;
-        if (element.get(number) == SUCCESS) {
-            value.type = SJ_DOUBLE;
-            std::memcpy(&value.bits, &number, sizeof number);
-        }
+    case tape_type::DOUBLE:
+        value.type = SJ_DOUBLE;
+        value.bits = element.next_tape_value<uint64_t>();
         break;
-    }
-    case dom::element_type::BOOL: {
-        bool flag = false;
-        if (element.get(flag) == SUCCESS) {
-            value.type = SJ_BOOL;
-            value.bits = flag ? 1 : 0;
-        }
+    case tape_type::TRUE_VALUE:
+        value.type = SJ_BOOL;
+        value.bits = 1;
         break;
-    }
-    case dom::element_type::NULL_VALUE:
+    case tape_type::FALSE_VALUE:
+        value.type = SJ_BOOL;
+        break;
+    case tape_type::START_ARRAY:
+    case tape_type::START_OBJECT:
+        value.type = element.tape_ref_type() == tape_type::START_ARRAY ? SJ_ARRAY : SJ_OBJECT;
+        value.pointer = element.doc;
+        value.bits = element.json_index;
+        break;
+    default:
         value.type = SJ_NULL;
         break;
-    case dom::element_type::ARRAY:
-        value.type = SJ_ARRAY;
-        pack(element, value);
-        break;
-    case dom::element_type::OBJECT:
-        value.type = SJ_OBJECT;
-        pack(element, value);
-        break;
     }
-    return value;
+}
+
+// Eight bytes may be read from every string's start: the string buffer ends with SIMDJSON_PADDING spare bytes.
+inline bool equals(const sj_name &name, const char *bytes) noexcept {
+    uint64_t head;
+    std::memcpy(&head, bytes, sizeof head);
+    if ((head & name.mask) != name.head) { return false; }
+    return name.length <= sizeof head || std::memcmp(name.bytes, bytes, name.length) == 0;
 }
 
 }  // namespace
 
 extern "C" {
 
+sj_name sj_name_of(const char *bytes, size_t length) noexcept {
+    sj_name name{bytes, length, 0, 0};
+    const size_t head = std::min(length, sizeof name.head);
+    const uint64_t all = ~uint64_t(0);
+    std::memcpy(&name.head, bytes, head);
+    std::memcpy(&name.mask, &all, head);
+    return name;
+}
+
 sj_parser *sj_parser_new(size_t max_bytes, size_t max_depth) noexcept {
     sj_parser *parser = new (std::nothrow) sj_parser(max_bytes, max_depth);
-    if (parser != nullptr && parser->make_room(1) != SUCCESS) {
+    if (parser != nullptr && parser->grow(1) != SUCCESS) {
         delete parser;
         return nullptr;
     }
@@ -113,15 +115,21 @@ sj_parser *sj_parser_new(size_t max_bytes, size_t max_depth) noexcept {
 
 void sj_parser_free(sj_parser *parser) noexcept { delete parser; }
 
-size_t sj_parser_capacity(const sj_parser *parser) noexcept { return parser->parser.capacity(); }
+void sj_parser_shrink(sj_parser *parser, size_t bytes) noexcept {
+    if (parser->capacity <= bytes) { return; }
+    parser->parser = dom::parser();
+    parser->capacity = 0;
+}
 
 int32_t sj_parse(sj_parser *parser, const void *document, size_t length, sj_value *root) noexcept {
     if (length > parser->max_bytes) { return SJ_TOO_LARGE; }
-    if (parser->make_room(length) != SUCCESS) { return SJ_NO_MEMORY; }
-    dom::element element;
-    switch (parser->parser.parse(static_cast<const uint8_t *>(document), length, false).get(element)) {
+    if (length > parser->capacity || parser->capacity == 0) {
+        if (parser->grow(length) != SUCCESS) { return SJ_NO_MEMORY; }
+    }
+    switch (parser->parser.parse(static_cast<const uint8_t *>(document), length, false).error()) {
     case SUCCESS:
-        *root = read(element);
+        // The tape begins with a root word; the document's value follows.
+        read(tape_ref(&parser->parser.doc, 1), *root);
         return SJ_OK;
     case MEMALLOC:
         return SJ_NO_MEMORY;
@@ -135,37 +143,52 @@ int32_t sj_parse(sj_parser *parser, const void *document, size_t length, sj_valu
 }
 
 void sj_find(const sj_value *object, const sj_name *names, size_t count, sj_value *found) noexcept {
-    std::memset(static_cast<void *>(found), 0, count * sizeof *found);
-    dom::object fields;
-    if (unpack(*object).get(fields) != SUCCESS) { return; }
+    for (size_t index = 0; index < count; index++) { found[index] = sj_value{}; }
+    tape_ref key = place(*object);
+    // The last word inside the object closes it.
+    const size_t end = key.matching_brace_index() - 1;
     size_t next = 0;
-    const dom::object::iterator end = fields.end();
-    for (dom::object::iterator field = fields.begin(); field != end; ++field) {
-        const size_t length = field.key_length();
+    key.json_index++;
+    while (key.json_index < end) {
+        const size_t length = key.get_string_length();
+        const tape_ref value(key.doc, key.json_index + 1);
         for (size_t tried = 0; tried < count; tried++) {
             const size_t candidate = next;
             next = next + 1 == count ? 0 : next + 1;
-            if (names[candidate].length != length) { continue; }
-            if (std::memcmp(names[candidate].bytes, field.key_c_str(), length) != 0) { continue; }
+            if (names[candidate].length != length || !equals(names[candidate], key.get_c_str())) { continue; }
             if (found[candidate].type == SJ_ABSENT) {
-                found[candidate] = read(field.value());
+                read(value, found[candidate]);
             } else {
                 found[candidate].is_repeated = true;
             }
             break;
         }
+        key.json_index = value.after_element();
     }
 }
 
-sj_value sj_at(const sj_value *array, size_t index) noexcept {
-    dom::array elements;
-    if (unpack(*array).get(elements) == SUCCESS) {
-        for (dom::element element : elements) {
-            if (index == 0) { return read(element); }
-            index--;
-        }
+ptrdiff_t sj_word(const sj_value *string, const sj_name *words, size_t count) noexcept {
+    for (size_t index = 0; index < count; index++) {
+        if (words[index].length != string->bits) { continue; }
+        if (equals(words[index], static_cast<const char *>(string->pointer))) { return static_cast<ptrdiff_t>(index); }
     }
-    return sj_value{};
+    return -1;
+}
+
+sj_value sj_at(const sj_value *array, size_t index) noexcept {
+    sj_value value{};
+    tape_ref element = place(*array);
+    const size_t end = element.matching_brace_index() - 1;
+    element.json_index++;
+    while (element.json_index < end) {
+        if (index == 0) {
+            read(element, value);
+            break;
+        }
+        index--;
+        element.json_index = element.after_element();
+    }
+    return value;
 }
 
 bool sj_is_utf8(const void *bytes, size_t length) noexcept {

@@ -24,8 +24,9 @@ public final class Decoder {
     /// The mapping's index, which the change batches carry.
     public let index: Int
     private let limits: DecodeLimits
-    private var parser: JSONParserHandle
+    private let parser: JSONParserHandle
     private let scratch: DecodeScratch
+    private let reader: EventReader
     /// Where the ingress writes cells that nobody wants.
     private var discarded: ChangeRows
     /// Bytes of values per 256 bytes of records in the last batch: what to make room for in the next.
@@ -44,13 +45,9 @@ public final class Decoder {
         let plan = mapping.plan
         parser = JSONParserHandle(limits)
         scratch = DecodeScratch(slots: plan.pointers.count, columns: plan.columns.count)
+        reader = EventReader(
+            plan: plan, limits: limits, parser: parser.pointer, found: scratch.found, fixed: scratch.fixed)
         discarded = ChangeRows(columnCount: plan.columns.count)
-    }
-
-    private var reader: EventReader {
-        EventReader(
-            plan: mapping.plan, columns: mapping.plan.columns, objects: mapping.plan.objects, limits: limits,
-            parser: parser.pointer, found: scratch.found, fixed: scratch.fixed)
     }
 
     /// Decodes all records of a batch. A record that cannot be decoded becomes a ``DecodeFault`` and touches no other.
@@ -79,7 +76,7 @@ public final class Decoder {
             }
         }
         if batch.byteCount >= 4096 { valueShare = rows.values.count / (batch.byteCount >> 8) }
-        giveParserMemoryBack()
+        sj_parser_shrink(parser.pointer, Self.keptParserBytes)
         return ChangeBatch(records: batch, mapping: index, rows: rows)
     }
 
@@ -94,7 +91,7 @@ public final class Decoder {
         let reader = reader
         defer {
             discarded.abandonRow()
-            giveParserMemoryBack()
+            sj_parser_shrink(parser.pointer, Self.keptParserBytes)
         }
         do throws(EventFault) {
             _ = try reader.event(event, nil, into: &discarded)
@@ -118,7 +115,7 @@ public final class Decoder {
                 var topic = source.topic
                 scratch.fixed[column] = topic.withUTF8 { rows.values.appendSlice(UnsafeRawBufferPointer($0)) }
             case .partition:
-                let isWide = mapping.plan.columns[column].type == .int8
+                let isWide = mapping.plan.columns.start[column].type == .int8
                 scratch.fixed[column] =
                     isWide ? rows.appendValue(bigEndian: Int64(source.partition)) : rows.appendValue(bigEndian: source.partition)
             case .constant(let bytes):
@@ -126,9 +123,5 @@ public final class Decoder {
             }
         }
         rows.keepValues()
-    }
-
-    private func giveParserMemoryBack() {
-        if sj_parser_capacity(parser.pointer) > Self.keptParserBytes { parser = JSONParserHandle(limits) }
     }
 }

@@ -15,17 +15,48 @@ struct RecordContext {
     }
 }
 
-/// Reads records one by one. It borrows a decoder's parser and scratch for the length of one call.
+/// Reads records one by one, in a decoder's parser and scratch. The decoder that made it must live as long.
+///
+/// What is read per record lies here as plain pointers into the plan's tables, so that no reference is counted.
 struct EventReader {
     let plan: DecodePlan
-    let columns: [ColumnStep]
-    let objects: [ObjectStep]
     let limits: DecodeLimits
     let parser: OpaquePointer
     /// One value a slot, of the record read last.
     let found: UnsafeMutablePointer<sj_value>
     /// One cell a column; only those of `fixed` columns count.
     let fixed: UnsafeMutablePointer<Slice>
+    let columns: UnsafeBufferPointer<ColumnStep>
+    private let objects: UnsafeBufferPointer<ObjectStep>
+    private let essentialObjects: Int
+    private let names: UnsafePointer<sj_name>
+    private let envelope: EnvelopeReader
+
+    /// The plan's envelope, in plain pointers.
+    private enum EnvelopeReader {
+        case action(slot: Int, words: UnsafePointer<sj_name>, operations: UnsafeBufferPointer<Operation>)
+    }
+
+    init(
+        plan: DecodePlan, limits: DecodeLimits, parser: OpaquePointer, found: UnsafeMutablePointer<sj_value>,
+        fixed: UnsafeMutablePointer<Slice>
+    ) {
+        self.plan = plan
+        self.limits = limits
+        self.parser = parser
+        self.found = found
+        self.fixed = fixed
+        columns = UnsafeBufferPointer(start: plan.columns.start, count: plan.columns.count)
+        objects = UnsafeBufferPointer(start: plan.objects.start, count: plan.objects.count)
+        essentialObjects = plan.essentialObjects
+        names = plan.names.names
+        switch plan.envelope {
+        case .action(let action):
+            envelope = .action(
+                slot: action.slot, words: action.names.names,
+                operations: UnsafeBufferPointer(start: action.operations.start, count: action.operations.count))
+        }
+    }
 
     /// Reads an event and writes its cells. The payload has 64 readable bytes behind it.
     /// - Returns: the operation and the key's prefix.
@@ -37,10 +68,10 @@ struct EventReader {
         let outcome = sj_parse(parser, payload.baseAddress, payload.count, &root)
         if Int(outcome) != SJ_OK { root = try refused(payload, outcome) }
         guard Int(root.type) == SJ_OBJECT else { throw .notAnObject(found: root.type) }
-        for index in 0..<plan.essentialObjects { try lookUp(objects[index], in: root) }
+        for index in 0..<essentialObjects { try lookUp(objects[index], in: root) }
         let operation = try operation()
         if operation != .delete {
-            for index in plan.essentialObjects..<objects.count { try lookUp(objects[index], in: root) }
+            for index in essentialObjects..<objects.count { try lookUp(objects[index], in: root) }
         }
         // Raw control characters are no JSON, so a NUL can only have come from an escape.
         let mayHoldNUL = memchr(payload.baseAddress!, Int32(UInt8(ascii: "\\")), payload.count) != nil
@@ -66,13 +97,16 @@ struct EventReader {
     /// Looks the parts of one object up. Where the object is absent or null its parts are absent.
     @inline(__always)
     private func lookUp(_ step: ObjectStep, in root: sj_value) throws(EventFault) {
-        var object = root
-        if step.parent >= 0 { object = found[step.parent] }
-        if object.is_repeated { throw .repeated(slot: step.parent) }
-        if Int(object.type) == SJ_OBJECT {
-            sj_find(&object, plan.names.names + step.first, step.count, found + step.first)
+        if step.parent < 0 {
+            var root = root
+            sj_find(&root, names + step.first, step.count, found + step.first)
         } else {
-            try lookUpElsewhere(step, object)
+            if found[step.parent].is_repeated { throw .repeated(slot: step.parent) }
+            if Int(found[step.parent].type) == SJ_OBJECT {
+                sj_find(found + step.parent, names + step.first, step.count, found + step.first)
+            } else {
+                try lookUpElsewhere(step, found[step.parent])
+            }
         }
     }
 
@@ -94,18 +128,16 @@ struct EventReader {
 
     @inline(__always)
     private func operation() throws(EventFault) -> Operation {
-        switch plan.envelope {
-        case .action(let action):
-            let value = found[action.slot]
-            if value.is_repeated { throw .repeated(slot: action.slot) }
-            guard Int(value.type) == SJ_STRING else {
-                if Int(value.type) == SJ_ABSENT { throw .missing(slot: action.slot) }
-                throw .actionIsNoText(found: value.type)
+        switch envelope {
+        case .action(let slot, let words, let operations):
+            if found[slot].is_repeated { throw .repeated(slot: slot) }
+            guard Int(found[slot].type) == SJ_STRING else {
+                if Int(found[slot].type) == SJ_ABSENT { throw .missing(slot: slot) }
+                throw .actionIsNoText(found: found[slot].type)
             }
-            guard let operation = action.words.operation(value.pointer, Int(truncatingIfNeeded: value.bits)) else {
-                throw .unknownAction
-            }
-            return operation
+            let word = sj_word(found + slot, words, operations.count)
+            if word < 0 { throw .unknownAction }
+            return operations[word]
         }
     }
 

@@ -117,7 +117,7 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
 
 /// Where a value lies in its batch's buffer: a start and a length, with two lengths that are no lengths.
 @frozen
-public struct Slice: Sendable, Equatable {
+public struct Slice: Sendable, Equatable, BitwiseCopyable {
     /// First byte, counted from the start of the buffer. Undefined where ``length`` is negative.
     public var start: UInt32
     /// Bytes; −1: the value is null; −2: there is no value (an optional field that was not sent).

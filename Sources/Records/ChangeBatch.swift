@@ -4,12 +4,12 @@
 ///
 /// Each is a function on {absent, present row}: Create inserts if absent, Update changes if present, Upsert does whichever fits,
 /// Delete removes if present.
-public enum Operation: UInt8, Sendable, CaseIterable {
+public enum Operation: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case create, update, upsert, delete
 }
 
 /// One decoded event of a ``ChangeBatch``.
-public struct Change: Sendable {
+public struct Change: Sendable, BitwiseCopyable {
     /// Position of the event's record in the batch's ``RecordBatch/records``.
     public let record: Int32
     /// What the event does.
@@ -102,7 +102,7 @@ public final class ChangeBatch: @unchecked Sendable {
 
     /// The cell of a change in a column.
     @inline(__always)
-    public func cell(change: Int, column: Int) -> Slice { rows.cells[change * columnCount + column] }
+    public func cell(change: Int, column: Int) -> Slice { rows.cell(change: change, column: column) }
 
     /// The binary form of a cell; `nil` where it is null or absent.
     @inline(__always)

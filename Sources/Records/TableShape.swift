@@ -1,7 +1,7 @@
 // Says what the decoder promises and the writer relies on: a table, its columns in order, and which of them are the key.
 
 /// A column's type, as a mapping file names it. Each has one binary form in PostgreSQL.
-public enum ColumnType: String, Sendable, CaseIterable {
+public enum ColumnType: String, Sendable, CaseIterable, BitwiseCopyable {
     case int2, int4, int8, text, date, timestamptz
 
     /// The type's object identifier (`pg_type.oid`; fixed since PostgreSQL 7).

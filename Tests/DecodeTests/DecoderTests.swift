@@ -104,8 +104,7 @@ import Testing
         var calendar = Calendar(identifier: .gregorian)
         calendar.timeZone = try #require(TimeZone(identifier: "UTC"))
         let epoch = try #require(calendar.date(from: DateComponents(year: 2000, month: 1, day: 1)))
-        let seed = UInt64.random(in: 0 ... .max)
-        print("dates: seed \(seed)")
+        let seed = testSeed("dates")
         var random = Seeded(seed)
         for _ in 0..<300 {
             // Foundation's Gregorian calendar is the Julian one before 1582-10-15.

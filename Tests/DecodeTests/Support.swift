@@ -1,6 +1,7 @@
 // What the decoder's tests share: mappings, batches, and cells as values one can compare.
 
 import Decode
+import Foundation
 import Records
 import Testing
 
@@ -172,6 +173,14 @@ extension Decoder {
         #expect(changes.faults[0].record == 1)
         return "\(changes.faults[0].reason): \(changes.faults[0].detail)"
     }
+}
+
+/// The seed of a random test: printed, and taken from `SLUICE_TEST_SEED` to run a failure again.
+func testSeed(_ name: String) -> UInt64 {
+    let given = ProcessInfo.processInfo.environment["SLUICE_TEST_SEED"].flatMap(UInt64.init)
+    let seed = given ?? UInt64.random(in: 0 ... .max)
+    print("\(name): SLUICE_TEST_SEED=\(seed)")
+    return seed
 }
 
 /// Runs the ingress check on one event: its fault, and the Kafka key.

@@ -44,27 +44,34 @@ enum {
 
 /// One value of the parser's document. Valid until the parser parses again or is freed.
 typedef struct {
-    /// SJ_STRING: its unescaped UTF-8. SJ_ARRAY, SJ_OBJECT: belongs to the shim. Otherwise NULL.
+    /// SJ_STRING: its unescaped UTF-8. SJ_ARRAY, SJ_OBJECT: the shim's own. Otherwise NULL.
     const void *pointer;
-    /// SJ_STRING: bytes. SJ_INT64, SJ_UINT64, SJ_DOUBLE: the bit pattern. SJ_BOOL: 0 or 1. SJ_ARRAY, SJ_OBJECT: belongs to the shim.
+    /// SJ_STRING: bytes. SJ_INT64, SJ_UINT64, SJ_DOUBLE: the bit pattern. SJ_BOOL: 0 or 1. SJ_ARRAY, SJ_OBJECT: the shim's own.
     uint64_t bits;
     uint8_t type;
     /// The object holds the name more than once; this is the first.
     bool is_repeated;
 } sj_value;
 
-/// The name of a field: unescaped UTF-8.
+/// The name of a field, or a word to compare with: unescaped UTF-8. Most are settled by one comparison of eight bytes.
 typedef struct {
     const char *bytes;
     size_t length;
+    /// The first eight bytes as they lie in memory, zero behind the name's end, and which of them count.
+    uint64_t head;
+    uint64_t mask;
 } sj_name;
+
+/// A name over bytes that stay where they are.
+sj_name sj_name_of(const char *bytes, size_t length) SJ_NOEXCEPT;
 
 /// A parser for documents of at most `max_bytes` and `max_depth` levels; NULL when there is no memory.
 sj_parser *sj_parser_new(size_t max_bytes, size_t max_depth) SJ_NOEXCEPT;
 void sj_parser_free(sj_parser *parser) SJ_NOEXCEPT;
 
-/// Bytes of the largest document that fits the memory the parser holds now. It holds about 14 times as much.
-size_t sj_parser_capacity(const sj_parser *parser) SJ_NOEXCEPT;
+/// Gives the parser's memory back (about 14 times the largest document) if that document was larger than `bytes`. Values become
+/// invalid.
+void sj_parser_shrink(sj_parser *parser, size_t bytes) SJ_NOEXCEPT;
 
 /// Parses and validates a whole document, without a copy: at least 64 bytes behind it must be readable (their content does not
 /// matter). Sets `root` when it answers SJ_OK.
@@ -73,6 +80,9 @@ int32_t sj_parse(sj_parser *parser, const void *document, size_t length, sj_valu
 /// Looks `count` fields of an object up in one pass over it. `found` gets one value a name, SJ_ABSENT where there is none.
 /// Names in the order in which documents hold them are found fastest. `object` must be an SJ_OBJECT.
 void sj_find(const sj_value *object, const sj_name *names, size_t count, sj_value *found) SJ_NOEXCEPT;
+
+/// Which of `count` words an SJ_STRING is; −1: none.
+ptrdiff_t sj_word(const sj_value *string, const sj_name *words, size_t count) SJ_NOEXCEPT;
 
 /// The element of an array at `index`; SJ_ABSENT behind its end. `array` must be an SJ_ARRAY.
 sj_value sj_at(const sj_value *array, size_t index) SJ_NOEXCEPT;

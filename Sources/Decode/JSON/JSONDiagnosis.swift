@@ -25,7 +25,7 @@ struct JSONDiagnosis {
 
     private struct Frame {
         let isObject: Bool
-        var key: Range<Int> = 0..<0
+        var key: Range<Int>?
         var index = 0
     }
 
@@ -57,8 +57,15 @@ struct JSONDiagnosis {
 
     /// Which of `pointers` the reading stands at or in. Names that are written with escapes are not followed.
     func field(among pointers: [JSONPointer]) -> Int? {
-        var path = frames.map { frame in
-            frame.isObject ? String(decoding: document[frame.key], as: UTF8.self) : String(frame.index)
+        var path: [String] = []
+        for frame in frames {
+            if let key = frame.key {
+                path.append(String(decoding: document[key], as: UTF8.self))
+            } else if frame.isObject {
+                break
+            } else {
+                path.append(String(frame.index))
+            }
         }
         while !path.isEmpty {
             if let found = pointers.firstIndex(where: { $0.tokens == path }) { return found }
@@ -77,7 +84,6 @@ struct JSONDiagnosis {
             case .key:
                 guard peek() == UInt8(ascii: "\"") else { throw malformed() }
                 let start = at + 1
-                frames[frames.count - 1].key = 0..<0
                 try string()
                 frames[frames.count - 1].key = start..<at - 1
                 skipSpace()
@@ -95,6 +101,7 @@ struct JSONDiagnosis {
                 } else {
                     try take(UInt8(ascii: ","))
                     frames[frames.count - 1].index += 1
+                    frames[frames.count - 1].key = nil
                     step = frame.isObject ? .key : .value
                 }
             }

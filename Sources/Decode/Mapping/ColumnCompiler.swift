@@ -42,6 +42,8 @@ struct Column {
 /// Compiles columns one by one.
 struct ColumnCompiler {
     let keyNames: Set<String>
+    /// Names of all columns, also of those that something is wrong with.
+    private(set) var declared: [String] = []
     /// Names of the headers that columns read.
     private(set) var headers: [String] = []
 
@@ -54,6 +56,7 @@ struct ColumnCompiler {
     mutating func compile(_ node: MappingNode, reader: inout MappingReader, tree: SlotTree) -> [Column] {
         guard let entries = reader.entries(of: node, in: "columns") else { return [] }
         if entries.isEmpty { reader.fault(node, "columns must not be empty") }
+        declared = entries.map(\.key)
         return entries.compactMap { column($0, reader: &reader, tree: tree) }
     }
 

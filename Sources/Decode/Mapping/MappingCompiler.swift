@@ -32,7 +32,7 @@ struct MappingCompiler {
         let keyNames = entries["key"].flatMap { reader.strings($0, "key") } ?? []
         var compiler = ColumnCompiler(keyNames: Set(keyNames.map(\.text)))
         let columns = entries["columns"].map { compiler.compile($0, reader: &reader, tree: tree) } ?? []
-        let key = keyPositions(keyNames, among: columns)
+        let key = keyPositions(keyNames, declared: compiler.declared, columns: columns)
         let kafkaKey = kafkaKeyFormat(entries["kafka_key"], keyNames: keyNames)
         let action = actionEnvelope(entries["action"], root: root)
         let touch = entries["on_update"].map { touches($0, columns: columns) } ?? []
@@ -45,7 +45,7 @@ struct MappingCompiler {
                 column.step(layout, keyPosition: key.firstIndex(of: index) ?? -1)
             },
             key: key,
-            envelope: .action(ActionEnvelope(slot: layout.slots[action.pointer] ?? 0, words: WordTable(action.words))),
+            envelope: .action(ActionEnvelope(slot: layout.slots[action.pointer] ?? 0, words: action.words)),
             kafkaKey: kafkaKey, fixed: columns.enumerated().compactMap { index, column in column.fixed.map { (index, $0) } },
             headers: compiler.headers, pointers: layout.pointers, columnNames: columns.map(\.shape.name))
         let shape = TableShape(
@@ -83,18 +83,18 @@ struct MappingCompiler {
         return (parts.count == 2 ? parts[0] : nil, parts[parts.count - 1])
     }
 
-    private mutating func keyPositions(_ names: [(text: String, node: MappingNode)], among columns: [Column]) -> [Int] {
-        var positions: [Int] = []
+    private mutating func keyPositions(
+        _ names: [(text: String, node: MappingNode)], declared: [String], columns: [Column]
+    ) -> [Int] {
+        var seen: Set<String> = []
         for (name, node) in names {
-            guard let position = columns.firstIndex(where: { $0.shape.name == name }) else {
-                let near = MappingReader.suggestion(for: name, among: columns.map(\.shape.name))
+            if !declared.contains(name) {
+                let near = MappingReader.suggestion(for: name, among: declared)
                 reader.fault(node, "the key names '\(name)', which is not among the columns" + near)
-                continue
             }
-            if positions.contains(position) { reader.fault(node, "the key names '\(name)' twice") }
-            positions.append(position)
+            if !seen.insert(name).inserted { reader.fault(node, "the key names '\(name)' twice") }
         }
-        return positions
+        return names.compactMap { name in columns.firstIndex { $0.shape.name == name.text } }
     }
 
     private mutating func kafkaKeyFormat(

@@ -1,10 +1,9 @@
 // The plan a mapping is compiled to: which fields of which objects to look up, and what each column makes of them.
 
-import CSimdjson
 import Records
 
 /// One object (or array) of an event whose parts the plan reads.
-struct ObjectStep: Sendable {
+struct ObjectStep: Sendable, BitwiseCopyable {
     /// Slot that holds the object; −1: the event itself.
     let parent: Int
     /// Its parts take `count` slots from `first` on.
@@ -13,7 +12,7 @@ struct ObjectStep: Sendable {
 }
 
 /// Where a column's value comes from.
-enum ColumnSource: Sendable {
+enum ColumnSource: Sendable, BitwiseCopyable {
     /// A field of the event: its slot.
     case field(Int)
     /// The same for every record of a batch: written once a batch. The topic, the partition, a constant.
@@ -29,7 +28,7 @@ enum ColumnSource: Sendable {
 }
 
 /// What the decoder does for one column.
-struct ColumnStep: Sendable {
+struct ColumnStep: Sendable, BitwiseCopyable {
     let source: ColumnSource
     let type: ColumnType
     let isOptional: Bool
@@ -52,11 +51,21 @@ enum Envelope: Sendable {
 }
 
 /// The `action` envelope: a field whose text names the operation.
-struct ActionEnvelope: Sendable {
+final class ActionEnvelope: Sendable {
     /// The field's slot.
     let slot: Int
-    /// The words, with what they mean.
-    let words: WordTable
+    /// The words, in the mapping's order.
+    let words: [String]
+    /// What each word means.
+    let operations: PlanTable<Operation>
+    let names: NameTable
+
+    init(slot: Int, words: [(text: String, operation: Operation)]) {
+        self.slot = slot
+        self.words = words.map(\.text)
+        operations = PlanTable(words.map(\.operation))
+        names = NameTable(self.words)
+    }
 }
 
 /// A mapping's plan. Immutable; decoders share it.
@@ -65,10 +74,10 @@ struct ActionEnvelope: Sendable {
 /// object fills them. Objects come in an order in which a parent precedes its children, and those that the envelope and the key
 /// need precede the others: a Delete looks no further.
 final class DecodePlan: Sendable {
-    let objects: [ObjectStep]
+    let objects: PlanTable<ObjectStep>
     /// How many of `objects` the envelope and the key need.
     let essentialObjects: Int
-    let columns: [ColumnStep]
+    let columns: PlanTable<ColumnStep>
     /// Positions of the key's columns, in key order.
     let key: [Int]
     let envelope: Envelope
@@ -87,9 +96,9 @@ final class DecodePlan: Sendable {
         kafkaKey: KafkaKeyFormat, fixed: [(column: Int, value: FixedValue)], headers: [String], pointers: [JSONPointer],
         columnNames: [String]
     ) {
-        self.objects = objects
+        self.objects = PlanTable(objects)
         self.essentialObjects = essentialObjects
-        self.columns = columns
+        self.columns = PlanTable(columns)
         self.key = key
         self.envelope = envelope
         self.kafkaKey = kafkaKey
@@ -99,32 +108,5 @@ final class DecodePlan: Sendable {
         self.columnNames = columnNames
         indices = pointers.map { $0.tokens.last.flatMap(JSONPointer.index) ?? -1 }
         names = NameTable(pointers.map { $0.tokens.last ?? "" })
-    }
-}
-
-/// Names in memory that C may read for as long as the table lives.
-final class NameTable: @unchecked Sendable {
-    // Licence for @unchecked: written in init only; afterwards it is memory that everyone may read.
-
-    /// One a slot.
-    let names: UnsafeMutablePointer<sj_name>
-    private let bytes: UnsafeMutablePointer<CChar>
-
-    init(_ texts: [String]) {
-        names = .allocate(capacity: max(texts.count, 1))
-        bytes = .allocate(capacity: max(texts.reduce(0) { $0 + $1.utf8.count }, 1))
-        var next = bytes
-        for (index, text) in texts.enumerated() {
-            (names + index).initialize(to: sj_name(bytes: next, length: text.utf8.count))
-            for byte in text.utf8 {
-                next.initialize(to: CChar(bitPattern: byte))
-                next += 1
-            }
-        }
-    }
-
-    deinit {
-        names.deallocate()
-        bytes.deallocate()
     }
 }

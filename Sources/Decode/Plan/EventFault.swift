@@ -76,13 +76,13 @@ extension EventFault {
     private static func action(_ plan: DecodePlan) -> (pointer: String, words: String) {
         switch plan.envelope {
         case .action(let action):
-            (plan.pointers[action.slot].text, action.words.texts.joined(separator: ", "))
+            (plan.pointers[action.slot].text, action.words.joined(separator: ", "))
         }
     }
 
     /// What a column reads, as a message should call it.
     private static func name(_ column: Int, _ plan: DecodePlan) -> String {
-        switch plan.columns[column].source {
+        switch plan.columns.start[column].source {
         case .field(let slot): plan.pointers[slot].text
         case .header(let index): "header \(plan.headers[index])"
         case .key: "key"
@@ -93,7 +93,7 @@ extension EventFault {
 
     private static func value(_ fault: ValueFault, _ column: Int, _ found: UInt8, _ plan: DecodePlan) -> String {
         let name = name(column, plan)
-        let type = plan.columns[column].type
+        let type = plan.columns.start[column].type
         return switch (fault, type) {
         case (.wrongType, _) where Int(found) == SJ_STRING && type == .date: "\(name) must be a date as YYYY-MM-DD"
         case (.wrongType, _) where Int(found) == SJ_STRING && type == .timestamptz:
@@ -113,7 +113,7 @@ extension EventFault {
     }
 
     private static func key(_ plan: DecodePlan) -> String {
-        let columns = plan.key.map { "\(plan.columnNames[$0]) (\(plan.columns[$0].type.rawValue))" }
+        let columns = plan.key.map { "\(plan.columnNames[$0]) (\(plan.columns.start[$0].type.rawValue))" }
         return switch plan.kafkaKey {
         case .text: "the record's key must be the \(columns.joined(separator: ", ")) as text"
         case .json: "the record's key must be a JSON array of \(columns.joined(separator: ", "))"

@@ -1,0 +1,161 @@
+// Mapping files: what they compile to, and that everything wrong with them is said at once, with its line.
+
+import Decode
+import Foundation
+import Records
+import Testing
+
+@Suite struct MappingTests {
+    @Test func `the default mapping`() throws {
+        let mapping = try compile(messagesText)
+        #expect(mapping.topics == ["messages"])
+        #expect(mapping.kafkaKey == .text)
+        #expect(
+            mapping.table
+                == TableShape(
+                    name: "messages",
+                    columns: [
+                        ColumnShape(name: "message_id", type: .int4), ColumnShape(name: "name", type: .text),
+                        ColumnShape(name: "message", type: .text),
+                    ], key: [0], touch: [("last_updated", .currentDate)]))
+    }
+
+    @Test func `the shipped file is the default mapping`() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let text = try String(contentsOf: root.appending(path: "config/mappings/messages.yaml"), encoding: .utf8)
+        let shipped = try compile(text)
+        let expected = try compile(messagesText)
+        #expect(shipped.table == expected.table)
+        #expect(shipped.topics == expected.topics)
+        #expect(shipped.kafkaKey == expected.kafkaKey)
+        let event = Sample(#"{"action":"Upsert","message_id":1,"data":{"name":"n","message":"m"}}"#)
+        #expect(Decoder(mapping: shipped).outcomes([event]) == Decoder(mapping: expected).outcomes([event]))
+    }
+
+    @Test func `what may be left out is left out`() throws {
+        let mapping = try compile(
+            """
+            topics: a
+            table: s.t
+            key: id
+            action: {path: /op, delete: [d, D]}
+            columns: {id: {path: /id, type: int2}}
+            """)
+        #expect(mapping.topics == ["a"])
+        #expect(mapping.table.schema == "s" && mapping.table.name == "t" && mapping.table.mode == .upsert)
+        let decoder = Decoder(mapping: mapping)
+        #expect(decoder.outcomes([Sample(#"{"op":"D","id":1}"#)]) == [.row(Row(operation: .delete, cells: [.int2(1)]))])
+        let composite = try Decode.Mapping.compile([
+            MappingText.node(
+                "topics: [t]\ntable: t\nkey: [b, a]\naction: {path: /x, create: [c]}\n"
+                    + "columns: {a: {path: /a, type: int4}, b: {path: /b, type: int4}}")
+        ])
+        #expect(composite[0].kafkaKey == .json && composite[0].table.key == [1, 0])
+    }
+
+    @Test func `all faults at once, each with its line`() {
+        let found = faults(
+            """
+            topic: [messages]
+            envelope: debezium
+            table: a.b.c
+            mode: append
+            key: [id, nam]
+            kafka_key: text
+            version: seen
+            action: {path: action, create: [c, d], delete: [d]}
+            columns:
+              id: {path: /id, type: int4, optional: true}
+              name: {path: /name~2, type: tex}
+              u: {path: /u, type: uuid}
+              both: {path: /x, constant: 5, type: int4}
+              none: {type: int4}
+              untyped: {path: /y}
+              meta: {metadata: topik}
+              part: {metadata: partition, type: text}
+              const: {constant: 70000, type: int2}
+              all: {path: '', type: text}
+              inner: {path: /id/x, type: text}
+              flag: {path: /f, type: text, nullable: yes}
+            on_update: {id: now, seen: today}
+            """)
+        #expect(
+            found == [
+                "1: unknown key 'topic' in the mapping; did you mean 'topics'?",
+                "1: the mapping needs 'topics'",
+                "2: envelope debezium is not supported yet",
+                "3: table must be a name or schema.name, each of 1 to 63 bytes",
+                "4: mode append is not supported yet",
+                "5: the key names 'nam', which is not among the columns; did you mean 'name'?",
+                "6: kafka_key text names one column; a key of 2 columns needs kafka_key: json",
+                "7: version is not supported yet",
+                "8: the word 'd' stands for two operations, or twice for one",
+                "8: path 'action' is no JSON Pointer: '/' before each name, '~1' for '/' and '~0' for '~' in names",
+                "10: column id is of the key and cannot be optional or nullable",
+                "11: column name: type 'tex' is none of int2, int4, int8, text, date, timestamptz; did you mean 'text'?",
+                "12: column u: type uuid is not supported yet",
+                "13: column both needs exactly one of path, metadata and constant",
+                "14: column none needs exactly one of path, metadata and constant",
+                "15: column untyped needs a type: int2, int4, int8, text, date, timestamptz",
+                "16: column meta: metadata 'topik' is none of topic, partition, offset, timestamp, key, headers.NAME; "
+                    + "did you mean 'topic'?",
+                "17: column part: metadata partition has the type int4 or int8",
+                "18: column const: the constant is no int2",
+                "19: path '' is the whole event, which no column type holds yet",
+                "20: path '/id/x' and '/id' cannot both be values: one lies inside the other",
+                "21: column flag: nullable must be true or false",
+                "22: on_update: 'id' is among the columns already",
+                "22: on_update seen 'today' is none of current_date, now",
+            ], "\(found.joined(separator: "\n"))")
+    }
+
+    @Test func `more that is refused`() {
+        let base = "topics: [t]\ntable: t\n"
+        let action = "action: {path: /a, create: [c]}\n"
+        #expect(
+            faults(base) == [
+                "1: the mapping needs 'key'", "1: the mapping needs 'columns'",
+                "1: envelope action needs 'action': the path of the field and the words for each operation",
+            ])
+        #expect(
+            faults(base + "key: [id]\n" + action + "columns: {id: {metadata: key}}") == [
+                "5: column id is of the key and must be read from the event by a path"
+            ])
+        #expect(
+            faults(base + "key: [id, id]\n" + action + "columns: {id: {path: /a/b, type: int4}}\nkafka_key: json") == [
+                "3: the key names 'id' twice", "4: path '/a' and '/a/b' cannot both be values: one lies inside the other",
+            ])
+        #expect(
+            faults(base + "key: [id]\naction: {create: [c]}\ncolumns: {id: {path: /id, type: timestamptz}}") == [
+                "4: action needs 'path'", "5: column id: a key of type timestamptz is not supported yet",
+            ])
+        #expect(
+            faults(base + "key: [id]\naction: {path: /x}\ncolumns: {id: {path: /id, type: int4}}\ntable: x") == [
+                "4: action needs words for one operation at least, such as 'create: [Create]'",
+                "6: 'table' is given twice in the mapping",
+            ])
+        #expect(
+            faults("topics: [a b, a, a]\ntable: t\nkey: [id]\n" + action + "columns: {id: {path: /id, type: int4}}") == [
+                "1: 'a b' is no topic name: up to 249 letters, digits, '.', '_' and '-'", "1: topic 'a' is given twice",
+            ])
+        #expect(
+            faults("topics: [t]\ntable: {a: b}\nkey: [id]\n" + action + "columns: [id]") == [
+                "2: table must be a single value", "3: the key names 'id', which is not among the columns",
+                "5: columns must be a mapping of names to values",
+            ])
+    }
+
+    @Test func `a topic belongs to one mapping`() {
+        let text = "topics: [t]\ntable: t\nkey: [id]\naction: {path: /a, create: [c]}\ncolumns: {id: {path: /id, type: int4}}"
+        #expect(faults(text, text) == ["1: topic 't' is also mapped by 0.yaml; a topic belongs to one mapping"])
+    }
+
+    @Test func `a fault reads file, line, message`() {
+        do throws(MappingFaults) {
+            _ = try Decode.Mapping.compile([MappingText.node("topics: [t]", file: "x.yaml")])
+            Issue.record("compiled")
+        } catch {
+            #expect(error.description.hasPrefix("x.yaml:1: the mapping needs 'table'\nx.yaml:1: "))
+        }
+    }
+}
