@@ -55,7 +55,8 @@ public struct MigrationRunner: Sendable {
         let result = Result { try applyUnderLock(session, migrations) }
         session.replyTimeout = replyTimeout
         if session.transactionStatus != .unknown {
-            try session.execute("SELECT set_config('statement_timeout', '\(statement)', false), set_config('lock_timeout', '\(lock)', false)")
+            try session.execute(
+                "SELECT set_config('statement_timeout', '\(statement)', false), set_config('lock_timeout', '\(lock)', false)")
         }
         return try result.get()
     }
@@ -109,7 +110,8 @@ public struct MigrationRunner: Sendable {
         }
         guard session.transactionStatus == .inTransaction else {
             throw MigrationError(
-                .failed, "\(migration.file) ends the transaction it runs in; remove its COMMIT or ROLLBACK, and check what it has done")
+                .failed,
+                "\(migration.file) ends the transaction it runs in; remove its COMMIT or ROLLBACK, and check what it has done")
         }
         let row = Parameters()
         row.append(int4: migration.version)
