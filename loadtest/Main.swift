@@ -1,1 +1,2 @@
+// The executable's way in.
 @main struct Main { static func main() {} }
