@@ -1,0 +1,172 @@
+// Makes a connection: the keywords, the handshake under one deadline, the session's settings.
+
+internal import CPq
+internal import Glibc
+
+/// Keywords and values for `PQconnectStartParams`.
+struct ConnectionKeywords {
+    private(set) var values: [(keyword: String, value: String)] = []
+
+    /// The user's connection string, completed by the configuration where it says nothing.
+    init(_ configuration: PostgresConfiguration) throws(PostgresError) {
+        var message: UnsafeMutablePointer<CChar>?
+        guard let options = PQconninfoParse(configuration.uri, &message) else {
+            let text = message.map { firstLine(String(cString: $0)) } ?? "out of memory"
+            PQfreemem(message)
+            throw PostgresError(
+                .configuration,
+                "the connection string cannot be understood: \(withoutQuotes(text)); "
+                    + "write postgres://user:password@host:port/database, or keyword=value pairs")
+        }
+        defer { PQconninfoFree(options) }
+        var option = options
+        while let keyword = option.pointee.keyword {
+            if let value = option.pointee.val { values.append((String(cString: keyword), String(cString: value))) }
+            option += 1
+        }
+        complete("fallback_application_name", configuration.applicationName)
+        complete("tcp_user_timeout", "\(configuration.tcpUserTimeout.milliseconds)")
+        complete("keepalives_idle", "\(configuration.keepalivesIdle.seconds)")
+        complete("keepalives_interval", "\(configuration.keepalivesInterval.seconds)")
+        complete("keepalives_count", "\(configuration.keepalivesCount)")
+        // Not the user's to choose: text is read and written as UTF-8 here.
+        values.removeAll { $0.keyword == "client_encoding" }
+        values.append(("client_encoding", "UTF8"))
+    }
+
+    subscript(_ keyword: String) -> String? { values.first { $0.keyword == keyword }?.value }
+
+    private mutating func complete(_ keyword: String, _ value: String) {
+        if self[keyword] == nil { values.append((keyword, value)) }
+    }
+
+    /// Starts connecting. Name resolution happens in here and blocks.
+    func start() throws(PostgresError) -> ConnectionHandle {
+        var keywords = values.map { strdup($0.keyword) }
+        var texts = values.map { strdup($0.value) }
+        defer { for text in keywords + texts { free(text) } }
+        keywords.append(nil)
+        texts.append(nil)
+        let connection = keywords.withUnsafeBufferPointer { keywords in
+            texts.withUnsafeBufferPointer { texts in
+                keywords.withMemoryRebound(to: UnsafePointer<CChar>?.self) { keywords in
+                    texts.withMemoryRebound(to: UnsafePointer<CChar>?.self) { texts in
+                        PQconnectStartParams(keywords.baseAddress, texts.baseAddress, 0)
+                    }
+                }
+            }
+        }
+        guard let connection else { throw PostgresError(.connection, "libpq had no memory for a connection") }
+        return ConnectionHandle(connection)
+    }
+}
+
+/// A libpq complaint without what it quotes, which may be a password.
+func withoutQuotes(_ text: String) -> String {
+    text.split(separator: "\"", omittingEmptySubsequences: false).enumerated()
+        .map { $0.offset.isMultiple(of: 2) ? String($0.element) : "…" }.joined(separator: "\"")
+}
+
+extension Duration {
+    /// Whole seconds, rounded up.
+    var seconds: Int64 { (milliseconds + 999) / 1000 }
+}
+
+/// Connects on the calling thread, which blocks until the session is ready or the deadline has passed.
+func connectSession(
+    _ configuration: PostgresConfiguration, signals: ConnectionSignals, log: @escaping PostgresLog
+) throws(PostgresError) -> PostgresSession {
+    guard configuration.connectTimeout > .zero, configuration.replyTimeoutWithoutStatementTimeout > .zero else {
+        throw PostgresError(.configuration, "the connect timeout and the reply timeout must be above zero")
+    }
+    let keywords = try ConnectionKeywords(configuration)
+    var timeout = configuration.connectTimeout
+    if let own = keywords["connect_timeout"].flatMap({ Int64($0) }), own > 0 { timeout = .seconds(own) }
+    let deadline = Monotonic.deadline(after: timeout)
+    let handle = try keywords.start()
+    try handshake(handle.pointer, deadline: deadline, timeout: timeout, interrupt: signals.interrupt)
+
+    let left = Duration.nanoseconds(max(1, deadline - Monotonic.now()))
+    let wire = Wire(handle, signals: signals, replyTimeout: left, log: log)
+    let session = PostgresSession(wire: wire, statementCacheSize: configuration.statementCacheSize)
+    try applySettings(configuration, options: keywords["options"] ?? "", to: session)
+    return session
+}
+
+/// Drives `PQconnectPoll`, which knows no timeout of its own.
+private func handshake(
+    _ connection: OpaquePointer, deadline: Int64, timeout: Duration, interrupt: borrowing InterruptHandle
+) throws(PostgresError) {
+    // Verbose messages are the only way to a SQLSTATE before there is a result to ask.
+    PQsetErrorVerbosity(connection, PQERRORS_VERBOSE)
+    guard PQstatus(connection) != CONNECTION_BAD else { throw connectFailure(connection) }
+    var wanted = PGRES_POLLING_WRITING
+    while true {
+        // The socket may have changed: libpq goes through several addresses.
+        switch try waitForSocket(
+            PQsocket(connection), read: wanted == PGRES_POLLING_READING, write: wanted == PGRES_POLLING_WRITING,
+            interrupt: interrupt, deadline: deadline)
+        {
+        case .deadlinePassed:
+            let host = PQhost(connection).map { String(cString: $0) } ?? "the server"
+            let port = PQport(connection).map { String(cString: $0) } ?? "?"
+            throw PostgresError(.timeout, "\(host) port \(port) has not completed a connection within \(timeout)")
+        case .interrupted: throw .closed("connecting was given up by its owner")
+        case .ready: break
+        }
+        wanted = PQconnectPoll(connection)
+        switch wanted {
+        case PGRES_POLLING_OK:
+            PQsetErrorVerbosity(connection, PQERRORS_DEFAULT)
+            return
+        case PGRES_POLLING_READING, PGRES_POLLING_WRITING: continue
+        default: throw connectFailure(connection)
+        }
+    }
+}
+
+/// The error of a connection that could not be made, with the SQLSTATE that a verbose message holds: `FATAL:  28P01: password …`.
+private func connectFailure(_ connection: OpaquePointer) -> PostgresError {
+    let lines = String(cString: PQerrorMessage(connection)).split(whereSeparator: \.isNewline).map(String.init)
+    // With several hosts the last attempt's complaint is the one that counts; a LOCATION line says where in the server's source.
+    let text = lines.last { !$0.hasPrefix("LOCATION:") } ?? "no reason given"
+    let (message, state) = splitState(text)
+    return PostgresError(.connection, message, sqlState: state)
+}
+
+/// Takes the five characters between two colons out of a verbose message.
+func splitState(_ text: String) -> (message: String, state: SQLState?) {
+    let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+    for (index, part) in parts.enumerated() where index > 0 && index < parts.count - 1 {
+        // The server's format is `SEVERITY:  STATE: text`, with two spaces; a severity such as FATAL has five letters, too.
+        guard part.hasPrefix("  ") else { continue }
+        let code = part.drop { $0 == " " }
+        guard code.utf8.count == 5, code.utf8.allSatisfy({ (48...57).contains($0) || (65...90).contains($0) }) else { continue }
+        let rest = parts[..<index].joined(separator: ":") + ":" + parts[(index + 1)...].joined(separator: ":")
+        return (rest, SQLState(String(code)))
+    }
+    return (text, nil)
+}
+
+/// Sets the session's timeouts, except those that the user's `options` set.
+private func applySettings(
+    _ configuration: PostgresConfiguration, options: String, to session: PostgresSession
+) throws(PostgresError) {
+    var settings = [
+        ("client_min_messages", "warning"),
+        ("statement_timeout", "\(configuration.statementTimeout.milliseconds)"),
+        ("lock_timeout", "\(configuration.lockTimeout.milliseconds)"),
+        ("idle_in_transaction_session_timeout", "\(configuration.idleInTransactionTimeout.milliseconds)"),
+    ]
+    settings.removeAll { options.contains($0.0) }
+    let sets = settings.map { "set_config('\($0.0)', '\($0.1)', false)" }.joined(separator: ", ")
+    if !sets.isEmpty { try session.execute("SELECT " + sets) }
+    var statementTimeout = configuration.statementTimeout
+    if options.contains("statement_timeout") {
+        let answer = try session.execute("SELECT setting::int8 FROM pg_settings WHERE name = 'statement_timeout'")
+        statementTimeout = .milliseconds(try answer.int64(0, 0))
+    }
+    session.replyTimeout =
+        statementTimeout > .zero
+        ? statementTimeout + configuration.replyGrace : configuration.replyTimeoutWithoutStatementTimeout
+}

@@ -1,0 +1,36 @@
+// What a connection needs to know: where, as whom, and how long anything may take.
+
+/// Where and how to connect. Timeouts of zero mean none, as in PostgreSQL, except where noted.
+public struct PostgresConfiguration: Sendable {
+    /// Any libpq URI or keyword string. What it says wins over the fields below.
+    public var uri: String
+    /// Shown in `pg_stat_activity`.
+    public var applicationName = "sluice"
+    /// For the whole of connecting, authentication and session settings included. Must be above zero.
+    ///
+    /// Of several hosts in ``uri`` one that swallows packets uses at most ``tcpUserTimeout`` of it.
+    public var connectTimeout: Duration = .seconds(10)
+    /// The server cancels a statement that runs longer (SQLSTATE 57014).
+    public var statementTimeout: Duration = .seconds(30)
+    /// The server gives up waiting for one lock (SQLSTATE 55P03).
+    public var lockTimeout: Duration = .seconds(5)
+    /// The server ends a session that leaves a transaction open without doing anything.
+    public var idleInTransactionTimeout: Duration = .seconds(30)
+    /// The kernel gives up a connection whose data is not acknowledged.
+    public var tcpUserTimeout: Duration = .seconds(10)
+    /// Idle time before the first TCP keepalive probe.
+    public var keepalivesIdle: Duration = .seconds(5)
+    /// Time between keepalive probes.
+    public var keepalivesInterval: Duration = .seconds(2)
+    /// Unanswered probes after which the connection is dead.
+    public var keepalivesCount = 3
+    /// On top of ``statementTimeout``: how long after it a silent server is given up, and the connection closed.
+    public var replyGrace: Duration = .seconds(5)
+    /// How long a silent server is waited for where there is no statement timeout. Must be above zero.
+    public var replyTimeoutWithoutStatementTimeout: Duration = .seconds(3600)
+    /// Prepared statements a connection keeps; the one used longest ago is dropped.
+    public var statementCacheSize = 128
+
+    /// Defaults for everything but the place.
+    public init(uri: String) { self.uri = uri }
+}

@@ -1,0 +1,68 @@
+// Names the five characters by which PostgreSQL classifies an error.
+
+/// A SQLSTATE (PostgreSQL manual, appendix A): two characters of class, three of condition.
+public struct SQLState: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
+    /// The five characters.
+    public let rawValue: String
+
+    /// A SQLSTATE from its five characters.
+    public init(rawValue: String) { self.rawValue = rawValue }
+
+    /// A SQLSTATE from its five characters.
+    public init(_ rawValue: String) { self.rawValue = rawValue }
+
+    /// The first two characters.
+    public var classCode: String { String(rawValue.prefix(2)) }
+
+    /// Whether the state belongs to the two-character class `code`.
+    public func hasClass(_ code: String) -> Bool { rawValue.hasPrefix(code) && code.utf8.count == 2 }
+
+    /// The five characters.
+    public var description: String { rawValue }
+
+    /// Lets `case .uniqueViolation:` match an optional state.
+    public static func ~= (pattern: SQLState, state: SQLState?) -> Bool { state == pattern }
+}
+
+extension SQLState {
+    /// `25P02`: a statement in a transaction that has failed.
+    public static let inFailedTransaction = SQLState("25P02")
+    /// `26000`: the prepared statement does not exist (any more).
+    public static let invalidStatementName = SQLState("26000")
+    /// `0A000`: among others a cached plan whose result type has changed.
+    public static let featureNotSupported = SQLState("0A000")
+    /// `21000`: among others one row twice in an `ON CONFLICT` statement.
+    public static let cardinalityViolation = SQLState("21000")
+    /// `23502`
+    public static let notNullViolation = SQLState("23502")
+    /// `23503`
+    public static let foreignKeyViolation = SQLState("23503")
+    /// `23505`
+    public static let uniqueViolation = SQLState("23505")
+    /// `23514`
+    public static let checkViolation = SQLState("23514")
+    /// `28P01`
+    public static let invalidPassword = SQLState("28P01")
+    /// `3D000`: no such database.
+    public static let invalidCatalogName = SQLState("3D000")
+    /// `40001`
+    public static let serializationFailure = SQLState("40001")
+    /// `40P01`
+    public static let deadlockDetected = SQLState("40P01")
+    /// `42P01`: no such table.
+    public static let undefinedTable = SQLState("42P01")
+    /// `53300`
+    public static let tooManyConnections = SQLState("53300")
+    /// `55P03`: `lock_timeout`, or `NOWAIT`.
+    public static let lockNotAvailable = SQLState("55P03")
+    /// `57014`: cancelled, by `statement_timeout` or by someone.
+    public static let queryCanceled = SQLState("57014")
+    /// `57P01`: `pg_terminate_backend`, or a fast shutdown.
+    public static let adminShutdown = SQLState("57P01")
+    /// `57P02`
+    public static let crashShutdown = SQLState("57P02")
+    /// `57P03`: the server is starting up or shutting down.
+    public static let cannotConnectNow = SQLState("57P03")
+    /// `SL001`: raised by `sluice_advance` when the offsets are not where, or not whose, the caller believes.
+    public static let fenced = SQLState("SL001")
+}

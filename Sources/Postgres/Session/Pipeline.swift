@@ -1,0 +1,105 @@
+// Several statements in one round trip.
+
+internal import CPq
+
+/// Collects statements that are sent without waiting for answers (libpq's pipeline mode), closed by one Sync.
+///
+/// The server executes them in order and skips the rest after the first error. Without BEGIN they are one implicit transaction; with
+/// it, a transaction left open by an error is the caller's to roll back.
+public struct Pipeline: ~Copyable {
+    /// A command that was sent and is waited for.
+    enum Sent {
+        case preparation(PreparedStatement, name: String)
+        case statement(PreparedStatement?)
+    }
+
+    private let session: PostgresSession
+    private let connection: OpaquePointer
+    private(set) var sent: [Sent] = []
+    /// Statements prepared earlier in this same pipeline, whose success is not known yet.
+    private var preparing: [PreparedStatement: String] = [:]
+
+    init(session: PostgresSession, connection: OpaquePointer) {
+        self.session = session
+        self.connection = connection
+    }
+
+    /// Sends one statement without keeping it prepared: right for BEGIN, COMMIT, SAVEPOINT and the like.
+    public mutating func execute(_ sql: String, _ parameters: Parameters? = nil) throws(PostgresError) {
+        try queue(session.send(sql, parameters, on: connection), .statement(nil))
+    }
+
+    /// Sends a statement, and its preparation before it where the connection does not have it. libpq has copied the parameters when
+    /// this returns.
+    public mutating func execute(_ statement: PreparedStatement, _ parameters: Parameters? = nil) throws(PostgresError) {
+        let name: String
+        if let known = session.statements.name(of: statement) ?? preparing[statement] {
+            name = known
+        } else {
+            name = session.statements.newName()
+            try queue(session.send(prepare: statement, as: name, on: connection), .preparation(statement, name: name))
+            preparing[statement] = name
+        }
+        try queue(session.send(prepared: name, parameters, on: connection), .statement(statement))
+    }
+
+    private mutating func queue(_ accepted: Int32, _ what: Sent) throws(PostgresError) {
+        if accepted != 1 { throw session.wire.refused(connection) }
+        sent.append(what)
+    }
+}
+
+extension PostgresSession {
+    /// Sends the statements that `body` queues in one go and returns their answers in order, or throws the first error, which then
+    /// says by ``PostgresError/commandIndex`` whose it is.
+    ///
+    /// Where `body` throws, what it had queued is executed all the same, and its error is thrown.
+    ///
+    /// Throws what `body` throws; by itself nothing but ``PostgresError``. (Closures of several statements cannot have a typed throw.)
+    public func pipeline(_ body: (inout Pipeline) throws -> Void) throws -> [PostgresResult] {
+        let connection = try wire.usable()
+        guard PQenterPipelineMode(connection) == 1 else { throw wire.refused(connection) }
+        var pipeline = Pipeline(session: self, connection: connection)
+        var bodyError: (any Error)?
+        do { try body(&pipeline) } catch { bodyError = error }
+        guard wire.pointer != nil else { throw bodyError ?? PostgresError.closed() }
+        guard PQpipelineSync(connection) == 1 else { throw wire.refused(connection) }
+        let results = Result { () throws(PostgresError) in try collect(pipeline.sent) }
+        if wire.pointer != nil, PQexitPipelineMode(connection) != 1 { throw wire.unexpected(PGRES_PIPELINE_SYNC) }
+        if let bodyError { throw bodyError }
+        return try results.get()
+    }
+
+    /// Reads the answers to what was sent, up to the Sync's.
+    private func collect(_ sent: [Pipeline.Sent]) throws(PostgresError) -> [PostgresResult] {
+        var results: [PostgresResult] = []
+        results.reserveCapacity(sent.count)
+        var failure: PostgresError?
+        var index = 0
+        for command in sent {
+            guard let result = try wire.next() else { throw wire.unexpected(PGRES_BAD_RESPONSE) }
+            switch result.status {
+            case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_EMPTY_QUERY:
+                switch command {
+                case .preparation(let statement, let name): statements.prepared(statement, as: name)
+                case .statement: results.append(PostgresResult(result))
+                }
+            case PGRES_PIPELINE_ABORTED: break
+            case PGRES_FATAL_ERROR:
+                wire.noteFatal(result)
+                var error = result.error()
+                error.commandIndex = index
+                if case .statement(let statement?) = command { noteFailure(of: statement, error) }
+                failure = failure ?? error
+            default: throw wire.unexpected(result.status)
+            }
+            if case .statement = command { index += 1 }
+            guard try wire.next() == nil else { throw wire.unexpected(PGRES_BAD_RESPONSE) }
+        }
+        guard let sync = try wire.next() else { throw wire.unexpected(PGRES_BAD_RESPONSE) }
+        guard sync.status == PGRES_PIPELINE_SYNC else { throw wire.unexpected(sync.status) }
+        try wire.checkAlive()
+        if let failure { throw failure }
+        return results
+    }
+}

@@ -1,0 +1,152 @@
+// What can be done with a connection while one is on its thread: statements, prepared statements, scripts, pipelines.
+
+internal import CPq
+
+/// A connection seen from its own thread: a ``PostgresConnection`` lends it to the bodies it runs. Calls block that thread only.
+///
+/// After an error the session is usable again unless the error says ``PostgresError/isConnectionLost``; a transaction that failed is
+/// the caller's to roll back.
+public final class PostgresSession {
+    let wire: Wire
+    var statements: StatementCacheMachine
+
+    init(wire: Wire, statementCacheSize: Int) {
+        self.wire = wire
+        statements = StatementCacheMachine(capacity: statementCacheSize)
+    }
+
+    /// Where the session stands between BEGIN and COMMIT.
+    public enum TransactionStatus: Sendable {
+        /// Outside of a transaction.
+        case idle
+        /// A command is under way.
+        case active
+        /// In a transaction, waiting for the next command.
+        case inTransaction
+        /// In a transaction that has failed: only ROLLBACK helps.
+        case failed
+        /// The connection is gone.
+        case unknown
+    }
+
+    /// Where the session stands between BEGIN and COMMIT.
+    public var transactionStatus: TransactionStatus {
+        guard let connection = wire.pointer else { return .unknown }
+        return switch PQtransactionStatus(connection) {
+        case PQTRANS_IDLE: .idle
+        case PQTRANS_ACTIVE: .active
+        case PQTRANS_INTRANS: .inTransaction
+        case PQTRANS_INERROR: .failed
+        default: .unknown
+        }
+    }
+
+    /// Process number of the server's side of the connection (`pg_stat_activity.pid`); 0 once it is lost.
+    public var backendPID: Int32 { wire.pointer.map { PQbackendPID($0) } ?? 0 }
+
+    /// The server's version as a number: 150018 is 15.18; 0 once the connection is lost.
+    public var serverVersion: Int32 { wire.pointer.map { PQserverVersion($0) } ?? 0 }
+
+    /// How long a server that moves no byte is waited for before the connection is closed. Starts as `statementTimeout` +
+    /// `replyGrace` of the configuration; raise it where statements may run longer.
+    public var replyTimeout: Duration {
+        get { wire.replyTimeout }
+        set { wire.replyTimeout = newValue }
+    }
+
+    /// Executes one statement without keeping it prepared.
+    @discardableResult
+    public func execute(_ sql: String, _ parameters: Parameters? = nil) throws(PostgresError) -> PostgresResult {
+        try wire.one { connection in send(sql, parameters, on: connection) }
+    }
+
+    /// Executes a statement that is prepared on this connection at its first use.
+    @discardableResult
+    public func execute(
+        _ statement: PreparedStatement, _ parameters: Parameters? = nil
+    ) throws(PostgresError) -> PostgresResult {
+        let name = try ensurePrepared(statement)
+        do throws(PostgresError) {
+            return try wire.one { connection in send(prepared: name, parameters, on: connection) }
+        } catch {
+            noteFailure(of: statement, error)
+            throw error
+        }
+    }
+
+    /// Prepares a statement now, in a round trip of its own, unless the connection has it.
+    public func prepare(_ statement: PreparedStatement) throws(PostgresError) {
+        _ = try ensurePrepared(statement)
+    }
+
+    /// Prepares a statement now, in a round trip of its own, unless the connection has it.
+    @discardableResult
+    public func prepare(_ sql: String, types: [UInt32] = []) throws(PostgresError) -> PreparedStatement {
+        let statement = PreparedStatement(sql, types: types)
+        try prepare(statement)
+        return statement
+    }
+
+    /// Executes a text of any number of statements without parameters, as a migration file holds them. Outside of a transaction they
+    /// are one. Returns the answers' command tags.
+    @discardableResult
+    public func executeScript(_ sql: String) throws(PostgresError) -> [String] {
+        try wire.all { connection in PQsendQuery(connection, sql) }.map { $0.commandTag }
+    }
+
+    /// COMMIT that throws when the server rolled back instead, which it reports as a success.
+    public func commit() throws(PostgresError) { try execute("COMMIT").requireTag("COMMIT") }
+
+    /// ROLLBACK. Harmless outside of a transaction.
+    public func rollback() throws(PostgresError) { try execute("ROLLBACK") }
+
+    private func ensurePrepared(_ statement: PreparedStatement) throws(PostgresError) -> String {
+        if let name = statements.name(of: statement) { return name }
+        try deallocateDropped()
+        let name = statements.newName()
+        _ = try wire.one { connection in send(prepare: statement, as: name, on: connection) }
+        statements.prepared(statement, as: name)
+        return name
+    }
+
+    /// Frees statements that fell out of the cache. Not inside a transaction, which an error here would spoil.
+    private func deallocateDropped() throws(PostgresError) {
+        guard !statements.dropped.isEmpty, transactionStatus == .idle else { return }
+        for name in statements.takeDropped() {
+            do throws(PostgresError) {
+                try execute("DEALLOCATE \(name)")
+            } catch {
+                // Somebody ran DISCARD ALL: what was to be freed is free.
+                if error.sqlState != .invalidStatementName { throw error }
+            }
+        }
+    }
+
+    /// Drops a statement from the cache where its error says that preparing it anew would help.
+    func noteFailure(of statement: PreparedStatement, _ error: PostgresError) {
+        if error.sqlState == .invalidStatementName { statements.invalidated(statement, exists: false) }
+        if error.sqlState == .featureNotSupported { statements.invalidated(statement, exists: true) }
+    }
+
+    // MARK: The three ways to send
+
+    func send(_ sql: String, _ parameters: Parameters?, on connection: OpaquePointer) -> Int32 {
+        guard let parameters else { return PQsendQueryParams(connection, sql, 0, nil, nil, nil, nil, 1) }
+        return parameters.withArguments { count, types, values, lengths, formats in
+            PQsendQueryParams(connection, sql, count, types, values, lengths, formats, 1)
+        }
+    }
+
+    func send(prepared name: String, _ parameters: Parameters?, on connection: OpaquePointer) -> Int32 {
+        guard let parameters else { return PQsendQueryPrepared(connection, name, 0, nil, nil, nil, 1) }
+        return parameters.withArguments { count, _, values, lengths, formats in
+            PQsendQueryPrepared(connection, name, count, values, lengths, formats, 1)
+        }
+    }
+
+    func send(prepare statement: PreparedStatement, as name: String, on connection: OpaquePointer) -> Int32 {
+        statement.types.withUnsafeBufferPointer {
+            PQsendPrepare(connection, name, statement.sql, Int32($0.count), $0.baseAddress)
+        }
+    }
+}

@@ -1,0 +1,190 @@
+// Owns the bytes' way: one PGconn, its waits, its loss. Knows nothing of statements.
+
+internal import CPq
+internal import Synchronization
+
+/// What other threads may know of and do to a connection.
+final class ConnectionSignals: Sendable {
+    private let broken = Atomic<Bool>(false)
+    let interrupt: InterruptHandle
+
+    init() throws(PostgresError) { interrupt = try InterruptHandle() }
+
+    var isBroken: Bool { broken.load(ordering: .acquiring) }
+
+    func markBroken() { broken.store(true, ordering: .releasing) }
+
+    /// Ends the wait of the connection's thread, and every later one.
+    func abandon() {
+        markBroken()
+        interrupt.raise()
+    }
+}
+
+/// A live libpq connection in non-blocking mode, used by its own thread only.
+final class Wire {
+    private var handle: ConnectionHandle?
+    private let signals: ConnectionSignals
+    /// The connection as libpq wants it; `nil` once it is lost.
+    private(set) var pointer: OpaquePointer?
+    /// How long a server that moves no byte is waited for.
+    var replyTimeout: Duration
+    private let notices: NoticeSink
+    private var loss: PostgresError?
+
+    init(_ handle: consuming ConnectionHandle, signals: ConnectionSignals, replyTimeout: Duration, log: @escaping PostgresLog) {
+        pointer = handle.pointer
+        self.handle = consume handle
+        self.signals = signals
+        self.replyTimeout = replyTimeout
+        notices = NoticeSink(log)
+        // The sink lives as long as this object, and the connection does not outlive it (`deinit`).
+        PQsetNoticeReceiver(pointer, receiveNotice, Unmanaged.passUnretained(notices).toOpaque())
+        PQsetnonblocking(pointer, 1)
+    }
+
+    deinit { finish() }
+
+    /// Closes the connection, politely where it lives.
+    func finish() {
+        pointer = nil
+        handle = nil
+    }
+
+    /// Sends one command and returns its one answer.
+    func one(_ send: (OpaquePointer) -> Int32) throws(PostgresError) -> PostgresResult {
+        let results = try all(send)
+        guard let result = results.last else {
+            throw PostgresError(.protocolViolation, "the server gave no answer to a statement")
+        }
+        return result
+    }
+
+    /// Sends one command, which may hold several statements, and returns all answers, or the first error.
+    func all(_ send: (OpaquePointer) -> Int32) throws(PostgresError) -> [PostgresResult] {
+        let connection = try usable()
+        if send(connection) != 1 { throw refused(connection) }
+        var results: [PostgresResult] = []
+        var failure: PostgresError?
+        while let result = try next(after: failure) {
+            switch result.status {
+            case PGRES_COMMAND_OK, PGRES_TUPLES_OK: results.append(PostgresResult(result))
+            case PGRES_EMPTY_QUERY: continue
+            case PGRES_FATAL_ERROR:
+                let error = result.error()
+                fatalWord = isFatal(result) ? error : fatalWord
+                failure = failure ?? error
+            default: throw unexpected(result.status)
+            }
+        }
+        try checkAlive()
+        if let failure { throw failure }
+        return results
+    }
+
+    /// The server's last words, where it ended the session with some.
+    private var fatalWord: PostgresError?
+
+    func isFatal(_ result: borrowing ResultHandle) -> Bool {
+        let severity = result.field(.severity)
+        return severity == "FATAL" || severity == "PANIC"
+    }
+
+    /// Remembers the words with which the server ended the session.
+    func noteFatal(_ result: borrowing ResultHandle) { if isFatal(result) { fatalWord = result.error() } }
+
+    /// The connection, or the error that says why there is none.
+    func usable() throws(PostgresError) -> OpaquePointer {
+        guard let pointer else { throw loss ?? .closed() }
+        return pointer
+    }
+
+    /// Waits for the next answer, writing what is left to write meanwhile; `nil` at the end of a command.
+    ///
+    /// Both directions are served at once: a server that is blocked writing answers reads no more, so waiting for it to read without
+    /// reading ourselves would wait for ever (libpq manual, PQflush).
+    func next(after failure: PostgresError? = nil) throws(PostgresError) -> ResultHandle? {
+        let connection = try usable()
+        var deadline = Monotonic.deadline(after: replyTimeout)
+        while true {
+            let flushed = PQflush(connection)
+            if flushed < 0 { throw lost() }
+            if PQisBusy(connection) == 0 { return PQgetResult(connection).map { ResultHandle($0) } }
+            switch try readiness(of: connection, write: flushed == 1, deadline: deadline) {
+            case .deadlinePassed: throw timedOut()
+            case .interrupted: throw lose(.closed("the connection was abandoned by its owner"))
+            case .ready(let readable, _):
+                if readable, PQconsumeInput(connection) == 0 { throw lost() }
+                deadline = Monotonic.deadline(after: replyTimeout)
+            }
+        }
+    }
+
+    private func readiness(
+        of connection: OpaquePointer, write: Bool, deadline: Int64
+    ) throws(PostgresError) -> SocketReadiness {
+        do throws(PostgresError) {
+            return try waitForSocket(
+                PQsocket(connection), read: true, write: write, interrupt: signals.interrupt, deadline: deadline)
+        } catch {
+            throw lose(error)
+        }
+    }
+
+    /// Throws where libpq has noticed the loss of the connection, though perhaps after an answer.
+    func checkAlive() throws(PostgresError) {
+        if let pointer, PQstatus(pointer) != CONNECTION_BAD { return }
+        throw lost()
+    }
+
+    /// libpq would not take a command: either the connection is gone or the command cannot be sent.
+    func refused(_ connection: OpaquePointer) -> PostgresError {
+        if PQstatus(connection) == CONNECTION_BAD { return lost() }
+        return PostgresError(.protocolViolation, "libpq refused a command: " + message(of: connection))
+    }
+
+    /// The server answered out of order. Nothing after that can be understood, so the connection goes.
+    func unexpected(_ status: ExecStatusType) -> PostgresError {
+        lose(
+            PostgresError(
+                .protocolViolation,
+                "unexpected answer \(String(cString: PQresStatus(status))) (COPY cannot be used here); the connection was closed",
+                isConnectionLost: true))
+    }
+
+    private func lost() -> PostgresError {
+        guard let pointer else { return loss ?? .closed() }
+        if let word = fatalWord {
+            return lose(PostgresError(.connection, word.message, sqlState: word.sqlState))
+        }
+        return lose(PostgresError(.connection, message(of: pointer)))
+    }
+
+    private func timedOut() -> PostgresError {
+        lose(PostgresError(.timeout, "the server has not moved a byte for \(replyTimeout); the connection was closed"))
+    }
+
+    private func lose(_ error: PostgresError) -> PostgresError {
+        loss = error
+        finish()
+        signals.markBroken()
+        return error
+    }
+
+    private func message(of connection: OpaquePointer) -> String { firstLine(String(cString: PQerrorMessage(connection))) }
+}
+
+/// Takes the server's notices to the log.
+private final class NoticeSink {
+    let log: PostgresLog
+    init(_ log: @escaping PostgresLog) { self.log = log }
+}
+
+/// libpq's door for notices. The owner is the connection's ``NoticeSink``, alive as long as the connection.
+private let receiveNotice: @convention(c) (UnsafeMutableRawPointer?, OpaquePointer?) -> Void = { owner, result in
+    guard let owner else { return }
+    let sink = Unmanaged<NoticeSink>.fromOpaque(owner).takeUnretainedValue()
+    sink.log(
+        .debug,
+        "PostgreSQL \(ResultHandle.field(result, .severity) ?? "NOTICE"): \(ResultHandle.field(result, .primary) ?? "no text")")
+}

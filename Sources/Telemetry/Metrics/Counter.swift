@@ -1,0 +1,26 @@
+// Owns one number that only grows.
+
+import Synchronization
+
+/// A count of things that happened since the process started. Any thread may add to it; no lock, no allocation.
+public final class Counter: Sendable {
+    private let count = Atomic<UInt64>(0)
+
+    init() {}
+
+    /// Counts `amount` more.
+    @inline(__always)
+    public func increment(by amount: Int = 1) {
+        precondition(amount >= 0, "a counter only grows")
+        count.wrappingAdd(UInt64(amount), ordering: .relaxed)
+    }
+
+    /// What was counted so far.
+    public var value: UInt64 { count.load(ordering: .relaxed) }
+}
+
+extension Counter: Instrument {
+    func write(_ name: String, labels: [(String, String)], into text: inout PrometheusText) {
+        text.sample(name, labels: labels, value: value)
+    }
+}

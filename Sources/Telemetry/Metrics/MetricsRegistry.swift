@@ -1,0 +1,89 @@
+// Owns the list of everything that can be scraped, in the order in which it was registered.
+
+import Synchronization
+
+/// All metrics of a process, and the page that shows them.
+///
+/// Registering a name twice, or under a name Prometheus does not take, is a programmer error and traps. Rendering holds no lock
+/// while instruments are read or collectors run.
+public final class MetricsRegistry: Sendable {
+    /// The media type of what ``render()`` answers.
+    public static let contentType = "text/plain; version=0.0.4; charset=utf-8"
+
+    private struct State {
+        var families: [any MetricFamily] = []
+        var names: Set<String> = []
+        var lastSize = 4096
+    }
+
+    private let state = Mutex(State())
+
+    /// A registry with nothing in it.
+    public init() {}
+
+    /// A counter with fixed labels, if any.
+    public func counter(_ name: String, help: String, labels: KeyValuePairs<String, String> = [:]) -> Counter {
+        counterFamily(name, help: help, labels: labels.map(\.key)).child(labels.map(\.value))
+    }
+
+    /// Counters under one name, one for each combination of label values.
+    public func counterFamily(_ name: String, help: String, labels: [String]) -> Family<Counter> {
+        register(Family(MetricHeader(name, type: .counter, help: help, labels: labels)) { Counter() })
+    }
+
+    /// A gauge with fixed labels, if any.
+    public func gauge(_ name: String, help: String, labels: KeyValuePairs<String, String> = [:]) -> Gauge {
+        gaugeFamily(name, help: help, labels: labels.map(\.key)).child(labels.map(\.value))
+    }
+
+    /// Gauges under one name, one for each combination of label values.
+    public func gaugeFamily(_ name: String, help: String, labels: [String]) -> Family<Gauge> {
+        register(Family(MetricHeader(name, type: .gauge, help: help, labels: labels)) { Gauge() })
+    }
+
+    /// A histogram with fixed labels, if any.
+    /// - Parameter buckets: inclusive upper bounds, ascending; +Inf comes by itself.
+    public func histogram(
+        _ name: String, help: String, buckets: [Double] = Histogram.secondsBounds, labels: KeyValuePairs<String, String> = [:]
+    ) -> Histogram {
+        histogramFamily(name, help: help, buckets: buckets, labels: labels.map(\.key)).child(labels.map(\.value))
+    }
+
+    /// Histograms under one name, one for each combination of label values.
+    public func histogramFamily(
+        _ name: String, help: String, buckets: [Double] = Histogram.secondsBounds, labels: [String]
+    ) -> Family<Histogram> {
+        register(Family(MetricHeader(name, type: .histogram, help: help, labels: labels)) { Histogram(bounds: buckets) })
+    }
+
+    /// A name whose series are computed at each scrape: they appear and disappear with what `body` reports, its HELP and TYPE
+    /// lines stay. Histograms cannot be collected.
+    public func collector(
+        _ name: String, type: MetricType, help: String, _ body: @escaping @Sendable (inout SampleSink) -> Void
+    ) {
+        precondition(type != .histogram, "\(name): a histogram cannot be collected")
+        register(CollectedFamily(header: MetricHeader(name, type: type, help: help), body: body))
+    }
+
+    @discardableResult
+    private func register<F: MetricFamily>(_ family: F) -> F {
+        state.withLock { state in
+            precondition(state.names.insert(family.header.name).inserted, "\(family.header.name) is registered twice")
+            state.families.append(family)
+        }
+        return family
+    }
+
+    /// The page as UTF-8, in the Prometheus text format 0.0.4.
+    public func render() -> [UInt8] {
+        let (families, lastSize) = state.withLock { ($0.families, $0.lastSize) }
+        var text = PrometheusText(reserving: lastSize + lastSize / 8)
+        for family in families {
+            text.open(family.header.name, type: family.header.type, help: family.header.help)
+            family.write(into: &text)
+        }
+        let bytes = text.bytes
+        state.withLock { $0.lastSize = bytes.count }
+        return bytes
+    }
+}

@@ -1,0 +1,160 @@
+// Checks the page that Prometheus scrapes, sample by sample.
+
+import Synchronization
+import Telemetry
+import Testing
+
+@Suite struct MetricsTests {
+    private func page(_ registry: MetricsRegistry) -> String { String(decoding: registry.render(), as: UTF8.self) }
+
+    @Test func pageShowsFamiliesInTheOrderOfRegistration() {
+        let registry = MetricsRegistry()
+        let events = registry.counterFamily("sluice_events_total", help: "Events by outcome.", labels: ["outcome"])
+        let applied = events.child("applied")
+        events.child("dead_letter")
+        let budget = registry.gauge("sluice_memory_budget_bytes", help: "Bytes the worker may hold.")
+        let apply = registry.histogram(
+            "sluice_batch_apply_seconds", help: "Seconds a batch took.", buckets: [0.01, 0.5, 1], labels: ["lane": "0"])
+        registry.collector("kafka_consumergroup_lag", type: .gauge, help: "End offset − applied offset.") { sink in
+            sink.sample(7, ["topic": "messages", "partition": "0"])
+            sink.sample(9_007_199_254_740_993, ["topic": "messages", "partition": "1"])
+        }
+        registry.collector("sluice_lag_seconds", type: .gauge, help: "Age of the oldest unapplied record.") { _ in }
+
+        applied.increment()
+        applied.increment(by: 41)
+        budget.set(67_108_864)
+        apply.observe(0.01)
+        apply.observe(0.25, count: 3)
+        apply.observe(2)
+
+        #expect(
+            page(registry) == """
+                # HELP sluice_events_total Events by outcome.
+                # TYPE sluice_events_total counter
+                sluice_events_total{outcome="applied"} 42
+                sluice_events_total{outcome="dead_letter"} 0
+                # HELP sluice_memory_budget_bytes Bytes the worker may hold.
+                # TYPE sluice_memory_budget_bytes gauge
+                sluice_memory_budget_bytes 67108864
+                # HELP sluice_batch_apply_seconds Seconds a batch took.
+                # TYPE sluice_batch_apply_seconds histogram
+                sluice_batch_apply_seconds_bucket{lane="0",le="0.01"} 1
+                sluice_batch_apply_seconds_bucket{lane="0",le="0.5"} 4
+                sluice_batch_apply_seconds_bucket{lane="0",le="1"} 4
+                sluice_batch_apply_seconds_bucket{lane="0",le="+Inf"} 5
+                sluice_batch_apply_seconds_sum{lane="0"} 2.76
+                sluice_batch_apply_seconds_count{lane="0"} 5
+                # HELP kafka_consumergroup_lag End offset − applied offset.
+                # TYPE kafka_consumergroup_lag gauge
+                kafka_consumergroup_lag{topic="messages",partition="0"} 7
+                kafka_consumergroup_lag{topic="messages",partition="1"} 9007199254740993
+                # HELP sluice_lag_seconds Age of the oldest unapplied record.
+                # TYPE sluice_lag_seconds gauge
+
+                """)
+    }
+
+    @Test func labelsAndHelpAreEscaped() {
+        let registry = MetricsRegistry()
+        registry.gaugeFamily("a", help: "back\\slash, new\nline, \"quote\"", labels: ["b"]).child("\\ \"x\" \n {é}").set(1)
+        #expect(
+            page(registry) == """
+                # HELP a back\\\\slash, new\\nline, "quote"
+                # TYPE a gauge
+                a{b="\\\\ \\"x\\" \\n {é}"} 1
+
+                """)
+    }
+
+    @Test(arguments: [
+        (0.0, "0"), (-1.5, "-1.5"), (1e-7, "1e-07"), (1e300, "1e+300"), (.infinity, "+Inf"), (-.infinity, "-Inf"), (.nan, "NaN"),
+        (123_456_789_012_345, "123456789012345"),
+    ])
+    func numbersHaveTheFormPrometheusReads(value: Double, shown: String) {
+        let registry = MetricsRegistry()
+        registry.gauge("a", help: "A.").set(value)
+        #expect(page(registry).hasSuffix("\na \(shown)\n"))
+    }
+
+    @Test func seriesAreFoundAgainAndCanBeRemoved() {
+        let registry = MetricsRegistry()
+        let family = registry.gaugeFamily("a", help: "A.", labels: ["topic", "partition"])
+        family.child("t", "0").set(3)
+        family.child("t", "0").add(-1)
+        family.child("t", "1").set(true)
+        #expect(page(registry).contains("a{topic=\"t\",partition=\"0\"} 2\na{topic=\"t\",partition=\"1\"} 1\n"))
+        family.remove("t", "0")
+        #expect(!page(registry).contains("partition=\"0\""))
+        #expect(page(registry).contains("partition=\"1\""))
+    }
+
+    @Test func whatIsNotANumberIsNotObserved() {
+        let histogram = MetricsRegistry().histogram("a_seconds", help: "A.", buckets: [1])
+        histogram.observe(.nan)
+        histogram.observe(.infinity)
+        #expect(histogram.count == 1)
+    }
+
+    @Test func manyThreadsLoseNothing() async {
+        let registry = MetricsRegistry()
+        let counter = registry.counter("a_total", help: "A.")
+        let gauge = registry.gauge("b", help: "B.")
+        let histogram = registry.histogram("c_seconds", help: "C.", buckets: [1, 2, 3])
+        await withTaskGroup(of: Void.self) { group in
+            for worker in 0..<8 {
+                group.addTask {
+                    for round in 0..<10_000 {
+                        counter.increment()
+                        gauge.add(round.isMultiple(of: 2) ? 3 : -1)
+                        histogram.observe(Double((worker + round) % 4) + 0.5, count: 2)
+                    }
+                }
+            }
+            for _ in 0..<20 { #expect(!registry.render().isEmpty) }
+        }
+        #expect(counter.value == 80_000)
+        #expect(gauge.value == 80_000)
+        #expect(histogram.count == 160_000)
+        #expect(histogram.sum == 320_000)
+        #expect(page(registry).contains("c_seconds_bucket{le=\"2\"} 80000\n"))
+    }
+
+    @Test func collectorsMayRegisterWithoutDeadlock() {
+        let registry = MetricsRegistry()
+        let isFirst = Atomic(true)
+        registry.collector("a", type: .gauge, help: "A.") { sink in
+            if isFirst.exchange(false, ordering: .relaxed) { registry.gauge("b", help: "B.").set(1) }
+            sink.sample(1)
+        }
+        #expect(!page(registry).contains("\nb 1"))
+        #expect(page(registry).contains("\nb 1\n"))
+    }
+
+    @Test func namesPrometheusWouldRefuseTrap() async {
+        await #expect(processExitsWith: .failure) { _ = MetricsRegistry().gauge("1st", help: "A.") }
+        await #expect(processExitsWith: .failure) { _ = MetricsRegistry().counter("count", help: "A.") }
+        await #expect(processExitsWith: .failure) {
+            let registry = MetricsRegistry()
+            _ = registry.gauge("a", help: "A.")
+            _ = registry.gauge("a", help: "A.")
+        }
+    }
+
+    @Test func processMetricsAreThere() throws {
+        let registry = MetricsRegistry()
+        registry.registerProcessMetrics()
+        let lines = page(registry).split(separator: "\n").filter { !$0.hasPrefix("#") }
+        let names = lines.compactMap { $0.split(separator: " ").first.map(String.init) }
+        #expect(
+            names == [
+                "process_resident_memory_bytes", "process_virtual_memory_bytes", "process_cpu_seconds_total", "process_open_fds",
+                "process_max_fds", "process_start_time_seconds",
+            ])
+        let resident = try #require(ProcessMetrics.residentMemoryBytes())
+        #expect((1 << 20..<1 << 36).contains(resident))
+        let now = Double(WallClock.milliseconds()) / 1000
+        let start = try #require(ProcessMetrics.startTimeSeconds())
+        #expect(start <= now + 1 && start > now - 86_400)
+    }
+}
