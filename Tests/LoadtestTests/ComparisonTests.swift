@@ -107,7 +107,7 @@ import Testing
         let result = compare([], model)
         #expect(result.findings.count == 1)
         #expect(result.findings[0].hasPrefix("\(model.rowCount) rows missing: "))
-        #expect(result.findings[0].components(separatedBy: "message_id").count - 1 == min(10, model.rowCount))
+        #expect(result.findings[0].split(separator: "message_id ").count - 1 == min(10, model.rowCount))
     }
 
     @Test func captureCountsAreCompared() throws {

@@ -12,7 +12,7 @@ import Testing
 
     @Test func aBusyKeyDelaysOnlyItself() {
         var dispatch = DispatchMachine(connections: 3, limit: 100)
-        for (index, slot) in [(0, 1), (1, 1), (2, 2), (3, 1)] { #expect(dispatch.becameDue(due(UInt64(index), Int32(slot)))) }
+        for (index, slot) in [(0, 1), (1, 1), (2, 2), (3, 1)] { #expect(dispatch.becameDue(due(UInt64(index), Int32(slot))) == true) }
         #expect(dispatch.next()?.event.index == 0)
         #expect(dispatch.next()?.event.index == 2)
         #expect(dispatch.next() == nil)
@@ -24,21 +24,21 @@ import Testing
 
     @Test func beyondTheLimitEventsAreRefused() {
         var dispatch = DispatchMachine(connections: 1, limit: 2)
-        #expect(dispatch.becameDue(due(0, 0)))
-        #expect(dispatch.becameDue(due(1, 1)))
-        #expect(!dispatch.becameDue(due(2, 2)))
+        #expect(dispatch.becameDue(due(0, 0)) == true)
+        #expect(dispatch.becameDue(due(1, 1)) == true)
+        #expect(dispatch.becameDue(due(2, 2)) == false)
         #expect(dispatch.next() != nil)
-        #expect(dispatch.becameDue(due(3, 0)))
+        #expect(dispatch.becameDue(due(3, 0)) == true)
     }
 
     @Test func abandoningForgetsWhatWaitsAndKeepsWhatIsUnderWay() {
         var dispatch = DispatchMachine(connections: 1, limit: 10)
-        for index in 0..<5 { #expect(dispatch.becameDue(due(UInt64(index), Int32(index % 2)))) }
+        for index in 0..<5 { #expect(dispatch.becameDue(due(UInt64(index), Int32(index % 2))) == true) }
         #expect(dispatch.next()?.event.index == 0)
         #expect(dispatch.abandoned() == 4)
-        #expect(!dispatch.isEmpty)
+        #expect(dispatch.isEmpty == false)
         dispatch.answered(slot: 0)
-        #expect(dispatch.isEmpty)
+        #expect(dispatch.isEmpty == true)
         #expect(dispatch.next() == nil)
     }
 

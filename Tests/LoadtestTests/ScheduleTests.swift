@@ -32,14 +32,14 @@ import Testing
     @Test func theEndIsByTimeOrByCount() {
         var timed = ScheduleMachine(start: 0, rate: 100, events: nil, duration: second)
         #expect(timed.due(at: 50 * second) == 100)
-        #expect(!timed.isFinished(at: 50 * second))
+        #expect(timed.isFinished(at: 50 * second) == false)
         for _ in 0..<100 { _ = timed.issue(at: 50 * second) }
-        #expect(timed.isFinished(at: 50 * second))
+        #expect(timed.isFinished(at: 50 * second) == true)
 
         var counted = ScheduleMachine(start: 0, rate: 100, events: 30, duration: nil)
         #expect(counted.due(at: 50 * second) == 30)
         for _ in 0..<30 { _ = counted.issue(at: 50 * second) }
-        #expect(counted.isFinished(at: 0))
+        #expect(counted.isFinished(at: 0) == true)
     }
 
     @Test func withoutARateEverythingIsDueAtOnce() {
@@ -49,7 +49,7 @@ import Testing
         #expect(schedule.issue(at: 77) == (0, 77))
         #expect(schedule.nextDue() == nil)
         #expect(schedule.due(at: 10 + second) == 0)
-        #expect(schedule.isFinished(at: 10 + second))
+        #expect(schedule.isFinished(at: 10 + second) == true)
     }
 
     @Test func waitingForTheBacklogShiftsWhatWasNotYetDue() {
