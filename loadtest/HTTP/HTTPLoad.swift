@@ -34,18 +34,18 @@ final class HTTPLoad {
     ///
     /// - Parameters:
     ///   - waitingLimit: due events that may wait for a connection or their key; what comes due beyond is dropped and counted.
-    ///   - turn: called every turn of the loop, with the time and the number of events issued; `false` ends the schedule early.
+    ///   - turn: called every turn of the loop, with the time and the number of events issued.
     func run(
-        _ schedule: inout ScheduleMachine, waitingLimit: Int, turn: (_ now: UInt64, _ issued: UInt64) -> Bool
+        _ schedule: inout ScheduleMachine, waitingLimit: Int, turn: (_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadTurn
     ) throws(LoadError) {
         var dispatch = DispatchMachine(connections: transfers.count, limit: waitingLimit)
         var ending: UInt64?
         while true {
             var now = MonotonicClock.nanoseconds()
-            let goesOn = turn(now, schedule.issued)
+            let goesOn = try turn(now, schedule.issued)
             if ending == nil {
                 issue(&schedule, &dispatch, now)
-                if !goesOn || schedule.isFinished(at: now) { ending = now + UInt64(settleTimeout * 1e9) }
+                if goesOn == .end || schedule.isFinished(at: now) { ending = now + UInt64(settleTimeout * 1e9) }
             }
             while let due = dispatch.next() {
                 let transfer = free.removeLast()

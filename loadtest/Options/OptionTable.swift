@@ -48,6 +48,16 @@ struct Option: Sendable {
         .integer("--max-lag", "N", "Kafka: wait while the worker is more than N events behind", 1...Int.max) {
             $0.maxLag = UInt64($1)
         },
+        .number("--linger-ms", "MS", "Kafka: how long an event waits for others to share its request (20)", 0...10_000) {
+            $0.linger = $1
+        },
+        Option(name: "--property", value: "NAME=VALUE", help: "Kafka: a librdkafka property, TLS and SASL included; repeatable") {
+            text, options in
+            let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard parts.count == 2, !parts[0].isEmpty else { return "NAME=VALUE" }
+            options.properties[String(parts[0])] = String(parts[1])
+            return nil
+        },
         .flag("--verify", "afterwards compare table, capture, dead letters and offsets with the model; exit 1 if they differ") {
             $0.verify = true
         },

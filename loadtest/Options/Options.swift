@@ -28,6 +28,8 @@ struct Options: Sendable, Equatable {
     var waitingLimit = 1_000_000
     var httpTimeout = 10.0
     var maxLag: UInt64?
+    var linger = 20.0
+    var properties: [String: String] = [:]
     var verify = false
     var postgres = ""
     var group = "sluice"
