@@ -1,0 +1,128 @@
+// Owns librdkafka's mock cluster: a Kafka broker inside this process, for the demo and for tests.
+
+internal import CKafka
+internal import Synchronization
+
+/// A Kafka cluster in memory, reached over loopback by this process and any other.
+///
+/// Each partition is a ring of 5 MiB: pace producers by lag and take many partitions. It has no admin API, no static membership, no
+/// authentication and does not de-duplicate idempotent producers. A group's first join takes 3 s, later rebalances up to the
+/// session timeout.
+public final class EmbeddedBroker: Sendable {
+    /// Kinds of requests that can be made to fail.
+    public enum Request: Int16, Sendable {
+        case produce = 0
+        case fetch = 1
+        case listOffsets = 2
+        case metadata = 3
+        case offsetCommit = 8
+        case offsetFetch = 9
+        case findCoordinator = 10
+        case joinGroup = 11
+        case heartbeat = 12
+    }
+
+    /// Partitions a topic gets where nothing else is said: 160 MiB of log.
+    public static let defaultPartitions = 32
+
+    /// `host:port` of each broker, comma-separated.
+    public let bootstrapServers: String
+    private let state: Mutex<State?>
+
+    /// The cluster and its host, in the order in which they must go.
+    private final class State: @unchecked Sendable {
+        // Licence for @unchecked: every call of rdkafka_mock.h hands an operation to the cluster's own thread or takes its lock;
+        // `state`'s mutex keeps calls away from the end.
+        let cluster: OpaquePointer
+        let client: Client
+
+        init(cluster: OpaquePointer, client: Client) {
+            self.cluster = cluster
+            self.client = client
+        }
+
+        deinit {
+            rd_kafka_mock_cluster_destroy(cluster)
+            client.destroy()
+        }
+    }
+
+    private init(_ state: State) {
+        bootstrapServers = String(cString: rd_kafka_mock_cluster_bootstraps(state.cluster))
+        self.state = Mutex(state)
+    }
+
+    /// Starts a cluster with these topics on free ports.
+    public static func start(
+        topics: [(name: String, partitions: Int)], brokers: Int = 1, log: @escaping KafkaLog = { _, _ in }
+    ) throws(KafkaError) -> EmbeddedBroker {
+        let configuration = ConfigurationHandle()
+        try configuration.set("client.id", "sluice-broker")
+        let client = try Client(RD_KAFKA_PRODUCER, configuration, log: log)
+        guard let cluster = rd_kafka_mock_cluster_new(client.pointer, Int32(clamping: brokers)) else {
+            throw KafkaError(.other, "the embedded broker cannot listen on loopback; check limits on open files and ports")
+        }
+        let broker = EmbeddedBroker(State(cluster: cluster, client: client))
+        for topic in topics { try broker.createTopic(topic.name, partitions: topic.partitions) }
+        return broker
+    }
+
+    /// Creates a topic, replicated to every broker. A topic that is there already is an error.
+    public func createTopic(_ name: String, partitions: Int = EmbeddedBroker.defaultPartitions) throws(KafkaError) {
+        let error = withCluster { rd_kafka_mock_topic_create($0, name, Int32(clamping: partitions), 1) }
+        try EmbeddedBroker.check(error, "topic \(name) cannot be created")
+    }
+
+    /// Takes a broker (numbered from 1) off the network, or brings it back. Its log is kept.
+    public func setBroker(_ number: Int = 1, isDown: Bool) throws(KafkaError) {
+        let error = withCluster { cluster in
+            isDown
+                ? rd_kafka_mock_broker_set_down(cluster, Int32(clamping: number))
+                : rd_kafka_mock_broker_set_up(cluster, Int32(clamping: number))
+        }
+        try EmbeddedBroker.check(error, "broker \(number) cannot be switched")
+    }
+
+    /// Delays every answer of a broker (numbered from 1).
+    public func setRoundTrip(_ time: Duration, broker number: Int = 1) throws(KafkaError) {
+        let error = withCluster { rd_kafka_mock_broker_set_rtt($0, Int32(clamping: number), time.milliseconds) }
+        try EmbeddedBroker.check(error, "broker \(number) cannot be delayed")
+    }
+
+    /// Makes the next requests of a kind fail, one with each of `codes` (Kafka's protocol numbers).
+    public func fail(_ request: Request, with codes: [Int32]) {
+        let errors = codes.map { rd_kafka_resp_err_t(rawValue: $0) }
+        _ = withCluster { cluster in
+            errors.withUnsafeBufferPointer {
+                rd_kafka_mock_push_request_errors_array(cluster, request.rawValue, $0.count, $0.baseAddress)
+            }
+            return RD_KAFKA_RESP_ERR_NO_ERROR
+        }
+    }
+
+    /// Makes every request about a topic fail with one of Kafka's protocol numbers; 0 ends that.
+    public func setTopicError(_ name: String, code: Int32) {
+        _ = withCluster { cluster in
+            rd_kafka_mock_topic_set_error(cluster, name, rd_kafka_resp_err_t(rawValue: code))
+            return RD_KAFKA_RESP_ERR_NO_ERROR
+        }
+    }
+
+    /// Stops the cluster and forgets its log; blocks for some milliseconds. Later calls on it fail. Also done when nobody holds it.
+    public func stop() {
+        let last = state.withLock { $0.take() }
+        _ = consume last
+    }
+
+    private func withCluster(_ body: (OpaquePointer) -> rd_kafka_resp_err_t) -> rd_kafka_resp_err_t {
+        state.withLock { state in
+            guard let state else { return RD_KAFKA_RESP_ERR__DESTROY }
+            return body(state.cluster)
+        }
+    }
+
+    private static func check(_ error: rd_kafka_resp_err_t, _ what: String) throws(KafkaError) {
+        guard error != RD_KAFKA_RESP_ERR_NO_ERROR else { return }
+        throw KafkaError(error, "embedded broker: \(what): \(String(cString: rd_kafka_err2str(error)))")
+    }
+}

@@ -1,0 +1,46 @@
+// Owns the settings every client shares: where the brokers are, who is calling, and the user's own properties.
+
+internal import CKafka
+
+/// What consumer, producer and metadata client have in common.
+public struct KafkaClientConfiguration: Sendable {
+    /// `host:port`, comma-separated.
+    public var bootstrapServers: String
+    /// Shown in brokers' logs and quotas. Shorter than 32 characters (librdkafka 2.0.2 crashes on longer ones).
+    public var clientID: String
+    /// Pass-through properties; see ``KafkaProperties``. They win over Sluice's defaults.
+    public var properties: [String: String]
+    /// Where librdkafka's log lines go.
+    public var log: KafkaLog
+
+    /// What consumer, producer and metadata client have in common.
+    public init(
+        bootstrapServers: String, clientID: String = "sluice", properties: [String: String] = [:],
+        log: @escaping KafkaLog = { _, _ in }
+    ) {
+        self.bootstrapServers = bootstrapServers
+        self.clientID = clientID
+        self.properties = properties
+        self.log = log
+    }
+
+    /// The shared defaults; the caller adds its own and then the user's properties.
+    func makeConfiguration() throws(KafkaError) -> ConfigurationHandle {
+        guard !bootstrapServers.isEmpty else {
+            throw KafkaError(.configuration, "no Kafka broker is named; set kafka.bootstrap_servers to host:port")
+        }
+        guard clientID.utf8.count < 32 else {
+            throw KafkaError(.configuration, "the Kafka client id \(clientID) has 32 characters or more; choose a shorter one")
+        }
+        let configuration = ConfigurationHandle()
+        try configuration.set("bootstrap.servers", bootstrapServers)
+        try configuration.set("client.id", clientID)
+        try configuration.set("socket.nagle.disable", "true")
+        try configuration.set("socket.keepalive.enable", "true")
+        try configuration.set("socket.timeout.ms", "10000")
+        // librdkafka's 10 s would delay every recovery by as much.
+        try configuration.set("reconnect.backoff.max.ms", "1000")
+        try configuration.set("log.connection.close", "false")
+        return configuration
+    }
+}

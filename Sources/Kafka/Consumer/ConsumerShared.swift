@@ -1,0 +1,80 @@
+// Owns what a consumer's user and its poll thread share: commands one way, events and counters the other.
+
+internal import Records
+internal import Synchronization
+
+/// What the poll thread is told to do.
+enum ConsumerCommand: Sendable {
+    case assign([(TopicPartition, Int64)], assignment: UInt64)
+    case unassign
+    case seek(TopicPartition, Int64, assignment: UInt64)
+    case pause([TopicPartition])
+    case resume([TopicPartition])
+    case commit([(TopicPartition, Int64)])
+    case commitAndWait([(TopicPartition, Int64)], limit: UInt64, CheckedContinuation<KafkaError?, Never>)
+    /// The limit is in monotonic nanoseconds.
+    case close(limit: UInt64)
+}
+
+/// Shared by ``KafkaConsumer`` and its ``PollLoop``.
+final class ConsumerShared: Sendable {
+    private struct Inbox {
+        var commands: [ConsumerCommand] = []
+        var isEnded = false
+    }
+
+    let mailbox = Mailbox()
+    let finished = Latch()
+    let descriptor: EventDescriptor
+    let lastPoll = Atomic<UInt64>(MonotonicTime.now())
+    let statistics = Mutex(KafkaConsumerStatistics())
+    private let inbox = Mutex(Inbox())
+    private let hasWork = Atomic(false)
+    private let isSleeping = Atomic(false)
+
+    init() throws(KafkaError) { descriptor = try EventDescriptor() }
+
+    /// Hands a command to the poll thread; false where the thread has ended.
+    @discardableResult
+    func send(_ command: ConsumerCommand) -> Bool {
+        let isTaken = inbox.withLock { inbox in
+            if !inbox.isEnded { inbox.commands.append(command) }
+            return !inbox.isEnded
+        }
+        if isTaken { wake() }
+        return isTaken
+    }
+
+    /// Makes the poll thread look round once more. Costs a system call only where the thread sleeps.
+    func wake() {
+        hasWork.store(true, ordering: .sequentiallyConsistent)
+        if isSleeping.exchange(false, ordering: .sequentiallyConsistent) { descriptor.signal() }
+    }
+
+    /// Called by the poll thread: the commands that came since the last call.
+    func takeCommands() -> [ConsumerCommand] {
+        // Cleared before the look, so that what comes after the look sets it again.
+        guard hasWork.exchange(false, ordering: .sequentiallyConsistent) else { return [] }
+        return inbox.withLock { inbox in
+            defer { inbox.commands = [] }
+            return inbox.commands
+        }
+    }
+
+    /// Called by the poll thread: sleeps until librdkafka or a user has something, or `milliseconds` have passed.
+    func sleep(milliseconds: Int32) {
+        isSleeping.store(true, ordering: .sequentiallyConsistent)
+        // Whoever sets `hasWork` after this look sees `isSleeping` and signals.
+        if !hasWork.load(ordering: .sequentiallyConsistent) { descriptor.wait(milliseconds: milliseconds) }
+        isSleeping.store(false, ordering: .sequentiallyConsistent)
+    }
+
+    /// Called by the poll thread at its end: further commands are refused; returns those that came too late.
+    func end() -> [ConsumerCommand] {
+        inbox.withLock { inbox in
+            inbox.isEnded = true
+            defer { inbox.commands = [] }
+            return inbox.commands
+        }
+    }
+}

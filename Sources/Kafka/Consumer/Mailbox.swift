@@ -1,0 +1,78 @@
+// Owns the way of events from the poll thread to the one task that awaits them.
+
+internal import Synchronization
+
+/// A queue with one producer thread and one awaiting task. Bounded by the credits: the reader does not read what the gate has not
+/// allowed, and everything else is rare.
+final class Mailbox: Sendable {
+    private struct State {
+        // A taken event leaves nil behind: its batch must not live on here.
+        var events: [ConsumerEvent?] = []
+        var first = 0
+        var waiter: CheckedContinuation<ConsumerEvent?, Never>?
+        var isClosed = false
+
+        mutating func take() -> ConsumerEvent? {
+            guard first < events.count else { return nil }
+            let event = events[first].take()
+            first += 1
+            if first == events.count {
+                events.removeAll(keepingCapacity: true)
+                first = 0
+            } else if first >= 1024, first * 2 > events.count {
+                events.removeFirst(first)
+                first = 0
+            }
+            return event
+        }
+    }
+    private let state = Mutex(State())
+
+    /// Appends an event. Events after the end are dropped: nobody awaits them.
+    func push(_ event: ConsumerEvent) {
+        let waiter: CheckedContinuation<ConsumerEvent?, Never>? = state.withLock { state in
+            if state.isClosed { return nil }
+            if let waiter = state.waiter {
+                state.waiter = nil
+                return waiter
+            }
+            state.events.append(event)
+            return nil
+        }
+        waiter?.resume(returning: event)
+    }
+
+    /// Ends the stream: what is there may still be taken.
+    func close() {
+        let waiter = state.withLock { state in
+            state.isClosed = true
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume(returning: nil)
+    }
+
+    /// The next event; `nil` at the end, or where the task was cancelled while it waited.
+    func next() async -> ConsumerEvent? {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let now: ConsumerEvent?? = state.withLock { state in
+                    if let event = state.take() { return .some(event) }
+                    // A cancellation that came before the continuation was stored finds no waiter to resume: look here, under
+                    // the lock that the handler takes.
+                    if state.isClosed || Task.isCancelled { return .some(nil) }
+                    precondition(state.waiter == nil, "next() has one caller at a time")
+                    state.waiter = continuation
+                    return nil
+                }
+                if let now { continuation.resume(returning: now) }
+            }
+        } onCancel: {
+            let waiter = state.withLock { state in
+                defer { state.waiter = nil }
+                return state.waiter
+            }
+            waiter?.resume(returning: nil)
+        }
+    }
+}

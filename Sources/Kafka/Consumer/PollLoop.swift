@@ -1,0 +1,174 @@
+// Owns the poll thread of one consumer: the only caller of everything that may block on the fetching handle.
+
+internal import CKafka
+internal import Records
+internal import Synchronization
+
+/// The loop: commands, then the main queue, then each partition in turn, then sleep.
+///
+/// It never waits for its user: rebalances are handed out as events, and the answers come back as commands.
+final class PollLoop {
+    /// A lost wake-up costs at most this (edge-triggered descriptors have been known to lose one).
+    private static let safetyPoll: Int32 = 100
+
+    let configuration: KafkaConsumerConfiguration
+    let shared: ConsumerShared
+    let client: Client
+    let gate: any FetchGate
+    let mainQueue: QueueHandle
+    let kicker: Kicker?
+    var readers: [PartitionReader] = []
+    /// Reading stops at a revoke and begins with the next assignment.
+    var isReading = false
+    /// A rebalance event was handed out and not answered yet.
+    var isRebalancing = false
+    var isClosing = false
+    var commits = CommitMachine()
+    var commitWaiters: [(limit: UInt64, continuation: CheckedContinuation<KafkaError?, Never>)] = []
+    var headers = ByteBuffer()
+    private var firstReader = 0
+    private var closeLimit: UInt64?
+
+    private init(
+        _ configuration: KafkaConsumerConfiguration, _ client: Client, _ gate: any FetchGate, _ kicker: Kicker?,
+        _ shared: ConsumerShared, queue: OpaquePointer
+    ) {
+        self.configuration = configuration
+        self.client = client
+        self.gate = gate
+        self.kicker = kicker
+        self.shared = shared
+        mainQueue = QueueHandle(owning: queue)
+        mainQueue.enableWakeUp(shared.descriptor.descriptor)
+    }
+
+    /// The body of the poll thread. Destroys the client at the end, or leaks it where closing takes longer than it may.
+    static func run(
+        _ configuration: KafkaConsumerConfiguration, _ client: Client, _ gate: any FetchGate, _ kicker: Kicker?,
+        _ shared: ConsumerShared
+    ) {
+        let isClosed: Bool
+        if let queue = rd_kafka_queue_get_consumer(client.pointer) {
+            // In a function of its own, so that the loop's queues are gone before the client is.
+            isClosed = runLoop(PollLoop(configuration, client, gate, kicker, shared, queue: queue))
+        } else {
+            shared.mailbox.push(.failed(KafkaError(.fatal, "the consumer of group \(configuration.groupID) has no queue")))
+            shared.mailbox.close()
+            isClosed = true
+        }
+        guard isClosed else {
+            // librdkafka may still write to the descriptor and log: what it uses stays for ever. The process is about to exit.
+            _ = Unmanaged.passRetained(client)
+            _ = Unmanaged.passRetained(shared)
+            return
+        }
+        client.destroy()
+        shared.finished.open()
+    }
+
+    @inline(never)
+    private static func runLoop(_ loop: PollLoop) -> Bool { loop.run() }
+
+    private func run() -> Bool {
+        while closeLimit == nil {
+            var hasMore = false
+            for command in shared.takeCommands() { perform(command) }
+            serveMainQueue()
+            if isReading { hasMore = readAll() }
+            expireCommitWaiters()
+            if !hasMore, closeLimit == nil { shared.sleep(milliseconds: sleepLimit()) }
+        }
+        return close(limit: closeLimit ?? 0)
+    }
+
+    /// Visits every partition once, beginning with another one each time.
+    private func readAll() -> Bool {
+        guard !readers.isEmpty else { return false }
+        var hasMore = false
+        var wantsKick = false
+        for step in readers.indices {
+            let slot = (firstReader + step) % readers.count
+            if visit(readers[slot], slot: slot) { hasMore = true }
+            if readers[slot].isKickWanted { wantsKick = true }
+        }
+        firstReader = (firstReader + 1) % readers.count
+        kicker?.want(wantsKick ? readers.filter(\.isKickWanted).map(\.partition) : [])
+        return hasMore
+    }
+
+    func serveMainQueue() {
+        shared.lastPoll.store(MonotonicTime.now(), ordering: .relaxed)
+        while let event = mainQueue.takeEvent(milliseconds: 0) { handle(event) }
+    }
+
+    func handle(_ event: borrowing EventHandle) {
+        switch event.type {
+        case RD_KAFKA_EVENT_REBALANCE: handleRebalance(event)
+        case RD_KAFKA_EVENT_OFFSET_COMMIT: handleCommitted(event)
+        case RD_KAFKA_EVENT_ERROR: handleError(event)
+        default: break
+        }
+    }
+
+    private func handleRebalance(_ event: borrowing EventHandle) {
+        let partitions = PartitionEntry.all(in: rd_kafka_event_topic_partition_list(event.pointer)).map(\.partition)
+        if isClosing {
+            // Nobody is there to answer; the drain came before the close.
+            rd_kafka_assign(client.pointer, nil)
+            return
+        }
+        isRebalancing = true
+        if event.error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            shared.mailbox.push(.assigned(partitions.sorted()))
+        } else {
+            isReading = false
+            kicker?.want([])
+            let isLost = rd_kafka_assignment_lost(client.pointer) != 0
+            shared.mailbox.push(.revoked(partitions.sorted(), isLost: isLost))
+        }
+    }
+
+    private func handleError(_ event: borrowing EventHandle) {
+        guard let error = event.failure else { return }
+        if event.error == RD_KAFKA_RESP_ERR__FATAL {
+            shared.mailbox.push(.failed(client.fatalError() ?? error))
+            return
+        }
+        if event.error == RD_KAFKA_RESP_ERR__PARTITION_EOF { return }
+        if let entry = rd_kafka_event_topic_partition(event.pointer) {
+            defer { rd_kafka_topic_partition_destroy(entry) }
+            if !error.isRetriable, entry.pointee.partition >= 0 {
+                let partition = TopicPartition(String(cString: entry.pointee.topic), entry.pointee.partition)
+                readers.first { $0.partition == partition }?.hasFailed = true
+                shared.mailbox.push(.partitionFailed(partition, error))
+                return
+            }
+        }
+        shared.mailbox.push(.notice(error))
+    }
+
+    private func perform(_ command: ConsumerCommand) {
+        switch command {
+        case .assign(let partitions, let assignment): assign(partitions, assignment: assignment)
+        case .unassign: unassign()
+        case .seek(let partition, let offset, let assignment): seek(partition, to: offset, assignment: assignment)
+        case .pause(let partitions): pause(partitions)
+        case .resume(let partitions): resume(partitions)
+        case .commit(let offsets): if !isRebalancing { commit(offsets) }
+        case .commitAndWait(let offsets, let limit, let continuation):
+            commit(offsets)
+            if commits.outstanding == 0 {
+                continuation.resume(returning: nil)
+            } else {
+                commitWaiters.append((limit, continuation))
+            }
+        case .close(let limit): closeLimit = limit
+        }
+    }
+
+    private func sleepLimit() -> Int32 {
+        guard let first = commitWaiters.map(\.limit).min() else { return PollLoop.safetyPoll }
+        let now = MonotonicTime.now()
+        return first <= now ? 0 : min(PollLoop.safetyPoll, Int32(clamping: (first - now) / 1_000_000) + 1)
+    }
+}

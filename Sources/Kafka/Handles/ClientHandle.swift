@@ -1,0 +1,55 @@
+// Owns an `rd_kafka_t`, and the box in which threads share one.
+
+internal import CKafka
+internal import Synchronization
+
+/// One librdkafka client. Destroying it joins librdkafka's threads and may block: only owned threads let go of it.
+struct ClientHandle: ~Copyable, @unchecked Sendable {
+    // Licence for @unchecked: as for ``Client``.
+
+    fileprivate let pointer: OpaquePointer
+
+    init(owning pointer: OpaquePointer) { self.pointer = pointer }
+
+    // Closing a group member is the consumer's business, under a deadline; never hidden in here.
+    deinit { rd_kafka_destroy_flags(pointer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) }
+}
+
+/// A client that several threads call.
+final class Client: @unchecked Sendable {
+    // Licence for @unchecked: "librdkafka is completely thread-safe" (rdkafka.h, INTRODUCTION.md) for every call but destroy,
+    // and destroy runs once, either in `destroy()`, whose callers have ended all other use, or with the last reference.
+
+    /// The client, for calls. Not to be used after ``destroy()``.
+    let pointer: OpaquePointer
+    private let handle: Mutex<ClientHandle?>
+    private let log: LogSink
+
+    init(_ type: rd_kafka_type_t, _ configuration: consuming ConfigurationHandle, log: @escaping KafkaLog) throws(KafkaError) {
+        let sink = LogSink(log)
+        let made = try configuration.makeClient(type, log: sink)
+        pointer = made.pointer
+        handle = Mutex(made)
+        self.log = sink
+    }
+
+    /// ``destroy()`` was called.
+    var isDestroyed: Bool { handle.withLock { $0 == nil } }
+
+    /// Destroys the client now; blocks until librdkafka's threads have ended.
+    func destroy() {
+        let last = handle.withLock { $0.take() }
+        _ = consume last
+    }
+
+    /// The underlying cause of a fatal error; `nil` where the client has not failed fatally.
+    func fatalError() -> KafkaError? {
+        var text = [CChar](repeating: 0, count: 512)
+        let error = rd_kafka_fatal_error(pointer, &text, text.count)
+        guard error != RD_KAFKA_RESP_ERR_NO_ERROR else { return nil }
+        let cause = KafkaError(error, text.asString)
+        let code: KafkaError.Code = cause.code == .fenced ? .fenced : .fatal
+        return KafkaError(
+            code: code, kafkaCode: error.rawValue, message: text.asString, isRetriable: false, mayBePersisted: false)
+    }
+}

@@ -1,0 +1,50 @@
+// Owns an `rd_kafka_conf_t` until a client takes it over.
+
+internal import CKafka
+
+/// One set of librdkafka properties on its way into a client.
+struct ConfigurationHandle: ~Copyable {
+    private let pointer: OpaquePointer
+
+    init() { pointer = rd_kafka_conf_new() }
+
+    deinit { rd_kafka_conf_destroy(pointer) }
+
+    /// Sets a property. A wrong name or value throws librdkafka's text with the name and a remedy.
+    func set(_ name: String, _ value: String) throws(KafkaError) {
+        var text = [CChar](repeating: 0, count: 512)
+        let result = rd_kafka_conf_set(pointer, name, value, &text, text.count)
+        guard result != RD_KAFKA_CONF_OK else { return }
+        throw KafkaProperties.refusal(of: name, value: value, isUnknown: result == RD_KAFKA_CONF_UNKNOWN, text: text.asString)
+    }
+
+    /// Sets a property where this librdkafka knows it; false where it does not.
+    func setIfKnown(_ name: String, _ value: String) -> Bool {
+        rd_kafka_conf_set(pointer, name, value, nil, 0) == RD_KAFKA_CONF_OK
+    }
+
+    /// Which kinds of events `rd_kafka_queue_poll` hands out instead of calling back.
+    func setEvents(_ mask: Int32) { rd_kafka_conf_set_events(pointer, mask) }
+
+    /// Makes the client. The configuration goes over to it.
+    consuming func makeClient(_ type: rd_kafka_type_t, log: LogSink) throws(KafkaError) -> ClientHandle {
+        rd_kafka_conf_set_opaque(pointer, Unmanaged.passUnretained(log).toOpaque())
+        rd_kafka_conf_set_log_cb(pointer, LogSink.callback)
+        var text = [CChar](repeating: 0, count: 512)
+        guard let client = rd_kafka_new(type, pointer, &text, text.count) else {
+            // librdkafka takes the configuration over only where it succeeds.
+            _ = consume self
+            throw KafkaError(
+                .configuration, "librdkafka refuses the configuration: \(text.asString); check kafka.properties")
+        }
+        discard self
+        return ClientHandle(owning: client)
+    }
+}
+
+extension [CChar] {
+    /// The text before the first NUL.
+    var asString: String {
+        String(decoding: prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}

@@ -1,0 +1,112 @@
+// Owns an `rd_kafka_queue_t`, and the messages and events that come out of one.
+
+internal import CKafka
+internal import Glibc
+
+/// A reference to one of librdkafka's queues.
+struct QueueHandle: ~Copyable {
+    let pointer: OpaquePointer
+
+    init(owning pointer: OpaquePointer) { self.pointer = pointer }
+
+    deinit { rd_kafka_queue_destroy(pointer) }
+
+    /// Writes to `descriptor` when the queue goes from empty to non-empty: once, until the next read of the queue.
+    func enableWakeUp(_ descriptor: Int32) {
+        var one: UInt64 = 1
+        rd_kafka_queue_io_event_enable(pointer, descriptor, &one, MemoryLayout<UInt64>.size)
+    }
+
+    /// Ends the wake-ups, so that the descriptor may be closed although librdkafka keeps the queue.
+    func disableWakeUp() { rd_kafka_queue_io_event_enable(pointer, -1, nil, 0) }
+
+    /// Records and other operations that wait, stale ones included.
+    var length: Int { Int(rd_kafka_queue_length(pointer)) }
+
+    /// Takes one message without waiting.
+    @inline(__always)
+    func takeMessage() -> MessageHandle? {
+        guard let message = rd_kafka_consume_queue(pointer, 0) else { return nil }
+        return MessageHandle(owning: message)
+    }
+
+    /// Takes one event; waits up to `milliseconds`.
+    func takeEvent(milliseconds: Int32) -> EventHandle? {
+        guard let event = rd_kafka_queue_poll(pointer, milliseconds) else { return nil }
+        return EventHandle(owning: event)
+    }
+}
+
+/// One message in librdkafka's memory. It pins the whole fetch response it came with: copy it and let it go.
+struct MessageHandle: ~Copyable {
+    private let pointer: UnsafeMutablePointer<rd_kafka_message_t>
+
+    @inline(__always)
+    init(owning pointer: UnsafeMutablePointer<rd_kafka_message_t>) { self.pointer = pointer }
+
+    @inline(__always)
+    deinit { rd_kafka_message_destroy(pointer) }
+
+    /// An error in the place of a record, or `RD_KAFKA_RESP_ERR_NO_ERROR`.
+    var error: rd_kafka_resp_err_t { pointer.pointee.err }
+
+    /// What librdkafka says about ``error``.
+    var errorText: String { rd_kafka_message_errstr(pointer).map { String(cString: $0) } ?? "" }
+
+    var offset: Int64 { pointer.pointee.offset }
+
+    /// Milliseconds since 1970; −1 where there is none.
+    @inline(__always)
+    var timestamp: Int64 { rd_kafka_message_timestamp(pointer, nil) }
+
+    /// The key; `nil` for none. Valid as long as the message lives, as are the value and the headers.
+    @inline(__always)
+    var key: UnsafeRawBufferPointer? {
+        pointer.pointee.key.map { UnsafeRawBufferPointer(start: $0, count: pointer.pointee.key_len) }
+    }
+
+    /// The payload; `nil` for a tombstone.
+    @inline(__always)
+    var value: UnsafeRawBufferPointer? {
+        pointer.pointee.payload.map { UnsafeRawBufferPointer(start: $0, count: pointer.pointee.len) }
+    }
+
+    /// Calls `body` with each header in turn; false where the record has none.
+    func forEachHeader(_ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer?) -> Void) -> Bool {
+        var headers: OpaquePointer?
+        guard rd_kafka_message_headers(pointer, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR, let headers else { return false }
+        var index = 0
+        var name: UnsafePointer<CChar>?
+        var value: UnsafeRawPointer?
+        var size = 0
+        while rd_kafka_header_get_all(headers, index, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR {
+            if let name {
+                body(
+                    UnsafeRawBufferPointer(start: name, count: strlen(name)),
+                    value.map { UnsafeRawBufferPointer(start: $0, count: size) })
+            }
+            index += 1
+        }
+        return index > 0
+    }
+}
+
+/// One event of a queue.
+struct EventHandle: ~Copyable {
+    let pointer: OpaquePointer
+
+    init(owning pointer: OpaquePointer) { self.pointer = pointer }
+
+    deinit { rd_kafka_event_destroy(pointer) }
+
+    /// One of the `RD_KAFKA_EVENT_…` numbers.
+    var type: Int32 { rd_kafka_event_type(pointer) }
+
+    var error: rd_kafka_resp_err_t { rd_kafka_event_error(pointer) }
+
+    /// The error as a ``KafkaError``; `nil` where there is none.
+    var failure: KafkaError? {
+        guard error != RD_KAFKA_RESP_ERR_NO_ERROR else { return nil }
+        return KafkaError(error, rd_kafka_event_error_string(pointer).map { String(cString: $0) })
+    }
+}

@@ -1,0 +1,49 @@
+// Owns an `rd_kafka_topic_t`: a topic as one client knows it.
+
+internal import CKafka
+
+/// A topic of one client. Must be gone before the client is.
+struct TopicHandle: ~Copyable {
+    let pointer: OpaquePointer
+
+    init(_ client: Client, _ name: String) throws(KafkaError) {
+        guard let pointer = rd_kafka_topic_new(client.pointer, name, nil) else {
+            let error = rd_kafka_last_error()
+            throw KafkaError(error, "topic \(name) cannot be used: \(String(cString: rd_kafka_err2str(error)))")
+        }
+        self.pointer = pointer
+    }
+
+    deinit { rd_kafka_topic_destroy(pointer) }
+
+    /// Asks the brokers how many partitions a topic has; blocks up to `timeout`.
+    static func partitionCount(
+        of pointer: OpaquePointer, _ client: Client, name: String, timeout: Duration
+    ) -> Result<Int, KafkaError> {
+        var answer: UnsafePointer<rd_kafka_metadata>?
+        let error = rd_kafka_metadata(client.pointer, 0, pointer, &answer, Swift.max(1, timeout.milliseconds))
+        guard error == RD_KAFKA_RESP_ERR_NO_ERROR, let answer else {
+            return .failure(
+                KafkaError(
+                    error,
+                    "no broker told about topic \(name) in time (\(String(cString: rd_kafka_err2str(error)))); "
+                        + "check kafka.bootstrap_servers and that the broker runs"))
+        }
+        defer { rd_kafka_metadata_destroy(answer) }
+        guard answer.pointee.topic_cnt == 1 else {
+            return .failure(KafkaError(RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, missing(name)))
+        }
+        let topic = answer.pointee.topics[0]
+        switch topic.err {
+        case RD_KAFKA_RESP_ERR_NO_ERROR where topic.partition_cnt > 0: return .success(Int(topic.partition_cnt))
+        case RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+            return .failure(KafkaError(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, missing(name)))
+        default:
+            return .failure(KafkaError(topic.err, "topic \(name): \(String(cString: rd_kafka_err2str(topic.err)))"))
+        }
+    }
+
+    private static func missing(_ name: String) -> String {
+        "topic \(name) does not exist; create it (kafka-topics.sh --create --topic \(name)) or correct its name in the mapping"
+    }
+}

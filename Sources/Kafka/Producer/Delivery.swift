@@ -1,0 +1,43 @@
+// Says what a producer's user learns about a record.
+
+/// Where a record was written.
+public struct Delivery: Sendable, Equatable {
+    /// The partition chosen by the key.
+    public let partition: Int32
+    /// The record's offset there.
+    public let offset: Int64
+
+    /// Where a record was written.
+    public init(partition: Int32, offset: Int64) {
+        self.partition = partition
+        self.offset = offset
+    }
+}
+
+/// Learns the fate of each record that ``KafkaProducer/produce(_:key:value:partition:token:)`` took: once per token.
+public protocol DeliveryHandler: Sendable {
+    /// Called on the producer's report thread, which it must not hold up.
+    ///
+    /// `error` nil: all in-sync replicas have the record. Otherwise ``KafkaError/mayBePersisted`` says whether the broker may have
+    /// written it all the same.
+    func delivered(_ token: UInt, partition: Int32, offset: Int64, error: KafkaError?)
+}
+
+/// A topic of one producer: see ``KafkaProducer/topic(_:)``.
+public struct ProducerTopic: Sendable, Equatable {
+    let index: Int
+}
+
+/// Counters of one producer since its start, and what it holds now.
+public struct KafkaProducerStatistics: Sendable, Equatable {
+    /// Records acknowledged.
+    public var delivered = 0
+    /// Records reported as failed.
+    public var failed = 0
+    /// Times the librdkafka client was made anew after a fatal error.
+    public var recreations = 0
+    /// Records taken and not reported yet.
+    public var inFlightRecords = 0
+    /// Their bytes of keys and payloads.
+    public var inFlightBytes = 0
+}

@@ -1,0 +1,203 @@
+// Owns a producer's state and its report thread: bounds, delivery reports, and the change of generations.
+
+internal import CKafka
+internal import Synchronization
+
+/// Shared by ``KafkaProducer`` and its report thread.
+final class ProducerCore: Sendable {
+    private struct State {
+        var generation: ProducerGeneration
+        var topics: [GenerationTopic] = []
+        var isClosed = false
+    }
+
+    /// A record of ``KafkaProducer/send(_:key:value:partition:)``.
+    final class PendingSend: Sendable {
+        let continuation: CheckedContinuation<Result<Delivery, KafkaError>, Never>
+        init(_ continuation: CheckedContinuation<Result<Delivery, KafkaError>, Never>) { self.continuation = continuation }
+    }
+
+    private static let isClosed = KafkaError(.closed, "the producer is closed")
+    private static let queueFull = KafkaError(
+        .queueFull, "the producer holds as much as it may; the brokers are slower than the senders", isRetriable: true)
+
+    let finished = Latch()
+    private let configuration: KafkaProducerConfiguration
+    private let handler: (any DeliveryHandler)?
+    private let state: Mutex<State>
+    private let isStopping = Atomic(false)
+    private let inFlightRecords = Atomic(0)
+    private let inFlightBytes = Atomic(0)
+    private let delivered = Atomic(0)
+    private let failed = Atomic(0)
+    private let recreations = Atomic(0)
+
+    init(_ configuration: KafkaProducerConfiguration, _ handler: (any DeliveryHandler)?) throws(KafkaError) {
+        self.configuration = configuration
+        self.handler = handler
+        state = Mutex(State(generation: try ProducerGeneration(configuration)))
+    }
+
+    var statistics: KafkaProducerStatistics {
+        KafkaProducerStatistics(
+            delivered: delivered.load(ordering: .relaxed), failed: failed.load(ordering: .relaxed),
+            recreations: recreations.load(ordering: .relaxed), inFlightRecords: inFlightRecords.load(ordering: .relaxed),
+            inFlightBytes: inFlightBytes.load(ordering: .relaxed))
+    }
+
+    var client: Client { state.withLock { $0.generation.client } }
+
+    /// The topic's number in every generation.
+    func topic(_ name: String) throws(KafkaError) -> Int {
+        let result: Result<Int, KafkaError> = state.withLock { state in
+            if let index = state.topics.firstIndex(where: { $0.name == name }) { return .success(index) }
+            do throws(KafkaError) {
+                state.topics.append(try GenerationTopic(state.generation, name))
+                return .success(state.topics.count - 1)
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try result.get()
+    }
+
+    func partitionCount(_ topic: Int, timeout: Duration) -> Result<Int, KafkaError> {
+        state.withLock { $0.topics[topic] }.partitionCount(timeout: timeout)
+    }
+
+    @inline(__always)
+    func produce(
+        _ topic: Int, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, partition: Int32, opaque: UInt
+    ) -> KafkaError? {
+        let bytes = (key?.count ?? 0) + (value?.count ?? 0)
+        let records = inFlightRecords.add(1, ordering: .relaxed).newValue
+        let total = inFlightBytes.add(bytes, ordering: .relaxed).newValue
+        // A record larger than the whole bound passes alone.
+        guard records <= configuration.inFlightRecords, total <= configuration.inFlightBytes || records == 1 else {
+            release(bytes: bytes)
+            return ProducerCore.queueFull
+        }
+        let target = state.withLock { $0.isClosed ? nil : $0.topics[topic] }
+        guard let target else {
+            release(bytes: bytes)
+            return ProducerCore.isClosed
+        }
+        let error = target.produce(key: key, value: value, partition: partition, opaque: opaque)
+        if error == RD_KAFKA_RESP_ERR_NO_ERROR { return nil }
+        release(bytes: bytes)
+        switch error {
+        case RD_KAFKA_RESP_ERR__QUEUE_FULL: return ProducerCore.queueFull
+        case RD_KAFKA_RESP_ERR__FATAL:
+            return KafkaError(
+                code: .fatal, kafkaCode: error.rawValue, message: "the producer is being made anew", isRetriable: true,
+                mayBePersisted: false)
+        default: return KafkaError(error, "topic \(target.name): \(String(cString: rd_kafka_err2str(error)))")
+        }
+    }
+
+    @inline(__always)
+    private func release(bytes: Int) {
+        inFlightRecords.subtract(1, ordering: .relaxed)
+        inFlightBytes.subtract(bytes, ordering: .relaxed)
+    }
+
+    /// New records are refused from now on.
+    func refuse() { state.withLock { $0.isClosed = true } }
+
+    /// Ends the report thread; what is in flight is reported as failed.
+    func stop() {
+        refuse()
+        isStopping.store(true, ordering: .relaxed)
+    }
+
+    // MARK: The report thread
+
+    func run() {
+        while let next = serveGeneration() {
+            recreations.add(1, ordering: .relaxed)
+            state.withLock { $0 = next }
+        }
+        finished.open()
+    }
+
+    /// Serves one generation to its end. Returns the state of the next one; `nil` where the producer is closed.
+    private func serveGeneration() -> State? {
+        let generation = state.withLock { $0.generation }
+        guard let pointer = rd_kafka_queue_get_main(generation.client.pointer) else { return nil }
+        let reports = QueueHandle(owning: pointer)
+        while !isStopping.load(ordering: .relaxed) {
+            if let event = reports.takeEvent(milliseconds: 100) { handle(event) }
+            guard let error = generation.client.fatalError() else { continue }
+            configuration.client.log(.error, "the producer failed and is made anew: \(error)")
+            guard let next = makeNextState() else { continue }
+            drain(generation, reports)
+            return next
+        }
+        drain(generation, reports)
+        // The last topics go here, so that the client is destroyed on this thread.
+        state.withLock { $0.topics = [] }
+        return nil
+    }
+
+    private func makeNextState() -> State? {
+        do throws(KafkaError) {
+            let names = state.withLock { $0.topics.map(\.name) }
+            var next = State(generation: try ProducerGeneration(configuration))
+            for name in names { next.topics.append(try GenerationTopic(next.generation, name)) }
+            next.isClosed = state.withLock { $0.isClosed }
+            return next
+        } catch {
+            configuration.client.log(.error, "the producer cannot be made anew yet: \(error)")
+            return nil
+        }
+    }
+
+    /// Fails everything a client still holds and reports it: queued records as not written, sent ones as unknown.
+    private func drain(_ generation: ProducerGeneration, _ reports: borrowing QueueHandle) {
+        let pointer = generation.client.pointer
+        while rd_kafka_outq_len(pointer) > 0 {
+            rd_kafka_purge(pointer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)
+            if let event = reports.takeEvent(milliseconds: 10) { handle(event) }
+        }
+    }
+
+    private func handle(_ event: borrowing EventHandle) {
+        switch event.type {
+        case RD_KAFKA_EVENT_DR:
+            while let message = rd_kafka_event_message_next(event.pointer) { report(message) }
+        case RD_KAFKA_EVENT_ERROR:
+            if let error = event.failure { configuration.client.log(.warning, error.description) }
+        default: break
+        }
+    }
+
+    @inline(__always)
+    private func report(_ message: UnsafePointer<rd_kafka_message_t>) {
+        release(bytes: message.pointee.len + message.pointee.key_len)
+        var error: KafkaError?
+        if message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
+            delivered.add(1, ordering: .relaxed)
+        } else {
+            failed.add(1, ordering: .relaxed)
+            error = ProducerCore.failure(message)
+        }
+        let opaque = UInt(bitPattern: message.pointee._private)
+        if opaque & 1 == 0 {
+            handler?.delivered(opaque >> 1, partition: message.pointee.partition, offset: message.pointee.offset, error: error)
+            return
+        }
+        guard let pending = UnsafeRawPointer(bitPattern: opaque & ~1) else { return }
+        // Takes over the reference that `send` retained.
+        let send = Unmanaged<PendingSend>.fromOpaque(pending).takeRetainedValue()
+        let delivery = Delivery(partition: message.pointee.partition, offset: message.pointee.offset)
+        send.continuation.resume(returning: error.map { .failure($0) } ?? .success(delivery))
+    }
+
+    private static func failure(_ message: UnsafePointer<rd_kafka_message_t>) -> KafkaError {
+        let topic = message.pointee.rkt.map { String(cString: rd_kafka_topic_name($0)) } ?? "?"
+        let text = String(cString: rd_kafka_err2str(message.pointee.err))
+        return KafkaError(
+            message.pointee.err, "topic \(topic): \(text)",
+            mayBePersisted: rd_kafka_message_status(message) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED)
+    }
+}

@@ -1,0 +1,59 @@
+// Owns one librdkafka producer with its topics; a fatal error ends it, and the next generation takes its place.
+
+internal import CKafka
+
+/// One librdkafka producer. It goes with its last topic; whoever drops that one destroys it.
+final class ProducerGeneration: Sendable {
+    let client: Client
+
+    init(_ configuration: KafkaProducerConfiguration) throws(KafkaError) {
+        let properties = try configuration.makeConfiguration()
+        client = try Client(RD_KAFKA_PRODUCER, properties, log: configuration.client.log)
+    }
+
+    deinit { client.destroy() }
+}
+
+/// One topic of one generation.
+final class GenerationTopic: @unchecked Sendable {
+    // Licence for @unchecked: librdkafka's topics are thread-safe and reference-counted; `handle` changes in `deinit` only.
+
+    private let generation: ProducerGeneration
+    private let pointer: OpaquePointer
+    private var handle: TopicHandle?
+    let name: String
+
+    init(_ generation: ProducerGeneration, _ name: String) throws(KafkaError) {
+        let handle = try TopicHandle(generation.client, name)
+        self.generation = generation
+        self.name = name
+        pointer = handle.pointer
+        self.handle = consume handle
+    }
+
+    // The topic must go before its client, which the order of stored properties does not promise.
+    deinit { handle = nil }
+
+    /// Hands a copy of one record to librdkafka.
+    @inline(__always)
+    func produce(
+        key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, partition: Int32, opaque: UInt
+    ) -> rd_kafka_resp_err_t {
+        let result = rd_kafka_produce(
+            pointer, partition, RD_KAFKA_MSG_F_COPY, UnsafeMutableRawPointer(mutating: start(value)), value?.count ?? 0,
+            start(key), key?.count ?? 0, UnsafeMutableRawPointer(bitPattern: opaque))
+        return result == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_last_error()
+    }
+
+    /// Where the bytes begin. NULL means null to librdkafka, so bytes without an address get one.
+    @inline(__always)
+    private func start(_ bytes: UnsafeRawBufferPointer?) -> UnsafeRawPointer? {
+        guard let bytes else { return nil }
+        return bytes.baseAddress ?? UnsafeRawPointer(pointer)
+    }
+
+    /// Asks the brokers for the topic, which also warms the way to it; blocks.
+    func partitionCount(timeout: Duration) -> Result<Int, KafkaError> {
+        TopicHandle.partitionCount(of: pointer, generation.client, name: name, timeout: timeout)
+    }
+}

@@ -1,0 +1,43 @@
+// Owns the way of librdkafka's log lines out of the room.
+
+internal import CKafka
+
+/// How much a log line matters.
+public enum KafkaLogLevel: Int, Sendable, Comparable {
+    case debug, info, warning, error
+
+    /// By weight.
+    public static func < (a: KafkaLogLevel, b: KafkaLogLevel) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// Where a client's log lines go. Called from librdkafka's threads: must not block and must not call the client.
+public typealias KafkaLog = @Sendable (KafkaLogLevel, String) -> Void
+
+/// The target of one client's log callback. ``Client`` keeps it alive until `rd_kafka_destroy` has joined librdkafka's threads.
+final class LogSink: Sendable {
+    private let write: KafkaLog
+
+    init(_ write: @escaping KafkaLog) { self.write = write }
+
+    fileprivate func received(severity: Int32, facility: String, text: String) {
+        // One map of properties serves consumer and producer; librdkafka warns about each that does not concern the handle.
+        if facility == "CONFWARN", text.contains("will be ignored by this") { return }
+        let level: KafkaLogLevel =
+            switch severity {
+            case ...3: .error
+            case 4: .warning
+            case 5, 6: .info
+            default: .debug
+            }
+        write(level, "\(facility): \(text)")
+    }
+
+    /// The one function through which librdkafka logs. It finds the sink by the client's opaque pointer, which is unretained:
+    /// the sink outlives the client (see ``Client``).
+    static let callback: @convention(c) (OpaquePointer?, Int32, UnsafePointer<CChar>?, UnsafePointer<CChar>?) -> Void = {
+        client, severity, facility, text in
+        guard let client, let facility, let text, let opaque = rd_kafka_opaque(client) else { return }
+        let sink = Unmanaged<LogSink>.fromOpaque(opaque).takeUnretainedValue()
+        sink.received(severity: severity, facility: String(cString: facility), text: String(cString: text))
+    }
+}

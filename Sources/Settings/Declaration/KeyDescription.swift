@@ -1,0 +1,31 @@
+// Owns what is known about a key without reading it: the material of the documentation and of the nearest-name search.
+
+/// When a changed value takes effect.
+public enum Reload: String, Sendable {
+    /// While the process runs.
+    case live
+    /// At the next start.
+    case restart
+}
+
+/// A key as it was declared.
+public struct KeyDescription: Sendable {
+    /// The key with its sections, `pipeline.memory_budget_bytes`; keys of list items have `[]` behind the list's name.
+    public let path: String
+    /// The kind of value.
+    public let type: String
+    /// What one of the value is, where the kind does not say it: `rows`, `connections`.
+    public let unit: String?
+    /// What is allowed; empty: everything.
+    public let bounds: String
+    /// The value where nobody sets it, as YAML; `nil` where somebody must.
+    public let defaultText: String?
+    /// One or two sentences on what the key does.
+    public let help: String
+    /// Who may see its value.
+    public let secrecy: Secrecy
+    /// When a change takes effect.
+    public let reload: Reload
+    /// The environment variable that sets it, without `_FILE`; `nil` for keys of list items.
+    public let environmentName: String?
+}

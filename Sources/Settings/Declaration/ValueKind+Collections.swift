@@ -1,0 +1,124 @@
+// Owns the kinds that hold several values: lists of any kind, and maps with free keys.
+
+extension ValueKind {
+    /// Values of one kind, in order. In YAML a sequence; elsewhere parted by commas (`\,` for a comma inside a value).
+    /// - Parameter least: how many there must be.
+    public static func list<Element: Sendable>(of element: ValueKind<Element>, atLeast least: Int = 0) -> ValueKind
+    where Value == [Element] {
+        ValueKind(
+            typeName: "list of \(element.typeName)", bounds: [element.bounds, least > 0 ? "at least \(least)" : ""].joinedWords
+        ) { raw, reading in
+            guard let parts = parts(raw, &reading) else { return nil }
+            let values = parts.map { element.parse($0, &reading) }
+            guard values.count >= least else {
+                reading.report("must hold at least \(least), holds \(values.count)", at: raw)
+                return nil
+            }
+            return values.contains { $0 == nil } ? nil : values.compactMap { $0 }
+        } show: { values, secrecy in
+            "[" + values.map { element.show($0, secrecy) }.joined(separator: ", ") + "]"
+        } settle: { values, directory in
+            values.map { element.settle($0, directory) }
+        }
+    }
+
+    private static func parts(_ raw: RawValue, _ reading: inout ValueReading) -> [RawValue]? {
+        switch raw {
+        case .text(let text): return Separated.byCommas(text).map(RawValue.text)
+        case .node(let node):
+            if let nodes = node.sequence { return nodes.map(RawValue.node) }
+            if node.isNull { return [] }
+            reading.report(
+                "must be a list, is \(node.kindName); write [\(node.scalar.map { reading.shown($0.text) } ?? "…")]", at: raw)
+            return nil
+        }
+    }
+}
+
+extension ValueKind where Value == [String: String] {
+    /// Texts under free keys. In YAML a mapping of scalars; elsewhere `key=value` parted by commas (`\,` for a comma inside a value).
+    /// Values under keys that sound secret (``Redaction/isSecretName(_:)``) are covered where they are shown.
+    public static var map: ValueKind {
+        ValueKind(typeName: "map") { raw, reading in
+            switch raw {
+            case .text(let text): pairs(text, raw, &reading)
+            case .node(let node): entries(node, &reading)
+            }
+        } show: { values, secrecy in
+            let shown = values.sorted { $0.key < $1.key }.map { key, value in
+                let secrecy = Redaction.isSecretName(key) ? .secret : secrecy
+                return "\(Shown.yaml(key)): \(Shown.yaml(secrecy.covered(value)))"
+            }
+            return "{" + shown.joined(separator: ", ") + "}"
+        }
+    }
+
+    private static func pairs(_ text: String, _ raw: RawValue, _ reading: inout ValueReading) -> Value? {
+        var result: Value = [:]
+        for pair in Separated.byCommas(text) {
+            guard let equals = pair.firstIndex(of: "="), equals > pair.startIndex else {
+                // What stands there may be the rest of a password with a comma in it: do not show it.
+                reading.report("must be key=value pairs parted by commas (\\, for a comma inside a value)", at: raw)
+                return nil
+            }
+            let key = String(pair[..<equals])
+            guard result.updateValue(String(pair[pair.index(after: equals)...]), forKey: key) == nil else {
+                reading.report("names \(Shown.quoted(key)) twice", at: raw)
+                return nil
+            }
+        }
+        return result
+    }
+
+    private static func entries(_ node: YAMLNode, _ reading: inout ValueReading) -> Value? {
+        if node.isNull { return [:] }
+        guard let entries = node.mapping else {
+            reading.report("must be a mapping, is \(node.kindName)", at: .node(node))
+            return nil
+        }
+        var result: Value = [:]
+        for entry in entries {
+            guard let scalar = entry.value.scalar, !scalar.isNull else {
+                let remedy = entry.value.isNull ? "; write \"\" for an empty text" : ""
+                reading.report(
+                    "the value of \(Shown.quoted(entry.key)) must be one text, is \(entry.value.kindName)\(remedy)",
+                    at: .node(YAMLNode(entry.value.content, file: node.file, line: entry.line)))
+                continue
+            }
+            result[entry.key] = scalar.text
+        }
+        return result.count == entries.count ? result : nil
+    }
+}
+
+/// Texts parted by commas.
+enum Separated {
+    /// The parts without spaces around them; `\,` and `\\` stand for themselves. An empty text has no parts.
+    static func byCommas(_ text: String) -> [String] {
+        guard text.contains(where: { $0 != " " }) else { return [] }
+        var parts = [""]
+        var isEscaped = false
+        for scalar in text.unicodeScalars {
+            if isEscaped {
+                if scalar != "," && scalar != "\\" { parts[parts.count - 1] += "\\" }
+                parts[parts.count - 1].unicodeScalars.append(scalar)
+                isEscaped = false
+            } else if scalar == "\\" {
+                isEscaped = true
+            } else if scalar == "," {
+                parts.append("")
+            } else {
+                parts[parts.count - 1].unicodeScalars.append(scalar)
+            }
+        }
+        if isEscaped { parts[parts.count - 1] += "\\" }
+        return parts.map { part in
+            String(part.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+        }
+    }
+}
+
+extension [String] {
+    /// What is not empty, parted by semicolons.
+    fileprivate var joinedWords: String { filter { !$0.isEmpty }.joined(separator: "; ") }
+}

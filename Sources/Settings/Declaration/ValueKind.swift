@@ -1,0 +1,131 @@
+// Owns what a kind of value is: how it is read from what somebody wrote, shown, bounded and documented.
+
+/// What somebody wrote for a key.
+public enum RawValue: Sendable {
+    /// From the environment, a file the environment names, or the command line.
+    case text(String)
+    /// From a YAML document.
+    case node(YAMLNode)
+}
+
+/// Who may see a value.
+public enum Secrecy: Sendable {
+    /// Everybody.
+    case open
+    /// Nobody: messages and the effective configuration show `***`.
+    case secret
+    /// Everybody, but for the passwords inside: a URI or keyword string as libpq takes it.
+    case connectionString
+
+    /// `text` as it may be shown.
+    func covered(_ text: String) -> String {
+        switch self {
+        case .open: text
+        case .secret: text.isEmpty ? "" : Redaction.cover
+        case .connectionString: Redaction.connectionString(text)
+        }
+    }
+}
+
+/// A kind of value: integer, duration, list of texts and so on. Kinds are made from the static members of this type, one set for
+/// each Swift type, and combined: `.list(of: .path)`, `.int(in: 1...64).checked("must be a power of two") { … }`.
+public struct ValueKind<Value: Sendable>: Sendable {
+    /// The type as the documentation names it.
+    let typeName: String
+    /// What is allowed, as the documentation says it; empty: everything.
+    let bounds: String
+    /// Reads a value; `nil` after it has reported why it cannot.
+    let parse: @Sendable (RawValue, inout ValueReading) -> Value?
+    /// The value as YAML that reads back as the same value.
+    let show: @Sendable (Value, Secrecy) -> String
+    /// A default made ready for use; `directory` is where relative paths begin.
+    let settle: @Sendable (Value, _ directory: String) -> Value
+
+    init(
+        typeName: String, bounds: String = "", parse: @escaping @Sendable (RawValue, inout ValueReading) -> Value?,
+        show: @escaping @Sendable (Value, Secrecy) -> String,
+        settle: @escaping @Sendable (Value, String) -> Value = { value, _ in value }
+    ) {
+        self.typeName = typeName
+        self.bounds = bounds
+        self.parse = parse
+        self.show = show
+        self.settle = settle
+    }
+
+    /// The same kind with one more condition.
+    /// - Parameter sentence: what is asked for, from "must" on, without a full stop; what was written is added.
+    public func checked(_ sentence: String, _ holds: @escaping @Sendable (Value) -> Bool) -> ValueKind {
+        let allowed = sentence.hasPrefix("must ") ? String(sentence.dropFirst(5)) : sentence
+        let (parse, show) = (parse, show)
+        return ValueKind(
+            typeName: typeName, bounds: bounds.isEmpty ? allowed : "\(bounds); \(allowed)",
+            parse: { raw, reading in
+                guard let value = parse(raw, &reading) else { return nil }
+                guard holds(value) else {
+                    reading.report("\(sentence), is \(show(value, reading.secrecy))", at: raw)
+                    return nil
+                }
+                return value
+            }, show: show, settle: settle)
+    }
+}
+
+/// One value being read: where it was written, who may see it, and what was found wrong with it.
+struct ValueReading {
+    /// The key with its sections.
+    let key: String
+    /// Where the value was written; nodes know better.
+    let origin: Origin
+    let secrecy: Secrecy
+    /// Where relative paths begin; empty: at the working directory.
+    let directory: String
+    private(set) var faults: [Fault] = []
+
+    init(key: String, origin: Origin, secrecy: Secrecy, directory: String) {
+        self.key = key
+        self.origin = origin
+        self.secrecy = secrecy
+        self.directory = directory
+    }
+
+    mutating func report(_ message: String, at raw: RawValue) {
+        if case .node(let node) = raw {
+            faults.append(Fault(node.origin, key: key, message))
+        } else {
+            faults.append(Fault(origin, key: key, message))
+        }
+    }
+
+    /// The one text that was written, if it was one.
+    mutating func text(_ raw: RawValue, mustBe wanted: String) -> String? {
+        guard case .node(let node) = raw else {
+            if case .text(let text) = raw { return text }
+            return nil
+        }
+        guard let scalar = node.scalar else {
+            report("must be \(wanted), is \(node.kindName)", at: raw)
+            return nil
+        }
+        guard !scalar.isNull else {
+            report("must be \(wanted), is nothing; write a value or remove the key", at: raw)
+            return nil
+        }
+        return scalar.text
+    }
+
+    /// Reads one text with `convert`, which answers `nil` for a text that is no such value.
+    mutating func convert<Value>(_ raw: RawValue, mustBe wanted: String, _ convert: (String) -> Value?) -> Value? {
+        guard let text = text(raw, mustBe: wanted) else { return nil }
+        if let value = convert(text) { return value }
+        report("must be \(wanted), is \(shown(text))", at: raw)
+        return nil
+    }
+
+    /// What was written, as a message may show it.
+    func shown(_ text: String) -> String {
+        let covered = secrecy.covered(text)
+        let isWord = !covered.isEmpty && covered.utf8.count <= 40 && covered.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
+        return isWord && !covered.contains(where: "\"';,".contains) ? covered : Shown.quoted(covered)
+    }
+}

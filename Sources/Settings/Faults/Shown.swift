@@ -1,0 +1,54 @@
+// Owns how values look in messages and in the effective configuration: short, on one line, secrets covered.
+
+/// Text for people.
+enum Shown {
+    /// A value inside a sentence: quoted, controls escaped, cut after 80 characters.
+    static func quoted(_ text: String) -> String {
+        var result = "\""
+        for (position, scalar) in text.unicodeScalars.enumerated() {
+            if position == 80 { return result + "…\"" }
+            result += escaped(scalar)
+        }
+        return result + "\""
+    }
+
+    /// A scalar as YAML: as it is where YAML reads it back as the same text, else in double quotes.
+    static func yaml(_ text: String) -> String {
+        let risky: Set<Character> = [
+            "-", "?", ":", ",", "[", "]", "{", "}", "#", "&", "*", "!", "|", ">", "'", "\"", "%", "@", "`", " ",
+        ]
+        let isPlain =
+            !YAMLScalar(text).isNull && text.first.map { !risky.contains($0) } == true && text.last != " " && text.last != ":"
+            && !text.contains(": ") && !text.contains(" #")
+            && text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value < 0x7F && !",[]{}".unicodeScalars.contains($0) }
+        return isPlain ? text : "\"" + text.unicodeScalars.map(escaped).joined() + "\""
+    }
+
+    private static func escaped(_ scalar: Unicode.Scalar) -> String {
+        switch scalar {
+        case "\"": "\\\""
+        case "\\": "\\\\"
+        case "\n": "\\n"
+        case "\r": "\\r"
+        case "\t": "\\t"
+        case _ where scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value):
+            "\\x" + (scalar.value < 16 ? "0" : "") + String(scalar.value, radix: 16)
+        case "\u{2028}", "\u{2029}", "\u{FEFF}": "\\u" + String(scalar.value, radix: 16)
+        default: String(scalar)
+        }
+    }
+
+    /// `a, b or c`
+    static func choices(_ names: [String]) -> String {
+        guard names.count > 1, let last = names.last else { return names.first ?? "nothing" }
+        return names.dropLast().joined(separator: ", ") + " or " + last
+    }
+}
+
+extension Shown {
+    /// A key somebody wrote, as messages show it: on one line, whatever it holds.
+    static func key(_ text: String) -> String {
+        let isPlain = !text.isEmpty && text.utf8.count <= 80 && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
+        return isPlain ? text : quoted(text)
+    }
+}

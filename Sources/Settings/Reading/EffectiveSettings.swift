@@ -1,0 +1,44 @@
+// Owns the result of reading settings: the value to run with, and for each key what it is and who said so.
+
+/// One key's value in force.
+public struct EffectiveValue: Sendable, Equatable {
+    /// The key with its sections.
+    public let key: String
+    /// The value as YAML, secrets covered.
+    public let text: String
+    /// Who set it.
+    public let origin: Origin
+    /// When a change takes effect.
+    public let reload: Reload
+}
+
+/// Settings that were read without a fault.
+public struct EffectiveSettings<Root: Sendable>: Sendable {
+    /// The settings to run with.
+    public let value: Root
+    /// Every key's value in force, in the order of declaration. Lists of sections are one entry.
+    public let entries: [EffectiveValue]
+
+    /// The effective configuration as YAML, secrets covered, with who set each key behind it:
+    ///
+    /// ```yaml
+    /// http:
+    ///   host: 127.0.0.1  # default
+    ///   port: 8080  # SLUICE_HTTP_PORT
+    /// ```
+    public var yaml: String {
+        var lines: [String] = []
+        var open: [Substring] = []
+        for entry in entries {
+            let parts = entry.key.split(separator: ".")
+            let sections = Array(parts.dropLast())
+            let shared = zip(open, sections).prefix { $0 == $1 }.count
+            for depth in shared..<sections.count {
+                lines.append(String(repeating: "  ", count: depth) + "\(sections[depth]):")
+            }
+            open = sections
+            lines.append(String(repeating: "  ", count: sections.count) + "\(parts.last ?? ""): \(entry.text)  # \(entry.origin)")
+        }
+        return lines.map { $0 + "\n" }.joined()
+    }
+}

@@ -1,0 +1,170 @@
+// Owns one pass over all sources: finds what was written for each key, and gathers faults and effective values.
+
+/// A pass over all sources.
+struct SettingsReading {
+    /// What was written for a key, and where.
+    struct Written {
+        let raw: RawValue
+        let origin: Origin
+        /// Where relative paths in it begin.
+        let directory: String
+    }
+
+    private let source: SettingsSource
+    private let known: [KeyDescription]
+    private(set) var faults: [Fault] = []
+    private(set) var effective: [EffectiveValue] = []
+    private var faultyKeys: Set<String> = []
+
+    /// The most bytes a value read from a file of its own may have.
+    private static let maximumSecretBytes = 64 << 10
+
+    init(_ source: SettingsSource, known: [KeyDescription]) {
+        self.source = source
+        self.known = known
+    }
+
+    // MARK: What was written
+
+    /// What the strongest source says about a key; `nil` where none does, or where it cannot be had (then there is a fault).
+    mutating func written(_ key: String, _ name: String, _ scope: Scope) -> Written? {
+        if scope.isOverlaid {
+            if let text = source.overrides[key] { return Written(raw: .text(text), origin: .commandLine, directory: "") }
+            let variable = SettingsSource.environmentName(key)
+            switch (source.environment[variable], source.environment[variable + "_FILE"]) {
+            case (let text?, nil): return Written(raw: .text(text), origin: .environment(variable), directory: "")
+            case (nil, let path?): return content(of: path, named: variable + "_FILE", key: key)
+            case (.some, .some):
+                report([Fault(.environment(variable), key: key, "is set, and so is \(variable)_FILE; unset one of them")])
+                return nil
+            case (nil, nil): break
+            }
+        }
+        guard let entry = scope.entries.first(where: { $0.key == name }) else { return nil }
+        return Written(
+            raw: .node(entry.value), origin: .file(entry.value.file, line: entry.line), directory: scope.directory)
+    }
+
+    private mutating func content(of path: String, named variable: String, key: String) -> Written? {
+        do {
+            var text = try TextFile.read(path, atMost: Self.maximumSecretBytes)[...]
+            if text.last == "\n" || text.last == "\r\n" { text = text.dropLast() }
+            return Written(raw: .text(String(text)), origin: .environment(variable), directory: "")
+        } catch {
+            report([Fault(.environment(variable), key: key, "the file \(Shown.quoted(path)) \(error.sentence)")])
+            return nil
+        }
+    }
+
+    /// The scope of a section within `scope`.
+    mutating func entered(_ name: String, _ scope: Scope, known names: [String]) -> Scope {
+        let path = Scope.join(scope.path, name)
+        guard let entry = scope.entries.first(where: { $0.key == name }) else {
+            return Scope(path: path, entries: [], origin: scope.origin, isOverlaid: scope.isOverlaid, directory: scope.directory)
+        }
+        let origin = Origin.file(entry.value.file, line: entry.line)
+        return Scope(
+            path: path, entries: mapping(entry.value, key: path, known: names), origin: origin, isOverlaid: scope.isOverlaid,
+            directory: scope.directory)
+    }
+
+    /// The scope of one item of a list of sections.
+    mutating func item(_ path: String, _ node: YAMLNode, directory: String, known names: [String]) -> Scope {
+        Scope(
+            path: path, entries: mapping(node, key: path, known: names), origin: node.origin, isOverlaid: false,
+            directory: directory)
+    }
+
+    private mutating func mapping(_ node: YAMLNode, key: String, known names: [String]) -> [YAMLEntry] {
+        if let entries = node.mapping { return entries }
+        if !node.isNull {
+            let keys = Shown.choices(names)
+            report([
+                Fault(
+                    node.origin, key: key.isEmpty ? nil : key, "must be a mapping with keys such as \(keys), is \(node.kindName)")
+            ])
+        }
+        return []
+    }
+
+    /// The items of a list of sections; a text is YAML in flow style.
+    mutating func items(_ written: Written, key: String) -> [YAMLNode]? {
+        let node: YAMLNode
+        switch written.raw {
+        case .node(let written): node = written
+        case .text(let text):
+            do {
+                node = try YAML.parse(text: text, file: written.origin.description)
+            } catch {
+                report(error.faults.map { Fault(written.origin, key: key, $0.message) })
+                return nil
+            }
+        }
+        if let nodes = node.sequence { return nodes }
+        if node.isNull { return [] }
+        report([Fault(written.origin, key: key, "must be a list of mappings, is \(node.kindName)")])
+        return nil
+    }
+
+    // MARK: What was found
+
+    mutating func note(_ key: String, _ text: String, _ origin: Origin, _ reload: Reload) {
+        effective.append(EffectiveValue(key: key, text: text, origin: origin, reload: reload))
+    }
+
+    /// Values of list items are shown with their list.
+    mutating func foldItems(of key: String) {
+        effective.removeAll { $0.key.hasPrefix(key + "[") }
+    }
+
+    mutating func report(_ more: [Fault]) {
+        faults += more
+        faultyKeys.formUnion(more.compactMap(\.key))
+    }
+
+    func isFaulty(_ key: String) -> Bool { faultyKeys.contains(key) }
+
+    mutating func reportMissing(_ key: String, _ scope: Scope) {
+        let remedy = scope.isOverlaid ? "set it here or as \(SettingsSource.environmentName(key))" : "set it here"
+        report([Fault(scope.origin, key: key, "is not set and has no default; \(remedy)")])
+    }
+
+    mutating func reportUnknown(_ entry: YAMLEntry, in scope: Scope, known names: [String]) {
+        let origin = Origin.file(entry.value.file, line: entry.line)
+        let elsewhere = known.map(\.path).filter { $0.split(separator: ".").last.map(String.init) == entry.key }
+        let guess = Nearest.name(to: entry.key, among: names).map { Scope.join(scope.path, $0) } ?? elsewhere.first
+        let hint = guess.map { "did you mean \($0)?" } ?? "known here: \(names.joined(separator: ", "))"
+        report([Fault(origin, key: Scope.join(scope.path, Shown.key(entry.key)), "is not a known key; \(hint)")])
+    }
+
+    mutating func check<Root>(_ rule: Rule<Root>, on value: Root, in scope: Scope) {
+        let keys = rule.keys.map { Scope.join(scope.path, $0) }
+        let values = keys.map { key in
+            guard let value = effective.first(where: { $0.key == key }) else {
+                preconditionFailure("a rule speaks of \(key), which is not declared")
+            }
+            return value
+        }
+        guard !keys.contains(where: isFaulty), !rule.holds(value) else { return }
+        let place = values.first { $0.origin != .defaults } ?? values[0]
+        let facts = values.map { "\($0.key) is \($0.text)" }.joined(separator: ", ")
+        report([Fault(place.origin == .defaults ? scope.origin : place.origin, key: place.key, "\(rule.sentence); \(facts)")])
+    }
+
+    /// Reports what environment and command line set and nobody declared.
+    mutating func checkNames() {
+        let paths = known.filter { $0.environmentName != nil }.map(\.path)
+        for key in source.overrides.keys.sorted() where !paths.contains(key) {
+            let hint = Nearest.name(to: key, among: paths).map { "; did you mean \($0)?" } ?? ""
+            report([Fault(.commandLine, key: Shown.key(key), "is not a known key\(hint)")])
+        }
+        let variables = known.compactMap(\.environmentName)
+        let all = Set(variables + variables.map { $0 + "_FILE" })
+        for name in source.environment.keys.sorted() where name.hasPrefix(SettingsSource.environmentPrefix) && !all.contains(name)
+        {
+            guard !source.ignoredPrefixes.contains(where: name.hasPrefix) else { continue }
+            let hint = Nearest.name(to: name, among: variables).map { "; did you mean \($0)?" } ?? ""
+            report([Fault(.environment(name), "sets no known key\(hint)")])
+        }
+    }
+}

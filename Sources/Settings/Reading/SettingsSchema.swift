@@ -1,0 +1,47 @@
+// Owns the whole of a program's settings: every declared key, and the way from the sources to one checked value.
+
+/// All keys of a program.
+public struct SettingsSchema<Root: Sendable>: Sendable {
+    let section: Section<Root>
+    let defaults: Root
+    /// Every key as it was declared, in order; keys of list items have `[]` behind the list's name.
+    public let keys: [KeyDescription]
+
+    /// All keys of a program. Two keys that one environment variable would set are a programmer error.
+    /// - Parameters:
+    ///   - section: the file's top level; its name is empty.
+    ///   - defaults: the values where nobody sets them.
+    public init(_ section: Section<Root>, defaults: Root) {
+        precondition(section.name.isEmpty, "the top level has no name")
+        self.section = section
+        self.defaults = defaults
+        keys = section.keys.flatMap { $0.describe("", false, defaults) }
+        let variables = keys.compactMap(\.environmentName)
+        for (index, name) in variables.enumerated() {
+            precondition(!variables[..<index].contains(name), "two keys would be set by \(name)")
+        }
+    }
+
+    /// The settings, or everything that is wrong with them.
+    public func read(_ source: SettingsSource) throws(SettingsFaults) -> EffectiveSettings<Root> {
+        var reading = SettingsReading(source, known: keys)
+        var value = defaults
+        let scope = reading.top(source, known: section.keys.map(\.name))
+        section.read(&value, scope, &reading)
+        reading.checkNames()
+        guard reading.faults.isEmpty else { throw SettingsFaults(reading.faults) }
+        return EffectiveSettings(value: value, entries: reading.effective)
+    }
+}
+
+extension SettingsReading {
+    /// The whole file; one that holds nothing sets nothing.
+    fileprivate mutating func top(_ source: SettingsSource, known names: [String]) -> Scope {
+        guard let file = source.file else {
+            return Scope(path: "", entries: [], origin: .defaults, isOverlaid: true, directory: source.directory)
+        }
+        let inner = item("", file, directory: source.directory, known: names)
+        return Scope(
+            path: "", entries: inner.entries, origin: .file(file.file, line: nil), isOverlaid: true, directory: source.directory)
+    }
+}

@@ -1,0 +1,95 @@
+// Owns the shape of a parsed YAML document: values that remember where they were written.
+
+/// A value of a YAML document, with the place it was written at.
+public struct YAMLNode: Sendable {
+    /// What the value is.
+    public enum Content: Sendable {
+        /// One text, typed by whoever reads it.
+        case scalar(YAMLScalar)
+        /// Values in order.
+        case sequence([YAMLNode])
+        /// Keys and values in the order they were written; no key comes twice.
+        case mapping([YAMLEntry])
+    }
+
+    /// What the value is.
+    public let content: Content
+    /// The name of the file, as messages show it.
+    public let file: String
+    /// The line, from 1.
+    public let line: Int
+    /// The column, from 1, in characters.
+    public let column: Int
+
+    /// A value at a place.
+    public init(_ content: Content, file: String, line: Int, column: Int = 1) {
+        self.content = content
+        self.file = file
+        self.line = line
+        self.column = column
+    }
+
+    /// The scalar, where it is one.
+    public var scalar: YAMLScalar? { if case .scalar(let scalar) = content { scalar } else { nil } }
+
+    /// The values, where it is a sequence.
+    public var sequence: [YAMLNode]? { if case .sequence(let nodes) = content { nodes } else { nil } }
+
+    /// The entries, where it is a mapping.
+    public var mapping: [YAMLEntry]? { if case .mapping(let entries) = content { entries } else { nil } }
+
+    /// Nothing was written: an empty value, `~` or `null`.
+    public var isNull: Bool { scalar?.isNull ?? false }
+
+    /// The value behind a key of a mapping; `nil` where it is no mapping or has no such key.
+    public subscript(key: String) -> YAMLNode? { mapping?.first { $0.key == key }?.value }
+
+    /// Where it was written.
+    public var origin: Origin { .file(file, line: line) }
+
+    /// How messages name what was written: "a list", "a mapping", "nothing" or "a value".
+    public var kindName: String {
+        switch content {
+        case .sequence: "a list"
+        case .mapping: "a mapping"
+        case .scalar(let scalar): scalar.isNull ? "nothing" : "a value"
+        }
+    }
+}
+
+/// A text in a YAML document. Types are the reader's: `012` stays three characters until something asks for a number.
+public struct YAMLScalar: Sendable, Equatable {
+    /// The text, escapes and folding resolved.
+    public let text: String
+    /// Written without quotes, block indicator or tag: YAML would guess a type for it.
+    public let isPlain: Bool
+    /// The tag as YAML resolves it (`tag:yaml.org,2002:str` for `!!str`), where one was written.
+    public let tag: String?
+
+    /// A text as it was written.
+    public init(_ text: String, isPlain: Bool = true, tag: String? = nil) {
+        self.text = text
+        self.isPlain = isPlain
+        self.tag = tag
+    }
+
+    /// Written so that it means nothing: empty without quotes, `~` or `null`.
+    public var isNull: Bool { (isPlain && ["", "~", "null", "Null", "NULL"].contains(text)) || tag == "tag:yaml.org,2002:null" }
+}
+
+/// A key of a mapping with its value.
+public struct YAMLEntry: Sendable {
+    /// The key's text.
+    public let key: String
+    /// The key's line, from 1.
+    public let line: Int
+    /// The value.
+    public let value: YAMLNode
+
+    /// A key with its value.
+    public init(key: String, line: Int, value: YAMLNode) {
+        self.key = key
+        self.line = line
+        self.value = value
+    }
+}

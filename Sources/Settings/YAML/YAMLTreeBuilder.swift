@@ -1,0 +1,149 @@
+// Owns the decision what a stream of YAML events means: a tree, or the list of what is wrong with it.
+
+/// Builds the tree of one document from its events.
+struct YAMLTreeBuilder {
+    /// A sequence or mapping that is not closed yet.
+    private struct Level {
+        var isMapping: Bool
+        var items: [YAMLNode] = []
+        var entries: [YAMLEntry] = []
+        var lines: [String: Int] = [:]
+        var key: (text: String, line: Int)?
+        var anchor: String?
+        let line: Int
+        let column: Int
+        /// Nodes counted when the level was opened.
+        let nodesBefore: Int
+    }
+
+    private let file: String
+    private var levels: [Level] = []
+    private var root: YAMLNode?
+    private var anchors: [String: (node: YAMLNode, nodes: Int)] = [:]
+    private var nodes = 0
+    private var documents = 0
+    private var faults: [Fault] = []
+
+    init(file: String) { self.file = file }
+
+    /// Takes one event; answers whether another is wanted.
+    mutating func handled(_ event: YAMLEvent) throws(YAMLProblem) -> Bool {
+        switch event.kind {
+        case .streamStart, .documentEnd: break
+        case .streamEnd: return false
+        case .documentStart:
+            documents += 1
+            guard documents == 1 else { throw refusal(event, "a second document begins; write one document a file") }
+        case .scalar(let scalar):
+            try count(1, event)
+            try check(tag: event.tag, event)
+            if expectsKey {
+                takeKey(scalar.text, event)
+            } else {
+                try place(
+                    YAMLNode(.scalar(scalar), file: file, line: event.line, column: event.column), event, anchor: event.anchor)
+            }
+        case .alias(let name):
+            guard let known = anchors[name] else {
+                throw refusal(event, "the alias *\(name) has no anchor &\(name) before it")
+            }
+            try count(known.nodes, event)
+            guard !expectsKey else { throw refusal(event, "a key must be written out, not be an alias") }
+            // The place of a repeated value is where it was written: that is the line to correct.
+            try place(known.node, event, anchor: nil)
+        case .sequenceStart: try open(event, isMapping: false)
+        case .mappingStart: try open(event, isMapping: true)
+        case .sequenceEnd, .mappingEnd: try close(event)
+        }
+        return true
+    }
+
+    /// Notes why the events ended early.
+    mutating func failed(_ problem: YAMLProblem, hasTabs: Bool) {
+        var message = problem.sentence
+        if let context = problem.context { message += " (\(context))" }
+        if hasTabs && message.contains("cannot start any token") { message += "; YAML is indented with spaces, not tabs" }
+        faults.append(Fault(.file(file, line: problem.line), message))
+    }
+
+    /// The tree, if nothing was wrong.
+    consuming func finish() throws(SettingsFaults) -> YAMLNode {
+        guard faults.isEmpty else { throw SettingsFaults(faults) }
+        return root ?? YAMLNode(.scalar(YAMLScalar("")), file: file, line: 1)
+    }
+
+    private var expectsKey: Bool { levels.last.map { $0.isMapping && $0.key == nil } ?? false }
+
+    private mutating func open(_ event: YAMLEvent, isMapping: Bool) throws(YAMLProblem) {
+        guard !expectsKey else { throw refusal(event, "a key must be one text, not a list or a mapping") }
+        guard levels.count < YAML.maximumDepth else {
+            throw refusal(event, "nests deeper than \(YAML.maximumDepth) levels")
+        }
+        try check(tag: event.tag, event)
+        let before = nodes
+        try count(1, event)
+        levels.append(
+            Level(isMapping: isMapping, anchor: event.anchor, line: event.line, column: event.column, nodesBefore: before))
+    }
+
+    private mutating func close(_ event: YAMLEvent) throws(YAMLProblem) {
+        guard let level = levels.popLast() else { throw refusal(event, "something is closed that was not opened") }
+        let content: YAMLNode.Content = level.isMapping ? .mapping(level.entries) : .sequence(level.items)
+        let node = YAMLNode(content, file: file, line: level.line, column: level.column)
+        try place(node, event, anchor: level.anchor, nodes: nodes - level.nodesBefore)
+    }
+
+    private mutating func place(_ node: YAMLNode, _ event: YAMLEvent, anchor: String?, nodes: Int = 1) throws(YAMLProblem) {
+        if let anchor { anchors[anchor] = (node, nodes) }
+        guard let top = levels.indices.last else {
+            root = node
+            return
+        }
+        if levels[top].isMapping {
+            guard let key = levels[top].key else { throw refusal(event, "a value without a key") }
+            levels[top].key = nil
+            // A key that came before has its fault already; the first one stays.
+            if levels[top].lines[key.text] == key.line {
+                levels[top].entries.append(YAMLEntry(key: key.text, line: key.line, value: node))
+            }
+        } else {
+            levels[top].items.append(node)
+        }
+    }
+
+    private mutating func takeKey(_ text: String, _ event: YAMLEvent) {
+        let top = levels.count - 1
+        levels[top].key = (text, event.line)
+        if text == "<<" {
+            faults.append(Fault(.file(file, line: event.line), "merge keys (<<) are not read; write the keys out"))
+        } else if let first = levels[top].lines[text] {
+            levels[top].key = (text, 0)
+            faults.append(
+                Fault(
+                    .file(file, line: event.line),
+                    "the key \(Shown.quoted(text)) is there already, at line \(first); keep one of them"))
+        } else {
+            levels[top].lines[text] = event.line
+        }
+    }
+
+    private mutating func count(_ more: Int, _ event: YAMLEvent) throws(YAMLProblem) {
+        nodes += more
+        guard nodes <= YAML.maximumNodes else {
+            throw refusal(event, "has more than \(YAML.maximumNodes) values, aliases unfolded")
+        }
+    }
+
+    private func check(tag: String?, _ event: YAMLEvent) throws(YAMLProblem) {
+        let known: Set<String> = ["str", "int", "float", "bool", "null", "seq", "map"]
+        guard let tag, tag != "!" else { return }
+        let prefix = "tag:yaml.org,2002:"
+        guard tag.hasPrefix(prefix), known.contains(String(tag.dropFirst(prefix.count))) else {
+            throw refusal(event, "the tag \(Shown.quoted(tag)) is not known; remove it")
+        }
+    }
+
+    private func refusal(_ event: YAMLEvent, _ sentence: String) -> YAMLProblem {
+        YAMLProblem(sentence: sentence, context: nil, line: event.line, column: event.column)
+    }
+}

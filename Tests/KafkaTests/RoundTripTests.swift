@@ -1,0 +1,56 @@
+// Records that go through the embedded broker: all of them, once, within the credits.
+
+import Kafka
+import Records
+import Synchronization
+import Testing
+
+@Suite(.serialized, .timeLimit(.minutes(2)))
+struct RoundTripTests {
+    @Test func everyRecordOnceBehindARandomGate() async throws {
+        let count = 200_000
+        let partitions = 8
+        var random = SeededGenerator(seed: printedSeed("everyRecordOnceBehindARandomGate"))
+        let broker = try EmbeddedBroker.start(topics: [("t", partitions)])
+        try await fill(broker, partitions: partitions, count: count)
+
+        let gate = CreditGate()
+        let consumer = try KafkaConsumer.start(consumerConfiguration(broker), gate: gate)
+        var driver = Driver(consumer)
+        try await driver.join()
+        #expect(driver.assigned.count == partitions)
+
+        var received = 0
+        var largest = 0
+        for slot in 0..<partitions { gate.grant(slot, records: 100, bytes: 1 << 20) }
+        consumer.creditsReturned()
+        while received < count {
+            guard let batch = try await driver.step() else { continue }
+            // In order, without gaps or repetitions.
+            for record in batch.records {
+                let expected = driver.positions[batch.source] ?? 0
+                if record.offset != expected { Issue.record("\(batch.source): \(record.offset) instead of \(expected)") }
+                driver.positions[batch.source] = record.offset + 1
+            }
+            received += batch.count
+            largest = max(largest, batch.records.map { Int($0.key.length) + Int($0.value.length) }.max() ?? 0)
+            // Credits come back to this or another partition, or a while later.
+            let slot = Int.random(in: 0..<partitions, using: &random)
+            gate.grant(
+                slot, records: Int.random(in: 1...2000, using: &random), bytes: Int.random(in: 1...200_000, using: &random))
+            let own = driver.assigned.firstIndex(of: batch.source) ?? 0
+            gate.grant(own, records: batch.count, bytes: batch.byteCount)
+            consumer.creditsReturned()
+        }
+        let state = gate.state.withLock { $0 }
+        #expect(state.recordOvershoots == 0)
+        #expect(state.unaskedReads == 0)
+        #expect(state.largestByteDebt < largest)
+        #expect(consumer.statistics.records == count)
+        #expect(driver.positions.values.reduce(0, +) == Int64(count))
+        let isClosed = await consumer.close(deadline: .seconds(10))
+        #expect(isClosed)
+        let end = await consumer.next()
+        #expect(end == nil)
+    }
+}
