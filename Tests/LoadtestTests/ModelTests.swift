@@ -79,8 +79,8 @@ import Testing
         #expect(state.written == [WrittenRange(first: 5, next: 6), nil, WrittenRange(first: 10, next: 12)])
         #expect(state.badCoordinates == [Coordinate(partition: 0, offset: 5)] && state.badUnknown == 1)
         #expect(state.model.rowCount == 2 && state.model.uncertainCount == 1)
-        #expect(state.troubles.count == 0)
+        #expect(state.disorder.count == 0)
         state.settle(event(10, 1), .acknowledged(Coordinate(partition: 2, offset: 11)))
-        #expect(state.troubles.count == 1, "an offset acknowledged twice is a trouble")
+        #expect(state.disorder.count == 1, "an offset acknowledged twice is a trouble")
     }
 }

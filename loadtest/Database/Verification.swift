@@ -55,7 +55,7 @@ extension Database {
                     try checkChains(session, &result)
                 }
                 try compareDeadLetters(session, state.badCoordinates, unknown: state.badUnknown, since: since, &result)
-                judge(state.tally, state.troubles, &result)
+                judge(state.tally, state.disorder, &result)
                 return result
             }
             try session.commit()
@@ -63,16 +63,14 @@ extension Database {
         }
     }
 
-    private func judge(_ tally: Tally, _ troubles: Findings, _ result: inout VerificationResult) {
+    private func judge(_ tally: Tally, _ disorder: Findings, _ result: inout VerificationResult) {
         let share = Double(result.uncertainKeys) / Double(plan.keys)
         if share > options.maxUncertain {
             result.findings.append(
                 "\(result.uncertainKeys) of \(plan.keys) keys have an unknown outcome, more than --max-uncertain \(options.maxUncertain)")
         }
         if tally.badAccepted > 0 { result.findings.append("\(tally.badAccepted) bad events were accepted") }
-        if options.target == .kafka, troubles.count > 0, tally.failed == 0, tally.unknown == 0 {
-            result.findings.append(troubles.line)
-        }
+        if disorder.count > 0 { result.findings.append(disorder.line) }
     }
 
     private func compareRows(

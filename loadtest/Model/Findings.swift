@@ -1,4 +1,4 @@
-// Collects what a comparison found wrong: how often, and the first few by name.
+// Collects what went or was found wrong: how often, and the first few by name.
 
 /// Differences of one kind.
 struct Findings: Sendable, Equatable {
@@ -24,4 +24,31 @@ struct Findings: Sendable, Equatable {
     var line: String {
         "\(count) \(title): " + examples.joined(separator: ", ") + (count > examples.count ? ", …" : "")
     }
+}
+
+/// Errors by their text: thousands of the same one are one line.
+struct Troubles: Sendable, Equatable {
+    /// How many there are.
+    private(set) var count = 0
+    private var kinds: [(text: String, count: Int)] = []
+
+    /// Notes one error.
+    mutating func add(_ text: String) {
+        count += 1
+        if let index = kinds.firstIndex(where: { $0.text == text }) {
+            kinds[index].count += 1
+        } else if kinds.count < Findings.named {
+            kinds.append((text, 1))
+        }
+    }
+
+    /// `100 × Couldn't connect to server`, the most frequent ones first; further kinds are counted together.
+    var lines: [String] {
+        let sorted = kinds.sorted { $0.count > $1.count }
+        let others = count - sorted.map(\.count).reduce(0, +)
+        return sorted.map { "\($0.count) × \($0.text)" } + (others > 0 ? ["\(others) × something else"] : [])
+    }
+
+    /// Kind by kind.
+    static func == (a: Troubles, b: Troubles) -> Bool { a.lines == b.lines }
 }

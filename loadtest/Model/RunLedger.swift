@@ -69,8 +69,10 @@ struct RunState: ~Copyable, Sendable {
     var badUnknown = 0
     /// By partition number, what the run wrote.
     var written: [WrittenRange?] = []
-    /// The first few things that went wrong, in words.
-    var troubles = Findings("errors")
+    /// What went wrong, in words.
+    var troubles = Troubles()
+    /// Offsets that did not rise from one report to the next: the log is not what the run believes it wrote.
+    var disorder = Findings("offsets acknowledged out of order")
 
     /// One event's fate. Fates of one key must come in the order in which its events lie in the log.
     @inline(__always)
@@ -105,7 +107,7 @@ struct RunState: ~Copyable, Sendable {
         }
         if let range = written[partition] {
             if coordinate.offset < range.next {
-                troubles.add("partition \(partition) acknowledged offset \(coordinate.offset) after \(range.next - 1)")
+                disorder.add("\(coordinate) after \(range.next - 1)")
             }
             written[partition] = WrittenRange(
                 first: min(range.first, coordinate.offset), next: max(range.next, coordinate.offset + 1))

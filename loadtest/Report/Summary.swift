@@ -88,7 +88,7 @@ struct Summary: Sendable, Codable, Equatable {
         dropped = tally.dropped
         acknowledgedPerSecond = seconds > 0 ? Double(tally.acknowledged + tally.bad) / seconds : 0
         latencyMicroseconds = Latency(state.latencies)
-        errors = state.troubles.count > 0 ? [state.troubles.line] : []
+        errors = state.troubles.lines
         self.samples = samples
     }
 
