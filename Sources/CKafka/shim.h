@@ -11,4 +11,14 @@ static inline int sluice_name_thread(const char *name) { return prctl(PR_SET_NAM
 
 // EFD_… arrive in Swift as an enum without operators.
 static inline int sluice_eventfd(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
+
+// rd_kafka_producev is variadic. The headers go over to librdkafka only where it succeeds.
+static inline rd_kafka_resp_err_t sluice_produce_with_headers(
+    rd_kafka_t *client, rd_kafka_topic_t *topic, int32_t partition, const void *key, size_t key_size, const void *value,
+    size_t value_size, rd_kafka_headers_t *headers, void *opaque) {
+    return rd_kafka_producev(
+        client, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_KEY(key, key_size), RD_KAFKA_V_VALUE((void *)value, value_size), RD_KAFKA_V_HEADERS(headers),
+        RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
+}
 #endif

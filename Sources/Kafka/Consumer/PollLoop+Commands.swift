@@ -47,11 +47,26 @@ extension PollLoop {
 
     func seek(_ partition: TopicPartition, to offset: Int64, assignment: UInt64) {
         guard let reader = readers.first(where: { $0.partition == partition }) else { return }
+        let hasFailed = reader.hasFailed
         reader.stamp = assignment
         reader.hasFailed = false
         reader.position.moved(to: offset)
         reader.dropHeld()
-        seek([(partition, offset)])
+        if hasFailed { restart() } else { seek([(partition, offset)]) }
+    }
+
+    /// Assigns what is assigned once more, each partition where it stands: librdkafka has stopped fetching a failed partition,
+    /// where a seek is refused, and under an eager assignor only a whole assignment starts it again.
+    private func restart() {
+        // The answer to a rebalance is not ours to give, and makes this pointless.
+        guard !isRebalancing else { return }
+        for reader in readers { reader.dropHeld() }
+        let list = PartitionListHandle(readers.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) })
+        let error = rd_kafka_assign(client.pointer, list.pointer)
+        if error != RD_KAFKA_RESP_ERR_NO_ERROR {
+            shared.mailbox.push(.failed(client.fatalError() ?? KafkaError(error, "the assignment was not taken")))
+        }
+        for reader in readers { reader.sweep() }
     }
 
     /// Asks librdkafka to fetch from elsewhere. With a time-out of 0 it only starts the seek (2.0.2 reads other time-outs as

@@ -24,7 +24,7 @@ extension PollLoop {
         let limit = min(allowance.records, configuration.visitLimit)
         var dropped = 0
         var isEmpty = false
-        while dropped < PollLoop.dropLimit {
+        reading: while dropped < PollLoop.dropLimit {
             if let batch, batch.count >= limit || batch.byteCount >= allowance.bytes { break }
             guard let message = reader.takeMessage() else {
                 isEmpty = true
@@ -43,14 +43,13 @@ extension PollLoop {
             case .reseek(let offset):
                 shared.statistics.withLock { $0.reseeks += 1 }
                 seek([(reader.partition, offset)])
-                dropped = PollLoop.dropLimit
-                continue
+                break reading
             }
             let target = batch ?? makeBatch(reader, limit: limit, bytes: allowance.bytes)
             copy(message, to: target)
             batch = target
         }
-        if dropped > 0, dropped < PollLoop.dropLimit { shared.statistics.withLock { $0.duplicates += dropped } }
+        if dropped > 0 { shared.statistics.withLock { $0.duplicates += dropped } }
         if let batch { hand(over: batch, of: reader, slot: slot) }
         sample(reader)
         return !isEmpty && !reader.hasFailed

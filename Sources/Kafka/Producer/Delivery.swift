@@ -28,6 +28,20 @@ public struct ProducerTopic: Sendable, Equatable {
     let index: Int
 }
 
+/// A header of a produced record.
+public struct ProducerHeader: Sendable, Equatable {
+    /// The header's name; names may repeat.
+    public let name: String
+    /// The header's bytes; `nil` is null.
+    public let value: [UInt8]?
+
+    /// A header of a produced record.
+    public init(_ name: String, _ value: [UInt8]?) {
+        self.name = name
+        self.value = value
+    }
+}
+
 /// Counters of one producer since its start, and what it holds now.
 public struct KafkaProducerStatistics: Sendable, Equatable {
     /// Records acknowledged.

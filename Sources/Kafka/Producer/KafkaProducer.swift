@@ -56,7 +56,7 @@ public final class KafkaProducer: Sendable {
     /// Sends one record and waits until all in-sync replicas have it, at most the message time-out. Not ended by cancellation: the
     /// record is on its way.
     public func send(
-        _ topic: ProducerTopic, key: [UInt8]?, value: [UInt8]?, partition: Int32 = -1
+        _ topic: ProducerTopic, key: [UInt8]?, value: [UInt8]?, headers: [ProducerHeader] = [], partition: Int32 = -1
     ) async throws(KafkaError) -> Delivery {
         let result: Result<Delivery, KafkaError> = await withCheckedContinuation { continuation in
             let pending = Unmanaged.passRetained(ProducerCore.PendingSend(continuation))
@@ -64,7 +64,8 @@ public final class KafkaProducer: Sendable {
             let opaque = UInt(bitPattern: pending.toOpaque()) | 1
             let error = KafkaProducer.withBytes(key) { key in
                 KafkaProducer.withBytes(value) { value in
-                    core.produce(topic.index, key: key, value: value, partition: partition, opaque: opaque)
+                    core.produce(
+                        topic.index, key: key, value: value, headers: headers, partition: partition, opaque: opaque)
                 }
             }
             if let error { pending.takeRetainedValue().continuation.resume(returning: .failure(error)) }

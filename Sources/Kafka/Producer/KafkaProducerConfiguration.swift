@@ -29,9 +29,9 @@ public struct KafkaProducerConfiguration: Sendable {
         try configuration.set("linger.ms", "\(Double(linger.nanoseconds) / 1_000_000)")
         try configuration.set("max.in.flight.requests.per.connection", "\(requestsInFlight)")
         try configuration.set("message.timeout.ms", "\(messageTimeout.milliseconds)")
-        // Our own bound comes first; librdkafka's, which count its overhead too, only back it up.
+        // Our own bounds come first; librdkafka's only back them up, with room for one record larger than ours.
         try configuration.set("queue.buffering.max.messages", "\(max(1, min(inFlightRecords, 5_000_000) * 2))")
-        try configuration.set("queue.buffering.max.kbytes", "\(max(1, min(inFlightBytes >> 9, 2_000_000)))")
+        try configuration.set("queue.buffering.max.kbytes", "\(min(inFlightBytes >> 9, 1_000_000) + (64 << 10))")
         // A topic that cannot be found must fail records before their time-out does.
         try configuration.set("topic.metadata.propagation.max.ms", "\(max(1, messageTimeout.milliseconds / 2))")
         try KafkaProperties.apply(client.properties, to: configuration)

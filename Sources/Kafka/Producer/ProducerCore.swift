@@ -11,7 +11,7 @@ final class ProducerCore: Sendable {
         var isClosed = false
     }
 
-    /// A record of ``KafkaProducer/send(_:key:value:partition:)``.
+    /// A record of ``KafkaProducer/send(_:key:value:headers:partition:)``.
     final class PendingSend: Sendable {
         let continuation: CheckedContinuation<Result<Delivery, KafkaError>, Never>
         init(_ continuation: CheckedContinuation<Result<Delivery, KafkaError>, Never>) { self.continuation = continuation }
@@ -67,7 +67,8 @@ final class ProducerCore: Sendable {
 
     @inline(__always)
     func produce(
-        _ topic: Int, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, partition: Int32, opaque: UInt
+        _ topic: Int, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, headers: [ProducerHeader] = [],
+        partition: Int32, opaque: UInt
     ) -> KafkaError? {
         let bytes = (key?.count ?? 0) + (value?.count ?? 0)
         let records = inFlightRecords.add(1, ordering: .relaxed).newValue
@@ -82,7 +83,7 @@ final class ProducerCore: Sendable {
             release(bytes: bytes)
             return ProducerCore.isClosed
         }
-        let error = target.produce(key: key, value: value, partition: partition, opaque: opaque)
+        let error = target.produce(key: key, value: value, headers: headers, partition: partition, opaque: opaque)
         if error == RD_KAFKA_RESP_ERR_NO_ERROR { return nil }
         release(bytes: bytes)
         switch error {

@@ -37,12 +37,33 @@ final class GenerationTopic: @unchecked Sendable {
     /// Hands a copy of one record to librdkafka.
     @inline(__always)
     func produce(
-        key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, partition: Int32, opaque: UInt
+        key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, headers: [ProducerHeader], partition: Int32, opaque: UInt
     ) -> rd_kafka_resp_err_t {
+        if !headers.isEmpty {
+            return produceWithHeaders(key: key, value: value, headers: headers, partition: partition, opaque: opaque)
+        }
         let result = rd_kafka_produce(
             pointer, partition, RD_KAFKA_MSG_F_COPY, UnsafeMutableRawPointer(mutating: start(value)), value?.count ?? 0,
             start(key), key?.count ?? 0, UnsafeMutableRawPointer(bitPattern: opaque))
         return result == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_last_error()
+    }
+
+    private func produceWithHeaders(
+        key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, headers: [ProducerHeader], partition: Int32, opaque: UInt
+    ) -> rd_kafka_resp_err_t {
+        let list = rd_kafka_headers_new(headers.count)
+        for header in headers {
+            if let bytes = header.value {
+                bytes.withUnsafeBytes { _ = rd_kafka_header_add(list, header.name, -1, start($0), $0.count) }
+            } else {
+                rd_kafka_header_add(list, header.name, -1, nil, 0)
+            }
+        }
+        let error = sluice_produce_with_headers(
+            generation.client.pointer, pointer, partition, start(key), key?.count ?? 0, start(value), value?.count ?? 0, list,
+            UnsafeMutableRawPointer(bitPattern: opaque))
+        if error != RD_KAFKA_RESP_ERR_NO_ERROR { rd_kafka_headers_destroy(list) }
+        return error
     }
 
     /// Where the bytes begin. NULL means null to librdkafka, so bytes without an address get one.

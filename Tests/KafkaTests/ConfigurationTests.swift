@@ -1,0 +1,88 @@
+// What a user is told about a wrong setting.
+
+import Kafka
+import Testing
+
+@Suite struct ConfigurationTests {
+    private func start(_ properties: [String: String], _ change: (inout KafkaConsumerConfiguration) -> Void = { _ in }) throws {
+        var configuration = KafkaConsumerConfiguration(
+            client: KafkaClientConfiguration(bootstrapServers: "127.0.0.1:1", properties: properties), groupID: "g", topics: ["t"]
+        )
+        change(&configuration)
+        _ = try KafkaConsumer.start(configuration, gate: CreditGate())
+    }
+
+    @Test(arguments: [
+        "group.id", "group.instance.id", "enable.auto.commit", "enable.auto.offset.store", "auto.offset.reset",
+        "partition.assignment.strategy", "acks", "request.required.acks", "enable.idempotence", "partitioner", "transactional.id",
+        "queued.min.messages", "queued.max.messages.kbytes", "bootstrap.servers",
+    ])
+    func ownedPropertiesAreRefusedByName(_ name: String) throws {
+        let error = try #require(throws: KafkaError.self) { try start([name: "1"]) }
+        #expect(error.code == .configuration)
+        #expect(error.description.contains(name))
+        #expect(!error.isRetriable)
+    }
+
+    @Test func anUnknownPropertyNamesItselfAndTheRemedy() throws {
+        let error = try #require(throws: KafkaError.self) { try start(["fetch.wiat.max.ms": "1"]) }
+        #expect(error.description.contains("fetch.wiat.max.ms"))
+        #expect(error.description.contains("CONFIGURATION.md"))
+    }
+
+    @Test func aBadValueCarriesLibrdkafkasReason() throws {
+        let error = try #require(throws: KafkaError.self) { try start(["socket.timeout.ms": "soon"]) }
+        #expect(error.description.contains("socket.timeout.ms"))
+        #expect(error.description.contains("Invalid value"))
+    }
+
+    @Test func aRefusedCombinationIsAConfigurationError() throws {
+        let error = try #require(throws: KafkaError.self) { try start(["session.timeout.ms": "400000"]) }
+        #expect(error.code == .configuration)
+        #expect(error.description.contains("session.timeout.ms"))
+    }
+
+    @Test func secretsStayOutOfErrors() throws {
+        let secret = "hunter2-hunter2"
+        for name in ["sasl.password", "ssl.key.password", "ssl.key.pem", "ssl.certificate.pem", "sasl.oauthbearer.client.secret"]
+        {
+            let properties = [name: secret, "security.protocol": "ssl", "sasl.mechanisms": "PLAIN"]
+            for fault in KafkaProperties.faults(in: properties) { #expect(!fault.error.description.contains(secret)) }
+            do {
+                try start(properties)
+            } catch {
+                #expect(!"\(error)".contains(secret))
+                #expect(!String(reflecting: error).contains(secret))
+            }
+        }
+    }
+
+    @Test func allFaultsAtOnce() {
+        let faults = KafkaProperties.faults(in: [
+            "group.id": "x", "no.such.thing": "1", "fetch.wait.max.ms": "-5", "compression.type": "lz4", "linger.ms": "3",
+        ])
+        #expect(faults.map(\.name) == ["fetch.wait.max.ms", "group.id", "no.such.thing"])
+    }
+
+    @Test func aLongClientNameIsRefused() throws {
+        let error = try #require(throws: KafkaError.self) {
+            try start([:]) { $0.client.clientID = String(repeating: "x", count: 32) }
+        }
+        #expect(error.description.contains("client id"))
+    }
+
+    @Test func missingNamesAreRefused() {
+        #expect(throws: KafkaError.self) { try start([:]) { $0.groupID = "" } }
+        #expect(throws: KafkaError.self) { try start([:]) { $0.topics = [] } }
+        #expect(throws: KafkaError.self) { try start([:]) { $0.client.bootstrapServers = "" } }
+    }
+
+    @Test func theOvershootOfAFetchCountsAsPrefetch() {
+        var configuration = KafkaConsumerConfiguration(
+            client: KafkaClientConfiguration(bootstrapServers: "b"), groupID: "g", topics: ["t"])
+        configuration.queuedMaximumKibibytes = 1024
+        #expect(configuration.prefetchBytesPerPartition == 2 << 20)
+        configuration.client.properties["max.partition.fetch.bytes"] = "4096"
+        #expect(configuration.prefetchBytesPerPartition == (1 << 20) + 4096)
+    }
+}

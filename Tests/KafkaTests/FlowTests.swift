@@ -1,0 +1,222 @@
+// How the consumer reads, stops reading and goes on elsewhere, on one member with a partition or two.
+
+import Records
+import Synchronization
+import Testing
+
+@testable import Kafka
+
+@Suite(.timeLimit(.minutes(2)))
+struct FlowTests {
+    /// A broker with `count` records in `partitions` partitions, and a member that has its assignment.
+    private func world(
+        partitions: Int, count: Int, gate: CreditGate, _ change: (inout KafkaConsumerConfiguration) -> Void = { _ in }
+    ) async throws -> (EmbeddedBroker, Driver) {
+        let broker = try EmbeddedBroker.start(topics: [("t", partitions)])
+        if count > 0 { try await fill(broker, partitions: partitions, count: count) }
+        var configuration = consumerConfiguration(broker)
+        change(&configuration)
+        var driver = Driver(try KafkaConsumer.start(configuration, gate: gate))
+        try await driver.join()
+        return (broker, driver)
+    }
+
+    @Test func pauseAndResumeLoseAndRepeatNothing() async throws {
+        let gate = CreditGate()
+        var (broker, driver) = try await world(partitions: 1, count: 20_000, gate: gate)
+        defer { broker.stop() }
+        let consumer = driver.consumer
+        var next: Int64 = 0
+        var hasPaused = false
+        gate.grant(0, records: 500, bytes: 1 << 20)
+        consumer.creditsReturned()
+        while next < 20_000 {
+            guard let batch = try await driver.step() else { continue }
+            for record in batch.records {
+                #expect(record.offset == next)
+                next = record.offset + 1
+            }
+            gate.grant(0, records: batch.count, bytes: batch.byteCount)
+            consumer.creditsReturned()
+            if next > 5000, !hasPaused {
+                hasPaused = true
+                // Twice each: resuming a running partition must not rewind it.
+                consumer.pause([batch.source])
+                consumer.pause([batch.source])
+                consumer.resume([batch.source])
+                consumer.resume([batch.source])
+            }
+        }
+        #expect(hasPaused)
+        #expect(consumer.statistics.gaps == 0)
+        let isClosed = await consumer.close(deadline: .seconds(10))
+        #expect(isClosed)
+    }
+
+    @Test func aSeekChangesPositionAndStamp() async throws {
+        let gate = CreditGate(unlimited: true)
+        var (broker, driver) = try await world(partitions: 1, count: 5000, gate: gate)
+        defer { broker.stop() }
+        let partition = TopicPartition("t", 0)
+        var last: Int64 = -1
+        while last < 4999 {
+            if let batch = try await driver.step() {
+                #expect(batch.assignment == 1)
+                last = batch.nextOffset - 1
+            }
+        }
+        driver.consumer.seek(partition, to: 1234, assignment: 7)
+        var next: Int64 = 1234
+        while next < 5000 {
+            guard let batch = try await driver.step() else { continue }
+            #expect(batch.assignment == 7)
+            #expect(batch.records.first?.offset == next)
+            next = batch.nextOffset
+        }
+        _ = await driver.consumer.close(deadline: .seconds(10))
+    }
+
+    @Test func aClosedGateIsNeverReadAndOpensAtOnce() async throws {
+        let gate = CreditGate()
+        var (broker, driver) = try await world(partitions: 2, count: 2000, gate: gate)
+        defer { broker.stop() }
+        gate.grant(1, records: 10, bytes: 1 << 20)
+        driver.consumer.creditsReturned()
+        var first: RecordBatch?
+        while first == nil { first = try await driver.step() }
+        #expect(first?.source.partition == 1)
+        #expect((first?.count ?? 0) <= 10)
+        gate.grant(0, records: 1000, bytes: 1 << 20)
+        let start = ContinuousClock.now
+        driver.consumer.creditsReturned()
+        var read = first?.count ?? 0
+        while read < 1010 { read += try await driver.step()?.count ?? 0 }
+        // Far below the second that librdkafka's own back-off would take.
+        #expect(ContinuousClock.now - start < .milliseconds(900))
+        #expect(gate.state.withLock { $0.unaskedReads } == 0)
+        _ = await driver.consumer.close(deadline: .seconds(10))
+    }
+
+    @Test func anOffsetOutsideTheLogIsLoudAndASeekRepairsIt() async throws {
+        let gate = CreditGate()
+        let broker = try EmbeddedBroker.start(topics: [("t", 2)])
+        defer { broker.stop() }
+        try await fill(broker, partitions: 2, count: 4000)
+        var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), gate: gate))
+        let (bad, good) = (TopicPartition("t", 0), TopicPartition("t", 1))
+        driver.positions[bad] = 1_000_000
+        gate.grant(0, records: 100_000, bytes: 1 << 30)
+        try await driver.join()
+        var failure: (TopicPartition, KafkaError)?
+        while failure == nil {
+            if case .partitionFailed(let partition, let error) = try await driver.next() { failure = (partition, error) }
+        }
+        #expect(failure?.0 == bad)
+        #expect(failure?.1.code == .offsetOutOfRange)
+        #expect(failure?.1.description.contains("1000000") == true)
+        // Its neighbour is in the middle of its log when the repair comes, and goes on without a gap or a repetition.
+        gate.grant(1, records: 1000, bytes: 1 << 30)
+        driver.consumer.creditsReturned()
+        var next: [TopicPartition: Int64] = [bad: 40, good: 0]
+        while next != [bad: 2000, good: 2000] {
+            guard let batch = try await driver.step() else { continue }
+            #expect(batch.records.first?.offset == next[batch.source])
+            #expect(batch.assignment == (batch.source == bad ? 2 : 1))
+            next[batch.source] = batch.nextOffset
+            if batch.source == good, batch.nextOffset == 1000 {
+                driver.consumer.seek(bad, to: 40, assignment: 2)
+                gate.grant(1, records: 1000, bytes: 1 << 30)
+                driver.consumer.creditsReturned()
+            }
+        }
+        #expect(driver.consumer.statistics.gaps == 0)
+        _ = await driver.consumer.close(deadline: .seconds(10))
+    }
+
+    @Test func theKickerFillsSmallQueuesFast() async throws {
+        let count = 60_000
+        var seconds: [Bool: Double] = [:]
+        for kicker in [true, false] {
+            let gate = CreditGate()
+            var (broker, driver) = try await world(partitions: 4, count: count, gate: gate) {
+                $0.kicker = kicker
+                $0.queuedMinimumRecords = 1000
+            }
+            let start = ContinuousClock.now
+            gate.setUnlimited(true)
+            driver.consumer.creditsReturned()
+            var read = 0
+            while read < count { read += try await driver.step()?.count ?? 0 }
+            let time = ContinuousClock.now - start
+            seconds[kicker] = Double(time.components.seconds) + Double(time.components.attoseconds) / 1e18
+            #expect(kicker == (driver.consumer.statistics.kicks > 0))
+            _ = await driver.consumer.close(deadline: .seconds(10))
+            broker.stop()
+        }
+        print("60,000 records through queues of 1,000: \(seconds[true] ?? 0) s kicked, \(seconds[false] ?? 0) s not")
+        #expect(seconds[true] ?? 0 < seconds[false] ?? 0)
+    }
+
+    @Test func anIdleConsumerSeesARecordWithinMilliseconds() async throws {
+        let gate = CreditGate(unlimited: true)
+        var (broker, driver) = try await world(partitions: 1, count: 0, gate: gate) { $0.fetchWait = .milliseconds(2) }
+        defer { broker.stop() }
+        let producer = try KafkaProducer.start(KafkaProducerConfiguration(client: clientConfiguration(broker)))
+        let topic = try await producer.prepare("t").topic
+        var times: [Duration] = []
+        for number in 0..<60 {
+            let start = ContinuousClock.now
+            _ = try await producer.send(topic, key: nil, value: Array("\(number)".utf8))
+            var batch: RecordBatch?
+            while batch == nil { batch = try await driver.step() }
+            times.append(ContinuousClock.now - start)
+        }
+        let median = times.sorted()[times.count / 2]
+        print("idle, produce to next(): median \(median)")
+        #expect(median < .milliseconds(25))
+        _ = await producer.close(deadline: .seconds(5))
+        _ = await driver.consumer.close(deadline: .seconds(10))
+    }
+
+    @Test func keysPayloadsAndHeadersArriveAsTheyWereSent() async throws {
+        let gate = CreditGate(unlimited: true)
+        var (broker, driver) = try await world(partitions: 1, count: 0, gate: gate)
+        defer { broker.stop() }
+        let producer = try KafkaProducer.start(KafkaProducerConfiguration(client: clientConfiguration(broker)))
+        let topic = try producer.topic("t")
+        let sent: [(key: [UInt8]?, value: [UInt8]?, headers: [ProducerHeader])] = [
+            (Array("k".utf8), Array("v".utf8), []),
+            (Array("tombstone".utf8), nil, []),
+            (Array("empty".utf8), [], []),
+            (nil, Array("no key".utf8), []),
+            ([], Array("empty key".utf8), []),
+            (Array("h".utf8), Array("v".utf8), [.init("one", Array("1".utf8)), .init("null", nil), .init("empty", [])]),
+            (Array("h".utf8), nil, [.init("one", Array("1".utf8)), .init("one", Array("2".utf8))]),
+        ]
+        for (number, record) in sent.enumerated() {
+            let delivery = try await producer.send(topic, key: record.key, value: record.value, headers: record.headers)
+            #expect(delivery == Delivery(partition: 0, offset: Int64(number)))
+        }
+        var received = 0
+        while received < sent.count {
+            guard let batch = try await driver.step() else { continue }
+            for record in batch.records {
+                let expected = sent[received]
+                #expect(batch.bytes(of: record.key).map(Array.init) == expected.key)
+                #expect(batch.bytes(of: record.value).map(Array.init) == expected.value)
+                #expect(record.timestamp > 1_600_000_000_000)
+                var headers: [ProducerHeader] = []
+                if let encoded = batch.bytes(of: record.headers) {
+                    RecordHeaders.forEach(in: encoded) { name, value in
+                        headers.append(ProducerHeader(String(decoding: name, as: UTF8.self), value.map(Array.init)))
+                    }
+                }
+                #expect(headers == expected.headers)
+                #expect(record.headers.isNull == expected.headers.isEmpty)
+                received += 1
+            }
+        }
+        _ = await producer.close(deadline: .seconds(5))
+        _ = await driver.consumer.close(deadline: .seconds(10))
+    }
+}

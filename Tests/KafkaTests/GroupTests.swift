@@ -1,0 +1,140 @@
+// Members that come and go, commits, and ends with a deadline.
+
+import Kafka
+import Records
+import Synchronization
+import Testing
+
+@Suite(.timeLimit(.minutes(2)))
+struct GroupTests {
+    @Test func aSecondMemberTakesItsShareAndGivesItBack() async throws {
+        let partitions = 4
+        let broker = try EmbeddedBroker.start(topics: [("t", partitions)])
+        defer { broker.stop() }
+        try await fill(broker, partitions: partitions, count: 8000)
+        let gate = CreditGate(unlimited: true)
+        let first = try KafkaConsumer.start(consumerConfiguration(broker), gate: gate)
+        var driver = Driver(first)
+        var received: [TopicPartition: Int64] = [:]
+        while received.values.reduce(0, +) < 8000 {
+            guard let batch = try await driver.step() else { continue }
+            #expect(batch.records.first?.offset == received[batch.source] ?? 0)
+            received[batch.source] = batch.nextOffset
+        }
+        #expect(driver.assigned.count == 4)
+        driver.positions = received
+
+        // The second member joins: the first gives everything back, commits during the revoke, and keeps two partitions.
+        let second = try KafkaConsumer.start(consumerConfiguration(broker), gate: CreditGate())
+        let offsets = received.map { ($0.key, $0.value) }
+        var revoked: [TopicPartition] = []
+        while revoked.isEmpty {
+            if case .revoked(let lost, let isLost) = try await driver.next() {
+                #expect(!isLost)
+                revoked = lost
+            }
+        }
+        #expect(revoked.count == 4)
+        // Not while a rebalance waits for its answer …
+        first.commit(offsets.map { ($0.0, $0.1 - 1) })
+        // … but the drain's own commit is.
+        // A broker takes it until all members have joined again; the embedded one takes none during a rebalance, and says so.
+        let error = await first.commitAndWait(offsets, within: .seconds(5))
+        #expect(error == nil || error?.code == .groupChanged)
+        driver.assigned = []
+        first.unassign()
+        var other = Driver(second)
+        other.positions = received
+        try await other.join()
+        try await driver.join()
+        #expect(driver.assigned.count == 2)
+        #expect(Set(driver.assigned + other.assigned).count == 4)
+        #expect(driver.assignment == 2)
+
+        // It leaves: the first gets everything again, and reads on without a gap.
+        let isClosed = await second.close(deadline: .seconds(10))
+        #expect(isClosed)
+        while driver.assigned.count < 4 { _ = try await driver.step() }
+        try await fill(broker, partitions: partitions, count: 400)
+        while received.values.reduce(0, +) < 8400 {
+            guard let batch = try await driver.step() else { continue }
+            #expect(batch.records.first?.offset == received[batch.source])
+            #expect(batch.assignment == driver.assignment)
+            received[batch.source] = batch.nextOffset
+        }
+        #expect(first.statistics.gaps == 0)
+        let final = await first.commitAndWait(received.map { ($0.key, $0.value) }, within: .seconds(5))
+        #expect(final == nil)
+        let metadata = try KafkaMetadata.start(clientConfiguration(broker), groupID: "g")
+        let committed = try await metadata.committed(Array(received.keys))
+        for (partition, offset) in received { #expect(try committed[partition]?.get() == offset) }
+        _ = await metadata.close(deadline: .seconds(5))
+        let isLast = await first.close(deadline: .seconds(10))
+        #expect(isLast)
+    }
+
+    @Test func commitsAreAnsweredAndNeverGoBack() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        let partition = TopicPartition("t", 0)
+        var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), gate: CreditGate()))
+        try await driver.join()
+        driver.consumer.commit([(partition, 50)])
+        var answer: [(TopicPartition, Int64)]?
+        while answer == nil {
+            if case .committed(let offsets, let error) = try await driver.next() {
+                #expect(error == nil)
+                answer = offsets
+            }
+        }
+        #expect(answer?.first?.1 == 50)
+        driver.consumer.commit([(partition, 40)])
+        let error = await driver.consumer.commitAndWait([(partition, 45)], within: .seconds(5))
+        #expect(error == nil)
+        let metadata = try KafkaMetadata.start(clientConfiguration(broker), groupID: "g")
+        #expect(try await metadata.committed([partition])[partition]?.get() == 50)
+        _ = await metadata.close(deadline: .seconds(5))
+        _ = await driver.consumer.close(deadline: .seconds(10))
+        let late = await driver.consumer.commitAndWait([(partition, 60)], within: .seconds(5))
+        #expect(late?.code == .closed)
+    }
+
+    @Test func closingWithADeadBrokerObeysItsDeadline() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), gate: CreditGate()))
+        try await driver.join()
+        try broker.setBroker(isDown: true)
+        driver.consumer.commit([(TopicPartition("t", 0), 1)])
+        let start = ContinuousClock.now
+        // True or false: librdkafka may or may not manage it without a broker. In time it must be.
+        _ = await driver.consumer.close(deadline: .seconds(2))
+        #expect(ContinuousClock.now - start < .seconds(3))
+    }
+
+    @Test func aCancelledTaskStopsWaitingAndLosesNothing() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        let consumer = try KafkaConsumer.start(consumerConfiguration(broker), gate: CreditGate())
+        for _ in 0..<50 {
+            let task = Task { await consumer.next() }
+            task.cancel()
+            if case .assigned = await task.value { Issue.record("the group cannot have formed yet") }
+        }
+        var driver = Driver(consumer)
+        try await driver.join()
+        _ = await consumer.close(deadline: .seconds(10))
+    }
+
+    @Test func aDroppedConsumerLeavesItsGroup() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        do {
+            var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), gate: CreditGate()))
+            try await driver.join()
+        }
+        var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), gate: CreditGate()))
+        try await driver.join(within: .seconds(15))
+        _ = await driver.consumer.close(deadline: .seconds(10))
+    }
+}

@@ -1,0 +1,131 @@
+// Transcripts of the room's pure machines.
+
+import Records
+import Testing
+
+@testable import Kafka
+
+@Suite struct OffsetGuardMachineTests {
+    @Test func takesEachOffsetOnce() {
+        var machine = OffsetGuardMachine(expected: 5)
+        #expect(machine.observed(5) == .accept)
+        #expect(machine.observed(6) == .accept)
+        #expect(machine.observed(5) == .drop)
+        #expect(machine.observed(6) == .drop)
+        #expect(machine.observed(7) == .accept)
+        #expect(machine.expected == 8)
+    }
+
+    @Test func aJumpIsSoughtOnceAndAcceptedIfItStands() {
+        var machine = OffsetGuardMachine(expected: 0)
+        #expect(machine.observed(10) == .reseek(to: 0))
+        #expect(machine.observed(10) == .acceptGap)
+        #expect(machine.observed(11) == .accept)
+        // The next jump is suspect again.
+        #expect(machine.observed(20) == .reseek(to: 12))
+        #expect(machine.observed(12) == .accept)
+        #expect(machine.observed(20) == .reseek(to: 13))
+        #expect(machine.observed(20) == .acceptGap)
+    }
+
+    @Test func aMoveForgetsTheJump() {
+        var machine = OffsetGuardMachine(expected: 0)
+        #expect(machine.observed(10) == .reseek(to: 0))
+        machine.moved(to: 3)
+        #expect(machine.observed(10) == .reseek(to: 3))
+        #expect(machine.observed(3) == .accept)
+    }
+
+    /// A log with legal gaps, delivered with random rewinds and jumps: each record is taken once, in order.
+    @Test func randomRewindsAndJumps() {
+        var random = SeededGenerator(seed: printedSeed("randomRewindsAndJumps"))
+        for _ in 0..<200 {
+            var log: [Int64] = []
+            var offset: Int64 = 0
+            for _ in 0..<100 {
+                offset += Int.random(in: 0..<10, using: &random) == 0 ? Int64.random(in: 2...5, using: &random) : 1
+                log.append(offset)
+            }
+            var machine = OffsetGuardMachine(expected: 0)
+            var taken: [Int64] = []
+            var at = 0
+            while at < log.count {
+                switch machine.observed(log[at]) {
+                case .accept, .acceptGap:
+                    taken.append(log[at])
+                    at += 1
+                    // The library rewinds, or skips ahead.
+                    if Int.random(in: 0..<8, using: &random) == 0 {
+                        at = Int.random(in: max(0, at - 5)...min(log.count - 1, at + 5), using: &random)
+                    }
+                case .drop: at += 1
+                case .reseek(let target): at = log.firstIndex { $0 >= target } ?? log.count
+                }
+            }
+            #expect(taken == log)
+        }
+    }
+}
+
+@Suite struct KickMachineTests {
+    private let second: UInt64 = 1_000_000_000
+
+    @Test func kicksOnlyWhatWasFullAndIsDrainedBelowHalf() {
+        var machine = KickMachine()
+        func sample(_ queued: Int, _ consumed: Int, _ now: UInt64) -> Bool {
+            machine.sampled(queued: queued, consumed: consumed, capacity: 1000, now: now)
+        }
+        #expect(!sample(100, 0, 0))  // never full: librdkafka is fetching
+        #expect(!sample(1000, 0, 1))
+        #expect(!sample(600, 400, 2))
+        #expect(sample(500, 500, 3))
+        #expect(sample(200, 800, 4))
+        #expect(!sample(600, 800, 5))  // it refills
+        #expect(sample(400, 1000, 6))
+        #expect(!sample(1000, 1000, 7))
+    }
+
+    @Test func stopsAfterASecondWithoutGrowth() {
+        var machine = KickMachine()
+        func sample(_ queued: Int, _ consumed: Int, _ now: UInt64) -> Bool {
+            machine.sampled(queued: queued, consumed: consumed, capacity: 1000, now: now)
+        }
+        #expect(!sample(1000, 0, 0))
+        #expect(sample(0, 1000, second))
+        #expect(sample(0, 1000, second + second / 2))
+        #expect(sample(10, 1000, second * 3 / 2 + 1))  // growth: another second
+        #expect(sample(10, 1000, second * 2 + 1))
+        #expect(!sample(10, 1000, second * 5 / 2 + 1))
+        // At the log's end nothing is kicked until a queue has been full again.
+        #expect(!sample(10, 2000, second * 4))
+    }
+}
+
+@Suite struct CommitMachineTests {
+    private let a = TopicPartition("t", 0)
+    private let b = TopicPartition("t", 1)
+
+    @Test func neverBackwards() {
+        var machine = CommitMachine()
+        #expect(machine.requested([(a, 10), (b, 5)]).map(\.1) == [10, 5])
+        machine.sent([(a, 10), (b, 5)])
+        #expect(machine.outstanding == 1)
+        #expect(machine.requested([(a, 9), (b, 6)]).map(\.1) == [6])
+        #expect(machine.requested([(a, 10)]).isEmpty)
+        machine.answered([(a, 10), (b, 5)], failed: [])
+        #expect(machine.outstanding == 0)
+        #expect(machine.requested([(a, 10)]).isEmpty)
+        machine.unassigned()
+        #expect(machine.requested([(a, 3)]).count == 1)
+    }
+
+    @Test func whatFailedMayBeSentAgain() {
+        var machine = CommitMachine()
+        machine.sent([(a, 10)])
+        machine.answered([(a, 10)], failed: [])
+        machine.sent([(a, 20), (b, 1)])
+        machine.answered([(a, 20), (b, 1)], failed: [a])
+        #expect(machine.requested([(a, 20), (b, 1)]).map(\.0) == [a])
+        #expect(machine.requested([(a, 10)]).isEmpty)
+    }
+}

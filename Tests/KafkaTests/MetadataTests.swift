@@ -1,0 +1,77 @@
+// Questions about topics and offsets, and the embedded broker's own doors.
+
+import Kafka
+import Records
+import Testing
+
+@Suite(.timeLimit(.minutes(1)))
+struct MetadataTests {
+    @Test func topicsAndOffsets() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 3), ("u", EmbeddedBroker.defaultPartitions)])
+        defer { broker.stop() }
+        try await fill(broker, partitions: 2, count: 10)
+        let metadata = try KafkaMetadata.start(clientConfiguration(broker), groupID: "g")
+        let topics = try await metadata.topics(["t", "u"])
+        #expect(try topics["t"]?.get() == 3)
+        #expect(try topics["u"]?.get() == 32)
+        let partitions = (0..<3).map { TopicPartition("t", $0) }
+        let ends = try await metadata.endOffsets(partitions)
+        let beginnings = try await metadata.beginningOffsets(partitions)
+        #expect(try partitions.map { try ends[$0]?.get() } == [5, 5, 0])
+        #expect(try partitions.map { try beginnings[$0]?.get() } == [0, 0, 0])
+        let committed = try await metadata.committed(partitions)
+        for partition in partitions { #expect(try committed[partition]?.get() == .some(nil)) }
+        let isClosed = await metadata.close(deadline: .seconds(5))
+        #expect(isClosed)
+        let error = await #expect(throws: KafkaError.self) { try await metadata.topics(["t"]) }
+        #expect(error?.code == .closed)
+    }
+
+    @Test func aMissingTopicIsAClearError() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        // The embedded broker creates what it is asked for; so it is told to deny it.
+        broker.setTopicError("typo", code: 3)
+        let metadata = try KafkaMetadata.start(clientConfiguration(broker), groupID: "g")
+        let topics = try await metadata.topics(["t", "typo"])
+        #expect(try topics["t"]?.get() == 1)
+        let error = #expect(throws: KafkaError.self) { try topics["typo"]?.get() }
+        #expect(error?.code == .unknownTopic)
+        #expect(error?.description.contains("typo") == true)
+        #expect(error?.description.contains("create") == true)
+        _ = await metadata.close(deadline: .seconds(5))
+
+        let producer = try KafkaProducer.start(KafkaProducerConfiguration(client: clientConfiguration(broker)))
+        let refusal = await #expect(throws: KafkaError.self) { _ = try await producer.prepare("typo") }
+        #expect(refusal?.code == .unknownTopic)
+        _ = await producer.close(deadline: .seconds(5))
+    }
+
+    @Test func aDeadBrokerIsReportedWithinTheTimeout() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        let metadata = try KafkaMetadata.start(clientConfiguration(broker), groupID: "g")
+        _ = try await metadata.topics(["t"])
+        try broker.setBroker(isDown: true)
+        let start = ContinuousClock.now
+        let first = await #expect(throws: KafkaError.self) { try await metadata.topics(["t"], timeout: .seconds(1)) }
+        #expect(first?.isRetriable == true)
+        let second = await #expect(throws: KafkaError.self) {
+            let answer = try await metadata.endOffsets([TopicPartition("t", 0)], timeout: .seconds(1))
+            _ = try answer[TopicPartition("t", 0)]?.get()
+        }
+        #expect(second?.isRetriable == true)
+        #expect(ContinuousClock.now - start < .seconds(5))
+        _ = await metadata.close(deadline: .seconds(5))
+    }
+
+    @Test func aStoppedBrokerSaysSo() throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)], brokers: 2)
+        #expect(broker.bootstrapServers.split(separator: ",").count == 2)
+        #expect(throws: KafkaError.self) { try broker.createTopic("t") }
+        broker.stop()
+        broker.stop()
+        let error = #expect(throws: KafkaError.self) { try broker.createTopic("u") }
+        #expect(error?.code == .closed)
+    }
+}

@@ -1,0 +1,207 @@
+// What becomes of produced records, on good days and bad.
+
+import Records
+import Synchronization
+import Testing
+
+@testable import Kafka
+
+/// Counts reports by token.
+private final class Reports: DeliveryHandler {
+    struct State {
+        var counts: [UInt: Int] = [:]
+        var errors: [KafkaError] = []
+    }
+    let state = Mutex(State())
+
+    func delivered(_ token: UInt, partition: Int32, offset: Int64, error: KafkaError?) {
+        state.withLock { state in
+            state.counts[token, default: 0] += 1
+            if let error { state.errors.append(error) }
+        }
+    }
+}
+
+@Suite(.timeLimit(.minutes(1)))
+struct ProducerTests {
+    private func configuration(_ broker: EmbeddedBroker) -> KafkaProducerConfiguration {
+        KafkaProducerConfiguration(client: clientConfiguration(broker))
+    }
+
+    private func produce(_ producer: KafkaProducer, _ topic: ProducerTopic, _ text: String, token: UInt) -> KafkaError? {
+        let bytes = Array(text.utf8)
+        return bytes.withUnsafeBytes { producer.produce(topic, key: $0, value: $0, token: token) }
+    }
+
+    @Test func everyRecordIsReportedOnce() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 4)])
+        defer { broker.stop() }
+        let reports = Reports()
+        let producer = try KafkaProducer.start(configuration(broker), handler: reports)
+        let topic = try await producer.prepare("t").topic
+        for number in 0..<10_000 { #expect(produce(producer, topic, "\(number)", token: UInt(number)) == nil) }
+        let isFlushed = await producer.flush(within: .seconds(20))
+        #expect(isFlushed)
+        let state = reports.state.withLock { $0 }
+        #expect(state.errors.isEmpty)
+        #expect(state.counts.count == 10_000)
+        #expect(state.counts.values.allSatisfy { $0 == 1 })
+        #expect(producer.statistics.inFlightRecords == 0)
+        #expect(producer.statistics.inFlightBytes == 0)
+        let isClosed = await producer.close(deadline: .seconds(10))
+        #expect(isClosed)
+        #expect(produce(producer, topic, "late", token: 1)?.code == .closed)
+    }
+
+    @Test func keysLandWhereJavaProducersPutThem() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 12)])
+        defer { broker.stop() }
+        let producer = try KafkaProducer.start(configuration(broker))
+        let topic = try await producer.prepare("t").topic
+        for key in ["1", "2", "42", "4711", "100000", "some-key"] {
+            let delivery = try await producer.send(topic, key: Array(key.utf8), value: [0])
+            #expect(delivery.partition == Int32(murmur2(Array(key.utf8)) & 0x7fff_ffff) % 12)
+        }
+        _ = await producer.close(deadline: .seconds(10))
+    }
+
+    @Test func ownBoundsInRecordsAndBytes() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        var configuration = configuration(broker)
+        configuration.inFlightRecords = 10
+        configuration.inFlightBytes = 1000
+        configuration.linger = .milliseconds(500)
+        let producer = try KafkaProducer.start(configuration)
+        let topic = try await producer.prepare("t").topic
+        for number in 0..<10 { #expect(produce(producer, topic, "\(number)", token: 0) == nil) }
+        let eleventh = produce(producer, topic, "x", token: 0)
+        #expect(eleventh?.code == .queueFull)
+        #expect(eleventh?.isRetriable == true)
+        _ = await producer.flush(within: .seconds(10))
+        let large = String(repeating: "x", count: 300)
+        #expect(produce(producer, topic, large, token: 0) == nil)
+        #expect(produce(producer, topic, large, token: 0)?.code == .queueFull)
+        _ = await producer.flush(within: .seconds(10))
+        // A record larger than the bound passes alone.
+        #expect(produce(producer, topic, String(repeating: "x", count: 2000), token: 0) == nil)
+        let isClosed = await producer.close(deadline: .seconds(10))
+        #expect(isClosed)
+    }
+
+    @Test func aDeadBrokerFailsRecordsWithinTheirTimeout() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        var configuration = configuration(broker)
+        configuration.messageTimeout = .seconds(2)
+        let producer = try KafkaProducer.start(configuration)
+        let topic = try await producer.prepare("t").topic
+        try broker.setBroker(isDown: true)
+        let start = ContinuousClock.now
+        let error = await #expect(throws: KafkaError.self) { try await producer.send(topic, key: nil, value: [1]) }
+        #expect(error?.code == .timedOut)
+        #expect(error?.isRetriable == true)
+        #expect(ContinuousClock.now - start < .seconds(6))
+        try broker.setBroker(isDown: false)
+        var delivery: Delivery?
+        while delivery == nil { delivery = try? await producer.send(topic, key: nil, value: [2]) }
+        _ = await producer.close(deadline: .seconds(5))
+    }
+
+    @Test func closingWithADeadBrokerKeepsItsDeadlineAndReportsEverything() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        let reports = Reports()
+        let producer = try KafkaProducer.start(configuration(broker), handler: reports)
+        let topic = try await producer.prepare("t").topic
+        try broker.setBroker(isDown: true)
+        for number in 0..<100 { #expect(produce(producer, topic, "\(number)", token: UInt(number)) == nil) }
+        let start = ContinuousClock.now
+        let isClosed = await producer.close(deadline: .seconds(1))
+        #expect(!isClosed)
+        #expect(ContinuousClock.now - start < .seconds(4))
+        let state = reports.state.withLock { $0 }
+        #expect(state.counts.count == 100)
+        #expect(state.errors.count == 100)
+        #expect(producer.statistics.inFlightRecords == 0)
+    }
+
+    @Test func aFatalErrorMakesANewClientAndGoesOn() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        let reports = Reports()
+        var configuration = configuration(broker)
+        configuration.linger = .milliseconds(300)
+        let producer = try KafkaProducer.start(configuration, handler: reports)
+        let topic = try await producer.prepare("t").topic
+        for number in 0..<10 { #expect(produce(producer, topic, "\(number)", token: UInt(number)) == nil) }
+        producer.failFatally()
+        var delivery: Delivery?
+        while delivery == nil {
+            do {
+                delivery = try await producer.send(topic, key: nil, value: [1])
+            } catch {
+                #expect(error.isRetriable)
+                await Task.yield()
+            }
+        }
+        let isFlushed = await producer.flush(within: .seconds(10))
+        #expect(isFlushed)
+        #expect(producer.statistics.recreations == 1)
+        let state = reports.state.withLock { $0 }
+        #expect(state.counts.count == 10)
+        #expect(state.counts.values.allSatisfy { $0 == 1 })
+        #expect(state.errors.allSatisfy { $0.isRetriable })
+        let isClosed = await producer.close(deadline: .seconds(10))
+        #expect(isClosed)
+    }
+
+    @Test func aBrokersRefusalIsReported() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        let producer = try KafkaProducer.start(configuration(broker))
+        let topic = try await producer.prepare("t").topic
+        // TOPIC_AUTHORIZATION_FAILED
+        broker.fail(.produce, with: [29])
+        let error = await #expect(throws: KafkaError.self) { try await producer.send(topic, key: nil, value: [1]) }
+        #expect(error?.code == .notAuthorized)
+        #expect(error?.isRetriable == false)
+        #expect(error?.description.contains("t") == true)
+        _ = await producer.close(deadline: .seconds(5))
+    }
+
+    @Test func aRecordBeyondTheLimitIsTooLarge() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        let producer = try KafkaProducer.start(configuration(broker))
+        let topic = try await producer.prepare("t").topic
+        let error = await #expect(throws: KafkaError.self) {
+            try await producer.send(topic, key: nil, value: [UInt8](repeating: 0, count: 2_000_000))
+        }
+        #expect(error?.code == .recordTooLarge)
+        #expect(error?.mayBePersisted == false)
+        _ = await producer.close(deadline: .seconds(5))
+    }
+
+    /// Kafka's murmur2 (org.apache.kafka.common.utils.Utils), written from its definition.
+    private func murmur2(_ data: [UInt8]) -> UInt32 {
+        let m: UInt32 = 0x5bd1_e995
+        var h: UInt32 = 0x9747_b28c ^ UInt32(data.count)
+        var at = 0
+        while at + 4 <= data.count {
+            var k = UInt32(data[at]) | UInt32(data[at + 1]) << 8 | UInt32(data[at + 2]) << 16 | UInt32(data[at + 3]) << 24
+            k = k &* m
+            k ^= k >> 24
+            k = k &* m
+            h = h &* m ^ k
+            at += 4
+        }
+        let rest = data.count - at
+        if rest >= 3 { h ^= UInt32(data[at + 2]) << 16 }
+        if rest >= 2 { h ^= UInt32(data[at + 1]) << 8 }
+        if rest >= 1 { h = (h ^ UInt32(data[at])) &* m }
+        h ^= h >> 13
+        h = h &* m
+        return h ^ h >> 15
+    }
+}
