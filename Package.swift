@@ -86,7 +86,7 @@ let package = Package(
         tests("Apply", ["Apply", "Backpressure", "Postgres", "Records", "Telemetry"]),
         tests("Pipeline", ["Pipeline", "Records", "Backpressure", "Telemetry"]),
         tests("Processor", ["sluice", "Settings", "Decode", "Records", "Telemetry"]),
-        tests("Loadtest", ["sluice-loadtest", "Telemetry"]),
+        tests("Loadtest", ["sluice-loadtest", "CCurl", "Kafka", "Postgres", "Records", "Telemetry"]),
         tests("Integration", ["Kafka", "Postgres", "Records", "Telemetry"]),
     ],
     cxxLanguageStandard: .cxx17

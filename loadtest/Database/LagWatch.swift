@@ -1,0 +1,65 @@
+// Watches how much of what the run wrote the worker has applied, beside the load.
+
+import Synchronization
+import Telemetry
+
+/// Asks the database ten times a second; others read the number without waiting.
+final class LagWatch: Sendable {
+    private let database: Database
+    private let ledger: RunLedger
+    private let appliedCount = Atomic<UInt64>(0)
+    private let failure = Mutex<LoadError?>(nil)
+
+    /// A watch that has seen nothing applied.
+    init(_ database: Database, _ ledger: RunLedger) {
+        self.database = database
+        self.ledger = ledger
+    }
+
+    /// Events of the run's partitions that lie in the range it wrote and are applied.
+    var applied: UInt64 { appliedCount.load(ordering: .relaxed) }
+
+    /// Why the numbers stand still, where they do.
+    var error: LoadError? { failure.withLock { $0 } }
+
+    /// Asks until the task is cancelled or the database fails.
+    func watch() async {
+        while !Task.isCancelled {
+            do throws(LoadError) {
+                let offsets = try await database.appliedOffsets()
+                let written = ledger.state.withLock { $0.written }
+                var sum: Int64 = 0
+                for (partition, range) in written.enumerated() {
+                    guard let range, let offset = offsets[Int32(partition)] else { continue }
+                    sum += max(0, min(offset, range.next) - range.first)
+                }
+                appliedCount.store(UInt64(sum), ordering: .relaxed)
+            } catch {
+                failure.withLock { $0 = error }
+                return
+            }
+            guard (try? await Task.sleep(nanoseconds: 100_000_000)) != nil else { return }
+        }
+    }
+}
+
+/// Decides when the load waits because the worker is too far behind, with some room between stop and go so that it does not flutter.
+struct BacklogMachine: ~Copyable {
+    private let limit: UInt64
+    private var waitsSince: UInt64?
+
+    /// - Parameter limit: events the worker may be behind.
+    init(limit: UInt64) { self.limit = limit }
+
+    /// The worker was found so far behind.
+    mutating func lagged(_ lag: UInt64, at now: UInt64) -> LoadTurn {
+        if let since = waitsSince {
+            guard lag < limit - limit / 4 else { return .wait }
+            waitsSince = nil
+            return .sendAgain(waitedSince: since)
+        }
+        guard lag >= limit else { return .send }
+        waitsSince = now
+        return .wait
+    }
+}

@@ -1,0 +1,136 @@
+// Runs the load into a topic: one idempotent producer, so that a key's events keep their order.
+
+import Glibc
+import Kafka
+import Synchronization
+import Telemetry
+
+/// The Kafka side of a run. ``run(_:turn:)`` keeps its thread for the whole run.
+final class KafkaLoad {
+    private let plan: EventPlan
+    private let ledger: RunLedger
+    private let producer: KafkaProducer
+    private let topic: ProducerTopic
+    private var writer: EventWriter
+    private var pending: (event: PlannedEvent, dueAt: UInt64)?
+
+    private init(_ plan: EventPlan, _ ledger: RunLedger, _ producer: KafkaProducer, _ topic: ProducerTopic) {
+        self.plan = plan
+        self.ledger = ledger
+        self.producer = producer
+        self.topic = topic
+        writer = EventWriter(plan)
+    }
+
+    /// Connects, and makes sure that the topic is there.
+    static func start(_ options: Options, ledger: RunLedger) async throws(LoadError) -> KafkaLoad {
+        let plan = options.plan
+        var configuration = KafkaProducerConfiguration(
+            client: KafkaClientConfiguration(
+                bootstrapServers: options.brokers, clientID: "sluice-loadtest", properties: options.properties))
+        configuration.linger = .microseconds(Int64(options.linger * 1000))
+        configuration.inFlightRecords = 200_000
+        configuration.inFlightBytes = 128 << 20
+        do {
+            let producer = try KafkaProducer.start(configuration, handler: DeliveryRecorder(plan, ledger))
+            let (topic, _) = try await producer.prepare(options.topic, within: .seconds(10))
+            return KafkaLoad(plan, ledger, producer, topic)
+        } catch {
+            throw LoadError(.kafka, "--brokers \(options.brokers), --topic \(options.topic): \(error)")
+        }
+    }
+
+    /// Sends what the schedule says until it ends. Reports may still be on their way afterwards: see ``finish()``.
+    /// - Parameter turn: called every turn of the loop, with the time and the number of events issued.
+    func run(
+        _ schedule: inout ScheduleMachine, turn: (_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadTurn
+    ) throws(LoadError) {
+        while true {
+            let now = MonotonicClock.nanoseconds()
+            switch try turn(now, schedule.issued) {
+            case .end: return
+            case .wait:
+                pause(until: nil)
+                continue
+            case .sendAgain(let since): schedule.backlogWaited(from: since, to: now)
+            case .send: break
+            }
+            guard sendPending() else {
+                pause(until: nil)
+                continue
+            }
+            if schedule.isFinished(at: now) { return }
+            // A turn sends so many at most, so that a late turn does not hold up the progress line or the look at the backlog.
+            var due = min(schedule.due(at: now), 1024)
+            if due == 0 { pause(until: schedule.nextDue()) }
+            while due > 0 {
+                let (index, dueAt) = schedule.issue(at: now)
+                pending = (plan.event(index), dueAt)
+                guard sendPending() else { break }
+                due -= 1
+            }
+        }
+    }
+
+    /// Waits for the last reports and ends the producer. An event that was issued but found no room is given up.
+    nonisolated(nonsending) func finish() async {
+        if let pending {
+            ledger.state.withLock { $0.settle(pending.event, .failed) }
+            self.pending = nil
+        }
+        // The time-out of a record comes first, so everything is reported when this returns.
+        if await !producer.close(deadline: .seconds(20)) {
+            ledger.state.withLock { $0.troubles.add("the producer did not end within 20 s") }
+        }
+    }
+
+    /// Hands the pending event over. `false`: the producer is full.
+    @inline(__always)
+    private func sendPending() -> Bool {
+        guard let (event, dueAt) = pending else { return true }
+        let token = DeliveryToken(index: event.index, dueAt: dueAt)
+        if let error = producer.produce(topic, key: writer.key(event), value: writer.json(event), token: token.packed) {
+            if error.code == .queueFull { return false }
+            ledger.state.withLock { state in
+                state.settle(event, .failed)
+                state.troubles.add("\(error)")
+            }
+        }
+        pending = nil
+        return true
+    }
+
+    /// Sleeps until a time, at most a millisecond.
+    private func pause(until time: UInt64?) {
+        let now = MonotonicClock.nanoseconds()
+        let rest = time.map { $0 > now ? min($0 - now, 1_000_000) : 0 } ?? 1_000_000
+        usleep(UInt32(rest / 1000))
+    }
+}
+
+/// Hears the producer's reports on its report thread and writes them into the ledger.
+private struct DeliveryRecorder: DeliveryHandler {
+    private let plan: EventPlan
+    private let ledger: RunLedger
+
+    init(_ plan: EventPlan, _ ledger: RunLedger) {
+        self.plan = plan
+        self.ledger = ledger
+    }
+
+    func delivered(_ token: UInt, partition: Int32, offset: Int64, error: KafkaError?) {
+        let token = DeliveryToken(packed: token)
+        // What the event was is computed again: cheaper than remembering all events in flight.
+        let event = plan.event(token.index)
+        let age = token.age(at: MonotonicClock.nanoseconds())
+        ledger.state.withLock { state in
+            if let error {
+                state.settle(event, error.mayBePersisted ? .unknown : .failed)
+                state.troubles.add("\(error)")
+            } else {
+                state.settle(event, .acknowledged(Coordinate(partition: partition, offset: offset)))
+                state.latencies.add(nanoseconds: age)
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+// Collects what went or was found wrong: how often, and the first few by name.
+
+/// Differences of one kind.
+struct Findings: Sendable, Equatable {
+    /// How many are named.
+    static let named = 10
+    /// What they have in common, as a report says it: `rows missing`.
+    let title: String
+    /// How many there are.
+    private(set) var count = 0
+    /// The first ones, without any payload.
+    private(set) var examples: [String] = []
+
+    /// No difference yet.
+    init(_ title: String) { self.title = title }
+
+    /// Notes one difference.
+    mutating func add(_ example: @autoclosure () -> String) {
+        count += 1
+        if examples.count < Self.named { examples.append(example()) }
+    }
+
+    /// `3 rows missing: message_id 4, message_id 9, …`
+    var line: String {
+        "\(count) \(title): " + examples.joined(separator: ", ") + (count > examples.count ? ", …" : "")
+    }
+}
+
+/// Errors by their text: thousands of the same one are one line.
+struct Troubles: Sendable, Equatable {
+    /// How many there are.
+    private(set) var count = 0
+    private var kinds: [(text: String, count: Int)] = []
+
+    /// Notes one error.
+    mutating func add(_ text: String) {
+        count += 1
+        if let index = kinds.firstIndex(where: { $0.text == text }) {
+            kinds[index].count += 1
+        } else if kinds.count < Findings.named {
+            kinds.append((text, 1))
+        }
+    }
+
+    /// `100 × Couldn't connect to server`, the most frequent ones first; further kinds are counted together.
+    var lines: [String] {
+        let sorted = kinds.sorted { $0.count > $1.count }
+        let others = count - sorted.map(\.count).reduce(0, +)
+        return sorted.map { "\($0.count) × \($0.text)" } + (others > 0 ? ["\(others) × something else"] : [])
+    }
+
+    /// Kind by kind.
+    static func == (a: Troubles, b: Troubles) -> Bool { a.lines == b.lines }
+}
