@@ -43,29 +43,42 @@ is_running() {
 # end_process PID SECONDS: asks the leader of a spawned group to end, waits that long, then kills what is left of the group.
 end_process() {
     local pid=$1 deadline=$((SECONDS + $2))
-    kill -TERM "$pid" 2>/dev/null
+    kill -TERM "$pid" 2>/dev/null || true
     while is_running "$pid" && ((SECONDS < deadline)); do sleep 0.1; done
-    kill -KILL -- "-$pid" 2>/dev/null
-    return 0
+    kill -KILL -- "-$pid" 2>/dev/null || true
 }
 
 # end_group PID SECONDS: the same, but every process of the group is asked.
 end_group() {
-    kill -TERM -- "-$1" 2>/dev/null
+    kill -TERM -- "-$1" 2>/dev/null || true
     end_process "$1" "$2"
 }
 
-# on_exit FUNCTION: runs it once, however the script ends; a second Ctrl-C does not cut it short.
+# on_exit FUNCTION: runs it once, however the script ends; neither a second Ctrl-C nor a failing step cuts it short.
 on_exit() {
     # shellcheck disable=SC2064 # the name is meant to be expanded now
-    trap "trap '' INT TERM HUP; $1" EXIT
+    trap "set +e; trap '' INT TERM HUP; $1" EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
     trap 'exit 129' HUP
 }
 
-# The running command of `logged`, for the trap of the script that called it.
-logged_pid=''
+# The command that the script waits for just now, in a process group of its own.
+attended=''
+
+# attend COMMAND...: runs a command and returns its status; a signal to the script is heard at once, and ends the command first
+# where the script says `on_exit end_attended`.
+attend() {
+    local status=0
+    spawn "$@"
+    attended=$spawned
+    wait "$attended" || status=$?
+    attended=''
+    return "$status"
+}
+
+# end_attended [SECONDS]
+end_attended() { [[ -z $attended ]] || end_group "$attended" "${1:-40}"; }
 
 # logged LABEL NAME COMMAND...: runs a command that may take long with its output in .sluice/log/NAME.log, shows that it lives,
 # how long it took, and, where it fails, what it said. Returns its status.
@@ -75,8 +88,8 @@ logged() {
     mkdir -p "$logs"
     [[ -t 1 ]] || say "$label ..."
     spawn "$@" >"$log" 2>&1
-    logged_pid=$spawned
-    while is_running "$logged_pid"; do
+    attended=$spawned
+    while is_running "$attended"; do
         if [[ -t 1 ]]; then
             last=$(tail -c 400 "$log" | tr '\r' '\n' | tail -n 1 | tr -cd '[:print:]')
             printf '\r\e[K%s ... %s%d s  %.70s%s' "$label" "$dim" $((SECONDS - begun)) "$last" "$plain"
@@ -87,8 +100,8 @@ logged() {
         fi
         sleep 0.2
     done
-    wait "$logged_pid" 2>/dev/null || status=$?
-    logged_pid=''
+    wait "$attended" 2>/dev/null || status=$?
+    attended=''
     [[ ! -t 1 ]] || printf '\r\e[K'
     if ((status == 0)); then
         say "$label: done in $((SECONDS - begun)) s"
@@ -97,6 +110,21 @@ logged() {
         grep -E 'error:|warning:|^E: ' "$log" | sort -u | head -n 40 || tail -n 30 "$log"
     fi
     return "$status"
+}
+
+# build_release PRODUCT...: one call a product, as SwiftPM takes a single --product and everything would be more than is run here.
+build_release() {
+    local product
+    for product in "$@"; do
+        logged "release build of $product" "build-$product" \
+            swift build -c release --build-path "$build_path" --product "$product" ||
+            die "the release build failed; the errors above say where."
+    done
+}
+
+build_tests() {
+    logged "debug build with tests" build-tests swift build --build-tests --build-path "$build_path" ||
+        die "the build failed; the errors above say where."
 }
 
 # Milliseconds since 1970.
