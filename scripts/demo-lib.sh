@@ -65,7 +65,7 @@ wait_until_ready() {
 # wait_for_row CONDITION SECONDS
 wait_for_row() {
     local deadline=$((SECONDS + $2))
-    until [[ $("$psql" -X -A -t -d "$postgres" -c "SELECT 1 FROM messages WHERE $1 LIMIT 1") == 1 ]]; do
+    until [[ $("$psql" -X -A -t -d "$postgres_bare" -c "SELECT 1 FROM messages WHERE $1 LIMIT 1") == 1 ]]; do
         ((SECONDS < deadline)) || return 1
         sleep 0.2
     done
@@ -106,7 +106,7 @@ run_load() {
     live_first=$(metric_sum sluice_events_total)
     live_landed=$live_first live_time=$(now_ms) live_begun=$SECONDS
 
-    spawn "$build_path/release/sluice-loadtest" --target "$@" --verify --postgres "$postgres" --group "$group" \
+    spawn "$build_path/release/sluice-loadtest" --target "$@" --verify --postgres "$postgres_bare" --group "$group" \
         --progress --json "$json" >"$log" 2>&1
     load=$spawned
     next=$((live_time + 1000))

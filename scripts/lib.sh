@@ -81,7 +81,7 @@ attend() {
 end_attended() { [[ -z $attended ]] || end_group "$attended" "${1:-40}"; }
 
 # logged LABEL NAME COMMAND...: runs a command that may take long with its output in .sluice/log/NAME.log, shows that it lives,
-# how long it took, and, where it fails, what it said. Returns its status.
+# how long it took, and, where it fails, what it said: its errors, or its last lines ($failure_lines). Returns its status.
 logged() {
     local label=$1 log=$logs/$2.log begun=$SECONDS shown=$SECONDS last status=0
     shift 2
@@ -107,7 +107,7 @@ logged() {
         say "$label: done in $((SECONDS - begun)) s"
     else
         say "$label: failed after $((SECONDS - begun)) s; the whole output is in ${log#"$top"/}"
-        grep -E 'error:|warning:|^E: ' "$log" | sort -u | head -n 40 || tail -n 30 "$log"
+        grep -E 'error:|warning:' "$log" | sort -u | head -n 40 || tail -n "${failure_lines:-30}" "$log"
     fi
     return "$status"
 }
