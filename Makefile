@@ -1,0 +1,39 @@
+# The commands of the project: each installs or checks what it needs first (scripts/bootstrap), then calls one script.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help bootstrap demo build run test e2e bench lint check clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+bootstrap: ## install the system packages that are missing
+	@scripts/bootstrap
+
+demo: ## fresh machine to running system: build, broker, database, load, exact verification (LOAD_SECONDS=20)
+	@scripts/demo
+
+build: bootstrap ## release build: .build/release/sluice and .build/release/sluice-loadtest
+	@scripts/build release sluice sluice-loadtest
+
+run: bootstrap ## the worker with config/sluice.yaml, against the Kafka and PostgreSQL it names
+	@scripts/build release sluice
+	@exec .build/release/sluice run --config config/sluice.yaml
+
+test: bootstrap ## all tests that need no outside server; PostgreSQL and broker are started by it
+	@scripts/test
+
+e2e: bootstrap ## tests on a real Apache Kafka: KAFKA_HOME=<unpacked distribution> (default ../shared/kafka)
+	@scripts/e2e
+
+bench: bootstrap ## benchmarks: prints ratios, writes Benchmarks/results/*.json
+	@scripts/bench
+
+lint: bootstrap ## format, import rules, file lengths, shell scripts
+	@scripts/lint --self-test
+	@scripts/lint
+
+check: lint test e2e ## everything CI runs
+
+clean: ## remove what was built and everything private under .sluice (servers are stopped first)
+	@scripts/clean

@@ -1,0 +1,134 @@
+# shellcheck shell=bash disable=SC2154,SC2034 # scripts/demo sources this and owns the variables
+# Owns the tools of the demo's chapters: titles, waiting, the live line, and one load with its verification.
+
+chapter_number=0
+
+title() {
+    chapter_number=$((chapter_number + 1))
+    printf '\n%s%d. %s%s%s  (%s s)%s\n' "$bold" "$chapter_number" "$*" "$plain" "$dim" "$(seconds_since "$story_begun")" "$plain"
+}
+
+# curl_line BASE: the one line that the README shows and the demo posts.
+curl_line() {
+    printf '%s' "curl -H 'Content-Type: application/json' $1/send" \
+        " -d '{\"action\":\"Create\",\"message_id\":1,\"data\":{\"name\":\"Ada\",\"message\":\"Hello\"}}'"
+    printf '\n'
+}
+
+# One demo at a time in one checkout.
+claim_home() {
+    local other
+    mkdir -p "$home"
+    other=$(cat "$home/pid" 2>/dev/null || true)
+    if [[ -n $other ]] && is_running "$other" && grep -qa demo "/proc/$other/cmdline" 2>/dev/null; then
+        die "a demo runs in this checkout already (process $other): end it first, or use another clone."
+    fi
+    printf '%s\n' $$ >"$home/pid"
+}
+
+sluice_log_hint() {
+    printf 'the last lines of %s:\n' "${home#"$top"/}/sluice.log"
+    tail -n 20 "$home/sluice.log"
+}
+
+find_psql() {
+    local candidate
+    for candidate in "$(command -v psql || true)" /usr/lib/postgresql/*/bin/psql "$(pg_config --bindir 2>/dev/null || true)/psql"; do
+        if [[ -x $candidate ]]; then
+            psql=$candidate
+            return
+        fi
+    done
+    die "psql is missing: install PostgreSQL's client programs (Debian: postgresql-client)."
+}
+
+free_port() {
+    local port
+    for port in {8000..8099}; do
+        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            printf '%s' "$port"
+            return
+        fi
+    done
+    return 1
+}
+
+wait_until_ready() {
+    local deadline=$((SECONDS + 60))
+    until curl -fs --max-time 2 -o /dev/null "$base/readyz" && [[ -s $home/brokers ]]; do
+        is_running "$sluice" || die "sluice ended instead of becoming ready; $(sluice_log_hint)"
+        ((SECONDS < deadline)) || die "not ready after 60 s: $(curl -s --max-time 2 "$base/readyz"); $(sluice_log_hint)"
+        sleep 0.2
+    done
+}
+
+# wait_for_row CONDITION SECONDS
+wait_for_row() {
+    local deadline=$((SECONDS + $2))
+    until [[ $("$psql" -X -A -t -d "$postgres_bare" -c "SELECT 1 FROM messages WHERE $1 LIMIT 1") == 1 ]]; do
+        ((SECONDS < deadline)) || return 1
+        sleep 0.2
+    done
+}
+
+# metric_sum NAME: the sum over all series of a family in $metrics.
+metric_sum() {
+    awk -v name="$1" '$1 == name || index($1, name "{") == 1 { sum += $NF } END { printf "%.0f", sum }' <<<"$metrics"
+}
+
+# thousands NUMBER: 1234567 becomes 1,234,567.
+thousands() { sed -E ':again; s/([0-9])([0-9]{3})($|,)/\1,\2\3/; t again' <<<"$1"; }
+
+# live_line: one line of what went through the worker since the last one, and what waits.
+live_line() {
+    local now landed lag rate memory
+    if ! metrics=$(curl -fsS --max-time 2 "$base/metrics" 2>/dev/null); then
+        say "    no answer from $base/metrics"
+        return
+    fi
+    now=$(now_ms)
+    landed=$(metric_sum sluice_events_total)
+    lag=$(metric_sum kafka_consumergroup_lag)
+    memory=$(($(metric_sum process_resident_memory_bytes) / 1048576))
+    rate=$(((landed - live_landed) * 1000 / (now > live_time ? now - live_time : 1)))
+    live_time=$now live_landed=$landed
+    printf '%s    %3d s   landed %10s   %8s/s   lag %8s   memory %4d MiB%s' "$live_start" $((SECONDS - live_begun)) \
+        "$(thousands $((landed - live_first)))" "$(thousands "$rate")" "$(thousands "$lag")" "$memory" "$live_end"
+}
+
+# run_load TARGET OPTIONS...: one run of the load generator with its verification against the tables, a live line meanwhile.
+run_load() {
+    local log=$home/load-$1.log json=$home/load-$1.json status=0 next=0
+    # On a terminal the line stays in its place.
+    live_start='' live_end=$'\n'
+    if [[ -t 1 ]]; then live_start=$'\r\e[K' live_end=''; fi
+    metrics=$(curl -fsS --max-time 5 "$base/metrics") || die "$base/metrics does not answer; $(sluice_log_hint)"
+    live_first=$(metric_sum sluice_events_total)
+    live_landed=$live_first live_time=$(now_ms) live_begun=$SECONDS
+
+    spawn "$build_path/release/sluice-loadtest" --target "$@" --verify --postgres "$postgres_bare" --group "$group" \
+        --progress --json "$json" >"$log" 2>&1
+    load=$spawned
+    next=$((live_time + 1000))
+    while is_running "$load"; do
+        if (($(now_ms) >= next)); then
+            live_line
+            next=$((next + 1000))
+        fi
+        is_running "$sluice" || die "sluice ended in the middle of the load; $(sluice_log_hint)"
+        sleep 0.1
+    done
+    wait "$load" 2>/dev/null || status=$?
+    load=''
+    [[ -z $live_start ]] || printf '%s' "$live_start"
+    if ((status != 0)); then
+        say "${red}The verification failed (status $status):${plain}"
+        grep -a -A 40 -m 1 -E '^(FAILED|error)' "$log" || tail -n 20 "$log"
+        die "not every event landed exactly once; the whole report is in ${log#"$top"/}, sluice's log beside it."
+    fi
+    local line
+    line=$(grep -a -m 1 '^VERIFIED' "$log") ||
+        die "the load generator ended well, but said nothing of a verification; see ${log#"$top"/}."
+    verified+=("$1: $line")
+    say "${green}$line${plain}"
+}
