@@ -2,6 +2,7 @@
 
 import Apply
 import Decode
+import Kafka
 import Settings
 
 /// Everything `config/sluice.yaml` says.
@@ -53,13 +54,15 @@ struct Configuration: Sendable {
     ) throws(SettingsFaults) -> Configuration {
         let file: YAMLNode?
         if let path { file = try YAML.load(path: path) } else { file = nil }
-        let effective = try SluiceSettings.schema.read(
+        let (effective, found) = SluiceSettings.schema.survey(
             SettingsSource(
                 file: file, environment: environment, overrides: overrides,
                 ignoredPrefixes: ["SLUICE_TEST_", "SLUICE_DEMO_", "SLUICE_BENCH_"]))
         let settings = effective.value
-        var faults = settings.kafka.propertyFaults.map { fault in
-            Fault(effective.origin(of: "kafka.properties"), key: fault.key, fault.message)
+        var faults = found
+        for (name, error) in KafkaProperties.faults(in: settings.kafka.properties) {
+            faults.append(
+                Fault(effective.origin(of: "kafka.properties"), key: "kafka.properties.\(name)", error.message))
         }
         var outcomes: OutcomeTable?
         do throws(ApplyError) {
