@@ -33,6 +33,19 @@ struct SluiceSettings: Sendable {
                 Rule("mappings", sentence: "must name exactly one file: this version writes one table") { $0.mappings.count == 1 }
             ]),
         defaults: SluiceSettings())
+
+    /// `docs/configuration.md`: every key, from its declaration.
+    static var reference: String {
+        """
+        # Configuration
+
+        Every key of `config/sluice.yaml`, written by `sluice configuration-reference` from the declarations the program reads by. Each can
+        be set by an environment variable: `SLUICE_` and the key in upper case with `_` for the dots; with `_FILE` behind it, the value is
+        read from that file. The command line beats the environment, which beats the file, which beats the defaults.
+
+
+        """ + schema.markdown
+    }
 }
 
 /// A configuration that was read and found good.
