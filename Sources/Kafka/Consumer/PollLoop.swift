@@ -157,11 +157,7 @@ final class PollLoop {
         case .commit(let offsets): if !isRebalancing { commit(offsets) }
         case .commitAndWait(let offsets, let limit, let continuation):
             commit(offsets)
-            if commits.outstanding == 0 {
-                continuation.resume(returning: nil)
-            } else {
-                commitWaiters.append((limit, continuation))
-            }
+            if commits.isBusy { commitWaiters.append((limit, continuation)) } else { continuation.resume(returning: nil) }
         case .close(let limit): closeLimit = limit
         }
     }
