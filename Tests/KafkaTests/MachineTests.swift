@@ -112,7 +112,7 @@ import Testing
         #expect(machine.requested([(a, 9), (b, 6)]).map(\.1) == [6])
         #expect(machine.answered(failed: []).isEmpty)
         #expect(machine.requested([(a, 10)]).isEmpty)
-        #expect(!machine.isBusy)
+        #expect(machine.isBusy == false)
         machine.unassigned()
         #expect(machine.requested([(a, 3)]).count == 1)
     }
@@ -123,11 +123,11 @@ import Testing
         #expect(machine.requested([(a, 2)]).isEmpty)
         #expect(machine.requested([(a, 3), (b, 1)]).isEmpty)
         #expect(machine.requested([(a, 2)]).isEmpty)
-        #expect(machine.isBusy)
+        #expect(machine.isBusy == true)
         #expect(machine.answered(failed: []).map(\.1) == [3, 1])
-        #expect(machine.isBusy)
+        #expect(machine.isBusy == true)
         #expect(machine.answered(failed: []).isEmpty)
-        #expect(!machine.isBusy)
+        #expect(machine.isBusy == false)
     }
 
     @Test func whatFailedMayBeSentAgain() {
@@ -142,8 +142,8 @@ import Testing
         #expect(machine.requested([(a, 1)]).count == 1)
         #expect(machine.requested([(a, 2)]).isEmpty)
         machine.unassigned()
-        #expect(machine.isBusy)
+        #expect(machine.isBusy == true)
         #expect(machine.answered(failed: []).isEmpty)
-        #expect(!machine.isBusy)
+        #expect(machine.isBusy == false)
     }
 }
