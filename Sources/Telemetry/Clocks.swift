@@ -5,7 +5,6 @@ import Glibc
 /// Time that only moves forward, for measuring how long something took.
 public enum MonotonicClock {
     /// Nanoseconds since some fixed moment before the process started (`CLOCK_MONOTONIC`).
-    @inline(__always)
     public static func nanoseconds() -> UInt64 {
         var now = timespec()
         clock_gettime(CLOCK_MONOTONIC, &now)
@@ -16,7 +15,6 @@ public enum MonotonicClock {
 /// The time of day, which an operator or NTP may set backwards.
 public enum WallClock {
     /// Milliseconds since 1970-01-01T00:00:00Z (`CLOCK_REALTIME`), the unit of Kafka's timestamps.
-    @inline(__always)
     public static func milliseconds() -> Int64 {
         var now = timespec()
         clock_gettime(CLOCK_REALTIME, &now)

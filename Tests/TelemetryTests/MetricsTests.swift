@@ -123,8 +123,8 @@ import Testing
     @Test func collectorsMayRegisterWithoutDeadlock() {
         let registry = MetricsRegistry()
         let isFirst = Atomic(true)
-        registry.collector("a", type: .gauge, help: "A.") { sink in
-            if isFirst.exchange(false, ordering: .relaxed) { registry.gauge("b", help: "B.").set(1) }
+        registry.collector("a", type: .gauge, help: "A.") { [weak registry] sink in
+            if isFirst.exchange(false, ordering: .relaxed) { registry?.gauge("b", help: "B.").set(1) }
             sink.sample(1)
         }
         #expect(!page(registry).contains("\nb 1"))

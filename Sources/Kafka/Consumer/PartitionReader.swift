@@ -39,12 +39,8 @@ final class PartitionReader {
 
     deinit { queue.disableWakeUp() }
 
-    /// The next message, the held one first.
-    @inline(__always)
-    func takeMessage() -> MessageHandle? {
-        if held != nil { return held.take() }
-        return queue.takeMessage()
-    }
+    /// The held record, to be read before the queue.
+    func takeHeld() -> MessageHandle? { held.take() }
 
     /// Makes librdkafka drop what is stale at the queue's head: it counts as full, and as memory, until somebody looks. A fresh
     /// record that comes out is held.

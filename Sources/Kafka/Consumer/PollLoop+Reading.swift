@@ -20,39 +20,63 @@ extension PollLoop {
             sample(reader)
             return false
         }
+        let (batch, end) = read(
+            reader, position: &reader.position, headers: &headers, records: min(allowance.records, configuration.visitLimit),
+            bytes: allowance.bytes)
+        if let batch { hand(over: batch, of: reader, slot: slot) }
+        if case .jump(let offset) = end { seek([(reader.partition, offset)]) }
+        sample(reader)
+        return end != .empty && !reader.hasFailed
+    }
+
+    /// Why a visit ended.
+    private enum End: Equatable {
+        case empty
+        case limit
+        /// Records are missing: seek there.
+        case jump(to: Int64)
+    }
+
+    // Position and scratch memory come as `inout`: read as properties, each record would pay for Swift's check of exclusive access.
+    private func read(
+        _ reader: PartitionReader, position: inout OffsetGuardMachine, headers: inout ByteBuffer, records: Int, bytes: Int
+    ) -> (RecordBatch?, End) {
         var batch: RecordBatch?
-        let limit = min(allowance.records, configuration.visitLimit)
         var dropped = 0
-        var isEmpty = false
-        reading: while dropped < PollLoop.dropLimit {
-            if let batch, batch.count >= limit || batch.byteCount >= allowance.bytes { break }
-            guard let message = reader.takeMessage() else {
-                isEmpty = true
-                break
-            }
+        var gaps = 0
+        defer { if dropped > 0 || gaps > 0 { count(dropped: dropped, gaps: gaps) } }
+        var held = reader.takeHeld()
+        var taken = 0
+        while taken < records, dropped < PollLoop.dropLimit {
+            guard let message = held.take() ?? reader.queue.takeMessage() else { return (batch, .empty) }
             guard message.error == RD_KAFKA_RESP_ERR_NO_ERROR else {
-                failed(reader, message)
-                break
+                failed(reader, message, at: position.expected)
+                return (batch, .limit)
             }
-            switch reader.position.observed(message.offset) {
+            switch position.observed(message.offset) {
             case .accept: break
-            case .acceptGap: shared.statistics.withLock { $0.gaps += 1 }
+            case .acceptGap: gaps += 1
             case .drop:
                 dropped += 1
                 continue
             case .reseek(let offset):
                 shared.statistics.withLock { $0.reseeks += 1 }
-                seek([(reader.partition, offset)])
-                break reading
+                return (batch, .jump(to: offset))
             }
-            let target = batch ?? makeBatch(reader, limit: limit, bytes: allowance.bytes)
-            copy(message, to: target)
+            let target = batch ?? makeBatch(reader, limit: records, bytes: bytes)
+            copy(message, to: target, headers: &headers)
             batch = target
+            taken += 1
+            if target.byteCount >= bytes { break }
         }
-        if dropped > 0 { shared.statistics.withLock { $0.duplicates += dropped } }
-        if let batch { hand(over: batch, of: reader, slot: slot) }
-        sample(reader)
-        return !isEmpty && !reader.hasFailed
+        return (batch, .limit)
+    }
+
+    private func count(dropped: Int, gaps: Int) {
+        shared.statistics.withLock { statistics in
+            statistics.duplicates += dropped
+            statistics.gaps += gaps
+        }
     }
 
     private func makeBatch(_ reader: PartitionReader, limit: Int, bytes: Int) -> RecordBatch {
@@ -63,7 +87,7 @@ extension PollLoop {
     }
 
     @inline(__always)
-    private func copy(_ message: borrowing MessageHandle, to batch: RecordBatch) {
+    private func copy(_ message: borrowing MessageHandle, to batch: RecordBatch, headers: inout ByteBuffer) {
         headers.removeAll()
         let hasHeaders = message.forEachHeader { name, value in RecordHeaders.append(name: name, value: value, to: &headers) }
         batch.append(
@@ -84,9 +108,9 @@ extension PollLoop {
         shared.mailbox.push(.records(batch, slot: slot))
     }
 
-    private func failed(_ reader: PartitionReader, _ message: borrowing MessageHandle) {
+    private func failed(_ reader: PartitionReader, _ message: borrowing MessageHandle, at offset: Int64) {
         if message.error == RD_KAFKA_RESP_ERR__PARTITION_EOF { return }
-        let error = KafkaError(message.error, "\(reader.partition) at offset \(reader.position.expected): \(message.errorText)")
+        let error = KafkaError(message.error, "\(reader.partition) at offset \(offset): \(message.errorText)")
         if error.isRetriable {
             shared.mailbox.push(.notice(error))
         } else {

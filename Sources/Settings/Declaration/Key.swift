@@ -11,8 +11,8 @@ public struct Key<Root: Sendable>: Sendable {
 
     /// A value.
     /// - Parameters:
-    ///   - name: the key in the file: lower case, words parted by `_`. It must not end in `_file`, because `SLUICE_…_FILE` reads a
-    ///     value from a file.
+    ///   - name: the key in the file: lower case, words parted by `_`. It must not end in `_file`: `SLUICE_…_FILE` reads a value
+    ///     from a file.
     ///   - path: where the value goes. What is there before is the default.
     ///   - kind: how it is read and bounded.
     ///   - unit: what one of it is, where neither name nor kind says so.

@@ -36,7 +36,7 @@ extension ValueKind {
 }
 
 extension ValueKind where Value == [String: String] {
-    /// Texts under free keys. In YAML a mapping of scalars; elsewhere `key=value` parted by commas (`\,` for a comma inside a value).
+    /// Texts under free keys. In YAML a mapping of scalars; elsewhere `key=value` parted by commas (`\,` for one inside a value).
     /// Values under keys that sound secret (``Redaction/isSecretName(_:)``) are covered where they are shown.
     public static var map: ValueKind {
         ValueKind(typeName: "map") { raw, reading in

@@ -47,11 +47,12 @@ enum Quantity {
 
     static func duration(_ text: String) -> Duration? {
         let (digits, unit) = parts(text)
-        guard let number = Decimal.fraction(digits),
-            let scale = unit.isEmpty ? 1_000_000_000 : spans.first(where: { $0.unit == unit })?.nanoseconds,
-            let nanoseconds = Int64(exactly: (number * Double(scale)).rounded())
-        else { return nil }
-        return .nanoseconds(nanoseconds)
+        guard let scale = unit.isEmpty ? 1_000_000_000 : spans.first(where: { $0.unit == unit })?.nanoseconds else { return nil }
+        if let whole = Decimal.whole(digits) {
+            let (product, overflow) = Int64(whole).multipliedReportingOverflow(by: scale)
+            return overflow ? nil : .nanoseconds(product)
+        }
+        return Decimal.fraction(digits).flatMap { Int64(exactly: ($0 * Double(scale)).rounded()) }.map { .nanoseconds($0) }
     }
 
     static func bytes(_ text: String) -> Int? {
@@ -81,11 +82,11 @@ enum Quantity {
         return String(bytes)
     }
 
-    /// The number and the unit behind it, which a space may part.
+    /// The number and the letters behind it, which a space may part.
     private static func parts(_ text: String) -> (digits: String, unit: String) {
-        let start = text.firstIndex { $0.isASCII && $0.isLetter } ?? text.endIndex
-        var digits = text[..<start]
-        if digits.last == " ", start < text.endIndex { digits = digits.dropLast() }
-        return (String(digits), String(text[start...]))
+        let unit = String(text.reversed().prefix { $0.isASCII && $0.isLetter }.reversed())
+        var digits = text.dropLast(unit.count)
+        if digits.last == " ", !unit.isEmpty { digits = digits.dropLast() }
+        return (String(digits), unit)
     }
 }

@@ -56,7 +56,8 @@ public struct ValueKind<Value: Sendable>: Sendable {
     /// The same kind with one more condition.
     /// - Parameter sentence: what is asked for, from "must" on, without a full stop; what was written is added.
     public func checked(_ sentence: String, _ holds: @escaping @Sendable (Value) -> Bool) -> ValueKind {
-        let allowed = sentence.hasPrefix("must ") ? String(sentence.dropFirst(5)) : sentence
+        let opening = ["must be ", "must "].first(where: sentence.hasPrefix) ?? ""
+        let allowed = String(sentence.dropFirst(opening.count))
         let (parse, show) = (parse, show)
         return ValueKind(
             typeName: typeName, bounds: bounds.isEmpty ? allowed : "\(bounds); \(allowed)",

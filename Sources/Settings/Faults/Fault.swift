@@ -17,7 +17,10 @@ public struct Fault: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// `config/sluice.yaml:12: pipeline.memory_budget_bytes: must be at least 1048576, is 12`
-    public var description: String { key.map { "\(origin): \($0): \(message)" } ?? "\(origin): \(message)" }
+    /// Without a place where there is no file to correct.
+    public var description: String {
+        [origin == .defaults ? nil : origin.description, key, message].compactMap(\.self).joined(separator: ": ")
+    }
 }
 
 /// Everything that is wrong with the settings.

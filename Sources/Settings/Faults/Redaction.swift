@@ -12,7 +12,7 @@ public enum Redaction {
     public static func connectionString(_ text: String) -> String {
         let bytes = Array(text.utf8)
         if let start = endOfScheme(bytes) { return uri(bytes, behindScheme: start) }
-        return keywords(text) ?? cover
+        return keywords(bytes) ?? cover
     }
 
     /// Names of settings whose values nobody may see: passwords, secrets, tokens, private keys, credentials.
@@ -38,8 +38,8 @@ public enum Redaction {
         return isScheme ? colon + 3 : nil
     }
 
-    /// Covers the union of what may be the user's password and of all secret parameters: a password may hold `?`, `&` and `@`, and a
-    /// parameter `:` and `@`.
+    /// Covers the union of what may be the user's password and of all secret parameters: a password may hold `?`, `&` and `@`,
+    /// and a parameter `:` and `@`.
     private static func uri(_ text: [UInt8], behindScheme start: Int) -> String {
         var isSecret = [Bool](repeating: false, count: text.count)
         if let at = text.lastIndex(of: UInt8(ascii: "@")), at >= start,
@@ -67,41 +67,46 @@ public enum Redaction {
 
     /// `keyword = value` pairs between spaces; values may be quoted with ' and escape with \ (libpq, "Keyword/Value Connection
     /// Strings"). `nil` where the text has another shape.
-    private static func keywords(_ text: String) -> String? {
+    private static func keywords(_ text: [UInt8]) -> String? {
         var pairs: [String] = []
-        var rest = Substring(text).drop(while: \.isWhitespace)
+        var rest = text[...].drop(while: isSpace)
         while !rest.isEmpty {
-            guard let equals = rest.firstIndex(of: "=") else { return nil }
+            guard let equals = rest.firstIndex(of: UInt8(ascii: "=")) else { return nil }
             let name = trimmed(rest[..<equals])
-            guard !name.isEmpty, !name.contains(where: { $0.isWhitespace || $0 == "'" }) else { return nil }
-            rest = rest[rest.index(after: equals)...].drop(while: \.isWhitespace)
+            guard !name.isEmpty, !name.contains(where: { isSpace($0) || $0 == UInt8(ascii: "'") }) else { return nil }
+            rest = rest[(equals + 1)...].drop(while: isSpace)
             guard let end = endOfValue(rest) else { return nil }
-            pairs.append("\(name)=" + (isSecretName(name) ? cover : String(rest[..<end])))
-            rest = rest[end...].drop(while: \.isWhitespace)
+            let keyword = String(decoding: name, as: UTF8.self)
+            pairs.append("\(keyword)=" + (isSecretName(keyword) ? cover : String(decoding: rest[..<end], as: UTF8.self)))
+            rest = rest[end...].drop(while: isSpace)
         }
         return pairs.joined(separator: " ")
     }
 
-    private static func endOfValue(_ text: Substring) -> Substring.Index? {
-        let isQuoted = text.first == "'"
-        var index = isQuoted ? text.index(after: text.startIndex) : text.startIndex
+    private static func endOfValue(_ text: ArraySlice<UInt8>) -> Int? {
+        let isQuoted = text.first == UInt8(ascii: "'")
+        var index = text.startIndex + (isQuoted ? 1 : 0)
         while index < text.endIndex {
             switch text[index] {
-            case "'" where isQuoted: return text.index(after: index)
-            case "\\":
-                index = text.index(after: index)
+            case UInt8(ascii: "'") where isQuoted: return index + 1
+            case UInt8(ascii: "\\"):
+                index += 1
                 guard index < text.endIndex else { return nil }
-            case let character where !isQuoted && character.isWhitespace: return index
+            case let byte where !isQuoted && isSpace(byte): return index
             default: break
             }
-            index = text.index(after: index)
+            index += 1
         }
         return isQuoted ? nil : text.endIndex
     }
 
-    private static func trimmed(_ text: Substring) -> String {
-        String(text.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
+    private static func trimmed(_ text: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        let end = text.lastIndex { !isSpace($0) }.map { $0 + 1 } ?? text.startIndex
+        return text[..<end].drop(while: isSpace)
     }
+
+    /// What C's `isspace` takes for a space in the C locale.
+    private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
 
     private static func percentDecoded(_ text: ArraySlice<UInt8>) -> String {
         var bytes: [UInt8] = []

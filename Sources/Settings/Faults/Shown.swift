@@ -19,7 +19,7 @@ enum Shown {
         ]
         let isPlain =
             !YAMLScalar(text).isNull && text.first.map { !risky.contains($0) } == true && text.last != " " && text.last != ":"
-            && !text.contains(": ") && !text.contains(" #")
+            && !text.contains(": ") && !text.contains(" #") && !text.contains("?")
             && text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value < 0x7F && !",[]{}".unicodeScalars.contains($0) }
         return isPlain ? text : "\"" + text.unicodeScalars.map(escaped).joined() + "\""
     }

@@ -125,6 +125,8 @@ struct SettingsReading {
     func isFaulty(_ key: String) -> Bool { faultyKeys.contains(key) }
 
     mutating func reportMissing(_ key: String, _ scope: Scope) {
+        // A section that is no mapping has its fault already.
+        if !scope.path.isEmpty && isFaulty(scope.path) { return }
         let remedy = scope.isOverlaid ? "set it here or as \(SettingsSource.environmentName(key))" : "set it here"
         report([Fault(scope.origin, key: key, "is not set and has no default; \(remedy)")])
     }
@@ -164,7 +166,7 @@ struct SettingsReading {
         {
             guard !source.ignoredPrefixes.contains(where: name.hasPrefix) else { continue }
             let hint = Nearest.name(to: name, among: variables).map { "; did you mean \($0)?" } ?? ""
-            report([Fault(.environment(name), "sets no known key\(hint)")])
+            report([Fault(.environment(Shown.key(name)), "sets no known key\(hint)")])
         }
     }
 }

@@ -19,6 +19,7 @@ public struct SettingsSchema<Root: Sendable>: Sendable {
         let variables = keys.compactMap(\.environmentName)
         for (index, name) in variables.enumerated() {
             precondition(!variables[..<index].contains(name), "two keys would be set by \(name)")
+            precondition(!variables.contains(name + "_FILE"), "\(name)_FILE would be a key and the file of another key")
         }
     }
 

@@ -14,12 +14,14 @@ struct YAMLTreeBuilder {
         let column: Int
         /// Nodes counted when the level was opened.
         let nodesBefore: Int
+        /// Levels below this one, aliases unfolded.
+        var depth = 0
     }
 
     private let file: String
     private var levels: [Level] = []
     private var root: YAMLNode?
-    private var anchors: [String: (node: YAMLNode, nodes: Int)] = [:]
+    private var anchors: [String: (node: YAMLNode, nodes: Int, depth: Int)] = [:]
     private var nodes = 0
     private var documents = 0
     private var faults: [Fault] = []
@@ -49,8 +51,9 @@ struct YAMLTreeBuilder {
             }
             try count(known.nodes, event)
             guard !expectsKey else { throw refusal(event, "a key must be written out, not be an alias") }
+            guard levels.count + known.depth <= YAML.maximumDepth else { throw tooDeep(event) }
             // The place of a repeated value is where it was written: that is the line to correct.
-            try place(known.node, event, anchor: nil)
+            try place(known.node, event, anchor: nil, depth: known.depth)
         case .sequenceStart: try open(event, isMapping: false)
         case .mappingStart: try open(event, isMapping: true)
         case .sequenceEnd, .mappingEnd: try close(event)
@@ -76,9 +79,7 @@ struct YAMLTreeBuilder {
 
     private mutating func open(_ event: YAMLEvent, isMapping: Bool) throws(YAMLProblem) {
         guard !expectsKey else { throw refusal(event, "a key must be one text, not a list or a mapping") }
-        guard levels.count < YAML.maximumDepth else {
-            throw refusal(event, "nests deeper than \(YAML.maximumDepth) levels")
-        }
+        guard levels.count < YAML.maximumDepth else { throw tooDeep(event) }
         try check(tag: event.tag, event)
         let before = nodes
         try count(1, event)
@@ -90,15 +91,18 @@ struct YAMLTreeBuilder {
         guard let level = levels.popLast() else { throw refusal(event, "something is closed that was not opened") }
         let content: YAMLNode.Content = level.isMapping ? .mapping(level.entries) : .sequence(level.items)
         let node = YAMLNode(content, file: file, line: level.line, column: level.column)
-        try place(node, event, anchor: level.anchor, nodes: nodes - level.nodesBefore)
+        try place(node, event, anchor: level.anchor, nodes: nodes - level.nodesBefore, depth: level.depth + 1)
     }
 
-    private mutating func place(_ node: YAMLNode, _ event: YAMLEvent, anchor: String?, nodes: Int = 1) throws(YAMLProblem) {
-        if let anchor { anchors[anchor] = (node, nodes) }
+    private mutating func place(
+        _ node: YAMLNode, _ event: YAMLEvent, anchor: String?, nodes: Int = 1, depth: Int = 0
+    ) throws(YAMLProblem) {
+        if let anchor { anchors[anchor] = (node, nodes, depth) }
         guard let top = levels.indices.last else {
             root = node
             return
         }
+        levels[top].depth = max(levels[top].depth, depth)
         if levels[top].isMapping {
             guard let key = levels[top].key else { throw refusal(event, "a value without a key") }
             levels[top].key = nil
@@ -141,6 +145,10 @@ struct YAMLTreeBuilder {
         guard tag.hasPrefix(prefix), known.contains(String(tag.dropFirst(prefix.count))) else {
             throw refusal(event, "the tag \(Shown.quoted(tag)) is not known; remove it")
         }
+    }
+
+    private func tooDeep(_ event: YAMLEvent) -> YAMLProblem {
+        refusal(event, "nests deeper than \(YAML.maximumDepth) levels")
     }
 
     private func refusal(_ event: YAMLEvent, _ sentence: String) -> YAMLProblem {

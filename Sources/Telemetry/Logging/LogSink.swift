@@ -11,8 +11,8 @@ public protocol LogSink: Sendable {
 
 /// Writes lines to a file descriptor, which stays its owner's to close.
 ///
-/// A line that cannot be written (nobody reads the pipe any more, the disk is full) is dropped and counted: a worker does not stop
-/// for its log. A descriptor that blocks makes the caller wait, as standard error does everywhere.
+/// A line that cannot be written (nobody reads the pipe any more, the disk is full) is dropped and counted: a worker does not
+/// stop for its log. A descriptor that blocks makes the caller wait, as standard error does everywhere.
 public final class DescriptorLogSink: LogSink {
     /// Standard error, where logs belong.
     public static let standardError = DescriptorLogSink(descriptor: STDERR_FILENO)
@@ -37,9 +37,9 @@ public final class DescriptorLogSink: LogSink {
                     if count > 0 {
                         done += count
                     } else if count < 0 && errno == EAGAIN {
-                        // Somebody made the descriptor non-blocking: give the reader a second, then do without the line.
+                        // Somebody made the descriptor non-blocking: give the reader a moment, then do without the line.
                         var state = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-                        if poll(&state, 1, 1000) == 0 { return false }
+                        if poll(&state, 1, 10) <= 0 && errno != EINTR { return false }
                     } else if count == 0 || errno != EINTR {
                         return false
                     }

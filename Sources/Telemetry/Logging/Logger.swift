@@ -2,8 +2,8 @@
 
 /// Writes log lines under a label. Cheap to copy; hand a copy to whoever logs.
 ///
-/// Sentences are compile-time constants, so that they can be searched for and never carry data: what varies goes into the metadata.
-/// Neither payloads nor secrets belong there.
+/// Sentences are compile-time constants, so that they can be searched for and never carry data: what varies goes into
+/// the metadata. Neither payloads nor secrets belong there.
 public struct Logger: Sendable {
     /// Keys and values of one line, in the order they are shown.
     public typealias Metadata = KeyValuePairs<String, any LogValueConvertible>

@@ -9,7 +9,6 @@ public final class Counter: Sendable {
     init() {}
 
     /// Counts `amount` more.
-    @inline(__always)
     public func increment(by amount: Int = 1) {
         precondition(amount >= 0, "a counter only grows")
         count.wrappingAdd(UInt64(amount), ordering: .relaxed)

@@ -81,7 +81,10 @@ public final class Family<Member: Sendable>: Sendable {
     }
 
     /// Takes the series off the page; whoever still holds the instrument counts unseen.
-    public func remove(_ values: String...) {
+    public func remove(_ values: String...) { remove(values) }
+
+    /// Takes the series off the page; whoever still holds the instrument counts unseen.
+    public func remove(_ values: [String]) {
         series.withLock { $0.removeAll { $0.values == values } }
     }
 }

@@ -57,7 +57,8 @@ public final class MetricsRegistry: Sendable {
     }
 
     /// A name whose series are computed at each scrape: they appear and disappear with what `body` reports, its HELP and TYPE
-    /// lines stay. Histograms cannot be collected.
+    /// lines stay. Histograms cannot be collected. The registry keeps what `body` captures: it must not capture the
+    /// registry strongly.
     public func collector(
         _ name: String, type: MetricType, help: String, _ body: @escaping @Sendable (inout SampleSink) -> Void
     ) {

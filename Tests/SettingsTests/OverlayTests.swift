@@ -1,0 +1,108 @@
+// Checks the environment, files named by it, and the command line: what wins, and what is refused.
+
+import Foundation
+import Settings
+import Testing
+
+@Suite struct OverlayTests {
+    private let yaml = "postgres_uri: host=a\nconnections: 4\nkafka: {bootstrap_servers: file:1}\n"
+
+    @Test func theStrongerSourceWins() throws {
+        let settings = try #require(
+            Fixture.read(
+                yaml,
+                environment: [
+                    "SLUICE_CONNECTIONS": "6", "SLUICE_KAFKA_BOOTSTRAP_SERVERS": "env:1", "PATH": "/bin", "SLUICEX": "1",
+                ],
+                overrides: ["connections": "8"]
+            ).settings)
+        #expect(settings.value.connections == 8)
+        #expect(settings.value.kafka.servers == "env:1")
+        #expect(settings.value.uri == "host=a")
+        let origins = Dictionary(uniqueKeysWithValues: settings.entries.map { ($0.key, $0.origin) })
+        #expect(origins["connections"] == .commandLine)
+        #expect(origins["kafka.bootstrap_servers"] == .environment("SLUICE_KAFKA_BOOTSTRAP_SERVERS"))
+        #expect(origins["postgres_uri"] == .file("config/sluice.yaml", line: 1))
+        #expect(origins["kafka.password"] == .defaults)
+    }
+
+    @Test func listsMapsAndSectionsFitIntoVariables() throws {
+        let settings = try #require(
+            Fixture.read(
+                yaml,
+                environment: [
+                    "SLUICE_MAPPINGS": "a.yaml, b\\,c.yaml", "SLUICE_KAFKA_PROPERTIES": "debug=broker\\,topic,a\\b=c=d, e=",
+                    "SLUICE_POLICIES": "[{name: env, rate: 3}]", "SLUICE_PIPELINE_WATCHDOG_AFTER": "2m",
+                    "SLUICE_PIPELINE_WATCHDOG_ENABLED": "False",
+                ]
+            ).settings)
+        // A path from the environment begins at the working directory.
+        #expect(settings.value.mappings == ["a.yaml", "b,c.yaml"])
+        #expect(settings.value.kafka.properties == ["debug": "broker,topic", "a\\b": "c=d", "e": ""])
+        #expect(settings.value.policies == [PolicyFixture(name: "env", rate: 3)])
+        #expect(settings.value.pipeline.watch == .init(isOn: false, after: .seconds(120)))
+    }
+
+    @Test func emptyVariablesAreEmptyTexts() throws {
+        #expect(try #require(Fixture.read(yaml, environment: ["SLUICE_KAFKA_PASSWORD": ""]).settings).value.kafka.password == "")
+        #expect(
+            Fixture.read(yaml, environment: ["SLUICE_CONNECTIONS": "", "SLUICE_MAPPINGS": ""]).faults == [
+                "SLUICE_CONNECTIONS: connections: must be a whole number between 1 and 64, is \"\"",
+                "SLUICE_MAPPINGS: mappings: must hold at least 1, holds 0",
+            ])
+    }
+
+    @Test func wrongVariablesAreFaultsUnderTheirName() {
+        #expect(
+            Fixture.read(
+                yaml,
+                environment: [
+                    "SLUICE_CONECTIONS": "2", "SLUICE_NONSENSE": "1", "SLUICE_TEST_X": "1", "SLUICE_PIPELINE_DWELL": "soon",
+                    "SLUICE_KAFKA_PROPERTIES": "novalue", "SLUICE_POLICIES": "[{name: x, rte: 1}, {]",
+                ], overrides: ["pipeline.dwel": "1", "a\nb": "1"], ignoring: ["SLUICE_TEST_"]
+            ).faults == [
+                "SLUICE_KAFKA_PROPERTIES: kafka.properties: must be key=value pairs parted by commas (\\, for a comma inside a value)",
+                "SLUICE_PIPELINE_DWELL: pipeline.dwell: must be a duration such as 500ms, 20s, 5m or a number of seconds, is soon",
+                "SLUICE_POLICIES: policies: did not find expected node content (while parsing a flow node)",
+                "command line: \"a\\nb\": is not a known key",
+                "command line: pipeline.dwel: is not a known key; did you mean pipeline.dwell?",
+                "SLUICE_CONECTIONS: sets no known key; did you mean SLUICE_CONNECTIONS?",
+                "SLUICE_NONSENSE: sets no known key",
+            ])
+        #expect(
+            Fixture.read(yaml, environment: ["SLUICE_POLICIES": "[{name: x, rte: 1}]"]).faults == [
+                "SLUICE_POLICIES:1: policies[0].rte: is not a known key; did you mean policies[0].rate?"
+            ])
+    }
+
+    @Test func whatIsMissingWithoutAFileNamesTheVariable() {
+        #expect(
+            Fixture.read().faults == ["postgres_uri: is not set and has no default; set it here or as SLUICE_POSTGRES_URI"])
+    }
+
+    @Test func valuesComeFromFilesTheEnvironmentNames() throws {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-secret-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let path = directory.appendingPathComponent("uri").path
+        for (content, expected) in [("host=b\n", "host=b"), ("host=b\r\n", "host=b"), ("host=b\n\n", "host=b\n"), ("", "")] {
+            try Data(content.utf8).write(to: URL(fileURLWithPath: path))
+            let settings = try #require(Fixture.read(yaml, environment: ["SLUICE_POSTGRES_URI_FILE": path]).settings)
+            #expect(settings.value.uri == expected)
+            #expect(settings.entries.first { $0.key == "postgres_uri" }?.origin == .environment("SLUICE_POSTGRES_URI_FILE"))
+        }
+        try Data([0xFF]).write(to: URL(fileURLWithPath: path))
+        #expect(
+            Fixture.read(yaml, environment: ["SLUICE_POSTGRES_URI_FILE": path]).faults == [
+                "SLUICE_POSTGRES_URI_FILE: postgres_uri: the file \"\(path)\" is not UTF-8; save it as UTF-8"
+            ])
+        #expect(
+            Fixture.read(environment: ["SLUICE_POSTGRES_URI_FILE": path + "x"]).faults == [
+                "SLUICE_POSTGRES_URI_FILE: postgres_uri: the file \"\(path)x\" cannot be opened: No such file or directory"
+            ])
+        #expect(
+            Fixture.read(yaml, environment: ["SLUICE_POSTGRES_URI_FILE": path, "SLUICE_POSTGRES_URI": "host=c"]).faults == [
+                "SLUICE_POSTGRES_URI: postgres_uri: is set, and so is SLUICE_POSTGRES_URI_FILE; unset one of them"
+            ])
+    }
+}
