@@ -85,11 +85,15 @@ final class HTTPTransfer {
     }
 }
 
-private func curlReads(_ memory: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ owner: UnsafeMutableRawPointer?) -> Int {
+private func curlReads(_ memory: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ owner: UnsafeMutableRawPointer?)
+    -> Int
+{
     Unmanaged<HTTPTransfer>.fromOpaque(owner!)._withUnsafeGuaranteedRef { $0.reads(into: memory!, size * count) }
 }
 
-private func curlWrites(_ memory: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ owner: UnsafeMutableRawPointer?) -> Int {
+private func curlWrites(_ memory: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ owner: UnsafeMutableRawPointer?)
+    -> Int
+{
     Unmanaged<HTTPTransfer>.fromOpaque(owner!)._withUnsafeGuaranteedRef { $0.writes(memory!, size * count) }
     return size * count
 }

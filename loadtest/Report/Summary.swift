@@ -105,7 +105,8 @@ struct Summary: Sendable, Codable, Equatable {
                     + "longest \(fixed(latency.max / 1000, 2))")
         }
         let others = [
-            (badAccepted, "bad events accepted"), (failed, "failed"), (limited, "answered 429"), (shed, "answered 503, not written"),
+            (badAccepted, "bad events accepted"), (failed, "failed"), (limited, "answered 429"),
+            (shed, "answered 503, not written"),
             (unknown, "with an unknown outcome"), (dropped, "dropped unsent"),
         ].filter { $0.0 > 0 }
         if !others.isEmpty { lines.append(others.map { "\($0.0) \($0.1)" }.joined(separator: ", ")) }
