@@ -128,8 +128,10 @@ private func handshake(
 /// The error of a connection that could not be made, with the SQLSTATE that a verbose message holds: `FATAL:  28P01: password …`.
 private func connectFailure(_ connection: OpaquePointer) -> PostgresError {
     let lines = String(cString: PQerrorMessage(connection)).split(whereSeparator: \.isNewline).map(String.init)
-    // With several hosts the last attempt's complaint is the one that counts; a LOCATION line says where in the server's source.
-    let text = lines.last { !$0.hasPrefix("LOCATION:") } ?? "no reason given"
+    // With several hosts the last attempt's complaint is the one that counts. What follows a complaint is a hint behind a tab, or
+    // DETAIL, HINT and LOCATION (in the server's source).
+    let text =
+        lines.last { line in !["\t", "DETAIL:", "HINT:", "LOCATION:"].contains { line.hasPrefix($0) } } ?? "no reason given"
     let (message, state) = splitState(text)
     return PostgresError(.connection, message, sqlState: state)
 }

@@ -70,6 +70,7 @@ public final class PostgresConnection: Sendable {
     ///
     /// A task that is cancelled before its body begins gets `CancellationError`. A body that has begun runs to its end, so that no
     /// transaction is torn by cancellation; ``abandon()`` is for when that takes too long.
+    @discardableResult
     public func perform<R: Sendable>(_ body: @Sendable @escaping (PostgresSession) throws -> R) async throws -> R {
         let cancelled = Flag()
         return try await withTaskCancellationHandler {

@@ -1,0 +1,132 @@
+// Owns the migration files: their names, their order, their checksums.
+
+internal import Glibc
+
+/// One numbered file of SQL.
+public struct Migration: Sendable, Equatable {
+    /// The number its name begins with, from 1 without gaps.
+    public let version: Int32
+    /// Its file name without the number and without `.sql`.
+    public let name: String
+    /// Its file name.
+    public let file: String
+    /// What it does.
+    public let sql: String
+
+    /// A migration that is not read from a file.
+    public init(version: Int32, name: String, file: String, sql: String) {
+        self.version = version
+        self.name = name
+        self.file = file
+        self.sql = sql
+    }
+
+    /// FNV-1a, 64 bits (draft-eastlake-fnv), over the file's bytes. It guards against edits after the fact, not against attackers.
+    public var checksum: String {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in sql.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+        let digits = String(hash, radix: 16)
+        return "fnv1a64:" + String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}
+
+/// Why migrations cannot be read or applied.
+public struct MigrationError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// What kind of failure it is.
+    public enum Code: String, Sendable {
+        /// A directory or file cannot be read.
+        case unreadable
+        /// File names are wrong, a number is missing or there twice.
+        case misnumbered
+        /// A file differs from what was applied to the database.
+        case edited
+        /// The database has migrations that the files do not.
+        case newerDatabase
+        /// Another process holds the migrations' lock for too long.
+        case locked
+        /// A migration failed; the database is as it was before it.
+        case failed
+    }
+
+    /// What kind of failure it is.
+    public let code: Code
+    /// The file or version concerned and the remedy.
+    public let description: String
+    /// The server's error where there is one.
+    public let sqlState: SQLState?
+    /// Whether trying again later can help.
+    public let isRetriable: Bool
+
+    init(_ code: Code, _ description: String, sqlState: SQLState? = nil, isRetriable: Bool = false) {
+        self.code = code
+        self.description = description
+        self.sqlState = sqlState
+        self.isRetriable = isRetriable
+    }
+}
+
+/// Reads migration files.
+public enum Migrations {
+    /// The migrations of a directory in order: its files `NNNN_name.sql`, numbered from 1 without gaps. Other files are ignored.
+    public static func load(directory: String) throws(MigrationError) -> [Migration] {
+        var found: [Migration] = []
+        for file in try fileNames(in: directory) where file.hasSuffix(".sql") && !file.hasPrefix(".") {
+            let stem = file.dropLast(4)
+            let digits = stem.prefix { $0.isASCII && $0.isNumber }
+            guard digits.count == 4, let version = Int32(digits), stem.dropFirst(4).first == "_", stem.count > 5 else {
+                throw MigrationError(.misnumbered, "\(directory)/\(file): the name must be NNNN_name.sql; rename the file")
+            }
+            let path = directory + "/" + file
+            found.append(
+                Migration(version: version, name: String(stem.dropFirst(5)), file: file, sql: try read(path)))
+        }
+        found.sort { ($0.version, $0.file) < ($1.version, $1.file) }
+        guard !found.isEmpty else {
+            throw MigrationError(.unreadable, "\(directory) holds no NNNN_name.sql; name the directory of the migrations")
+        }
+        for (index, migration) in found.enumerated() where Int(migration.version) != index + 1 {
+            let isDouble = index > 0 && found[index - 1].version == migration.version
+            throw MigrationError(
+                .misnumbered,
+                isDouble
+                    ? "\(directory): \(found[index - 1].file) and \(migration.file) have the same number; renumber the later one"
+                    : "\(directory): number \(index + 1) is missing before \(migration.file); restore it or renumber")
+        }
+        return found
+    }
+
+    private static func fileNames(in directory: String) throws(MigrationError) -> [String] {
+        guard let stream = opendir(directory) else {
+            throw MigrationError(.unreadable, "\(directory) cannot be opened: \(String(cString: strerror(errno)))")
+        }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            names.append(
+                withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                    String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+                })
+        }
+        return names
+    }
+
+    private static func read(_ path: String) throws(MigrationError) -> String {
+        func failure() -> MigrationError {
+            MigrationError(.unreadable, "\(path) cannot be read: \(String(cString: strerror(errno)))")
+        }
+        guard let file = fopen(path, "re") else { throw failure() }
+        defer { fclose(file) }
+        var content: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = fread(&chunk, 1, chunk.count, file)
+            content.append(contentsOf: chunk[..<count])
+            if count < chunk.count { break }
+        }
+        if ferror(file) != 0 { throw failure() }
+        guard let text = String(validating: content, as: UTF8.self), !text.utf8.contains(0) else {
+            throw MigrationError(.unreadable, "\(path) is not UTF-8 text; convert it")
+        }
+        return text
+    }
+}

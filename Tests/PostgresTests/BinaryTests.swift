@@ -1,0 +1,151 @@
+// Binary values: what is sent comes back, for every type the mappings know, and arrays are what PostgreSQL takes them for.
+
+import Postgres
+import Records
+import TestSupport
+import Testing
+
+@Suite("Binary values", .enabled("needs PostgreSQL") { await TestPostgres.isAvailable })
+struct BinaryTests {
+    @Test("Scalars of every type, their ends and NULL")
+    func scalars() async throws {
+        let connection = try await connect()
+        try await connection.perform { session in
+            let parameters = Parameters()
+            for number in [Int64.min, -1, 0, 1, Int64.max] {
+                parameters.removeAll()
+                parameters.append(int8: number)
+                parameters.append(int4: Int32(clamping: number))
+                parameters.append(int2: Int16(clamping: number))
+                parameters.append(bool: number > 0)
+                parameters.append(float8: Double(number) / 3)
+                parameters.append(text: "ü€😀 \(number)")
+                parameters.append(bytes: [0, 1, 255])
+                parameters.appendNull(type: TypeOID.text)
+                let row = try session.execute(
+                    "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $1::text, $2::text, $3::text, $4::text, length($7), $5::text::float8",
+                    parameters)
+                #expect(try row.int64(0, 0) == number)
+                #expect(try row.int32(0, 1) == Int32(clamping: number))
+                #expect(try row.int32(0, 2) == Int32(Int16(clamping: number)))
+                #expect(try row.bool(0, 3) == (number > 0))
+                #expect(try row.double(0, 4) == Double(number) / 3 && row.double(0, 13) == Double(number) / 3)
+                #expect(try row.text(0, 5) == "ü€😀 \(number)")
+                #expect(try row.bytes(0, 6) == [0, 1, 255])
+                #expect(row.isNull(0, 7) && !row.isNull(0, 6))
+                #expect(try row.text(0, 8) == "\(number)" && row.text(0, 9) == "\(Int32(clamping: number))")
+                #expect(try row.text(0, 10) == "\(Int16(clamping: number))" && row.text(0, 11) == "\(number > 0)")
+                #expect(try row.int32(0, 12) == 3)
+                #expect(postgresError { _ = try row.text(0, 7) }?.code == .protocolViolation)
+                #expect(postgresError { _ = try row.int64(0, 5) }?.code == .protocolViolation)
+            }
+        }
+        await connection.close()
+    }
+
+    @Test("Values out of an accessor's range are errors, object identifiers are unsigned")
+    func accessors() async throws {
+        let connection = try await connect()
+        try await connection.perform { session in
+            let row = try session.execute(
+                "SELECT 4294967295::oid AS o, 2147483648::int8 AS big, 1.5::float4 AS f, 'x'::name AS n")
+            #expect(try row.int64(0, 0) == 4_294_967_295)
+            #expect(postgresError { _ = try row.int32(0, 1) }?.message.contains("big") == true)
+            #expect(try row.double(0, 2) == 1.5 && row.text(0, 3) == "x")
+            #expect(row.columnName(3) == "n" && row.columnType(0) == TypeOID.oid && row.columnCount == 4 && row.rowCount == 1)
+        }
+        await connection.close()
+    }
+
+    @Test("A text that holds NUL is refused by the server, not cut")
+    func nulInText() async throws {
+        let connection = try await connect()
+        let error = await postgresError {
+            try await connection.perform { session in
+                let parameters = Parameters()
+                parameters.append(text: "ab\u{0}cd")
+                try session.execute("SELECT $1", parameters)
+            }
+        }
+        #expect(error?.sqlState == SQLState("22021"))
+        await connection.close()
+    }
+
+    @Test("Arrays of every column type, with NULL, empty, and reused memory")
+    func arrays() async throws {
+        let connection = try await connect()
+        try await connection.perform { session in
+            let parameters = Parameters()
+            for type in ColumnType.allCases {
+                var array = BinaryArray(element: type.oid)
+                for rows in [0, 1, 1000] {
+                    array.removeAll()
+                    for row in 0..<rows {
+                        if row % 7 == 3 {
+                            array.append(nil)
+                            continue
+                        }
+                        switch type {
+                        case .int2: array.append(Int16(row))
+                        case .int4, .date: array.append(Int32(row))
+                        case .int8, .timestamptz: array.append(Int64(row))
+                        case .text: array.append("row \(row)")
+                        }
+                    }
+                    parameters.removeAll()
+                    parameters.append(array: &array, type: TypeOID.array(of: type.oid))
+                    let statement = PreparedStatement(
+                        "SELECT x, count(*) OVER (), count(x) OVER () FROM unnest($1::\(type.arrayName)) WITH ORDINALITY u(x, n) ORDER BY n",
+                        types: parameters.types)
+                    let answer = try session.execute(statement, parameters)
+                    #expect(answer.rowCount == rows, "\(type)")
+                    for row in 0..<rows {
+                        #expect(answer.isNull(row, 0) == (row % 7 == 3))
+                        if row % 7 == 3 { continue }
+                        if type == .text { #expect(try answer.text(row, 0) == "row \(row)") }
+                        if type != .text { #expect(try answer.int64(row, 0) == Int64(row)) }
+                    }
+                }
+            }
+        }
+        await connection.close()
+    }
+
+    @Test("Random parameter lists come back as sent, from memory that is reused")
+    func randomLists() async throws {
+        let seed = UInt64.random(in: .min ... .max)
+        print("BinaryTests.randomLists: seed \(seed)")
+        let connection = try await connect()
+        try await connection.perform { session in
+            var random = SplitMix(state: seed)
+            let parameters = Parameters()
+            for _ in 0..<100 {
+                parameters.removeAll()
+                let values = (0..<Int.random(in: 1...20, using: &random)).map { _ -> [UInt8]? in
+                    if Int.random(in: 0..<5, using: &random) == 0 { return nil }
+                    return (0..<Int.random(in: 0...400, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+                }
+                for value in values {
+                    if let value { parameters.append(bytes: value) } else { parameters.appendNull(type: TypeOID.bytea) }
+                }
+                let sql = "SELECT " + (1...values.count).map { "$\($0)::bytea" }.joined(separator: ", ")
+                let row = try session.execute(sql, parameters)
+                let back = try values.indices.map { row.isNull(0, $0) ? nil : try row.bytes(0, $0) }
+                #expect(back == values, "seed \(seed)")
+            }
+        }
+        await connection.close()
+    }
+}
+
+/// A small seeded generator (Steele, Lea, Flood: SplitMix64).
+struct SplitMix: RandomNumberGenerator {
+    var state: UInt64
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}

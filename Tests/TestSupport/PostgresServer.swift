@@ -1,0 +1,164 @@
+// The PostgreSQL server that tests use: the one the environment names, or a private one for the life of the test process.
+
+public import Foundation
+internal import Glibc
+internal import Postgres
+internal import Synchronization
+
+/// The server of this test process, found or started at first use.
+///
+/// `SLUICE_TEST_POSTGRES_URI` names one (its role must be allowed to create databases); without it `scripts/private-postgres` starts
+/// one under `.sluice/` of the checkout, which ends with the process.
+public actor TestPostgres {
+    /// The server of this process.
+    public static let shared = TestPostgres()
+
+    /// Why there is no server.
+    public struct Unavailable: Error, CustomStringConvertible {
+        /// One sentence.
+        public let description: String
+    }
+
+    /// The checkout these tests were built from.
+    public static let checkout = URL(fileURLWithPath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+    /// The migrations that a worker applies.
+    public static var migrations: String { checkout.appendingPathComponent("config/migrations").path }
+
+    /// Whether there is a server, for `@Suite(.enabled("needs PostgreSQL") { await TestPostgres.isAvailable })`. Says why not, once.
+    public static var isAvailable: Bool {
+        get async {
+            do {
+                _ = try await shared.serverURI()
+                return true
+            } catch {
+                return false
+            }
+        }
+    }
+
+    /// The server's own database, for tests that leave nothing behind but temporary tables.
+    public static func uri() async throws -> String { try await shared.serverURI() }
+
+    /// Makes a database of its own for one test, with the project's migrations applied if asked for, and returns its URI.
+    public static func database(migrated: Bool = false) async throws -> String {
+        let server = try await shared.serverURI()
+        let name = "test_" + UUID().uuidString.prefix(13).lowercased().replacingOccurrences(of: "-", with: "_")
+        if await !shared.isPrivate { made.withLock { $0.append(name) } }
+        let admin = try await PostgresConnection.connect(PostgresConfiguration(uri: server))
+        try await admin.perform { session in
+            try session.execute("CREATE DATABASE \(name)")
+        }
+        await admin.close()
+        guard var parts = URLComponents(string: server) else {
+            throw Unavailable(description: "SLUICE_TEST_POSTGRES_URI must be a postgres:// URI")
+        }
+        parts.path = "/" + name
+        let uri = parts.string ?? server
+        if migrated {
+            let connection = try await PostgresConnection.connect(PostgresConfiguration(uri: uri))
+            let migrations = try Migrations.load(directory: Self.migrations)
+            try await connection.perform { session in
+                try MigrationRunner().apply(session, migrations)
+            }
+            await connection.close()
+        }
+        return uri
+    }
+
+    private var server: Task<String, any Error>?
+    /// The server ends with this process, and its databases with it.
+    private var isPrivate: Bool { Self.named == nil }
+
+    private static var named: String? {
+        ProcessInfo.processInfo.environment["SLUICE_TEST_POSTGRES_URI"].flatMap { $0.isEmpty ? nil : $0 }
+    }
+
+    private func serverURI() async throws -> String {
+        if let server { return try await server.value }
+        let task = Task { try await Self.findServer() }
+        server = task
+        do {
+            return try await task.value
+        } catch {
+            print("SKIPPED: tests that need PostgreSQL: \(error)")
+            throw error
+        }
+    }
+
+    private static func findServer() async throws -> String {
+        if let uri = named {
+            atexit { TestPostgres.dropDatabases() }
+            return uri
+        }
+        let script = checkout.appendingPathComponent("scripts/private-postgres").path
+        let pid = getpid()
+        let directory = checkout.appendingPathComponent(".sluice/test-postgres-\(pid)").path
+        let output = try await run(script, ["start", directory, "--temporary", "--owner-pid", "\(pid)"])
+        stopAtExit(script, directory)
+        return output
+    }
+
+    private static func run(_ program: String, _ arguments: [String]) async throws -> String {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: program)
+        process.arguments = arguments
+        let (output, errors) = (Pipe(), Pipe())
+        process.standardOutput = output
+        process.standardError = errors
+        let status: Int32 = try await withCheckedThrowingContinuation { continuation in
+            process.terminationHandler = { continuation.resume(returning: $0.terminationStatus) }
+            do { try process.run() } catch { continuation.resume(throwing: error) }
+        }
+        // The script writes less than a pipe holds, so its end need not wait for a reader.
+        let text = { (pipe: Pipe) in
+            String(decoding: pipe.fileHandleForReading.availableData, as: UTF8.self)
+                .trimmingCharacters(in: .whitespacesAndNewlines)
+        }
+        guard status == 0 else { throw Unavailable(description: text(errors)) }
+        return text(output)
+    }
+
+    // MARK: The end of the process
+
+    private static let running = Mutex<(script: String, directory: String)?>(nil)
+
+    private static let made = Mutex<[String]>([])
+
+    /// Leaves a server that is not ours as it was. Says what it could not drop.
+    private static func dropDatabases() {
+        guard let uri = named else { return }
+        let names = made.withLock { $0 }
+        let done = DispatchSemaphore(value: 0)
+        Task.detached {
+            defer { done.signal() }
+            do {
+                let admin = try await PostgresConnection.connect(PostgresConfiguration(uri: uri))
+                try await admin.perform { session in
+                    for name in names { try session.execute("DROP DATABASE IF EXISTS \(name) WITH (FORCE)") }
+                }
+                await admin.close()
+            } catch {
+                print("databases left behind: \(names.joined(separator: ", ")): \(error)")
+            }
+        }
+        if done.wait(timeout: .now() + 30) == .timedOut { print("databases left behind: \(names.joined(separator: ", "))") }
+    }
+
+    /// The script's watchdog would stop the server, too, within a second; this way it is gone when the process is.
+    private static func stopAtExit(_ script: String, _ directory: String) {
+        running.withLock { $0 = (script, directory) }
+        atexit {
+            guard let server = TestPostgres.running.withLock({ $0 }) else { return }
+            var arguments: [UnsafeMutablePointer<CChar>?] = [
+                strdup(server.script), strdup("stop"), strdup(server.directory), nil,
+            ]
+            var pid = pid_t()
+            if posix_spawn(&pid, server.script, nil, nil, &arguments, environ) == 0 {
+                var status: Int32 = 0
+                waitpid(pid, &status, 0)
+            }
+        }
+    }
+}
