@@ -10,7 +10,8 @@ import Testing
     @Test(arguments: [
         ("08006", Reaction.retry), ("25006", .retry), ("25P03", .retry), ("40001", .retry), ("40P01", .retry), ("53100", .retry),
         ("53300", .retry), ("55P03", .retry), ("57014", .retryHalved), ("57P01", .retry), ("57P02", .retry), ("57P03", .retry),
-        ("58030", .retry), ("23503", .foreignKeyRetry), ("22001", .deadLetter), ("22P05", .deadLetter), ("23505", .deadLetter),
+        ("58030", .retry), ("26000", .retry), ("23503", .foreignKeyRetry), ("22001", .deadLetter), ("22P05", .deadLetter),
+        ("23505", .deadLetter),
         ("23514", .deadLetter), ("23502", .deadLetter), ("23P01", .deadLetter), ("54000", .deadLetter), ("54001", .deadLetter),
         ("P0001", .deadLetter), ("21000", .deadLetter), ("42P01", .stop), ("28P01", .stop), ("3D000", .stop), ("57P04", .stop),
         ("0A000", .stop), ("XX000", .stop), ("XX001", .stop), ("55006", .stop), ("P0002", .stop), ("58P01", .stop),

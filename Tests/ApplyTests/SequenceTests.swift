@@ -37,10 +37,10 @@ private let pairs = TableShape(
                 return BatchSlice(changeBatch(TopicPartition("t", Int32(partition)), from: 0, records, shape: pairs))
             }
             let sequence = EventSequence(slices, shape: pairs)
-            sequence.sortByKey()
-            #expect(sequence.runs.count - 1 == Set(keys).count)
-            for run in 0..<sequence.runs.count - 1 {
-                let positions = sequence.byKey[Int(sequence.runs[run])..<Int(sequence.runs[run + 1])].map(Int.init)
+            let runs = sequence.sortByKey()
+            #expect(runs.count == Set(keys).count)
+            for run in 0..<runs.count {
+                let positions = runs.positions[runs[run]].map(Int.init)
                 #expect(positions == positions.sorted())
                 #expect(Set(positions.map { keys[$0] }).count == 1)
             }
@@ -51,8 +51,7 @@ private let pairs = TableShape(
         let records = ["12345678", "123456789", "12345678"].map { TestRecord.event(.upsert, [.text($0), .int(1), .null]) }
         let sequence = EventSequence(
             [BatchSlice(changeBatch(TopicPartition("t", 0), from: 0, records, shape: pairs))], shape: pairs)
-        sequence.sortByKey()
-        #expect(Array(sequence.runs) == [0, 2, 3])
+        #expect(Array(sequence.sortByKey().starts) == [0, 2, 3])
         #expect(sequence.longestKey() == 13)
     }
 

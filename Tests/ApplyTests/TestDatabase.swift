@@ -4,17 +4,16 @@ import Foundation
 import Postgres
 import Records
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Apply
 
 /// All tests that need the server run one after the other: there are few cores and connections, and many tests.
-@Suite(.serialized, .enabled(if: TestDatabase.isThere, "SKIPPED: no PostgreSQL")) enum ServerTests {}
+@Suite(.serialized, .enabled("needs PostgreSQL") { await TestPostgres.isAvailable }) enum ServerTests {}
 
 /// A database of a test's own, one connection to it, and shorthands.
 final class TestDatabase: Sendable {
-    static let isThere = ProcessInfo.processInfo.environment["SLUICE_TEST_POSTGRES_URI"] != nil
-
     let uri: String
     let connection: PostgresConnection
     /// What the server said while it was told to (``countStatements(_:)``).
@@ -32,14 +31,7 @@ final class TestDatabase: Sendable {
 
     /// A new database with `sluice_offsets`, `sluice_dead_letters` and the tables of `ddl`.
     static func fresh(_ ddl: String = "") async throws -> TestDatabase {
-        let server = ProcessInfo.processInfo.environment["SLUICE_TEST_POSTGRES_URI"] ?? ""
-        let name = "t\(UInt64.random(in: 0...UInt64.max))"
-        let admin = try await PostgresConnection.connect(PostgresConfiguration(uri: server))
-        _ = try await admin.perform { try $0.executeScript("CREATE DATABASE \(name)") }
-        await admin.close()
-        var parts = URLComponents(string: server)
-        parts?.path = "/" + name
-        let uri = parts?.string ?? server
+        let uri = try await TestPostgres.database()
         let notices = Notices()
         let connection = try await PostgresConnection.connect(PostgresConfiguration(uri: uri)) { _, text in
             notices.lines.withLock { $0.append(text) }
@@ -51,8 +43,7 @@ final class TestDatabase: Sendable {
 
     /// A migration's text, by the beginning of its name.
     static func migration(_ prefix: String) throws -> String {
-        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        let folder = root.appending(path: "config/migrations")
+        let folder = URL(filePath: TestPostgres.migrations)
         let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
         guard let name = names.first(where: { $0.hasPrefix(prefix) }) else { throw CocoaError(.fileNoSuchFile) }
         return try String(contentsOf: folder.appending(path: name), encoding: .utf8)
