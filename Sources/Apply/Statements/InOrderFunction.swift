@@ -62,7 +62,7 @@ struct InOrderWriter {
     let usesArbiter: Bool
 
     private func name(_ column: Int) -> String { quoteIdentifier(shape.columns[column].name) }
-    private var match: String { shape.key.map { "t.\(name($0)) = _s_c\($0)[_s_i]" }.joined(separator: " AND ") }
+    private var match: String { shape.key.map { "t.\(name($0)) = _s_v\($0)" }.joined(separator: " AND ") }
     private var arbiter: String {
         guard usesArbiter, shape.mode == .upsert else { return "" }
         return " ON CONFLICT (\(shape.key.map { name($0) }.joined(separator: ", "))) DO NOTHING"
@@ -95,7 +95,7 @@ struct InOrderWriter {
         guard shape.columns.contains(where: \.isOptional) else {
             return "\(full); GET DIAGNOSTICS _s_n = ROW_COUNT;"
         }
-        let values = all.map { "_s_c\($0)[_s_i]" }.joined(separator: ", ")
+        let values = all.map { "_s_v\($0)" }.joined(separator: ", ")
         return """
             IF _s_partial[_s_i] = 0 THEN \(full);
                     ELSE EXECUTE \(texts)[_s_partial[_s_i]] USING \(values); END IF;
@@ -104,7 +104,7 @@ struct InOrderWriter {
     }
 
     private func event() -> String {
-        func value(_ column: Int) -> String { "_s_c\(column)[_s_i]" }
+        func value(_ column: Int) -> String { "_s_v\(column)" }
         let insertion = run(insert(all, value), orText: "_s_inserts")
         if shape.mode == .append {
             // There is nothing a Delete could find.
@@ -154,10 +154,12 @@ struct InOrderWriter {
             _s_op int2; _s_present bool; _s_n int8; _s_why text; _s_what text;
             _s_new int8 := 0; _s_changed int8 := 0; _s_gone int8 := 0;
             _s_new0 int8 := 0; _s_changed0 int8 := 0; _s_gone0 int8 := 0;
+            \(all.map { "_s_v\($0) \(shape.columns[$0].type.rawValue);" }.joined(separator: " "))
         BEGIN
             WHILE _s_first <= _s_last LOOP
                 BEGIN
                     WHILE _s_i <= _s_upto LOOP
+                        \(all.map { "_s_v\($0) := _s_c\($0)[_s_i];" }.joined(separator: " "))
         \(event())
                         _s_i := _s_i + 1;
                     END LOOP;
