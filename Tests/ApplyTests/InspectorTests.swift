@@ -131,7 +131,9 @@ extension ServerTests {
             let outcome = try await database.apply(lane, [changeBatch(source, from: 0, records, shape: odd)], claims)
             #expect(outcome.report?.deadLetters == ["sql:check": 1], "\(outcome)")
             let rows = try await database.rows(
-                "SELECT concat_ws('|', \"select\", \"va\"\"l;--\", \"é %\", \"to uch\" IS NOT NULL) FROM \"sch ema\".\"ta\"\"b'le$$\" ORDER BY 1"
+                """
+                SELECT concat_ws('|', "select", "va""l;--", "é %", "to uch" IS NOT NULL) FROM "sch ema"."ta""b'le$$" ORDER BY 1
+                """
             )
             #expect(rows == ["1|a|c|t", "2|b|f"])
         }

@@ -89,12 +89,14 @@ extension ServerTests {
             #expect(outcome.report?.deadLetters == ["decode:missing_field": 1, "decode:malformed_json": 1])
             let rows = try await database.rows(
                 """
-                SELECT concat_ws('|', "offset", encode(key, 'hex'), encode(payload, 'hex'), headers, record_timestamp AT TIME ZONE 'UTC',
+                SELECT concat_ws('|', "offset", encode(key, 'hex'), encode(payload, 'hex'), headers,
+                  record_timestamp AT TIME ZONE 'UTC',
                   reason, sqlstate, detail) FROM sluice_dead_letters WHERE topic = 't' AND partition = 1 ORDER BY "offset"
                 """)
             #expect(
                 rows == [
-                    #"5|6b00|6b00|[{"name": "trace", "value": "dHJhY2U="}]|2023-11-14 22:13:20.123|decode:missing_field|/message_id is missing"#,
+                    #"5|6b00|6b00|[{"name": "trace", "value": "dHJhY2U="}]|2023-11-14 22:13:20.123|decode:missing_field"#
+                        + "|/message_id is missing",
                     "6|first|kept",
                 ])
             #expect(try await database.rows("SELECT next_offset::text FROM sluice_offsets") == ["7"])

@@ -89,7 +89,8 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
                   parent int REFERENCES parents);
                 CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                   IF NEW.amount = 77 THEN RAISE EXCEPTION 'seventy-seven'; END IF;
-                  INSERT INTO seen(what) VALUES (TG_OP || coalesce(OLD::text, '') || coalesce(NEW::text, '')); RETURN NULL; END $$;
+                  INSERT INTO seen(what) VALUES (TG_OP || coalesce(OLD::text, '') || coalesce(NEW::text, ''));
+                  RETURN NULL; END $$;
                 CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON items FOR EACH ROW EXECUTE FUNCTION see();
                 """
         }, shape: itemsShape, strategy: .rounds,

@@ -18,7 +18,8 @@ struct DeadLetterWriter {
         """
         INSERT INTO sluice_dead_letters (consumer_group, topic, partition, "offset", key, payload, headers, record_timestamp,
           reason, sqlstate, detail)
-        SELECT $1::text, u.topic, u.partition, u.position, u.key, u.payload, u.headers::jsonb, u.stamp, u.reason, u.state, u.detail
+        SELECT $1::text, u.topic, u.partition, u.position, u.key, u.payload, u.headers::jsonb, u.stamp, u.reason,
+          u.state, u.detail
         FROM unnest($2::text[], $3::int4[], $4::int8[], $5::bytea[], $6::bytea[], $7::text[], $8::timestamptz[], $9::text[],
           $10::text[], $11::text[]) AS u(topic, partition, position, key, payload, headers, stamp, reason, state, detail)
         ON CONFLICT (consumer_group, topic, partition, "offset") DO NOTHING

@@ -6,8 +6,8 @@ import Synchronization
 
 /// One column's array at a fixed address.
 final class ParameterArray: @unchecked Sendable {
-    // Licence for @unchecked: taken out of the pool by one `prepare`, filled by it, read by one `perform` that the preparer waits for,
-    // and put back after; the pool's lock hands it from one to the next.
+    // Licence for @unchecked: taken out of the pool by one `prepare`, filled by it, read by one `perform` that the preparer waits
+    // for, and put back after; the pool's lock hands it from one to the next.
 
     let element: UInt32
     let array: UnsafeMutablePointer<BinaryArray>

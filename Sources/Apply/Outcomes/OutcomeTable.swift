@@ -16,7 +16,8 @@ public enum Reaction: String, Sendable, CaseIterable {
     case foreignKeyRetry = "foreign_key_retry"
 }
 
-/// Reactions by SQLSTATE or by class (PostgreSQL manual, appendix A). The most specific entry wins; what is not in the table stops.
+/// Reactions by SQLSTATE or by class (PostgreSQL manual, appendix A). The most specific entry wins; what is not in the table
+/// stops.
 public struct OutcomeTable: Sendable, Equatable {
     private var reactions: [String: Reaction]
 

@@ -24,7 +24,8 @@ struct KeyRuns {
     subscript(run: Int) -> Range<Int> { Int(starts[run])..<Int(starts[run + 1]) }
 }
 
-/// The events of a transaction. Their position in ``events`` is their place in the sequence: slices in list order, each in log order.
+/// The events of a transaction. Their position in ``events`` is their place in the sequence: slices in list order, each in log
+/// order.
 final class EventSequence {
     let slices: [BatchSlice]
     let shape: TableShape
