@@ -1,9 +1,10 @@
 // Transcripts of the assignment machine: what it is told, and what it answers.
 
 import Backpressure
-@testable import Pipeline
 import Records
 import Testing
+
+@testable import Pipeline
 
 private let a = TopicPartition("t", 0)
 private let b = TopicPartition("t", 1)
@@ -41,7 +42,8 @@ private func entry(_ source: TopicPartition, slot: Int, stamp: UInt64, epoch: In
         var machine = machine()
         _ = machine.assigned([a, b], now: 0)
         #expect(
-            machine.claimAnswered(generation: 1, [a: .held(reason: "r"), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+            machine.claimAnswered(
+                generation: 1, [a: .held(reason: "r"), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
                 == [.reportStopped(a, reason: "r"), .begin([entry(b, slot: 0, stamp: 1, epoch: 1, offset: 0)])])
         #expect(machine.stoppedPartitions.map(\.source) == [a])
     }

@@ -6,6 +6,7 @@ import Pipeline
 import Postgres
 import Records
 import Settings
+import Telemetry
 import TestSupport
 import Testing
 
@@ -28,7 +29,7 @@ private struct LaneWorld {
             configuration: settings.connection(name: "lane test"), foreignKeyTimeout: foreignKeyTimeout, outcomes: outcomes,
             logger: .silent)
         let mapping = try Mapping.compile([
-            MappingNode(try YAML.load(path: "\(TestPostgres.checkout)/config/mappings/messages.yaml"))
+            MappingNode(try YAML.load(path: "\(TestPostgres.checkout.path)/config/mappings/messages.yaml"))
         ])[0]
         decoder = Decoder(mapping: mapping)
         let shape = mapping.table
@@ -89,7 +90,8 @@ struct DatabaseLaneTests {
         let world = try await LaneWorld()
         for round in 0..<4 {
             _ = try await world.scalar(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'lane test' AND datname = current_database()")
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'lane test' AND datname = current_database()"
+            )
             var attempts = 0
             while true {
                 let result = try await world.lane.apply(world.work(round * 5..<(round + 1) * 5), attempt: attempts)
@@ -169,7 +171,8 @@ struct DatabaseLaneTests {
             logger: .silent)
         let shape = world.decoder.mapping.table
         let facts = try await world.lane.session { try TableInspector.inspect(shape, on: $0) }
-        lane.use(try WritePlan(shape, facts: facts, coalesce: .auto), ApplyConfiguration(group: "g", outcomes: try OutcomeTable()))
+        lane.use(
+            try WritePlan(shape, facts: facts, coalesce: .auto), ApplyConfiguration(group: "g", outcomes: try OutcomeTable()))
         guard case .retry(_, isOutage: true) = try await lane.apply(world.work(0..<1), attempt: 0) else {
             Issue.record("a refused connection is an outage")
             return

@@ -309,7 +309,8 @@ public struct AssignmentMachine: ~Copyable {
 
     private func entry(_ source: TopicPartition, slot: Int, epoch: Int64, offset: Int64) -> OffsetLedgerMachine.Entry {
         OffsetLedgerMachine.Entry(
-            source: source, slot: slot, lane: EventPipeline.lane(of: source, among: configuration.lanes), stamp: stamp, epoch: epoch, offset: offset)
+            source: source, slot: slot, lane: EventPipeline.lane(of: source, among: configuration.lanes), stamp: stamp,
+            epoch: epoch, offset: offset)
     }
 
     private mutating func postponeFence(_ source: TopicPartition, now: UInt64, random: Double) -> UInt64 {

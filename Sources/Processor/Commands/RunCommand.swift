@@ -36,7 +36,9 @@ struct RunCommand {
         defer { broker?.stop() }
         if let broker {
             logger.info("An embedded broker is running.", ["bootstrap_servers": broker.bootstrapServers])
-            if let brokerFile { try Data("\(broker.bootstrapServers)\n".utf8).write(to: URL(fileURLWithPath: brokerFile), options: .atomic) }
+            if let brokerFile {
+                try Data("\(broker.bootstrapServers)\n".utf8).write(to: URL(fileURLWithPath: brokerFile), options: .atomic)
+            }
         }
         let client = kafkaClient(bootstrapServers: broker?.bootstrapServers ?? settings.kafka.bootstrapServers)
         let gate = role == .worker ? nil : EventGate(mapping: configuration.mapping)

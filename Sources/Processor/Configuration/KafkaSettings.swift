@@ -49,7 +49,8 @@ struct KafkaSettings: Sendable {
                 help: "A member that is silent for so long loses its partitions. The broker's own bounds apply, too."),
             Key(
                 "kicker", \.kicker, .bool,
-                help: "Wake librdkafka's fetcher when drained queues wait for it: several times the throughput in the same memory "
+                help:
+                    "Wake librdkafka's fetcher when drained queues wait for it: several times the throughput in the same memory "
                     + "with librdkafka before 2.2."),
             Key(
                 "linger", \.linger, .duration(in: .zero ... .seconds(10)),

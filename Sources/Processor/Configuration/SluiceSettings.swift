@@ -23,7 +23,9 @@ struct SluiceSettings: Sendable {
                 .section(\.postgres, PostgresSettings.section),
                 Key(
                     "mappings", \.mappings, .list(of: .path, atLeast: 1),
-                    help: "Mapping files, relative to this file: how events become rows. One file is one table; this version takes one."),
+                    help:
+                        "Mapping files, relative to this file: how events become rows. One file is one table; this version takes one."
+                ),
                 .section(\.pipeline, PipelineSettings.section),
                 .section(\.apply, ApplySettings.section),
                 .section(\.http, HTTPSettings.section),

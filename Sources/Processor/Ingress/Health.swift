@@ -34,7 +34,11 @@ final class Health: Sendable {
         if role != .ingress {
             let (state, reasons) = worker()
             members.append(.init("worker", .string(state)))
-            if role == .worker { trouble += reasons } else { members.append(.init("worker_trouble", .array(reasons.map { .string($0) }))) }
+            if role == .worker {
+                trouble += reasons
+            } else {
+                members.append(.init("worker_trouble", .array(reasons.map { .string($0) })))
+            }
         }
         if role != .worker {
             let isOpen = gate?.isOpen ?? false
