@@ -2,6 +2,7 @@
 
 import Apply
 import Decode
+import Foundation
 import Pipeline
 import Postgres
 import Records
