@@ -14,6 +14,7 @@ final class EventGate: DeliveryHandler, @unchecked Sendable {
     private let decoder: Decoder
     private var key = ByteBuffer(capacity: 64)
     private let answers = KafkaAnswers()
+    private let isShut = Atomic(false)
     private let producer = Mutex<(producer: KafkaProducer, topic: ProducerTopic)?>(nil)
     private let notReady = HTTPResponse.problem(
         status: 503, title: "Service Unavailable", detail: "Kafka has not been reached yet. Nothing was written.",
@@ -25,11 +26,18 @@ final class EventGate: DeliveryHandler, @unchecked Sendable {
     /// Events can be produced from now on.
     func open(_ producer: KafkaProducer, topic: ProducerTopic) { self.producer.withLock { $0 = (producer, topic) } }
 
+    /// No event is taken any more; those under way are still answered.
+    func shut() { isShut.store(true, ordering: .releasing) }
+
     /// Whether events can be produced.
     var isOpen: Bool { producer.withLock { $0 != nil } }
 
     /// Validates one event and produces it. The exchange is answered now, or from the delivery report.
     func take(_ body: UnsafeRawBufferPointer, _ exchange: HTTPExchange) {
+        if isShut.load(ordering: .acquiring) {
+            exchange.respond(HTTPRefusal.stopping.problem)
+            return
+        }
         guard let (producer, topic) = producer.withLock({ $0 }) else {
             exchange.respond(notReady)
             return
