@@ -130,8 +130,9 @@ final class PollLoop {
 
     private func handleError(_ event: borrowing EventHandle) {
         guard let error = event.failure else { return }
-        if event.error == RD_KAFKA_RESP_ERR__FATAL {
-            shared.mailbox.push(.failed(client.fatalError() ?? error))
+        // The event of a fatal error carries its cause in the place of _FATAL (seen with FENCED_INSTANCE_ID): ask the client.
+        if let fatal = client.fatalError() ?? (event.error == RD_KAFKA_RESP_ERR__FATAL ? error : nil) {
+            shared.mailbox.push(.failed(fatal))
             return
         }
         if event.error == RD_KAFKA_RESP_ERR__PARTITION_EOF { return }
