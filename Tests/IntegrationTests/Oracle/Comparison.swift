@@ -11,11 +11,11 @@ extension World {
     /// Waits until every partition is applied to its end; then everything must be exactly what the oracle says.
     /// - Parameters:
     ///   - limit: how long the workers may take.
-    ///   - except: partitions that are known to stand still.
+    ///   - except: partitions that stand still, with nothing applied.
+    ///   - skipping: by partition, how many records at the beginning are not to be applied.
     func expectExact(
-        within limit: Duration = .seconds(90), except: Set<Int32> = [],
-        refuses: @escaping @Sendable (Texts) -> Bool = { _ in false },
-        sourceLocation: SourceLocation = #_sourceLocation
+        within limit: Duration = .seconds(90), except: Set<Int32> = [], skipping: [Int32: Int64] = [:],
+        refuses: @escaping @Sendable (Texts) -> Bool = { _ in false }, sourceLocation: SourceLocation = #_sourceLocation
     ) async throws {
         let ends = try await self.ends().filter { !except.contains($0.key) }
         let isApplied = await eventually(within: limit, every: .milliseconds(50)) {
@@ -25,7 +25,8 @@ extension World {
         }
         let offsets = try await self.offsets()
         if !isApplied { record("not applied within \(limit): log ends \(ends), sluice_offsets \(offsets)", sourceLocation) }
-        try await expectTables(try await oracle(refuses: refuses), sourceLocation: sourceLocation)
+        let skipping = skipping.merging(except.map { ($0, .max) }) { $1 }
+        try await expectTables(try await oracle(skipping: skipping, refuses: refuses), sourceLocation: sourceLocation)
     }
 
     /// The tables must be exactly what the oracle says.
