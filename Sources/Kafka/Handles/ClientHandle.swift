@@ -49,7 +49,10 @@ final class Client: @unchecked Sendable {
         guard error != RD_KAFKA_RESP_ERR_NO_ERROR else { return nil }
         let cause = KafkaError(error, text.asString)
         let code: KafkaError.Code = cause.code == .fenced ? .fenced : .fatal
+        let remedy =
+            error == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID
+            ? "; another process has joined with the same kafka.group_instance_id, which must be one process's own" : ""
         return KafkaError(
-            code: code, kafkaCode: error.rawValue, message: text.asString, isRetriable: false, mayBePersisted: false)
+            code: code, kafkaCode: error.rawValue, message: text.asString + remedy, isRetriable: false, mayBePersisted: false)
     }
 }

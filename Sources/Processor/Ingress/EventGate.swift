@@ -16,10 +16,7 @@ final class EventGate: DeliveryHandler, @unchecked Sendable {
     private let answers = KafkaAnswers()
     private let isShut = Atomic(false)
     private let producer = Mutex<(producer: KafkaProducer, topic: ProducerTopic)?>(nil)
-    private let notReady = HTTPResponse.problem(
-        status: 503, title: "Service Unavailable", detail: "Kafka has not been reached yet. Nothing was written.",
-        headers: [("Retry-After", "1")]
-    ).prepared()
+    private let notReady = KafkaAnswers.unavailable("Kafka has not been reached yet. Nothing was written.").prepared()
 
     init(mapping: Mapping) { decoder = Decoder(mapping: mapping) }
 

@@ -15,7 +15,7 @@ struct KafkaAnswers: Sendable {
         byCode = table
         uncertain = Self.unavailable(
             "The broker did not acknowledge the event in time. It may have been written all the same: sending it again may write "
-                + "it twice."
+                + "it twice.", mayBePersisted: true
         ).prepared()
     }
 
@@ -41,12 +41,17 @@ struct KafkaAnswers: Sendable {
         }
     }
 
-    private static func unavailable(_ detail: String) -> HTTPResponse {
-        .problem(status: 503, title: "Service Unavailable", detail: detail, headers: [("Retry-After", "1")])
+    /// 503: a retry can help. Whether it could write the event twice is there for machines, too.
+    static func unavailable(_ detail: String, mayBePersisted: Bool = false) -> HTTPResponse {
+        .problem(
+            status: 503, title: "Service Unavailable", detail: detail, extra: [persisted(mayBePersisted)],
+            headers: [("Retry-After", "1")])
     }
+
+    private static func persisted(_ isPossible: Bool) -> JSONValue.Member { .init("possibly_persisted", .bool(isPossible)) }
 
     private static func failed(_ code: String, _ detail: String) -> HTTPResponse {
         .problem(
-            status: 500, title: "Internal Server Error", detail: detail, extra: [.init("code", .string(code))])
+            status: 500, title: "Internal Server Error", detail: detail, extra: [.init("code", .string(code)), persisted(false)])
     }
 }

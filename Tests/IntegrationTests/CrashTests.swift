@@ -1,0 +1,91 @@
+// Workers and servers that are killed while events flow.
+
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+extension EndToEnd {
+    /// A worker that dies again and again, wherever it happens to be.
+    @Test func aWorkerIsKilledAgainAndAgain() async throws {
+        try await World.run("kill-loop", partitions: 6) { world in
+            var random = SeededRandom(seed: testSeed("kill-loop"))
+            // It goes on until the last worker is dead, so that there is always something to die over.
+            let load = try world.load(
+                LoadPlan(events: 5_000_000, rate: 6_000, badFraction: 0.002, seed: random.next() % 1_000_000))
+            // A name of its own spares each start the wait for the dead one's session; small batches make many places to die in.
+            let settings = ["SLUICE_KAFKA_GROUP_INSTANCE_ID": "mortal", "SLUICE_APPLY_BATCH_RECORDS": "100"]
+            var kills = 0
+            var inDrain = 0
+            while kills < 12 {
+                let worker = try world.launch("mortal", settings)
+                let before = try await world.applied()
+                // Most die at work, some on the way to it.
+                if random.unit() < 0.8 {
+                    try await world.reached("the worker goes on") { try await world.applied() > before }
+                }
+                try await Task.sleep(for: .milliseconds(Int(random.unit() * 400)))
+                await worker.kill()
+                kills += 1
+                if try await world.applied() > before { inDrain += 1 }
+            }
+            load.process.signal(SIGTERM)
+            try await load.finished()
+            let left = try await world.ends().values.reduce(0, +) - world.applied()
+            print("kill-loop: \(kills) kills, \(inDrain) of them behind some progress; \(left) records left for the last worker")
+            try #require(left > 0 && inDrain >= 5)
+            _ = try await world.worker("mortal", settings)
+            try await world.expectExact()
+        }
+    }
+
+    /// The broker dies and comes back; producer and workers go on where they were.
+    @Test func theBrokerIsKilled() async throws {
+        try await World.run("broker-kill", partitions: 6) { world in
+            let workers = [try await world.worker("one"), try await world.worker("two")]
+            for worker in workers { try await world.holds(worker, 3) }
+            let load = try world.load(LoadPlan(events: 60_000, rate: 5_000))
+            try await world.progress(3_000)
+            await world.kafka.kill()
+            try await world.kafka.start()
+            try await world.progress(10_000)
+            try await load.finished()
+            try await world.expectExact()
+            for worker in workers { try #require(worker.process.ending == nil) }
+        }
+    }
+
+    /// Sessions are ended five times a second for five seconds, then the whole server crashes and recovers.
+    @Test func theDatabaseFails() async throws {
+        let server = try await PrivatePostgres.start()
+        let result: Result<Void, any Error>
+        do {
+            try await World.run("database-fails", partitions: 6, database: server.uri) { world in
+                let worker = try await world.worker("worker", ["SLUICE_APPLY_RETRY_MAXIMUM": "500ms"])
+                try await world.holds(worker, 6)
+                let load = try world.load(LoadPlan(events: 60_000, rate: 5_000))
+                try await world.progress(2_000)
+                for _ in 0..<25 {
+                    try await world.sql(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'sluice lane%'")
+                    try await Task.sleep(for: .milliseconds(200))
+                }
+                try await world.progress(2_000)
+                // A backend that dies takes all others along, and the server replays its log: as after a power cut.
+                let lane = try await world.number(
+                    "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'sluice lane%' LIMIT 1")
+                try #require(kill(pid_t(lane), SIGKILL) == 0)
+                try await world.reached("the database is back") { (try? await world.applied()) != nil }
+                try await world.progress(2_000)
+                try await load.finished()
+                try await world.expectExact()
+                try #require(try await world.deadLetters().isEmpty, "an outage made dead letters")
+            }
+            result = .success(())
+        } catch {
+            result = .failure(error)
+        }
+        try await server.stop()
+        try result.get()
+    }
+}

@@ -1,0 +1,60 @@
+// POST /send in front of a real Kafka.
+
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+/// What sluice-loadtest says about its run.
+private struct LoadSummary: Decodable {
+    let acknowledged: Int
+    let unknown: Int
+}
+
+extension EndToEnd {
+    /// A 200 means that the event is in the log and will be in the table, whatever happens to the broker and the ingress.
+    @Test func everyAcknowledgementIsKept() async throws {
+        try await World.run("ingress", partitions: 6) { world in
+            _ = try await world.worker("worker")
+            let ingress = try await world.worker("ingress", role: "ingress", ["SLUICE_KAFKA_MESSAGE_TIMEOUT": "2s"])
+            try await world.reached("the ingress is open") { try await ingress.get("/readyz").status == 200 }
+            let first = try await world.posted(LoadPlan(events: 4_000, keys: 1_000), to: ingress)
+            try #require(first.acknowledged == 4_000)
+            try #require(try await world.ends().values.reduce(0, +) == 4_000)
+            try await world.expectExact()
+
+            // Without a broker.
+            await world.kafka.kill()
+            let event = #"{"action":"Create","message_id":900001,"data":{"name":"a","message":"b"}}"#
+            let refused = try await HTTP.exchange("POST", ingress.url + "/send", body: event)
+            try #require(refused.status == 503)
+            try #require(refused.headers["retry-after"].flatMap { Int($0) } ?? 0 >= 1)
+            try await world.kafka.start()
+            try await world.reached("events are taken again") {
+                try await HTTP.send("POST", ingress.url + "/send", body: event).status == 200
+            }
+
+            // The end of the ingress under load: the load's own model knows which events were acknowledged.
+            let load = try world.load(
+                LoadPlan(events: 1_000_000, rate: 1_500, keys: 2_000, base: 10_000), over: ingress,
+                [
+                    "--connections", "32", "--verify", "--postgres", world.database, "--group", world.group, "--max-uncertain",
+                    "0.1",
+                ])
+            try await world.progress(1_500)
+            try #require(try await ingress.terminate() == .exited(0))
+            load.process.signal(SIGTERM)
+            try await load.finished()
+            try #require(load.process.output.contains("VERIFIED"))
+            try await world.expectExact()
+        }
+    }
+}
+
+extension World {
+    fileprivate func posted(_ plan: LoadPlan, to ingress: Worker) async throws -> LoadSummary {
+        let file = directory.appendingPathComponent("load.json")
+        try await load(plan, over: ingress, ["--connections", "32", "--json", file.path]).finished()
+        return try JSONDecoder().decode(LoadSummary.self, from: Data(contentsOf: file))
+    }
+}

@@ -1,0 +1,63 @@
+// Where partitions begin, where they stop, and what Kafka's own tools see of it.
+
+import Foundation
+import TestSupport
+import Testing
+
+extension EndToEnd {
+    /// Kafka's tools see what is in PostgreSQL; a stored offset the log does not have stops its partition, or is passed over.
+    @Test func mirroredAndOutOfRangeOffsets() async throws {
+        try await World.run("offsets", partitions: 4) { world in
+            let load = try world.load(LoadPlan(events: 8_000))
+            var worker = try await world.worker("worker")
+            try await load.finished()
+            try await world.expectExact()
+            let stored = try await world.offsets()
+            try await world.reached("the offsets are mirrored", within: .seconds(5)) { try await world.mirrored() == stored }
+            let description = try await world.kafka.tool(
+                "kafka-consumer-groups.sh",
+                ["--bootstrap-server", world.kafka.bootstrapServers, "--describe", "--group", world.group])
+            for (partition, offset) in stored {
+                let words = description.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+                    .first { $0.count > 5 && $0[1] == world.topic && $0[2] == "\(partition)" }
+                try #require(words?[3...5] == ["\(offset)", "\(offset)", "0"], "\(partition): \(offset), but \(description)")
+            }
+            try #require(try await worker.terminate() == .exited(0))
+
+            // Everything from the beginning, but for partition 1, whose row is beyond the log.
+            try await world.sql("TRUNCATE messages, messages_cdc")
+            try await world.sql("UPDATE sluice_offsets SET next_offset = CASE partition WHEN 1 THEN 1000000 ELSE 0 END")
+            worker = try await world.worker("worker")
+            try await world.expectExact(except: [1])
+            let readiness = try await worker.get("/readyz")
+            try #require(readiness.status == 503)
+            try #require(readiness.body.contains("\(world.topic)[1]") && readiness.body.contains("1000000"), "\(readiness.body)")
+            try #require(try await worker.metric("sluice_partition_stopped") == 1)
+            try #require(worker.process.output.contains("A partition has stopped"))
+            try #require(try await worker.terminate() == .exited(0))
+
+            worker = try await world.worker("worker", ["SLUICE_KAFKA_OFFSET_OUT_OF_RANGE": "earliest"])
+            try await world.expectExact()
+            try #require(try await worker.get("/readyz").status == 200)
+        }
+    }
+
+    /// Without a row the group's committed offset counts, and only without that `auto_offset_reset`.
+    @Test func theFirstStart() async throws {
+        try await World.run("first-start", partitions: 4) { world in
+            try await world.load(LoadPlan(events: 4_000)).finished()
+            let ends = try await world.ends()
+            try #require(ends.values.allSatisfy { $0 > 100 })
+            try await world.kafka.tool(
+                "kafka-consumer-groups.sh",
+                [
+                    "--bootstrap-server", world.kafka.bootstrapServers, "--group", world.group, "--reset-offsets",
+                    "--topic", "\(world.topic):0,1", "--to-offset", "100", "--execute",
+                ])
+            let worker = try await world.worker("worker", ["SLUICE_KAFKA_AUTO_OFFSET_RESET": "latest"])
+            try await world.holds(worker, 4)
+            try await world.load(LoadPlan(events: 2_000, base: 50_000, mix: "1:0:0")).finished()
+            try await world.expectExact(skipping: [0: 100, 1: 100, 2: ends[2] ?? 0, 3: ends[3] ?? 0])
+        }
+    }
+}

@@ -1,0 +1,56 @@
+// Reads a whole topic back from the broker, each partition from its first record to the end it has now.
+
+import Foundation
+import Kafka
+import Records
+import TestSupport
+
+/// Everything may be read at once.
+private struct OpenGate: FetchGate {
+    func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int) { (50_000, 64 << 20) }
+    func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int) {}
+}
+
+extension World {
+    /// The oracle that has seen the whole log.
+    /// - Parameter skipping: by partition, how many records at the beginning are not to be applied.
+    func oracle(skipping: [Int32: Int64] = [:], refuses: @escaping @Sendable (Texts) -> Bool = { _ in false }) async throws
+        -> Oracle
+    {
+        let ends = try await self.ends()
+        var configuration = KafkaConsumerConfiguration(
+            client: KafkaClientConfiguration(bootstrapServers: kafka.bootstrapServers),
+            groupID: "oracle-\(UUID().uuidString)", topics: [topic])
+        configuration.sessionTimeout = .seconds(10)
+        let consumer = try KafkaConsumer.start(configuration, gate: OpenGate())
+        // Ends the wait for an event that does not come.
+        let limit = Task {
+            try await Task.sleep(for: .seconds(60))
+            _ = await consumer.close(deadline: .seconds(2))
+        }
+        defer { limit.cancel() }
+        var oracle = Oracle(refuses: refuses)
+        var positions: [Int32: Int64] = [:]
+        while ends.contains(where: { positions[$0.key, default: 0] < $0.value }) {
+            guard let event = await consumer.next() else { throw Trouble("the log could not be read back within a minute") }
+            switch event {
+            case .assigned(let partitions):
+                consumer.assign(partitions.map { ($0, positions[$0.partition, default: 0]) }, assignment: 1)
+            case .revoked: consumer.unassign()
+            case .records(let batch, _):
+                let partition = batch.source.partition
+                for record in batch.records where record.offset >= positions[partition, default: 0] {
+                    positions[partition] = record.offset + 1
+                    if record.offset < skipping[partition, default: 0] { continue }
+                    oracle.apply(
+                        key: batch.bytes(of: record.key).map { Data($0) }, value: batch.bytes(of: record.value).map { Data($0) },
+                        at: Coordinate(partition: partition, offset: record.offset))
+                }
+            case .failed(let error), .partitionFailed(_, let error): throw error
+            case .committed, .notice: break
+            }
+        }
+        _ = await consumer.close(deadline: .seconds(5))
+        return oracle
+    }
+}

@@ -1,0 +1,43 @@
+// How a process begins and how it ends.
+
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+extension EndToEnd {
+    /// A topic that is not there is said at once.
+    @Test func aMissingTopicEndsTheStart() async throws {
+        try await World.run("missing-topic", partitions: 1) { world in
+            for role in ["worker", "ingress"] {
+                let process = try world.launch("missing-\(role)", role: role, topic: "no-such-topic-\(role)")
+                let ending = try await process.ended(within: .seconds(15))
+                try #require(ending == .exited(1), "role \(role): \(ending)")
+                let last = process.output.split(separator: "\n").last.map(String.init) ?? ""
+                try #require(last.contains("no-such-topic-\(role)"), "its last line: \(last)")
+            }
+        }
+    }
+
+    /// SIGTERM under full load: everything under way is finished, mirrored, and the next start goes on exactly there.
+    @Test func aGracefulEndUnderLoad() async throws {
+        try await World.run("graceful", partitions: 6) { world in
+            var worker = try await world.worker("worker")
+            let load = try world.load(LoadPlan(events: 100_000, rate: 15_000))
+            for _ in 0..<2 {
+                try await world.progress(3_000)
+                let start = ContinuousClock.now
+                try #require(try await worker.terminate(within: .seconds(25)) == .exited(0))
+                print("graceful: ended in \(ContinuousClock.now - start)")
+                let stored = try await world.offsets()
+                let mirrored = try await world.mirrored()
+                try #require(
+                    stored.filter { $0.value > 0 } == mirrored.filter { $0.value > 0 }, "sluice_offsets and Kafka differ")
+                try #require(try await world.ends().values.reduce(0, +) > stored.values.reduce(0, +), "nothing was left to do")
+                worker = try await world.worker("worker")
+            }
+            try await load.finished()
+            try await world.expectExact()
+        }
+    }
+}

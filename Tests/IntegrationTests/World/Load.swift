@@ -1,0 +1,58 @@
+// Owns the load of a test: sluice-loadtest as a producer, beside the workers.
+
+import Foundation
+import TestSupport
+
+/// What is produced.
+struct LoadPlan {
+    var events = 60_000
+    /// Events a second; 0: as fast as it goes.
+    var rate = 0
+    var keys = 4_000
+    /// First id.
+    var base = 1
+    /// Creates, updates, deletes, upserts.
+    var mix = "40:40:15:5"
+    var badFraction = 0.0
+    var seed: UInt64 = 1
+    var payloadBytes = 60
+}
+
+/// A load under way.
+struct Load {
+    let process: ChildProcess
+
+    /// Waits until everything is acknowledged (and verified, where that was asked for).
+    func finished(within limit: Duration = .seconds(120)) async throws {
+        let ending = try await process.ended(within: limit)
+        guard ending == .exited(0) else { throw Trouble("the load ended with \(ending): \(process.output.suffix(3000))") }
+    }
+}
+
+extension World {
+    /// Starts a producer.
+    /// - Parameter extra: further options.
+    func load(_ plan: LoadPlan, _ extra: [String] = []) throws -> Load {
+        try loadtest(
+            plan,
+            [
+                "--target", "kafka", "--brokers", kafka.bootstrapServers, "--topic", topic, "--property",
+                "message.timeout.ms=60000",
+            ]
+                + extra)
+    }
+
+    /// Starts a client of `POST /send`, which verifies what was acknowledged.
+    func load(_ plan: LoadPlan, over worker: Worker, _ extra: [String] = []) throws -> Load {
+        try loadtest(plan, ["--target", "http", "--url", worker.url + "/send"] + extra)
+    }
+
+    private func loadtest(_ plan: LoadPlan, _ target: [String]) throws -> Load {
+        let arguments = [
+            "--events", "\(plan.events)", "--rate", "\(plan.rate)", "--keys", "\(plan.keys)", "--key-base", "\(plan.base)",
+            "--mix", plan.mix, "--bad-fraction", "\(plan.badFraction)", "--seed", "\(plan.seed)", "--skew", "0.6",
+            "--payload-bytes", "\(plan.payloadBytes)",
+        ]
+        return Load(process: try start("sluice-loadtest", target + arguments, named: "load-\(plan.base)"))
+    }
+}

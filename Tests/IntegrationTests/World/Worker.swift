@@ -1,0 +1,110 @@
+// Owns one `sluice run` process of a test: its start, its signals, and what its HTTP side and its log say.
+
+import Foundation
+import FoundationNetworking
+import Glibc
+import TestSupport
+
+/// A running `sluice`.
+struct Worker: Sendable {
+    let process: ChildProcess
+    /// `http://127.0.0.1:PORT`
+    let url: String
+
+    /// Sends SIGTERM and waits for the end.
+    func terminate(within limit: Duration = .seconds(30)) async throws -> ChildProcess.Ending {
+        process.signal(SIGTERM)
+        return try await process.ended(within: limit)
+    }
+
+    /// An HTTP GET.
+    func get(_ path: String) async throws -> (status: Int, body: String) { try await HTTP.send("GET", url + path) }
+
+    /// The sum of a metric over all its series.
+    func metric(_ name: String) async throws -> Double {
+        try await get("/metrics").body.split(separator: "\n").reduce(0) { sum, line in
+            guard line.hasPrefix(name), let next = line.dropFirst(name.count).first, next == " " || next == "{",
+                let value = line.split(separator: " ").last.flatMap({ Double($0) })
+            else { return sum }
+            return sum + value
+        }
+    }
+
+    /// Partitions it holds: each has one series of this metric.
+    func partitions() async throws -> Int {
+        try await get("/metrics").body.split(separator: "\n").count { $0.hasPrefix("sluice_applied_offset{") }
+    }
+}
+
+extension World {
+    /// Starts `sluice run` and waits until it listens.
+    /// - Parameters:
+    ///   - name: names the log; a process that is started again under its name goes on with the same log.
+    ///   - settings: `SLUICE_…` variables.
+    func worker(
+        _ name: String, role: String = "worker", topic: String? = nil, _ settings: [String: String] = [:]
+    ) async throws -> Worker {
+        let log = directory.appendingPathComponent("\(name).log")
+        let before = (try? Data(contentsOf: log))?.count ?? 0
+        let process = try launch(name, role: role, topic: topic, settings)
+        var url: String?
+        for _ in 0..<2000 where url == nil {
+            let text = String(decoding: process.output.utf8.dropFirst(before), as: UTF8.self)
+            if let start = text.range(of: "url=http://") {
+                url = text[start.lowerBound...].dropFirst(4).prefix { $0 != " " && $0 != "\n" && $0 != "\"" }.description
+            } else if process.ending != nil {
+                throw Trouble("\(name) ended before it listened: \(text.suffix(2000))")
+            } else {
+                try await Task.sleep(for: .milliseconds(10))
+            }
+        }
+        guard let url else { throw Trouble("\(name) does not listen: \(process.output.suffix(2000))") }
+        return Worker(process: process, url: url)
+    }
+
+    /// Starts `sluice run` and waits for nothing.
+    func launch(
+        _ name: String, role: String = "worker", topic: String? = nil, _ settings: [String: String] = [:]
+    ) throws -> ChildProcess {
+        var environment = settings
+        environment["SLUICE_POSTGRES_URI"] = database
+        return try start(
+            "sluice", ["run", "--config", try configuration(topic: topic), "--role", role], named: name, environment: environment)
+    }
+
+    /// Waits until a worker holds so many partitions.
+    func holds(_ worker: Worker, _ count: Int, within limit: Duration = .seconds(40)) async throws {
+        try await reached("\(worker.process.log) holds \(count) partitions", within: limit) {
+            (try? await worker.partitions()) == count
+        }
+    }
+}
+
+/// A plain HTTP client.
+enum HTTP {
+    /// Sends one request on a connection of its own; headers of the answer come in lower case.
+    static func exchange(
+        _ method: String, _ url: String, body: String? = nil
+    ) async throws -> (status: Int, headers: [String: String], body: String) {
+        guard let address = URL(string: url) else { throw Trouble("\(url) is no URL") }
+        var request = URLRequest(url: address, timeoutInterval: 20)
+        request.httpMethod = method
+        if let body {
+            request.httpBody = Data(body.utf8)
+            request.setValue("application/json", forHTTPHeaderField: "Content-Type")
+        }
+        let session = URLSession(configuration: .ephemeral)
+        defer { session.finishTasksAndInvalidate() }
+        let (data, response) = try await session.data(for: request)
+        guard let response = response as? HTTPURLResponse else { throw Trouble("\(url) answers without HTTP") }
+        var headers: [String: String] = [:]
+        for (name, value) in response.allHeaderFields { headers["\(name)".lowercased()] = "\(value)" }
+        return (response.statusCode, headers, String(decoding: data, as: UTF8.self))
+    }
+
+    /// The same without the headers.
+    static func send(_ method: String, _ url: String, body: String? = nil) async throws -> (status: Int, body: String) {
+        let answer = try await exchange(method, url, body: body)
+        return (answer.status, answer.body)
+    }
+}
