@@ -7,29 +7,19 @@ import Testing
 
 @Suite("private-postgres", .enabled("needs PostgreSQL") { await TestPostgres.isAvailable })
 struct PrivateServerTests {
-    private let script = TestPostgres.checkout.appendingPathComponent("scripts/private-postgres").path
-
-    private func run(_ arguments: String...) throws -> (status: Int32, output: String) {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: script)
-        process.arguments = arguments
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
-        try process.run()
-        process.waitUntilExit()
-        let output = String(decoding: pipe.fileHandleForReading.availableData, as: UTF8.self)
-        return (process.terminationStatus, output.trimmingCharacters(in: .whitespacesAndNewlines))
+    private func run(_ arguments: String...) async throws -> (status: Int32, output: String) {
+        let result = try await PostgresScript.run(arguments)
+        return (result.status, result.output + result.errors)
     }
 
     @Test("Without a server stop is no error, status and uri say so")
-    func nothingThere() throws {
+    func nothingThere() async throws {
         let directory = NSTemporaryDirectory() + "sluice-" + UUID().uuidString
-        #expect(try run("stop", directory).status == 0)
-        #expect(try run("status", directory) == (1, "not running"))
-        let uri = try run("uri", directory)
+        #expect(try await run("stop", directory).status == 0)
+        #expect(try await run("status", directory) == (1, "not running"))
+        let uri = try await run("uri", directory)
         #expect(uri.status == 1 && uri.output.contains("start it first"))
-        #expect(try run("start", directory, "--owner-pid", "4194305").output.contains("there is no process 4194305"))
+        #expect(try await run("start", directory, "--owner-pid", "4194305").output.contains("there is no process 4194305"))
         #expect(!FileManager.default.fileExists(atPath: directory))
     }
 
@@ -43,11 +33,11 @@ struct PrivateServerTests {
         owner.executableURL = URL(fileURLWithPath: "/bin/sleep")
         owner.arguments = ["600"]
         try owner.run()
-        let started = try run("start", directory, "--temporary", "--owner-pid", "\(owner.processIdentifier)")
+        let started = try await run("start", directory, "--temporary", "--owner-pid", "\(owner.processIdentifier)")
         try #require(started.status == 0, "\(started.output)")
-        let again = try run("start", directory, "--owner-pid", "\(owner.processIdentifier)")
+        let again = try await run("start", directory, "--owner-pid", "\(owner.processIdentifier)")
         #expect(again.status == 0 && again.output == started.output)
-        #expect(try run("status", directory).output.hasPrefix("running: 127.0.0.1 port "))
+        #expect(try await run("status", directory).output.hasPrefix("running: 127.0.0.1 port "))
         let connection = try await connect(started.output)
         let settings = try await connection.perform { session in
             let row = try session.execute(
@@ -56,7 +46,6 @@ struct PrivateServerTests {
         }
         #expect(settings == ["sluice", "on", "on"])
         kill(owner.processIdentifier, SIGKILL)
-        owner.waitUntilExit()
         // A statement that outlives the server: the end of the connection is the signal.
         let end = await postgresError { try await connection.perform { try $0.execute("SELECT pg_sleep(25)") } }
         #expect(end?.isConnectionLost == true)

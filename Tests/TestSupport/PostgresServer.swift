@@ -92,32 +92,12 @@ public actor TestPostgres {
             atexit { TestPostgres.dropDatabases() }
             return uri
         }
-        let script = checkout.appendingPathComponent("scripts/private-postgres").path
         let pid = getpid()
         let directory = checkout.appendingPathComponent(".sluice/test-postgres-\(pid)").path
-        let output = try await run(script, ["start", directory, "--temporary", "--owner-pid", "\(pid)"])
-        stopAtExit(script, directory)
-        return output
-    }
-
-    private static func run(_ program: String, _ arguments: [String]) async throws -> String {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: program)
-        process.arguments = arguments
-        let (output, errors) = (Pipe(), Pipe())
-        process.standardOutput = output
-        process.standardError = errors
-        let status: Int32 = try await withCheckedThrowingContinuation { continuation in
-            process.terminationHandler = { continuation.resume(returning: $0.terminationStatus) }
-            do { try process.run() } catch { continuation.resume(throwing: error) }
-        }
-        // The script writes less than a pipe holds, so its end need not wait for a reader.
-        let text = { (pipe: Pipe) in
-            String(decoding: pipe.fileHandleForReading.availableData, as: UTF8.self)
-                .trimmingCharacters(in: .whitespacesAndNewlines)
-        }
-        guard status == 0 else { throw Unavailable(description: text(errors)) }
-        return text(output)
+        let started = try await PostgresScript.run(["start", directory, "--temporary", "--owner-pid", "\(pid)"])
+        guard started.status == 0 else { throw Unavailable(description: started.errors) }
+        stopAtExit(PostgresScript.url.path, directory)
+        return started.output
     }
 
     // MARK: The end of the process
