@@ -32,7 +32,8 @@ struct VerificationResult: Sendable, Equatable {
                 + findings.map { "  " + $0 }.joined(separator: "\n")
         }
         return "VERIFIED: \(events) events, \(rows) rows, " + (hasCapture ? "\(captured) captured changes, " : "")
-            + "\(deadLetters) dead letters, \(partitions) partitions"
+            + "\(deadLetters) dead letters"
+            + (partitions > 0 ? ", \(partitions) partitions" : "")
             + (uncertainKeys > 0 ? ", \(uncertainKeys) keys could not be judged" : "")
     }
 }
@@ -67,7 +68,8 @@ extension Database {
         let share = Double(result.uncertainKeys) / Double(plan.keys)
         if share > options.maxUncertain {
             result.findings.append(
-                "\(result.uncertainKeys) of \(plan.keys) keys have an unknown outcome, more than --max-uncertain \(options.maxUncertain)"
+                "\(result.uncertainKeys) of \(plan.keys) keys have an unknown outcome, "
+                    + "more than --max-uncertain \(options.maxUncertain)"
             )
         }
         if tally.badAccepted > 0 { result.findings.append("\(tally.badAccepted) bad events were accepted") }
@@ -118,9 +120,9 @@ extension Database {
         result.findings += comparison.findings.map(\.line)
     }
 
-    /// Each captured change of a key must begin with the texts its predecessor ended with, and with none after a DELETE and at the
-    /// start: that proves the order, and that nothing was applied twice and undone. Texts are compared by a hash, so that the sort
-    /// carries 8 bytes instead of them.
+    /// Each captured change of a key must begin with the texts its predecessor ended with, and with none after a DELETE and at
+    /// the start: that proves the order, and that nothing was applied twice and undone. Texts are compared by a hash, so that the
+    /// sort carries 8 bytes instead of them.
     private func checkChains(_ session: PostgresSession, _ result: inout VerificationResult) throws {
         var broken = Findings("keys whose captured changes do not follow one another")
         try forEachRow(

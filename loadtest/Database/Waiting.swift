@@ -48,8 +48,8 @@ extension Database {
         }
     }
 
-    /// Over HTTP nobody says which offsets the events got, so the totals must be reached; where some keys are uncertain, they must
-    /// have been still for three seconds.
+    /// Over HTTP nobody says which offsets the events got, so the totals must be reached; where some keys are uncertain, they
+    /// must have been still for three seconds.
     private func waitForTotals(_ ledger: RunLedger, deadline: UInt64, tell: (String) -> Void) async throws(LoadError) {
         let (expected, hasUncertain) = ledger.state.withLock { state in
             (Totals(rows: state.model.rowCount, captured: state.model.captureCount), state.model.uncertainCount > 0)

@@ -5,8 +5,8 @@ import Glibc
 
 /// One request at a time.
 ///
-/// The body goes out through a read callback that cannot be rewound, on purpose: libcurl would otherwise repeat a POST by itself on
-/// a fresh connection when a kept-alive one turns out dead, and the event could be written twice.
+/// The body goes out through a read callback that cannot be rewound, on purpose: libcurl would otherwise repeat a POST by itself
+/// on a fresh connection when a kept-alive one turns out dead, and the event could be written twice.
 final class HTTPTransfer {
     /// libcurl's handle.
     let easy: CurlEasyHandle
@@ -42,7 +42,7 @@ final class HTTPTransfer {
             sluice_curl_set_pointer(handle, CURLOPT_PRIVATE, owner),
         ]
         if let wrong = results.first(where: { $0 != CURLE_OK }) {
-            throw LoadError(.http, "libcurl refused --url \(url): \(String(cString: curl_easy_strerror(wrong)))")
+            throw LoadError(.http, "libcurl refused --url or another setting: \(String(cString: curl_easy_strerror(wrong)))")
         }
     }
 

@@ -67,7 +67,7 @@ struct Option: Sendable {
         .text("--group", "G", "the worker's consumer group (sluice)") { $0.group = $1 },
         .text("--table", "NAME", "the table the worker writes (messages)") { $0.table = $1 },
         .text("--capture-table", "NAME", "its change capture; empty: there is none (messages_cdc)") { $0.captureTable = $1 },
-        .number("--verify-timeout", "SECONDS", "how long the worker may take to catch up (60)", 0...1e6) {
+        .number("--verify-timeout", "SECONDS", "how long the worker may take to catch up, or to stand still (60)", 0...1e6) {
             $0.verifyTimeout = $1
         },
         .number("--max-uncertain", "F", "share of keys that may have an unknown outcome before verification fails (0.01)", 0...1)
