@@ -126,6 +126,8 @@ struct RunCommand {
         health.entered("waiting for Kafka")
         let partitions = try await StartUp.topics(configuration.mapping.topics, metadata, logger)
         if let gate { try await openGate(gate, client, parts) }
+        // Ends with this scope.
+        async let _: Void = KafkaProbe.run(metadata, topic: configuration.mapping.topics[0], gate: gate)
         guard let telemetry else {
             health.entered("running")
             while true { try await Task.sleep(for: .seconds(3600)) }

@@ -15,6 +15,7 @@ final class EventGate: DeliveryHandler, @unchecked Sendable {
     private var key = ByteBuffer(capacity: 64)
     private let answers = KafkaAnswers()
     private let isShut = Atomic(false)
+    private let trouble = Mutex<String?>(nil)
     private let producer = Mutex<(producer: KafkaProducer, topic: ProducerTopic)?>(nil)
     private let notReady = KafkaAnswers.unavailable("Kafka has not been reached yet. Nothing was written.").prepared()
 
@@ -26,8 +27,15 @@ final class EventGate: DeliveryHandler, @unchecked Sendable {
     /// No event is taken any more; those under way are still answered.
     func shut() { isShut.store(true, ordering: .releasing) }
 
-    /// Whether events can be produced.
-    var isOpen: Bool { producer.withLock { $0 != nil } }
+    /// What the brokers said when they were asked last: one sentence, or nil where all is well.
+    func found(trouble: String?) { self.trouble.withLock { $0 = trouble } }
+
+    /// Why events cannot be produced; nil: they can.
+    var obstacle: String? {
+        if isShut.load(ordering: .acquiring) { return "the process is stopping" }
+        if producer.withLock({ $0 == nil }) { return "Kafka has not been reached yet" }
+        return trouble.withLock { $0 }
+    }
 
     /// Validates one event and produces it. The exchange is answered now, or from the delivery report.
     func take(_ body: UnsafeRawBufferPointer, _ exchange: HTTPExchange) {
