@@ -191,6 +191,25 @@ private func brisk(lanes: Int = 2) -> PipelineConfiguration {
         #expect(world.isExact)
     }
 
+    @Test func aRevokePassesRecordsThatWaitForTheDatabase() async throws {
+        // Records so large that each partition is in debt by one: more is under way than the channels hold.
+        var configuration = brisk(lanes: 1)
+        configuration.budget = Credits(records: 4_000, bytes: 64)
+        configuration.drainDeadline = 50_000_000
+        let world = World(seed: 9, partitions: 8, records: 1_000, configuration: configuration) { _, _ in
+            try await Task.sleep(nanoseconds: 60_000_000_000)
+            return nil
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(
+                await eventually { world.pipeline.snapshot().positions.count { $0.outstanding.records > 0 } >= 5 })
+            try await world.source.post(.revoked(Array(world.ends.keys), isLost: false))
+            #expect(await eventually { world.source.unassigns == 1 }, "the group waits for a channel that is full")
+        }
+        #expect(world.isExact)
+    }
+
     @Test func aDeadSourceEndsThePipelineWithItsError() async throws {
         struct Fenced: Error {}
         let world = World(seed: 8, partitions: 1, records: 10, configuration: brisk())
