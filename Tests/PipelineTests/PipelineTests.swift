@@ -210,6 +210,35 @@ private func brisk(lanes: Int = 2) -> PipelineConfiguration {
         #expect(world.isExact)
     }
 
+    @Test func aVerdictOfAnOlderAssignmentDoesNotStopTheNewOne() async throws {
+        let source = TopicPartition("t", 0)
+        let isReleased = Shared(false)
+        let calls = Shared(0)
+        let world = World(seed: 10, partitions: 1, records: 500, configuration: brisk(lanes: 1)) { work, _ in
+            let isFirst = calls.withLock { calls in
+                calls += 1
+                return calls == 1
+            }
+            guard isFirst else { return nil }
+            while !isReleased.current { try await Task.sleep(nanoseconds: 1_000_000) }
+            return .stopped([source], reason: "what was wrong before the rebalance")
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned([source]))
+            #expect(await eventually { calls.current == 1 })
+            try await world.source.post(.revoked([source], isLost: true))
+            try await world.source.post(.assigned([source]))
+            #expect(
+                await eventually {
+                    world.recorder.all.count { event in if case .claimed = event { true } else { false } } == 2
+                })
+            isReleased.withLock { $0 = true }
+            #expect(await eventually { world.isComplete })
+            #expect(world.pipeline.snapshot().stopped == [])
+        }
+        #expect(world.isExact)
+    }
+
     @Test func aDeadSourceEndsThePipelineWithItsError() async throws {
         struct Fenced: Error {}
         let world = World(seed: 8, partitions: 1, records: 10, configuration: brisk())

@@ -52,13 +52,15 @@ struct AssignmentStage: Sendable {
             return machine.claimFailed(
                 generation: generation, reason: reason, now: now, random: context.clock.random())
         case .fenced(let source, let stamp):
-            context.observer.observed(.fenced(source))
-            return machine.fenced(source, stamp: stamp, now: now, random: context.clock.random())
+            let actions = machine.fenced(source, stamp: stamp, now: now, random: context.clock.random())
+            // Work of an older assignment is refused, too, once the partition is claimed anew: that is nobody else's doing.
+            if !actions.isEmpty { context.observer.observed(.fenced(source)) }
+            return actions
         case .positionLost(let source, let reason):
             context.observer.observed(.positionLost(source, reason: reason))
             return machine.positionLost(source, now: now, random: context.clock.random())
-        case .stopped(let source, let reason):
-            return machine.stopped(source, reason: reason)
+        case .stopped(let source, let stamp, let reason):
+            return machine.stopped(source, stamp: stamp, reason: reason)
         case .sourceFailed(let error):
             failure = error
             return machine.sourceFailed()
