@@ -239,6 +239,31 @@ private func brisk(lanes: Int = 2) -> PipelineConfiguration {
         #expect(world.isExact)
     }
 
+    @Test func aLostPositionIsClaimedAfterWhatWasReadBeforeIt() async throws {
+        let source = TopicPartition("t", 0)
+        let isFrozen = Shared(true)
+        let world = World(seed: 11, partitions: 1, records: 40, configuration: brisk(lanes: 1)) { _, _ in
+            isFrozen.current ? .retry(reason: "frozen", isOutage: false) : nil
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned([source]))
+            #expect(await eventually { world.pipeline.snapshot().positions.first?.outstanding.records == 40 })
+            try await world.source.post(.positionLost(source, reason: "retention has passed it"))
+            // A claim that does not wait comes within the back-off, 4 ms; one that waits does not come at all.
+            let patience = ContinuousClock().now + .milliseconds(300)
+            while ContinuousClock().now < patience, world.database.state.withLock({ $0.claims }) < 2 {
+                try await Task.sleep(nanoseconds: 1_000_000)
+            }
+            isFrozen.withLock { $0 = false }
+            #expect(await eventually { world.database.state.withLock { $0.claims } == 2 })
+            let begins = world.recorder.all.compactMap { event in
+                if case .claimed(let claims) = event { claims.first?.offset } else { nil }
+            }
+            #expect(begins == [0, 40], "what was read may be gone from the log: it must be applied before the claim")
+        }
+        #expect(world.isExact)
+    }
+
     @Test func aDeadSourceEndsThePipelineWithItsError() async throws {
         struct Fenced: Error {}
         let world = World(seed: 8, partitions: 1, records: 10, configuration: brisk())
