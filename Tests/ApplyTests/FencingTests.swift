@@ -39,6 +39,21 @@ extension ServerTests {
             #expect(try await database.apply(lane, [batch(p1, 4...6)], sorted).fenced == [p1])
         }
 
+        @Test func aPartitionThatMovedMeanwhileIsNotMovedBack() async throws {
+            let database = try await database()
+            let claims = try await database.claim(p0, p1)
+            let lane = try await database.lane(messagesShape)
+            // Somebody has read 0 for both; then an owner commits p1, and only then is the decision carried out.
+            #expect(try await database.apply(lane, [batch(p1, 1...3)], claims).report?.rows == 3)
+            try await database.connection.perform { session in
+                try OffsetStore(group: "g").move([(p0, from: 0, to: 2), (p1, from: 0, to: 2)], member: "late", on: session)
+            }
+            let stored = try await database.connection.perform { try OffsetStore(group: "g").read([p0, p1], on: $0) }
+            #expect(stored[0] == StoredOffset(source: p0, epoch: 2, nextOffset: 2, member: "late"))
+            #expect(stored[1].nextOffset == claims[1].nextOffset + 5, "what was committed would be applied twice")
+            #expect(stored[1].epoch == 1)
+        }
+
         @Test func aZombieWritesNothing() async throws {
             let database = try await database()
             let lane = try await database.lane(messagesShape)

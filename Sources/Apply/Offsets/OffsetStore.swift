@@ -68,14 +68,30 @@ public struct OffsetStore: Sendable {
         }
     }
 
+    /// Moves partitions away from where they stand and fences whoever has them. One that stands elsewhere than `from` by now is left
+    /// alone: its owner has committed since somebody looked, and what it committed must not be read again.
+    public func move(
+        _ partitions: [(source: TopicPartition, from: Int64, to: Int64)], member: String, on session: PostgresSession
+    ) throws {
+        let sql = """
+            UPDATE sluice_offsets o SET epoch = o.epoch + 1, member = $5::text, next_offset = u.next, backend_pid = NULL,
+              backend_start = NULL, updated_at = clock_timestamp()
+            FROM unnest($2::text[], $3::int4[], $4::int8[]) AS u(topic, partition, next)
+            WHERE o.consumer_group = $1::text AND o.topic = u.topic AND o.partition = u.partition
+            """
+        let sources = partitions.map(\.source)
+        try endingHolders(of: sources, on: session) {
+            let rows = try ask(session, Self.lockedRows, sources, rows: stored)
+            let offsets = Dictionary(rows.map { ($0.source, $0.nextOffset) }, uniquingKeysWith: { first, _ in first })
+            let unmoved = partitions.filter { offsets[$0.source] == $0.from }
+            if unmoved.isEmpty { return }
+            _ = try ask(session, sql, unmoved.map(\.source), starts: unmoved.map(\.to), member: member) { _, _ in 0 }
+        }
+    }
+
     /// Where a transaction's partitions stand after its answer was lost. On return the lost transaction has ended for certain:
     /// rows it holds are waited for and its session, as recorded, is ended. This session is recorded in its place.
     func settle(_ advances: [PartitionAdvance], on session: PostgresSession) throws -> [TopicPartition: PartitionState] {
-        let sql = """
-            SELECT o.topic, o.partition, o.epoch, o.next_offset, o.member FROM sluice_offsets o
-            JOIN unnest($2::text[], $3::int4[]) AS u(topic, partition) ON o.topic = u.topic AND o.partition = u.partition
-            WHERE o.consumer_group = $1::text ORDER BY o.topic, o.partition FOR UPDATE OF o
-            """
         let record = """
             UPDATE sluice_offsets o SET backend_pid = pg_backend_pid(), backend_start = \(Self.ownStart)
             FROM unnest($2::text[], $3::int4[], $4::int8[]) AS u(topic, partition, epoch)
@@ -83,7 +99,7 @@ public struct OffsetStore: Sendable {
             """
         let sources = advances.map(\.source)
         return try endingHolders(of: sources, on: session) {
-            let rows = try ask(session, sql, sources, rows: stored)
+            let rows = try ask(session, Self.lockedRows, sources, rows: stored)
             _ = try ask(session, record, sources, starts: advances.map(\.epoch)) { _, _ in 0 }
             return Self.states(advances, rows)
         }
@@ -100,6 +116,11 @@ public struct OffsetStore: Sendable {
             }, uniquingKeysWith: { first, _ in first })
     }
 
+    private static let lockedRows = """
+        SELECT o.topic, o.partition, o.epoch, o.next_offset, o.member FROM sluice_offsets o
+        JOIN unnest($2::text[], $3::int4[]) AS u(topic, partition) ON o.topic = u.topic AND o.partition = u.partition
+        WHERE o.consumer_group = $1::text ORDER BY o.topic, o.partition FOR UPDATE OF o
+        """
     private static let ownStart = "(SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())"
 
     private func stored(_ result: PostgresResult, _ row: Int) throws -> StoredOffset {

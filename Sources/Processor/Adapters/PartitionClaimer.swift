@@ -42,30 +42,33 @@ final class PartitionClaimer: OffsetClaimer {
         }
         var results: [TopicPartition: ClaimResult] = [:]
         var starts: [Int: [(source: TopicPartition, start: Int64)]] = [:]
-        var resets: [Int: [(source: TopicPartition, next: Int64)]] = [:]
+        var moves: [Int: [(source: TopicPartition, from: Int64, to: Int64)]] = [:]
+        var skipped: [TopicPartition: (what: String, start: Int64)] = [:]
         for (source, facts) in try await positions(of: partitions) {
             switch StartPosition.decide(facts, reset: kafka.autoOffsetReset, outOfRange: kafka.offsetOutOfRange) {
             case .hold(let reason):
                 results[source] = .held(reason: reason)
-            case .start(let offset, let replacesStored, let skipped):
-                if let skipped {
-                    logger.error(
-                        "A partition does not go on where it left off.",
-                        ["partition": "\(source)", "reason": skipped, "starts_at": offset])
-                }
+            case .start(let offset, let replacesStored, let what):
+                if let what { skipped[source] = (what, offset) }
                 let lane = EventPipeline.lane(of: source, among: lanes.count)
                 starts[lane, default: []].append((source, offset))
-                if replacesStored { resets[lane, default: []].append((source, offset)) }
+                if replacesStored, let stored = facts.stored { moves[lane, default: []].append((source, stored, offset)) }
             }
         }
         for (lane, starts) in starts {
-            let resets = resets[lane] ?? []
+            let moves = moves[lane] ?? []
             let claims = try await lanes[lane].session { [store, member] session in
-                if !resets.isEmpty { try store.reset(resets, member: member, on: session) }
+                if !moves.isEmpty { try store.move(moves, member: member, on: session) }
                 return try store.claim(starts, member: member, on: session)
             }
             lanes[lane].claimed(claims.map(\.source))
-            for claim in claims { results[claim.source] = .claimed(epoch: claim.epoch, nextOffset: claim.nextOffset) }
+            for claim in claims {
+                results[claim.source] = .claimed(epoch: claim.epoch, nextOffset: claim.nextOffset)
+                guard let (what, start) = skipped[claim.source], start == claim.nextOffset else { continue }
+                logger.error(
+                    "A partition does not go on where it left off.",
+                    ["partition": "\(claim.source)", "reason": what, "starts_at": start])
+            }
         }
         return results
     }
