@@ -33,6 +33,16 @@ import Testing
         #expect(ledger.isDrained == true)
     }
 
+    @Test func aMirrorThatFailedIsMadeAgain() {
+        var ledger = OffsetLedgerMachine()
+        ledger.assigned([Self.entry(stamp: 1, offset: 10)])
+        #expect(ledger.frontierToMirror() == [PartitionStart(source: Self.source, offset: 10)])
+        #expect(ledger.positions.first?.mirrored == 10)
+        ledger.mirrorFailed([Self.source, TopicPartition("t", 1)])
+        #expect(ledger.positions.first?.mirrored == nil)
+        #expect(ledger.frontierToMirror() == [PartitionStart(source: Self.source, offset: 10)])
+    }
+
     @Test func workOfAnOlderStampChangesNothing() {
         var ledger = OffsetLedgerMachine()
         ledger.assigned([Self.entry(stamp: 1)])

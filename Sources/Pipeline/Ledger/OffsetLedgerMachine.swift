@@ -144,6 +144,11 @@ public struct OffsetLedgerMachine: ~Copyable {
         return frontier.sorted { $0.source < $1.source }
     }
 
+    /// The frontier of these partitions did not arrive: it is mirrored again, also where it does not move.
+    public mutating func mirrorFailed(_ sources: [TopicPartition]) {
+        for source in sources { partitions[source]?.mirrored = nil }
+    }
+
     /// All partitions were given back.
     public mutating func released() { partitions = [:] }
 

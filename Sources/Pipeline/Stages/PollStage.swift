@@ -21,6 +21,8 @@ struct PollStage: Sendable {
                 try await context.inbox.send(.stopped(partition, stamp: nil, reason: reason))
             case .positionLost(let partition, let reason):
                 try await context.inbox.send(.positionLost(partition, reason: reason))
+            case .mirrorFailed(let partitions):
+                context.ledger.withLock { $0.mirrorFailed(partitions) }
             case .notice(let sentence):
                 context.observer.observed(.sourceNotice(sentence))
             case .failed(let error):

@@ -37,9 +37,10 @@ struct KafkaRecordSource: RecordSource {
             case .partitionFailed(let partition, let error): return .partitionFailed(partition, reason: error.description)
             case .failed(let error): return .failed(error)
             case .notice(let error): return .notice(error.description)
-            case .committed(_, let error?):
-                // Only lag tools look at it; the next mirror says the same again.
+            case .committed(let offsets, let error?):
+                // Only lag tools look at it; it is mirrored again.
                 logger.warning("Offsets could not be mirrored to Kafka.", ["error": error.description])
+                return .mirrorFailed(offsets.map(\.0))
             case .committed(_, nil): break
             }
         }
