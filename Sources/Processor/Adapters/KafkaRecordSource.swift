@@ -9,10 +9,12 @@ import Telemetry
 /// The credit pool as the poll thread's gate.
 struct CreditGate: FetchGate {
     let pool: CreditPool
+    /// What a transaction carries at most. A batch is written whole, so none may be larger.
+    let batch: Credits
 
     func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int) {
         let credits = pool.allowance(slot: slot, stamp: assignment)
-        return (credits.records, credits.bytes)
+        return (Swift.min(credits.records, batch.records), Swift.min(credits.bytes, batch.bytes))
     }
 
     func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int) {

@@ -55,9 +55,11 @@ final class Worker: Sendable {
             member: "\(settings.kafka.clientID)-\(ProcessIdentity.name)", shape: configuration.mapping.table,
             kafka: settings.kafka, applyConfiguration: applyConfiguration, metadata: metadata, lanes: lanes,
             logger: logger.child("claims"))
-        let consumer = try KafkaConsumer.start(consumerConfiguration, gate: CreditGate(pool: pool))
+        let pipelineConfiguration = settings.pipelineConfiguration
+        let consumer = try KafkaConsumer.start(
+            consumerConfiguration, gate: CreditGate(pool: pool, batch: pipelineConfiguration.batch))
         let pipeline = EventPipeline(
-            configuration: settings.pipelineConfiguration,
+            configuration: pipelineConfiguration,
             source: KafkaRecordSource(consumer: consumer, metadata: metadata, logger: logger.child("kafka")),
             decoder: StageDecoder(mapping: configuration.mapping), claimer: claimer, appliers: lanes, pool: pool,
             clock: SystemClock(), observer: telemetry)
