@@ -16,13 +16,14 @@ struct AssignmentStage: Sendable {
         var machine = AssignmentMachine(configuration: context.configuration)
         var failure: (any Error)?
         var lostPositions: Set<TopicPartition> = []
-        try await withThrowingTaskGroup(of: Void.self) { claims in
+        // Discarding: nobody asks for a claim's end, and a process that claims for months must not keep them all.
+        try await withThrowingDiscardingTaskGroup { claims in
             while let input = try await context.inbox.receive() {
                 let actions = self.actions(for: input, &machine, &failure, &lostPositions)
                 var hasEnded = false
                 for action in actions {
                     if case .claim(let generation, let partitions) = action {
-                        claims.addTask { try await claim(partitions, generation: generation) }
+                        claims.addTask { await claim(partitions, generation: generation) }
                     } else {
                         hasEnded = try await perform(action) || hasEnded
                     }
@@ -165,14 +166,17 @@ struct AssignmentStage: Sendable {
         context.source.unassign()
     }
 
-    private func claim(_ partitions: [TopicPartition], generation: UInt64) async throws {
+    private func claim(_ partitions: [TopicPartition], generation: UInt64) async {
+        let answer: AssignmentInput
         do {
-            let results = try await claimer.claim(partitions)
-            try await context.inbox.send(.claimAnswered(generation: generation, results))
-        } catch is CancellationError {
-            throw CancellationError()
+            answer = .claimAnswered(generation: generation, try await claimer.claim(partitions))
         } catch {
-            try await context.inbox.send(.claimFailed(generation: generation, reason: "\(error)"))
+            answer = .claimFailed(generation: generation, reason: "\(error)")
+        }
+        do {
+            try await context.inbox.send(answer)
+        } catch {
+            // Cancelled: the pipeline ends, and nobody waits for an answer.
         }
     }
 
