@@ -2,6 +2,7 @@
 
 import Backpressure
 import Decode
+import Dispatch
 import Foundation
 import HTTPServer
 import Kafka
@@ -74,6 +75,7 @@ struct RunCommand {
                 guard let signal = await signals.next() else { return .success(()) }
                 self.logger.info("Stopping.", ["signal": signal == SIGINT ? "SIGINT" : "SIGTERM"])
                 health.entered("stopping")
+                self.endAnyway()
                 gate?.shut()
                 await self.drain(parts)
                 return .success(())
@@ -169,6 +171,17 @@ struct RunCommand {
             // Cancelled: the work has ended.
         }
         worker.abandon()
+    }
+
+    /// Ends the process where closing takes longer than the drain's deadline and this much: a name server, a broker or a frozen database
+    /// can hold each of several steps up for seconds, and everything that matters is durable.
+    private func endAnyway() {
+        let limit = settings.pipeline.shutdownTimeout + .seconds(5)
+        DispatchQueue.global().asyncAfter(deadline: .now() + limit.inSeconds) { [logger] in
+            logger.warning("Closing took too long and is left at that; what was under way is read again at the next start.")
+            fflush(nil)
+            _exit(0)
+        }
     }
 
     private func close(_ parts: Parts, _ server: HTTPServer) async {
