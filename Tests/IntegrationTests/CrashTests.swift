@@ -75,7 +75,9 @@ extension EndToEnd {
                 let lane = try await world.number(
                     "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'sluice lane%' LIMIT 1")
                 try #require(kill(pid_t(lane), SIGKILL) == 0)
-                try await world.reached("the database is back") { (try? await world.applied()) != nil }
+                try await world.reached("the database is back") {
+                    (try? await world.number("SELECT count(*) FROM pg_stat_activity WHERE pid = \(lane)")) == 0
+                }
                 try await world.progress(2_000)
                 try await load.finished()
                 try await world.expectExact()
