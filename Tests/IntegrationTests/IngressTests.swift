@@ -26,12 +26,13 @@ extension EndToEnd {
             // Without a broker.
             await world.kafka.kill()
             let event = #"{"action":"Create","message_id":900001,"data":{"name":"a","message":"b"}}"#
-            let refused = try await HTTP.exchange("POST", ingress.url + "/send", body: event)
+            let refused = try await ingress.send(event)
             try #require(refused.status == 503)
+            try #require(refused.body.contains("possibly_persisted"))
             try #require(refused.headers["retry-after"].flatMap { Int($0) } ?? 0 >= 1)
             try await world.kafka.start()
             try await world.reached("events are taken again") {
-                try await HTTP.send("POST", ingress.url + "/send", body: event).status == 200
+                try await ingress.send(event).status == 200
             }
 
             // The end of the ingress under load: the load's own model knows which events were acknowledged.

@@ -45,7 +45,7 @@ final class World: Sendable {
 
     /// Runs a test in a world of its own; where there is no Kafka, or no executables, it says so loudly instead.
     ///
-    /// Whatever the test started ends with it. Logs are printed and kept where the test failed.
+    /// Whatever the test started ends with it. Logs are printed and kept where the test failed; `SLUICE_TEST_KEEP_LOGS=1` keeps all.
     static func run(_ name: String, partitions: Int, database: String? = nil, _ body: (World) async throws -> Void) async throws {
         guard KafkaServer.home != nil else {
             return print(
@@ -87,7 +87,7 @@ final class World: Sendable {
             for (name, process) in Dictionary(children.map { ($0.name, $0.process) }, uniquingKeysWith: { $1 }) {
                 print("=== \(name) (\(process.log)):\n\(process.output.suffix(6000))")
             }
-        } else {
+        } else if ProcessInfo.processInfo.environment["SLUICE_TEST_KEEP_LOGS"] == nil {
             try? FileManager.default.removeItem(at: directory)
         }
     }
