@@ -57,37 +57,28 @@ extension EndToEnd {
 
     /// Sessions are ended five times a second for five seconds, then the whole server crashes and recovers.
     @Test func theDatabaseFails() async throws {
-        let server = try await PrivatePostgres.start()
-        let result: Result<Void, any Error>
-        do {
-            try await World.run("database-fails", partitions: 6, database: server.uri) { world in
-                let worker = try await world.worker("worker", ["SLUICE_APPLY_RETRY_MAXIMUM": "500ms"])
-                try await world.holds(worker, 6)
-                let load = try world.load(LoadPlan(events: 60_000, rate: 5_000))
-                try await world.progress(2_000)
-                for _ in 0..<25 {
-                    try await world.sql(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'sluice lane%'")
-                    try await Task.sleep(for: .milliseconds(200))
-                }
-                try await world.progress(2_000)
-                // A backend that dies takes all others along, and the server replays its log: as after a power cut.
-                let lane = try await world.number(
-                    "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'sluice lane%' LIMIT 1")
-                try #require(kill(pid_t(lane), SIGKILL) == 0)
-                try await world.reached("the database is back") {
-                    (try? await world.number("SELECT count(*) FROM pg_stat_activity WHERE pid = \(lane)")) == 0
-                }
-                try await world.progress(2_000)
-                try await load.finished()
-                try await world.expectExact()
-                try #require(try await world.deadLetters().isEmpty, "an outage made dead letters")
+        try await World.run("database-fails", partitions: 6, onServerOfItsOwn: true) { world in
+            let worker = try await world.worker("worker", ["SLUICE_APPLY_RETRY_MAXIMUM": "500ms"])
+            try await world.holds(worker, 6)
+            let load = try world.load(LoadPlan(events: 60_000, rate: 5_000))
+            try await world.progress(2_000)
+            for _ in 0..<25 {
+                try await world.sql(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'sluice lane%'")
+                try await Task.sleep(for: .milliseconds(200))
             }
-            result = .success(())
-        } catch {
-            result = .failure(error)
+            try await world.progress(2_000)
+            // A backend that dies takes all others along, and the server replays its log: as after a power cut.
+            let lane = try await world.number(
+                "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'sluice lane%' LIMIT 1")
+            try #require(kill(pid_t(lane), SIGKILL) == 0)
+            try await world.reached("the database is back") {
+                (try? await world.number("SELECT count(*) FROM pg_stat_activity WHERE pid = \(lane)")) == 0
+            }
+            try await world.progress(2_000)
+            try await load.finished()
+            try await world.expectExact()
+            try #require(try await world.deadLetters().isEmpty, "an outage made dead letters")
         }
-        try await server.stop()
-        try result.get()
     }
 }
