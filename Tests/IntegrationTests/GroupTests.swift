@@ -10,7 +10,7 @@ extension EndToEnd {
     @Test func twoWorkersJoinLeaveAndDie() async throws {
         try await World.run("two-workers", partitions: 12) { world in
             var first = try await world.worker("first")
-            let load = try world.load(LoadPlan(events: 60_000, rate: 4_000, badFraction: 0.002))
+            let load = try world.load(LoadPlan(rate: 4_000, badFraction: 0.002))
             try await world.progress(2_000)
 
             let second = try await world.worker("second")
@@ -32,7 +32,8 @@ extension EndToEnd {
             }
             first = try await world.worker("first")
             try await world.holds(first, 6)
-            try await load.finished()
+            try await world.progress(2_000)
+            try await load.stopped()
             try await world.expectExact()
         }
     }
@@ -42,7 +43,7 @@ extension EndToEnd {
         try await World.run("zombie", partitions: 6) { world in
             let settings = ["SLUICE_POSTGRES_LOCK_TIMEOUT": "1s"]
             let zombie = try await world.worker("zombie", settings)
-            let load = try world.load(LoadPlan(events: 100_000, rate: 5_000))
+            let load = try world.load(LoadPlan(rate: 5_000))
             try await world.progress(1_000)
             // What it has sent goes on in the server; what it has read and decoded waits in its memory.
             try await world.holdingTable {
@@ -64,7 +65,7 @@ extension EndToEnd {
             successor.process.signal(SIGCONT)
             for worker in [zombie, successor] { try await world.holds(worker, 3) }
 
-            try await load.finished()
+            try await load.stopped()
             try await world.expectExact()
             for worker in [zombie, successor] {
                 try await world.reached("no lag is left") { try await worker.metric("kafka_consumergroup_lag") == 0 }

@@ -1,7 +1,6 @@
 // POST /send in front of a real Kafka.
 
 import Foundation
-import Glibc
 import TestSupport
 import Testing
 
@@ -37,15 +36,14 @@ extension EndToEnd {
 
             // The end of the ingress under load: the load's own model knows which events were acknowledged.
             let load = try world.load(
-                LoadPlan(events: 1_000_000, rate: 1_500, keys: 2_000, base: 10_000), over: ingress,
+                LoadPlan(rate: 1_500, keys: 2_000, base: 10_000), over: ingress,
                 [
                     "--connections", "32", "--verify", "--postgres", world.database, "--group", world.group, "--max-uncertain",
                     "0.1",
                 ])
             try await world.progress(1_500)
             try #require(try await ingress.terminate() == .exited(0))
-            load.process.signal(SIGTERM)
-            try await load.finished()
+            try await load.stopped()
             try #require(load.process.output.contains("VERIFIED"))
             try await world.expectExact()
         }
