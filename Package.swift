@@ -85,7 +85,7 @@ let package = Package(
         tests("Decode", ["Decode", "Records", "Settings"]),
         tests("Apply", ["Apply", "Backpressure", "Postgres", "Records", "Telemetry"]),
         tests("Pipeline", ["Pipeline", "Records", "Backpressure", "Telemetry"]),
-        tests("Processor", ["sluice", "Settings", "Decode", "Records", "Telemetry"]),
+        tests("Processor", ["sluice", "Apply", "Decode", "Pipeline", "Postgres", "Records", "Settings", "Telemetry"]),
         tests("Loadtest", ["sluice-loadtest", "CCurl", "Kafka", "Postgres", "Records", "Telemetry"]),
         tests("Integration", ["Kafka", "Postgres", "Records", "Telemetry"]),
     ],

@@ -1,1 +1,44 @@
-@main struct Main { static func main() {} }
+// The executable's way in: command line, sections in order, exit codes.
+
+import Foundation
+import Glibc
+
+@main
+struct Main {
+    static func main() async {
+        do {
+            let options = try Options.parse(Array(CommandLine.arguments.dropFirst()))
+            guard let options else { return say(Options.help) }
+            Children.endWithUs()
+            exit(try await run(options) ? 0 : 1)
+        } catch let error as BenchError where error.isUsage {
+            complain(error)
+            exit(2)
+        } catch {
+            Children.endAll()
+            complain(error)
+            exit(1)
+        }
+    }
+
+    /// Runs what was asked for and writes the results. False where a threshold is broken by far.
+    private static func run(_ options: Options) async throws -> Bool {
+        var results = Results(machine: Machine.describe())
+        say(results.machine.summary)
+        if options.sections.contains(.micro) { results.micro = try await MicroBench(options).run() }
+        if options.sections.contains(.loader) { results.loader = try await LoaderBench(options).run() }
+        if options.sections.contains(.drain) { results.drain = try await DrainBench(options).run() }
+        try results.write(to: options.resultsDirectory)
+        let broken = (results.micro ?? []).filter(\.isBroken)
+        for figure in broken { complain("\(figure.name): \(figure.verdict)") }
+        return broken.isEmpty
+    }
+
+    private static func complain(_ message: Any) { FileHandle.standardError.write(Data("sluice-bench: \(message)\n".utf8)) }
+}
+
+/// Prints a line at once: progress is read while it happens, also through a pipe.
+func say(_ line: String) {
+    print(line)
+    fflush(nil)
+}

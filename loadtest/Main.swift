@@ -2,6 +2,7 @@
 
 import Glibc
 import Synchronization
+import Telemetry
 
 @main
 struct Main {
@@ -23,19 +24,25 @@ struct Main {
 }
 
 /// The wish to end the load early: the first SIGINT or SIGTERM ends the schedule and lets the answers, the verification and the
-/// report follow; the second ends the process.
+/// report follow; another one ends the process.
 enum Interrupt {
-    private static let requested = Atomic<Bool>(false)
+    /// When the first one came, in nanoseconds; 0: none.
+    private static let firstAt = Atomic<UInt64>(0)
+    /// Programs like timeout(1) signal the process and then its whole group: what comes so soon is the same wish.
+    private static let sameWish: UInt64 = 500_000_000
 
     /// Somebody asked for the end.
-    static var wasRequested: Bool { requested.load(ordering: .relaxed) }
+    static var wasRequested: Bool { firstAt.load(ordering: .relaxed) != 0 }
 
     /// Starts to listen.
     static func listen() {
-        // Only an atomic store and resetting the handler happen inside: both are allowed there (signal-safety(7)).
+        // Touched here, so that nothing has to be set up inside the handler.
+        firstAt.store(0, ordering: .relaxed)
+        // Only the clock, an atomic and _exit are used inside: all are allowed there (signal-safety(7)).
         let handler: @convention(c) (Int32) -> Void = { number in
-            Interrupt.requested.store(true, ordering: .relaxed)
-            signal(number, SIG_DFL)
+            let now = MonotonicClock.nanoseconds()
+            let first = Interrupt.firstAt.compareExchange(expected: 0, desired: now, ordering: .relaxed)
+            if !first.exchanged, now - first.original > Interrupt.sameWish { _exit(128 + number) }
         }
         signal(SIGINT, handler)
         signal(SIGTERM, handler)

@@ -102,7 +102,15 @@ struct Run: ~Copyable {
         guard backlog != nil, let lag = lag(issued) else { return .send }
         // Without the worker's offsets the load would run blindly, or wait for ever.
         if let error = watch?.error { throw error }
-        return backlog!.lagged(lag, at: now)
+        let turn = backlog!.lagged(lag, at: now)
+        if Double(backlog!.stuck(at: now)) > options.verifyTimeout * 1e9 {
+            throw LoadError(
+                .postgres,
+                "the worker of group \(options.group) has applied nothing for \(options.verifyTimeout) s "
+                    + "and is \(lag) events behind: "
+                    + "does it run, and is it the right --group? (--verify-timeout sets how long to wait)")
+        }
+        return turn
     }
 
     /// Events on their way or in the log that the worker has not applied.

@@ -10,8 +10,8 @@ public struct ApplyConfiguration: Sendable {
     public var outcomes: OutcomeTable
     /// When a partition counts as poisoned.
     public var poison = PoisonLimits()
-    /// Rows from which on a round is worth statements of its own; smaller rounds, the tails of hot keys, are written in order by one
-    /// statement together.
+    /// Rows from which on a round is worth statements of its own; smaller rounds, the tails of hot keys, are written in order by
+    /// one statement together.
     public var leastRoundRows = 64
     /// Bytes a parameter buffer may keep between transactions.
     public var keptBufferBytes = 4 << 20

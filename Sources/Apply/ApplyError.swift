@@ -1,4 +1,5 @@
-// The one error of this room that is not an outcome: the table and the mapping do not fit, or the caller asked for the impossible.
+// The one error of this room that is not an outcome: the table and the mapping do not fit, or the caller asked for the
+// impossible.
 
 /// Why a table cannot be written, or a lane not be used as asked.
 public struct ApplyError: Error, Sendable, Equatable, CustomStringConvertible {

@@ -43,7 +43,7 @@ struct Main {
         case .embeddedBroker(let topics):
             try BrokerProcess.serve(topics: topics)
         case .configurationReference:
-            print(SluiceSettings.schema.markdown, terminator: "")
+            print(SluiceSettings.reference, terminator: "")
         case .version:
             print("sluice \(sluiceVersion)")
         case .help:

@@ -5,19 +5,17 @@ import Testing
 
 @testable import Apply
 
-/// A row as the model sees it: per column the event whose value it shows, −1 for the column's default, −2 − column for what was there
-/// before; and whether its touched columns have been set.
+/// A row as the model sees it: per column the event whose value it shows, −1 for the column's default, −2 − column for what was
+/// there before; and whether its touched columns have been set.
 private struct ModelRow: Equatable {
     var cells: [Int]
     var isTouched = false
 }
 
 private struct ModelEvent {
-    var operation: Apply_Operation
+    var operation: Records.Operation
     var absent: Set<Int>
 }
-
-private typealias Apply_Operation = Records.Operation
 
 private func step(_ row: ModelRow?, _ event: ModelEvent, at position: Int, columns: Int) -> ModelRow? {
     switch (event.operation, row) {

@@ -24,13 +24,6 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
 
     var testDescription: String { name }
 
-    private static let messagesShape = TableShape(
-        name: "messages",
-        columns: [
-            ColumnShape(name: "message_id", type: .int4), ColumnShape(name: "name", type: .text),
-            ColumnShape(name: "message", type: .text),
-        ], key: [0], touch: [("last_updated", .currentDate)])
-
     @Sendable private static func messageValues(_ key: Int, _ random: inout SeededRandom) -> [TestValue] {
         [.int(Int32(key)), .text("n\(random.next() % 5)"), .text("it's \(random.next() % 1000)")]
     }
@@ -96,7 +89,8 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
                   parent int REFERENCES parents);
                 CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                   IF NEW.amount = 77 THEN RAISE EXCEPTION 'seventy-seven'; END IF;
-                  INSERT INTO seen(what) VALUES (TG_OP || coalesce(OLD::text, '') || coalesce(NEW::text, '')); RETURN NULL; END $$;
+                  INSERT INTO seen(what) VALUES (TG_OP || coalesce(OLD::text, '') || coalesce(NEW::text, ''));
+                  RETURN NULL; END $$;
                 CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON items FOR EACH ROW EXECUTE FUNCTION see();
                 """
         }, shape: itemsShape, strategy: .rounds,

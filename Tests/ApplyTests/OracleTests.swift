@@ -6,33 +6,32 @@ import Testing
 
 @testable import Apply
 
-@Suite(.enabled(if: TestDatabase.isThere, "SKIPPED: no PostgreSQL")) struct OracleTests {
-    @Test(arguments: OracleCase.all) func equalsOneAtATime(_ table: OracleCase) async throws {
-        var random = SeededRandom.printed("oracle, \(table.name)")
-        let uri = try await TestDatabase.fresh()
-        let real = try await PostgresConnection.connect(PostgresConfiguration(uri: uri))
-        let oracle = try await PostgresConnection.connect(PostgresConfiguration(uri: uri))
-        let seed = random.next()
-        _ = try await oracle.perform { session in
-            try session.executeScript(
-                "SET synchronous_commit = off; CREATE SCHEMA oracle; SET search_path = oracle;" + table.ddl())
+extension ServerTests {
+    @Suite struct OracleTests {
+        @Test(arguments: OracleCase.all) func equalsOneAtATime(_ table: OracleCase) async throws {
+            var random = SeededRandom.printed("oracle, \(table.name)")
+            let database = try await TestDatabase.fresh(table.ddl())
+            let real = database.connection
+            let oracle = try await database.connect()
+            let seed = random.next()
+            _ = try await oracle.perform { session in
+                try session.executeScript(
+                    "SET synchronous_commit = off; CREATE SCHEMA oracle; SET search_path = oracle;" + table.ddl())
+            }
+            let plan = try await real.perform { session in
+                try WritePlan(table.shape, facts: TableInspector.inspect(table.shape, on: session), coalesce: .auto)
+            }
+            #expect(plan.choice.strategy == table.strategy, "\(plan.choice.reasons)")
+            random = SeededRandom(seed: seed)
+            var states: Set<String> = []
+            for number in 0..<25 {
+                var run = OracleRun(table: table, plan: plan, seed: random.next())
+                states.formUnion(try await run.compare(real, oracle, label: "seed \(seed), sequence \(number)"))
+            }
+            #expect(states.isSuperset(of: table.refusals), "the events were too tame: \(states)")
+            await real.close()
+            await oracle.close()
         }
-        _ = try await real.perform {
-            try $0.executeScript("SET synchronous_commit = off;" + TestDatabase.migration("0003") + table.ddl())
-        }
-        let plan = try await real.perform { session in
-            try WritePlan(table.shape, facts: TableInspector.inspect(table.shape, on: session), coalesce: .auto)
-        }
-        #expect(plan.choice.strategy == table.strategy, "\(plan.choice.reasons)")
-        random = SeededRandom(seed: seed)
-        var states: Set<String> = []
-        for number in 0..<25 {
-            var run = OracleRun(table: table, plan: plan, seed: random.next())
-            states.formUnion(try await run.compare(real, oracle, label: "seed \(seed), sequence \(number)"))
-        }
-        #expect(states.isSuperset(of: table.refusals), "the events were too tame: \(states)")
-        await real.close()
-        await oracle.close()
     }
 }
 

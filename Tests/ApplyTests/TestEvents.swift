@@ -65,3 +65,16 @@ func changeBatch(_ source: TopicPartition, from start: Int64, _ records: [TestRe
     }
     return changes
 }
+
+/// The table `messages` as the default mapping writes it.
+let messagesShape = TableShape(
+    name: "messages",
+    columns: [
+        ColumnShape(name: "message_id", type: .int4), ColumnShape(name: "name", type: .text),
+        ColumnShape(name: "message", type: .text),
+    ], key: [0], touch: [("last_updated", .currentDate)])
+
+/// An event of ``messagesShape``.
+func message(_ operation: Operation, _ id: Int, _ name: String = "n", _ text: String = "m") -> TestRecord {
+    .event(operation, [.int(Int32(id)), .text(name), .text(text)])
+}

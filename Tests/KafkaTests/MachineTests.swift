@@ -108,24 +108,42 @@ import Testing
     @Test func neverBackwards() {
         var machine = CommitMachine()
         #expect(machine.requested([(a, 10), (b, 5)]).map(\.1) == [10, 5])
-        machine.sent([(a, 10), (b, 5)])
-        #expect(machine.outstanding == 1)
+        #expect(machine.answered(failed: []).isEmpty)
         #expect(machine.requested([(a, 9), (b, 6)]).map(\.1) == [6])
+        #expect(machine.answered(failed: []).isEmpty)
         #expect(machine.requested([(a, 10)]).isEmpty)
-        machine.answered([(a, 10), (b, 5)], failed: [])
-        #expect(machine.outstanding == 0)
-        #expect(machine.requested([(a, 10)]).isEmpty)
+        #expect(machine.isBusy == false)
         machine.unassigned()
         #expect(machine.requested([(a, 3)]).count == 1)
     }
 
+    @Test func oneAtATimeAndWhatWaitsIsMerged() {
+        var machine = CommitMachine()
+        #expect(machine.requested([(a, 1)]).count == 1)
+        #expect(machine.requested([(a, 2)]).isEmpty)
+        #expect(machine.requested([(a, 3), (b, 1)]).isEmpty)
+        #expect(machine.requested([(a, 2)]).isEmpty)
+        #expect(machine.isBusy == true)
+        #expect(machine.answered(failed: []).map(\.1) == [3, 1])
+        #expect(machine.isBusy == true)
+        #expect(machine.answered(failed: []).isEmpty)
+        #expect(machine.isBusy == false)
+    }
+
     @Test func whatFailedMayBeSentAgain() {
         var machine = CommitMachine()
-        machine.sent([(a, 10)])
-        machine.answered([(a, 10)], failed: [])
-        machine.sent([(a, 20), (b, 1)])
-        machine.answered([(a, 20), (b, 1)], failed: [a])
+        #expect(machine.requested([(a, 20), (b, 1)]).count == 2)
+        #expect(machine.answered(failed: [a]).isEmpty)
         #expect(machine.requested([(a, 20), (b, 1)]).map(\.0) == [a])
-        #expect(machine.requested([(a, 10)]).isEmpty)
+    }
+
+    @Test func theEndOfAnAssignmentDropsWhatWaits() {
+        var machine = CommitMachine()
+        #expect(machine.requested([(a, 1)]).count == 1)
+        #expect(machine.requested([(a, 2)]).isEmpty)
+        machine.unassigned()
+        #expect(machine.isBusy == true)
+        #expect(machine.answered(failed: []).isEmpty)
+        #expect(machine.isBusy == false)
     }
 }

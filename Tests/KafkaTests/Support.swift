@@ -116,7 +116,13 @@ struct Driver {
 
     /// Answers rebalances; returns the first batch of records, or `nil` where the event was something else.
     mutating func step(within limit: Duration = .seconds(20)) async throws -> RecordBatch? {
-        switch try await next(within: limit) {
+        handle(try await next(within: limit))
+    }
+
+    /// Answers one event; returns its records.
+    @discardableResult
+    mutating func handle(_ event: ConsumerEvent) -> RecordBatch? {
+        switch event {
         case .assigned(let partitions):
             assignment += 1
             assigned = partitions
@@ -127,7 +133,7 @@ struct Driver {
         case .records(let batch, let slot):
             #expect(assigned.indices.contains(slot) && assigned[slot] == batch.source)
             return batch
-        case let event: others.append(event)
+        default: others.append(event)
         }
         return nil
     }

@@ -12,7 +12,9 @@ import Testing
 
     @Test func aBusyKeyDelaysOnlyItself() {
         var dispatch = DispatchMachine(connections: 3, limit: 100)
-        for (index, slot) in [(0, 1), (1, 1), (2, 2), (3, 1)] { #expect(dispatch.becameDue(due(UInt64(index), Int32(slot))) == true) }
+        for (index, slot) in [(0, 1), (1, 1), (2, 2), (3, 1)] {
+            #expect(dispatch.becameDue(due(UInt64(index), Int32(slot))) == true)
+        }
         #expect(dispatch.next()?.event.index == 0)
         #expect(dispatch.next()?.event.index == 2)
         #expect(dispatch.next() == nil)

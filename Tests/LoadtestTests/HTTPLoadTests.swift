@@ -84,7 +84,9 @@ import Testing
         let plan = EventPlan(seed: 1, keys: 1_000_000, mix: upserts)
         let (ledger, _) = try run(plan, server, rate: 100, events: 40, connections: 1)
         let longest = ledger.state.withLock { $0.latencies.max ?? 0 }
-        #expect(longest >= 300_000_000, "40 events that take 20 ms each and are due every 10 ms: the last waits 400 ms, not \(longest) ns")
+        #expect(
+            longest >= 300_000_000,
+            "40 events that take 20 ms each and are due every 10 ms: the last waits 400 ms, not \(longest) ns")
     }
 
     @Test func whatWaitsTooLongIsDroppedAndCounted() throws {
@@ -117,7 +119,8 @@ import Testing
         #expect(tally.acknowledged == 40 && tally.limited == 40 && tally.shed == 40)
         #expect(tally.unknown == 80, "40 hang-ups and 40 answers 503 that may be written")
         #expect(tally.retryAfter == 80)
-        #expect(received.events.withLock { $0.count } == 200, "nothing is sent twice, also not on a connection that turned out dead")
+        #expect(
+            received.events.withLock { $0.count } == 200, "nothing is sent twice, also not on a connection that turned out dead")
         ledger.state.withLock { state in
             #expect(state.model.rowCount == 40 && state.model.uncertainCount == 80)
         }

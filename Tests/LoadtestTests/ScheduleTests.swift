@@ -64,3 +64,17 @@ import Testing
         #expect(schedule.due(at: 100 * second) == 8000 - 1002)
     }
 }
+
+extension ScheduleTests {
+    @Test func whatCannotBeSentInTimeIsGivenUpAfterASecond() {
+        var schedule = ScheduleMachine(start: 0, rate: 100, events: nil, duration: 2_000_000_000)
+        for _ in 0..<50 { _ = schedule.issue(at: 1) }
+        #expect(schedule.isOverdue(at: 2_999_999_999) == false)
+        #expect(schedule.isOverdue(at: 3_000_000_000) == true)
+        #expect(schedule.gaveUp(at: 3_000_000_000) == 150)
+        #expect(schedule.issued == 200)
+        #expect(schedule.isFinished(at: 3_000_000_000) == true)
+        let endless = ScheduleMachine(start: 0, rate: 100, events: 5, duration: nil)
+        #expect(endless.isOverdue(at: .max) == false)
+    }
+}

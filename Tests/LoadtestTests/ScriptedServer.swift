@@ -84,10 +84,12 @@ final class ScriptedServer: Sendable {
     private static func onThread(_ body: @escaping @Sendable () -> Void) {
         let boxed = Unmanaged.passRetained(Box(body)).toOpaque()
         var thread = pthread_t()
-        let result = pthread_create(&thread, nil, { argument in
-            Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
-            return nil
-        }, boxed)
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
+                return nil
+            }, boxed)
         precondition(result == 0, "no thread for the test server")
         pthread_detach(thread)
     }

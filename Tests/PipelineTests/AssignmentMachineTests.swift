@@ -1,9 +1,10 @@
 // Transcripts of the assignment machine: what it is told, and what it answers.
 
 import Backpressure
-@testable import Pipeline
 import Records
 import Testing
+
+@testable import Pipeline
 
 private let a = TopicPartition("t", 0)
 private let b = TopicPartition("t", 1)
@@ -41,7 +42,8 @@ private func entry(_ source: TopicPartition, slot: Int, stamp: UInt64, epoch: In
         var machine = machine()
         _ = machine.assigned([a, b], now: 0)
         #expect(
-            machine.claimAnswered(generation: 1, [a: .held(reason: "r"), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+            machine.claimAnswered(
+                generation: 1, [a: .held(reason: "r"), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
                 == [.reportStopped(a, reason: "r"), .begin([entry(b, slot: 0, stamp: 1, epoch: 1, offset: 0)])])
         #expect(machine.stoppedPartitions.map(\.source) == [a])
     }
@@ -75,7 +77,7 @@ private func entry(_ source: TopicPartition, slot: Int, stamp: UInt64, epoch: In
         _ = machine.assigned([a], now: 0)
         _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
         #expect(machine.fenced(a, stamp: 9, now: 50, random: 0) == [], "a fence of another stamp is old news")
-        #expect(machine.fenced(a, stamp: 1, now: 50, random: 0) == [.shutGate(slot: 0)])
+        #expect(machine.fenced(a, stamp: 1, now: 50, random: 0) == [.retract(a, slot: 0, stamp: 1)])
         #expect(machine.fenced(a, stamp: 1, now: 50, random: 0) == [])
         #expect(machine.ticked(now: 59, lastPoll: 55) == [])
         #expect(machine.ticked(now: 60, lastPoll: 50) == [], "no poll has shown the partition still ours")
@@ -84,6 +86,19 @@ private func entry(_ source: TopicPartition, slot: Int, stamp: UInt64, epoch: In
         #expect(
             machine.claimAnswered(generation: 1, [a: .claimed(epoch: 3, nextOffset: 8)], now: 70, random: 0)
                 == [.restart(entry(a, slot: 0, stamp: 2, epoch: 3, offset: 8))])
+    }
+
+    @Test func aLostPositionIsDecidedByAClaim() {
+        var machine = machine()
+        _ = machine.assigned([a], now: 0)
+        #expect(machine.positionLost(a, now: 0, random: 0) == [], "nothing was read yet")
+        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        #expect(machine.positionLost(a, now: 50, random: 0) == [.retract(a, slot: 0, stamp: 1)])
+        #expect(machine.ticked(now: 60, lastPoll: 60) == [.claim(generation: 1, [a])])
+        #expect(
+            machine.claimAnswered(generation: 1, [a: .held(reason: "outside of the log")], now: 61, random: 0)
+                == [.reportStopped(a, reason: "outside of the log")])
+        #expect(machine.stopped(a, reason: "again") == [])
     }
 
     @Test func aRevokeDrainsUnderADeadlineAndMirrors() {

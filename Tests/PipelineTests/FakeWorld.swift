@@ -1,10 +1,11 @@
 // A log and a database in memory, with faults on demand: what the pipeline's tests run against.
 
 import Backpressure
-@testable import Pipeline
 import Records
 import Synchronization
 import TestSupport
+
+@testable import Pipeline
 
 /// Time that passes really, with a seeded random source for jitter.
 final class RealClock: PipelineClock {
@@ -77,7 +78,9 @@ final class FakeSource: RecordSource {
                 guard count > 0 else { continue }
                 let batch = RecordBatch(source: source, assignment: reader.stamp)
                 for offset in reader.next..<(reader.next + Int64(count)) {
-                    withUnsafeBytes(of: offset) { batch.append(offset: offset, timestamp: clock.wallMilliseconds, key: $0, value: $0) }
+                    withUnsafeBytes(of: offset) {
+                        batch.append(offset: offset, timestamp: clock.wallMilliseconds, key: $0, value: $0)
+                    }
                 }
                 pool.spent(slot: reader.slot, stamp: reader.stamp, Credits(records: batch.count, bytes: batch.byteCount))
                 state.readers[source]?.next = batch.nextOffset

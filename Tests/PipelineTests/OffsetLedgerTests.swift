@@ -1,10 +1,11 @@
 // Proves that the ledger refunds what was received, once, and only moves its frontier forward.
 
 import Backpressure
-@testable import Pipeline
 import Records
 import TestSupport
 import Testing
+
+@testable import Pipeline
 
 @Suite struct OffsetLedgerTests {
     private static let source = TopicPartition("t", 0)

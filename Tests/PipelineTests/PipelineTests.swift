@@ -1,11 +1,12 @@
 // Proves that every record is applied exactly once and in order, whatever the source and the database do.
 
 import Backpressure
-@testable import Pipeline
 import Records
 import Synchronization
 import TestSupport
 import Testing
+
+@testable import Pipeline
 
 /// Short waits, small sizes: so that a test sees many turns.
 private func brisk(lanes: Int = 2) -> PipelineConfiguration {

@@ -50,7 +50,7 @@ struct ConnectionTests {
             })
         #expect(error.code == .timeout)
         #expect("\(error)".contains("127.0.0.1 port \(port)"))
-        #expect(ContinuousClock.now - start < .seconds(5))
+        #expect(ContinuousClock.now - start < .seconds(60))
     }
 
     @Test("The user's own connect_timeout wins")

@@ -113,6 +113,34 @@ struct PipelineTests {
         await connection.close()
     }
 
+    @Test("A statement of its own inside a pipeline's body is refused; the pipeline and the session live on")
+    func nested() async throws {
+        let connection = try await connect()
+        try await connection.perform { session in
+            let nested = postgresError { try session.pipeline { _ in try session.execute("SELECT 1") } }
+            let twice = postgresError { try session.pipeline { _ in _ = try session.pipeline { _ in } } }
+            #expect(nested?.code == .protocolViolation && twice?.code == .protocolViolation)
+            let one = try session.execute("SELECT 1").int32(0, 0)
+            #expect(one == 1)
+        }
+        await connection.close()
+    }
+
+    @Test("Pipelines that prepare more than the cache holds leave no more than it behind in the server")
+    func evictions() async throws {
+        let connection = try await connect { $0.statementCacheSize = 4 }
+        try await connection.perform { session in
+            for number in 0..<20 {
+                let results = try session.pipeline { try $0.execute(PreparedStatement("SELECT \(number)")) }
+                #expect(try results[0].int32(0, 0) == Int32(number))
+            }
+            let before = session.commandsSent
+            let kept = try session.execute("SELECT count(*) FROM pg_prepared_statements").int64(0, 0)
+            #expect(kept == 5 && session.commandsSent == before + 1)
+        }
+        await connection.close()
+    }
+
     @Test("50 MB in each direction at once do not dead-lock")
     func bigBothWays() async throws {
         let connection = try await connect()

@@ -45,6 +45,7 @@ public actor TestPostgres {
     public static func database(migrated: Bool = false) async throws -> String {
         let server = try await shared.serverURI()
         let name = "test_" + UUID().uuidString.prefix(13).lowercased().replacingOccurrences(of: "-", with: "_")
+        if await !shared.isPrivate { made.withLock { $0.append(name) } }
         let admin = try await PostgresConnection.connect(PostgresConfiguration(uri: server))
         try await admin.perform { session in
             try session.execute("CREATE DATABASE \(name)")
@@ -67,6 +68,12 @@ public actor TestPostgres {
     }
 
     private var server: Task<String, any Error>?
+    /// The server ends with this process, and its databases with it.
+    private var isPrivate: Bool { Self.named == nil }
+
+    private static var named: String? {
+        ProcessInfo.processInfo.environment["SLUICE_TEST_POSTGRES_URI"].flatMap { $0.isEmpty ? nil : $0 }
+    }
 
     private func serverURI() async throws -> String {
         if let server { return try await server.value }
@@ -81,38 +88,43 @@ public actor TestPostgres {
     }
 
     private static func findServer() async throws -> String {
-        if let uri = ProcessInfo.processInfo.environment["SLUICE_TEST_POSTGRES_URI"], !uri.isEmpty { return uri }
-        let script = checkout.appendingPathComponent("scripts/private-postgres").path
+        if let uri = named {
+            atexit { TestPostgres.dropDatabases() }
+            return uri
+        }
         let pid = getpid()
         let directory = checkout.appendingPathComponent(".sluice/test-postgres-\(pid)").path
-        let output = try await run(script, ["start", directory, "--temporary", "--owner-pid", "\(pid)"])
-        stopAtExit(script, directory)
-        return output
-    }
-
-    private static func run(_ program: String, _ arguments: [String]) async throws -> String {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: program)
-        process.arguments = arguments
-        let (output, errors) = (Pipe(), Pipe())
-        process.standardOutput = output
-        process.standardError = errors
-        let status: Int32 = try await withCheckedThrowingContinuation { continuation in
-            process.terminationHandler = { continuation.resume(returning: $0.terminationStatus) }
-            do { try process.run() } catch { continuation.resume(throwing: error) }
-        }
-        // The script writes less than a pipe holds, so its end need not wait for a reader.
-        let text = { (pipe: Pipe) in
-            String(decoding: pipe.fileHandleForReading.availableData, as: UTF8.self)
-                .trimmingCharacters(in: .whitespacesAndNewlines)
-        }
-        guard status == 0 else { throw Unavailable(description: text(errors)) }
-        return text(output)
+        let started = try await PostgresScript.run(["start", directory, "--temporary", "--owner-pid", "\(pid)"])
+        guard started.status == 0 else { throw Unavailable(description: started.errors) }
+        stopAtExit(PostgresScript.url.path, directory)
+        return started.output
     }
 
     // MARK: The end of the process
 
     private static let running = Mutex<(script: String, directory: String)?>(nil)
+
+    private static let made = Mutex<[String]>([])
+
+    /// Leaves a server that is not ours as it was. Says what it could not drop.
+    private static func dropDatabases() {
+        guard let uri = named else { return }
+        let names = made.withLock { $0 }
+        let done = DispatchSemaphore(value: 0)
+        Task.detached {
+            defer { done.signal() }
+            do {
+                let admin = try await PostgresConnection.connect(PostgresConfiguration(uri: uri))
+                try await admin.perform { session in
+                    for name in names { try session.execute("DROP DATABASE IF EXISTS \(name) WITH (FORCE)") }
+                }
+                await admin.close()
+            } catch {
+                print("databases left behind: \(names.joined(separator: ", ")): \(error)")
+            }
+        }
+        if done.wait(timeout: .now() + 30) == .timedOut { print("databases left behind: \(names.joined(separator: ", "))") }
+    }
 
     /// The script's watchdog would stop the server, too, within a second; this way it is gone when the process is.
     private static func stopAtExit(_ script: String, _ directory: String) {

@@ -1,4 +1,4 @@
-// Owns the run's connection to PostgreSQL and the small questions it asks: where the worker stands, and whether the range is free.
+// Owns the run's connection to PostgreSQL and the small questions it asks: how far the worker is, is the range free.
 
 import Postgres
 

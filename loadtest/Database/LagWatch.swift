@@ -42,24 +42,3 @@ final class LagWatch: Sendable {
         }
     }
 }
-
-/// Decides when the load waits because the worker is too far behind, with some room between stop and go so that it does not flutter.
-struct BacklogMachine: ~Copyable {
-    private let limit: UInt64
-    private var waitsSince: UInt64?
-
-    /// - Parameter limit: events the worker may be behind.
-    init(limit: UInt64) { self.limit = limit }
-
-    /// The worker was found so far behind.
-    mutating func lagged(_ lag: UInt64, at now: UInt64) -> LoadTurn {
-        if let since = waitsSince {
-            guard lag < limit - limit / 4 else { return .wait }
-            waitsSince = nil
-            return .sendAgain(waitedSince: since)
-        }
-        guard lag >= limit else { return .send }
-        waitsSince = now
-        return .wait
-    }
-}

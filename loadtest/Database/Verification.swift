@@ -32,7 +32,8 @@ struct VerificationResult: Sendable, Equatable {
                 + findings.map { "  " + $0 }.joined(separator: "\n")
         }
         return "VERIFIED: \(events) events, \(rows) rows, " + (hasCapture ? "\(captured) captured changes, " : "")
-            + "\(deadLetters) dead letters, \(partitions) partitions"
+            + "\(deadLetters) dead letters"
+            + (partitions > 0 ? ", \(partitions) partitions" : "")
             + (uncertainKeys > 0 ? ", \(uncertainKeys) keys could not be judged" : "")
     }
 }
@@ -67,7 +68,9 @@ extension Database {
         let share = Double(result.uncertainKeys) / Double(plan.keys)
         if share > options.maxUncertain {
             result.findings.append(
-                "\(result.uncertainKeys) of \(plan.keys) keys have an unknown outcome, more than --max-uncertain \(options.maxUncertain)")
+                "\(result.uncertainKeys) of \(plan.keys) keys have an unknown outcome, "
+                    + "more than --max-uncertain \(options.maxUncertain)"
+            )
         }
         if tally.badAccepted > 0 { result.findings.append("\(tally.badAccepted) bad events were accepted") }
         if disorder.count > 0 { result.findings.append(disorder.line) }
@@ -77,8 +80,11 @@ extension Database {
         _ session: PostgresSession, _ model: borrowing TableModel, _ result: inout VerificationResult
     ) throws {
         var comparison = RowComparison(plan)
-        try forEachRow(session, "SELECT message_id, name, message FROM \(quoted(options.table)) "
-            + "WHERE message_id BETWEEN $1 AND $2 ORDER BY message_id", range()) { rows, row in
+        try forEachRow(
+            session,
+            "SELECT message_id, name, message FROM \(quoted(options.table)) "
+                + "WHERE message_id BETWEEN $1 AND $2 ORDER BY message_id", range()
+        ) { rows, row in
             let id = try rows.int32(row, 0)
             rows.withBytes(row, 1) { name in
                 rows.withBytes(row, 2) { message in
@@ -96,11 +102,14 @@ extension Database {
         _ session: PostgresSession, _ model: borrowing TableModel, _ result: inout VerificationResult
     ) throws {
         var comparison = CaptureComparison(plan)
-        try forEachRow(session, """
+        try forEachRow(
+            session,
+            """
             SELECT message_id, count(*) FILTER (WHERE operation_type = 'INSERT'),
                    count(*) FILTER (WHERE operation_type = 'UPDATE'), count(*) FILTER (WHERE operation_type = 'DELETE')
             FROM \(quoted(options.captureTable)) WHERE message_id BETWEEN $1 AND $2 GROUP BY message_id ORDER BY message_id
-            """, range()) { rows, row in
+            """, range()
+        ) { rows, row in
             let counts = CaptureCounts(
                 inserts: UInt32(clamping: try rows.int64(row, 1)), updates: UInt32(clamping: try rows.int64(row, 2)),
                 deletes: UInt32(clamping: try rows.int64(row, 3)))
@@ -111,12 +120,14 @@ extension Database {
         result.findings += comparison.findings.map(\.line)
     }
 
-    /// Each captured change of a key must begin with the texts its predecessor ended with, and with none after a DELETE and at the
-    /// start: that proves the order, and that nothing was applied twice and undone. Texts are compared by a hash, so that the sort
-    /// carries 8 bytes instead of them.
+    /// Each captured change of a key must begin with the texts its predecessor ended with, and with none after a DELETE and at
+    /// the start: that proves the order, and that nothing was applied twice and undone. Texts are compared by a hash, so that the
+    /// sort carries 8 bytes instead of them.
     private func checkChains(_ session: PostgresSession, _ result: inout VerificationResult) throws {
         var broken = Findings("keys whose captured changes do not follow one another")
-        try forEachRow(session, """
+        try forEachRow(
+            session,
+            """
             SELECT DISTINCT message_id FROM (
                 SELECT message_id, before, lag(after) OVER (PARTITION BY message_id ORDER BY cdc_id) AS previous
                 FROM (
@@ -128,7 +139,8 @@ extension Database {
                     FROM \(quoted(options.captureTable)) WHERE message_id BETWEEN $1 AND $2
                 ) changes
             ) chain WHERE before IS DISTINCT FROM previous ORDER BY message_id
-            """, range()) { rows, row in
+            """, range()
+        ) { rows, row in
             let id = try rows.int32(row, 0)
             broken.add("message_id \(id)")
         }
@@ -143,10 +155,13 @@ extension Database {
         parameters.append(text: options.group)
         parameters.append(text: options.topic)
         parameters.append(text: since)
-        try forEachRow(session, """
+        try forEachRow(
+            session,
+            """
             SELECT partition, "offset", key FROM sluice_dead_letters
             WHERE consumer_group = $1 AND topic = $2 AND failed_at >= $3::text::timestamptz ORDER BY partition, "offset"
-            """, parameters) { rows, row in
+            """, parameters
+        ) { rows, row in
             guard !rows.isNull(row, 2), let id = Int64(String(decoding: try rows.bytes(row, 2), as: UTF8.self)),
                 plan.slot(id: id) != nil
             else { return }

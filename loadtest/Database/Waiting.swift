@@ -6,7 +6,9 @@ import Telemetry
 extension Database {
     /// Waits as long as `--verify-timeout` says, then compares.
     /// - Parameter tell: called about once a second with what is still missing.
-    func verify(_ ledger: RunLedger, since: String, tell: @Sendable (String) -> Void) async throws(LoadError) -> VerificationResult {
+    func verify(_ ledger: RunLedger, since: String, tell: @Sendable (String) -> Void) async throws(LoadError)
+        -> VerificationResult
+    {
         let start = MonotonicClock.nanoseconds()
         let deadline = start + UInt64(options.verifyTimeout * 1e9)
         var behind: String?
@@ -46,8 +48,8 @@ extension Database {
         }
     }
 
-    /// Over HTTP nobody says which offsets the events got, so the totals must be reached; where some keys are uncertain, they must
-    /// have been still for three seconds.
+    /// Over HTTP nobody says which offsets the events got, so the totals must be reached; where some keys are uncertain, they
+    /// must have been still for three seconds.
     private func waitForTotals(_ ledger: RunLedger, deadline: UInt64, tell: (String) -> Void) async throws(LoadError) {
         let (expected, hasUncertain) = ledger.state.withLock { state in
             (Totals(rows: state.model.rowCount, captured: state.model.captureCount), state.model.uncertainCount > 0)
@@ -67,8 +69,9 @@ extension Database {
             if isReached && !needsStillness || needsStillness && now - lastChange >= 3_000_000_000 { return }
             if now >= deadline { return }
             if pace.tellsNow() {
-                tell("waiting: \(totals.rows) of \(expected.rows) rows"
-                    + (expectsCapture ? ", \(totals.captured) of \(expected.captured) captured changes" : ""))
+                tell(
+                    "waiting: \(totals.rows) of \(expected.rows) rows"
+                        + (expectsCapture ? ", \(totals.captured) of \(expected.captured) captured changes" : ""))
             }
             // Counting a large table must not become the load.
             await pace.sleep(atLeast: 3 * (now - began))

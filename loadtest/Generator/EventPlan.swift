@@ -110,7 +110,7 @@ struct EventPlan: Sendable {
         return slot >= 0 && slot < Int64(keys) ? Int32(slot) : nil
     }
 
-    /// A number near the golden section of `count` that shares no divisor with it, so that multiplying by it permutes 0 ..< count.
+    /// A number near the golden section of `count` without a common divisor: multiplying by it permutes 0 ..< count.
     private static func coprime(to count: UInt64) -> UInt64 {
         var candidate = max(UInt64(Double(count) * 0.618_033_988_75), 1)
         func divisor(_ a: UInt64, _ b: UInt64) -> UInt64 { b == 0 ? a : divisor(b, a % b) }

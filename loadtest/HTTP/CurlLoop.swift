@@ -68,8 +68,8 @@ final class CurlLoop {
         return (easy, code)
     }
 
-    /// The number of sockets with news. Milliseconds, which plain `epoll_wait` counts, are too coarse for a schedule; only where the
-    /// kernel is older than 5.11 they must do.
+    /// The number of sockets with news. Milliseconds, which plain `epoll_wait` counts, are too coarse for a schedule; only where
+    /// the kernel is older than 5.11 they must do.
     private func waitForSockets(nanoseconds: UInt64) -> Int {
         var timeout = timespec(tv_sec: 0, tv_nsec: Int(nanoseconds))
         var count = epoll_pwait2(epoll, &events, Int32(events.count), &timeout, nil)

@@ -36,7 +36,8 @@ final class HTTPLoad {
     ///   - waitingLimit: due events that may wait for a connection or their key; what comes due beyond is dropped and counted.
     ///   - turn: called every turn of the loop, with the time and the number of events issued.
     func run(
-        _ schedule: inout ScheduleMachine, waitingLimit: Int, turn: (_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadTurn
+        _ schedule: inout ScheduleMachine, waitingLimit: Int,
+        turn: (_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadTurn
     ) throws(LoadError) {
         var dispatch = DispatchMachine(connections: transfers.count, limit: waitingLimit)
         var ending: UInt64?

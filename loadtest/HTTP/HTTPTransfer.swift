@@ -5,8 +5,8 @@ import Glibc
 
 /// One request at a time.
 ///
-/// The body goes out through a read callback that cannot be rewound, on purpose: libcurl would otherwise repeat a POST by itself on
-/// a fresh connection when a kept-alive one turns out dead, and the event could be written twice.
+/// The body goes out through a read callback that cannot be rewound, on purpose: libcurl would otherwise repeat a POST by itself
+/// on a fresh connection when a kept-alive one turns out dead, and the event could be written twice.
 final class HTTPTransfer {
     /// libcurl's handle.
     let easy: CurlEasyHandle
@@ -42,7 +42,7 @@ final class HTTPTransfer {
             sluice_curl_set_pointer(handle, CURLOPT_PRIVATE, owner),
         ]
         if let wrong = results.first(where: { $0 != CURLE_OK }) {
-            throw LoadError(.http, "libcurl refused --url \(url): \(String(cString: curl_easy_strerror(wrong)))")
+            throw LoadError(.http, "libcurl refused --url or another setting: \(String(cString: curl_easy_strerror(wrong)))")
         }
     }
 
@@ -85,11 +85,15 @@ final class HTTPTransfer {
     }
 }
 
-private func curlReads(_ memory: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ owner: UnsafeMutableRawPointer?) -> Int {
+private func curlReads(_ memory: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ owner: UnsafeMutableRawPointer?)
+    -> Int
+{
     Unmanaged<HTTPTransfer>.fromOpaque(owner!)._withUnsafeGuaranteedRef { $0.reads(into: memory!, size * count) }
 }
 
-private func curlWrites(_ memory: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ owner: UnsafeMutableRawPointer?) -> Int {
+private func curlWrites(_ memory: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ owner: UnsafeMutableRawPointer?)
+    -> Int
+{
     Unmanaged<HTTPTransfer>.fromOpaque(owner!)._withUnsafeGuaranteedRef { $0.writes(memory!, size * count) }
     return size * count
 }

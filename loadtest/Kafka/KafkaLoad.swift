@@ -47,6 +47,12 @@ final class KafkaLoad {
     ) throws(LoadError) {
         while true {
             let now = MonotonicClock.nanoseconds()
+            // More was asked for than can be sent: the duration is kept, and what is missing is said.
+            if schedule.isOverdue(at: now) {
+                let rest = schedule.gaveUp(at: now)
+                ledger.state.withLock { $0.tally.dropped += rest }
+                return
+            }
             switch try turn(now, schedule.issued) {
             case .end: return
             case .wait:

@@ -117,7 +117,7 @@ struct RunState: ~Copyable, Sendable {
     }
 }
 
-/// The state of a run behind a lock: answers come on the producer's thread, the progress line and the verification read elsewhere.
+/// The state of a run behind a lock: answers come on the producer's thread, progress and verification read elsewhere.
 final class RunLedger: Sendable {
     /// The state. Held for one answer at a time; a lock that nobody waits for costs a tenth of generating an event.
     let state: Mutex<RunState>

@@ -32,7 +32,9 @@ enum Command: Sendable, Equatable {
                 faults.append("\(option.name) takes no value")
                 continue
             }
-            if let expected = option.read(value, &options) { faults.append("\(option.name) must be \(expected), is \"\(value)\"") }
+            if let expected = option.read(value, &options) {
+                faults.append("\(option.name) must be \(expected), is \"\(value)\"")
+            }
         }
         if faults.isEmpty { faults = options.faults }
         guard faults.isEmpty else {

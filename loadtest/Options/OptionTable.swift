@@ -42,8 +42,10 @@ struct Option: Sendable {
         },
         .integer("--seed", "S", "the same seed makes the same events (1)", 0...Int.max) { $0.seed = UInt64($1) },
         .integer("--connections", "N", "HTTP: most requests under way (256)", 1...20_000) { $0.connections = $1 },
-        .integer("--max-waiting", "N", "HTTP: due events that may wait to be sent; more are dropped and counted (1000000)",
-            1...100_000_000) { $0.waitingLimit = $1 },
+        .integer(
+            "--max-waiting", "N", "HTTP: due events that may wait to be sent; more are dropped and counted (1000000)",
+            1...100_000_000
+        ) { $0.waitingLimit = $1 },
         .number("--http-timeout", "SECONDS", "HTTP: for one request (10)", 0.01...3600) { $0.httpTimeout = $1 },
         .integer("--max-lag", "N", "Kafka: wait while the worker is more than N events behind", 1...Int.max) {
             $0.maxLag = UInt64($1)
@@ -65,10 +67,11 @@ struct Option: Sendable {
         .text("--group", "G", "the worker's consumer group (sluice)") { $0.group = $1 },
         .text("--table", "NAME", "the table the worker writes (messages)") { $0.table = $1 },
         .text("--capture-table", "NAME", "its change capture; empty: there is none (messages_cdc)") { $0.captureTable = $1 },
-        .number("--verify-timeout", "SECONDS", "how long the worker may take to catch up (60)", 0...1e6) {
+        .number("--verify-timeout", "SECONDS", "how long the worker may take to catch up, or to stand still (60)", 0...1e6) {
             $0.verifyTimeout = $1
         },
-        .number("--max-uncertain", "F", "share of keys that may have an unknown outcome before verification fails (0.01)", 0...1) {
+        .number("--max-uncertain", "F", "share of keys that may have an unknown outcome before verification fails (0.01)", 0...1)
+        {
             $0.maxUncertain = $1
         },
         .text("--json", "FILE", "write all numbers; - is standard output") { $0.json = $1 },

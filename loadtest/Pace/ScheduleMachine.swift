@@ -2,14 +2,15 @@
 
 /// The schedule of a run. Times are nanoseconds of one monotonic clock.
 ///
-/// Event number i is due at `start + i / rate`, whatever became of the events before it; latencies are measured from that time and
-/// not from the sending, else a stalled server would hide its own delay ("coordinated omission"). Without a rate an event is due
-/// as soon as the sender is free.
+/// Event number i is due at `start + i / rate`, whatever became of the events before it; latencies are measured from that time
+/// and not from the sending, else a stalled server would hide its own delay ("coordinated omission"). Without a rate an event is
+/// due as soon as the sender is free.
 struct ScheduleMachine: ~Copyable {
     /// Number of events handed to the sender.
     private(set) var issued: UInt64 = 0
     /// Time for which the schedule stood still because the backlog was too long.
     private(set) var held: UInt64 = 0
+    private static let grace: UInt64 = 1_000_000_000
     private let start: UInt64
     private let rate: Double
     private let limit: UInt64
@@ -50,6 +51,16 @@ struct ScheduleMachine: ~Copyable {
     /// Nothing more will become due.
     func isFinished(at now: UInt64) -> Bool {
         issued >= limit || (now >= end && due(at: now) == 0)
+    }
+
+    /// The end passed so long ago that a sender which still has not sent everything due must give up.
+    func isOverdue(at now: UInt64) -> Bool { end != .max && now >= end + Self.grace }
+
+    /// Counts everything that is still due as issued, and answers how many that are: they will not be sent.
+    mutating func gaveUp(at now: UInt64) -> UInt64 {
+        let rest = rate == 0 ? 0 : due(at: now)
+        issued += rest
+        return rest
     }
 
     /// When to look again; `nil` where the sender alone sets the pace.

@@ -100,12 +100,13 @@ struct Summary: Sendable, Codable, Equatable {
         ]
         if let latency = latencyMicroseconds {
             lines.append(
-                "latency from due to acknowledged, ms: median \(fixed(latency.p50 / 1000, 2)), p90 \(fixed(latency.p90 / 1000, 2)), "
-                    + "p99 \(fixed(latency.p99 / 1000, 2)), p99.9 \(fixed(latency.p999 / 1000, 2)), "
-                    + "longest \(fixed(latency.max / 1000, 2))")
+                "latency from due to acknowledged, ms: median \(fixed(latency.p50 / 1000, 2)), "
+                    + "p90 \(fixed(latency.p90 / 1000, 2)), p99 \(fixed(latency.p99 / 1000, 2)), "
+                    + "p99.9 \(fixed(latency.p999 / 1000, 2)), longest \(fixed(latency.max / 1000, 2))")
         }
         let others = [
-            (badAccepted, "bad events accepted"), (failed, "failed"), (limited, "answered 429"), (shed, "answered 503, not written"),
+            (badAccepted, "bad events accepted"), (failed, "failed"), (limited, "answered 429"),
+            (shed, "answered 503, not written"),
             (unknown, "with an unknown outcome"), (dropped, "dropped unsent"),
         ].filter { $0.0 > 0 }
         if !others.isEmpty { lines.append(others.map { "\($0.0) \($0.1)" }.joined(separator: ", ")) }

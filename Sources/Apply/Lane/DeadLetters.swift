@@ -18,7 +18,8 @@ struct DeadLetterWriter {
         """
         INSERT INTO sluice_dead_letters (consumer_group, topic, partition, "offset", key, payload, headers, record_timestamp,
           reason, sqlstate, detail)
-        SELECT $1::text, u.topic, u.partition, u.position, u.key, u.payload, u.headers::jsonb, u.stamp, u.reason, u.state, u.detail
+        SELECT $1::text, u.topic, u.partition, u.position, u.key, u.payload, u.headers::jsonb, u.stamp, u.reason,
+          u.state, u.detail
         FROM unnest($2::text[], $3::int4[], $4::int8[], $5::bytea[], $6::bytea[], $7::text[], $8::timestamptz[], $9::text[],
           $10::text[], $11::text[]) AS u(topic, partition, position, key, payload, headers, stamp, reason, state, detail)
         ON CONFLICT (consumer_group, topic, partition, "offset") DO NOTHING
@@ -60,13 +61,12 @@ struct DeadLetterWriter {
         return writer.finish(Self.statement.sql, prepared: Self.statement)
     }
 
-    /// PostgreSQL's timestamps count from 2000-01-01. `nil` for none, and for what a `timestamptz` cannot hold (before 4714 BC, after
+    /// PostgreSQL's timestamps count from 2000-01-01. `nil` for none, and for what a `timestamptz` cannot hold (after the year
     /// 294276): a producer may have stamped anything.
     static func microseconds(since2000 milliseconds: Int64) -> Int64? {
-        guard milliseconds >= 0, milliseconds < 9_224_318_016_000_000 / 1000 * 1000 / 1 else { return nil }
-        let (micro, overflow) = milliseconds.multipliedReportingOverflow(by: 1000)
-        let since2000 = micro - 946_684_800_000_000
-        return overflow || since2000 >= 9_223_371_331_200_000_000 ? nil : since2000
+        // The end of timestamptz (END_TIMESTAMP in src/include/datatype/timestamp.h) in milliseconds since 1970.
+        guard milliseconds >= 0, milliseconds < 9_224_318_016_000_000 else { return nil }
+        return (milliseconds - 946_684_800_000) * 1000
     }
 
     /// `[{"name": …, "value": base64 or null}, …]`, in the record's order. Bytes of a name that are no text become U+FFFD.

@@ -6,8 +6,8 @@ import Synchronization
 
 /// One column's array at a fixed address.
 final class ParameterArray: @unchecked Sendable {
-    // Licence for @unchecked: taken out of the pool by one `prepare`, filled by it, read by one `perform` that the preparer waits for,
-    // and put back after; the pool's lock hands it from one to the next.
+    // Licence for @unchecked: taken out of the pool by one `prepare`, filled by it, read by one `perform` that the preparer waits
+    // for, and put back after; the pool's lock hands it from one to the next.
 
     let element: UInt32
     let array: UnsafeMutablePointer<BinaryArray>
@@ -73,6 +73,16 @@ struct ParameterWriter {
         fill(&array.array.pointee)
         parameters.append(array: &array.array.pointee, type: TypeOID.array(of: element))
         arrays.append(array)
+    }
+
+    /// Several arrays that are filled together.
+    mutating func arrays(
+        _ elements: [UInt32], _ fill: (UnsafeBufferPointer<UnsafeMutablePointer<BinaryArray>>) -> Void
+    ) {
+        let taken = elements.map { pool.take(element: $0) }
+        taken.map(\.array).withUnsafeBufferPointer(fill)
+        for array in taken { parameters.append(array: &array.array.pointee, type: TypeOID.array(of: array.element)) }
+        arrays += taken
     }
 
     mutating func texts(_ values: [String]) {

@@ -5,8 +5,8 @@ public import Records
 
 /// One transaction, encoded outside of the connection's thread. It may be executed again until it was applied.
 public final class PreparedTransaction: @unchecked Sendable {
-    // Licence for @unchecked: built by one task, then used by one `perform` at a time, for which that task waits; nothing in it changes
-    // after `init` but what the connection's thread reads through the parameters.
+    // Licence for @unchecked: built by one task, then used by one `perform` at a time, for which that task waits; nothing in it
+    // changes after `init` but what the connection's thread reads through the parameters.
 
     /// What becomes of the partitions' offsets.
     public let advances: [PartitionAdvance]

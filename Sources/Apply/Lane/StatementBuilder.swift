@@ -34,14 +34,14 @@ struct StatementBuilder {
     // MARK: Fold
 
     private func fold() -> BuiltStatements {
-        sequence.sortByKey()
+        let keys = sequence.sortByKey()
         var machine = FoldMachine(columns: shape.columns.count, mergesColumns: plan.optionalColumns != 0)
-        var groups = RowGroups(capacity: sequence.runs.count)
+        var groups = RowGroups(capacity: keys.count)
         var superseded = 0
-        for run in 0..<sequence.runs.count - 1 {
-            let range = Int(sequence.runs[run])..<Int(sequence.runs[run + 1])
+        for run in 0..<keys.count {
+            let range = keys[run]
             for index in range {
-                let position = Int(sequence.byKey[index])
+                let position = Int(keys.positions[index])
                 machine.read(sequence.events[position].operation, at: position) { sequence.isAbsent(position, $0) }
             }
             superseded += range.count - 1
@@ -50,7 +50,7 @@ struct StatementBuilder {
             // Any event of the run names the key; a Delete needs no more.
             if net.deletesFirst {
                 groups.append(
-                    Int32(sequence.byKey[range.lowerBound]), to: StatementKey(kind: .delete, absent: 0, isTouched: false))
+                    Int32(keys.positions[range.lowerBound]), to: StatementKey(kind: .delete, absent: 0, isTouched: false))
             }
             if let update = net.update, update == net.insert {
                 groups.append(row(update), to: key(.upsert, update, isTouched, machine.mergedRows))
@@ -102,27 +102,27 @@ struct StatementBuilder {
     }
 
     private func rounds() -> BuiltStatements {
-        sequence.sortByKey()
-        let tailRound = firstSmallRound()
+        let keys = sequence.sortByKey()
+        let tailRound = firstSmallRound(keys)
         var rounds = [RowGroups](repeating: RowGroups(capacity: 64), count: tailRound)
         var inTail = ContiguousArray(repeating: false, count: sequence.count)
         var tailCount = 0
-        for run in 0..<sequence.runs.count - 1 {
-            let start = Int(sequence.runs[run])
+        for run in 0..<keys.count {
+            let range = keys[run]
             var isTail = false
-            for index in start..<Int(sequence.runs[run + 1]) {
-                let position = Int(sequence.byKey[index])
+            for index in range {
+                let position = Int(keys.positions[index])
                 let absent = plan.optionalColumns == 0 ? 0 : absent(Int32(position), [])
                 let operation = sequence.events[position].operation
                 // INSERT … ON CONFLICT refuses a row without a required column even where it would find its row present.
                 let insertsIncomplete = absent & plan.requiredColumns != 0 && (operation == .create || operation == .upsert)
-                if isTail || index - start >= tailRound || insertsIncomplete {
+                if isTail || index - range.lowerBound >= tailRound || insertsIncomplete {
                     isTail = true
                     inTail[position] = true
                     tailCount += 1
                 } else {
                     let isDelete = operation == .delete
-                    rounds[index - start].append(
+                    rounds[index - range.lowerBound].append(
                         Int32(position),
                         to: StatementKey(kind: Self.kind(operation), absent: isDelete ? 0 : absent, isTouched: false))
                 }
@@ -147,11 +147,11 @@ struct StatementBuilder {
     }
 
     /// The first round, but never the very first, with too few rows to be worth statements of its own.
-    private func firstSmallRound() -> Int {
+    private func firstSmallRound(_ keys: KeyRuns) -> Int {
         // sizes[n]: keys with exactly n + 1 events, then keys with more than n.
         var sizes: [Int] = []
-        for run in 0..<sequence.runs.count - 1 {
-            let length = Int(sequence.runs[run + 1] - sequence.runs[run])
+        for run in 0..<keys.count {
+            let length = keys[run].count
             if length > sizes.count { sizes += Array(repeating: 0, count: length - sizes.count) }
             sizes[length - 1] += 1
         }
@@ -165,14 +165,12 @@ struct StatementBuilder {
         groups.inExecutionOrder.map { group in
             let statement = plan.statement(groups.keys[group])
             var writer = ParameterWriter(pool)
-            for column in statement.columns {
-                writer.array(shape.columns[column].type.oid) { array in
-                    if merged.isEmpty {
-                        for row in groups.rows[group] { sequence.withCell(Int(row), column) { array.append($1) } }
-                    } else {
-                        for row in groups.rows[group] {
-                            sequence.withCell(source(row, column, merged), column) { array.append($1) }
-                        }
+            let rows = groups.rows[group]
+            // Row by row, because a row's values lie next to each other and rows do not.
+            writer.arrays(statement.columns.map { shape.columns[$0].type.oid }) { arrays in
+                for row in rows {
+                    for (index, column) in statement.columns.enumerated() {
+                        sequence.withCell(source(row, column, merged), column) { arrays[index].pointee.append($1) }
                     }
                 }
             }
@@ -208,9 +206,9 @@ struct StatementBuilder {
         writer.texts(refusals?.states ?? [])
         writer.texts(refusals?.otherStates ?? [])
         writer.texts(refusals?.classes ?? [])
-        for column in shape.columns.indices {
-            writer.array(shape.columns[column].type.oid) { array in
-                for position in positions { sequence.withCell(position, column) { array.append($1) } }
+        writer.arrays(shape.columns.map(\.type.oid)) { arrays in
+            for position in positions {
+                for column in arrays.indices { sequence.withCell(position, column) { arrays[column].pointee.append($1) } }
             }
         }
         return writer.finish(plan.function.call.sql, prepared: plan.function.call)

@@ -1,4 +1,5 @@
-// Owns one execution of a transaction: the fast way in one trip, the replay in order when a row was refused, and what errors mean.
+// Owns one execution of a transaction: the fast way in one trip, the replay in order when a row was refused, and what errors
+// mean.
 
 import Postgres
 import Records
@@ -44,8 +45,8 @@ struct TransactionRun {
 
     // MARK: The fast way
 
-    /// Everything in one trip. Checks that would wait for COMMIT are made at once: an event alone in its transaction would be refused,
-    /// and must not slip through because a later one removes its row.
+    /// Everything in one trip. Checks that would wait for COMMIT are made at once: an event alone in its transaction would be
+    /// refused, and must not slip through because a later one removes its row.
     private mutating func straight() throws -> ApplyOutcome {
         let built = transaction.built
         let checksAtOnce = plan.facts.hasDeferredChecks
@@ -76,8 +77,8 @@ struct TransactionRun {
 
     // MARK: The replay
 
-    /// Every event in order by the function, which notes what is refused and goes on. Constraints are checked at once, as they would
-    /// be if each event were a transaction.
+    /// Every event in order by the function, which notes what is refused and goes on. Constraints are checked at once, as they
+    /// would be if each event were a transaction.
     private mutating func replay() throws -> ApplyOutcome {
         try ensureFunction()
         let builder = StatementBuilder(

@@ -25,9 +25,9 @@ public struct OffsetStore: Sendable {
 
     /// Claims partitions for `member`: raises their epoch, so that whoever had them is fenced, and answers where to begin.
     ///
-    /// A stored offset wins over `start`. Rows are locked by topic and partition. Where a row is held by an open transaction for longer
-    /// than ``lockTimeout``, the sessions recorded in the rows are ended (same process *and* same start time) and the claim is made
-    /// again, once. What is recorded is the session the claim is made on: claim on the connection that will apply.
+    /// A stored offset wins over `start`. Rows are locked by topic and partition. Where a row is held by an open transaction for
+    /// longer than ``lockTimeout``, the sessions recorded in the rows are ended (same process *and* same start time) and the
+    /// claim is made again, once. What is recorded is the session the claim is made on: claim on the connection that will apply.
     public func claim(
         _ partitions: [(source: TopicPartition, start: Int64)], member: String, on session: PostgresSession
     ) throws -> [PartitionClaim] {
@@ -68,8 +68,8 @@ public struct OffsetStore: Sendable {
         }
     }
 
-    /// Where a transaction's partitions stand after its answer was lost. On return the lost transaction has ended for certain: rows it
-    /// holds are waited for and its session, as recorded, is ended. This session is recorded in its place.
+    /// Where a transaction's partitions stand after its answer was lost. On return the lost transaction has ended for certain:
+    /// rows it holds are waited for and its session, as recorded, is ended. This session is recorded in its place.
     func settle(_ advances: [PartitionAdvance], on session: PostgresSession) throws -> [TopicPartition: PartitionState] {
         let sql = """
             SELECT o.topic, o.partition, o.epoch, o.next_offset, o.member FROM sluice_offsets o
@@ -130,8 +130,8 @@ public struct OffsetStore: Sendable {
         return try (0..<result.rowCount).map { try rows(result, $0) }
     }
 
-    /// Runs `body` in a transaction that waits for row locks no longer than ``lockTimeout``; then ends the sessions recorded in the rows
-    /// and tries once more.
+    /// Runs `body` in a transaction that waits for row locks no longer than ``lockTimeout``; then ends the sessions recorded in
+    /// the rows and tries once more.
     private func endingHolders<R>(
         of partitions: [TopicPartition], on session: PostgresSession, _ body: () throws -> R
     ) throws -> R {
@@ -159,7 +159,8 @@ public struct OffsetStore: Sendable {
             try session.commit()
             return result
         } catch {
-            // What the rollback could add is that the connection is gone, and then the first error says so too or the next call will.
+            // What the rollback could add is that the connection is gone, and then the first error says so too or the next call
+            // will.
             if session.transactionStatus == .failed || session.transactionStatus == .inTransaction { try session.rollback() }
             throw error
         }

@@ -21,7 +21,8 @@ public struct ApplyReport: Sendable, Equatable {
     public var statements = 0
     /// The fast way was refused, and the events were replayed in order.
     public var isReplayed = false
-    /// An earlier attempt whose answer was lost had been committed after all. Nothing was written; the counters above are not known.
+    /// An earlier attempt whose answer was lost had been committed after all. Nothing was written; the counters above are not
+    /// known.
     public var wasAlreadyApplied = false
 }
 
@@ -35,7 +36,8 @@ public struct RowCounts: Sendable, Equatable {
 public enum ApplyOutcome: Sendable {
     /// Rows, dead letters and offsets are durable.
     case applied(ApplyReport)
-    /// These partitions have another owner, or stand elsewhere than the claim says. Nothing was written; the others may be prepared anew.
+    /// These partitions have another owner, or stand elsewhere than the claim says. Nothing was written; the others may be
+    /// prepared anew.
     case fenced([TopicPartition])
     /// Nothing was written; the same again after a pause.
     case retry(RetryReason, PostgresError)

@@ -16,7 +16,8 @@ public enum Reaction: String, Sendable, CaseIterable {
     case foreignKeyRetry = "foreign_key_retry"
 }
 
-/// Reactions by SQLSTATE or by class (PostgreSQL manual, appendix A). The most specific entry wins; what is not in the table stops.
+/// Reactions by SQLSTATE or by class (PostgreSQL manual, appendix A). The most specific entry wins; what is not in the table
+/// stops.
 public struct OutcomeTable: Sendable, Equatable {
     private var reactions: [String: Reaction]
 
@@ -26,6 +27,8 @@ public struct OutcomeTable: Sendable, Equatable {
         "57014": .retryHalved, "57P01": .retry, "57P02": .retry, "57P03": .retry, "58030": .retry,
         "21": .deadLetter, "22": .deadLetter, "23": .deadLetter, "54": .deadLetter, "P0001": .deadLetter,
         "23503": .foreignKeyRetry,
+        // A session that lost its prepared statements, as behind a pooler, prepares them again.
+        "26000": .retry,
         "0A": .stop, "28": .stop, "3D": .stop, "42": .stop, "57P04": .stop, "XX": .stop,
     ]
 

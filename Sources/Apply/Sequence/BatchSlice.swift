@@ -37,7 +37,8 @@ public struct BatchSlice: Sendable {
         )
     }
 
-    /// A transaction's slices as two lists of about the same number of records, in the same order; `nil` where one record is left.
+    /// A transaction's slices as two lists of about the same number of records, in the same order; `nil` where one record is
+    /// left.
     public static func halve(_ slices: [BatchSlice]) -> ([BatchSlice], [BatchSlice])? {
         let total = slices.reduce(0) { $0 + $1.records.count }
         guard total > 1 else { return nil }

@@ -9,15 +9,27 @@ struct Event {
     let operation: Operation
 }
 
-/// The events of a transaction. Their position in ``events`` is their place in the sequence: slices in list order, each in log order.
+/// The positions of a sequence's events, gathered by key.
+struct KeyRuns {
+    /// Sorted by key; positions of one key are neighbours and in ascending order.
+    let positions: ContiguousArray<UInt32>
+    /// Where each key's run begins, and the count of ``positions`` at the end.
+    let starts: ContiguousArray<Int32>
+
+    /// Number of keys.
+    var count: Int { starts.count - 1 }
+
+    /// Where in ``positions`` a key's events are.
+    @inline(__always)
+    subscript(run: Int) -> Range<Int> { Int(starts[run])..<Int(starts[run + 1]) }
+}
+
+/// The events of a transaction. Their position in ``events`` is their place in the sequence: slices in list order, each in log
+/// order.
 final class EventSequence {
     let slices: [BatchSlice]
     let shape: TableShape
-    private(set) var events: ContiguousArray<Event> = []
-    /// Positions sorted by key; those of one key are neighbours and in ascending order. Empty until ``sortByKey()``.
-    private(set) var byKey: ContiguousArray<UInt32> = []
-    /// Where in ``byKey`` each key's run begins, and the count of ``byKey`` at the end.
-    private(set) var runs: ContiguousArray<Int32> = []
+    let events: ContiguousArray<Event>
     private let batches: [Unmanaged<ChangeBatch>]
     private let keyIsExact: Bool
 
@@ -28,6 +40,7 @@ final class EventSequence {
         batches = slices.map { Unmanaged.passUnretained($0.batch) }
         keyIsExact = shape.key.count == 1 && [.int2, .int4, .int8].contains(shape.columns[shape.key[0]].type)
         let ranges = slices.map(\.changes)
+        var events: ContiguousArray<Event> = []
         events.reserveCapacity(ranges.reduce(0) { $0 + $1.count })
         for (slice, range) in ranges.enumerated() {
             slices[slice].batch.changes.withUnsafeBufferPointer { changes in
@@ -37,6 +50,7 @@ final class EventSequence {
                 }
             }
         }
+        self.events = events
     }
 
     var count: Int { events.count }
@@ -62,7 +76,7 @@ final class EventSequence {
     func isAbsent(_ position: Int, _ column: Int) -> Bool { withCell(position, column) { cell, _ in cell.isAbsent } }
 
     /// Gathers the events by key.
-    func sortByKey() {
+    func sortByKey() -> KeyRuns {
         var sorter = KeySorter(capacity: events.count)
         var at = 0
         for slice in slices {
@@ -76,8 +90,8 @@ final class EventSequence {
         }
         sorter.sort()
         if !keyIsExact { sorter.refine { self.compareKeys($0, $1) } }
-        byKey.removeAll(keepingCapacity: true)
-        runs.removeAll(keepingCapacity: true)
+        var byKey: ContiguousArray<UInt32> = []
+        var runs: ContiguousArray<Int32> = []
         byKey.reserveCapacity(events.count)
         runs.reserveCapacity(events.count + 1)
         let exact = keyIsExact
@@ -91,6 +105,7 @@ final class EventSequence {
             }
         }
         runs.append(Int32(byKey.count))
+        return KeyRuns(positions: byKey, starts: runs)
     }
 
     /// Negative, zero or positive as the key of `a` sorts before, with or after that of `b`, column by column, as bytes.

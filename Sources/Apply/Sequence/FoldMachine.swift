@@ -10,8 +10,8 @@ enum RowSource: Equatable {
     case merged(Int)
 }
 
-/// What a run amounts to. Executed in this order it gives what the events one at a time would have given, on a present row and on an
-/// absent one: delete the row if it is present; update it if it is present; insert it if it is absent.
+/// What a run amounts to. Executed in this order it gives what the events one at a time would have given, on a present row and on
+/// an absent one: delete the row if it is present; update it if it is present; insert it if it is absent.
 struct NetChange: Equatable {
     var deletesFirst = false
     var update: RowSource?

@@ -1,4 +1,5 @@
-// Owns sorting by key: a stable radix sort on the keys' prefixes, because comparing would cost more than everything else in a batch.
+// Owns sorting by key: a stable radix sort on the keys' prefixes, because comparing would cost more than everything else in a
+// batch.
 
 /// A position in the sequence with the prefix of its key.
 struct SortEntry {
@@ -8,8 +9,8 @@ struct SortEntry {
 
 /// Sorts positions by key prefix, stably, so positions of one key stay in sequence order.
 ///
-/// Least significant digit first, eight bits a pass (Knuth, The Art of Computer Programming 3, 5.2.5); passes over bytes in which all
-/// prefixes agree are left out, so 4-byte keys take at most four.
+/// Least significant digit first, eight bits a pass (Knuth, The Art of Computer Programming 3, 5.2.5); passes over bytes in which
+/// all prefixes agree are left out, so 4-byte keys take at most four.
 struct KeySorter: ~Copyable {
     private var entries: ContiguousArray<SortEntry> = []
     private var differing: UInt64 = 0

@@ -3,20 +3,20 @@
 import Postgres
 import Records
 
-/// A temporary plpgsql function per connection and table that does what "one at a time" says, word for word: look the row up, then do
-/// what the event says, or nothing.
+/// A temporary plpgsql function per connection and table that does what "one at a time" says, word for word: look the row up,
+/// then do what the event says, or nothing.
 ///
-/// It is the definition the faster strategies are measured by, and the judge when one of them was refused. With `isolate` an event
-/// that is refused costs no bisection: the error tells which event it was, the function rolls back to where this run of events began,
-/// repeats the events before the refused one, notes the refusal and goes on behind it. So every event is executed at most
-/// twice however many are refused, in a single statement; bisection would execute each O(log n) times, in O(k log n) statements,
-/// and would still need this replay to tell a refusal from a false alarm.
+/// It is the definition the faster strategies are measured by, and the judge when one of them was refused. With `isolate` an
+/// event that is refused costs no bisection: the error tells which event it was, the function rolls back to where this run of
+/// events began, repeats the events before the refused one, notes the refusal and goes on behind it. So every event is executed
+/// at most twice however many are refused, in a single statement; bisection would execute each O(log n) times, in O(k log n)
+/// statements, and would still need this replay to tell a refusal from a false alarm.
 struct InOrderFunction {
     /// The function's qualified name.
     let name: String
     /// Creates the function, or replaces it by itself.
     let definition: String
-    /// Calls it; parameters in the order of ``InOrderCall``.
+    /// Calls it; its parameters are what ``StatementBuilder`` gives for events in order.
     let call: PreparedStatement
 
     /// Columns of the answer. A row for each refusal, then one with position 0 and the counts.
@@ -34,10 +34,12 @@ struct InOrderFunction {
         let arrays = shape.columns.enumerated().map { "_s_c\($0) \($1.type.arrayName)" }
         // The name carries the text's hash: two texts never meet under one name, and the same text may replace itself.
         name = "pg_temp.sluice_\(String(fnv1a(body), radix: 36))"
-        // A plan that was made while the table was small would read it as a whole, once an event, for as long as the session lives.
+        // A plan that was made while the table was small would read it as a whole, once an event, for as long as the session
+        // lives.
         definition = """
             CREATE OR REPLACE FUNCTION \(name)(\((parameters + arrays).joined(separator: ", ")),
-              OUT _s_at int, OUT _s_state text, OUT _s_message text, OUT _s_created int8, OUT _s_updated int8, OUT _s_deleted int8)
+              OUT _s_at int, OUT _s_state text, OUT _s_message text,
+              OUT _s_created int8, OUT _s_updated int8, OUT _s_deleted int8)
             RETURNS SETOF record LANGUAGE plpgsql SET enable_seqscan = off AS $_sluice_$
             \(body)
             $_sluice_$
@@ -62,7 +64,7 @@ struct InOrderWriter {
     let usesArbiter: Bool
 
     private func name(_ column: Int) -> String { quoteIdentifier(shape.columns[column].name) }
-    private var match: String { shape.key.map { "t.\(name($0)) = _s_c\($0)[_s_i]" }.joined(separator: " AND ") }
+    private var match: String { shape.key.map { "t.\(name($0)) = _s_v\($0)" }.joined(separator: " AND ") }
     private var arbiter: String {
         guard usesArbiter, shape.mode == .upsert else { return "" }
         return " ON CONFLICT (\(shape.key.map { name($0) }.joined(separator: ", "))) DO NOTHING"
@@ -95,7 +97,7 @@ struct InOrderWriter {
         guard shape.columns.contains(where: \.isOptional) else {
             return "\(full); GET DIAGNOSTICS _s_n = ROW_COUNT;"
         }
-        let values = all.map { "_s_c\($0)[_s_i]" }.joined(separator: ", ")
+        let values = all.map { "_s_v\($0)" }.joined(separator: ", ")
         return """
             IF _s_partial[_s_i] = 0 THEN \(full);
                     ELSE EXECUTE \(texts)[_s_partial[_s_i]] USING \(values); END IF;
@@ -104,7 +106,7 @@ struct InOrderWriter {
     }
 
     private func event() -> String {
-        func value(_ column: Int) -> String { "_s_c\(column)[_s_i]" }
+        func value(_ column: Int) -> String { "_s_v\(column)" }
         let insertion = run(insert(all, value), orText: "_s_inserts")
         if shape.mode == .append {
             // There is nothing a Delete could find.
@@ -154,10 +156,12 @@ struct InOrderWriter {
             _s_op int2; _s_present bool; _s_n int8; _s_why text; _s_what text;
             _s_new int8 := 0; _s_changed int8 := 0; _s_gone int8 := 0;
             _s_new0 int8 := 0; _s_changed0 int8 := 0; _s_gone0 int8 := 0;
+            \(all.map { "_s_v\($0) \(shape.columns[$0].type.rawValue);" }.joined(separator: " "))
         BEGIN
             WHILE _s_first <= _s_last LOOP
                 BEGIN
                     WHILE _s_i <= _s_upto LOOP
+                        \(all.map { "_s_v\($0) := _s_c\($0)[_s_i];" }.joined(separator: " "))
         \(event())
                         _s_i := _s_i + 1;
                     END LOOP;

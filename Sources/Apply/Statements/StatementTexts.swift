@@ -31,8 +31,8 @@ struct SetStatement {
     let sql: String
     let columns: [Int]
     let prepared: PreparedStatement
-    /// The statement joins arrays and table, so it has to be planned with the arrays' true length: a plan kept from a small batch, or
-    /// from when the table was small, may read the whole table once a row.
+    /// The statement joins arrays and table, so it has to be planned with the arrays' true length: a plan kept from a small
+    /// batch, or from when the table was small, may read the whole table once a row.
     let plansEachTime: Bool
 }
 

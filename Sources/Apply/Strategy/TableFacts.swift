@@ -130,7 +130,7 @@ public struct TableFacts: Sendable, Equatable {
             guard let facts = columns[column.name] else { continue }
             if !facts.comparesWith(column.type) {
                 return fault(
-                    "key column \(column.name) cannot be looked up by a \(column.type.rawValue); use one of the two types for both"
+                    "key column \(column.name) cannot be looked up by a \(column.type.rawValue); give both the same type"
                 )
             }
             if column.isOptional || column.isNullable {

@@ -92,7 +92,10 @@ public enum TableInspector {
         }
         let rules = try ask(
             session, table,
-            "SELECT rulename::text FROM pg_rewrite WHERE ev_class = to_regclass($1) AND ev_type <> '1' AND ev_enabled <> 'D' ORDER BY 1"
+            """
+            SELECT rulename::text FROM pg_rewrite
+            WHERE ev_class = to_regclass($1) AND ev_type <> '1' AND ev_enabled <> 'D' ORDER BY 1
+            """
         )
         for row in 0..<rules.rowCount { facts.rules.append(try rules.text(row, 0)) }
         let constraints = try ask(

@@ -5,8 +5,8 @@ import Synchronization
 
 /// How one table is written. Made when partitions are claimed, shared by the lanes.
 public final class WritePlan: Sendable {
-    /// Keys longer than this are written event by event: an index refuses an entry of about a third of a page (2,704 bytes), and what an
-    /// event is refused for must not be folded away.
+    /// Keys longer than this are written event by event: an index refuses an entry of about a third of a page (2,704 bytes), and
+    /// what an event is refused for must not be folded away.
     static let longestFoldedKey = 1_024
 
     /// The mapping's table.
@@ -45,7 +45,8 @@ public final class WritePlan: Sendable {
 
     var strategy: WriteStrategy { choice.strategy }
 
-    /// The statement for rows of one kind. There are as many as there are sets of absent columns in the data; the memory of them is bounded.
+    /// The statement for rows of one kind. There are as many as there are sets of absent columns in the data; the memory of them
+    /// is bounded.
     func statement(_ key: StatementKey) -> SetStatement {
         statements.withLock { statements in
             if let known = statements[key] { return known }

@@ -53,7 +53,9 @@ public struct CircuitBreakerMachine: ~Copyable {
             probeSince = now
             return .proceed
         case .halfOpen:
-            if let since = probeSince, now - since < probeTimeout { return .wait(until: now + Swift.min(backoff.initial, probeTimeout)) }
+            if let since = probeSince, now - since < probeTimeout {
+                return .wait(until: now + Swift.min(backoff.initial, probeTimeout))
+            }
             probeSince = now
             return .proceed
         }

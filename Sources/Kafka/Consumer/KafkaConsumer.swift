@@ -76,10 +76,11 @@ public final class KafkaConsumer: Sendable {
     public func resume(_ partitions: [TopicPartition]) { shared.send(.resume(partitions)) }
 
     /// Commits offsets (of the next record to read) to the group, without waiting; answered by
-    /// ``ConsumerEvent/committed(_:_:)``. Offsets that are not ahead are left out; during a rebalance nothing is sent.
+    /// ``ConsumerEvent/committed(_:_:)``. Offsets that are not ahead are left out; during a rebalance nothing is sent. One request
+    /// is on the way at a time; what comes meanwhile is merged into the next.
     public func commit(_ offsets: [(TopicPartition, Int64)]) { shared.send(.commit(offsets)) }
 
-    /// Commits offsets and waits until all outstanding commits are answered, or `limit` has passed. For the end of a drain:
+    /// Commits offsets and waits until all commits are answered, or `limit` has passed. For the end of a drain:
     /// it also works while a revoke waits for `unassign`.
     /// - Returns: what went wrong, or `nil`.
     public func commitAndWait(_ offsets: [(TopicPartition, Int64)], within limit: Duration) async -> KafkaError? {

@@ -111,26 +111,26 @@ extension PollLoop {
         rd_kafka_resume_partitions(client.pointer, list.pointer)
     }
 
-    func commit(_ offsets: [(TopicPartition, Int64)]) {
-        let ahead = commits.requested(offsets)
-        guard !ahead.isEmpty else { return }
-        let list = PartitionListHandle(ahead)
-        let error = rd_kafka_commit_queue(client.pointer, list.pointer, mainQueue.pointer, nil, nil)
-        if error == RD_KAFKA_RESP_ERR_NO_ERROR {
-            commits.sent(ahead)
-        } else {
-            shared.mailbox.push(.committed(ahead, KafkaError(error)))
+    func commit(_ offsets: [(TopicPartition, Int64)]) { send(commits.requested(offsets)) }
+
+    private func send(_ offsets: [(TopicPartition, Int64)]) {
+        var offsets = offsets
+        while !offsets.isEmpty {
+            let list = PartitionListHandle(offsets)
+            let error = rd_kafka_commit_queue(client.pointer, list.pointer, mainQueue.pointer, nil, nil)
+            if error == RD_KAFKA_RESP_ERR_NO_ERROR { return }
+            shared.mailbox.push(.committed(offsets, KafkaError(error)))
+            offsets = commits.answered(failed: Set(offsets.map(\.0)))
         }
     }
 
     func handleCommitted(_ event: borrowing EventHandle) {
         let entries = PartitionEntry.all(in: rd_kafka_event_topic_partition_list(event.pointer))
-        let offsets = entries.map { ($0.partition, $0.offset) }
         let failure = event.failure ?? entries.lazy.compactMap(\.error).first
         let failed = event.failure != nil ? entries : entries.filter { $0.error != nil }
-        commits.answered(offsets, failed: Set(failed.map(\.partition)))
-        shared.mailbox.push(.committed(offsets, failure))
-        guard commits.outstanding == 0 else { return }
+        shared.mailbox.push(.committed(entries.map { ($0.partition, $0.offset) }, failure))
+        send(commits.answered(failed: Set(failed.map(\.partition))))
+        guard !commits.isBusy else { return }
         for waiter in commitWaiters { waiter.continuation.resume(returning: failure) }
         commitWaiters = []
     }
@@ -153,7 +153,7 @@ extension PollLoop {
         // An outstanding commit makes the close wait for a session time-out or more: let it end first, in half of the time.
         let now = MonotonicTime.now()
         let commitLimit = limit > now ? now + (limit - now) / 2 : now
-        while commits.outstanding > 0, MonotonicTime.now() < commitLimit {
+        while commits.isBusy, MonotonicTime.now() < commitLimit {
             if let event = mainQueue.takeEvent(milliseconds: 10) { handle(event) }
             expireCommitWaiters()
         }

@@ -23,6 +23,8 @@ final class PollLoop {
     /// A rebalance event was handed out and not answered yet.
     var isRebalancing = false
     var isClosing = false
+    /// The user knows that the client is useless.
+    private var isFatal = false
     var commits = CommitMachine()
     var commitWaiters: [(limit: UInt64, continuation: CheckedContinuation<KafkaError?, Never>)] = []
     var headers = ByteBuffer()
@@ -130,9 +132,11 @@ final class PollLoop {
 
     private func handleError(_ event: borrowing EventHandle) {
         guard let error = event.failure else { return }
-        // The event of a fatal error carries its cause in the place of _FATAL (seen with FENCED_INSTANCE_ID): ask the client.
-        if let fatal = client.fatalError() ?? (event.error == RD_KAFKA_RESP_ERR__FATAL ? error : nil) {
-            shared.mailbox.push(.failed(fatal))
+        // A fenced member is told so by the cause's own code, not by _FATAL.
+        if let fatal = client.fatalError() {
+            if !isFatal { shared.mailbox.push(.failed(fatal)) }
+            isFatal = true
+            isReading = false
             return
         }
         if event.error == RD_KAFKA_RESP_ERR__PARTITION_EOF { return }
@@ -158,11 +162,7 @@ final class PollLoop {
         case .commit(let offsets): if !isRebalancing { commit(offsets) }
         case .commitAndWait(let offsets, let limit, let continuation):
             commit(offsets)
-            if commits.outstanding == 0 {
-                continuation.resume(returning: nil)
-            } else {
-                commitWaiters.append((limit, continuation))
-            }
+            if commits.isBusy { commitWaiters.append((limit, continuation)) } else { continuation.resume(returning: nil) }
         case .close(let limit): closeLimit = limit
         }
     }

@@ -24,8 +24,8 @@ public struct AssignmentMachine: ~Copyable {
         case assignNothing
         /// Go on with one partition that was claimed again.
         case restart(OffsetLedgerMachine.Entry)
-        /// Shut one gate.
-        case shutGate(slot: Int)
+        /// Read and write nothing more of a partition under this stamp.
+        case retract(TopicPartition, slot: Int, stamp: UInt64)
         /// Shut all gates and tell when the pipeline is empty.
         case drain
         /// Drop what is under way, mirror the frontier where it is still ours, forget the partitions and give them back.
@@ -127,12 +127,22 @@ public struct AssignmentMachine: ~Copyable {
 
     /// The database refused a partition's write because someone else claimed it.
     public mutating func fenced(_ source: TopicPartition, stamp: UInt64, now: UInt64, random: Double) -> [Action] {
-        guard case .active(let slot, stamp)? = status[source] else { return [] }
+        guard case .active(_, stamp)? = status[source] else { return [] }
+        return claimAgain(source, now: now, random: random)
+    }
+
+    /// The log does not hold the position a partition was read at. Where to go on is decided by a claim, as at the start.
+    public mutating func positionLost(_ source: TopicPartition, now: UInt64, random: Double) -> [Action] {
+        claimAgain(source, now: now, random: random)
+    }
+
+    private mutating func claimAgain(_ source: TopicPartition, now: UInt64, random: Double) -> [Action] {
+        guard case .active(let slot, let stamp)? = status[source] else { return [] }
         let attempt = fences[source, default: 0]
         fences[source] = attempt + 1
         let wait = configuration.reclaim.delay(attempt: attempt, random: random)
         status[source] = .fenced(slot: slot, attempt: attempt, since: now, due: now + wait)
-        return [.shutGate(slot: slot)]
+        return [.retract(source, slot: slot, stamp: stamp)]
     }
 
     /// A partition must not go on.
@@ -141,9 +151,9 @@ public struct AssignmentMachine: ~Copyable {
         if case .stopped = known { return [] }
         status[source] = .stopped(reason: reason)
         switch known {
-        case .active(let slot, _), .fenced(let slot, _, _, _):
-            return [.shutGate(slot: slot), .reportStopped(source, reason: reason)]
-        case .waiting, .stopped:
+        case .active(let slot, let stamp):
+            return [.retract(source, slot: slot, stamp: stamp), .reportStopped(source, reason: reason)]
+        case .fenced, .waiting, .stopped:
             return [.reportStopped(source, reason: reason)]
         }
     }
@@ -309,7 +319,8 @@ public struct AssignmentMachine: ~Copyable {
 
     private func entry(_ source: TopicPartition, slot: Int, epoch: Int64, offset: Int64) -> OffsetLedgerMachine.Entry {
         OffsetLedgerMachine.Entry(
-            source: source, slot: slot, lane: EventPipeline.lane(of: source, among: configuration.lanes), stamp: stamp, epoch: epoch, offset: offset)
+            source: source, slot: slot, lane: EventPipeline.lane(of: source, among: configuration.lanes), stamp: stamp,
+            epoch: epoch, offset: offset)
     }
 
     private mutating func postponeFence(_ source: TopicPartition, now: UInt64, random: Double) -> UInt64 {

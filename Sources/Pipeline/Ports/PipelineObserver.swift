@@ -15,6 +15,8 @@ public enum PipelineEvent: Sendable {
     case stopped(TopicPartition, reason: String)
     /// A partition turned out to belong to someone else.
     case fenced(TopicPartition)
+    /// The log does not hold the position a partition was read at; it is claimed again.
+    case positionLost(TopicPartition, reason: String)
     /// Work was finished before partitions were given back; incomplete where the deadline came first.
     case drained(isComplete: Bool, nanoseconds: UInt64)
     /// A transaction is durable. `seconds` counts from its start.

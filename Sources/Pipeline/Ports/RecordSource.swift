@@ -12,6 +12,8 @@ public enum SourceEvent: Sendable {
     case revoked([TopicPartition], isLost: Bool)
     /// A partition cannot be read on: one sentence with the remedy.
     case partitionFailed(TopicPartition, reason: String)
+    /// The log does not hold the position a partition was read at: where to go on is decided as at the start.
+    case positionLost(TopicPartition, reason: String)
     /// Something that passes by itself (a broker is down); for the log and for readiness.
     case notice(String)
     /// The source is dead: nothing may be written any more.

@@ -54,6 +54,9 @@ struct AssignmentStage: Sendable {
         case .fenced(let source, let stamp):
             context.observer.observed(.fenced(source))
             return machine.fenced(source, stamp: stamp, now: now, random: context.clock.random())
+        case .positionLost(let source, let reason):
+            context.observer.observed(.positionLost(source, reason: reason))
+            return machine.positionLost(source, now: now, random: context.clock.random())
         case .stopped(let source, let reason):
             return machine.stopped(source, reason: reason)
         case .sourceFailed(let error):
@@ -90,7 +93,8 @@ struct AssignmentStage: Sendable {
             context.source.seek(PartitionStart(source: entry.source, offset: entry.offset), stamp: entry.stamp)
             context.source.creditsReturned()
             context.observer.observed(.claimed([Self.claim(entry)]))
-        case .shutGate(let slot):
+        case .retract(let source, let slot, let stamp):
+            _ = context.ledger.withLock { $0.invalidated(source, stamp: stamp) }
             context.pool.close(slot: slot)
         case .drain:
             context.pool.close()

@@ -19,6 +19,8 @@ struct PollStage: Sendable {
                 try await context.inbox.send(.revoked(partitions, isLost: isLost))
             case .partitionFailed(let partition, let reason):
                 try await context.inbox.send(.stopped(partition, reason: reason))
+            case .positionLost(let partition, let reason):
+                try await context.inbox.send(.positionLost(partition, reason: reason))
             case .notice(let sentence):
                 context.observer.observed(.sourceNotice(sentence))
             case .failed(let error):

@@ -31,6 +31,7 @@ enum AssignmentInput: Sendable {
     case claimAnswered(generation: UInt64, [TopicPartition: ClaimResult])
     case claimFailed(generation: UInt64, reason: String)
     case fenced(TopicPartition, stamp: UInt64)
+    case positionLost(TopicPartition, reason: String)
     case stopped(TopicPartition, reason: String)
     case sourceFailed(any Error)
     case sourceClosed

@@ -44,6 +44,7 @@ public struct Pipeline: ~Copyable {
     }
 
     private mutating func queue(_ accepted: Int32, _ what: Sent) throws(PostgresError) {
+        session.wire.sent += 1
         if accepted != 1 { throw session.wire.refused(connection) }
         sent.append(what)
     }
@@ -57,7 +58,9 @@ extension PostgresSession {
     ///
     /// Throws what `body` throws; by itself nothing but ``PostgresError``. (Closures of several statements cannot have a typed throw.)
     public func pipeline(_ body: (inout Pipeline) throws -> Void) throws -> [PostgresResult] {
+        try deallocateDropped()
         let connection = try wire.usable()
+        guard PQpipelineStatus(connection) == PQ_PIPELINE_OFF else { throw wire.insidePipeline }
         guard PQenterPipelineMode(connection) == 1 else { throw wire.refused(connection) }
         var pipeline = Pipeline(session: self, connection: connection)
         var bodyError: (any Error)?

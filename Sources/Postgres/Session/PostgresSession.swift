@@ -47,6 +47,9 @@ public final class PostgresSession {
     /// The server's version as a number: 150018 is 15.18; 0 once the connection is lost.
     public var serverVersion: Int32 { wire.pointer.map { PQserverVersion($0) } ?? 0 }
 
+    /// Commands sent so far, preparations included; a script counts as one.
+    public var commandsSent: Int { wire.sent }
+
     /// How long a server that moves no byte is waited for before the connection is closed. Starts as `statementTimeout` +
     /// `replyGrace` of the configuration; raise it where statements may run longer.
     public var replyTimeout: Duration {
@@ -110,7 +113,7 @@ public final class PostgresSession {
     }
 
     /// Frees statements that fell out of the cache. Not inside a transaction, which an error here would spoil.
-    private func deallocateDropped() throws(PostgresError) {
+    func deallocateDropped() throws(PostgresError) {
         guard !statements.dropped.isEmpty, transactionStatus == .idle else { return }
         for name in statements.takeDropped() {
             do throws(PostgresError) {

@@ -31,6 +31,8 @@ final class Wire {
     var replyTimeout: Duration
     private let notices: NoticeSink
     private var loss: PostgresError?
+    /// The server's last words, where it ended the session with some.
+    private var fatalWord: PostgresError?
 
     init(_ handle: consuming ConnectionHandle, signals: ConnectionSignals, replyTimeout: Duration, log: @escaping PostgresLog) {
         pointer = handle.pointer
@@ -51,6 +53,14 @@ final class Wire {
         handle = nil
     }
 
+    /// Commands sent so far.
+    var sent = 0
+
+    /// Its answer would never come: inside a pipeline the server answers at the Sync, which the caller has not reached.
+    var insidePipeline: PostgresError {
+        PostgresError(.protocolViolation, "a statement of its own inside a pipeline's body; queue it with the pipeline's execute")
+    }
+
     /// Sends one command and returns its one answer.
     func one(_ send: (OpaquePointer) -> Int32) throws(PostgresError) -> PostgresResult {
         let results = try all(send)
@@ -63,17 +73,18 @@ final class Wire {
     /// Sends one command, which may hold several statements, and returns all answers, or the first error.
     func all(_ send: (OpaquePointer) -> Int32) throws(PostgresError) -> [PostgresResult] {
         let connection = try usable()
+        guard PQpipelineStatus(connection) == PQ_PIPELINE_OFF else { throw insidePipeline }
+        sent += 1
         if send(connection) != 1 { throw refused(connection) }
         var results: [PostgresResult] = []
         var failure: PostgresError?
-        while let result = try next(after: failure) {
+        while let result = try next() {
             switch result.status {
             case PGRES_COMMAND_OK, PGRES_TUPLES_OK: results.append(PostgresResult(result))
             case PGRES_EMPTY_QUERY: continue
             case PGRES_FATAL_ERROR:
-                let error = result.error()
-                fatalWord = isFatal(result) ? error : fatalWord
-                failure = failure ?? error
+                noteFatal(result)
+                failure = failure ?? result.error()
             default: throw unexpected(result.status)
             }
         }
@@ -82,16 +93,11 @@ final class Wire {
         return results
     }
 
-    /// The server's last words, where it ended the session with some.
-    private var fatalWord: PostgresError?
-
-    func isFatal(_ result: borrowing ResultHandle) -> Bool {
+    /// Remembers the words with which the server ends the session, if these are such.
+    func noteFatal(_ result: borrowing ResultHandle) {
         let severity = result.field(.severity)
-        return severity == "FATAL" || severity == "PANIC"
+        if severity == "FATAL" || severity == "PANIC" { fatalWord = result.error() }
     }
-
-    /// Remembers the words with which the server ended the session.
-    func noteFatal(_ result: borrowing ResultHandle) { if isFatal(result) { fatalWord = result.error() } }
 
     /// The connection, or the error that says why there is none.
     func usable() throws(PostgresError) -> OpaquePointer {
@@ -103,7 +109,7 @@ final class Wire {
     ///
     /// Both directions are served at once: a server that is blocked writing answers reads no more, so waiting for it to read without
     /// reading ourselves would wait for ever (libpq manual, PQflush).
-    func next(after failure: PostgresError? = nil) throws(PostgresError) -> ResultHandle? {
+    func next() throws(PostgresError) -> ResultHandle? {
         let connection = try usable()
         var deadline = Monotonic.deadline(after: replyTimeout)
         while true {

@@ -77,7 +77,9 @@ final class PartitionClaimer: OffsetClaimer {
         let fresh = try WritePlan(shape, facts: facts, coalesce: applyConfiguration.coalesce)
         plan.withLock { $0 = fresh }
         for lane in lanes { lane.use(fresh, applyConfiguration) }
-        let because = fresh.choice.reasons.isEmpty ? "nothing can see or refuse a row in between" : fresh.choice.reasons.joined(separator: "; ")
+        let because =
+            fresh.choice.reasons.isEmpty
+            ? "nothing can see or refuse a row in between" : fresh.choice.reasons.joined(separator: "; ")
         if fresh.choice.isForced {
             logger.warning(
                 "Events are folded because apply.coalesce is true, although somebody could tell.",
@@ -101,7 +103,8 @@ final class PartitionClaimer: OffsetClaimer {
                 throw KafkaError(.other, "Kafka did not answer for \(source)", isRetriable: true)
             }
             facts[source] = StartPosition.Facts(
-                stored: known[source], committed: try committed[source]?.get(), beginning: try beginning.get(), end: try end.get())
+                stored: known[source], committed: try committed[source]?.get(), beginning: try beginning.get(), end: try end.get()
+            )
         }
         return facts
     }

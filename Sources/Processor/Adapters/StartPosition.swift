@@ -29,7 +29,8 @@ struct StartPosition: Equatable {
             case .latest: return .start(facts.end, replacesStored: false, skipped: nil)
             case .error:
                 return .hold(
-                    reason: "There is no offset in sluice_offsets and none committed by the group, and kafka.auto_offset_reset is "
+                    reason:
+                        "There is no offset in sluice_offsets and none committed by the group, and kafka.auto_offset_reset is "
                         + "error; set it to earliest or latest.")
             }
         }
@@ -45,7 +46,8 @@ struct StartPosition: Equatable {
         switch outOfRange {
         case .stop:
             return .hold(
-                reason: "The offset is outside of the log: \(what). Set kafka.offset_out_of_range to earliest or latest to go on.")
+                reason: "The offset is outside of the log: \(what). Set kafka.offset_out_of_range to earliest or latest to go on."
+            )
         case .earliest:
             return .start(facts.beginning, replacesStored: facts.stored != nil, skipped: what)
         case .latest:

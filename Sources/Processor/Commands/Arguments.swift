@@ -66,7 +66,8 @@ enum Command: Equatable {
         default:
             let nearest = Nearest.name(to: name, among: ["run", "check-config", "migrate", "--version", "--help"])
             throw CommandError(
-                "sluice has no command \(name)" + (nearest.map { "; did you mean \($0)?" } ?? "; see sluice --help."), exitCode: 2)
+                "sluice has no command \(name)" + (nearest.map { "; did you mean \($0)?" } ?? "; see sluice --help."), exitCode: 2
+            )
         }
     }
 }

@@ -32,11 +32,12 @@ struct RunCommand {
     func run() async throws {
         let signals = Signals()
         registry.registerProcessMetrics()
-        let broker = isEmbedded ? try BrokerProcess.start(topics: configuration.mapping.topics) : nil
-        defer { broker?.stop() }
+        let broker = isEmbedded ? try await BrokerProcess.start(topics: configuration.mapping.topics) : nil
         if let broker {
             logger.info("An embedded broker is running.", ["bootstrap_servers": broker.bootstrapServers])
-            if let brokerFile { try Data("\(broker.bootstrapServers)\n".utf8).write(to: URL(fileURLWithPath: brokerFile), options: .atomic) }
+            if let brokerFile {
+                try Data("\(broker.bootstrapServers)\n".utf8).write(to: URL(fileURLWithPath: brokerFile), options: .atomic)
+            }
         }
         let client = kafkaClient(bootstrapServers: broker?.bootstrapServers ?? settings.kafka.bootstrapServers)
         let gate = role == .worker ? nil : EventGate(mapping: configuration.mapping)
@@ -51,6 +52,7 @@ struct RunCommand {
         let parts = Parts()
         let outcome = await work(client, gate, telemetry, health, signals, server, parts)
         await close(parts, server)
+        await broker?.stop()
         try outcome.get()
     }
 
@@ -72,7 +74,7 @@ struct RunCommand {
                 guard let signal = await signals.next() else { return .success(()) }
                 self.logger.info("Stopping.", ["signal": signal == SIGINT ? "SIGINT" : "SIGTERM"])
                 health.entered("stopping")
-                server.stopAccepting()
+                gate?.shut()
                 await self.drain(parts)
                 return .success(())
             }
@@ -120,13 +122,15 @@ struct RunCommand {
         _ client: KafkaClientConfiguration, gate: EventGate?, telemetry: WorkerTelemetry?, health: Health, parts: Parts
     ) async throws {
         let metadata = try KafkaMetadata.start(client, groupID: settings.kafka.groupID)
+        parts.started(metadata)
         health.entered("waiting for Kafka")
         let partitions = try await StartUp.topics(configuration.mapping.topics, metadata, logger)
         if let gate { try await openGate(gate, client, parts) }
+        // Ends with this scope.
+        async let _: Void = KafkaProbe.run(metadata, topic: configuration.mapping.topics[0], gate: gate)
         guard let telemetry else {
             health.entered("running")
-            try await Task.sleep(for: .seconds(Int64.max / 4))
-            return
+            while true { try await Task.sleep(for: .seconds(3600)) }
         }
         health.entered("waiting for PostgreSQL")
         try await StartUp.schema(settings.postgres, logger)
@@ -173,6 +177,9 @@ struct RunCommand {
             logger.warning("The producer did not end in time.")
         }
         await parts.worker?.close(within: .seconds(5))
+        if let metadata = parts.metadata, await !metadata.close(deadline: .seconds(5)) {
+            logger.warning("The metadata connection did not close in time.")
+        }
         logger.info("Stopped.")
     }
 }
@@ -182,12 +189,15 @@ private final class Parts: Sendable {
     private struct State {
         var worker: Worker?
         var producer: KafkaProducer?
+        var metadata: KafkaMetadata?
     }
 
     private let state = Mutex(State())
 
     func started(_ worker: Worker) { state.withLock { $0.worker = worker } }
     func started(_ producer: KafkaProducer) { state.withLock { $0.producer = producer } }
+    func started(_ metadata: KafkaMetadata) { state.withLock { $0.metadata = metadata } }
+    var metadata: KafkaMetadata? { state.withLock { $0.metadata } }
     var worker: Worker? { state.withLock { $0.worker } }
     var producer: KafkaProducer? { state.withLock { $0.producer } }
 }

@@ -21,8 +21,12 @@ struct HTTPSettings: Sendable {
                 "allow_unauthenticated", \.allowUnauthenticated, .bool,
                 help: "Listen on an address other than loopback although nobody is asked who they are."),
             Key("connections", \.connections, .int(in: 1...65_535), help: "Connections at once."),
-            Key("idle_timeout", \.idleTimeout, .duration(in: .seconds(1) ... .seconds(3600)), help: "When a silent connection is closed."),
-            Key("max_event_bytes", \.maxEventBytes, .bytes(in: 16 ... 64 << 20), help: "Bytes of one event; a larger one is answered 413."),
+            Key(
+                "idle_timeout", \.idleTimeout, .duration(in: .seconds(1) ... .seconds(3600)),
+                help: "When a silent connection is closed."),
+            Key(
+                "max_event_bytes", \.maxEventBytes, .bytes(in: 16...64 << 20),
+                help: "Bytes of one event; a larger one is answered 413."),
         ],
         rules: [
             Rule(

@@ -1,6 +1,5 @@
 // Declares the section `kafka`: where events come from and go to.
 
-import Kafka
 import Settings
 
 /// What a first start without any offset does.
@@ -50,7 +49,8 @@ struct KafkaSettings: Sendable {
                 help: "A member that is silent for so long loses its partitions. The broker's own bounds apply, too."),
             Key(
                 "kicker", \.kicker, .bool,
-                help: "Wake librdkafka's fetcher when drained queues wait for it: several times the throughput in the same memory "
+                help:
+                    "Wake librdkafka's fetcher when drained queues wait for it: several times the throughput in the same memory "
                     + "with librdkafka before 2.2."),
             Key(
                 "linger", \.linger, .duration(in: .zero ... .seconds(10)),
@@ -71,11 +71,4 @@ struct KafkaSettings: Sendable {
             Rule("group_id", sentence: "must not be empty") { !$0.groupID.isEmpty },
             Rule("client_id", sentence: "must have 1 to 31 characters") { (1..<32).contains($0.clientID.utf8.count) },
         ])
-
-    /// librdkafka's own opinion on the pass-through properties.
-    var propertyFaults: [Fault] {
-        KafkaProperties.faults(in: properties).map {
-            Fault(.defaults, key: "kafka.properties.\($0.name)", $0.error.message)
-        }
-    }
 }

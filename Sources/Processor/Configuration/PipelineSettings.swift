@@ -20,7 +20,7 @@ struct PipelineSettings: Sendable {
         "pipeline", help: "How much may be under way between Kafka and PostgreSQL.",
         keys: [
             Key(
-                "memory_budget_bytes", \.memoryBudget, .bytes(in: 16 << 20 ... 64 << 30),
+                "memory_budget_bytes", \.memoryBudget, .bytes(in: 16 << 20...64 << 30),
                 help: "Bytes for everything under way: librdkafka's prefetch, record batches, decoded batches and parameters."),
             Key(
                 "low_watermark", \.lowWatermark, .double(in: 0.01...0.9), unit: "share",
@@ -83,7 +83,9 @@ struct ApplySettings: Sendable {
             Key(
                 "batch_records", \.batchRecords, .int(in: 1...1_000_000),
                 help: "Records a transaction carries at most. It carries what arrived while the last one was in the database."),
-            Key("batch_bytes", \.batchBytes, .bytes(in: 1 << 10 ... 1 << 30), help: "Bytes of records a transaction carries at most."),
+            Key(
+                "batch_bytes", \.batchBytes, .bytes(in: 1 << 10...1 << 30),
+                help: "Bytes of records a transaction carries at most."),
             Key(
                 "outcomes", \.outcomes, .map,
                 help: "What an SQLSTATE, or a class of them, leads to: retry, retry_halved, foreign_key_retry, dead_letter or "
@@ -91,7 +93,9 @@ struct ApplySettings: Sendable {
             Key(
                 "retry_initial", \.retryInitial, .duration(in: .milliseconds(1) ... .seconds(60)),
                 help: "Wait before the first retry; doubled each time, with jitter."),
-            Key("retry_maximum", \.retryMaximum, .duration(in: .milliseconds(1) ... .seconds(600)), help: "Longest wait between retries."),
+            Key(
+                "retry_maximum", \.retryMaximum, .duration(in: .milliseconds(1) ... .seconds(600)),
+                help: "Longest wait between retries."),
             Key(
                 "foreign_key_timeout", \.foreignKeyTimeout, .duration(in: .zero ... .seconds(3600)),
                 help: "How long an event may wait for its parent row before it goes to the dead letters."),
@@ -104,7 +108,9 @@ struct ApplySettings: Sendable {
             Key(
                 "poison_share", \.poisonShare, .double(in: 0...1), unit: "share",
                 help: "A partition stops when more than this share of its records within the window are bad."),
-            Key("poison_window", \.poisonWindow, .duration(in: .seconds(1) ... .seconds(86_400)), help: "The window for the two above."),
+            Key(
+                "poison_window", \.poisonWindow, .duration(in: .seconds(1) ... .seconds(86_400)),
+                help: "The window for the two above."),
         ],
         rules: [
             Rule("retry_initial", "retry_maximum", sentence: "must not be above retry_maximum") {

@@ -2,6 +2,7 @@
 
 import Apply
 import Decode
+import Kafka
 import Settings
 
 /// Everything `config/sluice.yaml` says.
@@ -22,7 +23,9 @@ struct SluiceSettings: Sendable {
                 .section(\.postgres, PostgresSettings.section),
                 Key(
                     "mappings", \.mappings, .list(of: .path, atLeast: 1),
-                    help: "Mapping files, relative to this file: how events become rows. One file is one table; this version takes one."),
+                    help:
+                        "Mapping files, relative to this file: how events become rows. One file is one table; this version takes one."
+                ),
                 .section(\.pipeline, PipelineSettings.section),
                 .section(\.apply, ApplySettings.section),
                 .section(\.http, HTTPSettings.section),
@@ -32,6 +35,19 @@ struct SluiceSettings: Sendable {
                 Rule("mappings", sentence: "must name exactly one file: this version writes one table") { $0.mappings.count == 1 }
             ]),
         defaults: SluiceSettings())
+
+    /// `docs/configuration.md`: every key, from its declaration.
+    static var reference: String {
+        """
+        # Configuration
+
+        Every key of `config/sluice.yaml`, written by `sluice configuration-reference` from the declarations the program reads by. Each can
+        be set by an environment variable: `SLUICE_` and the key in upper case with `_` for the dots; with `_FILE` behind it, the value is
+        read from that file. The command line beats the environment, which beats the file, which beats the defaults.
+
+
+        """ + schema.markdown
+    }
 }
 
 /// A configuration that was read and found good.
@@ -53,13 +69,15 @@ struct Configuration: Sendable {
     ) throws(SettingsFaults) -> Configuration {
         let file: YAMLNode?
         if let path { file = try YAML.load(path: path) } else { file = nil }
-        let effective = try SluiceSettings.schema.read(
+        let (effective, found) = SluiceSettings.schema.survey(
             SettingsSource(
                 file: file, environment: environment, overrides: overrides,
                 ignoredPrefixes: ["SLUICE_TEST_", "SLUICE_DEMO_", "SLUICE_BENCH_"]))
         let settings = effective.value
-        var faults = settings.kafka.propertyFaults.map { fault in
-            Fault(effective.origin(of: "kafka.properties"), key: fault.key, fault.message)
+        var faults = found
+        for (name, error) in KafkaProperties.faults(in: settings.kafka.properties) {
+            faults.append(
+                Fault(effective.origin(of: "kafka.properties"), key: "kafka.properties.\(name)", error.message))
         }
         var outcomes: OutcomeTable?
         do throws(ApplyError) {

@@ -14,6 +14,8 @@ final class EventGate: DeliveryHandler, @unchecked Sendable {
     private let decoder: Decoder
     private var key = ByteBuffer(capacity: 64)
     private let answers = KafkaAnswers()
+    private let isShut = Atomic(false)
+    private let trouble = Mutex<String?>(nil)
     private let producer = Mutex<(producer: KafkaProducer, topic: ProducerTopic)?>(nil)
     private let notReady = KafkaAnswers.unavailable("Kafka has not been reached yet. Nothing was written.").prepared()
 
@@ -22,11 +24,25 @@ final class EventGate: DeliveryHandler, @unchecked Sendable {
     /// Events can be produced from now on.
     func open(_ producer: KafkaProducer, topic: ProducerTopic) { self.producer.withLock { $0 = (producer, topic) } }
 
-    /// Whether events can be produced.
-    var isOpen: Bool { producer.withLock { $0 != nil } }
+    /// No event is taken any more; those under way are still answered.
+    func shut() { isShut.store(true, ordering: .releasing) }
+
+    /// What the brokers said when they were asked last: one sentence, or nil where all is well.
+    func found(trouble: String?) { self.trouble.withLock { $0 = trouble } }
+
+    /// Why events cannot be produced; nil: they can.
+    var obstacle: String? {
+        if isShut.load(ordering: .acquiring) { return "the process is stopping" }
+        if producer.withLock({ $0 == nil }) { return "Kafka has not been reached yet" }
+        return trouble.withLock { $0 }
+    }
 
     /// Validates one event and produces it. The exchange is answered now, or from the delivery report.
     func take(_ body: UnsafeRawBufferPointer, _ exchange: HTTPExchange) {
+        if isShut.load(ordering: .acquiring) {
+            exchange.respond(HTTPRefusal.stopping.problem)
+            return
+        }
         guard let (producer, topic) = producer.withLock({ $0 }) else {
             exchange.respond(notReady)
             return

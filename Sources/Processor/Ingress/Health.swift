@@ -34,15 +34,19 @@ final class Health: Sendable {
         if role != .ingress {
             let (state, reasons) = worker()
             members.append(.init("worker", .string(state)))
-            if role == .worker { trouble += reasons } else { members.append(.init("worker_trouble", .array(reasons.map { .string($0) }))) }
+            if role == .worker {
+                trouble += reasons
+            } else {
+                members.append(.init("worker_trouble", .array(reasons.map { .string($0) })))
+            }
         }
         if role != .worker {
-            let isOpen = gate?.isOpen ?? false
-            members.append(.init("ingress", .string(isOpen ? "open" : "waiting for Kafka")))
-            if !isOpen { trouble.append("Kafka has not been reached yet") }
+            let obstacle = gate?.obstacle
+            members.append(.init("ingress", .string(obstacle == nil ? "open" : "closed")))
+            if let obstacle { trouble.append(obstacle) }
         }
         let phase = self.phase.withLock { $0 }
-        if phase == "stopping" { trouble.append("the process is stopping") }
+        if phase == "stopping", role == .worker { trouble.append("the process is stopping") }
         members.insert(.init("status", .string(trouble.isEmpty ? "ready" : "unavailable")), at: 0)
         if !trouble.isEmpty { members.insert(.init("reason", .string(trouble.joined(separator: "; "))), at: 1) }
         return .json(trouble.isEmpty ? 200 : 503, .object(members))

@@ -82,7 +82,12 @@ final class WorkerTelemetry: PipelineObserver {
             logger.error("A partition has stopped.", ["partition": "\(partition)", "reason": reason])
         case .fenced(let partition):
             fences.increment()
-            logger.warning("A partition belongs to another worker; it is claimed again if the group says it is ours.", ["partition": "\(partition)"])
+            logger.warning(
+                "A partition belongs to another worker; it is claimed again if the group says it is ours.",
+                ["partition": "\(partition)"])
+        case .positionLost(let partition, let reason):
+            logger.error(
+                "The log does not hold the position of a partition any more.", ["partition": "\(partition)", "error": reason])
         case .drained(let isComplete, let nanoseconds):
             logger.info("Work under way has ended.", ["complete": isComplete, "ms": nanoseconds / 1_000_000])
         case .retrying(let lane, let reason, let wait):

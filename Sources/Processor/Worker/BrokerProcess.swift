@@ -1,5 +1,6 @@
 // Runs the embedded broker in a child process, so that its log does not count as our memory and dies with us.
 
+import Dispatch
 import Foundation
 import Kafka
 
@@ -20,28 +21,43 @@ final class BrokerProcess: @unchecked Sendable {
 
     /// Starts the child: this same program as `sluice embedded-broker TOPIC…`. It prints its address and ends when its standard
     /// input does, which happens whenever and however this process ends.
-    static func start(topics: [String]) throws -> BrokerProcess {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-        process.arguments = ["embedded-broker"] + topics
-        let lifeline = Pipe()
-        let output = Pipe()
-        process.standardInput = lifeline
-        process.standardOutput = output
-        try process.run()
-        let line = output.fileHandleForReading.availableData
-        let address = String(decoding: line, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
-        guard !address.isEmpty else {
-            process.terminate()
-            throw CommandError("The embedded broker did not start; its own message is above.")
+    static func start(topics: [String]) async throws -> BrokerProcess {
+        try await blocking {
+            let process = Process()
+            process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+            process.arguments = ["embedded-broker"] + topics
+            let lifeline = Pipe()
+            let output = Pipe()
+            process.standardInput = lifeline
+            process.standardOutput = output
+            try process.run()
+            let line = output.fileHandleForReading.availableData
+            let address = String(decoding: line, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+            guard !address.isEmpty else {
+                process.terminate()
+                throw CommandError("The embedded broker did not start; its own message is above.")
+            }
+            return BrokerProcess(bootstrapServers: address, process: process, lifeline: lifeline)
         }
-        return BrokerProcess(bootstrapServers: address, process: process, lifeline: lifeline)
     }
 
     /// Ends the child.
-    func stop() {
-        try? lifeline.fileHandleForWriting.close()
-        process.waitUntilExit()
+    func stop() async {
+        do {
+            try await Self.blocking {
+                try self.lifeline.fileHandleForWriting.close()
+                self.process.waitUntilExit()
+            }
+        } catch {
+            // The pipe is broken: the child has ended before.
+        }
+    }
+
+    /// Waits on a thread that may.
+    private static func blocking<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
+        try await withCheckedThrowingContinuation { continuation in
+            DispatchQueue.global().async { continuation.resume(with: Result(catching: body)) }
+        }
     }
 
     /// The child's side: serves until standard input ends.

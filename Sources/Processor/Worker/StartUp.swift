@@ -43,7 +43,8 @@ enum StartUp {
                 let pending = try await Schema.pending(settings, logger: logger)
                 guard pending.isEmpty else {
                     throw CommandError(
-                        "The database lacks \(pending.joined(separator: ", ")), and postgres.migrate is false. Run: sluice migrate")
+                        "The database lacks \(pending.joined(separator: ", ")), and postgres.migrate is false. Run: sluice migrate"
+                    )
                 }
                 return
             } catch let error as PostgresError {

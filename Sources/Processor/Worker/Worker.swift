@@ -13,16 +13,14 @@ import Telemetry
 /// The consuming half of a process: a group member, its lanes into the database, and the pipeline between them.
 final class Worker: Sendable {
     private let consumer: KafkaConsumer
-    private let metadata: KafkaMetadata
     private let lanes: [DatabaseLane]
     let pipeline: EventPipeline
     private let logger: Logger
 
     private init(
-        consumer: KafkaConsumer, metadata: KafkaMetadata, lanes: [DatabaseLane], pipeline: EventPipeline, logger: Logger
+        consumer: KafkaConsumer, lanes: [DatabaseLane], pipeline: EventPipeline, logger: Logger
     ) {
         self.consumer = consumer
-        self.metadata = metadata
         self.lanes = lanes
         self.pipeline = pipeline
         self.logger = logger
@@ -64,7 +62,7 @@ final class Worker: Sendable {
             decoder: StageDecoder(mapping: configuration.mapping), claimer: claimer, appliers: lanes, pool: pool,
             clock: SystemClock(), observer: telemetry)
         telemetry.watch(pipeline)
-        return Worker(consumer: consumer, metadata: metadata, lanes: lanes, pipeline: pipeline, logger: logger)
+        return Worker(consumer: consumer, lanes: lanes, pipeline: pipeline, logger: logger)
     }
 
     /// Leaves the group and disconnects, within a deadline. What is cut short is read again next time: the truth is in PostgreSQL.
@@ -74,9 +72,6 @@ final class Worker: Sendable {
         }
         await withTaskGroup(of: Void.self) { group in
             for lane in lanes { group.addTask { await lane.close() } }
-        }
-        if await !metadata.close(deadline: limit) {
-            logger.warning("The metadata connection did not close in time.")
         }
     }
 

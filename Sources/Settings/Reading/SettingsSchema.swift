@@ -25,13 +25,20 @@ public struct SettingsSchema<Root: Sendable>: Sendable {
 
     /// The settings, or everything that is wrong with them.
     public func read(_ source: SettingsSource) throws(SettingsFaults) -> EffectiveSettings<Root> {
+        let (effective, faults) = survey(source)
+        guard faults.isEmpty else { throw SettingsFaults(faults) }
+        return effective
+    }
+
+    /// The settings as far as they could be read, faulty keys at their defaults, and everything that is wrong with them: for a caller
+    /// with checks of its own, so that all faults can be shown at once.
+    public func survey(_ source: SettingsSource) -> (settings: EffectiveSettings<Root>, faults: [Fault]) {
         var reading = SettingsReading(source, known: keys)
         var value = defaults
         let scope = reading.top(source, known: section.keys.map(\.name))
         section.read(&value, scope, &reading)
         reading.checkNames()
-        guard reading.faults.isEmpty else { throw SettingsFaults(reading.faults) }
-        return EffectiveSettings(value: value, entries: reading.effective)
+        return (EffectiveSettings(value: value, entries: reading.effective), reading.faults)
     }
 }
 

@@ -1,0 +1,111 @@
+// Owns the processes that the benchmark starts: however it ends, they end.
+
+import Dispatch
+import Foundation
+import Glibc
+import Synchronization
+
+/// Processes of ours that run now.
+enum Children {
+    private static let running = Mutex<Set<pid_t>>([])
+
+    /// From here on a signal that ends this program ends its children first.
+    static func endWithUs() {
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+            source.setEventHandler {
+                endAll()
+                exit(128 + number)
+            }
+            source.resume()
+            // It lives as long as the process.
+            _ = Unmanaged.passRetained(source as AnyObject)
+        }
+    }
+
+    /// Asks all to end, and kills those that have not after ten seconds.
+    static func endAll() {
+        let pids = running.withLock { $0 }
+        for pid in pids { kill(pid, SIGTERM) }
+        for _ in 0..<100 where running.withLock({ !$0.isEmpty }) { usleep(100_000) }
+        for pid in running.withLock({ $0 }) { kill(pid, SIGKILL) }
+    }
+
+    fileprivate static func started(_ pid: pid_t) { running.withLock { _ = $0.insert(pid) } }
+    fileprivate static func ended(_ pid: pid_t) { running.withLock { _ = $0.remove(pid) } }
+}
+
+/// A process of ours, its output in a file.
+final class Child: @unchecked Sendable {
+    // Licence for @unchecked: Process is set up before it is run; afterwards only its documented thread-safe members are used.
+
+    /// What a process has used up to now.
+    struct Usage: Sendable {
+        var cpuSeconds = 0.0
+        var peakKibibytes = 0
+    }
+
+    private let process = Process()
+    private let logPath: String
+    let name: String
+
+    /// Starts a program; `environment` comes on top of ours.
+    init(_ name: String, _ program: String, _ arguments: [String], environment: [String: String] = [:], log: String) throws {
+        self.name = name
+        logPath = log
+        guard FileManager.default.createFile(atPath: log, contents: nil), let file = FileHandle(forWritingAtPath: log) else {
+            throw BenchError("the log \(log) cannot be written")
+        }
+        process.executableURL = URL(fileURLWithPath: program)
+        process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = file
+        process.standardError = file
+        process.terminationHandler = { Children.ended($0.processIdentifier) }
+        do { try process.run() } catch { throw BenchError("\(program) cannot be started: \(error.localizedDescription)") }
+        // In this order a process that is gone already stays in the list, where a late signal finds nobody.
+        Children.started(process.processIdentifier)
+        if !process.isRunning { Children.ended(process.processIdentifier) }
+    }
+
+    var pid: Int32 { process.processIdentifier }
+    var isRunning: Bool { process.isRunning }
+
+    /// Waits for the end by itself. Blocks: not for cooperative threads.
+    func wait() throws {
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else { throw failure("ended with status \(process.terminationStatus)") }
+    }
+
+    /// Asks the process to end and waits for it, at most `seconds`. Blocks: not for cooperative threads.
+    func end(within seconds: Int) {
+        process.terminate()
+        for _ in 0..<(seconds * 50) where process.isRunning { usleep(20_000) }
+        if process.isRunning { kill(pid, SIGKILL) }
+        process.waitUntilExit()
+    }
+
+    /// An error with the last words of the process.
+    func failure(_ what: String) -> BenchError {
+        let text = FileManager.default.contents(atPath: logPath).map { String(decoding: $0.suffix(2_000), as: UTF8.self) } ?? ""
+        return BenchError("\(name) \(what); its last words:\n\(text)")
+    }
+
+    /// Processor time and peak memory as proc(5) has them; `nil` once the process is gone.
+    func usage() -> Usage? {
+        guard let stat = read("stat"), let status = read("status"), let close = stat.lastIndex(of: ")") else { return nil }
+        // After the name in parentheses: state is field 3, utime 14, stime 15.
+        let fields = stat[stat.index(after: close)...].split(separator: " ")
+        guard fields.count > 12, let user = Double(fields[11]), let system = Double(fields[12]) else { return nil }
+        let peak = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+        guard let peak, let kibibytes = peak.split(whereSeparator: { " \t".contains($0) }).dropFirst().first.flatMap({ Int($0) })
+        else { return nil }
+        return Usage(cpuSeconds: (user + system) / Double(sysconf(Int32(_SC_CLK_TCK))), peakKibibytes: kibibytes)
+    }
+
+    private func read(_ file: String) -> String? {
+        FileManager.default.contents(atPath: "/proc/\(pid)/\(file)").map { String(decoding: $0, as: UTF8.self) }
+    }
+}

@@ -1,0 +1,68 @@
+// Times a drain from the database's side: the same way for whoever writes.
+
+import Foundation
+import Glibc
+import Postgres
+import Telemetry
+
+/// What one drain came to.
+struct DrainRun: Codable, Sendable {
+    let rowsPerSecond: Double
+    /// The worker's own processor time, from its start on.
+    let cpuSecondsPerMillion: Double
+    let peakMebibytes: Double
+}
+
+/// Watches the table grow while a worker runs.
+struct DrainWatch: Sendable {
+    let database: BenchDatabase
+    let rows: Int
+    /// A worker that writes nothing for so long has failed.
+    private static let patience = 120.0
+    private static let interval: UInt32 = 10_000
+
+    init(database: BenchDatabase, rows: Int) {
+        self.database = database
+        self.rows = rows
+    }
+
+    /// Waits until all rows are there: from the first growth of the table's file to the last.
+    func watch(_ worker: Child) async throws -> DrainRun {
+        let rows = rows
+        return try await database.withSession { session in
+            let size = PreparedStatement("SELECT pg_relation_size('messages')")
+            var usage = Child.Usage()
+            var bytes: Int64 = 0
+            var first = 0.0
+            var last = Self.now()
+            var counted = 0.0
+            while true {
+                let now = Self.now()
+                let grown = try session.execute(size).int64(0, 0)
+                if grown > bytes {
+                    if bytes == 0 { first = now }
+                    bytes = grown
+                    last = now
+                }
+                let present = worker.usage()
+                if let present { usage = present }
+                // Counting reads the whole table, so it waits until nothing seems to happen any more.
+                if bytes > 0, now - last > 1, now - counted > 2 {
+                    let count = try session.execute("SELECT count(*) FROM messages").int64(0, 0)
+                    if count == Int64(rows) { break }
+                    counted = Self.now()
+                }
+                if present == nil, !worker.isRunning, now - last > 5 {
+                    throw worker.failure("ended before all rows were written")
+                }
+                if now - last > Self.patience { throw worker.failure("has written nothing for \(Int(Self.patience)) s") }
+                usleep(Self.interval)
+            }
+            return DrainRun(
+                rowsPerSecond: Double(rows) / (last - first), cpuSecondsPerMillion: usage.cpuSeconds * 1e6 / Double(rows),
+                peakMebibytes: Double(usage.peakKibibytes) / 1024)
+        }
+    }
+
+    private static func now() -> Double { Double(MonotonicClock.nanoseconds()) / 1e9 }
+}

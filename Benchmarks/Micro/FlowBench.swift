@@ -1,0 +1,71 @@
+// Measures what flow control costs a batch: credits and channels.
+
+import Backpressure
+import Synchronization
+
+enum FlowBench {
+    private static let rounds = 10_000
+
+    /// Nanoseconds for what a batch costs in credits: asked, spent, returned.
+    static func credits() -> Double {
+        let pool = CreditPool()
+        let share = Credits(records: 8_192, bytes: 2 << 20)
+        pool.reset(slots: 8, stamp: 1, share: share, lowWatermark: 0.25, isOpen: true)
+        let batch = Credits(records: 1_000, bytes: 230_000)
+        return Measuring.nanoseconds {
+            for round in 0..<rounds {
+                let slot = round & 7
+                consume(pool.allowance(slot: slot, stamp: 1))
+                pool.spent(slot: slot, stamp: 1, batch)
+                consume(pool.returned(slot: slot, stamp: 1, batch))
+            }
+            return rounds
+        }
+    }
+
+    /// Nanoseconds to lock and unlock.
+    static func lock() -> Double {
+        let mutex = Mutex(0)
+        return Measuring.nanoseconds {
+            for _ in 0..<rounds { mutex.withLock { $0 &+= 1 } }
+            return rounds
+        }
+    }
+
+    /// Nanoseconds an element takes through our channel, from one task to another.
+    static func channel() async throws -> Double {
+        try await Measuring.nanoseconds {
+            let channel = BoundedChannel<Int>(capacity: Credits(records: 64, bytes: .max)) { _ in Credits(records: 1, bytes: 0) }
+            async let received = count(channel)
+            for round in 0..<rounds { try await channel.send(round) }
+            channel.finish()
+            return try await received
+        }
+    }
+
+    private static func count(_ channel: BoundedChannel<Int>) async throws -> Int {
+        var count = 0
+        while try await channel.receive() != nil { count += 1 }
+        return count
+    }
+
+    /// Nanoseconds an element takes through the standard library's unbounded one.
+    static func stream() async -> Double {
+        await Measuring.nanoseconds {
+            let (stream, continuation) = AsyncStream.makeStream(of: Int.self)
+            async let received = count(stream)
+            for round in 0..<rounds {
+                continuation.yield(round)
+                if round & 63 == 0 { await Task.yield() }
+            }
+            continuation.finish()
+            return await received
+        }
+    }
+
+    private static func count(_ stream: AsyncStream<Int>) async -> Int {
+        var count = 0
+        for await _ in stream { count += 1 }
+        return count
+    }
+}

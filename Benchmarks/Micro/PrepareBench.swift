@@ -1,0 +1,27 @@
+// Measures what a lane does with decoded events before they are sent: fold, sort, encode.
+
+import Apply
+import Decode
+import Records
+
+enum PrepareBench {
+    /// Nanoseconds a row, in transactions of one batch.
+    static func run(_ decoding: DecodeBench, _ database: BenchDatabase) async throws -> Double {
+        try await database.renew()
+        try await database.migrate()
+        let shape = decoding.mapping.table
+        let facts = try await database.withSession { try TableInspector.inspect(shape, on: $0) }
+        try await database.drop()
+        let plan = try WritePlan(shape, facts: facts, coalesce: .auto)
+        guard plan.choice.strategy == .fold else {
+            throw BenchError("the table without triggers is not folded: \(plan.choice.reasons.joined(separator: "; "))")
+        }
+        let lane = ApplyLane(plan: plan, configuration: ApplyConfiguration(group: "bench", outcomes: try OutcomeTable()))
+        let changes = Decoder(mapping: decoding.mapping).decode(decoding.batch)
+        let claims = [PartitionClaim(source: changes.records.source, epoch: 1, nextOffset: 0)]
+        return try Measuring.nanoseconds {
+            lane.recycle(try lane.prepare([changes], claims: claims))
+            return DecodeBench.events
+        }
+    }
+}

@@ -1,0 +1,60 @@
+// Owns the JSON that a run of the benchmark leaves behind.
+
+import Foundation
+
+/// Everything that was measured, with the machine it was measured on.
+struct Results: Codable, Sendable {
+    let machine: Machine
+    let date = Date()
+    var micro: [Figure]?
+    var loader: LoaderResult?
+    var drain: DrainResult?
+
+    init(machine: Machine) { self.machine = machine }
+
+    private enum CodingKeys: String, CodingKey { case machine, date, micro, loader, drain }
+
+    /// Writes `<time>.json` into `folder`.
+    func write(to folder: String) throws {
+        let format = DateFormatter()
+        format.locale = Locale(identifier: "en_US_POSIX")
+        format.timeZone = TimeZone(identifier: "UTC")
+        format.dateFormat = "yyyyMMdd-HHmmss"
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        encoder.dateEncodingStrategy = .iso8601
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let path = "\(folder)/\(format.string(from: date)).json"
+        try encoder.encode(self).write(to: URL(fileURLWithPath: path))
+        say("\nresults: \(path)")
+    }
+}
+
+/// One step of the hot path, as a ratio to something measured beside it.
+struct Figure: Codable, Sendable {
+    enum Direction: String, Codable { case atLeast = "at least", atMost = "at most" }
+
+    let name: String
+    /// Of the step itself, in `unit`.
+    let value: Double
+    let unit: String
+    /// What it was measured against, and that thing's value in the same unit.
+    let against: String
+    let base: Double
+    /// How much better the step is than what it was measured against, or how much worse, by `direction`.
+    let ratio: Double
+    let direction: Direction
+    /// Where the ratio ought to be.
+    let aim: Double
+
+    /// Noise alone does not miss the aim by so much: a change of the code has.
+    static let margin = 2.0
+
+    var isBroken: Bool { direction == .atLeast ? ratio < aim / Self.margin : ratio > aim * Self.margin }
+
+    var verdict: String {
+        let met = direction == .atLeast ? ratio >= aim : ratio <= aim
+        let word = met ? "good" : isBroken ? "BROKEN" : "missed, within noise"
+        return "\(ratio.shown) × (aim: \(direction.rawValue) \(aim.shown)), \(word)"
+    }
+}

@@ -1,0 +1,32 @@
+// Owns the few numbers that a list of runs comes to.
+
+/// A list of measured values and what to say about it.
+struct Runs: Codable, Sendable {
+    let values: [Double]
+    let median: Double
+    let lowest: Double
+    let highest: Double
+
+    init(_ values: [Double]) {
+        precondition(!values.isEmpty, "a median of nothing")
+        let sorted = values.sorted()
+        let middle = sorted.count / 2
+        self.values = values
+        median = sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+        lowest = sorted[0]
+        highest = sorted[sorted.count - 1]
+    }
+}
+
+extension Double {
+    /// With thousands separated, or three digits where it is small.
+    var shown: String {
+        if self < 10 { return String(Int(self)) + "." + String(Int((self - Double(Int(self))) * 100) + 100).dropFirst() }
+        var text = ""
+        for (index, digit) in String(Int(self.rounded())).reversed().enumerated() {
+            if index > 0, index % 3 == 0 { text.append(" ") }
+            text.append(digit)
+        }
+        return String(text.reversed())
+    }
+}

@@ -1,0 +1,77 @@
+// Says what the benchmark's events are: unique keys in scattered order, messages of 100 letters.
+
+import Records
+
+/// A sequence of upserts, each key once. Any number of events costs the same memory.
+struct EventStream: ~Copyable {
+    /// Letters of a message.
+    static let messageBytes = 100
+
+    let count: Int
+    private let factor: UInt64
+    private let seed: UInt64
+    private var letters: UInt32
+    private var next = 0
+    private var key = ByteBuffer(capacity: 32)
+    private var value = ByteBuffer(capacity: 256)
+
+    init(count: Int, seed: UInt64 = 1) {
+        self.count = count
+        self.seed = seed
+        letters = UInt32(truncatingIfNeeded: seed &* 7919 &+ 1)
+        // Multiplying by a number without a common divisor visits every key once; one near 2^32 divided by the golden ratio scatters
+        // neighbours (Knuth, The Art of Computer Programming 3, 6.4).
+        var factor: UInt64 = 2_654_435_761
+        while Self.divisor(factor, UInt64(count)) != 1 { factor += 1 }
+        self.factor = factor
+    }
+
+    private static func divisor(_ a: UInt64, _ b: UInt64) -> UInt64 { b == 0 ? a : divisor(b, a % b) }
+
+    /// The key of event `index`.
+    func id(_ index: Int) -> Int32 { Int32((UInt64(index) &* factor &+ seed) % UInt64(count)) }
+
+    /// Calls `body` with the next event's key and payload; false at the end.
+    mutating func withNext(_ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) throws -> Void) rethrows -> Bool {
+        guard next < count else { return false }
+        let id = id(next)
+        next += 1
+        key.removeAll()
+        Self.append(decimal: id, to: &key)
+        value.removeAll()
+        Self.append(#"{"action":"Upsert","message_id":"#, to: &value)
+        value.append(key.bytes)
+        Self.append(#","data":{"name":"user-"#, to: &value)
+        value.append(key.bytes)
+        Self.append(#"","message":""#, to: &value)
+        appendMessage()
+        Self.append(#""}}"#, to: &value)
+        try body(key.bytes, value.bytes)
+        return true
+    }
+
+    private mutating func appendMessage() {
+        for _ in 0..<Self.messageBytes {
+            // Numerical Recipes' linear congruential generator; its high bits are the good ones.
+            letters = letters &* 1_664_525 &+ 1_013_904_223
+            value.append(bigEndian: UInt8(ascii: "a") + UInt8((letters >> 24) % 26))
+        }
+    }
+
+    private static func append(_ text: StaticString, to buffer: inout ByteBuffer) {
+        buffer.append(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    private static func append(decimal value: Int32, to buffer: inout ByteBuffer) {
+        withUnsafeTemporaryAllocation(byteCount: 12, alignment: 1) { digits in
+            var at = 12
+            var rest = value
+            repeat {
+                at -= 1
+                digits[at] = UInt8(ascii: "0") + UInt8(rest % 10)
+                rest /= 10
+            } while rest > 0
+            buffer.append(UnsafeRawBufferPointer(rebasing: digits[at...]))
+        }
+    }
+}

@@ -1,0 +1,166 @@
+// Who may write: claims, zombies, replays and answers that were lost.
+
+import Postgres
+import Records
+import Testing
+
+@testable import Apply
+
+private let p0 = TopicPartition("t", 0)
+private let p1 = TopicPartition("t", 1)
+
+extension ServerTests {
+    @Suite struct FencingTests {
+        private func database() async throws -> TestDatabase { try await TestDatabase.fresh(TestDatabase.migration("0001")) }
+
+        private func batch(_ source: TopicPartition, _ ids: ClosedRange<Int>, name: String = "n") -> ChangeBatch {
+            changeBatch(source, from: 0, ids.map { message(.upsert, $0, name) }, shape: messagesShape)
+        }
+
+        @Test func aClaimRaisesTheEpochAndKeepsTheOffset() async throws {
+            let database = try await database()
+            let first = try await database.claim(p0, p1)
+            #expect(first.map(\.epoch) == [1, 1])
+            let lane = try await database.lane(messagesShape)
+            #expect(try await database.apply(lane, [batch(p1, 1...3)], first).report?.rows == 3)
+            let again = try await database.connection.perform { session in
+                try OffsetStore(group: "g").claim([(p1, 77), (p0, 77), (TopicPartition("u", 0), 77)], member: "n", on: session)
+            }
+            let sorted = again.sorted { $0.source < $1.source }
+            #expect(sorted.map(\.nextOffset) == [0, 5, 77])
+            #expect(sorted.map(\.epoch) == [2, 2, 1])
+            let stored = try await database.connection.perform { try OffsetStore(group: "g").read([p0, p1], on: $0) }
+            #expect(stored.map(\.member) == ["n", "n"])
+            try await database.connection.perform { session in
+                try OffsetStore(group: "g").reset([(p1, 2)], member: "operator", on: session)
+            }
+            let reset = try await database.connection.perform { try OffsetStore(group: "g").read([p1], on: $0) }
+            #expect(reset == [StoredOffset(source: p1, epoch: 3, nextOffset: 2, member: "operator")])
+            #expect(try await database.apply(lane, [batch(p1, 4...6)], sorted).fenced == [p1])
+        }
+
+        @Test func aZombieWritesNothing() async throws {
+            let database = try await database()
+            let lane = try await database.lane(messagesShape)
+            let old = try await database.claim(p0, p1)
+            let new = try await database.claim(p0, member: "other")
+            let outcome = try await database.apply(lane, [batch(p0, 1...5), batch(p1, 6...9)], old)
+            #expect(outcome.fenced == [p0])
+            #expect(try await database.rows("SELECT message_id::text FROM messages") == [])
+            #expect(try await database.apply(lane, [batch(p1, 6...9)], old).report?.rows == 4)
+            #expect(try await database.apply(lane, [batch(p0, 1...5)], new).report?.rows == 5)
+        }
+
+        /// The successor's claim is not committed yet while the zombie comes: it waits for the row, then finds itself fenced.
+        @Test func aZombieThatWaitedWritesNothing() async throws {
+            let database = try await database()
+            let lane = try await database.lane(messagesShape)
+            let claims = try await database.claim(p0)
+            let successor = try await database.connect()
+            _ = try await successor.perform { try $0.executeScript("BEGIN; UPDATE sluice_offsets SET epoch = epoch + 1") }
+            let zombie = try await database.connect()
+            let transaction = try lane.prepare([batch(p0, 1...5)], claims: claims)
+            async let outcome = zombie.perform { lane.execute(transaction, on: $0, now: 0) }
+            try await database.wait(
+                until: "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = \(zombie.backendPID)")
+            try await successor.perform { try $0.commit() }
+            #expect(try await outcome.fenced == [p0])
+            #expect(try await database.rows("SELECT message_id::text FROM messages") == [])
+        }
+
+        /// An owner that stands still inside of a transaction holds its row; the claimer ends it, and nobody else.
+        @Test func aStalledOwnerIsEnded() async throws {
+            let database = try await database()
+            let owner = try await database.connect()
+            let bystander = try await database.connect()
+            _ = try await owner.perform { try OffsetStore(group: "g").claim([(p0, 0)], member: "old", on: $0) }
+            _ = try await owner.perform { try $0.executeScript("BEGIN; UPDATE sluice_offsets SET next_offset = 10") }
+            let claims = try await database.connection.perform { session in
+                var store = OffsetStore(group: "g")
+                store.lockTimeout = .milliseconds(100)
+                return try store.claim([(p0, 0)], member: "new", on: session)
+            }
+            #expect(claims == [PartitionClaim(source: p0, epoch: 2, nextOffset: 0)])
+            await #expect(throws: PostgresError.self) { try await owner.perform { _ = try $0.execute("SELECT 1") } }
+            try await bystander.perform { _ = try $0.execute("SELECT 1") }
+        }
+
+        /// A holder that is not the recorded one is left alone, and the claim says why it failed.
+        @Test func aStrangerIsNotEnded() async throws {
+            let database = try await database()
+            _ = try await database.claim(p0)
+            let stranger = try await database.connect()
+            _ = try await stranger.perform { try $0.executeScript("BEGIN; UPDATE sluice_offsets SET next_offset = 10") }
+            let error = await #expect(throws: PostgresError.self) {
+                try await database.connection.perform { session in
+                    var store = OffsetStore(group: "g")
+                    store.lockTimeout = .milliseconds(50)
+                    _ = try store.claim([(p0, 0)], member: "new", on: session)
+                }
+            }
+            #expect(error?.sqlState == .lockNotAvailable)
+            try await stranger.perform { try $0.commit() }
+        }
+
+        @Test func theSameTransactionTwiceIsAppliedOnce() async throws {
+            let database = try await database()
+            let lane = try await database.lane(messagesShape)
+            let claims = try await database.claim(p0)
+            let transaction = try lane.prepare([batch(p0, 1...5)], claims: claims)
+            let first = try await database.connection.perform { lane.execute(transaction, on: $0, now: 0) }
+            #expect(first.report?.wasAlreadyApplied == false)
+            try await database.script("UPDATE messages SET name = 'changed since'")
+            let second = try await database.connection.perform { lane.execute(transaction, on: $0, now: 0) }
+            #expect(second.report?.wasAlreadyApplied == true)
+            #expect(try await database.rows("SELECT DISTINCT name FROM messages") == ["changed since"])
+            let state = try await database.connection.perform { try lane.resolve(transaction, on: $0) }
+            #expect(state == [p0: .done])
+            _ = try await database.claim(p0)
+            #expect(try await database.connection.perform { try lane.resolve(transaction, on: $0) } == [p0: .fenced])
+        }
+
+        /// The session is ended in the middle of the transaction: nobody knows, the table is asked, the events are applied again.
+        @Test func aLostAnswerIsResolved() async throws {
+            let database = try await TestDatabase.fresh(
+                TestDatabase.migration("0001") + """
+                    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                      IF NEW.name = 'slow' AND current_setting('application_name') = 'victim' THEN PERFORM pg_sleep(60); END IF;
+                      RETURN NULL; END $$;
+                    CREATE TRIGGER slow AFTER INSERT ON messages FOR EACH ROW EXECUTE FUNCTION slow();
+                    """)
+            let lane = try await database.lane(messagesShape)
+            let victim = try await database.connect { $0.applicationName = "victim" }
+            let claims = try await victim.perform { try OffsetStore(group: "g").claim([(p0, 0)], member: "m", on: $0) }
+            let transaction = try lane.prepare([batch(p0, 1...5, name: "slow")], claims: claims)
+            async let outcome = victim.perform { lane.execute(transaction, on: $0, now: 0) }
+            try await database.wait(until: "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = \(victim.backendPID)")
+            // As after a broken network: the client is gone, the server's side is still in the middle of it and holds the row.
+            victim.abandon()
+            #expect(try await outcome.isLost)
+            let again = try await database.connect()
+            #expect(try await again.perform { try lane.resolve(transaction, on: $0) } == [p0: .redo])
+            let gone = try await database.rows("SELECT count(*)::text FROM pg_stat_activity WHERE pid = \(victim.backendPID)")
+            #expect(gone == ["0"])
+            #expect(try await again.perform { lane.execute(transaction, on: $0, now: 0) }.report?.rows == 5)
+            #expect(try await again.perform { try lane.resolve(transaction, on: $0) } == [p0: .done])
+        }
+
+        @Test func aTerminatedSessionIsLostNotRefused() async throws {
+            let database = try await database()
+            let lane = try await database.lane(messagesShape)
+            let claims = try await database.claim(p0)
+            let victim = try await database.connect()
+            let blocker = try await database.connect()
+            _ = try await blocker.perform { try $0.executeScript("BEGIN; LOCK messages") }
+            let transaction = try lane.prepare([batch(p0, 1...5)], claims: claims)
+            async let outcome = victim.perform { lane.execute(transaction, on: $0, now: 0) }
+            try await database.wait(
+                until: "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = \(victim.backendPID)")
+            try await database.script("SELECT pg_terminate_backend(\(victim.backendPID))")
+            #expect(try await outcome.isLost)
+            try await blocker.perform { try $0.rollback() }
+            #expect(try await database.letters() == 0)
+            #expect(try await database.connection.perform { try lane.resolve(transaction, on: $0) } == [p0: .redo])
+        }
+    }
+}

@@ -1,0 +1,285 @@
+// One lane against a server: what refusals cost, what they leave behind, and what is never blamed on a row.
+
+import Postgres
+import Records
+import Testing
+
+@testable import Apply
+
+private let p0 = TopicPartition("t", 0)
+private let p1 = TopicPartition("t", 1)
+
+extension TestDatabase {
+    /// Prepares and executes once on ``connection``.
+    func apply(
+        _ lane: ApplyLane, _ batches: [ChangeBatch], _ claims: [PartitionClaim], isFinal: Bool = true, now: Double = 0
+    ) async throws -> ApplyOutcome {
+        let transaction = try lane.prepare(batches, claims: claims)
+        return try await connection.perform { lane.execute(transaction, on: $0, isFinalForeignKeyAttempt: isFinal, now: now) }
+    }
+
+    func letters() async throws -> Int { Int(try await rows("SELECT count(*)::text FROM sluice_dead_letters")[0]) ?? -1 }
+}
+
+extension ServerTests {
+    @Suite struct LaneTests {
+        private let checked =
+            "CREATE TABLE messages (message_id int PRIMARY KEY, name text CHECK (name <> 'bad'), message text, "
+            + "last_updated date DEFAULT current_date);"
+
+        /// One refused row in 10,000, found by counting what the server says it executed.
+        @Test(arguments: ["upserts", "mixed", "in order", "forced fold"]) func oneRefusedRowCostsFewStatements(_ kind: String)
+            async throws
+        {
+            let database = try await TestDatabase.fresh(
+                checked + (kind == "in order" ? "CREATE UNIQUE INDEX ON messages (message);" : ""))
+            let lane = try await database.lane(messagesShape, coalesce: kind == "forced fold" ? .always : .auto)
+            var random = SeededRandom.printed("refused row, \(kind)")
+            let bad = Int.random(in: 0..<10_000, using: &random)
+            let records = (0..<10_000).map { index -> TestRecord in
+                let mixed = kind == "mixed" && index != bad
+                let operation = mixed ? Operation.allCases[Int(random.next() % 4)] : .upsert
+                return message(
+                    operation, mixed ? Int(random.next() % 3_000) : index + 10_000, index == bad ? "bad" : "n", "\(index)")
+            }
+            let claims = try await database.claim(p0)
+            let batch = changeBatch(p0, from: 0, records, shape: messagesShape)
+            let clock = ContinuousClock.now
+            var report: ApplyReport?
+            let statements = try await database.countStatements {
+                let outcome = try await database.apply(lane, [batch], claims)
+                report = outcome.report
+            }
+            print("one refused row in 10,000, \(kind): \(statements.count) statements, \(ContinuousClock.now - clock)")
+            #expect(statements.count <= 60 && statements.count >= 8, "\(statements)")
+            #expect(report?.isReplayed == true)
+            #expect(report?.deadLetters == ["sql:check": 1])
+            #expect(try await database.rows("SELECT \"offset\"::text FROM sluice_dead_letters") == ["\(bad * 2)"])
+            if kind != "mixed" { #expect(try await database.rows("SELECT count(*)::text FROM messages") == ["9999"]) }
+        }
+
+        @Test func halfOfTheRowsRefusedCostNoMore() async throws {
+            let database = try await TestDatabase.fresh(checked)
+            let lane = try await database.lane(messagesShape)
+            let records = (0..<900).map { message(.upsert, $0, $0 % 2 == 0 ? "bad" : "n") }
+            let claims = try await database.claim(p0)
+            let outcome = try await database.apply(lane, [changeBatch(p0, from: 0, records, shape: messagesShape)], claims)
+            #expect(outcome.report?.deadLetters == ["sql:check": 450])
+            #expect(outcome.report?.counts == RowCounts(created: 450, updated: 0, deleted: 0))
+            #expect((outcome.report?.statements ?? 99) < 20)
+        }
+
+        @Test func aDeadLetterTellsEverythingOnce() async throws {
+            let database = try await TestDatabase.fresh(try TestDatabase.migration("0001"))
+            let lane = try await database.lane(messagesShape)
+            let batch = RecordBatch(source: p1, assignment: 1)
+            var headers = ByteBuffer()
+            Array("trace".utf8).withUnsafeBytes { name in RecordHeaders.append(name: name, value: name, to: &headers) }
+            Array("k\0".utf8).withUnsafeBytes { key in
+                batch.append(offset: 5, timestamp: 1_700_000_000_123, key: key, value: key, headers: headers.bytes)
+                batch.append(offset: 6, timestamp: -1, key: nil, value: nil)
+            }
+            let changes = ChangeBatch(records: batch, columnCount: 3)
+            changes.append(DecodeFault(record: 0, reason: "missing_field", detail: "/message_id is\0 missing"))
+            changes.append(DecodeFault(record: 1, reason: "malformed_json", detail: "no object"))
+            let claims = try await database.claim(p1)
+            try await database.script(
+                "INSERT INTO sluice_dead_letters VALUES ('g', 't', 1, 6, NULL, NULL, NULL, NULL, 'first', NULL, 'kept')")
+            let outcome = try await database.apply(lane, [changes], claims)
+            #expect(outcome.report?.deadLetters == ["decode:missing_field": 1, "decode:malformed_json": 1])
+            let rows = try await database.rows(
+                """
+                SELECT concat_ws('|', "offset", encode(key, 'hex'), encode(payload, 'hex'), headers,
+                  record_timestamp AT TIME ZONE 'UTC',
+                  reason, sqlstate, detail) FROM sluice_dead_letters WHERE topic = 't' AND partition = 1 ORDER BY "offset"
+                """)
+            #expect(
+                rows == [
+                    #"5|6b00|6b00|[{"name": "trace", "value": "dHJhY2U="}]|2023-11-14 22:13:20.123|decode:missing_field"#
+                        + "|/message_id is missing",
+                    "6|first|kept",
+                ])
+            #expect(try await database.rows("SELECT next_offset::text FROM sluice_offsets") == ["7"])
+        }
+
+        /// A trigger raises what the event's name says.
+        private let raising = """
+            CREATE TABLE messages (message_id int PRIMARY KEY, name text, message text, last_updated date DEFAULT current_date);
+            CREATE FUNCTION raise() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+              IF length(NEW.name) = 5 THEN RAISE EXCEPTION 'as told' USING ERRCODE = NEW.name; END IF; RETURN NULL; END $$;
+            CREATE TRIGGER raise AFTER INSERT OR UPDATE ON messages FOR EACH ROW EXECUTE FUNCTION raise();
+            """
+
+        private let outages = [
+            ("08006", "retry unavailable"), ("25006", "retry unavailable"), ("40001", "retry conflict"),
+            ("40P01", "retry conflict"),
+            ("53100", "retry unavailable"), ("53200", "retry unavailable"), ("55P03", "retry conflict"), ("57014", "halved"),
+            ("57P01", "retry unavailable"), ("57P03", "retry unavailable"), ("58030", "retry unavailable"), ("42P01", "stopped"),
+            ("XX000", "stopped"), ("0A000", "stopped"), ("57P04", "stopped"),
+        ]
+
+        @Test func anOutageIsNeverADeadLetter() async throws {
+            let database = try await TestDatabase.fresh(raising)
+            let lane = try await database.lane(messagesShape)
+            let claims = try await database.claim(p0)
+            for (state, expected) in outages {
+                // The outage alone, and the outage behind a row that is really bad and gets the events replayed.
+                let behind = [message(.upsert, 1, "22001"), message(.upsert, 2), message(.upsert, 3, state)]
+                for records in [[message(.upsert, 1, state)], behind] {
+                    let batch = changeBatch(p0, from: 0, records, shape: messagesShape)
+                    let outcome = try await database.apply(lane, [batch], claims)
+                    #expect(outcome.word == expected, "\(outcome)")
+                    #expect(try await database.letters() == 0)
+                    #expect(try await database.rows("SELECT message_id::text FROM messages") == [])
+                    #expect(try await database.rows("SELECT next_offset::text FROM sluice_offsets") == ["0"])
+                    let isIdle = try await database.connection.perform { $0.transactionStatus == .idle }
+                    #expect(isIdle)
+                }
+            }
+        }
+
+        @Test func timeoutsAreNotARowsFault() async throws {
+            let database = try await TestDatabase.fresh(try TestDatabase.migration("0001"))
+            let lane = try await database.lane(messagesShape)
+            let claims = try await database.claim(p0)
+            let batch = changeBatch(p0, from: 0, [message(.upsert, 1)], shape: messagesShape)
+            let blocker = try await database.connect()
+            _ = try await blocker.perform { try $0.executeScript("BEGIN; LOCK messages") }
+            try await database.script("SET lock_timeout = 50")
+            #expect(try await database.apply(lane, [batch], claims).word == "retry conflict")
+            try await database.script("SET lock_timeout = 0; SET statement_timeout = 50")
+            #expect(try await database.apply(lane, [batch], claims).word == "halved")
+            try await blocker.perform { try $0.rollback() }
+            try await database.script("SET statement_timeout = 0")
+            #expect(try await database.apply(lane, [batch], claims).word == "applied")
+            #expect(try await database.letters() == 0)
+        }
+
+        @Test func aReactionCanBeChosen() async throws {
+            let database = try await TestDatabase.fresh(checked)
+            let configuration = ApplyConfiguration(group: "g", outcomes: try OutcomeTable(overrides: ["23514": "stop"]))
+            let lane = try await database.lane(messagesShape, configuration: configuration)
+            let claims = try await database.claim(p0)
+            let batch = changeBatch(p0, from: 0, [message(.upsert, 1), message(.upsert, 2, "bad")], shape: messagesShape)
+            #expect(try await database.apply(lane, [batch], claims).stopped == [p0])
+            #expect(try await database.rows("SELECT message_id::text FROM messages") == [])
+        }
+
+        @Test(arguments: [true, false]) func aPoisonedTopicStops(_ byDecoder: Bool) async throws {
+            let database = try await TestDatabase.fresh(checked)
+            let lane = try await database.lane(messagesShape)
+            let claims = try await database.claim(p0, p1)
+            let records = (0..<1_200).map { index -> TestRecord in
+                index % 5 < 3 ? (byDecoder ? .fault("malformed_json") : message(.upsert, index, "bad")) : message(.upsert, index)
+            }
+            let batches = [
+                changeBatch(p0, from: 0, records, shape: messagesShape),
+                changeBatch(p1, from: 0, [message(.upsert, 9_999)], shape: messagesShape),
+            ]
+            let outcome = try await database.apply(lane, batches, claims)
+            #expect(outcome.stopped == [p0], "\(outcome)")
+            #expect(try await database.letters() == 0)
+            #expect(try await database.rows("SELECT max(next_offset)::text FROM sluice_offsets") == ["0"])
+            // The other partition goes on without it.
+            #expect(try await database.apply(lane, [batches[1]], claims).word == "applied")
+        }
+
+        /// Two lanes write the same keys at the same time; sorted, they wait for each other in one order.
+        @Test func overlappingLanesDoNotDeadlock() async throws {
+            let database = try await TestDatabase.fresh(try TestDatabase.migration("0001"))
+            var random = SeededRandom.printed("deadlock")
+            _ = try await database.claim(p0, p1)
+            let seeds = [random.next(), random.next()]
+            let words = try await withThrowingTaskGroup(of: [String].self) { group in
+                for (index, source) in [p0, p1].enumerated() {
+                    let lane = try await database.lane(messagesShape)
+                    let connection = try await database.connect()
+                    group.addTask {
+                        var random = SeededRandom(seed: seeds[index])
+                        var claim = PartitionClaim(source: source, epoch: 1, nextOffset: 0)
+                        var words: [String] = []
+                        for _ in 0..<15 {
+                            let records = (0..<1_000).map { _ in message(.upsert, Int(random.next() % 2_000)) }
+                            let batch = changeBatch(source, from: claim.nextOffset, records, shape: messagesShape)
+                            let transaction = try lane.prepare([batch], claims: [claim])
+                            let outcome = try await connection.perform { lane.execute(transaction, on: $0, now: 0) }
+                            words.append(outcome.word)
+                            claim.nextOffset = transaction.advances[0].next
+                        }
+                        return words
+                    }
+                }
+                return try await group.reduce(into: []) { $0 += $1 }
+            }
+            #expect(words == Array(repeating: "applied", count: 30))
+        }
+
+        @Test func appendTakesEveryEvent() async throws {
+            let database = try await TestDatabase.fresh(
+                "CREATE TABLE messages (message_id int, name text, message text CHECK (message <> 'x'));")
+            let shape = TableShape(name: "messages", columns: messagesShape.columns, key: [], mode: .append)
+            let lane = try await database.lane(shape)
+            #expect(lane.plan.choice.strategy == .rounds)
+            let claims = try await database.claim(p0)
+            let records = [message(.create, 1), message(.upsert, 1), message(.update, 1, "n", "x"), message(.create, 2)]
+            let outcome = try await database.apply(lane, [changeBatch(p0, from: 0, records, shape: messagesShape)], claims)
+            #expect(outcome.report?.deadLetters == ["sql:check": 1])
+            #expect(try await database.rows("SELECT message_id::text FROM messages ORDER BY 1") == ["1", "1", "2"])
+        }
+
+        /// An index refuses a key of more than a third of a page; that must show although a Delete follows.
+        @Test func whatAnIndexRefusesIsNotFoldedAway() async throws {
+            let database = try await TestDatabase.fresh("CREATE TABLE long (k text PRIMARY KEY, v text);")
+            let shape = TableShape(
+                name: "long", columns: [ColumnShape(name: "k", type: .text), ColumnShape(name: "v", type: .text)], key: [0])
+            let lane = try await database.lane(shape)
+            #expect(lane.plan.choice.strategy == .fold)
+            var random = SeededRandom(seed: 1)
+            let key = String((0..<6_000).map { _ in Character(UnicodeScalar(UInt8(33 + random.next() % 90))) })
+            let records: [TestRecord] = [
+                .event(.create, [.text(key), .text("v")]), .event(.delete, [.text(key), .null]),
+                .event(.create, [.text("a"), .text("v")]),
+            ]
+            let claims = try await database.claim(p0)
+            let outcome = try await database.apply(lane, [changeBatch(p0, from: 0, records, shape: shape)], claims)
+            #expect(outcome.report?.deadLetters == ["sql:limit": 1], "\(outcome)")
+            #expect(try await database.rows("SELECT k FROM long") == ["a"])
+        }
+
+        @Test func aSessionThatLostItsFunctionGetsItAgain() async throws {
+            let database = try await TestDatabase.fresh(checked + "CREATE UNIQUE INDEX ON messages (message);")
+            let lane = try await database.lane(messagesShape)
+            var claims = try await database.claim(p0)
+            let words = try await [0, 1, 2].asyncMap { index in
+                if index == 1 { try await database.script("DISCARD TEMP") }
+                let batch = changeBatch(
+                    p0, from: claims[0].nextOffset, [message(.upsert, index, "n", "\(index)")], shape: messagesShape)
+                let outcome = try await database.apply(lane, [batch], claims)
+                if outcome.report != nil { claims[0].nextOffset = batch.records.nextOffset }
+                return outcome.word
+            }
+            #expect(words == ["applied", "retry unavailable", "applied"])
+        }
+
+        @Test func aBatchWithoutEventsMovesItsOffset() async throws {
+            let database = try await TestDatabase.fresh(checked)
+            let lane = try await database.lane(messagesShape)
+            let claims = try await database.claim(p0)
+            let outcome = try await database.apply(
+                lane, [changeBatch(p0, from: 0, [.nothing, .nothing], shape: messagesShape)], claims)
+            #expect(outcome.report?.records == 2)
+            #expect(try await database.rows("SELECT next_offset::text FROM sluice_offsets") == ["3"])
+            #expect(throws: ApplyError.self) {
+                try lane.prepare([changeBatch(p1, from: 0, [.nothing], shape: messagesShape)], claims: claims)
+            }
+        }
+    }
+}
+
+extension Sequence {
+    func asyncMap<T>(_ transform: (Element) async throws -> T) async rethrows -> [T] {
+        var result: [T] = []
+        for element in self { result.append(try await transform(element)) }
+        return result
+    }
+}

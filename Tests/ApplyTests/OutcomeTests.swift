@@ -1,0 +1,101 @@
+// Outcomes by SQLSTATE, the poison guard, and the names dead letters go by.
+
+import Postgres
+import Records
+import Testing
+
+@testable import Apply
+
+@Suite struct OutcomeTests {
+    @Test(arguments: [
+        ("08006", Reaction.retry), ("25006", .retry), ("25P03", .retry), ("40001", .retry), ("40P01", .retry), ("53100", .retry),
+        ("53300", .retry), ("55P03", .retry), ("57014", .retryHalved), ("57P01", .retry), ("57P02", .retry), ("57P03", .retry),
+        ("58030", .retry), ("26000", .retry), ("23503", .foreignKeyRetry), ("22001", .deadLetter), ("22P05", .deadLetter),
+        ("23505", .deadLetter),
+        ("23514", .deadLetter), ("23502", .deadLetter), ("23P01", .deadLetter), ("54000", .deadLetter), ("54001", .deadLetter),
+        ("P0001", .deadLetter), ("21000", .deadLetter), ("42P01", .stop), ("28P01", .stop), ("3D000", .stop), ("57P04", .stop),
+        ("0A000", .stop), ("XX000", .stop), ("XX001", .stop), ("55006", .stop), ("P0002", .stop), ("58P01", .stop),
+        ("25P02", .stop), ("SL001", .stop), ("57000", .stop),
+    ])
+    func defaults(_ state: String, _ reaction: Reaction) throws {
+        #expect(try OutcomeTable().reaction(to: SQLState(state)) == reaction)
+    }
+
+    @Test func anErrorWithoutStateStops() throws { #expect(try OutcomeTable().reaction(to: nil) == .stop) }
+
+    @Test func theMostSpecificEntryWins() throws {
+        let table = try OutcomeTable(overrides: ["23514": "stop", "42": "retry", "P0": "dead_letter"])
+        #expect(table.reaction(to: SQLState("23514")) == .stop)
+        #expect(table.reaction(to: SQLState("23505")) == .deadLetter)
+        #expect(table.reaction(to: SQLState("42P01")) == .retry)
+        #expect(table.reaction(to: SQLState("P0002")) == .deadLetter)
+    }
+
+    @Test func everyWrongEntryIsNamed() {
+        let error = #expect(throws: ApplyError.self) {
+            try OutcomeTable(overrides: ["2351": "stop", "23505": "ignore", "22": "retry"])
+        }
+        #expect(error?.description.contains("2351 is neither") == true)
+        #expect(error?.description.contains("23505: ignore is none of") == true)
+        #expect(error?.description.contains("22:") == false)
+    }
+
+    /// What the server's function decides by lists must be what the table decides.
+    @Test(arguments: [false, true]) func theListsSayWhatTheTableSays(_ isFinal: Bool) throws {
+        let table = try OutcomeTable(overrides: ["23514": "stop", "22": "retry", "22001": "dead_letter", "40P01": "dead_letter"])
+        let lists = table.refusals(isFinalForeignKeyAttempt: isFinal)
+        for state in ["23514", "23505", "23503", "22001", "22003", "40P01", "40001", "P0001", "P0002", "54000", "42P01", "53100"]
+        {
+            let listed =
+                lists.states.contains(state)
+                || (lists.classes.contains(String(state.prefix(2))) && !lists.otherStates.contains(state))
+            let reaction = table.reaction(to: SQLState(state))
+            #expect(listed == (reaction == .deadLetter || (isFinal && reaction == .foreignKeyRetry)), "\(state)")
+        }
+    }
+
+    @Test func reasonsAreFewAndStable() {
+        #expect(DeadLetterReason.sql("23505") == "sql:unique")
+        #expect(DeadLetterReason.sql("22P02") == "sql:data")
+        #expect(DeadLetterReason.sql("P0001") == "sql:raised")
+        #expect(DeadLetterReason.sql("99999") == "sql:other")
+        #expect(DeadLetterReason.decode("malformed_json") == "decode:malformed_json")
+        #expect(DeadLetterReason.allSQL.count == 11)
+        #expect(DeadLetterReason.allSQL.contains(DeadLetterReason.sql("54001")))
+    }
+}
+
+@Suite struct PoisonGuardTests {
+    private let source = TopicPartition("t", 0)
+
+    @Test func mostOfAThousandWithinAMinute() {
+        var machine = PoisonGuardMachine(PoisonLimits())
+        #expect(machine.verdict(source, records: 999, bad: 999, at: 0) == nil)
+        #expect(machine.verdict(source, records: 1000, bad: 500, at: 0) == nil)
+        #expect(machine.verdict(source, records: 1000, bad: 501, at: 0) != nil)
+        machine.committed(source, records: 600, bad: 200, at: 0)
+        #expect(machine.verdict(source, records: 400, bad: 300, at: 30) == nil)
+        #expect(
+            machine.verdict(source, records: 400, bad: 301, at: 30) == "501 of the last 1000 records of t[0] could not be applied"
+        )
+        #expect(machine.verdict(TopicPartition("t", 1), records: 400, bad: 400, at: 30) == nil)
+    }
+
+    @Test func theWindowSlides() {
+        var machine = PoisonGuardMachine(PoisonLimits())
+        machine.committed(source, records: 900, bad: 900, at: 100)
+        #expect(machine.verdict(source, records: 100, bad: 100, at: 150) != nil)
+        #expect(machine.verdict(source, records: 100, bad: 100, at: 165) == nil)
+        machine.committed(source, records: 10_000, bad: 0, at: 165)
+        #expect(machine.verdict(source, records: 900, bad: 900, at: 170) == nil)
+    }
+
+    @Test func goodRecordsAloneNeverStopAPartition() {
+        var machine = PoisonGuardMachine(PoisonLimits())
+        machine.committed(source, records: 2000, bad: 1500, at: 0)
+        #expect(machine.verdict(source, records: 10, bad: 0, at: 1) == nil)
+        #expect(machine.verdict(source, records: 10, bad: 1, at: 1) != nil)
+        machine.forgotten(source)
+        #expect(machine.verdict(source, records: 10, bad: 1, at: 1) == nil)
+    }
+}

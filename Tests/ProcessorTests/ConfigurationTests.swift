@@ -1,0 +1,105 @@
+// Proves that the shipped configuration says what it claims, and that wrong ones are refused with everything that is wrong.
+
+import Apply
+import Decode
+import Foundation
+import Records
+import Settings
+import Testing
+
+@testable import sluice
+
+private let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent().path
+
+private func load(_ text: String, environment: [String: String] = [:]) throws -> Configuration {
+    let directory = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: directory) }
+    let file = directory.appendingPathComponent("sluice.yaml")
+    try Data(text.utf8).write(to: file)
+    return try Configuration.load(path: file.path, environment: environment)
+}
+
+private func faults(_ text: String, environment: [String: String] = [:]) -> [String] {
+    do {
+        _ = try load(text, environment: environment)
+        return []
+    } catch let error as SettingsFaults {
+        return error.faults.map(\.description)
+    } catch {
+        return ["unexpected: \(error)"]
+    }
+}
+
+@Suite struct ConfigurationTests {
+    @Test func theShippedFileSetsEveryKeyToItsDefault() throws {
+        let configuration = try Configuration.load(path: "\(root)/config/sluice.yaml", environment: [:])
+        let defaults = SluiceSettings.schema.survey(SettingsSource()).settings
+        for (shipped, standard) in zip(configuration.effective.entries, defaults.entries) {
+            #expect(shipped.key == standard.key)
+            if case .defaults = shipped.origin { Issue.record("config/sluice.yaml does not show \(shipped.key)") }
+            // Paths begin at the file.
+            let text = shipped.text.replacingOccurrences(of: "\(root)/config/", with: "")
+            #expect(text == standard.text, "\(shipped.key) is not at its default")
+        }
+    }
+
+    @Test func theShippedMappingIsTheContractsOwn() throws {
+        let mapping = try Configuration.load(path: "\(root)/config/sluice.yaml", environment: [:]).mapping
+        #expect(mapping.topics == ["messages"])
+        #expect(mapping.table.name == "messages")
+        #expect(mapping.table.columns.map(\.name) == ["message_id", "name", "message"])
+        #expect(mapping.table.columns.map(\.type) == [.int4, .text, .text])
+        #expect(mapping.table.touch.map(\.column) == ["last_updated"])
+    }
+
+    @Test func theReferenceOfAllKeysIsUpToDate() throws {
+        let written = try String(contentsOfFile: "\(root)/docs/configuration.md", encoding: .utf8)
+        #expect(
+            written == SluiceSettings.reference,
+            "docs/configuration.md is not what `sluice configuration-reference` prints; write it anew")
+    }
+
+    @Test func theTableOfOutcomesIsTheBuiltInOne() throws {
+        let text = try String(contentsOfFile: "\(root)/docs/outcomes.md", encoding: .utf8)
+        let rows = text.split(separator: "\n").filter { $0.hasPrefix("| `") }
+        for (state, reaction) in OutcomeTable.defaults {
+            #expect(rows.contains { $0.hasPrefix("| `\(state)` | `\(reaction.rawValue)` |") }, "docs/outcomes.md lacks \(state)")
+        }
+        #expect(rows.count == OutcomeTable.defaults.count)
+    }
+
+    @Test func allFaultsComeAtOnceEachWithItsPlace() {
+        let found = faults(
+            """
+            kafka:
+              bootstrap_server: x
+              properties: {acks: 1, foo.bar: 2}
+            pipeline: {memory_budget_bytes: 5}
+            http: {host: 0.0.0.0}
+            mapings: []
+            apply: {outcomes: {"99999x": stop, "23514": shrug}}
+            """, environment: ["SLUICE_KAFKA_GROUP": "a", "SLUICE_HTTP_PORT": "70000"])
+        let expected = [
+            "sluice.yaml:2: kafka.bootstrap_server: is not a known key; did you mean kafka.bootstrap_servers?",
+            "properties.acks", "properties.foo.bar", "memory_budget_bytes: must be between", "must be a loopback address",
+            "did you mean mappings?", "99999x", "shrug", "SLUICE_KAFKA_GROUP", "SLUICE_HTTP_PORT",
+            "mappings/messages.yaml: cannot be opened",
+        ]
+        for part in expected { #expect(found.contains { $0.contains(part) }, "no fault says \(part): \(found)") }
+    }
+
+    @Test func secretsAreCovered() throws {
+        let directory = "\(root)/config"
+        let configuration = try load(
+            "mappings: [\(directory)/mappings/messages.yaml]",
+            environment: [
+                "SLUICE_POSTGRES_URI": "postgres://u:geheim@h/db", "SLUICE_KAFKA_PROPERTIES": "sasl.password=streng",
+            ])
+        #expect(configuration.settings.postgres.uri == "postgres://u:geheim@h/db")
+        #expect(configuration.settings.kafka.properties == ["sasl.password": "streng"])
+        #expect(!configuration.effective.yaml.contains("geheim"))
+        #expect(!configuration.effective.yaml.contains("streng"))
+    }
+}

@@ -1,0 +1,183 @@
+// Proves that a lane settles what is unknown, waits for what may come, and says what cannot be helped: on a real PostgreSQL.
+
+import Apply
+import Decode
+import Foundation
+import Pipeline
+import Postgres
+import Records
+import Settings
+import Telemetry
+import TestSupport
+import Testing
+
+@testable import sluice
+
+/// A database with a lane into it, and one claimed partition.
+private struct LaneWorld {
+    static let source = TopicPartition("messages", 0)
+    let uri: String
+    let lane: DatabaseLane
+    let claim: PartitionClaim
+    let decoder: Decoder
+
+    init(foreignKeyTimeout: Duration = .zero, prepare sql: String = "SELECT 1") async throws {
+        uri = try await TestPostgres.database(migrated: true)
+        var settings = PostgresSettings()
+        settings.uri = uri
+        let outcomes = try OutcomeTable()
+        lane = DatabaseLane(
+            configuration: settings.connection(name: "lane test"), foreignKeyTimeout: foreignKeyTimeout, outcomes: outcomes,
+            logger: .silent)
+        let mapping = try Mapping.compile([
+            MappingNode(try YAML.load(path: "\(TestPostgres.checkout.path)/config/mappings/messages.yaml"))
+        ])[0]
+        decoder = Decoder(mapping: mapping)
+        let shape = mapping.table
+        _ = try await lane.session { try $0.executeScript(sql) }
+        let plan = try WritePlan(
+            shape, facts: try await lane.session { try TableInspector.inspect(shape, on: $0) }, coalesce: .auto)
+        lane.use(plan, ApplyConfiguration(group: "g", outcomes: outcomes))
+        claim = try await Self.claim(lane)
+    }
+
+    static func claim(_ lane: DatabaseLane) async throws -> PartitionClaim {
+        try await lane.session { session in
+            try OffsetStore(group: "g").claim([(source, start: 0)], member: "test", on: session)[0]
+        }
+    }
+
+    func work(_ ids: Range<Int>) -> [PartitionWork] {
+        let batch = RecordBatch(source: Self.source, assignment: 1)
+        for id in ids {
+            let event = Array(#"{"action":"Upsert","message_id":\#(id),"data":{"name":"n","message":"m"}}"#.utf8)
+            event.withUnsafeBytes { batch.append(offset: Int64(id), timestamp: 1, key: nil, value: $0) }
+        }
+        return [
+            PartitionWork(
+                source: Self.source, stamp: 1, epoch: claim.epoch, expected: Int64(ids.lowerBound),
+                batches: [decoder.decode(batch)])
+        ]
+    }
+
+    func count(_ table: String) async throws -> Int64 {
+        try await scalar("SELECT count(*) FROM \(table)")
+    }
+
+    func scalar(_ sql: String) async throws -> Int64 {
+        let connection = try await PostgresConnection.connect(PostgresConfiguration(uri: uri))
+        let value = try await connection.perform { try $0.execute(sql).int64(0, 0) }
+        await connection.close()
+        return value
+    }
+}
+
+@Suite(.enabled("needs PostgreSQL") { await TestPostgres.isAvailable }, .timeLimit(.minutes(2)))
+struct DatabaseLaneTests {
+    private func applied(_ result: ApplyResult) -> AppliedCounts? {
+        if case .applied(let counts) = result { counts } else { nil }
+    }
+
+    @Test func appliesAndGoesOn() async throws {
+        let world = try await LaneWorld()
+        #expect(applied(try await world.lane.apply(world.work(0..<10), attempt: 0))?.applied == 10)
+        #expect(applied(try await world.lane.apply(world.work(10..<15), attempt: 0))?.applied == 5)
+        #expect(try await world.count("messages") == 15)
+        #expect(try await world.scalar("SELECT next_offset FROM sluice_offsets") == 15)
+        await world.lane.close()
+    }
+
+    @Test func aLostConnectionIsSettledAndNothingIsWrittenTwice() async throws {
+        let world = try await LaneWorld()
+        for round in 0..<4 {
+            _ = try await world.scalar(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'lane test' AND datname = current_database()"
+            )
+            var attempts = 0
+            while true {
+                let result = try await world.lane.apply(world.work(round * 5..<(round + 1) * 5), attempt: attempts)
+                if applied(result) != nil { break }
+                guard case .retry(_, isOutage: true) = result else {
+                    Issue.record("a lost connection is an outage, not \(result)")
+                    return
+                }
+                attempts += 1
+                try #require(attempts < 20)
+            }
+        }
+        #expect(try await world.count("messages") == 20)
+        #expect(try await world.count("messages_cdc") == 20)
+        await world.lane.close()
+    }
+
+    @Test func somebodyElsesClaimFencesTheLane() async throws {
+        let world = try await LaneWorld()
+        _ = try await LaneWorld.claim(world.lane)
+        guard case .fenced([LaneWorld.source]) = try await world.lane.apply(world.work(0..<3), attempt: 0) else {
+            Issue.record("an older epoch must be fenced")
+            return
+        }
+        #expect(try await world.count("messages") == 0)
+        await world.lane.close()
+    }
+
+    private static let parents = """
+        CREATE TABLE parents(id int PRIMARY KEY); INSERT INTO parents SELECT g FROM generate_series(0, 9) g WHERE g <> 4;
+        ALTER TABLE messages ADD FOREIGN KEY (message_id) REFERENCES parents(id)
+        """
+
+    @Test func aMissingParentIsWaitedFor() async throws {
+        let world = try await LaneWorld(foreignKeyTimeout: .seconds(60), prepare: Self.parents)
+        guard case .retry(_, isOutage: false) = try await world.lane.apply(world.work(0..<10), attempt: 0) else {
+            Issue.record("a parent may be on its way")
+            return
+        }
+        #expect(try await world.count("messages") == 0)
+        _ = try await world.lane.session { try $0.executeScript("INSERT INTO parents VALUES (4)") }
+        #expect(applied(try await world.lane.apply(world.work(0..<10), attempt: 1))?.deadLetters == [:])
+        #expect(try await world.count("messages") == 10)
+        await world.lane.close()
+    }
+
+    @Test func aParentThatDoesNotComeMakesOneDeadLetter() async throws {
+        let world = try await LaneWorld(foreignKeyTimeout: .zero, prepare: Self.parents)
+        let counts = applied(try await world.lane.apply(world.work(0..<10), attempt: 0))
+        #expect(counts?.applied == 9)
+        #expect(counts?.deadLetters == ["sql:foreign_key": 1])
+        #expect(try await world.scalar("SELECT \"offset\" FROM sluice_dead_letters") == 4)
+        await world.lane.close()
+    }
+
+    @Test func aBatchThatTakesTooLongIsHalved() async throws {
+        let slow = """
+            CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+              $$ BEGIN IF (SELECT count(*) FROM fresh) > 3 THEN PERFORM pg_sleep(60); END IF; RETURN NULL; END $$;
+            CREATE TRIGGER slow AFTER INSERT ON messages REFERENCING NEW TABLE AS fresh
+              FOR EACH STATEMENT EXECUTE FUNCTION slow();
+            SET statement_timeout = '300ms'
+            """
+        let world = try await LaneWorld(prepare: slow)
+        let counts = applied(try await world.lane.apply(world.work(0..<10), attempt: 0))
+        #expect(counts?.applied == 10)
+        #expect(try await world.count("messages") == 10)
+        await world.lane.close()
+    }
+
+    @Test func aServerThatIsNotThereIsAnOutage() async throws {
+        let world = try await LaneWorld()
+        var settings = PostgresSettings()
+        settings.uri = "postgres://127.0.0.1:1/nothing"
+        let lane = DatabaseLane(
+            configuration: settings.connection(name: "lane test"), foreignKeyTimeout: .zero, outcomes: try OutcomeTable(),
+            logger: .silent)
+        let shape = world.decoder.mapping.table
+        let facts = try await world.lane.session { try TableInspector.inspect(shape, on: $0) }
+        lane.use(
+            try WritePlan(shape, facts: facts, coalesce: .auto), ApplyConfiguration(group: "g", outcomes: try OutcomeTable()))
+        guard case .retry(_, isOutage: true) = try await lane.apply(world.work(0..<1), attempt: 0) else {
+            Issue.record("a refused connection is an outage")
+            return
+        }
+        await world.lane.close()
+    }
+}

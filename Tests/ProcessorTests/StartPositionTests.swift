@@ -1,0 +1,52 @@
+// Proves where a partition begins, and that nothing is skipped in silence.
+
+import Testing
+
+@testable import sluice
+
+@Suite struct StartPositionTests {
+    private func decide(
+        stored: Int64?, committed: Int64? = nil, _ beginning: Int64 = 100, _ end: Int64 = 200,
+        reset: OffsetReset = .earliest, outOfRange: OutOfRange = .stop
+    ) -> StartPosition.Decision {
+        StartPosition.decide(
+            .init(stored: stored, committed: committed, beginning: beginning, end: end), reset: reset, outOfRange: outOfRange)
+    }
+
+    @Test func theStoredOffsetWins() {
+        #expect(decide(stored: 150, committed: 180) == .start(150, replacesStored: false, skipped: nil))
+        #expect(decide(stored: 100) == .start(100, replacesStored: false, skipped: nil))
+        #expect(decide(stored: 200) == .start(200, replacesStored: false, skipped: nil))
+    }
+
+    @Test func thenTheGroupsThenTheReset() {
+        #expect(decide(stored: nil, committed: 180) == .start(180, replacesStored: false, skipped: nil))
+        #expect(decide(stored: nil) == .start(100, replacesStored: false, skipped: nil))
+        #expect(decide(stored: nil, reset: .latest) == .start(200, replacesStored: false, skipped: nil))
+        guard case .hold(let reason) = decide(stored: nil, reset: .error) else {
+            Issue.record("error must hold")
+            return
+        }
+        #expect(reason.contains("auto_offset_reset"))
+    }
+
+    @Test(arguments: [50 as Int64, 201])
+    func anOffsetOutsideOfTheLogIsALoudDecision(stored: Int64) {
+        guard case .hold(let reason) = decide(stored: stored) else {
+            Issue.record("stop must hold")
+            return
+        }
+        #expect(reason.contains("\(stored)") && reason.contains("kafka.offset_out_of_range"))
+        for (policy, offset) in [(OutOfRange.earliest, 100 as Int64), (.latest, 200)] {
+            guard case .start(offset, replacesStored: true, skipped: .some) = decide(stored: stored, outOfRange: policy) else {
+                Issue.record("\(policy) must go on at \(offset) and say so")
+                continue
+            }
+        }
+        // A committed offset that is outside is no reason to begin anew in silence, either.
+        guard case .hold = decide(stored: nil, committed: stored) else {
+            Issue.record("a committed offset outside of the log must hold, too")
+            return
+        }
+    }
+}
