@@ -169,7 +169,9 @@ struct EventReader {
         switch step.source {
         case .offset: return rows.appendValue(bigEndian: context.record.offset)
         case .timestamp where context.record.timestamp >= 0:
-            let microseconds = context.record.timestamp * 1000 - Calendar.microsecondsFrom1970To2000
+            guard let microseconds = Calendar.timestamp(milliseconds: context.record.timestamp) else {
+                throw .value(.outOfRange, column: column, found: UInt8(SJ_ABSENT))
+            }
             return rows.appendValue(bigEndian: microseconds)
         case .key: text = context.bytes(context.record.key)
         case .header(let index): text = context.bytes(context.record.headers).flatMap { header(index, in: $0) }

@@ -28,6 +28,24 @@ private func machine(records: Int, bytes: Int) -> Machine {
         #expect(channel.level == Credits(records: 1, bytes: 1))
     }
 
+    @Test func whatWasTakenDoesNotLiveOnInTheChannel() {
+        final class Batch: Sendable {}
+        var channel = ChannelMachine<Batch, Int, Int>(capacity: Credits(records: 10, bytes: 10)) { _ in
+            Credits(records: 1, bytes: 1)
+        }
+        weak var first: Batch?
+        do {
+            let batch = Batch()
+            first = batch
+            _ = channel.sendArrived(batch, id: channel.makeID(), sender: 1)
+        }
+        _ = channel.sendArrived(Batch(), id: channel.makeID(), sender: 2)
+        #expect(first != nil)
+        #expect(channel.take() != nil)
+        #expect(first == nil, "its credits are refunded, so its memory must go")
+        #expect(channel.count == 1)
+    }
+
     @Test func aCancelledSenderTakesItsElementAlong() {
         var channel = machine(records: 1, bytes: 100)
         _ = channel.sendArrived(1, id: channel.makeID(), sender: 1)

@@ -234,6 +234,20 @@ import Testing
         // The ingress has no record yet.
         #expect(validate(strict, Array(#"{"a":"c","id":2}"#.utf8)).fault == nil)
     }
+
+    @Test func `a producer may have stamped anything`() throws {
+        let decoder = Decoder(mapping: try mapping(columns: "id: {path: /id, type: int4}\ntime: {metadata: timestamp}"))
+        // The last millisecond a timestamptz holds, the one after it, and the largest a record can carry.
+        let samples = [9_224_318_015_999_999, 9_224_318_016_000_000, Int64.max].map { stamp in
+            var sample = Sample(#"{"a":"c","id":1}"#)
+            sample.timestamp = stamp
+            return sample
+        }
+        let changes = decoder.decode(batch(samples))
+        #expect(changes.changes.map(\.record) == [0])
+        #expect(changes.row(0).cells == [.int4(1), .int8(9_223_371_331_199_999_000)])
+        #expect(changes.faults.map(\.reason) == ["out_of_range", "out_of_range"])
+    }
 }
 
 /// A small seeded generator (SplitMix64), so that a failure can be run again.

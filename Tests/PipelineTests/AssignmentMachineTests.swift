@@ -101,6 +101,16 @@ private func entry(_ source: TopicPartition, slot: Int, stamp: UInt64, epoch: In
         #expect(machine.stopped(a, reason: "again") == [])
     }
 
+    @Test func aVerdictBelongsToItsAssignment() {
+        var machine = machine()
+        _ = machine.assigned([a], now: 0)
+        #expect(machine.stopped(a, stamp: 7, reason: "old") == [], "nothing was read yet")
+        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        #expect(machine.stopped(a, stamp: 7, reason: "old") == [])
+        #expect(
+            machine.stopped(a, stamp: 1, reason: "ours") == [.retract(a, slot: 0, stamp: 1), .reportStopped(a, reason: "ours")])
+    }
+
     @Test func aRevokeDrainsUnderADeadlineAndMirrors() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)

@@ -191,6 +191,79 @@ private func brisk(lanes: Int = 2) -> PipelineConfiguration {
         #expect(world.isExact)
     }
 
+    @Test func aRevokePassesRecordsThatWaitForTheDatabase() async throws {
+        // Records so large that each partition is in debt by one: more is under way than the channels hold.
+        var configuration = brisk(lanes: 1)
+        configuration.budget = Credits(records: 4_000, bytes: 64)
+        configuration.drainDeadline = 50_000_000
+        let world = World(seed: 9, partitions: 8, records: 1_000, configuration: configuration) { _, _ in
+            try await Task.sleep(nanoseconds: 60_000_000_000)
+            return nil
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(
+                await eventually { world.pipeline.snapshot().positions.count { $0.outstanding.records > 0 } >= 5 })
+            try await world.source.post(.revoked(Array(world.ends.keys), isLost: false))
+            #expect(await eventually { world.source.unassigns == 1 }, "the group waits for a channel that is full")
+        }
+        #expect(world.isExact)
+    }
+
+    @Test func aVerdictOfAnOlderAssignmentDoesNotStopTheNewOne() async throws {
+        let source = TopicPartition("t", 0)
+        let isReleased = Shared(false)
+        let calls = Shared(0)
+        let world = World(seed: 10, partitions: 1, records: 500, configuration: brisk(lanes: 1)) { work, _ in
+            let isFirst = calls.withLock { calls in
+                calls += 1
+                return calls == 1
+            }
+            guard isFirst else { return nil }
+            while !isReleased.current { try await Task.sleep(nanoseconds: 1_000_000) }
+            return .stopped([source], reason: "what was wrong before the rebalance")
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned([source]))
+            #expect(await eventually { calls.current == 1 })
+            try await world.source.post(.revoked([source], isLost: true))
+            try await world.source.post(.assigned([source]))
+            #expect(
+                await eventually {
+                    world.recorder.all.count { event in if case .claimed = event { true } else { false } } == 2
+                })
+            isReleased.withLock { $0 = true }
+            #expect(await eventually { world.isComplete })
+            #expect(world.pipeline.snapshot().stopped == [])
+        }
+        #expect(world.isExact)
+    }
+
+    @Test func aLostPositionIsClaimedAfterWhatWasReadBeforeIt() async throws {
+        let source = TopicPartition("t", 0)
+        let isFrozen = Shared(true)
+        let world = World(seed: 11, partitions: 1, records: 40, configuration: brisk(lanes: 1)) { _, _ in
+            isFrozen.current ? .retry(reason: "frozen", isOutage: false) : nil
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned([source]))
+            #expect(await eventually { world.pipeline.snapshot().positions.first?.outstanding.records == 40 })
+            try await world.source.post(.positionLost(source, reason: "retention has passed it"))
+            // A claim that does not wait comes within the back-off, 4 ms; one that waits does not come at all.
+            let patience = ContinuousClock().now + .milliseconds(300)
+            while ContinuousClock().now < patience, world.database.state.withLock({ $0.claims }) < 2 {
+                try await Task.sleep(nanoseconds: 1_000_000)
+            }
+            isFrozen.withLock { $0 = false }
+            #expect(await eventually { world.database.state.withLock { $0.claims } == 2 })
+            let begins = world.recorder.all.compactMap { event in
+                if case .claimed(let claims) = event { claims.first?.offset } else { nil }
+            }
+            #expect(begins == [0, 40], "what was read may be gone from the log: it must be applied before the claim")
+        }
+        #expect(world.isExact)
+    }
+
     @Test func aDeadSourceEndsThePipelineWithItsError() async throws {
         struct Fenced: Error {}
         let world = World(seed: 8, partitions: 1, records: 10, configuration: brisk())

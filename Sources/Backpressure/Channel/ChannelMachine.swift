@@ -30,7 +30,8 @@ public struct ChannelMachine<Element, Sender, Receiver>: ~Copyable {
     private let capacity: Credits
     private let cost: @Sendable (Element) -> Credits
     private var held = Credits.zero
-    private var elements: [Element] = []
+    // A taken element leaves nil behind: its memory must not live on here once its credits are refunded.
+    private var elements: [Element?] = []
     private var head = 0
     private var senders: [(id: UInt64, element: Element, sender: Sender)] = []
     private var receivers: [(id: UInt64, receiver: Receiver)] = []
@@ -99,10 +100,10 @@ public struct ChannelMachine<Element, Sender, Receiver>: ~Copyable {
 
     /// Takes the next element if there is one and it costs no more than `limit`; with the senders whose elements found room.
     public mutating func take(upTo limit: Credits? = nil) -> (element: Element, resume: [Sender])? {
-        guard head < elements.count else { return nil }
-        let element = elements[head]
+        guard head < elements.count, let element = elements[head] else { return nil }
         let price = cost(element)
         if let limit, !limit.covers(price) { return nil }
+        elements[head] = nil
         head += 1
         if head == elements.count {
             elements.removeAll(keepingCapacity: true)

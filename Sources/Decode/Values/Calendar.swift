@@ -5,8 +5,14 @@ enum Calendar {
     private static let daysBeforeMonth = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365]
     /// Days from 0001-01-01 to 2000-01-01, PostgreSQL's day zero (`POSTGRES_EPOCH_JDATE`).
     private static let epoch = 730_119
-    /// Microseconds from 2000-01-01 back to 1970-01-01.
-    static let microsecondsFrom1970To2000: Int64 = 946_684_800_000_000
+
+    /// Milliseconds since 1970, as a record carries them → microseconds since 2000-01-01 UTC. `nil` for what a `timestamptz` cannot
+    /// hold: a producer may have stamped anything.
+    static func timestamp(milliseconds: Int64) -> Int64? {
+        // The end of timestamptz, in the year 294276 (END_TIMESTAMP in src/include/datatype/timestamp.h).
+        guard milliseconds >= 0, milliseconds < 9_224_318_016_000_000 else { return nil }
+        return (milliseconds - 946_684_800_000) * 1000
+    }
 
     /// `YYYY-MM-DD` → days since 2000-01-01.
     static func date(_ text: UnsafeRawBufferPointer) throws(ValueFault) -> Int32 {

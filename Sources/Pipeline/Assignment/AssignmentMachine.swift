@@ -145,10 +145,13 @@ public struct AssignmentMachine: ~Copyable {
         return [.retract(source, slot: slot, stamp: stamp)]
     }
 
-    /// A partition must not go on.
-    public mutating func stopped(_ source: TopicPartition, reason: String) -> [Action] {
+    /// A partition must not go on. `stamp`: the assignment under which that was found; `nil`: the present one.
+    public mutating func stopped(_ source: TopicPartition, stamp: UInt64? = nil, reason: String) -> [Action] {
         guard let known = status[source] else { return [] }
         if case .stopped = known { return [] }
+        if let stamp {
+            guard case .active(_, stamp) = known else { return [] }
+        }
         status[source] = .stopped(reason: reason)
         switch known {
         case .active(let slot, let stamp):

@@ -153,6 +153,12 @@ public struct OffsetLedgerMachine: ~Copyable {
     /// Nothing is under way that may still be written.
     public var isDrained: Bool { partitions.values.allSatisfy { !$0.isValid || $0.flights.isEmpty } }
 
+    /// Nothing of one partition is under way that may still be written.
+    public func isDrained(_ source: TopicPartition) -> Bool {
+        guard let known = partitions[source] else { return true }
+        return !known.isValid || known.flights.isEmpty
+    }
+
     /// All partitions as metrics and health see them.
     public var positions: [Position] {
         partitions.values.map { known in

@@ -59,7 +59,7 @@ struct ApplyStage: Sendable {
             case .stopped(let partitions, let reason):
                 for part in work where partitions.contains(part.source) {
                     invalidate(part)
-                    try await context.inbox.send(.stopped(part.source, reason: reason))
+                    try await context.inbox.send(.stopped(part.source, stamp: part.stamp, reason: reason))
                 }
             case .retry(let reason, _):
                 try await wait(reason: reason, attempt: attempt)

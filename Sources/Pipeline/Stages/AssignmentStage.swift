@@ -15,9 +15,10 @@ struct AssignmentStage: Sendable {
     func run() async throws {
         var machine = AssignmentMachine(configuration: context.configuration)
         var failure: (any Error)?
+        var lostPositions: Set<TopicPartition> = []
         try await withThrowingTaskGroup(of: Void.self) { claims in
             while let input = try await context.inbox.receive() {
-                let actions = self.actions(for: input, &machine, &failure)
+                let actions = self.actions(for: input, &machine, &failure, &lostPositions)
                 var hasEnded = false
                 for action in actions {
                     if case .claim(let generation, let partitions) = action {
@@ -35,11 +36,13 @@ struct AssignmentStage: Sendable {
     }
 
     private func actions(
-        for input: AssignmentInput, _ machine: inout AssignmentMachine, _ failure: inout (any Error)?
+        for input: AssignmentInput, _ machine: inout AssignmentMachine, _ failure: inout (any Error)?,
+        _ lostPositions: inout Set<TopicPartition>
     ) -> [AssignmentMachine.Action] {
         let now = context.clock.now
         switch input {
         case .assigned(let partitions):
+            lostPositions = []
             context.observer.observed(.rebalanced(assigned: partitions, revoked: [], isLost: false))
             return machine.assigned(partitions, now: now)
         case .revoked(let partitions, let isLost):
@@ -52,13 +55,16 @@ struct AssignmentStage: Sendable {
             return machine.claimFailed(
                 generation: generation, reason: reason, now: now, random: context.clock.random())
         case .fenced(let source, let stamp):
-            context.observer.observed(.fenced(source))
-            return machine.fenced(source, stamp: stamp, now: now, random: context.clock.random())
+            let actions = machine.fenced(source, stamp: stamp, now: now, random: context.clock.random())
+            // Work of an older assignment is refused, too, once the partition is claimed anew: that is nobody else's doing.
+            if !actions.isEmpty { context.observer.observed(.fenced(source)) }
+            return actions
         case .positionLost(let source, let reason):
             context.observer.observed(.positionLost(source, reason: reason))
-            return machine.positionLost(source, now: now, random: context.clock.random())
-        case .stopped(let source, let reason):
-            return machine.stopped(source, reason: reason)
+            lostPositions.insert(source)
+            return claimLostPositions(&machine, &lostPositions, now: now)
+        case .stopped(let source, let stamp, let reason):
+            return machine.stopped(source, stamp: stamp, reason: reason)
         case .sourceFailed(let error):
             failure = error
             return machine.sourceFailed()
@@ -73,8 +79,21 @@ struct AssignmentStage: Sendable {
             return machine.drained(now: now)
         case .tick:
             moveBrakes(now: now)
-            return machine.ticked(now: now, lastPoll: context.source.lastPoll)
+            return claimLostPositions(&machine, &lostPositions, now: now)
+                + machine.ticked(now: now, lastPoll: context.source.lastPoll)
         }
+    }
+
+    /// What was read before a position was lost may be gone from the log: it is applied before a claim decides where to go on.
+    private func claimLostPositions(
+        _ machine: inout AssignmentMachine, _ lostPositions: inout Set<TopicPartition>, now: UInt64
+    ) -> [AssignmentMachine.Action] {
+        guard !lostPositions.isEmpty else { return [] }
+        let ready = lostPositions.filter { source in context.ledger.withLock { $0.isDrained(source) } }
+        lostPositions.subtract(ready)
+        var actions: [AssignmentMachine.Action] = []
+        for source in ready { actions += machine.positionLost(source, now: now, random: context.clock.random()) }
+        return actions
     }
 
     /// Performs one action. Answers whether the pipeline has ended.

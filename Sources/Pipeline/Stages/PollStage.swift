@@ -18,7 +18,7 @@ struct PollStage: Sendable {
                 if isLost { context.ledger.withLock { $0.allInvalidated() } }
                 try await context.inbox.send(.revoked(partitions, isLost: isLost))
             case .partitionFailed(let partition, let reason):
-                try await context.inbox.send(.stopped(partition, reason: reason))
+                try await context.inbox.send(.stopped(partition, stamp: nil, reason: reason))
             case .positionLost(let partition, let reason):
                 try await context.inbox.send(.positionLost(partition, reason: reason))
             case .notice(let sentence):

@@ -32,7 +32,8 @@ enum AssignmentInput: Sendable {
     case claimFailed(generation: UInt64, reason: String)
     case fenced(TopicPartition, stamp: UInt64)
     case positionLost(TopicPartition, reason: String)
-    case stopped(TopicPartition, reason: String)
+    /// `stamp`: the assignment under which it was found; `nil`: the present one.
+    case stopped(TopicPartition, stamp: UInt64?, reason: String)
     case sourceFailed(any Error)
     case sourceClosed
     case shutdown(deadline: UInt64)
@@ -71,8 +72,9 @@ final class StageContext: Sendable {
                 threshold: configuration.circuitThreshold, backoff: configuration.circuit,
                 probeTimeout: configuration.circuitProbeTimeout))
         inbox = BoundedChannel(capacity: Credits(records: 4096, bytes: .max)) { _ in Credits(records: 1, bytes: 0) }
-        // The credits already bound what is under way; the channels hold no more than that together.
-        decode = BoundedChannel(capacity: configuration.budget) { Credits(records: $0.count, bytes: $0.byteCount) }
+        // Bounded by the credits alone, which each large record overdraws: a rebalance comes behind the records of its assignment, and
+        // a channel that was full while the database stands still would keep it, and with it the whole group, waiting.
+        decode = BoundedChannel(capacity: Credits(records: .max, bytes: .max)) { Credits(records: $0.count, bytes: $0.byteCount) }
         lanes = (0..<configuration.lanes).map { _ in BoundedChannel(capacity: configuration.budget) { $0.cost } }
         commit = BoundedChannel(capacity: Credits(records: 1024, bytes: .max)) { Credits(records: $0.parts.count, bytes: 0) }
     }

@@ -75,6 +75,8 @@ final class DatabaseLane: BatchApplier {
     // MARK: For the apply stage
 
     func apply(_ work: [PartitionWork], attempt: Int) async throws -> ApplyResult {
+        // Other work than last time, which may have been dropped while it waited: nobody has waited for its parents yet.
+        if attempt == 0 { state.withLock { $0.waitingForParentSince = nil } }
         do {
             if let result = try await settle(work) { return result }
             let slices = remaining(work)
