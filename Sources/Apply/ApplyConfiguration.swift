@@ -13,6 +13,8 @@ public struct ApplyConfiguration: Sendable {
     /// Rows from which on a round is worth statements of its own; smaller rounds, the tails of hot keys, are written in order by
     /// one statement together.
     public var leastRoundRows = 64
+    /// How refused events are searched for.
+    public var bisection = BisectionLimits()
     /// Bytes a parameter buffer may keep between transactions.
     public var keptBufferBytes = 4 << 20
 

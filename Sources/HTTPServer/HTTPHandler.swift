@@ -67,12 +67,12 @@ public enum HTTPRefusal: Sendable, Equatable {
         case .stopping:
             .problem(
                 status: 503, title: "Service Unavailable", detail: "The server is stopping; nothing was done. Try again.",
-                headers: [("Retry-After", "1"), ("Connection", "close")])
+                extra: [.init("possibly_persisted", .bool(false))], headers: [("Retry-After", "1"), ("Connection", "close")])
         case .unanswered:
             .problem(
                 status: 503, title: "Service Unavailable",
                 detail: "The server stopped before this request was answered: it may or may not have been carried out.",
-                headers: [("Retry-After", "1"), ("Connection", "close")])
+                extra: [.init("possibly_persisted", .bool(true))], headers: [("Retry-After", "1"), ("Connection", "close")])
         }
     }
 }

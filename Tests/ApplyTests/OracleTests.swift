@@ -48,6 +48,7 @@ struct OracleRun {
         var configuration = ApplyConfiguration(group: "g", outcomes: try! OutcomeTable())
         configuration.poison.leastRecords = 1_000_000
         configuration.leastRoundRows = [2, 4, 64][Int(random.next() % 3)]
+        configuration.bisection.suspectEvents = [1, 8, 128][Int(random.next() % 3)]
         lane = ApplyLane(plan: plan, configuration: configuration)
     }
 

@@ -10,7 +10,7 @@ extension EndToEnd {
     @Test func twoWorkersJoinLeaveAndDie() async throws {
         try await World.run("two-workers", partitions: 12) { world in
             var first = try await world.worker("first")
-            let load = try world.load(LoadPlan(events: 60_000, rate: 4_000, badFraction: 0.002))
+            let load = try world.load(LoadPlan(rate: 4_000, badFraction: 0.002))
             try await world.progress(2_000)
 
             let second = try await world.worker("second")
@@ -32,7 +32,8 @@ extension EndToEnd {
             }
             first = try await world.worker("first")
             try await world.holds(first, 6)
-            try await load.finished()
+            try await world.progress(2_000)
+            try await load.stopped()
             try await world.expectExact()
         }
     }
@@ -42,25 +43,34 @@ extension EndToEnd {
         try await World.run("zombie", partitions: 6) { world in
             let settings = ["SLUICE_POSTGRES_LOCK_TIMEOUT": "1s"]
             let zombie = try await world.worker("zombie", settings)
-            let load = try world.load(LoadPlan(events: 60_000, rate: 4_000))
+            let load = try world.load(LoadPlan(rate: 5_000))
             try await world.progress(1_000)
-            // Its statement goes on in the server, whose transaction then waits for a client that sleeps, rows and offsets locked.
+            // What it has sent goes on in the server; what it has read and decoded waits in its memory.
             try await world.holdingTable {
                 try await world.reached("a batch of the zombie waits") { try await world.waitingLanes() >= 1 }
                 zombie.process.signal(SIGSTOP)
             }
             let successor = try await world.worker("successor", settings)
             try await world.holds(successor, 6)
-            try await world.progress(10_000)
-
+            try await world.progress(5_000)
             zombie.process.signal(SIGCONT)
             try await world.holds(zombie, 3)
             try await world.holds(successor, 3)
-            try await load.finished()
+
+            // The other one, in the middle of whatever it is doing.
+            try await world.progress(5_000)
+            successor.process.signal(SIGSTOP)
+            try await world.holds(zombie, 6)
+            try await world.progress(5_000)
+            successor.process.signal(SIGCONT)
+            for worker in [zombie, successor] { try await world.holds(worker, 3) }
+
+            try await load.stopped()
             try await world.expectExact()
             for worker in [zombie, successor] {
                 try await world.reached("no lag is left") { try await worker.metric("kafka_consumergroup_lag") == 0 }
                 try #require(try await worker.get("/readyz").status == 200)
+                print("zombie: fenced \(try await worker.metric("sluice_fenced_total")) times: \(worker.process.log)")
             }
         }
     }

@@ -1,7 +1,6 @@
 // POST /send in front of a real Kafka.
 
 import Foundation
-import Glibc
 import TestSupport
 import Testing
 
@@ -26,25 +25,25 @@ extension EndToEnd {
             // Without a broker.
             await world.kafka.kill()
             let event = #"{"action":"Create","message_id":900001,"data":{"name":"a","message":"b"}}"#
-            let refused = try await HTTP.exchange("POST", ingress.url + "/send", body: event)
+            let refused = try await ingress.send(event)
             try #require(refused.status == 503)
+            try #require(refused.body.contains("possibly_persisted"))
             try #require(refused.headers["retry-after"].flatMap { Int($0) } ?? 0 >= 1)
             try await world.kafka.start()
             try await world.reached("events are taken again") {
-                try await HTTP.send("POST", ingress.url + "/send", body: event).status == 200
+                try await ingress.send(event).status == 200
             }
 
             // The end of the ingress under load: the load's own model knows which events were acknowledged.
             let load = try world.load(
-                LoadPlan(events: 1_000_000, rate: 1_500, keys: 2_000, base: 10_000), over: ingress,
+                LoadPlan(rate: 1_500, keys: 2_000, base: 10_000), over: ingress,
                 [
                     "--connections", "32", "--verify", "--postgres", world.database, "--group", world.group, "--max-uncertain",
                     "0.1",
                 ])
             try await world.progress(1_500)
             try #require(try await ingress.terminate() == .exited(0))
-            load.process.signal(SIGTERM)
-            try await load.finished()
+            try await load.stopped()
             try #require(load.process.output.contains("VERIFIED"))
             try await world.expectExact()
         }

@@ -1,7 +1,6 @@
 // How a process begins and how it ends.
 
 import Foundation
-import Glibc
 import TestSupport
 import Testing
 
@@ -23,7 +22,7 @@ extension EndToEnd {
     @Test func aGracefulEndUnderLoad() async throws {
         try await World.run("graceful", partitions: 6) { world in
             var worker = try await world.worker("worker")
-            let load = try world.load(LoadPlan(events: 100_000, rate: 15_000))
+            let load = try world.load(LoadPlan(rate: 12_000))
             for _ in 0..<2 {
                 try await world.progress(3_000)
                 let start = ContinuousClock.now
@@ -36,7 +35,7 @@ extension EndToEnd {
                 try #require(try await world.ends().values.reduce(0, +) > stored.values.reduce(0, +), "nothing was left to do")
                 worker = try await world.worker("worker")
             }
-            try await load.finished()
+            try await load.stopped()
             try await world.expectExact()
         }
     }

@@ -49,14 +49,34 @@ final class ArrayPool: Sendable {
 
 /// A statement with its parameters, ready to be sent.
 struct EncodedStatement {
+    /// Where its answer says how many rows it wrote.
+    enum Answer {
+        /// In the command's tag.
+        case tag
+        /// In its one row's one column.
+        case count
+        /// In what the table's function answers.
+        case function
+    }
+
     let sql: String
     /// `nil`: planned anew each time.
     let prepared: PreparedStatement?
     let parameters: Parameters
     let arrays: [ParameterArray]
+    var answer = Answer.tag
 
     func queue(_ pipeline: inout Pipeline) throws {
         if let prepared { try pipeline.execute(prepared, parameters) } else { try pipeline.execute(sql, parameters) }
+    }
+
+    /// Rows it wrote.
+    func rows(_ result: PostgresResult) throws -> Int {
+        switch answer {
+        case .tag: result.affectedRows
+        case .count: Int(try result.int64(0, 0))
+        case .function: try FunctionAnswer(result).counts.total
+        }
     }
 }
 
@@ -93,7 +113,9 @@ struct ParameterWriter {
 
     mutating func text(_ value: String) { parameters.append(text: value) }
 
-    func finish(_ sql: String, prepared: PreparedStatement?) -> EncodedStatement {
-        EncodedStatement(sql: sql, prepared: prepared, parameters: parameters, arrays: arrays)
+    func finish(
+        _ sql: String, prepared: PreparedStatement?, answer: EncodedStatement.Answer = .tag
+    ) -> EncodedStatement {
+        EncodedStatement(sql: sql, prepared: prepared, parameters: parameters, arrays: arrays, answer: answer)
     }
 }

@@ -18,22 +18,62 @@ struct StatementBuilder {
     let pool: ArrayPool
     let leastRoundRows: Int
 
+    /// Kinds of rows that may share a statement, so that planning it stays cheap.
+    private static let mostTogether = 16
+
     private var shape: TableShape { plan.shape }
 
     func build() -> BuiltStatements {
         guard sequence.count > 0 else { return BuiltStatements() }
         switch plan.strategy {
-        case .fold where sequence.longestKey() <= WritePlan.longestFoldedKey: return fold()
-        case .fold, .rounds: return shape.mode == .append ? append() : rounds()
+        case .fold where sequence.longestKey() <= WritePlan.longestFoldedKey: return encode(fold())
+        case .fold, .rounds:
+            if shape.mode == .append { return BuiltStatements(statements: encode(append(), merged: [])) }
+            let keys = sequence.sortByKey()
+            return encode(rounds(keys, upTo: firstSmallRound(keys))) { encode($0, merged: []) }
         case .inOrder:
             return BuiltStatements(
                 statements: [inOrder(ContiguousArray(0..<sequence.count), isolating: nil)], usesFunction: true)
         }
     }
 
+    /// The same effect with few statements, for a range that may well be refused: the rows of a round share one, and rounds that
+    /// would be too many are written in order. `nil`: more than `limit` are needed.
+    func build(atMost limit: Int) -> BuiltStatements? {
+        guard sequence.count > 0 else { return BuiltStatements() }
+        switch plan.strategy {
+        case .fold where sequence.longestKey() <= WritePlan.longestFoldedKey:
+            let folded = fold()
+            return folded.groups.keys.count <= limit ? encode(folded) : nil
+        case .fold, .rounds:
+            var rounds = Rounds(rounds: [])
+            if shape.mode == .append {
+                rounds.rounds = [append()]
+            } else {
+                let keys = sequence.sortByKey()
+                rounds = self.rounds(keys, upTo: firstSmallRound(keys))
+                if rounds.statements > limit, limit > 1 { rounds = self.rounds(keys, upTo: limit - 1) }
+            }
+            if rounds.statements > limit || rounds.rounds.contains(where: { $0.keys.count > Self.mostTogether }) { return nil }
+            return encode(rounds, encodeTogether)
+        case .inOrder: return nil
+        }
+    }
+
     // MARK: Fold
 
-    private func fold() -> BuiltStatements {
+    /// Net changes by statement.
+    private struct Folded {
+        var groups: RowGroups
+        var merged: ContiguousArray<Int32>
+        var superseded: Int
+    }
+
+    private func encode(_ folded: Folded) -> BuiltStatements {
+        BuiltStatements(statements: encode(folded.groups, merged: folded.merged), superseded: folded.superseded)
+    }
+
+    private func fold() -> Folded {
         let keys = sequence.sortByKey()
         var machine = FoldMachine(columns: shape.columns.count, mergesColumns: plan.optionalColumns != 0)
         var groups = RowGroups(capacity: keys.count)
@@ -59,7 +99,7 @@ struct StatementBuilder {
             if let update = net.update { groups.append(row(update), to: key(.update, update, false, machine.mergedRows)) }
             if let insert = net.insert { groups.append(row(insert), to: key(.insert, insert, isTouched, machine.mergedRows)) }
         }
-        return BuiltStatements(statements: encode(groups, merged: machine.mergedRows), superseded: superseded)
+        return Folded(groups: groups, merged: machine.mergedRows, superseded: superseded)
     }
 
     @inline(__always)
@@ -92,19 +132,25 @@ struct StatementBuilder {
 
     // MARK: Rounds
 
-    private func append() -> BuiltStatements {
+    private func append() -> RowGroups {
         var groups = RowGroups(capacity: sequence.count)
         for position in 0..<sequence.count where sequence.events[position].operation != .delete {
             let row = Int32(position)
             groups.append(row, to: StatementKey(kind: .append, absent: absent(row, []), isTouched: false))
         }
-        return BuiltStatements(statements: encode(groups, merged: []))
+        return groups
     }
 
-    private func rounds() -> BuiltStatements {
-        let keys = sequence.sortByKey()
-        let tailRound = firstSmallRound(keys)
-        var rounds = [RowGroups](repeating: RowGroups(capacity: 64), count: tailRound)
+    /// Events by round, and the positions of those that are written in order behind all rounds.
+    private struct Rounds {
+        var rounds: [RowGroups]
+        var tail: ContiguousArray<Int> = []
+        /// Where a round is one statement.
+        var statements: Int { rounds.count + (tail.isEmpty ? 0 : 1) }
+    }
+
+    private func rounds(_ keys: KeyRuns, upTo tailRound: Int) -> Rounds {
+        var built = Rounds(rounds: [RowGroups](repeating: RowGroups(capacity: 64), count: tailRound))
         var inTail = ContiguousArray(repeating: false, count: sequence.count)
         var tailCount = 0
         for run in 0..<keys.count {
@@ -122,16 +168,20 @@ struct StatementBuilder {
                     tailCount += 1
                 } else {
                     let isDelete = operation == .delete
-                    rounds[index - range.lowerBound].append(
+                    built.rounds[index - range.lowerBound].append(
                         Int32(position),
                         to: StatementKey(kind: Self.kind(operation), absent: isDelete ? 0 : absent, isTouched: false))
                 }
             }
         }
-        var built = BuiltStatements()
-        for round in rounds { built.statements += encode(round, merged: []) }
-        if tailCount > 0 {
-            built.statements.append(inOrder(ContiguousArray((0..<sequence.count).filter { inTail[$0] }), isolating: nil))
+        if tailCount > 0 { built.tail = ContiguousArray((0..<sequence.count).filter { inTail[$0] }) }
+        return built
+    }
+
+    private func encode(_ rounds: Rounds, _ encode: (RowGroups) -> [EncodedStatement]) -> BuiltStatements {
+        var built = BuiltStatements(statements: rounds.rounds.flatMap(encode))
+        if !rounds.tail.isEmpty {
+            built.statements.append(inOrder(rounds.tail, isolating: nil))
             built.usesFunction = true
         }
         return built
@@ -161,20 +211,36 @@ struct StatementBuilder {
 
     // MARK: Parameters
 
+    /// A statement for each group.
     private func encode(_ groups: RowGroups, merged: ContiguousArray<Int32>) -> [EncodedStatement] {
         groups.inExecutionOrder.map { group in
             let statement = plan.statement(groups.keys[group])
             var writer = ParameterWriter(pool)
-            let rows = groups.rows[group]
-            // Row by row, because a row's values lie next to each other and rows do not.
-            writer.arrays(statement.columns.map { shape.columns[$0].type.oid }) { arrays in
-                for row in rows {
-                    for (index, column) in statement.columns.enumerated() {
-                        sequence.withCell(source(row, column, merged), column) { arrays[index].pointee.append($1) }
-                    }
+            write(groups.rows[group], statement.columns, merged, to: &writer)
+            return writer.finish(statement.sql, prepared: statement.plansEachTime ? nil : statement.prepared)
+        }
+    }
+
+    /// One statement for all groups of a round; none for an empty round.
+    private func encodeTogether(_ groups: RowGroups) -> [EncodedStatement] {
+        if groups.keys.count < 2 { return encode(groups, merged: []) }
+        let order = groups.inExecutionOrder
+        let statement = plan.together(order.map { groups.keys[$0] })
+        var writer = ParameterWriter(pool)
+        for (group, columns) in zip(order, statement.columns) { write(groups.rows[group], columns, [], to: &writer) }
+        return [writer.finish(statement.sql, prepared: nil, answer: .count)]
+    }
+
+    private func write(
+        _ rows: ContiguousArray<Int32>, _ columns: [Int], _ merged: ContiguousArray<Int32>, to writer: inout ParameterWriter
+    ) {
+        // Row by row, because a row's values lie next to each other and rows do not.
+        writer.arrays(columns.map { shape.columns[$0].type.oid }) { arrays in
+            for row in rows {
+                for (index, column) in columns.enumerated() {
+                    sequence.withCell(source(row, column, merged), column) { arrays[index].pointee.append($1) }
                 }
             }
-            return writer.finish(statement.sql, prepared: statement.plansEachTime ? nil : statement.prepared)
         }
     }
 
@@ -211,6 +277,6 @@ struct StatementBuilder {
                 for column in arrays.indices { sequence.withCell(position, column) { arrays[column].pointee.append($1) } }
             }
         }
-        return writer.finish(plan.function.call.sql, prepared: plan.function.call)
+        return writer.finish(plan.function.call.sql, prepared: plan.function.call, answer: .function)
     }
 }

@@ -1,5 +1,5 @@
-// Owns one execution of a transaction: the fast way in one trip, the replay in order when a row was refused, and what errors
-// mean.
+// Owns one execution of a transaction: the fast way in one trip, and what errors mean. What follows when a row was refused is in
+// Replay.
 
 import Postgres
 import Records
@@ -12,7 +12,8 @@ struct TransactionRun {
     let session: PostgresSession
     let isFinalForeignKeyAttempt: Bool
     let now: Double
-    private var statements = 0
+    /// Statements the server has executed for it so far.
+    var statements = 0
 
     init(
         lane: ApplyLane, transaction: PreparedTransaction, session: PostgresSession, isFinalForeignKeyAttempt: Bool, now: Double
@@ -24,8 +25,8 @@ struct TransactionRun {
         self.now = now
     }
 
-    private static let checkAtOnce = "SET CONSTRAINTS ALL IMMEDIATE"
-    private var plan: WritePlan { lane.plan }
+    static let checkAtOnce = "SET CONSTRAINTS ALL IMMEDIATE"
+    var plan: WritePlan { lane.plan }
 
     mutating func execute() -> ApplyOutcome {
         if transaction.advances.isEmpty { return .applied(ApplyReport()) }
@@ -51,8 +52,8 @@ struct TransactionRun {
         let built = transaction.built
         let checksAtOnce = plan.facts.hasDeferredChecks
         if built.usesFunction { try ensureFunction() }
-        statements += transaction.statementCount + (checksAtOnce ? 1 : 0)
-        let results = try session.pipeline { pipeline in
+        let transaction = transaction
+        let results = try trip { pipeline in
             try pipeline.execute("BEGIN")
             if checksAtOnce { try pipeline.execute(Self.checkAtOnce) }
             try transaction.advance.queue(&pipeline)
@@ -62,67 +63,31 @@ struct TransactionRun {
         }
         try results[results.count - 1].requireTag("COMMIT")
         var report = ApplyReport()
+        report.superseded = transaction.superseded
         for (index, statement) in built.statements.enumerated() {
             let result = results[(checksAtOnce ? 3 : 2) + index]
-            if statement.prepared == plan.function.call {
-                let answer = try FunctionAnswer(result)
-                report.rows += answer.counts.total
-                if built.statements.count == 1 { report.counts = answer.counts }
-            } else {
-                report.rows += result.affectedRows
+            report.rows += try statement.rows(result)
+            if built.statements.count == 1, statement.answer == .function {
+                report.counts = try FunctionAnswer(result).counts
             }
         }
         return applied(report, transaction.faultLetters)
     }
 
-    // MARK: The replay
-
-    /// Every event in order by the function, which notes what is refused and goes on. Constraints are checked at once, as they
-    /// would be if each event were a transaction.
-    private mutating func replay() throws -> ApplyOutcome {
-        try ensureFunction()
-        let builder = StatementBuilder(
-            plan: plan, sequence: transaction.sequence, pool: lane.pool, leastRoundRows: lane.configuration.leastRoundRows)
-        let refusals = lane.configuration.outcomes.refusals(isFinalForeignKeyAttempt: isFinalForeignKeyAttempt)
-        let call = builder.inOrder(ContiguousArray(0..<transaction.sequence.count), isolating: refusals)
-        defer { lane.pool.give(call.arrays) }
-        statements += 4
-        let results = try session.pipeline { pipeline in
-            try pipeline.execute("BEGIN")
-            try pipeline.execute(Self.checkAtOnce)
-            try transaction.advance.queue(&pipeline)
-            try call.queue(&pipeline)
+    /// Several statements in one round trip; counts those that were executed, the one that failed included.
+    mutating func trip(_ body: (inout Pipeline) throws -> Void) throws -> [PostgresResult] {
+        do {
+            let results = try session.pipeline(body)
+            statements += results.count
+            return results
+        } catch {
+            if let index = (error as? PostgresError)?.commandIndex { statements += index + 1 }
+            throw error
         }
-        let answer = try FunctionAnswer(results[3])
-        let letters =
-            transaction.faultLetters
-            + answer.refusals.map { refusal in
-                let (batch, record) = transaction.sequence.record(of: refusal.position)
-                return DeadLetter(
-                    batch: batch, record: record, reason: DeadLetterReason.sql(refusal.state), state: refusal.state,
-                    detail: refusal.message)
-            }
-        if let stop = verdict(letters) {
-            try rollback()
-            return stop
-        }
-        let insertion = lane.deadLetterWriter.encode(letters)
-        defer { if let insertion { lane.pool.give(insertion.arrays) } }
-        statements += insertion == nil ? 1 : 2
-        let last = try session.pipeline { pipeline in
-            try insertion?.queue(&pipeline)
-            try pipeline.execute("COMMIT")
-        }
-        try last[last.count - 1].requireTag("COMMIT")
-        var report = ApplyReport()
-        report.isReplayed = true
-        report.counts = answer.counts
-        report.rows = answer.counts.total
-        return applied(report, letters)
     }
 
     /// Creates the table's function unless this session has it.
-    private mutating func ensureFunction() throws {
+    mutating func ensureFunction() throws {
         let process = session.backendPID
         if lane.functionOwner.withLock({ $0 == process }) { return }
         statements += 1
@@ -132,11 +97,10 @@ struct TransactionRun {
 
     // MARK: What it comes to
 
-    private func applied(_ partial: ApplyReport, _ letters: [DeadLetter]) -> ApplyOutcome {
+    func applied(_ partial: ApplyReport, _ letters: [DeadLetter]) -> ApplyOutcome {
         var report = partial
         report.records = transaction.recordCount
         report.events = transaction.eventCount
-        report.superseded = report.isReplayed ? 0 : transaction.superseded
         report.statements = statements
         for letter in letters { report.deadLetters[letter.reason, default: 0] += 1 }
         let counts = countsByPartition(letters)
@@ -148,7 +112,7 @@ struct TransactionRun {
     }
 
     /// Stops the partitions that would be mostly poison with these letters; `nil`: none is.
-    private func verdict(_ letters: [DeadLetter]) -> ApplyOutcome? {
+    func verdict(_ letters: [DeadLetter]) -> ApplyOutcome? {
         if letters.isEmpty { return nil }
         let now = now
         let verdicts = countsByPartition(letters).sorted { $0.key < $1.key }.compactMap { source, count in
@@ -174,7 +138,7 @@ struct TransactionRun {
     }
 
     /// A row may be at fault, so the events are worth replaying one by one.
-    private func isRefusal(_ error: any Error) -> Bool {
+    func isRefusal(_ error: any Error) -> Bool {
         guard let error = error as? PostgresError, !error.isConnectionLost else { return false }
         switch lane.configuration.outcomes.reaction(to: error.sqlState) {
         case .deadLetter: return true
@@ -226,9 +190,10 @@ struct TransactionRun {
         return .retry(.conflict, error)
     }
 
-    private mutating func rollback() throws {
+    mutating func rollback() throws {
+        if session.transactionStatus == .idle { return }
         statements += 1
-        if session.transactionStatus != .idle { try session.rollback() }
+        try session.rollback()
     }
 }
 
@@ -258,4 +223,8 @@ struct FunctionAnswer {
 extension RowCounts {
     /// Rows written, of whatever kind.
     var total: Int { created + updated + deleted }
+
+    static func + (a: RowCounts, b: RowCounts) -> RowCounts {
+        RowCounts(created: a.created + b.created, updated: a.updated + b.updated, deleted: a.deleted + b.deleted)
+    }
 }

@@ -32,14 +32,20 @@ final class EventSequence {
     let events: ContiguousArray<Event>
     private let batches: [Unmanaged<ChangeBatch>]
     private let keyIsExact: Bool
+    /// Which changes of each slice's batch are in the sequence.
+    private let ranges: [Range<Int>]
 
-    init(_ slices: [BatchSlice], shape: TableShape) {
+    convenience init(_ slices: [BatchSlice], shape: TableShape) {
+        self.init(slices, ranges: slices.map(\.changes), shape: shape)
+    }
+
+    private init(_ slices: [BatchSlice], ranges: [Range<Int>], shape: TableShape) {
         self.slices = slices
+        self.ranges = ranges
         self.shape = shape
         // The slices hold the batches as long as this object lives, so the references need no counting.
         batches = slices.map { Unmanaged.passUnretained($0.batch) }
         keyIsExact = shape.key.count == 1 && [.int2, .int4, .int8].contains(shape.columns[shape.key[0]].type)
-        let ranges = slices.map(\.changes)
         var events: ContiguousArray<Event> = []
         events.reserveCapacity(ranges.reduce(0) { $0 + $1.count })
         for (slice, range) in ranges.enumerated() {
@@ -54,6 +60,18 @@ final class EventSequence {
     }
 
     var count: Int { events.count }
+
+    /// The events at these positions as a sequence of their own, whose positions begin at 0.
+    func part(_ positions: Range<Int>) -> EventSequence {
+        var end = 0
+        let parts = ranges.map { range -> Range<Int> in
+            let start = end
+            end += range.count
+            let cut = positions.clamped(to: start..<end)
+            return range.lowerBound + cut.lowerBound - start..<range.lowerBound + cut.upperBound - start
+        }
+        return EventSequence(slices, ranges: parts, shape: shape)
+    }
 
     /// The record an event came from: its batch, and its place in that batch's records.
     func record(of position: Int) -> (batch: ChangeBatch, record: Int) {
@@ -79,8 +97,7 @@ final class EventSequence {
     func sortByKey() -> KeyRuns {
         var sorter = KeySorter(capacity: events.count)
         var at = 0
-        for slice in slices {
-            let range = slice.changes
+        for (slice, range) in zip(slices, ranges) {
             slice.batch.changes.withUnsafeBufferPointer { changes in
                 for change in range {
                     sorter.append(prefix: changes[change].keyPrefix, position: UInt32(at))

@@ -59,9 +59,26 @@ struct StatementTexts {
         }
     }
 
-    func statement(_ key: StatementKey) -> SetStatement {
+    /// One statement for rows of different keys that belong to several statements. It answers how many rows it wrote.
+    ///
+    /// All its parts see the table as it was before, and they are executed in no order that can be relied on: right for rows that
+    /// are judged each by itself.
+    func together(_ keys: [StatementKey]) -> (sql: String, columns: [[Int]]) {
+        var columns: [[Int]] = []
+        var first = 1
+        let parts = keys.enumerated().map { index, key in
+            let part = statement(key, firstParameter: first)
+            columns.append(part.columns)
+            first += part.columns.count
+            return "s\(index) AS (\(part.sql) RETURNING 1)"
+        }
+        let counts = keys.indices.map { "(SELECT count(*) FROM s\($0))" }
+        return ("WITH \(parts.joined(separator: ", ")) SELECT \(counts.joined(separator: " + "))", columns)
+    }
+
+    func statement(_ key: StatementKey, firstParameter first: Int = 1) -> SetStatement {
         let columns = key.kind == .delete ? shape.key : shape.columns.indices.filter { key.absent & (1 << UInt64($0)) == 0 }
-        let rows = unnest(columns)
+        let rows = unnest(columns, firstParameter: first)
         let sql: String
         switch key.kind {
         case .delete: sql = "DELETE FROM \(relation) AS t USING \(rows) WHERE \(match(columns))"
@@ -84,8 +101,8 @@ struct StatementTexts {
     }
 
     /// `unnest($1::int4[], …) AS u(c0, …)`: a column's name in `u` carries its position in the shape.
-    private func unnest(_ columns: [Int]) -> String {
-        let arrays = columns.enumerated().map { "$\($0 + 1)::\(shape.columns[$1].type.arrayName)" }.joined(separator: ", ")
+    private func unnest(_ columns: [Int], firstParameter first: Int) -> String {
+        let arrays = columns.enumerated().map { "$\($0 + first)::\(shape.columns[$1].type.arrayName)" }.joined(separator: ", ")
         return "unnest(\(arrays)) AS u(\(columns.map { "c\($0)" }.joined(separator: ", ")))"
     }
 

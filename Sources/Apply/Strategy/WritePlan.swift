@@ -57,6 +57,9 @@ public final class WritePlan: Sendable {
         }
     }
 
+    /// One statement for rows of different keys; see ``StatementTexts/together(_:)``.
+    func together(_ keys: [StatementKey]) -> (sql: String, columns: [[Int]]) { texts.together(keys) }
+
     func partialStatements(absent: UInt64) -> (insert: String, update: String) { writer.partial(absent: absent) }
 
     private static func bits(_ positions: [Int]) -> UInt64 {

@@ -1,11 +1,13 @@
 // Owns the load of a test: sluice-loadtest as a producer, beside the workers.
 
 import Foundation
+import Glibc
 import TestSupport
 
 /// What is produced.
 struct LoadPlan {
-    var events = 60_000
+    /// `nil`: until ``Load/stopped(within:)``, so that a slow machine has as much to do as a fast one.
+    var events: Int?
     /// Events a second; 0: as fast as it goes.
     var rate = 0
     var keys = 4_000
@@ -22,7 +24,13 @@ struct LoadPlan {
 struct Load {
     let process: ChildProcess
 
-    /// Waits until everything is acknowledged (and verified, where that was asked for).
+    /// Ends it, and waits until everything is acknowledged (and verified, where that was asked for).
+    func stopped(within limit: Duration = .seconds(120)) async throws {
+        process.signal(SIGTERM)
+        try await finished(within: limit)
+    }
+
+    /// Waits until everything that was planned is acknowledged.
     func finished(within limit: Duration = .seconds(120)) async throws {
         let ending = try await process.ended(within: limit)
         guard ending == .exited(0) else { throw Trouble("the load ended with \(ending): \(process.output.suffix(3000))") }
@@ -49,7 +57,8 @@ extension World {
 
     private func loadtest(_ plan: LoadPlan, _ target: [String]) throws -> Load {
         let arguments = [
-            "--events", "\(plan.events)", "--rate", "\(plan.rate)", "--keys", "\(plan.keys)", "--key-base", "\(plan.base)",
+            "--events", "\(plan.events ?? 5_000_000)", "--rate", "\(plan.rate)", "--keys", "\(plan.keys)", "--key-base",
+            "\(plan.base)",
             "--mix", plan.mix, "--bad-fraction", "\(plan.badFraction)", "--seed", "\(plan.seed)", "--skew", "0.6",
             "--payload-bytes", "\(plan.payloadBytes)",
         ]

@@ -24,7 +24,9 @@ struct PrivatePostgres {
     func stop() async throws { _ = try await Self.run(["stop", directory]) }
 
     private static func run(_ arguments: [String]) async throws -> String {
-        let log = FileManager.default.temporaryDirectory.appendingPathComponent("private-postgres-\(UUID().uuidString)").path
+        let state = TestPostgres.checkout.appendingPathComponent(".sluice")
+        try FileManager.default.createDirectory(at: state, withIntermediateDirectories: true)
+        let log = state.appendingPathComponent("private-postgres-\(UUID().uuidString).log").path
         defer { try? FileManager.default.removeItem(atPath: log) }
         let child = try ChildProcess.start(script, arguments, environment: ProcessInfo.processInfo.environment, log: log)
         let ending = try await child.ended(within: .seconds(90))

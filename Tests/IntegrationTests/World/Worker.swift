@@ -1,7 +1,6 @@
 // Owns one `sluice run` process of a test: its start, its signals, and what its HTTP side and its log say.
 
 import Foundation
-import FoundationNetworking
 import Glibc
 import TestSupport
 
@@ -18,7 +17,12 @@ struct Worker: Sendable {
     }
 
     /// An HTTP GET.
-    func get(_ path: String) async throws -> (status: Int, body: String) { try await HTTP.send("GET", url + path) }
+    func get(_ path: String) async throws -> HTTPAnswer { try await HTTPAnswer.to("GET", path, at: port) }
+
+    /// Posts one event.
+    func send(_ event: String) async throws -> HTTPAnswer { try await HTTPAnswer.to("POST", "/send", at: port, body: event) }
+
+    private var port: UInt16 { url.split(separator: ":").last.flatMap { UInt16($0) } ?? 0 }
 
     /// The sum of a metric over all its series.
     func metric(_ name: String) async throws -> Double {
@@ -77,34 +81,5 @@ extension World {
         try await reached("\(worker.process.log) holds \(count) partitions", within: limit) {
             (try? await worker.partitions()) == count
         }
-    }
-}
-
-/// A plain HTTP client.
-enum HTTP {
-    /// Sends one request on a connection of its own; headers of the answer come in lower case.
-    static func exchange(
-        _ method: String, _ url: String, body: String? = nil
-    ) async throws -> (status: Int, headers: [String: String], body: String) {
-        guard let address = URL(string: url) else { throw Trouble("\(url) is no URL") }
-        var request = URLRequest(url: address, timeoutInterval: 20)
-        request.httpMethod = method
-        if let body {
-            request.httpBody = Data(body.utf8)
-            request.setValue("application/json", forHTTPHeaderField: "Content-Type")
-        }
-        let session = URLSession(configuration: .ephemeral)
-        defer { session.finishTasksAndInvalidate() }
-        let (data, response) = try await session.data(for: request)
-        guard let response = response as? HTTPURLResponse else { throw Trouble("\(url) answers without HTTP") }
-        var headers: [String: String] = [:]
-        for (name, value) in response.allHeaderFields { headers["\(name)".lowercased()] = "\(value)" }
-        return (response.statusCode, headers, String(decoding: data, as: UTF8.self))
-    }
-
-    /// The same without the headers.
-    static func send(_ method: String, _ url: String, body: String? = nil) async throws -> (status: Int, body: String) {
-        let answer = try await exchange(method, url, body: body)
-        return (answer.status, answer.body)
     }
 }

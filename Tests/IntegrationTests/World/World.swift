@@ -45,8 +45,10 @@ final class World: Sendable {
 
     /// Runs a test in a world of its own; where there is no Kafka, or no executables, it says so loudly instead.
     ///
-    /// Whatever the test started ends with it. Logs are printed and kept where the test failed.
-    static func run(_ name: String, partitions: Int, database: String? = nil, _ body: (World) async throws -> Void) async throws {
+    /// Whatever the test started ends with it. Logs are printed and kept where the test failed; `SLUICE_TEST_KEEP_LOGS=1` keeps all.
+    static func run(
+        _ name: String, partitions: Int, onServerOfItsOwn: Bool = false, _ body: (World) async throws -> Void
+    ) async throws {
         guard KafkaServer.home != nil else {
             return print(
                 "SKIPPED: \(name) needs a real Apache Kafka: unpack one from https://kafka.apache.org/downloads and run "
@@ -56,23 +58,34 @@ final class World: Sendable {
             return print("SKIPPED: \(name) needs SLUICE_TEST_BIN_DIR, the folder of sluice and sluice-loadtest: run make e2e")
         }
         let start = ContinuousClock.now
+        let server = onServerOfItsOwn ? try await PrivatePostgres.start() : nil
+        let result: Result<Void, any Error>
+        do {
+            let uri: String
+            if let server { uri = server.uri } else { uri = try await TestPostgres.database(migrated: true) }
+            result = .success(try await run(name, partitions, bin, uri, body))
+        } catch {
+            result = .failure(error)
+        }
+        try await server?.stop()
+        print("\(name): \(ContinuousClock.now - start)")
+        try result.get()
+    }
+
+    private static func run(
+        _ name: String, _ partitions: Int, _ bin: String, _ database: String, _ body: (World) async throws -> Void
+    ) async throws {
         let kafka = KafkaServer.shared
         try await kafka.start()
-        let uri: String
-        if let database { uri = database } else { uri = try await TestPostgres.database(migrated: true) }
-        let world = World(name: name, partitions: partitions, bin: bin, database: uri, kafka: kafka)
+        let world = World(name: name, partitions: partitions, bin: bin, database: database, kafka: kafka)
         try FileManager.default.createDirectory(at: world.directory, withIntermediateDirectories: true)
         try await kafka.create([(world.topic, partitions)])
-        let failure: (any Error)?
-        do {
-            try await body(world)
-            failure = nil
-        } catch {
-            failure = error
-        }
-        await world.close(hasFailed: failure != nil || world.hasFailed.withLock { $0 })
-        print("\(name): \(ContinuousClock.now - start)")
-        if let failure { throw failure }
+        let result: Result<Void, any Error>
+        do { result = .success(try await body(world)) } catch { result = .failure(error) }
+        var hasFailed = world.hasFailed.withLock { $0 }
+        if case .failure = result { hasFailed = true }
+        await world.close(hasFailed: hasFailed)
+        try result.get()
     }
 
     private func close(hasFailed: Bool) async {
@@ -87,7 +100,7 @@ final class World: Sendable {
             for (name, process) in Dictionary(children.map { ($0.name, $0.process) }, uniquingKeysWith: { $1 }) {
                 print("=== \(name) (\(process.log)):\n\(process.output.suffix(6000))")
             }
-        } else {
+        } else if ProcessInfo.processInfo.environment["SLUICE_TEST_KEEP_LOGS"] == nil {
             try? FileManager.default.removeItem(at: directory)
         }
     }

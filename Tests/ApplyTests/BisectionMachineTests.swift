@@ -1,0 +1,134 @@
+// The search for refused events, against a model of a server: what it writes, what it blames, what it costs.
+
+import Testing
+
+@testable import Apply
+
+/// Follows a machine's actions on events of which some are refused.
+private struct Search {
+    var written: [Int] = []
+    var letters: [Int] = []
+    var actions: [BisectionMachine.Action] = []
+    var statements: Int
+
+    /// - Parameters:
+    ///   - needed: statements that a range of so many events needs in bulk.
+    ///   - alarms: events that are refused in bulk only.
+    init(
+        _ count: Int, bad: Set<Int>, alarms: Set<Int> = [], limits: BisectionLimits = BisectionLimits(), spent: Int = 10,
+        needed: (Int) -> Int = { _ in 1 }
+    ) {
+        statements = spent
+        var machine = BisectionMachine(count: count, limits: limits, spent: spent)
+        var isFirst = true
+        var isRefused = false
+        while machine.action != .finish {
+            let action = machine.action
+            let before = statements
+            switch action {
+            case .finish: break
+            case .apply(let range, let limit):
+                #expect(!range.isEmpty && range.lowerBound == written.count + letters.count)
+                let needed = needed(range.count)
+                if needed > limit {
+                    machine.didNotFit()
+                    continue
+                }
+                statements += isFirst ? 0 : isRefused ? 1 : 2
+                statements += needed
+                isFirst = false
+                isRefused = range.contains { bad.contains($0) || alarms.contains($0) }
+                if isRefused {
+                    machine.refused()
+                } else {
+                    written += range
+                    machine.applied()
+                }
+            case .replay(let range):
+                #expect(!range.isEmpty && range.lowerBound == written.count + letters.count)
+                statements += isFirst ? 1 : isRefused ? 2 : 3
+                (isFirst, isRefused) = (false, false)
+                written += range.filter { !bad.contains($0) }
+                letters += range.filter(bad.contains)
+                machine.replayed(refusals: range.count { bad.contains($0) })
+            }
+            actions.append(action)
+            machine.spent(statements - before)
+            if actions.count > 10_000 { break }
+        }
+        statements += 2
+    }
+
+    var replayed: Int {
+        actions.reduce(0) { sum, action in
+            if case .replay(let range) = action { sum + range.count } else { sum }
+        }
+    }
+}
+
+@Suite struct BisectionMachineTests {
+    @Test func oneRefusedEventIsHalvedDownAndTheRestGoesInOneTry() {
+        let search = Search(1_000, bad: [300])
+        #expect(
+            search.actions == [
+                .apply(0..<500, atMost: 13), .apply(0..<250, atMost: 13), .apply(250..<375, atMost: 12), .replay(250..<375),
+                .apply(375..<1_000, atMost: 33),
+            ])
+        #expect(search.letters == [300])
+    }
+
+    @Test func fewEventsAreReplayedAtOnce() {
+        #expect(Search(128, bad: [5]).actions == [.replay(0..<128)])
+        #expect(Search(0, bad: []).actions == [])
+    }
+
+    @Test func nothingIsLostWhateverIsRefused() {
+        var random = SeededRandom.printed("bisection")
+        for _ in 0..<500 {
+            let count = Int.random(in: 1...5_000, using: &random)
+            func some() -> Set<Int> {
+                let upTo = [0, 1, 3, 20, count][Int(random.next() % 5)]
+                return Set((0..<Int.random(in: 0...upTo, using: &random)).map { _ in Int.random(in: 0..<count, using: &random) })
+            }
+            let (bad, alarms) = (some(), some())
+            var limits = BisectionLimits()
+            limits.suspectEvents = [0, 1, 7, 128][Int(random.next() % 4)]
+            limits.refusals = [1, 8, .max][Int(random.next() % 3)]
+            let each = [1, 5, 40][Int(random.next() % 3)]
+            let search = Search(count, bad: bad, alarms: alarms, limits: limits) { min(each, $0) }
+            #expect(search.written == (0..<count).filter { !bad.contains($0) })
+            #expect(search.letters == bad.sorted())
+        }
+    }
+
+    /// However many statements a range needs, and wherever the one refused event is.
+    @Test func oneRefusedEventNeverCostsMoreThanAllowed() {
+        for needed in 1...40 {
+            for position in stride(from: 0, to: 10_000, by: 371) + [9_999] {
+                let search = Search(10_000, bad: [position], spent: 12) { min(needed, 1 + $0 / 300) }
+                #expect(search.statements <= 60, "\(needed) statements a try, event \(position): \(search.actions)")
+            }
+        }
+    }
+
+    @Test func aFewRefusedEventsAreFoundOneByOne() {
+        let search = Search(10_000, bad: [10, 4_000, 9_990])
+        #expect(search.letters == [10, 4_000, 9_990])
+        #expect(search.replayed < 3 * 129)
+    }
+
+    @Test func manyRefusedEventsEndInOneReplay() {
+        let search = Search(10_000, bad: Set(stride(from: 0, to: 10_000, by: 20)))
+        #expect(search.actions.count < 30)
+        guard case .replay(let range)? = search.actions.last else {
+            Issue.record("\(search.actions)")
+            return
+        }
+        #expect(range.upperBound == 10_000 && range.count > 9_000)
+    }
+
+    @Test func whatIsTooExpensiveInBulkIsReplayed() {
+        let search = Search(10_000, bad: [7_000]) { $0 }
+        #expect(search.actions == [.replay(0..<10_000)])
+    }
+}
