@@ -89,6 +89,9 @@ public actor TestPostgres {
 
     private static func findServer() async throws -> String {
         if let uri = named {
+            // Handlers run in the reverse of their order. OpenSSL registers its own, after which no password can be checked any
+            // more, at first use: let that be before ours.
+            await (try PostgresConnection.connect(PostgresConfiguration(uri: uri))).close()
             atexit { TestPostgres.dropDatabases() }
             return uri
         }
