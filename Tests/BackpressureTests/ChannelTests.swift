@@ -193,6 +193,35 @@ private func machine(records: Int, bytes: Int) -> Machine {
         #expect(channel.takeIfReady() == nil)
     }
 
+    @Test func aTurnIsHeldByOneAtATimeAndSurvivesCancellation() async throws {
+        let turn = AsyncTurn()
+        let inside = Shared(0)
+        let most = Shared(0)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<200 {
+                group.addTask {
+                    let task = Task {
+                        try await turn.take()
+                        let now = inside.withLock { inside in
+                            inside += 1
+                            return inside
+                        }
+                        most.withLock { $0 = max($0, now) }
+                        await Task.yield()
+                        inside.withLock { $0 -= 1 }
+                        turn.give()
+                    }
+                    if number % 3 == 0 { task.cancel() }
+                    _ = await task.result
+                }
+            }
+            try await group.waitForAll()
+        }
+        #expect(most.current == 1)
+        try await turn.take()
+        turn.give()
+    }
+
     @Test func finishWakesEverybody() async throws {
         let channel = BoundedChannel<Int>(capacity: Credits(records: 1, bytes: .max)) { _ in Credits(records: 1, bytes: 1) }
         let receiver = Task { try await channel.receive() }

@@ -64,10 +64,12 @@ public final class ApplyLane: Sendable {
 
     /// Where the partitions of a transaction stand whose answer was lost, asked on a new connection. On return the lost one has
     /// ended for certain, so `.redo` means that it can be executed again, and the new session is recorded as theirs.
+    /// - Parameter sources: the partitions that are still ours; `nil`: all. The others' rows, and their new owners, are left alone.
     public func resolve(
-        _ transaction: PreparedTransaction, on session: PostgresSession
+        _ transaction: PreparedTransaction, of sources: Set<TopicPartition>? = nil, on session: PostgresSession
     ) throws -> [TopicPartition: PartitionState] {
-        try OffsetStore(group: configuration.group).settle(transaction.advances, on: session)
+        let advances = transaction.advances.filter { sources?.contains($0.source) ?? true }
+        return try OffsetStore(group: configuration.group).settle(advances, on: session)
     }
 
     /// Takes the memory of a transaction back. It must not be executed after.

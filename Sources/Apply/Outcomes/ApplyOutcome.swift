@@ -45,7 +45,7 @@ public enum ApplyOutcome: Sendable {
     case retryHalved(PostgresError)
     /// Nothing was written, and nothing will be until somebody acts: these partitions stop, and the message says why.
     case stopped([TopicPartition], message: String)
-    /// The connection is gone, and whether anything was written is unknown: reconnect, then ``ApplyLane/resolve(_:on:)``.
+    /// The connection is gone, and whether anything was written is unknown: reconnect, then ``ApplyLane/resolve(_:of:on:)``.
     case lost(PostgresError)
 }
 

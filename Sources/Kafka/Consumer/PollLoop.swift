@@ -99,8 +99,9 @@ final class PollLoop {
     }
 
     func serveMainQueue() {
-        shared.lastPoll.store(MonotonicTime.now(), ordering: .relaxed)
         while let event = mainQueue.takeEvent(milliseconds: 0) { handle(event) }
+        // After the events: whoever trusts a partition because a poll has passed must have seen its revoke.
+        shared.lastPoll.store(MonotonicTime.now(), ordering: .relaxed)
     }
 
     func handle(_ event: borrowing EventHandle) {

@@ -29,6 +29,7 @@ final class DatabaseLane: BatchApplier {
     private let outcomes: OutcomeTable
     private let logger: Logger
     private let state = Mutex(State())
+    private let turn = AsyncTurn()
 
     init(configuration: PostgresConfiguration, foreignKeyTimeout: Duration, outcomes: OutcomeTable, logger: Logger) {
         self.configuration = configuration
@@ -66,6 +67,20 @@ final class DatabaseLane: BatchApplier {
     func close() async { await state.withLock { $0.connection }?.close() }
 
     private func connected() async throws -> PostgresConnection {
+        if let connection = state.withLock({ $0.connection }), !connection.isBroken { return connection }
+        // One at a time: a claim must be recorded with the backend that will write, so the claimer and the stage must not both connect.
+        try await turn.take()
+        let result: Result<PostgresConnection, any Error>
+        do {
+            result = .success(try await connect())
+        } catch {
+            result = .failure(error)
+        }
+        turn.give()
+        return try result.get()
+    }
+
+    private func connect() async throws -> PostgresConnection {
         if let connection = state.withLock({ $0.connection }), !connection.isBroken { return connection }
         let connection = try await PostgresConnection.connect(configuration, log: logger.postgres)
         state.withLock { $0.connection = connection }
@@ -166,7 +181,8 @@ final class DatabaseLane: BatchApplier {
             writer.recycle(transaction)
             return nil
         }
-        let states = try await session { try writer.resolve(transaction, on: $0) }
+        let sources = Set(advances.map(\.source))
+        let states = try await session { try writer.resolve(transaction, of: sources, on: $0) }
         state.withLock { $0.unsettled = nil }
         logger.info(
             "A transaction whose answer was lost has been settled.",

@@ -55,7 +55,7 @@ final class PartitionClaimer: OffsetClaimer {
                 if replacesStored, let stored = facts.stored { moves[lane, default: []].append((source, stored, offset)) }
             }
         }
-        for (lane, starts) in starts {
+        for (lane, starts) in starts.sorted(by: { $0.key < $1.key }) {
             let moves = moves[lane] ?? []
             let claims = try await lanes[lane].session { [store, member] session in
                 if !moves.isEmpty { try store.move(moves, member: member, on: session) }

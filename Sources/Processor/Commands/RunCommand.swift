@@ -52,6 +52,8 @@ struct RunCommand {
 
         let parts = Parts()
         let outcome = await work(client, gate, telemetry, health, signals, server, parts)
+        // A lane that waits for the server must not hold up a process that has failed.
+        if case .failure = outcome { parts.worker?.abandon() }
         await close(parts, server)
         await broker?.stop()
         try outcome.get()
