@@ -75,6 +75,16 @@ struct ParameterWriter {
         arrays.append(array)
     }
 
+    /// Several arrays, which `fill` fills side by side.
+    mutating func arrays(_ elements: [UInt32], _ fill: ([UnsafeMutablePointer<BinaryArray>]) -> Void) {
+        let taken = elements.map { pool.take(element: $0) }
+        fill(taken.map(\.array))
+        for array in taken {
+            parameters.append(array: &array.array.pointee, type: TypeOID.array(of: array.element))
+        }
+        arrays += taken
+    }
+
     mutating func texts(_ values: [String]) {
         array(TypeOID.text) { array in for value in values { array.append(value) } }
     }

@@ -165,13 +165,21 @@ struct StatementBuilder {
         groups.inExecutionOrder.map { group in
             let statement = plan.statement(groups.keys[group])
             var writer = ParameterWriter(pool)
-            for column in statement.columns {
-                writer.array(shape.columns[column].type.oid) { array in
+            let columns = statement.columns
+            // Row by row, because in key order every row is far from the last one in memory: it is fetched once for all its columns.
+            writer.arrays(columns.map { shape.columns[$0].type.oid }) { arrays in
+                for row in groups.rows[group] {
                     if merged.isEmpty {
-                        for row in groups.rows[group] { sequence.withCell(Int(row), column) { array.append($1) } }
+                        sequence.withEvent(Int(row)) { batch, change in
+                            for index in columns.indices {
+                                let cell = batch.cell(change: change, column: columns[index])
+                                arrays[index].pointee.append(batch.value(cell))
+                            }
+                        }
                     } else {
-                        for row in groups.rows[group] {
-                            sequence.withCell(source(row, column, merged), column) { array.append($1) }
+                        for index in columns.indices {
+                            let column = columns[index]
+                            sequence.withCell(source(row, column, merged), column) { arrays[index].pointee.append($1) }
                         }
                     }
                 }

@@ -13,11 +13,12 @@ struct Event {
 final class EventSequence {
     let slices: [BatchSlice]
     let shape: TableShape
-    private(set) var events: ContiguousArray<Event> = []
+    // A sequence has one owner, which prepares it and then only reads: nothing for the check of exclusive access to find.
+    @exclusivity(unchecked) private(set) var events: ContiguousArray<Event> = []
     /// Positions sorted by key; those of one key are neighbours and in ascending order. Empty until ``sortByKey()``.
-    private(set) var byKey: ContiguousArray<UInt32> = []
+    @exclusivity(unchecked) private(set) var byKey: ContiguousArray<UInt32> = []
     /// Where in ``byKey`` each key's run begins, and the count of ``byKey`` at the end.
-    private(set) var runs: ContiguousArray<Int32> = []
+    @exclusivity(unchecked) private(set) var runs: ContiguousArray<Int32> = []
     private let batches: [Unmanaged<ChangeBatch>]
     private let keyIsExact: Bool
 
@@ -56,6 +57,13 @@ final class EventSequence {
             let cell = batch.cell(change: Int(event.change), column: column)
             return body(cell, batch.value(cell))
         }
+    }
+
+    /// Calls `body` with the batch of an event and the event's place in it.
+    @inline(__always)
+    func withEvent(_ position: Int, _ body: (ChangeBatch, Int) -> Void) {
+        let event = events[position]
+        batches[Int(event.slice)]._withUnsafeGuaranteedRef { body($0, Int(event.change)) }
     }
 
     @inline(__always)
