@@ -1,13 +1,17 @@
-// librdkafka for Swift, and the two Linux calls its room needs that Swift's Glibc module leaves out. No logic.
+// librdkafka for Swift, and the Linux calls its room needs that Swift's Glibc module leaves out. No logic.
 #ifndef SLUICE_CKAFKA_SHIM_H
 #define SLUICE_CKAFKA_SHIM_H
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
+#include <malloc.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 
 // prctl is variadic.
 static inline int sluice_name_thread(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+// Swift's Glibc module leaves malloc.h out.
+static inline int sluice_map_from(int bytes) { return mallopt(M_MMAP_THRESHOLD, bytes); }
 
 // EFD_… arrive in Swift as an enum without operators.
 static inline int sluice_eventfd(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }

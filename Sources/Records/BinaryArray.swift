@@ -4,9 +4,10 @@
 /// a has-nulls flag, the element type, length and lower bound of the dimension, then each element's length and bytes.
 /// The memory is kept from one batch to the next.
 public struct BinaryArray: ~Copyable, Sendable {
-    private var buffer = ByteBuffer(capacity: 1024)
-    private var elements: Int32 = 0
-    private var hasNulls = false
+    // What every value passes through is inlinable: encoding calls it across the module's edge.
+    @usableFromInline var buffer = ByteBuffer(capacity: 1024)
+    @usableFromInline var elements: Int32 = 0
+    @usableFromInline var hasNulls = false
     private let element: UInt32
 
     /// - Parameter element: the element type's object identifier.
@@ -37,7 +38,7 @@ public struct BinaryArray: ~Copyable, Sendable {
     }
 
     /// Appends one element in its binary form; `nil` is NULL.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func append(_ value: UnsafeRawBufferPointer?) {
         elements += 1
         guard let value else {
@@ -50,7 +51,7 @@ public struct BinaryArray: ~Copyable, Sendable {
     }
 
     /// Appends an integer element.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func append<T: FixedWidthInteger>(_ value: T) {
         elements += 1
         buffer.append(bigEndian: Int32(MemoryLayout<T>.size))

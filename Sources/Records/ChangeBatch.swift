@@ -57,7 +57,7 @@ public final class ChangeBatch: @unchecked Sendable {
     public let mapping: Int
     /// Cells a change has.
     public let columnCount: Int
-    @exclusivity(unchecked) private var rows: ChangeRows
+    @exclusivity(unchecked) @usableFromInline var rows: ChangeRows
 
     /// An empty batch, to be filled change by change.
     /// - Parameters:
@@ -102,11 +102,11 @@ public final class ChangeBatch: @unchecked Sendable {
     public func append(_ fault: DecodeFault) { rows.append(fault) }
 
     /// The cell of a change in a column.
-    @inline(__always)
+    @inlinable @inline(__always)
     public func cell(change: Int, column: Int) -> Slice { rows.cell(change: change, column: column) }
 
     /// The binary form of a cell; `nil` where it is null or absent.
-    @inline(__always)
+    @inlinable @inline(__always)
     public func value(_ cell: Slice) -> UnsafeRawBufferPointer? { rows.values.bytes(of: cell) }
 }
 

@@ -34,13 +34,15 @@ public final class RecordBatch: @unchecked Sendable {
     public let source: TopicPartition
     /// Stamp of the assignment under which they were read. Work of an older assignment of the same partition is dropped.
     public let assignment: UInt64
+    // For the same reason the check of exclusive access, which every use of a class's variable pays for, has nothing to find.
+
     /// The records, in ascending offset order.
-    public private(set) var records: ContiguousArray<Record> = []
+    @exclusivity(unchecked) public private(set) var records: ContiguousArray<Record> = []
     /// Position after the last record: the offset to apply next once this batch is durable.
-    public private(set) var nextOffset: Int64 = 0
+    @exclusivity(unchecked) public private(set) var nextOffset: Int64 = 0
     /// Earliest timestamp of a record, milliseconds since 1970; −1 where no record carries one.
-    public private(set) var earliestTimestamp: Int64 = -1
-    private var buffer: ByteBuffer
+    @exclusivity(unchecked) public private(set) var earliestTimestamp: Int64 = -1
+    @exclusivity(unchecked) private var buffer: ByteBuffer
 
     /// - Parameters:
     ///   - records: how many records to make room for.

@@ -39,7 +39,9 @@ public final class AsyncTurn: Sendable {
             }
         } onCancel: {
             let waiter = state.withLock { state -> CheckedContinuation<Void, any Error>? in
-                if let index = state.waiting.firstIndex(where: { $0.id == id }) { return state.waiting.remove(at: index).continuation }
+                if let index = state.waiting.firstIndex(where: { $0.id == id }) {
+                    return state.waiting.remove(at: index).continuation
+                }
                 state.cancelledEarly.insert(id)
                 return nil
             }

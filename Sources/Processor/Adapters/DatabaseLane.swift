@@ -1,6 +1,7 @@
 // Puts one connection and its writer behind the pipeline's port: one transaction at a time, unknown outcomes settled before it answers.
 
 import Apply
+import Backpressure
 import Pipeline
 import Postgres
 import Records

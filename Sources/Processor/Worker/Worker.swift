@@ -33,6 +33,7 @@ final class Worker: Sendable {
         isEmbedded: Bool, telemetry: WorkerTelemetry, logger: Logger
     ) throws -> Worker {
         let settings = configuration.settings
+        LargeBuffers.giveBackWhenFreed()
         let pool = CreditPool()
         var consumerConfiguration = KafkaConsumerConfiguration(
             client: client, groupID: settings.kafka.groupID, topics: configuration.mapping.topics)
@@ -42,6 +43,7 @@ final class Worker: Sendable {
         if isEmbedded { consumerConfiguration.adaptToEmbeddedBroker() }
         let prefetch = PrefetchShare(bytes: settings.pipeline.prefetchBytes, partitions: partitions)
         consumerConfiguration.queuedMaximumKibibytes = prefetch.queuedKibibytes
+        consumerConfiguration.queuedMinimumRecords = prefetch.queuedRecords
         consumerConfiguration.fetchMaximumBytes = prefetch.fetchBytes
 
         let applyConfiguration = settings.applyConfiguration(outcomes: configuration.outcomes)
@@ -85,14 +87,18 @@ final class Worker: Sendable {
 /// come out of the share.
 struct PrefetchShare: Equatable {
     let queuedKibibytes: Int
+    let queuedRecords: Int
     let fetchBytes: Int
 
     init(bytes: Int, partitions: Int) {
         let share = bytes / Swift.max(1, partitions)
         // Small fetches cost more than they save: 64 KiB is the least that still moves.
-        fetchBytes = Swift.min(1 << 20, Swift.max(64 << 10, share / 3))
+        fetchBytes = Swift.min(1 << 20, Swift.max(64 << 10, share / 16))
         // Beyond 4 MiB a partition gains nothing more.
         queuedKibibytes = Swift.min(4096, Swift.max(64, (share - fetchBytes) / 1024))
+        // librdkafka keeps about 670 bytes for each record besides its payload (measured: 900 for records of 230), so small records
+        // are bounded by their number: each counts as 1.5 KiB. With the kicker that is enough for full speed.
+        queuedRecords = Swift.min(10_000, Swift.max(64, (share - fetchBytes) / 1536))
     }
 }
 
