@@ -106,7 +106,9 @@ extension SluiceSettings {
     var pipelineConfiguration: PipelineConfiguration {
         var configuration = PipelineConfiguration()
         configuration.lanes = postgres.connections
-        configuration.budget = Credits(records: 65_536, bytes: pipeline.creditBytes)
+        // Two transactions for each lane: one in the database, one that grows behind it.
+        configuration.budget = Credits(
+            records: Swift.max(16_384, 2 * postgres.connections * apply.batchRecords), bytes: pipeline.creditBytes)
         configuration.batch = Credits(records: apply.batchRecords, bytes: apply.batchBytes)
         configuration.lowWatermark = pipeline.lowWatermark
         configuration.highWatermark = pipeline.highWatermark
