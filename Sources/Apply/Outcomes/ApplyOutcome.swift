@@ -17,9 +17,9 @@ public struct ApplyReport: Sendable, Equatable {
     public var counts: RowCounts?
     /// Dead letters by reason: ``DeadLetterReason``.
     public var deadLetters: [String: Int] = [:]
-    /// Statements sent to the server for it, failed attempts included, BEGIN and COMMIT too.
+    /// Statements the server executed for it, failed ones included, BEGIN and COMMIT too.
     public var statements = 0
-    /// The fast way was refused, and the events were replayed in order.
+    /// The fast way was refused, and the events were written again by bisection; see ``BisectionLimits``.
     public var isReplayed = false
     /// An earlier attempt whose answer was lost had been committed after all. Nothing was written; the counters above are not
     /// known.
