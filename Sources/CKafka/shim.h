@@ -13,9 +13,6 @@ static inline int sluice_name_thread(const char *name) { return prctl(PR_SET_NAM
 // Swift's Glibc module leaves malloc.h out.
 static inline int sluice_map_from(int bytes) { return mallopt(M_MMAP_THRESHOLD, bytes); }
 
-// Bounds the number of malloc's arenas: each keeps freed memory of its own.
-static inline int sluice_arenas(int count) { return mallopt(M_ARENA_MAX, count); }
-
 // EFD_… arrive in Swift as an enum without operators.
 static inline int sluice_eventfd(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
 

@@ -6,7 +6,6 @@ internal import CKafka
 public enum LargeBuffers {
     /// Buffers from this size on are mapped on their own and given back to the system when they are freed.
     private static let size: Int32 = 256 << 10
-    private static let arenas: Int32 = 4
 
     /// Fixes the size from which glibc maps buffers on their own. Left alone it grows with every such buffer that is freed (mallopt(3),
     /// `M_MMAP_THRESHOLD`), until fetch responses of megabytes lie between librdkafka's small records and neither can be given back:
@@ -15,8 +14,5 @@ public enum LargeBuffers {
         // It fails only for sizes above HEAP_MAX_SIZE / 2 (32 MiB).
         let isTaken = sluice_map_from(size) == 1
         assert(isTaken, "mallopt refused \(size) bytes")
-        // A worker has a dozen threads and few cores: an arena for each thread would only keep what others have freed.
-        let isBounded = sluice_arenas(arenas) == 1
-        assert(isBounded, "mallopt refused \(arenas) arenas")
     }
 }

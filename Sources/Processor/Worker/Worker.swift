@@ -106,9 +106,9 @@ extension SluiceSettings {
     var pipelineConfiguration: PipelineConfiguration {
         var configuration = PipelineConfiguration()
         configuration.lanes = postgres.connections
-        // Two transactions for each lane: one in the database, one that grows behind it.
+        // Three transactions for each lane: one in the database, one that waits for it, one that is being read.
         configuration.budget = Credits(
-            records: Swift.max(16_384, 2 * postgres.connections * apply.batchRecords), bytes: pipeline.creditBytes)
+            records: Swift.max(16_384, 3 * postgres.connections * apply.batchRecords), bytes: pipeline.creditBytes)
         configuration.batch = Credits(records: apply.batchRecords, bytes: apply.batchBytes)
         configuration.lowWatermark = pipeline.lowWatermark
         configuration.highWatermark = pipeline.highWatermark
