@@ -153,13 +153,14 @@ struct ConnectionTests {
         let (connection, observer) = (try await connect(), try await connect())
         let pid = connection.backendPID
         let sleeping = Task { await postgresError { try await connection.perform { try $0.execute("SELECT pg_sleep(60)") } } }
-        let queued = Task { await postgresError { try await connection.perform { try $0.execute("SELECT 1") } } }
         try await observer.perform { session in
             for _ in 0..<1000
             where try session.execute("SELECT 1 FROM pg_stat_activity WHERE pid = \(pid) AND state = 'active'").rowCount == 0 {
                 usleep(5000)
             }
         }
+        // Only now: of two tasks nobody knows which posts its body first.
+        let queued = Task { await postgresError { try await connection.perform { try $0.execute("SELECT 1") } } }
         connection.abandon()
         #expect(await sleeping.value?.code == .closed)
         #expect(await queued.value?.code == .closed)
