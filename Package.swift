@@ -70,6 +70,11 @@ let package = Package(
             exclude: ["results"],
             swiftSettings: strict),
 
+        .executableTarget(
+            name: "sluice-simulate",
+            dependencies: ["Backpressure", "Pipeline", "Records"],
+            path: "Tests/Simulation",
+            swiftSettings: strict),
         .target(
             name: "TestSupport",
             dependencies: ["Kafka", "Postgres", "Records"],
@@ -84,7 +89,7 @@ let package = Package(
         tests("HTTPServer", ["HTTPServer", "Telemetry"]),
         tests("Decode", ["Decode", "Records", "Settings"]),
         tests("Apply", ["Apply", "Backpressure", "Postgres", "Records", "Telemetry"]),
-        tests("Pipeline", ["Pipeline", "Records", "Backpressure", "Telemetry"]),
+        tests("Pipeline", ["Pipeline", "Records", "Backpressure", "Telemetry", "sluice-simulate"]),
         tests("Processor", ["sluice", "Apply", "Decode", "Pipeline", "Postgres", "Records", "Settings", "Telemetry"]),
         tests("Loadtest", ["sluice-loadtest", "CCurl", "Kafka", "Postgres", "Records", "Telemetry"]),
         tests("Integration", ["Kafka", "Postgres", "Records", "Telemetry"]),

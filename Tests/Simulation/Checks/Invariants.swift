@@ -1,0 +1,91 @@
+// What must hold in a schedule: at every moment, once all is quiet, and after the end.
+
+import Backpressure
+import Pipeline
+import Records
+
+struct Invariants {
+    let world: World
+    let member: Member
+
+    /// At any moment between two jobs.
+    func holdNow() {
+        let source = member.source
+        source.group.examine()
+        let configuration = world.scenario.configuration
+        let largest = SimulatedLog.largest(world.scenario)
+        for (index, reader) in source.readers.enumerated() {
+            guard let level = source.pool.level(slot: reader.slot, stamp: reader.stamp) else { continue }
+            let outstanding = level.total - level.free
+            world.expect(
+                outstanding.records >= 0 && outstanding.bytes >= 0, "\(SimulatedLog.name(reader.partition)): more was refunded than spent")
+            world.expect(
+                outstanding.records <= level.total.records && outstanding.bytes < level.total.bytes + largest,
+                "\(SimulatedLog.name(reader.partition)): \(outstanding) under way of \(level.total): more than one record of debt")
+            if level.free.bytes < 0 { world.coverage.met(.debts) }
+            _ = index
+        }
+        let total = source.pool.level().total
+        world.expect(
+            total.records <= Swift.max(configuration.budget.records, source.readers.count)
+                && total.bytes <= Swift.max(configuration.budget.bytes, source.readers.count),
+            "the accounts hold \(total), more than the budget \(configuration.budget)")
+    }
+
+    /// What a scraper of metrics sees.
+    func holdInSnapshot() {
+        guard let snapshot = member.pipeline?.snapshot() else { return }
+        let total = snapshot.totalCredits - snapshot.freeCredits
+        var outstanding = Credits.zero
+        for position in snapshot.positions {
+            let row = world.database.rows[Int(position.source.partition)]
+            world.expect(
+                position.applied <= row.next, "\(position.source): the ledger says \(position.applied), the database \(row.next)")
+            world.expect((position.mirrored ?? 0) <= position.applied, "\(position.source): mirrored is ahead of applied")
+            outstanding += position.outstanding
+        }
+        // What the reader has handed over and the poll stage has not seen is spent, and not in the ledger yet.
+        world.expect(total.covers(outstanding), "the ledger has \(outstanding) under way, the accounts only \(total)")
+    }
+
+    /// Everything is applied: is everything given back, too? Answers what is still in the way, or `nil`.
+    func hindrance() -> String? {
+        guard world.database.isComplete else { return "records are not applied" }
+        guard let snapshot = member.pipeline?.snapshot() else { return "there is no pipeline" }
+        guard snapshot.summary == "running" else { return "the pipeline is \(snapshot.summary)" }
+        guard snapshot.freeCredits == snapshot.totalCredits else {
+            return "credits are missing: \(snapshot.freeCredits) of \(snapshot.totalCredits)"
+        }
+        guard snapshot.paused.isEmpty else { return "paused: \(snapshot.paused.sorted())" }
+        guard !member.source.readers.contains(where: \.isPaused) else { return "the reader has paused partitions" }
+        guard !member.source.readers.contains(where: \.hasFailed) else { return "the reader has failed partitions" }
+        guard member.source.readers.count == world.scenario.partitions else { return "partitions are not read" }
+        guard snapshot.decodeQueue == .zero, snapshot.laneQueues.allSatisfy({ $0 == .zero }) else { return "queues are not empty" }
+        for position in snapshot.positions {
+            let partition = Int(position.source.partition)
+            guard position.outstanding == .zero else { return "\(position.source) has \(position.outstanding) under way" }
+            guard position.applied == world.database.rows[partition].next else { return "the ledger is behind at \(position.source)" }
+            guard position.mirrored == position.applied else { return "\(position.source) is not mirrored" }
+            guard position.end == world.log.end(partition) else { return "the end of \(position.source) is not known" }
+        }
+        return nil
+    }
+
+    /// `run()` has returned.
+    func holdAfterTheEnd() {
+        switch (member.ending, member.outcome) {
+        case (.calm?, .returned?), (.shutdown?, .returned?), (.sourceClosed?, .returned?): break
+        case (.cancelled?, .threw(is CancellationError)?), (.sourceFailed?, .threw(is Member.SourceDied)?): break
+        // It had ended by itself when the cancellation came.
+        default: world.fail("\(member.ending.map { "\($0)" } ?? "nothing") led to \(member.outcome.map { "\($0)" } ?? "nothing")")
+        }
+        if member.ending != .cancelled {
+            world.expect(member.pipeline?.snapshot().summary == "ended", "an ended pipeline says it is \(member.pipeline?.snapshot().summary ?? "")")
+            world.expect(member.source.unassigns > 0, "the partitions were not given back at the end")
+        }
+        world.expect(world.executor.readyCount == 0, "\(world.executor.readyCount) jobs are left")
+        world.expect(world.clock.sleepers == 0, "\(world.clock.sleepers) tasks still sleep")
+        world.expect(!member.source.isAwaited, "somebody still waits for the source")
+        world.expect(member.isForgotten(), "somebody still holds the pipeline")
+    }
+}
