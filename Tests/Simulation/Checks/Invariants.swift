@@ -14,6 +14,7 @@ struct Invariants {
         source.group.examine()
         let configuration = world.scenario.configuration
         let largest = SimulatedLog.largest(world.scenario)
+        var charged = 0
         for (index, reader) in source.readers.enumerated() {
             guard let level = source.pool.level(slot: reader.slot, stamp: reader.stamp) else { continue }
             let outstanding = level.total - level.free
@@ -23,12 +24,20 @@ struct Invariants {
                 outstanding.records <= level.total.records && outstanding.bytes < level.total.bytes + largest,
                 "\(SimulatedLog.name(reader.partition)): \(outstanding) under way of \(level.total): more than one record of debt")
             if level.free.bytes < 0 { world.coverage.met(.debts) }
-            _ = index
+            let underWay = source.underWay(index, appliedUpTo: world.database.rows[reader.partition].next)
+            world.expect(
+                !reader.isIntact || outstanding.covers(underWay),
+                "\(SimulatedLog.name(reader.partition)): \(outstanding) charged, but \(underWay) under way: refunded before it was durable")
+            if reader.isIntact { charged += outstanding.bytes }
         }
+        // A lane lets go of its last transaction only after the ledger has heard of it.
+        let spare = configuration.lanes * (configuration.batch.bytes + largest)
+        let held = source.heldBytes()
+        world.expect(held <= charged + spare, "\(held) bytes of batches are held, \(charged) are charged")
         let total = source.pool.level().total
         world.expect(
-            total.records <= Swift.max(configuration.budget.records, source.readers.count)
-                && total.bytes <= Swift.max(configuration.budget.bytes, source.readers.count),
+            total.records <= Swift.max(configuration.budget.records, world.scenario.partitions)
+                && total.bytes <= Swift.max(configuration.budget.bytes, world.scenario.partitions),
             "the accounts hold \(total), more than the budget \(configuration.budget)")
     }
 

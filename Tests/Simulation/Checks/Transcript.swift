@@ -10,7 +10,7 @@ enum Mark: UInt64 {
 enum Met: Int, CaseIterable {
     case transactions, rebalances, losses, fences, stops, lostPositions, pauses, resumes, retries, circuitOpenings
     case completeDrains, incompleteDrains, failedClaims, lateClaims, unknownOutcomes, lateCommits, refusedZombies, halves
-    case debts, cancellations, shutdowns, sourceDeaths, staleBatches, stalls, secondLives
+    case debts, cancellations, shutdowns, sourceDeaths, stalls, secondLives
 }
 
 /// Counts of what schedules have met, to see that they meet what they are meant to.

@@ -56,6 +56,7 @@ final class Member: @unchecked Sendable {
     func end(_ ending: Ending) {
         self.ending = ending
         world.note(.phase, 1, 0, "the end begins: \(ending)")
+        if ending != .calm, ending != .shutdown { source.distrustAll() }
         switch ending {
         case .calm, .shutdown:
             world.coverage.met(.shutdowns)
@@ -106,6 +107,7 @@ struct SimulatedObserver: PipelineObserver {
             world.note(.event, 4, Int64(wait), "pipeline: claiming failed, again in \(wait / 1_000) µs: \(reason)")
         case .drained(let isComplete, let nanoseconds):
             world.coverage.met(isComplete ? .completeDrains : .incompleteDrains)
+            if !isComplete { world.member?.source.distrustAll() }
             world.note(.event, 5, Int64(nanoseconds), "pipeline: drained \(isComplete ? "completely" : "in part")")
         case .retrying(let lane, let reason, let wait):
             world.coverage.met(.retries)

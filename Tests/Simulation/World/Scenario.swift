@@ -59,7 +59,7 @@ struct Scenario {
         largeShare = random.pick([0, 0, 0.02, 0.2])
         largePayload = random.within(100...600)
         gapShare = random.pick([0, 0, 0.1])
-        chaos = random.milliseconds(30...300)
+        chaos = random.milliseconds(20...200)
         ending = random.chance(0.6) ? .calm : random.pick(Ending.allCases)
         order = random.chance(0.6) ? .any : random.pick(JobOrder.allCases)
         readerShare = random.pick([0.05, 0.3, 0.7])
@@ -67,7 +67,7 @@ struct Scenario {
         applyFaults = random.pick([0, 0.05, 0.3])
         claimFaults = random.pick([0, 0.1, 0.5])
         latency = random.milliseconds(0...random.pick([1, 5, 40]))
-        shutdownLimit = random.milliseconds(0...80)
+        shutdownLimit = random.milliseconds(0...random.pick([80, 300]))
 
         configuration.lanes = random.within(1...3)
         configuration.budget = Credits(records: random.within(4...300), bytes: random.within(200...8_000))

@@ -35,7 +35,16 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         let database = world.database!
         try await pause()
         try await database.reached()
-        if database.isDown { return .retry(reason: "the server is away", isOutage: true) }
+        let answer = try await answer(work)
+        switch answer {
+        case .fenced(let partitions), .stopped(let partitions, _): world.member?.source.distrust(partitions)
+        case .applied, .retry, .tooLarge: break
+        }
+        return answer
+    }
+
+    private func answer(_ work: [PartitionWork]) async throws -> ApplyResult {
+        if world.database.isDown { return .retry(reason: "the server is away", isOutage: true) }
         if let answer = settle(work) { return answer }
         if world.strikes(world.scenario.applyFaults) {
             if let answer = try await fault(work) { return answer }

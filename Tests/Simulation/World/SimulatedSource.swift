@@ -32,6 +32,8 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         var isFetching = false
         var fetch = 0
         var handed: [(next: Int64, cost: Credits)] = []
+        /// Nobody has said yet that nothing may be written under this stamp: its batches can only leave by being written.
+        var isIntact = true
     }
 
     private enum Phase: Equatable {
@@ -178,6 +180,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
     func fail(_ partition: Int, isPositionLost: Bool) {
         guard isReading, let index = readers.firstIndex(where: { $0.partition == partition }), !readers[index].hasFailed else { return }
         readers[index].hasFailed = true
+        readers[index].isIntact = false
         let source = SimulatedLog.name(partition)
         world.note(.fault, 3, partition, "log: \(source) \(isPositionLost ? "does not hold its position" : "cannot be read")")
         if isPositionLost {
@@ -187,6 +190,14 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
             post(.partitionFailed(source, reason: "not authorised"))
         }
     }
+
+    /// The database has refused a partition, or taken it out of service.
+    func distrust(_ partitions: [TopicPartition]) {
+        for source in partitions { if let index = index(of: source) { readers[index].isIntact = false } }
+    }
+
+    /// Everything under way may be dropped.
+    func distrustAll() { for index in readers.indices { readers[index].isIntact = false } }
 
     /// Somebody's continuation waits here.
     var isAwaited: Bool { waiter != nil }
@@ -220,7 +231,10 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
             phase = .mainQueue
         case .mainQueue:
             if let event = group.takeEvent() {
-                if case .revoked = event { isReading = false }
+                if case .revoked(_, let isLost) = event {
+                    isReading = false
+                    if isLost { distrustAll() }
+                }
                 post(event)
             }
             lastPoll = world.clock.now
@@ -267,6 +281,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         case .seek(let start, let stamp):
             guard let index = index(of: start.source) else { return }
             readers[index].stamp = stamp
+            readers[index].isIntact = true
             readers[index].hasFailed = false
             readers[index].handed = []
             readers[index].position = world.log.index(of: start.offset, in: readers[index].partition)
@@ -345,13 +360,16 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         return readers[index].handed.reduce(.zero) { $0 + $1.cost }
     }
 
-    /// Bytes of all batches that somebody else still holds.
+    /// Bytes of the batches that somebody else still holds although they can only leave by being written.
     func heldBytes() -> Int {
+        let stamps = readers.filter { $0.isIntact && pool.level(slot: $0.slot, stamp: $0.stamp) != nil }
+            .map { (SimulatedLog.name($0.partition), $0.stamp) }
         var bytes = 0
         var kept = 0
         for index in batches.indices {
             guard !isKnownUniquelyReferenced(&batches[index]) else { continue }
-            bytes += batches[index].byteCount
+            let batch = batches[index]
+            if stamps.contains(where: { $0.0 == batch.source && $0.1 == batch.assignment }) { bytes += batch.byteCount }
             batches.swapAt(kept, index)
             kept += 1
         }
