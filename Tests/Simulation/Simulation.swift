@@ -82,7 +82,8 @@ final class Simulation {
         while world.violation == nil {
             // Only a rebalance brings back what was stopped, and the partitions that others have.
             let group = member.source.group
-            if group.isStable, !group.isWhole || !(member.pipeline?.snapshot().stopped.isEmpty ?? true) { group.rebalance(isLost: false) }
+            let isServed = member.pipeline?.snapshot().stopped.isEmpty ?? true
+            if group.isStable, !group.isWhole || !isServed { group.rebalance(isLost: false) }
             let step = world.scenario.configuration.tick * 4
             drive(until: world.clock.now + step) { false }
             hindrance = invariants.hindrance()
@@ -110,7 +111,9 @@ final class Simulation {
         }
         guard world.violation == nil else { return }
         // Jobs that are still ready belong to whoever asked for the end.
-        while world.violation == nil, world.executor.readyCount > 0 { world.executor.run(at: random.below(world.executor.readyCount)) }
+        while world.violation == nil, world.executor.readyCount > 0 {
+            world.executor.run(at: random.below(world.executor.readyCount))
+        }
         invariants.holdAfterTheEnd()
         member.source.group.leave()
     }

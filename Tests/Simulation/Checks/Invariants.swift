@@ -17,17 +17,17 @@ struct Invariants {
         var charged = 0
         for (index, reader) in source.readers.enumerated() {
             guard let level = source.pool.level(slot: reader.slot, stamp: reader.stamp) else { continue }
+            let name = SimulatedLog.name(reader.partition)
             let outstanding = level.total - level.free
-            world.expect(
-                outstanding.records >= 0 && outstanding.bytes >= 0, "\(SimulatedLog.name(reader.partition)): more was refunded than spent")
+            world.expect(outstanding.records >= 0 && outstanding.bytes >= 0, "\(name): more was refunded than spent")
             world.expect(
                 outstanding.records <= level.total.records && outstanding.bytes < level.total.bytes + largest,
-                "\(SimulatedLog.name(reader.partition)): \(outstanding) under way of \(level.total): more than one record of debt")
+                "\(name): \(outstanding) under way of \(level.total): more than one record of debt")
             if level.free.bytes < 0 { world.coverage.met(.debts) }
             let underWay = source.underWay(index, appliedUpTo: world.database.rows[reader.partition].next)
             world.expect(
                 !reader.isIntact || outstanding.covers(underWay),
-                "\(SimulatedLog.name(reader.partition)): \(outstanding) charged, but \(underWay) under way: refunded before it was durable")
+                "\(name): \(outstanding) charged, but \(underWay) under way: refunded before it was durable")
             if reader.isIntact { charged += outstanding.bytes }
         }
         // A lane lets go of its last transaction only after the ledger has heard of it.
@@ -69,11 +69,15 @@ struct Invariants {
         guard !member.source.readers.contains(where: \.isPaused) else { return "the reader has paused partitions" }
         guard !member.source.readers.contains(where: \.hasFailed) else { return "the reader has failed partitions" }
         guard member.source.readers.count == world.scenario.partitions else { return "partitions are not read" }
-        guard snapshot.decodeQueue == .zero, snapshot.laneQueues.allSatisfy({ $0 == .zero }) else { return "queues are not empty" }
+        guard snapshot.decodeQueue == .zero, snapshot.laneQueues.allSatisfy({ $0 == .zero }) else {
+            return "queues are not empty"
+        }
         for position in snapshot.positions {
             let partition = Int(position.source.partition)
             guard position.outstanding == .zero else { return "\(position.source) has \(position.outstanding) under way" }
-            guard position.applied == world.database.rows[partition].next else { return "the ledger is behind at \(position.source)" }
+            guard position.applied == world.database.rows[partition].next else {
+                return "the ledger is behind at \(position.source)"
+            }
             guard position.mirrored == position.applied else { return "\(position.source) is not mirrored" }
             guard position.end == world.log.end(partition) else { return "the end of \(position.source) is not known" }
         }
@@ -85,16 +89,17 @@ struct Invariants {
         switch (member.ending, member.outcome) {
         case (.calm?, .returned?), (.shutdown?, .returned?), (.sourceClosed?, .returned?): break
         case (.cancelled?, .threw(is CancellationError)?), (.sourceFailed?, .threw(is Member.SourceDied)?): break
-        // It had ended by itself when the cancellation came.
         default: world.fail("\(member.ending.map { "\($0)" } ?? "nothing") led to \(member.outcome.map { "\($0)" } ?? "nothing")")
         }
         if member.ending != .cancelled {
-            world.expect(member.pipeline?.snapshot().summary == "ended", "an ended pipeline says it is \(member.pipeline?.snapshot().summary ?? "")")
+            let summary = member.pipeline?.snapshot().summary ?? ""
+            world.expect(summary == "ended", "an ended pipeline says it is \(summary)")
             world.expect(member.source.unassigns > 0, "the partitions were not given back at the end")
         }
         world.expect(world.executor.readyCount == 0, "\(world.executor.readyCount) jobs are left")
         world.expect(world.clock.sleepers == 0, "\(world.clock.sleepers) tasks still sleep")
         world.expect(!member.source.isAwaited, "somebody still waits for the source")
         world.expect(member.isForgotten(), "somebody still holds the pipeline")
+        world.expect(member.source.leakedBatches() == 0, "somebody still holds batches")
     }
 }

@@ -47,15 +47,17 @@ final class Campaign: Sendable {
         }
         let rate = Int(Double(total.done) / passed)
         print(
-            "simulate: \(total.done) schedules, \(total.jobs) jobs in \(Int(passed)) s (\(rate)/s), nothing found; the longest calm \(total.calm / millisecond) ms"
-        )
+            "simulate: \(total.done) schedules, \(total.jobs) jobs in \(Int(passed)) s (\(rate)/s), nothing found;",
+            "the longest calm \(total.calm / millisecond) ms")
         print("simulate: met " + Met.allCases.map { "\($0) \(total.coverage[$0])" }.joined(separator: ", "))
         if let missing = Met.allCases.first(where: { total.coverage[$0] == 0 }), options.schedules >= 10_000 {
             print("simulate: no schedule has met \(missing): the simulation does not do what it is for")
             return 1
         }
         guard total.done >= options.schedules else {
-            print("simulate: only \(total.done) of \(options.schedules) schedules ran in \(options.seconds) s: too few to say anything")
+            print(
+                "simulate: only \(total.done) of \(options.schedules) schedules ran in \(options.seconds) s: too few to say anything"
+            )
             return 1
         }
         return 0
@@ -64,10 +66,12 @@ final class Campaign: Sendable {
     private func start(_ slot: Int) -> pthread_t {
         var thread = pthread_t()
         let context = Unmanaged.passRetained(Work { [self] in work(slot) })
-        let status = pthread_create(&thread, nil, { context in
-            Unmanaged<Work>.fromOpaque(context!).takeRetainedValue().body()
-            return nil
-        }, context.toOpaque())
+        let status = pthread_create(
+            &thread, nil,
+            { context in
+                Unmanaged<Work>.fromOpaque(context!).takeRetainedValue().body()
+                return nil
+            }, context.toOpaque())
         precondition(status == 0, "no thread for the simulation: \(status)")
         return thread
     }

@@ -54,7 +54,9 @@ struct Options {
             case "--threads": threads = Swift.max(1, Swift.min(value, UInt64(CrashNote.slots)))
             default:
                 throw Fault(
-                    description: "unknown option \(name); there are --seed, --schedules, --seconds, --from and --threads, each with a number")
+                    description:
+                        "unknown option \(name); there are --seed, --schedules, --seconds, --from, --threads; each takes a number"
+                )
             }
         }
     }

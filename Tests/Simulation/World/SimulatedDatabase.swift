@@ -91,7 +91,8 @@ final class SimulatedDatabase {
                     world.fail("\(SimulatedLog.name(part.partition)): offset \(record.offset) was written where \(due) was due")
                     return []
                 }
-                world.expect(record.value == record.offset, "offset \(record.offset) was written with the value of \(record.value)")
+                world.expect(
+                    record.value == record.offset, "offset \(record.offset) was written with the value of \(record.value)")
                 row.applied += 1
             }
             row.next = part.next
@@ -102,7 +103,7 @@ final class SimulatedDatabase {
             rows[part.partition] = row
             world.note(
                 .write, part.partition, row.next,
-                "database: \(SimulatedLog.name(part.partition)) \(part.expected)..<\(row.next), \(part.records.count) records, epoch \(part.epoch)")
+                "database: \(SimulatedLog.name(part.partition)) \(part.expected)..<\(row.next), \(part.records.count) records")
         }
         return []
     }
@@ -117,7 +118,8 @@ final class SimulatedDatabase {
             let orphan = orphans.remove(at: index)
             let refused = write(orphan.parts)
             world.coverage.met(refused.isEmpty ? .lateCommits : .refusedZombies)
-            world.note(.write, id, refused.count, "database: a transaction without a client \(refused.isEmpty ? "commits" : "is refused")")
+            let fate = refused.isEmpty ? "commits" : "is refused"
+            world.note(.write, id, refused.count, "database: a transaction without a client \(fate)")
         }
         return id
     }
@@ -149,14 +151,14 @@ final class SimulatedDatabase {
         let refused = write([
             Part(partition: partition, epoch: rival.epoch, expected: rival.next, records: records[...], next: next)
         ])
-        world.note(.rival, partition, refused.count, "another member \(refused.isEmpty ? "writes" : "is refused at") \(SimulatedLog.name(partition))")
+        let fate = refused.isEmpty ? "writes" : "is refused at"
+        world.note(.rival, partition, refused.count, "another member \(fate) \(SimulatedLog.name(partition))")
         world.expect(refused.isEmpty == isHolder, "\(SimulatedLog.name(partition)): a member without the claim could write")
         if refused.isEmpty { rivals[partition]?.next = next } else { world.coverage.met(.refusedZombies) }
     }
 
     /// Everything that is in the log is in the database.
     var isComplete: Bool {
-        for partition in rows.indices where rows[partition].applied < world.log.partitions[partition].offsets.count { return false }
-        return true
+        rows.indices.allSatisfy { rows[$0].applied == world.log.partitions[$0].offsets.count }
     }
 }

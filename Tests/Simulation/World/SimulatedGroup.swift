@@ -112,8 +112,9 @@ final class SimulatedGroup {
     /// Time has passed: was the group answered in time?
     func examine() {
         guard let due = answerDue else { return }
-        world.expect(
-            world.clock.now <= due.time + (world.stalled - due.stalled),
-            "the group waits for an answer to \(due.isRevoke ? "a revoke" : "an assignment") since \((world.clock.now - due.time) / millisecond) ms beyond its deadline")
+        let limit = due.time + (world.stalled - due.stalled)
+        guard world.clock.now > limit else { return }
+        let what = due.isRevoke ? "a revoke" : "an assignment"
+        world.fail("the group waits for an answer to \(what), \((world.clock.now - limit) / 1_000) µs beyond its deadline")
     }
 }

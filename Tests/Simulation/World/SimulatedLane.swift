@@ -59,12 +59,12 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         var bytes = 0
         var batches = 0
         for (index, part) in work.enumerated() {
-            world.expect(
-                EventPipeline.lane(of: part.source, among: configuration.lanes) == number, "\(part.source) came to lane \(number)")
+            let lane = EventPipeline.lane(of: part.source, among: configuration.lanes)
+            world.expect(lane == number, "\(part.source) came to lane \(number)")
             world.expect(!work[..<index].contains { $0.source == part.source }, "\(part.source) is in one transaction twice")
             world.expect(!part.batches.isEmpty, "\(part.source) has no batches in its transaction")
             for batch in part.batches {
-                world.expect(batch.records.assignment == part.stamp, "\(part.source): a batch has another stamp than its transaction")
+                world.expect(batch.records.assignment == part.stamp, "\(part.source): another stamp in a batch")
                 records += batch.records.count
                 bytes += batch.records.byteCount
                 batches += 1
@@ -187,7 +187,8 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
             }
             guard position < part.next else { return nil }
             return SimulatedDatabase.Part(
-                partition: Int(part.source.partition), epoch: part.epoch, expected: position, records: records[...], next: part.next)
+                partition: Int(part.source.partition), epoch: part.epoch, expected: position, records: records[...],
+                next: part.next)
         }
     }
 }

@@ -178,7 +178,8 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
 
     /// The log says that it does not hold a partition's position, or that it cannot be read at all.
     func fail(_ partition: Int, isPositionLost: Bool) {
-        guard isReading, let index = readers.firstIndex(where: { $0.partition == partition }), !readers[index].hasFailed else { return }
+        guard isReading, let index = readers.firstIndex(where: { $0.partition == partition }) else { return }
+        guard !readers[index].hasFailed else { return }
         readers[index].hasFailed = true
         readers[index].isIntact = false
         let source = SimulatedLog.name(partition)
@@ -253,7 +254,9 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
     private func command(_ command: Command) {
         switch command {
         case .assign(let starts, let stamp):
-            world.note(.command, 1, Int(stamp), "pipeline: assigns \(starts.map { "\($0.source) from \($0.offset)" }), stamp \(stamp)")
+            world.note(
+                .command, 1, Int(stamp),
+                "pipeline: assigns \(starts.map { "\($0.source) from \($0.offset)" }), stamp \(stamp)")
         case .unassign: world.note(.command, 2, 0, "pipeline: gives everything back")
         case .seek(let start, let stamp):
             world.note(.command, 3, start.offset, "pipeline: seeks \(start.source) to \(start.offset), stamp \(stamp)")
@@ -319,7 +322,8 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         let limit = world.scenario.configuration.batch
         let granted = pool.allowance(slot: reader.slot, stamp: reader.stamp)
         let allowance = Credits(
-            records: Swift.min(granted.records, limit.records, world.scenario.visitLimit), bytes: Swift.min(granted.bytes, limit.bytes))
+            records: Swift.min(granted.records, limit.records, world.scenario.visitLimit),
+            bytes: Swift.min(granted.bytes, limit.bytes))
         guard allowance.isPositive else { return false }
         let known = world.log.partitions[reader.partition]
         guard reader.position < known.offsets.count else { return false }
@@ -358,6 +362,12 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         let done = readers[index].handed.prefix { $0.next <= next }.count
         readers[index].handed.removeFirst(done)
         return readers[index].handed.reduce(.zero) { $0 + $1.cost }
+    }
+
+    /// Batches that somebody still holds once nobody is there any more who could.
+    func leakedBatches() -> Int {
+        mailbox = []
+        return batches.indices.count { !isKnownUniquelyReferenced(&batches[$0]) }
     }
 
     /// Bytes of the batches that somebody else still holds although they can only leave by being written.
