@@ -42,7 +42,7 @@ final class Campaign: Sendable {
         let total = self.total.withLock { $0 }
         if let failure = total.failure {
             print("simulate: seed \(failure.seed): \(failure.sentence)")
-            print("simulate: found by schedule \(total.done + 1); replay it with: scripts/simulate --seed \(failure.seed)")
+            print("simulate: found by schedule \(failure.seed - options.from + 1); replay it with: scripts/simulate --seed \(failure.seed)")
             return 1
         }
         let rate = Int(Double(total.done) / passed)
