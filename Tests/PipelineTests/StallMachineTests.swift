@@ -130,6 +130,9 @@ private func reason(of facts: StallMachine.Facts) -> StallReason? {
         #expect(reason(of: facts(partition(backlog: 0) { $0.answerAge = 30 })) == .brokerGone)
         #expect(reason(of: facts(partition(backlog: nil) { $0.answerAge = 30 })) == .brokerGone)
         #expect(reason(of: facts(partition(a, backlog: 0) { $0.answerAge = 30 }, partition(b, backlog: 0))) == nil)
+        // Partitions that were lost by it do not end it.
+        #expect(reason(of: facts { $0.silence = 30 }) == .brokerGone)
+        #expect(reason(of: facts(partition(backlog: 0)) { $0.silence = 29 }) == nil)
         // Records still come.
         var machine = StallMachine()
         for now in stride(from: UInt64(100), to: 200, by: 10) {

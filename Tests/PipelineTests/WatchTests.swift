@@ -151,6 +151,13 @@ extension World {
             #expect(snapshot.lags.first.map { $0.answerAgeSeconds >= 0.1 } == true)
             let notices = world.recorder.all.count { if case .sourceNotice = $0 { true } else { false } }
             #expect(notices == 1, "told once, not at every question")
+            // The session times out, and the partitions are gone: so are the brokers, still.
+            try await world.source.post(.revoked([source], isLost: true))
+            #expect(await eventually { world.pipeline.snapshot().positions.isEmpty })
+            let lost = world.source.questions
+            #expect(await eventually { world.source.questions > lost + 20 })
+            #expect(world.stall == .brokerGone)
+            #expect(world.ended == [])
             world.source.answers(true)
             #expect(await eventually { world.stall == nil })
             #expect(world.stalls == [.brokerGone])

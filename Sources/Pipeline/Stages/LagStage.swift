@@ -8,6 +8,9 @@ struct LagStage: Sendable {
     /// Asks at its interval, and at once for partitions that are new, for as long as the task lives. Every partition in the ledger is
     /// asked for, read or not: paused, gated, claimed again or stopped.
     ///
+    /// Without partitions the last ones are asked for: brokers that are gone for a session time-out cost the member its partitions,
+    /// and that they do not answer must be known all the same.
+    ///
     /// A failed question leaves the last answers standing while their age grows; the first failure in a row is told.
     func run() async throws {
         var asked: Set<TopicPartition> = []
@@ -16,10 +19,12 @@ struct LagStage: Sendable {
         while true {
             let partitions = context.ledger.withLock { $0.entries.map(\.source) }
             let now = context.clock.now
-            if !partitions.isEmpty, now >= due || !asked.isSuperset(of: partitions) {
-                asked = Set(partitions)
-                context.watch.endsAsked(partitions, now: now)
-                hasFailed = try await ask(partitions, isQuiet: hasFailed)
+            let hasNew = !asked.isSuperset(of: partitions)
+            if !partitions.isEmpty { asked = Set(partitions) }
+            if !asked.isEmpty, now >= due || hasNew {
+                let question = asked.sorted()
+                context.watch.endsAsked(question, now: now)
+                hasFailed = try await ask(question, isQuiet: hasFailed)
                 due = context.clock.now + context.configuration.lagInterval
             }
             let pause = Swift.min(context.configuration.tick, context.configuration.lagInterval)

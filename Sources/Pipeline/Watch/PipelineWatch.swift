@@ -14,6 +14,8 @@ final class PipelineWatch: Sendable {
         /// Since when each lane has had work in hand, monotonic nanoseconds.
         var busySince: [UInt64?]
         var records = 0
+        /// The last question for ends that the brokers answered; where none was, the first one. Monotonic nanoseconds.
+        var answered: UInt64?
     }
 
     /// What others may see of the assignment.
@@ -47,10 +49,18 @@ final class PipelineWatch: Sendable {
     /// So many records became durable.
     func applied(records: Int) { state.withLock { $0.records += records } }
 
-    func endsAsked(_ sources: [TopicPartition], now: UInt64) { state.withLock { $0.lag.asked(sources, now: now) } }
+    func endsAsked(_ sources: [TopicPartition], now: UInt64) {
+        state.withLock { state in
+            state.lag.asked(sources, now: now)
+            if state.answered == nil { state.answered = now }
+        }
+    }
 
     func endsRead(_ ends: [TopicPartition: Int64], now: UInt64) {
-        state.withLock { state in for (source, end) in ends { state.lag.endRead(source, end: end, now: now) } }
+        state.withLock { state in
+            for (source, end) in ends { state.lag.endRead(source, end: end, now: now) }
+            state.answered = now
+        }
     }
 
     // MARK: Looks
@@ -125,6 +135,7 @@ final class PipelineWatch: Sendable {
         facts.isCircuitClosed = context.circuit.withLock { $0.state } == .closed
         let lastPoll = context.source.lastPoll
         facts.pollAge = now > lastPoll ? now - lastPoll : 0
+        facts.silence = state.answered.map { now > $0 ? now - $0 : 0 } ?? 0
         var stopped = Set(surroundings.board.stopped.map(\.source))
         for position in positions {
             var partition = StallMachine.Partition(position.source, applied: position.applied, backlog: position.backlog)

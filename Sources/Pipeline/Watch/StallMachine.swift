@@ -97,6 +97,9 @@ public struct StallMachine: ~Copyable {
         public var isCircuitClosed = true
         /// How long ago the member last polled, nanoseconds.
         public var pollAge: UInt64 = 0
+        /// How long the brokers have answered no question, nanoseconds; 0 where none was asked. Counts on where the member loses its
+        /// partitions by that.
+        public var silence: UInt64 = 0
 
         /// A worker without partitions.
         public init() {}
@@ -115,7 +118,7 @@ public struct StallMachine: ~Copyable {
         case none
         /// The worker stands, and has for so many nanoseconds; or it goes on standing for another reason.
         case entered(StallReason, nanoseconds: UInt64)
-        /// It moves again, after so many nanoseconds.
+        /// It moves again, or has nothing left to do, after so many nanoseconds.
         case left(nanoseconds: UInt64)
     }
 
@@ -148,8 +151,9 @@ public struct StallMachine: ~Copyable {
         if let claimingSince, now - claimingSince >= limits.timeout { note(.claiming, since: claimingSince) }
 
         // Where nobody says how long the log is, nobody knows that there is nothing to do.
-        let isSilent = facts.pollAge >= limits.timeout || facts.partitions.allSatisfy { $0.answerAge >= limits.timeout }
-        if !facts.partitions.isEmpty, isSilent, quiet >= limits.timeout { note(.brokerGone, since: now - quiet) }
+        let isUnanswered = !facts.partitions.isEmpty && facts.partitions.allSatisfy { $0.answerAge >= limits.timeout }
+        let isSilent = facts.pollAge >= limits.timeout || facts.silence >= limits.timeout || isUnanswered
+        if isSilent, quiet >= limits.timeout { note(.brokerGone, since: now - quiet) }
 
         for partition in facts.partitions {
             guard let known = standing[partition.source], now - known.since >= limits.timeout,

@@ -108,7 +108,7 @@ final class WorkerTelemetry: PipelineObserver {
                 ["reason": reason.rawValue, "cause": reason.sentence, "seconds": Int(nanoseconds / 1_000_000_000)])
         case .stallEnded(let reason, let nanoseconds):
             logger.info(
-                "The worker moves again.",
+                "The worker is not stalled any more.",
                 ["reason": reason.rawValue, "seconds": Int(nanoseconds / 1_000_000_000)])
         case .sourceNotice(let sentence):
             logger.warning("Kafka reports trouble.", ["message": sentence])
