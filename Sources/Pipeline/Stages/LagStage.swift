@@ -14,18 +14,20 @@ struct LagStage: Sendable {
     /// A failed question leaves the last answers standing while their age grows; the first failure in a row is told.
     func run() async throws {
         var asked: Set<TopicPartition> = []
-        var due: UInt64 = 0
+        var last: UInt64?
         var hasFailed = false
         while true {
             let partitions = context.ledger.withLock { $0.entries.map(\.source) }
             let now = context.clock.now
             let hasNew = !asked.isSuperset(of: partitions)
             if !partitions.isEmpty { asked = Set(partitions) }
-            if !asked.isEmpty, now >= due || hasNew {
+            // The interval is looked at each time: it may change while it passes.
+            let isDue = last.map { now - $0 >= context.configuration.lagInterval } ?? true
+            if !asked.isEmpty, isDue || hasNew {
                 let question = asked.sorted()
                 context.watch.endsAsked(question, now: now)
                 hasFailed = try await ask(question, isQuiet: hasFailed)
-                due = context.clock.now + context.configuration.lagInterval
+                last = context.clock.now
             }
             let pause = Swift.min(context.configuration.tick, context.configuration.lagInterval)
             try await context.clock.sleep(until: context.clock.now + pause)
