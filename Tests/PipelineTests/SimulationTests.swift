@@ -36,15 +36,15 @@ import Testing
 
     /// The database of the simulation is its judge: what it lets pass is never found.
     @Test func theDatabaseJudgesEveryWrite() {
-        func verdict(_ write: (World) -> [Int]) -> (refused: [Int], violation: String?) {
-            let world = World(seed: 1, keepsTranscript: false)
+        func verdict(_ write: (SimulatedWorld) -> [Int]) -> (refused: [Int], violation: String?) {
+            let world = SimulatedWorld(seed: 1, keepsTranscript: false)
             var random = SimulationRandom(seed: 1, stream: 1)
             world.log.append(4, to: 0, world.scenario, &random)
             _ = world.database.claim(0)
             return (write(world), world.violation)
         }
         func part(
-            _ world: World, _ range: Range<Int>, epoch: Int64 = 1, expected: Int64 = 0, value: Int64 = 0
+            _ world: SimulatedWorld, _ range: Range<Int>, epoch: Int64 = 1, expected: Int64 = 0, value: Int64 = 0
         ) -> SimulatedDatabase.Part {
             let offsets = world.log.partitions[0].offsets[range]
             return SimulatedDatabase.Part(

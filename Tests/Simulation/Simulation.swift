@@ -24,22 +24,22 @@ final class Simulation {
     /// Jobs that a schedule may take: beyond, somebody spins.
     static let jobLimit = 1_000_000
 
-    private let world: World
+    private let world: SimulatedWorld
     private var random: SimulationRandom
     private var member: Member
     private var invariants: Invariants
     private var calm: UInt64 = 0
 
-    private init(seed: UInt64, keepsTranscript: Bool) {
-        world = World(seed: seed, keepsTranscript: keepsTranscript)
+    private init(seed: UInt64, keepsTranscript: Bool, printsIt: Bool) {
+        world = SimulatedWorld(seed: seed, keepsTranscript: keepsTranscript, printsIt: printsIt)
         random = SimulationRandom(seed: seed, stream: 4)
         member = Member(world, life: 0)
         invariants = Invariants(world: world, member: member)
     }
 
     /// Runs the schedule of a seed on this thread.
-    static func run(seed: UInt64, keepsTranscript: Bool = false) -> Report {
-        let simulation = Simulation(seed: seed, keepsTranscript: keepsTranscript)
+    static func run(seed: UInt64, keepsTranscript: Bool = false, printsIt: Bool = false) -> Report {
+        let simulation = Simulation(seed: seed, keepsTranscript: keepsTranscript, printsIt: printsIt)
         simulation.run()
         let world = simulation.world
         return Report(

@@ -5,7 +5,7 @@ import Pipeline
 import Records
 
 struct Invariants {
-    let world: World
+    let world: SimulatedWorld
     let member: Member
 
     /// At any moment between two jobs.

@@ -1,5 +1,7 @@
 // What happened in a schedule: a hash of every step, lines where somebody reads them, and counts of what was met.
 
+import Glibc
+
 /// The kinds of steps; the transcript's hash is made of them and their numbers.
 enum Mark: UInt64 {
     case job = 1
@@ -26,8 +28,13 @@ struct Transcript {
     private(set) var hash: UInt64 = 0xcbf2_9ce4_8422_2325
     private(set) var lines: [String] = []
     let isKept: Bool
+    /// Lines are printed at once, too: a schedule may end the process.
+    let isPrinted: Bool
 
-    init(isKept: Bool) { self.isKept = isKept }
+    init(isKept: Bool, isPrinted: Bool = false) {
+        self.isKept = isKept
+        self.isPrinted = isPrinted
+    }
 
     mutating func mix(_ value: UInt64) {
         hash = (hash ^ value) &* 0x100_0000_01b3
@@ -42,6 +49,11 @@ struct Transcript {
         let microseconds = now / 1_000
         let fraction = "\(microseconds % 1_000 + 1_000)".dropFirst()
         let line = text()
-        if !line.isEmpty { lines.append("\(microseconds / 1_000).\(fraction)  \(line)") }
+        guard !line.isEmpty else { return }
+        lines.append("\(microseconds / 1_000).\(fraction)  \(line)")
+        if isPrinted {
+            print(lines[lines.count - 1])
+            fflush(nil)
+        }
     }
 }

@@ -42,7 +42,8 @@ final class Campaign: Sendable {
         let total = self.total.withLock { $0 }
         if let failure = total.failure {
             print("simulate: seed \(failure.seed): \(failure.sentence)")
-            print("simulate: found by schedule \(failure.seed - options.from + 1); replay it with: scripts/simulate --seed \(failure.seed)")
+            let number = failure.seed &- options.from + 1
+            print("simulate: found by schedule \(number); replay it with: scripts/simulate --seed \(failure.seed)")
             return 1
         }
         let rate = Int(Double(total.done) / passed)

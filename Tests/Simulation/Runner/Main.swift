@@ -18,8 +18,7 @@ struct Main {
     /// Runs one schedule and prints what happened in it.
     private static func replay(_ seed: UInt64) -> Int32 {
         CrashNote.begin(slot: 0, seed: seed)
-        let report = Simulation.run(seed: seed, keepsTranscript: true)
-        for line in report.lines { print(line) }
+        let report = Simulation.run(seed: seed, keepsTranscript: true, printsIt: true)
         print("seed \(seed): \(report.jobs) jobs, transcript \(String(report.hash, radix: 16))")
         guard let violation = report.violation else { return 0 }
         print("seed \(seed): \(violation)")

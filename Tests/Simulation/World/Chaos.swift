@@ -10,7 +10,7 @@ struct Chaos {
     }
 
     /// Puts them into the clock's list.
-    static func plan(_ world: World) {
+    static func plan(_ world: SimulatedWorld) {
         var random = SimulationRandom(seed: world.seed, stream: 3)
         let length = Int(world.scenario.chaos / millisecond)
         for _ in 0..<random.within(1...12) {
@@ -28,13 +28,13 @@ struct Chaos {
         }
     }
 
-    private static func grow(_ world: World, _ partition: Int, _ count: Int) {
+    private static func grow(_ world: SimulatedWorld, _ partition: Int, _ count: Int) {
         world.log.append(count, to: partition, world.scenario, &world.faults)
         world.note(.fault, 10, count, "log: \(SimulatedLog.name(partition)) grows by \(count) to \(world.log.end(partition))")
         world.member?.source.logGrew()
     }
 
-    private static func strike(_ kind: Kind, _ partition: Int, _ duration: UInt64, _ world: World) {
+    private static func strike(_ kind: Kind, _ partition: Int, _ duration: UInt64, _ world: SimulatedWorld) {
         guard world.isChaotic, !world.hasEnded, let member = world.member else { return }
         switch kind {
         case .rebalance: member.source.group.rebalance(isLost: false)

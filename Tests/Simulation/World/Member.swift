@@ -15,14 +15,14 @@ final class Member: @unchecked Sendable {
 
     struct SourceDied: Error {}
 
-    private let world: World
+    private let world: SimulatedWorld
     let source: SimulatedSource
     private(set) var pipeline: EventPipeline?
     private var task: Task<Void, Never>?
     private(set) var outcome: Outcome?
     private(set) var ending: Ending?
 
-    init(_ world: World, life: UInt64) {
+    init(_ world: SimulatedWorld, life: UInt64) {
         self.world = world
         defer { world.member = self }
         let pool = CreditPool()
@@ -89,7 +89,7 @@ final class Member: @unchecked Sendable {
 
 /// Writes what the pipeline reports into the transcript.
 struct SimulatedObserver: PipelineObserver {
-    let world: World
+    let world: SimulatedWorld
 
     func observed(_ event: PipelineEvent) {
         world.entered("observed")

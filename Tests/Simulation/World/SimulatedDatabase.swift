@@ -28,7 +28,7 @@ final class SimulatedDatabase {
         let parts: [Part]
     }
 
-    private unowned let world: World
+    private unowned let world: SimulatedWorld
     private(set) var rows: [Row]
     private var orphans: [Orphan] = []
     private var nextOrphan = 0
@@ -38,7 +38,7 @@ final class SimulatedDatabase {
     /// What an unknown member that once held the partition believes of it.
     private var rivals: [(epoch: Int64, next: Int64)?]
 
-    init(world: World) {
+    init(world: SimulatedWorld) {
         self.world = world
         rows = Array(repeating: Row(), count: world.scenario.partitions)
         rivals = Array(repeating: nil, count: world.scenario.partitions)

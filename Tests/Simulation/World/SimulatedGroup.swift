@@ -18,7 +18,7 @@ final class SimulatedGroup {
         case gone
     }
 
-    private unowned let world: World
+    private unowned let world: SimulatedWorld
     private var state = State.out
     private var random: SimulationRandom
     private(set) var partitions: [Int] = []
@@ -28,7 +28,7 @@ final class SimulatedGroup {
     private var answerDue: (time: UInt64, stalled: UInt64, isRevoke: Bool)?
     private var waitsForRebalance: Bool?
 
-    init(world: World, life: UInt64) {
+    init(world: SimulatedWorld, life: UInt64) {
         self.world = world
         random = SimulationRandom(seed: world.seed, stream: 20 + life)
         offerLater()

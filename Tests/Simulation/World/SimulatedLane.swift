@@ -14,13 +14,13 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         let orphan: Int?
     }
 
-    private unowned let world: World
+    private unowned let world: SimulatedWorld
     private let number: Int
     private var isBusy = false
     private var durable: [TopicPartition: (stamp: UInt64, next: Int64)] = [:]
     private var unsettled: Unsettled?
 
-    init(world: World, number: Int) {
+    init(world: SimulatedWorld, number: Int) {
         self.world = world
         self.number = number
     }
@@ -199,9 +199,9 @@ final class SimulatedClaimer: OffsetClaimer, @unchecked Sendable {
 
     struct Failure: Error {}
 
-    private unowned let world: World
+    private unowned let world: SimulatedWorld
 
-    init(world: World) { self.world = world }
+    init(world: SimulatedWorld) { self.world = world }
 
     func claim(_ partitions: [TopicPartition]) async throws -> [TopicPartition: ClaimResult] {
         world.entered("claim")

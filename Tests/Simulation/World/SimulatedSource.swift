@@ -42,7 +42,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         case commands
     }
 
-    private unowned let world: World
+    private unowned let world: SimulatedWorld
     let pool: CreditPool
     let group: SimulatedGroup
     private var random: SimulationRandom
@@ -62,7 +62,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
     private(set) var batches: [RecordBatch] = []
     private(set) var unassigns = 0
 
-    init(world: World, pool: CreditPool, life: UInt64) {
+    init(world: SimulatedWorld, pool: CreditPool, life: UInt64) {
         self.world = world
         self.pool = pool
         group = SimulatedGroup(world: world, life: life)
@@ -329,10 +329,12 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         guard reader.position < known.offsets.count else { return false }
         let batch = RecordBatch(source: SimulatedLog.name(reader.partition), assignment: reader.stamp)
         var position = reader.position
-        while position < known.offsets.count, batch.count < allowance.records, batch.byteCount < allowance.bytes {
+        // At least one record, however large.
+        repeat {
             append(known.offsets[position], payload: Int(known.payloads[position]), to: batch)
             position += 1
-        }
+        } while position < known.offsets.count && batch.count < allowance.records
+            && batch.byteCount < allowance.bytes
         let cost = Credits(records: batch.count, bytes: batch.byteCount)
         pool.spent(slot: reader.slot, stamp: reader.stamp, cost)
         readers[index].position = position

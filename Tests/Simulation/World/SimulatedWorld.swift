@@ -5,7 +5,7 @@ import Pipeline
 import Records
 
 /// The world of one schedule: what outlives a member (time, log, database), and what belongs to the member that lives now.
-final class World: @unchecked Sendable {
+final class SimulatedWorld: @unchecked Sendable {
     // Licence for @unchecked: everything in here runs on the driver's thread only; every port checks that on entry.
 
     let seed: UInt64
@@ -28,13 +28,13 @@ final class World: @unchecked Sendable {
     /// Who lives now.
     weak var member: Member?
 
-    init(seed: UInt64, keepsTranscript: Bool) {
+    init(seed: UInt64, keepsTranscript: Bool, printsIt: Bool = false) {
         self.seed = seed
         scenario = Scenario(seed: seed)
         clock = ManualClock(seed: seed, executor: executor)
         log = SimulatedLog(partitions: scenario.partitions)
         faults = SimulationRandom(seed: seed, stream: 2)
-        transcript = Transcript(isKept: keepsTranscript)
+        transcript = Transcript(isKept: keepsTranscript, isPrinted: printsIt)
         database = SimulatedDatabase(world: self)
     }
 
