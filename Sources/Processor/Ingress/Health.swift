@@ -3,6 +3,7 @@
 import Backpressure
 import HTTPServer
 import Pipeline
+import Records
 import Synchronization
 
 /// What a process does: take events, apply them, or both.
@@ -34,6 +35,10 @@ final class Health: Sendable {
         if role != .ingress {
             let (state, reasons) = worker()
             members.append(.init("worker", .string(state)))
+            // No trouble: it is what somebody asked for.
+            if let paused = snapshot()?.pausedByOperator, !paused.isEmpty {
+                members.append(.init("paused_by_operator", Self.reasons(paused)))
+            }
             if role == .worker {
                 trouble += reasons
             } else {
@@ -50,6 +55,15 @@ final class Health: Sendable {
         members.insert(.init("status", .string(trouble.isEmpty ? "ready" : "unavailable")), at: 0)
         if !trouble.isEmpty { members.insert(.init("reason", .string(trouble.joined(separator: "; "))), at: 1) }
         return .json(trouble.isEmpty ? 200 : 503, .object(members))
+    }
+
+    /// The partitions of each reason.
+    private static func reasons(_ paused: [TopicPartition: String]) -> JSONValue {
+        let groups = Dictionary(grouping: paused.keys.sorted()) { paused[$0] ?? "" }.sorted { $0.key < $1.key }
+        return .array(
+            groups.map { reason, sources in
+                ["reason": .string(reason), "partitions": .array(sources.map { .string("\($0)") })]
+            })
     }
 
     private func worker() -> (state: String, trouble: [String]) {

@@ -52,6 +52,7 @@ final class WorkerTelemetry: PipelineObserver {
             "sluice_event_latency_seconds", help: "Time from the record's timestamp to its commit in PostgreSQL.",
             buckets: LatencyBuckets.seconds)
         registerCollectors(registry)
+        registerPauses(registry)
     }
 
     /// The pipeline whose state is shown at each scrape.
@@ -161,7 +162,10 @@ final class WorkerTelemetry: PipelineObserver {
                 }
             }
         }
-        registry.collector("sluice_partition_paused", type: .gauge, help: "1 while the partition's second brake is pulled.") {
+        registry.collector(
+            "sluice_partition_paused", type: .gauge,
+            help: "1 while the partition is not fetched: starved of credits for long, or paused by an operator."
+        ) {
             [weak self] sink in
             guard let snapshot = self?.snapshot else { return }
             for position in snapshot.positions {
