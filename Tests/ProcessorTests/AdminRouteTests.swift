@@ -60,8 +60,7 @@ private final class Desk: Sendable {
             access: AdminAccess(token: token, isBoundToLoopback: isBoundToLoopback), topics: ["messages", "others"],
             logger: .silent)
         let routes = Routes(
-            role: .worker, gate: nil, desk: desk, registry: MetricsRegistry(), health: Health(role: .worker, gate: nil) { nil },
-            maximumEventBytes: 1000)
+            role: .worker, gate: nil, desk: desk, registry: MetricsRegistry(), health: Health(role: .worker, gate: nil) { nil })
         server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: routes)
     }
 
