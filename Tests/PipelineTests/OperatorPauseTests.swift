@@ -53,25 +53,25 @@ extension World {
 }
 
 @Suite(.timeLimit(.minutes(3))) struct OperatorPauseTests {
-    /// A world whose second partition cannot get past record 500 while `isHeld`.
-    private func world(_ seed: UInt64, _ isHeld: Shared<Bool>, pauseDwell: UInt64 = 20_000_000) -> World {
+    /// A world whose second partition cannot get past record 500 while `isHeld`, and says so.
+    private func world(_ seed: UInt64, _ isHeld: Shared<Bool>, _ isWaiting: Shared<Bool>, pauseDwell: UInt64 = 20_000_000)
+        -> World
+    {
         World(seed: seed, partitions: 3, records: 2_000, configuration: brisk(pauseDwell: pauseDwell)) { work, _ in
             let isSecond = work.contains { $0.source == second && $0.next >= 500 }
+            if isSecond { isWaiting.withLock { $0 = true } }
             while isSecond, isHeld.current { try await Task.sleep(nanoseconds: 1_000_000) }
             return nil
         }
     }
 
     @Test func aPausedPartitionStandsAndTheOthersGoOn() async throws {
-        let isHeld = Shared(true)
+        let (isHeld, isWaiting) = (Shared(true), Shared(false))
         // The second brake keeps out of it.
-        let world = world(1, isHeld, pauseDwell: 60_000_000_000)
+        let world = world(1, isHeld, isWaiting, pauseDwell: 60_000_000_000)
         try await world.run { world in
             try await world.source.post(.assigned(Array(world.ends.keys)))
-            #expect(
-                await eventually {
-                    (world.pipeline.snapshot().positions.first { $0.source == second }?.outstanding.records ?? 0) > 0
-                })
+            #expect(await eventually { isWaiting.current })
             try await world.hold()
             let snapshot = world.pipeline.snapshot()
             #expect(snapshot.pausedByOperator == [second: "bad rows"])
@@ -112,12 +112,12 @@ extension World {
     }
 
     @Test func aPauseHoldsOverARebalance() async throws {
-        let isHeld = Shared(true)
-        let world = world(3, isHeld)
+        let (isHeld, isWaiting) = (Shared(true), Shared(false))
+        let world = world(3, isHeld, isWaiting)
         try await world.run { world in
             let partitions = Array(world.ends.keys)
             try await world.source.post(.assigned(partitions))
-            #expect(await eventually { world.next(TopicPartition("t", 0)) > 0 })
+            #expect(await eventually { isWaiting.current })
             try await world.hold()
             isHeld.withLock { $0 = false }
             for isLost in [false, true] {
@@ -164,14 +164,11 @@ extension World {
     }
 
     @Test func aPartitionThatIsClaimedAgainStaysPaused() async throws {
-        let isHeld = Shared(true)
-        let world = world(5, isHeld)
+        let (isHeld, isWaiting) = (Shared(true), Shared(false))
+        let world = world(5, isHeld, isWaiting)
         try await world.run { world in
             try await world.source.post(.assigned(Array(world.ends.keys)))
-            #expect(
-                await eventually {
-                    (world.pipeline.snapshot().positions.first { $0.source == second }?.outstanding.records ?? 0) > 0
-                })
+            #expect(await eventually { isWaiting.current })
             try await world.hold()
             world.database.steal(second)
             isHeld.withLock { $0 = false }

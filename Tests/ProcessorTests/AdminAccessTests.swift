@@ -68,13 +68,13 @@ import Testing
 
     @Test(arguments: [
         ("", "not a JSON document"), ("{", "not a JSON document"), ("[]", "must be a JSON object"), ("{}", "reason must say why"),
-        (#"{"reason": "  "}"#, "reason must say why"), (#"{"reason": 7}"#, "reason has the wrong type"),
+        (#"{"reason": "  "}"#, "reason must say why"), (#"{"reason": 7}"#, "reason must be a string"),
         (#"{"topic": "", "reason": "r"}"#, "topic must not be empty"), (#"{"partition": 1, "reason": "r"}"#, "needs a topic"),
         (#"{"topic": "t", "partition": -1, "reason": "r"}"#, "must not be negative"),
-        (#"{"topic": "t", "partition": "1", "reason": "r"}"#, "partition has the wrong type"),
-        (#"{"topic": "t", "partition": true, "reason": "r"}"#, "partition has the wrong type"),
-        (#"{"topic": "t", "partition": 1.5, "reason": "r"}"#, "partition"),
-        (#"{"topic": "t", "partition": 99999999999, "reason": "r"}"#, "partition"),
+        (#"{"topic": "t", "partition": "1", "reason": "r"}"#, "partition must be a whole number"),
+        (#"{"topic": "t", "partition": true, "reason": "r"}"#, "partition must be a whole number"),
+        (#"{"topic": "t", "partition": 1.5, "reason": "r"}"#, "partition must be a whole number"),
+        (#"{"topic": "t", "partition": 99999999999, "reason": "r"}"#, "partition must be a whole number"),
         (#"{"topic": "t", "partiton": 1, "reason": "r"}"#, "partiton is not a member"),
         (#"{"reason": "a\u0000b"}"#, "without control characters"), (#"{"reason": "a\nb"}"#, "without control characters"),
         (#"{"reason": "\#(String(repeating: "x", count: 501))"}"#, "at most 500"),

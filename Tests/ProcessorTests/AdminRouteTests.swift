@@ -67,6 +67,8 @@ private final class Desk: Sendable {
     /// Opens the desk while `body` runs.
     func serving(_ body: () async throws -> Void) async throws {
         let serving = Task { await desk.serve(keeper) { $0 == "messages" ? 4 : 1 } }
+        let isServing = await eventually { desk.isServing }
+        #expect(isServing)
         let result: Result<Void, any Error>
         do { result = .success(try await body()) } catch { result = .failure(error) }
         serving.cancel()
@@ -230,20 +232,23 @@ private let nowhere = "postgres://127.0.0.1:1/nothing"
         }
         let desk = try Desk(uri: "postgres://127.0.0.1:\(UInt16(bigEndian: address.sin_port))/nothing")
         let answers = Shared<[Int]>([])
-        let asking = Task {
-            await withThrowingTaskGroup(of: Void.self) { group in
-                for _ in 0..<3 {
-                    group.addTask {
-                        let status = try await desk.ask("POST", "/admin/pause", pause).status
-                        answers.withLock { $0.append(status) }
+        let asking = Shared<Task<Void, any Error>?>(nil)
+        try await desk.serving {
+            let task = Task {
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for _ in 0..<3 {
+                        group.addTask {
+                            let status = try await desk.ask("POST", "/admin/pause", pause).status
+                            answers.withLock { $0.append(status) }
+                        }
                     }
+                    try await group.waitForAll()
                 }
             }
-        }
-        try await desk.serving {
+            asking.withLock { $0 = task }
             #expect(await eventually { desk.server.statistics.requestsInFlight == 3 })
         }
-        await asking.value
+        try await asking.current?.value
         #expect(answers.current == [503, 503, 503])
     }
 }

@@ -151,9 +151,9 @@ struct RunCommand {
             configuration, client: client, metadata: metadata, partitions: partitions, isEmbedded: isEmbedded,
             telemetry: telemetry, logger: logger)
         parts.started(worker)
-        // Both end with this scope.
-        async let _: Void = worker.pauses.run()
+        // Both end with this scope, the last first: what the desk waits for at the database is then given up.
         async let _: Void? = desk?.serve(worker.pauses) { try await metadata.partitions(of: $0) }
+        async let _: Void = worker.pauses.run()
         try await worker.pipeline.run()
     }
 

@@ -45,8 +45,11 @@ struct HTTPSettings: Sendable {
             ) { $0.allowUnauthenticated || isLoopback($0.host) }
         ])
 
+    /// The host is this machine's own loopback: by name, or by a whole numeric address.
     static func isLoopback(_ host: String) -> Bool {
-        host == "localhost" || host == "::1" || (host.hasPrefix("127.") && host.split(separator: ".").count == 4)
+        let parts = host.split(separator: ".", omittingEmptySubsequences: false)
+        let isIPv4 = parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
+        return isIPv4 || host == "localhost" || host == "::1"
     }
 }
 

@@ -49,11 +49,11 @@ struct AdminAccess: Sendable {
         guard isBoundToLoopback else {
             return .forbidden("Without a token these routes work only while the server listens on loopback. \(Self.remedy)")
         }
-        guard Self.isLoopback(sender.peer), !sender.isForwarded else {
+        guard HTTPSettings.isLoopback(sender.peer), !sender.isForwarded else {
             return .forbidden("Without a token these routes work only from the server's own machine. \(Self.remedy)")
         }
         // A page elsewhere whose name resolves to this machine would talk to us in its own name.
-        guard sender.host.map({ Self.isLoopback(Self.name(ofHost: $0)) }) ?? true else {
+        guard sender.host.map({ HTTPSettings.isLoopback(Self.name(ofHost: $0)) }) ?? true else {
             return .forbidden("Without a token these routes must be asked for as localhost or 127.0.0.1. \(Self.remedy)")
         }
         return .admitted(as: "loopback")
@@ -65,11 +65,6 @@ struct AdminAccess: Sendable {
         var difference = offered.count ^ token.count
         for (index, byte) in offered.enumerated() { difference |= Int(byte ^ token[index % token.count]) }
         return difference == 0
-    }
-
-    static func isLoopback(_ address: String) -> Bool {
-        address == "localhost" || address == "::1"
-            || (address.hasPrefix("127.") && address.split(separator: ".").compactMap { UInt8($0) }.count == 4)
     }
 
     /// `[::1]:8000` is `::1`, `localhost:8000` is `localhost`.

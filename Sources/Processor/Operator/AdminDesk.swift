@@ -38,6 +38,9 @@ final class AdminDesk: Sendable {
         (jobs, door) = AsyncStream.makeStream(of: Job.self, bufferingPolicy: .bufferingOldest(Self.queue))
     }
 
+    /// Requests are carried out from now on.
+    var isServing: Bool { isOpen.load(ordering: .acquiring) }
+
     // MARK: On the HTTP server's loop
 
     /// The header of a request is there.
@@ -71,7 +74,7 @@ final class AdminDesk: Sendable {
             let known = topics.joined(separator: ", ")
             return refuse(exchange, Self.notFound("The mapping does not read the topic \(topic); it reads \(known)."))
         }
-        guard isOpen.load(ordering: .acquiring) else {
+        guard isServing else {
             return refuse(exchange, Self.unavailable("The worker has not been started yet. Nothing was done."))
         }
         switch door.yield(Job(verb: verb, request: asked, caller: caller, exchange: exchange)) {

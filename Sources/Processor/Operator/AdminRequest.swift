@@ -25,10 +25,10 @@ struct AdminRequest: Sendable, Equatable {
             document = try JSONDecoder().decode(Document.self, from: Data(body))
         } catch let fault as Fault {
             throw fault
-        } catch let error as DecodingError {
-            throw Fault(detail: Self.sentence(error))
+        } catch DecodingError.typeMismatch {
+            throw Fault(detail: "The body must be a JSON object with topic, partition and reason.")
         } catch {
-            throw Fault(detail: "The body cannot be read: \(error).")
+            throw Fault(detail: "The body is not a JSON document.")
         }
         if document.topic == "" { throw Fault(detail: "topic must not be empty; leave it out for every topic.") }
         if let partition = document.partition {
@@ -46,18 +46,6 @@ struct AdminRequest: Sendable, Equatable {
             throw Fault(detail: "reason must be one line without control characters.")
         }
         self.reason = reason.isEmpty ? nil : reason
-    }
-
-    private static func sentence(_ error: DecodingError) -> String {
-        switch error {
-        case .typeMismatch(_, let context) where context.codingPath.isEmpty:
-            "The body must be a JSON object with topic, partition and reason."
-        case .typeMismatch(_, let context), .valueNotFound(_, let context), .keyNotFound(_, let context):
-            "\(context.codingPath[0].stringValue) has the wrong type: topic and reason are strings, partition is a whole number."
-        case .dataCorrupted(let context) where !context.codingPath.isEmpty:
-            "\(context.codingPath[0].stringValue) is out of range."
-        default: "The body is not a JSON document."
-        }
     }
 
     /// The body as it stands.
@@ -80,9 +68,19 @@ struct AdminRequest: Sendable, Equatable {
             if let unknown = members.allKeys.map(\.stringValue).filter({ !["topic", "partition", "reason"].contains($0) }).min() {
                 throw Fault(detail: "\(unknown.prefix(40)) is not a member this takes: topic, partition and reason are.")
             }
-            topic = try members.decodeIfPresent(String.self, forKey: Name("topic"))
-            partition = try members.decodeIfPresent(Int32.self, forKey: Name("partition"))
-            reason = try members.decodeIfPresent(String.self, forKey: Name("reason"))
+            topic = try Self.member(members, "topic", "a string")
+            partition = try Self.member(members, "partition", "a whole number of at most 2147483647")
+            reason = try Self.member(members, "reason", "a string")
+        }
+
+        private static func member<Value: Decodable>(
+            _ members: KeyedDecodingContainer<Name>, _ name: String, _ kind: String
+        ) throws -> Value? {
+            do {
+                return try members.decodeIfPresent(Value.self, forKey: Name(name))
+            } catch {
+                throw Fault(detail: "\(name) must be \(kind), or left out.")
+            }
         }
     }
 }
