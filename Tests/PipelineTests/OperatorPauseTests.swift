@@ -200,6 +200,21 @@ extension World {
         #expect(world.isExact)
     }
 
+    @Test func theWatchdogNamesTheOperator() async throws {
+        var configuration = brisk()
+        configuration.stallTimeout = 50_000_000
+        let world = World(seed: 7, partitions: 2, records: 500, configuration: configuration)
+        try await world.run { world in
+            try await world.pipeline.operatorDecided(OperatorPauses([OperatorPause(reason: "maintenance")]))
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.pipeline.snapshot().stall?.reason == .pausedByOperator })
+            try await world.pipeline.operatorDecided(.none)
+            #expect(await eventually { world.isComplete })
+            #expect(await eventually { world.pipeline.snapshot().stall == nil })
+        }
+        #expect(world.isExact)
+    }
+
     /// Pauses and resumes of anything, beside fences, rebalances, outages and brakes.
     @Test(arguments: 0..<6) func randomPausesNeverLoseOrRepeatARecord(round: Int) async throws {
         let seed = testSeed("operator pauses \(round)") &+ UInt64(round)

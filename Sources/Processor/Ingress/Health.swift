@@ -33,12 +33,9 @@ final class Health: Sendable {
         var members: [JSONValue.Member] = []
         var trouble: [String] = []
         if role != .ingress {
-            let (state, reasons) = worker()
+            let (state, reasons, details) = worker()
             members.append(.init("worker", .string(state)))
-            // No trouble: it is what somebody asked for.
-            if let paused = snapshot()?.pausedByOperator, !paused.isEmpty {
-                members.append(.init("paused_by_operator", Self.reasons(paused)))
-            }
+            members += details
             if role == .worker {
                 trouble += reasons
             } else {
@@ -66,14 +63,22 @@ final class Health: Sendable {
             })
     }
 
-    private func worker() -> (state: String, trouble: [String]) {
+    private func worker() -> (state: String, trouble: [String], details: [JSONValue.Member]) {
         guard let snapshot = snapshot() else {
             let phase = self.phase.withLock { $0 }
-            return (phase, ["the worker is \(phase)"])
+            return (phase, ["the worker is \(phase)"], [])
         }
         var trouble = snapshot.stopped.map { "partition \($0.source) has stopped: \($0.reason)" }
         if snapshot.circuit != .closed { trouble.append("the circuit to PostgreSQL is open") }
         if snapshot.summary != "running" { trouble.append("the worker is \(snapshot.summary)") }
-        return (snapshot.summary, trouble)
+        var details: [JSONValue.Member] = []
+        if let stall = snapshot.stall {
+            trouble.append("no progress for \(Int(stall.seconds)) s: \(stall.reason.sentence)")
+            details.append(.init("stalled", .string(stall.reason.rawValue)))
+        }
+        // No trouble: it is what somebody asked for.
+        let paused = snapshot.pausedByOperator
+        if !paused.isEmpty { details.append(.init("paused_by_operator", Self.reasons(paused))) }
+        return (snapshot.summary, trouble, details)
     }
 }

@@ -132,7 +132,7 @@ final class AdminDesk: Sendable {
             }
             return try await carryOut(job, keeper)
         } catch let error as PostgresError {
-            return Self.failed(error)
+            return Self.failed(error, job.verb)
         } catch let error as KafkaError {
             return Self.unavailable("Kafka does not say how many partitions the topic has: \(error). Nothing was done.")
         } catch {
@@ -174,16 +174,19 @@ final class AdminDesk: Sendable {
 
     private static func notFound(_ detail: String) -> HTTPResponse { .problem(status: 404, title: "Not Found", detail: detail) }
 
-    private static func unavailable(_ detail: String) -> HTTPResponse {
-        .problem(status: 503, title: "Service Unavailable", detail: detail, headers: [("Retry-After", "1")])
+    private static func unavailable(_ detail: String, mayBePersisted: Bool = false) -> HTTPResponse {
+        .problem(
+            status: 503, title: "Service Unavailable", detail: detail,
+            extra: [.init("possibly_persisted", .bool(mayBePersisted))], headers: [("Retry-After", "1")])
     }
 
-    private static func failed(_ error: PostgresError) -> HTTPResponse {
+    private static func failed(_ error: PostgresError, _ verb: Verb) -> HTTPResponse {
         guard error.isRetriable || error.isConnectionLost else {
-            return .problem(
-                status: 500, title: "Internal Server Error", detail: "PostgreSQL refuses it: \(error). Nothing was done.")
+            return .problem(status: 500, title: "Internal Server Error", detail: "\(error). Nothing was done.")
         }
-        return unavailable("PostgreSQL cannot be asked: \(error). It may or may not have been done; asking again does no harm.")
+        if verb == .list { return unavailable("\(error).") }
+        // The commit may have been on its way.
+        return unavailable("\(error). It may or may not have been done; asking again does no harm.", mayBePersisted: true)
     }
 }
 
