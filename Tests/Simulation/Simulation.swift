@@ -74,6 +74,7 @@ final class Simulation {
         world.isChaotic = false
         world.database.thaw()
         member.source.thaw()
+        member.decide(.none)
         world.note(.phase, 2, 0, "calm")
         let begun = world.clock.now
         if random.chance(0.3) { member.source.group.rebalance(isLost: false) }

@@ -6,7 +6,8 @@ import Records
 /// Bursts of records, rebalances, thefts, freezes and outages at random times of the chaotic part.
 struct Chaos {
     private enum Kind: CaseIterable {
-        case rebalance, lost, steal, freezeDatabase, outage, freezeReader, frozenAndLost, positionLost, partitionFailed, notice
+        case rebalance, lost, steal, freezeDatabase, outage, freezeReader, frozenAndLost, positionLost, partitionFailed, notice,
+            operatorPause, operatorResume
     }
 
     /// Puts them into the clock's list.
@@ -50,6 +51,16 @@ struct Chaos {
             member.source.group.rebalance(isLost: true)
         case .positionLost: member.source.fail(partition, isPositionLost: true)
         case .partitionFailed: member.source.fail(partition, isPositionLost: false)
+        case .operatorPause:
+            world.coverage.met(.operatorPauses)
+            let isWhole = duration % 4 == 0
+            member.decide(
+                OperatorPauses([
+                    isWhole
+                        ? OperatorPause(reason: "maintenance")
+                        : OperatorPause(topic: "t", partition: Int32(partition), reason: "hot")
+                ]))
+        case .operatorResume: member.decide(.none)
         case .notice: member.source.post(.notice("a broker is away"))
         }
     }

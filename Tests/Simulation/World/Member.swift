@@ -21,6 +21,8 @@ final class Member: @unchecked Sendable {
     private var task: Task<Void, Never>?
     private(set) var outcome: Outcome?
     private(set) var ending: Ending?
+    private var decisions: [OperatorPauses] = []
+    private var isDeciding = false
 
     init(_ world: SimulatedWorld, life: UInt64) {
         self.world = world
@@ -50,6 +52,25 @@ final class Member: @unchecked Sendable {
         self.outcome = outcome
         world.hasEnded = true
         world.note(.end, 0, 0, "run() \(outcome)")
+    }
+
+    /// The operator wants these pauses from now on. One decision after the other, as they come from the database.
+    func decide(_ pauses: OperatorPauses) {
+        world.note(
+            .fault, 20, pauses.all.count, "operator: \(pauses.all.isEmpty ? "resumes everything" : "pauses \(pauses.all)")")
+        decisions.append(pauses)
+        guard !isDeciding, let pipeline else { return }
+        isDeciding = true
+        Task(executorPreference: world.executor) { [self] in
+            while !decisions.isEmpty {
+                do {
+                    try await pipeline.operatorDecided(decisions.removeFirst())
+                } catch {
+                    world.fail("operatorDecided threw \(error)")
+                }
+            }
+            isDeciding = false
+        }
     }
 
     /// Begins the end.
