@@ -145,6 +145,8 @@ struct AssignmentStage: Sendable {
             lowWatermark: context.configuration.lowWatermark, isOpen: true)
         context.source.assign(entries.map { PartitionStart(source: $0.source, offset: $0.offset) }, stamp: stamp)
         context.observer.observed(.claimed(entries.map(Self.claim)))
+        // Where the pipeline has long been full, they are paused before anything is fetched for them.
+        moveBrakes(now: context.clock.now)
     }
 
     private func release(mirror: Bool) async {
@@ -182,11 +184,14 @@ struct AssignmentStage: Sendable {
 
     /// Looks at every partition's account and pulls or releases its second brake.
     private func moveBrakes(now: UInt64) {
-        for (entry, action) in board.brakes(now: now, pool: context.pool, ledger: context.ledger, context.configuration) {
+        for (entry, action, isFlap) in board.brakes(
+            now: now, pool: context.pool, ledger: context.ledger, context.configuration)
+        {
             switch action {
             case .pause:
                 context.source.pause(entry.source)
                 context.observer.observed(.paused(entry.source))
+                if isFlap { context.observer.observed(.flapped(entry.source)) }
             case .resume:
                 context.source.resume(entry.source)
                 context.observer.observed(.resumed(entry.source))

@@ -23,6 +23,9 @@ final class WorkerTelemetry: PipelineObserver {
     private let latency: Histogram
     private let pauses = PartitionCounts()
     private let resumes = PartitionCounts()
+    private let flaps = PartitionCounts()
+    /// The memory budget's gauges.
+    let memory: MemoryTelemetry
     private let pipeline = Mutex<EventPipeline?>(nil)
     private let group: String
 
@@ -51,6 +54,7 @@ final class WorkerTelemetry: PipelineObserver {
         latency = registry.histogram(
             "sluice_event_latency_seconds", help: "Time from the record's timestamp to its commit in PostgreSQL.",
             buckets: LatencyBuckets.seconds)
+        memory = MemoryTelemetry(registry)
         registerCollectors(registry)
     }
 
@@ -101,6 +105,8 @@ final class WorkerTelemetry: PipelineObserver {
         case .resumed(let partition):
             resumes.count(partition)
             logger.info("A partition is resumed.", ["partition": "\(partition)"])
+        case .flapped(let partition):
+            flaps.count(partition)
         case .sourceNotice(let sentence):
             logger.warning("Kafka reports trouble.", ["message": sentence])
         }
@@ -171,6 +177,7 @@ final class WorkerTelemetry: PipelineObserver {
         for (name, counts, help) in [
             ("sluice_partition_pauses_total", pauses, "Times the partition was paused."),
             ("sluice_partition_resumes_total", resumes, "Times the partition was resumed."),
+            ("sluice_partition_flaps_total", flaps, "Pauses that came soon after a resume; each makes the next one wait longer."),
         ] {
             registry.collector(name, type: .counter, help: help) { [weak self] sink in
                 for position in self?.snapshot?.positions ?? [] {
