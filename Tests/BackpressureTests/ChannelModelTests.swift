@@ -158,7 +158,8 @@ private struct ChannelModel: ~Copyable {
                 case 40..<72: model.receive(isCancelledEarly: false)
                 case 72..<76: model.receive(isCancelledEarly: true)
                 case 76..<84:
-                    model.take(upTo: Credits(records: .random(in: 0...2, using: &random), bytes: .random(in: 0...7, using: &random)))
+                    model.take(
+                        upTo: Credits(records: .random(in: 0...2, using: &random), bytes: .random(in: 0...7, using: &random)))
                 case 84..<92: model.cancelSender(&random)
                 default: model.cancelReceiver(&random)
                 }

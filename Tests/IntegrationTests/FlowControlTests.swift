@@ -26,7 +26,7 @@ extension EndToEnd {
                 try await world.produce(
                     (0..<4).map { (partition: $0, id: 100_000 + $0, bytes: 8 << 20) }
                         + (0..<400).map { (partition: $0 % 4, id: 101_000 + $0, bytes: 300) })
-                try await world.reached("the credits are in debt") {
+                try await world.reached("the credits are in debt", within: .seconds(60)) {
                     try await worker.metric("sluice_stage_credits{stage=\"poll\",unit=\"bytes\"}") < 0
                 }
                 let records = try await worker.metric("sluice_memory_share_bytes{share=\"records\",kind=\"used\"}")
@@ -41,6 +41,7 @@ extension EndToEnd {
                     })
             }
             try await world.expectExact(within: .seconds(120))
+            print("large-records: \(Int(try await worker.metric("process_resident_memory_bytes")) >> 20) MiB resident")
             try await world.reached("all credits are back") {
                 try await worker.metric("sluice_memory_share_bytes{share=\"records\",kind=\"used\"}") == 0
             }
@@ -67,6 +68,7 @@ extension EndToEnd {
             try await world.load(LoadPlan(events: 40_000, keys: 400_000, base: 1_000_000, mix: "1:0:0")).finished()
             worker = try await world.worker(
                 "worker", ["SLUICE_PIPELINE_PAUSE_DWELL": "300ms", "SLUICE_APPLY_BATCH_RECORDS": "2000"])
+            try await world.holds(worker, 6)
             for (counter, least) in [("pauses", 3.0), ("resumes", 3.0)] {
                 try await world.reached("\(least) \(counter)", within: .seconds(90)) { [worker] in
                     try await worker.expectWithinBudget()
@@ -106,7 +108,9 @@ extension World {
             let event = #"{"action":"Upsert","message_id":\#(record.id),"data":{"name":"n","message":"\#(text)"}}"#
             let (key, value) = (Array("\(record.id)".utf8), Array(event.utf8))
             let error = key.withUnsafeBytes { key in
-                value.withUnsafeBytes { producer.produce(target, key: key, value: $0, partition: Int32(record.partition), token: 0) }
+                value.withUnsafeBytes {
+                    producer.produce(target, key: key, value: $0, partition: Int32(record.partition), token: 0)
+                }
             }
             if let error { throw error }
         }

@@ -71,7 +71,8 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
     /// What a stopped partition had under way is counted back, also what the reader hands over after it was stopped.
     @Test func aStoppedPartitionGivesItsMemoryBack() async throws {
         let bad = TopicPartition("t", 0)
-        let world = World(seed: 21, partitions: 3, records: 600, configuration: configuration(lanes: 1), maximumBatch: 7) { work, _ in
+        let world = World(seed: 21, partitions: 3, records: 600, configuration: configuration(lanes: 1), maximumBatch: 7) {
+            work, _ in
             work.contains { $0.source == bad } ? .stopped([bad], reason: "mostly poison") : nil
         }
         try await world.run { world in

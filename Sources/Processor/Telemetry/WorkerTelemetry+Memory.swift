@@ -34,7 +34,8 @@ final class MemoryTelemetry: Sendable {
         ) { [weak self] sink in sink.sample(self?.used.sum ?? 0) }
         registry.collector(
             "sluice_memory_share_bytes", type: .gauge,
-            help: "The budget's parts and their use: librdkafka's prefetch, records under way, what they are decoded to (reserved when "
+            help:
+                "The budget's parts and their use: librdkafka's prefetch, records under way, what they are decoded to (reserved when "
                 + "they are read), and the transactions in the database."
         ) { [weak self] sink in
             for (kind, shares) in [("budget", self?.budget), ("used", self?.used)] {

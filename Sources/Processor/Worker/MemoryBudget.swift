@@ -42,7 +42,8 @@ struct MemoryBudget: Equatable {
         if total >= least, let share = PrefetchShare(bytes: prefetch, partitions: partitions, properties: properties) {
             return share
         }
-        let isFetchGiven = KafkaConsumerConfiguration.fetchBytes(of: PrefetchShare.leastFetch, properties: properties)
+        let isFetchGiven =
+            KafkaConsumerConfiguration.fetchBytes(of: PrefetchShare.leastFetch, properties: properties)
             > PrefetchShare.leastFetch
         throw CommandError(
             "pipeline.memory_budget_bytes: \(total) is too little for \(partitions) partitions and \(lanes) lanes: "

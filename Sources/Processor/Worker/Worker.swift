@@ -76,7 +76,8 @@ final class Worker: Sendable {
         logger.info(
             "The memory budget is split.",
             [
-                "prefetch_bytes": budget.prefetch, "credit_bytes": budget.records, "transaction_bytes": pipelineConfiguration.batch.bytes,
+                "prefetch_bytes": budget.prefetch, "credit_bytes": budget.records,
+                "transaction_bytes": pipelineConfiguration.batch.bytes,
                 "partitions": partitions, "queued_kbytes": prefetch.queuedKibibytes, "queued_records": prefetch.queuedRecords,
                 "fetch_bytes": prefetch.fetchBytes,
             ])
