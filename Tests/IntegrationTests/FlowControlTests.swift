@@ -49,6 +49,23 @@ extension EndToEnd {
         }
     }
 
+    /// Too little memory for the topic's partitions is said at once, with the least that would do; and that does.
+    @Test func aBudgetTooSmallEndsTheStart() async throws {
+        try await World.run("small-budget", partitions: 64) { world in
+            let process = try world.launch("small", ["SLUICE_PIPELINE_MEMORY_BUDGET_BYTES": "\(16 << 20)"])
+            try #require(try await process.ended(within: .seconds(30)) == .exited(1))
+            let last = process.output.split(separator: "\n").last.map(String.init) ?? ""
+            for part in ["pipeline.memory_budget_bytes", "64 partitions"] {
+                try #require(last.contains(part), "its last line: \(last)")
+            }
+            let words = last.split { !$0.isNumber }.compactMap { Int($0) }
+            let least = try #require(words.first { $0 > 16 << 20 }, "no least in \(last)")
+            try await world.load(LoadPlan(events: 2_000)).finished()
+            _ = try await world.worker("enough", ["SLUICE_PIPELINE_MEMORY_BUDGET_BYTES": "\(least)"])
+            try await world.expectExact()
+        }
+    }
+
     /// Transactions that take longer than the dwell pause partitions and resume them; at full speed nobody is paused.
     @Test func theSecondBrakeFollowsTheDatabase() async throws {
         try await World.run("brakes", partitions: 6) { world in

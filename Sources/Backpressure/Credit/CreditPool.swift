@@ -113,6 +113,11 @@ public final class CreditPool: Sendable {
         }
     }
 
+    /// Opens one slot's gate, where it still has an account under this stamp. The reader must be woken by whoever opens it.
+    public func open(slot: Int, stamp: UInt64) {
+        state.withLock { state in _ = state.accounts.withAccount(slot, stamp) { $0.isOpen = true } }
+    }
+
     /// What the reader may read from a slot now; zero while its gate is shut, the stamp is not the current one, or nothing is free in
     /// its account or in the whole.
     public func allowance(slot: Int, stamp: UInt64) -> Credits {

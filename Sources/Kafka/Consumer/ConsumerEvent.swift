@@ -20,6 +20,7 @@ public protocol FetchGate: Sendable {
 }
 
 extension FetchGate {
+    /// Nothing: the gate counts bytes of keys, payloads and headers.
     public var recordOverhead: Int { 0 }
 }
 

@@ -55,6 +55,7 @@ enum AssignmentInput: Sendable {
     case sourceFailed(any Error)
     case sourceClosed
     case shutdown(deadline: UInt64)
+    case operatorPauses(OperatorPauses)
     case drained
     case tick
 }
@@ -68,6 +69,7 @@ final class StageContext: Sendable {
     let pool: CreditPool
     let ledger: OffsetLedger
     let circuit: Mutex<CircuitBreakerMachine>
+    let watch: PipelineWatch
     let inbox: BoundedChannel<AssignmentInput>
     let decode: BoundedChannel<RecordBatch>
     let lanes: [BoundedChannel<RoutedChanges>]
@@ -89,6 +91,7 @@ final class StageContext: Sendable {
         ledger = OffsetLedger(pool: pool)
         // Nobody reads yet, so nobody waits.
         _ = pool.resize(total: configuration.budget)
+        watch = PipelineWatch(lanes: configuration.lanes)
         circuit = Mutex(
             CircuitBreakerMachine(
                 threshold: configuration.circuitThreshold, backoff: configuration.circuit,
