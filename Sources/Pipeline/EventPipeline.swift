@@ -9,7 +9,7 @@ import Synchronization
 /// All stages are children of the task that calls ``run()``; its cancellation, a stage's error and ``shutdown(within:)`` travel
 /// through that one tree.
 public final class EventPipeline: Sendable {
-    private let context: StageContext
+    let context: StageContext
     private let decoder: any RecordDecoder
     private let claimer: any OffsetClaimer
     private let appliers: [any BatchApplier]

@@ -88,7 +88,8 @@ final class FakeSource: RecordSource {
                         batch.append(offset: offset, timestamp: clock.wallMilliseconds, key: $0, value: $0)
                     }
                 }
-                pool.spent(slot: reader.slot, stamp: reader.stamp, Credits(records: batch.count, bytes: batch.byteCount))
+                pool.spent(
+                    slot: reader.slot, stamp: reader.stamp, pool.charge(records: batch.count, bytes: batch.byteCount))
                 state.readers[source]?.next = batch.nextOffset
                 events.append(.records(batch, slot: reader.slot))
             }
@@ -272,10 +273,10 @@ struct World: Sendable {
 
     init(
         seed: UInt64, partitions: Int, records: Int64, configuration: PipelineConfiguration, maximumBatch: Int = 64,
+        pool: CreditPool = CreditPool(),
         plan: @escaping @Sendable ([PartitionWork], Int) async throws -> ApplyResult? = { _, _ in nil }
     ) {
         clock = RealClock(seed: seed)
-        let pool = CreditPool()
         ends = Dictionary(uniqueKeysWithValues: (0..<Int32(partitions)).map { (TopicPartition("t", $0), records) })
         source = FakeSource(pool: pool, ends: ends, maximumBatch: maximumBatch, clock: clock)
         let database = self.database

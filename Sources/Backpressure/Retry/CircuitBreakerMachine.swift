@@ -53,7 +53,8 @@ public struct CircuitBreakerMachine: ~Copyable {
             probeSince = now
             return .proceed
         case .halfOpen:
-            if let since = probeSince, now - since < probeTimeout {
+            // Not `now - since`: another caller's clock was read later, and its turn came first.
+            if let since = probeSince, now < since + probeTimeout {
                 return .wait(until: now + Swift.min(backoff.initial, probeTimeout))
             }
             probeSince = now

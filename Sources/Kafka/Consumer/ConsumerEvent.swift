@@ -14,6 +14,14 @@ public protocol FetchGate: Sendable {
 
     /// A batch was sealed. Bytes overshoot the allowance by one record at most, records never.
     func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int)
+
+    /// What each record takes of the allowed bytes besides its own. 0 where it is not said.
+    var recordOverhead: Int { get }
+}
+
+extension FetchGate {
+    /// Nothing: the gate counts bytes of keys, payloads and headers.
+    public var recordOverhead: Int { 0 }
 }
 
 /// What happened at a consumer, in order.

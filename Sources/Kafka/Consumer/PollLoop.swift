@@ -88,11 +88,14 @@ final class PollLoop {
         guard !readers.isEmpty else { return false }
         var hasMore = false
         var wantsKick = false
+        var prefetched = 0
         for step in readers.indices {
             let slot = (firstReader + step) % readers.count
             if visit(readers[slot], slot: slot) { hasMore = true }
             if readers[slot].isKickWanted { wantsKick = true }
+            prefetched += readers[slot].prefetchedBytes
         }
+        shared.prefetchedBytes.store(prefetched, ordering: .relaxed)
         firstReader = (firstReader + 1) % readers.count
         kicker?.want(wantsKick ? readers.filter(\.isKickWanted).map(\.partition) : [])
         return hasMore

@@ -156,6 +156,8 @@ struct AssignmentStage: Sendable {
         context.source.assign(entries.map { PartitionStart(source: $0.source, offset: $0.offset) }, stamp: stamp)
         perform(holds.filter { $0.action == .pause })
         context.observer.observed(.claimed(entries.map(Self.claim)))
+        // Where the pipeline has long been full, they are paused before anything is fetched for them.
+        moveBrakes(now: context.clock.now)
     }
 
     private func release(mirror: Bool) async {

@@ -11,11 +11,7 @@ struct CommitStage: Sendable {
         while let completion = try await context.commit.receive() {
             var isReaderWaiting = false
             for part in completion.parts {
-                if context.ledger.completed(
-                    part.source, stamp: part.stamp, nextOffset: part.nextOffset, isDurable: completion.isDurable)
-                {
-                    isReaderWaiting = true
-                }
+                if context.ledger.completed(part, isDurable: completion.isDurable) { isReaderWaiting = true }
             }
             if isReaderWaiting { context.source.creditsReturned() }
             if context.isDraining.load(ordering: .acquiring), context.ledger.withLock({ $0.isDrained }) {

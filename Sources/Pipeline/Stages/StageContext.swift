@@ -8,8 +8,8 @@ import Synchronization
 struct RoutedChanges: Sendable {
     let entry: OffsetLedgerMachine.Entry
     let changes: ChangeBatch
-
-    var cost: Credits { Credits(records: changes.records.count, bytes: changes.records.byteCount) }
+    /// What the reader was charged for it.
+    let cost: Credits
 }
 
 /// Batches that left a lane.
@@ -18,6 +18,24 @@ struct Completion: Sendable {
         let source: TopicPartition
         let stamp: UInt64
         let nextOffset: Int64
+        /// What the reader was charged for the batches that leave.
+        let credits: Credits
+        /// The ledger knows of them.
+        let isReceived: Bool
+
+        init(source: TopicPartition, stamp: UInt64, nextOffset: Int64, credits: Credits, isReceived: Bool = true) {
+            self.source = source
+            self.stamp = stamp
+            self.nextOffset = nextOffset
+            self.credits = credits
+            self.isReceived = isReceived
+        }
+
+        init(_ batch: RecordBatch, credits: Credits, isReceived: Bool = true) {
+            self.init(
+                source: batch.source, stamp: batch.assignment, nextOffset: batch.nextOffset, credits: credits,
+                isReceived: isReceived)
+        }
     }
 
     let parts: [Part]
@@ -58,6 +76,8 @@ final class StageContext: Sendable {
     let commit: BoundedChannel<Completion>
     /// The commit stage reports an empty pipeline only while somebody waits for it.
     let isDraining = Atomic(false)
+    /// Charged bytes of the batches whose transaction is under way in a lane.
+    let bytesInTransactions = Atomic(0)
 
     init(
         configuration: PipelineConfiguration, source: any RecordSource, clock: any PipelineClock,
@@ -69,6 +89,8 @@ final class StageContext: Sendable {
         self.observer = observer
         self.pool = pool
         ledger = OffsetLedger(pool: pool)
+        // Nobody reads yet, so nobody waits.
+        _ = pool.resize(total: configuration.budget)
         watch = PipelineWatch(lanes: configuration.lanes)
         circuit = Mutex(
             CircuitBreakerMachine(
@@ -81,6 +103,9 @@ final class StageContext: Sendable {
         lanes = (0..<configuration.lanes).map { _ in BoundedChannel(capacity: configuration.budget) { $0.cost } }
         commit = BoundedChannel(capacity: Credits(records: 1024, bytes: .max)) { Credits(records: $0.parts.count, bytes: 0) }
     }
+
+    /// What the reader was charged for a batch.
+    func charge(_ batch: RecordBatch) -> Credits { pool.charge(records: batch.count, bytes: batch.byteCount) }
 
     /// Tells the commit stage that batches will not be written.
     func drop(_ parts: [Completion.Part]) async throws {

@@ -9,7 +9,7 @@ import Telemetry
 /// The credit pool as the poll thread's gate.
 struct CreditGate: FetchGate {
     let pool: CreditPool
-    /// What a transaction carries at most. A batch is written whole, so none may be larger.
+    /// What a transaction carries at most, charged bytes. A batch is written whole, so none may be larger.
     let batch: Credits
 
     func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int) {
@@ -18,8 +18,10 @@ struct CreditGate: FetchGate {
     }
 
     func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int) {
-        pool.spent(slot: slot, stamp: assignment, Credits(records: records, bytes: bytes))
+        pool.spent(slot: slot, stamp: assignment, pool.charge(records: records, bytes: bytes))
     }
+
+    var recordOverhead: Int { pool.recordOverhead }
 }
 
 /// A Kafka consumer group member as the pipeline's source.

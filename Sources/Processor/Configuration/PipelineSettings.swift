@@ -62,11 +62,6 @@ struct PipelineSettings: Sendable {
                 $0.lowWatermark < $0.highWatermark
             }
         ])
-
-    /// How the budget is split: half for librdkafka's prefetch, the rest for batches. A record is in memory about two and a half times
-    /// between the reader and the server: in its record batch, decoded, and as parameters.
-    var prefetchBytes: Int { memoryBudget / 2 }
-    var creditBytes: Int { memoryBudget / 5 }
 }
 
 struct ApplySettings: Sendable {
