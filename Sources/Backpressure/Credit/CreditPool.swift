@@ -73,6 +73,21 @@ public final class CreditPool: Sendable {
         }
     }
 
+    /// Gives every account another size; what is under way stays counted, and where it is more than that, the account is in debt until
+    /// it has come back. Answers whether a reader waits for what is free now and must be woken.
+    public func resize(share: Credits, lowWatermark: Double) -> Bool {
+        state.withLock { state in
+            var isReaderWaiting = false
+            for index in 0..<state.accounts.count {
+                _ = state.accounts.withAccount(index) { account in
+                    let action = account.credits.resized(to: share, lowWatermark: lowWatermark)
+                    if action == .wakeReader, account.isOpen { isReaderWaiting = true }
+                }
+            }
+            return isReaderWaiting
+        }
+    }
+
     /// Shuts one slot's gate, or all gates: nothing more is read, what is under way stays counted.
     public func close(slot: Int? = nil) {
         state.withLock { state in
