@@ -74,6 +74,9 @@ struct AssignmentStage: Sendable {
         case .shutdown(let deadline):
             return machine.shutdownRequested(
                 deadline: deadline, isDrained: context.ledger.withLock { $0.isDrained }, now: now)
+        case .reconfigured:
+            reconfigure(&machine)
+            return []
         case .drained:
             // Several may be on their way from one drain; one that comes late says nothing about the next.
             guard context.ledger.withLock({ $0.isDrained }) else { return [] }
@@ -177,6 +180,19 @@ struct AssignmentStage: Sendable {
             try await context.inbox.send(answer)
         } catch {
             // Cancelled: the pipeline ends, and nobody waits for an answer.
+        }
+    }
+
+    /// Here and not where the change was made, so that it crosses no assignment.
+    private func reconfigure(_ machine: inout AssignmentMachine) {
+        let configuration = context.configuration
+        machine.reconfigured(configuration)
+        let partitions = context.ledger.withLock { $0.entries.count }
+        guard partitions > 0 else { return }
+        if context.pool.resize(
+            share: configuration.share(partitions: partitions), lowWatermark: configuration.lowWatermark)
+        {
+            context.source.creditsReturned()
         }
     }
 

@@ -22,7 +22,7 @@ struct LagStage: Sendable {
                     context.observer.observed(.sourceNotice("End offsets could not be read: \(error)"))
                 }
             }
-            try await context.clock.sleep(until: context.clock.now + context.configuration.lagInterval)
+            try await context.sleep { $0.lagInterval }
         }
     }
 }

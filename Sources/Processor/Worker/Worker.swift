@@ -14,25 +14,31 @@ import Telemetry
 final class Worker: Sendable {
     private let consumer: KafkaConsumer
     private let lanes: [DatabaseLane]
+    private let claimer: PartitionClaimer
+    private let limiter: ConsumeLimiter
     let pipeline: EventPipeline
     private let logger: Logger
 
     private init(
-        consumer: KafkaConsumer, lanes: [DatabaseLane], pipeline: EventPipeline, logger: Logger
+        consumer: KafkaConsumer, lanes: [DatabaseLane], claimer: PartitionClaimer, limiter: ConsumeLimiter,
+        pipeline: EventPipeline, logger: Logger
     ) {
         self.consumer = consumer
         self.lanes = lanes
+        self.claimer = claimer
+        self.limiter = limiter
         self.pipeline = pipeline
         self.logger = logger
     }
 
     /// Joins the group. Kafka has been asked for the topics before, and knows them.
-    /// - Parameter partitions: partitions of all topics together: what this member could come to own.
+    /// - Parameters:
+    ///   - settings: what is in force now.
+    ///   - partitions: partitions of all topics together: what this member could come to own.
     static func start(
-        _ configuration: Configuration, client: KafkaClientConfiguration, metadata: KafkaMetadata, partitions: Int,
-        isEmbedded: Bool, telemetry: WorkerTelemetry, logger: Logger
+        _ configuration: Configuration, settings: SluiceSettings, client: KafkaClientConfiguration, metadata: KafkaMetadata,
+        partitions: Int, isEmbedded: Bool, telemetry: WorkerTelemetry, logger: Logger
     ) throws -> Worker {
-        let settings = configuration.settings
         LargeBuffers.giveBackWhenFreed()
         let pool = CreditPool()
         var consumerConfiguration = KafkaConsumerConfiguration(
@@ -58,15 +64,31 @@ final class Worker: Sendable {
             kafka: settings.kafka, applyConfiguration: applyConfiguration, metadata: metadata, lanes: lanes,
             logger: logger.child("claims"))
         let pipelineConfiguration = settings.pipelineConfiguration
-        let consumer = try KafkaConsumer.start(
-            consumerConfiguration, gate: CreditGate(pool: pool, batch: pipelineConfiguration.batch))
+        let limiter = ConsumeLimiter(settings.limits.consume.limits, batch: pipelineConfiguration.batch) {
+            MonotonicClock.nanoseconds()
+        }
+        let consumer = try KafkaConsumer.start(consumerConfiguration, gate: CreditGate(pool: pool, limiter: limiter))
         let pipeline = EventPipeline(
             configuration: pipelineConfiguration,
-            source: KafkaRecordSource(consumer: consumer, metadata: metadata, logger: logger.child("kafka")),
+            source: KafkaRecordSource(
+                consumer: consumer, metadata: metadata, limiter: limiter, logger: logger.child("kafka")),
             decoder: StageDecoder(mapping: configuration.mapping), claimer: claimer, appliers: lanes, pool: pool,
             clock: SystemClock(), observer: telemetry)
         telemetry.watch(pipeline)
-        return Worker(consumer: consumer, lanes: lanes, pipeline: pipeline, logger: logger)
+        return Worker(
+            consumer: consumer, lanes: lanes, claimer: claimer, limiter: limiter, pipeline: pipeline, logger: logger)
+    }
+
+    /// Puts other limits in force. Levels, credits under way and counts are carried over. What of the settings is fixed for the life of a
+    /// worker must be as it was at the start.
+    /// - Throws: `CancellationError`.
+    func reconfigure(_ settings: SluiceSettings) async throws {
+        let configuration = settings.pipelineConfiguration
+        limiter.changed(to: settings.limits.consume.limits, batch: configuration.batch)
+        claimer.reconfigure(foreignKeyTimeout: settings.apply.foreignKeyTimeout, poison: settings.apply.poisonLimits)
+        try await pipeline.reconfigure(configuration)
+        // A reader that a limit has refused looks again.
+        consumer.creditsReturned()
     }
 
     /// Leaves the group and disconnects, within a deadline. What is cut short is read again next time: the truth is in PostgreSQL.
@@ -125,9 +147,7 @@ extension SluiceSettings {
     func applyConfiguration(outcomes: OutcomeTable) -> ApplyConfiguration {
         var configuration = ApplyConfiguration(group: kafka.groupID, outcomes: outcomes)
         configuration.coalesce = apply.coalesce
-        configuration.poison.leastRecords = apply.poisonRecords
-        configuration.poison.share = apply.poisonShare
-        configuration.poison.windowSeconds = apply.poisonWindow.inSeconds
+        configuration.poison = apply.poisonLimits
         return configuration
     }
 }
