@@ -51,6 +51,8 @@ final class Worker: Sendable {
         consumerConfiguration.queuedMaximumKibibytes = prefetch.queuedKibibytes
         consumerConfiguration.queuedMinimumRecords = prefetch.queuedRecords
         consumerConfiguration.fetchMaximumBytes = prefetch.fetchBytes
+        // Whole visits fill a transaction: of 1,024 records each, four make 4,096 of 5,000 and the fifth does not fit.
+        consumerConfiguration.visitLimit = Swift.min(2_500, Swift.max(1, settings.apply.batchRecords / 4))
 
         let applyConfiguration = settings.applyConfiguration(outcomes: configuration.outcomes)
         let lanes = (0..<settings.postgres.connections).map { lane in
