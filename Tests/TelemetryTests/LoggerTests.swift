@@ -36,6 +36,19 @@ private final class RecordingSink: LogSink {
             ])
     }
 
+    @Test func aChangedLevelHoldsForTheWholeFamily() {
+        let parent = logger(.text)
+        let child = parent.child("kafka")
+        child.debug("Unheard.")
+        parent.setLevel(.debug)
+        child.child("deep").debug("Heard.")
+        child.setLevel(.error)
+        parent.warning("Unheard.")
+        #expect(parent.level == .error)
+        #expect(sink.lines.count == 1)
+        #expect(sink.lines.first?.contains("debug   sluice.kafka.deep Heard.") == true)
+    }
+
     @Test func jsonLinesAreJSON() throws {
         logger(.json).child("http", ["request": UInt64.max]).warning(
             "Slow \"client\"\n", ["level": "mine", "ratio": Double.nan, "count": -7, "ok": false, "text": "é\u{2028}\\"])

@@ -22,7 +22,12 @@ struct LaneQueueMachine<Element>: ~Copyable {
         /// Records in the transaction that is being put together.
         var taken = 0
         /// Number of the turn it was served at last.
-        var served: UInt64 = 0
+        var served: UInt64
+
+        init(source: TopicPartition, served: UInt64) {
+            self.source = source
+            self.served = served
+        }
 
         var next: Item? { head < items.count ? items[head] : nil }
 
@@ -54,7 +59,8 @@ struct LaneQueueMachine<Element>: ~Copyable {
         }
         // Lines of partitions that have gone are few; they go when a new one comes.
         lines.removeAll { $0.next == nil }
-        var line = Line(source: source)
+        // As if it had been served just now: one that comes and goes must not overtake those who wait each time.
+        var line = Line(source: source, served: turn)
         line.items.append(item)
         lines.append(line)
     }
@@ -84,7 +90,8 @@ struct LaneQueueMachine<Element>: ~Copyable {
                 best = index
                 continue
             }
-            if (lines[index].taken, lines[index].served) < (lines[known].taken, lines[known].served) { best = index }
+            // In a tie the later line is the one that has just come, the other the one that was served last.
+            if (lines[index].taken, lines[index].served) <= (lines[known].taken, lines[known].served) { best = index }
         }
         return best
     }
