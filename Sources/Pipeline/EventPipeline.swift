@@ -14,6 +14,7 @@ public final class EventPipeline: Sendable {
     private let claimer: any OffsetClaimer
     private let appliers: [any BatchApplier]
     private let board = AssignmentBoard()
+    private let control = PauseControl()
 
     /// - Parameters:
     ///   - pool: the credit accounts the source's reader asks; shared with it.
@@ -64,14 +65,18 @@ public final class EventPipeline: Sendable {
                 try await LagStage(context: context).run()
                 return false
             }
+            group.addTask { [surroundings] in
+                try await WatchStage(context: context, surroundings: surroundings).run()
+                return false
+            }
             group.addTask { [tick = context.configuration.tick] in
                 while true {
                     try await context.clock.sleep(until: context.clock.now + tick)
                     try await context.inbox.send(.tick)
                 }
             }
-            group.addTask { [claimer, board] in
-                try await AssignmentStage(context: context, claimer: claimer, board: board).run()
+            group.addTask { [claimer, board, control] in
+                try await AssignmentStage(context: context, claimer: claimer, board: board, control: control).run()
                 return true
             }
             while let hasEnded = try await group.next() {
@@ -109,20 +114,35 @@ public final class EventPipeline: Sendable {
         try await context.inbox.send(.reconfigured)
     }
 
+    /// Tells the pipeline all that operators have paused; it replaces what was said before and holds over rebalances. Said before a
+    /// claim is answered, it counts before the first record is read.
+    public func operatorDecided(_ pauses: OperatorPauses) async throws { try await context.inbox.send(.operatorPauses(pauses)) }
+
+    /// What the watchdog sees of the assignment.
+    private var surroundings: @Sendable () -> PipelineWatch.Surroundings {
+        { [board, control] in
+            PipelineWatch.Surroundings(board: board, pausedByOperator: Set(control.pausedByOperator.keys))
+        }
+    }
+
     /// What is going on, without stopping a stage.
     public func snapshot() -> PipelineSnapshot {
+        let pausedByOperator = control.pausedByOperator
         let stopped = board.stopped
         let level = context.pool.level()
+        let look = context.watch.look(at: context)
         return PipelineSnapshot(
             summary: board.summary,
             stopped: stopped.map { PipelineSnapshot.Stopped(source: $0.source, reason: $0.reason) },
-            paused: board.paused,
-            positions: context.ledger.withLock { $0.positions },
+            paused: board.paused.union(pausedByOperator.keys),
+            pausedByOperator: pausedByOperator,
+            positions: look.positions, lags: look.lags, rates: look.rates, stall: look.stall,
+            laneBusySeconds: look.laneBusySeconds, pollAgeSeconds: look.pollAgeSeconds,
             circuit: context.circuit.withLock { $0.state },
             freeCredits: level.free, totalCredits: level.total,
             decodeQueue: context.decode.level,
             laneQueues: zip(context.lanes, context.waiting).map { $0.level + $1.value },
-            wallMilliseconds: context.clock.wallMilliseconds)
+            wallMilliseconds: look.wallMilliseconds)
     }
 }
 
@@ -136,14 +156,56 @@ public struct PipelineSnapshot: Sendable {
         public let reason: String
     }
 
+    /// How far a partition is behind in time.
+    public struct Lag: Sendable, Equatable {
+        /// The partition.
+        public let source: TopicPartition
+        /// Age of the oldest unapplied record, as ``LagMachine`` knows it; 0 where the partition is caught up, `nil` where its end is
+        /// not known.
+        public let seconds: Double?
+        /// How long ago its end was answered last; where it never was, since it was first asked for.
+        public let answerAgeSeconds: Double
+    }
+
+    /// How fast all partitions together move, as ``DrainRateMachine`` measures it.
+    public struct Rates: Sendable, Equatable {
+        /// Records applied a second.
+        public let drain: Double
+        /// Offsets by which the logs grow a second.
+        public let arrival: Double
+        /// Until all is applied, if all goes on like this: 0 where it is, infinity where nothing drains or more arrives; `nil` where a
+        /// partition's end is not known, or there is none.
+        public let secondsToDrain: Double?
+    }
+
+    /// The worker has something to do and does not move.
+    public struct Stall: Sendable, Equatable {
+        /// What holds it up.
+        public let reason: StallReason
+        /// For how long.
+        public let seconds: Double
+    }
+
     /// A few words for health.
     public let summary: String
     /// Partitions out of service.
     public let stopped: [Stopped]
-    /// Partitions whose second brake is pulled.
+    /// Partitions that are not fetched: their second brake is pulled, or an operator has paused them.
     public let paused: Set<TopicPartition>
+    /// Those that an operator has paused, with the reason.
+    public let pausedByOperator: [TopicPartition: String]
     /// The ledger's positions.
     public let positions: [OffsetLedgerMachine.Position]
+    /// How far each is behind in time, in the order of ``positions``.
+    public let lags: [Lag]
+    /// How fast they move.
+    public let rates: Rates
+    /// The present stall.
+    public let stall: Stall?
+    /// For how long each lane has had its present work in hand, retries included; `nil`: it has none.
+    public let laneBusySeconds: [Double?]
+    /// How long ago the member last polled.
+    public let pollAgeSeconds: Double
     /// The circuit to the database.
     public let circuit: CircuitBreakerMachine.State
     /// Credits that are free, over all partitions; negative: a debt.

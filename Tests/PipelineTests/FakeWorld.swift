@@ -45,9 +45,15 @@ final class FakeSource: RecordSource {
         var mirrored: [TopicPartition: Int64] = [:]
         var pauses = 0
         var resumes = 0
+        /// Pauses of what was paused, resumes of what ran: a real log rewinds then.
+        var wrongMoves = 0
         var unassigns = 0
         var assigns = 0
+        var isSilent = false
+        var questions = 0
     }
+
+    struct Silent: Error {}
 
     private let pool: CreditPool
     private let limiter: ConsumeLimiter
@@ -143,12 +149,14 @@ final class FakeSource: RecordSource {
     func pause(_ partition: TopicPartition) {
         state.withLock { state in
             state.pauses += 1
+            if state.readers[partition]?.isPaused == true { state.wrongMoves += 1 }
             state.readers[partition]?.isPaused = true
         }
     }
     func resume(_ partition: TopicPartition) {
         state.withLock { state in
             state.resumes += 1
+            if state.readers[partition]?.isPaused == false { state.wrongMoves += 1 }
             state.readers[partition]?.isPaused = false
         }
     }
@@ -157,11 +165,23 @@ final class FakeSource: RecordSource {
         state.withLock { state in for start in frontier { state.mirrored[start.source] = start.offset } }
     }
     func mirrorAndWait(_ frontier: [PartitionStart], until deadline: UInt64) async { mirror(frontier) }
-    func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] { state.withLock { $0.ends } }
+    func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+        try state.withLock { state in
+            state.questions += 1
+            if state.isSilent { throw Silent() }
+            return state.ends.filter { partitions.contains($0.key) }
+        }
+    }
+    /// From now on questions fail, or are answered again.
+    func answers(_ isAnswering: Bool) { state.withLock { $0.isSilent = !isAnswering } }
+    /// The log grows.
+    func grow(_ source: TopicPartition, to end: Int64) { state.withLock { $0.ends[source] = end } }
+    var questions: Int { state.withLock { $0.questions } }
     var lastPoll: UInt64 { clock.now }
 
     var mirrored: [TopicPartition: Int64] { state.withLock { $0.mirrored } }
     var brakes: (pauses: Int, resumes: Int) { state.withLock { ($0.pauses, $0.resumes) } }
+    var wrongMoves: Int { state.withLock { $0.wrongMoves } }
     var unassigns: Int { state.withLock { $0.unassigns } }
     var assigns: Int { state.withLock { $0.assigns } }
 }

@@ -38,6 +38,7 @@ enum AssignmentInput: Sendable {
     case sourceClosed
     case shutdown(deadline: UInt64)
     case reconfigured
+    case operatorPauses(OperatorPauses)
     case drained
     case tick
 }
@@ -60,6 +61,7 @@ final class StageContext: Sendable {
     let pool: CreditPool
     let ledger: OffsetLedger
     let circuit: Mutex<CircuitBreakerMachine>
+    let watch: PipelineWatch
     let inbox: BoundedChannel<AssignmentInput>
     let decode: BoundedChannel<RecordBatch>
     let lanes: [BoundedChannel<RoutedChanges>]
@@ -79,6 +81,7 @@ final class StageContext: Sendable {
         self.observer = observer
         self.pool = pool
         ledger = OffsetLedger(pool: pool)
+        watch = PipelineWatch(lanes: configuration.lanes)
         circuit = Mutex(
             CircuitBreakerMachine(
                 threshold: configuration.circuitThreshold, backoff: configuration.circuit,

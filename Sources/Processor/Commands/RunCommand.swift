@@ -53,11 +53,12 @@ struct RunCommand {
             role == .ingress
             ? nil : WorkerTelemetry(group: settings.kafka.groupID, registry: registry, logger: logger.child("worker"))
         let health = Health(role: role, gate: gate) { telemetry?.snapshot }
-        let server = try startServer(gate: gate, health: health)
+        let desk = role == .ingress ? nil : adminDesk()
+        let server = try startServer(gate: gate, desk: desk, health: health)
         logger.info(
             "Listening.", ["url": "http://\(settings.http.host):\(server.port)", "role": role.rawValue])
 
-        let outcome = await work(client, gate, telemetry, health, signals)
+        let outcome = await work(client, gate, desk, telemetry, health, signals)
         // A lane that waits for the server must not hold up a process that has failed.
         if case .failure = outcome { parts.worker?.abandon() }
         await close(server)
@@ -67,13 +68,14 @@ struct RunCommand {
 
     /// Works until the work ends by itself, or a signal has been obeyed.
     private func work(
-        _ client: KafkaClientConfiguration, _ gate: EventGate?, _ telemetry: WorkerTelemetry?, _ health: Health,
-        _ signals: Signals
+        _ client: KafkaClientConfiguration, _ gate: EventGate?, _ desk: AdminDesk?, _ telemetry: WorkerTelemetry?,
+        _ health: Health, _ signals: Signals
     ) async -> Result<Void, any Error> {
         await withTaskGroup(of: Result<Void, any Error>.self) { group in
             group.addTask {
                 do {
-                    return .success(try await self.serve(client, gate: gate, telemetry: telemetry, health: health))
+                    return .success(
+                        try await self.serve(client, gate: gate, desk: desk, telemetry: telemetry, health: health))
                 } catch {
                     return .failure(error)
                 }
@@ -99,13 +101,19 @@ struct RunCommand {
 
     // MARK: Start
 
-    private func startServer(gate: EventGate?, health: Health) throws -> HTTPServer {
+    private func adminDesk() -> AdminDesk {
+        let access = AdminAccess(
+            token: settings.http.adminToken, isBoundToLoopback: HTTPSettings.isLoopback(settings.http.host))
+        return AdminDesk(access: access, topics: configuration.mapping.topics, logger: logger.child("operator"))
+    }
+
+    private func startServer(gate: EventGate?, desk: AdminDesk?, health: Health) throws -> HTTPServer {
         var server = HTTPServerConfiguration(host: settings.http.host, port: UInt16(settings.http.port))
         server.connectionLimit = settings.http.connections
         server.idleTimeout = settings.http.idleTimeout
         server.maxBodyBytes = settings.http.maxEventBytes
         let log = logger.child("http")
-        let routes = Routes(role: role, gate: gate, registry: registry, health: health)
+        let routes = Routes(role: role, gate: gate, desk: desk, registry: registry, health: health)
         return try HTTPServer.start(configuration: server, handler: routes) { level, sentence in
             switch level {
             case .debug: log.debug("The HTTP server says.", ["message": sentence])
@@ -131,7 +139,7 @@ struct RunCommand {
 
     /// Waits for Kafka and PostgreSQL, then works until cancelled.
     private func serve(
-        _ client: KafkaClientConfiguration, gate: EventGate?, telemetry: WorkerTelemetry?, health: Health
+        _ client: KafkaClientConfiguration, gate: EventGate?, desk: AdminDesk?, telemetry: WorkerTelemetry?, health: Health
     ) async throws {
         let metadata = try KafkaMetadata.start(client, groupID: settings.kafka.groupID)
         parts.started(metadata)
@@ -153,6 +161,9 @@ struct RunCommand {
         parts.started(worker)
         // A change that came between the two lines above has found no worker to tell.
         try await reloader.applyAgain()
+        // Both end with this scope, the last first: what the desk waits for at the database is then given up.
+        async let _: Void? = desk?.serve(worker.pauses) { try await metadata.partitions(of: $0) }
+        async let _: Void = worker.pauses.run()
         try await worker.pipeline.run()
     }
 

@@ -3,6 +3,7 @@
 import Backpressure
 import HTTPServer
 import Pipeline
+import Records
 import Synchronization
 
 /// What a process does: take events, apply them, or both.
@@ -32,8 +33,9 @@ final class Health: Sendable {
         var members: [JSONValue.Member] = []
         var trouble: [String] = []
         if role != .ingress {
-            let (state, reasons) = worker()
+            let (state, reasons, details) = worker()
             members.append(.init("worker", .string(state)))
+            members += details
             if role == .worker {
                 trouble += reasons
             } else {
@@ -52,14 +54,31 @@ final class Health: Sendable {
         return .json(trouble.isEmpty ? 200 : 503, .object(members))
     }
 
-    private func worker() -> (state: String, trouble: [String]) {
+    /// The partitions of each reason.
+    private static func reasons(_ paused: [TopicPartition: String]) -> JSONValue {
+        let groups = Dictionary(grouping: paused.keys.sorted()) { paused[$0] ?? "" }.sorted { $0.key < $1.key }
+        return .array(
+            groups.map { reason, sources in
+                ["reason": .string(reason), "partitions": .array(sources.map { .string("\($0)") })]
+            })
+    }
+
+    private func worker() -> (state: String, trouble: [String], details: [JSONValue.Member]) {
         guard let snapshot = snapshot() else {
             let phase = self.phase.withLock { $0 }
-            return (phase, ["the worker is \(phase)"])
+            return (phase, ["the worker is \(phase)"], [])
         }
         var trouble = snapshot.stopped.map { "partition \($0.source) has stopped: \($0.reason)" }
         if snapshot.circuit != .closed { trouble.append("the circuit to PostgreSQL is open") }
         if snapshot.summary != "running" { trouble.append("the worker is \(snapshot.summary)") }
-        return (snapshot.summary, trouble)
+        var details: [JSONValue.Member] = []
+        if let stall = snapshot.stall {
+            trouble.append("no progress for \(Int(stall.seconds)) s: \(stall.reason.sentence)")
+            details.append(.init("stalled", .string(stall.reason.rawValue)))
+        }
+        // No trouble: it is what somebody asked for.
+        let paused = snapshot.pausedByOperator
+        if !paused.isEmpty { details.append(.init("paused_by_operator", Self.reasons(paused))) }
+        return (snapshot.summary, trouble, details)
     }
 }

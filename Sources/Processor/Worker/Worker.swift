@@ -17,17 +17,19 @@ final class Worker: Sendable {
     private let claimer: PartitionClaimer
     private let limiter: ConsumeLimiter
     let pipeline: EventPipeline
+    let pauses: PauseKeeper
     private let logger: Logger
 
     private init(
         consumer: KafkaConsumer, lanes: [DatabaseLane], claimer: PartitionClaimer, limiter: ConsumeLimiter,
-        pipeline: EventPipeline, logger: Logger
+        pipeline: EventPipeline, pauses: PauseKeeper, logger: Logger
     ) {
         self.consumer = consumer
         self.lanes = lanes
         self.claimer = claimer
         self.limiter = limiter
         self.pipeline = pipeline
+        self.pauses = pauses
         self.logger = logger
     }
 
@@ -61,10 +63,13 @@ final class Worker: Sendable {
                 foreignKeyTimeout: settings.apply.foreignKeyTimeout, outcomes: configuration.outcomes,
                 logger: logger.child("lane", ["lane": lane]))
         }
+        let pauses = PauseKeeper(
+            store: PauseStore(group: settings.kafka.groupID), configuration: settings.postgres.operatorConnection,
+            interval: settings.pipeline.pauseInterval, logger: logger.child("operator"))
         let claimer = PartitionClaimer(
             member: "\(settings.kafka.clientID)-\(ProcessIdentity.name)", shape: configuration.mapping.table,
             kafka: settings.kafka, applyConfiguration: applyConfiguration, metadata: metadata, lanes: lanes,
-            logger: logger.child("claims"))
+            pauses: pauses, logger: logger.child("claims"))
         let pipelineConfiguration = settings.pipelineConfiguration
         let limiter = ConsumeLimiter(settings.limits.consume.limits, batch: pipelineConfiguration.batch) {
             MonotonicClock.nanoseconds()
@@ -77,8 +82,10 @@ final class Worker: Sendable {
             decoder: StageDecoder(mapping: configuration.mapping), claimer: claimer, appliers: lanes, pool: pool,
             clock: SystemClock(), observer: telemetry)
         telemetry.watch(pipeline)
+        pauses.attach { try await pipeline.operatorDecided($0) }
         return Worker(
-            consumer: consumer, lanes: lanes, claimer: claimer, limiter: limiter, pipeline: pipeline, logger: logger)
+            consumer: consumer, lanes: lanes, claimer: claimer, limiter: limiter, pipeline: pipeline, pauses: pauses,
+            logger: logger)
     }
 
     /// Puts other limits in force. Levels, credits under way and counts are carried over. What of the settings is fixed for the life of a
@@ -100,11 +107,15 @@ final class Worker: Sendable {
         }
         await withTaskGroup(of: Void.self) { group in
             for lane in lanes { group.addTask { await lane.close() } }
+            group.addTask { [pauses] in await pauses.close() }
         }
     }
 
     /// Makes transactions that wait for the server return at once.
-    func abandon() { for lane in lanes { lane.abandon() } }
+    func abandon() {
+        for lane in lanes { lane.abandon() }
+        pauses.abandon()
+    }
 }
 
 /// One partition's part of the memory for librdkafka's prefetch. A fetch may overshoot the queue's limit by one response, so both
@@ -141,6 +152,7 @@ extension SluiceSettings {
         configuration.claimDeadline = pipeline.claimTimeout.nanoseconds
         configuration.mirrorInterval = pipeline.mirrorInterval.nanoseconds
         configuration.lagInterval = pipeline.lagInterval.nanoseconds
+        configuration.stallTimeout = pipeline.stallTimeout.nanoseconds
         configuration.retry = Backoff(initial: apply.retryInitial.nanoseconds, maximum: apply.retryMaximum.nanoseconds)
         configuration.circuitThreshold = apply.circuitFailures
         return configuration
@@ -162,6 +174,15 @@ extension PostgresSettings {
         configuration.statementTimeout = statementTimeout
         configuration.lockTimeout = lockTimeout
         configuration.idleInTransactionTimeout = idleInTransactionTimeout
+        return configuration
+    }
+    /// For the operator's requests: they are small, and somebody waits for their answer.
+    var operatorConnection: PostgresConfiguration {
+        var configuration = connection(name: "sluice operator")
+        configuration.connectTimeout = min(connectTimeout, .seconds(5))
+        configuration.statementTimeout = min(statementTimeout, .seconds(5))
+        configuration.lockTimeout = min(lockTimeout, .seconds(2))
+        configuration.replyGrace = .seconds(1)
         return configuration
     }
 }
