@@ -17,6 +17,15 @@ import Testing
         return settings
     }
 
+    @Test func aRunningConsumerKeepsItsPrefetch() {
+        let budget = MemoryBudget(total: 64 << 20, lanes: 3)
+        let smaller = budget.changed(to: 32 << 20)
+        #expect(smaller.prefetch == budget.prefetch)
+        #expect(smaller.records == MemoryBudget(total: 32 << 20, lanes: 3).records)
+        #expect(smaller.transaction == MemoryBudget(total: 32 << 20, lanes: 3).transaction)
+        #expect(smaller.changed(to: 64 << 20).prefetch == budget.prefetch)
+    }
+
     @Test(arguments: [16, 48, 64, 100, 128, 256, 4096], [1, 3, 16])
     func thePartsAreNeverMoreThanTheWhole(mebibytes: Int, lanes: Int) throws {
         let settings = settings(mebibytes << 20, lanes: lanes)

@@ -104,6 +104,22 @@ public final class CreditPool: Sendable {
         }
     }
 
+    /// Gives the whole and every account another size; what is under way stays counted, and where it is more than that, the account is
+    /// in debt until it has come back. Answers whether a reader waits for what is free now and must be woken.
+    public func resize(total: Credits, share: Credits, lowWatermark: Double) -> Bool {
+        state.withLock { state in
+            let whole = state.memory.resized(to: total, low: CreditMachine.watermark(lowWatermark, of: share))
+            var isReaderWaiting = whole == .wakeReader
+            for index in 0..<state.accounts.count {
+                _ = state.accounts.withAccount(index) { account in
+                    let action = account.credits.resized(to: share, lowWatermark: lowWatermark)
+                    if action == .wakeReader, account.isOpen { isReaderWaiting = true }
+                }
+            }
+            return isReaderWaiting
+        }
+    }
+
     /// Shuts one slot's gate, or all gates: nothing more is read, what is under way stays counted.
     public func close(slot: Int? = nil) {
         state.withLock { state in

@@ -20,7 +20,7 @@ public struct CircuitBreakerMachine: ~Copyable {
         case open = 2
     }
 
-    private let threshold: Int
+    private var threshold: Int
     private let backoff: Backoff
     private let probeTimeout: UInt64
     private var failuresInRow = 0
@@ -40,6 +40,12 @@ public struct CircuitBreakerMachine: ~Copyable {
         self.threshold = threshold
         self.backoff = backoff
         self.probeTimeout = probeTimeout
+    }
+
+    /// The threshold was changed. Failures in a row stay counted; an open circuit stays open.
+    public mutating func thresholdChanged(to threshold: Int) {
+        precondition(threshold >= 1, "a circuit needs a positive threshold")
+        self.threshold = threshold
     }
 
     /// A caller asks whether it may call at `now`, monotonic nanoseconds.

@@ -16,13 +16,17 @@ struct ApplyStage: Sendable {
         var frontier: [TopicPartition: (stamp: UInt64, next: Int64)] = [:]
         var limit = context.configuration.batch
         let channel = context.lanes[lane]
-        while let first = try await channel.receive() {
-            var taken = [first]
-            var room = limit - first.cost
-            while room.isPositive, let next = channel.takeIfReady(upTo: room) {
-                taken.append(next)
-                room -= next.cost
+        var queue = LaneQueueMachine<RoutedChanges>()
+        while true {
+            if queue.isEmpty {
+                guard let first = try await channel.receive() else { return }
+                queue.arrived(first, from: first.entry.source, cost: first.cost)
             }
+            while let more = channel.takeIfReady() { queue.arrived(more, from: more.entry.source, cost: more.cost) }
+            let batch = context.configuration.batch
+            limit = Credits(records: Swift.min(limit.records, batch.records), bytes: batch.bytes)
+            let taken = queue.laneFreed(limit: limit)
+            context.waiting[lane].set(queue.level)
             context.watch.laneTookWork(lane, now: context.clock.now)
             try await apply(taken, frontier: &frontier, limit: &limit)
             context.watch.laneIsFree(lane)

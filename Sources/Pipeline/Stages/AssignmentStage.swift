@@ -75,6 +75,9 @@ struct AssignmentStage: Sendable {
         case .shutdown(let deadline):
             return machine.shutdownRequested(
                 deadline: deadline, isDrained: context.ledger.withLock { $0.isDrained }, now: now)
+        case .reconfigured:
+            reconfigure(&machine)
+            return []
         case .drained:
             // Several may be on their way from one drain; one that comes late says nothing about the next.
             guard context.ledger.withLock({ $0.isDrained }) else { return [] }
@@ -192,6 +195,17 @@ struct AssignmentStage: Sendable {
         } catch {
             // Cancelled: the pipeline ends, and nobody waits for an answer.
         }
+    }
+
+    /// Here and not where the change was made, so that it crosses no assignment.
+    private func reconfigure(_ machine: inout AssignmentMachine) {
+        let configuration = context.configuration
+        machine.reconfigured(configuration)
+        let partitions = context.ledger.withLock { $0.entries.count }
+        let isReaderWaiting = context.pool.resize(
+            total: configuration.budget, share: configuration.share(partitions: partitions),
+            lowWatermark: configuration.lowWatermark)
+        if isReaderWaiting { context.source.creditsReturned() }
     }
 
     private static func claim(_ entry: OffsetLedgerMachine.Entry) -> PipelineEvent.Claim {

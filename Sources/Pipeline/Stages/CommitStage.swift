@@ -23,7 +23,7 @@ struct CommitStage: Sendable {
     /// Mirrors the frontier at its interval, for as long as the task lives.
     func mirror() async throws {
         while true {
-            try await context.clock.sleep(until: context.clock.now + context.configuration.mirrorInterval)
+            try await context.sleep { $0.mirrorInterval }
             let frontier = context.ledger.withLock { $0.frontierToMirror() }
             if !frontier.isEmpty { context.source.mirror(frontier) }
         }

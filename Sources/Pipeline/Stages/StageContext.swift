@@ -55,14 +55,24 @@ enum AssignmentInput: Sendable {
     case sourceFailed(any Error)
     case sourceClosed
     case shutdown(deadline: UInt64)
+    case reconfigured
     case operatorPauses(OperatorPauses)
     case drained
     case tick
 }
 
+/// A level that one task sets and others show.
+final class SharedLevel: Sendable {
+    private let level = Mutex(Credits.zero)
+    func set(_ level: Credits) { self.level.withLock { $0 = level } }
+    var value: Credits { level.withLock { $0 } }
+}
+
 /// The channels, the ledger and the ports that join the stages.
 final class StageContext: Sendable {
-    let configuration: PipelineConfiguration
+    private let reloadable: Mutex<PipelineConfiguration>
+    /// What is in force now; read it anew for each batch.
+    var configuration: PipelineConfiguration { reloadable.withLock { $0 } }
     let source: any RecordSource
     let clock: any PipelineClock
     let observer: any PipelineObserver
@@ -73,6 +83,8 @@ final class StageContext: Sendable {
     let inbox: BoundedChannel<AssignmentInput>
     let decode: BoundedChannel<RecordBatch>
     let lanes: [BoundedChannel<RoutedChanges>]
+    /// What the lanes have taken out of their channels and not begun to write.
+    let waiting: [SharedLevel]
     let commit: BoundedChannel<Completion>
     /// The commit stage reports an empty pipeline only while somebody waits for it.
     let isDraining = Atomic(false)
@@ -83,7 +95,7 @@ final class StageContext: Sendable {
         configuration: PipelineConfiguration, source: any RecordSource, clock: any PipelineClock,
         observer: any PipelineObserver, pool: CreditPool
     ) {
-        self.configuration = configuration
+        reloadable = Mutex(configuration)
         self.source = source
         self.clock = clock
         self.observer = observer
@@ -101,11 +113,25 @@ final class StageContext: Sendable {
         // a channel that was full while the database stands still would keep it, and with it the whole group, waiting.
         decode = BoundedChannel(capacity: Credits(records: .max, bytes: .max)) { Credits(records: $0.count, bytes: $0.byteCount) }
         lanes = (0..<configuration.lanes).map { _ in BoundedChannel(capacity: configuration.budget) { $0.cost } }
+        waiting = (0..<configuration.lanes).map { _ in SharedLevel() }
         commit = BoundedChannel(capacity: Credits(records: 1024, bytes: .max)) { Credits(records: $0.parts.count, bytes: 0) }
     }
 
     /// What the reader was charged for a batch.
     func charge(_ batch: RecordBatch) -> Credits { pool.charge(records: batch.count, bytes: batch.byteCount) }
+
+    /// Puts another configuration in force for everybody who asks from now on.
+    func swap(_ configuration: PipelineConfiguration) { reloadable.withLock { $0 = configuration } }
+
+    /// Sleeps for an interval of the configuration. Looks at it every second at the latest, so that a shorter one is obeyed at once.
+    func sleep(for interval: @Sendable (PipelineConfiguration) -> UInt64) async throws {
+        let start = clock.now
+        while true {
+            let (now, due) = (clock.now, start + interval(configuration))
+            guard now < due else { return }
+            try await clock.sleep(until: Swift.min(due, now + 1_000_000_000))
+        }
+    }
 
     /// Tells the commit stage that batches will not be written.
     func drop(_ parts: [Completion.Part]) async throws {

@@ -47,6 +47,11 @@ final class MemoryTelemetry: Sendable {
     /// The budget that is in force, and how much of it is used.
     func watch(_ budget: MemoryBudget, _ use: @escaping Use) { watched.withLock { $0 = (budget, use) } }
 
+    /// Another budget is in force.
+    func changed(to total: Int) {
+        watched.withLock { if let watched = $0 { $0 = (watched.budget.changed(to: total), watched.use) } }
+    }
+
     private var budget: Shares {
         guard let budget = watched.withLock({ $0?.budget }) else { return Shares() }
         return Shares(

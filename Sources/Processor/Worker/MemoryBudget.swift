@@ -17,19 +17,30 @@ struct MemoryBudget: Equatable {
     /// Smaller transactions cost more in round trips than they save, charged bytes.
     private static let leastTransaction = 64 << 10
 
+    /// The prefetch of the consumer that runs already, where there is one: it was given its share for life.
+    private var running: Int?
+
     init(total: Int, lanes: Int) {
         self.total = total
         self.lanes = lanes
     }
 
+    /// The split of another total while a consumer runs that was given its prefetch by this one.
+    func changed(to total: Int) -> MemoryBudget {
+        var changed = MemoryBudget(total: total, lanes: lanes)
+        changed.running = prefetch
+        return changed
+    }
+
     /// For librdkafka's prefetch, its own memory for each record included.
-    var prefetch: Int { total / 8 * 3 }
+    var prefetch: Int { running ?? planned }
+    private var planned: Int { total / 8 * 3 }
     /// For record batches, charged as ``Footprint`` says: the credits.
     var records: Int { total / 16 * 3 }
     /// For change batches: as much again, since each record batch becomes one.
     var changes: Int { records }
     /// For parameter arrays and libpq's copies of them.
-    var database: Int { total - prefetch - records - changes }
+    var database: Int { total - planned - records - changes }
 
     /// Charged bytes a transaction may carry.
     var transaction: Int { database / lanes / Footprint.copiesInTransaction }
@@ -39,7 +50,7 @@ struct MemoryBudget: Equatable {
     /// - Throws: `CommandError` where the budget is too small for so many partitions and lanes, with the least that would do.
     func prefetchShare(partitions: Int, properties: [String: String]) throws(CommandError) -> PrefetchShare {
         let least = Self.least(partitions: partitions, lanes: lanes, properties: properties)
-        if total >= least, let share = PrefetchShare(bytes: prefetch, partitions: partitions, properties: properties) {
+        if total >= least, let share = PrefetchShare(bytes: planned, partitions: partitions, properties: properties) {
             return share
         }
         let isFetchGiven =

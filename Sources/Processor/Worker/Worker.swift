@@ -7,6 +7,7 @@ import Kafka
 import Pipeline
 import Postgres
 import Records
+import Settings
 import Synchronization
 import Telemetry
 
@@ -14,28 +15,39 @@ import Telemetry
 final class Worker: Sendable {
     private let consumer: KafkaConsumer
     private let lanes: [DatabaseLane]
+    private let claimer: PartitionClaimer
+    private let limiter: ConsumeLimiter
     let pipeline: EventPipeline
     let pauses: PauseKeeper
+    private let telemetry: WorkerTelemetry
+    /// Partitions of all topics together when the worker was started.
+    private let partitions: Int
     private let logger: Logger
 
     private init(
-        consumer: KafkaConsumer, lanes: [DatabaseLane], pipeline: EventPipeline, pauses: PauseKeeper, logger: Logger
+        consumer: KafkaConsumer, lanes: [DatabaseLane], claimer: PartitionClaimer, limiter: ConsumeLimiter,
+        pipeline: EventPipeline, pauses: PauseKeeper, telemetry: WorkerTelemetry, partitions: Int, logger: Logger
     ) {
         self.consumer = consumer
         self.lanes = lanes
+        self.claimer = claimer
+        self.limiter = limiter
         self.pipeline = pipeline
         self.pauses = pauses
+        self.telemetry = telemetry
+        self.partitions = partitions
         self.logger = logger
     }
 
     /// Joins the group. Kafka has been asked for the topics before, and knows them.
-    /// - Parameter partitions: partitions of all topics together: what this member could come to own.
+    /// - Parameters:
+    ///   - settings: what is in force now.
+    ///   - partitions: partitions of all topics together: what this member could come to own.
     /// - Throws: `CommandError` where the memory budget is too small for them.
     static func start(
-        _ configuration: Configuration, client: KafkaClientConfiguration, metadata: KafkaMetadata, partitions: Int,
-        isEmbedded: Bool, telemetry: WorkerTelemetry, logger: Logger
+        _ configuration: Configuration, settings: SluiceSettings, client: KafkaClientConfiguration, metadata: KafkaMetadata,
+        partitions: Int, isEmbedded: Bool, telemetry: WorkerTelemetry, logger: Logger
     ) throws -> Worker {
-        let settings = configuration.settings
         LargeBuffers.giveBackWhenFreed()
         let budget = settings.memoryBudget
         let prefetch = try budget.prefetchShare(partitions: partitions, properties: settings.kafka.properties)
@@ -69,11 +81,14 @@ final class Worker: Sendable {
             kafka: settings.kafka, applyConfiguration: applyConfiguration, metadata: metadata, lanes: lanes,
             pauses: pauses, logger: logger.child("claims"))
         let pipelineConfiguration = settings.pipelineConfiguration
-        let consumer = try KafkaConsumer.start(
-            consumerConfiguration, gate: CreditGate(pool: pool, batch: pipelineConfiguration.batch))
+        let limiter = ConsumeLimiter(settings.limits.consume.limits, batch: pipelineConfiguration.batch) {
+            MonotonicClock.nanoseconds()
+        }
+        let consumer = try KafkaConsumer.start(consumerConfiguration, gate: CreditGate(pool: pool, limiter: limiter))
         let pipeline = EventPipeline(
             configuration: pipelineConfiguration,
-            source: KafkaRecordSource(consumer: consumer, metadata: metadata, logger: logger.child("kafka")),
+            source: KafkaRecordSource(
+                consumer: consumer, metadata: metadata, limiter: limiter, logger: logger.child("kafka")),
             decoder: StageDecoder(mapping: configuration.mapping), claimer: claimer, appliers: lanes, pool: pool,
             clock: SystemClock(), observer: telemetry)
         telemetry.watch(pipeline)
@@ -87,7 +102,32 @@ final class Worker: Sendable {
                 "fetch_bytes": prefetch.fetchBytes,
             ])
         pauses.attach { try await pipeline.operatorDecided($0) }
-        return Worker(consumer: consumer, lanes: lanes, pipeline: pipeline, pauses: pauses, logger: logger)
+        return Worker(
+            consumer: consumer, lanes: lanes, claimer: claimer, limiter: limiter, pipeline: pipeline, pauses: pauses,
+            telemetry: telemetry, partitions: partitions, logger: logger)
+    }
+
+    /// Why this worker cannot run with other settings; `nil`: it can.
+    func obstacle(in settings: SluiceSettings) -> Fault? {
+        do throws(CommandError) {
+            _ = try settings.memoryBudget.prefetchShare(partitions: partitions, properties: settings.kafka.properties)
+            return nil
+        } catch {
+            return Fault(.defaults, error.description)
+        }
+    }
+
+    /// Puts other limits in force. Levels, credits under way and counts are carried over. What of the settings is fixed for the life of a
+    /// worker must be as it was at the start.
+    /// - Throws: `CancellationError`.
+    func reconfigure(_ settings: SluiceSettings) async throws {
+        let configuration = settings.pipelineConfiguration
+        limiter.changed(to: settings.limits.consume.limits, batch: configuration.batch)
+        claimer.reconfigure(foreignKeyTimeout: settings.apply.foreignKeyTimeout, poison: settings.apply.poisonLimits)
+        try await pipeline.reconfigure(configuration)
+        telemetry.memory.changed(to: settings.pipeline.memoryBudget)
+        // A reader that a limit has refused looks again.
+        consumer.creditsReturned()
     }
 
     /// Leaves the group and disconnects, within a deadline. What is cut short is read again next time: the truth is in PostgreSQL.
@@ -137,9 +177,7 @@ extension SluiceSettings {
         configuration.coalesce = apply.coalesce
         // What an array may keep is part of what a transaction may take; smaller ones are not made anew each time.
         configuration.keptBufferBytes = Swift.min(configuration.keptBufferBytes, memoryBudget.transaction / 2)
-        configuration.poison.leastRecords = apply.poisonRecords
-        configuration.poison.share = apply.poisonShare
-        configuration.poison.windowSeconds = apply.poisonWindow.inSeconds
+        configuration.poison = apply.poisonLimits
         return configuration
     }
 }
