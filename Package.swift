@@ -67,7 +67,7 @@ let package = Package(
             name: "sluice-bench",
             dependencies: ["Apply", "Backpressure", "Decode", "Kafka", "Pipeline", "Postgres", "Records", "Telemetry"],
             path: "Benchmarks",
-            exclude: ["results"],
+            exclude: ["results", "Naive"],
             swiftSettings: strict),
 
         .target(
