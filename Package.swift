@@ -65,7 +65,9 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "sluice-bench",
-            dependencies: ["Apply", "Backpressure", "Decode", "Kafka", "Pipeline", "Postgres", "Records", "Telemetry"],
+            dependencies: [
+                "Apply", "Backpressure", "Decode", "Kafka", "Pipeline", "Postgres", "Records", "Settings", "Telemetry",
+            ],
             path: "Benchmarks",
             exclude: ["results", "Naive"],
             swiftSettings: strict),

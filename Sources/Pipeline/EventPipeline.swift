@@ -64,6 +64,10 @@ public final class EventPipeline: Sendable {
                 try await LagStage(context: context).run()
                 return false
             }
+            group.addTask { [surroundings] in
+                try await WatchStage(context: context, surroundings: surroundings).run()
+                return false
+            }
             group.addTask { [tick = context.configuration.tick] in
                 while true {
                     try await context.clock.sleep(until: context.clock.now + tick)
@@ -98,20 +102,27 @@ public final class EventPipeline: Sendable {
         try await context.inbox.send(.shutdown(deadline: context.clock.now + within))
     }
 
+    /// What the watchdog sees of the assignment.
+    private var surroundings: @Sendable () -> PipelineWatch.Surroundings {
+        { [board] in PipelineWatch.Surroundings(board: board, pausedByOperator: []) }
+    }
+
     /// What is going on, without stopping a stage.
     public func snapshot() -> PipelineSnapshot {
         let stopped = board.stopped
         let level = context.pool.level()
+        let look = context.watch.look(at: context)
         return PipelineSnapshot(
             summary: board.summary,
             stopped: stopped.map { PipelineSnapshot.Stopped(source: $0.source, reason: $0.reason) },
             paused: board.paused,
-            positions: context.ledger.withLock { $0.positions },
+            positions: look.positions, lags: look.lags, rates: look.rates, stall: look.stall,
+            laneBusySeconds: look.laneBusySeconds, pollAgeSeconds: look.pollAgeSeconds,
             circuit: context.circuit.withLock { $0.state },
             freeCredits: level.free, totalCredits: level.total,
             decodeQueue: context.decode.level,
             laneQueues: context.lanes.map(\.level),
-            wallMilliseconds: context.clock.wallMilliseconds)
+            wallMilliseconds: look.wallMilliseconds)
     }
 }
 
@@ -125,6 +136,36 @@ public struct PipelineSnapshot: Sendable {
         public let reason: String
     }
 
+    /// How far a partition is behind in time.
+    public struct Lag: Sendable, Equatable {
+        /// The partition.
+        public let source: TopicPartition
+        /// Age of the oldest unapplied record, as ``LagMachine`` knows it; 0 where the partition is caught up, `nil` where its end is
+        /// not known.
+        public let seconds: Double?
+        /// How long ago its end was answered last; where it never was, since it was first asked for.
+        public let answerAgeSeconds: Double
+    }
+
+    /// How fast all partitions together move, as ``DrainRateMachine`` measures it.
+    public struct Rates: Sendable, Equatable {
+        /// Records applied a second.
+        public let drain: Double
+        /// Offsets by which the logs grow a second.
+        public let arrival: Double
+        /// Until all is applied, if all goes on like this: 0 where it is, infinity where nothing drains or more arrives; `nil` where a
+        /// partition's end is not known, or there is none.
+        public let secondsToDrain: Double?
+    }
+
+    /// The worker has something to do and does not move.
+    public struct Stall: Sendable, Equatable {
+        /// What holds it up.
+        public let reason: StallReason
+        /// For how long.
+        public let seconds: Double
+    }
+
     /// A few words for health.
     public let summary: String
     /// Partitions out of service.
@@ -133,6 +174,16 @@ public struct PipelineSnapshot: Sendable {
     public let paused: Set<TopicPartition>
     /// The ledger's positions.
     public let positions: [OffsetLedgerMachine.Position]
+    /// How far each is behind in time, in the order of ``positions``.
+    public let lags: [Lag]
+    /// How fast they move.
+    public let rates: Rates
+    /// The present stall.
+    public let stall: Stall?
+    /// For how long each lane has had its present work in hand, retries included; `nil`: it has none.
+    public let laneBusySeconds: [Double?]
+    /// How long ago the member last polled.
+    public let pollAgeSeconds: Double
     /// The circuit to the database.
     public let circuit: CircuitBreakerMachine.State
     /// Credits that are free, over all partitions; negative: a debt.

@@ -26,6 +26,8 @@ public struct PipelineConfiguration: Sendable {
     public var mirrorInterval: UInt64 = 1_000_000_000
     /// How often end offsets are asked for.
     public var lagInterval: UInt64 = 1_000_000_000
+    /// How long a partition may stand with something to do before the worker counts as stalled.
+    public var stallTimeout: UInt64 = 30_000_000_000
     /// How often deadlines and watermarks are looked at.
     public var tick: UInt64 = 100_000_000
     /// Waits between tries of a transaction or a claim.

@@ -3,6 +3,7 @@
 import Decode
 import Foundation
 import Records
+import Settings
 import Testing
 
 /// The default mapping's text, without its comments.
@@ -38,13 +39,21 @@ func mapping(columns: String, key: String = "[id]", more: String = "") throws ->
 }
 
 func compile(_ text: String) throws -> Mapping {
-    try #require(try Mapping.compile([MappingText.node(text)]).first)
+    try #require(try Mapping.compile([YAML.parse(text: text, file: "test.yaml")]).first)
 }
 
 /// The faults of a mapping text, as `line: message`.
 func faults(_ texts: String...) -> [String] {
+    var nodes: [YAMLNode] = []
+    for (index, text) in texts.enumerated() {
+        do throws(SettingsFaults) {
+            nodes.append(try YAML.parse(text: text, file: "\(index).yaml"))
+        } catch {
+            Issue.record("no YAML: \(error)")
+        }
+    }
     do throws(MappingFaults) {
-        _ = try Mapping.compile(texts.enumerated().map { MappingText.node($1, file: "\($0).yaml") })
+        _ = try Mapping.compile(nodes)
         return []
     } catch {
         return error.faults.map { "\($0.line): \($0.message)" }

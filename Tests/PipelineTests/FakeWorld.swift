@@ -45,7 +45,11 @@ final class FakeSource: RecordSource {
         var resumes = 0
         var unassigns = 0
         var assigns = 0
+        var isSilent = false
+        var questions = 0
     }
+
+    struct Silent: Error {}
 
     private let pool: CreditPool
     private let state: Mutex<State>
@@ -132,7 +136,18 @@ final class FakeSource: RecordSource {
         state.withLock { state in for start in frontier { state.mirrored[start.source] = start.offset } }
     }
     func mirrorAndWait(_ frontier: [PartitionStart], until deadline: UInt64) async { mirror(frontier) }
-    func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] { state.withLock { $0.ends } }
+    func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+        try state.withLock { state in
+            state.questions += 1
+            if state.isSilent { throw Silent() }
+            return state.ends.filter { partitions.contains($0.key) }
+        }
+    }
+    /// From now on questions fail, or are answered again.
+    func answers(_ isAnswering: Bool) { state.withLock { $0.isSilent = !isAnswering } }
+    /// The log grows.
+    func grow(_ source: TopicPartition, to end: Int64) { state.withLock { $0.ends[source] = end } }
+    var questions: Int { state.withLock { $0.questions } }
     var lastPoll: UInt64 { clock.now }
 
     var mirrored: [TopicPartition: Int64] { state.withLock { $0.mirrored } }

@@ -33,6 +33,23 @@ import Testing
         #expect(ledger.isDrained == true)
     }
 
+    @Test func theEndIsNeverBeforeWhatWasReadOrApplied() {
+        var ledger = OffsetLedgerMachine()
+        ledger.assigned([Self.entry(stamp: 1, offset: 10)])
+        let isKnown =
+            ledger.received(Self.source, stamp: 1, nextOffset: 15, timestamp: 1, credits: Credits(records: 5, bytes: 5)) != nil
+        #expect(isKnown)
+        #expect(ledger.positions.first?.backlog == nil, "what was read says nothing about the end before it was asked for")
+        ledger.endRead(Self.source, end: 12)
+        #expect(ledger.positions.first?.end == 15)
+        #expect(ledger.positions.first?.backlog == 5)
+        _ = ledger.completed(Self.source, stamp: 1, nextOffset: 15, isDurable: true)
+        #expect(ledger.positions.first?.end == 15)
+        #expect(ledger.positions.first?.backlog == 0)
+        ledger.restarted(Self.entry(stamp: 2, offset: 20))
+        #expect(ledger.positions.first?.end == 20)
+    }
+
     @Test func aMirrorThatFailedIsMadeAgain() {
         var ledger = OffsetLedgerMachine()
         ledger.assigned([Self.entry(stamp: 1, offset: 10)])

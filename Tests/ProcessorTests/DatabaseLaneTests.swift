@@ -30,7 +30,7 @@ private struct LaneWorld {
             configuration: settings.connection(name: "lane test"), foreignKeyTimeout: foreignKeyTimeout, outcomes: outcomes,
             logger: .silent)
         let mapping = try Mapping.compile([
-            MappingNode(try YAML.load(path: "\(TestPostgres.checkout.path)/config/mappings/messages.yaml"))
+            try YAML.load(path: "\(TestPostgres.checkout.path)/config/mappings/messages.yaml")
         ])[0]
         decoder = Decoder(mapping: mapping)
         let shape = mapping.table

@@ -89,6 +89,28 @@ import Testing
         #expect(page(registry).contains("partition=\"1\""))
     }
 
+    @Test func familiesOfOneStateAgreeAndAskOnceAPage() {
+        let registry = MetricsRegistry()
+        let asked = Mutex(0)
+        // An optional, and nil at first: having been asked and knowing nothing is not the same as not having been asked.
+        let states = registry.sharedCollector { () -> Int? in
+            asked.withLock { asked in
+                asked += 1
+                return asked == 1 ? nil : asked
+            }
+        }
+        for name in ["a", "b", "c"] {
+            states.family(name, type: .gauge, help: "A.") { sink, state in if let state { sink.sample(state) } }
+        }
+        let others = registry.sharedCollector { 7 }
+        others.family("d", type: .gauge, help: "D.") { sink, state in sink.sample(state) }
+        #expect(!page(registry).contains("\na "))
+        #expect(asked.withLock { $0 } == 1)
+        let second = page(registry)
+        for line in ["a 2", "b 2", "c 2", "d 7"] { #expect(second.contains("\n\(line)\n")) }
+        #expect(asked.withLock { $0 } == 2)
+    }
+
     @Test func whatIsNotANumberIsNotObserved() {
         let histogram = MetricsRegistry().histogram("a_seconds", help: "A.", buckets: [1])
         histogram.observe(.nan)

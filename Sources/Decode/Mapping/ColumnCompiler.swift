@@ -1,6 +1,7 @@
 // Compiles the `columns` part of a mapping file.
 
 import Records
+import Settings
 
 /// One compiled column, before the slots are numbered.
 struct Column {
@@ -53,7 +54,7 @@ struct ColumnCompiler {
     private static let plannedTypes = ["bool", "float8", "numeric", "uuid", "jsonb", "bytea"]
     private static let metadataNames = ["topic", "partition", "offset", "timestamp", "key", "headers.NAME"]
 
-    mutating func compile(_ node: MappingNode, reader: inout MappingReader, tree: SlotTree) -> [Column] {
+    mutating func compile(_ node: YAMLNode, reader: inout MappingReader, tree: SlotTree) -> [Column] {
         guard let entries = reader.entries(of: node, in: "columns") else { return [] }
         if entries.isEmpty { reader.fault(node, "columns must not be empty") }
         declared = entries.map(\.key)
@@ -61,7 +62,7 @@ struct ColumnCompiler {
     }
 
     private mutating func column(
-        _ entry: MappingNode.Entry, reader: inout MappingReader, tree: SlotTree
+        _ entry: YAMLEntry, reader: inout MappingReader, tree: SlotTree
     ) -> Column? {
         let node = entry.value
         let place = "column \(entry.key)"
@@ -113,7 +114,7 @@ struct ColumnCompiler {
     }
 
     private mutating func metadata(
-        _ node: MappingNode, _ place: String, type: ColumnType?, reader: inout MappingReader
+        _ node: YAMLNode, _ place: String, type: ColumnType?, reader: inout MappingReader
     ) -> (Column.Source, ColumnType)? {
         guard let name = reader.string(node, "\(place): metadata") else { return nil }
         let source: Column.Source
@@ -141,7 +142,7 @@ struct ColumnCompiler {
     }
 
     private static func constant(
-        _ node: MappingNode, _ place: String, type: ColumnType, reader: inout MappingReader
+        _ node: YAMLNode, _ place: String, type: ColumnType, reader: inout MappingReader
     ) -> Column.Source? {
         guard let text = reader.string(node, "\(place): constant") else { return nil }
         var utf8 = text
@@ -156,7 +157,7 @@ struct ColumnCompiler {
 
     /// A JSON Pointer that names a field, entered into the tree.
     static func pointer(
-        _ node: MappingNode, reader: inout MappingReader, tree: SlotTree, isEssential: Bool
+        _ node: YAMLNode, reader: inout MappingReader, tree: SlotTree, isEssential: Bool
     ) -> JSONPointer? {
         guard let text = reader.string(node, "path") else { return nil }
         guard let pointer = JSONPointer(text) else {

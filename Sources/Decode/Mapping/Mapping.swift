@@ -1,6 +1,7 @@
 // A compiled mapping: what a topic's events mean for a table.
 
 public import Records
+public import Settings
 
 /// How a record's Kafka key names a row.
 public enum KafkaKeyFormat: String, Sendable, CaseIterable {
@@ -26,7 +27,7 @@ public struct Mapping: Sendable {
     /// - Parameter files: the root node of each file.
     /// - Returns: the mappings in the order of the files.
     /// - Throws: ``MappingFaults`` with everything that is wrong in all of them.
-    public static func compile(_ files: [MappingNode]) throws(MappingFaults) -> [Mapping] {
+    public static func compile(_ files: [YAMLNode]) throws(MappingFaults) -> [Mapping] {
         var mappings: [Mapping] = []
         var faults: [MappingFault] = []
         var owners: [String: String] = [:]

@@ -1,6 +1,7 @@
 // Compiles one mapping file to a mapping: reads every key, checks what belongs together, lays the plan out.
 
 import Records
+import Settings
 
 /// Compiles one mapping file. What is wrong is collected in ``faults``; a mapping comes out only where nothing is.
 struct MappingCompiler {
@@ -15,7 +16,7 @@ struct MappingCompiler {
 
     var faults: [MappingFault] { reader.faults }
 
-    mutating func compile(_ root: MappingNode) -> Mapping? {
+    mutating func compile(_ root: YAMLNode) -> Mapping? {
         guard let entries = reader.entries(of: root, in: "the mapping", known: Self.knownKeys) else { return nil }
         for required in ["topics", "table", "key", "columns"] where entries[required] == nil {
             reader.fault(root, "the mapping needs '\(required)'")
@@ -53,7 +54,7 @@ struct MappingCompiler {
         return Mapping(file: root.file, topics: topics, table: shape, kafkaKey: kafkaKey, plan: plan)
     }
 
-    private mutating func topicNames(_ node: MappingNode) -> [String]? {
+    private mutating func topicNames(_ node: YAMLNode) -> [String]? {
         guard let names = reader.strings(node, "topics") else { return nil }
         var seen: Set<String> = []
         for (name, node) in names {
@@ -73,7 +74,7 @@ struct MappingCompiler {
         return names.map(\.text)
     }
 
-    private mutating func tableName(_ node: MappingNode) -> (schema: String?, name: String)? {
+    private mutating func tableName(_ node: YAMLNode) -> (schema: String?, name: String)? {
         guard let text = reader.string(node, "table") else { return nil }
         let parts = text.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
         guard parts.count <= 2, parts.allSatisfy(ColumnCompiler.isIdentifier) else {
@@ -84,7 +85,7 @@ struct MappingCompiler {
     }
 
     private mutating func keyPositions(
-        _ names: [(text: String, node: MappingNode)], declared: [String], columns: [Column]
+        _ names: [(text: String, node: YAMLNode)], declared: [String], columns: [Column]
     ) -> [Int] {
         var seen: Set<String> = []
         for (name, node) in names {
@@ -98,7 +99,7 @@ struct MappingCompiler {
     }
 
     private mutating func kafkaKeyFormat(
-        _ node: MappingNode?, keyNames: [(text: String, node: MappingNode)]
+        _ node: YAMLNode?, keyNames: [(text: String, node: YAMLNode)]
     ) -> KafkaKeyFormat {
         guard let node else { return keyNames.count == 1 ? .text : .json }
         guard let format = reader.choice(node, "kafka_key", of: KafkaKeyFormat.self) else { return .text }
@@ -109,7 +110,7 @@ struct MappingCompiler {
     }
 
     private mutating func actionEnvelope(
-        _ node: MappingNode?, root: MappingNode
+        _ node: YAMLNode?, root: YAMLNode
     ) -> (pointer: JSONPointer, words: [(text: String, operation: Operation)])? {
         guard let node else {
             reader.fault(root, "envelope action needs 'action': the path of the field and the words for each operation")
@@ -135,7 +136,7 @@ struct MappingCompiler {
         return ColumnCompiler.pointer(path, reader: &reader, tree: tree, isEssential: true).map { ($0, words) }
     }
 
-    private mutating func touches(_ node: MappingNode, columns: [Column]) -> [(column: String, value: TouchValue)] {
+    private mutating func touches(_ node: YAMLNode, columns: [Column]) -> [(column: String, value: TouchValue)] {
         guard let entries = reader.entries(of: node, in: "on_update") else { return [] }
         return entries.compactMap { entry in
             if columns.contains(where: { $0.shape.name == entry.key }) {

@@ -1,17 +1,19 @@
-// Reads mapping nodes as the types that are wanted, and collects what is wrong with them.
+// Reads the nodes of a mapping file as the types that are wanted, and collects what is wrong with them.
 
-/// Typed reading of a ``MappingNode`` tree. A reading that fails notes a fault and answers nil, so that one pass finds all faults.
+import Settings
+
+/// Typed reading of a ``YAMLNode`` tree. A reading that fails notes a fault and answers nil, so that one pass finds all faults.
 struct MappingReader {
     private(set) var faults: [MappingFault] = []
 
-    mutating func fault(_ node: MappingNode, _ message: String) {
+    mutating func fault(_ node: YAMLNode, _ message: String) {
         faults.append(MappingFault(file: node.file, line: node.line, message: message))
     }
 
     /// The named nodes of a mapping, each of which must be one of `known`.
-    mutating func entries(of node: MappingNode, in place: String, known: [String]) -> [String: MappingNode]? {
+    mutating func entries(of node: YAMLNode, in place: String, known: [String]) -> [String: YAMLNode]? {
         guard let entries = entries(of: node, in: place) else { return nil }
-        var found: [String: MappingNode] = [:]
+        var found: [String: YAMLNode] = [:]
         for entry in entries {
             if known.contains(entry.key) {
                 found[entry.key] = entry.value
@@ -23,32 +25,26 @@ struct MappingReader {
         return found
     }
 
-    /// The named nodes of a mapping under names that are free, each given once.
-    mutating func entries(of node: MappingNode, in place: String) -> [MappingNode.Entry]? {
-        guard case .mapping(let entries) = node.content else {
+    /// The named nodes of a mapping under names that are free.
+    mutating func entries(of node: YAMLNode, in place: String) -> [YAMLEntry]? {
+        guard let entries = node.mapping else {
             fault(node, "\(place) must be a mapping of names to values")
             return nil
         }
-        var seen: Set<String> = []
-        return entries.filter { entry in
-            if seen.insert(entry.key).inserted { return true }
-            let message = "'\(entry.key)' is given twice in \(place)"
-            faults.append(MappingFault(file: node.file, line: entry.line, message: message))
-            return false
-        }
+        return entries
     }
 
     /// A value without parts.
-    mutating func string(_ node: MappingNode, _ place: String) -> String? {
-        guard case .scalar(let text, _) = node.content else {
+    mutating func string(_ node: YAMLNode, _ place: String) -> String? {
+        guard let scalar = node.scalar else {
             fault(node, "\(place) must be a single value")
             return nil
         }
-        return text
+        return scalar.text
     }
 
     /// `true` or `false`.
-    mutating func flag(_ node: MappingNode, _ place: String) -> Bool? {
+    mutating func flag(_ node: YAMLNode, _ place: String) -> Bool? {
         switch string(node, place) {
         case "true": return true
         case "false": return false
@@ -60,8 +56,8 @@ struct MappingReader {
     }
 
     /// One or more values, each with its node; a single value stands for a list of one.
-    mutating func strings(_ node: MappingNode, _ place: String) -> [(text: String, node: MappingNode)]? {
-        guard case .sequence(let elements) = node.content else {
+    mutating func strings(_ node: YAMLNode, _ place: String) -> [(text: String, node: YAMLNode)]? {
+        guard let elements = node.sequence else {
             return string(node, place).map { [($0, node)] }
         }
         if elements.isEmpty {
@@ -74,7 +70,7 @@ struct MappingReader {
 
     /// One of a few words. `planned` are words of the language that are not built yet.
     mutating func choice<Choice: RawRepresentable<String> & CaseIterable>(
-        _ node: MappingNode, _ place: String, of type: Choice.Type, planned: [String] = []
+        _ node: YAMLNode, _ place: String, of type: Choice.Type, planned: [String] = []
     ) -> Choice? {
         guard let text = string(node, place) else { return nil }
         if planned.contains(text) {

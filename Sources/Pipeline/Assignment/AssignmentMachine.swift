@@ -252,12 +252,15 @@ public struct AssignmentMachine: ~Copyable {
     public var summary: String {
         switch phase {
         case .idle: "waiting for partitions"
-        case .claiming: "claiming partitions"
+        case .claiming: Self.claimingSummary
         case .running: "running"
-        case .draining: "draining"
+        case .draining: Self.drainingSummary
         case .ended: "ended"
         }
     }
+
+    static let claimingSummary = "claiming partitions"
+    static let drainingSummary = "draining"
 
     /// Partitions out of service, with the reason.
     public var stoppedPartitions: [(source: TopicPartition, reason: String)] {

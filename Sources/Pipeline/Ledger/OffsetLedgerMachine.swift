@@ -36,18 +36,25 @@ public struct OffsetLedgerMachine: ~Copyable {
 
     /// A partition as metrics and health see it.
     public struct Position: Sendable, Equatable {
-        /// The partition.
-        public let source: TopicPartition
+        /// The partition as it was claimed.
+        public let entry: Entry
+        /// Whether it may still be written; not while it is claimed again, or out of service.
+        public let isValid: Bool
         /// Next offset to apply: everything before it is durable.
         public let applied: Int64
         /// What the log's group was told last; `nil`: nothing yet.
         public let mirrored: Int64?
-        /// One past the log's last record, where it is known.
+        /// One past the log's last record as last asked, or as read since: never before `applied`. `nil`: not answered yet.
         public let end: Int64?
         /// Earliest timestamp under way, milliseconds since 1970; `nil`: nothing is under way, or it carries none.
         public let oldestTimestamp: Int64?
         /// What is under way.
         public let outstanding: Credits
+
+        /// The partition.
+        public var source: TopicPartition { entry.source }
+        /// Offsets between `applied` and the end, never negative; `nil` where the end is not known.
+        public var backlog: Int64? { end.map { $0 - applied } }
     }
 
     private struct Flight {
@@ -168,7 +175,9 @@ public struct OffsetLedgerMachine: ~Copyable {
     public var positions: [Position] {
         partitions.values.map { known in
             Position(
-                source: known.entry.source, applied: known.applied, mirrored: known.mirrored, end: known.end,
+                entry: known.entry, isValid: known.isValid, applied: known.applied, mirrored: known.mirrored,
+                // What was read since the question shows that the log has grown.
+                end: known.end.map { Swift.max($0, known.applied, known.flights.last?.nextOffset ?? 0) },
                 oldestTimestamp: known.flights.lazy.map(\.timestamp).filter { $0 >= 0 }.min(), outstanding: known.outstanding)
         }.sorted { $0.source < $1.source }
     }

@@ -29,6 +29,10 @@ public enum PipelineEvent: Sendable {
     case paused(TopicPartition)
     /// The second brake was released.
     case resumed(TopicPartition)
+    /// The worker has had something to do for so long, and does not move; also where a stall goes on for another reason.
+    case stalled(StallReason, nanoseconds: UInt64)
+    /// The worker moves again after so long, or has nothing left to do. The reason is the last one.
+    case stallEnded(StallReason, nanoseconds: UInt64)
     /// The source said something that passes by itself.
     case sourceNotice(String)
 

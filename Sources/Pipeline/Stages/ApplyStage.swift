@@ -23,7 +23,9 @@ struct ApplyStage: Sendable {
                 taken.append(next)
                 room -= next.cost
             }
+            context.watch.laneTookWork(lane, now: context.clock.now)
             try await apply(taken, frontier: &frontier, limit: &limit)
+            context.watch.laneIsFree(lane)
         }
     }
 
@@ -45,6 +47,7 @@ struct ApplyStage: Sendable {
                 for part in work { frontier[part.source] = (part.stamp, part.next) }
                 let seconds = Double(context.clock.now - started) / 1e9
                 context.observer.observed(.applied(lane: lane, work: work, counts: counts, seconds: seconds))
+                context.watch.applied(records: pending.reduce(0) { $0 + $1.changes.records.count })
                 try await context.commit.send(
                     Completion(
                         parts: work.map { Completion.Part(source: $0.source, stamp: $0.stamp, nextOffset: $0.next) },

@@ -50,6 +50,7 @@ final class StageContext: Sendable {
     let pool: CreditPool
     let ledger: OffsetLedger
     let circuit: Mutex<CircuitBreakerMachine>
+    let watch: PipelineWatch
     let inbox: BoundedChannel<AssignmentInput>
     let decode: BoundedChannel<RecordBatch>
     let lanes: [BoundedChannel<RoutedChanges>]
@@ -67,6 +68,7 @@ final class StageContext: Sendable {
         self.observer = observer
         self.pool = pool
         ledger = OffsetLedger(pool: pool)
+        watch = PipelineWatch(lanes: configuration.lanes)
         circuit = Mutex(
             CircuitBreakerMachine(
                 threshold: configuration.circuitThreshold, backoff: configuration.circuit,

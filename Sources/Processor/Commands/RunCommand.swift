@@ -96,8 +96,7 @@ struct RunCommand {
         server.idleTimeout = settings.http.idleTimeout
         server.maxBodyBytes = settings.http.maxEventBytes
         let log = logger.child("http")
-        let routes = Routes(
-            role: role, gate: gate, registry: registry, health: health, maximumEventBytes: settings.http.maxEventBytes)
+        let routes = Routes(role: role, gate: gate, registry: registry, health: health)
         return try HTTPServer.start(configuration: server, handler: routes) { level, sentence in
             switch level {
             case .debug: log.debug("The HTTP server says.", ["message": sentence])

@@ -14,6 +14,7 @@ struct PipelineSettings: Sendable {
     var claimTimeout = Duration.seconds(2)
     var mirrorInterval = Duration.seconds(1)
     var lagInterval = Duration.seconds(1)
+    var stallTimeout = Duration.seconds(30)
     var shutdownTimeout = Duration.seconds(20)
 
     static let section = Section<PipelineSettings>(
@@ -44,6 +45,10 @@ struct PipelineSettings: Sendable {
             Key(
                 "lag_interval", \.lagInterval, .duration(in: .milliseconds(100) ... .seconds(600)),
                 help: "How often the ends of the partitions are asked for."),
+            Key(
+                "stall_timeout", \.stallTimeout, .duration(in: .seconds(1) ... .seconds(3600)),
+                help: "How long a partition may stand with something to do before /readyz, the log and sluice_stalled say so.",
+                reload: .live),
             Key(
                 "shutdown_timeout", \.shutdownTimeout, .duration(in: .seconds(1) ... .seconds(600)),
                 help: "How long the drain after SIGTERM may take. What is not durable by then is read again next time."),

@@ -86,10 +86,10 @@ struct Configuration: Sendable {
             faults.append(Fault(effective.origin(of: "apply.outcomes"), key: "apply.outcomes", error.description))
         }
         var mappings: [Mapping] = []
-        var nodes: [MappingNode] = []
+        var nodes: [YAMLNode] = []
         for path in settings.mappings {
             do throws(SettingsFaults) {
-                nodes.append(MappingNode(try YAML.load(path: path)))
+                nodes.append(try YAML.load(path: path))
             } catch {
                 faults += error.faults
             }
@@ -109,18 +109,4 @@ struct Configuration: Sendable {
 extension EffectiveSettings {
     /// Who set a key.
     func origin(of key: String) -> Origin { entries.first { $0.key == key }?.origin ?? .defaults }
-}
-
-extension MappingNode {
-    /// The same tree, as the decoder's room wants it.
-    init(_ node: YAMLNode) {
-        let content: Content =
-            switch node.content {
-            case .scalar(let scalar): .scalar(scalar.text, isPlain: scalar.isPlain)
-            case .sequence(let nodes): .sequence(nodes.map { MappingNode($0) })
-            case .mapping(let entries):
-                .mapping(entries.map { Entry(key: $0.key, line: $0.line, value: MappingNode($0.value)) })
-            }
-        self.init(content, file: node.file, line: node.line)
-    }
 }

@@ -32,8 +32,9 @@ final class Health: Sendable {
         var members: [JSONValue.Member] = []
         var trouble: [String] = []
         if role != .ingress {
-            let (state, reasons) = worker()
+            let (state, reasons, details) = worker()
             members.append(.init("worker", .string(state)))
+            members += details
             if role == .worker {
                 trouble += reasons
             } else {
@@ -52,14 +53,19 @@ final class Health: Sendable {
         return .json(trouble.isEmpty ? 200 : 503, .object(members))
     }
 
-    private func worker() -> (state: String, trouble: [String]) {
+    private func worker() -> (state: String, trouble: [String], details: [JSONValue.Member]) {
         guard let snapshot = snapshot() else {
             let phase = self.phase.withLock { $0 }
-            return (phase, ["the worker is \(phase)"])
+            return (phase, ["the worker is \(phase)"], [])
         }
         var trouble = snapshot.stopped.map { "partition \($0.source) has stopped: \($0.reason)" }
         if snapshot.circuit != .closed { trouble.append("the circuit to PostgreSQL is open") }
         if snapshot.summary != "running" { trouble.append("the worker is \(snapshot.summary)") }
-        return (snapshot.summary, trouble)
+        var details: [JSONValue.Member] = []
+        if let stall = snapshot.stall {
+            trouble.append("no progress for \(Int(stall.seconds)) s: \(stall.reason.sentence)")
+            details.append(.init("stalled", .string(stall.reason.rawValue)))
+        }
+        return (snapshot.summary, trouble, details)
     }
 }

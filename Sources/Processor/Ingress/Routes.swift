@@ -22,7 +22,6 @@ final class Routes: HTTPHandler {
     private let gate: EventGate?
     private let registry: MetricsRegistry
     private let health: Health
-    private let maximumEventBytes: Int
     private let requests: Family<Counter>
     private let counters = Mutex<[Int: Counter]>([:])
     private let alive = HTTPResponse.json(200, .object([.init("status", .string("alive"))])).prepared()
@@ -31,7 +30,7 @@ final class Routes: HTTPHandler {
         detail: "POST /send takes one event as application/json."
     ).prepared()
 
-    init(role: Role, gate: EventGate?, registry: MetricsRegistry, health: Health, maximumEventBytes: Int) {
+    init(role: Role, gate: EventGate?, registry: MetricsRegistry, health: Health) {
         known = Route.allCases.filter { route in
             switch route {
             case .send: role != .worker
@@ -43,7 +42,6 @@ final class Routes: HTTPHandler {
         self.gate = gate
         self.registry = registry
         self.health = health
-        self.maximumEventBytes = maximumEventBytes
         requests = registry.counterFamily(
             "sluice_http_requests_total", help: "Answered requests by route and status; 0: the client left before the answer.",
             labels: ["route", "status"])
@@ -56,7 +54,7 @@ final class Routes: HTTPHandler {
         let isTaken =
             head.hasMediaType("application/json") || head.hasMediaType("application/x-www-form-urlencoded")
             || head.header("Content-Type") == nil
-        return isTaken ? .readBody(limit: maximumEventBytes) : .respond(unsupported)
+        return isTaken ? .readBody() : .respond(unsupported)
     }
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {

@@ -21,13 +21,11 @@ final class WorkerTelemetry: PipelineObserver {
     private let batchRows: Histogram
     private let batchSeconds: Histogram
     private let latency: Histogram
-    private let pauses = PartitionCounts()
-    private let resumes = PartitionCounts()
+    let pauses = PartitionCounts()
+    let resumes = PartitionCounts()
     private let pipeline = Mutex<EventPipeline?>(nil)
-    private let group: String
 
     init(group: String, registry: MetricsRegistry, logger: Logger) {
-        self.group = group
         self.logger = logger
         rebalances = registry.counter(
             "sluice_rebalances_total", help: "Times the group gave or took partitions.")
@@ -51,7 +49,8 @@ final class WorkerTelemetry: PipelineObserver {
         latency = registry.histogram(
             "sluice_event_latency_seconds", help: "Time from the record's timestamp to its commit in PostgreSQL.",
             buckets: LatencyBuckets.seconds)
-        registerCollectors(registry)
+        let states = registry.sharedCollector { [weak self] in self?.snapshot }
+        PipelineCollectors.register(on: states, group: group, pauses: pauses, resumes: resumes)
     }
 
     /// The pipeline whose state is shown at each scrape.
@@ -66,6 +65,8 @@ final class WorkerTelemetry: PipelineObserver {
             count(work, counts, seconds)
         case .rebalanced(let assigned, let revoked, let isLost):
             rebalances.increment()
+            pauses.forget()
+            resumes.forget()
             logger.info(
                 "The group has moved partitions.",
                 ["assigned": assigned.count, "revoked": revoked.count, "lost": isLost])
@@ -101,6 +102,14 @@ final class WorkerTelemetry: PipelineObserver {
         case .resumed(let partition):
             resumes.count(partition)
             logger.info("A partition is resumed.", ["partition": "\(partition)"])
+        case .stalled(let reason, let nanoseconds):
+            logger.error(
+                "The worker has something to do and does not move.",
+                ["reason": reason.rawValue, "cause": reason.sentence, "seconds": Int(nanoseconds / 1_000_000_000)])
+        case .stallEnded(let reason, let nanoseconds):
+            logger.info(
+                "The worker is not stalled any more.",
+                ["reason": reason.rawValue, "seconds": Int(nanoseconds / 1_000_000_000)])
         case .sourceNotice(let sentence):
             logger.warning("Kafka reports trouble.", ["message": sentence])
         }
@@ -126,99 +135,13 @@ final class WorkerTelemetry: PipelineObserver {
         batchSeconds.observe(seconds)
         buckets.flush(into: latency)
     }
-
-    private func registerCollectors(_ registry: MetricsRegistry) {
-        let group = self.group
-        collect(
-            registry, "kafka_consumergroup_lag", "Records between the applied offset and the partition's end."
-        ) { sink, position in
-            guard let end = position.end else { return }
-            sink.sample(
-                Int(Swift.max(0, end - position.applied)),
-                [
-                    "consumergroup": group, "topic": position.source.topic, "partition": "\(position.source.partition)",
-                ])
-        }
-        collect(registry, "sluice_end_offset", "One past the last record of the partition.") { sink, position in
-            if let end = position.end { sink.sample(Int(end), Self.labels(position.source)) }
-        }
-        collect(registry, "sluice_applied_offset", "Next offset to apply: everything before it is in PostgreSQL.") {
-            $0.sample(Int($1.applied), Self.labels($1.source))
-        }
-        collect(registry, "sluice_committed_offset", "Offset last mirrored to Kafka's consumer group.") { sink, position in
-            if let mirrored = position.mirrored { sink.sample(Int(mirrored), Self.labels(position.source)) }
-        }
-        registry.collector(
-            "sluice_lag_seconds", type: .gauge,
-            help: "Age of the oldest record that is read and not yet applied; 0 where the partition is caught up."
-        ) { [weak self] sink in
-            guard let snapshot = self?.snapshot else { return }
-            for position in snapshot.positions {
-                if let oldest = position.oldestTimestamp {
-                    sink.sample(Double(Swift.max(0, snapshot.wallMilliseconds - oldest)) / 1000, Self.labels(position.source))
-                } else if let end = position.end, position.applied >= end {
-                    sink.sample(0.0, Self.labels(position.source))
-                }
-            }
-        }
-        registry.collector("sluice_partition_paused", type: .gauge, help: "1 while the partition's second brake is pulled.") {
-            [weak self] sink in
-            guard let snapshot = self?.snapshot else { return }
-            for position in snapshot.positions {
-                sink.sample(snapshot.paused.contains(position.source) ? 1 : 0, Self.labels(position.source))
-            }
-        }
-        for (name, counts, help) in [
-            ("sluice_partition_pauses_total", pauses, "Times the partition was paused."),
-            ("sluice_partition_resumes_total", resumes, "Times the partition was resumed."),
-        ] {
-            registry.collector(name, type: .counter, help: help) { [weak self] sink in
-                for position in self?.snapshot?.positions ?? [] {
-                    sink.sample(counts[position.source], Self.labels(position.source))
-                }
-            }
-        }
-        registry.collector("sluice_partition_stopped", type: .gauge, help: "1 for a partition that is out of service.") {
-            [weak self] sink in
-            for stopped in self?.snapshot?.stopped ?? [] { sink.sample(1, Self.labels(stopped.source)) }
-        }
-        registry.collector("sluice_circuit_state", type: .gauge, help: "Circuit to PostgreSQL: 0 closed, 1 half-open, 2 open.") {
-            [weak self] sink in sink.sample(self?.snapshot?.circuit.rawValue ?? 0)
-        }
-        registry.collector(
-            "sluice_stage_credits", type: .gauge, help: "Free credits of the reader, over all partitions; negative: a debt."
-        ) { [weak self] sink in
-            let free = self?.snapshot?.freeCredits ?? .zero
-            sink.sample(free.records, ["stage": "poll", "unit": "records"])
-            sink.sample(free.bytes, ["stage": "poll", "unit": "bytes"])
-        }
-        registry.collector("sluice_stage_queue", type: .gauge, help: "What waits before a stage.") { [weak self] sink in
-            let snapshot = self?.snapshot
-            let apply = snapshot?.laneQueues.reduce(Credits.zero, +) ?? .zero
-            for (stage, level) in [("decode", snapshot?.decodeQueue ?? .zero), ("apply", apply)] {
-                sink.sample(level.records, ["stage": stage, "unit": "records"])
-                sink.sample(level.bytes, ["stage": stage, "unit": "bytes"])
-            }
-        }
-    }
-
-    private func collect(
-        _ registry: MetricsRegistry, _ name: String, _ help: String,
-        _ body: @escaping @Sendable (inout SampleSink, OffsetLedgerMachine.Position) -> Void
-    ) {
-        registry.collector(name, type: .gauge, help: help) { [weak self] sink in
-            for position in self?.snapshot?.positions ?? [] { body(&sink, position) }
-        }
-    }
-
-    private static func labels(_ source: TopicPartition) -> KeyValuePairs<String, String> {
-        ["topic": source.topic, "partition": "\(source.partition)"]
-    }
 }
 
-/// Counters by partition; they are shown while the partition is ours.
-private final class PartitionCounts: Sendable {
+/// Counters by partition, of the present assignment.
+final class PartitionCounts: Sendable {
     private let counts = Mutex<[TopicPartition: Int]>([:])
+    /// The group has moved partitions: those of the last assignment are not shown any more, and begin anew if they come back.
+    func forget() { counts.withLock { $0 = [:] } }
     func count(_ source: TopicPartition) { counts.withLock { $0[source, default: 0] += 1 } }
     subscript(source: TopicPartition) -> Int { counts.withLock { $0[source] ?? 0 } }
 }

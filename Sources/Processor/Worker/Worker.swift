@@ -119,6 +119,7 @@ extension SluiceSettings {
         configuration.claimDeadline = pipeline.claimTimeout.nanoseconds
         configuration.mirrorInterval = pipeline.mirrorInterval.nanoseconds
         configuration.lagInterval = pipeline.lagInterval.nanoseconds
+        configuration.stallTimeout = pipeline.stallTimeout.nanoseconds
         configuration.retry = Backoff(initial: apply.retryInitial.nanoseconds, maximum: apply.retryMaximum.nanoseconds)
         configuration.circuitThreshold = apply.circuitFailures
         return configuration

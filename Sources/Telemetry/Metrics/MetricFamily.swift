@@ -20,7 +20,7 @@ protocol Instrument: AnyObject, Sendable {
 /// One metric name on the page.
 protocol MetricFamily: Sendable {
     var header: MetricHeader { get }
-    func write(into text: inout PrometheusText)
+    func write(into text: inout PrometheusText, _ page: inout PageState)
 }
 
 /// What all series of a metric name share.
@@ -90,7 +90,7 @@ public final class Family<Member: Sendable>: Sendable {
 }
 
 extension Family: MetricFamily where Member: Instrument {
-    func write(into text: inout PrometheusText) {
+    func write(into text: inout PrometheusText, _ page: inout PageState) {
         for one in series.withLock({ $0 }) {
             one.member.write(header.name, labels: Array(zip(header.labels, one.values)), into: &text)
         }
@@ -100,11 +100,19 @@ extension Family: MetricFamily where Member: Instrument {
 /// A metric name whose values are computed when somebody scrapes.
 struct CollectedFamily: MetricFamily {
     let header: MetricHeader
-    let body: @Sendable (inout SampleSink) -> Void
+    private let body: @Sendable (inout SampleSink, inout PageState) -> Void
 
-    func write(into text: inout PrometheusText) {
+    init(
+        _ name: String, type: MetricType, help: String, _ body: @escaping @Sendable (inout SampleSink, inout PageState) -> Void
+    ) {
+        precondition(type != .histogram, "\(name): a histogram cannot be collected")
+        header = MetricHeader(name, type: type, help: help)
+        self.body = body
+    }
+
+    func write(into text: inout PrometheusText, _ page: inout PageState) {
         var sink = SampleSink(name: header.name)
-        body(&sink)
+        body(&sink, &page)
         for sample in sink.samples { text.sample(header.name, labels: sample.labels, value: sample.value) }
     }
 }

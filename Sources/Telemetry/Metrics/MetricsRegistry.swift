@@ -62,12 +62,16 @@ public final class MetricsRegistry: Sendable {
     public func collector(
         _ name: String, type: MetricType, help: String, _ body: @escaping @Sendable (inout SampleSink) -> Void
     ) {
-        precondition(type != .histogram, "\(name): a histogram cannot be collected")
-        register(CollectedFamily(header: MetricHeader(name, type: type, help: help), body: body))
+        register(CollectedFamily(name, type: type, help: help) { sink, _ in body(&sink) })
+    }
+
+    /// Families that are all read from one state, which `take` is asked for once a page.
+    public func sharedCollector<State: Sendable>(_ take: @escaping @Sendable () -> State) -> SharedCollector<State> {
+        SharedCollector(registry: self, take: take)
     }
 
     @discardableResult
-    private func register<F: MetricFamily>(_ family: F) -> F {
+    func register<F: MetricFamily>(_ family: F) -> F {
         state.withLock { state in
             precondition(state.names.insert(family.header.name).inserted, "\(family.header.name) is registered twice")
             state.families.append(family)
@@ -79,9 +83,10 @@ public final class MetricsRegistry: Sendable {
     public func render() -> [UInt8] {
         let (families, lastSize) = state.withLock { ($0.families, $0.lastSize) }
         var text = PrometheusText(reserving: lastSize + lastSize / 8)
+        var page = PageState()
         for family in families {
             text.open(family.header.name, type: family.header.type, help: family.header.help)
-            family.write(into: &text)
+            family.write(into: &text, &page)
         }
         let bytes = text.bytes
         state.withLock { $0.lastSize = bytes.count }

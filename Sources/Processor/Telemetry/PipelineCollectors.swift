@@ -1,0 +1,131 @@
+// Names the metrics that are read from the pipeline's state, all of them from one snapshot a scrape.
+
+import Backpressure
+import Pipeline
+import Records
+import Telemetry
+
+/// The families that show a ``PipelineSnapshot``; before there is a pipeline, those with fixed labels show nothing under way.
+enum PipelineCollectors {
+    typealias States = SharedCollector<PipelineSnapshot?>
+
+    static func register(on states: States, group: String, pauses: PartitionCounts, resumes: PartitionCounts) {
+        offsets(states, group: group)
+        times(states)
+        brakes(states, pauses: pauses, resumes: resumes)
+        flow(states)
+    }
+
+    private static func offsets(_ states: States, group: String) {
+        gauge(
+            states, "kafka_consumergroup_lag", "Records between the applied offset and the partition's end."
+        ) { sink, position in
+            guard let backlog = position.backlog else { return }
+            sink.sample(
+                Int(backlog),
+                [
+                    "consumergroup": group, "topic": position.source.topic, "partition": "\(position.source.partition)",
+                ])
+        }
+        gauge(states, "sluice_end_offset", "One past the last record of the partition.") { sink, position in
+            if let end = position.end { sink.sample(Int(end), labels(position.source)) }
+        }
+        gauge(states, "sluice_applied_offset", "Next offset to apply: everything before it is in PostgreSQL.") {
+            $0.sample(Int($1.applied), labels($1.source))
+        }
+        gauge(states, "sluice_committed_offset", "Offset last mirrored to Kafka's consumer group.") { sink, position in
+            if let mirrored = position.mirrored { sink.sample(Int(mirrored), labels(position.source)) }
+        }
+    }
+
+    private static func times(_ states: States) {
+        states.family(
+            "sluice_lag_seconds", type: .gauge,
+            help: "Age of the partition's oldest unapplied record, read or not; 0 where it is caught up."
+        ) { sink, snapshot in
+            for lag in snapshot?.lags ?? [] {
+                if let seconds = lag.seconds { sink.sample(seconds, labels(lag.source)) }
+            }
+        }
+        states.family(
+            "sluice_end_offset_age_seconds", type: .gauge, help: "Time since the partition's end was last answered by its broker."
+        ) { sink, snapshot in
+            for lag in snapshot?.lags ?? [] { sink.sample(lag.answerAgeSeconds, labels(lag.source)) }
+        }
+        states.family(
+            "sluice_lag_eta_seconds", type: .gauge,
+            help: "Time until this worker's backlog is applied if all goes on as lately; +Inf: nothing drains, or more arrives."
+        ) { sink, snapshot in
+            if let seconds = snapshot?.rates.secondsToDrain { sink.sample(seconds) }
+        }
+        states.family(
+            "sluice_drain_rate_events_per_second", type: .gauge, help: "Records applied a second, lately."
+        ) { sink, snapshot in sink.sample(snapshot?.rates.drain ?? 0) }
+        states.family(
+            "sluice_arrival_rate_events_per_second", type: .gauge,
+            help: "Offsets by which this worker's partitions grow a second, lately."
+        ) { sink, snapshot in sink.sample(snapshot?.rates.arrival ?? 0) }
+        states.family(
+            "sluice_stalled", type: .gauge, help: "1 for the reason why the worker has something to do and does not move."
+        ) { sink, snapshot in
+            for reason in StallReason.allCases {
+                sink.sample(snapshot?.stall?.reason == reason ? 1 : 0, ["reason": reason.rawValue])
+            }
+        }
+    }
+
+    private static func brakes(_ states: States, pauses: PartitionCounts, resumes: PartitionCounts) {
+        states.family("sluice_partition_paused", type: .gauge, help: "1 while the partition's second brake is pulled.") {
+            sink, snapshot in
+            guard let snapshot else { return }
+            for position in snapshot.positions {
+                sink.sample(snapshot.paused.contains(position.source) ? 1 : 0, labels(position.source))
+            }
+        }
+        for (name, counts, help) in [
+            ("sluice_partition_pauses_total", pauses, "Times the partition was paused."),
+            ("sluice_partition_resumes_total", resumes, "Times the partition was resumed."),
+        ] {
+            states.family(name, type: .counter, help: help) { sink, snapshot in
+                for position in snapshot?.positions ?? [] { sink.sample(counts[position.source], labels(position.source)) }
+            }
+        }
+        states.family("sluice_partition_stopped", type: .gauge, help: "1 for a partition that is out of service.") {
+            sink, snapshot in
+            for stopped in snapshot?.stopped ?? [] { sink.sample(1, labels(stopped.source)) }
+        }
+    }
+
+    private static func flow(_ states: States) {
+        states.family("sluice_circuit_state", type: .gauge, help: "Circuit to PostgreSQL: 0 closed, 1 half-open, 2 open.") {
+            sink, snapshot in sink.sample(snapshot?.circuit.rawValue ?? 0)
+        }
+        states.family(
+            "sluice_stage_credits", type: .gauge, help: "Free credits of the reader, over all partitions; negative: a debt."
+        ) { sink, snapshot in
+            let free = snapshot?.freeCredits ?? .zero
+            sink.sample(free.records, ["stage": "poll", "unit": "records"])
+            sink.sample(free.bytes, ["stage": "poll", "unit": "bytes"])
+        }
+        states.family("sluice_stage_queue", type: .gauge, help: "What waits before a stage.") { sink, snapshot in
+            let apply = snapshot?.laneQueues.reduce(Credits.zero, +) ?? .zero
+            for (stage, level) in [("decode", snapshot?.decodeQueue ?? .zero), ("apply", apply)] {
+                sink.sample(level.records, ["stage": stage, "unit": "records"])
+                sink.sample(level.bytes, ["stage": stage, "unit": "bytes"])
+            }
+        }
+    }
+
+    private static func gauge(
+        _ states: States, _ name: String, _ help: String,
+        _ body: @escaping @Sendable (inout SampleSink, OffsetLedgerMachine.Position) -> Void
+    ) {
+        states.family(name, type: .gauge, help: help) { sink, snapshot in
+            for position in snapshot?.positions ?? [] { body(&sink, position) }
+        }
+    }
+
+    private static func labels(_ source: TopicPartition) -> KeyValuePairs<String, String> {
+        ["topic": source.topic, "partition": "\(source.partition)"]
+    }
+}

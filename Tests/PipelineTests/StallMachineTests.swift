@@ -1,0 +1,180 @@
+// Transcripts of the stall watchdog: each reason, their precedence, and what is no stall.
+
+import Records
+import Testing
+
+@testable import Pipeline
+
+private let a = TopicPartition("t", 0)
+private let b = TopicPartition("t", 1)
+private let limits = StallMachine.Limits(timeout: 30, answers: 10)
+
+private func partition(
+    _ source: TopicPartition = a, applied: Int64? = 5, backlog: Int64? = 10,
+    _ change: (inout StallMachine.Partition) -> Void = { _ in }
+) -> StallMachine.Partition {
+    var partition = StallMachine.Partition(source, applied: applied, backlog: backlog)
+    change(&partition)
+    return partition
+}
+
+private func facts(
+    _ partitions: StallMachine.Partition..., change: (inout StallMachine.Facts) -> Void = { _ in }
+) -> StallMachine.Facts {
+    var facts = StallMachine.Facts()
+    facts.partitions = partitions
+    change(&facts)
+    return facts
+}
+
+/// The reason after the same facts have held for the time-out.
+private func reason(of facts: StallMachine.Facts) -> StallReason? {
+    var machine = StallMachine()
+    #expect(machine.looked(at: facts, now: 100, limits: limits) == .none)
+    #expect(machine.looked(at: facts, now: 129, limits: limits) == .none)
+    _ = machine.looked(at: facts, now: 130, limits: limits)
+    return machine.stall?.reason
+}
+
+@Suite struct StallMachineTests {
+    @Test func aStallIsToldOnceAndItsEndOnce() {
+        var machine = StallMachine()
+        let stuck = facts(
+            partition {
+                $0.isUnderWay = true; $0.isLaneBusy = true
+            })
+        #expect(machine.looked(at: stuck, now: 100, limits: limits) == .none)
+        #expect(machine.looked(at: stuck, now: 130, limits: limits) == .entered(.waitingForDatabase, nanoseconds: 30))
+        #expect(machine.looked(at: stuck, now: 140, limits: limits) == .none)
+        #expect(machine.stall == .init(reason: .waitingForDatabase, since: 100))
+        var open = stuck
+        open.isCircuitClosed = false
+        #expect(machine.looked(at: open, now: 150, limits: limits) == .entered(.circuitOpen, nanoseconds: 50))
+        let moved = facts(partition(applied: 6) { $0.isUnderWay = true })
+        #expect(machine.looked(at: moved, now: 160, limits: limits) == .left(nanoseconds: 60))
+        #expect(machine.looked(at: moved, now: 189, limits: limits) == .none)
+        #expect(machine.stall == nil)
+    }
+
+    @Test func everyReasonIsFound() {
+        #expect(reason(of: facts(partition { $0.isUnderWay = true }) { $0.isCircuitClosed = false }) == .circuitOpen)
+        #expect(
+            reason(
+                of: facts(
+                    partition {
+                        $0.isUnderWay = true; $0.isLaneBusy = true
+                    })) == .waitingForDatabase)
+        #expect(reason(of: facts(partition { $0.answerAge = 10 })) == .brokerGone)
+        #expect(reason(of: facts(partition()) { $0.pollAge = 30 }) == .brokerGone)
+        #expect(reason(of: facts(partition { $0.hasCredits = false })) == .noCredits)
+        #expect(
+            reason(
+                of: facts(
+                    partition {
+                        $0.isUnderWay = true; $0.hasCredits = false
+                    })) == .noCredits)
+        #expect(reason(of: facts(partition { $0.isFenced = true })) == .claiming)
+        #expect(reason(of: facts { $0.isClaiming = true }) == .claiming)
+        #expect(reason(of: facts(partition { $0.isStopped = true })) == .partitionStopped)
+        #expect(reason(of: facts(partition(applied: nil, backlog: nil) { $0.isStopped = true })) == .partitionStopped)
+        #expect(reason(of: facts(partition { $0.isPausedByOperator = true })) == .pausedByOperator)
+        #expect(reason(of: facts(partition())) == .unknown)
+        #expect(reason(of: facts(partition { $0.isUnderWay = true })) == .unknown)
+    }
+
+    @Test func whatIsUnderWayWaitsForThoseBehindTheReader() {
+        // Everything is wrong at once.
+        let all = partition { partition in
+            partition.isUnderWay = true
+            partition.isPausedByOperator = true
+            partition.hasCredits = false
+            partition.isLaneBusy = true
+            partition.answerAge = 1_000
+        }
+        #expect(
+            reason(
+                of: facts(all) {
+                    $0.isCircuitClosed = false; $0.pollAge = 1_000
+                }) == .circuitOpen)
+        #expect(reason(of: facts(all) { $0.pollAge = 1_000 }) == .waitingForDatabase)
+        var unread = all
+        unread.isUnderWay = false
+        #expect(reason(of: facts(unread)) == .brokerGone, "everybody's trouble comes before one partition's")
+        unread.answerAge = 0
+        #expect(reason(of: facts(unread)) == .pausedByOperator)
+        unread.isPausedByOperator = false
+        #expect(reason(of: facts(unread)) == .noCredits)
+    }
+
+    @Test func acrossPartitionsTheOrderOfTheReasonsCounts() {
+        let stopped = partition(a) { $0.isStopped = true }
+        let waiting = partition(b) {
+            $0.isUnderWay = true; $0.isLaneBusy = true
+        }
+        #expect(reason(of: facts(stopped, waiting)) == .waitingForDatabase)
+        #expect(reason(of: facts(stopped, partition(b))) == .partitionStopped)
+        #expect(reason(of: facts(partition(a), partition(b) { $0.isPausedByOperator = true })) == .pausedByOperator)
+        #expect(StallReason.allCases.last == .unknown)
+    }
+
+    @Test func nothingToDoIsNoStall() {
+        #expect(reason(of: facts()) == nil)
+        #expect(reason(of: facts(partition(backlog: 0))) == nil)
+        #expect(reason(of: facts(partition(backlog: nil))) == nil)
+        #expect(reason(of: facts(partition(backlog: 0) { $0.isStopped = true })) == nil)
+        // Given back: what is not read any more is somebody else's.
+        #expect(reason(of: facts(partition()) { $0.isDraining = true }) == nil)
+    }
+
+    @Test func noAnswerAboutTheEndsMeansNobodyKnowsThatThereIsNothingToDo() {
+        #expect(reason(of: facts(partition(backlog: 0) { $0.answerAge = 30 })) == .brokerGone)
+        #expect(reason(of: facts(partition(backlog: nil) { $0.answerAge = 30 })) == .brokerGone)
+        #expect(reason(of: facts(partition(a, backlog: 0) { $0.answerAge = 30 }, partition(b, backlog: 0))) == nil)
+        // Partitions that were lost by it do not end it.
+        #expect(reason(of: facts { $0.silence = 30 }) == .brokerGone)
+        #expect(reason(of: facts(partition(backlog: 0)) { $0.silence = 29 }) == nil)
+        // Records still come.
+        var machine = StallMachine()
+        for now in stride(from: UInt64(100), to: 200, by: 10) {
+            let silent = facts(partition(applied: Int64(now), backlog: 1) { $0.answerAge = now })
+            #expect(machine.looked(at: silent, now: now, limits: limits) == .none)
+        }
+    }
+
+    @Test func aPauseByAnOperatorIsNoStallOfTheOthers() {
+        var machine = StallMachine()
+        let paused = partition(a) { $0.isPausedByOperator = true }
+        for now in stride(from: UInt64(100), through: 200, by: 10) {
+            #expect(machine.looked(at: facts(paused, partition(b, applied: Int64(now))), now: now, limits: limits) == .none)
+        }
+        let idle = partition(b, applied: 200, backlog: 0)
+        #expect(machine.looked(at: facts(paused, idle), now: 229, limits: limits) == .none)
+        #expect(
+            machine.looked(at: facts(paused, idle), now: 230, limits: limits) == .entered(.pausedByOperator, nanoseconds: 130))
+        // Another that stands is named, whatever an operator has paused.
+        let gone = partition(b, applied: 200) {
+            $0.isUnderWay = true; $0.isLaneBusy = true
+        }
+        _ = machine.looked(at: facts(paused, gone), now: 231, limits: limits)
+        #expect(
+            machine.looked(at: facts(paused, gone), now: 261, limits: limits) == .entered(.waitingForDatabase, nanoseconds: 161))
+    }
+
+    @Test func aBreakBeginsTheTimeAnew() {
+        var machine = StallMachine()
+        #expect(machine.looked(at: facts(partition()), now: 100, limits: limits) == .none)
+        #expect(machine.looked(at: facts(partition(backlog: 0)), now: 120, limits: limits) == .none)
+        #expect(machine.looked(at: facts(partition()), now: 129, limits: limits) == .none)
+        #expect(machine.looked(at: facts(partition()), now: 140, limits: limits) == .none)
+        // Given away and back.
+        #expect(machine.looked(at: facts(), now: 150, limits: limits) == .none)
+        #expect(machine.looked(at: facts(partition()), now: 160, limits: limits) == .none)
+        #expect(machine.looked(at: facts(partition()), now: 189, limits: limits) == .none)
+        #expect(machine.looked(at: facts(partition()), now: 190, limits: limits) == .entered(.unknown, nanoseconds: 30))
+        // A shorter time-out counts at once.
+        #expect(machine.looked(at: facts(), now: 200, limits: limits) == .left(nanoseconds: 40))
+        _ = machine.looked(at: facts(partition()), now: 210, limits: limits)
+        let short = StallMachine.Limits(timeout: 5, answers: 5)
+        #expect(machine.looked(at: facts(partition()), now: 215, limits: short) == .entered(.unknown, nanoseconds: 5))
+    }
+}

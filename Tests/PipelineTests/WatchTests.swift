@@ -1,0 +1,177 @@
+// Proves on a running pipeline that lag stays true while nothing moves, and that a stall is found and named without a scrape.
+
+import Backpressure
+import Records
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Pipeline
+
+/// Short waits; a stall after 100 ms.
+private func watchful() -> PipelineConfiguration {
+    var configuration = PipelineConfiguration()
+    configuration.lanes = 1
+    configuration.budget = Credits(records: 400, bytes: 1 << 20)
+    configuration.partitionRecords = 100
+    configuration.batch = Credits(records: 120, bytes: 1 << 20)
+    configuration.tick = 2_000_000
+    configuration.lagInterval = 5_000_000
+    configuration.stallTimeout = 100_000_000
+    configuration.claimDeadline = 20_000_000
+    configuration.drainDeadline = 500_000_000
+    configuration.retry = Backoff(initial: 1_000_000, maximum: 10_000_000)
+    configuration.reclaim = Backoff(initial: 4_000_000, maximum: 20_000_000)
+    configuration.circuit = Backoff(initial: 2_000_000, maximum: 10_000_000)
+    return configuration
+}
+
+extension World {
+    fileprivate var stalls: [StallReason] {
+        recorder.all.compactMap { if case .stalled(let reason, _) = $0 { reason } else { nil } }
+    }
+    fileprivate var ended: [StallReason] {
+        recorder.all.compactMap { if case .stallEnded(let reason, _) = $0 { reason } else { nil } }
+    }
+    fileprivate var stall: StallReason? { pipeline.snapshot().stall?.reason }
+    fileprivate func lag(_ partition: Int32) -> Double? {
+        pipeline.snapshot().lags.first { $0.source.partition == partition }?.seconds
+    }
+}
+
+@Suite(.timeLimit(.minutes(2))) struct WatchTests {
+    @Test func aFrozenDatabaseIsNamedAndItsThawingToo() async throws {
+        let isFrozen = Shared(true)
+        let world = World(seed: 21, partitions: 2, records: 2_000, configuration: watchful()) { _, _ in
+            while isFrozen.current { try await Task.sleep(nanoseconds: 1_000_000) }
+            return nil
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            // Nobody takes a snapshot before it was told.
+            #expect(await eventually { world.stalls == [.waitingForDatabase] })
+            let snapshot = world.pipeline.snapshot()
+            #expect(snapshot.stall?.reason == .waitingForDatabase)
+            #expect(snapshot.stall.map { $0.seconds >= 0.1 } == true)
+            #expect(snapshot.laneBusySeconds.compactMap { $0 }.contains { $0 >= 0.1 })
+            #expect(snapshot.rates.secondsToDrain == .infinity)
+            isFrozen.withLock { $0 = false }
+            #expect(await eventually { world.isComplete && world.stall == nil })
+            #expect(await eventually { world.ended == [.waitingForDatabase] })
+            #expect(await eventually { world.lag(0) == 0 && world.lag(1) == 0 })
+            #expect(await eventually { world.pipeline.snapshot().rates.secondsToDrain == 0 })
+            #expect(world.pipeline.snapshot().rates.drain > 0)
+        }
+        #expect(world.isExact)
+    }
+
+    @Test func anOpenCircuitIsNamed() async throws {
+        let world = World(seed: 22, partitions: 2, records: 500, configuration: watchful())
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.pipeline.snapshot().positions.count == 2 })
+            world.database.state.withLock { $0.isDown = true }
+            for partition in world.ends.keys { world.source.grow(partition, to: 5_000) }
+            #expect(await eventually { world.stall == .circuitOpen })
+            world.database.state.withLock { $0.isDown = false }
+            #expect(await eventually { world.stall == nil })
+        }
+        #expect(world.isExact)
+    }
+
+    @Test func aClaimThatDoesNotComeIsNamed() async throws {
+        let world = World(seed: 23, partitions: 2, records: 50, configuration: watchful())
+        world.database.state.withLock { $0.isDown = true }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.stall == .claiming })
+            world.database.state.withLock { $0.isDown = false }
+            #expect(await eventually { world.isComplete && world.stall == nil })
+            #expect(world.stalls == [.claiming])
+        }
+    }
+
+    @Test func aPartitionOutOfServiceIsNamedWhileTheOthersGoOn() async throws {
+        let bad = TopicPartition("t", 0)
+        let world = World(seed: 24, partitions: 2, records: 500, configuration: watchful()) { work, _ in
+            work.contains { $0.source == bad } ? .stopped([bad], reason: "mostly poison") : nil
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.stall == .partitionStopped })
+            // Its lag is known, and stays true while nobody reads it.
+            let before = try #require(world.lag(0))
+            world.source.grow(bad, to: 900)
+            #expect(
+                await eventually {
+                    world.pipeline.snapshot().positions.first { $0.source == bad }?.backlog == 900
+                })
+            #expect(await eventually { world.lag(0).map { $0 > before } == true })
+            #expect(await eventually { world.lag(1) == 0 })
+        }
+    }
+
+    @Test func partitionsThatAreNotReadHaveATrueLag() async throws {
+        var configuration = watchful()
+        configuration.pauseDwell = 10_000_000
+        let isFrozen = Shared(true)
+        let world = World(seed: 25, partitions: 2, records: 1_000, configuration: configuration) { _, _ in
+            while isFrozen.current { try await Task.sleep(nanoseconds: 1_000_000) }
+            return nil
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.pipeline.snapshot().paused.count == 2 })
+            for partition in world.ends.keys { world.source.grow(partition, to: 3_000) }
+            #expect(await eventually { world.pipeline.snapshot().positions.allSatisfy { $0.backlog == 3_000 } })
+            let (first, second) = (try #require(world.lag(0)), try #require(world.lag(1)))
+            #expect(await eventually { (world.lag(0) ?? 0) > first && (world.lag(1) ?? 0) > second })
+            isFrozen.withLock { $0 = false }
+            // Applied runs past ends that were read before it: never a negative lag.
+            while world.database.state.withLock({ state in !world.ends.keys.allSatisfy { state.offsets[$0]?.next == 3_000 } }) {
+                #expect(world.pipeline.snapshot().positions.allSatisfy { ($0.backlog ?? 0) >= 0 })
+                try await Task.sleep(nanoseconds: 1_000_000)
+            }
+            #expect(await eventually { world.lag(0) == 0 && world.lag(1) == 0 })
+        }
+    }
+
+    @Test func unansweredQuestionsLeaveTheLastAnswerAndAreTold() async throws {
+        let world = World(seed: 26, partitions: 1, records: 100, configuration: watchful())
+        let source = TopicPartition("t", 0)
+        try await world.run { world in
+            try await world.source.post(.assigned([source]))
+            #expect(await eventually { world.isComplete && world.pipeline.snapshot().positions.first?.end == 100 })
+            world.source.answers(false)
+            let asked = world.source.questions
+            #expect(await eventually { world.source.questions > asked + 5 })
+            #expect(await eventually { world.stall == .brokerGone })
+            let snapshot = world.pipeline.snapshot()
+            #expect(snapshot.positions.first?.end == 100)
+            #expect(snapshot.lags.first.map { $0.answerAgeSeconds >= 0.1 } == true)
+            let notices = world.recorder.all.count { if case .sourceNotice = $0 { true } else { false } }
+            #expect(notices == 1, "told once, not at every question")
+            // The session times out, and the partitions are gone: so are the brokers, still.
+            try await world.source.post(.revoked([source], isLost: true))
+            #expect(await eventually { world.pipeline.snapshot().positions.isEmpty })
+            let lost = world.source.questions
+            #expect(await eventually { world.source.questions > lost + 20 })
+            #expect(world.stall == .brokerGone)
+            #expect(world.ended == [])
+            world.source.answers(true)
+            #expect(await eventually { world.stall == nil })
+            #expect(world.stalls == [.brokerGone])
+        }
+    }
+
+    @Test func newPartitionsAreAskedForAtOnce() async throws {
+        var configuration = watchful()
+        configuration.lagInterval = 3_600_000_000_000
+        let world = World(seed: 27, partitions: 2, records: 100, configuration: configuration)
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.pipeline.snapshot().positions.count { $0.end != nil } == 2 })
+            #expect(world.source.questions == 1)
+        }
+    }
+}

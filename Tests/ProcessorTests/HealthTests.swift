@@ -1,0 +1,37 @@
+// Proves that readiness names a stall: with 503 where the process only applies, beside 200 where it also takes events.
+
+import Decode
+import Pipeline
+import Testing
+
+@testable import HTTPServer
+@testable import sluice
+
+@Suite struct HealthTests {
+    private static func answer(_ health: Health) -> (status: Int, body: String) {
+        let response = health.readiness()
+        guard case .built(_, let body) = response.content else { return (response.status, "") }
+        return (response.status, String(decoding: body, as: UTF8.self))
+    }
+
+    @Test func aWorkerThatMovesIsReady() {
+        let (status, body) = Self.answer(Health(role: .worker, gate: nil) { pipelineState() })
+        #expect(status == 200)
+        #expect(!body.contains("stalled"))
+    }
+
+    @Test(arguments: StallReason.allCases) func aStalledWorkerSaysWhy(reason: StallReason) {
+        let (status, body) = Self.answer(Health(role: .worker, gate: nil) { pipelineState(stall: reason) })
+        #expect(status == 503)
+        #expect(body.contains("\"stalled\":\"\(reason.rawValue)\""))
+        #expect(body.contains("no progress for 45 s: \(reason.sentence)"))
+    }
+
+    @Test func whoAlsoTakesEventsStaysReadyAndNamesIt() {
+        let (status, body) = Self.answer(Health(role: .all, gate: nil) { pipelineState(stall: .waitingForDatabase) })
+        #expect(status == 200)
+        #expect(body.contains("\"status\":\"ready\""))
+        #expect(body.contains("\"worker_trouble\":[\"no progress for 45 s: waiting for the database\"]"))
+        #expect(body.contains("\"stalled\":\"waiting_for_database\""))
+    }
+}

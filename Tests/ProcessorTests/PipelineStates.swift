@@ -1,0 +1,23 @@
+// Makes snapshots of a pipeline for tests of what is shown of them.
+
+import Backpressure
+import Records
+
+@testable import Pipeline
+
+/// A worker with one partition, as a snapshot shows it.
+func pipelineState(
+    applied: Int64 = 5, end: Int64? = 15, lagSeconds: Double? = 12.5, secondsToDrain: Double? = .infinity,
+    stall: StallReason? = nil
+) -> PipelineSnapshot {
+    let source = TopicPartition("t", 3)
+    let position = OffsetLedgerMachine.Position(
+        entry: .init(source: source, slot: 0, lane: 0, stamp: 1, epoch: 1, offset: 0), isValid: true, applied: applied,
+        mirrored: nil, end: end, oldestTimestamp: nil, outstanding: .zero)
+    return PipelineSnapshot(
+        summary: "running", stopped: [], paused: [], positions: [position],
+        lags: [.init(source: source, seconds: lagSeconds, answerAgeSeconds: 0.5)],
+        rates: .init(drain: 100, arrival: 40, secondsToDrain: secondsToDrain),
+        stall: stall.map { .init(reason: $0, seconds: 45) }, laneBusySeconds: [nil], pollAgeSeconds: 0, circuit: .closed,
+        freeCredits: .zero, totalCredits: .zero, decodeQueue: .zero, laneQueues: [.zero], wallMilliseconds: 0)
+}

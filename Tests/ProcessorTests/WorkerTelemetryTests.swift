@@ -1,0 +1,88 @@
+// Proves that the worker's families are there from the first scrape, and show one snapshot a scrape.
+
+import Pipeline
+import Records
+import Synchronization
+import Telemetry
+import Testing
+
+@testable import sluice
+
+@Suite struct WorkerTelemetryTests {
+    private static func lines(_ registry: MetricsRegistry) -> [Substring] {
+        String(decoding: registry.render(), as: UTF8.self).split(separator: "\n")
+    }
+
+    @Test func everyFamilyIsThereBeforeThereIsAPipeline() {
+        let registry = MetricsRegistry()
+        let telemetry = WorkerTelemetry(group: "g", registry: registry, logger: .silent)
+        let page = Self.lines(registry)
+        for name in [
+            "kafka_consumergroup_lag", "sluice_lag_seconds", "sluice_lag_eta_seconds", "sluice_end_offset",
+            "sluice_applied_offset",
+            "sluice_committed_offset", "sluice_partition_paused", "sluice_partition_stopped", "sluice_end_offset_age_seconds",
+        ] {
+            #expect(page.contains("# TYPE \(name) gauge"))
+        }
+        for reason in [
+            "waiting_for_database", "no_credits", "paused_by_operator", "circuit_open", "broker_gone", "claiming",
+            "partition_stopped", "unknown",
+        ] {
+            #expect(page.contains("sluice_stalled{reason=\"\(reason)\"} 0"))
+        }
+        #expect(page.contains("sluice_drain_rate_events_per_second 0"))
+        #expect(page.contains("sluice_circuit_state 0"))
+        #expect(telemetry.snapshot == nil)
+    }
+
+    @Test func aScrapeTakesOneSnapshot() {
+        let registry = MetricsRegistry()
+        let taken = Mutex(0)
+        let states = registry.sharedCollector { () -> PipelineSnapshot? in
+            let number = taken.withLock { taken in
+                taken += 1
+                return taken
+            }
+            return pipelineState(applied: 5, end: 5 + 10 * Int64(number), stall: .circuitOpen)
+        }
+        let (pauses, resumes) = (PartitionCounts(), PartitionCounts())
+        PipelineCollectors.register(on: states, group: "g", pauses: pauses, resumes: resumes)
+        pauses.count(TopicPartition("t", 3))
+        let page = Self.lines(registry)
+        #expect(taken.withLock { $0 } == 1)
+        let labels = "topic=\"t\",partition=\"3\""
+        for line in [
+            "kafka_consumergroup_lag{consumergroup=\"g\",\(labels)} 10", "sluice_end_offset{\(labels)} 15",
+            "sluice_applied_offset{\(labels)} 5", "sluice_lag_seconds{\(labels)} 12.5", "sluice_lag_eta_seconds +Inf",
+            "sluice_end_offset_age_seconds{\(labels)} 0.5", "sluice_drain_rate_events_per_second 100",
+            "sluice_arrival_rate_events_per_second 40", "sluice_stalled{reason=\"circuit_open\"} 1",
+            "sluice_stalled{reason=\"unknown\"} 0", "sluice_partition_pauses_total{\(labels)} 1",
+            "sluice_partition_resumes_total{\(labels)} 0",
+        ] {
+            #expect(page.contains { $0 == line }, "the page lacks \(line)")
+        }
+        #expect(Self.lines(registry).contains("kafka_consumergroup_lag{consumergroup=\"g\",\(labels)} 20"))
+    }
+
+    @Test func whatIsNotKnownIsNotShown() {
+        let registry = MetricsRegistry()
+        let states = registry.sharedCollector { () -> PipelineSnapshot? in
+            pipelineState(end: nil, lagSeconds: nil, secondsToDrain: nil)
+        }
+        PipelineCollectors.register(on: states, group: "g", pauses: PartitionCounts(), resumes: PartitionCounts())
+        let page = Self.lines(registry)
+        for name in ["kafka_consumergroup_lag", "sluice_end_offset", "sluice_lag_seconds", "sluice_lag_eta_seconds"] {
+            #expect(!page.contains { $0.hasPrefix("\(name) ") || $0.hasPrefix("\(name){") })
+        }
+    }
+
+    @Test func pausesAreForgottenWithTheirAssignment() {
+        let telemetry = WorkerTelemetry(group: "g", registry: MetricsRegistry(), logger: .silent)
+        let source = TopicPartition("t", 3)
+        telemetry.observed(.paused(source))
+        telemetry.observed(.resumed(source))
+        #expect(telemetry.pauses[source] == 1 && telemetry.resumes[source] == 1)
+        telemetry.observed(.rebalanced(assigned: [], revoked: [source], isLost: false))
+        #expect(telemetry.pauses[source] == 0 && telemetry.resumes[source] == 0)
+    }
+}
