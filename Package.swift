@@ -89,6 +89,7 @@ let package = Package(
         tests("Pipeline", ["Pipeline", "Records", "Backpressure", "Telemetry"]),
         tests("Processor", ["sluice", "Apply", "Decode", "Pipeline", "Postgres", "Records", "Settings", "Telemetry"]),
         tests("Loadtest", ["sluice-loadtest", "CCurl", "Kafka", "Postgres", "Records", "Telemetry"]),
+        tests("Bench", ["sluice-bench"]),
         tests("Integration", ["Kafka", "Postgres", "Records", "Telemetry"]),
     ],
     cxxLanguageStandard: .cxx17

@@ -26,8 +26,6 @@ extension EndToEnd {
             try await world.holds(worker, 8)
             try await world.progress(10_000)
             let rebalances = try await worker.metric("sluice_rebalances_total")
-            let generations = try await world.generations()
-            try #require(generations.last == 1, "the broker has written of generations \(generations)")
 
             let memory = try await world.frozen { try await worker.watchedMemory(for: .seconds(isFull ? 60 : 20)) }
             try #require(try await worker.metric("kafka_consumergroup_lag") > 0, "the backlog was too small")
@@ -38,7 +36,9 @@ extension EndToEnd {
             try memory.require(budgetMebibytes: 64)
             try #require(worker.process.ending == nil)
             try #require(try await worker.metric("sluice_rebalances_total") == rebalances)
-            try #require(try await world.generations() == generations)
+            // The first member made the first generation; whatever had moved a partition since would have made another.
+            let generations = try await world.generations()
+            try #require(generations.last == 1, "the broker has written of generations \(generations)")
             try await world.expectAllResumed(worker)
         }
     }
