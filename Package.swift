@@ -87,7 +87,9 @@ let package = Package(
         tests("Decode", ["Decode", "Records", "Settings"]),
         tests("Apply", ["Apply", "Backpressure", "Postgres", "Records", "Telemetry"]),
         tests("Pipeline", ["Pipeline", "Records", "Backpressure", "Telemetry"]),
-        tests("Processor", ["sluice", "Apply", "Decode", "Pipeline", "Postgres", "Records", "Settings", "Telemetry"]),
+        tests(
+            "Processor",
+            ["sluice", "Apply", "Decode", "HTTPServer", "Pipeline", "Postgres", "Records", "Settings", "Telemetry"]),
         tests("Loadtest", ["sluice-loadtest", "CCurl", "Kafka", "Postgres", "Records", "Telemetry"]),
         tests("Bench", ["sluice-bench"]),
         tests("Integration", ["Kafka", "Postgres", "Records", "Telemetry"]),

@@ -14,6 +14,7 @@ public final class EventPipeline: Sendable {
     private let claimer: any OffsetClaimer
     private let appliers: [any BatchApplier]
     private let board = AssignmentBoard()
+    private let control = PauseControl()
 
     /// - Parameters:
     ///   - pool: the credit accounts the source's reader asks; shared with it.
@@ -74,8 +75,8 @@ public final class EventPipeline: Sendable {
                     try await context.inbox.send(.tick)
                 }
             }
-            group.addTask { [claimer, board] in
-                try await AssignmentStage(context: context, claimer: claimer, board: board).run()
+            group.addTask { [claimer, board, control] in
+                try await AssignmentStage(context: context, claimer: claimer, board: board, control: control).run()
                 return true
             }
             while let hasEnded = try await group.next() {
@@ -102,20 +103,28 @@ public final class EventPipeline: Sendable {
         try await context.inbox.send(.shutdown(deadline: context.clock.now + within))
     }
 
+    /// Tells the pipeline all that operators have paused; it replaces what was said before and holds over rebalances. Said before a
+    /// claim is answered, it counts before the first record is read.
+    public func operatorDecided(_ pauses: OperatorPauses) async throws { try await context.inbox.send(.operatorPauses(pauses)) }
+
     /// What the watchdog sees of the assignment.
     private var surroundings: @Sendable () -> PipelineWatch.Surroundings {
-        { [board] in PipelineWatch.Surroundings(board: board, pausedByOperator: []) }
+        { [board, control] in
+            PipelineWatch.Surroundings(board: board, pausedByOperator: Set(control.pausedByOperator.keys))
+        }
     }
 
     /// What is going on, without stopping a stage.
     public func snapshot() -> PipelineSnapshot {
+        let pausedByOperator = control.pausedByOperator
         let stopped = board.stopped
         let level = context.pool.level()
         let look = context.watch.look(at: context)
         return PipelineSnapshot(
             summary: board.summary,
             stopped: stopped.map { PipelineSnapshot.Stopped(source: $0.source, reason: $0.reason) },
-            paused: board.paused,
+            paused: board.paused.union(pausedByOperator.keys),
+            pausedByOperator: pausedByOperator,
             positions: look.positions, lags: look.lags, rates: look.rates, stall: look.stall,
             laneBusySeconds: look.laneBusySeconds, pollAgeSeconds: look.pollAgeSeconds,
             circuit: context.circuit.withLock { $0.state },
@@ -170,8 +179,10 @@ public struct PipelineSnapshot: Sendable {
     public let summary: String
     /// Partitions out of service.
     public let stopped: [Stopped]
-    /// Partitions whose second brake is pulled.
+    /// Partitions that are not fetched: their second brake is pulled, or an operator has paused them.
     public let paused: Set<TopicPartition>
+    /// Those that an operator has paused, with the reason.
+    public let pausedByOperator: [TopicPartition: String]
     /// The ledger's positions.
     public let positions: [OffsetLedgerMachine.Position]
     /// How far each is behind in time, in the order of ``positions``.

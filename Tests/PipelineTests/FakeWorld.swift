@@ -43,6 +43,8 @@ final class FakeSource: RecordSource {
         var mirrored: [TopicPartition: Int64] = [:]
         var pauses = 0
         var resumes = 0
+        /// Pauses of what was paused, resumes of what ran: a real log rewinds then.
+        var wrongMoves = 0
         var unassigns = 0
         var assigns = 0
         var isSilent = false
@@ -122,12 +124,14 @@ final class FakeSource: RecordSource {
     func pause(_ partition: TopicPartition) {
         state.withLock { state in
             state.pauses += 1
+            if state.readers[partition]?.isPaused == true { state.wrongMoves += 1 }
             state.readers[partition]?.isPaused = true
         }
     }
     func resume(_ partition: TopicPartition) {
         state.withLock { state in
             state.resumes += 1
+            if state.readers[partition]?.isPaused == false { state.wrongMoves += 1 }
             state.readers[partition]?.isPaused = false
         }
     }
@@ -152,6 +156,7 @@ final class FakeSource: RecordSource {
 
     var mirrored: [TopicPartition: Int64] { state.withLock { $0.mirrored } }
     var brakes: (pauses: Int, resumes: Int) { state.withLock { ($0.pauses, $0.resumes) } }
+    var wrongMoves: Int { state.withLock { $0.wrongMoves } }
     var unassigns: Int { state.withLock { $0.unassigns } }
     var assigns: Int { state.withLock { $0.assigns } }
 }

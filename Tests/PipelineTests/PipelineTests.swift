@@ -256,10 +256,14 @@ private func brisk(lanes: Int = 2) -> PipelineConfiguration {
             }
             isFrozen.withLock { $0 = false }
             #expect(await eventually { world.database.state.withLock { $0.claims } == 2 })
-            let begins = world.recorder.all.compactMap { event in
-                if case .claimed(let claims) = event { claims.first?.offset } else { nil }
+            // The claim is counted where it is made, and observed once its answer has come.
+            let begins: @Sendable () -> [Int64] = {
+                world.recorder.all.compactMap { event in
+                    if case .claimed(let claims) = event { claims.first?.offset } else { nil }
+                }
             }
-            #expect(begins == [0, 40], "what was read may be gone from the log: it must be applied before the claim")
+            #expect(await eventually { begins().count == 2 })
+            #expect(begins() == [0, 40], "what was read may be gone from the log: it must be applied before the claim")
         }
         #expect(world.isExact)
     }

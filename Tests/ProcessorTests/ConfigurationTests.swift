@@ -102,4 +102,20 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
         #expect(!configuration.effective.yaml.contains("geheim"))
         #expect(!configuration.effective.yaml.contains("streng"))
     }
+
+    @Test func theAdminTokenComesFromAFileAndIsNeverShown() throws {
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("token-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: file) }
+        try Data("sehr-geheimes-wort\n".utf8).write(to: file)
+        let configuration = try load(
+            "mappings: [\(root)/config/mappings/messages.yaml]", environment: ["SLUICE_HTTP_ADMIN_TOKEN_FILE": file.path])
+        #expect(configuration.settings.http.adminToken == "sehr-geheimes-wort")
+        #expect(!configuration.effective.yaml.contains("geheim"))
+        for weak in ["geheim", "sehr geheimes wort"] {
+            let found = faults(
+                "mappings: [\(root)/config/mappings/messages.yaml]", environment: ["SLUICE_HTTP_ADMIN_TOKEN": weak])
+            #expect(found.count == 1 && found[0].contains("at least 16 characters"), "\(found)")
+            #expect(!found.joined().contains("geheim"))
+        }
+    }
 }

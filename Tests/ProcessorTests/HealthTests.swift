@@ -27,6 +27,12 @@ import Testing
         #expect(body.contains("no progress for 45 s: \(reason.sentence)"))
     }
 
+    @Test func whatAnOperatorHasPausedIsNamedAndNoTrouble() {
+        let (status, body) = Self.answer(Health(role: .worker, gate: nil) { pipelineState(pausedByOperator: "bad rows") })
+        #expect(status == 200)
+        #expect(body.contains(#""paused_by_operator":[{"reason":"bad rows","partitions":["t[3]"]}]"#))
+    }
+
     @Test func whoAlsoTakesEventsStaysReadyAndNamesIt() {
         let (status, body) = Self.answer(Health(role: .all, gate: nil) { pipelineState(stall: .waitingForDatabase) })
         #expect(status == 200)

@@ -8,14 +8,15 @@ import Records
 /// A worker with one partition, as a snapshot shows it.
 func pipelineState(
     applied: Int64 = 5, end: Int64? = 15, lagSeconds: Double? = 12.5, secondsToDrain: Double? = .infinity,
-    stall: StallReason? = nil
+    stall: StallReason? = nil, pausedByOperator: String? = nil
 ) -> PipelineSnapshot {
     let source = TopicPartition("t", 3)
     let position = OffsetLedgerMachine.Position(
         entry: .init(source: source, slot: 0, lane: 0, stamp: 1, epoch: 1, offset: 0), isValid: true, applied: applied,
         mirrored: nil, end: end, oldestTimestamp: nil, outstanding: .zero)
     return PipelineSnapshot(
-        summary: "running", stopped: [], paused: [], positions: [position],
+        summary: "running", stopped: [], paused: [], pausedByOperator: pausedByOperator.map { [source: $0] } ?? [:],
+        positions: [position],
         lags: [.init(source: source, seconds: lagSeconds, answerAgeSeconds: 0.5)],
         rates: .init(drain: 100, arrival: 40, secondsToDrain: secondsToDrain),
         stall: stall.map { .init(reason: $0, seconds: 45) }, laneBusySeconds: [nil], pollAgeSeconds: 0, circuit: .closed,

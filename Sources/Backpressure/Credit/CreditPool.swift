@@ -82,6 +82,11 @@ public final class CreditPool: Sendable {
         }
     }
 
+    /// Opens one slot's gate, where it still has an account under this stamp. The reader must be woken by whoever opens it.
+    public func open(slot: Int, stamp: UInt64) {
+        state.withLock { state in _ = state.accounts.withAccount(slot, stamp) { $0.isOpen = true } }
+    }
+
     /// What the reader may read from a slot now; zero while its gate is shut or the stamp is not the current one.
     public func allowance(slot: Int, stamp: UInt64) -> Credits {
         state.withLock { state in

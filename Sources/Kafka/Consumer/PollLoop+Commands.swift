@@ -102,7 +102,8 @@ extension PollLoop {
             reader.dropHeld()
         }
         // Resume alone waits for the broker thread's next round, up to a second; the seek wakes it.
-        seek(found.map { ($0.partition, $0.position.expected) })
+        // One that has failed is out of its log's range, where a seek is refused; it goes on with the seek that its claim leads to.
+        seek(found.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) })
     }
 
     private func resumeInLibrary(_ partitions: [TopicPartition]) {

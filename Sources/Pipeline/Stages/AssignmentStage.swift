@@ -9,6 +9,7 @@ struct AssignmentStage: Sendable {
     let context: StageContext
     let claimer: any OffsetClaimer
     let board: AssignmentBoard
+    let control: PauseControl
 
     /// Runs until the pipeline has ended.
     /// - Throws: the source's error where it died.
@@ -78,6 +79,9 @@ struct AssignmentStage: Sendable {
             // Several may be on their way from one drain; one that comes late says nothing about the next.
             guard context.ledger.withLock({ $0.isDrained }) else { return [] }
             return machine.drained(now: now)
+        case .operatorPauses(let pauses):
+            operatorDecided(pauses)
+            return []
         case .tick:
             moveBrakes(now: now)
             return claimLostPositions(&machine, &lostPositions, now: now)
@@ -109,15 +113,18 @@ struct AssignmentStage: Sendable {
         case .restart(let entry):
             context.ledger.withLock { $0.restarted(entry) }
             context.pool.renew(
-                slot: entry.slot, stamp: entry.stamp, lowWatermark: context.configuration.lowWatermark, isOpen: true)
+                slot: entry.slot, stamp: entry.stamp, lowWatermark: context.configuration.lowWatermark,
+                isOpen: control.restarted(entry))
             context.source.seek(PartitionStart(source: entry.source, offset: entry.offset), stamp: entry.stamp)
             context.source.creditsReturned()
             context.observer.observed(.claimed([Self.claim(entry)]))
         case .retract(let source, let slot, let stamp):
             _ = context.ledger.withLock { $0.invalidated(source, stamp: stamp) }
             context.pool.close(slot: slot)
+            control.retracted(source)
         case .drain:
             context.pool.close()
+            control.retracted()
             context.isDraining.store(true, ordering: .sequentiallyConsistent)
             // The last batch may have left between the question whether all is drained and this store.
             if context.ledger.withLock({ $0.isDrained }) { try await context.inbox.send(.drained) }
@@ -143,7 +150,11 @@ struct AssignmentStage: Sendable {
         context.pool.reset(
             slots: entries.count, stamp: stamp, share: context.configuration.share(partitions: entries.count),
             lowWatermark: context.configuration.lowWatermark, isOpen: true)
+        let holds = control.assigned(entries)
+        // Gates first: a partition that an operator has paused must not read a record of the new assignment.
+        perform(holds.filter { $0.action == .shutGate })
         context.source.assign(entries.map { PartitionStart(source: $0.source, offset: $0.offset) }, stamp: stamp)
+        perform(holds.filter { $0.action == .pause })
         context.observer.observed(.claimed(entries.map(Self.claim)))
     }
 
@@ -160,6 +171,7 @@ struct AssignmentStage: Sendable {
         context.isDraining.store(false, ordering: .sequentiallyConsistent)
         context.ledger.withLock { $0.released() }
         board.assigned([])
+        _ = control.assigned([])
         context.pool.reset(
             slots: 0, stamp: 0, share: context.configuration.budget, lowWatermark: context.configuration.lowWatermark,
             isOpen: false)
@@ -177,22 +189,6 @@ struct AssignmentStage: Sendable {
             try await context.inbox.send(answer)
         } catch {
             // Cancelled: the pipeline ends, and nobody waits for an answer.
-        }
-    }
-
-    /// Looks at every partition's account and pulls or releases its second brake.
-    private func moveBrakes(now: UInt64) {
-        for (entry, action) in board.brakes(now: now, pool: context.pool, ledger: context.ledger, context.configuration) {
-            switch action {
-            case .pause:
-                context.source.pause(entry.source)
-                context.observer.observed(.paused(entry.source))
-            case .resume:
-                context.source.resume(entry.source)
-                context.observer.observed(.resumed(entry.source))
-            case .none:
-                break
-            }
         }
     }
 

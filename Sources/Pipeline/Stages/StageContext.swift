@@ -37,6 +37,7 @@ enum AssignmentInput: Sendable {
     case sourceFailed(any Error)
     case sourceClosed
     case shutdown(deadline: UInt64)
+    case operatorPauses(OperatorPauses)
     case drained
     case tick
 }

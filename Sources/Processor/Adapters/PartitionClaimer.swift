@@ -17,12 +17,13 @@ final class PartitionClaimer: OffsetClaimer {
     private let applyConfiguration: ApplyConfiguration
     private let metadata: KafkaMetadata
     private let lanes: [DatabaseLane]
+    private let pauses: PauseKeeper
     private let logger: Logger
     private let plan = Mutex<WritePlan?>(nil)
 
     init(
         member: String, shape: TableShape, kafka: KafkaSettings, applyConfiguration: ApplyConfiguration,
-        metadata: KafkaMetadata, lanes: [DatabaseLane], logger: Logger
+        metadata: KafkaMetadata, lanes: [DatabaseLane], pauses: PauseKeeper, logger: Logger
     ) {
         store = OffsetStore(group: kafka.groupID)
         self.member = member
@@ -31,10 +32,13 @@ final class PartitionClaimer: OffsetClaimer {
         self.applyConfiguration = applyConfiguration
         self.metadata = metadata
         self.lanes = lanes
+        self.pauses = pauses
         self.logger = logger
     }
 
     func claim(_ partitions: [TopicPartition]) async throws -> [TopicPartition: ClaimResult] {
+        // The pipeline hears it before our answer, and so before the first record: what is paused must not be read.
+        try await pauses.refresh()
         do {
             try await choosePlan()
         } catch let error as ApplyError {

@@ -46,12 +46,13 @@ struct RunCommand {
             role == .ingress
             ? nil : WorkerTelemetry(group: settings.kafka.groupID, registry: registry, logger: logger.child("worker"))
         let health = Health(role: role, gate: gate) { telemetry?.snapshot }
-        let server = try startServer(gate: gate, health: health)
+        let desk = role == .ingress ? nil : adminDesk()
+        let server = try startServer(gate: gate, desk: desk, health: health)
         logger.info(
             "Listening.", ["url": "http://\(settings.http.host):\(server.port)", "role": role.rawValue])
 
         let parts = Parts()
-        let outcome = await work(client, gate, telemetry, health, signals, server, parts)
+        let outcome = await work(client, gate, desk, telemetry, health, signals, server, parts)
         // A lane that waits for the server must not hold up a process that has failed.
         if case .failure = outcome { parts.worker?.abandon() }
         await close(parts, server)
@@ -61,14 +62,15 @@ struct RunCommand {
 
     /// Works until the work ends by itself, or a signal has been obeyed.
     private func work(
-        _ client: KafkaClientConfiguration, _ gate: EventGate?, _ telemetry: WorkerTelemetry?, _ health: Health,
-        _ signals: Signals, _ server: HTTPServer, _ parts: Parts
+        _ client: KafkaClientConfiguration, _ gate: EventGate?, _ desk: AdminDesk?, _ telemetry: WorkerTelemetry?,
+        _ health: Health, _ signals: Signals, _ server: HTTPServer, _ parts: Parts
     ) async -> Result<Void, any Error> {
         await withTaskGroup(of: Result<Void, any Error>.self) { group in
             group.addTask {
                 do {
                     return .success(
-                        try await self.serve(client, gate: gate, telemetry: telemetry, health: health, parts: parts))
+                        try await self.serve(
+                            client, gate: gate, desk: desk, telemetry: telemetry, health: health, parts: parts))
                 } catch {
                     return .failure(error)
                 }
@@ -90,13 +92,19 @@ struct RunCommand {
 
     // MARK: Start
 
-    private func startServer(gate: EventGate?, health: Health) throws -> HTTPServer {
+    private func adminDesk() -> AdminDesk {
+        let access = AdminAccess(
+            token: settings.http.adminToken, isBoundToLoopback: HTTPSettings.isLoopback(settings.http.host))
+        return AdminDesk(access: access, topics: configuration.mapping.topics, logger: logger.child("operator"))
+    }
+
+    private func startServer(gate: EventGate?, desk: AdminDesk?, health: Health) throws -> HTTPServer {
         var server = HTTPServerConfiguration(host: settings.http.host, port: UInt16(settings.http.port))
         server.connectionLimit = settings.http.connections
         server.idleTimeout = settings.http.idleTimeout
         server.maxBodyBytes = settings.http.maxEventBytes
         let log = logger.child("http")
-        let routes = Routes(role: role, gate: gate, registry: registry, health: health)
+        let routes = Routes(role: role, gate: gate, desk: desk, registry: registry, health: health)
         return try HTTPServer.start(configuration: server, handler: routes) { level, sentence in
             switch level {
             case .debug: log.debug("The HTTP server says.", ["message": sentence])
@@ -122,7 +130,8 @@ struct RunCommand {
 
     /// Waits for Kafka and PostgreSQL, then works until cancelled.
     private func serve(
-        _ client: KafkaClientConfiguration, gate: EventGate?, telemetry: WorkerTelemetry?, health: Health, parts: Parts
+        _ client: KafkaClientConfiguration, gate: EventGate?, desk: AdminDesk?, telemetry: WorkerTelemetry?, health: Health,
+        parts: Parts
     ) async throws {
         let metadata = try KafkaMetadata.start(client, groupID: settings.kafka.groupID)
         parts.started(metadata)
@@ -142,6 +151,9 @@ struct RunCommand {
             configuration, client: client, metadata: metadata, partitions: partitions, isEmbedded: isEmbedded,
             telemetry: telemetry, logger: logger)
         parts.started(worker)
+        // Both end with this scope, the last first: what the desk waits for at the database is then given up.
+        async let _: Void? = desk?.serve(worker.pauses) { try await metadata.partitions(of: $0) }
+        async let _: Void = worker.pauses.run()
         try await worker.pipeline.run()
     }
 

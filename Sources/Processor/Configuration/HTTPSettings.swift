@@ -11,6 +11,7 @@ struct HTTPSettings: Sendable {
     var connections = 4096
     var idleTimeout = Duration.seconds(60)
     var maxEventBytes = 1_000_000
+    var adminToken = ""
 
     static let section = Section<HTTPSettings>(
         "http", help: "POST /send, metrics and health.",
@@ -27,6 +28,15 @@ struct HTTPSettings: Sendable {
             Key(
                 "max_event_bytes", \.maxEventBytes, .bytes(in: 16...64 << 20),
                 help: "Bytes of one event; a larger one is answered 413."),
+            Key(
+                "admin_token", \.adminToken,
+                .string.checked("must be empty, or at least 16 characters without spaces") { token in
+                    token.isEmpty || (token.utf8.count >= 16 && token.utf8.allSatisfy { (0x21...0x7E).contains($0) })
+                },
+                help:
+                    "Bearer token of the routes under /admin. Empty: they work only from this machine, and only while the server "
+                    + "listens on loopback.",
+                secrecy: .secret),
         ],
         rules: [
             Rule(
@@ -35,8 +45,11 @@ struct HTTPSettings: Sendable {
             ) { $0.allowUnauthenticated || isLoopback($0.host) }
         ])
 
-    private static func isLoopback(_ host: String) -> Bool {
-        host == "localhost" || host == "::1" || (host.hasPrefix("127.") && host.split(separator: ".").count == 4)
+    /// The host is this machine's own loopback: by name, or by a whole numeric address.
+    static func isLoopback(_ host: String) -> Bool {
+        let parts = host.split(separator: ".", omittingEmptySubsequences: false)
+        let isIPv4 = parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
+        return isIPv4 || host == "localhost" || host == "::1"
     }
 }
 

@@ -14,6 +14,7 @@ struct PipelineSettings: Sendable {
     var claimTimeout = Duration.seconds(2)
     var mirrorInterval = Duration.seconds(1)
     var lagInterval = Duration.seconds(1)
+    var pauseInterval = Duration.seconds(2)
     var stallTimeout = Duration.seconds(30)
     var shutdownTimeout = Duration.seconds(20)
 
@@ -45,6 +46,9 @@ struct PipelineSettings: Sendable {
             Key(
                 "lag_interval", \.lagInterval, .duration(in: .milliseconds(100) ... .seconds(600)),
                 help: "How often the ends of the partitions are asked for."),
+            Key(
+                "pause_interval", \.pauseInterval, .duration(in: .milliseconds(100) ... .seconds(600)),
+                help: "How often it is read from PostgreSQL what operators have paused by way of another worker."),
             Key(
                 "stall_timeout", \.stallTimeout, .duration(in: .seconds(1) ... .seconds(3600)),
                 help: "How long a partition may stand with something to do before /readyz, the log and sluice_stalled say so.",

@@ -3,6 +3,7 @@
 import Backpressure
 import HTTPServer
 import Pipeline
+import Records
 import Synchronization
 
 /// What a process does: take events, apply them, or both.
@@ -53,6 +54,15 @@ final class Health: Sendable {
         return .json(trouble.isEmpty ? 200 : 503, .object(members))
     }
 
+    /// The partitions of each reason.
+    private static func reasons(_ paused: [TopicPartition: String]) -> JSONValue {
+        let groups = Dictionary(grouping: paused.keys.sorted()) { paused[$0] ?? "" }.sorted { $0.key < $1.key }
+        return .array(
+            groups.map { reason, sources in
+                ["reason": .string(reason), "partitions": .array(sources.map { .string("\($0)") })]
+            })
+    }
+
     private func worker() -> (state: String, trouble: [String], details: [JSONValue.Member]) {
         guard let snapshot = snapshot() else {
             let phase = self.phase.withLock { $0 }
@@ -66,6 +76,9 @@ final class Health: Sendable {
             trouble.append("no progress for \(Int(stall.seconds)) s: \(stall.reason.sentence)")
             details.append(.init("stalled", .string(stall.reason.rawValue)))
         }
+        // No trouble: it is what somebody asked for.
+        let paused = snapshot.pausedByOperator
+        if !paused.isEmpty { details.append(.init("paused_by_operator", Self.reasons(paused))) }
         return (snapshot.summary, trouble, details)
     }
 }

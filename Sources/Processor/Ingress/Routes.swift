@@ -13,13 +13,27 @@ final class Routes: HTTPHandler {
         case metrics = "/metrics"
         case livez = "/livez"
         case readyz = "/readyz"
+        case pause = "/admin/pause"
+        case resume = "/admin/resume"
+        case pauses = "/admin/pauses"
 
-        var pattern: HTTPRoute { HTTPRoute(self == .send ? .post : .get, rawValue) }
+        var pattern: HTTPRoute { HTTPRoute([.send, .pause, .resume].contains(self) ? .post : .get, rawValue) }
+
+        /// What an operator asks for here; `nil`: it is nobody's route in particular.
+        var verb: AdminDesk.Verb? {
+            switch self {
+            case .pause: .pause
+            case .resume: .resume
+            case .pauses: .list
+            case .index, .send, .metrics, .livez, .readyz: nil
+            }
+        }
     }
 
     let routes: HTTPRoutes
     private let known: [Route]
     private let gate: EventGate?
+    private let desk: AdminDesk?
     private let registry: MetricsRegistry
     private let health: Health
     private let requests: Family<Counter>
@@ -30,16 +44,19 @@ final class Routes: HTTPHandler {
         detail: "POST /send takes one event as application/json."
     ).prepared()
 
-    init(role: Role, gate: EventGate?, registry: MetricsRegistry, health: Health) {
+    /// - Parameter desk: takes what operators ask for; `nil`: this process has no worker to steer.
+    init(role: Role, gate: EventGate?, desk: AdminDesk?, registry: MetricsRegistry, health: Health) {
         known = Route.allCases.filter { route in
             switch route {
             case .send: role != .worker
             case .index: role != .ingress
+            case .pause, .resume, .pauses: desk != nil
             case .metrics, .livez, .readyz: true
             }
         }
         routes = HTTPRoutes(known.map(\.pattern))
         self.gate = gate
+        self.desk = desk
         self.registry = registry
         self.health = health
         requests = registry.counterFamily(
@@ -49,6 +66,7 @@ final class Routes: HTTPHandler {
     }
 
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
+        if let verb = known[head.route].verb, let desk { return desk.admit(head, verb) }
         guard known[head.route] == .send else { return .readBody(limit: 0) }
         // curl -d names a form where nobody says otherwise; the body is JSON all the same, or the event is refused as malformed.
         let isTaken =
@@ -58,7 +76,9 @@ final class Routes: HTTPHandler {
     }
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
-        switch known[request.route] {
+        let route = known[request.route]
+        switch route {
+        case .pause, .resume, .pauses: if let verb = route.verb { desk?.handle(request, verb, exchange) }
         case .send: gate?.take(request.body, exchange)
         case .metrics:
             exchange.respond(

@@ -75,16 +75,27 @@ enum PipelineCollectors {
     }
 
     private static func brakes(_ states: States, pauses: PartitionCounts, resumes: PartitionCounts) {
-        states.family("sluice_partition_paused", type: .gauge, help: "1 while the partition's second brake is pulled.") {
-            sink, snapshot in
+        states.family(
+            "sluice_partition_paused", type: .gauge,
+            help: "1 while the partition is not fetched: its second brake is pulled, or an operator has paused it."
+        ) { sink, snapshot in
             guard let snapshot else { return }
             for position in snapshot.positions {
                 sink.sample(snapshot.paused.contains(position.source) ? 1 : 0, labels(position.source))
             }
         }
+        states.family(
+            "sluice_partition_paused_by_operator", type: .gauge,
+            help: "1 while an operator has paused the partition; /readyz and /admin/pauses say why."
+        ) { sink, snapshot in
+            guard let snapshot else { return }
+            for position in snapshot.positions {
+                sink.sample(snapshot.pausedByOperator[position.source] == nil ? 0 : 1, labels(position.source))
+            }
+        }
         for (name, counts, help) in [
-            ("sluice_partition_pauses_total", pauses, "Times the partition was paused."),
-            ("sluice_partition_resumes_total", resumes, "Times the partition was resumed."),
+            ("sluice_partition_pauses_total", pauses, "Times the partition's second brake was pulled."),
+            ("sluice_partition_resumes_total", resumes, "Times the partition's second brake was released."),
         ] {
             states.family(name, type: .counter, help: help) { sink, snapshot in
                 for position in snapshot?.positions ?? [] { sink.sample(counts[position.source], labels(position.source)) }

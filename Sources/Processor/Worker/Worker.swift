@@ -15,14 +15,16 @@ final class Worker: Sendable {
     private let consumer: KafkaConsumer
     private let lanes: [DatabaseLane]
     let pipeline: EventPipeline
+    let pauses: PauseKeeper
     private let logger: Logger
 
     private init(
-        consumer: KafkaConsumer, lanes: [DatabaseLane], pipeline: EventPipeline, logger: Logger
+        consumer: KafkaConsumer, lanes: [DatabaseLane], pipeline: EventPipeline, pauses: PauseKeeper, logger: Logger
     ) {
         self.consumer = consumer
         self.lanes = lanes
         self.pipeline = pipeline
+        self.pauses = pauses
         self.logger = logger
     }
 
@@ -55,10 +57,13 @@ final class Worker: Sendable {
                 foreignKeyTimeout: settings.apply.foreignKeyTimeout, outcomes: configuration.outcomes,
                 logger: logger.child("lane", ["lane": lane]))
         }
+        let pauses = PauseKeeper(
+            store: PauseStore(group: settings.kafka.groupID), configuration: settings.postgres.operatorConnection,
+            interval: settings.pipeline.pauseInterval, logger: logger.child("operator"))
         let claimer = PartitionClaimer(
             member: "\(settings.kafka.clientID)-\(ProcessIdentity.name)", shape: configuration.mapping.table,
             kafka: settings.kafka, applyConfiguration: applyConfiguration, metadata: metadata, lanes: lanes,
-            logger: logger.child("claims"))
+            pauses: pauses, logger: logger.child("claims"))
         let pipelineConfiguration = settings.pipelineConfiguration
         let consumer = try KafkaConsumer.start(
             consumerConfiguration, gate: CreditGate(pool: pool, batch: pipelineConfiguration.batch))
@@ -68,7 +73,8 @@ final class Worker: Sendable {
             decoder: StageDecoder(mapping: configuration.mapping), claimer: claimer, appliers: lanes, pool: pool,
             clock: SystemClock(), observer: telemetry)
         telemetry.watch(pipeline)
-        return Worker(consumer: consumer, lanes: lanes, pipeline: pipeline, logger: logger)
+        pauses.attach { try await pipeline.operatorDecided($0) }
+        return Worker(consumer: consumer, lanes: lanes, pipeline: pipeline, pauses: pauses, logger: logger)
     }
 
     /// Leaves the group and disconnects, within a deadline. What is cut short is read again next time: the truth is in PostgreSQL.
@@ -78,11 +84,15 @@ final class Worker: Sendable {
         }
         await withTaskGroup(of: Void.self) { group in
             for lane in lanes { group.addTask { await lane.close() } }
+            group.addTask { [pauses] in await pauses.close() }
         }
     }
 
     /// Makes transactions that wait for the server return at once.
-    func abandon() { for lane in lanes { lane.abandon() } }
+    func abandon() {
+        for lane in lanes { lane.abandon() }
+        pauses.abandon()
+    }
 }
 
 /// One partition's part of the memory for librdkafka's prefetch. A fetch may overshoot the queue's limit by one response, so both
@@ -143,6 +153,15 @@ extension PostgresSettings {
         configuration.statementTimeout = statementTimeout
         configuration.lockTimeout = lockTimeout
         configuration.idleInTransactionTimeout = idleInTransactionTimeout
+        return configuration
+    }
+    /// For the operator's requests: they are small, and somebody waits for their answer.
+    var operatorConnection: PostgresConfiguration {
+        var configuration = connection(name: "sluice operator")
+        configuration.connectTimeout = min(connectTimeout, .seconds(5))
+        configuration.statementTimeout = min(statementTimeout, .seconds(5))
+        configuration.lockTimeout = min(lockTimeout, .seconds(2))
+        configuration.replyGrace = .seconds(1)
         return configuration
     }
 }

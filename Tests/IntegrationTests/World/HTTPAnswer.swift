@@ -13,8 +13,12 @@ struct HTTPAnswer: Sendable {
     let body: String
 
     /// Sends a request to a port of this machine and waits for the whole answer.
-    static func to(_ method: String, _ path: String, at port: UInt16, body: String? = nil) async throws -> HTTPAnswer {
+    /// - Parameter token: a bearer token.
+    static func to(
+        _ method: String, _ path: String, at port: UInt16, body: String? = nil, token: String? = nil
+    ) async throws -> HTTPAnswer {
         var request = "\(method) \(path) HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        if let token { request += "Authorization: Bearer \(token)\r\n" }
         if let body { request += "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n" }
         let text = request + "\r\n" + (body ?? "")
         return try await withCheckedThrowingContinuation { continuation in

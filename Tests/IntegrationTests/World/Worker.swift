@@ -22,6 +22,11 @@ struct Worker: Sendable {
     /// Posts one event.
     func send(_ event: String) async throws -> HTTPAnswer { try await HTTPAnswer.to("POST", "/send", at: port, body: event) }
 
+    /// Posts a JSON document.
+    func post(_ path: String, _ body: String, token: String? = nil) async throws -> HTTPAnswer {
+        try await HTTPAnswer.to("POST", path, at: port, body: body, token: token)
+    }
+
     private var port: UInt16 { url.split(separator: ":").last.flatMap { UInt16($0) } ?? 0 }
 
     /// The sum of a metric over all its series.

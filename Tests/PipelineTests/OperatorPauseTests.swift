@@ -1,0 +1,255 @@
+// Proves that what an operator pauses stands still, and nothing else does, through brakes, fences, rebalances and the end.
+
+import Backpressure
+import Records
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Pipeline
+
+private func brisk(pauseDwell: UInt64 = 20_000_000) -> PipelineConfiguration {
+    var configuration = PipelineConfiguration()
+    configuration.lanes = 2
+    configuration.budget = Credits(records: 400, bytes: 1 << 20)
+    configuration.partitionRecords = 100
+    configuration.batch = Credits(records: 120, bytes: 1 << 20)
+    configuration.pauseDwell = pauseDwell
+    configuration.tick = 2_000_000
+    configuration.mirrorInterval = 5_000_000
+    configuration.lagInterval = 5_000_000
+    configuration.claimDeadline = 20_000_000
+    configuration.drainDeadline = 500_000_000
+    configuration.retry = Backoff(initial: 1_000_000, maximum: 10_000_000)
+    configuration.reclaim = Backoff(initial: 4_000_000, maximum: 20_000_000)
+    configuration.circuit = Backoff(initial: 2_000_000, maximum: 10_000_000)
+    return configuration
+}
+
+private let second = TopicPartition("t", 1)
+private let pauseOfSecond = OperatorPauses([OperatorPause(topic: "t", partition: 1, reason: "bad rows")])
+
+extension World {
+    fileprivate func next(_ source: TopicPartition) -> Int64 { database.state.withLock { $0.offsets[source]?.next ?? 0 } }
+
+    /// Every partition but the second is applied to its end.
+    fileprivate var areOthersComplete: Bool { ends.allSatisfy { $0.key == second || next($0.key) == $0.value } }
+
+    /// Nothing of a partition is under way, and a while later it stands where it stood.
+    fileprivate func stands(_ source: TopicPartition) async throws -> Bool {
+        let isIdle = await eventually {
+            pipeline.snapshot().positions.first { $0.source == source }?.outstanding.records == 0
+        }
+        let before = next(source)
+        try await Task.sleep(for: .milliseconds(60))
+        return isIdle && next(source) == before
+    }
+
+    fileprivate func hold(_ pauses: OperatorPauses = pauseOfSecond) async throws {
+        try await pipeline.operatorDecided(pauses)
+        let expected = ends.keys.filter { pauses.reason(for: $0) != nil }
+        #expect(await eventually { expected.allSatisfy { pipeline.snapshot().pausedByOperator[$0] != nil } })
+    }
+}
+
+@Suite(.timeLimit(.minutes(3))) struct OperatorPauseTests {
+    /// A world whose second partition cannot get past record 500 while `isHeld`, and says so.
+    private func world(_ seed: UInt64, _ isHeld: Shared<Bool>, _ isWaiting: Shared<Bool>, pauseDwell: UInt64 = 20_000_000)
+        -> World
+    {
+        World(seed: seed, partitions: 3, records: 2_000, configuration: brisk(pauseDwell: pauseDwell)) { work, _ in
+            let isSecond = work.contains { $0.source == second && $0.next >= 500 }
+            if isSecond { isWaiting.withLock { $0 = true } }
+            while isSecond, isHeld.current { try await Task.sleep(nanoseconds: 1_000_000) }
+            return nil
+        }
+    }
+
+    @Test func aPausedPartitionStandsAndTheOthersGoOn() async throws {
+        let (isHeld, isWaiting) = (Shared(true), Shared(false))
+        // The second brake keeps out of it.
+        let world = world(1, isHeld, isWaiting, pauseDwell: 60_000_000_000)
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { isWaiting.current })
+            try await world.hold()
+            let snapshot = world.pipeline.snapshot()
+            #expect(snapshot.pausedByOperator == [second: "bad rows"])
+            #expect(snapshot.paused.contains(second))
+            isHeld.withLock { $0 = false }
+            #expect(await eventually { world.areOthersComplete })
+            #expect(try await world.stands(second))
+            #expect(world.next(second) < 2_000)
+            #expect(world.source.brakes.pauses == 1)
+
+            try await world.pipeline.operatorDecided(.none)
+            #expect(await eventually { world.isComplete })
+            #expect(world.pipeline.snapshot().pausedByOperator == [:])
+        }
+        #expect(world.isExact)
+        #expect(world.source.wrongMoves == 0)
+        let isBrakeCounted = world.recorder.all.contains { if case .paused = $0 { true } else { false } }
+        #expect(!isBrakeCounted, "an operator's pause is not the second brake")
+    }
+
+    @Test func whatIsPausedBeforeTheClaimIsNotRead() async throws {
+        let world = World(seed: 2, partitions: 3, records: 500, configuration: brisk())
+        try await world.run { world in
+            try await world.pipeline.operatorDecided(OperatorPauses([OperatorPause(reason: "maintenance")]))
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.source.brakes.pauses == 3 })
+            for source in world.ends.keys { #expect(try await world.stands(source)) }
+            #expect(world.database.state.withLock { $0.applied.isEmpty }, "a paused partition has been read")
+
+            try await world.hold()
+            #expect(await eventually { world.areOthersComplete })
+            #expect(world.next(second) == 0)
+            try await world.pipeline.operatorDecided(.none)
+            #expect(await eventually { world.isComplete })
+        }
+        #expect(world.isExact)
+        #expect(world.source.wrongMoves == 0)
+    }
+
+    @Test func aPauseHoldsOverARebalance() async throws {
+        let (isHeld, isWaiting) = (Shared(true), Shared(false))
+        let world = world(3, isHeld, isWaiting)
+        try await world.run { world in
+            let partitions = Array(world.ends.keys)
+            try await world.source.post(.assigned(partitions))
+            #expect(await eventually { isWaiting.current })
+            try await world.hold()
+            isHeld.withLock { $0 = false }
+            for isLost in [false, true] {
+                let before = world.source.unassigns
+                try await world.source.post(.revoked(partitions, isLost: isLost))
+                #expect(await eventually { world.source.unassigns > before })
+                #expect(world.pipeline.snapshot().pausedByOperator == [:], "it is not ours now")
+                try await world.source.post(.assigned(partitions))
+                #expect(await eventually { world.pipeline.snapshot().pausedByOperator[second] != nil })
+                #expect(try await world.stands(second))
+            }
+            #expect(await eventually { world.areOthersComplete })
+            #expect(world.next(second) < 2_000)
+            try await world.pipeline.operatorDecided(.none)
+            #expect(await eventually { world.isComplete })
+        }
+        #expect(world.isExact)
+        #expect(world.source.wrongMoves == 0)
+    }
+
+    @Test func theSecondBrakeAndTheOperatorDoNotUndoEachOther() async throws {
+        let isFrozen = Shared(true)
+        let world = World(seed: 4, partitions: 3, records: 2_000, configuration: brisk()) { _, _ in
+            while isFrozen.current { try await Task.sleep(nanoseconds: 1_000_000) }
+            return nil
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.source.brakes.pauses == 3 })
+            try await world.hold()
+            isFrozen.withLock { $0 = false }
+            #expect(await eventually { world.areOthersComplete })
+            #expect(await eventually { world.pipeline.snapshot().paused == [second] })
+            #expect(try await world.stands(second))
+            #expect(world.next(second) < 2_000)
+            #expect(world.source.brakes.resumes >= 2)
+            try await world.pipeline.operatorDecided(.none)
+            #expect(await eventually { world.isComplete })
+            #expect(await eventually { world.pipeline.snapshot().paused.isEmpty })
+        }
+        #expect(world.isExact)
+        #expect(world.source.wrongMoves == 0)
+        #expect(world.source.brakes.pauses == world.source.brakes.resumes)
+    }
+
+    @Test func aPartitionThatIsClaimedAgainStaysPaused() async throws {
+        let (isHeld, isWaiting) = (Shared(true), Shared(false))
+        let world = world(5, isHeld, isWaiting)
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { isWaiting.current })
+            try await world.hold()
+            world.database.steal(second)
+            isHeld.withLock { $0 = false }
+            #expect(
+                await eventually {
+                    world.recorder.all.contains { event in
+                        if case .claimed(let claims) = event { claims.map(\.source) == [second] } else { false }
+                    }
+                }, "what was under way is refused, and the partition claimed again")
+            #expect(try await world.stands(second))
+            #expect(world.next(second) < 2_000)
+            try await world.pipeline.operatorDecided(.none)
+            #expect(await eventually { world.isComplete })
+        }
+        #expect(world.isExact)
+        #expect(world.source.wrongMoves == 0)
+    }
+
+    @Test func theEndDoesNotWaitForWhatIsPaused() async throws {
+        let world = World(seed: 6, partitions: 3, records: 500, configuration: brisk())
+        try await world.run { world in
+            try await world.pipeline.operatorDecided(pauseOfSecond)
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.areOthersComplete })
+        }
+        let isComplete = world.recorder.all.contains { if case .drained(isComplete: true, _) = $0 { true } else { false } }
+        #expect(isComplete)
+        #expect(world.next(second) == 0)
+        #expect(world.isExact)
+    }
+
+    @Test func theWatchdogNamesTheOperator() async throws {
+        var configuration = brisk()
+        configuration.stallTimeout = 50_000_000
+        let world = World(seed: 7, partitions: 2, records: 500, configuration: configuration)
+        try await world.run { world in
+            try await world.pipeline.operatorDecided(OperatorPauses([OperatorPause(reason: "maintenance")]))
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.pipeline.snapshot().stall?.reason == .pausedByOperator })
+            try await world.pipeline.operatorDecided(.none)
+            #expect(await eventually { world.isComplete })
+            #expect(await eventually { world.pipeline.snapshot().stall == nil })
+        }
+        #expect(world.isExact)
+    }
+
+    /// Pauses and resumes of anything, beside fences, rebalances, outages and brakes.
+    @Test(arguments: 0..<6) func randomPausesNeverLoseOrRepeatARecord(round: Int) async throws {
+        let seed = testSeed("operator pauses \(round)") &+ UInt64(round)
+        let random = Mutex(SeededRandom(seed: seed))
+        let world = World(seed: seed, partitions: 4, records: 2_000, configuration: brisk()) { _, _ in
+            switch random.withLock({ $0.unit() }) {
+            case ..<0.1: return .retry(reason: "deadlock", isOutage: false)
+            case ..<0.2: try await Task.sleep(for: .milliseconds(30))
+            default: break
+            }
+            return nil
+        }
+        try await world.run { world in
+            let partitions = Array(world.ends.keys)
+            try await world.source.post(.assigned(partitions))
+            for _ in 0..<20 {
+                try await Task.sleep(nanoseconds: 8_000_000)
+                let dice = random.withLock { $0.unit() }
+                if dice < 0.6 {
+                    let pauses = partitions.filter { _ in random.withLock { $0.unit() } < 0.5 }
+                        .map { OperatorPause(topic: $0.topic, partition: $0.partition, reason: "random") }
+                    try await world.pipeline.operatorDecided(OperatorPauses(pauses))
+                } else if dice < 0.75 {
+                    world.database.steal(partitions[0])
+                } else if dice < 0.9 {
+                    let before = world.source.unassigns
+                    try await world.source.post(.revoked(partitions, isLost: dice < 0.82))
+                    #expect(await eventually { world.source.unassigns > before })
+                    try await world.source.post(.assigned(partitions))
+                }
+            }
+            try await world.pipeline.operatorDecided(.none)
+            #expect(await eventually(within: .seconds(60)) { world.isComplete }, "stuck: \(world.pipeline.snapshot())")
+        }
+        #expect(world.isExact)
+        #expect(world.source.wrongMoves == 0)
+    }
+}

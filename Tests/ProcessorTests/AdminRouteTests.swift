@@ -1,0 +1,254 @@
+// Proves what the operator's routes answer: over HTTP, with a real PostgreSQL behind them.
+
+import Foundation
+import Glibc
+import HTTPServer
+import Telemetry
+import TestSupport
+import Testing
+
+@testable import sluice
+
+/// An answer: status, headers in lower case, and what its body says.
+private struct Answer: Sendable {
+    struct Pause: Decodable {
+        let topic: String?
+        let partition: Int?
+        let reason: String
+        let paused_by: String
+    }
+
+    private struct Body: Decodable {
+        var paused: [Pause]?
+        var detail: String?
+    }
+
+    let status: Int
+    let headers: [String: String]
+    let paused: [Pause]
+    let detail: String
+
+    init(parsing bytes: [UInt8]) throws {
+        let text = String(decoding: bytes, as: UTF8.self)
+        let parts = text.components(separatedBy: "\r\n\r\n")
+        let lines = parts[0].components(separatedBy: "\r\n")
+        status = Int(lines[0].split(separator: " ")[1]) ?? 0
+        headers = Dictionary(
+            lines.dropFirst().map { line in
+                let pair = line.components(separatedBy: ": ")
+                return (pair[0].lowercased(), pair.dropFirst().joined(separator: ": "))
+            }, uniquingKeysWith: { first, _ in first })
+        let body = try JSONDecoder().decode(Body.self, from: Data(parts.dropFirst().joined().utf8))
+        paused = body.paused ?? []
+        detail = body.detail ?? ""
+    }
+}
+
+/// A process's HTTP side, without a pipeline.
+private final class Desk: Sendable {
+    let server: HTTPServer
+    let desk: AdminDesk
+    let keeper: PauseKeeper
+
+    init(uri: String, token: String = "", isBoundToLoopback: Bool = true) throws {
+        var settings = PostgresSettings()
+        settings.uri = uri
+        settings.connectTimeout = .seconds(1)
+        keeper = PauseKeeper(
+            store: PauseStore(group: "g"), configuration: settings.operatorConnection, interval: .seconds(1), logger: .silent)
+        desk = AdminDesk(
+            access: AdminAccess(token: token, isBoundToLoopback: isBoundToLoopback), topics: ["messages", "others"],
+            logger: .silent)
+        let routes = Routes(
+            role: .worker, gate: nil, desk: desk, registry: MetricsRegistry(), health: Health(role: .worker, gate: nil) { nil })
+        server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: routes)
+    }
+
+    /// Opens the desk while `body` runs.
+    func serving(_ body: () async throws -> Void) async throws {
+        let serving = Task { await desk.serve(keeper) { $0 == "messages" ? 4 : 1 } }
+        let isServing = await eventually { desk.isServing }
+        #expect(isServing)
+        let result: Result<Void, any Error>
+        do { result = .success(try await body()) } catch { result = .failure(error) }
+        serving.cancel()
+        keeper.abandon()
+        await serving.value
+        await server.stop(deadline: .seconds(5))
+        await keeper.close()
+        try result.get()
+    }
+
+    func ask(
+        _ method: String, _ path: String, _ body: String? = nil, type: String = "application/json", headers: [String] = []
+    ) async throws -> Answer {
+        var lines = ["\(method) \(path) HTTP/1.1", "Host: localhost", "Connection: close"] + headers
+        if let body { lines += ["Content-Type: \(type)", "Content-Length: \(body.utf8.count)"] }
+        let request = lines.joined(separator: "\r\n") + "\r\n\r\n" + (body ?? "")
+        let port = server.port
+        return try await withCheckedThrowingContinuation { continuation in
+            // Blocks, and so not on the threads that tasks share.
+            DispatchQueue.global().async {
+                continuation.resume(with: Result { try Answer(parsing: try exchange(request, port)) })
+            }
+        }
+    }
+}
+
+private func exchange(_ request: String, _ port: UInt16) throws -> [UInt8] {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(descriptor) }
+    var limit = timeval(tv_sec: 20, tv_usec: 0)
+    setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = port.bigEndian
+    address.sin_addr.s_addr = in_addr_t(0x7f00_0001).bigEndian
+    let isConnected = withUnsafePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+        }
+    }
+    try #require(isConnected && send(descriptor, request, request.utf8.count, Int32(MSG_NOSIGNAL)) == request.utf8.count)
+    var answer: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+        let count = recv(descriptor, &buffer, buffer.count, 0)
+        if count == 0 { return answer }
+        try #require(count > 0, "no answer: errno \(errno)")
+        answer += buffer[..<count]
+    }
+}
+
+private let pause = #"{"topic": "messages", "partition": 3, "reason": "bad rows"}"#
+private let nowhere = "postgres://127.0.0.1:1/nothing"
+
+@Suite(.timeLimit(.minutes(2))) struct AdminRouteTests {
+    @Test(.enabled("needs PostgreSQL") { await TestPostgres.isAvailable })
+    func pausesListsAndResumes() async throws {
+        let desk = try Desk(uri: try await TestPostgres.database(migrated: true))
+        #expect(try await desk.ask("POST", "/admin/pause", pause).status == 503, "before the worker has been started")
+        try await desk.serving {
+            #expect(try await desk.ask("GET", "/admin/pauses").paused.isEmpty)
+            for _ in 0..<2 {
+                let answer = try await desk.ask("POST", "/admin/pause", pause)
+                #expect(answer.status == 200)
+                #expect(answer.headers["content-type"] == "application/json")
+                try #require(answer.paused.count == 1)
+                #expect(answer.paused[0].topic == "messages")
+                #expect(answer.paused[0].partition == 3)
+                #expect(answer.paused[0].reason == "bad rows")
+                #expect(answer.paused[0].paused_by == "loopback")
+            }
+            _ = try await desk.ask("POST", "/admin/pause", #"{"topic": "others", "reason": "r"}"#)
+            let listed = try await desk.ask("GET", "/admin/pauses").paused
+            #expect(listed.map(\.topic) == ["messages", "others"])
+            #expect(listed[1].partition == nil)
+
+            let part = try await desk.ask("POST", "/admin/resume", #"{"topic": "others", "partition": 0}"#)
+            #expect(part.status == 409)
+            #expect(part.detail.contains("topic others"))
+            #expect(try await desk.ask("POST", "/admin/resume", #"{"topic": "others"}"#).paused.count == 1)
+            let last = try await desk.ask("POST", "/admin/resume", "{}")
+            #expect(last.status == 200 && last.paused.isEmpty)
+        }
+    }
+
+    @Test func refusesWhatCannotBeObeyed() async throws {
+        let desk = try Desk(uri: nowhere)
+        try await desk.serving {
+            for (body, status, part) in [
+                ("{", 400, "JSON"), (#"{"topic": "messages"}"#, 400, "reason"),
+                (#"{"topic": "x", "reason": "r"}"#, 404, "messages, others"),
+                (#"{"topic": "messages", "partition": 4, "reason": "r"}"#, 404, "4 partitions"),
+            ] {
+                let answer = try await desk.ask("POST", "/admin/pause", body)
+                #expect(answer.status == status, "\(body)")
+                #expect(answer.headers["content-type"] == "application/problem+json")
+                #expect(answer.detail.contains(part), "\(body): \(answer.detail)")
+            }
+            #expect(try await desk.ask("POST", "/admin/pause", pause, type: "text/plain").status == 415)
+            #expect(try await desk.ask("POST", "/admin/pause").status == 415)
+            #expect(try await desk.ask("GET", "/admin/pause").status == 405)
+            #expect(try await desk.ask("POST", "/admin/pause", String(repeating: " ", count: 9 << 10)).status == 413)
+            #expect(try await desk.ask("POST", "/admin/pause", pause, headers: ["X-Forwarded-For: 10.0.0.7"]).status == 403)
+        }
+    }
+
+    @Test func saysSoWhereTheDatabaseIsAway() async throws {
+        let desk = try Desk(uri: nowhere)
+        try await desk.serving {
+            for (method, path, body) in [
+                ("POST", "/admin/pause", pause), ("POST", "/admin/resume", "{}"), ("GET", "/admin/pauses", nil),
+            ] {
+                let answer = try await desk.ask(method, path, body)
+                #expect(answer.status == 503, "\(path)")
+                #expect(answer.headers["retry-after"] == "1")
+                #expect(answer.headers["content-type"] == "application/problem+json")
+            }
+        }
+        // The desk is closed: nobody waits for an answer that nobody gives.
+    }
+
+    @Test func asksForTheToken() async throws {
+        let desk = try Desk(uri: nowhere, token: "0123456789abcdef")
+        for path in ["/admin/pause", "/admin/resume"] {
+            let missing = try await desk.ask("POST", path, pause)
+            #expect(missing.status == 401)
+            #expect(missing.headers["www-authenticate"] == "Bearer")
+            #expect(missing.headers["content-type"] == "application/problem+json")
+        }
+        #expect(try await desk.ask("GET", "/admin/pauses").status == 401)
+        let wrong = try await desk.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdeF"])
+        #expect(wrong.status == 401)
+        #expect(!wrong.detail.contains("0123456789abcde"))
+        let right = try await desk.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdef"])
+        #expect(right.status == 503, "admitted, and the worker has not been started")
+        try await desk.serving {}
+    }
+
+    @Test func isShutWhereOthersCouldReachIt() async throws {
+        let desk = try Desk(uri: nowhere, isBoundToLoopback: false)
+        let answer = try await desk.ask("POST", "/admin/pause", pause)
+        #expect(answer.status == 403)
+        #expect(answer.detail.contains("SLUICE_HTTP_ADMIN_TOKEN_FILE"))
+        try await desk.serving {}
+    }
+
+    @Test func aRequestThatWaitsAtTheEndIsAnswered() async throws {
+        // A listener that accepts and says nothing: connecting to it takes its whole time-out.
+        let silent = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(silent) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = in_addr_t(0x7f00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                _ = bind(silent, $0, length)
+                _ = listen(silent, 8)
+                _ = getsockname(silent, $0, &length)
+            }
+        }
+        let desk = try Desk(uri: "postgres://127.0.0.1:\(UInt16(bigEndian: address.sin_port))/nothing")
+        let answers = Shared<[Int]>([])
+        let asking = Shared<Task<Void, any Error>?>(nil)
+        try await desk.serving {
+            let task = Task {
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for _ in 0..<3 {
+                        group.addTask {
+                            let status = try await desk.ask("POST", "/admin/pause", pause).status
+                            answers.withLock { $0.append(status) }
+                        }
+                    }
+                    try await group.waitForAll()
+                }
+            }
+            asking.withLock { $0 = task }
+            #expect(await eventually { desk.server.statistics.requestsInFlight == 3 })
+        }
+        try await asking.current?.value
+        #expect(answers.current == [503, 503, 503])
+    }
+}
