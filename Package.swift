@@ -69,7 +69,7 @@ let package = Package(
                 "Apply", "Backpressure", "Decode", "Kafka", "Pipeline", "Postgres", "Records", "Settings", "Telemetry",
             ],
             path: "Benchmarks",
-            exclude: ["results"],
+            exclude: ["results", "Naive"],
             swiftSettings: strict),
 
         .target(
@@ -91,6 +91,7 @@ let package = Package(
             "Processor",
             ["sluice", "Apply", "Decode", "HTTPServer", "Pipeline", "Postgres", "Records", "Settings", "Telemetry"]),
         tests("Loadtest", ["sluice-loadtest", "CCurl", "Kafka", "Postgres", "Records", "Telemetry"]),
+        tests("Bench", ["sluice-bench"]),
         tests("Integration", ["Kafka", "Postgres", "Records", "Telemetry"]),
     ],
     cxxLanguageStandard: .cxx17

@@ -9,7 +9,7 @@ struct PipelineSettings: Sendable {
     var memoryBudget = 64 << 20
     var lowWatermark = 0.25
     var highWatermark = 0.75
-    var pauseDwell = Duration.seconds(3)
+    var pauseDwell = Duration.milliseconds(750)
     var drainTimeout = Duration.seconds(5)
     var claimTimeout = Duration.seconds(2)
     var mirrorInterval = Duration.seconds(1)
