@@ -69,7 +69,7 @@ let package = Package(
                 "Apply", "Backpressure", "Decode", "Kafka", "Pipeline", "Postgres", "Records", "Settings", "Telemetry",
             ],
             path: "Benchmarks",
-            exclude: ["results"],
+            exclude: ["results", "Naive"],
             swiftSettings: strict),
 
         .executableTarget(
@@ -96,6 +96,7 @@ let package = Package(
             "Processor",
             ["sluice", "Apply", "Decode", "HTTPServer", "Pipeline", "Postgres", "Records", "Settings", "Telemetry"]),
         tests("Loadtest", ["sluice-loadtest", "CCurl", "Kafka", "Postgres", "Records", "Telemetry"]),
+        tests("Bench", ["sluice-bench"]),
         tests("Integration", ["Kafka", "Postgres", "Records", "Telemetry"]),
     ],
     cxxLanguageStandard: .cxx17

@@ -28,6 +28,10 @@ struct Main {
         if options.sections.contains(.micro) { results.micro = try await MicroBench(options).run() }
         if options.sections.contains(.loader) { results.loader = try await LoaderBench(options).run() }
         if options.sections.contains(.drain) { results.drain = try await DrainBench(options).run() }
+        if options.sections.contains(.latency) { results.latency = try await LatencyBench(options).run() }
+        if options.sections.contains(.loadedLatency) { results.loadedLatency = try await LoadedLatencyBench(options).run() }
+        if options.sections.contains(.budgets) { results.budgets = try await BudgetBench(options).run() }
+        if options.sections.contains(.frozen) { results.frozen = try await FrozenBench(options).run() }
         try results.write(to: options.resultsDirectory)
         let broken = (results.micro ?? []).filter(\.isBroken)
         for figure in broken { complain("\(figure.name): \(figure.verdict)") }

@@ -76,10 +76,13 @@ metric_sum() {
     awk -v name="$1" '$1 == name || index($1, name "{") == 1 { sum += $NF } END { printf "%.0f", sum }' <<<"$metrics"
 }
 
+# metric_of SERIES: the value of one series in $metrics, 0 where it is not there.
+metric_of() { awk -v series="$1" '$1 == series { value = $NF } END { printf "%.0f", value }' <<<"$metrics"; }
+
 # thousands NUMBER: 1234567 becomes 1,234,567.
 thousands() { sed -E ':again; s/([0-9])([0-9]{3})($|,)/\1,\2\3/; t again' <<<"$1"; }
 
-# live_line: one line of what went through the worker since the last one, and what waits.
+# live_line: one line of what went through the worker since the last one, and what waits; in $meanwhile also what holds it back.
 live_line() {
     local now landed lag rate memory
     if ! metrics=$(curl -fsS --max-time 2 "$base/metrics" 2>/dev/null); then
@@ -92,13 +95,40 @@ live_line() {
     memory=$(($(metric_sum process_resident_memory_bytes) / 1048576))
     rate=$(((landed - live_landed) * 1000 / (now > live_time ? now - live_time : 1)))
     live_time=$now live_landed=$landed
+    if [[ -n $meanwhile ]]; then
+        printf '%s    %3d s   landed %9s   lag %8s   credits %7s   paused %2d   under way %3d of %s   memory %d MiB   %s%s' \
+            "$live_start" $((SECONDS - live_begun)) "$(thousands $((landed - live_first)))" "$(thousands "$lag")" \
+            "$(thousands "$(metric_of 'sluice_stage_credits{stage="poll",unit="records"}')")" \
+            "$(metric_sum sluice_partition_paused)" $(($(metric_of sluice_memory_used_bytes) / 1048576)) "$(memory_budget)" \
+            "$memory" "${frozen/thawed/}" "$live_end"
+        return
+    fi
     printf '%s    %3d s   landed %10s   %8s/s   lag %8s   memory %4d MiB%s' "$live_start" $((SECONDS - live_begun)) \
         "$(thousands $((landed - live_first)))" "$(thousands "$rate")" "$(thousands "$lag")" "$memory" "$live_end"
 }
 
-# run_load TARGET OPTIONS...: one run of the load generator with its verification against the tables, a live line meanwhile.
+memory_budget() { printf '%d MiB' $(($(metric_of sluice_memory_budget_bytes) / 1048576)); }
+
+# freeze_and_thaw: called again and again while a load runs; stops the database's processes in its third second, for $freeze_seconds.
+freeze_and_thaw() {
+    local used
+    used=$(metric_of sluice_memory_used_bytes)
+    ((used <= most_memory)) || most_memory=$used
+    if [[ -z $frozen ]] && (($(now_ms) >= load_begun + 2000)); then
+        # Said first, so that whatever ends the demo from here on continues the database.
+        frozen=frozen
+        scripts/private-postgres freeze "$server"
+        frozen_at=$(now_ms)
+    elif [[ $frozen == frozen ]] && (($(now_ms) >= frozen_at + freeze_seconds * 1000)); then
+        scripts/private-postgres thaw "$server"
+        frozen=thawed
+    fi
+}
+
+# run_load TARGET OPTIONS...: one run of the load generator with its verification against the tables, a live line meanwhile, and
+# the function in $meanwhile where there is one.
 run_load() {
-    local log=$home/load-$1.log json=$home/load-$1.json status=0 next=0
+    local log=$home/load-$1${meanwhile:+-frozen}.log json=$home/load-$1${meanwhile:+-frozen}.json status=0 next=0 load_begun
     # On a terminal the line stays in its place.
     live_start='' live_end=$'\n'
     if [[ -t 1 ]]; then live_start=$'\r\e[K' live_end=''; fi
@@ -109,12 +139,13 @@ run_load() {
     spawn "$build_path/release/sluice-loadtest" --target "$@" --verify --postgres "$postgres_bare" --group "$group" \
         --progress --json "$json" >"$log" 2>&1
     load=$spawned
-    next=$((live_time + 1000))
+    next=$((live_time + 1000)) load_begun=$live_time
     while is_running "$load"; do
         if (($(now_ms) >= next)); then
             live_line
             next=$((next + 1000))
         fi
+        ${meanwhile:-:}
         is_running "$sluice" || die "sluice ended in the middle of the load; $(sluice_log_hint)"
         sleep 0.1
     done
@@ -129,6 +160,6 @@ run_load() {
     local line
     line=$(grep -a -m 1 '^VERIFIED' "$log") ||
         die "the load generator ended well, but said nothing of a verification; see ${log#"$top"/}."
-    verified+=("$1: $line")
+    verified+=("$1${meanwhile:+, database frozen}: $line")
     say "${green}$line${plain}"
 }

@@ -1,34 +1,36 @@
-// The programs that drain the topic: the worker as it ships, and the bare one that shows the limit.
+// The programs that take the topic to the table: the worker as it ships, a bare one that shows the limit, and the consumer most
+// people write first.
 
 import Foundation
 
-/// What a drain needs to know of its place.
+/// What a worker needs to know of its place.
 struct DrainPlace: Sendable {
-    static let topic = "messages"
-    static let partitions = 8
-
     let database: BenchDatabase
     let brokers: String
+    let topic: String
     let folder: String
 }
 
 /// A program that moves the topic into the table.
 protocol DrainWorker: Sendable {
+    /// At most ten letters, for the columns of the report.
     var name: String { get }
     /// Starts the program for one run, in an empty database.
+    /// - Parameter run: no number comes twice in one place.
     func start(_ place: DrainPlace, run: Int) throws -> Child
 }
 
-/// `sluice run --role worker` with the shipped configuration.
+/// `sluice run --role worker` with the shipped configuration, but for `settings`.
 struct SluiceWorker: DrainWorker {
     let program: String
     let settings: [String: String]
-
-    var name: String { "sluice" }
+    var name = "sluice"
 
     func start(_ place: DrainPlace, run: Int) throws -> Child {
         let here = FileManager.default.currentDirectoryPath
-        let file = "\(place.folder)/sluice.yaml"
+        let shipped = try String(contentsOfFile: "\(here)/config/mappings/messages.yaml", encoding: .utf8)
+        let mapping = shipped.replacingOccurrences(of: "topics: [messages]", with: "topics: [\(place.topic)]")
+        guard mapping.contains("[\(place.topic)]") else { throw BenchError("config/mappings/messages.yaml names other topics") }
         // A group of its own for every run: nothing is committed yet, and nobody else is a member.
         let text = """
             kafka:
@@ -38,11 +40,13 @@ struct SluiceWorker: DrainWorker {
               uri: '\(place.database.uri.replacingOccurrences(of: "'", with: "''"))'
               migrate: false
               migrations: \(here)/config/migrations
-            mappings: [\(here)/config/mappings/messages.yaml]
+            mappings: [mapping.yaml]
             http:
               port: 0
 
             """
+        try mapping.write(toFile: "\(place.folder)/mapping.yaml", atomically: true, encoding: .utf8)
+        let file = "\(place.folder)/sluice.yaml"
         // The connection string may hold a password.
         guard FileManager.default.createFile(atPath: file, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
         else { throw BenchError("\(file) cannot be written") }
@@ -59,6 +63,7 @@ struct SluiceWorker: DrainWorker {
 /// A bare worker called as `PROGRAM BROKERS TOPIC PARTITIONS CONNINFO LANES BATCH TOTAL`, which ends by itself.
 struct BareWorker: DrainWorker {
     let program: String
+    /// It ends after so many.
     let events: Int
 
     var name: String { "bare" }
@@ -66,9 +71,20 @@ struct BareWorker: DrainWorker {
     func start(_ place: DrainPlace, run: Int) throws -> Child {
         try Child(
             name, program,
-            [
-                place.brokers, DrainPlace.topic, "\(DrainPlace.partitions)", place.database.uri, "4", "5000", "\(events)",
-            ],
+            [place.brokers, place.topic, "\(BenchSite.partitions)", place.database.uri, "4", "5000", "\(events)"],
             environment: ["KICK": "10", "QMIN": "10000", "QKB": "4096"], log: "\(place.folder)/bare-\(run).log")
+    }
+}
+
+/// One message, one statement, one commit: called as `PROGRAM BROKERS TOPIC PARTITIONS CONNINFO`, runs until it is ended.
+struct NaiveConsumer: DrainWorker {
+    let program: String
+
+    var name: String { "naive" }
+
+    func start(_ place: DrainPlace, run: Int) throws -> Child {
+        try Child(
+            name, program, [place.brokers, place.topic, "\(BenchSite.partitions)", place.database.uri],
+            log: "\(place.folder)/naive-\(run).log")
     }
 }

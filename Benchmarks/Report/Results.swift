@@ -9,10 +9,16 @@ struct Results: Codable, Sendable {
     var micro: [Figure]?
     var loader: LoaderResult?
     var drain: DrainResult?
+    var latency: LatencyResult?
+    var loadedLatency: LoadedLatencyResult?
+    var budgets: BudgetResult?
+    var frozen: FrozenResult?
 
     init(machine: Machine) { self.machine = machine }
 
-    private enum CodingKeys: String, CodingKey { case machine, date, micro, loader, drain }
+    private enum CodingKeys: String, CodingKey {
+        case machine, date, micro, loader, drain, latency, loadedLatency, budgets, frozen
+    }
 
     /// Writes `<time>.json` into `folder`.
     func write(to folder: String) throws {

@@ -4,18 +4,27 @@ import Foundation
 
 /// What is to be measured, and how long.
 struct Options: Sendable {
-    enum Section: String, CaseIterable { case micro, loader, drain }
+    enum Section: String, CaseIterable {
+        case micro, loader, drain, latency
+        case loadedLatency = "loaded-latency"
+        case budgets, frozen
+
+        static let names = allCases.map(\.rawValue).joined(separator: "|")
+    }
 
     var sections: [Section] = Section.allCases
     /// Rows a run of the loader writes.
     var rows = 2_000_000
-    /// Events in the topic that is drained.
+    /// Events in the topic that is drained; six times as many where the server is frozen.
     var events = 2_000_000
-    /// Runs of the same thing; the median counts. `nil`: three of the loader, five of the drain.
+    /// Runs of the same thing; the median counts. `nil`: five of the drain, three elsewhere.
     var runs: Int?
     /// Seconds after which a section begins no further round.
     var seconds = 900.0
+    /// Seconds of one round of a latency. `nil`: 16 idle, 20 beside a load.
+    var roundSeconds: Int?
     var referencePath: String?
+    var naivePath: String?
     var sluicePath = Options.sibling("sluice")
     /// Settings of the worker beside the shipped ones, by key.
     var settings: [String: String] = [:]
@@ -23,38 +32,48 @@ struct Options: Sendable {
     /// Where the profile of one run of the worker goes.
     var perfPath: String?
     let postgresURI = Options.environment("SLUICE_BENCH_POSTGRES_URI")
+    /// Where scripts/private-postgres runs that server.
+    let postgresDirectory = Options.environment("SLUICE_BENCH_POSTGRES_DIR")
     let kafkaHome = Options.environment("KAFKA_HOME")
 
     static let help = """
-        usage: sluice-bench [micro|loader|drain|all] [OPTIONS]
+        usage: sluice-bench [\(Section.names)|all] [OPTIONS]
 
-          micro    the steps of the hot path one by one, each as a ratio to something measured beside it
-          loader   upserts straight into PostgreSQL, over 1, 2 and 3 connections: the limit of the database
-          drain    the worker on a filled topic of a real Kafka, beside a bare worker where one is given
+          micro           the steps of the hot path one by one, each as a ratio to something measured beside it
+          loader          upserts straight into PostgreSQL, over 1, 2 and 3 connections: the limit of the database
+          drain           the worker on a filled topic of a real Kafka, beside a bare worker where one is given
+          latency         produce to visible at 50 events/s, beside a consumer that does one message, one statement, one commit
+          loaded-latency  the same at half of the highest rate the worker sustains, beside a bare worker
+          budgets         the drain within memory budgets of 48, 64, 128 and 256 MiB, and without the kicker
+          frozen          one drain whose server is stopped and continued ten times
 
           --rows N           loader: rows a run (2000000)
-          --events N         drain: events in the topic (2000000)
-          --runs N           loader, drain: runs of each kind, the median counts (loader 3, drain 5)
-          --seconds S        begin no further round of a section after so long (900)
-          --set KEY=VALUE    drain: a setting of the worker, such as postgres.connections=4; may be repeated
-          --reference FILE   drain: a bare worker to alternate with (or SLUICE_BENCH_REFERENCE)
-          --sluice FILE      drain: the worker (the `sluice` beside this program)
+          --events N         drain, budgets: events in the topic (2000000); frozen: six times as many
+          --runs N           runs of each kind, the median counts (drain 5, elsewhere 3)
+          --round S          latency, loaded-latency: seconds of a run (16, 20)
+          --seconds S        loader, drain, budgets: begin no further round after so long (900)
+          --set KEY=VALUE    a setting of the worker, such as postgres.connections=4; may be repeated
+          --reference FILE   drain, loaded-latency: a bare worker to alternate with (or SLUICE_BENCH_REFERENCE)
+          --naive FILE       latency: the consumer to alternate with (or SLUICE_BENCH_NAIVE)
+          --sluice FILE      the worker (the `sluice` beside this program)
           --perf FILE        drain: record the worker's first run with `perf record -g` into FILE
           --results FOLDER   where the JSON goes (Benchmarks/results)
 
-        Environment: SLUICE_BENCH_POSTGRES_URI, a server whose role may create databases; KAFKA_HOME, an unpacked
-        Apache Kafka. A section that lacks its server says SKIPPED. scripts/bench provides both.
+        Environment: SLUICE_BENCH_POSTGRES_URI, a server whose role may create databases; SLUICE_BENCH_POSTGRES_DIR, the
+        folder in which scripts/private-postgres runs it; KAFKA_HOME, an unpacked Apache Kafka. A section that lacks
+        something says SKIPPED. scripts/bench provides all.
         """
 
     /// `nil`: the help was asked for.
     static func parse(_ arguments: [String]) throws -> Options? {
         var options = Options()
         options.referencePath = environment("SLUICE_BENCH_REFERENCE")
+        options.naivePath = environment("SLUICE_BENCH_NAIVE")
         var rest = arguments[...]
         if let name = rest.first, !name.hasPrefix("-") {
             rest = rest.dropFirst()
             guard name == "all" || Section(rawValue: name) != nil else {
-                throw BenchError("'\(name)' is no section: micro, loader, drain or all", isUsage: true)
+                throw BenchError("'\(name)' is no section: \(Section.names)|all", isUsage: true)
             }
             options.sections = Section(rawValue: name).map { [$0] } ?? Section.allCases
         }
@@ -72,7 +91,9 @@ struct Options: Sendable {
         case "--events": events = try Options.count(name, value)
         case "--runs": runs = try Options.count(name, value)
         case "--seconds": seconds = Double(try Options.count(name, value))
+        case "--round": roundSeconds = try Options.count(name, value)
         case "--reference": referencePath = value
+        case "--naive": naivePath = value
         case "--sluice": sluicePath = value
         case "--perf": perfPath = value
         case "--results": resultsDirectory = value

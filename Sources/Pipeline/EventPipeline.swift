@@ -9,7 +9,7 @@ import Synchronization
 /// All stages are children of the task that calls ``run()``; its cancellation, a stage's error and ``shutdown(within:)`` travel
 /// through that one tree.
 public final class EventPipeline: Sendable {
-    private let context: StageContext
+    let context: StageContext
     private let decoder: any RecordDecoder
     private let claimer: any OffsetClaimer
     private let appliers: [any BatchApplier]
@@ -103,6 +103,17 @@ public final class EventPipeline: Sendable {
         try await context.inbox.send(.shutdown(deadline: context.clock.now + within))
     }
 
+    /// Puts another configuration in force while the pipeline runs. Credits under way stay counted; waits that have begun end as they
+    /// were begun. The number of lanes cannot change.
+    /// - Throws: `CancellationError`.
+    public func reconfigure(_ configuration: PipelineConfiguration) async throws {
+        precondition(configuration.lanes == appliers.count, "the number of lanes is fixed for the life of a pipeline")
+        context.swap(configuration)
+        context.circuit.withLock { $0.thresholdChanged(to: configuration.circuitThreshold) }
+        for lane in context.lanes { lane.resize(to: configuration.budget) }
+        try await context.inbox.send(.reconfigured)
+    }
+
     /// Tells the pipeline all that operators have paused; it replaces what was said before and holds over rebalances. Said before a
     /// claim is answered, it counts before the first record is read.
     public func operatorDecided(_ pauses: OperatorPauses) async throws { try await context.inbox.send(.operatorPauses(pauses)) }
@@ -130,7 +141,7 @@ public final class EventPipeline: Sendable {
             circuit: context.circuit.withLock { $0.state },
             freeCredits: level.free, totalCredits: level.total,
             decodeQueue: context.decode.level,
-            laneQueues: context.lanes.map(\.level),
+            laneQueues: zip(context.lanes, context.waiting).map { $0.level + $1.value },
             wallMilliseconds: look.wallMilliseconds)
     }
 }

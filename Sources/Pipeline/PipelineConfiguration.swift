@@ -17,7 +17,7 @@ public struct PipelineConfiguration: Sendable {
     /// Free share at which a paused partition is resumed.
     public var highWatermark = 0.75
     /// How long a partition is starved before it is paused.
-    public var pauseDwell: UInt64 = 3_000_000_000
+    public var pauseDwell: UInt64 = 750_000_000
     /// How long work may take to finish when partitions are revoked.
     public var drainDeadline: UInt64 = 5_000_000_000
     /// How long the group waits for our claim before we answer with nothing and claim in the background.

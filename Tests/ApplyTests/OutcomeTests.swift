@@ -90,6 +90,24 @@ import Testing
         #expect(machine.verdict(source, records: 900, bad: 900, at: 170) == nil)
     }
 
+    @Test func otherLimitsKeepWhatWasCounted() {
+        var machine = PoisonGuardMachine(PoisonLimits())
+        machine.committed(source, records: 900, bad: 900, at: 100)
+        machine.committed(source, records: 10, bad: 10, at: 130)
+        var longer = PoisonLimits()
+        longer.windowSeconds = 600
+        machine.limitsChanged(to: longer)
+        #expect(machine.verdict(source, records: 100, bad: 100, at: 500) != nil, "both counts are within ten minutes")
+        #expect(machine.verdict(source, records: 100, bad: 100, at: 800) == nil)
+        longer.leastRecords = 5_000
+        machine.limitsChanged(to: longer)
+        #expect(machine.verdict(source, records: 100, bad: 100, at: 500) == nil)
+        var shorter = PoisonLimits()
+        shorter.windowSeconds = 12
+        machine.limitsChanged(to: shorter)
+        #expect(machine.verdict(source, records: 990, bad: 990, at: 500) == nil)
+    }
+
     @Test func goodRecordsAloneNeverStopAPartition() {
         var machine = PoisonGuardMachine(PoisonLimits())
         machine.committed(source, records: 2000, bad: 1500, at: 0)

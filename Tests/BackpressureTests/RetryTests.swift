@@ -45,4 +45,13 @@ import Testing
         #expect(circuit.admissionAsked(now: 599) != .proceed)
         #expect(circuit.admissionAsked(now: 600) == .proceed)
     }
+
+    /// Callers read the clock before they have their turn, so one who comes later may have read it earlier.
+    @Test func anEarlierTimeAfterALaterOneIsNoFault() {
+        var circuit = CircuitBreakerMachine(
+            threshold: 1, backoff: Backoff(initial: 100, maximum: 100), probeTimeout: 500)
+        #expect(circuit.failed(now: 0, random: 0) == true)
+        #expect(circuit.admissionAsked(now: 200) == .proceed)
+        #expect(circuit.admissionAsked(now: 199) == .wait(until: 299))
+    }
 }

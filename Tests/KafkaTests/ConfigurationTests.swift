@@ -85,4 +85,17 @@ import Testing
         configuration.client.properties["max.partition.fetch.bytes"] = "4096"
         #expect(configuration.prefetchBytesPerPartition == (1 << 20) + 4096)
     }
+
+    @Test func theSizeOfAFetchIsWhatLibrdkafkaMakesOfTheProperties() {
+        func bytes(_ properties: [String: String]) -> Int {
+            KafkaConsumerConfiguration.fetchBytes(of: 2_000_000, properties: properties)
+        }
+        #expect(bytes([:]) == 2_000_000)
+        #expect(bytes(["fetch.message.max.bytes": "5"]) == 5)
+        #expect(bytes(["fetch.message.max.bytes": "5", "max.partition.fetch.bytes": "7"]) == 7)
+        #expect(bytes(["fetch.max.bytes": "1500000"]) == 1_500_000)
+        #expect(bytes(["fetch.max.bytes": "5"]) == 1_000_000, "librdkafka raises it to message.max.bytes")
+        #expect(bytes(["fetch.max.bytes": "5", "message.max.bytes": "2000"]) == 2_000)
+        #expect(bytes(["fetch.max.bytes": "9000000"]) == 2_000_000)
+    }
 }

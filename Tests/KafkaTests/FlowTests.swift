@@ -53,6 +53,42 @@ struct FlowTests {
         #expect(isClosed)
     }
 
+    @Test func whatIsPrefetchedIsCountedAndGoesWithAPause() async throws {
+        let gate = CreditGate()
+        var (broker, driver) = try await world(partitions: 2, count: 2_000, gate: gate)
+        defer { broker.stop() }
+        let consumer = driver.consumer
+        let beside = KafkaConsumerConfiguration.bytesBesideEachRecord
+        try await untilTrue { consumer.prefetchedBytes >= 1_500 * beside }
+        #expect(consumer.prefetchedBytes <= 2_000 * (beside + 256))
+        gate.grant(0, records: 400, bytes: 1 << 20)
+        consumer.creditsReturned()
+        while driver.others.isEmpty {
+            if try await driver.step() != nil { break }
+        }
+        consumer.pause([TopicPartition("t", 0), TopicPartition("t", 1)])
+        try await untilTrue { consumer.prefetchedBytes < 50 * beside }
+        let isClosed = await consumer.close(deadline: .seconds(10))
+        #expect(isClosed)
+        #expect(consumer.prefetchedBytes == 0)
+    }
+
+    @Test func whatARecordTakesBesideItsBytesEndsABatch() async throws {
+        let gate = CreditGate(recordOverhead: 60)
+        var (broker, driver) = try await world(partitions: 1, count: 1_000, gate: gate)
+        defer { broker.stop() }
+        let consumer = driver.consumer
+        try await untilTrue { consumer.prefetchedBytes >= 1_000 * KafkaConsumerConfiguration.bytesBesideEachRecord }
+        // Records of 40 bytes and a key of as much: 140 each.
+        gate.grant(0, records: 1_000, bytes: 1_400)
+        consumer.creditsReturned()
+        var batch: RecordBatch?
+        while batch == nil { batch = try await driver.step() }
+        #expect(batch?.count == 10)
+        let isClosed = await consumer.close(deadline: .seconds(10))
+        #expect(isClosed)
+    }
+
     @Test func aSeekChangesPositionAndStamp() async throws {
         let gate = CreditGate(unlimited: true)
         var (broker, driver) = try await world(partitions: 1, count: 5000, gate: gate)

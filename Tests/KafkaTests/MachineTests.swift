@@ -147,3 +147,47 @@ import Testing
         #expect(machine.isBusy == false)
     }
 }
+
+@Suite struct TurnMachineTests {
+    @Test func aRoundVisitsEachOnceAndTheNextBeginsBehindTheLastServed() {
+        var turn = TurnMachine(first: 2, count: 4)
+        var visited: [Int] = []
+        while let slot = turn.next() {
+            visited.append(slot)
+            if slot == 3 || slot == 0 { turn.served(slot) }
+        }
+        #expect(visited == [2, 3, 0, 1])
+        #expect(turn.first == 1)
+    }
+
+    @Test func whereNobodyIsServedTheOrderStands() {
+        var turn = TurnMachine(first: 3, count: 4)
+        while turn.next() != nil {}
+        #expect(turn.first == 3)
+        #expect(TurnMachine(first: 9, count: 4).first == 0)
+        var none = TurnMachine(first: 0, count: 0)
+        #expect(none.next() == nil)
+    }
+
+    /// One portion every few rounds, however many: everybody gets as many portions as everybody else.
+    @Test func scarcePortionsGoRoundWhateverTheBeat() {
+        for count in 1...12 {
+            for rounds in 1...12 {
+                var first = 0
+                var portions = [Int](repeating: 0, count: count)
+                for round in 0..<count * rounds * 10 {
+                    var turn = TurnMachine(first: first, count: count)
+                    var isThere = round.isMultiple(of: rounds)
+                    while let slot = turn.next() {
+                        guard isThere else { continue }
+                        isThere = false
+                        portions[slot] += 1
+                        turn.served(slot)
+                    }
+                    first = turn.first
+                }
+                #expect(Set(portions) == [10], "\(count) slots, a portion every \(rounds) rounds: \(portions)")
+            }
+        }
+    }
+}

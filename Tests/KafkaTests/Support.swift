@@ -39,8 +39,12 @@ final class CreditGate: FetchGate {
         var unaskedReads = 0
     }
     let state = Mutex(State())
+    let recordOverhead: Int
 
-    init(unlimited: Bool = false) { state.withLock { $0.unlimited = unlimited } }
+    init(unlimited: Bool = false, recordOverhead: Int = 0) {
+        self.recordOverhead = recordOverhead
+        state.withLock { $0.unlimited = unlimited }
+    }
 
     func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int) {
         state.withLock { state in
@@ -80,6 +84,15 @@ final class CreditGate: FetchGate {
 /// Thrown where something did not happen in time.
 struct TooLate: Error, CustomStringConvertible {
     let description: String
+}
+
+/// Waits for a fact; an error where it does not come about within 20 s.
+func untilTrue(_ condition: () -> Bool) async throws {
+    let end = ContinuousClock.now + .seconds(20)
+    while !condition() {
+        guard ContinuousClock.now < end else { throw TooLate(description: "not within 20 s") }
+        try await Task.sleep(for: .milliseconds(5))
+    }
 }
 
 /// Events of a consumer with a deadline each, and the usual answers to rebalances.

@@ -40,6 +40,8 @@ final class FakeSource: RecordSource {
         var readers: [TopicPartition: Reader] = [:]
         var overspent = 0
         var maximumBatch: Int
+        /// The slot visited first: the one behind the last that was served, as the real reader does it.
+        var first = 0
         var mirrored: [TopicPartition: Int64] = [:]
         var pauses = 0
         var resumes = 0
@@ -54,6 +56,7 @@ final class FakeSource: RecordSource {
     struct Silent: Error {}
 
     private let pool: CreditPool
+    private let limiter: ConsumeLimiter
     private let state: Mutex<State>
     private let events = BoundedChannel<SourceEvent>(capacity: Credits(records: 100_000, bytes: .max)) { _ in
         Credits(records: 1, bytes: 0)
@@ -61,8 +64,11 @@ final class FakeSource: RecordSource {
     private let wake = BoundedChannel<Void>(capacity: Credits(records: 1, bytes: .max)) { _ in Credits(records: 1, bytes: 0) }
     private let clock: RealClock
 
-    init(pool: CreditPool, ends: [TopicPartition: Int64], maximumBatch: Int, clock: RealClock) {
+    init(
+        pool: CreditPool, limiter: ConsumeLimiter, ends: [TopicPartition: Int64], maximumBatch: Int, clock: RealClock
+    ) {
         self.pool = pool
+        self.limiter = limiter
         self.clock = clock
         state = Mutex(State(ends: ends, maximumBatch: maximumBatch))
     }
@@ -78,8 +84,14 @@ final class FakeSource: RecordSource {
     private func readOnce() -> [SourceEvent] {
         state.withLock { state in
             var events: [SourceEvent] = []
-            for (source, reader) in state.readers where !reader.isPaused {
-                let allowance = pool.allowance(slot: reader.slot, stamp: reader.stamp)
+            let start = state.first
+            let slots = Swift.max(1, state.readers.count)
+            let order = state.readers.sorted { ($0.value.slot - start + slots) % slots < ($1.value.slot - start + slots) % slots }
+            for (source, reader) in order where !reader.isPaused {
+                let credits = pool.allowance(slot: reader.slot, stamp: reader.stamp)
+                guard credits.isPositive else { continue }
+                let allowance = limiter.allowance(slot: reader.slot, within: credits)
+                guard allowance.isPositive else { continue }
                 let count = Swift.min(allowance.records, Int(state.ends[source]! - reader.next), state.maximumBatch)
                 guard count > 0 else { continue }
                 let batch = RecordBatch(source: source, assignment: reader.stamp)
@@ -88,11 +100,22 @@ final class FakeSource: RecordSource {
                         batch.append(offset: offset, timestamp: clock.wallMilliseconds, key: $0, value: $0)
                     }
                 }
-                pool.spent(slot: reader.slot, stamp: reader.stamp, Credits(records: batch.count, bytes: batch.byteCount))
+                pool.spent(
+                    slot: reader.slot, stamp: reader.stamp, pool.charge(records: batch.count, bytes: batch.byteCount))
+                limiter.spent(slot: reader.slot, Credits(records: batch.count, bytes: batch.byteCount))
+                state.first = (reader.slot + 1) % slots
                 state.readers[source]?.next = batch.nextOffset
                 events.append(.records(batch, slot: reader.slot))
             }
             return events
+        }
+    }
+
+    /// Makes a partition of the log longer. Answers the offset of the last record.
+    func append(_ count: Int64, to source: TopicPartition) -> Int64 {
+        state.withLock { state in
+            state.ends[source]! += count
+            return state.ends[source]! - 1
         }
     }
 
@@ -101,8 +124,10 @@ final class FakeSource: RecordSource {
 
     func next() async throws -> SourceEvent? { try await events.receive() }
     func assign(_ partitions: [PartitionStart], stamp: UInt64) {
+        limiter.assigned(topics: partitions.map(\.source.topic))
         state.withLock { state in
             state.assigns += 1
+            state.first = 0
             state.readers = [:]
             for (slot, start) in partitions.enumerated() {
                 state.readers[start.source] = Reader(stamp: stamp, slot: slot, next: start.offset)
@@ -265,6 +290,7 @@ final class Recorder: PipelineObserver {
 struct World: Sendable {
     let clock: RealClock
     let source: FakeSource
+    let limiter: ConsumeLimiter
     let database = FakeDatabase()
     let recorder = Recorder()
     let pipeline: EventPipeline
@@ -272,12 +298,14 @@ struct World: Sendable {
 
     init(
         seed: UInt64, partitions: Int, records: Int64, configuration: PipelineConfiguration, maximumBatch: Int = 64,
+        pool: CreditPool = CreditPool(), backlogs: [TopicPartition: Int64] = [:], limits: ConsumeLimits = ConsumeLimits(),
         plan: @escaping @Sendable ([PartitionWork], Int) async throws -> ApplyResult? = { _, _ in nil }
     ) {
         clock = RealClock(seed: seed)
-        let pool = CreditPool()
         ends = Dictionary(uniqueKeysWithValues: (0..<Int32(partitions)).map { (TopicPartition("t", $0), records) })
-        source = FakeSource(pool: pool, ends: ends, maximumBatch: maximumBatch, clock: clock)
+            .merging(backlogs) { $1 }
+        limiter = ConsumeLimiter(limits, batch: configuration.batch) { [clock] in clock.now }
+        source = FakeSource(pool: pool, limiter: limiter, ends: ends, maximumBatch: maximumBatch, clock: clock)
         let database = self.database
         pipeline = EventPipeline(
             configuration: configuration, source: source, decoder: FakeDecoder(), claimer: database,

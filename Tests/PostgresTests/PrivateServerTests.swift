@@ -56,4 +56,26 @@ struct PrivateServerTests {
         }
         #expect(!FileManager.default.fileExists(atPath: directory))
     }
+
+    @Test("A frozen server answers nobody until it is thawed, and can be stopped all the same")
+    func frozen() async throws {
+        let directory = NSTemporaryDirectory() + "sluice-" + UUID().uuidString
+        #expect(try await run("freeze", directory).output.contains("start it first"))
+        let started = try await run("start", directory, "--temporary", "--owner-pid", "\(getpid())")
+        try #require(started.status == 0, "\(started.output)")
+        let connection = try await connect(started.output)
+        let answered = Shared(false)
+        #expect(try await run("freeze", directory).status == 0)
+        let asking = Task {
+            try await connection.perform { _ = try $0.execute("SELECT 1") }
+            answered.withLock { $0 = true }
+        }
+        #expect(await !eventually(within: .milliseconds(500)) { answered.current })
+        #expect(try await run("thaw", directory).status == 0)
+        try await asking.value
+        await connection.close()
+        #expect(try await run("freeze", directory).status == 0)
+        #expect(try await run("stop", directory).status == 0)
+        #expect(!FileManager.default.fileExists(atPath: directory))
+    }
 }

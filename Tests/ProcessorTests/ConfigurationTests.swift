@@ -1,6 +1,7 @@
 // Proves that the shipped configuration says what it claims, and that wrong ones are refused with everything that is wrong.
 
 import Apply
+import Backpressure
 import Decode
 import Foundation
 import Records
@@ -88,6 +89,19 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
             "mappings/messages.yaml: cannot be opened",
         ]
         for part in expected { #expect(found.contains { $0.contains(part) }, "no fault says \(part): \(found)") }
+    }
+
+    @Test func limitsOfReadingAreReadByTopic() throws {
+        let mapping = "mappings: [\(root)/config/mappings/messages.yaml]"
+        let limits = try load(
+            mapping + "\nlimits: {consume: {bytes_per_second: 1MiB, topics: {messages: {events_per_second: 5}}}}",
+            environment: ["SLUICE_LIMITS_CONSUME_EVENTS_PER_SECOND": "7"]
+        ).settings.limits.consume.limits
+        #expect(limits.all == .init(events: 7, bytes: 1 << 20))
+        #expect(limits.topics == ["messages": .init(events: 5)])
+        let found = faults(mapping + "\nlimits: {consume: {topics: {message: {events_per_second: 5}}}}")
+        #expect(found.count == 1)
+        #expect(found.first?.hasSuffix("no mapping reads a topic message; did you mean messages?") == true, "\(found)")
     }
 
     @Test func secretsAreCovered() throws {

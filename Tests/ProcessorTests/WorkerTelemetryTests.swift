@@ -46,7 +46,7 @@ import Testing
             return pipelineState(applied: 5, end: 5 + 10 * Int64(number), stall: .circuitOpen)
         }
         let (pauses, resumes) = (PartitionCounts(), PartitionCounts())
-        PipelineCollectors.register(on: states, group: "g", pauses: pauses, resumes: resumes)
+        PipelineCollectors.register(on: states, group: "g", pauses: pauses, resumes: resumes, flaps: PartitionCounts())
         pauses.count(TopicPartition("t", 3))
         let page = Self.lines(registry)
         #expect(taken.withLock { $0 } == 1)
@@ -69,7 +69,8 @@ import Testing
         let states = registry.sharedCollector { () -> PipelineSnapshot? in
             pipelineState(end: nil, lagSeconds: nil, secondsToDrain: nil)
         }
-        PipelineCollectors.register(on: states, group: "g", pauses: PartitionCounts(), resumes: PartitionCounts())
+        PipelineCollectors.register(
+            on: states, group: "g", pauses: PartitionCounts(), resumes: PartitionCounts(), flaps: PartitionCounts())
         let page = Self.lines(registry)
         for name in ["kafka_consumergroup_lag", "sluice_end_offset", "sluice_lag_seconds", "sluice_lag_eta_seconds"] {
             #expect(!page.contains { $0.hasPrefix("\(name) ") || $0.hasPrefix("\(name){") })

@@ -74,7 +74,8 @@ final class Simulation {
         world.isChaotic = false
         world.database.thaw()
         member.source.thaw()
-        member.decide(.none)
+        member.decide(.pauses(.none))
+        member.decide(.limits(world.scenario.configuration))
         world.note(.phase, 2, 0, "calm")
         let begun = world.clock.now
         if random.chance(0.3) { member.source.group.rebalance(isLost: false) }

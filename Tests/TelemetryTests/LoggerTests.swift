@@ -36,6 +36,19 @@ private final class RecordingSink: LogSink {
             ])
     }
 
+    @Test func aChangedLevelHoldsForTheWholeFamily() {
+        let parent = logger(.text)
+        let child = parent.child("kafka")
+        child.debug("Unheard.")
+        parent.setLevel(.debug)
+        child.child("deep").debug("Heard.")
+        child.setLevel(.error)
+        parent.warning("Unheard.")
+        #expect(parent.level == .error)
+        #expect(sink.lines.count == 1)
+        #expect(sink.lines.first?.contains("debug   sluice.kafka.deep Heard.") == true)
+    }
+
     @Test func jsonLinesAreJSON() throws {
         logger(.json).child("http", ["request": UInt64.max]).warning(
             "Slow \"client\"\n", ["level": "mine", "ratio": Double.nan, "count": -7, "ok": false, "text": "é\u{2028}\\"])
@@ -86,17 +99,13 @@ private final class RecordingSink: LogSink {
         let (reading, writing) = (ends[0], ends[1])
         let logger = Logger(label: "t", sink: DescriptorLogSink(descriptor: writing))
         let long = String(repeating: "x", count: 6_000)
-        let text = await withTaskGroup(of: [UInt8].self) { group in
-            group.addTask {
-                await withTaskGroup(of: Void.self) { writers in
-                    for _ in 0..<4 { writers.addTask { for _ in 0..<20 { logger.info("Line", ["text": long]) } } }
-                }
-                close(writing)
-                return []
-            }
-            group.addTask { await readAll(reading) }
-            return await group.reduce(into: []) { $0 += $1 }
+        // The reader's thread is there before the writers, which may block all of the pool until somebody reads.
+        let all = startReading(reading)
+        await withTaskGroup(of: Void.self) { writers in
+            for _ in 0..<4 { writers.addTask { for _ in 0..<20 { logger.info("Line", ["text": long]) } } }
         }
+        close(writing)
+        let text = await all.first { _ in true } ?? []
         close(reading)
         let lines = text.split(separator: UInt8(ascii: "\n"))
         #expect(lines.count == 80)
@@ -111,17 +120,18 @@ private final class RecordingSink: LogSink {
 }
 
 /// Reads a pipe to its end on a thread of its own.
-private func readAll(_ descriptor: Int32) async -> [UInt8] {
-    await withCheckedContinuation { continuation in
-        Thread.detachNewThread {
-            var all: [UInt8] = []
-            var piece = [UInt8](repeating: 0, count: 65_536)
-            while true {
-                let count = read(descriptor, &piece, piece.count)
-                if count <= 0 { break }
-                all += piece[..<count]
-            }
-            continuation.resume(returning: all)
+private func startReading(_ descriptor: Int32) -> AsyncStream<[UInt8]> {
+    let (stream, continuation) = AsyncStream.makeStream(of: [UInt8].self)
+    Thread.detachNewThread {
+        var all: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = read(descriptor, &piece, piece.count)
+            if count <= 0 { break }
+            all += piece[..<count]
         }
+        continuation.yield(all)
+        continuation.finish()
     }
+    return stream
 }

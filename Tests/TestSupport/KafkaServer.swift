@@ -16,39 +16,48 @@ public actor KafkaServer {
         return home
     }
 
-    /// `host:port` of the broker; the same after a restart.
-    public nonisolated let bootstrapServers: String
+    /// `host:port` of the broker once it has been started; the same after a restart.
+    public nonisolated var bootstrapServers: String { address.current }
     /// Where its files and log are.
     public nonisolated let directory: URL
-    private nonisolated let controllerPort: Int
-    private nonisolated let port: Int
+    private nonisolated let address = Shared("")
     private var process: ChildProcess?
     private var metadata: KafkaMetadata?
 
     private init() {
-        // Below the range of the ports the kernel gives to outgoing connections: after a kill the port must still be free.
-        port = Self.freePort(besides: 0)
-        controllerPort = Self.freePort(besides: port)
-        bootstrapServers = "127.0.0.1:\(port)"
         directory = TestPostgres.checkout.appendingPathComponent(".sluice/e2e-kafka-\(getpid())")
     }
 
+    /// The broker's own log, from its first start on.
+    public nonisolated var log: URL { directory.appendingPathComponent("broker.log") }
+
     // MARK: Life
+
+    /// A broker that was killed is missed soon, and comes back soon.
+    private static let settings = ["broker.session.timeout.ms=2000", "broker.heartbeat.interval.ms=500"]
 
     /// Starts the server where it does not run, and waits until it answers.
     public func start() async throws {
         if let process, process.ending == nil { return }
-        guard let home = Self.home else { throw ChildProcess.Failure("KAFKA_HOME names no Apache Kafka") }
-        let properties = directory.appendingPathComponent("server.properties")
-        if !FileManager.default.fileExists(atPath: properties.path) {
+        guard Self.home != nil else { throw ChildProcess.Failure("KAFKA_HOME names no Apache Kafka") }
+        if !FileManager.default.fileExists(atPath: directory.path) {
             ChildProcess.removeAtEnd(directory.path)
             try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
-            try settings.write(to: properties, atomically: true, encoding: .utf8)
-            try await tool("kafka-storage.sh", ["format", "-t", Self.clusterID(), "-c", properties.path])
         }
-        process = try ChildProcess.start(
-            home + "/bin/kafka-server-start.sh", [properties.path],
-            environment: environment(heap: "-Xmx512m -Xms192m"), log: directory.appendingPathComponent("broker.log").path)
+        let process = try ChildProcess.start(
+            TestPostgres.checkout.appendingPathComponent("scripts/private-kafka").path,
+            ["run", directory.path] + Self.settings.flatMap { ["--set", $0] },
+            environment: environment(heap: "-Xmx512m -Xms192m"), log: log.path)
+        self.process = process
+        let file = directory.appendingPathComponent("address")
+        let isAddressed = await eventually(within: .seconds(60), every: .milliseconds(20)) {
+            process.ending != nil || FileManager.default.fileExists(atPath: file.path)
+        }
+        guard isAddressed, process.ending == nil else {
+            throw ChildProcess.Failure("the Kafka server does not start: \(process.output.suffix(2000))")
+        }
+        let text = try String(contentsOf: file, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+        address.withLock { $0 = text }
         try await waitUntilAnswering()
     }
 
@@ -121,60 +130,5 @@ public actor KafkaServer {
         environment["KAFKA_OPTS"] = heap.contains("32m") ? "-XX:TieredStopAtLevel=1" : ""
         environment["LOG_DIR"] = directory.path
         return environment
-    }
-
-    // MARK: Settings
-
-    private var settings: String {
-        """
-        process.roles=broker,controller
-        node.id=1
-        controller.quorum.voters=1@127.0.0.1:\(controllerPort)
-        listeners=PLAINTEXT://127.0.0.1:\(port),CONTROLLER://127.0.0.1:\(controllerPort)
-        advertised.listeners=PLAINTEXT://127.0.0.1:\(port)
-        controller.listener.names=CONTROLLER
-        listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-        inter.broker.listener.name=PLAINTEXT
-        log.dirs=\(directory.appendingPathComponent("data").path)
-        num.partitions=1
-        offsets.topic.replication.factor=1
-        offsets.topic.num.partitions=4
-        transaction.state.log.replication.factor=1
-        transaction.state.log.min.isr=1
-        group.initial.rebalance.delay.ms=0
-        group.min.session.timeout.ms=1000
-        auto.create.topics.enable=false
-        broker.session.timeout.ms=2000
-        broker.heartbeat.interval.ms=500
-
-        """
-    }
-
-    /// 128 random bits in the alphabet of Kafka's identifiers, none of which looks like an option.
-    private static func clusterID() -> String {
-        let bytes = Data((0..<16).map { _ in UInt8.random(in: 0...255) })
-        return String(
-            bytes.base64EncodedString().prefix(22).map { $0 == "+" ? "A" : $0 == "/" ? "B" : $0 })
-    }
-
-    private static func freePort(besides taken: Int) -> Int {
-        while true {
-            let port = Int.random(in: 10_000..<15_000)
-            if port != taken, isFree(port) { return port }
-        }
-    }
-
-    private static func isFree(_ port: Int) -> Bool {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = in_port_t(port).bigEndian
-        address.sin_addr.s_addr = in_addr_t(0x7f00_0001).bigEndian
-        return withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
-            }
-        }
     }
 }

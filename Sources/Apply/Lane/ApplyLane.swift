@@ -78,6 +78,9 @@ public final class ApplyLane: Sendable {
     /// The partition is no longer ours, or an operator has decided that it goes on: its count of bad records starts anew.
     public func forgetPoison(of source: TopicPartition) { guardMachine.withLock { $0.forgotten(source) } }
 
+    /// Other limits for when a partition counts as poisoned; what was counted stays counted.
+    public func changePoison(_ limits: PoisonLimits) { guardMachine.withLock { $0.limitsChanged(to: limits) } }
+
     var deadLetterWriter: DeadLetterWriter { DeadLetterWriter(group: configuration.group, pool: pool) }
 
     private func advances(_ slices: [BatchSlice], _ claims: [PartitionClaim]) throws(ApplyError) -> [PartitionAdvance] {

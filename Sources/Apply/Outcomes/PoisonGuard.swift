@@ -27,7 +27,7 @@ public struct PoisonGuardMachine: ~Copyable {
     }
 
     private static let slots = 12
-    private let limits: PoisonLimits
+    private var limits: PoisonLimits
     private var windows: [TopicPartition: [Slot]] = [:]
 
     /// Nothing counted yet.
@@ -60,6 +60,24 @@ public struct PoisonGuardMachine: ~Copyable {
 
     /// The partition is no longer ours, or somebody has decided that it goes on.
     public mutating func forgotten(_ source: TopicPartition) { windows[source] = nil }
+
+    /// The limits were changed. What was counted stays counted: where the window has another length, each slot goes to the one that its
+    /// beginning lies in now.
+    public mutating func limitsChanged(to limits: PoisonLimits) {
+        let stretch = self.limits.windowSeconds / limits.windowSeconds
+        self.limits = limits
+        guard stretch != 1 else { return }
+        for (source, window) in windows {
+            var moved: [Slot] = []
+            for slot in window {
+                let number = Int64((Double(slot.number) * stretch).rounded(.down))
+                if moved.last?.number != number { moved.append(Slot(number: number)) }
+                moved[moved.count - 1].records += slot.records
+                moved[moved.count - 1].bad += slot.bad
+            }
+            windows[source] = moved
+        }
+    }
 
     private func number(_ now: Double) -> Int64 { Int64((now * Double(Self.slots) / limits.windowSeconds).rounded(.down)) }
 }

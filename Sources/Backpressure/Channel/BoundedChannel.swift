@@ -88,6 +88,11 @@ public final class BoundedChannel<Element: Sendable>: Sendable {
         return element
     }
 
+    /// Gives the channel another capacity. What lies in it stays, also where it is more than that.
+    public func resize(to capacity: Credits) {
+        for sender in machine.withLock({ $0.resized(to: capacity) }) { sender.resume(returning: true) }
+    }
+
     /// No element comes any more: receivers get what lies in the channel and then `nil`, senders get `false`.
     public func finish() {
         let (senders, receivers) = machine.withLock { $0.finished() }

@@ -27,7 +27,7 @@ public struct ChannelMachine<Element, Sender, Receiver>: ~Copyable {
         case ended(isCancelled: Bool)
     }
 
-    private let capacity: Credits
+    private var capacity: Credits
     private let cost: @Sendable (Element) -> Credits
     private var held = Credits.zero
     // A taken element leaves nil behind: its memory must not live on here once its credits are refunded.
@@ -114,6 +114,13 @@ public struct ChannelMachine<Element, Sender, Receiver>: ~Copyable {
         }
         held -= price
         return (element, admitSenders())
+    }
+
+    /// The channel was given another capacity; what lies in it stays. Answers the senders whose elements found room.
+    public mutating func resized(to capacity: Credits) -> [Sender] {
+        precondition(capacity.isPositive, "a channel needs room of both units")
+        self.capacity = capacity
+        return admitSenders()
     }
 
     /// No element comes any more. Answers the waiting senders, whose elements are refused, and the waiting receivers.

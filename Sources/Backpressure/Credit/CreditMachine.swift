@@ -1,6 +1,7 @@
 // Decides who may read how much: one account of credits with watermarks, as pure state.
 
-/// One partition's account of credits: how much may be under way, how much is, and whether its reader must wait.
+/// An account of credits: how much may be under way, how much is, and whether its reader must wait. One partition has one, and so
+/// has the pipeline as a whole.
 ///
 /// A reader asks for its allowance, reads up to it and reports what it spent. A single record may be larger than what was free,
 /// so an account can go into debt; it then stays closed until the debt is paid. Once an account has refused, it opens again only
@@ -15,6 +16,8 @@ public struct CreditMachine: ~Copyable {
     /// What must be free before an account that has refused opens again.
     public private(set) var low: Credits
     private var hasRefused = false
+    /// At least `low` was free at some moment since the level was read last.
+    private var hadRoom = true
 
     /// What a return of credits leads to.
     public enum ReturnAction: Equatable, Sendable {
@@ -26,11 +29,18 @@ public struct CreditMachine: ~Copyable {
 
     /// - Parameters:
     ///   - total: what may be under way at most; positive in both units.
-    ///   - lowWatermark: the share of the total that must be free before a refused reader is woken, 0…1.
-    public init(total: Credits, lowWatermark: Double) {
+    ///   - low: what must be free before a refused reader is woken.
+    public init(total: Credits, low: Credits) {
         precondition(total.isPositive, "an account needs credits of both units")
         self.total = total
-        low = Self.watermark(lowWatermark, of: total)
+        self.low = low
+    }
+
+    /// - Parameters:
+    ///   - total: what may be under way at most; positive in both units.
+    ///   - lowWatermark: the share of the total that must be free before a refused reader is woken, 0…1.
+    public init(total: Credits, lowWatermark: Double) {
+        self.init(total: total, low: Self.watermark(lowWatermark, of: total))
     }
 
     /// What is free; negative: the account is in debt.
@@ -56,19 +66,34 @@ public struct CreditMachine: ~Copyable {
 
     /// The account was given another size; what is under way stays counted.
     public mutating func resized(to total: Credits, lowWatermark: Double) -> ReturnAction {
+        resized(to: total, low: Self.watermark(lowWatermark, of: total))
+    }
+
+    /// The account was given another size and another watermark; what is under way stays counted.
+    public mutating func resized(to total: Credits, low: Credits) -> ReturnAction {
         precondition(total.isPositive, "an account needs credits of both units")
         self.total = total
-        low = Self.watermark(lowWatermark, of: total)
+        self.low = low
         return wakeIfOpen()
     }
 
+    /// The level was read. Answers whether at least the low watermark was free at some moment since it was read last, which the
+    /// level alone does not show: a reader spends what comes back within a millisecond.
+    public mutating func roomRead() -> Bool {
+        defer { hadRoom = free.covers(low) }
+        return hadRoom
+    }
+
     private mutating func wakeIfOpen() -> ReturnAction {
-        guard hasRefused, free.covers(low) else { return .none }
+        guard free.covers(low) else { return .none }
+        hadRoom = true
+        guard hasRefused else { return .none }
         hasRefused = false
         return .wakeReader
     }
 
-    private static func watermark(_ share: Double, of total: Credits) -> Credits {
+    /// A share of an amount, at least 1 in both units.
+    static func watermark(_ share: Double, of total: Credits) -> Credits {
         Credits(
             records: Swift.max(1, Int(Double(total.records) * share)), bytes: Swift.max(1, Int(Double(total.bytes) * share)))
     }

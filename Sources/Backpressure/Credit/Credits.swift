@@ -44,6 +44,12 @@ public struct Credits: Sendable, Equatable, CustomStringConvertible {
     @inlinable
     public func covers(_ other: Credits) -> Bool { records >= other.records && bytes >= other.bytes }
 
+    /// The lesser of both, unit by unit.
+    @inlinable
+    public func least(_ other: Credits) -> Credits {
+        Credits(records: Swift.min(records, other.records), bytes: Swift.min(bytes, other.bytes))
+    }
+
     /// `records/bytes`, as logs show it.
     public var description: String { "\(records)/\(bytes)" }
 }

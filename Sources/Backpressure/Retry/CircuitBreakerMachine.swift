@@ -20,7 +20,7 @@ public struct CircuitBreakerMachine: ~Copyable {
         case open = 2
     }
 
-    private let threshold: Int
+    private var threshold: Int
     private let backoff: Backoff
     private let probeTimeout: UInt64
     private var failuresInRow = 0
@@ -42,6 +42,12 @@ public struct CircuitBreakerMachine: ~Copyable {
         self.probeTimeout = probeTimeout
     }
 
+    /// The threshold was changed. Failures in a row stay counted; an open circuit stays open.
+    public mutating func thresholdChanged(to threshold: Int) {
+        precondition(threshold >= 1, "a circuit needs a positive threshold")
+        self.threshold = threshold
+    }
+
     /// A caller asks whether it may call at `now`, monotonic nanoseconds.
     public mutating func admissionAsked(now: UInt64) -> Admission {
         switch state {
@@ -53,7 +59,8 @@ public struct CircuitBreakerMachine: ~Copyable {
             probeSince = now
             return .proceed
         case .halfOpen:
-            if let since = probeSince, now - since < probeTimeout {
+            // Not `now - since`: another caller's clock was read later, and its turn came first.
+            if let since = probeSince, now < since + probeTimeout {
                 return .wait(until: now + Swift.min(backoff.initial, probeTimeout))
             }
             probeSince = now

@@ -12,8 +12,25 @@ public protocol FetchGate: Sendable {
     ///   - assignment: the stamp the records would carry.
     func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int)
 
+    /// Nanoseconds until the first partition that was refused for a time alone can be read; the reader looks again then. `nil`: none
+    /// was, or a wake-up comes. Asked once before each sleep.
+    func opensIn() -> UInt64?
+
     /// A batch was sealed. Bytes overshoot the allowance by one record at most, records never.
     func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int)
+
+    /// What each record takes of the allowed bytes besides its own. 0 where it is not said.
+    var recordOverhead: Int { get }
+}
+
+extension FetchGate {
+    /// Nothing: the gate counts bytes of keys, payloads and headers.
+    public var recordOverhead: Int { 0 }
+}
+
+extension FetchGate {
+    /// A gate that only opens with a wake-up.
+    public func opensIn() -> UInt64? { nil }
 }
 
 /// What happened at a consumer, in order.

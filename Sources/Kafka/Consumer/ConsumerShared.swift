@@ -27,6 +27,8 @@ final class ConsumerShared: Sendable {
     let finished = Latch()
     let descriptor: EventDescriptor
     let lastPoll = Atomic<UInt64>(MonotonicTime.now())
+    /// Bytes librdkafka held for all partitions when their queues were looked at last.
+    let prefetchedBytes = Atomic(0)
     let statistics = Mutex(KafkaConsumerStatistics())
     private let inbox = Mutex(Inbox())
     private let hasWork = Atomic(false)

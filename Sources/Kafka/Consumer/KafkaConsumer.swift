@@ -105,6 +105,10 @@ public final class KafkaConsumer: Sendable {
         .nanoseconds(Int64(clamping: MonotonicTime.now() &- shared.lastPoll.load(ordering: .relaxed)))
     }
 
+    /// Bytes librdkafka holds for all assigned partitions, about: the records in their queues, each counted with the average of its
+    /// partition and librdkafka's own. The poll thread looks at least every 100 ms; the response that is being received is not in it.
+    public var prefetchedBytes: Int { shared.prefetchedBytes.load(ordering: .relaxed) }
+
     /// Counters since the start.
     public var statistics: KafkaConsumerStatistics { shared.statistics.withLock { $0 } }
 }

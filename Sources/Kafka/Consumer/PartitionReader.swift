@@ -19,6 +19,8 @@ final class PartitionReader {
     var consumed = 0
     /// Moving average, for reserving memory and for judging when librdkafka's queue is full.
     var bytesPerRecord = 256
+    /// Bytes librdkafka held for the partition when its queue was looked at last, its own included.
+    private(set) var prefetchedBytes = 0
     /// A record that came out while the gate was closed; read first when it opens.
     private var held: MessageHandle?
 
@@ -50,6 +52,11 @@ final class PartitionReader {
 
     /// Forgets the held record: the position moves.
     func dropHeld() { held = nil }
+
+    /// The queue was looked at.
+    func noteQueued(_ records: Int) {
+        prefetchedBytes = records * (bytesPerRecord + KafkaConsumerConfiguration.bytesBesideEachRecord)
+    }
 
     /// Records at which librdkafka stops fetching this partition.
     func capacity(records: Int, bytes: Int) -> Int { max(1, min(records, bytes / max(1, bytesPerRecord))) }

@@ -2,6 +2,7 @@
 
 internal import CKafka
 internal import Records
+internal import Synchronization
 
 extension PollLoop {
     func assign(_ partitions: [(TopicPartition, Int64)], assignment: UInt64) {
@@ -42,6 +43,7 @@ extension PollLoop {
         // A pause survives in librdkafka: end it here, so that the next assignment begins without one.
         resumeInLibrary(readers.filter(\.isPaused).map(\.partition))
         readers = []
+        shared.prefetchedBytes.store(0, ordering: .relaxed)
         commits.unassigned()
     }
 

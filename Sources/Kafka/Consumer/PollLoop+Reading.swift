@@ -13,6 +13,7 @@ extension PollLoop {
         if reader.isPaused || reader.hasFailed {
             reader.isKickWanted = false
             reader.sweep()
+            reader.noteQueued(reader.queue.length)
             return false
         }
         let allowance = gate.allowance(slot, assignment: reader.stamp)
@@ -47,6 +48,7 @@ extension PollLoop {
         defer { if dropped > 0 || gaps > 0 { count(dropped: dropped, gaps: gaps) } }
         var held = reader.takeHeld()
         var taken = 0
+        let overhead = gate.recordOverhead
         while taken < records, dropped < PollLoop.dropLimit {
             guard let message = held.take() ?? reader.queue.takeMessage() else { return (batch, .empty) }
             guard message.error == RD_KAFKA_RESP_ERR_NO_ERROR else {
@@ -67,7 +69,7 @@ extension PollLoop {
             copy(message, to: target, headers: &headers)
             batch = target
             taken += 1
-            if target.byteCount >= bytes { break }
+            if target.byteCount + taken * overhead >= bytes { break }
         }
         return (batch, .limit)
     }
@@ -119,12 +121,14 @@ extension PollLoop {
         }
     }
 
-    /// Looks whether the partition's queue was full and has been drained.
+    /// Looks how much librdkafka holds for the partition, and whether its queue was full and has been drained.
     private func sample(_ reader: PartitionReader) {
+        let queued = reader.queue.length
+        reader.noteQueued(queued)
         guard kicker != nil else { return }
         let capacity = reader.capacity(
             records: configuration.queuedMinimumRecords, bytes: configuration.queuedMaximumKibibytes * 1024)
         reader.isKickWanted = reader.kick.sampled(
-            queued: reader.queue.length, consumed: reader.consumed, capacity: capacity, now: MonotonicTime.now())
+            queued: queued, consumed: reader.consumed, capacity: capacity, now: MonotonicTime.now())
     }
 }

@@ -83,17 +83,23 @@ final class PollLoop {
         return close(limit: closeLimit ?? 0)
     }
 
-    /// Visits every partition once, beginning with another one each time.
+    /// Visits every partition once, beginning behind the one that was served last: where there is less than all could take (a rate limit,
+    /// a budget they share), each has its turn, however often the loop comes round in between.
     private func readAll() -> Bool {
         guard !readers.isEmpty else { return false }
         var hasMore = false
         var wantsKick = false
-        for step in readers.indices {
-            let slot = (firstReader + step) % readers.count
+        var prefetched = 0
+        var turn = TurnMachine(first: firstReader, count: readers.count)
+        while let slot = turn.next() {
+            let before = readers[slot].consumed
             if visit(readers[slot], slot: slot) { hasMore = true }
+            if readers[slot].consumed > before { turn.served(slot) }
             if readers[slot].isKickWanted { wantsKick = true }
+            prefetched += readers[slot].prefetchedBytes
         }
-        firstReader = (firstReader + 1) % readers.count
+        shared.prefetchedBytes.store(prefetched, ordering: .relaxed)
+        firstReader = turn.first
         kicker?.want(wantsKick ? readers.filter(\.isKickWanted).map(\.partition) : [])
         return hasMore
     }
@@ -169,8 +175,10 @@ final class PollLoop {
     }
 
     private func sleepLimit() -> Int32 {
-        guard let first = commitWaiters.map(\.limit).min() else { return PollLoop.safetyPoll }
+        var limit = PollLoop.safetyPoll
+        if isReading, let wait = gate.opensIn() { limit = Int32(min(UInt64(limit), wait / 1_000_000 + 1)) }
+        guard let first = commitWaiters.map(\.limit).min() else { return limit }
         let now = MonotonicTime.now()
-        return first <= now ? 0 : min(PollLoop.safetyPoll, Int32(clamping: (first - now) / 1_000_000) + 1)
+        return first <= now ? 0 : min(limit, Int32(clamping: (first - now) / 1_000_000) + 1)
     }
 }

@@ -53,7 +53,7 @@ public struct AssignmentMachine: ~Copyable {
         case stopped(reason: String)
     }
 
-    private let configuration: PipelineConfiguration
+    private var configuration: PipelineConfiguration
     private var phase = Phase.idle
     private var isEnding = false
     private var generation: UInt64 = 0
@@ -70,6 +70,9 @@ public struct AssignmentMachine: ~Copyable {
     public init(configuration: PipelineConfiguration) { self.configuration = configuration }
 
     // MARK: Inputs
+
+    /// Deadlines and back-offs were changed. What is waited for already keeps its deadline.
+    public mutating func reconfigured(_ configuration: PipelineConfiguration) { self.configuration = configuration }
 
     /// The group gave partitions.
     public mutating func assigned(_ partitions: [TopicPartition], now: UInt64) -> [Action] {

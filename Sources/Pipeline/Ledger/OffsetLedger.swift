@@ -15,13 +15,16 @@ final class OffsetLedger: Sendable {
         machine.withLock(body)
     }
 
-    /// A batch left the pipeline. Answers whether the reader waits for its credits.
-    func completed(_ source: TopicPartition, stamp: UInt64, nextOffset: Int64, isDurable: Bool) -> Bool {
+    /// Batches left the pipeline: the only place from which credits go back. The partition's account gets what was received under its
+    /// stamp, the account of the whole what the batches cost, whatever their stamp. Answers whether the reader waits for it.
+    func completed(_ part: Completion.Part, isDurable: Bool) -> Bool {
         let refund = machine.withLock {
-            $0.completed(source, stamp: stamp, nextOffset: nextOffset, isDurable: isDurable)
+            part.isReceived
+                ? $0.completed(part.source, stamp: part.stamp, nextOffset: part.nextOffset, isDurable: isDurable)
+                : $0.refused(part.source, stamp: part.stamp, credits: part.credits)
         }
-        guard let refund else { return false }
-        return pool.returned(slot: refund.slot, stamp: refund.stamp, refund.credits)
+        guard let refund else { return pool.left(part.credits) }
+        return pool.returned(slot: refund.slot, stamp: refund.stamp, refund.credits, leaving: part.credits)
     }
 
     func isCurrent(_ source: TopicPartition, stamp: UInt64) -> Bool {

@@ -138,6 +138,12 @@ public struct OffsetLedgerMachine: ~Copyable {
         return Refund(slot: known.entry.slot, stamp: stamp, credits: credits)
     }
 
+    /// A batch was not received, and has left the pipeline. Answers the account it was charged to, or `nil` where that is gone.
+    public func refused(_ source: TopicPartition, stamp: UInt64, credits: Credits) -> Refund? {
+        guard let known = partitions[source], known.entry.stamp == stamp else { return nil }
+        return Refund(slot: known.entry.slot, stamp: stamp, credits: credits)
+    }
+
     /// The log's end was read.
     public mutating func endRead(_ source: TopicPartition, end: Int64) { partitions[source]?.end = end }
 

@@ -27,6 +27,8 @@ public enum PipelineEvent: Sendable {
     case circuit(CircuitBreakerMachine.State)
     /// The second brake was pulled.
     case paused(TopicPartition)
+    /// The pause told of last came soon after a resume.
+    case flapped(TopicPartition)
     /// The second brake was released.
     case resumed(TopicPartition)
     /// The worker has had something to do for so long, and does not move; also where a stall goes on for another reason.

@@ -16,13 +16,17 @@ struct ApplyStage: Sendable {
         var frontier: [TopicPartition: (stamp: UInt64, next: Int64)] = [:]
         var limit = context.configuration.batch
         let channel = context.lanes[lane]
-        while let first = try await channel.receive() {
-            var taken = [first]
-            var room = limit - first.cost
-            while room.isPositive, let next = channel.takeIfReady(upTo: room) {
-                taken.append(next)
-                room -= next.cost
+        var queue = LaneQueueMachine<RoutedChanges>()
+        while true {
+            if queue.isEmpty {
+                guard let first = try await channel.receive() else { return }
+                queue.arrived(first, from: first.entry.source, cost: first.cost)
             }
+            while let more = channel.takeIfReady() { queue.arrived(more, from: more.entry.source, cost: more.cost) }
+            let batch = context.configuration.batch
+            limit = Credits(records: Swift.min(limit.records, batch.records), bytes: batch.bytes)
+            let taken = queue.laneFreed(limit: limit)
+            context.waiting[lane].set(queue.level)
             context.watch.laneTookWork(lane, now: context.clock.now)
             try await apply(taken, frontier: &frontier, limit: &limit)
             context.watch.laneIsFree(lane)
@@ -40,7 +44,7 @@ struct ApplyStage: Sendable {
             try await admission()
             let work = grouped(pending, frontier: frontier)
             let started = context.clock.now
-            let result = try await applier.apply(work, attempt: attempt)
+            let result = try await transaction(work, attempt: attempt, bytes: pending.reduce(0) { $0 + $1.cost.bytes })
             answered(result)
             switch result {
             case .applied(let counts):
@@ -50,7 +54,11 @@ struct ApplyStage: Sendable {
                 context.watch.applied(records: pending.reduce(0) { $0 + $1.changes.records.count })
                 try await context.commit.send(
                     Completion(
-                        parts: work.map { Completion.Part(source: $0.source, stamp: $0.stamp, nextOffset: $0.next) },
+                        parts: work.map { part in
+                            Completion.Part(
+                                source: part.source, stamp: part.stamp, nextOffset: part.next,
+                                credits: part.batches.reduce(.zero) { $0 + context.charge($1.records) })
+                        },
                         isDurable: true))
                 limit.records = Swift.min(context.configuration.batch.records, limit.records * 2)
                 return
@@ -82,6 +90,12 @@ struct ApplyStage: Sendable {
         }
     }
 
+    private func transaction(_ work: [PartitionWork], attempt: Int, bytes: Int) async throws -> ApplyResult {
+        context.bytesInTransactions.add(bytes, ordering: .relaxed)
+        defer { context.bytesInTransactions.subtract(bytes, ordering: .relaxed) }
+        return try await applier.apply(work, attempt: attempt)
+    }
+
     /// Drops work whose partition is not ours any more.
     private func dropStale(_ pending: [RoutedChanges]) async throws -> [RoutedChanges] {
         var current: [RoutedChanges] = []
@@ -90,9 +104,7 @@ struct ApplyStage: Sendable {
             if context.ledger.isCurrent(item.entry.source, stamp: item.entry.stamp) {
                 current.append(item)
             } else {
-                let records = item.changes.records
-                stale.append(
-                    Completion.Part(source: records.source, stamp: records.assignment, nextOffset: records.nextOffset))
+                stale.append(Completion.Part(item.changes.records, credits: item.cost))
             }
         }
         try await context.drop(stale)

@@ -9,11 +9,14 @@ extension AssignmentStage {
 
     /// Looks at every partition's account and pulls or releases its second brake.
     func moveBrakes(now: UInt64) {
-        for (entry, action) in board.brakes(now: now, pool: context.pool, ledger: context.ledger, context.configuration) {
+        for (entry, action, isFlap) in board.brakes(
+            now: now, pool: context.pool, ledger: context.ledger, context.configuration)
+        {
             guard action != .none else { continue }
             let isPulled = action == .pause
             perform(control.brakeMoved(entry.source, isPulled: isPulled))
             context.observer.observed(isPulled ? .paused(entry.source) : .resumed(entry.source))
+            if isFlap { context.observer.observed(.flapped(entry.source)) }
         }
     }
 

@@ -75,6 +75,9 @@ struct AssignmentStage: Sendable {
         case .shutdown(let deadline):
             return machine.shutdownRequested(
                 deadline: deadline, isDrained: context.ledger.withLock { $0.isDrained }, now: now)
+        case .reconfigured:
+            reconfigure(&machine)
+            return []
         case .drained:
             // Several may be on their way from one drain; one that comes late says nothing about the next.
             guard context.ledger.withLock({ $0.isDrained }) else { return [] }
@@ -157,6 +160,8 @@ struct AssignmentStage: Sendable {
         context.source.assign(entries.map { PartitionStart(source: $0.source, offset: $0.offset) }, stamp: stamp)
         perform(holds.filter { $0.action == .pause })
         context.observer.observed(.claimed(entries.map(Self.claim)))
+        // Where the pipeline has long been full, they are paused before anything is fetched for them.
+        moveBrakes(now: context.clock.now)
     }
 
     private func release(mirror: Bool) async {
@@ -191,6 +196,17 @@ struct AssignmentStage: Sendable {
         } catch {
             // Cancelled: the pipeline ends, and nobody waits for an answer.
         }
+    }
+
+    /// Here and not where the change was made, so that it crosses no assignment.
+    private func reconfigure(_ machine: inout AssignmentMachine) {
+        let configuration = context.configuration
+        machine.reconfigured(configuration)
+        let partitions = context.ledger.withLock { $0.entries.count }
+        let isReaderWaiting = context.pool.resize(
+            total: configuration.budget, share: configuration.share(partitions: partitions),
+            lowWatermark: configuration.lowWatermark)
+        if isReaderWaiting { context.source.creditsReturned() }
     }
 
     private static func claim(_ entry: OffsetLedgerMachine.Entry) -> PipelineEvent.Claim {

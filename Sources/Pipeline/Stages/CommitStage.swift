@@ -11,11 +11,7 @@ struct CommitStage: Sendable {
         while let completion = try await context.commit.receive() {
             var isReaderWaiting = false
             for part in completion.parts {
-                if context.ledger.completed(
-                    part.source, stamp: part.stamp, nextOffset: part.nextOffset, isDurable: completion.isDurable)
-                {
-                    isReaderWaiting = true
-                }
+                if context.ledger.completed(part, isDurable: completion.isDurable) { isReaderWaiting = true }
             }
             if isReaderWaiting { context.source.creditsReturned() }
             if context.isDraining.load(ordering: .acquiring), context.ledger.withLock({ $0.isDrained }) {
@@ -27,7 +23,7 @@ struct CommitStage: Sendable {
     /// Mirrors the frontier at its interval, for as long as the task lives.
     func mirror() async throws {
         while true {
-            try await context.clock.sleep(until: context.clock.now + context.configuration.mirrorInterval)
+            try await context.sleep { $0.mirrorInterval }
             let frontier = context.ledger.withLock { $0.frontierToMirror() }
             if !frontier.isEmpty { context.source.mirror(frontier) }
         }

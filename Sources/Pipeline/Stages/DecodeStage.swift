@@ -10,13 +10,12 @@ struct DecodeStage: Sendable {
     func run() async throws {
         while let batch = try await context.decode.receive() {
             guard let entry = context.ledger.withLock({ $0.entry(batch.source, stamp: batch.assignment) }) else {
-                try await context.drop([
-                    Completion.Part(source: batch.source, stamp: batch.assignment, nextOffset: batch.nextOffset)
-                ])
+                try await context.drop([Completion.Part(batch, credits: context.charge(batch))])
                 continue
             }
             let changes = decoder.decode(batch)
-            try await context.lanes[entry.lane].send(RoutedChanges(entry: entry, changes: changes))
+            let routed = RoutedChanges(entry: entry, changes: changes, cost: context.charge(batch))
+            try await context.lanes[entry.lane].send(routed)
         }
     }
 }

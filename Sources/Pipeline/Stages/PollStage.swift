@@ -34,14 +34,14 @@ struct PollStage: Sendable {
     }
 
     private func received(_ batch: RecordBatch) async throws {
-        let credits = Credits(records: batch.count, bytes: batch.byteCount)
+        let credits = context.charge(batch)
         let isCurrent = context.ledger.withLock {
             $0.received(
                 batch.source, stamp: batch.assignment, nextOffset: batch.nextOffset, timestamp: batch.earliestTimestamp,
                 credits: credits) != nil
         }
-        // A batch of an older assignment: its account went with that assignment, so there is nothing to refund either.
-        guard isCurrent else { return }
+        // Of an older assignment, or of a partition that was stopped: its memory goes here, and so does what it was charged for.
+        guard isCurrent else { return try await context.drop([Completion.Part(batch, credits: credits, isReceived: false)]) }
         try await context.decode.send(batch)
     }
 }

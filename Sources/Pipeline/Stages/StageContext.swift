@@ -8,8 +8,8 @@ import Synchronization
 struct RoutedChanges: Sendable {
     let entry: OffsetLedgerMachine.Entry
     let changes: ChangeBatch
-
-    var cost: Credits { Credits(records: changes.records.count, bytes: changes.records.byteCount) }
+    /// What the reader was charged for it.
+    let cost: Credits
 }
 
 /// Batches that left a lane.
@@ -18,6 +18,24 @@ struct Completion: Sendable {
         let source: TopicPartition
         let stamp: UInt64
         let nextOffset: Int64
+        /// What the reader was charged for the batches that leave.
+        let credits: Credits
+        /// The ledger knows of them.
+        let isReceived: Bool
+
+        init(source: TopicPartition, stamp: UInt64, nextOffset: Int64, credits: Credits, isReceived: Bool = true) {
+            self.source = source
+            self.stamp = stamp
+            self.nextOffset = nextOffset
+            self.credits = credits
+            self.isReceived = isReceived
+        }
+
+        init(_ batch: RecordBatch, credits: Credits, isReceived: Bool = true) {
+            self.init(
+                source: batch.source, stamp: batch.assignment, nextOffset: batch.nextOffset, credits: credits,
+                isReceived: isReceived)
+        }
     }
 
     let parts: [Part]
@@ -37,14 +55,24 @@ enum AssignmentInput: Sendable {
     case sourceFailed(any Error)
     case sourceClosed
     case shutdown(deadline: UInt64)
+    case reconfigured
     case operatorPauses(OperatorPauses)
     case drained
     case tick
 }
 
+/// A level that one task sets and others show.
+final class SharedLevel: Sendable {
+    private let level = Mutex(Credits.zero)
+    func set(_ level: Credits) { self.level.withLock { $0 = level } }
+    var value: Credits { level.withLock { $0 } }
+}
+
 /// The channels, the ledger and the ports that join the stages.
 final class StageContext: Sendable {
-    let configuration: PipelineConfiguration
+    private let reloadable: Mutex<PipelineConfiguration>
+    /// What is in force now; read it anew for each batch.
+    var configuration: PipelineConfiguration { reloadable.withLock { $0 } }
     let source: any RecordSource
     let clock: any PipelineClock
     let observer: any PipelineObserver
@@ -55,20 +83,26 @@ final class StageContext: Sendable {
     let inbox: BoundedChannel<AssignmentInput>
     let decode: BoundedChannel<RecordBatch>
     let lanes: [BoundedChannel<RoutedChanges>]
+    /// What the lanes have taken out of their channels and not begun to write.
+    let waiting: [SharedLevel]
     let commit: BoundedChannel<Completion>
     /// The commit stage reports an empty pipeline only while somebody waits for it.
     let isDraining = Atomic(false)
+    /// Charged bytes of the batches whose transaction is under way in a lane.
+    let bytesInTransactions = Atomic(0)
 
     init(
         configuration: PipelineConfiguration, source: any RecordSource, clock: any PipelineClock,
         observer: any PipelineObserver, pool: CreditPool
     ) {
-        self.configuration = configuration
+        reloadable = Mutex(configuration)
         self.source = source
         self.clock = clock
         self.observer = observer
         self.pool = pool
         ledger = OffsetLedger(pool: pool)
+        // Nobody reads yet, so nobody waits.
+        _ = pool.resize(total: configuration.budget)
         watch = PipelineWatch(lanes: configuration.lanes)
         circuit = Mutex(
             CircuitBreakerMachine(
@@ -79,7 +113,24 @@ final class StageContext: Sendable {
         // a channel that was full while the database stands still would keep it, and with it the whole group, waiting.
         decode = BoundedChannel(capacity: Credits(records: .max, bytes: .max)) { Credits(records: $0.count, bytes: $0.byteCount) }
         lanes = (0..<configuration.lanes).map { _ in BoundedChannel(capacity: configuration.budget) { $0.cost } }
+        waiting = (0..<configuration.lanes).map { _ in SharedLevel() }
         commit = BoundedChannel(capacity: Credits(records: 1024, bytes: .max)) { Credits(records: $0.parts.count, bytes: 0) }
+    }
+
+    /// What the reader was charged for a batch.
+    func charge(_ batch: RecordBatch) -> Credits { pool.charge(records: batch.count, bytes: batch.byteCount) }
+
+    /// Puts another configuration in force for everybody who asks from now on.
+    func swap(_ configuration: PipelineConfiguration) { reloadable.withLock { $0 = configuration } }
+
+    /// Sleeps for an interval of the configuration. Looks at it every second at the latest, so that a shorter one is obeyed at once.
+    func sleep(for interval: @Sendable (PipelineConfiguration) -> UInt64) async throws {
+        let start = clock.now
+        while true {
+            let (now, due) = (clock.now, start + interval(configuration))
+            guard now < due else { return }
+            try await clock.sleep(until: Swift.min(due, now + 1_000_000_000))
+        }
     }
 
     /// Tells the commit stage that batches will not be written.

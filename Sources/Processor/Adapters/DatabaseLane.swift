@@ -26,7 +26,7 @@ final class DatabaseLane: BatchApplier {
     }
 
     private let configuration: PostgresConfiguration
-    private let foreignKeyTimeout: UInt64
+    private let foreignKeyTimeout: Atomic<UInt64>
     private let outcomes: OutcomeTable
     private let logger: Logger
     private let state = Mutex(State())
@@ -34,7 +34,7 @@ final class DatabaseLane: BatchApplier {
 
     init(configuration: PostgresConfiguration, foreignKeyTimeout: Duration, outcomes: OutcomeTable, logger: Logger) {
         self.configuration = configuration
-        self.foreignKeyTimeout = foreignKeyTimeout.nanoseconds
+        self.foreignKeyTimeout = Atomic(foreignKeyTimeout.nanoseconds)
         self.outcomes = outcomes
         self.logger = logger
     }
@@ -44,6 +44,12 @@ final class DatabaseLane: BatchApplier {
     /// How the table is written from now on.
     func use(_ plan: WritePlan, _ configuration: ApplyConfiguration) {
         state.withLock { $0.writer = ApplyLane(plan: plan, configuration: configuration) }
+    }
+
+    /// Limits were changed while transactions are under way. What was counted stays counted.
+    func reconfigure(foreignKeyTimeout: Duration, poison: PoisonLimits) {
+        self.foreignKeyTimeout.store(foreignKeyTimeout.nanoseconds, ordering: .relaxed)
+        state.withLock { $0.writer }?.changePoison(poison)
     }
 
     /// Partitions were claimed anew: earlier counts of bad records are forgotten.
@@ -240,7 +246,7 @@ final class DatabaseLane: BatchApplier {
 
     private var parentIsLate: Bool {
         guard let since = state.withLock({ $0.waitingForParentSince }) else { return false }
-        return MonotonicClock.nanoseconds() - since >= foreignKeyTimeout
+        return MonotonicClock.nanoseconds() - since >= foreignKeyTimeout.load(ordering: .relaxed)
     }
 
     /// Notes that a parent is missing. Answers whether its time is up already.

@@ -6,26 +6,36 @@ import Pipeline
 import Records
 import Telemetry
 
-/// The credit pool as the poll thread's gate.
+/// The credit pool and the limits of reading as the poll thread's gate.
 struct CreditGate: FetchGate {
     let pool: CreditPool
-    /// What a transaction carries at most. A batch is written whole, so none may be larger.
-    let batch: Credits
+    /// Knows what a transaction carries at most (charged bytes), too: a batch is written whole, so none may be larger.
+    let limiter: ConsumeLimiter
 
     func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int) {
         let credits = pool.allowance(slot: slot, stamp: assignment)
-        return (Swift.min(credits.records, batch.records), Swift.min(credits.bytes, batch.bytes))
+        // A partition without credits waits for those, and is no reason to look again when a rate allows it.
+        guard credits.isPositive else { return (0, 0) }
+        let room = limiter.allowance(slot: slot, within: credits)
+        return (room.records, room.bytes)
     }
 
+    func opensIn() -> UInt64? { limiter.opensIn() }
+
     func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int) {
-        pool.spent(slot: slot, stamp: assignment, Credits(records: records, bytes: bytes))
+        pool.spent(slot: slot, stamp: assignment, pool.charge(records: records, bytes: bytes))
+        // A rate is of the log's bytes, not of the memory they take here.
+        limiter.spent(slot: slot, Credits(records: records, bytes: bytes))
     }
+
+    var recordOverhead: Int { pool.recordOverhead }
 }
 
 /// A Kafka consumer group member as the pipeline's source.
 struct KafkaRecordSource: RecordSource {
     let consumer: KafkaConsumer
     let metadata: KafkaMetadata
+    let limiter: ConsumeLimiter
     let logger: Logger
 
     func next() async throws -> SourceEvent? {
@@ -51,6 +61,7 @@ struct KafkaRecordSource: RecordSource {
     }
 
     func assign(_ partitions: [PartitionStart], stamp: UInt64) {
+        limiter.assigned(topics: partitions.map(\.source.topic))
         consumer.assign(partitions.map { ($0.source, offset: $0.offset) }, assignment: stamp)
     }
 

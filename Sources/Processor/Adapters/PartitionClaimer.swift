@@ -14,7 +14,7 @@ final class PartitionClaimer: OffsetClaimer {
     private let member: String
     private let shape: TableShape
     private let kafka: KafkaSettings
-    private let applyConfiguration: ApplyConfiguration
+    private let applyConfiguration: Mutex<ApplyConfiguration>
     private let metadata: KafkaMetadata
     private let lanes: [DatabaseLane]
     private let pauses: PauseKeeper
@@ -29,11 +29,17 @@ final class PartitionClaimer: OffsetClaimer {
         self.member = member
         self.shape = shape
         self.kafka = kafka
-        self.applyConfiguration = applyConfiguration
+        self.applyConfiguration = Mutex(applyConfiguration)
         self.metadata = metadata
         self.lanes = lanes
         self.pauses = pauses
         self.logger = logger
+    }
+
+    /// Limits for the lanes' present and coming writers.
+    func reconfigure(foreignKeyTimeout: Duration, poison: PoisonLimits) {
+        applyConfiguration.withLock { $0.poison = poison }
+        for lane in lanes { lane.reconfigure(foreignKeyTimeout: foreignKeyTimeout, poison: poison) }
     }
 
     func claim(_ partitions: [TopicPartition]) async throws -> [TopicPartition: ClaimResult] {
@@ -81,9 +87,10 @@ final class PartitionClaimer: OffsetClaimer {
     private func choosePlan() async throws {
         let facts = try await lanes[0].session { [shape] in try TableInspector.inspect(shape, on: $0) }
         if let known = plan.withLock({ $0 }), known.facts == facts { return }
-        let fresh = try WritePlan(shape, facts: facts, coalesce: applyConfiguration.coalesce)
+        let configuration = applyConfiguration.withLock { $0 }
+        let fresh = try WritePlan(shape, facts: facts, coalesce: configuration.coalesce)
         plan.withLock { $0 = fresh }
-        for lane in lanes { lane.use(fresh, applyConfiguration) }
+        for lane in lanes { lane.use(fresh, configuration) }
         let because =
             fresh.choice.reasons.isEmpty
             ? "nothing can see or refuse a row in between" : fresh.choice.reasons.joined(separator: "; ")

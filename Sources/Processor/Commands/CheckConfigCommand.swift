@@ -35,10 +35,15 @@ enum CheckConfigCommand {
                 bootstrapServers: kafka.bootstrapServers, clientID: kafka.clientID, properties: kafka.properties),
             groupID: kafka.groupID)
         let topics = try await metadata.topics(configuration.mapping.topics, timeout: .seconds(5))
-        return try configuration.mapping.topics.map { name in
+        var partitions = 0
+        let sentences = try configuration.mapping.topics.map { name in
             guard let answer = topics[name] else { throw CommandError("no answer for the topic \(name)") }
-            return "topic \(name) has \(try answer.get()) partitions"
-        }.joined(separator: ", ")
+            let count = try answer.get()
+            partitions += count
+            return "topic \(name) has \(count) partitions"
+        }
+        _ = try configuration.settings.memoryBudget.prefetchShare(partitions: partitions, properties: kafka.properties)
+        return sentences.joined(separator: ", ")
     }
 
     private static func postgres(_ configuration: Configuration) async throws -> String {

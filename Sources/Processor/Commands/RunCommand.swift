@@ -18,6 +18,8 @@ struct RunCommand {
     let brokerFile: String?
     let logger: Logger
     private let registry = MetricsRegistry()
+    private let parts = Parts()
+    private let reloader: Reloader
 
     init(configuration: Configuration, role: Role, isEmbedded: Bool, brokerFile: String?, logger: Logger) {
         self.configuration = configuration
@@ -25,14 +27,20 @@ struct RunCommand {
         self.isEmbedded = isEmbedded
         self.brokerFile = brokerFile
         self.logger = logger
+        reloader = Reloader(
+            configuration, registry: registry, logger: logger.child("configuration"),
+            obstacle: { [parts] in parts.worker?.obstacle(in: $0) },
+            apply: { [parts] in try await parts.worker?.reconfigure($0) })
     }
 
-    private var settings: SluiceSettings { configuration.settings }
+    /// What is in force now; what takes a restart is as it was at the start.
+    private var settings: SluiceSettings { reloader.settings }
 
     /// Runs until a signal has been obeyed.
     func run() async throws {
         let signals = Signals()
         registry.registerProcessMetrics()
+        if role != .ingress { reloader.registerConsumeLimits(registry) }
         let broker = isEmbedded ? try await BrokerProcess.start(topics: configuration.mapping.topics) : nil
         if let broker {
             logger.info("An embedded broker is running.", ["bootstrap_servers": broker.bootstrapServers])
@@ -51,11 +59,10 @@ struct RunCommand {
         logger.info(
             "Listening.", ["url": "http://\(settings.http.host):\(server.port)", "role": role.rawValue])
 
-        let parts = Parts()
-        let outcome = await work(client, gate, desk, telemetry, health, signals, server, parts)
+        let outcome = await work(client, gate, desk, telemetry, health, signals)
         // A lane that waits for the server must not hold up a process that has failed.
         if case .failure = outcome { parts.worker?.abandon() }
-        await close(parts, server)
+        await close(server)
         await broker?.stop()
         try outcome.get()
     }
@@ -63,14 +70,13 @@ struct RunCommand {
     /// Works until the work ends by itself, or a signal has been obeyed.
     private func work(
         _ client: KafkaClientConfiguration, _ gate: EventGate?, _ desk: AdminDesk?, _ telemetry: WorkerTelemetry?,
-        _ health: Health, _ signals: Signals, _ server: HTTPServer, _ parts: Parts
+        _ health: Health, _ signals: Signals
     ) async -> Result<Void, any Error> {
         await withTaskGroup(of: Result<Void, any Error>.self) { group in
             group.addTask {
                 do {
                     return .success(
-                        try await self.serve(
-                            client, gate: gate, desk: desk, telemetry: telemetry, health: health, parts: parts))
+                        try await self.serve(client, gate: gate, desk: desk, telemetry: telemetry, health: health))
                 } catch {
                     return .failure(error)
                 }
@@ -81,10 +87,14 @@ struct RunCommand {
                 health.entered("stopping")
                 self.endAnyway()
                 gate?.shut()
-                await self.drain(parts)
+                await self.drain()
                 return .success(())
             }
-            // Whoever ends first ends the other: after a signal that is the work, once it is drained, or the deadline.
+            group.addTask {
+                await self.reloader.run(hangups: signals.hangups)
+                return .success(())
+            }
+            // Whoever ends first ends the others: after a signal that is the work, once it is drained, or the deadline.
             defer { group.cancelAll() }
             return await group.next() ?? .success(())
         }
@@ -130,14 +140,13 @@ struct RunCommand {
 
     /// Waits for Kafka and PostgreSQL, then works until cancelled.
     private func serve(
-        _ client: KafkaClientConfiguration, gate: EventGate?, desk: AdminDesk?, telemetry: WorkerTelemetry?, health: Health,
-        parts: Parts
+        _ client: KafkaClientConfiguration, gate: EventGate?, desk: AdminDesk?, telemetry: WorkerTelemetry?, health: Health
     ) async throws {
         let metadata = try KafkaMetadata.start(client, groupID: settings.kafka.groupID)
         parts.started(metadata)
         health.entered("waiting for Kafka")
         let partitions = try await StartUp.topics(configuration.mapping.topics, metadata, logger)
-        if let gate { try await openGate(gate, client, parts) }
+        if let gate { try await openGate(gate, client) }
         // Ends with this scope.
         async let _: Void = KafkaProbe.run(metadata, topic: configuration.mapping.topics[0], gate: gate)
         guard let telemetry else {
@@ -148,16 +157,18 @@ struct RunCommand {
         try await StartUp.schema(settings.postgres, logger)
         health.entered("joining the group")
         let worker = try Worker.start(
-            configuration, client: client, metadata: metadata, partitions: partitions, isEmbedded: isEmbedded,
-            telemetry: telemetry, logger: logger)
+            configuration, settings: settings, client: client, metadata: metadata, partitions: partitions,
+            isEmbedded: isEmbedded, telemetry: telemetry, logger: logger)
         parts.started(worker)
+        // A change that came between the two lines above has found no worker to tell.
+        try await reloader.applyAgain()
         // Both end with this scope, the last first: what the desk waits for at the database is then given up.
         async let _: Void? = desk?.serve(worker.pauses) { try await metadata.partitions(of: $0) }
         async let _: Void = worker.pauses.run()
         try await worker.pipeline.run()
     }
 
-    private func openGate(_ gate: EventGate, _ client: KafkaClientConfiguration, _ parts: Parts) async throws {
+    private func openGate(_ gate: EventGate, _ client: KafkaClientConfiguration) async throws {
         var producerConfiguration = KafkaProducerConfiguration(client: client)
         producerConfiguration.linger = settings.kafka.linger
         producerConfiguration.requestsInFlight = settings.kafka.requestsInFlight
@@ -172,7 +183,7 @@ struct RunCommand {
 
     /// Asks the pipeline to finish what is under way, and gives it until the deadline. Returns only where there is nothing to finish, or
     /// it did not: otherwise the end of the work cancels this.
-    private func drain(_ parts: Parts) async {
+    private func drain() async {
         guard let worker = parts.worker else { return }
         let limit = settings.pipeline.shutdownTimeout
         do {
@@ -197,7 +208,7 @@ struct RunCommand {
         }
     }
 
-    private func close(_ parts: Parts, _ server: HTTPServer) async {
+    private func close(_ server: HTTPServer) async {
         await server.stop(deadline: .seconds(5))
         if let producer = parts.producer, await !producer.close(deadline: .seconds(5)) {
             logger.warning("The producer did not end in time.")

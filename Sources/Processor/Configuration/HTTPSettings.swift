@@ -60,7 +60,7 @@ struct LogSettings: Sendable {
     static let section = Section<LogSettings>(
         "log", help: "Lines on standard error.",
         keys: [
-            Key("level", \.level, .choice, help: "Lines below this level are not written."),
+            Key("level", \.level, .choice, help: "Lines below this level are not written.", reload: .live),
             Key("format", \.format, .choice, help: "text: key=value; json: one object a line."),
         ])
 }

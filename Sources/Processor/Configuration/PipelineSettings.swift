@@ -9,7 +9,7 @@ struct PipelineSettings: Sendable {
     var memoryBudget = 64 << 20
     var lowWatermark = 0.25
     var highWatermark = 0.75
-    var pauseDwell = Duration.seconds(3)
+    var pauseDwell = Duration.milliseconds(750)
     var drainTimeout = Duration.seconds(5)
     var claimTimeout = Duration.seconds(2)
     var mirrorInterval = Duration.seconds(1)
@@ -23,29 +23,33 @@ struct PipelineSettings: Sendable {
         keys: [
             Key(
                 "memory_budget_bytes", \.memoryBudget, .bytes(in: 16 << 20...64 << 30),
-                help: "Bytes for everything under way: librdkafka's prefetch, record batches, decoded batches and parameters."),
+                help:
+                    "Bytes for everything under way: librdkafka's prefetch, record batches, decoded batches and parameters. A change "
+                    + "applies live to the batches, and at the next start to the prefetch.", reload: .live),
             Key(
                 "low_watermark", \.lowWatermark, .double(in: 0.01...0.9), unit: "share",
                 help: "A partition with less than this share of its credits free is starved; a reader that was refused is woken "
-                    + "at this share."),
+                    + "at this share.", reload: .live),
             Key(
                 "high_watermark", \.highWatermark, .double(in: 0.02...1), unit: "share",
-                help: "A paused partition is resumed when this share of its credits is free."),
+                help: "A paused partition is resumed when this share of its credits is free.", reload: .live),
             Key(
                 "pause_dwell", \.pauseDwell, .duration(in: .milliseconds(100) ... .seconds(600)),
-                help: "How long a partition must be starved without a break before it is paused."),
+                help: "How long a partition must be starved without a break before it is paused.", reload: .live),
             Key(
                 "drain_timeout", \.drainTimeout, .duration(in: .zero ... .seconds(60)),
-                help: "How long work under way may take to finish when the group takes partitions back."),
+                help: "How long work under way may take to finish when the group takes partitions back.", reload: .live),
             Key(
                 "claim_timeout", \.claimTimeout, .duration(in: .milliseconds(10) ... .seconds(60)),
-                help: "How long the group waits for our claim in PostgreSQL; then we hold nothing until it succeeds."),
+                help: "How long the group waits for our claim in PostgreSQL; then we hold nothing until it succeeds.",
+                reload: .live),
             Key(
                 "mirror_interval", \.mirrorInterval, .duration(in: .milliseconds(100) ... .seconds(600)),
-                help: "How often the applied offsets are committed to Kafka, for lag tools. The truth is in sluice_offsets."),
+                help: "How often the applied offsets are committed to Kafka, for lag tools. The truth is in sluice_offsets.",
+                reload: .live),
             Key(
                 "lag_interval", \.lagInterval, .duration(in: .milliseconds(100) ... .seconds(600)),
-                help: "How often the ends of the partitions are asked for."),
+                help: "How often the ends of the partitions are asked for.", reload: .live),
             Key(
                 "pause_interval", \.pauseInterval, .duration(in: .milliseconds(100) ... .seconds(600)),
                 help: "How often it is read from PostgreSQL what operators have paused by way of another worker."),
@@ -55,18 +59,14 @@ struct PipelineSettings: Sendable {
                 reload: .live),
             Key(
                 "shutdown_timeout", \.shutdownTimeout, .duration(in: .seconds(1) ... .seconds(600)),
-                help: "How long the drain after SIGTERM may take. What is not durable by then is read again next time."),
+                help: "How long the drain after SIGTERM may take. What is not durable by then is read again next time.",
+                reload: .live),
         ],
         rules: [
             Rule("low_watermark", "high_watermark", sentence: "must be below high_watermark") {
                 $0.lowWatermark < $0.highWatermark
             }
         ])
-
-    /// How the budget is split: half for librdkafka's prefetch, the rest for batches. A record is in memory about two and a half times
-    /// between the reader and the server: in its record batch, decoded, and as parameters.
-    var prefetchBytes: Int { memoryBudget / 2 }
-    var creditBytes: Int { memoryBudget / 5 }
 }
 
 struct ApplySettings: Sendable {
@@ -91,41 +91,53 @@ struct ApplySettings: Sendable {
                     + "between (read from the catalogue, logged); true: always; false: never."),
             Key(
                 "batch_records", \.batchRecords, .int(in: 1...1_000_000),
-                help: "Records a transaction carries at most. It carries what arrived while the last one was in the database."),
+                help: "Records a transaction carries at most. It carries what arrived while the last one was in the database.",
+                reload: .live),
             Key(
                 "batch_bytes", \.batchBytes, .bytes(in: 1 << 10...1 << 30),
-                help: "Bytes of records a transaction carries at most."),
+                help: "Bytes of records a transaction carries at most.", reload: .live),
             Key(
                 "outcomes", \.outcomes, .map,
                 help: "What an SQLSTATE, or a class of them, leads to: retry, retry_halved, foreign_key_retry, dead_letter or "
                     + "stop. Changes the built-in table, which docs/outcomes.md shows."),
             Key(
                 "retry_initial", \.retryInitial, .duration(in: .milliseconds(1) ... .seconds(60)),
-                help: "Wait before the first retry; doubled each time, with jitter."),
+                help: "Wait before the first retry; doubled each time, with jitter.", reload: .live),
             Key(
                 "retry_maximum", \.retryMaximum, .duration(in: .milliseconds(1) ... .seconds(600)),
-                help: "Longest wait between retries."),
+                help: "Longest wait between retries.", reload: .live),
             Key(
                 "foreign_key_timeout", \.foreignKeyTimeout, .duration(in: .zero ... .seconds(3600)),
-                help: "How long an event may wait for its parent row before it goes to the dead letters."),
+                help: "How long an event may wait for its parent row before it goes to the dead letters.", reload: .live),
             Key(
                 "circuit_failures", \.circuitFailures, .int(in: 1...1000),
-                help: "Failures of the database in a row that open the circuit: then one lane probes and the others wait."),
+                help: "Failures of the database in a row that open the circuit: then one lane probes and the others wait.",
+                reload: .live),
             Key(
                 "poison_records", \.poisonRecords, .int(in: 1...1_000_000_000),
-                help: "A partition is only called poisoned after this many records within the window."),
+                help: "A partition is only called poisoned after this many records within the window.", reload: .live),
             Key(
                 "poison_share", \.poisonShare, .double(in: 0...1), unit: "share",
-                help: "A partition stops when more than this share of its records within the window are bad."),
+                help: "A partition stops when more than this share of its records within the window are bad.", reload: .live),
             Key(
                 "poison_window", \.poisonWindow, .duration(in: .seconds(1) ... .seconds(86_400)),
-                help: "The window for the two above."),
+                help: "The window for the two above.", reload: .live),
         ],
         rules: [
             Rule("retry_initial", "retry_maximum", sentence: "must not be above retry_maximum") {
                 $0.retryInitial <= $0.retryMaximum
             }
         ])
+}
+
+extension ApplySettings {
+    var poisonLimits: PoisonLimits {
+        var limits = PoisonLimits()
+        limits.leastRecords = poisonRecords
+        limits.share = poisonShare
+        limits.windowSeconds = poisonWindow.inSeconds
+        return limits
+    }
 }
 
 extension Duration {

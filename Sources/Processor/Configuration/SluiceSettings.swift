@@ -12,6 +12,7 @@ struct SluiceSettings: Sendable {
     var mappings = ["mappings/messages.yaml"]
     var pipeline = PipelineSettings()
     var apply = ApplySettings()
+    var limits = LimitsSettings()
     var http = HTTPSettings()
     var log = LogSettings()
 
@@ -28,6 +29,7 @@ struct SluiceSettings: Sendable {
                 ),
                 .section(\.pipeline, PipelineSettings.section),
                 .section(\.apply, ApplySettings.section),
+                .section(\.limits, LimitsSettings.section),
                 .section(\.http, HTTPSettings.section),
                 .section(\.log, LogSettings.section),
             ],
@@ -45,6 +47,10 @@ struct SluiceSettings: Sendable {
         be set by an environment variable: `SLUICE_` and the key in upper case with `_` for the dots; with `_FILE` behind it, the value is
         read from that file. The command line beats the environment, which beats the file, which beats the defaults.
 
+        The file, the mappings and the files named by the environment are looked at every second, and at SIGHUP. A change is checked as at the
+        start: one with a fault changes nothing and is logged with all that is wrong. Keys marked live then take effect at once, the
+        others at the next start, which the log says by name.
+
 
         """ + schema.markdown
     }
@@ -58,21 +64,34 @@ struct Configuration: Sendable {
     let mappings: [Mapping]
     /// Reactions by SQLSTATE.
     let outcomes: OutcomeTable
+    /// The files it was read from, so that it can be read again.
+    let files: ConfigurationFiles
+    /// What these held just before they were read; `nil`: they can be read only once.
+    let content: ConfigurationFiles.Content?
 
     var settings: SluiceSettings { effective.value }
     var mapping: Mapping { mappings[0] }
+
+    /// The settings as far as they can be read, and what is wrong with them.
+    static func survey(
+        _ file: YAMLNode?, _ environment: [String: String], _ overrides: [String: String]
+    ) -> (settings: EffectiveSettings<SluiceSettings>, faults: [Fault]) {
+        SluiceSettings.schema.survey(
+            SettingsSource(
+                file: file, environment: environment, overrides: overrides,
+                ignoredPrefixes: ["SLUICE_TEST_", "SLUICE_DEMO_", "SLUICE_BENCH_"]))
+    }
 
     /// Reads and checks everything that can be checked without a server.
     /// - Throws: `SettingsFaults` with all faults at once.
     static func load(
         path: String?, environment: [String: String], overrides: [String: String] = [:]
     ) throws(SettingsFaults) -> Configuration {
+        let files = ConfigurationFiles(path: path, environment: environment, overrides: overrides)
+        let content = files.read()
         let file: YAMLNode?
         if let path { file = try YAML.load(path: path) } else { file = nil }
-        let (effective, found) = SluiceSettings.schema.survey(
-            SettingsSource(
-                file: file, environment: environment, overrides: overrides,
-                ignoredPrefixes: ["SLUICE_TEST_", "SLUICE_DEMO_", "SLUICE_BENCH_"]))
+        let (effective, found) = survey(file, environment, overrides)
         let settings = effective.value
         var faults = found
         for (name, error) in KafkaProperties.faults(in: settings.kafka.properties) {
@@ -101,8 +120,18 @@ struct Configuration: Sendable {
                 faults += error.faults.map { Fault(.file($0.file, line: $0.line), $0.message) }
             }
         }
+        if let mapping = mappings.first {
+            for name in settings.limits.consume.topics.keys.sorted() where !mapping.topics.contains(name) {
+                let guess = Nearest.name(to: name, among: mapping.topics) ?? mapping.topics.joined(separator: ", ")
+                faults.append(
+                    Fault(
+                        effective.origin(of: "limits.consume.topics"), key: "limits.consume.topics",
+                        "no mapping reads a topic \(name); did you mean \(guess)?"))
+            }
+        }
         guard faults.isEmpty, let outcomes else { throw SettingsFaults(faults) }
-        return Configuration(effective: effective, mappings: mappings, outcomes: outcomes)
+        return Configuration(
+            effective: effective, mappings: mappings, outcomes: outcomes, files: files, content: content)
     }
 }
 

@@ -9,10 +9,12 @@ import Telemetry
 enum PipelineCollectors {
     typealias States = SharedCollector<PipelineSnapshot?>
 
-    static func register(on states: States, group: String, pauses: PartitionCounts, resumes: PartitionCounts) {
+    static func register(
+        on states: States, group: String, pauses: PartitionCounts, resumes: PartitionCounts, flaps: PartitionCounts
+    ) {
         offsets(states, group: group)
         times(states)
-        brakes(states, pauses: pauses, resumes: resumes)
+        brakes(states, pauses: pauses, resumes: resumes, flaps: flaps)
         flow(states)
     }
 
@@ -74,7 +76,7 @@ enum PipelineCollectors {
         }
     }
 
-    private static func brakes(_ states: States, pauses: PartitionCounts, resumes: PartitionCounts) {
+    private static func brakes(_ states: States, pauses: PartitionCounts, resumes: PartitionCounts, flaps: PartitionCounts) {
         states.family(
             "sluice_partition_paused", type: .gauge,
             help: "1 while the partition is not fetched: its second brake is pulled, or an operator has paused it."
@@ -96,6 +98,7 @@ enum PipelineCollectors {
         for (name, counts, help) in [
             ("sluice_partition_pauses_total", pauses, "Times the partition's second brake was pulled."),
             ("sluice_partition_resumes_total", resumes, "Times the partition's second brake was released."),
+            ("sluice_partition_flaps_total", flaps, "Pauses that came soon after a resume; each makes the next one wait longer."),
         ] {
             states.family(name, type: .counter, help: help) { sink, snapshot in
                 for position in snapshot?.positions ?? [] { sink.sample(counts[position.source], labels(position.source)) }

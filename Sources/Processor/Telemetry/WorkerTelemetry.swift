@@ -23,6 +23,9 @@ final class WorkerTelemetry: PipelineObserver {
     private let latency: Histogram
     let pauses = PartitionCounts()
     let resumes = PartitionCounts()
+    let flaps = PartitionCounts()
+    /// The memory budget's gauges.
+    let memory: MemoryTelemetry
     private let pipeline = Mutex<EventPipeline?>(nil)
 
     init(group: String, registry: MetricsRegistry, logger: Logger) {
@@ -49,8 +52,9 @@ final class WorkerTelemetry: PipelineObserver {
         latency = registry.histogram(
             "sluice_event_latency_seconds", help: "Time from the record's timestamp to its commit in PostgreSQL.",
             buckets: LatencyBuckets.seconds)
+        memory = MemoryTelemetry(registry)
         let states = registry.sharedCollector { [weak self] in self?.snapshot }
-        PipelineCollectors.register(on: states, group: group, pauses: pauses, resumes: resumes)
+        PipelineCollectors.register(on: states, group: group, pauses: pauses, resumes: resumes, flaps: flaps)
     }
 
     /// The pipeline whose state is shown at each scrape.
@@ -67,6 +71,7 @@ final class WorkerTelemetry: PipelineObserver {
             rebalances.increment()
             pauses.forget()
             resumes.forget()
+            flaps.forget()
             logger.info(
                 "The group has moved partitions.",
                 ["assigned": assigned.count, "revoked": revoked.count, "lost": isLost])
@@ -102,6 +107,8 @@ final class WorkerTelemetry: PipelineObserver {
         case .resumed(let partition):
             resumes.count(partition)
             logger.info("A partition is resumed.", ["partition": "\(partition)"])
+        case .flapped(let partition):
+            flaps.count(partition)
         case .stalled(let reason, let nanoseconds):
             logger.error(
                 "The worker has something to do and does not move.",

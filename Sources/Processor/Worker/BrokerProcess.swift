@@ -65,6 +65,7 @@ final class BrokerProcess: @unchecked Sendable {
         // Ctrl-C reaches the whole foreground group; the parent still needs us while it drains, and takes us along when it ends.
         signal(SIGINT, SIG_IGN)
         signal(SIGTERM, SIG_IGN)
+        signal(SIGHUP, SIG_IGN)
         let broker = try EmbeddedBroker.start(topics: topics.map { ($0, EmbeddedBroker.defaultPartitions) })
         FileHandle.standardOutput.write(Data("\(broker.bootstrapServers)\n".utf8))
         while let data = try FileHandle.standardInput.read(upToCount: 1), !data.isEmpty {}

@@ -7,6 +7,7 @@ import Kafka
 import Pipeline
 import Postgres
 import Records
+import Settings
 import Synchronization
 import Telemetry
 
@@ -14,36 +15,51 @@ import Telemetry
 final class Worker: Sendable {
     private let consumer: KafkaConsumer
     private let lanes: [DatabaseLane]
+    private let claimer: PartitionClaimer
+    private let limiter: ConsumeLimiter
     let pipeline: EventPipeline
     let pauses: PauseKeeper
+    private let telemetry: WorkerTelemetry
+    /// Partitions of all topics together when the worker was started.
+    private let partitions: Int
     private let logger: Logger
 
     private init(
-        consumer: KafkaConsumer, lanes: [DatabaseLane], pipeline: EventPipeline, pauses: PauseKeeper, logger: Logger
+        consumer: KafkaConsumer, lanes: [DatabaseLane], claimer: PartitionClaimer, limiter: ConsumeLimiter,
+        pipeline: EventPipeline, pauses: PauseKeeper, telemetry: WorkerTelemetry, partitions: Int, logger: Logger
     ) {
         self.consumer = consumer
         self.lanes = lanes
+        self.claimer = claimer
+        self.limiter = limiter
         self.pipeline = pipeline
         self.pauses = pauses
+        self.telemetry = telemetry
+        self.partitions = partitions
         self.logger = logger
     }
 
     /// Joins the group. Kafka has been asked for the topics before, and knows them.
-    /// - Parameter partitions: partitions of all topics together: what this member could come to own.
+    /// - Parameters:
+    ///   - settings: what is in force now.
+    ///   - partitions: partitions of all topics together: what this member could come to own.
+    /// - Throws: `CommandError` where the memory budget is too small for them.
     static func start(
-        _ configuration: Configuration, client: KafkaClientConfiguration, metadata: KafkaMetadata, partitions: Int,
-        isEmbedded: Bool, telemetry: WorkerTelemetry, logger: Logger
+        _ configuration: Configuration, settings: SluiceSettings, client: KafkaClientConfiguration, metadata: KafkaMetadata,
+        partitions: Int, isEmbedded: Bool, telemetry: WorkerTelemetry, logger: Logger
     ) throws -> Worker {
-        let settings = configuration.settings
         LargeBuffers.giveBackWhenFreed()
-        let pool = CreditPool()
+        let budget = settings.memoryBudget
+        let prefetch = try budget.prefetchShare(partitions: partitions, properties: settings.kafka.properties)
+        let pool = CreditPool(
+            batchOverhead: Footprint.perBatch,
+            recordOverhead: Footprint(columns: configuration.mapping.table.columns.count).perRecord)
         var consumerConfiguration = KafkaConsumerConfiguration(
             client: client, groupID: settings.kafka.groupID, topics: configuration.mapping.topics)
         consumerConfiguration.groupInstanceID = settings.kafka.groupInstanceID
         consumerConfiguration.sessionTimeout = settings.kafka.sessionTimeout
         consumerConfiguration.kicker = settings.kafka.kicker
         if isEmbedded { consumerConfiguration.adaptToEmbeddedBroker() }
-        let prefetch = PrefetchShare(bytes: settings.pipeline.prefetchBytes, partitions: partitions)
         consumerConfiguration.queuedMaximumKibibytes = prefetch.queuedKibibytes
         consumerConfiguration.queuedMinimumRecords = prefetch.queuedRecords
         consumerConfiguration.fetchMaximumBytes = prefetch.fetchBytes
@@ -65,16 +81,53 @@ final class Worker: Sendable {
             kafka: settings.kafka, applyConfiguration: applyConfiguration, metadata: metadata, lanes: lanes,
             pauses: pauses, logger: logger.child("claims"))
         let pipelineConfiguration = settings.pipelineConfiguration
-        let consumer = try KafkaConsumer.start(
-            consumerConfiguration, gate: CreditGate(pool: pool, batch: pipelineConfiguration.batch))
+        let limiter = ConsumeLimiter(settings.limits.consume.limits, batch: pipelineConfiguration.batch) {
+            MonotonicClock.nanoseconds()
+        }
+        let consumer = try KafkaConsumer.start(consumerConfiguration, gate: CreditGate(pool: pool, limiter: limiter))
         let pipeline = EventPipeline(
             configuration: pipelineConfiguration,
-            source: KafkaRecordSource(consumer: consumer, metadata: metadata, logger: logger.child("kafka")),
+            source: KafkaRecordSource(
+                consumer: consumer, metadata: metadata, limiter: limiter, logger: logger.child("kafka")),
             decoder: StageDecoder(mapping: configuration.mapping), claimer: claimer, appliers: lanes, pool: pool,
             clock: SystemClock(), observer: telemetry)
         telemetry.watch(pipeline)
+        telemetry.memory.watch(budget) { (prefetched: consumer.prefetchedBytes, pipeline: pipeline.memory) }
+        logger.info(
+            "The memory budget is split.",
+            [
+                "prefetch_bytes": budget.prefetch, "credit_bytes": budget.records,
+                "transaction_bytes": pipelineConfiguration.batch.bytes,
+                "partitions": partitions, "queued_kbytes": prefetch.queuedKibibytes, "queued_records": prefetch.queuedRecords,
+                "fetch_bytes": prefetch.fetchBytes,
+            ])
         pauses.attach { try await pipeline.operatorDecided($0) }
-        return Worker(consumer: consumer, lanes: lanes, pipeline: pipeline, pauses: pauses, logger: logger)
+        return Worker(
+            consumer: consumer, lanes: lanes, claimer: claimer, limiter: limiter, pipeline: pipeline, pauses: pauses,
+            telemetry: telemetry, partitions: partitions, logger: logger)
+    }
+
+    /// Why this worker cannot run with other settings; `nil`: it can.
+    func obstacle(in settings: SluiceSettings) -> Fault? {
+        do throws(CommandError) {
+            _ = try settings.memoryBudget.prefetchShare(partitions: partitions, properties: settings.kafka.properties)
+            return nil
+        } catch {
+            return Fault(.defaults, error.description)
+        }
+    }
+
+    /// Puts other limits in force. Levels, credits under way and counts are carried over. What of the settings is fixed for the life of a
+    /// worker must be as it was at the start.
+    /// - Throws: `CancellationError`.
+    func reconfigure(_ settings: SluiceSettings) async throws {
+        let configuration = settings.pipelineConfiguration
+        limiter.changed(to: settings.limits.consume.limits, batch: configuration.batch)
+        claimer.reconfigure(foreignKeyTimeout: settings.apply.foreignKeyTimeout, poison: settings.apply.poisonLimits)
+        try await pipeline.reconfigure(configuration)
+        telemetry.memory.changed(to: settings.pipeline.memoryBudget)
+        // A reader that a limit has refused looks again.
+        consumer.creditsReturned()
     }
 
     /// Leaves the group and disconnects, within a deadline. What is cut short is read again next time: the truth is in PostgreSQL.
@@ -95,33 +148,17 @@ final class Worker: Sendable {
     }
 }
 
-/// One partition's part of the memory for librdkafka's prefetch. A fetch may overshoot the queue's limit by one response, so both
-/// come out of the share.
-struct PrefetchShare: Equatable {
-    let queuedKibibytes: Int
-    let queuedRecords: Int
-    let fetchBytes: Int
-
-    init(bytes: Int, partitions: Int) {
-        let share = bytes / Swift.max(1, partitions)
-        // Small fetches cost more than they save: 64 KiB is the least that still moves.
-        fetchBytes = Swift.min(1 << 20, Swift.max(64 << 10, share / 16))
-        // Beyond 4 MiB a partition gains nothing more.
-        queuedKibibytes = Swift.min(4096, Swift.max(64, (share - fetchBytes) / 1024))
-        // librdkafka keeps about 670 bytes for each record besides its payload (measured: 900 for records of 230), so small records
-        // are bounded by their number: each counts as 1.5 KiB. With the kicker that is enough for full speed.
-        queuedRecords = Swift.min(10_000, Swift.max(64, (share - fetchBytes) / 1536))
-    }
-}
-
 extension SluiceSettings {
+    var memoryBudget: MemoryBudget { MemoryBudget(total: pipeline.memoryBudget, lanes: postgres.connections) }
+
     var pipelineConfiguration: PipelineConfiguration {
         var configuration = PipelineConfiguration()
         configuration.lanes = postgres.connections
         // Three transactions for each lane: one in the database, one that waits for it, one that is being read.
         configuration.budget = Credits(
-            records: Swift.max(16_384, 3 * postgres.connections * apply.batchRecords), bytes: pipeline.creditBytes)
-        configuration.batch = Credits(records: apply.batchRecords, bytes: apply.batchBytes)
+            records: Swift.max(16_384, 3 * postgres.connections * apply.batchRecords), bytes: memoryBudget.records)
+        configuration.batch = Credits(
+            records: apply.batchRecords, bytes: Swift.min(apply.batchBytes, memoryBudget.transaction))
         configuration.lowWatermark = pipeline.lowWatermark
         configuration.highWatermark = pipeline.highWatermark
         configuration.pauseDwell = pipeline.pauseDwell.nanoseconds
@@ -138,9 +175,9 @@ extension SluiceSettings {
     func applyConfiguration(outcomes: OutcomeTable) -> ApplyConfiguration {
         var configuration = ApplyConfiguration(group: kafka.groupID, outcomes: outcomes)
         configuration.coalesce = apply.coalesce
-        configuration.poison.leastRecords = apply.poisonRecords
-        configuration.poison.share = apply.poisonShare
-        configuration.poison.windowSeconds = apply.poisonWindow.inSeconds
+        // What an array may keep is part of what a transaction may take; smaller ones are not made anew each time.
+        configuration.keptBufferBytes = Swift.min(configuration.keptBufferBytes, memoryBudget.transaction / 2)
+        configuration.poison = apply.poisonLimits
         return configuration
     }
 }

@@ -33,7 +33,22 @@ public struct Section<Root: Sendable>: Sendable {
     }
 
     /// A value of the section on one line of YAML.
-    func show(_ value: Root) -> String { "{" + keys.map { "\($0.name): \($0.show(value))" }.joined(separator: ", ") + "}" }
+    func show(_ value: Root, isCovered: Bool) -> String {
+        "{" + keys.map { "\($0.name): \($0.show(value, isCovered))" }.joined(separator: ", ") + "}"
+    }
+
+    /// Takes over what takes effect while the process runs.
+    func adopt(_ value: inout Root, _ fresh: Root) {
+        for key in keys { key.adopt(&value, fresh) }
+    }
+
+    /// Sentences about the rules, here and in nested sections, that do not hold.
+    func brokenRules(_ value: Root, scope: String) -> [String] {
+        let broken = rules.filter { !$0.holds(value) }.map { rule in
+            "\(rule.keys.map { Scope.join(scope, $0) }.joined(separator: ", ")): \(rule.sentence)"
+        }
+        return broken + keys.flatMap { $0.brokenRules(value, scope) }
+    }
 
     func read(_ value: inout Root, _ scope: Scope, _ reading: inout SettingsReading) {
         let names = keys.map(\.name)

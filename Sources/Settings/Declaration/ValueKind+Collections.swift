@@ -46,7 +46,7 @@ extension ValueKind where Value == [String: String] {
             }
         } show: { values, secrecy in
             let shown = values.sorted { $0.key < $1.key }.map { key, value in
-                let secrecy = Redaction.isSecretName(key) ? .secret : secrecy
+                let secrecy = secrecy.map { Redaction.isSecretName(key) ? .secret : $0 }
                 return "\(Shown.yaml(key)): \(Shown.yaml(secrecy.covered(value)))"
             }
             return "{" + shown.joined(separator: ", ") + "}"

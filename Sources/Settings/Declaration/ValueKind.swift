@@ -27,6 +27,11 @@ public enum Secrecy: Sendable {
     }
 }
 
+extension Secrecy? {
+    /// `text` as it may be shown; without a secrecy as it is.
+    func covered(_ text: String) -> String { map { $0.covered(text) } ?? text }
+}
+
 /// A kind of value: integer, duration, list of texts and so on. Kinds are made from the static members of this type, one set for
 /// each Swift type, and combined: `.list(of: .path)`, `.int(in: 1...64).checked("must be a power of two") { … }`.
 public struct ValueKind<Value: Sendable>: Sendable {
@@ -36,14 +41,14 @@ public struct ValueKind<Value: Sendable>: Sendable {
     let bounds: String
     /// Reads a value; `nil` after it has reported why it cannot.
     let parse: @Sendable (RawValue, inout ValueReading) -> Value?
-    /// The value as YAML that reads back as the same value.
-    let show: @Sendable (Value, Secrecy) -> String
+    /// The value as YAML; without a secrecy as YAML that reads back as the same value, secrets in the clear.
+    let show: @Sendable (Value, Secrecy?) -> String
     /// A default made ready for use; `directory` is where relative paths begin.
     let settle: @Sendable (Value, _ directory: String) -> Value
 
     init(
         typeName: String, bounds: String = "", parse: @escaping @Sendable (RawValue, inout ValueReading) -> Value?,
-        show: @escaping @Sendable (Value, Secrecy) -> String,
+        show: @escaping @Sendable (Value, Secrecy?) -> String,
         settle: @escaping @Sendable (Value, String) -> Value = { value, _ in value }
     ) {
         self.typeName = typeName

@@ -10,6 +10,8 @@ public struct EffectiveValue: Sendable, Equatable {
     public let origin: Origin
     /// When a change takes effect.
     public let reload: Reload
+    /// Tells values apart that are covered alike. Seeded anew in each process, so it says nothing about a secret elsewhere.
+    let fingerprint: Int
 }
 
 /// Settings that were read without a fault.

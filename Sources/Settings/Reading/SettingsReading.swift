@@ -87,19 +87,32 @@ struct SettingsReading {
         return []
     }
 
-    /// The items of a list of sections; a text is YAML in flow style.
-    mutating func items(_ written: Written, key: String) -> [YAMLNode]? {
-        let node: YAMLNode
+    /// A value that holds values; a text is YAML in flow style.
+    private mutating func tree(_ written: Written, key: String) -> YAMLNode? {
         switch written.raw {
-        case .node(let written): node = written
+        case .node(let written): return written
         case .text(let text):
             do {
-                node = try YAML.parse(text: text, file: written.origin.description)
+                return try YAML.parse(text: text, file: written.origin.description)
             } catch {
                 report(error.faults.map { Fault(written.origin, key: key, $0.message) })
                 return nil
             }
         }
+    }
+
+    /// The items of sections under free names.
+    mutating func namedItems(_ written: Written, key: String) -> [YAMLEntry]? {
+        guard let node = tree(written, key: key) else { return nil }
+        if let entries = node.mapping { return entries }
+        if node.isNull { return [] }
+        report([Fault(written.origin, key: key, "must be a mapping of names to mappings, is \(node.kindName)")])
+        return nil
+    }
+
+    /// The items of a list of sections.
+    mutating func items(_ written: Written, key: String) -> [YAMLNode]? {
+        guard let node = tree(written, key: key) else { return nil }
         if let nodes = node.sequence { return nodes }
         if node.isNull { return [] }
         report([Fault(written.origin, key: key, "must be a list of mappings, is \(node.kindName)")])
@@ -108,13 +121,17 @@ struct SettingsReading {
 
     // MARK: What was found
 
-    mutating func note(_ key: String, _ text: String, _ origin: Origin, _ reload: Reload) {
-        effective.append(EffectiveValue(key: key, text: text, origin: origin, reload: reload))
+    mutating func note<Root>(
+        _ key: String, _ root: Root, _ show: (Root, _ isCovered: Bool) -> String, _ origin: Origin, _ reload: Reload
+    ) {
+        effective.append(
+            EffectiveValue(
+                key: key, text: show(root, true), origin: origin, reload: reload, fingerprint: show(root, false).hashValue))
     }
 
-    /// Values of list items are shown with their list.
-    mutating func foldItems(of key: String) {
-        effective.removeAll { $0.key.hasPrefix(key + "[") }
+    /// Values of items are shown with their list, or with the names they stand under.
+    mutating func foldItems(behind prefix: String) {
+        effective.removeAll { $0.key.hasPrefix(prefix) }
     }
 
     mutating func report(_ more: [Fault]) {

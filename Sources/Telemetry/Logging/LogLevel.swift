@@ -16,7 +16,7 @@ public enum LogLevel: String, Sendable, CaseIterable, Comparable {
     /// By weight.
     public static func < (a: LogLevel, b: LogLevel) -> Bool { a.weight < b.weight }
 
-    private var weight: Int {
+    var weight: Int {
         switch self {
         case .trace: 0
         case .debug: 1

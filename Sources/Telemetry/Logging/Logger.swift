@@ -10,10 +10,9 @@ public struct Logger: Sendable {
 
     /// Who speaks, with dots: `sluice.kafka`.
     public let label: String
-    /// Lines below this level are not written.
-    public var level: LogLevel
     /// The form of the lines.
     public var format: LogFormat
+    private let threshold: LogThreshold
     private let sink: any LogSink
     private let clock: @Sendable () -> Int64
     private var inherited: LogLine.Metadata = []
@@ -28,12 +27,24 @@ public struct Logger: Sendable {
         label: String, level: LogLevel = .info, format: LogFormat = .text, sink: any LogSink = DescriptorLogSink.standardError,
         clock: @escaping @Sendable () -> Int64 = { WallClock.milliseconds() }
     ) {
+        self.init(label: label, threshold: LogThreshold(level), format: format, sink: sink, clock: clock)
+    }
+
+    private init(
+        label: String, threshold: LogThreshold, format: LogFormat, sink: any LogSink, clock: @escaping @Sendable () -> Int64
+    ) {
         self.label = label
-        self.level = level
+        self.threshold = threshold
         self.format = format
         self.sink = sink
         self.clock = clock
     }
+
+    /// Lines below this level are not written.
+    public var level: LogLevel { threshold.level }
+
+    /// Lines below `level` are not written from now on, by this logger, the one it was made from, and all that were made from either.
+    public func setLevel(_ level: LogLevel) { threshold.level = level }
 
     /// A logger that writes nothing, for tests and for whoever does not care.
     public static let silent = Logger(label: "", level: .error, sink: NoSink())
@@ -41,8 +52,8 @@ public struct Logger: Sendable {
     /// The same logger under a longer label, with metadata that every one of its lines carries.
     public func child(_ name: String = "", _ metadata: Metadata = [:]) -> Logger {
         var child = Logger(
-            label: name.isEmpty ? label : label.isEmpty ? name : "\(label).\(name)", level: level, format: format, sink: sink,
-            clock: clock)
+            label: name.isEmpty ? label : label.isEmpty ? name : "\(label).\(name)", threshold: threshold, format: format,
+            sink: sink, clock: clock)
         child.inherited = inherited + metadata.map { ($0.key, $0.value.logValue) }
         return child
     }

@@ -20,6 +20,15 @@ struct PrivatePostgres {
     /// Stops the server and removes its data.
     func stop() async throws { _ = try await Self.run(["stop", directory]) }
 
+    /// Runs `body` while every process of the server is stopped in its tracks, and continues them however it ends.
+    func frozen<R>(_ body: () async throws -> R) async throws -> R {
+        _ = try await Self.run(["freeze", directory])
+        let result: Result<R, any Error>
+        do { result = .success(try await body()) } catch { result = .failure(error) }
+        _ = try await Self.run(["thaw", directory])
+        return try result.get()
+    }
+
     private static func run(_ arguments: [String]) async throws -> String {
         let (status, output, errors) = try await PostgresScript.run(arguments)
         guard status == 0 else { throw Trouble("private-postgres \(arguments[0]): \(errors)") }

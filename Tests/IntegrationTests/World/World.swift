@@ -25,6 +25,8 @@ final class World: Sendable {
     /// The database's URI.
     let database: String
     let kafka: KafkaServer
+    /// Where the test has one of its own.
+    let server: PrivatePostgres?
     let directory: URL
     /// A comparison has found a difference, so the logs are wanted.
     let hasFailed = Mutex(false)
@@ -32,12 +34,15 @@ final class World: Sendable {
     private let children = Mutex<[(name: String, process: ChildProcess)]>([])
     private let connection = Mutex<PostgresConnection?>(nil)
 
-    private init(name: String, partitions: Int, bin: String, database: String, kafka: KafkaServer) {
+    private init(
+        name: String, partitions: Int, bin: String, database: String, kafka: KafkaServer, server: PrivatePostgres?
+    ) {
         self.name = name
         self.partitions = partitions
         self.bin = bin
         self.database = database
         self.kafka = kafka
+        self.server = server
         topic = "\(name)-\(UUID().uuidString.prefix(6).lowercased())"
         group = topic
         directory = TestPostgres.checkout.appendingPathComponent(".sluice/e2e/\(topic)")
@@ -63,7 +68,7 @@ final class World: Sendable {
         do {
             let uri: String
             if let server { uri = server.uri } else { uri = try await TestPostgres.database(migrated: true) }
-            result = .success(try await run(name, partitions, bin, uri, body))
+            result = .success(try await run(name, partitions, bin, uri, server, body))
         } catch {
             result = .failure(error)
         }
@@ -73,11 +78,13 @@ final class World: Sendable {
     }
 
     private static func run(
-        _ name: String, _ partitions: Int, _ bin: String, _ database: String, _ body: (World) async throws -> Void
+        _ name: String, _ partitions: Int, _ bin: String, _ database: String, _ server: PrivatePostgres?,
+        _ body: (World) async throws -> Void
     ) async throws {
         let kafka = KafkaServer.shared
         try await kafka.start()
-        let world = World(name: name, partitions: partitions, bin: bin, database: database, kafka: kafka)
+        let world = World(
+            name: name, partitions: partitions, bin: bin, database: database, kafka: kafka, server: server)
         try FileManager.default.createDirectory(at: world.directory, withIntermediateDirectories: true)
         try await kafka.create([(world.topic, partitions)])
         let result: Result<Void, any Error>

@@ -13,27 +13,33 @@ struct Invariants {
         let source = member.source
         source.group.examine()
         let configuration = world.scenario.configuration
+        let share = configuration.share(partitions: source.readers.count)
         let largest = SimulatedLog.largest(world.scenario)
-        var charged = 0
         for (index, reader) in source.readers.enumerated() {
             guard let level = source.pool.level(slot: reader.slot, stamp: reader.stamp) else { continue }
             let name = SimulatedLog.name(reader.partition)
             let outstanding = level.total - level.free
             world.expect(outstanding.records >= 0 && outstanding.bytes >= 0, "\(name): more was refunded than spent")
             world.expect(
-                outstanding.records <= level.total.records && outstanding.bytes < level.total.bytes + largest,
-                "\(name): \(outstanding) under way of \(level.total): more than one record of debt")
+                outstanding.records <= share.records && outstanding.bytes < share.bytes + largest,
+                "\(name): \(outstanding) under way of \(share): more than one record of debt")
             if level.free.bytes < 0 { world.coverage.met(.debts) }
             let underWay = source.underWay(index, appliedUpTo: world.database.rows[reader.partition].next)
             world.expect(
                 !reader.isIntact || outstanding.covers(underWay),
                 "\(name): \(outstanding) charged, but \(underWay) under way: refunded before it was durable")
-            if reader.isIntact { charged += outstanding.bytes }
         }
         // A lane lets go of its last transaction only after the ledger has heard of it.
         let spare = configuration.lanes * (configuration.batch.bytes + largest)
         let held = source.heldBytes()
-        world.expect(held <= charged + spare, "\(held) bytes of batches are held, \(charged) are charged")
+        let memory = source.pool.memory
+        world.expect(
+            held <= memory.outstanding.bytes + spare, "\(held) bytes of batches are held, \(memory.outstanding) are charged")
+        // Over all assignments: the one number that memory is bounded by.
+        world.expect(
+            configuration.budget.covers(memory.total) && memory.outstanding.records <= configuration.budget.records
+                && memory.outstanding.bytes < configuration.budget.bytes + largest,
+            "\(memory.outstanding) under way in all, of \(configuration.budget)")
         let total = source.pool.level().total
         world.expect(
             total.records <= Swift.max(configuration.budget.records, world.scenario.partitions)
@@ -64,6 +70,9 @@ struct Invariants {
         guard snapshot.summary == "running" else { return "the pipeline is \(snapshot.summary)" }
         guard snapshot.freeCredits == snapshot.totalCredits else {
             return "credits are missing: \(snapshot.freeCredits) of \(snapshot.totalCredits)"
+        }
+        guard member.source.pool.memory.outstanding == .zero else {
+            return "\(member.source.pool.memory.outstanding) are charged to nobody"
         }
         guard snapshot.paused.isEmpty else { return "paused: \(snapshot.paused.sorted())" }
         guard !member.source.readers.contains(where: \.isPaused) else { return "the reader has paused partitions" }

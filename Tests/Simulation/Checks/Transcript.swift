@@ -12,7 +12,7 @@ enum Mark: UInt64 {
 enum Met: Int, CaseIterable {
     case transactions, rebalances, losses, fences, stops, lostPositions, pauses, resumes, retries, circuitOpenings
     case completeDrains, incompleteDrains, failedClaims, lateClaims, unknownOutcomes, lateCommits, refusedZombies, halves
-    case debts, cancellations, shutdowns, sourceDeaths, stalls, secondLives, operatorPauses
+    case debts, cancellations, shutdowns, sourceDeaths, stalls, secondLives, operatorPauses, reloads
 }
 
 /// Counts of what schedules have met, to see that they meet what they are meant to.

@@ -7,7 +7,7 @@ import Records
 struct Chaos {
     private enum Kind: CaseIterable {
         case rebalance, lost, steal, freezeDatabase, outage, freezeReader, frozenAndLost, positionLost, partitionFailed, notice,
-            operatorPause, operatorResume
+            operatorPause, operatorResume, reload
     }
 
     /// Puts them into the clock's list.
@@ -54,13 +54,13 @@ struct Chaos {
         case .operatorPause:
             world.coverage.met(.operatorPauses)
             let isWhole = duration % 4 == 0
-            member.decide(
-                OperatorPauses([
-                    isWhole
-                        ? OperatorPause(reason: "maintenance")
-                        : OperatorPause(topic: "t", partition: Int32(partition), reason: "hot")
-                ]))
-        case .operatorResume: member.decide(.none)
+            let pause =
+                isWhole ? OperatorPause(reason: "all") : OperatorPause(topic: "t", partition: Int32(partition), reason: "hot")
+            member.decide(.pauses(OperatorPauses([pause])))
+        case .operatorResume: member.decide(.pauses(.none))
+        case .reload:
+            world.coverage.met(.reloads)
+            member.decide(.limits(world.scenario.reloaded(&world.faults)))
         case .notice: member.source.post(.notice("a broker is away"))
         }
     }

@@ -15,19 +15,26 @@ final class Member: @unchecked Sendable {
 
     struct SourceDied: Error {}
 
+    /// What an operator wants.
+    enum Decision {
+        case pauses(OperatorPauses)
+        case limits(PipelineConfiguration)
+    }
+
     private let world: SimulatedWorld
     let source: SimulatedSource
     private(set) var pipeline: EventPipeline?
     private var task: Task<Void, Never>?
     private(set) var outcome: Outcome?
     private(set) var ending: Ending?
-    private var decisions: [OperatorPauses] = []
+    private var decisions: [Decision] = []
     private var isDeciding = false
 
     init(_ world: SimulatedWorld, life: UInt64) {
         self.world = world
         defer { world.member = self }
-        let pool = CreditPool()
+        let pool = CreditPool(
+            batchOverhead: world.scenario.batchOverhead, recordOverhead: world.scenario.recordOverhead)
         source = SimulatedSource(world: world, pool: pool, life: life)
         let configuration = world.scenario.configuration
         let pipeline = EventPipeline(
@@ -54,19 +61,24 @@ final class Member: @unchecked Sendable {
         world.note(.end, 0, 0, "run() \(outcome)")
     }
 
-    /// The operator wants these pauses from now on. One decision after the other, as they come from the database.
-    func decide(_ pauses: OperatorPauses) {
-        world.note(
-            .fault, 20, pauses.all.count, "operator: \(pauses.all.isEmpty ? "resumes everything" : "pauses \(pauses.all)")")
-        decisions.append(pauses)
+    /// The operator has decided. One decision after the other, as they come from the database and the file.
+    func decide(_ decision: Decision) {
+        switch decision {
+        case .pauses(let pauses): world.note(.fault, 20, pauses.all.count, "operator: pauses \(pauses.all)")
+        case .limits(let limits): world.note(.fault, 21, limits.budget.records, "operator: the budget is \(limits.budget)")
+        }
+        decisions.append(decision)
         guard !isDeciding, let pipeline else { return }
         isDeciding = true
         Task(executorPreference: world.executor) { [self] in
             while !decisions.isEmpty {
                 do {
-                    try await pipeline.operatorDecided(decisions.removeFirst())
+                    switch decisions.removeFirst() {
+                    case .pauses(let pauses): try await pipeline.operatorDecided(pauses)
+                    case .limits(let configuration): try await pipeline.reconfigure(configuration)
+                    }
                 } catch {
-                    world.fail("operatorDecided threw \(error)")
+                    world.fail("a decision was answered with \(error)")
                 }
             }
             isDeciding = false

@@ -35,6 +35,9 @@ struct Scenario {
     let largePayload: Int
     /// Share of offsets that the log does not hold.
     let gapShare: Double
+    /// What a batch and a record are charged for besides their bytes.
+    let batchOverhead: Int
+    let recordOverhead: Int
     /// How long things go wrong, nanoseconds.
     let chaos: UInt64
     let ending: Ending
@@ -59,6 +62,8 @@ struct Scenario {
         largeShare = random.pick([0, 0, 0.02, 0.2])
         largePayload = random.within(100...600)
         gapShare = random.pick([0, 0, 0.1])
+        batchOverhead = random.pick([0, 20])
+        recordOverhead = random.pick([0, 10])
         chaos = random.milliseconds(20...200)
         ending = random.chance(0.6) ? .calm : random.pick(Ending.allCases)
         order = random.chance(0.6) ? .any : random.pick(JobOrder.allCases)
@@ -86,5 +91,18 @@ struct Scenario {
         configuration.circuitThreshold = random.within(1...4)
         configuration.circuit = Backoff(initial: 4 * millisecond, maximum: 40 * millisecond)
         configuration.circuitProbeTimeout = random.milliseconds(10...80)
+    }
+
+    /// Limits that an operator may put in force meanwhile: never larger than those of the schedule, which its checks know.
+    func reloaded(_ random: inout SimulationRandom) -> PipelineConfiguration {
+        var changed = configuration
+        let divisor = random.within(1...4)
+        changed.budget.records = Swift.max(1, changed.budget.records / divisor)
+        changed.budget.bytes = Swift.max(1, changed.budget.bytes / divisor)
+        changed.batch.records = Swift.max(1, changed.batch.records / random.within(1...4))
+        changed.lowWatermark = random.pick([0, 0.1, 0.25, 0.5])
+        changed.highWatermark = random.pick([0.5, 0.75, 0.9, 1])
+        changed.pauseDwell = random.milliseconds(5...60)
+        return changed
     }
 }

@@ -40,7 +40,8 @@ struct SimulatedLog {
 
     /// Bytes of the largest record there can be, key and payload.
     static func largest(_ scenario: Scenario) -> Int {
-        8 + (scenario.largeShare > 0 ? Swift.max(scenario.payload, scenario.largePayload) : scenario.payload)
+        scenario.batchOverhead + scenario.recordOverhead + 8
+            + (scenario.largeShare > 0 ? Swift.max(scenario.payload, scenario.largePayload) : scenario.payload)
     }
 
     static func name(_ partition: Int) -> TopicPartition { TopicPartition("t", Int32(partition)) }

@@ -334,8 +334,8 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
             append(known.offsets[position], payload: Int(known.payloads[position]), to: batch)
             position += 1
         } while position < known.offsets.count && batch.count < allowance.records
-            && batch.byteCount < allowance.bytes
-        let cost = Credits(records: batch.count, bytes: batch.byteCount)
+            && pool.charge(records: batch.count, bytes: batch.byteCount).bytes < allowance.bytes
+        let cost = pool.charge(records: batch.count, bytes: batch.byteCount)
         pool.spent(slot: reader.slot, stamp: reader.stamp, cost)
         readers[index].position = position
         readers[index].handed.append((batch.nextOffset, cost))
@@ -372,16 +372,13 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         return batches.indices.count { !isKnownUniquelyReferenced(&batches[$0]) }
     }
 
-    /// Bytes of the batches that somebody else still holds although they can only leave by being written.
+    /// What the batches cost that somebody else still holds, whatever their assignment, bytes.
     func heldBytes() -> Int {
-        let stamps = readers.filter { $0.isIntact && pool.level(slot: $0.slot, stamp: $0.stamp) != nil }
-            .map { (SimulatedLog.name($0.partition), $0.stamp) }
         var bytes = 0
         var kept = 0
         for index in batches.indices {
             guard !isKnownUniquelyReferenced(&batches[index]) else { continue }
-            let batch = batches[index]
-            if stamps.contains(where: { $0.0 == batch.source && $0.1 == batch.assignment }) { bytes += batch.byteCount }
+            bytes += pool.charge(records: batches[index].count, bytes: batches[index].byteCount).bytes
             batches.swapAt(kept, index)
             kept += 1
         }

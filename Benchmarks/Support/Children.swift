@@ -44,6 +44,7 @@ final class Child: @unchecked Sendable {
     struct Usage: Sendable {
         var cpuSeconds = 0.0
         var peakKibibytes = 0
+        var residentKibibytes = 0
     }
 
     private let process = Process()
@@ -87,11 +88,11 @@ final class Child: @unchecked Sendable {
         process.waitUntilExit()
     }
 
+    /// Everything it has written so far.
+    var log: String { FileManager.default.contents(atPath: logPath).map { String(decoding: $0, as: UTF8.self) } ?? "" }
+
     /// An error with the last words of the process.
-    func failure(_ what: String) -> BenchError {
-        let text = FileManager.default.contents(atPath: logPath).map { String(decoding: $0.suffix(2_000), as: UTF8.self) } ?? ""
-        return BenchError("\(name) \(what); its last words:\n\(text)")
-    }
+    func failure(_ what: String) -> BenchError { BenchError("\(name) \(what); its last words:\n\(log.suffix(2_000))") }
 
     /// Processor time and peak memory as proc(5) has them; `nil` once the process is gone.
     func usage() -> Usage? {
@@ -99,10 +100,13 @@ final class Child: @unchecked Sendable {
         // After the name in parentheses: state is field 3, utime 14, stime 15.
         let fields = stat[stat.index(after: close)...].split(separator: " ")
         guard fields.count > 12, let user = Double(fields[11]), let system = Double(fields[12]) else { return nil }
-        let peak = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
-        guard let peak, let kibibytes = peak.split(whereSeparator: { " \t".contains($0) }).dropFirst().first.flatMap({ Int($0) })
-        else { return nil }
-        return Usage(cpuSeconds: (user + system) / Double(sysconf(Int32(_SC_CLK_TCK))), peakKibibytes: kibibytes)
+        func kibibytes(_ name: String) -> Int? {
+            let line = status.split(separator: "\n").first { $0.hasPrefix(name) }
+            return line?.split(whereSeparator: { " \t".contains($0) }).dropFirst().first.flatMap { Int($0) }
+        }
+        guard let peak = kibibytes("VmHWM:"), let resident = kibibytes("VmRSS:") else { return nil }
+        return Usage(
+            cpuSeconds: (user + system) / Double(sysconf(Int32(_SC_CLK_TCK))), peakKibibytes: peak, residentKibibytes: resident)
     }
 
     private func read(_ file: String) -> String? {

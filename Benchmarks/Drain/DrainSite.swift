@@ -1,0 +1,67 @@
+// Owns a filled topic and drains it, again and again, each time into a fresh table.
+
+import Foundation
+import Postgres
+import Telemetry
+
+/// A topic of upserts, and what one program makes of it.
+struct DrainSite: Sendable {
+    let place: DrainPlace
+    let events: Int
+
+    /// Makes the topic and fills it.
+    static func fill(_ site: BenchSite, events: Int, database: String) async throws -> DrainSite {
+        let place = site.place(topic: "messages", database: database)
+        try await site.createTopic(place.topic)
+        let begun = MonotonicClock.nanoseconds()
+        try await TopicFill.fill(place.topic, count: events, address: place.brokers)
+        let seconds = Double(MonotonicClock.nanoseconds() - begun) / 1e9
+        say("  filled at \((Double(events) / seconds).shown) events/s")
+        return DrainSite(place: place, events: events)
+    }
+
+    /// Starts a worker in an empty database, watches it until all rows are there, and ends it.
+    func drain(_ worker: any DrainWorker, run: Int, perf: String? = nil) async throws -> DrainRun {
+        try await place.database.renew()
+        try await place.database.migrate()
+        let child = try await Blocking.run { try worker.start(place, run: run) }
+        var profile: Child?
+        if let perf {
+            profile = try Child(
+                "perf", "/usr/bin/perf", ["record", "-g", "-F", "499", "-o", perf, "-p", "\(child.pid)"],
+                log: place.folder + "/perf.log")
+        }
+        let outcome: Result<DrainRun, any Error>
+        do {
+            outcome = .success(try await DrainWatch(database: place.database, rows: events).watch(child))
+        } catch {
+            outcome = .failure(error)
+        }
+        try await Blocking.run { [profile] in
+            child.end(within: 30)
+            profile?.end(within: 30)
+        }
+        return try outcome.get()
+    }
+
+    /// Drains with each worker in turn, in as many rounds as wanted and as time allows, and prints every run. By worker.
+    func rounds(_ workers: [any DrainWorker], _ options: Options, runs: Int) async throws -> [[DrainRun]] {
+        var all = workers.map { _ in [DrainRun]() }
+        var number = 0
+        let begun = MonotonicClock.nanoseconds()
+        for round in 0..<runs {
+            if round > 0, Double(MonotonicClock.nanoseconds() - begun) / 1e9 > options.seconds { break }
+            // Who begins changes, so that none always follows the same other.
+            for index in workers.indices.map({ ($0 + round) % workers.count }) {
+                let isProfiled = round == 0 && index == 0
+                let run = try await drain(workers[index], run: number, perf: isProfiled ? options.perfPath : nil)
+                number += 1
+                say(
+                    "  \(pad(workers[index].name, 10)) \(pad(run.rowsPerSecond.shown, 9)) rows/s   "
+                        + "\(run.cpuSecondsPerMillion.shown) CPU s a million   peak \(run.peakMebibytes.shown) MiB")
+                all[index].append(run)
+            }
+        }
+        return all
+    }
+}

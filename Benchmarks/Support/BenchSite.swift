@@ -1,0 +1,57 @@
+// Owns what a section on the real Kafka stands on: the servers, a folder, and the worker that ships.
+
+import Foundation
+import Glibc
+
+/// The servers of one section.
+struct BenchSite: Sendable {
+    /// Every topic has so many partitions.
+    static let partitions = 8
+
+    let kafka: KafkaServer
+    /// A server whose role may create databases.
+    let postgres: String
+    /// Of the section; gone when it ends.
+    let folder: String
+
+    /// Starts a broker, runs a section on it, and stops it, however the section ends. `nil` where a server is missing, which is said.
+    static func run<R: Sendable>(
+        _ section: String, _ options: Options, _ body: (BenchSite) async throws -> R
+    ) async throws -> R? {
+        guard let postgres = options.postgresURI else {
+            say("\n\(section): SKIPPED, no server in SLUICE_BENCH_POSTGRES_URI; scripts/bench starts a private one")
+            return nil
+        }
+        guard let home = options.kafkaHome else {
+            say(
+                "\n\(section): SKIPPED, no KAFKA_HOME: unpack Apache Kafka (https://kafka.apache.org/downloads) and name its "
+                    + "folder")
+            return nil
+        }
+        guard FileManager.default.isExecutableFile(atPath: options.sluicePath) else {
+            throw BenchError("there is no worker at \(options.sluicePath): swift build -c release --product sluice")
+        }
+        let folder = "\(FileManager.default.currentDirectoryPath)/.sluice/bench-\(section)-\(getpid())"
+        let kafka = try await Blocking.run { try KafkaServer.start(home: home, folder: folder) }
+        let outcome: Result<R, any Error>
+        do {
+            outcome = .success(try await body(BenchSite(kafka: kafka, postgres: postgres, folder: folder)))
+        } catch {
+            outcome = .failure(error)
+        }
+        try await Blocking.run { try kafka.stop() }
+        return try outcome.get()
+    }
+
+    func createTopic(_ name: String) async throws {
+        try await Blocking.run { [kafka] in try kafka.createTopic(name, partitions: Self.partitions) }
+    }
+
+    func deleteTopic(_ name: String) async throws { try await Blocking.run { [kafka] in try kafka.deleteTopic(name) } }
+
+    /// A place for workers of one topic and one database.
+    func place(topic: String, database: String) -> DrainPlace {
+        DrainPlace(
+            database: BenchDatabase(server: postgres, name: database), brokers: kafka.address, topic: topic, folder: folder)
+    }
+}

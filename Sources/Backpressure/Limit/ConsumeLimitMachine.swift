@@ -1,0 +1,94 @@
+// Decides how much a reader may take from one partition at once, so that the rates of reading are kept and every partition has its turn.
+
+/// The token buckets of a reader: one for each rate that is limited, of all topics together and of single ones.
+///
+/// A bucket holds a tenth of a second's worth, at least one token. A partition is let in when half of each bucket that applies to it is
+/// there, and gets at most that half: so batches do not shrink to single records, whoever comes next finds the other half, and
+/// partitions that are visited in turn share a rate equally. A record larger than what is there passes and leaves a debt of its bytes.
+///
+/// So in every span of `w` seconds at most `rate · w` records and the tenth of a second's worth (or the one) are read; bytes the same,
+/// and what the last record took more than it found.
+public struct ConsumeLimitMachine: ~Copyable {
+    /// Buckets in a box, because neither arrays nor dictionaries hold non-copyable values.
+    private final class Topic {
+        var buckets: RateBuckets
+        init(_ buckets: consuming RateBuckets) { self.buckets = buckets }
+    }
+
+    private var all: RateBuckets
+    private var topics: [String: Topic]
+    private var names: [String] = []
+    /// By slot, the buckets of its topic.
+    private var slots: [Topic?] = []
+    private var opening: UInt64?
+
+    /// The limits in force.
+    public private(set) var limits: ConsumeLimits
+    /// Whether anything is limited; if not, nothing has to be asked or charged.
+    public private(set) var isLimited: Bool
+
+    /// Full buckets at the monotonic instant `now`, nanoseconds.
+    public init(_ limits: ConsumeLimits, now: UInt64) {
+        self.limits = limits
+        isLimited = Self.isLimited(limits)
+        all = RateBuckets(limits.all, isFull: true, now: now)
+        topics = limits.topics.mapValues { Topic(RateBuckets($0, isFull: true, now: now)) }
+    }
+
+    private static func isLimited(_ limits: ConsumeLimits) -> Bool {
+        limits.all != ConsumeLimits.Rates() || limits.topics.values.contains { $0 != ConsumeLimits.Rates() }
+    }
+
+    /// The reader was given partitions: the topic of each, by slot.
+    public mutating func assigned(topics names: [String]) {
+        self.names = names
+        slots = names.map { topics[$0] }
+    }
+
+    /// The reader asks what it may take from a slot now; zero: nothing yet. Units without a limit are `Int.max`.
+    public mutating func allowanceAsked(slot: Int, now: UInt64) -> Credits {
+        let topic = slots.indices.contains(slot) ? slots[slot] : nil
+        let wait = Swift.max(all.waitAsked(now: now), topic?.buckets.waitAsked(now: now) ?? 0)
+        guard wait == 0 else {
+            let instant = now.addingReportingOverflow(wait)
+            opening = Swift.min(opening ?? .max, instant.overflow ? .max : instant.partialValue)
+            return .zero
+        }
+        let (whole, own) = (all.turn, topic?.buckets.turn ?? RateBuckets.unlimited)
+        return Credits(records: Swift.min(whole.records, own.records), bytes: Swift.min(whole.bytes, own.bytes))
+    }
+
+    /// The reader took this from a slot.
+    public mutating func spent(slot: Int, _ amount: Credits, now: UInt64) {
+        all.spent(amount, now: now)
+        if slots.indices.contains(slot) { slots[slot]?.buckets.spent(amount, now: now) }
+    }
+
+    /// The reader asks when the first of those refused since it last asked can be let in: monotonic nanoseconds; `nil`: none was refused.
+    public mutating func openingAsked() -> UInt64? {
+        defer { opening = nil }
+        return opening
+    }
+
+    /// The limits were changed. Levels and debts are carried over; a limit that was not there before begins with an empty bucket.
+    public mutating func changed(to limits: ConsumeLimits, now: UInt64) {
+        self.limits = limits
+        isLimited = Self.isLimited(limits)
+        all.changed(to: limits.all, now: now)
+        for (name, rates) in limits.topics {
+            if let known = topics[name] {
+                known.buckets.changed(to: rates, now: now)
+            } else {
+                topics[name] = Topic(RateBuckets(rates, isFull: false, now: now))
+            }
+        }
+        for name in topics.keys where limits.topics[name] == nil { topics[name] = nil }
+        slots = names.map { topics[$0] }
+    }
+
+    /// Whole tokens in the buckets: of all topics together, or of one. `nil`: no limit.
+    public mutating func levelAsked(topic: String? = nil, now: UInt64) -> (records: Int?, bytes: Int?) {
+        guard let topic else { return all.levelAsked(now: now) }
+        return topics[topic]?.buckets.levelAsked(now: now) ?? (nil, nil)
+    }
+}

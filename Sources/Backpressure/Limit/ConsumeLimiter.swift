@@ -1,0 +1,72 @@
+// Shares the limits of reading between the reader's thread and whoever changes them.
+
+import Synchronization
+
+/// The limits of reading behind one lock, and what a batch may hold at most.
+///
+/// The reader's thread asks and charges synchronously; nothing is allocated, and without a limit the clock is not read.
+public final class ConsumeLimiter: Sendable {
+    private struct State: ~Copyable {
+        var batch: Credits
+        var machine: ConsumeLimitMachine
+    }
+
+    private let state: Mutex<State>
+    private let clock: @Sendable () -> UInt64
+
+    /// - Parameters:
+    ///   - limits: the rates of reading.
+    ///   - batch: what a batch may hold at most.
+    ///   - clock: monotonic nanoseconds.
+    public init(_ limits: ConsumeLimits, batch: Credits, clock: @escaping @Sendable () -> UInt64) {
+        self.clock = clock
+        state = Mutex(State(batch: batch, machine: ConsumeLimitMachine(limits, now: clock())))
+    }
+
+    /// The limits in force.
+    public var limits: ConsumeLimits { state.withLock { $0.machine.limits } }
+
+    /// The reader was given partitions: the topic of each, by slot.
+    public func assigned(topics: [String]) { state.withLock { $0.machine.assigned(topics: topics) } }
+
+    /// What may be read from a slot now, where its credits allow `credits`; zero: nothing yet.
+    public func allowance(slot: Int, within credits: Credits) -> Credits {
+        state.withLock { state in
+            var room = state.batch
+            if state.machine.isLimited {
+                let turn = state.machine.allowanceAsked(slot: slot, now: clock())
+                room = Credits(records: Swift.min(room.records, turn.records), bytes: Swift.min(room.bytes, turn.bytes))
+            }
+            return Credits(records: Swift.min(room.records, credits.records), bytes: Swift.min(room.bytes, credits.bytes))
+        }
+    }
+
+    /// A batch was read from a slot.
+    public func spent(slot: Int, _ amount: Credits) {
+        state.withLock { state in
+            if state.machine.isLimited { state.machine.spent(slot: slot, amount, now: clock()) }
+        }
+    }
+
+    /// Nanoseconds until the first slot that was refused since the last call can be read; `nil`: none was refused.
+    public func opensIn() -> UInt64? {
+        state.withLock { state in
+            guard let opening = state.machine.openingAsked() else { return nil }
+            let now = clock()
+            return opening > now ? opening - now : 0
+        }
+    }
+
+    /// The limits were changed; levels are carried over.
+    public func changed(to limits: ConsumeLimits, batch: Credits) {
+        state.withLock { state in
+            state.batch = batch
+            state.machine.changed(to: limits, now: clock())
+        }
+    }
+
+    /// Whole tokens in the buckets: of all topics together, or of one. `nil`: no limit.
+    public func level(topic: String? = nil) -> (records: Int?, bytes: Int?) {
+        state.withLock { $0.machine.levelAsked(topic: topic, now: clock()) }
+    }
+}

@@ -1,0 +1,87 @@
+// Decides how much may pass a rate limit now: a token bucket in exact arithmetic, as pure state.
+
+/// A token bucket: tokens come in at a rate, at most `burst` of them lie in it, and what passes takes some out.
+///
+/// ```
+/// level(t) = min(burst, level(t₀) + rate · (t − t₀))
+/// ```
+///
+/// Whoever wants `n` tokens may pass when `min(n, burst)` of them are there, and takes all `n`: something larger than the whole bucket
+/// passes once it is full and leaves a debt, which the rate pays before anybody else passes. So in every span of `w` seconds at most
+/// `burst + rate · w` tokens pass, and beyond that at most what the last one took more than it found.
+///
+/// The level is kept in 10⁻¹⁵ tokens (millionths of a token a second, times nanoseconds) as a 128-bit integer: nothing is rounded, however
+/// often or seldom the bucket is asked. A change of the limit carries the level over and never refills; a smaller burst cuts it.
+public struct TokenBucketMachine: ~Copyable {
+    /// How fast tokens come, and how many can gather.
+    public struct Limit: Sendable, Equatable {
+        /// Tokens a second, to the millionth; 0: none ever come. At most 10¹² are counted.
+        public let rate: Double
+        /// Tokens that can gather; at least 1, at most 10¹².
+        public let burst: Int
+
+        /// How fast tokens come, and how many can gather; both are brought within their bounds.
+        public init(rate: Double, burst: Int) {
+            self.rate = Swift.min(Swift.max(0, rate), 1e12)
+            self.burst = Swift.min(Swift.max(1, burst), 1_000_000_000_000)
+        }
+
+        /// Millionths of a token a second.
+        fileprivate var microRate: Int128 { Int128((rate * 1e6).rounded()) }
+        fileprivate var capacity: Int128 { Int128(burst) * TokenBucketMachine.token }
+    }
+
+    /// One token, in the unit of the level.
+    fileprivate static let token: Int128 = 1_000_000_000_000_000
+
+    /// The limit in force.
+    public private(set) var limit: Limit
+    private var level: Int128
+    private var updated: UInt64
+
+    /// A bucket at the monotonic instant `now`, nanoseconds.
+    /// - Parameter isFull: false: empty, for a limit that is set while things flow already.
+    public init(_ limit: Limit, isFull: Bool = true, now: UInt64) {
+        self.limit = limit
+        level = isFull ? limit.capacity : 0
+        updated = now
+    }
+
+    /// Somebody asks how many whole tokens are there; below 0: a debt, rounded away from 0.
+    public mutating func levelAsked(now: UInt64) -> Int {
+        refill(now)
+        let (whole, rest) = level.quotientAndRemainder(dividingBy: Self.token)
+        return Int(clamping: rest < 0 ? whole - 1 : whole)
+    }
+
+    /// Somebody who wants `amount` tokens asks how long to wait, nanoseconds: 0: pass now; `UInt64.max`: they never come.
+    /// Nothing is taken: with several limits all are asked before any is charged.
+    public mutating func waitAsked(for amount: Int, now: UInt64) -> UInt64 {
+        refill(now)
+        let missing = Int128(Swift.min(Swift.max(0, amount), limit.burst)) * Self.token - level
+        guard missing > 0 else { return 0 }
+        guard limit.microRate > 0 else { return .max }
+        return UInt64(clamping: (missing + limit.microRate - 1) / limit.microRate)
+    }
+
+    /// So many tokens were taken, whether they were there or not; what was lacking is a debt.
+    public mutating func spent(_ amount: Int, now: UInt64) {
+        refill(now)
+        // A debt of 10¹⁸ tokens is for ever either way; the bound keeps the arithmetic within 128 bits.
+        level = Swift.max(level - Int128(Swift.max(0, amount)) * Self.token, -1_000_000_000_000_000_000 * Self.token)
+    }
+
+    /// The limit was changed. What has come in until `now` came at the old rate.
+    public mutating func changed(to limit: Limit, now: UInt64) {
+        refill(now)
+        self.limit = limit
+        level = Swift.min(level, limit.capacity)
+    }
+
+    /// A clock that stands or goes back brings nothing.
+    private mutating func refill(_ now: UInt64) {
+        guard now > updated else { return }
+        level = Swift.min(limit.capacity, level + limit.microRate * Int128(now - updated))
+        updated = now
+    }
+}

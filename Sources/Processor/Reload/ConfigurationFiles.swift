@@ -1,0 +1,77 @@
+// Owns the files a configuration is read from: reads it again, and tells whether one of them has changed.
+
+import Foundation
+import Glibc
+import Settings
+
+/// Where a configuration comes from: the file, what the environment and the command line say, and the files these name.
+struct ConfigurationFiles: Sendable {
+    /// What the files held at one moment.
+    struct Content: Sendable, Equatable {
+        /// Of the configuration file and the files the environment names. Digests are seeded anew in each process.
+        var settings: Int
+        /// Of the mapping files.
+        var mappings: Int
+
+        /// Of all of them.
+        var digest: Int {
+            var hasher = Hasher()
+            hasher.combine(settings)
+            hasher.combine(mappings)
+            return hasher.finalize()
+        }
+    }
+
+    let path: String?
+    let environment: [String: String]
+    let overrides: [String: String]
+
+    /// Reads and checks everything, as at the start.
+    func load() throws(SettingsFaults) -> Configuration {
+        try Configuration.load(path: path, environment: environment, overrides: overrides)
+    }
+
+    /// What the files hold now; `nil` where the configuration came from something that can be read only once, such as a pipe.
+    /// Blocks for as long as the disk does.
+    func read() -> Content? {
+        var status = stat()
+        if let path, stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG { return nil }
+        var settings = Hasher()
+        if let path { Self.digest(path, into: &settings) }
+        for (name, file) in environment.sorted(by: { $0.key < $1.key })
+        where name.hasPrefix(SettingsSource.environmentPrefix) && name.hasSuffix("_FILE") {
+            Self.digest(file, into: &settings)
+        }
+        var mappings = Hasher()
+        for file in mappingFiles() { Self.digest(file, into: &mappings) }
+        return Content(settings: settings.finalize(), mappings: mappings.finalize())
+    }
+
+    /// The mapping files that the configuration names, also where something else in it is wrong.
+    private func mappingFiles() -> [String] {
+        do throws(SettingsFaults) {
+            let file: YAMLNode?
+            if let path { file = try YAML.load(path: path) } else { file = nil }
+            return Configuration.survey(file, environment, overrides).settings.value.mappings
+        } catch {
+            // Not even YAML: that is said when it is loaded, and what it names is not known.
+            return []
+        }
+    }
+
+    private static func digest(_ file: String, into hasher: inout Hasher) {
+        hasher.combine(file)
+        var status = stat()
+        guard stat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            hasher.combine(errno)
+            return
+        }
+        // More than any of them may hold: what counts then is that it is too large.
+        guard status.st_size <= YAML.maximumBytes, let data = FileManager.default.contents(atPath: file) else {
+            hasher.combine(status.st_size)
+            return
+        }
+        hasher.combine(data.count)
+        data.withUnsafeBytes { hasher.combine(bytes: $0) }
+    }
+}

@@ -1,0 +1,46 @@
+// Owns the difference between two readings of the settings, and what of it can take effect while the process runs.
+
+/// A key whose value differs between two readings.
+public struct SettingsChange: Sendable, Equatable {
+    /// The key with its sections.
+    public let key: String
+    /// The value before, as YAML, secrets covered.
+    public let before: String
+    /// The value after, as YAML, secrets covered.
+    public let after: String
+    /// When the change takes effect.
+    public let reload: Reload
+
+    /// What changed is covered: both texts are the same.
+    public var isSecret: Bool { before == after }
+}
+
+extension EffectiveSettings {
+    /// What differs in a later reading of the same schema, in the order of declaration. Where a value comes from does not matter.
+    public func changes(to later: EffectiveSettings) -> [SettingsChange] {
+        let values = Dictionary(entries.map { ($0.key, $0) }) { $1 }
+        return later.entries.compactMap { after in
+            guard let before = values[after.key], before.fingerprint != after.fingerprint || before.text != after.text else {
+                return nil
+            }
+            return SettingsChange(key: after.key, before: before.text, after: after.text, reload: after.reload)
+        }
+    }
+}
+
+extension SettingsSchema {
+    /// `running` with what takes effect while the process runs taken over from `later`; the rest stays as it is.
+    /// - Throws: `SettingsFaults` where the two together break a rule that each keeps.
+    public func adopting(_ later: Root, into running: Root) throws(SettingsFaults) -> Root {
+        var value = running
+        section.adopt(&value, later)
+        let broken = section.brokenRules(value, scope: "")
+        guard broken.isEmpty else {
+            throw SettingsFaults(
+                broken.map {
+                    Fault(.defaults, "\($0); together with values that are only read at the start it does not hold until then")
+                })
+        }
+        return value
+    }
+}

@@ -1,0 +1,83 @@
+// Proves that what holds credits can change its size while they are under way, and that nobody sleeps through it.
+
+import Backpressure
+import TestSupport
+import Testing
+
+@Suite struct ResizeTests {
+    private let whole = Credits(records: 10_000, bytes: 10_000)
+
+    @Test func accountsKeepWhatIsUnderWay() {
+        let pool = CreditPool()
+        pool.reset(slots: 2, stamp: 1, share: Credits(records: 100, bytes: 100), lowWatermark: 0.5, isOpen: true)
+        pool.spent(slot: 0, stamp: 1, Credits(records: 90, bytes: 90))
+        #expect(!pool.resize(total: whole, share: Credits(records: 50, bytes: 60), lowWatermark: 0.5), "nobody was refused")
+        #expect(pool.level(slot: 0, stamp: 1)?.free == Credits(records: -40, bytes: -30))
+        #expect(pool.level(slot: 1, stamp: 1)?.free == Credits(records: 50, bytes: 60))
+        #expect(pool.allowance(slot: 0, stamp: 1) == .zero)
+        #expect(!pool.resize(total: whole, share: Credits(records: 100, bytes: 100), lowWatermark: 0.5))
+        let isWoken = pool.resize(total: whole, share: Credits(records: 1_000, bytes: 1_000), lowWatermark: 0.5)
+        #expect(isWoken, "the refused reader sleeps on")
+        #expect(pool.allowance(slot: 0, stamp: 1) == Credits(records: 910, bytes: 910))
+        #expect(!pool.returned(slot: 0, stamp: 1, Credits(records: 90, bytes: 90)))
+        #expect(pool.level().free == pool.level().total)
+    }
+
+    @Test func theWholeIsResizedToo() {
+        let pool = CreditPool()
+        let share = Credits(records: 100, bytes: 100)
+        pool.reset(slots: 2, stamp: 1, share: share, lowWatermark: 0.5, isOpen: true)
+        #expect(!pool.resize(total: Credits(records: 60, bytes: 60), share: share, lowWatermark: 0.5))
+        pool.spent(slot: 0, stamp: 1, Credits(records: 60, bytes: 60))
+        #expect(pool.allowance(slot: 1, stamp: 1) == .zero, "the neighbour holds all there is")
+        #expect(!pool.resize(total: Credits(records: 80, bytes: 80), share: share, lowWatermark: 0.5))
+        #expect(pool.resize(total: Credits(records: 120, bytes: 120), share: share, lowWatermark: 0.5))
+        #expect(pool.allowance(slot: 1, stamp: 1) == Credits(records: 60, bytes: 60))
+    }
+
+    @Test func aShutAccountIsResizedAndWakesNobody() {
+        let pool = CreditPool()
+        pool.reset(slots: 1, stamp: 1, share: Credits(records: 10, bytes: 10), lowWatermark: 0.5, isOpen: true)
+        pool.spent(slot: 0, stamp: 1, Credits(records: 10, bytes: 10))
+        #expect(pool.allowance(slot: 0, stamp: 1) == .zero)
+        pool.close()
+        #expect(!pool.resize(total: whole, share: Credits(records: 100, bytes: 100), lowWatermark: 0.5))
+    }
+
+    @Test func aChannelThatGrowsLetsItsSendersIn() {
+        var channel = ChannelMachine<Int, String, String>(capacity: Credits(records: 1, bytes: 100)) { _ in
+            Credits(records: 1, bytes: 1)
+        }
+        for number in 0..<4 {
+            let id = channel.makeID()
+            _ = channel.sendArrived(number, id: id, sender: "sender \(number)")
+        }
+        #expect(channel.count == 1)
+        #expect(channel.resized(to: Credits(records: 3, bytes: 100)) == ["sender 1", "sender 2"])
+        #expect(channel.resized(to: Credits(records: 1, bytes: 100)) == [])
+        #expect(channel.level.records == 3, "what lies in it stays")
+        #expect(channel.take()?.element == 0)
+        #expect(channel.take()?.element == 1)
+        #expect(channel.take()?.resume == ["sender 3"])
+    }
+
+    @Test func aSenderThatWaitsIsLetInByTheShell() async throws {
+        let channel = BoundedChannel<Int>(capacity: Credits(records: 1, bytes: .max)) { _ in Credits(records: 1, bytes: 0) }
+        try await channel.send(1)
+        let second = Task { try await channel.send(2) }
+        try await Task.sleep(for: .milliseconds(5))
+        channel.resize(to: Credits(records: 2, bytes: .max))
+        #expect(try await second.value)
+        #expect(channel.level.records == 2)
+    }
+
+    @Test func aCircuitKeepsItsCountUnderAnotherThreshold() {
+        var circuit = CircuitBreakerMachine(
+            threshold: 10, backoff: Backoff(initial: 100, maximum: 100), probeTimeout: 1_000)
+        for _ in 0..<3 { #expect(circuit.failed(now: 0, random: 0) == false) }
+        circuit.thresholdChanged(to: 4)
+        #expect(circuit.failed(now: 0, random: 0) == true)
+        circuit.thresholdChanged(to: 100)
+        #expect(circuit.state == .open)
+    }
+}

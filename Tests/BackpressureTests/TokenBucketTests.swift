@@ -1,0 +1,139 @@
+// Proves that a token bucket lets through what it says in every span of time, pays its debts, and is never refilled by a change.
+
+import Backpressure
+import TestSupport
+import Testing
+
+private let second: UInt64 = 1_000_000_000
+
+@Suite struct TokenBucketTests {
+    @Test func fillsAtItsRateUpToTheBurst() {
+        var bucket = TokenBucketMachine(.init(rate: 10, burst: 5), now: second)
+        #expect(bucket.levelAsked(now: second) == 5)
+        bucket.spent(5, now: second)
+        #expect(bucket.levelAsked(now: second) == 0)
+        #expect(bucket.levelAsked(now: second + 99_999_999) == 0)
+        #expect(bucket.levelAsked(now: second + 100_000_000) == 1)
+        #expect(bucket.levelAsked(now: second + 10 * second) == 5)
+    }
+
+    @Test func theWaitIsExact() {
+        var bucket = TokenBucketMachine(.init(rate: 3, burst: 10), isFull: false, now: 0)
+        let wait = bucket.waitAsked(for: 1, now: 0)
+        #expect(wait == 333_333_334)
+        #expect(bucket.waitAsked(for: 1, now: wait - 1) == 1)
+        #expect(bucket.waitAsked(for: 1, now: wait) == 0)
+        #expect(bucket.waitAsked(for: 0, now: wait) == 0)
+    }
+
+    @Test func isExactHoweverOftenItIsAsked() {
+        // A third of a token a second, asked every 7 ns for a while: rounding would lose all of it.
+        var often = TokenBucketMachine(.init(rate: 1.0 / 3, burst: 10), isFull: false, now: 0)
+        var now: UInt64 = 0
+        for _ in 0..<200_000 {
+            now += 7
+            _ = often.levelAsked(now: now)
+        }
+        var once = TokenBucketMachine(.init(rate: 1.0 / 3, burst: 10), isFull: false, now: 0)
+        #expect(often.waitAsked(for: 1, now: now) == once.waitAsked(for: 1, now: now))
+    }
+
+    @Test func whatIsLargerThanTheBucketPassesOnceItIsFullAndLeavesADebt() {
+        var bucket = TokenBucketMachine(.init(rate: 10, burst: 10), now: 0)
+        bucket.spent(1, now: 0)
+        #expect(bucket.waitAsked(for: 25, now: 0) == second / 10)
+        #expect(bucket.waitAsked(for: 25, now: second / 10) == 0)
+        bucket.spent(25, now: second / 10)
+        #expect(bucket.levelAsked(now: second / 10) == -15)
+        #expect(bucket.waitAsked(for: 1, now: second / 10) == 16 * second / 10)
+    }
+
+    @Test func aChangeCarriesTheLevelOverAndNeverRefills() {
+        var bucket = TokenBucketMachine(.init(rate: 10, burst: 100), now: 0)
+        bucket.spent(70, now: 0)
+        bucket.changed(to: .init(rate: 1_000, burst: 1_000), now: 0)
+        #expect(bucket.levelAsked(now: 0) == 30)
+        bucket.changed(to: .init(rate: 1_000, burst: 20), now: 0)
+        #expect(bucket.levelAsked(now: 0) == 20)
+        bucket.changed(to: .init(rate: 1_000, burst: 1_000), now: 0)
+        #expect(bucket.levelAsked(now: 0) == 20)
+        // What came in before the change came at the old rate.
+        bucket.changed(to: .init(rate: 10, burst: 1_000), now: 0)
+        bucket.changed(to: .init(rate: 1_000_000, burst: 1_000), now: second)
+        #expect(bucket.levelAsked(now: second) == 30)
+        bucket.spent(80, now: second)
+        bucket.changed(to: .init(rate: 1, burst: 1), now: second)
+        #expect(bucket.levelAsked(now: second) == -50)
+    }
+
+    @Test func extremesNeitherOverflowNorDivideByNothing() {
+        var idle = TokenBucketMachine(.init(rate: 0, burst: 1), now: 0)
+        #expect(idle.waitAsked(for: 1, now: 0) == 0)
+        idle.spent(1, now: 0)
+        #expect(idle.waitAsked(for: 1, now: .max) == .max)
+        var huge = TokenBucketMachine(.init(rate: 1e300, burst: .max), isFull: false, now: 0)
+        #expect(huge.levelAsked(now: .max) == 1_000_000_000_000)
+        for _ in 0..<100 { huge.spent(.max, now: .max) }
+        #expect(huge.levelAsked(now: .max) < 0)
+        #expect(huge.waitAsked(for: 1, now: .max) > 0)
+        // A clock that goes back brings nothing and takes nothing.
+        var bucket = TokenBucketMachine(.init(rate: 1, burst: 5), isFull: false, now: 10 * second)
+        #expect(bucket.levelAsked(now: 0) == 0)
+        #expect(bucket.levelAsked(now: 11 * second) == 1)
+    }
+
+    /// In every span from one passing to another: passed ≤ burst + rate · span + what the largest overdrew.
+    @Test func randomUseKeepsTheBoundInEverySpan() {
+        let seed = testSeed("token bucket")
+        var random = SeededRandom(seed: seed)
+        for round in 0..<60 {
+            let rate = Double(Int.random(in: 1...5_000, using: &random)) / Double([1, 3, 7].randomElement(using: &random)!)
+            let burst = Int.random(in: 1...500, using: &random)
+            let limit = TokenBucketMachine.Limit(rate: rate, burst: burst)
+            var bucket = TokenBucketMachine(limit, isFull: Bool.random(using: &random), now: 0)
+            var passed: [(time: UInt64, amount: Int)] = []
+            var overdraft = 0
+            var now: UInt64 = 0
+            for _ in 0..<300 {
+                now += UInt64.random(in: 0...20_000_000, using: &random)
+                let amount = Int.random(in: 1...(Bool.random(using: &random) ? 3 : 700), using: &random)
+                guard bucket.waitAsked(for: amount, now: now) == 0 else { continue }
+                overdraft = Swift.max(overdraft, amount - bucket.levelAsked(now: now))
+                bucket.spent(amount, now: now)
+                passed.append((now, amount))
+            }
+            #expect(overdraft <= Swift.max(0, 700 - burst))
+            for first in passed.indices {
+                var sum = 0
+                for last in first..<passed.endIndex {
+                    sum += passed[last].amount
+                    let span = Double(passed[last].time - passed[first].time) / 1e9
+                    let bound = Double(burst) + limit.rate * span + Double(overdraft)
+                    // The rate is kept to the millionth.
+                    #expect(Double(sum) <= bound + 1e-6 * span + 1e-6, "seed \(seed), round \(round)")
+                }
+            }
+        }
+    }
+
+    /// Whoever waits as long as it is told passes then, and all of what the rate gives is used.
+    @Test func aPatientUserGetsTheWholeRate() {
+        var random = SeededRandom(seed: testSeed("patient user"))
+        for _ in 0..<50 {
+            let rate = Int.random(in: 1...100_000, using: &random)
+            var bucket = TokenBucketMachine(.init(rate: Double(rate), burst: 50), now: 0)
+            var now: UInt64 = 0
+            var passed = 0
+            while passed < 5_000 {
+                let amount = Int.random(in: 1...80, using: &random)
+                now += bucket.waitAsked(for: amount, now: now)
+                #expect(bucket.waitAsked(for: amount, now: now) == 0)
+                bucket.spent(amount, now: now)
+                passed += amount
+            }
+            let ideal = Double(passed - 50 - 80) / Double(rate)
+            #expect(Double(now) / 1e9 >= ideal)
+            #expect(Double(now) / 1e9 <= Double(passed) / Double(rate) + 1e-3)
+        }
+    }
+}

@@ -1,0 +1,57 @@
+// How a running worker takes a changed configuration: limits of reading, faults, and the signal that asks for it.
+
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+extension EndToEnd {
+    /// A limit is set, obeyed, changed live and lifted; a file with a fault changes nothing; SIGHUP ends nothing.
+    @Test func limitsChangeWhileTheWorkerRuns() async throws {
+        try await World.run("reload", partitions: 4) { world in
+            let load = try world.load(LoadPlan(events: 30_000))
+            try await load.finished()
+            let file = try world.configuration()
+            let text = try String(contentsOfFile: file, encoding: .utf8)
+            func write(_ more: String) throws {
+                try (text + more + "\n").write(toFile: file, atomically: true, encoding: .utf8)
+            }
+            func generation(_ number: Double, _ worker: Worker) async throws {
+                try await world.reached("generation \(number)", within: .seconds(20)) {
+                    try await worker.metric("sluice_config_generation") == number
+                }
+            }
+            // The start writes the file anew; the first change comes before the group has formed.
+            let worker = try await world.worker("worker")
+            try write("limits: {consume: {events_per_second: 300}}")
+            worker.process.signal(SIGHUP)
+            try await generation(2, worker)
+            try await world.holds(worker, 4)
+            try await world.progress(100)
+            let begun = ContinuousClock.now
+            let before = try await world.applied()
+            try await Task.sleep(for: .seconds(4))
+            let passed = try await world.applied() - before
+            let seconds = (ContinuousClock.now - begun) / Duration.seconds(1)
+            print("reload: \(passed) events in \(seconds) s under a limit of 300 a second")
+            // The bucket, and what was read before the first look and written after it.
+            try #require(Double(passed) <= 300 * seconds + 30 + 60)
+            try #require(Double(passed) >= 300 * seconds * 0.6, "the limit is not used")
+
+            try write("limits: {consume: {events_per_second: many}}")
+            worker.process.signal(SIGHUP)
+            try await world.reached("the fault is said") { worker.process.output.contains("is refused") }
+            try #require(worker.process.output.contains("limits.consume.events_per_second: must be"))
+            try #require(try await worker.metric("sluice_config_generation") == 2)
+            try #require(try await worker.metric("sluice_partition_pauses_total") == 0, "who waits for a limit is not starved")
+
+            // No signal: the file is looked at.
+            try write("limits: {consume: {events_per_second: 0}}\npipeline: {memory_budget_bytes: 96MiB}")
+            try await generation(3, worker)
+            try await world.expectExact()
+            try #require(worker.process.output.contains("from=300 to=0"))
+            try #require(worker.process.output.contains("A setting has changed in part."))
+            try #require(try await worker.terminate() == .exited(0))
+        }
+    }
+}

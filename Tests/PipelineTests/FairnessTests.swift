@@ -1,0 +1,138 @@
+// Proves that partitions of equal backlog fall together, and that one with a huge backlog does not hold up its neighbours.
+
+import Backpressure
+import Records
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Pipeline
+
+/// Credits of several transactions a partition: what waits in a lane is what could be unfair.
+private func roomy(lanes: Int) -> PipelineConfiguration {
+    var configuration = PipelineConfiguration()
+    configuration.lanes = lanes
+    configuration.budget = Credits(records: 8_000, bytes: 8 << 20)
+    configuration.partitionRecords = 1_000
+    configuration.batch = Credits(records: 120, bytes: 1 << 20)
+    configuration.tick = 2_000_000
+    configuration.lagInterval = 5_000_000
+    return configuration
+}
+
+/// A database that takes a while for a transaction and for each row.
+private let slowly: @Sendable ([PartitionWork], Int) async throws -> ApplyResult? = { work, _ in
+    let rows = work.reduce(0) { $0 + $1.batches.reduce(0) { $0 + $1.records.count } }
+    try await Task.sleep(nanoseconds: 1_000_000 + UInt64(rows) * 20_000)
+    return nil
+}
+
+extension World {
+    fileprivate func applied() -> [TopicPartition: Int64] {
+        database.state.withLock { $0.offsets.mapValues(\.next) }
+    }
+
+    /// What is left of each partition's backlog when each quarter of the whole is applied.
+    fileprivate func quarters() async -> [[TopicPartition: Int64]] {
+        let total = ends.values.reduce(0, +)
+        var samples: [[TopicPartition: Int64]] = []
+        for quarter in 1...3 {
+            let goal = total * Int64(quarter) / 4
+            _ = await eventually(within: .seconds(60), every: .milliseconds(1)) { applied().values.reduce(0, +) >= goal }
+            let now = applied()
+            samples.append(ends.reduce(into: [:]) { $0[$1.key] = $1.value - now[$1.key, default: 0] })
+        }
+        return samples
+    }
+
+    /// Appends a record and waits until it is applied, again and again. Answers what another partition was applied in between, each time.
+    fileprivate func probe(_ source: TopicPartition, beside other: TopicPartition, times: Int) async -> [Int64] {
+        var passed: [Int64] = []
+        for _ in 0..<times {
+            let before = applied()[other] ?? 0
+            let offset = self.source.append(1, to: source)
+            let isApplied = await eventually(within: .seconds(30), every: .milliseconds(1)) {
+                applied()[source] ?? 0 > offset
+            }
+            #expect(isApplied, "\(source) is starved")
+            passed.append((applied()[other] ?? 0) - before)
+        }
+        return passed.sorted()
+    }
+}
+
+@Suite(.timeLimit(.minutes(3))) struct FairnessTests {
+    @Test func equalBacklogsFallTogether() async throws {
+        let world = World(seed: 1, partitions: 8, records: 1_500, configuration: roomy(lanes: 2), plan: slowly)
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            for (quarter, left) in await world.quarters().enumerated() {
+                let values = left.values.sorted()
+                print("left at quarter \(quarter + 1): \(values)")
+                // On one lane they differ by a turn or two of a transaction; the lanes share nothing but the clock.
+                for lane in 0..<2 {
+                    let own = left.filter { EventPipeline.lane(of: $0.key, among: 2) == lane }.values
+                    #expect(own.max()! - own.min()! <= 130, "the partitions of lane \(lane) drift apart: \(left)")
+                }
+                #expect(Double(values.last!) <= 1.5 * Double(values.first!) + 240, "the lanes drift apart: \(left)")
+            }
+            #expect(await eventually(within: .seconds(60)) { world.isComplete })
+        }
+        #expect(world.isExact)
+    }
+
+    @Test func aHugeBacklogDoesNotHoldUpItsNeighboursOnTheSameLane() async throws {
+        let hot = TopicPartition("t", 0)
+        let world = World(
+            seed: 2, partitions: 3, records: 200, configuration: roomy(lanes: 1), backlogs: [hot: 20_000], plan: slowly)
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            let neighbour = TopicPartition("t", 1)
+            #expect(await eventually { world.applied()[neighbour] == 200 })
+            let passed = await world.probe(neighbour, beside: hot, times: 40)
+            print("records of the huge backlog that passed a neighbour's: \(passed)")
+            // The transaction under way and the one it is in: 240. First come, first served it would be the account's 1,000 before.
+            #expect(passed[passed.count / 2] <= 360)
+            #expect(passed.last! < 1_000)
+        }
+        #expect(world.isExact)
+    }
+
+    @Test func aLimitIsSharedByThoseWhoCanUseIt() async throws {
+        let hot = TopicPartition("t", 5)
+        let world = World(
+            seed: 3, partitions: 8, records: 0, configuration: roomy(lanes: 2), backlogs: [hot: 100_000],
+            limits: ConsumeLimits(all: .init(events: 2_000)))
+        let begun = world.clock.now
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.applied()[hot] ?? 0 >= 200 })
+            let passed = await world.probe(TopicPartition("t", 2), beside: hot, times: 30)
+            print("records of the huge backlog that passed a neighbour's under a limit: \(passed)")
+            // A turn takes 100 records; the neighbour is next.
+            #expect(passed[passed.count / 2] <= 200)
+            #expect(passed.last! <= 500)
+            let seconds = Double(world.clock.now - begun) / 1e9
+            #expect(Double(world.applied().values.reduce(0, +)) <= 200 + 2_000 * seconds)
+            #expect(world.source.brakes.pauses == 0, "a partition that waits for the limit is not starved")
+        }
+        #expect(world.isExact)
+    }
+
+    @Test func equalBacklogsUnderALimitFallTogether() async throws {
+        let world = World(
+            seed: 4, partitions: 8, records: 500, configuration: roomy(lanes: 3),
+            limits: ConsumeLimits(all: .init(events: 4_000), topics: ["t": .init(bytes: 1 << 20)]))
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            for left in await world.quarters() {
+                let values = left.values.sorted()
+                print("left under a limit: \(values)")
+                // Turns of 64 records, the fake reader's largest batch: three of them, and what is between reading and writing.
+                #expect(values.last! - values.first! <= 256)
+            }
+            #expect(await eventually(within: .seconds(60)) { world.isComplete })
+        }
+        #expect(world.isExact)
+    }
+}

@@ -1,0 +1,179 @@
+// Proves that what is under way stays within the budget over assignments, and that the second brake follows from it.
+
+import Backpressure
+import Records
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Pipeline
+
+private func configuration(lanes: Int = 2) -> PipelineConfiguration {
+    var configuration = PipelineConfiguration()
+    configuration.lanes = lanes
+    configuration.budget = Credits(records: 400, bytes: 1 << 20)
+    configuration.partitionRecords = 100
+    configuration.batch = Credits(records: 120, bytes: 1 << 20)
+    configuration.tick = 2_000_000
+    configuration.mirrorInterval = 5_000_000
+    configuration.lagInterval = 5_000_000
+    configuration.claimDeadline = 20_000_000
+    configuration.drainDeadline = 20_000_000
+    configuration.retry = Backoff(initial: 1_000_000, maximum: 10_000_000)
+    configuration.reclaim = Backoff(initial: 4_000_000, maximum: 20_000_000)
+    return configuration
+}
+
+@Suite(.timeLimit(.minutes(3))) struct MemoryTests {
+    /// Partitions are lost and come back, again and again, while their lanes stand in the database.
+    @Test(arguments: [true, false]) func assignmentsDoNotPileUp(isLost: Bool) async throws {
+        let isFrozen = Shared(true)
+        let pool = CreditPool(batchOverhead: 20, recordOverhead: 5)
+        let world = World(seed: 20, partitions: 4, records: 1_500, configuration: configuration(), pool: pool) { _, _ in
+            while isFrozen.current { try await Task.sleep(nanoseconds: 1_000_000) }
+            return nil
+        }
+        try await world.run { world in
+            let partitions = Array(world.ends.keys)
+            let most = Shared(Credits.zero)
+            @Sendable func look() -> Credits {
+                let seen = world.pipeline.memory.outstanding
+                most.withLock { $0 = Credits(records: max($0.records, seen.records), bytes: max($0.bytes, seen.bytes)) }
+                return seen
+            }
+            for round in 1...5 {
+                try await world.source.post(.assigned(partitions))
+                #expect(
+                    await eventually {
+                        // Up to the low watermark of a partition stays unread.
+                        look().records > 400 - 25 && world.source.assigns == round
+                    }, "round \(round): \(world.pipeline.memory)")
+                try await world.source.post(.revoked(partitions, isLost: isLost))
+                #expect(
+                    await eventually {
+                        _ = look()
+                        return world.source.unassigns == round
+                    })
+            }
+            #expect(most.current.records <= 400, "another assignment read as much again")
+            #expect(most.current.bytes <= 1 << 20)
+            #expect(world.pipeline.snapshot().positions.isEmpty)
+            isFrozen.withLock { $0 = false }
+            #expect(await eventually { world.pipeline.memory.outstanding == .zero }, "\(world.pipeline.memory)")
+            try await world.source.post(.assigned(partitions))
+            #expect(await eventually { world.isComplete })
+            #expect(await eventually { world.pipeline.memory.outstanding == .zero })
+            #expect(world.pipeline.memory.bytesInTransactions == 0)
+        }
+        #expect(world.isExact)
+    }
+
+    /// What a stopped partition had under way is counted back, also what the reader hands over after it was stopped.
+    @Test func aStoppedPartitionGivesItsMemoryBack() async throws {
+        let bad = TopicPartition("t", 0)
+        let world = World(seed: 21, partitions: 3, records: 600, configuration: configuration(lanes: 1), maximumBatch: 7) {
+            work, _ in
+            work.contains { $0.source == bad } ? .stopped([bad], reason: "mostly poison") : nil
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(
+                await eventually { world.database.state.withLock { $0.offsets.filter { $0.value.next == 600 }.count == 2 } })
+            #expect(await eventually { world.pipeline.memory.outstanding == .zero }, "\(world.pipeline.memory)")
+            #expect(await eventually { world.pipeline.snapshot().freeCredits == world.pipeline.snapshot().totalCredits })
+        }
+        #expect(world.isExact)
+    }
+
+    /// Bytes for one batch and no more: every batch is larger than all that is free, and passes alone.
+    @Test func aRecordLargerThanEverythingPasses() async throws {
+        var configuration = configuration()
+        configuration.budget = Credits(records: 400, bytes: 24)
+        configuration.batch = Credits(records: 120, bytes: 10)
+        let lowest = Shared(0)
+        let world = World(seed: 22, partitions: 3, records: 60, configuration: configuration, maximumBatch: 3)
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(
+                await eventually {
+                    let memory = world.pipeline.memory
+                    lowest.withLock { $0 = min($0, memory.total.bytes - memory.outstanding.bytes) }
+                    return world.isComplete
+                })
+            #expect(await eventually { world.pipeline.memory.outstanding == .zero })
+        }
+        #expect(lowest.current >= 1 - 48, "one batch may exceed what is free, not two")
+        #expect(world.isExact)
+    }
+
+    /// The pipeline is full of an older assignment's work: whoever comes new is paused without a dwell of its own.
+    @Test func aNewAssignmentInheritsTheStarvation() async throws {
+        var configuration = configuration()
+        configuration.pauseDwell = 600_000_000
+        let isFrozen = Shared(true)
+        let world = World(seed: 23, partitions: 4, records: 2_000, configuration: configuration) { _, _ in
+            while isFrozen.current { try await Task.sleep(nanoseconds: 1_000_000) }
+            return nil
+        }
+        try await world.run { world in
+            let partitions = Array(world.ends.keys)
+            try await world.source.post(.assigned(partitions))
+            #expect(await eventually { world.source.brakes.pauses == 4 })
+            try await world.source.post(.revoked(partitions, isLost: true))
+            #expect(await eventually { world.source.unassigns == 1 })
+            #expect(world.pipeline.snapshot().paused.isEmpty)
+            let start = world.clock.now
+            try await world.source.post(.assigned(partitions))
+            #expect(await eventually { world.source.brakes.pauses == 8 })
+            let waited = world.clock.now - start
+            #expect(waited < 550_000_000, "it waited for a dwell of its own: \(waited / 1_000_000) ms")
+            #expect(world.pipeline.snapshot().paused.count == 4)
+            isFrozen.withLock { $0 = false }
+            #expect(await eventually { world.isComplete })
+            #expect(await eventually { world.pipeline.snapshot().paused.isEmpty })
+        }
+        #expect(world.isExact)
+    }
+
+    /// Each transaction takes longer than the dwell: partitions are paused and resumed, less often than they could be.
+    @Test func aSlowSinkPausesAndResumes() async throws {
+        var configuration = configuration()
+        configuration.pauseDwell = 10_000_000
+        let world = World(seed: 24, partitions: 4, records: 1_200, configuration: configuration) { _, _ in
+            try await Task.sleep(nanoseconds: 40_000_000)
+            return nil
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually(within: .seconds(60)) { world.isComplete })
+            #expect(await eventually { world.pipeline.snapshot().paused.isEmpty })
+        }
+        let brakes = world.source.brakes
+        #expect(brakes.pauses > 0)
+        #expect(brakes.pauses == brakes.resumes)
+        let events = world.recorder.all
+        let paused = events.count { if case .paused = $0 { true } else { false } }
+        let flaps = events.count { if case .flapped = $0 { true } else { false } }
+        #expect(paused == brakes.pauses)
+        #expect(flaps < paused)
+        #expect(world.isExact)
+    }
+
+    /// The level is low at almost every reading, but credits come back all the time: nobody is paused.
+    @Test func fullSpeedPausesNobody() async throws {
+        var configuration = configuration()
+        configuration.pauseDwell = 300_000_000
+        // Few readings, as with the shipped dwell: the level alone would seldom show what came back in between.
+        configuration.tick = 50_000_000
+        let world = World(seed: 25, partitions: 4, records: 40_000, configuration: configuration) { _, _ in
+            try await Task.sleep(nanoseconds: 3_000_000)
+            return nil
+        }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually(within: .seconds(60)) { world.isComplete })
+        }
+        #expect(world.source.brakes.pauses == 0)
+        #expect(world.isExact)
+    }
+}

@@ -1,0 +1,263 @@
+// Proves when a changed configuration is loaded, what of it is put into force, and what is said about it.
+
+import Foundation
+import Glibc
+import Pipeline
+import Settings
+import Synchronization
+import Telemetry
+import TestSupport
+import Testing
+
+@testable import sluice
+
+@Suite struct ReloadMachineTests {
+    @Test func aChangeIsLoadedOnceItHasSettled() {
+        var machine = ReloadMachine(inForce: 1)
+        #expect(machine.looked(1) == .none)
+        #expect(machine.looked(2) == .none, "somebody may be writing")
+        #expect(machine.looked(3) == .none)
+        #expect(machine.looked(3) == .load)
+        #expect(machine.looked(3) == .none, "accepted or refused, it is decided")
+        #expect(machine.looked(3) == .none)
+    }
+
+    @Test func aChangeThatIsTakenBackIsNone() {
+        var machine = ReloadMachine(inForce: 1)
+        #expect(machine.looked(2) == .none)
+        #expect(machine.looked(1) == .none)
+        #expect(machine.looked(2) == .none)
+        #expect(machine.looked(2) == .load)
+        // Back to the first content: that is a change, too.
+        #expect(machine.looked(1) == .none)
+        #expect(machine.looked(1) == .load)
+    }
+
+    @Test func whoeverAsksIsAnsweredAtOnceAndEachTime() {
+        var machine = ReloadMachine(inForce: 1)
+        #expect(machine.asked(1) == .load)
+        #expect(machine.asked(2) == .load)
+        #expect(machine.looked(2) == .none)
+        #expect(machine.looked(3) == .none)
+        #expect(machine.asked(3) == .load)
+        #expect(machine.looked(3) == .none)
+    }
+
+    @Test func generationsCountWhatWasPutIntoForce() {
+        var machine = ReloadMachine(inForce: 1)
+        #expect(machine.generation == 1)
+        #expect(machine.accepted(isDifferent: false) == 1)
+        #expect(machine.accepted(isDifferent: true) == 2)
+        #expect(machine.accepted(isDifferent: true) == 3)
+    }
+}
+
+/// Keeps log lines.
+private final class Lines: LogSink {
+    private let kept = Mutex<[String]>([])
+    func write(_ line: [UInt8]) { kept.withLock { $0.append(String(decoding: line, as: UTF8.self)) } }
+    /// What was said since the last call.
+    func take() -> [String] {
+        kept.withLock { lines in
+            defer { lines = [] }
+            return lines
+        }
+    }
+}
+
+/// A configuration in a folder of its own, with whoever watches it.
+private final class Fixture: Sendable {
+    let directory: String
+    let file: String
+    let secret: String
+    let registry = MetricsRegistry()
+    let lines = Lines()
+    let logger: Logger
+    let applied = Shared<[SluiceSettings]>([])
+    let obstacle = Shared<Fault?>(nil)
+    let reloader: Reloader
+
+    init(_ text: String = "") throws {
+        directory = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-\(UUID().uuidString)").path
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        file = directory + "/sluice.yaml"
+        secret = directory + "/uri"
+        try FileManager.default.copyItem(
+            atPath: TestPostgres.checkout.path + "/config/mappings/messages.yaml", toPath: directory + "/messages.yaml")
+        try Self.write(text, to: file)
+        try "host=db password=geheim".write(toFile: secret, atomically: true, encoding: .utf8)
+        let configuration = try Configuration.load(path: file, environment: ["SLUICE_POSTGRES_URI_FILE": secret])
+        logger = Logger(label: "test", sink: lines)
+        reloader = Reloader(
+            configuration, registry: registry, logger: logger, obstacle: { [obstacle] _ in obstacle.current },
+            apply: { [applied] settings in applied.withLock { $0.append(settings) } })
+        reloader.registerConsumeLimits(registry)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: directory) }
+
+    private static func write(_ text: String, to file: String) throws {
+        try "mappings: [messages.yaml]\n\(text)\n".write(toFile: file, atomically: true, encoding: .utf8)
+    }
+
+    func write(_ text: String) throws { try Self.write(text, to: file) }
+
+    /// Two looks, as two seconds bring them.
+    func settle() async {
+        await reloader.look(isAsked: false)
+        await reloader.look(isAsked: false)
+    }
+
+    var metrics: [String] {
+        String(decoding: registry.render(), as: UTF8.self).split(separator: "\n").map(String.init).filter { !$0.hasPrefix("#") }
+    }
+
+    func said(_ parts: String...) -> Bool { lines.take().contains { line in parts.allSatisfy { line.contains($0) } } }
+}
+
+@Suite struct ReloaderTests {
+    @Test func aChangedLimitIsInForceOnceItHasSettled() async throws {
+        let world = try Fixture("limits: {consume: {events_per_second: 100}}")
+        #expect(world.metrics.contains("sluice_config_generation 1"))
+        #expect(world.metrics.contains(#"sluice_consume_limit{unit="events"} 100"#))
+        await world.settle()
+        #expect(world.applied.current.isEmpty && world.lines.take().isEmpty)
+        try world.write("limits: {consume: {events_per_second: 250, topics: {messages: {bytes_per_second: 1KiB}}}}")
+        await world.reloader.look(isAsked: false)
+        #expect(world.applied.current.isEmpty, "somebody may be writing")
+        await world.reloader.look(isAsked: false)
+        #expect(world.applied.current.map(\.limits.consume.eventsPerSecond) == [250])
+        #expect(world.metrics.contains("sluice_config_generation 2"))
+        #expect(world.metrics.contains(#"sluice_consume_limit{unit="events"} 250"#))
+        #expect(world.metrics.contains(#"sluice_consume_limit{topic="messages",unit="bytes"} 1024"#))
+        let lines = world.lines.take()
+        #expect(lines.contains { $0.contains("A setting has changed. key=limits.consume.events_per_second from=100 to=250") })
+        #expect(lines.contains { $0.contains("key=limits.consume.topics from={} to=") })
+        #expect(lines.count == 3)
+        await world.settle()
+        #expect(world.applied.current.count == 1)
+    }
+
+    @Test func anInvalidFileChangesNothingAndIsSaidOnceWithAllItsFaults() async throws {
+        let world = try Fixture()
+        try world.write("limits: {consume: {events_per_second: many}}\npipeline: {low_watermark: 7}\nnonsense: 1")
+        await world.settle()
+        await world.settle()
+        let lines = world.lines.take()
+        #expect(lines.count == 1)
+        for part in [
+            "warning", "refused", "sluice.yaml:2: limits.consume.events_per_second: must be",
+            "sluice.yaml:3: pipeline.low_watermark",
+            "sluice.yaml:4: nonsense: is not a known key",
+        ] { #expect(lines.first?.contains(part) == true, "\(part) is not in \(lines)") }
+        #expect(world.applied.current.isEmpty)
+        #expect(world.metrics.contains("sluice_config_generation 1"))
+        // Whoever asks is told again.
+        await world.reloader.look(isAsked: true)
+        #expect(world.said("refused"))
+        // A file that is gone is no reason either.
+        try FileManager.default.removeItem(atPath: world.file)
+        await world.settle()
+        #expect(world.said("refused", "cannot be opened"))
+        try world.write("")
+        await world.settle()
+        #expect(world.said("no value has changed"))
+        #expect(world.metrics.contains("sluice_config_generation 1"))
+    }
+
+    @Test func whatNeedsARestartSaysSoAndStaysAsItIs() async throws {
+        let world = try Fixture()
+        try world.write("kafka: {group_id: other}\npostgres: {connections: 7}\napply: {batch_records: 77}")
+        await world.reloader.look(isAsked: true)
+        let settings = try #require(world.applied.current.first)
+        #expect(settings.kafka.groupID == "sluice")
+        #expect(settings.postgres.connections == 3)
+        #expect(settings.apply.batchRecords == 77)
+        #expect(settings.pipelineConfiguration.lanes == 3)
+        let lines = world.lines.take()
+        #expect(
+            lines.contains { $0.contains("warning") && $0.contains("at the next start. key=kafka.group_id from=sluice to=other") }
+        )
+        #expect(lines.contains { $0.contains("at the next start. key=postgres.connections from=3 to=7") })
+        // Said once; and taken back, it is as if nothing had been.
+        try world.write("kafka: {group_id: sluice}\npostgres: {connections: 7}\napply: {batch_records: 78}")
+        await world.reloader.look(isAsked: true)
+        let later = world.lines.take()
+        #expect(!later.contains { $0.contains("postgres.connections") })
+        #expect(later.contains { $0.contains("back at the value in force. key=kafka.group_id") })
+        #expect(world.metrics.contains("sluice_config_generation 3"))
+    }
+
+    @Test func whatTheWorkerCannotRunWithChangesNothing() async throws {
+        let world = try Fixture()
+        world.obstacle.withLock { $0 = Fault(.defaults, "too little for 64 partitions: set it to 40 MiB at least") }
+        try world.write("pipeline: {memory_budget_bytes: 16777216}")
+        await world.settle()
+        #expect(world.said("The changed configuration is refused", "set it to 40 MiB at least"))
+        #expect(world.applied.current.isEmpty && world.reloader.settings.pipeline.memoryBudget == 64 << 20)
+        world.obstacle.withLock { $0 = nil }
+        await world.reloader.look(isAsked: true)
+        #expect(world.applied.current.last?.pipeline.memoryBudget == 16 << 20)
+    }
+
+    @Test func aBudgetChangesInPartAndTheLogSaysWhich() async throws {
+        let world = try Fixture()
+        try world.write("pipeline: {memory_budget_bytes: 128MiB}")
+        await world.reloader.look(isAsked: true)
+        #expect(world.said("A setting has changed in part. key=pipeline.memory_budget_bytes from=64MiB to=128MiB", "prefetch"))
+        #expect(world.reloader.settings.pipeline.memoryBudget == 128 << 20)
+    }
+
+    @Test func aSecretIsComparedAndNeverShown() async throws {
+        let world = try Fixture()
+        try "host=db password=streng".write(toFile: world.secret, atomically: true, encoding: .utf8)
+        await world.settle()
+        let lines = world.lines.take()
+        #expect(lines.contains { $0.contains("at the next start. key=postgres.uri") && $0.contains("***") })
+        #expect(!lines.contains { $0.contains("geheim") || $0.contains("streng") })
+        #expect(world.metrics.contains("sluice_config_generation 2"))
+    }
+
+    @Test func aChangedMappingIsSaid() async throws {
+        let world = try Fixture()
+        let mapping = world.directory + "/messages.yaml"
+        let text = try String(contentsOfFile: mapping, encoding: .utf8)
+        try (text + "\n# a word\n").write(toFile: mapping, atomically: true, encoding: .utf8)
+        await world.settle()
+        #expect(world.said("A mapping has changed; that takes effect at the next start."))
+        try (text + "\nnonsense: 1\n").write(toFile: mapping, atomically: true, encoding: .utf8)
+        await world.settle()
+        #expect(world.said("refused", "messages.yaml:", "nonsense"))
+    }
+
+    @Test func theLogLevelIsLive() async throws {
+        let world = try Fixture()
+        try world.write("log: {level: warning}")
+        await world.reloader.look(isAsked: true)
+        #expect(world.said("key=log.level from=info to=warning"))
+        #expect(world.logger.level == .warning)
+    }
+
+    @Test func theLoopSeesChangesAndHangups() async throws {
+        let world = try Fixture()
+        let (hangups, hangup) = AsyncStream.makeStream(of: Void.self)
+        let loop = Task { await world.reloader.run(hangups: hangups) }
+        try world.write("apply: {batch_records: 10}")
+        #expect(await eventually { world.metrics.contains("sluice_config_generation 2") })
+        try world.write("apply: {batch_records: 20}")
+        hangup.yield()
+        #expect(await eventually { world.metrics.contains("sluice_config_generation 3") })
+        loop.cancel()
+        await loop.value
+    }
+
+    @Test func aPipeIsReadOnce() async throws {
+        let world = try Fixture()
+        try FileManager.default.removeItem(atPath: world.file)
+        #expect(mkfifo(world.file, 0o600) == 0)
+        await world.reloader.look(isAsked: false)
+        #expect(world.lines.take().isEmpty)
+        await world.reloader.look(isAsked: true)
+        #expect(world.said("cannot be read again"))
+    }
+}
