@@ -100,6 +100,11 @@ final class Simulation {
     private func finish(_ ending: Ending) {
         guard world.violation == nil else { return }
         member.end(ending)
+        if ending == .shutdown, random.chance(0.5) {
+            // The group wants its partitions while the member drains for its own end.
+            let isLost = random.chance(0.3)
+            world.clock.after(random.milliseconds(0...30)) { [weak member] in member?.source.group.rebalance(isLost: isLost) }
+        }
         let configuration = world.scenario.configuration
         var limit = configuration.mirrorInterval + 2 * configuration.tick
         if ending == .shutdown || ending == .calm { limit += world.scenario.shutdownLimit }
