@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help bootstrap demo build run test e2e bench lint check clean
+.PHONY: help bootstrap demo build run test simulate e2e bench lint check clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,9 @@ run: bootstrap ## the worker with config/sluice.yaml, against the Kafka and Post
 test: bootstrap ## all tests that need no outside server; PostgreSQL and broker are started by it
 	@scripts/test
 
+simulate: bootstrap ## 100,000 random schedules of the whole pipeline under a seeded scheduler; scripts/simulate --seed N replays one
+	@scripts/simulate
+
 e2e: bootstrap ## tests on a real Apache Kafka: KAFKA_HOME=<unpacked distribution> (default ../shared/kafka)
 	@scripts/e2e
 
@@ -33,7 +36,7 @@ lint: bootstrap ## format, import rules, file lengths, shell scripts
 	@scripts/lint --self-test
 	@scripts/lint
 
-check: lint test e2e ## everything CI runs
+check: lint test simulate e2e ## everything CI runs
 
 clean: ## remove what was built and everything private under .sluice (servers are stopped first)
 	@scripts/clean

@@ -72,6 +72,11 @@ let package = Package(
             exclude: ["results", "Naive"],
             swiftSettings: strict),
 
+        .executableTarget(
+            name: "sluice-simulate",
+            dependencies: ["Backpressure", "Pipeline", "Records"],
+            path: "Tests/Simulation",
+            swiftSettings: strict),
         .target(
             name: "TestSupport",
             dependencies: ["Kafka", "Postgres", "Records"],
@@ -86,7 +91,7 @@ let package = Package(
         tests("HTTPServer", ["HTTPServer", "Telemetry"]),
         tests("Decode", ["Decode", "Records", "Settings"]),
         tests("Apply", ["Apply", "Backpressure", "Postgres", "Records", "Telemetry"]),
-        tests("Pipeline", ["Pipeline", "Records", "Backpressure", "Telemetry"]),
+        tests("Pipeline", ["Pipeline", "Records", "Backpressure", "Telemetry", "sluice-simulate"]),
         tests(
             "Processor",
             ["sluice", "Apply", "Decode", "HTTPServer", "Pipeline", "Postgres", "Records", "Settings", "Telemetry"]),

@@ -154,6 +154,18 @@ private func entry(_ source: TopicPartition, slot: Int, stamp: UInt64, epoch: In
         #expect(machine.summary == "ended")
     }
 
+    @Test func aRevokeDuringALongShutdownIsAnsweredInTime() {
+        var machine = machine()
+        _ = machine.assigned([a], now: 0)
+        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        _ = machine.shutdownRequested(deadline: 10_000, isDrained: false, now: 100)
+        #expect(machine.revoked(isLost: false, isDrained: false, now: 1000) == [])
+        #expect(machine.ticked(now: 1499, lastPoll: 0) == [])
+        #expect(
+            machine.ticked(now: 1500, lastPoll: 0)
+                == [.reportDrained(isComplete: false, nanoseconds: 1400), .release(mirror: true), .end])
+    }
+
     @Test func shutdownBeforeAnyPartitionEndsAtOnce() {
         var machine = machine()
         #expect(machine.shutdownRequested(deadline: 900, isDrained: true, now: 0) == [.release(mirror: false), .end])

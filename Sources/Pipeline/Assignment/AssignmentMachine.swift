@@ -173,7 +173,9 @@ public struct AssignmentMachine: ~Copyable {
         switch phase {
         case .ended:
             return []
-        case .draining where !isLost:
+        case .draining(let since, let deadline) where !isLost:
+            // The group waits from now on: not for as long as the end of the process may take.
+            phase = .draining(since: since, deadline: Swift.min(deadline, now + configuration.drainDeadline))
             return []
         case .idle, .claiming:
             return release(mirror: false)

@@ -97,7 +97,8 @@ struct AssignmentStage: Sendable {
         _ machine: inout AssignmentMachine, _ lostPositions: inout Set<TopicPartition>, now: UInt64
     ) -> [AssignmentMachine.Action] {
         guard !lostPositions.isEmpty else { return [] }
-        let ready = lostPositions.filter { source in context.ledger.withLock { $0.isDrained(source) } }
+        // Sorted: jitter is drawn for each in turn, and what follows from it must not hang on a set's order.
+        let ready = lostPositions.filter { source in context.ledger.withLock { $0.isDrained(source) } }.sorted()
         lostPositions.subtract(ready)
         var actions: [AssignmentMachine.Action] = []
         for source in ready { actions += machine.positionLost(source, now: now, random: context.clock.random()) }

@@ -1,0 +1,114 @@
+// What must hold in a schedule: at every moment, once all is quiet, and after the end.
+
+import Backpressure
+import Pipeline
+import Records
+
+struct Invariants {
+    let world: SimulatedWorld
+    let member: Member
+
+    /// At any moment between two jobs.
+    func holdNow() {
+        let source = member.source
+        source.group.examine()
+        let configuration = world.scenario.configuration
+        let share = configuration.share(partitions: source.readers.count)
+        let largest = SimulatedLog.largest(world.scenario)
+        for (index, reader) in source.readers.enumerated() {
+            guard let level = source.pool.level(slot: reader.slot, stamp: reader.stamp) else { continue }
+            let name = SimulatedLog.name(reader.partition)
+            let outstanding = level.total - level.free
+            world.expect(outstanding.records >= 0 && outstanding.bytes >= 0, "\(name): more was refunded than spent")
+            world.expect(
+                outstanding.records <= share.records && outstanding.bytes < share.bytes + largest,
+                "\(name): \(outstanding) under way of \(share): more than one record of debt")
+            if level.free.bytes < 0 { world.coverage.met(.debts) }
+            let underWay = source.underWay(index, appliedUpTo: world.database.rows[reader.partition].next)
+            world.expect(
+                !reader.isIntact || outstanding.covers(underWay),
+                "\(name): \(outstanding) charged, but \(underWay) under way: refunded before it was durable")
+        }
+        // A lane lets go of its last transaction only after the ledger has heard of it.
+        let spare = configuration.lanes * (configuration.batch.bytes + largest)
+        let held = source.heldBytes()
+        let memory = source.pool.memory
+        world.expect(
+            held <= memory.outstanding.bytes + spare, "\(held) bytes of batches are held, \(memory.outstanding) are charged")
+        // Over all assignments: the one number that memory is bounded by.
+        world.expect(
+            configuration.budget.covers(memory.total) && memory.outstanding.records <= configuration.budget.records
+                && memory.outstanding.bytes < configuration.budget.bytes + largest,
+            "\(memory.outstanding) under way in all, of \(configuration.budget)")
+        let total = source.pool.level().total
+        world.expect(
+            total.records <= Swift.max(configuration.budget.records, world.scenario.partitions)
+                && total.bytes <= Swift.max(configuration.budget.bytes, world.scenario.partitions),
+            "the accounts hold \(total), more than the budget \(configuration.budget)")
+    }
+
+    /// What a scraper of metrics sees.
+    func holdInSnapshot() {
+        guard let snapshot = member.pipeline?.snapshot() else { return }
+        let total = snapshot.totalCredits - snapshot.freeCredits
+        var outstanding = Credits.zero
+        for position in snapshot.positions {
+            let row = world.database.rows[Int(position.source.partition)]
+            world.expect(
+                position.applied <= row.next, "\(position.source): the ledger says \(position.applied), the database \(row.next)")
+            world.expect((position.mirrored ?? 0) <= position.applied, "\(position.source): mirrored is ahead of applied")
+            outstanding += position.outstanding
+        }
+        // What the reader has handed over and the poll stage has not seen is spent, and not in the ledger yet.
+        world.expect(total.covers(outstanding), "the ledger has \(outstanding) under way, the accounts only \(total)")
+    }
+
+    /// Everything is applied: is everything given back, too? Answers what is still in the way, or `nil`.
+    func hindrance() -> String? {
+        guard world.database.isComplete else { return "records are not applied" }
+        guard let snapshot = member.pipeline?.snapshot() else { return "there is no pipeline" }
+        guard snapshot.summary == "running" else { return "the pipeline is \(snapshot.summary)" }
+        guard snapshot.freeCredits == snapshot.totalCredits else {
+            return "credits are missing: \(snapshot.freeCredits) of \(snapshot.totalCredits)"
+        }
+        guard member.source.pool.memory.outstanding == .zero else {
+            return "\(member.source.pool.memory.outstanding) are charged to nobody"
+        }
+        guard snapshot.paused.isEmpty else { return "paused: \(snapshot.paused.sorted())" }
+        guard !member.source.readers.contains(where: \.isPaused) else { return "the reader has paused partitions" }
+        guard !member.source.readers.contains(where: \.hasFailed) else { return "the reader has failed partitions" }
+        guard member.source.readers.count == world.scenario.partitions else { return "partitions are not read" }
+        guard snapshot.decodeQueue == .zero, snapshot.laneQueues.allSatisfy({ $0 == .zero }) else {
+            return "queues are not empty"
+        }
+        for position in snapshot.positions {
+            let partition = Int(position.source.partition)
+            guard position.outstanding == .zero else { return "\(position.source) has \(position.outstanding) under way" }
+            guard position.applied == world.database.rows[partition].next else {
+                return "the ledger is behind at \(position.source)"
+            }
+            guard position.mirrored == position.applied else { return "\(position.source) is not mirrored" }
+            guard position.end == world.log.end(partition) else { return "the end of \(position.source) is not known" }
+        }
+        return nil
+    }
+
+    /// `run()` has returned.
+    func holdAfterTheEnd() {
+        switch (member.ending, member.outcome) {
+        case (.calm?, .returned?), (.shutdown?, .returned?), (.sourceClosed?, .returned?): break
+        case (.cancelled?, .threw(is CancellationError)?), (.sourceFailed?, .threw(is Member.SourceDied)?): break
+        default: world.fail("\(member.ending.map { "\($0)" } ?? "nothing") led to \(member.outcome.map { "\($0)" } ?? "nothing")")
+        }
+        if member.ending != .cancelled {
+            let summary = member.pipeline?.snapshot().summary ?? ""
+            world.expect(summary == "ended", "an ended pipeline says it is \(summary)")
+            world.expect(member.source.unassigns > 0, "the partitions were not given back at the end")
+        }
+        world.expect(world.executor.readyCount == 0, "\(world.executor.readyCount) jobs are left")
+        world.expect(world.clock.sleepers == 0, "\(world.clock.sleepers) tasks still sleep")
+        world.expect(!member.source.isAwaited, "somebody still waits for the source")
+        world.expect(member.isForgotten(), "somebody still holds the pipeline")
+        world.expect(member.source.leakedBatches() == 0, "somebody still holds batches")
+    }
+}

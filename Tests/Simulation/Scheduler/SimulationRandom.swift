@@ -1,0 +1,36 @@
+// Draws everything that is random in a schedule from the schedule's seed.
+
+/// SplitMix64 (Steele, Lea, Flood 2014), started from a seed and the name of a stream: what one stream draws does not move another.
+struct SimulationRandom {
+    private var state: UInt64
+
+    init(seed: UInt64, stream: UInt64) {
+        state = seed &* 0xD1B5_4A32_D192_ED03 ^ stream &* 0x8CB9_2BA7_2F3D_8DD7
+        _ = next()
+    }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+
+    /// A number in 0..<1.
+    mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
+    mutating func below(_ bound: Int) -> Int { Int(next().multipliedFullWidth(by: UInt64(bound)).high) }
+    mutating func chance(_ share: Double) -> Bool { share > 0 && unit() < share }
+    mutating func within(_ range: ClosedRange<Int>) -> Int { range.lowerBound + below(range.count) }
+    /// A time in nanoseconds, between these milliseconds.
+    mutating func milliseconds(_ range: ClosedRange<Int>) -> UInt64 {
+        UInt64(range.lowerBound) * millisecond + next() % (UInt64(range.upperBound - range.lowerBound) * millisecond + 1)
+    }
+    mutating func pick<T>(_ choices: [T]) -> T { choices[below(choices.count)] }
+    mutating func shuffle<T>(_ values: inout [T]) {
+        for index in stride(from: values.count - 1, to: 0, by: -1) { values.swapAt(index, below(index + 1)) }
+    }
+}
+
+/// Nanoseconds of a millisecond.
+let millisecond: UInt64 = 1_000_000

@@ -1,0 +1,172 @@
+// Runs one schedule from its seed: chaos, then calm, the end, and where it ended early a second life that finishes the work.
+
+import Pipeline
+
+/// What came of a schedule.
+struct Report {
+    let seed: UInt64
+    /// Of every step; the same for the same seed.
+    let hash: UInt64
+    /// Jobs that were run.
+    let jobs: Int
+    /// What must not be and was; `nil`: nothing.
+    let violation: String?
+    let coverage: Coverage
+    let lines: [String]
+    /// How long the calm part took at most, nanoseconds.
+    let calm: UInt64
+}
+
+/// The driver: the only one that runs jobs, and moves time where no job is ready.
+final class Simulation {
+    /// Once nothing goes wrong any more everything must be applied and given back within this, nanoseconds; what stalls comes on top.
+    static let calmLimit: UInt64 = 5_000 * millisecond
+    /// Jobs that a schedule may take: beyond, somebody spins.
+    static let jobLimit = 1_000_000
+
+    private let world: SimulatedWorld
+    private var random: SimulationRandom
+    private var member: Member
+    private var invariants: Invariants
+    private var calm: UInt64 = 0
+
+    private init(seed: UInt64, keepsTranscript: Bool, printsIt: Bool) {
+        world = SimulatedWorld(seed: seed, keepsTranscript: keepsTranscript, printsIt: printsIt)
+        random = SimulationRandom(seed: seed, stream: 4)
+        member = Member(world, life: 0)
+        invariants = Invariants(world: world, member: member)
+    }
+
+    /// Runs the schedule of a seed on this thread.
+    static func run(seed: UInt64, keepsTranscript: Bool = false, printsIt: Bool = false) -> Report {
+        let simulation = Simulation(seed: seed, keepsTranscript: keepsTranscript, printsIt: printsIt)
+        simulation.run()
+        let world = simulation.world
+        return Report(
+            seed: seed, hash: world.transcript.hash, jobs: world.executor.executed, violation: world.violation,
+            coverage: world.coverage, lines: world.transcript.lines, calm: simulation.calm)
+    }
+
+    private func run() {
+        let scenario = world.scenario
+        world.note(.phase, 0, 0, "\(scenario.partitions) partitions, \(scenario.configuration.lanes) lanes, \(scenario.ending)")
+        Chaos.plan(world)
+        let isCalm = scenario.ending == .calm
+        let chaos = isCalm ? scenario.chaos : random.next() % scenario.chaos
+        drive(until: world.clock.now + chaos) { false }
+        if isCalm {
+            settle()
+            finish(.calm)
+        } else {
+            finish(scenario.ending)
+            guard world.violation == nil else { return }
+            // Whoever comes next finds everything it needs in the database.
+            world.coverage.met(.secondLives)
+            member = Member(world, life: 1)
+            invariants = Invariants(world: world, member: member)
+            settle()
+            finish(.calm)
+        }
+    }
+
+    /// Nothing goes wrong any more: everything must be applied, given back and read.
+    private func settle() {
+        world.isChaotic = false
+        world.database.thaw()
+        member.source.thaw()
+        member.decide(.pauses(.none))
+        member.decide(.limits(world.scenario.configuration))
+        world.note(.phase, 2, 0, "calm")
+        let begun = world.clock.now
+        if random.chance(0.3) { member.source.group.rebalance(isLost: false) }
+        var hindrance: String? = ""
+        let stalledBefore = world.stalled
+        while world.violation == nil {
+            // Only a rebalance brings back what was stopped, and the partitions that others have.
+            let group = member.source.group
+            let isServed = member.pipeline?.snapshot().stopped.isEmpty ?? true
+            if group.isStable, !group.isWhole || !isServed { group.rebalance(isLost: false) }
+            let step = world.scenario.configuration.tick * 4
+            drive(until: world.clock.now + step) { false }
+            hindrance = invariants.hindrance()
+            if hindrance == nil { break }
+            let passed = world.clock.now - begun - (world.stalled - stalledBefore)
+            world.expect(passed < Self.calmLimit, "stuck: after \(passed / millisecond) ms without a fault \(hindrance ?? "")")
+        }
+        calm = Swift.max(calm, world.clock.now - begun)
+    }
+
+    /// Ends the member, which must take no longer than it was allowed to.
+    private func finish(_ ending: Ending) {
+        guard world.violation == nil else { return }
+        member.end(ending)
+        if ending == .shutdown, random.chance(0.5) {
+            // The group wants its partitions while the member drains for its own end.
+            let isLost = random.chance(0.3)
+            world.clock.after(random.milliseconds(0...30)) { [weak member] in member?.source.group.rebalance(isLost: isLost) }
+        }
+        let configuration = world.scenario.configuration
+        var limit = configuration.mirrorInterval + 2 * configuration.tick
+        if ending == .shutdown || ending == .calm { limit += world.scenario.shutdownLimit }
+        let begun = world.clock.now
+        let stalledBefore = world.stalled
+        while world.violation == nil, member.outcome == nil {
+            drive(until: world.clock.now + configuration.tick) { [member] in member.outcome != nil }
+            world.expect(
+                member.outcome != nil || world.clock.now <= begun + limit + (world.stalled - stalledBefore),
+                "run() has not returned \((world.clock.now - begun) / millisecond) ms after the end began (\(ending))")
+        }
+        guard world.violation == nil else { return }
+        // Jobs that are still ready belong to whoever asked for the end.
+        while world.violation == nil, world.executor.readyCount > 0 {
+            world.executor.run(at: random.below(world.executor.readyCount))
+        }
+        invariants.holdAfterTheEnd()
+        member.source.group.leave()
+    }
+
+    /// Runs jobs and the reader, and moves time, until an instant or a fact.
+    private func drive(until limit: UInt64, _ isDone: () -> Bool) {
+        while world.violation == nil, !isDone() {
+            let jobs = world.executor.readyCount
+            let canRead = member.source.canStep
+            if jobs == 0, !canRead {
+                guard let due = world.clock.nextDue else { return world.fail("nobody waits for anything") }
+                guard due <= limit else { return advance(to: limit) }
+                advance(to: due)
+                continue
+            }
+            if random.chance(world.scenario.stallShare) {
+                let stall = random.next() % (2 * world.scenario.configuration.tick)
+                world.stalled += stall
+                world.coverage.met(.stalls)
+                world.clock.advance(to: world.clock.now + stall)
+                continue
+            }
+            if canRead, jobs == 0 || random.chance(world.scenario.readerShare) {
+                world.transcript.mix(Mark.reader.rawValue)
+                member.source.step()
+            } else {
+                let index = choose(among: jobs)
+                world.transcript.mix(Mark.job.rawValue << 32 | UInt64(index) << 16 | UInt64(jobs))
+                world.executor.run(at: index)
+            }
+            world.expect(world.executor.executed < Self.jobLimit, "somebody spins")
+        }
+    }
+
+    private func choose(among jobs: Int) -> Int {
+        switch world.scenario.order {
+        case .any: random.below(jobs)
+        case .oldest: random.chance(0.1) ? random.below(jobs) : 0
+        case .newest: random.chance(0.1) ? random.below(jobs) : jobs - 1
+        }
+    }
+
+    private func advance(to time: UInt64) {
+        world.clock.advance(to: time)
+        guard member.outcome == nil else { return }
+        invariants.holdNow()
+        if random.chance(0.1) { invariants.holdInSnapshot() }
+    }
+}

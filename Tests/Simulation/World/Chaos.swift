@@ -1,0 +1,67 @@
+// Plans what goes wrong in a schedule, and when.
+
+import Pipeline
+import Records
+
+/// Bursts of records, rebalances, thefts, freezes and outages at random times of the chaotic part.
+struct Chaos {
+    private enum Kind: CaseIterable {
+        case rebalance, lost, steal, freezeDatabase, outage, freezeReader, frozenAndLost, positionLost, partitionFailed, notice,
+            operatorPause, operatorResume, reload
+    }
+
+    /// Puts them into the clock's list.
+    static func plan(_ world: SimulatedWorld) {
+        var random = SimulationRandom(seed: world.seed, stream: 3)
+        let length = Int(world.scenario.chaos / millisecond)
+        for _ in 0..<random.within(1...12) {
+            let partition = random.below(world.scenario.partitions)
+            let count = random.pick([1, 5, 20, 60])
+            world.clock.after(random.milliseconds(0...length)) { [unowned world] in grow(world, partition, count) }
+        }
+        for _ in 0..<random.within(0...8) {
+            let kind = random.pick(Kind.allCases)
+            let partition = random.below(world.scenario.partitions)
+            let duration = random.milliseconds(1...random.pick([10, 120]))
+            world.clock.after(random.milliseconds(0...length)) { [unowned world] in
+                strike(kind, partition, duration, world)
+            }
+        }
+    }
+
+    private static func grow(_ world: SimulatedWorld, _ partition: Int, _ count: Int) {
+        world.log.append(count, to: partition, world.scenario, &world.faults)
+        world.note(.fault, 10, count, "log: \(SimulatedLog.name(partition)) grows by \(count) to \(world.log.end(partition))")
+        world.member?.source.logGrew()
+    }
+
+    private static func strike(_ kind: Kind, _ partition: Int, _ duration: UInt64, _ world: SimulatedWorld) {
+        guard world.isChaotic, !world.hasEnded, let member = world.member else { return }
+        switch kind {
+        case .rebalance: member.source.group.rebalance(isLost: false)
+        case .lost: member.source.group.rebalance(isLost: true)
+        case .steal:
+            if world.database.rows[partition].epoch > 0 { world.database.rivalClaims(partition, &world.faults) }
+        case .freezeDatabase: world.database.freeze(for: duration)
+        case .outage: world.database.failConnections(for: duration)
+        case .freezeReader: member.source.freeze(for: duration)
+        case .frozenAndLost:
+            // The process stood still: the others have the partitions before this member hears of it.
+            member.source.freeze(for: duration)
+            member.source.group.rebalance(isLost: true)
+        case .positionLost: member.source.fail(partition, isPositionLost: true)
+        case .partitionFailed: member.source.fail(partition, isPositionLost: false)
+        case .operatorPause:
+            world.coverage.met(.operatorPauses)
+            let isWhole = duration % 4 == 0
+            let pause =
+                isWhole ? OperatorPause(reason: "all") : OperatorPause(topic: "t", partition: Int32(partition), reason: "hot")
+            member.decide(.pauses(OperatorPauses([pause])))
+        case .operatorResume: member.decide(.pauses(.none))
+        case .reload:
+            world.coverage.met(.reloads)
+            member.decide(.limits(world.scenario.reloaded(&world.faults)))
+        case .notice: member.source.post(.notice("a broker is away"))
+        }
+    }
+}

@@ -1,0 +1,245 @@
+// One lane into the simulated database: slow, failing, losing answers, and settling them as the real one promises.
+
+import Backpressure
+import Pipeline
+import Records
+
+/// Keeps what is durable beyond what the stage knows, as the real lane does: parts of a transaction that was cut, or whose answer
+/// was lost.
+final class SimulatedLane: BatchApplier, @unchecked Sendable {
+    // Licence for @unchecked: called from the pipeline's jobs, on the driver's thread only.
+
+    private struct Unsettled {
+        let parts: [SimulatedDatabase.Part]
+        let orphan: Int?
+    }
+
+    private unowned let world: SimulatedWorld
+    private let number: Int
+    private var isBusy = false
+    private var durable: [TopicPartition: (stamp: UInt64, next: Int64)] = [:]
+    private var unsettled: Unsettled?
+
+    init(world: SimulatedWorld, number: Int) {
+        self.world = world
+        self.number = number
+    }
+
+    func apply(_ work: [PartitionWork], attempt: Int) async throws -> ApplyResult {
+        world.entered("apply")
+        world.expect(!isBusy, "lane \(number) was given two transactions at once")
+        isBusy = true
+        defer { isBusy = false }
+        examine(work)
+        world.note(.apply, number, attempt, "lane \(number): \(describe(work)), attempt \(attempt)")
+        let database = world.database!
+        try await pause()
+        try await database.reached()
+        let answer = try await answer(work)
+        switch answer {
+        case .fenced(let partitions), .stopped(let partitions, _): world.member?.source.distrust(partitions)
+        case .applied, .retry, .tooLarge: break
+        }
+        return answer
+    }
+
+    private func answer(_ work: [PartitionWork]) async throws -> ApplyResult {
+        if world.database.isDown { return .retry(reason: "the server is away", isOutage: true) }
+        if let answer = settle(work) { return answer }
+        if world.strikes(world.scenario.applyFaults) {
+            if let answer = try await fault(work) { return answer }
+        }
+        return try await write(remaining(work), of: work)
+    }
+
+    /// What every transaction must look like.
+    private func examine(_ work: [PartitionWork]) {
+        let configuration = world.scenario.configuration
+        var records = 0
+        var bytes = 0
+        var batches = 0
+        for (index, part) in work.enumerated() {
+            let lane = EventPipeline.lane(of: part.source, among: configuration.lanes)
+            world.expect(lane == number, "\(part.source) came to lane \(number)")
+            world.expect(!work[..<index].contains { $0.source == part.source }, "\(part.source) is in one transaction twice")
+            world.expect(!part.batches.isEmpty, "\(part.source) has no batches in its transaction")
+            for batch in part.batches {
+                world.expect(batch.records.assignment == part.stamp, "\(part.source): another stamp in a batch")
+                records += batch.records.count
+                bytes += batch.records.byteCount
+                batches += 1
+            }
+        }
+        world.expect(
+            batches == 1 || (records <= configuration.batch.records && bytes <= configuration.batch.bytes),
+            "a transaction of \(batches) batches carries \(records) records and \(bytes) bytes")
+    }
+
+    private func describe(_ work: [PartitionWork]) -> String {
+        work.map { "\($0.source) \($0.expected)..<\($0.next) epoch \($0.epoch)" }.joined(separator: ", ")
+    }
+
+    /// The work's way to the server, or back.
+    private func pause() async throws {
+        let wait = world.isChaotic ? world.faults.next() % (world.scenario.latency + 1) : world.faults.next() % millisecond
+        try await world.clock.sleep(until: world.clock.now + wait)
+    }
+
+    private func fault(_ work: [PartitionWork]) async throws -> ApplyResult? {
+        switch world.faults.below(8) {
+        case 0: return .retry(reason: "deadlock", isOutage: false)
+        case 1: return .retry(reason: "connection refused", isOutage: true)
+        case 2:
+            world.coverage.met(.halves)
+            return work.reduce(0) { $0 + $1.batches.count } > 1 ? .tooLarge(reason: "statement timeout") : try await half(work)
+        case 3: return try await half(work)
+        case 4, 5, 6: return lost(remaining(work))
+        default:
+            guard world.faults.chance(0.2) else { return nil }
+            let source = world.faults.pick(work).source
+            return .stopped([source], reason: "mostly poison")
+        }
+    }
+
+    /// The connection broke, and nobody knows whether the transaction is durable.
+    private func lost(_ parts: [SimulatedDatabase.Part]) -> ApplyResult {
+        world.coverage.met(.unknownOutcomes)
+        var orphan: Int?
+        switch world.faults.below(3) {
+        case 0: break
+        case 1:
+            let refused = world.database.write(parts)
+            guard refused.isEmpty else { return .fenced(refused.map(SimulatedLog.name)) }
+        default: orphan = world.database.orphan(parts, after: world.faults.milliseconds(0...40))
+        }
+        unsettled = Unsettled(parts: parts, orphan: orphan)
+        world.note(.settle, number, 0, "lane \(number): the answer is lost")
+        return .retry(reason: "connection lost", isOutage: true)
+    }
+
+    /// Finds out what became of a transaction whose answer was lost.
+    private func settle(_ work: [PartitionWork]) -> ApplyResult? {
+        guard let unsettled else { return nil }
+        self.unsettled = nil
+        if let orphan = unsettled.orphan { world.database.end(orphan: orphan) }
+        var fenced: [TopicPartition] = []
+        for part in unsettled.parts {
+            let source = SimulatedLog.name(part.partition)
+            guard let current = work.first(where: { $0.source == source && $0.epoch == part.epoch }) else { continue }
+            let row = world.database.rows[part.partition]
+            if row.epoch != part.epoch {
+                fenced.append(source)
+            } else if row.next == part.next {
+                durable[source] = (current.stamp, part.next)
+            }
+        }
+        world.note(.settle, number, fenced.count, "lane \(number): the lost transaction is settled, \(fenced.count) fenced")
+        return fenced.isEmpty ? nil : .fenced(fenced)
+    }
+
+    /// The first half becomes durable, the second one must be tried again.
+    private func half(_ work: [PartitionWork]) async throws -> ApplyResult? {
+        let parts = remaining(work)
+        guard let part = parts.first, part.records.count > 1 else { return .retry(reason: "too large", isOutage: false) }
+        let first = part.records.prefix(part.records.count / 2)
+        let cut = SimulatedDatabase.Part(
+            partition: part.partition, epoch: part.epoch, expected: part.expected, records: first, next: first.last!.offset + 1)
+        let refused = world.database.write([cut])
+        guard refused.isEmpty else { return .fenced(refused.map(SimulatedLog.name)) }
+        note(durable: [cut], work)
+        try await pause()
+        return .retry(reason: "statement timeout", isOutage: false)
+    }
+
+    private func write(_ parts: [SimulatedDatabase.Part], of work: [PartitionWork]) async throws -> ApplyResult {
+        let refused = world.database.write(parts)
+        guard refused.isEmpty else { return .fenced(refused.map(SimulatedLog.name)) }
+        world.coverage.met(.transactions)
+        note(durable: parts, work)
+        // A cancellation that comes while the answer travels finds it durable.
+        try await pause()
+        return .applied(AppliedCounts())
+    }
+
+    private func note(durable parts: [SimulatedDatabase.Part], _ work: [PartitionWork]) {
+        for part in parts {
+            let source = SimulatedLog.name(part.partition)
+            guard let current = work.first(where: { $0.source == source }) else { continue }
+            durable[source] = (current.stamp, part.next)
+        }
+    }
+
+    /// What of the work is not durable yet.
+    private func remaining(_ work: [PartitionWork]) -> [SimulatedDatabase.Part] {
+        work.compactMap { part in
+            let position: Int64
+            if let known = durable[part.source], known.stamp == part.stamp {
+                position = Swift.max(part.expected, known.next)
+            } else {
+                position = part.expected
+            }
+            var records: [(offset: Int64, value: Int64)] = []
+            for batch in part.batches {
+                for (index, record) in batch.records.records.enumerated() where record.offset >= position {
+                    let value = batch.value(batch.cell(change: index, column: 0))!.loadUnaligned(as: Int64.self)
+                    records.append((record.offset, Int64(bigEndian: value)))
+                }
+            }
+            guard position < part.next else { return nil }
+            return SimulatedDatabase.Part(
+                partition: Int(part.source.partition), epoch: part.epoch, expected: position, records: records[...],
+                next: part.next)
+        }
+    }
+}
+
+/// Claims that take their time, fail before or after their effect, answer for some, or hold a partition.
+final class SimulatedClaimer: OffsetClaimer, @unchecked Sendable {
+    // Licence for @unchecked: called from the pipeline's jobs, on the driver's thread only.
+
+    struct Failure: Error {}
+
+    private unowned let world: SimulatedWorld
+
+    init(world: SimulatedWorld) { self.world = world }
+
+    func claim(_ partitions: [TopicPartition]) async throws -> [TopicPartition: ClaimResult] {
+        world.entered("claim")
+        let database = world.database!
+        let isFaulty = world.strikes(world.scenario.claimFaults)
+        let kind = isFaulty ? world.faults.below(5) : -1
+        let longest = kind == 0 ? world.scenario.configuration.claimDeadline * 3 : world.scenario.latency
+        if kind == 0 { world.coverage.met(.lateClaims) }
+        world.note(.claim, kind, partitions.count, "claim of \(partitions.count) partitions\(isFaulty ? ", fault \(kind)" : "")")
+        try await world.clock.sleep(until: world.clock.now + world.faults.next() % (longest + 1))
+        try await database.reached()
+        if kind == 1 || database.isDown { throw Failure() }
+        var results: [TopicPartition: ClaimResult] = [:]
+        for (index, source) in partitions.enumerated() {
+            if kind == 2, index > 0 { break }
+            if kind == 3, world.faults.chance(0.2) {
+                results[source] = .held(reason: "the offset is outside the log")
+                continue
+            }
+            let claim = database.claim(Int(source.partition))
+            results[source] = .claimed(epoch: claim.epoch, nextOffset: claim.next)
+        }
+        if kind == 4 { throw Failure() }
+        try await world.clock.sleep(until: world.clock.now + world.faults.next() % (longest + 1))
+        return results
+    }
+}
+
+/// One cell a record: its offset.
+struct SimulatedDecoder: RecordDecoder {
+    func decode(_ batch: RecordBatch) -> ChangeBatch {
+        let changes = ChangeBatch(records: batch, columnCount: 1)
+        for (index, record) in batch.records.enumerated() {
+            let cell = changes.appendValue(batch.bytes(of: record.key)!)
+            withUnsafePointer(to: cell) {
+                changes.append(record: index, operation: .upsert, keyPrefix: 0, cells: UnsafeBufferPointer(start: $0, count: 1))
+            }
+        }
+        return changes
+    }
+}

@@ -1,0 +1,48 @@
+// The log that a schedule reads: per partition ascending offsets, legal gaps among them, and sizes.
+
+import Records
+
+/// Grows in bursts; what is in it never changes.
+struct SimulatedLog {
+    struct Partition {
+        var offsets: [Int64] = []
+        var payloads: [Int32] = []
+        var end: Int64 = 0
+    }
+
+    private(set) var partitions: [Partition]
+
+    init(partitions: Int) { self.partitions = Array(repeating: Partition(), count: partitions) }
+
+    mutating func append(_ count: Int, to partition: Int, _ scenario: Scenario, _ random: inout SimulationRandom) {
+        for _ in 0..<count {
+            if random.chance(scenario.gapShare) { partitions[partition].end += Int64(random.within(1...3)) }
+            partitions[partition].offsets.append(partitions[partition].end)
+            let isLarge = random.chance(scenario.largeShare)
+            partitions[partition].payloads.append(Int32(isLarge ? scenario.largePayload : scenario.payload))
+            partitions[partition].end += 1
+        }
+    }
+
+    /// Position in the log of the first record at or behind an offset.
+    func index(of offset: Int64, in partition: Int) -> Int {
+        let offsets = partitions[partition].offsets
+        var (low, high) = (0, offsets.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if offsets[middle] < offset { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    /// One past the last record.
+    func end(_ partition: Int) -> Int64 { partitions[partition].offsets.last.map { $0 + 1 } ?? 0 }
+
+    /// Bytes of the largest record there can be, key and payload.
+    static func largest(_ scenario: Scenario) -> Int {
+        scenario.batchOverhead + scenario.recordOverhead + 8
+            + (scenario.largeShare > 0 ? Swift.max(scenario.payload, scenario.largePayload) : scenario.payload)
+    }
+
+    static func name(_ partition: Int) -> TopicPartition { TopicPartition("t", Int32(partition)) }
+}

@@ -1,0 +1,388 @@
+// The reader of a schedule: a consumer's poll thread in small steps, whose turn comes between the pipeline's jobs.
+
+import Backpressure
+import Pipeline
+import Records
+
+/// Does what the Kafka room's poll thread does, a step at a time: commands, the main queue, then one visit a partition.
+///
+/// It has no safety poll for reading: once a visit found nothing to do it reads again only after a command, after new records, or
+/// after ``creditsReturned()``. A wake-up that is lost is a partition that stands still.
+final class SimulatedSource: RecordSource, @unchecked Sendable {
+    // Licence for @unchecked: used on the driver's thread only; the ports check it.
+
+    private enum Command {
+        case assign([PartitionStart], stamp: UInt64)
+        case unassign
+        case seek(PartitionStart, stamp: UInt64)
+        case pause(TopicPartition)
+        case resume(TopicPartition)
+    }
+
+    /// A partition that is read. Its batches are remembered until they are durable.
+    struct Reader {
+        let partition: Int
+        let slot: Int
+        var stamp: UInt64
+        /// Place in the log of the next record.
+        var position: Int
+        var isPaused = false
+        var hasFailed = false
+        /// Fetching begins anew after an assignment, a seek and a resume.
+        var isFetching = false
+        var fetch = 0
+        var handed: [(next: Int64, cost: Credits)] = []
+        /// Nobody has said yet that nothing may be written under this stamp: its batches can only leave by being written.
+        var isIntact = true
+    }
+
+    private enum Phase: Equatable {
+        case asleep, mainQueue
+        case visit(Int)
+        case commands
+    }
+
+    private unowned let world: SimulatedWorld
+    let pool: CreditPool
+    let group: SimulatedGroup
+    private var random: SimulationRandom
+    private var commands: [Command] = []
+    private var phase = Phase.asleep
+    private var isAwake = true
+    private var hasMore = false
+    private var first = 0
+    private(set) var isReading = false
+    private(set) var readers: [Reader] = []
+    private var mailbox: [SourceEvent] = []
+    private var waiter: UnsafeContinuation<SourceEvent?, Never>?
+    private var isClosed = false
+    private var frozenUntil: UInt64 = 0
+    private(set) var lastPoll: UInt64
+    /// Batches that were handed over and that the pipeline may still hold.
+    private(set) var batches: [RecordBatch] = []
+    private(set) var unassigns = 0
+
+    init(world: SimulatedWorld, pool: CreditPool, life: UInt64) {
+        self.world = world
+        self.pool = pool
+        group = SimulatedGroup(world: world, life: life)
+        random = SimulationRandom(seed: world.seed, stream: 30 + life)
+        lastPoll = world.clock.now
+        heartbeat()
+    }
+
+    // MARK: The pipeline's side
+
+    func next() async throws -> SourceEvent? {
+        world.entered("next")
+        world.expect(waiter == nil, "next() was called twice at a time")
+        let event = await withTaskCancellationHandler {
+            await withUnsafeContinuation { (continuation: UnsafeContinuation<SourceEvent?, Never>) in
+                if !mailbox.isEmpty {
+                    continuation.resume(returning: mailbox.removeFirst())
+                } else if isClosed || Task.isCancelled {
+                    continuation.resume(returning: nil)
+                } else {
+                    waiter = continuation
+                }
+            }
+        } onCancel: {
+            waiter.take()?.resume(returning: nil)
+        }
+        if event == nil { try Task.checkCancellation() }
+        return event
+    }
+
+    func assign(_ partitions: [PartitionStart], stamp: UInt64) {
+        world.entered("assign")
+        group.answerGiven(isUnassign: false)
+        command(.assign(partitions, stamp: stamp))
+    }
+
+    func unassign() {
+        world.entered("unassign")
+        group.answerGiven(isUnassign: true)
+        unassigns += 1
+        command(.unassign)
+    }
+
+    func seek(_ start: PartitionStart, stamp: UInt64) {
+        world.entered("seek")
+        command(.seek(start, stamp: stamp))
+    }
+
+    func pause(_ partition: TopicPartition) {
+        world.entered("pause")
+        world.coverage.met(.pauses)
+        command(.pause(partition))
+    }
+
+    func resume(_ partition: TopicPartition) {
+        world.entered("resume")
+        world.coverage.met(.resumes)
+        command(.resume(partition))
+    }
+
+    func creditsReturned() {
+        world.entered("creditsReturned")
+        isAwake = true
+    }
+
+    func mirror(_ frontier: [PartitionStart]) {
+        world.entered("mirror")
+        for start in frontier {
+            world.expect(
+                start.offset <= world.database.rows[Int(start.source.partition)].next,
+                "\(start.source): \(start.offset) was mirrored before it was durable")
+        }
+        world.note(.command, 6, frontier.count, "pipeline: mirrors \(frontier.map { "\($0.source) \($0.offset)" })")
+        if world.strikes(0.1) { post(.mirrorFailed(frontier.map(\.source))) }
+    }
+
+    func mirrorAndWait(_ frontier: [PartitionStart], until deadline: UInt64) async {
+        mirror(frontier)
+        guard deadline > world.clock.now else { return }
+        let wait = world.faults.chance(0.1) ? deadline - world.clock.now : world.faults.next() % (2 * millisecond)
+        do {
+            try await world.clock.sleep(until: Swift.min(deadline, world.clock.now + wait))
+        } catch {
+            // Cancelled: nobody waits for the answer any more.
+        }
+    }
+
+    func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+        world.entered("endOffsets")
+        try await world.clock.sleep(until: world.clock.now + world.faults.next() % (3 * millisecond))
+        if world.strikes(0.1) { throw SimulatedClaimer.Failure() }
+        return Dictionary(uniqueKeysWithValues: partitions.map { ($0, world.log.end(Int($0.partition))) })
+    }
+
+    // MARK: The world's side
+
+    func post(_ event: SourceEvent) {
+        guard !isClosed else { return }
+        if let waiter = waiter.take() { waiter.resume(returning: event) } else { mailbox.append(event) }
+    }
+
+    func close() {
+        isClosed = true
+        waiter.take()?.resume(returning: nil)
+    }
+
+    /// New records are in the log.
+    func logGrew() { isAwake = true }
+
+    /// The thread does not come to its turn for a while.
+    func freeze(for duration: UInt64) { frozenUntil = Swift.max(frozenUntil, world.clock.now + duration) }
+    func thaw() { frozenUntil = 0 }
+
+    /// The log says that it does not hold a partition's position, or that it cannot be read at all.
+    func fail(_ partition: Int, isPositionLost: Bool) {
+        guard isReading, let index = readers.firstIndex(where: { $0.partition == partition }) else { return }
+        guard !readers[index].hasFailed else { return }
+        readers[index].hasFailed = true
+        readers[index].isIntact = false
+        let source = SimulatedLog.name(partition)
+        world.note(.fault, 3, partition, "log: \(source) \(isPositionLost ? "does not hold its position" : "cannot be read")")
+        if isPositionLost {
+            world.coverage.met(.lostPositions)
+            post(.positionLost(source, reason: "retention has passed it"))
+        } else {
+            post(.partitionFailed(source, reason: "not authorised"))
+        }
+    }
+
+    /// The database has refused a partition, or taken it out of service.
+    func distrust(_ partitions: [TopicPartition]) {
+        for source in partitions { if let index = index(of: source) { readers[index].isIntact = false } }
+    }
+
+    /// Everything under way may be dropped.
+    func distrustAll() { for index in readers.indices { readers[index].isIntact = false } }
+
+    /// Somebody's continuation waits here.
+    var isAwaited: Bool { waiter != nil }
+
+    // MARK: The thread
+
+    private var isFrozen: Bool { world.clock.now < frozenUntil }
+
+    /// There is something for the thread to do.
+    var canStep: Bool {
+        !isFrozen && (phase != .asleep || isAwake || !commands.isEmpty || group.event != nil)
+    }
+
+    /// The main queue is served now and then whatever happens; that it reads nothing keeps lost wake-ups in sight.
+    private func heartbeat() {
+        world.clock.after(random.milliseconds(3...30)) { [weak self] in
+            guard let self else { return }
+            if !isFrozen, group.event == nil { lastPoll = world.clock.now }
+            heartbeat()
+        }
+    }
+
+    func step() {
+        switch phase {
+        case .asleep, .commands:
+            isAwake = false
+            hasMore = false
+            let taken = commands
+            commands = []
+            for command in taken { perform(command) }
+            phase = .mainQueue
+        case .mainQueue:
+            if let event = group.takeEvent() {
+                if case .revoked(_, let isLost) = event {
+                    isReading = false
+                    if isLost { distrustAll() }
+                }
+                post(event)
+            }
+            lastPoll = world.clock.now
+            phase = isReading && !readers.isEmpty ? .visit(0) : .asleep
+        case .visit(let step):
+            if visit((first + step) % readers.count) { hasMore = true }
+            if step + 1 < readers.count {
+                phase = .visit(step + 1)
+            } else {
+                first = (first + 1) % readers.count
+                phase = hasMore ? .commands : .asleep
+            }
+        }
+    }
+
+    private func command(_ command: Command) {
+        switch command {
+        case .assign(let starts, let stamp):
+            world.note(
+                .command, 1, Int(stamp),
+                "pipeline: assigns \(starts.map { "\($0.source) from \($0.offset)" }), stamp \(stamp)")
+        case .unassign: world.note(.command, 2, 0, "pipeline: gives everything back")
+        case .seek(let start, let stamp):
+            world.note(.command, 3, start.offset, "pipeline: seeks \(start.source) to \(start.offset), stamp \(stamp)")
+        case .pause(let source): world.note(.command, 4, Int(source.partition), "pipeline: pauses \(source)")
+        case .resume(let source): world.note(.command, 5, Int(source.partition), "pipeline: resumes \(source)")
+        }
+        commands.append(command)
+    }
+
+    private func perform(_ command: Command) {
+        switch command {
+        case .assign(let starts, let stamp):
+            readers = starts.enumerated().map { slot, start in
+                let partition = Int(start.source.partition)
+                return Reader(
+                    partition: partition, slot: slot, stamp: stamp, position: world.log.index(of: start.offset, in: partition))
+            }
+            isReading = true
+            for index in readers.indices { fetch(index) }
+            group.assigned()
+        case .unassign:
+            readers = []
+            isReading = false
+            group.unassigned()
+        case .seek(let start, let stamp):
+            guard let index = index(of: start.source) else { return }
+            readers[index].stamp = stamp
+            readers[index].isIntact = true
+            readers[index].hasFailed = false
+            readers[index].handed = []
+            readers[index].position = world.log.index(of: start.offset, in: readers[index].partition)
+            fetch(index)
+        case .pause(let source):
+            guard let index = index(of: source) else { return }
+            readers[index].isPaused = true
+        case .resume(let source):
+            guard let index = index(of: source), readers[index].isPaused else { return }
+            readers[index].isPaused = false
+            fetch(index)
+        }
+    }
+
+    private func index(of source: TopicPartition) -> Int? { readers.firstIndex { $0.partition == Int(source.partition) } }
+
+    /// What was prefetched is gone; records come again after a while.
+    private func fetch(_ index: Int) {
+        readers[index].isFetching = false
+        readers[index].fetch += 1
+        let (partition, stamp, fetch) = (readers[index].partition, readers[index].stamp, readers[index].fetch)
+        world.clock.after(random.milliseconds(0...2)) { [weak self] in
+            guard let self,
+                let index = readers.firstIndex(where: { $0.partition == partition && $0.stamp == stamp && $0.fetch == fetch })
+            else { return }
+            readers[index].isFetching = true
+            isAwake = true
+        }
+    }
+
+    /// Reads what the credits allow. True where there may be more.
+    private func visit(_ index: Int) -> Bool {
+        let reader = readers[index]
+        guard !reader.isPaused, !reader.hasFailed, reader.isFetching else { return false }
+        let limit = world.scenario.configuration.batch
+        let granted = pool.allowance(slot: reader.slot, stamp: reader.stamp)
+        let allowance = Credits(
+            records: Swift.min(granted.records, limit.records, world.scenario.visitLimit),
+            bytes: Swift.min(granted.bytes, limit.bytes))
+        guard allowance.isPositive else { return false }
+        let known = world.log.partitions[reader.partition]
+        guard reader.position < known.offsets.count else { return false }
+        let batch = RecordBatch(source: SimulatedLog.name(reader.partition), assignment: reader.stamp)
+        var position = reader.position
+        // At least one record, however large.
+        repeat {
+            append(known.offsets[position], payload: Int(known.payloads[position]), to: batch)
+            position += 1
+        } while position < known.offsets.count && batch.count < allowance.records
+            && pool.charge(records: batch.count, bytes: batch.byteCount).bytes < allowance.bytes
+        let cost = pool.charge(records: batch.count, bytes: batch.byteCount)
+        pool.spent(slot: reader.slot, stamp: reader.stamp, cost)
+        readers[index].position = position
+        readers[index].handed.append((batch.nextOffset, cost))
+        batches.append(batch)
+        world.note(
+            .read, reader.partition, batch.nextOffset,
+            "reader: \(batch.source) \(batch.records[0].offset)..<\(batch.nextOffset), \(cost), stamp \(reader.stamp)")
+        post(.records(batch, slot: reader.slot))
+        return true
+    }
+
+    private func append(_ offset: Int64, payload: Int, to batch: RecordBatch) {
+        withUnsafeBytes(of: offset.bigEndian) { key in
+            withUnsafeTemporaryAllocation(byteCount: payload, alignment: 8) { value in
+                value.initializeMemory(as: UInt8.self, repeating: 0)
+                batch.append(
+                    offset: offset, timestamp: world.clock.wallMilliseconds, key: key, value: UnsafeRawBufferPointer(value))
+            }
+        }
+    }
+
+    // MARK: Questions
+
+    /// Forgets what is durable. Answers what of a reader's batches is not.
+    func underWay(_ index: Int, appliedUpTo next: Int64) -> Credits {
+        let done = readers[index].handed.prefix { $0.next <= next }.count
+        readers[index].handed.removeFirst(done)
+        return readers[index].handed.reduce(.zero) { $0 + $1.cost }
+    }
+
+    /// Batches that somebody still holds once nobody is there any more who could.
+    func leakedBatches() -> Int {
+        mailbox = []
+        return batches.indices.count { !isKnownUniquelyReferenced(&batches[$0]) }
+    }
+
+    /// What the batches cost that somebody else still holds, whatever their assignment, bytes.
+    func heldBytes() -> Int {
+        var bytes = 0
+        var kept = 0
+        for index in batches.indices {
+            guard !isKnownUniquelyReferenced(&batches[index]) else { continue }
+            bytes += pool.charge(records: batches[index].count, bytes: batches[index].byteCount).bytes
+            batches.swapAt(kept, index)
+            kept += 1
+        }
+        batches.removeLast(batches.count - kept)
+        return bytes
+    }
+}
