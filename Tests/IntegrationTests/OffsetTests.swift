@@ -42,6 +42,40 @@ extension EndToEnd {
         }
     }
 
+    /// A topic of transactions ends in a marker, which is no record: nobody reports a backlog for it, also after a restart.
+    @Test func transactionsLeaveNoBacklog() async throws {
+        try await World.run("transactions", partitions: 2) { world in
+            let file = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-\(UUID().uuidString)")
+            defer { try? FileManager.default.removeItem(at: file) }
+            let payloads = (1...50).map { #"{"action":"Upsert","message_id":\#($0),"data":{"name":"n","message":"m"}}"# }
+            try payloads.joined(separator: "\n").write(to: file, atomically: true, encoding: .utf8)
+            try await world.kafka.tool(
+                "kafka-producer-perf-test.sh",
+                [
+                    "--topic", world.topic, "--num-records", "400", "--throughput", "-1", "--payload-file", file.path,
+                    "--transactional-id", "transactions", "--transaction-duration-ms", "50",
+                    "--producer-props", "bootstrap.servers=\(world.kafka.bootstrapServers)",
+                ])
+            let ends = try await world.ends()
+            try #require(ends.values.reduce(0, +) > 400, "there are no markers: \(ends)")
+            for _ in 0..<2 {
+                let worker = try await world.worker("worker")
+                try await world.holds(worker, 2)
+                try await world.reached("no backlog is left", within: .seconds(15)) {
+                    let metrics = [
+                        try await worker.metric("kafka_consumergroup_lag"), try await worker.metric("sluice_lag_seconds"),
+                        try await worker.metric("sluice_lag_eta_seconds"),
+                    ]
+                    return metrics == [0, 0, 0]
+                }
+                try await world.reached("Kafka is told the same", within: .seconds(5)) { try await world.mirrored() == ends }
+                try #require(try await worker.terminate() == .exited(0))
+            }
+            // The stored offsets are behind the last records, which is before the markers.
+            try await world.expectTables(try await world.oracle())
+        }
+    }
+
     /// Without a row the group's committed offset counts, and only without that `auto_offset_reset`.
     @Test func theFirstStart() async throws {
         try await World.run("first-start", partitions: 4) { world in

@@ -39,7 +39,7 @@ func readBack(_ broker: EmbeddedBroker, topic: String, ends: [Int64]) async thro
                 left -= 1
             }
         case .failed(let error), .partitionFailed(_, let error): throw error
-        case .committed, .notice: break
+        case .committed, .notice, .reachedEnd: break
         }
     }
     _ = await consumer.close(deadline: .seconds(10))

@@ -16,7 +16,8 @@ func position(
 ) -> OffsetLedgerMachine.Position {
     .init(
         entry: .init(source: source, slot: 0, lane: 0, stamp: stamp, epoch: 1, offset: 0), isValid: true, applied: applied,
-        mirrored: nil, end: end, oldestTimestamp: oldest, outstanding: Credits(records: underWay, bytes: underWay))
+        mirrored: nil, end: end, oldestTimestamp: oldest, outstanding: Credits(records: underWay, bytes: underWay),
+        settled: applied)
 }
 
 @Suite struct LagMachineTests {

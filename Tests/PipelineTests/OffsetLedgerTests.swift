@@ -50,6 +50,28 @@ import Testing
         #expect(ledger.positions.first?.end == 20)
     }
 
+    @Test func anEndBehindMarkersLeavesNoBacklog() {
+        var ledger = OffsetLedgerMachine()
+        ledger.assigned([Self.entry(stamp: 2, offset: 10)])
+        ledger.endRead(Self.source, end: 16)
+        ledger.endReached(Self.source, stamp: 1, offset: 16)
+        #expect(ledger.positions.first?.backlog == 6, "an older assignment has read that")
+        let cost = Credits(records: 5, bytes: 5)
+        let isKnown = ledger.received(Self.source, stamp: 2, nextOffset: 15, timestamp: 1, credits: cost) != nil
+        #expect(isKnown)
+        // The log ends in a marker at 15.
+        ledger.endReached(Self.source, stamp: 2, offset: 16)
+        #expect(ledger.positions.first?.backlog == 6, "what was read is not durable yet")
+        _ = ledger.completed(Self.source, stamp: 2, nextOffset: 15, isDurable: true)
+        #expect(ledger.positions.first?.backlog == 0 && ledger.positions.first?.settled == 16)
+        // Lag tools see none either.
+        #expect(ledger.frontierToMirror() == [PartitionStart(source: Self.source, offset: 16)])
+        ledger.endRead(Self.source, end: 18)
+        #expect(ledger.positions.first?.backlog == 2)
+        let isLater = ledger.received(Self.source, stamp: 2, nextOffset: 18, timestamp: 1, credits: cost) != nil
+        #expect(isLater && ledger.positions.first?.backlog == 3)
+    }
+
     @Test func aMirrorThatFailedIsMadeAgain() {
         var ledger = OffsetLedgerMachine()
         ledger.assigned([Self.entry(stamp: 1, offset: 10)])

@@ -43,6 +43,8 @@ public enum ConsumerEvent: Sendable {
     case revoked([TopicPartition], isLost: Bool)
     /// Records of one partition.
     case records(RecordBatch, slot: Int)
+    /// The log was read up to here, beyond the last record handed over: what lies between are markers of transactions, or is compacted.
+    case reachedEnd(TopicPartition, offset: Int64, assignment: UInt64)
     /// A partition cannot be read: its position is outside the log, it is gone, or it is not allowed. It stays idle until a `seek`
     /// or the next assignment.
     case partitionFailed(TopicPartition, KafkaError)

@@ -81,6 +81,8 @@ public struct KafkaConsumerConfiguration: Sendable {
         try configuration.set("fetch.message.max.bytes", "\(fetchMaximumBytes)")
         try configuration.set("fetch.wait.max.ms", "\(fetchWait.milliseconds)")
         try configuration.set("fetch.error.backoff.ms", "100")
+        // Says how far was read where the log ends in records that nobody is given: markers of transactions, compacted ones.
+        try configuration.set("enable.partition.eof", "true")
         let knowsBackoff = configuration.setIfKnown("fetch.queue.backoff.ms", "5")
         try KafkaProperties.apply(client.properties, to: configuration)
         configuration.setEvents(RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_OFFSET_COMMIT)

@@ -25,7 +25,11 @@ extension PollLoop {
             reader, position: &reader.position, headers: &headers, records: min(allowance.records, configuration.visitLimit),
             bytes: allowance.bytes)
         if let batch { hand(over: batch, of: reader, slot: slot) }
-        if case .jump(let offset) = end { seek([(reader.partition, offset)]) }
+        switch end {
+        case .jump(let offset): seek([(reader.partition, offset)])
+        case .end(let offset): shared.mailbox.push(.reachedEnd(reader.partition, offset: offset, assignment: reader.stamp))
+        case .empty, .limit: break
+        }
         sample(reader)
         return end != .empty && !reader.hasFailed
     }
@@ -36,6 +40,8 @@ extension PollLoop {
         case limit
         /// Records are missing: seek there.
         case jump(to: Int64)
+        /// Nothing is there before this offset that would be handed over, and it is the log's end.
+        case end(Int64)
     }
 
     // Position and scratch memory come as `inout`: read as properties, each record would pay for Swift's check of exclusive access.
@@ -52,6 +58,10 @@ extension PollLoop {
         while taken < records, dropped < PollLoop.dropLimit {
             guard let message = held.take() ?? reader.queue.takeMessage() else { return (batch, .empty) }
             guard message.error == RD_KAFKA_RESP_ERR_NO_ERROR else {
+                if message.error == RD_KAFKA_RESP_ERR__PARTITION_EOF {
+                    if message.offset > position.expected { return (batch, .end(message.offset)) }
+                    continue
+                }
                 failed(reader, message, at: position.expected)
                 return (batch, .limit)
             }
@@ -111,7 +121,6 @@ extension PollLoop {
     }
 
     private func failed(_ reader: PartitionReader, _ message: borrowing MessageHandle, at offset: Int64) {
-        if message.error == RD_KAFKA_RESP_ERR__PARTITION_EOF { return }
         let error = KafkaError(message.error, "\(reader.partition) at offset \(offset): \(message.errorText)")
         if error.isRetriable {
             shared.mailbox.push(.notice(error))

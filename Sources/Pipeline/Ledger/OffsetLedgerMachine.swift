@@ -51,10 +51,13 @@ public struct OffsetLedgerMachine: ~Copyable {
         /// What is under way.
         public let outstanding: Credits
 
+        /// Nothing before this offset is left to be applied: `applied`, or further on where the log ends in markers of transactions.
+        public let settled: Int64
+
         /// The partition.
         public var source: TopicPartition { entry.source }
-        /// Offsets between `applied` and the end, never negative; `nil` where the end is not known.
-        public var backlog: Int64? { end.map { $0 - applied } }
+        /// Offsets that may still hold something to apply, never negative; `nil` where the end is not known.
+        public var backlog: Int64? { end.map { Swift.max(0, $0 - settled) } }
     }
 
     private struct Flight {
@@ -69,8 +72,12 @@ public struct OffsetLedgerMachine: ~Copyable {
         var applied: Int64
         var mirrored: Int64?
         var end: Int64?
+        var readTo: Int64?
         var outstanding = Credits.zero
         var flights: [Flight] = []
+
+        /// Nothing before this offset is left to be applied.
+        var settled: Int64 { flights.isEmpty ? Swift.max(applied, readTo ?? applied) : applied }
     }
 
     private var partitions: [TopicPartition: Partition] = [:]
@@ -147,12 +154,17 @@ public struct OffsetLedgerMachine: ~Copyable {
     /// The log's end was read.
     public mutating func endRead(_ source: TopicPartition, end: Int64) { partitions[source]?.end = end }
 
+    /// The log was read to its end, which is beyond the last record that came: markers of transactions lie between.
+    public mutating func endReached(_ source: TopicPartition, stamp: UInt64, offset: Int64) {
+        if partitions[source]?.entry.stamp == stamp { partitions[source]?.readTo = offset }
+    }
+
     /// The frontier of partitions whose mirror is behind; they count as mirrored from now on.
     public mutating func frontierToMirror() -> [PartitionStart] {
         var frontier: [PartitionStart] = []
-        for (source, known) in partitions where known.isValid && known.mirrored != known.applied {
-            partitions[source]?.mirrored = known.applied
-            frontier.append(PartitionStart(source: source, offset: known.applied))
+        for (source, known) in partitions where known.isValid && known.mirrored != known.settled {
+            partitions[source]?.mirrored = known.settled
+            frontier.append(PartitionStart(source: source, offset: known.settled))
         }
         return frontier.sorted { $0.source < $1.source }
     }
@@ -184,7 +196,8 @@ public struct OffsetLedgerMachine: ~Copyable {
                 entry: known.entry, isValid: known.isValid, applied: known.applied, mirrored: known.mirrored,
                 // What was read since the question shows that the log has grown.
                 end: known.end.map { Swift.max($0, known.applied, known.flights.last?.nextOffset ?? 0) },
-                oldestTimestamp: known.flights.lazy.map(\.timestamp).filter { $0 >= 0 }.min(), outstanding: known.outstanding)
+                oldestTimestamp: known.flights.lazy.map(\.timestamp).filter { $0 >= 0 }.min(), outstanding: known.outstanding,
+                settled: known.settled)
         }.sorted { $0.source < $1.source }
     }
 }

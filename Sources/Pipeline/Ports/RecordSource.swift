@@ -10,6 +10,8 @@ public enum SourceEvent: Sendable {
     case assigned([TopicPartition])
     /// The group takes all partitions back; it waits for ``RecordSource/unassign()``. Lost: they are someone else's already.
     case revoked([TopicPartition], isLost: Bool)
+    /// The log was read up to here: its end, beyond the last record of the partition, with nothing to apply between.
+    case reachedEnd(TopicPartition, offset: Int64, stamp: UInt64)
     /// A partition cannot be read on: one sentence with the remedy.
     case partitionFailed(TopicPartition, reason: String)
     /// The log does not hold the position a partition was read at: where to go on is decided as at the start.

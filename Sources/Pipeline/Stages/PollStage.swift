@@ -17,6 +17,8 @@ struct PollStage: Sendable {
                 // Lost partitions are someone else's by now: nothing of them may be written from this moment on.
                 if isLost { context.ledger.withLock { $0.allInvalidated() } }
                 try await context.inbox.send(.revoked(partitions, isLost: isLost))
+            case .reachedEnd(let partition, let offset, let stamp):
+                context.ledger.withLock { $0.endReached(partition, stamp: stamp, offset: offset) }
             case .partitionFailed(let partition, let reason):
                 try await context.inbox.send(.stopped(partition, stamp: nil, reason: reason))
             case .positionLost(let partition, let reason):

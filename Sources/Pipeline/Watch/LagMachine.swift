@@ -69,10 +69,10 @@ public struct LagMachine: ~Copyable {
     ) -> UInt64? {
         var known = partitions[position.source] ?? Partition(answered: now)
         defer { partitions[position.source] = known }
-        if known.applied != position.applied {
-            known.applied = position.applied
+        if known.applied != position.settled {
+            known.applied = position.settled
             known.oldest = nil
-            known.marks.removeFirst(known.marks.prefix { $0.end <= position.applied }.count)
+            known.marks.removeFirst(known.marks.prefix { $0.end <= position.settled }.count)
         }
         if position.outstanding.records <= 0 {
             guard let backlog = position.backlog else { return nil }
@@ -83,7 +83,7 @@ public struct LagMachine: ~Copyable {
         }
         // It is there now, whatever else is known.
         var since = Swift.min(known.oldest ?? .max, Int64(now))
-        if let mark = known.marks.first(where: { $0.end > position.applied }) { since = Swift.min(since, Int64(mark.seen)) }
+        if let mark = known.marks.first(where: { $0.end > position.settled }) { since = Swift.min(since, Int64(mark.seen)) }
         if let timestamp = position.oldestTimestamp, timestamp < wallMilliseconds {
             let age = (wallMilliseconds - timestamp).multipliedReportingOverflow(by: 1_000_000)
             since = Swift.min(since, Int64(now) - (age.overflow ? .max / 2 : age.partialValue))

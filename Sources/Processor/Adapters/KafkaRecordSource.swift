@@ -44,6 +44,8 @@ struct KafkaRecordSource: RecordSource {
             case .records(let batch, let slot): return .records(batch, slot: slot)
             case .assigned(let partitions): return .assigned(partitions)
             case .revoked(let partitions, let isLost): return .revoked(partitions, isLost: isLost)
+            case .reachedEnd(let partition, let offset, let stamp):
+                return .reachedEnd(partition, offset: offset, stamp: stamp)
             case .partitionFailed(let partition, let error) where error.code == .offsetOutOfRange:
                 return .positionLost(partition, reason: error.description)
             case .partitionFailed(let partition, let error): return .partitionFailed(partition, reason: error.description)

@@ -46,6 +46,8 @@ extension World {
                         key: batch.bytes(of: record.key).map { Data($0) }, value: batch.bytes(of: record.value).map { Data($0) },
                         at: Coordinate(partition: partition, offset: record.offset))
                 }
+            case .reachedEnd(let source, let offset, _):
+                positions[source.partition] = max(offset, positions[source.partition, default: 0])
             case .failed(let error), .partitionFailed(_, let error): throw error
             case .committed, .notice: break
             }
