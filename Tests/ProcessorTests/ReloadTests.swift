@@ -171,14 +171,14 @@ private final class Fixture: Sendable {
         await world.reloader.look(isAsked: true)
         let settings = try #require(world.applied.current.first)
         #expect(settings.kafka.groupID == "sluice")
-        #expect(settings.postgres.connections == 3)
+        #expect(settings.postgres.connections == 4)
         #expect(settings.apply.batchRecords == 77)
-        #expect(settings.pipelineConfiguration.lanes == 3)
+        #expect(settings.pipelineConfiguration.lanes == 4)
         let lines = world.lines.take()
         #expect(
             lines.contains { $0.contains("warning") && $0.contains("at the next start. key=kafka.group_id from=sluice to=other") }
         )
-        #expect(lines.contains { $0.contains("at the next start. key=postgres.connections from=3 to=7") })
+        #expect(lines.contains { $0.contains("at the next start. key=postgres.connections from=4 to=7") })
         // Said once; and taken back, it is as if nothing had been.
         try world.write("kafka: {group_id: sluice}\npostgres: {connections: 7}\napply: {batch_records: 78}")
         await world.reloader.look(isAsked: true)

@@ -4,7 +4,7 @@ import Settings
 
 struct PostgresSettings: Sendable {
     var uri = "postgres://127.0.0.1:5432/sluice"
-    var connections = 3
+    var connections = 4
     var migrate = true
     var migrations = "migrations"
     var connectTimeout = Duration.seconds(10)
