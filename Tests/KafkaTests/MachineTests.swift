@@ -28,6 +28,18 @@ import Testing
         #expect(machine.observed(20) == .acceptGap)
     }
 
+    @Test func anEndBeyondTheLastRecordIsSoughtOnceAndToldIfItStands() {
+        var machine = OffsetGuardMachine(expected: 5)
+        #expect(machine.ended(at: 5) == .none)
+        #expect(machine.ended(at: 7) == .reseek(to: 5))
+        #expect(machine.ended(at: 7) == .report)
+        #expect(machine.observed(7) == .acceptGap)
+        // The jump over the last records was librdkafka's.
+        #expect(machine.ended(at: 10) == .reseek(to: 8))
+        #expect(machine.observed(8) == .accept && machine.observed(9) == .accept)
+        #expect(machine.ended(at: 10) == .none)
+    }
+
     @Test func aMoveForgetsTheJump() {
         var machine = OffsetGuardMachine(expected: 0)
         #expect(machine.observed(10) == .reseek(to: 0))

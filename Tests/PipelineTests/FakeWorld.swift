@@ -182,6 +182,8 @@ final class FakeSource: RecordSource {
     var mirrored: [TopicPartition: Int64] { state.withLock { $0.mirrored } }
     var brakes: (pauses: Int, resumes: Int) { state.withLock { ($0.pauses, $0.resumes) } }
     var wrongMoves: Int { state.withLock { $0.wrongMoves } }
+    /// The next offset each reader would read.
+    var positions: [TopicPartition: Int64] { state.withLock { $0.readers.mapValues(\.next) } }
     var unassigns: Int { state.withLock { $0.unassigns } }
     var assigns: Int { state.withLock { $0.assigns } }
 }

@@ -72,6 +72,20 @@ import Testing
         #expect(isLater && ledger.positions.first?.backlog == 3)
     }
 
+    @Test func whatAStoppedPartitionHasReadIsStillItsBacklog() {
+        var ledger = OffsetLedgerMachine()
+        ledger.assigned([Self.entry(stamp: 1, offset: 10)])
+        ledger.endRead(Self.source, end: 21)
+        let cost = Credits(records: 10, bytes: 10)
+        let isKnown = ledger.received(Self.source, stamp: 1, nextOffset: 20, timestamp: 1, credits: cost) != nil
+        #expect(isKnown)
+        ledger.endReached(Self.source, stamp: 1, offset: 21)
+        let wasValid = ledger.invalidated(Self.source, stamp: 1)
+        #expect(wasValid)
+        _ = ledger.completed(Self.source, stamp: 1, nextOffset: 20, isDurable: false)
+        #expect(ledger.positions.first?.backlog == 11)
+    }
+
     @Test func aMirrorThatFailedIsMadeAgain() {
         var ledger = OffsetLedgerMachine()
         ledger.assigned([Self.entry(stamp: 1, offset: 10)])

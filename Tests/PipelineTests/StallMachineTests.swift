@@ -160,6 +160,27 @@ private func reason(of facts: StallMachine.Facts) -> StallReason? {
             machine.looked(at: facts(paused, gone), now: 261, limits: limits) == .entered(.waitingForDatabase, nanoseconds: 161))
     }
 
+    @Test func whoIsLetGoByAnOperatorBeginsAnew() {
+        var machine = StallMachine()
+        let paused = partition(a) { $0.isPausedByOperator = true }
+        for now in stride(from: UInt64(100), through: 200, by: 10) {
+            #expect(machine.looked(at: facts(paused, partition(b, applied: Int64(now))), now: now, limits: limits) == .none)
+        }
+        let idle = partition(b, applied: 200, backlog: 0)
+        #expect(machine.looked(at: facts(partition(a), idle), now: 210, limits: limits) == .none, "it stood still on request")
+        #expect(machine.looked(at: facts(partition(a), idle), now: 239, limits: limits) == .none)
+        #expect(machine.looked(at: facts(partition(a), idle), now: 240, limits: limits) != .none)
+    }
+
+    @Test func questionsThatAreSeldomAskedAreNoSilence() {
+        var machine = StallMachine()
+        let seldom = StallMachine.Limits(timeout: limits.timeout, answers: 10 * limits.timeout)
+        var seen = facts(partition(backlog: 0) { $0.answerAge = 60 })
+        seen.silence = 60
+        #expect(machine.looked(at: seen, now: 100, limits: seldom) == .none)
+        #expect(machine.looked(at: seen, now: 200, limits: seldom) == .none)
+    }
+
     @Test func aBreakBeginsTheTimeAnew() {
         var machine = StallMachine()
         #expect(machine.looked(at: facts(partition()), now: 100, limits: limits) == .none)

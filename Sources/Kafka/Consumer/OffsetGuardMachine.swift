@@ -17,6 +17,15 @@ struct OffsetGuardMachine: ~Copyable {
         case reseek(to: Int64)
     }
 
+    enum EndAction: Equatable {
+        /// Everything before the end was handed over.
+        case none
+        /// Seek there.
+        case reseek(to: Int64)
+        /// Nothing that would be handed over lies between the last record and the end.
+        case report
+    }
+
     /// The offset the next record should have.
     private(set) var expected: Int64
     private var hasReseeked = false
@@ -39,6 +48,17 @@ struct OffsetGuardMachine: ~Copyable {
         hasReseeked = false
         expected = offset + 1
         return .acceptGap
+    }
+
+    /// The log's end came at this offset. A jump over its last records looks like one that ends in markers, so it is answered in the same
+    /// way: with one seek, and where it stands the end is told.
+    mutating func ended(at offset: Int64) -> EndAction {
+        guard offset > expected else { return .none }
+        guard hasReseeked else {
+            hasReseeked = true
+            return .reseek(to: expected)
+        }
+        return .report
     }
 
     /// The reader was told to go on elsewhere.

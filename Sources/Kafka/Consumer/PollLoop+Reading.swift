@@ -59,8 +59,11 @@ extension PollLoop {
             guard let message = held.take() ?? reader.queue.takeMessage() else { return (batch, .empty) }
             guard message.error == RD_KAFKA_RESP_ERR_NO_ERROR else {
                 if message.error == RD_KAFKA_RESP_ERR__PARTITION_EOF {
-                    if message.offset > position.expected { return (batch, .end(message.offset)) }
-                    continue
+                    switch position.ended(at: message.offset) {
+                    case .none: continue
+                    case .reseek(let offset): return (batch, .jump(to: offset))
+                    case .report: return (batch, .end(message.offset))
+                    }
                 }
                 failed(reader, message, at: position.expected)
                 return (batch, .limit)

@@ -76,8 +76,8 @@ public struct OffsetLedgerMachine: ~Copyable {
         var outstanding = Credits.zero
         var flights: [Flight] = []
 
-        /// Nothing before this offset is left to be applied.
-        var settled: Int64 { flights.isEmpty ? Swift.max(applied, readTo ?? applied) : applied }
+        /// Nothing before this offset is left to be applied. Where the partition may not be written, what was read was dropped.
+        var settled: Int64 { isValid && flights.isEmpty ? Swift.max(applied, readTo ?? applied) : applied }
     }
 
     private var partitions: [TopicPartition: Partition] = [:]

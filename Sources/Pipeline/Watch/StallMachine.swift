@@ -124,6 +124,7 @@ public struct StallMachine: ~Copyable {
 
     private struct Standing {
         let applied: Int64?
+        let wasPaused: Bool
         let since: UInt64
     }
 
@@ -151,8 +152,10 @@ public struct StallMachine: ~Copyable {
         if let claimingSince, now - claimingSince >= limits.timeout { note(.claiming, since: claimingSince) }
 
         // Where nobody says how long the log is, nobody knows that there is nothing to do.
-        let isUnanswered = !facts.partitions.isEmpty && facts.partitions.allSatisfy { $0.answerAge >= limits.timeout }
-        let isSilent = facts.pollAge >= limits.timeout || facts.silence >= limits.timeout || isUnanswered
+        // Questions may be further apart than the time-out.
+        let patience = Swift.max(limits.timeout, limits.answers)
+        let isUnanswered = !facts.partitions.isEmpty && facts.partitions.allSatisfy { $0.answerAge >= patience }
+        let isSilent = facts.pollAge >= limits.timeout || facts.silence >= patience || isUnanswered
         if isSilent, quiet >= limits.timeout { note(.brokerGone, since: now - quiet) }
 
         for partition in facts.partitions {
@@ -176,8 +179,11 @@ public struct StallMachine: ~Copyable {
             let hasWork = partition.isUnderWay || partition.backlog.map { $0 > 0 } ?? partition.isStopped
             guard hasWork else { continue }
             let known = self.standing[partition.source]
-            let isSame = known != nil && known?.applied == partition.applied
-            standing[partition.source] = Standing(applied: partition.applied, since: isSame ? known?.since ?? now : now)
+            // Whoever is let go by an operator begins anew: it has stood still on request.
+            let isSame = known?.applied == partition.applied && (known?.wasPaused == partition.isPausedByOperator)
+            standing[partition.source] = Standing(
+                applied: partition.applied, wasPaused: partition.isPausedByOperator,
+                since: isSame ? known?.since ?? now : now)
         }
         self.standing = standing
         self.applied = applied

@@ -78,6 +78,6 @@ extension AdminAccess.Sender {
     init(_ head: borrowing HTTPRequestHead) {
         self.init(
             authorization: head.header("Authorization"), peer: head.remoteAddress, host: head.header("Host"),
-            isForwarded: head.header("X-Forwarded-For") != nil || head.header("Forwarded") != nil)
+            isForwarded: ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"].contains { head.header($0) != nil })
     }
 }

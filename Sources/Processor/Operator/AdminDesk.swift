@@ -124,7 +124,8 @@ final class AdminDesk: Sendable {
     ) async -> HTTPResponse {
         if Task.isCancelled { return HTTPRefusal.stopping.problem }
         do {
-            if let scope = job.request?.scope, let topic = scope.topic, let partition = scope.partition {
+            // Going on needs no Kafka: what is stored was checked when it was paused.
+            if job.verb == .pause, let scope = job.request?.scope, let topic = scope.topic, let partition = scope.partition {
                 let count = try await partitions(topic)
                 if partition >= count {
                     return Self.notFound("The topic \(topic) has \(count) partitions, from 0; there is no \(partition).")

@@ -31,17 +31,15 @@ struct ConfigurationFiles: Sendable {
         try Configuration.load(path: path, environment: environment, overrides: overrides)
     }
 
-    /// What the files hold now; `nil` where the configuration came from something that can be read only once, such as a pipe.
+    /// What the files hold now; `nil` where the configuration or a secret came from something that can be read only once, such as a pipe.
     /// Blocks for as long as the disk does.
     func read() -> Content? {
-        var status = stat()
-        if let path, stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG { return nil }
+        let secrets = environment.sorted { $0.key < $1.key }
+            .filter { $0.key.hasPrefix(SettingsSource.environmentPrefix) && $0.key.hasSuffix("_FILE") }.map(\.value)
+        guard !([path].compactMap(\.self) + secrets).contains(where: Self.isReadOnce) else { return nil }
         var settings = Hasher()
         if let path { Self.digest(path, into: &settings) }
-        for (name, file) in environment.sorted(by: { $0.key < $1.key })
-        where name.hasPrefix(SettingsSource.environmentPrefix) && name.hasSuffix("_FILE") {
-            Self.digest(file, into: &settings)
-        }
+        for file in secrets { Self.digest(file, into: &settings) }
         var mappings = Hasher()
         for file in mappingFiles() { Self.digest(file, into: &mappings) }
         return Content(settings: settings.finalize(), mappings: mappings.finalize())
@@ -59,13 +57,19 @@ struct ConfigurationFiles: Sendable {
         }
     }
 
+    private static func isReadOnce(_ file: String) -> Bool {
+        var status = stat()
+        return stat(file, &status) == 0 && status.st_mode & S_IFMT != S_IFREG
+    }
+
     private static func digest(_ file: String, into hasher: inout Hasher) {
         hasher.combine(file)
         var status = stat()
-        guard stat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+        guard stat(file, &status) == 0 else {
             hasher.combine(errno)
             return
         }
+        guard status.st_mode & S_IFMT == S_IFREG else { return }
         // More than any of them may hold: what counts then is that it is too large.
         guard status.st_size <= YAML.maximumBytes, let data = FileManager.default.contents(atPath: file) else {
             hasher.combine(status.st_size)

@@ -118,7 +118,7 @@ final class Reloader: Sendable {
     private func accept(_ configuration: Configuration) async throws(SettingsFaults) {
         let (before, running) = state.withLock { ($0.loaded, $0.inForce) }
         let settings = try SluiceSettings.schema.adopting(configuration.settings, into: running)
-        if let fault = obstacle(settings) { throw SettingsFaults([fault]) }
+        if let fault = obstacle(configuration.settings) ?? obstacle(settings) { throw SettingsFaults([fault]) }
         let changes = before.changes(to: configuration.effective)
         let mappings = configuration.content?.mappings ?? 0
         let hasOtherMappings = state.withLock { state in

@@ -6,8 +6,8 @@ import Records
 /// The split of `pipeline.memory_budget_bytes`, in eighths: three for librdkafka's prefetch, three for batches between the reader and
 /// the commit (half of them as records, half decoded), two for the transactions in the lanes.
 ///
-/// With 64 MiB that is what full speed takes on three or four lanes with records of 230 bytes: 45,000 of them under way, which is three
-/// transactions of 5,000 on each of three: one in the database, one that waits for it, one that is being read.
+/// With 64 MiB that is what full speed takes with records of 230 bytes: 45,000 of them under way, which is three transactions of 5,000
+/// on each of three lanes (one in the database, one that waits for it, one that is being read), or of 3,900 on four.
 struct MemoryBudget: Equatable {
     /// All of it.
     let total: Int

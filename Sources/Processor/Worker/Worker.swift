@@ -63,8 +63,8 @@ final class Worker: Sendable {
         consumerConfiguration.queuedMaximumKibibytes = prefetch.queuedKibibytes
         consumerConfiguration.queuedMinimumRecords = prefetch.queuedRecords
         consumerConfiguration.fetchMaximumBytes = prefetch.fetchBytes
-        // Whole visits fill a transaction: of 1,024 records each, four make 4,096 of 5,000 and the fifth does not fit.
-        consumerConfiguration.visitLimit = Swift.min(2_500, Swift.max(1, settings.apply.batchRecords / 4))
+        // What a transaction carries says more, and can change; a visit ends here for the sake of the other partitions.
+        consumerConfiguration.visitLimit = 2_500
 
         let applyConfiguration = settings.applyConfiguration(outcomes: configuration.outcomes)
         let lanes = (0..<settings.postgres.connections).map { lane in
@@ -81,7 +81,7 @@ final class Worker: Sendable {
             kafka: settings.kafka, applyConfiguration: applyConfiguration, metadata: metadata, lanes: lanes,
             pauses: pauses, logger: logger.child("claims"))
         let pipelineConfiguration = settings.pipelineConfiguration
-        let limiter = ConsumeLimiter(settings.limits.consume.limits, batch: pipelineConfiguration.batch) {
+        let limiter = ConsumeLimiter(settings.limits.consume.limits, batch: pipelineConfiguration.visit) {
             MonotonicClock.nanoseconds()
         }
         let consumer = try KafkaConsumer.start(consumerConfiguration, gate: CreditGate(pool: pool, limiter: limiter))
@@ -122,7 +122,7 @@ final class Worker: Sendable {
     /// - Throws: `CancellationError`.
     func reconfigure(_ settings: SluiceSettings) async throws {
         let configuration = settings.pipelineConfiguration
-        limiter.changed(to: settings.limits.consume.limits, batch: configuration.batch)
+        limiter.changed(to: settings.limits.consume.limits, batch: configuration.visit)
         claimer.reconfigure(foreignKeyTimeout: settings.apply.foreignKeyTimeout, poison: settings.apply.poisonLimits)
         try await pipeline.reconfigure(configuration)
         telemetry.memory.changed(to: settings.pipeline.memoryBudget)
@@ -145,6 +145,14 @@ final class Worker: Sendable {
     func abandon() {
         for lane in lanes { lane.abandon() }
         pauses.abandon()
+    }
+}
+
+extension PipelineConfiguration {
+    /// What a reader takes from a partition in one go: whole visits fill a transaction. Of 1,024 records each, four make 4,096 of 5,000,
+    /// and the fifth does not fit. In bytes a little less than a quarter, because a visit overshoots by one record.
+    var visit: Credits {
+        Credits(records: Swift.max(1, batch.records / 4), bytes: Swift.max(1, batch.bytes / 4 - batch.bytes / 64))
     }
 }
 
