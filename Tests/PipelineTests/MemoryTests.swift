@@ -9,18 +9,9 @@ import Testing
 @testable import Pipeline
 
 private func configuration(lanes: Int = 2) -> PipelineConfiguration {
-    var configuration = PipelineConfiguration()
-    configuration.lanes = lanes
-    configuration.budget = Credits(records: 400, bytes: 1 << 20)
-    configuration.partitionRecords = 100
-    configuration.batch = Credits(records: 120, bytes: 1 << 20)
-    configuration.tick = 2_000_000
-    configuration.mirrorInterval = 5_000_000
-    configuration.lagInterval = 5_000_000
-    configuration.claimDeadline = 20_000_000
+    var configuration = brisk(lanes: lanes)
     configuration.drainDeadline = 20_000_000
-    configuration.retry = Backoff(initial: 1_000_000, maximum: 10_000_000)
-    configuration.reclaim = Backoff(initial: 4_000_000, maximum: 20_000_000)
+    configuration.circuit = PipelineConfiguration().circuit
     return configuration
 }
 

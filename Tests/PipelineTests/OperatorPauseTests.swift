@@ -8,21 +8,9 @@ import Testing
 
 @testable import Pipeline
 
-private func brisk(pauseDwell: UInt64 = 20_000_000) -> PipelineConfiguration {
-    var configuration = PipelineConfiguration()
-    configuration.lanes = 2
-    configuration.budget = Credits(records: 400, bytes: 1 << 20)
-    configuration.partitionRecords = 100
-    configuration.batch = Credits(records: 120, bytes: 1 << 20)
+private func brisk(pauseDwell: UInt64) -> PipelineConfiguration {
+    var configuration = brisk()
     configuration.pauseDwell = pauseDwell
-    configuration.tick = 2_000_000
-    configuration.mirrorInterval = 5_000_000
-    configuration.lagInterval = 5_000_000
-    configuration.claimDeadline = 20_000_000
-    configuration.drainDeadline = 500_000_000
-    configuration.retry = Backoff(initial: 1_000_000, maximum: 10_000_000)
-    configuration.reclaim = Backoff(initial: 4_000_000, maximum: 20_000_000)
-    configuration.circuit = Backoff(initial: 2_000_000, maximum: 10_000_000)
     return configuration
 }
 
@@ -93,7 +81,7 @@ extension World {
     }
 
     @Test func whatIsPausedBeforeTheClaimIsNotRead() async throws {
-        let world = World(seed: 2, partitions: 3, records: 500, configuration: brisk())
+        let world = World(seed: 2, partitions: 3, records: 500, configuration: brisk(pauseDwell: 20_000_000))
         try await world.run { world in
             try await world.pipeline.operatorDecided(OperatorPauses([OperatorPause(reason: "maintenance")]))
             try await world.source.post(.assigned(Array(world.ends.keys)))
@@ -140,7 +128,7 @@ extension World {
 
     @Test func theSecondBrakeAndTheOperatorDoNotUndoEachOther() async throws {
         let isFrozen = Shared(true)
-        let world = World(seed: 4, partitions: 3, records: 2_000, configuration: brisk()) { _, _ in
+        let world = World(seed: 4, partitions: 3, records: 2_000, configuration: brisk(pauseDwell: 20_000_000)) { _, _ in
             while isFrozen.current { try await Task.sleep(nanoseconds: 1_000_000) }
             return nil
         }
@@ -188,7 +176,7 @@ extension World {
     }
 
     @Test func theEndDoesNotWaitForWhatIsPaused() async throws {
-        let world = World(seed: 6, partitions: 3, records: 500, configuration: brisk())
+        let world = World(seed: 6, partitions: 3, records: 500, configuration: brisk(pauseDwell: 20_000_000))
         try await world.run { world in
             try await world.pipeline.operatorDecided(pauseOfSecond)
             try await world.source.post(.assigned(Array(world.ends.keys)))
@@ -201,7 +189,7 @@ extension World {
     }
 
     @Test func theWatchdogNamesTheOperator() async throws {
-        var configuration = brisk()
+        var configuration = brisk(pauseDwell: 20_000_000)
         configuration.stallTimeout = 50_000_000
         let world = World(seed: 7, partitions: 2, records: 500, configuration: configuration)
         try await world.run { world in
@@ -219,7 +207,7 @@ extension World {
     @Test(arguments: 0..<6) func randomPausesNeverLoseOrRepeatARecord(round: Int) async throws {
         let seed = testSeed("operator pauses \(round)") &+ UInt64(round)
         let random = Mutex(SeededRandom(seed: seed))
-        let world = World(seed: seed, partitions: 4, records: 2_000, configuration: brisk()) { _, _ in
+        let world = World(seed: seed, partitions: 4, records: 2_000, configuration: brisk(pauseDwell: 20_000_000)) { _, _ in
             switch random.withLock({ $0.unit() }) {
             case ..<0.1: return .retry(reason: "deadlock", isOutage: false)
             case ..<0.2: try await Task.sleep(for: .milliseconds(30))

@@ -8,22 +8,6 @@ import Testing
 
 @testable import Pipeline
 
-private func brisk() -> PipelineConfiguration {
-    var configuration = PipelineConfiguration()
-    configuration.lanes = 2
-    configuration.budget = Credits(records: 400, bytes: 1 << 20)
-    configuration.partitionRecords = 100
-    configuration.batch = Credits(records: 120, bytes: 1 << 20)
-    configuration.tick = 2_000_000
-    configuration.mirrorInterval = 5_000_000
-    configuration.lagInterval = 5_000_000
-    configuration.claimDeadline = 20_000_000
-    configuration.retry = Backoff(initial: 1_000_000, maximum: 10_000_000)
-    configuration.reclaim = Backoff(initial: 4_000_000, maximum: 20_000_000)
-    configuration.circuit = Backoff(initial: 2_000_000, maximum: 10_000_000)
-    return configuration
-}
-
 @Suite(.timeLimit(.minutes(3))) struct ReconfigureTests {
     @Test func creditsUnderWayStayCounted() async throws {
         let isFrozen = Shared(true)

@@ -8,21 +8,10 @@ import Testing
 
 @testable import Pipeline
 
-/// Short waits; a stall after 100 ms.
+/// One lane; a stall after 100 ms.
 private func watchful() -> PipelineConfiguration {
-    var configuration = PipelineConfiguration()
-    configuration.lanes = 1
-    configuration.budget = Credits(records: 400, bytes: 1 << 20)
-    configuration.partitionRecords = 100
-    configuration.batch = Credits(records: 120, bytes: 1 << 20)
-    configuration.tick = 2_000_000
-    configuration.lagInterval = 5_000_000
+    var configuration = brisk(lanes: 1)
     configuration.stallTimeout = 100_000_000
-    configuration.claimDeadline = 20_000_000
-    configuration.drainDeadline = 500_000_000
-    configuration.retry = Backoff(initial: 1_000_000, maximum: 10_000_000)
-    configuration.reclaim = Backoff(initial: 4_000_000, maximum: 20_000_000)
-    configuration.circuit = Backoff(initial: 2_000_000, maximum: 10_000_000)
     return configuration
 }
 

@@ -1,7 +1,6 @@
 // Proves what the operator's routes answer: over HTTP, with a real PostgreSQL behind them.
 
 import Foundation
-import Glibc
 import HTTPServer
 import Telemetry
 import TestSupport
@@ -85,38 +84,7 @@ private final class Desk: Sendable {
         var lines = ["\(method) \(path) HTTP/1.1", "Host: localhost", "Connection: close"] + headers
         if let body { lines += ["Content-Type: \(type)", "Content-Length: \(body.utf8.count)"] }
         let request = lines.joined(separator: "\r\n") + "\r\n\r\n" + (body ?? "")
-        let port = server.port
-        return try await withCheckedThrowingContinuation { continuation in
-            // Blocks, and so not on the threads that tasks share.
-            DispatchQueue.global().async {
-                continuation.resume(with: Result { try Answer(parsing: try exchange(request, port)) })
-            }
-        }
-    }
-}
-
-private func exchange(_ request: String, _ port: UInt16) throws -> [UInt8] {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    defer { close(descriptor) }
-    var limit = timeval(tv_sec: 20, tv_usec: 0)
-    setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = port.bigEndian
-    address.sin_addr.s_addr = in_addr_t(0x7f00_0001).bigEndian
-    let isConnected = withUnsafePointer(to: &address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
-        }
-    }
-    try #require(isConnected && send(descriptor, request, request.utf8.count, Int32(MSG_NOSIGNAL)) == request.utf8.count)
-    var answer: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 1 << 16)
-    while true {
-        let count = recv(descriptor, &buffer, buffer.count, 0)
-        if count == 0 { return answer }
-        try #require(count > 0, "no answer: errno \(errno)")
-        answer += buffer[..<count]
+        return try Answer(parsing: try await LoopbackHTTP.exchange(request, port: server.port))
     }
 }
 
