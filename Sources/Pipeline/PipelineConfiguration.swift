@@ -44,6 +44,13 @@ public struct PipelineConfiguration: Sendable {
     /// The shipped sizes.
     public init() {}
 
+    /// The same while the source holds `bytes` more than its share of the memory: the budget gives way by as much, to a quarter at most.
+    public func yielding(_ bytes: Int) -> PipelineConfiguration {
+        var configuration = self
+        configuration.budget.bytes = Swift.max(1, budget.bytes / 4, budget.bytes - bytes)
+        return configuration
+    }
+
     /// What one of `partitions` partitions may have under way.
     public func share(partitions: Int) -> Credits {
         let count = Swift.max(1, partitions)

@@ -51,6 +51,7 @@ final class FakeSource: RecordSource {
         var assigns = 0
         var isSilent = false
         var questions = 0
+        var overrun = 0
     }
 
     struct Silent: Error {}
@@ -177,6 +178,9 @@ final class FakeSource: RecordSource {
     /// The log grows.
     func grow(_ source: TopicPartition, to end: Int64) { state.withLock { $0.ends[source] = end } }
     var questions: Int { state.withLock { $0.questions } }
+    var overrun: Int { state.withLock { $0.overrun } }
+    /// From now on it holds so many bytes of the budget beyond its share.
+    func overruns(by bytes: Int) { state.withLock { $0.overrun = bytes } }
     var lastPoll: UInt64 { clock.now }
 
     var mirrored: [TopicPartition: Int64] { state.withLock { $0.mirrored } }

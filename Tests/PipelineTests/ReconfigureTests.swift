@@ -38,6 +38,38 @@ import Testing
         #expect(world.isExact)
     }
 
+    @Test func whatTheSourceHoldsBeyondItsShareGivesWay() async throws {
+        let isFrozen = Shared(true)
+        @Sendable func configuration(_ records: Int) -> PipelineConfiguration {
+            var configuration = brisk()
+            configuration.budget.bytes = 16 * records
+            return configuration
+        }
+        let world = World(seed: 5, partitions: 4, records: 2_000, configuration: configuration(400)) { _, _ in
+            while isFrozen.current { try await Task.sleep(nanoseconds: 1_000_000) }
+            return nil
+        }
+        @Sendable func becomes(_ bytes: Int) async -> Bool { await eventually { world.pipeline.memory.total.bytes == bytes } }
+        try await world.run { world in
+            try await world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.pipeline.snapshot().freeCredits.records == 0 })
+            world.source.overruns(by: 16 * 100)
+            #expect(await becomes(16 * 300))
+            #expect(world.pipeline.snapshot().totalCredits.bytes == 16 * 300, "the partitions' accounts give way, too")
+            #expect(world.pipeline.snapshot().freeCredits.bytes == -16 * 100, "what is under way is a debt now")
+            // A reload must not give back what is still held.
+            try await world.pipeline.reconfigure(configuration(360))
+            #expect(await becomes(16 * 260))
+            world.source.overruns(by: 1 << 30)
+            #expect(await becomes(16 * 90), "a quarter stays, or nothing would move any more")
+            isFrozen.withLock { $0 = false }
+            #expect(await eventually { world.isComplete })
+            world.source.overruns(by: 0)
+            #expect(await becomes(16 * 360))
+        }
+        #expect(world.isExact)
+    }
+
     @Test func aSmallerBatchIsObeyedByTheNextTransaction() async throws {
         let world = World(seed: 2, partitions: 2, records: 4_000, configuration: brisk(), maximumBatch: 10) { _, _ in
             try await Task.sleep(nanoseconds: 2_000_000)

@@ -29,6 +29,8 @@ final class ConsumerShared: Sendable {
     let lastPoll = Atomic<UInt64>(MonotonicTime.now())
     /// Bytes librdkafka held for all partitions when their queues were looked at last.
     let prefetchedBytes = Atomic(0)
+    /// The most of it since the assignment.
+    let mostPrefetchedBytes = Atomic(0)
     let statistics = Mutex(KafkaConsumerStatistics())
     private let inbox = Mutex(Inbox())
     private let hasWork = Atomic(false)

@@ -109,6 +109,9 @@ public final class KafkaConsumer: Sendable {
     /// partition and librdkafka's own. The poll thread looks at least every 100 ms; the response that is being received is not in it.
     public var prefetchedBytes: Int { shared.prefetchedBytes.load(ordering: .relaxed) }
 
+    /// The most that ``prefetchedBytes`` has been since the partitions were assigned.
+    public var mostPrefetchedBytes: Int { shared.mostPrefetchedBytes.load(ordering: .relaxed) }
+
     /// Counters since the start.
     public var statistics: KafkaConsumerStatistics { shared.statistics.withLock { $0 } }
 }

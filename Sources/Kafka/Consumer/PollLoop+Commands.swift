@@ -44,6 +44,7 @@ extension PollLoop {
         resumeInLibrary(readers.filter(\.isPaused).map(\.partition))
         readers = []
         shared.prefetchedBytes.store(0, ordering: .relaxed)
+        shared.mostPrefetchedBytes.store(0, ordering: .relaxed)
         commits.unassigned()
     }
 

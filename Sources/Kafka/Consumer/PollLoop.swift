@@ -99,6 +99,9 @@ final class PollLoop {
             prefetched += readers[slot].prefetchedBytes
         }
         shared.prefetchedBytes.store(prefetched, ordering: .relaxed)
+        if prefetched > shared.mostPrefetchedBytes.load(ordering: .relaxed) {
+            shared.mostPrefetchedBytes.store(prefetched, ordering: .relaxed)
+        }
         firstReader = turn.first
         kicker?.want(wantsKick ? readers.filter(\.isKickWanted).map(\.partition) : [])
         return hasMore

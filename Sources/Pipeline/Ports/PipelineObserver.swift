@@ -35,6 +35,8 @@ public enum PipelineEvent: Sendable {
     case stalled(StallReason, nanoseconds: UInt64)
     /// The worker moves again after so long, or has nothing left to do. The reason is the last one.
     case stallEnded(StallReason, nanoseconds: UInt64)
+    /// The source holds more than its share of the memory, in bytes of the budget, which has become so small for it; 0: no more.
+    case overran(bytes: Int, budget: Int)
     /// The source said something that passes by itself.
     case sourceNotice(String)
 

@@ -60,6 +60,9 @@ public protocol RecordSource: Sendable {
     func mirrorAndWait(_ frontier: [PartitionStart], until deadline: UInt64) async
     /// One past the last record of each partition, where it could be learned within the deadline.
     func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
+    /// Bytes of the budget that must give way because the source has held more than its own share since it was assigned. Grows only,
+    /// until the next assignment.
+    var overrun: Int { get }
     /// When the source last proved to be alive in its group, monotonic nanoseconds.
     var lastPoll: UInt64 { get }
 }

@@ -86,6 +86,11 @@ struct AssignmentStage: Sendable {
             operatorDecided(pauses)
             return []
         case .tick:
+            let overrun = context.source.overrun
+            if context.overrun(by: overrun) {
+                reconfigure(&machine)
+                context.observer.observed(.overran(bytes: overrun, budget: context.configuration.budget.bytes))
+            }
             moveBrakes(now: now)
             return claimLostPositions(&machine, &lostPositions, now: now)
                 + machine.ticked(now: now, lastPoll: context.source.lastPoll)

@@ -70,9 +70,19 @@ final class SharedLevel: Sendable {
 
 /// The channels, the ledger and the ports that join the stages.
 final class StageContext: Sendable {
-    private let reloadable: Mutex<PipelineConfiguration>
+    private struct Reloadable {
+        /// As it was given.
+        var given: PipelineConfiguration
+        /// What the source holds more than its share, in bytes of the budget.
+        var overrun = 0
+        var inForce: PipelineConfiguration
+
+        mutating func settle() { inForce = given.yielding(overrun) }
+    }
+
+    private let reloadable: Mutex<Reloadable>
     /// What is in force now; read it anew for each batch.
-    var configuration: PipelineConfiguration { reloadable.withLock { $0 } }
+    var configuration: PipelineConfiguration { reloadable.withLock { $0.inForce } }
     let source: any RecordSource
     let clock: any PipelineClock
     let observer: any PipelineObserver
@@ -95,7 +105,7 @@ final class StageContext: Sendable {
         configuration: PipelineConfiguration, source: any RecordSource, clock: any PipelineClock,
         observer: any PipelineObserver, pool: CreditPool
     ) {
-        reloadable = Mutex(configuration)
+        reloadable = Mutex(Reloadable(given: configuration, inForce: configuration))
         self.source = source
         self.clock = clock
         self.observer = observer
@@ -121,7 +131,22 @@ final class StageContext: Sendable {
     func charge(_ batch: RecordBatch) -> Credits { pool.charge(records: batch.count, bytes: batch.byteCount) }
 
     /// Puts another configuration in force for everybody who asks from now on.
-    func swap(_ configuration: PipelineConfiguration) { reloadable.withLock { $0 = configuration } }
+    func swap(_ configuration: PipelineConfiguration) {
+        reloadable.withLock {
+            $0.given = configuration
+            $0.settle()
+        }
+    }
+
+    /// Makes the budget give way to what the source holds beyond its share. Answers whether that is news.
+    func overrun(by bytes: Int) -> Bool {
+        reloadable.withLock {
+            guard $0.overrun != bytes else { return false }
+            $0.overrun = bytes
+            $0.settle()
+            return true
+        }
+    }
 
     /// Sleeps for an interval of the configuration. Looks at it every second at the latest, so that a shorter one is obeyed at once.
     func sleep(for interval: @Sendable (PipelineConfiguration) -> UInt64) async throws {

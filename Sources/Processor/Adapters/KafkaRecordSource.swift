@@ -36,6 +36,8 @@ struct KafkaRecordSource: RecordSource {
     let consumer: KafkaConsumer
     let metadata: KafkaMetadata
     let limiter: ConsumeLimiter
+    /// librdkafka's share of the memory budget.
+    let prefetchBytes: Int
     let logger: Logger
 
     func next() async throws -> SourceEvent? {
@@ -100,6 +102,10 @@ struct KafkaRecordSource: RecordSource {
         }
         return ends
     }
+
+    /// A broker hands out a producer's batch whole, however small a fetch is, and which batches there are cannot be known before. Each
+    /// byte that is not read saves two: its own, and the one reserved for what it is decoded to.
+    var overrun: Int { Swift.max(0, (consumer.mostPrefetchedBytes - prefetchBytes + 1) / 2) }
 
     var lastPoll: UInt64 {
         let age = consumer.lastPollAge.nanoseconds

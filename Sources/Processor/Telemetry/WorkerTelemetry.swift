@@ -107,6 +107,10 @@ final class WorkerTelemetry: PipelineObserver {
         case .resumed(let partition):
             resumes.count(partition)
             logger.info("A partition is resumed.", ["partition": "\(partition)"])
+        case .overran(let bytes, let budget):
+            logger.info(
+                "librdkafka holds more than its share, since producers' batches are larger than a fetch: what is under way gives way.",
+                ["overrun_bytes": bytes, "credit_bytes": budget])
         case .flapped(let partition):
             flaps.count(partition)
         case .stalled(let reason, let nanoseconds):

@@ -88,7 +88,8 @@ final class Worker: Sendable {
         let pipeline = EventPipeline(
             configuration: pipelineConfiguration,
             source: KafkaRecordSource(
-                consumer: consumer, metadata: metadata, limiter: limiter, logger: logger.child("kafka")),
+                consumer: consumer, metadata: metadata, limiter: limiter, prefetchBytes: budget.prefetch,
+                logger: logger.child("kafka")),
             decoder: StageDecoder(mapping: configuration.mapping), claimer: claimer, appliers: lanes, pool: pool,
             clock: SystemClock(), observer: telemetry)
         telemetry.watch(pipeline)

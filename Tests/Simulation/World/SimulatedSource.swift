@@ -58,6 +58,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
     private var isClosed = false
     private var frozenUntil: UInt64 = 0
     private(set) var lastPoll: UInt64
+    private(set) var overrun = 0
     /// Batches that were handed over and that the pipeline may still hold.
     private(set) var batches: [RecordBatch] = []
     private(set) var unassigns = 0
@@ -217,6 +218,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         world.clock.after(random.milliseconds(3...30)) { [weak self] in
             guard let self else { return }
             if !isFrozen, group.event == nil { lastPoll = world.clock.now }
+            if isReading, random.chance(0.05) { overrun += random.within(0...1_000) }
             heartbeat()
         }
     }
@@ -275,10 +277,12 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
                     partition: partition, slot: slot, stamp: stamp, position: world.log.index(of: start.offset, in: partition))
             }
             isReading = true
+            overrun = 0
             for index in readers.indices { fetch(index) }
             group.assigned()
         case .unassign:
             readers = []
+            overrun = 0
             isReading = false
             group.unassigned()
         case .seek(let start, let stamp):
