@@ -29,6 +29,8 @@ struct Options: Sendable {
     /// Settings of the worker beside the shipped ones, by key.
     var settings: [String: String] = [:]
     var resultsDirectory = "Benchmarks/results"
+    /// Where sections keep Kafka's log, each in a folder of its own.
+    var brokerFolder = "\(FileManager.default.currentDirectoryPath)/.sluice"
     /// Where the profile of one run of the worker goes.
     var perfPath: String?
     let postgresURI = Options.environment("SLUICE_BENCH_POSTGRES_URI")
@@ -56,6 +58,7 @@ struct Options: Sendable {
           --reference FILE   drain, loaded-latency: a bare worker to alternate with (or SLUICE_BENCH_REFERENCE)
           --naive FILE       latency: the consumer to alternate with (or SLUICE_BENCH_NAIVE)
           --sluice FILE      the worker (the `sluice` beside this program)
+          --broker FOLDER    where Kafka's log lies (.sluice); in memory (/dev/shm) its write-back leaves the disk to the database
           --perf FILE        drain: record the worker's first run with `perf record -g` into FILE
           --results FOLDER   where the JSON goes (Benchmarks/results)
 
@@ -95,6 +98,7 @@ struct Options: Sendable {
         case "--reference": referencePath = value
         case "--naive": naivePath = value
         case "--sluice": sluicePath = value
+        case "--broker": brokerFolder = value
         case "--perf": perfPath = value
         case "--results": resultsDirectory = value
         case "--set":
