@@ -1,5 +1,6 @@
 // Proves what the limits answer over HTTP: refusals with honest header fields, per client, before the body, and live after a change.
 
+import Backpressure
 import Decode
 import Foundation
 import HTTPServer
@@ -93,7 +94,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         let big = PolicySettings(name: "volume", key: .global, unit: .bytes, bucket: BucketSettings(rate: 1_000, burst: 5_000))
         var shadow = PolicySettings(name: "later", key: .client, unit: .requests, bucket: BucketSettings(rate: 1, burst: 1))
         shadow.shadow = true
-        try await Ingress.run(settings(burst, quota, big, shadow)) { ingress in
+        try await Ingress.run(settings(burst, quota, big, shadow)) { (ingress: Ingress) async throws in
             #expect(ingress.metrics.contains(#"sluice_ratelimit_decisions_total{policy="burst",decision="refused"} 0"#))
             for _ in 0..<2 {
                 let answer = try await ingress.post()
@@ -135,7 +136,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
 
     @Test func whatIsLargerThanAPolicyIs413AndNamesIt() async throws {
         let small = PolicySettings(name: "small", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1, burst: 100))
-        try await Ingress.run(settings(small)) { ingress in
+        try await Ingress.run(settings(small)) { (ingress: Ingress) async throws in
             let answer = try await ingress.post(String(repeating: " ", count: 101))
             #expect(answer.status == 413)
             #expect(answer.violated == ["small"])
@@ -149,7 +150,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
 
     @Test func chunksAreChargedWhenTheyHaveArrived() async throws {
         let small = PolicySettings(name: "small", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1, burst: 100))
-        try await Ingress.run(settings(small)) { ingress in
+        try await Ingress.run(settings(small)) { (ingress: Ingress) async throws in
             func chunked(_ count: Int) async throws -> Answer {
                 let size = String(count, radix: 16)
                 let request = [
@@ -169,7 +170,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
     @Test func clientsAreNamesOrElseAddressesBehindProxies() async throws {
         var settings = settings(burst)
         settings.http.trustedProxies = 1
-        try await Ingress.run(settings) { ingress in
+        try await Ingress.run(settings) { (ingress: Ingress) async throws in
             func drained(_ headers: String...) async throws -> Int {
                 var passed = 0
                 while passed < 9, try await ingress.post(headers: headers).status == 503 { passed += 1 }
@@ -187,7 +188,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
     }
 
     @Test func aChangeIsInForceAtOnceAndRefillsNothing() async throws {
-        try await Ingress.run(settings(burst)) { ingress in
+        try await Ingress.run(settings(burst)) { (ingress: Ingress) async throws in
             for expected in [503, 503, 429] { #expect(try await ingress.post().status == expected) }
             var wider = burst
             wider.bucket = BucketSettings(rate: 1, burst: 50)
@@ -207,7 +208,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         var settings = settings(
             PolicySettings(name: "slow", key: .client, unit: .requests, bucket: BucketSettings(rate: 0.05, burst: 1)))
         settings.limits.retryJitter = 0.5
-        try await Ingress.run(settings) { ingress in
+        try await Ingress.run(settings) { (ingress: Ingress) async throws in
             #expect(try await ingress.post().status == 503)
             var seen: [Int] = []
             for _ in 0..<44 { seen.append(try #require(try await ingress.post().retryAfter)) }
@@ -223,7 +224,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         var settings = settings(
             PolicySettings(name: "slow", key: .client, unit: .requests, bucket: BucketSettings(rate: 0.01, burst: 1)))
         settings.limits.retryJitter = 4
-        try await Ingress.run(settings) { ingress in
+        try await Ingress.run(settings) { (ingress: Ingress) async throws in
             #expect(try await ingress.post().status == 503)
             var seen: Set<Int> = []
             for _ in 0..<600 {

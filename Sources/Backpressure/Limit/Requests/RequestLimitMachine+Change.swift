@@ -27,7 +27,8 @@ extension RequestLimitMachine {
 
     private mutating func changeClients(_ now: UInt64) {
         var kept: [Int] = []
-        for row in table.rows where clients.freshAsked(row, now: now) > 0 { kept.append(row) }
+        // In the order they lie in memory: with a million clients most of the time is spent waiting for it.
+        for row in table.rows.sorted() where clients.freshAsked(row, now: now) > 0 { kept.append(row) }
         let capacity = limits.hasClientPolicy ? Swift.max(limits.maxKeys, kept.count) : 0
         var fresh = LimitRows(limits.policies, key: .client, count: capacity + 1)
         let origins = fresh.origins(in: clients)
@@ -44,6 +45,6 @@ extension RequestLimitMachine {
         clients = fresh
         table = known
         queue = LimitQueue()
-        for row in table.rows { queue.pushed(row, at: leavingAsked(row, now)) }
+        for row in table.rows.sorted() { queue.pushed(row, at: leavingAsked(row, now)) }
     }
 }
