@@ -30,7 +30,10 @@ struct RunCommand {
         reloader = Reloader(
             configuration, registry: registry, logger: logger.child("configuration"),
             obstacle: { [parts] in parts.worker?.obstacle(in: $0) },
-            apply: { [parts] in try await parts.worker?.reconfigure($0) })
+            apply: { [parts] in
+                parts.limits?.changed(to: $0)
+                try await parts.worker?.reconfigure($0)
+            })
     }
 
     /// What is in force now; what takes a restart is as it was at the start.
@@ -55,7 +58,7 @@ struct RunCommand {
             ? nil : WorkerTelemetry(group: settings.kafka.groupID, registry: registry, logger: logger.child("worker"))
         let health = Health(role: role, gate: gate) { telemetry?.snapshot }
         let desk = role == .ingress ? nil : adminDesk()
-        let server = try startServer(gate: gate, desk: desk, health: health)
+        let server = try startServer(gate: gate, limits: gate == nil ? nil : ingressLimits(), desk: desk, health: health)
         logger.info(
             "Listening.", ["url": "http://\(settings.http.host):\(server.port)", "role": role.rawValue])
 
@@ -108,13 +111,20 @@ struct RunCommand {
         return AdminDesk(access: access, topics: configuration.mapping.topics, logger: logger.child("operator"))
     }
 
-    private func startServer(gate: EventGate?, desk: AdminDesk?, health: Health) throws -> HTTPServer {
+    private func ingressLimits() -> IngressLimits {
+        let limits = IngressLimits(settings)
+        limits.register(on: registry)
+        parts.started(limits)
+        return limits
+    }
+
+    private func startServer(gate: EventGate?, limits: IngressLimits?, desk: AdminDesk?, health: Health) throws -> HTTPServer {
         var server = HTTPServerConfiguration(host: settings.http.host, port: UInt16(settings.http.port))
         server.connectionLimit = settings.http.connections
         server.idleTimeout = settings.http.idleTimeout
         server.maxBodyBytes = settings.http.maxEventBytes
         let log = logger.child("http")
-        let routes = Routes(role: role, gate: gate, desk: desk, registry: registry, health: health)
+        let routes = Routes(role: role, gate: gate, limits: limits, desk: desk, registry: registry, health: health)
         return try HTTPServer.start(configuration: server, handler: routes) { level, sentence in
             switch level {
             case .debug: log.debug("The HTTP server says.", ["message": sentence])
@@ -227,6 +237,7 @@ private final class Parts: Sendable {
         var worker: Worker?
         var producer: KafkaProducer?
         var metadata: KafkaMetadata?
+        var limits: IngressLimits?
     }
 
     private let state = Mutex(State())
@@ -234,6 +245,8 @@ private final class Parts: Sendable {
     func started(_ worker: Worker) { state.withLock { $0.worker = worker } }
     func started(_ producer: KafkaProducer) { state.withLock { $0.producer = producer } }
     func started(_ metadata: KafkaMetadata) { state.withLock { $0.metadata = metadata } }
+    func started(_ limits: IngressLimits) { state.withLock { $0.limits = limits } }
+    var limits: IngressLimits? { state.withLock { $0.limits } }
     var metadata: KafkaMetadata? { state.withLock { $0.metadata } }
     var worker: Worker? { state.withLock { $0.worker } }
     var producer: KafkaProducer? { state.withLock { $0.producer } }

@@ -11,6 +11,7 @@ struct HTTPSettings: Sendable {
     var connections = 4096
     var idleTimeout = Duration.seconds(60)
     var maxEventBytes = 1_000_000
+    var trustedProxies = 0
     var adminToken = ""
 
     static let section = Section<HTTPSettings>(
@@ -28,6 +29,12 @@ struct HTTPSettings: Sendable {
             Key(
                 "max_event_bytes", \.maxEventBytes, .bytes(in: 16...64 << 20),
                 help: "Bytes of one event; a larger one is answered 413."),
+            Key(
+                "trusted_proxies", \.trustedProxies, .int(in: 0...16),
+                help:
+                    "Proxies of yours that every request has passed, each of which adds the address it was called from to "
+                    + "X-Forwarded-For: the client is found that many from the right, and what it wrote itself lies further left. "
+                    + "Above 0 nobody may reach the port past them.", reload: .live),
             Key(
                 "admin_token", \.adminToken,
                 .string.checked("must be empty, or at least 16 characters without spaces") { token in

@@ -33,6 +33,7 @@ final class Routes: HTTPHandler {
     let routes: HTTPRoutes
     private let known: [Route]
     private let gate: EventGate?
+    private let limits: IngressLimits?
     private let desk: AdminDesk?
     private let registry: MetricsRegistry
     private let health: Health
@@ -44,8 +45,12 @@ final class Routes: HTTPHandler {
         detail: "POST /send takes one event as application/json."
     ).prepared()
 
-    /// - Parameter desk: takes what operators ask for; `nil`: this process has no worker to steer.
-    init(role: Role, gate: EventGate?, desk: AdminDesk?, registry: MetricsRegistry, health: Health) {
+    /// - Parameters:
+    ///   - limits: what `POST /send` takes; `nil`: everything.
+    ///   - desk: takes what operators ask for; `nil`: this process has no worker to steer.
+    init(
+        role: Role, gate: EventGate?, limits: IngressLimits? = nil, desk: AdminDesk?, registry: MetricsRegistry, health: Health
+    ) {
         known = Route.allCases.filter { route in
             switch route {
             case .send: role != .worker
@@ -56,6 +61,7 @@ final class Routes: HTTPHandler {
         }
         routes = HTTPRoutes(known.map(\.pattern))
         self.gate = gate
+        self.limits = limits
         self.desk = desk
         self.registry = registry
         self.health = health
@@ -68,6 +74,7 @@ final class Routes: HTTPHandler {
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
         if let verb = known[head.route].verb, let desk { return desk.admit(head, verb) }
         guard known[head.route] == .send else { return .readBody(limit: 0) }
+        if let refusal = limits?.admit(head) { return .respond(refusal.response) }
         // curl -d names a form where nobody says otherwise; the body is JSON all the same, or the event is refused as malformed.
         let isTaken =
             head.hasMediaType("application/json") || head.hasMediaType("application/x-www-form-urlencoded")
@@ -79,7 +86,12 @@ final class Routes: HTTPHandler {
         let route = known[request.route]
         switch route {
         case .pause, .resume, .pauses: if let verb = route.verb { desk?.handle(request, verb, exchange) }
-        case .send: gate?.take(request.body, exchange)
+        case .send:
+            if let refusal = limits?.charge(request) {
+                exchange.respond(refusal.response)
+            } else {
+                gate?.take(request.body, exchange)
+            }
         case .metrics:
             exchange.respond(
                 HTTPResponse(
