@@ -326,7 +326,8 @@ struct World: Sendable {
         ends = Dictionary(uniqueKeysWithValues: (0..<Int32(partitions)).map { (TopicPartition("t", $0), records) })
             .merging(backlogs) { $1 }
         limiter = ConsumeLimiter(limits, batch: configuration.batch) { [clock] in clock.now }
-        source = FakeSource(pool: pool, limiter: limiter, ends: ends, maximumBatch: maximumBatch, clock: clock,
+        source = FakeSource(
+            pool: pool, limiter: limiter, ends: ends, maximumBatch: maximumBatch, clock: clock,
             executor: places.source)
         let database = self.database
         pipeline = EventPipeline(

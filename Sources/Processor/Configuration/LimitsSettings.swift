@@ -1,4 +1,4 @@
-// Declares the section `limits`: what may come in at the ingress, and how fast events may be read.
+// Declares the section `limits`: what may come in at the ingress, when it is refused, and how fast events may be read.
 
 import Backpressure
 import Settings
@@ -13,6 +13,7 @@ struct LimitsSettings: Sendable {
     var headers = true
     var retryJitter = 0.25
     var consume = ConsumeSettings()
+    var shed = ShedSettings()
 
     static let section = Section<LimitsSettings>(
         "limits", help: "Hard caps an operator sets.",
@@ -37,6 +38,7 @@ struct LimitsSettings: Sendable {
                 help: "How much later than it could a refused client is told to come back at most, as a share of its wait.",
                 reload: .live),
             .section(\.consume, ConsumeSettings.section),
+            .section(\.shed, ShedSettings.section),
         ])
 }
 

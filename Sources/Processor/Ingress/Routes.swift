@@ -34,6 +34,7 @@ final class Routes: HTTPHandler {
     private let known: [Route]
     private let gate: EventGate?
     private let limits: IngressLimits?
+    private let shedding: IngressShedding?
     private let desk: AdminDesk?
     private let registry: MetricsRegistry
     private let health: Health
@@ -47,9 +48,11 @@ final class Routes: HTTPHandler {
 
     /// - Parameters:
     ///   - limits: what `POST /send` takes; `nil`: everything.
+    ///   - shedding: refuses events at their header; `nil`: none is.
     ///   - desk: takes what operators ask for; `nil`: this process has no worker to steer.
     init(
-        role: Role, gate: EventGate?, limits: IngressLimits? = nil, desk: AdminDesk?, registry: MetricsRegistry, health: Health
+        role: Role, gate: EventGate?, limits: IngressLimits? = nil, shedding: IngressShedding? = nil, desk: AdminDesk?,
+        registry: MetricsRegistry, health: Health
     ) {
         known = Route.allCases.filter { route in
             switch route {
@@ -62,6 +65,7 @@ final class Routes: HTTPHandler {
         routes = HTTPRoutes(known.map(\.pattern))
         self.gate = gate
         self.limits = limits
+        self.shedding = shedding
         self.desk = desk
         self.registry = registry
         self.health = health
@@ -74,12 +78,15 @@ final class Routes: HTTPHandler {
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
         if let verb = known[head.route].verb, let desk { return desk.admit(head, verb) }
         guard known[head.route] == .send else { return .readBody(limit: 0) }
-        if let refusal = limits?.admit(head) { return .respond(refusal.response) }
         // curl -d names a form where nobody says otherwise; the body is JSON all the same, or the event is refused as malformed.
         let isTaken =
             head.hasMediaType("application/json") || head.hasMediaType("application/x-www-form-urlencoded")
             || head.header("Content-Type") == nil
-        return isTaken ? .readBody() : .respond(unsupported)
+        // Before the body is read: a refusal must be cheap. What is shed costs its client nothing of its quota.
+        if isTaken, let refusal = shedding?.refusal() { return .respond(refusal) }
+        if let refusal = limits?.admit(head) { return .respond(refusal.response) }
+        guard isTaken else { return .respond(unsupported) }
+        return .readBody()
     }
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
