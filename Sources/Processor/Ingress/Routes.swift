@@ -7,12 +7,13 @@ import Telemetry
 /// The routes of a process, by its role.
 final class Routes: HTTPHandler {
     /// A route: what it matches, and the name metrics know it by.
-    private enum Route: String, CaseIterable {
+    enum Route: String, CaseIterable {
         case index = "/"
         case send = "/send"
         case metrics = "/metrics"
         case livez = "/livez"
         case readyz = "/readyz"
+        case openAPI = "/openapi.json"
         case pause = "/admin/pause"
         case resume = "/admin/resume"
         case pauses = "/admin/pauses"
@@ -25,7 +26,7 @@ final class Routes: HTTPHandler {
             case .pause: .pause
             case .resume: .resume
             case .pauses: .list
-            case .index, .send, .metrics, .livez, .readyz: nil
+            case .index, .send, .metrics, .livez, .readyz, .openAPI: nil
             }
         }
     }
@@ -41,6 +42,7 @@ final class Routes: HTTPHandler {
     private let requests: Family<Counter>
     private let counters = Mutex<[Int: Counter]>([:])
     private let alive = HTTPResponse.json(200, .object([.init("status", .string("alive"))])).prepared()
+    private let description: HTTPResponse
     private let unsupported = HTTPResponse.problem(
         status: 415, title: "Unsupported Media Type",
         detail: "POST /send takes one event as application/json."
@@ -59,10 +61,11 @@ final class Routes: HTTPHandler {
             case .send: role != .worker
             case .index: role != .ingress
             case .pause, .resume, .pauses: desk != nil
-            case .metrics, .livez, .readyz: true
+            case .metrics, .livez, .readyz, .openAPI: true
             }
         }
         routes = HTTPRoutes(known.map(\.pattern))
+        description = HTTPResponse.json(200, OpenAPIDocument.make(known)).prepared()
         self.gate = gate
         self.limits = limits
         self.shedding = shedding
@@ -105,6 +108,7 @@ final class Routes: HTTPHandler {
                     status: 200, headers: [("Content-Type", MetricsRegistry.contentType)], body: registry.render()))
         case .livez: exchange.respond(alive)
         case .readyz: exchange.respond(health.readiness())
+        case .openAPI: exchange.respond(description)
         case .index:
             let list = known.map { "\($0.pattern.method.rawValue) \($0.rawValue)" }.joined(separator: "\n")
             exchange.respond(.text(200, "Sluice\n\n\(list)\n"))
