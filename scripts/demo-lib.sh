@@ -125,10 +125,27 @@ freeze_and_thaw() {
     fi
 }
 
+# change_limit RATE BURST: another token bucket for each client, in the file; returns once it is in force.
+change_limit() {
+    local deadline=$((SECONDS + 15)) file=$home/config/sluice.yaml
+    sed -i -E "s/(\{name: burst, .*bucket: \{)[^}]*/\1rate: $1, burst: $2/" "$file"
+    grep -q "name: burst, .*rate: $1, burst: $2}" "$file" || die "$file has no policy named burst to change."
+    until metrics=$(curl -fsS --max-time 5 "$base/metrics") &&
+        [[ $(metric_of 'sluice_ratelimit_quota{policy="burst",bound="amount"}') == "$2" ]]; do
+        ((SECONDS < deadline)) || die "the changed limit is not in force after 15 s; $(sluice_log_hint)"
+        sleep 0.2
+    done
+    say "the policy burst is now $1 a second and $2 at once (configuration $(metric_of sluice_config_generation))"
+}
+
+# send_one: posts an event that is in the table already; prints the answer with its header.
+send_one() { eval "$(curl_line "$base") --silent --show-error --include --max-time 15"; }
+
 # run_load TARGET OPTIONS...: one run of the load generator with its verification against the tables, a live line meanwhile, and
 # the function in $meanwhile where there is one.
 run_load() {
-    local log=$home/load-$1${meanwhile:+-frozen}.log json=$home/load-$1${meanwhile:+-frozen}.json status=0 next=0 load_begun
+    local name=${load_name:-$1${meanwhile:+-frozen}} status=0 next=0 load_begun
+    local log=$home/load-$name.log json=$home/load-$name.json
     # On a terminal the line stays in its place.
     live_start='' live_end=$'\n'
     if [[ -t 1 ]]; then live_start=$'\r\e[K' live_end=''; fi
@@ -160,6 +177,6 @@ run_load() {
     local line
     line=$(grep -a -m 1 '^VERIFIED' "$log") ||
         die "the load generator ended well, but said nothing of a verification; see ${log#"$top"/}."
-    verified+=("$1${meanwhile:+, database frozen}: $line")
+    verified+=("${load_name:-$1}${meanwhile:+, database frozen}: $line")
     say "${green}$line${plain}"
 }
