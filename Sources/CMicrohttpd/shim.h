@@ -2,6 +2,9 @@
 // headers the loop around the library needs and Swift's Glibc module leaves out.
 #ifndef SLUICE_CMICROHTTPD_SHIM_H
 #define SLUICE_CMICROHTTPD_SHIM_H
+#include <gnutls/abstract.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <microhttpd.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,12 +24,23 @@ static inline void sluice_mhd_log(void *sink, const char *format, va_list argume
   ((struct sluice_mhd_sink *)sink)->message(((struct sluice_mhd_sink *)sink)->owner, text);
 }
 
+// GnuTLS's gnutls_certificate_retrieve_function2: lends the chain and the key of one handshake.
+typedef int (*sluice_mhd_certificate)(gnutls_session_t session, const gnutls_datum_t *authorities, int authority_count,
+                                      const gnutls_pk_algorithm_t *algorithms, int algorithm_count, gnutls_pcert_st **chain,
+                                      unsigned int *length, gnutls_privkey_t *key);
+
 // MHD_start_daemon takes its options as C variadics; numeric options travel in `options`, which ends with MHD_OPTION_END.
 // EXTERNAL_LOGGER comes first, as the manual asks, so that faults in later options are logged through it. `sink` must outlive the
-// daemon.
+// daemon. With a `certificate` callback the daemon speaks TLS, by `priorities`.
 static inline struct MHD_Daemon *sluice_mhd_start(unsigned int flags, void *owner, MHD_AccessHandlerCallback handler,
                                                   MHD_RequestCompletedCallback completed, MHD_NotifyConnectionCallback connection,
-                                                  struct sluice_mhd_sink *sink, struct MHD_OptionItem *options) {
+                                                  struct sluice_mhd_sink *sink, sluice_mhd_certificate certificate,
+                                                  const char *priorities, struct MHD_OptionItem *options) {
+  if (certificate != NULL)
+    return MHD_start_daemon(flags | MHD_USE_TLS, 0, NULL, NULL, handler, owner, MHD_OPTION_EXTERNAL_LOGGER, sluice_mhd_log, sink,
+                            MHD_OPTION_NOTIFY_COMPLETED, completed, owner, MHD_OPTION_NOTIFY_CONNECTION, connection, owner,
+                            MHD_OPTION_HTTPS_CERT_CALLBACK, certificate, MHD_OPTION_HTTPS_PRIORITIES, priorities,
+                            MHD_OPTION_ARRAY, options, MHD_OPTION_END);
   return MHD_start_daemon(flags, 0, NULL, NULL, handler, owner, MHD_OPTION_EXTERNAL_LOGGER, sluice_mhd_log, sink,
                           MHD_OPTION_NOTIFY_COMPLETED, completed, owner, MHD_OPTION_NOTIFY_CONNECTION, connection, owner,
                           MHD_OPTION_ARRAY, options, MHD_OPTION_END);
@@ -42,6 +56,22 @@ static inline int sluice_mhd_epoll_fd(struct MHD_Daemon *daemon) {
 static inline const struct sockaddr *sluice_mhd_client_address(struct MHD_Connection *connection) {
   const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
   return info == NULL ? NULL : info->client_addr;
+}
+
+// The connection's socket; -1 where it is unknown.
+static inline int sluice_mhd_socket(struct MHD_Connection *connection) {
+  const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+  return info == NULL ? -1 : info->connect_fd;
+}
+
+// What the connection's notifier has left with it.
+static inline void *sluice_mhd_context(struct MHD_Connection *connection) {
+  return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+// Sets the idle time of one connection in seconds.
+static inline enum MHD_Result sluice_mhd_set_timeout(struct MHD_Connection *connection, unsigned int seconds) {
+  return MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, seconds);
 }
 
 // Names the calling thread, at most 15 characters, for top and gdb.

@@ -5,6 +5,10 @@ public protocol HTTPHandler: Sendable {
     /// The routes that exist. Read once, when the server starts.
     var routes: HTTPRoutes { get }
 
+    /// Whether a route, by its position, is served also to connections beyond the limits of connections: health checks and operators. Asked
+    /// once for each route, when the server starts.
+    func isVital(_ route: Int) -> Bool
+
     /// The header of a request for a known route is there: read its body, or answer at once.
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission
 
@@ -21,6 +25,9 @@ public protocol HTTPHandler: Sendable {
 }
 
 extension HTTPHandler {
+    /// No route is.
+    public func isVital(_ route: Int) -> Bool { false }
+
     /// Reads every body up to the server's limit.
     public func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission { .readBody() }
 
@@ -48,6 +55,10 @@ public enum HTTPRefusal: Sendable, Equatable {
     case methodNotAllowed(allow: String)
     /// The body has more bytes than the route takes.
     case bodyTooLarge(limit: Int)
+    /// Where the request ends can be read in two ways: its length is given twice, or in two ways, or in a coding nobody knows.
+    case ambiguousLength
+    /// There are too many connections, of all clients or of this one.
+    case tooManyConnections
     /// The server is stopping and takes no new requests.
     case stopping
     /// The server stopped before the request was answered: what became of it is not known.
@@ -64,6 +75,16 @@ public enum HTTPRefusal: Sendable, Equatable {
         case .bodyTooLarge(let limit):
             .problem(
                 status: 413, title: "Content Too Large", detail: "The body of this request may have at most \(limit) bytes.")
+        case .ambiguousLength:
+            .problem(
+                status: 400, title: "Bad Request",
+                detail: "A request names its length once: by one Content-Length, or by Transfer-Encoding: chunked; and one Host.",
+                headers: [("Connection", "close")])
+        case .tooManyConnections:
+            .problem(
+                status: 503, title: "Service Unavailable",
+                detail: "There are too many connections, of all clients or of yours; nothing was done. Close some, or try again.",
+                extra: [.init("possibly_persisted", .bool(false))], headers: [("Retry-After", "1"), ("Connection", "close")])
         case .stopping:
             .problem(
                 status: 503, title: "Service Unavailable", detail: "The server is stopping; nothing was done. Try again.",

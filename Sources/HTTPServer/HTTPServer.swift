@@ -18,6 +18,14 @@ public final class HTTPServer: Sendable {
         public let requests: Int
         /// Requests since the start whose answer did not reach the kernel whole: the client left, or the server stopped.
         public let undelivered: Int
+        /// Connections since the start that were closed because the reserve beyond the limits was full.
+        public let evicted: Int
+        /// Connections since the start that were closed because a header took too long.
+        public let slowHeaders: Int
+        /// Connections since the start that were closed because a body came too slowly.
+        public let slowBodies: Int
+        /// Requests since the start that were refused because there were too many connections.
+        public let crowdedOut: Int
     }
 
     /// The port it listens on, also where a free one was asked for.
@@ -38,12 +46,21 @@ public final class HTTPServer: Sendable {
         log: @escaping @Sendable (HTTPLogLevel, String) -> Void = { _, _ in }
     ) throws(HTTPServerError) -> HTTPServer {
         try configuration.check()
+        let configuration = configuration.fitted(log)
         let socket = try ListenSocket(host: configuration.host, port: configuration.port, backlog: configuration.backlog)
         let port = socket.port
         let mailbox = try LoopMailbox()
         let loop = try ServerLoop(socket: socket, configuration: configuration, handler: handler, mailbox: mailbox, log: log)
         try LoopThread.start(loop)
         return HTTPServer(port: port, mailbox: mailbox)
+    }
+
+    /// Puts other limits of connections and times, and another certificate, into force. The rest of the configuration is as it was at the
+    /// start: address, memory, and whether the server speaks TLS. Connections that are open keep their place and their idle time.
+    /// - Throws: ``HTTPServerError/Code/invalidConfiguration``; nothing has changed then.
+    public func adopt(_ configuration: HTTPServerConfiguration) throws(HTTPServerError) {
+        try configuration.check()
+        mailbox.orderAdoption(of: configuration)
     }
 
     /// Closes the listening socket. Connections that are open go on being served.
@@ -66,7 +83,11 @@ public final class HTTPServer: Sendable {
             openConnections: mailbox.counters.connections.load(ordering: .relaxed),
             requestsInFlight: mailbox.counters.inFlight.load(ordering: .relaxed),
             requests: mailbox.counters.requests.load(ordering: .relaxed),
-            undelivered: mailbox.counters.undelivered.load(ordering: .relaxed))
+            undelivered: mailbox.counters.undelivered.load(ordering: .relaxed),
+            evicted: mailbox.counters.evicted.load(ordering: .relaxed),
+            slowHeaders: mailbox.counters.slowHeaders.load(ordering: .relaxed),
+            slowBodies: mailbox.counters.slowBodies.load(ordering: .relaxed),
+            crowdedOut: mailbox.counters.crowdedOut.load(ordering: .relaxed))
     }
 }
 

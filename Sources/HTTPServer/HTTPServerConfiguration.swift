@@ -6,12 +6,24 @@ public struct HTTPServerConfiguration: Sendable {
     public var host: String
     /// Port to listen on; 0 takes a free one, which ``HTTPServer/port`` then names.
     public var port: UInt16
-    /// Connections open at once; further ones wait in the kernel's backlog.
+    /// Connections that are served at once; further ones are served vital routes only (``HTTPHandler/isVital(_:)``), from the reserve.
     public var connectionLimit = 4096
-    /// Connections open at once from one address; further ones are closed at once. 0: no limit.
+    /// Connections that are served at once from one IPv4 address, or one /64 of IPv6; further ones as above. 0: no limit.
     public var connectionsPerAddress = 0
+    /// Connections beyond the two limits; where there are more, the oldest that asks for nothing is closed.
+    public var reserve = 64
     /// A connection on which nothing happens for so long is closed, whole seconds. A connection that waits for its answer is exempt.
     public var idleTimeout: Duration = .seconds(60)
+    /// How long the header of a request may take, TLS's handshake included: from the connection's beginning, and on one that is kept from the
+    /// end of ``idleTimeout`` after the last answer.
+    public var headerTimeout: Duration = .seconds(10)
+    /// How long a body may take before it must have come at ``bodyRate`` on average since then. The time in which nobody reads it is not
+    /// counted.
+    public var bodyTimeout: Duration = .seconds(10)
+    /// Bytes a second a body must come at, behind ``bodyTimeout``. 0: no limit but ``idleTimeout``.
+    public var bodyRate = 500
+    /// The certificate of a server that speaks TLS; `nil`: it speaks plain HTTP.
+    public var identity: TLSIdentity?
     /// Longest body that is read, in bytes, where the handler asks for no other bound. A longer one is answered with 413.
     public var maxBodyBytes = 1 << 20
     /// Bytes of a refused body that are still read, so that the client sees the answer and keeps its connection. A longer one is
@@ -37,12 +49,50 @@ public struct HTTPServerConfiguration: Sendable {
             ("connectionLimit", connectionLimit, 1), ("connectionsPerAddress", connectionsPerAddress, 0),
             ("idleTimeout", Int(idleTimeout.components.seconds), 1), ("maxBodyBytes", maxBodyBytes, 0),
             ("farewell", Int(farewell.components.seconds), 0), ("discardBytes", discardBytes, 0), ("poolBytes", poolBytes, 1024),
-            ("backlog", backlog, 1),
+            ("backlog", backlog, 1), ("reserve", reserve, 1), ("headerTimeout", Int(headerTimeout.components.seconds), 0),
+            ("bodyTimeout", Int(bodyTimeout.components.seconds), 0), ("bodyRate", bodyRate, 0),
         ]
         for (name, value, minimum) in least where value < minimum || value > Int(Int32.max) {
             throw HTTPServerError(
                 .invalidConfiguration, "HTTP server: \(name) is \(value); it must lie between \(minimum) and \(Int32.max)")
         }
+    }
+}
+
+extension HTTPServerConfiguration {
+    /// The limits of connections, for those who keep them.
+    var places: PlacesMachine.Limits {
+        PlacesMachine.Limits(places: connectionLimit, perNetwork: connectionsPerAddress, reserve: reserve)
+    }
+
+    /// The limits of time, for those who keep them.
+    var pace: PaceMachine.Limits {
+        PaceMachine.Limits(
+            header: headerTimeout.wholeNanoseconds, bodyGrace: bodyTimeout.wholeNanoseconds, bodyRate: bodyRate)
+    }
+
+    /// How long libmicrohttpd lets a connection be silent; it knows whole seconds.
+    var idleNanoseconds: UInt64 { UInt64(max(0, idleTimeout.components.seconds)) * 1_000_000_000 }
+
+    /// As much of it as the process has descriptors for.
+    func fitted(_ log: (HTTPLogLevel, String) -> Void) -> HTTPServerConfiguration {
+        let room = DescriptorLimit.room(for: connectionLimit + reserve)
+        guard room < connectionLimit + reserve else { return self }
+        var fitted = self
+        fitted.reserve = max(1, min(reserve, room / 4))
+        fitted.connectionLimit = max(1, room - fitted.reserve)
+        log(
+            .warning,
+            "this process may have too few file descriptors (`ulimit -Hn`) for \(connectionLimit) connections; it takes "
+                + "\(fitted.connectionLimit)")
+        return fitted
+    }
+}
+
+extension Duration {
+    fileprivate var wholeNanoseconds: UInt64 {
+        let (seconds, attoseconds) = components
+        return UInt64(max(0, seconds)) * 1_000_000_000 + UInt64(max(0, attoseconds)) / 1_000_000_000
     }
 }
 

@@ -14,6 +14,8 @@ public struct HTTPServerError: Error, Sendable, CustomStringConvertible {
         case unknownHost
         /// A value of the configuration cannot work.
         case invalidConfiguration
+        /// A certificate or its key cannot be used.
+        case invalidCertificate
         /// The system or libmicrohttpd refused.
         case system
     }

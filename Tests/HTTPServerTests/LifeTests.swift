@@ -110,27 +110,6 @@ import Testing
         }
     }
 
-    @Test("connections beyond the limits wait or are closed, and are served when there is room")
-    func limits() async throws {
-        try await withServer {
-            $0.connectionLimit = 4
-        } _: { server, _ in
-            var clients = try (0..<4).map { _ in try Client(port: server.port) }
-            for client in clients { #expect(try client.ask("GET", "/hello").status == 200) }
-            let fifth = try Client(port: server.port)
-            fifth.request("GET", "/hello")
-            clients.removeFirst().close()
-            #expect(try fifth.answer().text == "hello")
-        }
-        try await withServer {
-            $0.connectionsPerAddress = 2
-        } _: { server, _ in
-            let clients = try (0..<2).map { _ in try Client(port: server.port) }
-            for client in clients { #expect(try client.ask("GET", "/hello").status == 200) }
-            #expect(try Client(port: server.port).isClosedByServer())
-        }
-    }
-
     @Test("a stop waits for requests in flight, refuses new ones, and closes the listening socket at once")
     func gracefulStop() async throws {
         let handler = TestHandler()

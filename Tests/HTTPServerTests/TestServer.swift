@@ -7,13 +7,13 @@ import Synchronization
 /// Answers in every way a handler can.
 final class TestHandler: HTTPHandler {
     enum Route: Int, CaseIterable {
-        case hello, echo, small, later, hold, about, refused, broken, slow
+        case hello, echo, small, later, hold, about, refused, broken, slow, vital
     }
 
     let routes = HTTPRoutes(
         Route.allCases.map { route in
             switch route {
-            case .hello, .about, .broken: HTTPRoute(.get, "/\(route)")
+            case .hello, .about, .broken, .vital: HTTPRoute(.get, "/\(route)")
             default: HTTPRoute(.post, "/\(route)")
             }
         } + [HTTPRoute(.put, "/echo")])
@@ -21,6 +21,8 @@ final class TestHandler: HTTPHandler {
     private let held = Mutex<[HTTPExchange]>([])
     private let outcomes = Mutex<[HTTPOutcome]>([])
     private let worker = Worker()
+
+    func isVital(_ route: Int) -> Bool { Route(rawValue: route) == .vital }
 
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
         switch Route(rawValue: head.route) {
@@ -32,7 +34,7 @@ final class TestHandler: HTTPHandler {
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
         switch Route(rawValue: request.route) {
-        case .hello:
+        case .hello, .vital:
             exchange.respond(hello)
         case .later:
             let body = Array(request.body)

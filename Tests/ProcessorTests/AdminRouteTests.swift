@@ -172,6 +172,11 @@ private let nowhere = "postgres://127.0.0.1:1/nothing"
         #expect(!wrong.detail.contains("0123456789abcde"))
         let right = try await desk.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdef"])
         #expect(right.status == 503, "admitted, and the worker has not been started")
+        desk.desk.changed(to: AdminAccess(token: "fedcba9876543210", isBoundToLoopback: true))
+        let old = try await desk.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdef"])
+        #expect(old.status == 401)
+        let new = try await desk.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer fedcba9876543210"])
+        #expect(new.status == 503)
         try await desk.serving {}
     }
 

@@ -132,4 +132,52 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
             #expect(!found.joined().contains("geheim"))
         }
     }
+
+    @Test func tokensComeByNameFromAFileAndAreNeverShown() throws {
+        let mappings = "mappings: [\(root)/config/mappings/messages.yaml]\n"
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("tokens-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: file) }
+        try Data("# who may send\nbilling: sehr-geheimes-wort\nshop: 1234567890123456\n".utf8).write(to: file)
+        let configuration = try load(mappings + "http: {host: 0.0.0.0}", environment: ["SLUICE_HTTP_TOKENS_FILE": file.path])
+        #expect(configuration.settings.http.tokens == ["billing": "sehr-geheimes-wort", "shop": "1234567890123456"])
+        #expect(configuration.effective.yaml.contains(#"tokens: {billing: "***", shop: "***"}"#))
+        let inline = try load(mappings + "http: {tokens: {billing: sehr-geheimes-wort}}").settings.http.tokens
+        #expect(inline == ["billing": "sehr-geheimes-wort"])
+        #expect(
+            try load(mappings, environment: ["SLUICE_HTTP_TOKENS": "{billing: sehr-geheimes-wort}"]).settings.http.tokens
+                == inline)
+        for wrong in [
+            "{billing: geheim}", "{billing: sehr geheimes wort}", "{a b: sehr-geheimes-wort}", "geheim-aber-ohne-namen",
+            "{a: sehr-geheimes-wort, b: sehr-geheimes-wort}", "{a: sehr-geheimes-wort", "{a: [sehr-geheimes-wort]}",
+            "{a: \(String(repeating: "geheim", count: 50))}", "{a: sehr-geheimes-wort, a: ganz-geheimes-wort}",
+        ] {
+            let found = faults(mappings, environment: ["SLUICE_HTTP_TOKENS": wrong])
+            #expect(found.count == 1 && found[0].contains("http.tokens"), "\(wrong): \(found)")
+            #expect(!found.joined().contains("geheim"), "\(found)")
+        }
+    }
+
+    @Test func anAddressElsewhereWantsTokensOrAnExplicitWord() {
+        let mappings = "mappings: [\(root)/config/mappings/messages.yaml]\n"
+        for host in ["0.0.0.0", "::", "10.0.0.7", "sluice.example", "127.0.0.1.example", ""] {
+            let found = faults(mappings + "http: {host: \"\(host)\"}")
+            #expect(
+                found.count == 1 && found[0].contains("unless there are tokens or allow_unauthenticated is true"),
+                "\(host): \(found)")
+            #expect(faults(mappings + "http: {host: \"\(host)\", allow_unauthenticated: true}").isEmpty)
+            #expect(faults(mappings + "http: {host: \"\(host)\", tokens: {a: sehr-geheimes-wort}}").isEmpty)
+        }
+        for host in ["127.0.0.1", "127.9.9.9", "::1", "localhost"] {
+            #expect(faults(mappings + "http: {host: \"\(host)\"}").isEmpty)
+        }
+    }
+
+    @Test func aCertificateNeedsItsKeyAndBothMustBeThere() {
+        let mappings = "mappings: [\(root)/config/mappings/messages.yaml]\n"
+        let half = faults(mappings + "http: {tls_certificate: a.pem}")
+        #expect(half.count == 1 && half[0].contains("must be set together"), "\(half)")
+        let missing = faults(mappings + "http: {tls_certificate: a.pem, tls_key: a.key}")
+        #expect(missing.count == 1 && missing[0].contains("/a.pem cannot be read: No such file"), "\(missing)")
+        #expect(missing[0].contains("sluice.yaml:2: http.tls_certificate"), "\(missing)")
+    }
 }

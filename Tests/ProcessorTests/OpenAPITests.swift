@@ -22,6 +22,10 @@ private final class Door: Sendable {
     init(_ role: Role, reachesKafka: Bool = true) async throws {
         var settings = SluiceSettings()
         settings.http.maxEventBytes = 4_096
+        settings.http.tokens = ["a": "0123456789abcdef"]
+        settings.http.adminToken = "0123456789abcdef"
+        settings.http.metricsToken = "0123456789abcdef"
+        let access = DoorAccess(settings.http)
         settings.limits.policies = [
             PolicySettings(name: "few", unit: .requests, bucket: BucketSettings(rate: 0.001, burst: 8)),
             PolicySettings(name: "short", unit: .bytes, bucket: BucketSettings(rate: 1e9, burst: 1_000)),
@@ -45,8 +49,8 @@ private final class Door: Sendable {
             : AdminDesk(
                 access: AdminAccess(token: "0123456789abcdef", isBoundToLoopback: true), topics: ["messages"], logger: .silent)
         let routes = Routes(
-            role: role, gate: gate, limits: gate == nil ? nil : IngressLimits(settings), desk: desk, registry: registry,
-            health: Health(role: role, gate: gate) { nil })
+            role: role, gate: gate, limits: gate == nil ? nil : IngressLimits(settings), desk: desk, access: access,
+            registry: registry, health: Health(role: role, gate: gate) { nil })
         var configuration = HTTPServerConfiguration(port: 0)
         configuration.maxBodyBytes = settings.http.maxEventBytes
         server = try HTTPServer.start(configuration: configuration, handler: routes)
@@ -180,14 +184,16 @@ private struct Document {
             seen[path, default: []].insert(reply.status)
         }
         for path in ["/", "/metrics", "/livez", "/readyz", "/openapi.json"] {
-            try await check("GET", path)
-            try await check("GET", path, "a body")
+            try await check("GET", path, headers: token)
+            try await check("GET", path, "a body", headers: token)
         }
+        try await check("GET", "/metrics")
         try await check("POST", "/send", event, headers: json)
-        try await check("POST", "/send", "{", headers: json)
-        try await check("POST", "/send", event, headers: ["Content-Type: text/plain"])
-        try await check("POST", "/send", String(repeating: " ", count: 2_000), headers: json)
-        for _ in 0..<10 { try await check("POST", "/send", event, headers: json) }
+        try await check("POST", "/send", event, headers: json + token)
+        try await check("POST", "/send", "{", headers: json + token)
+        try await check("POST", "/send", event, headers: token + ["Content-Type: text/plain"])
+        try await check("POST", "/send", String(repeating: " ", count: 2_000), headers: json + token)
+        for _ in 0..<10 { try await check("POST", "/send", event, headers: json + token) }
         let body = #"{"topic":"messages","reason":"r"}"#
         for path in ["/admin/pause", "/admin/resume"] {
             try await check("POST", path, body, headers: json)
@@ -199,7 +205,8 @@ private struct Document {
         }
         try await check("GET", "/admin/pauses")
         try await check("GET", "/admin/pauses", headers: token)
-        #expect(seen["/send"] == [200, 400, 413, 415, 429])
+        #expect(seen["/send"] == [200, 400, 401, 413, 415, 429])
+        #expect(seen["/metrics"] == [200, 401, 413])
         #expect(seen["/admin/pause"] == [400, 401, 404, 413, 415, 503])
         #expect(seen["/readyz"]?.contains(413) == true)
         await door.close()

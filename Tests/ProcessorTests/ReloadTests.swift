@@ -230,6 +230,25 @@ private final class Fixture: Sendable {
         #expect(world.said("refused", "messages.yaml:", "nonsense"))
     }
 
+    @Test func tokensAreLiveAndNeverShown() async throws {
+        let world = try Fixture("http: {tokens: {billing: sehr-geheimes-wort}, admin_token: ganz-geheimes-wort}")
+        try world.write("http: {tokens: {billing: noch-geheimeres-wort, shop: auch-geheimes-wort}, connections: 7}")
+        await world.settle()
+        let http = try #require(world.applied.current.last?.http)
+        #expect(http.tokens == ["billing": "noch-geheimeres-wort", "shop": "auch-geheimes-wort"])
+        #expect(http.adminToken.isEmpty && http.connections == 7)
+        let lines = world.lines.take()
+        #expect(lines.contains { $0.contains("A setting has changed. key=http.tokens") })
+        #expect(lines.contains { $0.contains("A setting has changed. key=http.admin_token") })
+        #expect(!lines.contains { $0.contains("geheim") }, "\(lines)")
+        // Without tokens an address elsewhere is refused, also while it runs.
+        let elsewhere = try Fixture("http: {host: 0.0.0.0, tokens: {billing: sehr-geheimes-wort}}")
+        try elsewhere.write("http: {host: 0.0.0.0}")
+        await elsewhere.settle()
+        #expect(elsewhere.said("refused", "unless there are tokens"))
+        #expect(elsewhere.reloader.settings.http.tokens.count == 1)
+    }
+
     @Test func theLogLevelIsLive() async throws {
         let world = try Fixture()
         try world.write("log: {level: warning}")

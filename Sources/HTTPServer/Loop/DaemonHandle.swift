@@ -16,8 +16,8 @@ struct DaemonHandle: ~Copyable {
     ) throws(HTTPServerError) {
         var options = [
             MHD_OptionItem(.LISTEN_SOCKET, Int(socket.descriptor)),
-            MHD_OptionItem(.CONNECTION_LIMIT, configuration.connectionLimit),
-            MHD_OptionItem(.PER_IP_CONNECTION_LIMIT, configuration.connectionsPerAddress),
+            // The loop keeps the limits of connections itself: they change while it runs, and let pass what is vital.
+            MHD_OptionItem(.CONNECTION_LIMIT, 1 << 20),
             MHD_OptionItem(.CONNECTION_TIMEOUT, Int(configuration.idleTimeout.components.seconds)),
             MHD_OptionItem(.CONNECTION_MEMORY_LIMIT, configuration.poolBytes),
             // A request for HTTP/1.1 without Host is 400. (0.9.75 sends the head of this answer, and of the one to a malformed
@@ -31,7 +31,9 @@ struct DaemonHandle: ~Copyable {
         let owner = Unmanaged.passUnretained(owner).toOpaque()
         let sink = UnsafeMutablePointer<sluice_mhd_sink>.allocate(capacity: 1)
         sink.initialize(to: sluice_mhd_sink(owner: owner, message: messageCallback))
-        let started = sluice_mhd_start(flags, owner, requestCallback, endedCallback, connectionCallback, sink, &options)
+        let started = sluice_mhd_start(
+            flags, owner, requestCallback, endedCallback, connectionCallback, sink,
+            configuration.identity == nil ? nil : certificateCallback, IdentityShelf.priorities, &options)
         guard let started else {
             // The library leaves a socket it was given open when it fails; ours closes itself.
             sink.deallocate()
@@ -72,13 +74,13 @@ extension MHD_OptionItem {
     fileprivate init(_ option: MHD_OPTION, _ value: Int) { self.init(option: option, value: value, ptr_value: nil) }
 }
 
-// The four doors through which libmicrohttpd calls in. Each finds the loop by the unretained pointer given to `DaemonHandle`: the
+// The five doors through which libmicrohttpd calls in. Each finds the loop by the unretained pointer given to `DaemonHandle`: the
 // loop's thread holds the loop until the daemon is gone.
 
-private let requestCallback: MHD_AccessHandlerCallback = { owner, connection, url, method, _, data, size, context in
+private let requestCallback: MHD_AccessHandlerCallback = { owner, connection, url, method, version, data, size, context in
     Unmanaged<ServerLoop>.fromOpaque(owner!)._withUnsafeGuaranteedRef { loop in
         guard let known = context!.pointee else {
-            return loop.requestBegan(connection!, url: url!, method: method!, context: context!)
+            return loop.requestBegan(connection!, url: url!, method: method!, version: version!, context: context!)
         }
         return Unmanaged<HTTPExchange>.fromOpaque(known)._withUnsafeGuaranteedRef { exchange in
             let count = size!.pointee
@@ -98,10 +100,20 @@ private let endedCallback: MHD_RequestCompletedCallback = { owner, _, context, c
     }
 }
 
-private let connectionCallback: MHD_NotifyConnectionCallback = { owner, _, _, code in
-    Unmanaged<ServerLoop>.fromOpaque(owner!)._withUnsafeGuaranteedRef {
-        $0.connectionChanged(isOpen: code == .CONNECTION_NOTIFY_STARTED)
+private let connectionCallback: MHD_NotifyConnectionCallback = { owner, connection, context, code in
+    Unmanaged<ServerLoop>.fromOpaque(owner!)._withUnsafeGuaranteedRef { loop in
+        if code == .CONNECTION_NOTIFY_STARTED {
+            context!.pointee = loop.connectionOpened(connection!)
+        } else {
+            loop.connectionClosed(context!.pointee)
+            context!.pointee = nil
+        }
     }
+}
+
+/// Called inside `MHD_run`, so on the loop's thread; the manual wants what it lends to live as long as the handshake.
+private let certificateCallback: sluice_mhd_certificate = { _, _, _, _, _, chain, length, key in
+    LoopOfThread.with { $0.lendIdentity(chain!, length!, key!) }
 }
 
 private let messageCallback: @convention(c) (UnsafeMutableRawPointer?, UnsafePointer<CChar>?) -> Void = { owner, text in

@@ -8,6 +8,16 @@ struct LoopCounters: ~Copyable {
     let inFlight = Atomic<Int>(0)
     let requests = Atomic<Int>(0)
     let undelivered = Atomic<Int>(0)
+    let evicted = Atomic<Int>(0)
+    let slowHeaders = Atomic<Int>(0)
+    let slowBodies = Atomic<Int>(0)
+    let crowdedOut = Atomic<Int>(0)
+}
+
+/// A configuration on its way to the loop.
+final class Adoption: Sendable {
+    let configuration: HTTPServerConfiguration
+    init(_ configuration: HTTPServerConfiguration) { self.configuration = configuration }
 }
 
 /// The loop's letter box. It outlives the loop, because exchanges that are answered late still post to it.
@@ -16,6 +26,8 @@ final class LoopMailbox: Sendable {
         var quiesce = false
         /// Monotonic nanoseconds; `nil`: nobody asked to stop.
         var stopAt: UInt64?
+        /// Handed out once.
+        var adoption: Adoption?
     }
 
     private struct Box {
@@ -45,8 +57,15 @@ final class LoopMailbox: Sendable {
     func takeReady(into empty: inout [HTTPExchange]) -> Orders {
         box.withLock { box in
             swap(&box.ready, &empty)
+            defer { box.orders.adoption = nil }
             return box.orders
         }
+    }
+
+    /// The last one counts. Any thread.
+    func orderAdoption(of configuration: HTTPServerConfiguration) {
+        box.withLock { $0.orders.adoption = Adoption(configuration) }
+        wake.signal()
     }
 
     /// Any thread.

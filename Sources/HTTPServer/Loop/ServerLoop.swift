@@ -13,7 +13,7 @@ final class ServerLoop: @unchecked Sendable {
     private static let longestSleep: UInt64 = 250
 
     private let handler: any HTTPHandler
-    private let configuration: HTTPServerConfiguration
+    private var configuration: HTTPServerConfiguration
     private let mailbox: LoopMailbox
     private let log: @Sendable (HTTPLogLevel, String) -> Void
     private let routes: HTTPRoutes
@@ -21,6 +21,10 @@ final class ServerLoop: @unchecked Sendable {
     private let wrongMethod: [HTTPResponse]
     private let stopping: HTTPResponse
     private let unanswered: HTTPResponse
+    private let ambiguous: HTTPResponse
+    private let crowded: HTTPResponse
+    /// By route.
+    private let isVital: [Bool]
     private let broken = HTTPResponse.problem(
         status: 500, title: "Internal Server Error", detail: "The answer to this request could not be written."
     ).prepared()
@@ -34,6 +38,13 @@ final class ServerLoop: @unchecked Sendable {
     /// Exchanges whose connection is suspended. libmicrohttpd aborts the process where one is left when the daemon stops.
     private var suspended: [Unmanaged<HTTPExchange>] = []
     private var inFlight = 0
+    /// Whoever suspends a connection in the middle of a body tells it so: `paused`, and `resumed`.
+    var connections: ConnectionTable
+    private var identities: IdentityShelf
+    /// Idle seconds of connections that nobody has told otherwise.
+    private let usualIdle: Int64
+    /// When this turn of the loop began, in monotonic nanoseconds.
+    private(set) var now = monotonicNow()
 
     /// What a request without a body is shown: readable memory that is nobody's.
     private let noBody = UnsafeMutableRawBufferPointer.allocate(byteCount: BodyBuffer.padding, alignment: 16)
@@ -51,6 +62,12 @@ final class ServerLoop: @unchecked Sendable {
         wrongMethod = routes.allow.map { handler.response(to: .methodNotAllowed(allow: $0)).prepared() }
         stopping = handler.response(to: .stopping).prepared()
         unanswered = handler.response(to: .unanswered).prepared()
+        ambiguous = handler.response(to: .ambiguousLength).prepared()
+        crowded = handler.response(to: .tooManyConnections).prepared()
+        isVital = routes.routes.indices.map(handler.isVital)
+        connections = ConnectionTable(configuration)
+        identities = IdentityShelf(configuration.identity)
+        usualIdle = configuration.idleTimeout.components.seconds
         let farewell = configuration.farewell.components
         shutdown = ShutdownMachine(
             farewell: UInt64(farewell.seconds) * 1_000_000_000 + UInt64(farewell.attoseconds) / 1_000_000_000)
@@ -66,13 +83,16 @@ final class ServerLoop: @unchecked Sendable {
 
     /// Runs until a stop has been ordered and carried out.
     func run() {
+        LoopOfThread.set(self)
         while true {
             if epoll.wait(milliseconds: sleep(), for: mailbox.wake.descriptor) { mailbox.wake.clear() }
+            now = monotonicNow()
             let orders = mailbox.takeReady(into: &ready)
             for exchange in ready { resume(exchange) }
             ready.removeAll(keepingCapacity: true)
             obey(orders)
             daemon?.run()
+            endSlowConnections()
             if endTurn() { break }
         }
         for exchange in suspended.reversed() { resume(exchange.takeUnretainedValue()) }
@@ -90,6 +110,7 @@ final class ServerLoop: @unchecked Sendable {
     }
 
     private func obey(_ orders: LoopMailbox.Orders) {
+        if let adoption = orders.adoption { adopt(adoption.configuration) }
         if orders.quiesce { act(shutdown.quiesceOrdered()) }
         if let deadline = orders.stopAt { act(shutdown.stopOrdered(deadline: deadline)) }
     }
@@ -119,15 +140,22 @@ final class ServerLoop: @unchecked Sendable {
     /// The header is there.
     func requestBegan(
         _ connection: OpaquePointer, url: UnsafePointer<CChar>, method: UnsafePointer<CChar>,
-        context: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+        version: UnsafePointer<CChar>, context: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     ) -> MHD_Result {
         let method = HTTPMethod(method)
         let match = routes.match(method, url)
         var route = -1
         if case .route(let position) = match { route = position }
         let head = HTTPRequestHead(route: route, method: method, url: url, connection: connection)
+        let isSound = head.isFramedSoundly(version: version)
+        let isServed = connections.requested(connection, isVital: route >= 0 && isVital[route])
+        if !isServed { mailbox.counters.crowdedOut.increment() }
         let admission: HTTPAdmission =
-            if shutdown.isDraining {
+            if !isSound {
+                .respond(ambiguous)
+            } else if !isServed {
+                .respond(crowded)
+            } else if shutdown.isDraining {
                 .respond(stopping)
             } else {
                 switch match {
@@ -145,7 +173,10 @@ final class ServerLoop: @unchecked Sendable {
         var body = BodyMachine(limit: limit, discardBytes: configuration.discardBytes, isRefused: answer != nil)
         let length = head.contentLength
         let expectsContinue = length != 0 && (answer != nil || length.map { $0 > limit } ?? false) && head.expectsContinue
-        let action = body.headerReceived(length: length, expectsContinue: expectsContinue)
+        // Where a request ends that is not sound is not known; and who has no place is not listened to.
+        let action =
+            isSound && isServed ? body.headerReceived(length: length, expectsContinue: expectsContinue) : .answerNow
+        connections.headerReceived(connection, now: now, isBodyExpected: action != .answerNow && length != 0)
         let exchange = HTTPExchange(mailbox: mailbox, connection: connection, route: route, method: method, body: body)
         context.pointee = Unmanaged.passRetained(exchange).toOpaque()
         inFlight += 1
@@ -167,6 +198,7 @@ final class ServerLoop: @unchecked Sendable {
 
     /// A piece of the body is there.
     func pieceReceived(_ exchange: HTTPExchange, _ data: UnsafePointer<CChar>, count: Int) -> MHD_Result {
+        connections.pieceReceived(exchange.connection, count)
         switch exchange.body.pieceReceived(count) {
         case .append:
             let buffer = exchange.buffer ?? buffers.take(expecting: 0)
@@ -189,6 +221,7 @@ final class ServerLoop: @unchecked Sendable {
             return queue(response, on: exchange)
         }
         exchange.isHandled = true
+        connections.requestReceived(exchange.connection)
         switch exchange.body.bodyEnded() {
         case .handle:
             let head = HTTPRequestHead(
@@ -242,6 +275,7 @@ final class ServerLoop: @unchecked Sendable {
 
     private func queue(_ status: Int, _ handle: borrowing ResponseHandle, on exchange: HTTPExchange) -> MHD_Result {
         exchange.status = Int32(status)
+        connections.answered(exchange.connection)
         let result = MHD_queue_response(exchange.connection, UInt32(status), handle.pointer)
         if result != .YES { log(.error, "libmicrohttpd refused an answer \(status); its connection ends without one") }
         return result
@@ -255,6 +289,7 @@ final class ServerLoop: @unchecked Sendable {
 
     func requestEnded(_ exchange: HTTPExchange, isDelivered: Bool) {
         exchange.requestEnded()
+        connections.requestEnded(exchange.connection, now: now)
         releaseBuffer(of: exchange)
         inFlight -= 1
         mailbox.counters.inFlight.store(inFlight, ordering: .relaxed)
@@ -265,10 +300,56 @@ final class ServerLoop: @unchecked Sendable {
                 isDelivered: isDelivered))
     }
 
-    func connectionChanged(isOpen: Bool) {
-        let count = mailbox.counters.connections.load(ordering: .relaxed)
-        mailbox.counters.connections.store(count + (isOpen ? 1 : -1), ordering: .relaxed)
+    // MARK: Connections
+
+    /// - Returns: what libmicrohttpd carries for the connection.
+    func connectionOpened(_ connection: OpaquePointer) -> UnsafeMutableRawPointer {
+        mailbox.counters.connections.increment()
+        let idle = configuration.idleTimeout.components.seconds
+        if idle != usualIdle, sluice_mhd_set_timeout(connection, UInt32(clamping: idle)) != .YES {
+            log(.error, "libmicrohttpd refused an idle time of \(idle) s; the one of the start holds")
+        }
+        let (context, hasEvicted) = connections.opened(connection, now: now)
+        if hasEvicted { mailbox.counters.evicted.increment() }
+        return context
     }
+
+    func connectionClosed(_ context: UnsafeMutableRawPointer?) {
+        mailbox.counters.connections.increment(by: -1)
+        if let context { connections.closed(context) }
+    }
+
+    private func endSlowConnections() {
+        connections.look(now: now) { fault in
+            switch fault {
+            case .header: mailbox.counters.slowHeaders.increment()
+            case .body: mailbox.counters.slowBodies.increment()
+            }
+        }
+    }
+
+    /// Takes over what can change while the loop runs.
+    private func adopt(_ changed: HTTPServerConfiguration) {
+        var next = configuration
+        next.connectionLimit = changed.connectionLimit
+        next.connectionsPerAddress = changed.connectionsPerAddress
+        next.reserve = changed.reserve
+        next.idleTimeout = changed.idleTimeout
+        next.headerTimeout = changed.headerTimeout
+        next.bodyTimeout = changed.bodyTimeout
+        next.bodyRate = changed.bodyRate
+        next.maxBodyBytes = changed.maxBodyBytes
+        if let identity = changed.identity, configuration.identity != nil { next.identity = identity }
+        configuration = next.fitted(log)
+        connections.changed(to: configuration)
+        identities.changed(to: configuration.identity, now: now)
+    }
+
+    /// Lends a handshake the certificate in force. Answers GnuTLS's code.
+    func lendIdentity(
+        _ chain: UnsafeMutablePointer<UnsafeMutablePointer<gnutls_pcert_st>?>, _ length: UnsafeMutablePointer<UInt32>,
+        _ key: UnsafeMutablePointer<gnutls_privkey_t?>
+    ) -> Int32 { identities.lend(chain, length, key) }
 
     /// libmicrohttpd has something to say, in most cases about a client.
     func messageCame(_ text: String) {
@@ -280,5 +361,5 @@ final class ServerLoop: @unchecked Sendable {
 
 extension Atomic<Int> {
     /// One more, where there is one writer only: a plain store does, and the bus stays quiet.
-    fileprivate func increment() { store(load(ordering: .relaxed) &+ 1, ordering: .relaxed) }
+    fileprivate func increment(by step: Int = 1) { store(load(ordering: .relaxed) &+ step, ordering: .relaxed) }
 }

@@ -30,11 +30,12 @@ struct RunCommand {
         reloader = Reloader(
             configuration, registry: registry, logger: logger.child("configuration"),
             obstacle: { [parts] in parts.worker?.obstacle(in: $0) },
-            apply: { [parts] in
-                parts.limits?.changed(to: $0)
-                parts.shedding?.changed(to: $0.limits.shed.limits)
-                try await parts.worker?.reconfigure($0)
-            })
+            apply: { [parts] settings in
+                parts.door?.changed(to: settings.http)
+                parts.limits?.changed(to: settings)
+                parts.shedding?.changed(to: settings.limits.shed.limits)
+                try await parts.worker?.reconfigure(settings)
+            }, show: { [parts] in parts.door?.changed(to: $0) })
     }
 
     /// What is in force now; what takes a restart is as it was at the start.
@@ -61,9 +62,10 @@ struct RunCommand {
         let outside = role == .ingress ? groupWatch() : nil
         let health = Health(role: role, gate: gate, shedding: parts.shedding) { telemetry?.snapshot }
         let desk = role == .ingress ? nil : adminDesk()
-        let server = try startServer(gate: gate, limits: gate == nil ? nil : ingressLimits(), desk: desk, health: health)
+        let server = try startServer(gate: gate, desk: desk, health: health)
+        let scheme = configuration.identity == nil ? "http" : "https"
         logger.info(
-            "Listening.", ["url": "http://\(settings.http.host):\(server.port)", "role": role.rawValue])
+            "Listening.", ["url": "\(scheme)://\(settings.http.host):\(server.port)", "role": role.rawValue])
 
         let outcome = await work(client, gate, outside, desk, telemetry, health, signals)
         // A lane that waits for the server must not hold up a process that has failed.
@@ -110,13 +112,13 @@ struct RunCommand {
     // MARK: Start
 
     private func adminDesk() -> AdminDesk {
-        let access = AdminAccess(
-            token: settings.http.adminToken, isBoundToLoopback: HTTPSettings.isLoopback(settings.http.host))
-        return AdminDesk(access: access, topics: configuration.mapping.topics, logger: logger.child("operator"))
+        AdminDesk(
+            access: AdminAccess(settings.http), topics: configuration.mapping.topics, logger: logger.child("operator"))
     }
 
-    private func ingressLimits() -> IngressLimits {
-        let limits = IngressLimits(settings)
+    /// Clients are known by the names of their tokens, where they have some.
+    private func ingressLimits(_ access: DoorAccess) -> IngressLimits {
+        let limits = IngressLimits(settings, name: { access.client(of: $0) })
         limits.register(on: registry)
         parts.started(limits)
         return limits
@@ -138,23 +140,30 @@ struct RunCommand {
         return telemetry?.snapshot.map { ShedFacts($0, lagInterval: interval, now: now) } ?? ShedFacts()
     }
 
-    private func startServer(
-        gate: EventGate?, limits: IngressLimits?, desk: AdminDesk?, health: Health
-    ) throws -> HTTPServer {
-        var server = HTTPServerConfiguration(host: settings.http.host, port: UInt16(settings.http.port))
-        server.connectionLimit = settings.http.connections
-        server.idleTimeout = settings.http.idleTimeout
-        server.maxBodyBytes = settings.http.maxEventBytes
+    private func startServer(gate: EventGate?, desk: AdminDesk?, health: Health) throws -> HTTPServer {
+        let http = settings.http
+        let identity = configuration.identity
+        let access = DoorAccess(http)
         let log = logger.child("http")
         let routes = Routes(
-            role: role, gate: gate, limits: limits, shedding: parts.shedding, desk: desk, registry: registry, health: health)
-        return try HTTPServer.start(configuration: server, handler: routes) { level, sentence in
+            role: role, gate: gate, limits: gate == nil ? nil : ingressLimits(access), shedding: parts.shedding, desk: desk,
+            access: access, registry: registry, health: health)
+        let server = try HTTPServer.start(configuration: http.server(identity: identity), handler: routes) { level, sentence in
             switch level {
             case .debug: log.debug("The HTTP server says.", ["message": sentence])
             case .warning: log.warning("The HTTP server says.", ["message": sentence])
             case .error: log.error("The HTTP server says.", ["message": sentence])
             }
         }
+        if identity == nil, !HTTPSettings.isLoopback(http.host) {
+            log.warning(
+                "Tokens and events travel in the clear.",
+                ["remedy": "set http.tls_certificate and http.tls_key, or put a proxy that speaks TLS in front"])
+        }
+        let door = HTTPDoor(server, http: http, identity: identity, access: access, desk: desk, logger: log)
+        door.register(registry)
+        parts.started(door)
+        return server
     }
 
     private func kafkaClient(bootstrapServers: String) -> KafkaClientConfiguration {
@@ -266,6 +275,7 @@ private final class Parts: Sendable {
         var shedding: IngressShedding?
         var producer: KafkaProducer?
         var metadata: KafkaMetadata?
+        var door: HTTPDoor?
         var limits: IngressLimits?
     }
 
@@ -275,6 +285,8 @@ private final class Parts: Sendable {
     func started(_ shedding: IngressShedding) { state.withLock { $0.shedding = shedding } }
     func started(_ producer: KafkaProducer) { state.withLock { $0.producer = producer } }
     func started(_ metadata: KafkaMetadata) { state.withLock { $0.metadata = metadata } }
+    func started(_ door: HTTPDoor) { state.withLock { $0.door = door } }
+    var door: HTTPDoor? { state.withLock { $0.door } }
     func started(_ limits: IngressLimits) { state.withLock { $0.limits = limits } }
     var limits: IngressLimits? { state.withLock { $0.limits } }
     var shedding: IngressShedding? { state.withLock { $0.shedding } }

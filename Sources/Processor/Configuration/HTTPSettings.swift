@@ -7,12 +7,21 @@ import Telemetry
 struct HTTPSettings: Sendable {
     var host = "127.0.0.1"
     var port = 8000
+    var tlsCertificate = ""
+    var tlsKey = ""
+    var tokens: [String: String] = [:]
     var allowUnauthenticated = false
+    var adminToken = ""
+    var metricsToken = ""
     var connections = 4096
+    var connectionsPerAddress = 1024
     var idleTimeout = Duration.seconds(60)
+    var headerTimeout = Duration.seconds(10)
+    var bodyTimeout = Duration.seconds(10)
+    var bodyRate = 500
+    var maxHeaderBytes = 16 << 10
     var maxEventBytes = 1_000_000
     var trustedProxies = 0
-    var adminToken = ""
 
     static let section = Section<HTTPSettings>(
         "http", help: "POST /send, metrics and health.",
@@ -20,12 +29,23 @@ struct HTTPSettings: Sendable {
             Key("host", \.host, .string, help: "Address to listen on."),
             Key("port", \.port, .int(in: 0...65_535), help: "Port to listen on; 0: any free one, which the log names."),
             Key(
+                "tls_certificate", \.tlsCertificate, .path,
+                help:
+                    "PEM file of the server's certificate, with the ones up to the authority's behind it. Empty: plain HTTP. What is in the "
+                    + "file follows a change at once, and so does the key."),
+            Key("tls_key", \.tlsKey, .path, help: "PEM file of the certificate's private key, not encrypted."),
+            Key(
+                "tokens", \.tokens,
+                .secrets.checked(
+                    "must hold tokens of 16 to 256 characters without spaces, no two alike, under names of letters, digits, ., _ and -",
+                    areTokens),
+                help:
+                    "Bearer tokens of POST /send, by the client's name: {billing: 3f…}. One is wanted wherever there are any. Better in a "
+                    + "file that SLUICE_HTTP_TOKENS_FILE names: name: token, one a line.",
+                secrecy: .secret, reload: .live),
+            Key(
                 "allow_unauthenticated", \.allowUnauthenticated, .bool,
                 help: "Listen on an address other than loopback although nobody is asked who they are."),
-            Key("connections", \.connections, .int(in: 1...65_535), help: "Connections at once."),
-            Key(
-                "idle_timeout", \.idleTimeout, .duration(in: .seconds(1) ... .seconds(3600)),
-                help: "When a silent connection is closed."),
             Key(
                 "max_event_bytes", \.maxEventBytes, .bytes(in: 16...64 << 20),
                 help: "Bytes of one event; a larger one is answered 413."),
@@ -37,20 +57,90 @@ struct HTTPSettings: Sendable {
                     + "Above 0 nobody may reach the port past them.", reload: .live),
             Key(
                 "admin_token", \.adminToken,
-                .string.checked("must be empty, or at least 16 characters without spaces") { token in
-                    token.isEmpty || (token.utf8.count >= 16 && token.utf8.allSatisfy { (0x21...0x7E).contains($0) })
+                .string.checked("must be empty, or at least 16 characters without spaces, and at most 256") {
+                    $0.isEmpty || isToken($0)
                 },
                 help:
                     "Bearer token of the routes under /admin. Empty: they work only from this machine, and only while the server "
                     + "listens on loopback.",
-                secrecy: .secret),
+                secrecy: .secret, reload: .live),
+            Key(
+                "metrics_token", \.metricsToken,
+                .string.checked("must be empty, or at least 16 characters without spaces, and at most 256") {
+                    $0.isEmpty || isToken($0)
+                },
+                help:
+                    "Bearer token of /metrics. Empty: everybody reads them where the server listens on loopback or allow_unauthenticated is "
+                    + "true, elsewhere only this machine.",
+                secrecy: .secret, reload: .live),
+            Key(
+                "connections", \.connections, .int(in: 1...65_535),
+                help:
+                    "Connections at once. Beyond it, and beyond connections_per_address, there are 64 more: health checks, metrics and "
+                    + "/admin are served there, everything else is answered 503.",
+                reload: .live),
+            Key(
+                "connections_per_address", \.connectionsPerAddress, .int(in: 0...65_535),
+                help:
+                    "Connections at once from one IPv4 address, or one /64 of IPv6; 0: no limit, as it should be behind a proxy, through "
+                    + "whose address everybody comes.",
+                reload: .live),
+            Key(
+                "idle_timeout", \.idleTimeout, .duration(in: .seconds(1) ... .seconds(3600)),
+                help: "When a silent connection is closed. A change counts for connections that come after it.", reload: .live),
+            Key(
+                "header_timeout", \.headerTimeout, .duration(in: .seconds(1) ... .seconds(600)),
+                help:
+                    "How long a whole header may take: from the connection's beginning, and on one that is kept from the end of idle_timeout "
+                    + "after the last answer.",
+                reload: .live),
+            Key(
+                "body_timeout", \.bodyTimeout, .duration(in: .seconds(1) ... .seconds(600)),
+                help: "How long a body may take before it must have come at body_bytes_per_second on average.", reload: .live),
+            Key(
+                "body_bytes_per_second", \.bodyRate, .bytes(in: 0...1 << 20),
+                help:
+                    "The least a body must bring, on average behind body_timeout; time in which the server does not read is not counted. 0: "
+                    + "no limit but idle_timeout, for clients that send events as they happen.",
+                reload: .live),
+            Key(
+                "max_header_bytes", \.maxHeaderBytes, .bytes(in: 4 << 10...128 << 10),
+                help: "Memory of a connection: the bound on a request's header, and the size of the pieces bodies arrive in."),
         ],
         rules: [
             Rule(
-                "host", "allow_unauthenticated",
-                sentence: "must be a loopback address (127.0.0.1, ::1, localhost) unless allow_unauthenticated is true"
-            ) { $0.allowUnauthenticated || isLoopback($0.host) }
+                "host", "tokens", "allow_unauthenticated",
+                sentence:
+                    "must be a loopback address (127.0.0.1, ::1, localhost) unless there are tokens or allow_unauthenticated is true"
+            ) { $0.allowUnauthenticated || !$0.tokens.isEmpty || isLoopback($0.host) },
+            Rule("tls_certificate", "tls_key", sentence: "must be set together, or neither") {
+                $0.tlsCertificate.isEmpty == $0.tlsKey.isEmpty
+            },
         ])
+
+    /// The files a certificate is read from; `nil`: the server speaks plain HTTP.
+    var certificateFiles: (certificate: String, key: String)? {
+        tlsCertificate.isEmpty || tlsKey.isEmpty ? nil : (tlsCertificate, tlsKey)
+    }
+
+    /// What a bearer token may be (RFC 6750 allows less; 256 bytes are what is compared).
+    private static func isToken(_ text: String) -> Bool {
+        (TokenTable.shortest...TokenTable.longest).contains(text.utf8.count)
+            && text.utf8.allSatisfy { (0x21...0x7E).contains($0) }
+    }
+
+    private static func areTokens(_ tokens: [String: String]) -> Bool {
+        let isNamed = tokens.keys.allSatisfy { name in
+            (1...64).contains(name.utf8.count)
+                && name.utf8.allSatisfy { byte in
+                    switch byte {
+                    case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"): true
+                    default: false
+                    }
+                }
+        }
+        return isNamed && tokens.values.allSatisfy(isToken) && Set(tokens.values).count == tokens.count
+    }
 
     /// The host is this machine's own loopback: by name, or by a whole numeric address.
     static func isLoopback(_ host: String) -> Bool {

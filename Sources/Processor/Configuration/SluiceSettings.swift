@@ -2,6 +2,7 @@
 
 import Apply
 import Decode
+import HTTPServer
 import Kafka
 import Settings
 
@@ -64,6 +65,8 @@ struct Configuration: Sendable {
     let mappings: [Mapping]
     /// Reactions by SQLSTATE.
     let outcomes: OutcomeTable
+    /// What the HTTP server shows to who connects; `nil`: it speaks plain HTTP.
+    let identity: TLSIdentity?
     /// The files it was read from, so that it can be read again.
     let files: ConfigurationFiles
     /// What these held just before they were read; `nil`: they can be read only once.
@@ -130,9 +133,17 @@ struct Configuration: Sendable {
                         "no mapping reads a topic \(name); did you mean \(guess)?"))
             }
         }
+        var identity: TLSIdentity?
+        if let (certificate, key) = settings.http.certificateFiles {
+            do throws(HTTPServerError) {
+                identity = try TLSIdentity(certificate: certificate, key: key)
+            } catch {
+                faults.append(Fault(effective.origin(of: "http.tls_certificate"), key: "http.tls_certificate", error.description))
+            }
+        }
         guard faults.isEmpty, let outcomes else { throw SettingsFaults(faults) }
         return Configuration(
-            effective: effective, mappings: mappings, outcomes: outcomes, files: files, content: content)
+            effective: effective, mappings: mappings, outcomes: outcomes, identity: identity, files: files, content: content)
     }
 }
 

@@ -102,7 +102,7 @@ extension Routes.Route {
         ]
         if let requestBody { members.append(.init("requestBody", requestBody)) }
         // Which of the two holds depends on the settings and the caller's address.
-        if verb != nil { members.append(.init("security", [[:], ["token": []]])) }
+        if verb != nil || self == .send || self == .metrics { members.append(.init("security", [[:], ["token": []]])) }
         return .object(members)
     }
 
@@ -160,6 +160,8 @@ extension Routes.Route {
                 ),
                 (200, Self.answer("All in-sync replicas have it.", "text/plain; charset=utf-8", ["type": "string"])),
                 (400, Self.problem("The event is not what the mapping says.")),
+                (401, Self.problem("No token, or a wrong one.")),
+                (403, Self.problem("Not from there, as there are no tokens.")),
                 (415, Self.problem("The body is of another kind.")),
                 (
                     429,
@@ -167,7 +169,12 @@ extension Routes.Route {
                 ),
                 (500, Self.problem("Kafka refuses the event, and will do so again.")),
             ]
-        case .metrics: answers.append((200, Self.answer("The metrics.", MetricsRegistry.contentType, ["type": "string"])))
+        case .metrics:
+            answers += [
+                (200, Self.answer("The metrics.", MetricsRegistry.contentType, ["type": "string"])),
+                (401, Self.problem("No token, or a wrong one.")),
+                (403, Self.problem("Only from the same machine, as there is no token.")),
+            ]
         case .livez:
             answers.append(
                 (200, Self.answer("It runs.", "application/json", ["type": "object", "required": ["status"]])))

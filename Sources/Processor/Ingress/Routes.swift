@@ -29,6 +29,14 @@ final class Routes: HTTPHandler {
             case .index, .send, .metrics, .livez, .readyz, .openAPI: nil
             }
         }
+
+        /// Also those whom the limits of connections leave outside come here.
+        var isVital: Bool {
+            switch self {
+            case .metrics, .livez, .readyz, .pause, .resume, .pauses: true
+            case .index, .send, .openAPI: false
+            }
+        }
     }
 
     let routes: HTTPRoutes
@@ -37,6 +45,7 @@ final class Routes: HTTPHandler {
     private let limits: IngressLimits?
     private let shedding: IngressShedding?
     private let desk: AdminDesk?
+    private let access: DoorAccess
     private let registry: MetricsRegistry
     private let health: Health
     private let requests: Family<Counter>
@@ -54,7 +63,7 @@ final class Routes: HTTPHandler {
     ///   - desk: takes what operators ask for; `nil`: this process has no worker to steer.
     init(
         role: Role, gate: EventGate?, limits: IngressLimits? = nil, shedding: IngressShedding? = nil, desk: AdminDesk?,
-        registry: MetricsRegistry, health: Health
+        access: DoorAccess = DoorAccess(HTTPSettings()), registry: MetricsRegistry, health: Health
     ) {
         known = Route.allCases.filter { route in
             switch route {
@@ -70,6 +79,7 @@ final class Routes: HTTPHandler {
         self.limits = limits
         self.shedding = shedding
         self.desk = desk
+        self.access = access
         self.registry = registry
         self.health = health
         requests = registry.counterFamily(
@@ -78,9 +88,14 @@ final class Routes: HTTPHandler {
         for route in known { requests.child(route.rawValue, "200") }
     }
 
+    func isVital(_ route: Int) -> Bool { known[route].isVital }
+
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
-        if let verb = known[head.route].verb, let desk { return desk.admit(head, verb) }
-        guard known[head.route] == .send else { return .readBody(limit: 0) }
+        let route = known[head.route]
+        if let verb = route.verb, let desk { return desk.admit(head, verb) }
+        if route == .metrics, let refusal = access.refusalOfMetrics(head) { return .respond(refusal) }
+        guard route == .send else { return .readBody(limit: 0) }
+        if case .refused(let refusal) = access.send(head) { return .respond(refusal) }
         // curl -d names a form where nobody says otherwise; the body is JSON all the same, or the event is refused as malformed.
         let isTaken =
             head.hasMediaType("application/json") || head.hasMediaType("application/x-www-form-urlencoded")

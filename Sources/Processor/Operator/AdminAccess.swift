@@ -38,6 +38,11 @@ struct AdminAccess: Sendable {
         self.isBoundToLoopback = isBoundToLoopback
     }
 
+    /// As these settings have it.
+    init(_ http: HTTPSettings) {
+        self.init(token: http.adminToken, isBoundToLoopback: HTTPSettings.isLoopback(http.host))
+    }
+
     func decide(_ sender: Sender) -> Decision {
         if !token.isEmpty {
             guard let authorization = sender.authorization else { return .unauthorized(isWrong: false) }
@@ -68,7 +73,7 @@ struct AdminAccess: Sendable {
     }
 
     /// `[::1]:8000` is `::1`, `localhost:8000` is `localhost`.
-    private static func name(ofHost host: String) -> String {
+    static func name(ofHost host: String) -> String {
         if host.hasPrefix("[") { return String(host.dropFirst().prefix { $0 != "]" }) }
         return host.prefix { $0 != ":" }.lowercased()
     }

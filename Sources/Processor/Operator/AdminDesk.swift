@@ -23,7 +23,7 @@ final class AdminDesk: Sendable {
     /// Requests that wait at most; each may wait for a database that is away.
     private static let queue = 32
 
-    private let access: AdminAccess
+    private let access: Mutex<AdminAccess>
     private let topics: [String]
     private let logger: Logger
     private let jobs: AsyncStream<Job>
@@ -32,7 +32,7 @@ final class AdminDesk: Sendable {
 
     /// - Parameter topics: those of the mapping.
     init(access: AdminAccess, topics: [String], logger: Logger) {
-        self.access = access
+        self.access = Mutex(access)
         self.topics = topics
         self.logger = logger
         (jobs, door) = AsyncStream.makeStream(of: Job.self, bufferingPolicy: .bufferingOldest(Self.queue))
@@ -40,6 +40,9 @@ final class AdminDesk: Sendable {
 
     /// Requests are carried out from now on.
     var isServing: Bool { isOpen.load(ordering: .acquiring) }
+
+    /// Judges the next request by another token.
+    func changed(to access: AdminAccess) { self.access.withLock { $0 = access } }
 
     // MARK: On the HTTP server's loop
 
@@ -90,7 +93,7 @@ final class AdminDesk: Sendable {
     }
 
     private func caller(_ head: borrowing HTTPRequestHead) -> Result<String, Refusal> {
-        switch access.decide(AdminAccess.Sender(head)) {
+        switch access.withLock({ $0 }).decide(AdminAccess.Sender(head)) {
         case .admitted(let name):
             .success(name)
         case .unauthorized(let isWrong):

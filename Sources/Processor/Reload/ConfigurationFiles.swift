@@ -12,12 +12,15 @@ struct ConfigurationFiles: Sendable {
         var settings: Int
         /// Of the mapping files.
         var mappings: Int
+        /// Of the TLS certificate and its key.
+        var certificates: Int
 
         /// Of all of them.
         var digest: Int {
             var hasher = Hasher()
             hasher.combine(settings)
             hasher.combine(mappings)
+            hasher.combine(certificates)
             return hasher.finalize()
         }
     }
@@ -41,19 +44,24 @@ struct ConfigurationFiles: Sendable {
         if let path { Self.digest(path, into: &settings) }
         for file in secrets { Self.digest(file, into: &settings) }
         var mappings = Hasher()
-        for file in mappingFiles() { Self.digest(file, into: &mappings) }
-        return Content(settings: settings.finalize(), mappings: mappings.finalize())
+        var certificates = Hasher()
+        let named = namedFiles()
+        for file in named.mappings { Self.digest(file, into: &mappings) }
+        for file in named.certificates { Self.digest(file, into: &certificates) }
+        return Content(
+            settings: settings.finalize(), mappings: mappings.finalize(), certificates: certificates.finalize())
     }
 
-    /// The mapping files that the configuration names, also where something else in it is wrong.
-    private func mappingFiles() -> [String] {
+    /// The files that the configuration names, also where something else in it is wrong.
+    private func namedFiles() -> (mappings: [String], certificates: [String]) {
         do throws(SettingsFaults) {
             let file: YAMLNode?
             if let path { file = try YAML.load(path: path) } else { file = nil }
-            return Configuration.survey(file, environment, overrides).settings.value.mappings
+            let settings = Configuration.survey(file, environment, overrides).settings.value
+            return (settings.mappings, settings.http.certificateFiles.map { [$0.certificate, $0.key] } ?? [])
         } catch {
             // Not even YAML: that is said when it is loaded, and what it names is not known.
-            return []
+            return ([], [])
         }
     }
 

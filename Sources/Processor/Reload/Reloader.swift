@@ -2,6 +2,7 @@
 
 import Backpressure
 import Dispatch
+import HTTPServer
 import Settings
 import Synchronization
 import Telemetry
@@ -14,6 +15,7 @@ final class Reloader: Sendable {
         /// The same with everything that takes a restart as it was at the start.
         var inForce: SluiceSettings
         var mappings: Int
+        var certificates: Int
         var machine: ReloadMachine
     }
 
@@ -28,6 +30,7 @@ final class Reloader: Sendable {
     private let generation: Gauge
     private let obstacle: @Sendable (SluiceSettings) -> Fault?
     private let apply: @Sendable (SluiceSettings) async throws -> Void
+    private let show: @Sendable (TLSIdentity) -> Void
     private let state: Mutex<State>
     private let turn = AsyncTurn()
     private let disk = DispatchQueue(label: "sluice.configuration")
@@ -35,16 +38,19 @@ final class Reloader: Sendable {
     /// - Parameters:
     ///   - obstacle: why settings that are valid cannot be put into force by what runs now; `nil`: they can.
     ///   - apply: puts settings into force; called once for each change, never twice at a time.
+    ///   - show: shows another certificate, from the same files, to who connects.
     init(
         _ configuration: Configuration, registry: MetricsRegistry, logger: Logger,
         obstacle: @escaping @Sendable (SluiceSettings) -> Fault? = { _ in nil },
-        apply: @escaping @Sendable (SluiceSettings) async throws -> Void
+        apply: @escaping @Sendable (SluiceSettings) async throws -> Void,
+        show: @escaping @Sendable (TLSIdentity) -> Void = { _ in }
     ) {
         files = configuration.files
         started = configuration.effective
         self.logger = logger
         self.obstacle = obstacle
         self.apply = apply
+        self.show = show
         generation = registry.gauge(
             "sluice_config_generation", help: "Configurations put into force since the start, which is 1.")
         generation.set(1)
@@ -52,7 +58,7 @@ final class Reloader: Sendable {
         state = Mutex(
             State(
                 loaded: configuration.effective, inForce: configuration.settings, mappings: content?.mappings ?? 0,
-                machine: ReloadMachine(inForce: content?.digest ?? 0)))
+                certificates: content?.certificates ?? 0, machine: ReloadMachine(inForce: content?.digest ?? 0)))
     }
 
     /// What is in force now.
@@ -125,10 +131,16 @@ final class Reloader: Sendable {
             defer { state.mappings = mappings }
             return state.mappings != mappings
         }
+        let certificates = configuration.content?.certificates ?? 0
+        let hasOtherCertificate = state.withLock { state in
+            defer { state.certificates = certificates }
+            return state.certificates != certificates
+        }
+        let isDifferent = !changes.isEmpty || hasOtherMappings || hasOtherCertificate
         let number = state.withLock { state in
             state.loaded = configuration.effective
             state.inForce = settings
-            return state.machine.accepted(isDifferent: !changes.isEmpty || hasOtherMappings)
+            return state.machine.accepted(isDifferent: isDifferent)
         }
         do {
             try await apply(settings)
@@ -137,7 +149,7 @@ final class Reloader: Sendable {
             return
         }
         generation.set(number)
-        guard !changes.isEmpty || hasOtherMappings else {
+        guard isDifferent else {
             logger.info("The configuration was read again; no value has changed.", ["generation": number])
             return
         }
@@ -146,9 +158,21 @@ final class Reloader: Sendable {
         if hasOtherMappings {
             logger.warning("A mapping has changed; that takes effect at the next start.", ["mappings": "\(settings.mappings)"])
         }
+        if hasOtherCertificate { show(configuration, before: settings.http) }
         logger.info("A changed configuration is in force.", ["generation": number])
         // Last, so that the lines above are under the level they were made under.
         logger.setLevel(settings.log.level)
+    }
+
+    /// What is in the files takes effect at once; other files, and TLS itself, do so at the next start.
+    private func show(_ configuration: Configuration, before: HTTPSettings) {
+        guard let files = before.certificateFiles, let loaded = configuration.settings.http.certificateFiles, files == loaded,
+            let identity = configuration.identity
+        else { return }
+        show(identity)
+        logger.info(
+            "Another TLS certificate is shown to who connects.",
+            ["certificate": files.certificate, "expires": Int(identity.expires)])
     }
 
     private func log(_ change: SettingsChange, isBack: Bool) {

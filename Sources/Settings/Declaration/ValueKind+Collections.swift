@@ -53,6 +53,22 @@ extension ValueKind where Value == [String: String] {
         }
     }
 
+    /// Secrets under free names. In YAML a mapping of scalars; elsewhere, such as in a file of their own, YAML too: `name: secret`, one a
+    /// line, or `{name: secret, other: secret}`.
+    public static var secrets: ValueKind {
+        ValueKind(typeName: "secrets by name") { raw, reading in
+            guard case .text(let text) = raw else { return map.parse(raw, &reading) }
+            do throws(SettingsFaults) {
+                return entries(try YAML.parse(text: text, file: reading.origin.description), &reading)
+            } catch {
+                for fault in error.faults { reading.report(fault.message, at: raw) }
+                return nil
+            }
+        } show: { values, secrecy in
+            map.show(values, secrecy)
+        }
+    }
+
     private static func pairs(_ text: String, _ raw: RawValue, _ reading: inout ValueReading) -> Value? {
         var result: Value = [:]
         for pair in Separated.byCommas(text) {

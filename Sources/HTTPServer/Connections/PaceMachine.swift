@@ -1,0 +1,91 @@
+// Decides when a client takes too long over a header or a body.
+
+/// The pace of one connection's client. Pure; one instance a connection, times in monotonic nanoseconds.
+///
+/// Nobody tells when the first byte of a header arrives. A new connection has the header's time from its beginning on. One that is kept has
+/// it behind the idle time: a silent one is closed then by libmicrohttpd, so one that still lives has begun a header before.
+struct PaceMachine: ~Copyable {
+    struct Limits: Equatable {
+        /// For a whole header, TLS's handshake included.
+        var header: UInt64
+        /// Before a body must keep up its rate.
+        var bodyGrace: UInt64
+        /// Bytes a second of a body, on average behind the grace.
+        var bodyRate: Int
+    }
+
+    /// What took too long.
+    enum Fault: Equatable {
+        case header, body
+    }
+
+    private enum Phase {
+        /// No request has come yet.
+        case opened
+        /// An answer has been sent, and the next request has not come.
+        case kept
+        case readingBody
+        /// We read no body for now: its time stands still.
+        case paused(at: UInt64)
+        /// The request is whole: the time is ours.
+        case ours
+    }
+
+    private var phase = Phase.opened
+    private var since: UInt64
+    private var received = 0
+    private let idle: UInt64
+
+    /// - Parameter idle: how long libmicrohttpd lets this connection be silent between two requests.
+    init(openedAt now: UInt64, idle: UInt64) {
+        since = now
+        self.idle = idle
+    }
+
+    mutating func headerReceived(now: UInt64, isBodyExpected: Bool) {
+        phase = isBodyExpected ? .readingBody : .ours
+        since = now
+        received = 0
+    }
+
+    mutating func pieceReceived(_ count: Int) { received += count }
+
+    /// We stopped reading the body.
+    mutating func paused(now: UInt64) {
+        if case .readingBody = phase { phase = .paused(at: now) }
+    }
+
+    /// We read on.
+    mutating func resumed(now: UInt64) {
+        guard case .paused(let at) = phase else { return }
+        phase = .readingBody
+        since += now - at
+    }
+
+    /// Nobody looked for so long: what the client sent meanwhile has not been read either.
+    mutating func stalled(for time: UInt64, now: UInt64) {
+        // A pause takes its whole length off when it ends: its beginning moves with the rest.
+        if case .paused(let at) = phase { phase = .paused(at: min(at + time, now)) }
+        since = min(since + time, now)
+    }
+
+    mutating func requestReceived() { phase = .ours }
+
+    mutating func requestEnded(now: UInt64) {
+        phase = .kept
+        since = now
+    }
+
+    func fault(now: UInt64, _ limits: Limits) -> Fault? {
+        let elapsed = now > since ? now - since : 0
+        switch phase {
+        case .opened: return elapsed > limits.header ? .header : nil
+        case .kept: return elapsed > idle + limits.header ? .header : nil
+        case .readingBody:
+            guard elapsed > limits.bodyGrace else { return nil }
+            let due = Double(elapsed - limits.bodyGrace) / 1e9 * Double(limits.bodyRate)
+            return Double(received) < due ? .body : nil
+        case .paused, .ours: return nil
+        }
+    }
+}

@@ -1,0 +1,309 @@
+// Clients that hold on, flood or lie: each is refused, and what is vital is answered meanwhile.
+
+import Foundation
+import Glibc
+import HTTPServer
+import Testing
+
+/// Asks for the vital route on a connection of its own, again and again, until it is told to stop.
+private final class Probe: @unchecked Sendable {
+    // Licence for @unchecked: behind the lock.
+    private let lock = NSLock()
+    private var isStopped = false
+    private var slowest = Duration.zero
+    private var asked = 0
+    private var failures: [String] = []
+    private let done = DispatchSemaphore(value: 0)
+
+    init(port: UInt16) {
+        Thread { [self] in
+            while !lock.withLock({ isStopped }) {
+                let begin = ContinuousClock.now
+                let failure: String?
+                do {
+                    let status = try Client(port: port).ask("GET", "/vital").status
+                    failure = status == 200 ? nil : "status \(status)"
+                } catch {
+                    failure = "\(error)"
+                }
+                lock.withLock {
+                    asked += 1
+                    slowest = max(slowest, ContinuousClock.now - begin)
+                    if let failure { failures.append(failure) }
+                }
+                usleep(20_000)
+            }
+            done.signal()
+        }.start()
+    }
+
+    /// Every question was answered, each within a second.
+    func expectAnswers() {
+        lock.withLock { isStopped = true }
+        done.wait()
+        lock.withLock {
+            #expect(asked > 3)
+            #expect(failures.isEmpty, "\(failures.prefix(3)) of \(asked)")
+            #expect(slowest < .seconds(1), "the slowest of \(asked) took \(slowest)")
+        }
+    }
+}
+
+@Suite(.serialized) struct HostileClientTests {
+    @Test("2,000 connections that never end their header all end, and what is vital is answered within a second throughout")
+    func slowLoris() async throws {
+        guard raiseDescriptors(to: 6_000) else {
+            print("SKIPPED: the slow loris needs 6,000 file descriptors (ulimit -Hn)")
+            return
+        }
+        try await withServer {
+            $0.connectionLimit = 1_500
+            $0.connectionsPerAddress = 1_024
+            $0.headerTimeout = .seconds(3)
+        } _: { server, _ in
+            let probe = Probe(port: server.port)
+            let clients = try (0..<2_000).map { _ in
+                let client = try Client(port: server.port)
+                client.send("GET /hello HTTP/1.1\r\nHost: t\r\nX-Slow: ")
+                return client
+            }
+            let begin = ContinuousClock.now
+            while server.statistics.slowHeaders < 1_000, ContinuousClock.now - begin < .seconds(10) {
+                for client in clients { client.send("x") }
+            }
+            for client in clients { #expect(try client.isClosedByServer()) }
+            probe.expectAnswers()
+            #expect(server.statistics.slowHeaders >= 1_024)
+            #expect(server.statistics.slowHeaders + server.statistics.evicted >= 2_000)
+            try eventually("no connection is left") { server.statistics.openConnections == 0 }
+            #expect(try Client(port: server.port).ask("GET", "/hello").text == "hello")
+        }
+    }
+
+    @Test("2,000 bodies that come byte by byte are answered 408")
+    func slowBodies() async throws {
+        guard raiseDescriptors(to: 6_000) else {
+            print("SKIPPED: the slow bodies need 6,000 file descriptors (ulimit -Hn)")
+            return
+        }
+        try await withServer {
+            $0.bodyTimeout = .seconds(1)
+        } _: { server, handler in
+            let probe = Probe(port: server.port)
+            let clients = try (0..<2_000).map { position in
+                let client = try Client(port: server.port)
+                let length = position.isMultiple(of: 2) ? "Content-Length: 100000" : "Transfer-Encoding: chunked"
+                client.send("POST /echo HTTP/1.1\r\nHost: t\r\n\(length)\r\n\r\n1")
+                return client
+            }
+            for client in clients { #expect(try client.answer().status == 408) }
+            probe.expectAnswers()
+            #expect(server.statistics.slowBodies == 2_000)
+            try eventually("no request is left") { server.statistics.requestsInFlight == 0 }
+            #expect(handler.allOutcomes.allSatisfy { $0.status == nil || $0.route == TestHandler.Route.vital.rawValue })
+        }
+    }
+
+    @Test("a body that comes steadily is read to its end, however long it takes")
+    func steadyBody() async throws {
+        try await withServer {
+            $0.bodyTimeout = .seconds(1)
+            $0.bodyRate = 100
+        } _: { server, _ in
+            let client = try Client(port: server.port)
+            client.send("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 2000\r\n\r\n")
+            for _ in 0..<20 {
+                client.send(Array(repeating: 65, count: 100))
+                usleep(100_000)
+            }
+            #expect(try client.answer().body.count == 2_000)
+            #expect(server.statistics.slowBodies == 0)
+        }
+    }
+
+    @Test("chunks that are none, headers without end, and bodies without end are refused")
+    func floods() async throws {
+        try await withServer {
+            $0.discardBytes = 100_000
+        } _: { server, _ in
+            let probe = Probe(port: server.port)
+            let chunks = [
+                ("zz\r\nabc\r\n", 400), ("-1\r\n", 400), ("fffffffffffffffff\r\n", 413), ("3\r\nabcdef\r\n", 400),
+                ("3 3\r\nabc\r\n", 400),
+            ]
+            for (chunk, status) in chunks {
+                let client = try Client(port: server.port)
+                client.send("POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n\(chunk)")
+                let refusal = try client.refusal()
+                #expect(refusal == status, "\(chunk.debugDescription)")
+            }
+            for line in ["a:b\r\n", "X-Long: \(String(repeating: "x", count: 900))\r\n", "x"] {
+                let client = try Client(port: server.port)
+                client.send("GET /hello HTTP/1.1\r\nHost: t\r\n")
+                for _ in 0..<200 { client.send(String(repeating: line, count: 200)) }
+                #expect([431, 413, 400].contains(try client.refusal() ?? 431), "\(line.prefix(10).debugDescription)")
+            }
+            let long = try Client(port: server.port)
+            long.send("GET /\(String(repeating: "x", count: 40_000)) HTTP/1.1\r\nHost: t\r\n\r\n")
+            #expect(try long.refusal() ?? 414 == 414)
+            let endless = try Client(port: server.port)
+            endless.send("POST /small HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for _ in 0..<1_000 { endless.send("3e8\r\n" + String(repeating: "x", count: 1000) + "\r\n") }
+            #expect(try endless.refusal() == nil)
+            probe.expectAnswers()
+            try eventually("no request is left") { server.statistics.requestsInFlight == 0 }
+        }
+    }
+
+    @Test(
+        "a request whose end can be read in two ways is refused, and what stands behind it is no request",
+        arguments: [
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+            "Content-Length: 5\r\nContent-Length: 5\r\n", "Content-Length: 5\r\nContent-Length: 40\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding: identity\r\nContent-Length: 5\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", "Transfer-Encoding: xchunked\r\n",
+            "Transfer-Encoding : chunked\r\n", "Content-Length: +5\r\n", "Content-Length: 5, 5\r\n", "Content-Length: 0x5\r\n",
+            "Content-Length: -1\r\n", "Host: other\r\nContent-Length: 5\r\n", "Transfer-Encoding: \r\nContent-Length: 5\r\n",
+        ])
+    func smuggling(fields: String) async throws {
+        try await withServer { server, handler in
+            let client = try Client(port: server.port)
+            client.send("POST /echo HTTP/1.1\r\nHost: t\r\n\(fields)\r\n0\r\n\r\nPOST /hold HTTP/1.1\r\nHost: t\r\n\r\n")
+            #expect(try client.refusal() == 400)
+            try eventually("no connection is left") { server.statistics.openConnections == 0 }
+            #expect(try handler.held(0).isEmpty)
+            #expect(handler.allOutcomes.allSatisfy { $0.status != 200 })
+        }
+    }
+
+    @Test("chunks in HTTP/1.0 are refused")
+    func oldChunks() async throws {
+        try await withServer { server, _ in
+            let client = try Client(port: server.port)
+            client.send("POST /echo HTTP/1.0\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n")
+            #expect(try client.refusal() == 400)
+            let plain = try Client(port: server.port)
+            plain.send("POST /echo HTTP/1.0\r\nContent-Length: 1\r\n\r\na")
+            #expect(try plain.answer().text == "a")
+        }
+    }
+}
+
+@Suite(.serialized) struct ConnectionLimitTests {
+    @Test("connections beyond the limits are served what is vital only, and everything once there is room")
+    func limits() async throws {
+        for configure: @Sendable (inout HTTPServerConfiguration) -> Void in [
+            { $0.connectionLimit = 2 }, { $0.connectionsPerAddress = 2 },
+        ] {
+            try await withServer(configure) { server, handler in
+                var clients = try (0..<2).map { _ in try Client(port: server.port) }
+                for client in clients { #expect(try client.ask("GET", "/hello").status == 200) }
+                let third = try Client(port: server.port)
+                #expect(try third.ask("GET", "/vital").status == 200)
+                #expect(try third.ask("GET", "/vital").status == 200)
+                let refused = try third.ask("POST", "/echo", body: [65])
+                #expect(refused.status == 503)
+                #expect(refused.headers["retry-after"] == "1")
+                #expect(refused.headers["content-type"] == "application/problem+json")
+                #expect(try third.isClosedByServer())
+                #expect(try Client(port: server.port).ask("GET", "/nowhere").status == 503)
+                #expect(server.statistics.crowdedOut == 2)
+
+                let waiting = try Client(port: server.port)
+                #expect(try waiting.ask("GET", "/vital").status == 200)
+                clients.removeFirst().close()
+                try eventually("there is room") { server.statistics.openConnections == 2 }
+                #expect(try waiting.ask("GET", "/hello").text == "hello")
+                #expect(handler.allOutcomes.count == 8)
+            }
+        }
+    }
+
+    @Test("beyond the reserve the oldest connection that asks for nothing goes")
+    func reserve() async throws {
+        try await withServer {
+            $0.connectionLimit = 1
+            $0.reserve = 2
+        } _: { server, _ in
+            let served = try Client(port: server.port)
+            #expect(try served.ask("GET", "/hello").status == 200)
+            var waiting: [Client] = []
+            for count in 2...3 {
+                waiting.append(try Client(port: server.port))
+                try eventually("it is accepted") { server.statistics.openConnections == count }
+            }
+            let last = try Client(port: server.port)
+            #expect(try waiting[0].isClosedByServer())
+            try eventually("it is counted") { server.statistics.evicted == 1 }
+            #expect(try waiting[1].ask("GET", "/vital").status == 200)
+            #expect(try last.ask("GET", "/vital").status == 200)
+            #expect(try served.ask("GET", "/hello").status == 200)
+        }
+    }
+
+    @Test("requests that do not end hold no part of the reserve")
+    func heldReserve() async throws {
+        try await withServer {
+            $0.connectionLimit = 1
+            $0.reserve = 4
+        } _: { server, _ in
+            let served = try Client(port: server.port)
+            #expect(try served.ask("GET", "/hello").status == 200)
+            let holders = try (0..<12).map { _ in
+                let client = try Client(port: server.port)
+                client.send("GET /vital HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\nx")
+                return client
+            }
+            try eventually("the reserve is full") { server.statistics.evicted == 8 }
+            for _ in 0..<20 { #expect(try Client(port: server.port).ask("GET", "/vital").status == 200) }
+            withExtendedLifetime(holders) {}
+        }
+    }
+
+    @Test("limits change while the server runs")
+    func adopted() async throws {
+        try await withServer {
+            $0.connectionLimit = 1
+        } _: { server, _ in
+            let first = try Client(port: server.port)
+            #expect(try first.ask("GET", "/hello").status == 200)
+            #expect(try Client(port: server.port).ask("GET", "/hello").status == 503)
+            var configuration = HTTPServerConfiguration(port: 0)
+            configuration.connectionLimit = 0
+            #expect(throws: HTTPServerError.self) { try server.adopt(configuration) }
+            configuration.connectionLimit = 2
+            configuration.idleTimeout = .seconds(1)
+            configuration.headerTimeout = .seconds(1)
+            try server.adopt(configuration)
+            try eventually("there is room") { (try? Client(port: server.port).ask("GET", "/hello").status) == 200 }
+            let silent = try Client(port: server.port)
+            #expect(try silent.ask("GET", "/hello").status == 200)
+            #expect(try silent.isClosedByServer())
+            let mute = try Client(port: server.port)
+            mute.send("GET")
+            #expect(try mute.isClosedByServer())
+            #expect(try first.ask("GET", "/hello").status == 200, "its idle time is the old one")
+        }
+    }
+}
+
+extension Client {
+    /// The status of a refusal, `nil` where the connection ends without one.
+    fileprivate func refusal() throws -> Int? {
+        do {
+            return try answer().status
+        } catch let error as ClientError where error.description.hasPrefix("closed") {
+            return nil
+        }
+    }
+}
+
+/// Raises this process's limit of descriptors.
+private func raiseDescriptors(to count: rlim_t) -> Bool {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return false }
+    if limit.rlim_cur >= count { return true }
+    guard limit.rlim_max >= count else { return false }
+    limit.rlim_cur = count
+    return setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
+}
