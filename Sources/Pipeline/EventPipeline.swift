@@ -40,16 +40,16 @@ public final class EventPipeline: Sendable {
         try await withThrowingTaskGroup(of: Bool.self) { group in
             let context = self.context
             // A record is on its way through three threads: the reader's, its lane's, and the database's.
-            group.addTask(executorPreference: context.source.executor) {
+            group.addStage(on: context.source.executor) {
                 try await PollStage(context: context).run()
                 return false
             }
-            group.addTask(executorPreference: context.source.executor) { [decoder] in
+            group.addStage(on: context.source.executor) { [decoder] in
                 try await DecodeStage(context: context, decoder: decoder).run()
                 return false
             }
             for (lane, applier) in appliers.enumerated() {
-                group.addTask(executorPreference: applier.executor) {
+                group.addStage(on: applier.executor) {
                     try await ApplyStage(context: context, lane: lane, applier: applier).run()
                     return false
                 }
@@ -144,6 +144,20 @@ public final class EventPipeline: Sendable {
             decodeQueue: context.decode.level,
             laneQueues: zip(context.lanes, context.waiting).map { $0.level + $1.value },
             wallMilliseconds: look.wallMilliseconds)
+    }
+}
+
+extension ThrowingTaskGroup<Bool, any Error> {
+    /// Adds a stage where its port wants it. Without a wish it runs where the group does: `nil` as a preference would send it to Swift's
+    /// own threads instead.
+    fileprivate mutating func addStage(
+        on executor: (any TaskExecutor)?, _ operation: sending @escaping @isolated(any) () async throws -> Bool
+    ) {
+        if let executor {
+            addTask(executorPreference: executor, operation: operation)
+        } else {
+            addTask(operation: operation)
+        }
     }
 }
 

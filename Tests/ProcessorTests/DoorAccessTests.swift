@@ -172,6 +172,11 @@ private final class Door: Sendable {
         #expect(try await open.send() == 503)
         #expect(try await open.ask("GET", "/metrics", ["X-Forwarded-For: 10.0.0.7"]).status == 200)
         await open.stop()
+        // On loopback it is about pages in the browser of this machine, which nothing opens the door for.
+        let near = try Door(settings { $0.allowUnauthenticated = true })
+        #expect(try await near.send("Origin: https://pages.example") == 403)
+        #expect(try await near.send() == 503)
+        await near.stop()
     }
 
     @Test func tokensAndLimitsChangeWhileItServes() async throws {

@@ -167,6 +167,29 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         }
     }
 
+    /// Whoever comes again with a body that was refused is a request again.
+    @Test func aBodysRefusalCountsTheRequestThatComesAgain() async throws {
+        let few = PolicySettings(name: "few", key: .client, unit: .requests, bucket: BucketSettings(rate: 0.1, burst: 2))
+        let small = PolicySettings(name: "small", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1_000, burst: 1_000))
+        try await Ingress.run(settings(few, small)) { (ingress: Ingress) async throws in
+            func chunked() async throws -> Answer {
+                let request = [
+                    "POST /send HTTP/1.1", "Host: localhost", "Connection: close", "Content-Type: application/json",
+                    "Transfer-Encoding: chunked", "", String(900, radix: 16), String(repeating: " ", count: 900), "0", "", "",
+                ].joined(separator: "\r\n")
+                return try Answer(parsing: try await LoopbackHTTP.exchange(request, port: ingress.server.port))
+            }
+            #expect(try await chunked().status == 503)
+            let refused = try await chunked()
+            #expect(refused.status == 429)
+            #expect(refused.violated == ["small"])
+            let wait = try #require(refused.retryAfter)
+            #expect(wait >= 10)
+            ingress.now.withLock { $0 += UInt64(wait) * second }
+            #expect(try await chunked().status == 503)
+        }
+    }
+
     @Test func clientsAreNamesOrElseAddressesBehindProxies() async throws {
         var settings = settings(burst)
         settings.http.trustedProxies = 1

@@ -39,6 +39,15 @@ private func survey(_ text: String) throws -> (settings: LimitsSettings, faults:
         #expect(try survey("limits: {policies: []}").settings.requests.policies.isEmpty)
     }
 
+    @Test func moreClientsThanThereIsMemoryForAreRefused() throws {
+        let windows = (0..<16).map { "{name: p\($0), key: client, unit: events, window: {limit: 5, seconds: 5}}" }
+        let text = "limits: {max_keys: 4000000, policies: [\(windows.joined(separator: ", "))]}"
+        let faults = try survey(text).faults
+        #expect(faults.count == 1)
+        #expect(faults.first?.contains("limits.max_keys: is 4000000, which with these policies may take") == true, "\(faults)")
+        #expect(try survey("limits: {max_keys: 4000000}").faults == [])
+    }
+
     @Test(arguments: [
         ("{key: client, unit: bytes, bucket: {rate: 1, burst: 1}}", "policies[0].name: is not set"),
         ("{name: a b, key: client, unit: bytes, bucket: {rate: 1, burst: 1}}", "letters, digits"),

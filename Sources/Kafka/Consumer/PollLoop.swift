@@ -10,6 +10,8 @@ internal import Synchronization
 final class PollLoop {
     /// A lost wake-up costs at most this (edge-triggered descriptors have been known to lose one).
     private static let safetyPoll: Int32 = 100
+    /// How often tasks may resume each other before the queues are looked at again.
+    private static let turns = 16
 
     let configuration: KafkaConsumerConfiguration
     let shared: ConsumerShared
@@ -29,6 +31,8 @@ final class PollLoop {
     var commitWaiters: [(limit: UInt64, continuation: CheckedContinuation<KafkaError?, Never>)] = []
     var headers = ByteBuffer()
     private var firstReader = 0
+    /// When the main queue was served last, monotonic nanoseconds.
+    private var servedAt: UInt64 = 0
     private var closeLimit: UInt64?
 
     private init(
@@ -84,12 +88,17 @@ final class PollLoop {
         return close(limit: closeLimit ?? 0)
     }
 
-    /// Does what it was told, and runs the tasks that want to be here: what they resume of each other runs before the queues are looked at.
+    /// Does what it was told, and runs the tasks that want to be here: what they resume of each other runs before the queues are looked at,
+    /// but not without end, and not once the consumer is to close: what is left then waits for the next turn, or is released.
     private func work() {
-        while true {
+        for _ in 0..<PollLoop.turns where closeLimit == nil {
             let (commands, jobs) = shared.takeWork()
             for command in commands { perform(command) }
-            if jobs.isEmpty { return }
+            if jobs.isEmpty {
+                // Only now: whoever trusts a partition because a poll has passed must have seen its revoke, which a task here takes.
+                if servedAt > 0 { shared.lastPoll.store(servedAt, ordering: .relaxed) }
+                return
+            }
             for job in jobs { job.runSynchronously(on: shared.asUnownedTaskExecutor()) }
         }
     }
@@ -120,8 +129,7 @@ final class PollLoop {
 
     func serveMainQueue() {
         while let event = mainQueue.takeEvent(milliseconds: 0) { handle(event) }
-        // After the events: whoever trusts a partition because a poll has passed must have seen its revoke.
-        shared.lastPoll.store(MonotonicTime.now(), ordering: .relaxed)
+        servedAt = MonotonicTime.now()
     }
 
     func handle(_ event: borrowing EventHandle) {

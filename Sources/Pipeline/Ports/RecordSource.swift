@@ -16,8 +16,8 @@ public enum SourceEvent: Sendable {
     case partitionFailed(TopicPartition, reason: String)
     /// The log does not hold the position a partition was read at: where to go on is decided as at the start.
     case positionLost(TopicPartition, reason: String)
-    /// The group did not take the frontier of these partitions; what was mirrored is not known any more.
-    case mirrorFailed([TopicPartition])
+    /// The group did not take the frontier of these partitions; what was mirrored is not known any more. One sentence says why.
+    case mirrorFailed([TopicPartition], reason: String)
     /// Something that passes by itself (a broker is down); for the log and for readiness.
     case notice(String)
     /// The source is dead: nothing may be written any more.

@@ -65,6 +65,9 @@ struct AssignmentStage: Sendable {
             context.observer.observed(.positionLost(source, reason: reason))
             lostPositions.insert(source)
             return claimLostPositions(&machine, &lostPositions, now: now)
+        case .notice(let sentence):
+            context.observer.observed(.sourceNotice(sentence))
+            return []
         case .stopped(let source, let stamp, let reason):
             return machine.stopped(source, stamp: stamp, reason: reason)
         case .sourceFailed(let error):

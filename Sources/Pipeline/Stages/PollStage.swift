@@ -23,10 +23,12 @@ struct PollStage: Sendable {
                 try await context.inbox.send(.stopped(partition, stamp: nil, reason: reason))
             case .positionLost(let partition, let reason):
                 try await context.inbox.send(.positionLost(partition, reason: reason))
-            case .mirrorFailed(let partitions):
+            case .mirrorFailed(let partitions, let reason):
                 context.ledger.withLock { $0.mirrorFailed(partitions) }
+                try await context.inbox.send(.notice(reason))
             case .notice(let sentence):
-                context.observer.observed(.sourceNotice(sentence))
+                // Told by the assignment's stage: a log that blocks must not hold up whoever reads.
+                try await context.inbox.send(.notice(sentence))
             case .failed(let error):
                 context.ledger.withLock { $0.allInvalidated() }
                 try await context.inbox.send(.sourceFailed(error))

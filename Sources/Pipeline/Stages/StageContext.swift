@@ -50,6 +50,8 @@ enum AssignmentInput: Sendable {
     case claimFailed(generation: UInt64, reason: String)
     case fenced(TopicPartition, stamp: UInt64)
     case positionLost(TopicPartition, reason: String)
+    /// The source said something that passes by itself.
+    case notice(String)
     /// `stamp`: the assignment under which it was found; `nil`: the present one.
     case stopped(TopicPartition, stamp: UInt64?, reason: String)
     case sourceFailed(any Error)

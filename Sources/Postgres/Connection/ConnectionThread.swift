@@ -36,7 +36,8 @@ public final class ConnectionThread: TaskExecutor {
 /// What a thread has to do: everybody may post, the thread takes.
 private final class ConnectionMailbox: Sendable {
     private struct State {
-        var jobs: [@Sendable () -> Void] = []
+        // A taken job leaves nil behind: what it holds must not live on here, least of all be released under the lock.
+        var jobs: [(@Sendable () -> Void)?] = []
         /// Taken already. The memory of the array is kept: a lane posts a dozen times a transaction.
         var first = 0
     }
@@ -58,7 +59,7 @@ private final class ConnectionMailbox: Sendable {
         available.wait()
         return state.withLock { state in
             guard state.first < state.jobs.count else { return nil }
-            let job = state.jobs[state.first]
+            let job = state.jobs[state.first].take()
             state.first += 1
             if state.first == state.jobs.count {
                 state.jobs.removeAll(keepingCapacity: true)

@@ -62,8 +62,7 @@ final class DoorAccess: Sendable {
             case .nobody: return .refused(nobody)
             }
         }
-        if keys.allowsUnauthenticated { return .admitted(client: nil) }
-        guard keys.isBoundToLoopback else { return .refused(closed) }
+        guard keys.isBoundToLoopback else { return keys.allowsUnauthenticated ? .admitted(client: nil) : .refused(closed) }
         // A browser names the page that makes it ask; it would post for any page, to this machine too.
         if let origin = head.header("Origin"), !Self.isLocal(origin: origin) { return .refused(elsewhere) }
         return .admitted(client: nil)

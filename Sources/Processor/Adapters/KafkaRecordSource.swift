@@ -57,8 +57,8 @@ struct KafkaRecordSource: RecordSource {
             case .notice(let error): return .notice(error.description)
             case .committed(let offsets, let error?):
                 // Only lag tools look at it; it is mirrored again.
-                logger.warning("Offsets could not be mirrored to Kafka.", ["error": error.description])
-                return .mirrorFailed(offsets.map(\.0))
+                return .mirrorFailed(
+                    offsets.map(\.0), reason: "Offsets could not be mirrored to Kafka, and will be again: \(error.description)")
             case .committed(_, nil): break
             }
         }

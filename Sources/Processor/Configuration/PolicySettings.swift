@@ -129,6 +129,17 @@ extension LimitsSettings {
                     origin, key: "limits.policies",
                     "must be at most \(RequestLimits.mostPolicies) policies, are \(policies.count); remove some"))
         }
+        let bytes = requests.bytesOfClients
+        if bytes > Self.mostBytes {
+            faults.append(
+                Fault(
+                    origin, key: "limits.max_keys",
+                    "is \(maxKeys), which with these policies may take \(bytes >> 20) MiB; lower it, or remove policies by client, to "
+                        + "at most \(Self.mostBytes >> 20) MiB"))
+        }
         return faults
     }
+
+    /// Bytes that the clients' quotas may take: a table that cannot be had would end the process.
+    private static let mostBytes = 2 << 30
 }

@@ -77,9 +77,9 @@ final class IngressLimits: Sendable {
         return ask(client(of: head), LimitCost(requests: 1), expecting: LimitCost(events: 1, bytes: bytes))
     }
 
-    /// Events have arrived and are charged, all or none.
+    /// Events have arrived and are charged, all or none. Whoever comes again with them pays for a request again.
     func charge(_ client: LimitKey, events: Int, bytes: Int) -> Refusal? {
-        ask(client, LimitCost(events: events, bytes: bytes), expecting: .none)
+        ask(client, LimitCost(events: events, bytes: bytes), expecting: .none, again: LimitCost(requests: 1))
     }
 
     /// A whole body with one event has arrived and is charged.
@@ -88,8 +88,10 @@ final class IngressLimits: Sendable {
         return charge(client(of: request.head), events: 1, bytes: request.body.count)
     }
 
-    private func ask(_ client: LimitKey, _ cost: LimitCost, expecting expected: LimitCost) -> Refusal? {
-        limiter.ask(LimitSubject(client: client, route: Self.route), cost, expecting: expected).map(refusal)
+    private func ask(
+        _ client: LimitKey, _ cost: LimitCost, expecting expected: LimitCost, again: LimitCost = .none
+    ) -> Refusal? {
+        limiter.ask(LimitSubject(client: client, route: Self.route), cost, expecting: expected, again: again).map(refusal)
     }
 
     private func refusal(_ refusal: LimitRefusal) -> Refusal {
@@ -108,12 +110,15 @@ final class IngressLimits: Sendable {
         }
     }
 
-    /// Spreads those who were refused together, upwards only. Steps of the golden ratio: the next one always falls into the widest gap.
+    /// Spreads those who were refused together, upwards only and to at most seventeen moments, so that answers can be kept. Steps of the
+    /// golden ratio: the next one always falls into the widest gap.
     private func later(_ seconds: Int, _ jitter: Double) -> Int {
         guard jitter > 0 else { return seconds }
         let most = (Double(seconds) * jitter).rounded(.up)
         let step = spread.wrappingAdd(0x9E37_79B9_7F4A_7C15, ordering: .relaxed).newValue
-        return seconds + Int(Double(step >> 11) * 0x1p-53 * (most + 1))
+        let share = Double(step >> 11) * 0x1p-53
+        guard most > 16 else { return seconds + Int(share * (most + 1)) }
+        return seconds + Int((share * 17).rounded(.down) / 16 * most)
     }
 }
 

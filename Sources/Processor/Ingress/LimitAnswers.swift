@@ -111,6 +111,9 @@ struct LimitAnswers: Sendable {
     }
 }
 
+/// An integer of a structured field has at most 15 digits (RFC 9651, section 3.3.1).
+private let mostInField = 999_999_999_999_999.0
+
 extension LimitPolicy {
     /// The policy as an item of the field RateLimit-Policy.
     fileprivate var field: String {
@@ -120,7 +123,7 @@ extension LimitPolicy {
             case .events: ";qu=\"events\""
             case .bytes: ";qu=\"content-bytes\""
             }
-        return "\"\(name)\";q=\(capacity)\(unit);w=\(Int(seconds.rounded(.up)))"
+        return "\"\(name)\";q=\(capacity)\(unit);w=\(Int(Swift.min(seconds.rounded(.up), mostInField)))"
     }
 
     /// `at most 2000 requests at once and 1000 a second, of each client`

@@ -5,8 +5,8 @@ import Telemetry
 
 /// What `GET /openapi.json` answers.
 ///
-/// OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.0). Every status a route can give is listed; what the HTTP server answers before a route is
-/// found (404, 405, and 400 for what is not HTTP) has no place in it.
+/// OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.0). Every status a route gives is listed. What the HTTP server itself answers has no place in
+/// it: 404, 405, 400 for what is not sound HTTP, and 500 where an answer cannot be written.
 enum OpenAPIDocument {
     /// The document for these routes.
     static func make(_ routes: [Routes.Route]) -> JSONValue {
@@ -160,6 +160,7 @@ extension Routes.Route {
                 ),
                 (200, Self.answer("All in-sync replicas have it.", "text/plain; charset=utf-8", ["type": "string"])),
                 (400, Self.problem("The event is not what the mapping says.")),
+                (408, Self.problem("The body comes too slowly.")),
                 (401, Self.problem("No token, or a wrong one.")),
                 (403, Self.problem("Not from there, as there are no tokens.")),
                 (415, Self.problem("The body is of another kind.")),
@@ -182,7 +183,7 @@ extension Routes.Route {
             answers.removeAll { $0.0 == 503 }
             answers += [
                 (200, Self.answer("It can.", "application/json", Self.reference("Readiness"))),
-                (503, Self.answer("It cannot, for this reason.", "application/json", Self.reference("Readiness"))),
+                (503, Self.unready),
             ]
         case .openAPI: answers.append((200, Self.answer("The document.", "application/json", ["type": "object"])))
         case .pause, .resume, .pauses:
@@ -206,6 +207,18 @@ extension Routes.Route {
 
     private static func answer(_ description: String, _ type: String, _ schema: JSONValue) -> JSONValue {
         ["description": .string(description), "content": .object([.init(type, ["schema": schema])])]
+    }
+
+    /// A process that ends answers as every route does then.
+    private static var unready: JSONValue {
+        [
+            "description": "It cannot, for this reason.",
+            "headers": ["Retry-After": ["$ref": "#/components/headers/Retry-After"]],
+            "content": [
+                "application/json": ["schema": reference("Readiness")],
+                "application/problem+json": ["schema": reference("Problem")],
+            ],
+        ]
     }
 
     private static func problem(_ description: String, headers: [String] = []) -> JSONValue {

@@ -27,7 +27,7 @@ struct Worker: Sendable {
         try await HTTPAnswer.to("POST", path, at: port, body: body, token: token)
     }
 
-    private var port: UInt16 { url.split(separator: ":").last.flatMap { UInt16($0) } ?? 0 }
+    var port: UInt16 { url.split(separator: ":").last.flatMap { UInt16($0) } ?? 0 }
 
     /// The sum of a metric over all its series.
     func metric(_ name: String) async throws -> Double {
@@ -50,12 +50,14 @@ extension World {
     /// - Parameters:
     ///   - name: names the log; a process that is started again under its name goes on with the same log.
     ///   - settings: `SLUICE_…` variables.
+    ///   - configuration: a file of the test's own.
     func worker(
-        _ name: String, role: String = "worker", topic: String? = nil, _ settings: [String: String] = [:]
+        _ name: String, role: String = "worker", topic: String? = nil, _ settings: [String: String] = [:],
+        configuration: String? = nil
     ) async throws -> Worker {
         let log = directory.appendingPathComponent("\(name).log")
         let before = (try? Data(contentsOf: log))?.count ?? 0
-        let process = try launch(name, role: role, topic: topic, settings)
+        let process = try launch(name, role: role, topic: topic, settings, configuration: configuration)
         var url: String?
         for _ in 0..<2000 where url == nil {
             let text = String(decoding: process.output.utf8.dropFirst(before), as: UTF8.self)
@@ -73,12 +75,13 @@ extension World {
 
     /// Starts `sluice run` and waits for nothing.
     func launch(
-        _ name: String, role: String = "worker", topic: String? = nil, _ settings: [String: String] = [:]
+        _ name: String, role: String = "worker", topic: String? = nil, _ settings: [String: String] = [:],
+        configuration: String? = nil
     ) throws -> ChildProcess {
         var environment = settings
         environment["SLUICE_POSTGRES_URI"] = database
-        return try start(
-            "sluice", ["run", "--config", try configuration(topic: topic), "--role", role], named: name, environment: environment)
+        let file = try configuration ?? self.configuration(topic: topic)
+        return try start("sluice", ["run", "--config", file, "--role", role], named: name, environment: environment)
     }
 
     /// Waits until a worker holds so many partitions.

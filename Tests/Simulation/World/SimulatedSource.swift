@@ -137,7 +137,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
                 "\(start.source): \(start.offset) was mirrored before it was durable")
         }
         world.note(.command, 6, frontier.count, "pipeline: mirrors \(frontier.map { "\($0.source) \($0.offset)" })")
-        if world.strikes(0.1) { post(.mirrorFailed(frontier.map(\.source))) }
+        if world.strikes(0.1) { post(.mirrorFailed(frontier.map(\.source), reason: "refused")) }
     }
 
     func mirrorAndWait(_ frontier: [PartitionStart], until deadline: UInt64) async {

@@ -83,6 +83,12 @@ public struct RequestLimits: Sendable, Equatable {
         self.keyIdle = keyIdle
     }
 
+    /// Bytes that the quotas of all clients may come to take.
+    public var bytesOfClients: Int {
+        let (bytes, isBeyond) = LimitRows.stride(of: policies, key: .client).multipliedReportingOverflow(by: maxKeys + 1)
+        return isBeyond ? .max : bytes
+    }
+
     /// Where nothing is limited by client, no client has to be known.
     var hasClientPolicy: Bool { policies.contains { $0.key == .client } }
 }
@@ -105,6 +111,15 @@ public struct LimitCost: Sendable, Equatable {
 
     /// No cost.
     public static let none = LimitCost()
+
+    /// Both together; beyond all numbers it is the largest.
+    static func + (a: LimitCost, b: LimitCost) -> LimitCost {
+        func sum(_ a: Int, _ b: Int) -> Int {
+            let (sum, isBeyond) = a.addingReportingOverflow(b)
+            return isBeyond ? .max : sum
+        }
+        return LimitCost(requests: sum(a.requests, b.requests), events: sum(a.events, b.events), bytes: sum(a.bytes, b.bytes))
+    }
 
     @inline(__always)
     subscript(unit: LimitPolicy.Unit) -> Int {

@@ -44,6 +44,14 @@ struct LimitRows: ~Copyable {
     // Machines hold numbers only: there is nothing to end in them.
     deinit { memory.deallocate() }
 
+    /// Bytes of a row of these policies.
+    static func stride(of policies: [LimitPolicy], key: LimitPolicy.Key) -> Int {
+        policies.lazy.filter { $0.key == key }.reduce(0) { sum, policy in
+            if case .window = policy.quota { return sum + size(of: SlidingWindowMachine.self) }
+            return sum + size(of: TokenBucketMachine.self)
+        }
+    }
+
     /// A machine's bytes, so that the next one is aligned as well.
     private static func size<Machine: ~Copyable>(of type: Machine.Type) -> Int {
         (MemoryLayout<Machine>.stride + 15) & ~15

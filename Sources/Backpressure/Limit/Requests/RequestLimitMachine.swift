@@ -66,8 +66,9 @@ public struct RequestLimitMachine: ~Copyable {
     /// - Parameters:
     ///   - cost: what it is charged where it passes.
     ///   - expected: what it will cost beyond that, as far as is known: there must be room for it, but it is not charged yet.
+    ///   - again: what was charged for it before and will have to be paid once more: a refusal's wait is until there is room for that, too.
     public mutating func asked(
-        _ subject: LimitSubject, _ cost: LimitCost, expecting expected: LimitCost = .none, now: UInt64
+        _ subject: LimitSubject, _ cost: LimitCost, expecting expected: LimitCost = .none, again: LimitCost = .none, now: UInt64
     ) -> LimitDecision {
         let route = Swift.min(Swift.max(0, subject.route), routeCount - 1)
         // −1: a client that is not known, for whom there is a row.
@@ -82,6 +83,7 @@ public struct RequestLimitMachine: ~Copyable {
         // A row that has not begun holds all there is.
         Self.check(&clients, row, cost, expected, now, &decision, &tooLarge)
         if tooLarge != 0 || decision.violated != 0 {
+            if tooLarge == 0, again != .none { waitForAll(&decision, route, row, cost + expected, again, now) }
             refuse(&decision, tooLarge, route, row, now)
             return decision
         }
@@ -128,12 +130,27 @@ public struct RequestLimitMachine: ~Copyable {
         }
     }
 
+    /// Makes a refusal's wait long enough for the whole to be tried again.
+    private mutating func waitForAll(
+        _ decision: inout LimitDecision, _ route: Int, _ row: Int, _ cost: LimitCost, _ again: LimitCost, _ now: UInt64
+    ) {
+        var whole = LimitDecision()
+        var tooLarge: UInt32 = 0
+        Self.check(&global, 0, cost, again, now, &whole, &tooLarge)
+        Self.check(&routes, route, cost, again, now, &whole, &tooLarge)
+        Self.check(&clients, row, cost, again, now, &whole, &tooLarge)
+        guard whole.wait > decision.wait else { return }
+        decision.wait = whole.wait
+        decision.policy = whole.policy
+    }
+
     /// Completes a refusal, and counts it.
     private mutating func refuse(
         _ decision: inout LimitDecision, _ tooLarge: UInt32, _ route: Int, _ row: Int, _ now: UInt64
     ) {
         let isKnown = row >= 0 && row < table.capacity
         if isKnown { table.visited(row, now: now) }
+        if row == table.capacity, !clients.columns.isEmpty { overflowed += 1 }
         if tooLarge != 0 {
             decision.verdict = .tooLarge
             decision.violated = tooLarge

@@ -39,13 +39,15 @@ public final class RequestLimiter: Sendable {
     public var isLimited: Bool { hasPolicies.load(ordering: .relaxed) }
 
     /// A request, or a piece of one, asks to pass; `nil`: it passes, and has been charged.
-    /// - Parameter expected: what it will cost beyond that: there must be room for it, but it is not charged yet.
+    /// - Parameters:
+    ///   - expected: what it will cost beyond that: there must be room for it, but it is not charged yet.
+    ///   - again: what was charged before and will have to be paid once more by whoever is refused now.
     public func ask(
-        _ subject: LimitSubject, _ cost: LimitCost, expecting expected: LimitCost = .none
+        _ subject: LimitSubject, _ cost: LimitCost, expecting expected: LimitCost = .none, again: LimitCost = .none
     ) -> LimitRefusal? {
         guard isLimited else { return nil }
         return machine.withLock { machine in
-            let decision = machine.asked(subject, cost, expecting: expected, now: clock())
+            let decision = machine.asked(subject, cost, expecting: expected, again: again, now: clock())
             guard decision.verdict != .admitted else { return nil }
             return LimitRefusal(decision: decision, policies: machine.policies)
         }

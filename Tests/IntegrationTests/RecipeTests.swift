@@ -1,0 +1,42 @@
+// Proves that the README's recipe for changing a limit does what it says: the block as it stands there, run by a shell.
+
+import Foundation
+import TestSupport
+import Testing
+
+extension EndToEnd {
+    @Test func theRecipeForALimitDoesWhatTheReadmeSays() async throws {
+        try await World.run("recipe", partitions: 2) { world in
+            let checkout = TestPostgres.checkout
+            let folder = world.directory.appendingPathComponent("recipe")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            let config = folder.appendingPathComponent("config")
+            try FileManager.default.copyItem(at: checkout.appendingPathComponent("config"), to: config)
+            let mapping = config.appendingPathComponent("mappings/messages.yaml")
+            try String(contentsOf: mapping, encoding: .utf8)
+                .replacingOccurrences(of: "topics: [messages]", with: "topics: [\(world.topic)]")
+                .write(to: mapping, atomically: true, encoding: .utf8)
+            let ingress = try await world.worker(
+                "ingress", role: "ingress",
+                ["SLUICE_KAFKA_BOOTSTRAP_SERVERS": world.kafka.bootstrapServers, "SLUICE_HTTP_PORT": "0"],
+                configuration: config.appendingPathComponent("sluice.yaml").path)
+            try await world.reached("the ingress is open") { try await ingress.get("/readyz").status == 200 }
+
+            let readme = try String(contentsOf: checkout.appendingPathComponent("README.md"), encoding: .utf8)
+            let blocks = readme.components(separatedBy: "\n```").filter { $0.contains("sed -i") && $0.contains("burst") }
+            try #require(blocks.count == 1, "the README has one recipe for a limit")
+            let recipe = blocks[0].replacingOccurrences(of: "127.0.0.1:8000", with: "127.0.0.1:\(ingress.port)")
+            let shell = try ChildProcess.start(
+                "/bin/bash", ["-euc", "cd '\(folder.path)'\n" + recipe], environment: ProcessInfo.processInfo.environment,
+                log: folder.appendingPathComponent("recipe.log").path)
+            try await world.reached("the recipe ends") { shell.ending != nil }
+            try #require(shell.ending == .exited(0), "\(shell.output)")
+            try #require(shell.output.contains("200 200 200 200 200 429 429 429"), "\(shell.output)")
+            for line in [
+                "sluice_config_generation 2", #"sluice_ratelimit_quota{policy="burst",bound="amount"} 5"#,
+                #"sluice_ratelimit_decisions_total{policy="burst",decision="allowed"} 5"#,
+                #"sluice_ratelimit_decisions_total{policy="burst",decision="refused"} 3"#,
+            ] { try #require(shell.output.contains(line), "\(line) is missing in \(shell.output)") }
+        }
+    }
+}
