@@ -161,7 +161,7 @@ extension IngressLimits {
         }
         states.family(
             "sluice_ratelimit_overflow_total", type: .counter,
-            help: "Pieces charged to the quota that clients share for whom there was no room."
+            help: "Pieces that asked the quota which clients share for whom there was no room, refused ones included."
         ) { sink, statistics in sink.sample(statistics.overflowed) }
     }
 }

@@ -23,7 +23,7 @@ public struct RequestLimitMachine: ~Copyable {
     public internal(set) var policies: LimitPolicies
     /// What each policy has decided so far, by position.
     public internal(set) var counts: [LimitCounts]
-    /// Pieces that were counted on the row that new clients share.
+    /// Pieces that asked the row that new clients share, refused ones included.
     public private(set) var overflowed = 0
     let routeCount: Int
     let secret: LimitKey
