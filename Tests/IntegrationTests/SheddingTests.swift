@@ -77,7 +77,8 @@ extension EndToEnd {
                     if answer.status == 200 { accepted += 1 } else { refusal = answer }
                 }
                 let answer = try #require(refusal, "\(accepted) events were accepted")
-                try #require((200..<400).contains(accepted), "\(accepted) events were accepted")
+                // What was taken within a look of an answer is counted twice at most: so nobody is refused below half the threshold.
+                try #require((100..<400).contains(accepted), "\(accepted) events were accepted")
                 try #require(answer.status == 503)
                 try #require(answer.headers["content-type"] == "application/problem+json")
                 try #require(answer.body.contains(#""cause":"lag""#) && answer.body.contains(#""possibly_persisted":false"#))
