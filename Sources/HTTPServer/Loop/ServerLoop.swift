@@ -12,8 +12,8 @@ final class ServerLoop: @unchecked Sendable {
     /// Longest sleep in milliseconds. Every event has a wake-up of its own; this bounds what a lost one could cost.
     private static let longestSleep: UInt64 = 250
 
-    private let handler: any HTTPHandler
-    private let configuration: HTTPServerConfiguration
+    let handler: any HTTPHandler
+    let configuration: HTTPServerConfiguration
     private let mailbox: LoopMailbox
     private let log: @Sendable (HTTPLogLevel, String) -> Void
     private let routes: HTTPRoutes
@@ -34,6 +34,8 @@ final class ServerLoop: @unchecked Sendable {
     /// Exchanges whose connection is suspended. libmicrohttpd aborts the process where one is left when the daemon stops.
     private var suspended: [Unmanaged<HTTPExchange>] = []
     private var inFlight = 0
+    /// Exchanges whose connection is suspended because the body's reader wants no more yet.
+    var parked = ParkedExchanges()
 
     /// What a request without a body is shown: readable memory that is nobody's.
     private let noBody = UnsafeMutableRawBufferPointer.allocate(byteCount: BodyBuffer.padding, alignment: 16)
@@ -68,13 +70,16 @@ final class ServerLoop: @unchecked Sendable {
     func run() {
         while true {
             if epoll.wait(milliseconds: sleep(), for: mailbox.wake.descriptor) { mailbox.wake.clear() }
-            let orders = mailbox.takeReady(into: &ready)
+            let (orders, proceeding) = mailbox.takeReady(into: &ready)
             for exchange in ready { resume(exchange) }
             ready.removeAll(keepingCapacity: true)
+            for exchange in proceeding { wake(exchange) }
+            if parked.wakeAt != nil { for exchange in parked.due(at: monotonicNow()) { wake(exchange) } }
             obey(orders)
             daemon?.run()
             if endTurn() { break }
         }
+        for exchange in parked.all { wake(exchange) }
         for exchange in suspended.reversed() { resume(exchange.takeUnretainedValue()) }
         daemon = nil
         mailbox.close()
@@ -82,7 +87,8 @@ final class ServerLoop: @unchecked Sendable {
 
     private func sleep() -> Int32 {
         var least = min(daemon?.timeout ?? Self.longestSleep, Self.longestSleep)
-        if let wakeAt = shutdown.wakeAt {
+        let wakeAt = min(shutdown.wakeAt ?? .max, parked.wakeAt ?? .max)
+        if wakeAt != .max {
             let now = monotonicNow()
             least = min(least, wakeAt > now ? (wakeAt - now) / 1_000_000 + 1 : 0)
         }
@@ -111,6 +117,7 @@ final class ServerLoop: @unchecked Sendable {
         case .dismissWaiting:
             if inFlight > 0 { log(.warning, "stopping with \(inFlight) HTTP requests unfinished") }
             for exchange in suspended { exchange._withUnsafeGuaranteedRef { _ = $0.respond(unanswered) } }
+            dismissParked(unanswered)
         }
     }
 
@@ -138,25 +145,40 @@ final class ServerLoop: @unchecked Sendable {
             }
         var limit = configuration.maxBodyBytes
         var answer: HTTPResponse?
+        var intake = HTTPExchange.Intake.collect
+        var discardBytes = configuration.streamDiscardBytes
         switch admission {
-        case .readBody(let own): limit = own ?? limit
-        case .respond(let response): answer = response
+        case .readBody(let own):
+            limit = own ?? limit
+            discardBytes = configuration.discardBytes
+        case .stream(let reader, let own):
+            limit = own ?? limit
+            intake = .stream(reader)
+        case .look(let own):
+            limit = own ?? limit
+            intake = .look
+        case .respond(let response):
+            answer = response
+            discardBytes = configuration.discardBytes
         }
-        var body = BodyMachine(limit: limit, discardBytes: configuration.discardBytes, isRefused: answer != nil)
+        var body = BodyMachine(limit: limit, discardBytes: discardBytes, isRefused: answer != nil)
         let length = head.contentLength
         let expectsContinue = length != 0 && (answer != nil || length.map { $0 > limit } ?? false) && head.expectsContinue
         let action = body.headerReceived(length: length, expectsContinue: expectsContinue)
-        let exchange = HTTPExchange(mailbox: mailbox, connection: connection, route: route, method: method, body: body)
+        let exchange = HTTPExchange(
+            mailbox: mailbox, connection: connection, route: route, method: method, intake: intake, body: body)
         context.pointee = Unmanaged.passRetained(exchange).toOpaque()
         inFlight += 1
         mailbox.counters.inFlight.store(inFlight, ordering: .relaxed)
         mailbox.counters.requests.increment()
         switch action {
         case .read(let expecting):
-            if expecting > 0 { exchange.buffer = buffers.take(expecting: expecting) }
+            if expecting > 0, !intake.isStream { exchange.buffer = buffers.take(expecting: expecting) }
             return .YES
         case .discard:
             if let answer { exchange.respond(answer) }
+            // What was announced is too long for any reader.
+            if intake.isStream { exchange.intake = .collect }
             return .YES
         case .answerNow:
             exchange.isHandled = true
@@ -188,7 +210,9 @@ final class ServerLoop: @unchecked Sendable {
             guard let response = exchange.connectionResumed() else { return .NO }
             return queue(response, on: exchange)
         }
+        if case .stream(let reader) = exchange.intake { return streamEnded(exchange, reader) }
         exchange.isHandled = true
+        if case .drop = exchange.intake { return send(exchange) }
         switch exchange.body.bodyEnded() {
         case .handle:
             let head = HTTPRequestHead(
@@ -204,7 +228,7 @@ final class ServerLoop: @unchecked Sendable {
         return send(exchange)
     }
 
-    private func send(_ exchange: HTTPExchange) -> MHD_Result {
+    func send(_ exchange: HTTPExchange) -> MHD_Result {
         switch exchange.handlerReturned() {
         case .send(let response):
             return queue(response, on: exchange)
@@ -232,12 +256,18 @@ final class ServerLoop: @unchecked Sendable {
         case .prepared(let prepared):
             return queue(response.status, prepared.handle, on: exchange)
         case .built(let headers, let body):
-            guard let handle = ResponseHandle(headers: headers, body: body) else {
-                log(.error, "an answer \(response.status) has a header with a line break; answering 500 instead")
-                return queue(broken, on: exchange)
-            }
-            return queue(response.status, handle, on: exchange)
+            return queueMade(ResponseHandle(headers: headers, body: body), response.status, on: exchange)
+        case .written(let headers, let source):
+            return queueMade(ResponseHandle(headers: headers, source: source), response.status, on: exchange)
         }
+    }
+
+    private func queueMade(_ made: consuming ResponseHandle?, _ status: Int, on exchange: HTTPExchange) -> MHD_Result {
+        guard let handle = made else {
+            log(.error, "an answer \(status) has a header with a line break; answering 500 instead")
+            return queue(broken, on: exchange)
+        }
+        return queue(status, handle, on: exchange)
     }
 
     private func queue(_ status: Int, _ handle: borrowing ResponseHandle, on exchange: HTTPExchange) -> MHD_Result {
@@ -247,7 +277,7 @@ final class ServerLoop: @unchecked Sendable {
         return result
     }
 
-    private func releaseBuffer(of exchange: HTTPExchange) {
+    func releaseBuffer(of exchange: HTTPExchange) {
         guard let buffer = exchange.buffer else { return }
         exchange.buffer = nil
         buffers.giveBack(buffer)
@@ -255,6 +285,7 @@ final class ServerLoop: @unchecked Sendable {
 
     func requestEnded(_ exchange: HTTPExchange, isDelivered: Bool) {
         exchange.requestEnded()
+        abandonStream(of: exchange)
         releaseBuffer(of: exchange)
         inFlight -= 1
         mailbox.counters.inFlight.store(inFlight, ordering: .relaxed)

@@ -19,6 +19,7 @@ struct RunCommand {
     let logger: Logger
     private let registry = MetricsRegistry()
     private let parts = Parts()
+    private let bounds: BatchBounds
     private let reloader: Reloader
 
     init(configuration: Configuration, role: Role, isEmbedded: Bool, brokerFile: String?, logger: Logger) {
@@ -27,10 +28,15 @@ struct RunCommand {
         self.isEmbedded = isEmbedded
         self.brokerFile = brokerFile
         self.logger = logger
+        let bounds = BatchBounds(configuration.settings.http)
+        self.bounds = bounds
         reloader = Reloader(
             configuration, registry: registry, logger: logger.child("configuration"),
             obstacle: { [parts] in parts.worker?.obstacle(in: $0) },
-            apply: { [parts] in try await parts.worker?.reconfigure($0) })
+            apply: { [parts] settings in
+                bounds.adopt(settings.http)
+                try await parts.worker?.reconfigure(settings)
+            })
     }
 
     /// What is in force now; what takes a restart is as it was at the start.
@@ -49,7 +55,7 @@ struct RunCommand {
             }
         }
         let client = kafkaClient(bootstrapServers: broker?.bootstrapServers ?? settings.kafka.bootstrapServers)
-        let gate = role == .worker ? nil : EventGate(mapping: configuration.mapping)
+        let gate = role == .worker ? nil : EventGate(mapping: configuration.mapping, registry: registry, bounds: bounds)
         let telemetry =
             role == .ingress
             ? nil : WorkerTelemetry(group: settings.kafka.groupID, registry: registry, logger: logger.child("worker"))

@@ -11,6 +11,8 @@ struct HTTPSettings: Sendable {
     var connections = 4096
     var idleTimeout = Duration.seconds(60)
     var maxEventBytes = 1_000_000
+    var maxBodyBytes = 1 << 30
+    var maxBatchEvents = 10_000_000
     var adminToken = ""
 
     static let section = Section<HTTPSettings>(
@@ -29,6 +31,13 @@ struct HTTPSettings: Sendable {
                 "max_event_bytes", \.maxEventBytes, .bytes(in: 16...64 << 20),
                 help: "Bytes of one event; a larger one is answered 413."),
             Key(
+                "max_body_bytes", \.maxBodyBytes, .bytes(in: 16...1 << 40),
+                help: "Bytes of a request with many events. It is read piece by piece: its length costs no memory.", reload: .live),
+            Key(
+                "max_batch_events", \.maxBatchEvents, .int(in: 1...1_000_000_000),
+                help: "Events of one request; each holds one byte until the request is answered. The results of all requests share "
+                    + "64 MiB.", reload: .live),
+            Key(
                 "admin_token", \.adminToken,
                 .string.checked("must be empty, or at least 16 characters without spaces") { token in
                     token.isEmpty || (token.utf8.count >= 16 && token.utf8.allSatisfy { (0x21...0x7E).contains($0) })
@@ -42,7 +51,10 @@ struct HTTPSettings: Sendable {
             Rule(
                 "host", "allow_unauthenticated",
                 sentence: "must be a loopback address (127.0.0.1, ::1, localhost) unless allow_unauthenticated is true"
-            ) { $0.allowUnauthenticated || isLoopback($0.host) }
+            ) { $0.allowUnauthenticated || isLoopback($0.host) },
+            Rule("max_body_bytes", "max_event_bytes", sentence: "must not be less than max_event_bytes") {
+                $0.maxBodyBytes >= $0.maxEventBytes
+            },
         ])
 
     /// The host is this machine's own loopback: by name, or by a whole numeric address.

@@ -33,6 +33,7 @@ final class Routes: HTTPHandler {
     let routes: HTTPRoutes
     private let known: [Route]
     private let gate: EventGate?
+    private let admissions: any AdmissionDesk
     private let desk: AdminDesk?
     private let registry: MetricsRegistry
     private let health: Health
@@ -41,11 +42,17 @@ final class Routes: HTTPHandler {
     private let alive = HTTPResponse.json(200, .object([.init("status", .string("alive"))])).prepared()
     private let unsupported = HTTPResponse.problem(
         status: 415, title: "Unsupported Media Type",
-        detail: "POST /send takes one event as application/json."
+        detail: "POST /send takes one event, or an array of events, as application/json, or one event a line as application/x-ndjson."
     ).prepared()
 
-    /// - Parameter desk: takes what operators ask for; `nil`: this process has no worker to steer.
-    init(role: Role, gate: EventGate?, desk: AdminDesk?, registry: MetricsRegistry, health: Health) {
+    /// - Parameters:
+    ///   - desk: takes what operators ask for; `nil`: this process has no worker to steer.
+    ///   - admissions: is asked about the events of batches.
+    init(
+        role: Role, gate: EventGate?, desk: AdminDesk?, registry: MetricsRegistry, health: Health,
+        admissions: any AdmissionDesk = NoLimits()
+    ) {
+        self.admissions = admissions
         known = Route.allCases.filter { route in
             switch route {
             case .send: role != .worker
@@ -67,12 +74,31 @@ final class Routes: HTTPHandler {
 
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
         if let verb = known[head.route].verb, let desk { return desk.admit(head, verb) }
-        guard known[head.route] == .send else { return .readBody(limit: 0) }
+        guard known[head.route] == .send, let gate else { return .readBody(limit: 0) }
         // curl -d names a form where nobody says otherwise; the body is JSON all the same, or the event is refused as malformed.
-        let isTaken =
+        let isJSON =
             head.hasMediaType("application/json") || head.hasMediaType("application/x-www-form-urlencoded")
             || head.header("Content-Type") == nil
-        return isTaken ? .readBody() : .respond(unsupported)
+        // One event or an array of them: the first byte tells.
+        if isJSON { return .look(limit: gate.bounds.bodyBytes) }
+        let isLines =
+            head.hasMediaType("application/x-ndjson") || head.hasMediaType("application/ndjson")
+            || head.hasMediaType("application/jsonl")
+        guard isLines else { return .respond(unsupported) }
+        return .stream(gate.batch(.lines, admissions.account(for: head)), limit: gate.bounds.bodyBytes)
+    }
+
+    func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice {
+        guard let gate, let first = firstBytes.first(where: { !BoundaryMachine.isSpace($0) }) else { return .skip }
+        return first == UInt8(ascii: "[") ? .stream(gate.batch(.array, admissions.account(for: head))) : .collect()
+    }
+
+    func response(to refusal: HTTPRefusal) -> HTTPResponse {
+        guard case .bodyTooLarge(let limit) = refusal, let gate else { return refusal.problem }
+        // The operator's routes have bounds of their own, which no key sets.
+        if limit == gate.bounds.eventBytes { return ResultTable.tooLarge(limit).response }
+        guard limit == gate.bounds.bodyBytes else { return refusal.problem }
+        return EventAnswer(status: 413, detail: "A body may have at most \(limit) bytes (http.max_body_bytes).").response
     }
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
