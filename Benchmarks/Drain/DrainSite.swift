@@ -10,11 +10,12 @@ struct DrainSite: Sendable {
     let events: Int
 
     /// Makes the topic and fills it.
-    static func fill(_ site: BenchSite, events: Int, database: String) async throws -> DrainSite {
+    static func fill(_ site: BenchSite, events: Int, isScattered: Bool = true, database: String) async throws -> DrainSite {
         let place = site.place(topic: "messages", database: database)
         try await site.createTopic(place.topic)
         let begun = MonotonicClock.nanoseconds()
-        try await TopicFill.fill(place.topic, count: events, address: place.brokers)
+        try await TopicFill.fill(
+            place.topic, count: events, isScattered: isScattered, address: place.brokers)
         let seconds = Double(MonotonicClock.nanoseconds() - begun) / 1e9
         say("  filled at \((Double(events) / seconds).shown) events/s")
         return DrainSite(place: place, events: events)

@@ -12,6 +12,8 @@ struct FrozenWatch: Sendable {
     private(set) var pauses = 0
     private(set) var resumes = 0
     private(set) var paused = 0.0
+    /// Records left in the partition that has fewest.
+    private(set) var leastLag = 0.0
     var rebalances = 0
     private(set) var residentMebibytes = 0.0
     private(set) var peakResident = 0.0
@@ -33,6 +35,7 @@ struct FrozenWatch: Sendable {
         pauses = Int(page.sum("sluice_partition_pauses_total") ?? 0)
         resumes = Int(page.sum("sluice_partition_resumes_total") ?? 0)
         paused = page.sum("sluice_partition_paused") ?? 0
+        leastLag = page.series("kafka_consumergroup_lag").min() ?? 0
         rebalances = Int(page.sum("sluice_rebalances_total") ?? 0)
         residentMebibytes = Double(usage.residentKibibytes) / 1024
         peakResident = max(peakResident, residentMebibytes)

@@ -1,4 +1,4 @@
-// Says what the benchmark's events are: unique keys in scattered order, messages of 100 letters.
+// Says what the benchmark's events are: unique keys, in scattered order or ascending, messages of 100 letters.
 
 import Records
 
@@ -15,13 +15,14 @@ struct EventStream: ~Copyable {
     private var key = ByteBuffer(capacity: 32)
     private var value = ByteBuffer(capacity: 256)
 
-    init(count: Int, seed: UInt64 = 1) {
+    /// - Parameter isScattered: false: ascending keys, whose rows cost the same whether the table is small or large.
+    init(count: Int, isScattered: Bool = true, seed: UInt64 = 1) {
         self.count = count
         self.seed = seed
         letters = UInt32(truncatingIfNeeded: seed &* 7919 &+ 1)
         // Multiplying by a number without a common divisor visits every key once; one near 2^32 divided by the golden ratio scatters
         // neighbours (Knuth, The Art of Computer Programming 3, 6.4).
-        var factor: UInt64 = 2_654_435_761
+        var factor: UInt64 = isScattered ? 2_654_435_761 : 1
         while Self.divisor(factor, UInt64(count)) != 1 { factor += 1 }
         self.factor = factor
     }

@@ -15,7 +15,7 @@ struct Options: Sendable {
     var sections: [Section] = Section.allCases
     /// Rows a run of the loader writes.
     var rows = 2_000_000
-    /// Events in the topic that is drained; six times as many where the server is frozen.
+    /// Events in the topic that is drained; ten times as many where the server is frozen.
     var events = 2_000_000
     /// Runs of the same thing; the median counts. `nil`: five of the drain, three elsewhere.
     var runs: Int?
@@ -48,7 +48,7 @@ struct Options: Sendable {
           frozen          one drain whose server is stopped and continued ten times
 
           --rows N           loader: rows a run (2000000)
-          --events N         drain, budgets: events in the topic (2000000); frozen: six times as many
+          --events N         drain, budgets: events in the topic (2000000); frozen: ten times as many
           --runs N           runs of each kind, the median counts (drain 5, elsewhere 3)
           --round S          latency, loaded-latency: seconds of a run (16, 20)
           --seconds S        loader, drain, budgets: begin no further round after so long (900)

@@ -38,8 +38,13 @@ struct WorkerMetrics: Sendable {
 
         /// The sum over all series of a family; `nil` where it has none.
         func sum(_ name: String) -> Double? {
-            let all = values.filter { $0.key == name || $0.key.hasPrefix(name + "{") }
-            return all.isEmpty ? nil : all.values.reduce(0, +)
+            let all = series(name)
+            return all.isEmpty ? nil : all.reduce(0, +)
+        }
+
+        /// The values of all series of a family.
+        func series(_ name: String) -> [Double] {
+            values.filter { $0.key == name || $0.key.hasPrefix(name + "{") }.map(\.value)
         }
     }
 

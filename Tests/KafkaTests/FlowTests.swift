@@ -60,7 +60,8 @@ struct FlowTests {
         let consumer = driver.consumer
         let beside = KafkaConsumerConfiguration.bytesBesideEachRecord
         try await untilTrue { consumer.prefetchedBytes >= 1_500 * beside }
-        #expect(consumer.prefetchedBytes <= 2_000 * (beside + 256))
+        // The ends of the partitions, told of again and again, wait in the queues, too, and are counted like records.
+        #expect(consumer.prefetchedBytes <= 2_200 * (beside + 256))
         gate.grant(0, records: 400, bytes: 1 << 20)
         consumer.creditsReturned()
         while driver.others.isEmpty {

@@ -17,20 +17,35 @@ struct ApplyStage: Sendable {
         var limit = context.configuration.batch
         let channel = context.lanes[lane]
         var queue = LaneQueueMachine<RoutedChanges>()
+        var pace = LanePaceMachine()
         while true {
             if queue.isEmpty {
                 guard let first = try await channel.receive() else { return }
                 queue.arrived(first, from: first.entry.source, cost: first.cost)
             }
-            while let more = channel.takeIfReady() { queue.arrived(more, from: more.entry.source, cost: more.cost) }
+            takeArrived(&queue)
             let batch = context.configuration.batch
+            // Whoever gives partitions back waits for what is under way.
+            if !context.isDraining.load(ordering: .relaxed),
+                let end = pace.rest(waiting: queue.level.records, limit: batch.records, now: context.clock.now)
+            {
+                context.waiting[lane].set(queue.level)
+                try await context.clock.sleep(until: end)
+                takeArrived(&queue)
+            }
             limit = Credits(records: Swift.min(limit.records, batch.records), bytes: batch.bytes)
             let taken = queue.laneFreed(limit: limit)
             context.waiting[lane].set(queue.level)
             context.watch.laneTookWork(lane, now: context.clock.now)
+            let started = context.clock.now
             try await apply(taken, frontier: &frontier, limit: &limit)
+            pace.ended(started: started, now: context.clock.now)
             context.watch.laneIsFree(lane)
         }
+    }
+
+    private func takeArrived(_ queue: inout LaneQueueMachine<RoutedChanges>) {
+        while let more = context.lanes[lane].takeIfReady() { queue.arrived(more, from: more.entry.source, cost: more.cost) }
     }
 
     private func apply(
