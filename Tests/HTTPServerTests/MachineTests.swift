@@ -110,13 +110,13 @@ extension ExchangeMachine.ReturnAction: Equatable where Answer: Equatable {
         #expect(machine.offered(8) == 6)
         #expect(machine.pieceReceived(8) == .discard)
         #expect(machine.offered(1) == 0)
-        #expect(machine.isCut)
+        #expect(machine.isCut == true)
         var stopped = BodyMachine(limit: 100, discardBytes: 5, isRefused: false)
         #expect(stopped.pieceReceived(20) == .append)
         stopped.readerStopped()
         #expect(stopped.offered(1) == 0)
         #expect(stopped.pieceReceived(5) == .discard)
-        #expect(!stopped.isCut)
+        #expect(stopped.isCut == false)
         #expect(stopped.pieceReceived(1) == .close)
     }
 

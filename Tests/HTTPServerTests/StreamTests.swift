@@ -165,8 +165,10 @@ import Testing
         }
         await server.stop(deadline: .milliseconds(50))
         try await onThread {
-            #expect(try clients[0].client.answer().status == 503)
-            #expect(try clients[1].client.isClosedByServer())
+            let answer = try clients[0].client.answer()
+            #expect(answer.status == 503)
+            let isClosed = try clients[1].client.isClosedByServer()
+            #expect(isClosed)
         }
         for reader in handler.readers.withLock({ $0 }) {
             #expect(reader.state.withLock { $0.abandoned } == 1)

@@ -128,7 +128,8 @@ import Testing
         settings.maxEventBytes = 200
         settings.maxBodyBytes = 1000
         settings.maxBatchEvents = 3
-        try await BatchWorld.run(settings) { world in
+        let first = settings
+        try await BatchWorld.run(first) { world in
             let lines = Array(repeating: event(1), count: 5).joined(separator: "\n")
             let many = try world.post(lines)
             #expect(many.status == 207)
@@ -138,7 +139,7 @@ import Testing
             #expect(announced.status == 413)
             #expect(announced.detail?.contains("http.max_body_bytes") == true)
             #expect(announced.results.isEmpty)
-            var live = settings
+            var live = first
             live.maxBatchEvents = 1000
             world.bounds.adopt(live)
             let long = try world.post(String(repeating: event(1) + "\n", count: 50), chunks: [333])
@@ -146,7 +147,8 @@ import Testing
             let whole = 1000 / (event(1).utf8.count + 1)
             #expect(long.statuses == Array(repeating: 200, count: whole) + [413])
             #expect(long.results.last?.detail?.contains("http.max_body_bytes") == true)
-            let array = try world.post("[\(event(1)),\(event(1, message: String(repeating: "x", count: 200))),\(event(1))]", "application/json")
+            let large = event(1, message: String(repeating: "x", count: 200))
+            let array = try world.post("[\(event(1)),\(large),\(event(1))]", "application/json")
             #expect(array.statuses == [200, 413])
         }
     }
@@ -169,7 +171,8 @@ import Testing
         }
         try await BatchWorld.run(admissions: CountingDesk(9)) { world in
             let large = event(1, message: String(repeating: "x", count: 1000))
-            #expect(try world.post([event(1), large, event(1)].joined(separator: "\n")).statuses == [200, 413, 200])
+            let reply = try world.post([event(1), large, event(1)].joined(separator: "\n"))
+            #expect(reply.statuses == [200, 413, 200])
         }
     }
 
@@ -183,9 +186,11 @@ import Testing
             #expect(reply.results[0].possibly_persisted == false)
         }
         try await BatchWorld.run { world in
-            #expect(try world.post(event(1)).status == 200)
+            let open = try world.post(event(1))
+            #expect(open.status == 200)
             world.gate.shut()
-            #expect(try world.post(event(1)).status == 503)
+            let shut = try world.post(event(1))
+            #expect(shut.status == 503)
         }
     }
 
