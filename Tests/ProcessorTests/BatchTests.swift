@@ -48,7 +48,8 @@ import Testing
         settings.maxEventBytes = 500
         try await BatchWorld.run(settings) { world in
             let lines = [
-                event(1), "", #"{"action":"Upsert"}"#, event(2), "nonsense", event(3, message: String(repeating: "x", count: 500)),
+                event(1), "", #"{"action":"Upsert"}"#, event(2), "nonsense",
+                event(3, message: String(repeating: "x", count: 500)),
                 "  \t", event(4) + "\r", event(5, message: String(repeating: "y", count: 100_000)), event(6),
             ]
             let reply = try world.post(lines.joined(separator: "\n"))
@@ -89,7 +90,8 @@ import Testing
     @Test(
         "of a malformed array the events before are answered each, and the rest is one 400",
         arguments: [
-            ("[E,]", 1), ("[E E]", 1), ("[E]x", 1), ("[E,E", 2), (#"[E,E,{"action"#, 2), ("[E,{\"a\":tru},E]", 1), ("[E,E,,E]", 2),
+            ("[E,]", 1), ("[E E]", 1), ("[E]x", 1), ("[E,E", 2), (#"[E,E,{"action"#, 2), ("[E,{\"a\":tru},E]", 1),
+            ("[E,E,,E]", 2),
             ("[E}E]", 1),
         ])
     func malformed(_ shape: String, _ sent: Int) async throws {
@@ -310,7 +312,9 @@ import Testing
                 results.refusal = EventAnswer(status: 429, detail: "No \"more\".", retryAfter: 3)
                 for number in 0..<Int.random(in: 0...6000, using: &random) {
                     switch Int.random(in: 0...9, using: &random) {
-                    case 0: _ = results.append(.bad(reason: "x", detail: "event \(number)"), orElse: ResultTable.tooLarge, owner: owner)
+                    case 0:
+                        _ = results.append(
+                            .bad(reason: "x", detail: "event \(number)"), orElse: ResultTable.tooLarge, owner: owner)
                     case 1: _ = results.append(UInt8.random(in: 4..<UInt8(ResultTable.codes), using: &random), owner: owner)
                     case 2: _ = results.append(ResultTable.refused, owner: owner)
                     default: _ = results.append(ResultTable.sent, owner: owner)

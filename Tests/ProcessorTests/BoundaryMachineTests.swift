@@ -1,7 +1,7 @@
 // Proves where events begin and end, however a body is cut.
 
-import Testing
 import TestSupport
+import Testing
 
 @testable import sluice
 
@@ -61,15 +61,18 @@ private func split(_ text: String, _ format: BatchFormat, at sizes: [Int] = []) 
         #expect(split(text, .lines, at: Array(repeating: 1, count: text.utf8.count)) == Found(events: events))
     }
 
-    @Test(arguments: [
-        ("", [], nil), (" [ ] \n", [], nil), ("[{}]", ["{}"], nil), ("[{},{}]", ["{}", "{}"], nil),
-        (#" [ {"a":[1,{"b":"]}\"\\"}]} , "x,]\"" ,12 , [[]] , tru]"#,
-            [#"{"a":[1,{"b":"]}\"\\"}]}"#, #""x,]\"""#, "12", "[[]]", "tru"], nil),
-        ("{}", [], .noArray), ("x", [], .noArray), ("[,{}]", [], .missingElement), ("[{},]", ["{}"], .missingElement),
-        ("[{},,{}]", ["{}"], .missingElement), ("[{} {}]", ["{}"], .missingComma), ("[{}}]", ["{}"], .missingComma),
-        ("[{}]]", ["{}"], .garbageBehind), ("[] {}", [], .garbageBehind), ("[", [], .unclosed), ("[{}", ["{}"], .unclosed),
-        ("[{},", ["{}"], .unclosed), (#"[{},{"a":"]"#, ["{}"], .unclosed), ("[1", [], .unclosed), (#"["a\"]"#, [], .unclosed),
-    ] as [(String, [String], BoundaryMachine.Fault?)])
+    @Test(
+        arguments: [
+            ("", [], nil), (" [ ] \n", [], nil), ("[{}]", ["{}"], nil), ("[{},{}]", ["{}", "{}"], nil),
+            (
+                #" [ {"a":[1,{"b":"]}\"\\"}]} , "x,]\"" ,12 , [[]] , tru]"#,
+                [#"{"a":[1,{"b":"]}\"\\"}]}"#, #""x,]\"""#, "12", "[[]]", "tru"], nil
+            ),
+            ("{}", [], .noArray), ("x", [], .noArray), ("[,{}]", [], .missingElement), ("[{},]", ["{}"], .missingElement),
+            ("[{},,{}]", ["{}"], .missingElement), ("[{} {}]", ["{}"], .missingComma), ("[{}}]", ["{}"], .missingComma),
+            ("[{}]]", ["{}"], .garbageBehind), ("[] {}", [], .garbageBehind), ("[", [], .unclosed), ("[{}", ["{}"], .unclosed),
+            ("[{},", ["{}"], .unclosed), (#"[{},{"a":"]"#, ["{}"], .unclosed), ("[1", [], .unclosed), (#"["a\"]"#, [], .unclosed),
+        ] as [(String, [String], BoundaryMachine.Fault?)])
     func arrays(_ text: String, _ events: [String], _ fault: BoundaryMachine.Fault?) {
         #expect(split(text, .array) == Found(events: events, fault: fault))
         #expect(split(text, .array, at: Array(repeating: 1, count: text.utf8.count)) == Found(events: events, fault: fault))
@@ -108,7 +111,8 @@ private func split(_ text: String, _ format: BatchFormat, at sizes: [Int] = []) 
             let members = (0..<Int.random(in: 0...3, using: &random)).map { "\"k\($0)\": \(value(depth - 1, &random))" }
             return "{\(members.joined(separator: ", "))}"
         default:
-            return "[\((0..<Int.random(in: 0...3, using: &random)).map { _ in value(depth - 1, &random) }.joined(separator: " ,"))]"
+            return
+                "[\((0..<Int.random(in: 0...3, using: &random)).map { _ in value(depth - 1, &random) }.joined(separator: " ,"))]"
         }
     }
 }

@@ -32,10 +32,12 @@ struct HTTPSettings: Sendable {
                 help: "Bytes of one event; a larger one is answered 413."),
             Key(
                 "max_body_bytes", \.maxBodyBytes, .bytes(in: 16...1 << 40),
-                help: "Bytes of a request with many events. It is read piece by piece: its length costs no memory.", reload: .live),
+                help: "Bytes of a request with many events. It is read piece by piece: its length costs no memory.", reload: .live
+            ),
             Key(
                 "max_batch_events", \.maxBatchEvents, .int(in: 1...1_000_000_000),
-                help: "Events of one request; each holds one byte until the request is answered. The results of all requests share "
+                help:
+                    "Events of one request; each holds one byte until the request is answered. The results of all requests share "
                     + "64 MiB.", reload: .live),
             Key(
                 "admin_token", \.adminToken,

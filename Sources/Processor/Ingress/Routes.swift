@@ -42,7 +42,8 @@ final class Routes: HTTPHandler {
     private let alive = HTTPResponse.json(200, .object([.init("status", .string("alive"))])).prepared()
     private let unsupported = HTTPResponse.problem(
         status: 415, title: "Unsupported Media Type",
-        detail: "POST /send takes one event, or an array of events, as application/json, or one event a line as application/x-ndjson."
+        detail:
+            "POST /send takes one event, or an array of events, as application/json, or one event a line as application/x-ndjson."
     ).prepared()
 
     /// - Parameters:
