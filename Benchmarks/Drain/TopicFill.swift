@@ -13,7 +13,7 @@ enum TopicFill {
         configuration.inFlightRecords = 200_000
         let producer = try KafkaProducer.start(configuration)
         let target = try await producer.prepare(topic).topic
-        try await Blocking.run { 
+        try await Blocking.run {
             try produce(EventStream(count: count, isScattered: isScattered), to: target, with: producer)
         }
         guard await producer.flush(within: .seconds(60)), producer.statistics.delivered == count else {

@@ -26,9 +26,7 @@ public protocol FetchGate: Sendable {
 extension FetchGate {
     /// Nothing: the gate counts bytes of keys, payloads and headers.
     public var recordOverhead: Int { 0 }
-}
 
-extension FetchGate {
     /// A gate that only opens with a wake-up.
     public func opensIn() -> UInt64? { nil }
 }

@@ -12,7 +12,6 @@ extension AssignmentStage {
         for (entry, action, isFlap) in board.brakes(
             now: now, pool: context.pool, ledger: context.ledger, context.configuration)
         {
-            guard action != .none else { continue }
             let isPulled = action == .pause
             perform(control.brakeMoved(entry.source, isPulled: isPulled))
             context.observer.observed(isPulled ? .paused(entry.source) : .resumed(entry.source))
