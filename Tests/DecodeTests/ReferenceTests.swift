@@ -106,8 +106,9 @@ enum Reference {
         guard let number = id as? NSNumber, !["c", "B"].contains(String(cString: number.objCType)) else {
             return .fault("wrong_type")
         }
-        // Foundation makes a Double of what fits no integer, so that 1e20 and its digits in full look alike.
-        if abs(number.doubleValue) >= 0x1p62 { return .fault(["wrong_type", "out_of_range"]) }
+        // Foundation makes a Double of what fits no integer, and of some numbers with nineteen digits that would, so that 1e20 and its
+        // digits in full look alike.
+        if abs(number.doubleValue) >= 0x1p53 { return .fault(["wrong_type", "out_of_range"]) }
         if ["d", "f"].contains(String(cString: number.objCType)) { return .fault("wrong_type") }
         guard let exact = Int32(exactly: number) else { return .fault("out_of_range") }
         if operation == .delete { return .row(Row(operation: operation, cells: [.int4(exact), .absent, .absent])) }

@@ -27,7 +27,7 @@ struct ApplyStage: Sendable {
             let batch = context.configuration.batch
             // Whoever gives partitions back waits for what is under way.
             if !context.isDraining.load(ordering: .relaxed),
-                let end = pace.rest(waiting: queue.level.records, limit: batch.records, now: context.clock.now)
+                let end = pace.rest(waiting: queue.level, limit: batch, now: context.clock.now)
             {
                 context.waiting[lane].set(queue.level)
                 try await context.clock.sleep(until: end)

@@ -1,12 +1,14 @@
 // Decides when a lane that has just written begins its next transaction.
 
+import Backpressure
+
 /// A lane's rest between small transactions: as long as the last one took.
 ///
 /// A transaction costs about the same whether it carries one row or fifty. A lane that writes whatever has arrived the moment it is free
 /// spends that cost hundreds of times a second on a handful of rows each, and takes the processor from those who produce the rows. With
 /// the rest at most half of a lane's time goes into small transactions, the busier the server the fewer of them there are, and a record
 /// waits no longer than it would have behind a transaction that was under way. Whoever finds the lane rested is written at once, and a
-/// quarter of a full transaction waits for nothing.
+/// quarter of a full transaction, in records or bytes, waits for nothing.
 struct LanePaceMachine: ~Copyable {
     /// Longest rest, nanoseconds: after a slow transaction the next one is not put off for as long again.
     static let longest: UInt64 = 10_000_000
@@ -20,9 +22,10 @@ struct LanePaceMachine: ~Copyable {
 
     /// The lane is free and something waits. Answers until when it rests; `nil`: write now.
     /// - Parameters:
-    ///   - waiting: records that wait.
-    ///   - limit: records a transaction carries at most.
-    func rest(waiting: Int, limit: Int, now: UInt64) -> UInt64? {
-        waiting * 4 < limit && now < restsUntil ? restsUntil : nil
+    ///   - waiting: what waits.
+    ///   - limit: what a transaction carries at most.
+    func rest(waiting: Credits, limit: Credits, now: UInt64) -> UInt64? {
+        let isSmall = waiting.records < (limit.records + 3) / 4 && waiting.bytes < (limit.bytes + 3) / 4
+        return isSmall && now < restsUntil ? restsUntil : nil
     }
 }

@@ -108,7 +108,8 @@ final class WorkerTelemetry: PipelineObserver {
             resumes.count(partition)
             logger.info("A partition is resumed.", ["partition": "\(partition)"])
         case .overran(let bytes, let budget):
-            logger.info(
+            guard bytes > 0 else { break }
+            logger.debug(
                 "librdkafka holds more than its share, since producers' batches are larger than a fetch: what is under way gives way.",
                 ["overrun_bytes": bytes, "credit_bytes": budget])
         case .flapped(let partition):
