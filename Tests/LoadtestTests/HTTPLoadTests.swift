@@ -144,8 +144,9 @@ import Testing
         defer { server.stop() }
         let plan = EventPlan(seed: 9, keys: 300, mix: upserts, badFraction: 0.1)
         let (ledger, _) = try run(plan, server, rate: 0, events: 3000, connections: 3, batch: 50)
-        #expect(ledger.tally.acknowledged + ledger.tally.bad + ledger.tally.failed == 3000)
-        #expect(ledger.tally.unknown == 0)
+        // Of the bad events this server knows those only that are no JSON.
+        #expect(ledger.tally.acknowledged + ledger.tally.bad + ledger.tally.badAccepted == 3000)
+        #expect(ledger.tally.bad > 0 && ledger.tally.settled == 3000)
         #expect(ledger.tally.acknowledged > 2500)
         #expect((2...50).contains(largest.withLock { $0 }))
         let events = received.events.withLock { $0 }

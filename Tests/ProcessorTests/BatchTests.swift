@@ -121,6 +121,7 @@ import Testing
             let large = try world.post(event(1, message: String(repeating: "x", count: 1_000_000)), "application/json")
             #expect(large.status == 413)
             #expect(large.detail?.contains("http.max_event_bytes") == true)
+            #expect([200, 400, 413].map(world.counted) == [3, 1, 1])
         }
     }
 
@@ -376,30 +377,6 @@ private final class CountingDesk: AdmissionDesk {
     private let events: Int
     init(_ events: Int) { self.events = events }
     func account(for head: borrowing HTTPRequestHead) -> any EventAdmission { Account(events) }
-}
-
-private func until(_ what: String, _ condition: () -> Bool) throws {
-    let end = ContinuousClock.now + .seconds(20)
-    while !condition() {
-        guard ContinuousClock.now < end else { throw LateError(what: what) }
-        usleep(2000)
-    }
-}
-
-private struct LateError: Error { let what: String }
-
-/// Waits on a thread of its own for something asynchronous.
-private func waiting<R: Sendable>(_ body: @escaping @Sendable () async throws -> R) throws -> R {
-    let done = DispatchSemaphore(value: 0)
-    let result = Mutex<Result<R, any Error>?>(nil)
-    Task {
-        let found: Result<R, any Error>
-        do { found = .success(try await body()) } catch { found = .failure(error) }
-        result.withLock { $0 = found }
-        done.signal()
-    }
-    done.wait()
-    return try result.withLock { $0! }.get()
 }
 
 /// Resident memory of this process.

@@ -174,3 +174,28 @@ struct Reply: Sendable {
 func event(_ id: Int, message: String = "m") -> String {
     #"{"action":"Upsert","message_id":\#(id),"data":{"name":"n","message":"\#(message)"}}"#
 }
+
+/// Waits for something that happens on another thread.
+func until(_ what: String, _ condition: () -> Bool) throws {
+    let end = ContinuousClock.now + .seconds(20)
+    while !condition() {
+        guard ContinuousClock.now < end else { throw LateError(what: what) }
+        usleep(2000)
+    }
+}
+
+struct LateError: Error { let what: String }
+
+/// Waits, on a thread that may block, for something asynchronous.
+func waiting<R: Sendable>(_ body: @escaping @Sendable () async throws -> R) throws -> R {
+    let done = DispatchSemaphore(value: 0)
+    let result = Mutex<Result<R, any Error>?>(nil)
+    Task {
+        let found: Result<R, any Error>
+        do { found = .success(try await body()) } catch { found = .failure(error) }
+        result.withLock { $0 = found }
+        done.signal()
+    }
+    done.wait()
+    return try result.withLock { $0! }.get()
+}

@@ -9,8 +9,9 @@ import Telemetry
 
 /// The producing side of `POST /send`.
 final class EventGate: DeliveryHandler, @unchecked Sendable {
-    // Licence for @unchecked: `decoder` and `key` are used by ``take(_:_:)`` and ``check(_:)`` only, which are called on the HTTP
-    // server's one loop thread (HTTPHandler's contract). The producer is behind its lock.
+    // Licence for @unchecked: `decoder` and `key` are used by ``take(_:_:)`` and ``check(_:)`` only, `waitingBatches` by the readers of
+    // bodies, all on the HTTP server's one loop thread (the contracts of HTTPHandler and HTTPBodyReader). The producer is behind its
+    // lock.
 
     /// Where events go.
     struct Door: Sendable {
@@ -30,6 +31,8 @@ final class EventGate: DeliveryHandler, @unchecked Sendable {
     /// The memory of all batches' results.
     let budget: ResultBudget
     let patience: Duration
+    /// Batches that wait for room in the producer.
+    var waitingBatches = 0
     private let decoder: Decoder
     private var key = ByteBuffer(capacity: 64)
     private let answers = KafkaAnswers()

@@ -26,6 +26,9 @@ struct KafkaAnswers: Sendable {
         "The broker did not acknowledge the event in time. It may have been written all the same: sending it again may write "
             + "it twice.", mayBePersisted: true)
 
+    /// What one event among many is answered.
+    static func eventAnswer(to error: KafkaError) -> EventAnswer { error.mayBePersisted ? uncertain : answer(to: error.code) }
+
     /// 503 where a retry can help, 500 where it cannot, 413 for what is too large.
     static func answer(to code: KafkaError.Code) -> EventAnswer {
         switch code {

@@ -97,7 +97,10 @@ final class Routes: HTTPHandler {
     func response(to refusal: HTTPRefusal) -> HTTPResponse {
         guard case .bodyTooLarge(let limit) = refusal, let gate else { return refusal.problem }
         // The operator's routes have bounds of their own, which no key sets.
-        if limit == gate.bounds.eventBytes { return ResultTable.tooLarge(limit).response }
+        if limit == gate.bounds.eventBytes {
+            gate.counters.count(413)
+            return ResultTable.tooLarge(limit).response
+        }
         guard limit == gate.bounds.bodyBytes else { return refusal.problem }
         return EventAnswer(status: 413, detail: "A body may have at most \(limit) bytes (http.max_body_bytes).").response
     }

@@ -11,8 +11,9 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     // Licence for @unchecked: until ``close()`` everything belongs to the HTTP loop's thread, but for the results of produced events
     // (see ``BatchResults``) and `unsettled`, an atomic. Whoever brings `unsettled` to zero behind `close()` is alone with the rest.
 
-    /// How often a batch that waits looks whether there is room: by then thousands of acknowledgements have come at full speed.
-    private static let pause = Duration.milliseconds(5)
+    /// How long a batch that waits does not look whether there is room: by then thousands of acknowledgements have come at full speed.
+    /// Where hundreds wait, each looks less often, so that looking costs the same.
+    private var pause: Duration { .microseconds(max(5000, 50 * gate.waitingBatches)) }
 
     private let gate: EventGate
     private let format: BatchFormat
@@ -27,7 +28,9 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     /// The body's rest is of no interest.
     private var isDone = false
     /// Monotonic nanoseconds.
-    private var waitingSince: UInt64?
+    private var waitingSince: UInt64? {
+        didSet { gate.waitingBatches += (waitingSince == nil ? 0 : 1) - (oldValue == nil ? 0 : 1) }
+    }
     private var exchange: HTTPExchange?
     private var produced = 0
     /// Minus the events reported so far; behind ``close()`` plus those produced.
@@ -51,7 +54,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         let door = open()
         var at = 0
         while !isDone, at < piece.count {
-            if let door, mustWait(for: door) { return .later(taken: at, within: Self.pause) }
+            if let door, mustWait(for: door) { return .later(taken: at, within: pause) }
             switch machine.pieceRead(piece, from: at) {
             case .nothing:
                 return .more
@@ -80,7 +83,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
                 break
             case (.complete, .event):
                 let door = open()
-                if let door, mustWait(for: door) { return .later(taken: 0, within: Self.pause) }
+                if let door, mustWait(for: door) { return .later(taken: 0, within: pause) }
                 take(UnsafeRawBufferPointer(start: nil, count: 0), behind: 0, door)
             case (.complete, .broken(let fault)):
                 self.end(malformed(fault.rawValue))
@@ -107,15 +110,16 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
 
     private func mustWait(for door: EventGate.Door) -> Bool {
         guard results.refusal == nil, !door.producer.hasRoom(forBytes: eventBytes) else {
-            waitingSince = nil
+            if waitingSince != nil { waitingSince = nil }
             return false
         }
         let now = MonotonicClock.nanoseconds()
         let since = waitingSince ?? now
-        waitingSince = since
+        if waitingSince == nil { waitingSince = now }
         if .nanoseconds(now - min(now, since)) < gate.patience { return true }
         // All of them, not this one alone: a later event of its key must not overtake it.
         results.refusal = KafkaAnswers.answer(to: .queueFull)
+        waitingSince = nil
         return false
     }
 
@@ -144,6 +148,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     /// An event is whole: what was kept of it, and `part`.
     /// - Parameter behind: bytes that may be read behind `part`.
     private func take(_ part: UnsafeRawBufferPointer, behind: Int, _ door: EventGate.Door?) {
+        let part = trimmed(part)
         guard results.count < mostEvents else {
             let detail = "A request may hold at most \(mostEvents) events (http.max_batch_events); what follows was not read."
             return end(EventAnswer(status: 413, detail: detail))
@@ -157,9 +162,16 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
             take(part, door)
         } else {
             carry.append(part)
-            take(carry.bytes, door)
+            take(trimmed(carry.bytes), door)
             carry.removeAll()
         }
+    }
+
+    /// Without the white space behind it: the carriage return of a line that ends with two bytes is no part of the event.
+    private func trimmed(_ part: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        var end = part.count
+        while end > 0, BoundaryMachine.isSpace(part[end - 1]) { end -= 1 }
+        return UnsafeRawBufferPointer(rebasing: part[..<end])
     }
 
     private func takeOversized() {
@@ -199,13 +211,19 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         let token = UInt(bitPattern: cell) | BatchResults.tokenMark
         if let error = door.producer.produce(door.topic, key: gate.checkedKey, value: event, token: token) {
             cell.pointee = gate.results.code(of: error)
+            // One that is too large for the broker stops nobody else; whatever else it is, a later event of its key must not overtake it.
+            if error.code != .recordTooLarge { results.refusal = KafkaAnswers.eventAnswer(to: error) }
         } else {
             produced += 1
         }
     }
 
     private func refuse(_ answer: EventAnswer, _ code: UInt8) {
-        if !results.append(answer, orElse: code, owner: self) { noMemory() }
+        if results.keepsSentences {
+            if !results.append(answer, orElse: code, owner: self) { noMemory() }
+        } else {
+            _ = append(code)
+        }
     }
 
     private func append(_ code: UInt8) -> UnsafeMutablePointer<UInt8>? {
@@ -234,6 +252,8 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     /// No more events come.
     private func close() {
         isDone = true
+        carry.shrink(to: 0)
+        if waitingSince != nil { waitingSince = nil }
         if unsettled.add(produced, ordering: .acquiringAndReleasing).newValue == 0 { settled() }
     }
 

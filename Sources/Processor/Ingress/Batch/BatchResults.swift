@@ -34,6 +34,8 @@ final class BatchResults: @unchecked Sendable {
     /// The texts of ``notes``.
     private(set) var noteTexts: [UInt8] = []
     private(set) var firstNoted: EventAnswer?
+    /// Whether there may be room for a further sentence: asked before one is written for nothing.
+    private(set) var keepsSentences = true
     /// The answer behind ``ResultTable/refused``.
     var refusal: EventAnswer?
     /// One more result, behind the events': why the rest of the body was not read.
@@ -69,6 +71,7 @@ final class BatchResults: @unchecked Sendable {
     func append(_ answer: EventAnswer, orElse code: UInt8, owner: AnyObject) -> Bool {
         let text = ResultTable.text(answer)
         let isKept = noteTexts.count + text.count <= Self.noteBytes && (!noteTexts.isEmpty || take(2 * Self.noteBytes))
+        keepsSentences = isKept
         guard append(isKept ? ResultTable.noted : code, owner: owner) != nil else { return false }
         guard isKept else { return true }
         if firstNoted == nil {
