@@ -20,11 +20,12 @@ protocol DrainWorker: Sendable {
     func start(_ place: DrainPlace, run: Int) throws -> Child
 }
 
-/// `sluice run --role worker` with the shipped configuration, but for `settings`.
+/// `sluice run`, as a worker where nothing else is said, with the shipped configuration, but for `settings`.
 struct SluiceWorker: DrainWorker {
     let program: String
     let settings: [String: String]
     var name = "sluice"
+    var role = "worker"
 
     func start(_ place: DrainPlace, run: Int) throws -> Child {
         let here = FileManager.default.currentDirectoryPath
@@ -55,7 +56,7 @@ struct SluiceWorker: DrainWorker {
             environment["SLUICE_" + key.uppercased().replacingOccurrences(of: ".", with: "_")] = value
         }
         return try Child(
-            name, program, ["run", "--role", "worker", "--config", file], environment: environment,
+            name, program, ["run", "--role", role, "--config", file], environment: environment,
             log: "\(place.folder)/sluice-\(run).log")
     }
 }

@@ -1,5 +1,6 @@
 // Measures the latency of single events beside a live load of half of what the worker sustains, the worker and a bare one in turn.
 
+import Glibc
 import Postgres
 import Telemetry
 
@@ -92,6 +93,8 @@ struct LoadedLatencyBench {
         try await site.createTopic(place.topic)
         try await place.database.renew()
         try await place.database.migrate()
+        // What the last one left to be written is not this one's to wait for.
+        try await Blocking.run { sync() }
         let probe = try await LatencyProbe(place, firstID: Self.firstID)
         let load = try await LiveLoad(place)
         let child = try await Blocking.run { try worker.start(place, run: number) }

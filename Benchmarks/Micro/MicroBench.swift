@@ -27,6 +27,16 @@ struct MicroBench {
         let stream = await FlowBench.stream()
         add(figure("channel hop", nanoseconds: try await FlowBench.channel(), "a hop through AsyncStream", stream, atMost: 4))
 
+        let limits = LimitBench.run()
+        add(figure("limit, one client", nanoseconds: limits.hot, "an uncontended Mutex", lock, atMost: 8))
+        add(figure("limit, refused", nanoseconds: limits.refused, "the same, let through", limits.hot, atMost: 2.5))
+        add(figure("limit, a million clients", nanoseconds: limits.million, "one client", limits.hot, atMost: 12))
+        add(figure("limit, both cores", nanoseconds: limits.contended, "one core", limits.hot, atMost: 3))
+        add(
+            Figure(
+                name: "limit, a client's memory", value: limits.bytesPerKey, unit: "bytes", against: "what it is laid out for",
+                base: limits.plannedBytes, ratio: limits.bytesPerKey / limits.plannedBytes, direction: .atMost, aim: 1.1))
+
         if let server = options.postgresURI {
             let database = BenchDatabase(server: server, name: "sluice_bench_micro")
             let prepare = try await PrepareBench.run(decoding, database)

@@ -13,11 +13,12 @@ struct Results: Codable, Sendable {
     var loadedLatency: LoadedLatencyResult?
     var budgets: BudgetResult?
     var frozen: FrozenResult?
+    var shed: ShedResult?
 
     init(machine: Machine) { self.machine = machine }
 
     private enum CodingKeys: String, CodingKey {
-        case machine, date, micro, loader, drain, latency, loadedLatency, budgets, frozen
+        case machine, date, micro, loader, drain, latency, loadedLatency, budgets, frozen, shed
     }
 
     /// Writes `<time>.json` into `folder`.

@@ -31,7 +31,7 @@ struct BenchSite: Sendable {
         guard FileManager.default.isExecutableFile(atPath: options.sluicePath) else {
             throw BenchError("there is no worker at \(options.sluicePath): swift build -c release --product sluice")
         }
-        let folder = "\(FileManager.default.currentDirectoryPath)/.sluice/bench-\(section)-\(getpid())"
+        let folder = "\(options.brokerFolder)/sluice-bench-\(section)-\(getpid())"
         let kafka = try await Blocking.run { try KafkaServer.start(home: home, folder: folder) }
         let outcome: Result<R, any Error>
         do {

@@ -7,7 +7,7 @@ struct Options: Sendable {
     enum Section: String, CaseIterable {
         case micro, loader, drain, latency
         case loadedLatency = "loaded-latency"
-        case budgets, frozen
+        case budgets, frozen, shed
 
         static let names = allCases.map(\.rawValue).joined(separator: "|")
     }
@@ -21,14 +21,19 @@ struct Options: Sendable {
     var runs: Int?
     /// Seconds after which a section begins no further round.
     var seconds = 900.0
-    /// Seconds of one round of a latency. `nil`: 16 idle, 20 beside a load.
+    /// Seconds of one round of a latency, or for which the database is stopped. `nil`: 16 idle, 20 beside a load, 60 stopped.
     var roundSeconds: Int?
     var referencePath: String?
     var naivePath: String?
     var sluicePath = Options.sibling("sluice")
+    var loadtestPath = Options.sibling("sluice-loadtest")
+    /// Where the plot of the section shed goes.
+    var plotPath = ".sluice/shed.svg"
     /// Settings of the worker beside the shipped ones, by key.
     var settings: [String: String] = [:]
     var resultsDirectory = "Benchmarks/results"
+    /// Where sections keep Kafka's log, each in a folder of its own.
+    var brokerFolder = "\(FileManager.default.currentDirectoryPath)/.sluice"
     /// Where the profile of one run of the worker goes.
     var perfPath: String?
     let postgresURI = Options.environment("SLUICE_BENCH_POSTGRES_URI")
@@ -46,16 +51,20 @@ struct Options: Sendable {
           loaded-latency  the same at half of the highest rate the worker sustains, beside a bare worker
           budgets         the drain within memory budgets of 48, 64, 128 and 256 MiB, and without the kicker
           frozen          one drain whose server is stopped and continued ten times
+          shed            clients that post while the server is stopped for a minute: what is refused, drawn as SVG
 
           --rows N           loader: rows a run (2000000)
           --events N         drain, budgets: events in the topic (2000000); frozen: ten times as many
           --runs N           runs of each kind, the median counts (drain 5, elsewhere 3)
-          --round S          latency, loaded-latency: seconds of a run (16, 20)
+          --round S          latency, loaded-latency: seconds of a run (16, 20); shed: seconds of the freeze (60)
           --seconds S        loader, drain, budgets: begin no further round after so long (900)
           --set KEY=VALUE    a setting of the worker, such as postgres.connections=4; may be repeated
           --reference FILE   drain, loaded-latency: a bare worker to alternate with (or SLUICE_BENCH_REFERENCE)
+          --loadtest FILE    shed: the load (the `sluice-loadtest` beside this program)
+          --plot FILE        shed: where the plot goes (.sluice/shed.svg)
           --naive FILE       latency: the consumer to alternate with (or SLUICE_BENCH_NAIVE)
           --sluice FILE      the worker (the `sluice` beside this program)
+          --broker FOLDER    where Kafka's log lies (.sluice); in memory (/dev/shm) its write-back leaves the disk to the database
           --perf FILE        drain: record the worker's first run with `perf record -g` into FILE
           --results FOLDER   where the JSON goes (Benchmarks/results)
 
@@ -95,6 +104,9 @@ struct Options: Sendable {
         case "--reference": referencePath = value
         case "--naive": naivePath = value
         case "--sluice": sluicePath = value
+        case "--broker": brokerFolder = value
+        case "--loadtest": loadtestPath = value
+        case "--plot": plotPath = value
         case "--perf": perfPath = value
         case "--results": resultsDirectory = value
         case "--set":

@@ -5,7 +5,7 @@ import Glibc
 
 /// The metrics page of one `sluice run`.
 struct WorkerMetrics: Sendable {
-    private let port: UInt16
+    let port: UInt16
 
     /// Waits until the worker says where it listens. Blocks: not for cooperative threads.
     init(of worker: Child) throws {
@@ -35,6 +35,9 @@ struct WorkerMetrics: Sendable {
     /// What stood on the page.
     struct Page: Sendable {
         fileprivate(set) var values: [String: Double] = [:]
+
+        /// One series, by its name with labels; `nil` where there is none.
+        func value(_ series: String) -> Double? { values[series] }
 
         /// The sum over all series of a family; `nil` where it has none.
         func sum(_ name: String) -> Double? {

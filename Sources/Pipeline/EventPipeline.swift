@@ -39,16 +39,17 @@ public final class EventPipeline: Sendable {
     public func run() async throws {
         try await withThrowingTaskGroup(of: Bool.self) { group in
             let context = self.context
-            group.addTask {
+            // A record is on its way through three threads: the reader's, its lane's, and the database's.
+            group.addTask(executorPreference: context.source.executor) {
                 try await PollStage(context: context).run()
                 return false
             }
-            group.addTask { [decoder] in
+            group.addTask(executorPreference: context.source.executor) { [decoder] in
                 try await DecodeStage(context: context, decoder: decoder).run()
                 return false
             }
             for (lane, applier) in appliers.enumerated() {
-                group.addTask {
+                group.addTask(executorPreference: applier.executor) {
                     try await ApplyStage(context: context, lane: lane, applier: applier).run()
                     return false
                 }

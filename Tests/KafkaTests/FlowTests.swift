@@ -1,5 +1,6 @@
 // How the consumer reads, stops reading and goes on elsewhere, on one member with a partition or two.
 
+import Foundation
 import Records
 import Synchronization
 import Testing
@@ -51,6 +52,29 @@ struct FlowTests {
         #expect(consumer.statistics.gaps == 0)
         let isClosed = await consumer.close(deadline: .seconds(10))
         #expect(isClosed)
+    }
+
+    @Test func tasksThatPreferTheReaderRunOnItsThreadUntilItCloses() async throws {
+        let gate = CreditGate()
+        let (broker, driver) = try await world(partitions: 1, count: 10, gate: gate)
+        defer { broker.stop() }
+        let consumer = driver.consumer
+        // A hundred turns, so that the reader is met sleeping and awake.
+        let names = await Task(executorPreference: consumer.executor) {
+            var names: Set<String> = []
+            for _ in 0..<100 {
+                names.insert(nameOfThisThread())
+                await Task.yield()
+            }
+            try? await Task.sleep(for: .milliseconds(20))
+            names.insert(nameOfThisThread())
+            return names
+        }.value
+        #expect(names == ["kafka-poll"])
+        let isClosed = await consumer.close(deadline: .seconds(10))
+        #expect(isClosed)
+        let after = await Task(executorPreference: consumer.executor) { nameOfThisThread() }.value
+        #expect(after != "kafka-poll")
     }
 
     @Test func whatIsPrefetchedIsCountedAndGoesWithAPause() async throws {
@@ -270,4 +294,10 @@ struct FlowTests {
         _ = await producer.close(deadline: .seconds(5))
         _ = await driver.consumer.close(deadline: .seconds(10))
     }
+}
+
+/// What `top -H` shows for the thread that asks.
+private func nameOfThisThread() -> String {
+    let name = FileManager.default.contents(atPath: "/proc/thread-self/comm") ?? Data()
+    return String(decoding: name, as: UTF8.self).trimmingCharacters(in: .newlines)
 }

@@ -64,13 +64,16 @@ final class FakeSource: RecordSource {
     }
     private let wake = BoundedChannel<Void>(capacity: Credits(records: 1, bytes: .max)) { _ in Credits(records: 1, bytes: 0) }
     private let clock: RealClock
+    let executor: (any TaskExecutor)?
 
     init(
-        pool: CreditPool, limiter: ConsumeLimiter, ends: [TopicPartition: Int64], maximumBatch: Int, clock: RealClock
+        pool: CreditPool, limiter: ConsumeLimiter, ends: [TopicPartition: Int64], maximumBatch: Int, clock: RealClock,
+        executor: (any TaskExecutor)?
     ) {
         self.pool = pool
         self.limiter = limiter
         self.clock = clock
+        self.executor = executor
         state = Mutex(State(ends: ends, maximumBatch: maximumBatch))
     }
 
@@ -193,7 +196,10 @@ final class FakeSource: RecordSource {
 }
 
 struct FakeDecoder: RecordDecoder {
+    let witness: @Sendable () -> Void
+
     func decode(_ batch: RecordBatch) -> ChangeBatch {
+        witness()
         let changes = ChangeBatch(records: batch, columnCount: 1)
         for index in batch.records.indices {
             let cell = changes.appendValue(bigEndian: batch.records[index].offset)
@@ -276,6 +282,7 @@ final class FakeDatabase: OffsetClaimer {
 /// A lane that fails the way its plan says.
 struct FakeApplier: BatchApplier {
     let database: FakeDatabase
+    let executor: (any TaskExecutor)?
     let plan: @Sendable ([PartitionWork], Int) async throws -> ApplyResult?
 
     func apply(_ work: [PartitionWork], attempt: Int) async throws -> ApplyResult {
@@ -292,6 +299,13 @@ final class Recorder: PipelineObserver {
     var all: [PipelineEvent] { events.withLock { $0 } }
 }
 
+/// Where the source and the lanes want their stages to run, and who is told when something is decoded.
+struct Places: Sendable {
+    var source: (any TaskExecutor)?
+    var lane: (any TaskExecutor)?
+    var decoding: @Sendable () -> Void = {}
+}
+
 /// A pipeline in its world.
 struct World: Sendable {
     let clock: RealClock
@@ -305,17 +319,22 @@ struct World: Sendable {
     init(
         seed: UInt64, partitions: Int, records: Int64, configuration: PipelineConfiguration, maximumBatch: Int = 64,
         pool: CreditPool = CreditPool(), backlogs: [TopicPartition: Int64] = [:], limits: ConsumeLimits = ConsumeLimits(),
+        places: Places = Places(),
         plan: @escaping @Sendable ([PartitionWork], Int) async throws -> ApplyResult? = { _, _ in nil }
     ) {
         clock = RealClock(seed: seed)
         ends = Dictionary(uniqueKeysWithValues: (0..<Int32(partitions)).map { (TopicPartition("t", $0), records) })
             .merging(backlogs) { $1 }
         limiter = ConsumeLimiter(limits, batch: configuration.batch) { [clock] in clock.now }
-        source = FakeSource(pool: pool, limiter: limiter, ends: ends, maximumBatch: maximumBatch, clock: clock)
+        source = FakeSource(
+            pool: pool, limiter: limiter, ends: ends, maximumBatch: maximumBatch, clock: clock,
+            executor: places.source)
         let database = self.database
         pipeline = EventPipeline(
-            configuration: configuration, source: source, decoder: FakeDecoder(), claimer: database,
-            appliers: (0..<configuration.lanes).map { _ in FakeApplier(database: database, plan: plan) }, pool: pool,
+            configuration: configuration, source: source, decoder: FakeDecoder(witness: places.decoding), claimer: database,
+            appliers: (0..<configuration.lanes).map { _ in
+                FakeApplier(database: database, executor: places.lane, plan: plan)
+            }, pool: pool,
             clock: clock, observer: recorder)
     }
 

@@ -229,4 +229,30 @@ struct ConnectionTests {
         }
         #expect(sum == 50 * (0..<8).reduce(0, +))
     }
+
+    @Test("Connections made on one thread live there, one after the other, and so does a task that prefers it")
+    func sharedThread() async throws {
+        let thread = try ConnectionThread(named: "shared")
+        let configuration = PostgresConfiguration(uri: try await TestPostgres.uri())
+        let inTask = try await Task(executorPreference: thread) {
+            var seen = [thisThread()]
+            for _ in 0..<2 {
+                let connection = try await PostgresConnection.connect(configuration, on: thread)
+                seen.append(try await connection.perform { _ in thisThread() })
+                seen.append(thisThread())
+                await connection.close()
+                let late = await postgresError { try await connection.perform { _ in } }
+                #expect(late?.code == .closed)
+            }
+            return seen
+        }.value
+        #expect(Set(inTask).count == 1)
+        #expect(inTask.first != thisThread())
+        let other = try await PostgresConnection.connect(configuration)
+        #expect(try await other.perform { _ in thisThread() } != inTask.first)
+        await other.close()
+    }
 }
+
+/// Which thread this is.
+private func thisThread() -> pthread_t { pthread_self() }

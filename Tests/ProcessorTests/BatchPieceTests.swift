@@ -1,5 +1,6 @@
 // Proves that it does not matter where a batch is cut, how its lines end, and how many come at once.
 
+import Backpressure
 import Foundation
 import HTTPServer
 import Kafka
@@ -23,7 +24,7 @@ import Testing
                 try connection.send(body[start..<min(start + 9973, body.count)])
                 usleep(2000)
             }
-            let reply = try Reply(connection.answer())
+            let reply = try BatchReply(connection.answer())
             #expect(reply.status == 200)
             #expect(reply.statuses == Array(repeating: 200, count: 1000))
             let log = try waiting { try await world.log(1000) }
@@ -90,12 +91,36 @@ import Testing
                         + "Content-Length: \(body.utf8.count)\r\n\r\n\(body)")
             }
             for client in clients {
-                let reply = try Reply(client.answer())
+                let reply = try BatchReply(client.answer())
                 #expect(reply.statuses == Array(repeating: 200, count: 50))
             }
             #expect(world.producer.statistics.delivered == 2000)
             try until("the results are gone") { world.budget.free == 64 << 20 }
             #expect(world.gate.waitingBatches == 0)
+        }
+    }
+
+    @Test("the limits charge each event; from the first refusal on nothing is produced")
+    func charged() async throws {
+        var settings = SluiceSettings()
+        settings.limits.retryJitter = 0
+        settings.limits.policies = [
+            PolicySettings(name: "few", key: .client, unit: .events, window: WindowSettings(limit: 3, seconds: 60)),
+            PolicySettings(name: "small", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1, burst: 1000)),
+        ]
+        try await BatchWorld.run(admissions: IngressLimits(settings)) { world in
+            let large = event(9, message: String(repeating: "x", count: 1000))
+            let reply = try world.post([event(1), large, event(2), "x", event(3), event(4)].joined(separator: "\n"))
+            #expect(reply.status == 207)
+            #expect(reply.statuses == [200, 413, 200, 400, 429, 429])
+            #expect(reply.results[1].retry_after == nil)
+            #expect((1...63).contains(reply.results[4].retry_after ?? 0))
+            #expect(reply.results[4].detail?.contains("few") == true)
+            #expect([200, 400, 413, 429].map(world.counted) == [2, 1, 1, 2])
+            let again = try world.post("[" + event(1) + "]", "application/json")
+            #expect(again.status == 429)
+            #expect(again.headers["retry-after"] != nil)
+            #expect(world.producer.statistics.delivered == 2)
         }
     }
 

@@ -276,7 +276,7 @@ import Testing
                 if round > rounds / 8, round.isMultiple(of: 16) { most = max(most, residentBytes()) }
             }
             try connection.sendChunk([])
-            let reply = try Reply(connection.answer())
+            let reply = try BatchReply(connection.answer())
             #expect(reply.status == 200)
             #expect(reply.results.count == rounds * 16)
             #expect(before > 0)

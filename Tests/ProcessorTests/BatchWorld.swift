@@ -68,15 +68,15 @@ final class BatchWorld: Sendable {
     }
 
     /// Posts a body at once, with its length.
-    func post(_ body: String, _ type: String = "application/x-ndjson") throws -> Reply {
+    func post(_ body: String, _ type: String = "application/x-ndjson") throws -> BatchReply {
         let connection = try LoopbackConnection(port: server.port)
         try connection.send(
             "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: \(type)\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
-        return try Reply(connection.answer())
+        return try BatchReply(connection.answer())
     }
 
     /// Posts a body in chunks of these sizes, over and over.
-    func post(_ body: String, _ type: String = "application/x-ndjson", chunks sizes: [Int]) throws -> Reply {
+    func post(_ body: String, _ type: String = "application/x-ndjson", chunks sizes: [Int]) throws -> BatchReply {
         let connection = try LoopbackConnection(port: server.port)
         try connection.send(
             "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: \(type)\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -88,7 +88,7 @@ final class BatchWorld: Sendable {
             turn += 1
         }
         try connection.sendChunk([])
-        return try Reply(connection.answer())
+        return try BatchReply(connection.answer())
     }
 
     /// A counted event's series.
@@ -134,7 +134,7 @@ private struct OpenGate: FetchGate {
 }
 
 /// An answer to a batch, read.
-struct Reply: Sendable {
+struct BatchReply: Sendable {
     struct Result: Decodable, Sendable, Equatable {
         let status: Int
         var detail: String?

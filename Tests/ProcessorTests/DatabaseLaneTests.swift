@@ -26,7 +26,7 @@ private struct LaneWorld {
         var settings = PostgresSettings()
         settings.uri = uri
         let outcomes = try OutcomeTable()
-        lane = DatabaseLane(
+        lane = try DatabaseLane(
             configuration: settings.connection(name: "lane test"), foreignKeyTimeout: foreignKeyTimeout, outcomes: outcomes,
             logger: .silent)
         let mapping = try Mapping.compile([
@@ -183,7 +183,7 @@ struct DatabaseLaneTests {
         let world = try await LaneWorld()
         var settings = PostgresSettings()
         settings.uri = "postgres://127.0.0.1:1/nothing"
-        let lane = DatabaseLane(
+        let lane = try DatabaseLane(
             configuration: settings.connection(name: "lane test"), foreignKeyTimeout: .zero, outcomes: try OutcomeTable(),
             logger: .silent)
         let shape = world.decoder.mapping.table

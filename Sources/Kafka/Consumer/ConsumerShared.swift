@@ -16,10 +16,12 @@ enum ConsumerCommand: Sendable {
     case close(limit: UInt64)
 }
 
-/// Shared by ``KafkaConsumer`` and its ``PollLoop``.
-final class ConsumerShared: Sendable {
+/// Shared by ``KafkaConsumer`` and its ``PollLoop``. Tasks that prefer it run on the poll thread, between two looks at the queues.
+final class ConsumerShared: TaskExecutor {
     private struct Inbox {
         var commands: [ConsumerCommand] = []
+        var jobs: [UnownedJob] = []
+        var takesJobs = true
         var isEnded = false
     }
 
@@ -49,19 +51,42 @@ final class ConsumerShared: Sendable {
         return isTaken
     }
 
+    /// Takes a part of a task; called by Swift's runtime. Once the thread is closing, Swift's own threads take it.
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        let isTaken = inbox.withLock { inbox in
+            if inbox.takesJobs { inbox.jobs.append(job) }
+            return inbox.takesJobs
+        }
+        if isTaken { wake() } else { globalConcurrentExecutor.enqueue(job) }
+    }
+
+    /// Called by the poll thread: from now on it waits for Kafka only, and tasks go on elsewhere.
+    func releaseJobs() {
+        let jobs = inbox.withLock { inbox in
+            inbox.takesJobs = false
+            defer { inbox.jobs = [] }
+            return inbox.jobs
+        }
+        for job in jobs { globalConcurrentExecutor.enqueue(job) }
+    }
+
     /// Makes the poll thread look round once more. Costs a system call only where the thread sleeps.
     func wake() {
         hasWork.store(true, ordering: .sequentiallyConsistent)
         if isSleeping.exchange(false, ordering: .sequentiallyConsistent) { descriptor.signal() }
     }
 
-    /// Called by the poll thread: the commands that came since the last call.
-    func takeCommands() -> [ConsumerCommand] {
+    /// Called by the poll thread: what came since the last call.
+    func takeWork() -> (commands: [ConsumerCommand], jobs: [UnownedJob]) {
         // Cleared before the look, so that what comes after the look sets it again.
-        guard hasWork.exchange(false, ordering: .sequentiallyConsistent) else { return [] }
+        guard hasWork.exchange(false, ordering: .sequentiallyConsistent) else { return ([], []) }
         return inbox.withLock { inbox in
-            defer { inbox.commands = [] }
-            return inbox.commands
+            defer {
+                inbox.commands = []
+                inbox.jobs = []
+            }
+            return (inbox.commands, inbox.jobs)
         }
     }
 

@@ -48,6 +48,10 @@ public final class KafkaConsumer: Sendable {
     /// One caller at a time.
     public func next() async -> ConsumerEvent? { await shared.mailbox.next() }
 
+    /// Runs tasks on the thread that reads, which has just what they wait for: for work that follows each batch, never waits and is quick.
+    /// The group is served in between. Once the consumer closes, such tasks go on on Swift's threads.
+    public var executor: any TaskExecutor { shared }
+
     /// Begins to read these partitions at these offsets: the answer to ``ConsumerEvent/assigned(_:)``. It replaces what was
     /// assigned before.
     /// - Parameters:

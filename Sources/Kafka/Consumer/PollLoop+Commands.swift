@@ -153,6 +153,7 @@ extension PollLoop {
     func close(limit: UInt64) -> Bool {
         isClosing = true
         isReading = false
+        shared.releaseJobs()
         defer { endOfCommands() }
         // An outstanding commit makes the close wait for a session time-out or more: let it end first, in half of the time.
         let now = MonotonicTime.now()

@@ -56,6 +56,7 @@ final class PollLoop {
         } else {
             shared.mailbox.push(.failed(KafkaError(.fatal, "the consumer of group \(configuration.groupID) has no queue")))
             shared.mailbox.close()
+            shared.releaseJobs()
             isClosed = true
         }
         guard isClosed else {
@@ -74,13 +75,23 @@ final class PollLoop {
     private func run() -> Bool {
         while closeLimit == nil {
             var hasMore = false
-            for command in shared.takeCommands() { perform(command) }
+            work()
             serveMainQueue()
             if isReading { hasMore = readAll() }
             expireCommitWaiters()
             if !hasMore, closeLimit == nil { shared.sleep(milliseconds: sleepLimit()) }
         }
         return close(limit: closeLimit ?? 0)
+    }
+
+    /// Does what it was told, and runs the tasks that want to be here: what they resume of each other runs before the queues are looked at.
+    private func work() {
+        while true {
+            let (commands, jobs) = shared.takeWork()
+            for command in commands { perform(command) }
+            if jobs.isEmpty { return }
+            for job in jobs { job.runSynchronously(on: shared.asUnownedTaskExecutor()) }
+        }
     }
 
     /// Visits every partition once, beginning behind the one that was served last: where there is less than all could take (a rate limit,

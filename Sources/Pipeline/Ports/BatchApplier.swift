@@ -74,4 +74,11 @@ public protocol BatchApplier: Sendable {
     /// Writes all of the work in one transaction, or nothing of it. Settles unknown outcomes itself before it answers.
     /// - Parameter attempt: how often this same work was tried before.
     func apply(_ work: [PartitionWork], attempt: Int) async throws -> ApplyResult
+    /// Where the lane's stage had best run: beside the connection, so that no thread has to be woken in between. `nil`: anywhere.
+    var executor: (any TaskExecutor)? { get }
+}
+
+extension BatchApplier {
+    /// Anywhere.
+    public var executor: (any TaskExecutor)? { nil }
 }

@@ -65,4 +65,12 @@ public protocol RecordSource: Sendable {
     var overrun: Int { get }
     /// When the source last proved to be alive in its group, monotonic nanoseconds.
     var lastPoll: UInt64 { get }
+    /// Where the stages that take the records and decode them had best run: on the thread that reads, so that no other has to be woken.
+    /// `nil`: anywhere.
+    var executor: (any TaskExecutor)? { get }
+}
+
+extension RecordSource {
+    /// Anywhere.
+    public var executor: (any TaskExecutor)? { nil }
 }

@@ -2,11 +2,11 @@
 
 import Backpressure
 
-/// A lane's rest between small transactions: as long as the last one took.
+/// A lane's rest between small transactions: half as long as the last one took.
 ///
 /// A transaction costs about the same whether it carries one row or fifty. A lane that writes whatever has arrived the moment it is free
 /// spends that cost hundreds of times a second on a handful of rows each, and takes the processor from those who produce the rows. With
-/// the rest at most half of a lane's time goes into small transactions, the busier the server the fewer of them there are, and a record
+/// the rest at most two thirds of a lane's time go into small transactions, the busier the server the fewer of them there are, and a record
 /// waits no longer than it would have behind a transaction that was under way. Whoever finds the lane rested is written at once, and a
 /// quarter of a full transaction, in records or bytes, waits for nothing.
 struct LanePaceMachine: ~Copyable {
@@ -17,7 +17,7 @@ struct LanePaceMachine: ~Copyable {
 
     /// A transaction has ended, however it ended.
     mutating func ended(started: UInt64, now: UInt64) {
-        restsUntil = now + Swift.min(Self.longest, now > started ? now - started : 0)
+        restsUntil = now + Swift.min(Self.longest, now > started ? (now - started) / 2 : 0)
     }
 
     /// The lane is free and something waits. Answers until when it rests; `nil`: write now.

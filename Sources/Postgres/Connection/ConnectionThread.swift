@@ -1,77 +1,77 @@
-// The thread a connection lives on, and the mailbox by which work reaches it.
+// The thread a connection lives on, which tasks may run on, too.
 
 internal import CPq
 internal import Dispatch
 internal import Glibc
 internal import Synchronization
 
-/// Work for a connection's thread.
-typealias ConnectionJob = @Sendable (PostgresSession) -> Void
+/// A thread on which connections live, and tasks that want to be near one: whatever runs there runs one at a time and may block.
+///
+/// A task that prefers this executor is woken on the thread itself, and its connection's bodies find the thread awake: what would be
+/// two wake-ups of other threads, there and back, is none.
+public final class ConnectionThread: TaskExecutor {
+    private let mailbox = ConnectionMailbox()
 
-/// The shared side of a connection's thread: everybody may post, the thread takes.
-final class ConnectionMailbox: Sendable {
+    /// Starts the thread. It ends when nobody holds this object any more and what was posted has run.
+    /// - Parameter name: what `top -H` shows; at most 15 bytes.
+    public init(named name: String) throws(PostgresError) {
+        try startThread(named: name) { [mailbox] in
+            while let job = mailbox.take() { job() }
+        }
+    }
+
+    deinit { mailbox.close() }
+
+    /// Runs a body on the thread, after all that was posted before.
+    func post(_ body: @escaping @Sendable () -> Void) { mailbox.post(body) }
+
+    /// Takes a part of a task; called by Swift's runtime.
+    public func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        // The job keeps the executor, and with it the thread.
+        mailbox.post { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+    }
+}
+
+/// What a thread has to do: everybody may post, the thread takes.
+private final class ConnectionMailbox: Sendable {
     private struct State {
-        var jobs: [ConnectionJob] = []
-        var isClosed = false
-        var hasEnded = false
-        var waiters: [CheckedContinuation<Void, Never>] = []
+        var jobs: [@Sendable () -> Void] = []
+        /// Taken already. The memory of the array is kept: a lane posts a dozen times a transaction.
+        var first = 0
     }
 
     private let state = Mutex(State())
     /// Counts what there is to take: one for each job, one for the end.
     private let available = DispatchSemaphore(value: 0)
 
-    /// Posts a job. `false`: the mailbox is closed and the job will never run.
-    func post(_ job: @escaping ConnectionJob) -> Bool {
-        let accepted = state.withLock { state in
-            if state.isClosed { return false }
-            state.jobs.append(job)
-            return true
-        }
-        if accepted { available.signal() }
-        return accepted
+    func post(_ job: @escaping @Sendable () -> Void) {
+        state.withLock { $0.jobs.append(job) }
+        available.signal()
     }
 
-    /// Accepts no more jobs. Those posted before are still run.
-    func close() {
-        let first = state.withLock { state in
-            defer { state.isClosed = true }
-            return !state.isClosed
-        }
-        if first { available.signal() }
-    }
+    /// No more will be posted. What was posted before is still run.
+    func close() { available.signal() }
 
-    /// Blocks the connection's thread until there is a job; `nil`: there will be none any more.
-    func take() -> ConnectionJob? {
+    /// Blocks the thread until there is a job; `nil`: there will be none any more.
+    func take() -> (@Sendable () -> Void)? {
         available.wait()
-        return state.withLock { $0.jobs.isEmpty ? nil : $0.jobs.removeFirst() }
-    }
-
-    /// The thread has let go of the connection.
-    func ended() {
-        let waiters = state.withLock { state in
-            state.hasEnded = true
-            defer { state.waiters = [] }
-            return state.waiters
-        }
-        for waiter in waiters { waiter.resume() }
-    }
-
-    /// Waits for ``ended()``.
-    func waitForEnd() async {
-        await withCheckedContinuation { waiter in
-            let over = state.withLock { state in
-                if !state.hasEnded { state.waiters.append(waiter) }
-                return state.hasEnded
+        return state.withLock { state in
+            guard state.first < state.jobs.count else { return nil }
+            let job = state.jobs[state.first]
+            state.first += 1
+            if state.first == state.jobs.count {
+                state.jobs.removeAll(keepingCapacity: true)
+                state.first = 0
             }
-            if over { waiter.resume() }
+            return job
         }
     }
 }
 
 /// Starts a detached thread of our own that runs `body` with all asynchronous signals blocked, so that they reach the threads that
 /// wait for them.
-func startThread(named name: String, _ body: @escaping @Sendable () -> Void) throws(PostgresError) {
+private func startThread(named name: String, _ body: @escaping @Sendable () -> Void) throws(PostgresError) {
     final class Box {
         let name: String
         let body: @Sendable () -> Void

@@ -6,61 +6,62 @@ internal import Synchronization
 ///
 /// Bodies run one at a time in the order of their ``perform(_:)`` calls. A connection that is lost stays lost: make a new one.
 public final class PostgresConnection: Sendable {
-    private let mailbox: ConnectionMailbox
+    private let thread: ConnectionThread
+    private let seat: SessionSeat
     private let signals: ConnectionSignals
     /// Process number of the server's side (`pg_stat_activity.pid`).
     public let backendPID: Int32
 
-    private init(mailbox: ConnectionMailbox, signals: ConnectionSignals, backendPID: Int32) {
-        self.mailbox = mailbox
+    private init(thread: ConnectionThread, seat: SessionSeat, signals: ConnectionSignals, backendPID: Int32) {
+        self.thread = thread
+        self.seat = seat
         self.signals = signals
         self.backendPID = backendPID
     }
 
-    /// A forgotten connection closes itself; the thread ends after the last body.
-    deinit { mailbox.close() }
+    /// A forgotten connection closes itself after the last body.
+    deinit { PostgresConnection.finish(seat, on: thread, signals) }
 
     /// Connects within `configuration.connectTimeout`, and sets the session's timeouts. Cancelling the task gives up.
-    /// - Parameter log: takes the server's notices (debug), from the connection's thread.
+    /// - Parameters:
+    ///   - thread: where the connection lives; without one it gets its own.
+    ///   - log: takes the server's notices (debug), from the connection's thread.
     public static func connect(
-        _ configuration: PostgresConfiguration, log: @escaping PostgresLog = { _, _ in }
+        _ configuration: PostgresConfiguration, on thread: ConnectionThread? = nil, log: @escaping PostgresLog = { _, _ in }
     ) async throws(PostgresError) -> PostgresConnection {
         let signals = try ConnectionSignals()
-        let mailbox = ConnectionMailbox()
+        let thread = if let thread { thread } else { try ConnectionThread(named: "postgres") }
+        let seat = SessionSeat()
         let outcome = await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Result<Int32, PostgresError>, Never>) in
-                do throws(PostgresError) {
-                    try startThread(named: "postgres") {
-                        live(configuration, mailbox: mailbox, signals: signals, log: log) { continuation.resume(returning: $0) }
+                thread.post {
+                    do throws(PostgresError) {
+                        let session = try connectSession(configuration, signals: signals, log: log)
+                        seat.session = session
+                        continuation.resume(returning: .success(session.backendPID))
+                    } catch {
+                        continuation.resume(returning: .failure(error))
                     }
-                } catch {
-                    continuation.resume(returning: .failure(error))
                 }
             }
         } onCancel: {
             signals.abandon()
         }
-        let connection = PostgresConnection(mailbox: mailbox, signals: signals, backendPID: try outcome.get())
+        let connection = PostgresConnection(thread: thread, seat: seat, signals: signals, backendPID: try outcome.get())
         // Cancelled in the last moment: what was made is not usable.
         if signals.isBroken { throw .closed("connecting was given up by its owner") }
         return connection
     }
 
-    /// The life of the thread: connect, tell how that went, run bodies until the mailbox is closed, disconnect.
-    private static func live(
-        _ configuration: PostgresConfiguration, mailbox: ConnectionMailbox, signals: ConnectionSignals,
-        log: @escaping PostgresLog, connected: (Result<Int32, PostgresError>) -> Void
+    private static func finish(
+        _ seat: SessionSeat, on thread: ConnectionThread, _ signals: ConnectionSignals, then: @escaping @Sendable () -> Void = {}
     ) {
-        do throws(PostgresError) {
-            let session = try connectSession(configuration, signals: signals, log: log)
-            connected(.success(session.backendPID))
-            while let job = mailbox.take() { job(session) }
-            session.wire.finish()
-        } catch {
-            connected(.failure(error))
+        thread.post {
+            seat.session?.wire.finish()
+            seat.session = nil
+            signals.markBroken()
+            then()
         }
-        signals.markBroken()
-        mailbox.ended()
     }
 
     /// The connection is lost, abandoned or closed. It may be lost without anybody having noticed.
@@ -75,14 +76,14 @@ public final class PostgresConnection: Sendable {
         let cancelled = Flag()
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
-                let accepted = mailbox.post { session in
+                thread.post { [seat] in
                     continuation.resume(
                         with: Result {
                             if cancelled.isRaised { throw CancellationError() }
+                            guard let session = seat.session else { throw PostgresError.closed() }
                             return try body(session)
                         })
                 }
-                if !accepted { continuation.resume(throwing: PostgresError.closed()) }
             }
         } onCancel: {
             cancelled.raise()
@@ -91,16 +92,23 @@ public final class PostgresConnection: Sendable {
 
     /// Waits for the bodies under way and disconnects. Later ``perform(_:)`` calls get ``PostgresError/Code/closed``.
     public func close() async {
-        mailbox.close()
-        await mailbox.waitForEnd()
+        await withCheckedContinuation { continuation in
+            PostgresConnection.finish(seat, on: thread, signals) { continuation.resume() }
+        }
     }
 
     /// Gives the connection up now, from any thread: a body that waits for the server gets ``PostgresError/Code/closed``, and so does
     /// every body after it. What was sent may or may not be executed.
     public func abandon() {
         signals.abandon()
-        mailbox.close()
+        PostgresConnection.finish(seat, on: thread, signals)
     }
+}
+
+/// Where a connection's session sits while there is one.
+private final class SessionSeat: @unchecked Sendable {
+    // Licence for @unchecked: read and written by the connection's thread only, inside of what is posted to it.
+    var session: PostgresSession?
 }
 
 /// Something that may have happened already.

@@ -31,8 +31,14 @@ final class DatabaseLane: BatchApplier {
     private let logger: Logger
     private let state = Mutex(State())
     private let turn = AsyncTurn()
+    /// The thread all of the lane's connections live on, one after the other, and its stage with them.
+    private let thread: ConnectionThread
 
-    init(configuration: PostgresConfiguration, foreignKeyTimeout: Duration, outcomes: OutcomeTable, logger: Logger) {
+    /// - Throws: where there is no thread for it.
+    init(
+        configuration: PostgresConfiguration, foreignKeyTimeout: Duration, outcomes: OutcomeTable, logger: Logger
+    ) throws(PostgresError) {
+        thread = try ConnectionThread(named: "lane")
         self.configuration = configuration
         self.foreignKeyTimeout = Atomic(foreignKeyTimeout.nanoseconds)
         self.outcomes = outcomes
@@ -89,12 +95,14 @@ final class DatabaseLane: BatchApplier {
 
     private func connect() async throws -> PostgresConnection {
         if let connection = state.withLock({ $0.connection }), !connection.isBroken { return connection }
-        let connection = try await PostgresConnection.connect(configuration, log: logger.postgres)
+        let connection = try await PostgresConnection.connect(configuration, on: thread, log: logger.postgres)
         state.withLock { $0.connection = connection }
         return connection
     }
 
     // MARK: For the apply stage
+
+    var executor: (any TaskExecutor)? { thread }
 
     func apply(_ work: [PartitionWork], attempt: Int) async throws -> ApplyResult {
         // Other work than last time, which may have been dropped while it waited: nobody has waited for its parents yet.

@@ -40,6 +40,8 @@ struct KafkaRecordSource: RecordSource {
     let prefetchBytes: Int
     let logger: Logger
 
+    var executor: (any TaskExecutor)? { consumer.executor }
+
     func next() async throws -> SourceEvent? {
         while let event = await consumer.next() {
             switch event {

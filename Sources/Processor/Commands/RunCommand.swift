@@ -35,6 +35,8 @@ struct RunCommand {
             obstacle: { [parts] in parts.worker?.obstacle(in: $0) },
             apply: { [parts] settings in
                 bounds.adopt(settings.http)
+                parts.limits?.changed(to: settings)
+                parts.shedding?.changed(to: settings.limits.shed.limits)
                 try await parts.worker?.reconfigure(settings)
             })
     }
@@ -59,13 +61,15 @@ struct RunCommand {
         let telemetry =
             role == .ingress
             ? nil : WorkerTelemetry(group: settings.kafka.groupID, registry: registry, logger: logger.child("worker"))
-        let health = Health(role: role, gate: gate) { telemetry?.snapshot }
+        if gate != nil { parts.started(IngressShedding(settings.limits.shed.limits, registry: registry)) }
+        let outside = role == .ingress ? groupWatch() : nil
+        let health = Health(role: role, gate: gate, shedding: parts.shedding) { telemetry?.snapshot }
         let desk = role == .ingress ? nil : adminDesk()
-        let server = try startServer(gate: gate, desk: desk, health: health)
+        let server = try startServer(gate: gate, limits: gate == nil ? nil : ingressLimits(), desk: desk, health: health)
         logger.info(
             "Listening.", ["url": "http://\(settings.http.host):\(server.port)", "role": role.rawValue])
 
-        let outcome = await work(client, gate, desk, telemetry, health, signals)
+        let outcome = await work(client, gate, outside, desk, telemetry, health, signals)
         // A lane that waits for the server must not hold up a process that has failed.
         if case .failure = outcome { parts.worker?.abandon() }
         await close(server)
@@ -75,14 +79,15 @@ struct RunCommand {
 
     /// Works until the work ends by itself, or a signal has been obeyed.
     private func work(
-        _ client: KafkaClientConfiguration, _ gate: EventGate?, _ desk: AdminDesk?, _ telemetry: WorkerTelemetry?,
-        _ health: Health, _ signals: Signals
+        _ client: KafkaClientConfiguration, _ gate: EventGate?, _ outside: GroupWatch?, _ desk: AdminDesk?,
+        _ telemetry: WorkerTelemetry?, _ health: Health, _ signals: Signals
     ) async -> Result<Void, any Error> {
         await withTaskGroup(of: Result<Void, any Error>.self) { group in
             group.addTask {
                 do {
                     return .success(
-                        try await self.serve(client, gate: gate, desk: desk, telemetry: telemetry, health: health))
+                        try await self.serve(
+                            client, gate: gate, outside: outside, desk: desk, telemetry: telemetry, health: health))
                 } catch {
                     return .failure(error)
                 }
@@ -114,13 +119,39 @@ struct RunCommand {
         return AdminDesk(access: access, topics: configuration.mapping.topics, logger: logger.child("operator"))
     }
 
-    private func startServer(gate: EventGate?, desk: AdminDesk?, health: Health) throws -> HTTPServer {
+    private func ingressLimits() -> IngressLimits {
+        let limits = IngressLimits(settings)
+        limits.register(on: registry)
+        parts.started(limits)
+        return limits
+    }
+
+    /// What a process without a pipeline sees of its group, in metrics, too.
+    private func groupWatch() -> GroupWatch {
+        let watch = GroupWatch(
+            topics: configuration.mapping.topics, interval: { [reloader] in reloader.settings.pipeline.lagInterval },
+            logger: logger.child("group"))
+        GroupCollectors.register(on: registry.sharedCollector { watch.look() }, group: settings.kafka.groupID)
+        return watch
+    }
+
+    /// What is known of the pipe: from the pipeline here, or from Kafka.
+    private func shedFacts(_ outside: GroupWatch?, _ telemetry: WorkerTelemetry?, now: UInt64) -> ShedFacts {
+        let interval = settings.pipeline.lagInterval.inSeconds
+        if let outside { return ShedFacts(outside.look(), lagInterval: interval, now: now) }
+        return telemetry?.snapshot.map { ShedFacts($0, lagInterval: interval, now: now) } ?? ShedFacts()
+    }
+
+    private func startServer(
+        gate: EventGate?, limits: IngressLimits?, desk: AdminDesk?, health: Health
+    ) throws -> HTTPServer {
         var server = HTTPServerConfiguration(host: settings.http.host, port: UInt16(settings.http.port))
         server.connectionLimit = settings.http.connections
         server.idleTimeout = settings.http.idleTimeout
         server.maxBodyBytes = settings.http.maxEventBytes
         let log = logger.child("http")
-        let routes = Routes(role: role, gate: gate, desk: desk, registry: registry, health: health)
+        let routes = Routes(
+            role: role, gate: gate, limits: limits, shedding: parts.shedding, desk: desk, registry: registry, health: health)
         return try HTTPServer.start(configuration: server, handler: routes) { level, sentence in
             switch level {
             case .debug: log.debug("The HTTP server says.", ["message": sentence])
@@ -146,14 +177,17 @@ struct RunCommand {
 
     /// Waits for Kafka and PostgreSQL, then works until cancelled.
     private func serve(
-        _ client: KafkaClientConfiguration, gate: EventGate?, desk: AdminDesk?, telemetry: WorkerTelemetry?, health: Health
+        _ client: KafkaClientConfiguration, gate: EventGate?, outside: GroupWatch?, desk: AdminDesk?,
+        telemetry: WorkerTelemetry?, health: Health
     ) async throws {
         let metadata = try KafkaMetadata.start(client, groupID: settings.kafka.groupID)
         parts.started(metadata)
         health.entered("waiting for Kafka")
         let partitions = try await StartUp.topics(configuration.mapping.topics, metadata, logger)
         if let gate { try await openGate(gate, client) }
-        // Ends with this scope.
+        // These end with this scope.
+        async let _: Void? = outside?.run(metadata)
+        async let _: Void? = parts.shedding?.run { shedFacts(outside, telemetry, now: $0) }
         async let _: Void = KafkaProbe.run(metadata, topic: configuration.mapping.topics[0], gate: gate)
         guard let telemetry else {
             health.entered("running")
@@ -181,6 +215,8 @@ struct RunCommand {
         producerConfiguration.messageTimeout = settings.kafka.messageTimeout
         let producer = try KafkaProducer.start(producerConfiguration, handler: gate)
         parts.started(producer)
+        parts.shedding?.watch(
+            producer, bound: Credits(records: producerConfiguration.inFlightRecords, bytes: producerConfiguration.inFlightBytes))
         let (topic, _) = try await producer.prepare(configuration.mapping.topics[0])
         gate.open(producer, topic: topic)
     }
@@ -231,15 +267,21 @@ struct RunCommand {
 private final class Parts: Sendable {
     private struct State {
         var worker: Worker?
+        var shedding: IngressShedding?
         var producer: KafkaProducer?
         var metadata: KafkaMetadata?
+        var limits: IngressLimits?
     }
 
     private let state = Mutex(State())
 
     func started(_ worker: Worker) { state.withLock { $0.worker = worker } }
+    func started(_ shedding: IngressShedding) { state.withLock { $0.shedding = shedding } }
     func started(_ producer: KafkaProducer) { state.withLock { $0.producer = producer } }
     func started(_ metadata: KafkaMetadata) { state.withLock { $0.metadata = metadata } }
+    func started(_ limits: IngressLimits) { state.withLock { $0.limits = limits } }
+    var limits: IngressLimits? { state.withLock { $0.limits } }
+    var shedding: IngressShedding? { state.withLock { $0.shedding } }
     var metadata: KafkaMetadata? { state.withLock { $0.metadata } }
     var worker: Worker? { state.withLock { $0.worker } }
     var producer: KafkaProducer? { state.withLock { $0.producer } }

@@ -13,6 +13,7 @@ struct HTTPSettings: Sendable {
     var maxEventBytes = 1_000_000
     var maxBodyBytes = 1 << 30
     var maxBatchEvents = 10_000_000
+    var trustedProxies = 0
     var adminToken = ""
 
     static let section = Section<HTTPSettings>(
@@ -39,6 +40,12 @@ struct HTTPSettings: Sendable {
                 help:
                     "Events of one request; each holds one byte until the request is answered. The results of all requests share "
                     + "64 MiB.", reload: .live),
+            Key(
+                "trusted_proxies", \.trustedProxies, .int(in: 0...16),
+                help:
+                    "Proxies of yours that every request has passed, each of which adds the address it was called from to "
+                    + "X-Forwarded-For: the client is found that many from the right, and what it wrote itself lies further left. "
+                    + "Above 0 nobody may reach the port past them.", reload: .live),
             Key(
                 "admin_token", \.adminToken,
                 .string.checked("must be empty, or at least 16 characters without spaces") { token in

@@ -120,6 +120,7 @@ struct Configuration: Sendable {
                 faults += error.faults.map { Fault(.file($0.file, line: $0.line), $0.message) }
             }
         }
+        faults += settings.limits.policyFaults(effective.origin(of: "limits.policies"))
         if let mapping = mappings.first {
             for name in settings.limits.consume.topics.keys.sorted() where !mapping.topics.contains(name) {
                 let guess = Nearest.name(to: name, among: mapping.topics) ?? mapping.topics.joined(separator: ", ")

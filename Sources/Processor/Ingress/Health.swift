@@ -16,12 +16,17 @@ enum Role: String, Sendable, CaseIterable {
 final class Health: Sendable {
     private let role: Role
     private let gate: EventGate?
+    private let shedding: IngressShedding?
     private let snapshot: @Sendable () -> PipelineSnapshot?
     private let phase = Mutex("starting")
 
-    init(role: Role, gate: EventGate?, snapshot: @escaping @Sendable () -> PipelineSnapshot?) {
+    init(
+        role: Role, gate: EventGate?, shedding: IngressShedding? = nil,
+        snapshot: @escaping @Sendable () -> PipelineSnapshot?
+    ) {
         self.role = role
         self.gate = gate
+        self.shedding = shedding
         self.snapshot = snapshot
     }
 
@@ -46,12 +51,23 @@ final class Health: Sendable {
             let obstacle = gate?.obstacle
             members.append(.init("ingress", .string(obstacle == nil ? "open" : "closed")))
             if let obstacle { trouble.append(obstacle) }
+            if let order = shedding?.order, let cause = order.cause {
+                members.append(.init("shedding", Self.shed(order, cause)))
+                if order.share >= 1 { trouble.append("every request is refused until the pipe has caught up (\(cause.name))") }
+            }
         }
         let phase = self.phase.withLock { $0 }
         if phase == "stopping", role == .worker { trouble.append("the process is stopping") }
         members.insert(.init("status", .string(trouble.isEmpty ? "ready" : "unavailable")), at: 0)
         if !trouble.isEmpty { members.insert(.init("reason", .string(trouble.joined(separator: "; "))), at: 1) }
         return .json(trouble.isEmpty ? 200 : 503, .object(members))
+    }
+
+    private static func shed(_ order: ShedOrder, _ cause: ShedCause) -> JSONValue {
+        [
+            "share": .number((order.share * 1_000).rounded() / 1_000), "cause": .string(cause.name),
+            "retry_after": .integer(order.retryAfter),
+        ]
     }
 
     /// The partitions of each reason.

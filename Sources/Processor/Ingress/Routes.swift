@@ -7,12 +7,13 @@ import Telemetry
 /// The routes of a process, by its role.
 final class Routes: HTTPHandler {
     /// A route: what it matches, and the name metrics know it by.
-    private enum Route: String, CaseIterable {
+    enum Route: String, CaseIterable {
         case index = "/"
         case send = "/send"
         case metrics = "/metrics"
         case livez = "/livez"
         case readyz = "/readyz"
+        case openAPI = "/openapi.json"
         case pause = "/admin/pause"
         case resume = "/admin/resume"
         case pauses = "/admin/pauses"
@@ -25,7 +26,7 @@ final class Routes: HTTPHandler {
             case .pause: .pause
             case .resume: .resume
             case .pauses: .list
-            case .index, .send, .metrics, .livez, .readyz: nil
+            case .index, .send, .metrics, .livez, .readyz, .openAPI: nil
             }
         }
     }
@@ -33,6 +34,8 @@ final class Routes: HTTPHandler {
     let routes: HTTPRoutes
     private let known: [Route]
     private let gate: EventGate?
+    private let limits: IngressLimits?
+    private let shedding: IngressShedding?
     private let admissions: any AdmissionDesk
     private let desk: AdminDesk?
     private let registry: MetricsRegistry
@@ -40,6 +43,7 @@ final class Routes: HTTPHandler {
     private let requests: Family<Counter>
     private let counters = Mutex<[Int: Counter]>([:])
     private let alive = HTTPResponse.json(200, .object([.init("status", .string("alive"))])).prepared()
+    private let description: HTTPResponse
     private let unsupported = HTTPResponse.problem(
         status: 415, title: "Unsupported Media Type",
         detail:
@@ -47,23 +51,29 @@ final class Routes: HTTPHandler {
     ).prepared()
 
     /// - Parameters:
+    ///   - limits: what `POST /send` takes; `nil`: everything.
+    ///   - shedding: refuses events at their header; `nil`: none is.
     ///   - desk: takes what operators ask for; `nil`: this process has no worker to steer.
-    ///   - admissions: is asked about the events of batches.
+    ///   - admissions: is asked about the events of batches; `nil`: the limits are.
     init(
-        role: Role, gate: EventGate?, desk: AdminDesk?, registry: MetricsRegistry, health: Health,
-        admissions: any AdmissionDesk = NoLimits()
+        role: Role, gate: EventGate?, limits: IngressLimits? = nil, shedding: IngressShedding? = nil, desk: AdminDesk?,
+        registry: MetricsRegistry, health: Health,
+        admissions: (any AdmissionDesk)? = nil
     ) {
-        self.admissions = admissions
+        self.admissions = admissions ?? limits ?? NoLimits()
         known = Route.allCases.filter { route in
             switch route {
             case .send: role != .worker
             case .index: role != .ingress
             case .pause, .resume, .pauses: desk != nil
-            case .metrics, .livez, .readyz: true
+            case .metrics, .livez, .readyz, .openAPI: true
             }
         }
         routes = HTTPRoutes(known.map(\.pattern))
+        description = HTTPResponse.json(200, OpenAPIDocument.make(known)).prepared()
         self.gate = gate
+        self.limits = limits
+        self.shedding = shedding
         self.desk = desk
         self.registry = registry
         self.health = health
@@ -80,11 +90,17 @@ final class Routes: HTTPHandler {
         let isJSON =
             head.hasMediaType("application/json") || head.hasMediaType("application/x-www-form-urlencoded")
             || head.header("Content-Type") == nil
+        let isLines =
+            !isJSON
+            && (head.hasMediaType("application/x-ndjson") || head.hasMediaType("application/ndjson")
+                || head.hasMediaType("application/jsonl"))
+        // Before the body is read: a refusal must be cheap. What is shed costs its client nothing of its quota.
+        if isJSON || isLines, let refusal = shedding?.refusal() { return .respond(refusal) }
+        // What is longer than an event can only be a batch.
+        let isBatch = isLines || head.contentLength.map { $0 > gate.bounds.eventBytes } ?? false
+        if let refusal = limits?.admit(head, isStreamed: isBatch) { return .respond(refusal.response) }
         // One event or an array of them: the first byte tells.
         if isJSON { return .look(limit: gate.bounds.bodyBytes) }
-        let isLines =
-            head.hasMediaType("application/x-ndjson") || head.hasMediaType("application/ndjson")
-            || head.hasMediaType("application/jsonl")
         guard isLines else { return .respond(unsupported) }
         return .stream(gate.batch(.lines, admissions.account(for: head)), limit: gate.bounds.bodyBytes)
     }
@@ -109,13 +125,20 @@ final class Routes: HTTPHandler {
         let route = known[request.route]
         switch route {
         case .pause, .resume, .pauses: if let verb = route.verb { desk?.handle(request, verb, exchange) }
-        case .send: gate?.take(request.body, exchange)
+        case .send:
+            if let refusal = limits?.charge(request) {
+                gate?.counters.count(refusal.status)
+                exchange.respond(refusal.response)
+            } else {
+                gate?.take(request.body, exchange)
+            }
         case .metrics:
             exchange.respond(
                 HTTPResponse(
                     status: 200, headers: [("Content-Type", MetricsRegistry.contentType)], body: registry.render()))
         case .livez: exchange.respond(alive)
         case .readyz: exchange.respond(health.readiness())
+        case .openAPI: exchange.respond(description)
         case .index:
             let list = known.map { "\($0.pattern.method.rawValue) \($0.rawValue)" }.joined(separator: "\n")
             exchange.respond(.text(200, "Sluice\n\n\(list)\n"))

@@ -67,8 +67,8 @@ final class Worker: Sendable {
         consumerConfiguration.visitLimit = 2_500
 
         let applyConfiguration = settings.applyConfiguration(outcomes: configuration.outcomes)
-        let lanes = (0..<settings.postgres.connections).map { lane in
-            DatabaseLane(
+        let lanes = try (0..<settings.postgres.connections).map { lane in
+            try DatabaseLane(
                 configuration: settings.postgres.connection(name: "sluice lane \(lane)"),
                 foreignKeyTimeout: settings.apply.foreignKeyTimeout, outcomes: configuration.outcomes,
                 logger: logger.child("lane", ["lane": lane]))

@@ -1,0 +1,89 @@
+// Measures what the limits on requests cost: a decision for one client, for a million, on both cores, and the memory of a client.
+
+import Backpressure
+import Dispatch
+import Foundation
+import Glibc
+import Telemetry
+
+enum LimitBench {
+    /// Nanoseconds a decision, and bytes a client.
+    struct Result {
+        var hot = 0.0
+        var refused = 0.0
+        var million = 0.0
+        var contended = 0.0
+        var bytesPerKey = 0.0
+        var plannedBytes = 0.0
+    }
+
+    private static let rounds = 10_000
+    private static let clients = 1_000_000
+
+    /// The shipped shape: a bucket of requests and a window of events for each client; one decision looks at both.
+    private static func limits(burst: Int, keys: Int) -> RequestLimits {
+        RequestLimits(
+            policies: [
+                LimitPolicy("burst", key: .client, unit: .requests, .bucket(.init(rate: 1_000, burst: burst))),
+                LimitPolicy(
+                    "quota", key: .client, unit: .events, .window(.init(amount: 1_000_000_000_000, span: 60_000_000_000))),
+            ], maxKeys: keys)
+    }
+
+    private static func limiter(burst: Int, keys: Int = 1_000) -> RequestLimiter {
+        RequestLimiter(limits(burst: burst, keys: keys), routes: 1, clock: MonotonicClock.nanoseconds)
+    }
+
+    private static func subject(_ client: Int) -> LimitSubject {
+        LimitSubject(client: LimitKey(high: 1, low: UInt64(client)), route: 0)
+    }
+
+    private static let cost = LimitCost(requests: 1, events: 1, bytes: 200)
+
+    static func run() -> Result {
+        var result = Result()
+        let hot = limiter(burst: 1_000_000_000_000)
+        result.hot = Measuring.nanoseconds {
+            for _ in 0..<rounds { consume(hot.ask(subject(1), cost) == nil) }
+            return rounds
+        }
+        let tight = limiter(burst: 1)
+        result.refused = Measuring.nanoseconds {
+            for _ in 0..<rounds { consume(tight.ask(subject(1), cost) == nil) }
+            return rounds
+        }
+        result.contended = contended(hot)
+
+        let before = residentBytes()
+        let many = limiter(burst: 1_000_000_000_000, keys: clients)
+        for client in 0..<clients { consume(many.ask(subject(client), cost) == nil) }
+        result.bytesPerKey = Double(residentBytes() - before) / Double(clients)
+        result.plannedBytes = Double(many.bytesPerKey)
+        var client = 0
+        result.million = Measuring.nanoseconds {
+            for _ in 0..<rounds {
+                // A prime step: every client in turn, and never a neighbour of the last one.
+                client = (client + 618_031) % clients
+                consume(many.ask(subject(client), cost) == nil)
+            }
+            return rounds
+        }
+        return result
+    }
+
+    /// Nanoseconds a decision while two threads ask at once.
+    private static func contended(_ limiter: RequestLimiter) -> Double {
+        Measuring.nanoseconds {
+            DispatchQueue.concurrentPerform(iterations: 2) { thread in
+                for _ in 0..<10 * rounds { consume(limiter.ask(subject(thread), cost) == nil) }
+            }
+            return 20 * rounds
+        }
+    }
+
+    private static func residentBytes() -> Int {
+        guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8) else { return 0 }
+        let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+        return pages * sysconf(Int32(_SC_PAGESIZE))
+    }
+}

@@ -1,0 +1,71 @@
+// Shares the limits on requests between those who ask and whoever changes them.
+
+import Synchronization
+
+/// The limits on requests behind one lock.
+///
+/// Asking is synchronous and allocates nothing for a client that is known; without a policy neither the lock is taken nor the clock read.
+public final class RequestLimiter: Sendable {
+    /// How often each policy has decided what, and how many clients are known.
+    public struct Statistics: Sendable {
+        /// By policy, in the order of the configuration.
+        public let policies: [(policy: LimitPolicy, counts: LimitCounts)]
+        /// Clients with quotas of their own.
+        public let keys: Int
+        /// Pieces that were charged to the quotas shared by clients for which there was no room.
+        public let overflowed: Int
+    }
+
+    private let machine: Mutex<RequestLimitMachine>
+    private let hasPolicies: Atomic<Bool>
+    private let clock: @Sendable () -> UInt64
+
+    /// - Parameters:
+    ///   - limits: the policies, and how many clients are known.
+    ///   - routes: how many there are; requests name one by its number.
+    ///   - secret: random bits that decide where clients lie in memory.
+    ///   - clock: monotonic nanoseconds.
+    public init(
+        _ limits: RequestLimits, routes: Int,
+        secret: LimitKey = LimitKey(high: .random(in: 0 ... .max), low: .random(in: 0 ... .max)),
+        clock: @escaping @Sendable () -> UInt64
+    ) {
+        self.clock = clock
+        hasPolicies = Atomic(!limits.policies.isEmpty)
+        machine = Mutex(RequestLimitMachine(limits, routes: routes, secret: secret, now: clock()))
+    }
+
+    /// Whether anything is limited; if not, nobody has to ask.
+    public var isLimited: Bool { hasPolicies.load(ordering: .relaxed) }
+
+    /// A request, or a piece of one, asks to pass; `nil`: it passes, and has been charged.
+    /// - Parameter expected: what it will cost beyond that: there must be room for it, but it is not charged yet.
+    public func ask(
+        _ subject: LimitSubject, _ cost: LimitCost, expecting expected: LimitCost = .none
+    ) -> LimitRefusal? {
+        guard isLimited else { return nil }
+        return machine.withLock { machine in
+            let decision = machine.asked(subject, cost, expecting: expected, now: clock())
+            guard decision.verdict != .admitted else { return nil }
+            return LimitRefusal(decision: decision, policies: machine.policies)
+        }
+    }
+
+    /// Other limits are in force; levels are carried over.
+    public func changed(to limits: RequestLimits) {
+        machine.withLock { $0.changed(to: limits, now: clock()) }
+        hasPolicies.store(!limits.policies.isEmpty, ordering: .relaxed)
+    }
+
+    /// Figures of this moment.
+    public var statistics: Statistics {
+        machine.withLock { machine in
+            Statistics(
+                policies: zip(machine.policies.list, machine.counts).map { (policy: $0, counts: $1) }, keys: machine.keyCount,
+                overflowed: machine.overflowed)
+        }
+    }
+
+    /// Bytes a client takes.
+    public var bytesPerKey: Int { machine.withLock { $0.bytesPerKey } }
+}

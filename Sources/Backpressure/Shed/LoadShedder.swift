@@ -1,0 +1,55 @@
+// Shares the shedding between whoever looks at the levels and the thread that takes requests.
+
+import Synchronization
+
+/// The machines of shedding behind their locks. While nothing is shed, a request costs one relaxed load.
+public final class LoadShedder: Sendable {
+    private struct State: ~Copyable {
+        var limits: ShedLimits
+        var sensor = ShedSensorMachine()
+        var machine = ShedMachine()
+        var readings = ShedReadings()
+        var order = ShedOrder.admitAll
+    }
+
+    private struct Meter: ~Copyable {
+        var order = ShedOrder.admitAll
+        var machine = ShedMeterMachine()
+    }
+
+    private let state: Mutex<State>
+    private let isShedding = Atomic(false)
+    /// Apart from the state: a request never waits for a look.
+    private let meter = Mutex(Meter())
+
+    /// Nothing is shed until somebody has looked.
+    public init(_ limits: ShedLimits) { state = Mutex(State(limits: limits)) }
+
+    /// Other thresholds hold from the next look on; what is being shed goes on from where it is.
+    public func changed(to limits: ShedLimits) { state.withLock { $0.limits = limits } }
+
+    /// The facts of the moment `now`, monotonic nanoseconds; to be told some times a second.
+    @discardableResult
+    public func looked(at facts: ShedFacts, now: UInt64) -> ShedOrder {
+        let order = state.withLock { state in
+            state.readings = state.sensor.looked(at: facts, now: now)
+            state.order = state.machine.looked(at: state.readings, now: now, limits: state.limits)
+            return state.order
+        }
+        meter.withLock { $0.order = order }
+        isShedding.store(order.cause != nil, ordering: .relaxed)
+        return order
+    }
+
+    /// A request has come. `nil`: it is admitted.
+    public func requested() -> ShedRefusal? {
+        guard isShedding.load(ordering: .relaxed) else { return nil }
+        return meter.withLock { $0.machine.requested($0.order) }
+    }
+
+    /// What is done with requests now.
+    public var order: ShedOrder { state.withLock { $0.order } }
+
+    /// The level of a cause at the last look; `nil`: not known.
+    public func level(of cause: ShedCause) -> Double? { state.withLock { $0.readings[cause]?.level } }
+}

@@ -1,0 +1,134 @@
+// Declares one item of `limits.policies`: a limit on the requests of the HTTP ingress.
+
+import Backpressure
+import Settings
+
+/// A policy as somebody wrote it.
+struct PolicySettings: Sendable {
+    var name = ""
+    var key = LimitPolicy.Key.client
+    var unit = LimitPolicy.Unit.requests
+    var bucket = BucketSettings()
+    var window = WindowSettings()
+    var shadow = false
+
+    static let section = Section<PolicySettings>(
+        "policy", help: "",
+        keys: [
+            Key(
+                "name", \.name,
+                .string.checked("must be 1 to 64 letters, digits, _ or -") { name in
+                    (1...64).contains(name.utf8.count) && name.utf8.allSatisfy(isPlain)
+                },
+                help: "Names the policy in metrics, in header fields and in what refused clients are told.", isRequired: true,
+                reload: .live),
+            Key(
+                "key", \.key, .choice,
+                help:
+                    "Whose requests share the quota: all, those of each client, or those for each route. A client is a token's name, "
+                    + "else an address (of IPv6 the /64); see http.trusted_proxies.",
+                isRequired: true, reload: .live),
+            Key("unit", \.unit, .choice, help: "What is counted; bytes are those of bodies.", isRequired: true, reload: .live),
+            .section(\.bucket, BucketSettings.section),
+            .section(\.window, WindowSettings.section),
+            Key("shadow", \.shadow, .bool, help: "Count what would be refused, and refuse nobody.", reload: .live),
+        ],
+        rules: [
+            Rule(
+                "bucket.rate", "bucket.burst", "window.limit", "window.seconds",
+                sentence: "must come with a bucket {rate, burst} or a window {limit, seconds}, and not with both"
+            ) { $0.bucket.isSet != $0.window.isSet }
+        ])
+
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+            UInt8(ascii: "_"), UInt8(ascii: "-"):
+            true
+        default: false
+        }
+    }
+
+    var policy: LimitPolicy {
+        LimitPolicy(name, key: key, unit: unit, bucket.isSet ? bucket.quota : window.quota, isShadow: shadow)
+    }
+}
+
+/// A token bucket; all 0: there is none.
+struct BucketSettings: Sendable {
+    var rate = 0.0
+    var burst = 0
+
+    static let section = Section<BucketSettings>(
+        "bucket", help: "",
+        keys: [
+            Key(
+                "rate", \.rate, .double(in: 0...1e12), unit: "a second",
+                help: "Token bucket: what comes in. In every span of t seconds at most burst + rate × t pass.", reload: .live),
+            Key("burst", \.burst, .int(in: 0...1_000_000_000_000), help: "Token bucket: what can gather.", reload: .live),
+        ],
+        rules: [
+            Rule("rate", "burst", sentence: "must be a rate of at least 0.000001 with a burst of at least 1") {
+                !$0.isSet || ($0.rate >= 0.000_001 && $0.burst >= 1)
+            }
+        ])
+
+    var isSet: Bool { rate != 0 || burst != 0 }
+    var quota: LimitPolicy.Quota { .bucket(TokenBucketMachine.Limit(rate: rate, burst: burst)) }
+}
+
+/// A sliding window; all 0: there is none.
+struct WindowSettings: Sendable {
+    var limit = 0
+    var seconds = 0
+
+    static let section = Section<WindowSettings>(
+        "window", help: "",
+        keys: [
+            Key(
+                "limit", \.limit, .int(in: 0...1_000_000_000_000),
+                help:
+                    "Sliding window: never more than this in any window, wherever it begins. What has passed counts for at most a "
+                    + "twentieth of the window longer than it must.", reload: .live),
+            Key(
+                "seconds", \.seconds, .int(in: 0...2_592_000), help: "Sliding window: its length, at most 30 days.",
+                reload: .live),
+        ],
+        rules: [
+            Rule("limit", "seconds", sentence: "must be a limit of at least 1 with at least 1 second") {
+                !$0.isSet || ($0.limit >= 1 && $0.seconds >= 1)
+            }
+        ])
+
+    var isSet: Bool { limit != 0 || seconds != 0 }
+    var quota: LimitPolicy.Quota {
+        .window(SlidingWindowMachine.Limit(amount: limit, span: UInt64(Swift.max(0, seconds)) * 1_000_000_000))
+    }
+}
+
+extension LimitsSettings {
+    /// The limits on requests.
+    var requests: RequestLimits {
+        RequestLimits(policies: policies.map(\.policy), maxKeys: maxKeys, keyIdle: keyIdle.nanoseconds)
+    }
+
+    /// What is wrong between policies that are each right.
+    func policyFaults(_ origin: Origin) -> [Fault] {
+        let names = policies.map(\.name)
+        var faults: [Fault] = []
+        for (position, name) in names.enumerated() {
+            guard let first = names.firstIndex(of: name), first < position, !name.isEmpty else { continue }
+            faults.append(
+                Fault(
+                    origin, key: "limits.policies[\(position)].name",
+                    "is \(name), as that of limits.policies[\(first)]; give each policy a name of its own"))
+        }
+        if policies.count > RequestLimits.mostPolicies {
+            faults.append(
+                Fault(
+                    origin, key: "limits.policies",
+                    "must be at most \(RequestLimits.mostPolicies) policies, are \(policies.count); remove some"))
+        }
+        return faults
+    }
+}

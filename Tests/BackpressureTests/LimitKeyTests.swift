@@ -1,0 +1,201 @@
+// Proves who has a row of its own: the table against a dictionary, a flood of keys against those who are limited, and the shared row.
+
+import TestSupport
+import Testing
+
+@testable import Backpressure
+
+private let second: UInt64 = 1_000_000_000
+private let secret = LimitKey(high: 0x1234_5678_9ABC_DEF0, low: 0x0FED_CBA9_8765_4321)
+private let one = LimitCost(requests: 1)
+
+private func key(_ number: Int) -> LimitKey { LimitKey(high: 1, low: UInt64(number)) }
+private func subject(_ number: Int) -> LimitSubject { LimitSubject(client: key(number), route: 0) }
+
+private func limits(_ quotas: LimitPolicy.Quota..., keys: Int, idle: UInt64) -> RequestLimits {
+    RequestLimits(
+        policies: quotas.enumerated().map { LimitPolicy("p\($0)", key: .client, unit: .requests, $1) }, maxKeys: keys,
+        keyIdle: idle)
+}
+
+@Suite struct LimitKeyTests {
+    @Test func theTableIsADictionary() {
+        let seed = testSeed("table of keys")
+        var random = SeededRandom(seed: seed)
+        for capacity in [0, 1, 2, 12, 13, 100] {
+            var table = LimitKeyTable(capacity: capacity, secret: LimitKey(high: random.next(), low: random.next()))
+            var model: [LimitKey: Int] = [:]
+            for _ in 0..<3_000 {
+                let key = LimitKey(
+                    high: .random(in: 0..<3, using: &random), low: .random(in: 0...UInt64(capacity), using: &random))
+                #expect(table.row(of: key) == model[key], "seed \(seed)")
+                if let row = model[key] {
+                    if Bool.random(using: &random) {
+                        table.removed(row)
+                        model[key] = nil
+                    }
+                } else if model.count < capacity {
+                    let row = table.inserted(key, now: 0)
+                    #expect(row < capacity && !model.values.contains(row), "seed \(seed)")
+                    #expect(table.visit(row).key == key)
+                    model[key] = row
+                }
+                #expect(table.count == model.count)
+            }
+            #expect(Set(table.rows) == Set(model.values))
+        }
+    }
+
+    @Test func namesAndAddressesNeverMeet() {
+        #expect(LimitKey(name: "a") == LimitKey(name: "a"))
+        #expect(LimitKey(name: "a") != LimitKey(name: "b"))
+        #expect(LimitKey(name: "a").high >> 63 == 1)
+    }
+
+    @Test func theQueueGivesTheEarliestFirst() {
+        var random = SeededRandom(seed: testSeed("queue of rows"))
+        var queue = LimitQueue()
+        var model: [UInt64] = []
+        for _ in 0..<5_000 {
+            switch Int.random(in: 0..<4, using: &random) {
+            case 0...1:
+                let instant = UInt64.random(in: 0..<500, using: &random)
+                queue.pushed(model.count, at: instant)
+                model.append(instant)
+            case 2 where !model.isEmpty:
+                let later = (queue.first?.instant ?? 0) + .random(in: 0..<100, using: &random)
+                model[model.firstIndex(of: queue.first!.instant)!] = later
+                queue.firstPostponed(to: later)
+            case _ where !model.isEmpty:
+                model.remove(at: model.firstIndex(of: queue.first!.instant)!)
+                queue.firstRemoved()
+            default: break
+            }
+            #expect(queue.first?.instant == model.min())
+        }
+    }
+
+    @Test func aFullBucketMakesRoomAndAnEmptyOneDoesNot() {
+        var machine = RequestLimitMachine(
+            limits(.bucket(.init(rate: 1, burst: 2)), keys: 2, idle: 1_000 * second), routes: 1, secret: secret, now: 0)
+        _ = machine.asked(subject(1), one, now: 0)
+        for _ in 0..<2 { _ = machine.asked(subject(2), one, now: 0) }
+        // Neither is as if it had just begun: whoever comes shares a row.
+        #expect(machine.asked(subject(3), one, now: 0).verdict == .admitted)
+        #expect(machine.asked(subject(4), one, now: 0).verdict == .admitted)
+        #expect(machine.asked(subject(5), one, now: 0).verdict == .refused)
+        #expect(machine.overflowed == 2)
+        #expect(machine.keyCount == 2)
+        // A second later the first one's bucket is full, and its row goes to another.
+        for _ in 0..<2 { #expect(machine.asked(subject(6), one, now: second).verdict == .admitted) }
+        #expect(machine.table.row(of: key(1)) == nil)
+        #expect(machine.table.row(of: key(6)) != nil)
+        #expect(machine.asked(subject(2), one, now: second).verdict == .admitted)
+        #expect(machine.asked(subject(2), one, now: second).verdict == .refused)
+        // Nobody lost a limit: the first one comes back to the shared row, or a fresh one that is as its own was.
+        #expect(machine.asked(subject(6), one, now: second).verdict == .refused)
+    }
+
+    @Test func theIdleMakeRoomUnlessTheyAreLimited() {
+        var machine = RequestLimitMachine(
+            limits(.window(.init(amount: 2, span: 1_000 * second)), keys: 2, idle: 10 * second), routes: 1, secret: secret, now: 0
+        )
+        for _ in 0..<3 { _ = machine.asked(subject(1), one, now: 0) }
+        _ = machine.asked(subject(2), one, now: 0)
+        _ = machine.asked(subject(3), one, now: 10 * second - 1)
+        #expect(machine.overflowed == 1, "2 is not idle for long enough")
+        _ = machine.asked(subject(4), one, now: 10 * second)
+        #expect(machine.table.row(of: key(2)) == nil)
+        #expect(machine.table.row(of: key(4)) != nil)
+        // The limited one stays as long as it is limited, however silent.
+        for number in 10..<200 { _ = machine.asked(subject(number), one, now: UInt64(number) * second) }
+        #expect(machine.table.row(of: key(1)) != nil)
+        #expect(machine.asked(subject(1), one, now: 200 * second).verdict == .refused)
+    }
+
+    @Test func theTableShrinksAgainAfterAFlood() {
+        var machine = RequestLimitMachine(
+            limits(.bucket(.init(rate: 10, burst: 10)), keys: 1_000, idle: 10 * second), routes: 1, secret: secret, now: 0)
+        for number in 0..<5_000 { _ = machine.asked(subject(number), one, now: 0) }
+        #expect(machine.keyCount == 1_000)
+        for number in 0..<1_000 { _ = machine.asked(subject(10_000 + number), one, now: (1 + UInt64(number)) * second) }
+        #expect(machine.keyCount < 5)
+    }
+
+    /// Many keys, few rows: each row keeps its client's bound whoever else comes, and so does the shared one.
+    @Test func aFloodFreesNobodyOfALimit() {
+        let seed = testSeed("flood of keys")
+        var random = SeededRandom(seed: seed)
+        for round in 0..<40 {
+            let rate = Double(Int.random(in: 1...20, using: &random))
+            let burst = Int.random(in: 1...6, using: &random)
+            let span = UInt64.random(in: second / 10...2 * second, using: &random)
+            let amount = Int.random(in: 1...8, using: &random)
+            // Nobody is forgotten who is not as new: every bound is exact.
+            let idle = Swift.max(span * 2, UInt64(Double(burst) / rate * 1e9) + 1)
+            let keys = Int.random(in: 1...8, using: &random)
+            var machine = RequestLimitMachine(
+                limits(
+                    .bucket(.init(rate: rate, burst: burst)), .window(.init(amount: amount, span: span)), keys: keys, idle: idle),
+                routes: 1, secret: secret, now: 0)
+            // By client; nil: the shared row.
+            var passed: [Int?: [UInt64]] = [:]
+            var told: [Int: UInt64] = [:]
+            var now: UInt64 = 0
+            for _ in 0..<1_500 {
+                now += UInt64.random(in: 0...second / 30, using: &random)
+                let number = Int.random(in: 0..<(Bool.random(using: &random) ? 3 : 60), using: &random)
+                let before = machine.table.row(of: key(number)) != nil
+                let decision = machine.asked(subject(number), one, now: now)
+                let after = machine.table.row(of: key(number)) != nil
+                #expect(machine.keyCount <= keys)
+                if before {
+                    #expect(after, "whoever asks keeps its row")
+                    if let until = told[number], now < until {
+                        #expect(
+                            decision.verdict == .refused, "seed \(seed), round \(round): \(number) was let in before its time")
+                    }
+                }
+                if decision.verdict == .admitted {
+                    passed[after ? number : nil, default: []].append(now)
+                } else if before {
+                    told[number] = now + decision.wait
+                }
+            }
+            for (owner, times) in passed {
+                for first in times.indices {
+                    for last in first..<times.endIndex {
+                        let (count, time) = (last - first + 1, times[last] - times[first])
+                        let place = "seed \(seed), round \(round), client \(owner.map(String.init) ?? "shared")"
+                        #expect(Double(count) <= Double(burst) + rate * Double(time) / 1e9 + 1e-6, "\(place)")
+                        if time <= span { #expect(count <= amount, "\(place)") }
+                    }
+                }
+            }
+        }
+    }
+
+    /// While some row may go, whoever is new gets one; when none may, nobody does.
+    @Test func theSharedRowIsForThoseForWhomThereIsNoOther() {
+        let seed = testSeed("shared row")
+        var random = SeededRandom(seed: seed)
+        for round in 0..<40 {
+            let keys = Int.random(in: 1...8, using: &random)
+            let idle = UInt64.random(in: second / 10...3 * second, using: &random)
+            var machine = RequestLimitMachine(
+                limits(.window(.init(amount: 3, span: second)), keys: keys, idle: idle), routes: 1, secret: secret, now: 0)
+            var now: UInt64 = 0
+            for _ in 0..<1_000 {
+                now += UInt64.random(in: 0...second / 20, using: &random)
+                let number = Int.random(in: 0..<20, using: &random)
+                let isKnown = machine.table.row(of: key(number)) != nil
+                var mayGo = false
+                for row in machine.table.rows where machine.leavingAsked(row, now) <= now { mayGo = true }
+                let hasRoom = machine.keyCount < keys || mayGo
+                let decision = machine.asked(subject(number), one, now: now)
+                guard !isKnown, decision.verdict == .admitted else { continue }
+                #expect((machine.table.row(of: key(number)) != nil) == hasRoom, "seed \(seed), round \(round)")
+            }
+        }
+    }
+}

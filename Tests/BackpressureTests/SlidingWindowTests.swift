@@ -1,0 +1,185 @@
+// Proves that a sliding window lets no more through than its limit in any window whatever, and refuses nothing beyond its documented price.
+
+import Backpressure
+import TestSupport
+import Testing
+
+private let second: UInt64 = 1_000_000_000
+private typealias Limit = SlidingWindowMachine.Limit
+/// What passed, and when.
+private typealias Passed = (time: UInt64, amount: Int)
+
+/// The most that passed within `span` of any passing, brute force over all of them.
+private func most(of passed: [Passed], within span: UInt64) -> Int {
+    var most = 0
+    for first in passed.indices {
+        var sum = 0
+        for one in passed[first...] where one.time - passed[first].time <= span { sum += one.amount }
+        most = Swift.max(most, sum)
+    }
+    return most
+}
+
+@Suite struct SlidingWindowTests {
+    @Test func whatPassedCountsForOnePartLongerThanTheSpan() {
+        // Parts of a second.
+        var window = SlidingWindowMachine(Limit(amount: 3, span: 20 * second), now: 0)
+        #expect(window.waitAsked(for: 3, now: 0) == 0)
+        window.spent(2, now: second / 2)
+        window.spent(1, now: 5 * second)
+        #expect(window.levelAsked(now: 5 * second) == 0)
+        #expect(window.waitAsked(for: 1, now: 5 * second) == 16 * second)
+        #expect(window.waitAsked(for: 3, now: 5 * second) == 21 * second)
+        #expect(window.emptyAsked(now: 5 * second) == 21 * second)
+        #expect(window.waitAsked(for: 1, now: 21 * second - 1) == 1)
+        #expect(window.waitAsked(for: 2, now: 21 * second) == 0)
+        #expect(window.levelAsked(now: 21 * second) == 2)
+        #expect(window.levelAsked(now: 26 * second) == 3)
+        #expect(window.emptyAsked(now: 26 * second) == 0)
+    }
+
+    @Test func moreThanTheLimitNeverPasses() {
+        var window = SlidingWindowMachine(Limit(amount: 3, span: second), now: 0)
+        #expect(window.waitAsked(for: 4, now: 0) == .max)
+        #expect(window.waitAsked(for: 0, now: 0) == 0)
+    }
+
+    /// Whoever takes everything as soon as it is there gets it once in 21/20 of the span: never oftener, and never more seldom.
+    @Test func theGreedyPayTheDocumentedPrice() {
+        var random = SeededRandom(seed: testSeed("greedy"))
+        for _ in 0..<50 {
+            let span = UInt64.random(in: 1_000_000...100 * second, using: &random)
+            var now = UInt64.random(in: 0...100 * second, using: &random)
+            var window = SlidingWindowMachine(Limit(amount: 100, span: span), now: now)
+            var taken: [UInt64] = []
+            for _ in 0..<20 {
+                now += window.waitAsked(for: 100, now: now)
+                window.spent(100, now: now)
+                taken.append(now)
+            }
+            for (earlier, later) in zip(taken, taken.dropFirst()) {
+                #expect(later - earlier > span)
+                #expect(later - earlier <= span + span / 20 + 21)
+            }
+        }
+    }
+
+    @Test func aChangeCarriesTheCountsOverAndNeverRefills() {
+        var window = SlidingWindowMachine(Limit(amount: 10, span: 20 * second), now: 0)
+        window.spent(8, now: 0)
+        window.changed(to: Limit(amount: 20, span: 20 * second), now: second)
+        #expect(window.levelAsked(now: second) == 12)
+        window.changed(to: Limit(amount: 5, span: 20 * second), now: second)
+        #expect(window.levelAsked(now: second) == 0)
+        #expect(window.waitAsked(for: 1, now: second) == 20 * second)
+        // Of a longer span: at most as old as it could be.
+        window.changed(to: Limit(amount: 10, span: 200 * second), now: 2 * second)
+        #expect(window.levelAsked(now: 2 * second) == 2)
+        #expect(window.levelAsked(now: 200 * second) == 2)
+        #expect(window.levelAsked(now: 210 * second) == 10)
+        // Of a shorter one: what is older is forgotten.
+        window.spent(4, now: 210 * second)
+        window.changed(to: Limit(amount: 10, span: second), now: 211 * second)
+        #expect(window.levelAsked(now: 211 * second) == 6, "it may have passed just now")
+        window.changed(to: Limit(amount: 10, span: second / 2), now: 213 * second)
+        #expect(window.levelAsked(now: 213 * second) == 10)
+    }
+
+    @Test func extremesNeitherOverflowNorGoBack() {
+        var window = SlidingWindowMachine(Limit(amount: .max, span: .max), now: .max)
+        #expect(window.limit.amount == 1_000_000_000_000)
+        for _ in 0..<100 { window.spent(.max, now: .max) }
+        #expect(window.levelAsked(now: .max) == 0)
+        #expect(window.waitAsked(for: 1, now: .max) < .max)
+        window.changed(to: Limit(amount: 1, span: 0), now: .max)
+        #expect(window.levelAsked(now: .max) == 0)
+        var back = SlidingWindowMachine(Limit(amount: 5, span: second), now: 10 * second)
+        back.spent(5, now: 10 * second)
+        #expect(back.levelAsked(now: 0) == 0, "a clock that goes back brings nothing")
+        back.changed(to: Limit(amount: 5, span: 2 * second), now: 0)
+        #expect(back.levelAsked(now: 0) == 0)
+        #expect(back.levelAsked(now: 13 * second) == 5)
+    }
+
+    /// Exact: in every window of the span, wherever it begins, at most the limit; and refused only where the last 21 parts have no room.
+    @Test func randomArrivalsKeepTheCapInEveryWindow() {
+        let seed = testSeed("sliding window")
+        var random = SeededRandom(seed: seed)
+        for round in 0..<80 {
+            let limit = Limit(
+                amount: Int.random(in: 1...200, using: &random), span: UInt64.random(in: 1_000_000...second, using: &random))
+            let part = (limit.span + 19) / 20
+            var now = UInt64.random(in: 0...second, using: &random)
+            var window = SlidingWindowMachine(limit, now: now)
+            var passed: [Passed] = []
+            // Bursts, trickles, and pauses that end near the span.
+            let pace = [limit.span / 400, limit.span / 40, limit.span / 4].randomElement(using: &random)!
+            for _ in 0..<300 {
+                switch Int.random(in: 0..<20, using: &random) {
+                case 0: now += limit.span - Swift.min(limit.span, UInt64.random(in: 0...3, using: &random))
+                case 1: now += limit.span + UInt64.random(in: 0...part, using: &random)
+                case 2...8: break
+                default: now += UInt64.random(in: 0...pace, using: &random)
+                }
+                let amount = Int.random(
+                    in: 1...Swift.max(1, limit.amount / Int.random(in: 1...20, using: &random)), using: &random)
+                let wait = window.waitAsked(for: amount, now: now)
+                let counted = passed.filter { now - $0.time <= 21 * part }.reduce(0) { $0 + $1.amount }
+                if counted + amount <= limit.amount {
+                    #expect(wait == 0, "seed \(seed), round \(round): refused although the documented price leaves room")
+                }
+                if wait == 0 {
+                    window.spent(amount, now: now)
+                    passed.append((now, amount))
+                } else {
+                    #expect(window.waitAsked(for: amount, now: now + wait - 1) == 1, "seed \(seed), round \(round)")
+                    if Bool.random(using: &random) {
+                        now += wait
+                        #expect(
+                            window.waitAsked(for: amount, now: now) == 0, "seed \(seed), round \(round): the wait was too short")
+                        window.spent(amount, now: now)
+                        passed.append((now, amount))
+                    } else {
+                        // The question above has moved the machine's clock.
+                        now += wait - 1
+                    }
+                }
+            }
+            #expect(most(of: passed, within: limit.span) <= limit.amount, "seed \(seed), round \(round)")
+        }
+    }
+
+    /// After a change: whatever is known of the past, which is one old span, counts under the new limit.
+    @Test func aRandomChangeOpensNoWindow() {
+        let seed = testSeed("sliding window, changed")
+        var random = SeededRandom(seed: seed)
+        for round in 0..<200 {
+            func limit() -> Limit {
+                Limit(
+                    amount: Int.random(in: 5...100, using: &random), span: UInt64.random(in: 1_000_000...second, using: &random))
+            }
+            let (old, new) = (limit(), limit())
+            var now: UInt64 = 0
+            var window = SlidingWindowMachine(old, now: now)
+            var passed: [Passed] = []
+            func run(_ count: Int, _ check: (Passed) -> Void) {
+                for _ in 0..<count {
+                    now += UInt64.random(in: 0...old.span / 30, using: &random)
+                    let amount = Int.random(in: 1...5, using: &random)
+                    guard window.waitAsked(for: amount, now: now) == 0 else { continue }
+                    window.spent(amount, now: now)
+                    passed.append((now, amount))
+                    check((now, amount))
+                }
+            }
+            run(100) { _ in }
+            let known = now > old.span ? now - old.span : 0
+            window.changed(to: new, now: now)
+            run(200) { one in
+                let from = Swift.max(one.time > new.span ? one.time - new.span : 0, known)
+                let sum = passed.filter { $0.time >= from }.reduce(0) { $0 + $1.amount }
+                #expect(sum <= new.amount, "seed \(seed), round \(round)")
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+// Proves that the document at /openapi.json says what the routes do: each one is in it, and whatever they answer is declared.
+
+import Backpressure
+import Decode
+import Foundation
+import HTTPServer
+import Kafka
+import Telemetry
+import TestSupport
+import Testing
+
+@testable import sluice
+
+private let event = #"{"action":"Create","message_id":1,"data":{"name":"a","message":"b"}}"#
+
+/// A process's HTTP side with a broker behind it.
+private final class Door: Sendable {
+    let server: HTTPServer
+    private let producer: KafkaProducer?
+    private let broker: EmbeddedBroker?
+
+    init(_ role: Role, reachesKafka: Bool = true) async throws {
+        var settings = SluiceSettings()
+        settings.http.maxEventBytes = 4_096
+        settings.limits.policies = [
+            PolicySettings(name: "few", unit: .requests, bucket: BucketSettings(rate: 0.001, burst: 8)),
+            PolicySettings(name: "short", unit: .bytes, bucket: BucketSettings(rate: 1e9, burst: 1_000)),
+        ]
+        let mapping = try Configuration.load(path: TestPostgres.checkout.path + "/config/sluice.yaml", environment: [:]).mapping
+        let gate = role == .worker ? nil : EventGate(mapping: mapping)
+        if let gate, reachesKafka {
+            let broker = try EmbeddedBroker.start(topics: [("messages", 1)])
+            let producer = try KafkaProducer.start(
+                KafkaProducerConfiguration(client: KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers)),
+                handler: gate)
+            gate.open(producer, topic: try await producer.prepare("messages").topic)
+            (self.broker, self.producer) = (broker, producer)
+        } else {
+            (broker, producer) = (nil, nil)
+        }
+        let registry = MetricsRegistry()
+        let desk =
+            role == .ingress
+            ? nil
+            : AdminDesk(
+                access: AdminAccess(token: "0123456789abcdef", isBoundToLoopback: true), topics: ["messages"], logger: .silent)
+        let routes = Routes(
+            role: role, gate: gate, limits: gate == nil ? nil : IngressLimits(settings), desk: desk, registry: registry,
+            health: Health(role: role, gate: gate) { nil })
+        var configuration = HTTPServerConfiguration(port: 0)
+        configuration.maxBodyBytes = settings.http.maxEventBytes
+        server = try HTTPServer.start(configuration: configuration, handler: routes)
+    }
+
+    func close() async {
+        await server.stop(deadline: .seconds(5))
+        _ = await producer?.close(deadline: .seconds(5))
+        broker?.stop()
+    }
+
+    func ask(_ method: String, _ path: String, _ body: String = "", headers: [String] = []) async throws -> Reply {
+        var lines = ["\(method) \(path) HTTP/1.1", "Host: localhost", "Connection: close"] + headers
+        if !body.isEmpty { lines.append("Content-Length: \(body.utf8.count)") }
+        return Reply(
+            try await LoopbackHTTP.exchange(lines.joined(separator: "\r\n") + "\r\n\r\n" + body, port: server.port))
+    }
+
+    func document() async throws -> Document {
+        let reply = try await ask("GET", "/openapi.json")
+        #expect(reply.status == 200)
+        #expect(reply.headers["content-type"] == "application/json")
+        return Document(root: try #require(try JSONSerialization.jsonObject(with: reply.body) as? [String: Any]))
+    }
+}
+
+/// An answer: status, headers in lower case, body.
+private struct Reply {
+    let status: Int
+    let headers: [String: String]
+    let body: Data
+
+    init(_ bytes: [UInt8]) {
+        let text = String(decoding: bytes, as: UTF8.self)
+        let parts = text.components(separatedBy: "\r\n\r\n")
+        let lines = parts[0].components(separatedBy: "\r\n")
+        status = Int(lines[0].split(separator: " ")[1]) ?? 0
+        headers = Dictionary(
+            lines.dropFirst().map { line in
+                let pair = line.components(separatedBy: ": ")
+                return (pair[0].lowercased(), pair.dropFirst().joined(separator: ": "))
+            }, uniquingKeysWith: { first, _ in first })
+        body = Data(parts.dropFirst().joined(separator: "\r\n\r\n").utf8)
+    }
+}
+
+private struct Document {
+    let root: [String: Any]
+
+    var paths: [String: [String: [String: Any]]] { root["paths"] as? [String: [String: [String: Any]]] ?? [:] }
+    var operations: [[String: Any]] { paths.values.flatMap(\.values) }
+
+    func responses(_ method: String, _ path: String) -> [String: [String: Any]] {
+        paths[path]?[method.lowercased()]?["responses"] as? [String: [String: Any]] ?? [:]
+    }
+
+    /// What the document does not say of an answer; nil: it says all.
+    func silence(about reply: Reply, to method: String, _ path: String) -> String? {
+        guard let declared = responses(method, path)["\(reply.status)"] else {
+            return "\(method) \(path) answers \(reply.status)"
+        }
+        let types = (declared["content"] as? [String: Any] ?? [:]).keys
+        guard let type = reply.headers["content-type"], types.contains(type) else {
+            return "\(method) \(path) answers \(reply.status) as \(reply.headers["content-type"] ?? "nothing")"
+        }
+        let fields = (declared["headers"] as? [String: Any] ?? [:]).keys.map { $0.lowercased() }
+        let told = ["retry-after", "ratelimit", "ratelimit-policy"].filter { reply.headers[$0] != nil && !fields.contains($0) }
+        return told.isEmpty ? nil : "\(method) \(path) answers \(reply.status) with \(told)"
+    }
+
+    /// Whether a reference leads to something.
+    func resolves(_ reference: String) -> Bool {
+        var place: Any? = root
+        for step in reference.dropFirst(2).split(separator: "/") { place = (place as? [String: Any])?[String(step)] }
+        return reference.hasPrefix("#/") && place != nil
+    }
+
+    static func references(in value: Any) -> [String] {
+        if let object = value as? [String: Any] {
+            return object.flatMap { key, value in key == "$ref" ? [value as? String ?? ""] : references(in: value) }
+        }
+        return (value as? [Any] ?? []).flatMap(references)
+    }
+}
+
+@Suite(.timeLimit(.minutes(1))) struct OpenAPITests {
+    @Test(arguments: Role.allCases) func everyRouteIsInTheDocumentAndNoOther(role: Role) async throws {
+        let door = try await Door(role, reachesKafka: false)
+        let document = try await door.document()
+        var served: Set<String> = []
+        for route in Routes.Route.allCases {
+            let (method, path) = (route.pattern.method.rawValue, route.rawValue)
+            let reply = try await door.ask(method, path, headers: ["Content-Type: text/plain"])
+            if reply.status != 404 { served.insert("\(method) \(path)") }
+        }
+        let described = document.paths.flatMap { path, methods in methods.keys.map { "\($0.uppercased()) \(path)" } }
+        #expect(Set(described) == served)
+        #expect(served.contains("POST /send") == (role != .worker))
+        #expect(served.contains("POST /admin/pause") == (role != .ingress))
+        await door.close()
+    }
+
+    @Test func theDocumentIsWhole() async throws {
+        let door = try await Door(.all, reachesKafka: false)
+        let document = try await door.document()
+        #expect(document.root["openapi"] as? String == "3.1.0")
+        #expect((document.root["info"] as? [String: Any])?["version"] as? String == sluiceVersion)
+        let names = document.operations.compactMap { $0["operationId"] as? String }
+        #expect(names.count == Routes.Route.allCases.count && Set(names).count == names.count)
+        for operation in document.operations {
+            let responses = try #require(operation["responses"] as? [String: [String: Any]])
+            #expect(responses["200"] != nil)
+            #expect(responses.allSatisfy { Int($0.key) != nil && $0.value["description"] is String })
+        }
+        let references = Document.references(in: document.root)
+        #expect(!references.isEmpty)
+        for reference in references { #expect(document.resolves(reference), "\(reference) leads nowhere") }
+        await door.close()
+    }
+
+    @Test func whatIsAnsweredIsDeclared() async throws {
+        let door = try await Door(.all)
+        let document = try await door.document()
+        let json = ["Content-Type: application/json"]
+        let token = ["Authorization: Bearer 0123456789abcdef"]
+        var seen: [String: Set<Int>] = [:]
+        func check(_ method: String, _ path: String, _ body: String = "", headers: [String] = []) async throws {
+            let reply = try await door.ask(method, path, body, headers: headers)
+            let silence = document.silence(about: reply, to: method, path)
+            #expect(silence == nil, "the document does not say that \(silence ?? "")")
+            seen[path, default: []].insert(reply.status)
+        }
+        for path in ["/", "/metrics", "/livez", "/readyz", "/openapi.json"] {
+            try await check("GET", path)
+            try await check("GET", path, "a body")
+        }
+        try await check("POST", "/send", event, headers: json)
+        try await check("POST", "/send", "{", headers: json)
+        try await check("POST", "/send", event, headers: ["Content-Type: text/plain"])
+        try await check("POST", "/send", String(repeating: " ", count: 2_000), headers: json)
+        for _ in 0..<10 { try await check("POST", "/send", event, headers: json) }
+        let body = #"{"topic":"messages","reason":"r"}"#
+        for path in ["/admin/pause", "/admin/resume"] {
+            try await check("POST", path, body, headers: json)
+            try await check("POST", path, body, headers: token + ["Content-Type: text/plain"])
+            try await check("POST", path, "[]", headers: json + token)
+            try await check("POST", path, #"{"topic":"unknown","reason":"r"}"#, headers: json + token)
+            try await check("POST", path, body, headers: json + token)
+            try await check("POST", path, String(repeating: " ", count: 10_000), headers: json + token)
+        }
+        try await check("GET", "/admin/pauses")
+        try await check("GET", "/admin/pauses", headers: token)
+        #expect(seen["/send"] == [200, 400, 413, 415, 429])
+        #expect(seen["/admin/pause"] == [400, 401, 404, 413, 415, 503])
+        #expect(seen["/readyz"]?.contains(413) == true)
+        await door.close()
+    }
+}

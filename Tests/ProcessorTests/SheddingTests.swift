@@ -1,0 +1,197 @@
+// Proves what shedding answers, shows and forgets: at the door over HTTP, in metrics, in health, and after a reload.
+
+import Backpressure
+import Decode
+import Foundation
+import Pipeline
+import Records
+import Telemetry
+import TestSupport
+import Testing
+
+@testable import HTTPServer
+@testable import sluice
+
+private let second: UInt64 = 1_000_000_000
+
+/// An ingress without a producer: what is admitted is answered 503 by the gate, without a cause.
+private final class Door: Sendable {
+    struct Problem: Decodable {
+        let type: String
+        let status: Int
+        let detail: String
+        let cause: String?
+        let retry_after: Int?
+        let possibly_persisted: Bool?
+    }
+
+    let registry = MetricsRegistry()
+    let shedding: IngressShedding
+    let health: Health
+    let server: HTTPServer
+
+    init(_ limits: ShedLimits = ShedLimits(lagRecords: 1_000)) throws {
+        shedding = IngressShedding(limits, registry: registry)
+        let mapping = try Configuration.load(path: TestPostgres.checkout.path + "/config/sluice.yaml", environment: [:]).mapping
+        let gate = EventGate(mapping: mapping)
+        health = Health(role: .ingress, gate: gate, shedding: shedding) { nil }
+        let routes = Routes(role: .ingress, gate: gate, shedding: shedding, desk: nil, registry: registry, health: health)
+        server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: routes)
+    }
+
+    func look(lag: Double?, drainRate: Double = 0, at now: UInt64) {
+        var facts = ShedFacts()
+        facts.lag = lag.map { ShedFacts.Lag(records: $0, seconds: nil, measuredAt: now, drainRate: drainRate) }
+        shedding.look(at: facts, now: now)
+    }
+
+    func post(_ body: String = "{}", type: String = "application/json", length: Int? = nil) async throws -> (
+        headers: String, problem: Problem
+    ) {
+        let request =
+            "POST /send HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: \(type)\r\n"
+            + "Content-Length: \(length ?? body.utf8.count)\r\n\r\n" + body
+        let text = String(decoding: try await LoopbackHTTP.exchange(request, port: server.port), as: UTF8.self)
+        let parts = text.components(separatedBy: "\r\n\r\n")
+        return (parts[0], try JSONDecoder().decode(Problem.self, from: Data(parts.dropFirst().joined().utf8)))
+    }
+
+    var metrics: [Substring] {
+        String(decoding: registry.render(), as: UTF8.self).split(separator: "\n").filter { $0.hasPrefix("sluice_shed_") }
+    }
+}
+
+@Suite(.timeLimit(.minutes(1))) struct SheddingTests {
+    @Test func everyFamilyIsThereFromTheFirstScrape() throws {
+        let registry = MetricsRegistry()
+        let shedding = IngressShedding(ShedLimits(lagRecords: 5), registry: registry)
+        let page = String(decoding: registry.render(), as: UTF8.self)
+        for line in [
+            "sluice_shed_share 0", "sluice_shed_retry_after_seconds 0", #"sluice_shed_requests_total{cause="lag"} 0"#,
+            #"sluice_shed_requests_total{cause="time_lag"} 0"#, #"sluice_shed_requests_total{cause="credits"} 0"#,
+            #"sluice_shed_requests_total{cause="producer_queue"} 0"#, #"sluice_shed_signal_known{cause="lag"} 0"#,
+        ] { #expect(page.contains("\n" + line + "\n"), "the page lacks \(line)") }
+        #expect(shedding.refusal() == nil)
+    }
+
+    @Test func aRefusalNamesItsCauseAndWhenToComeBack() async throws {
+        let door = try Door()
+        door.look(lag: 5_000, drainRate: 450, at: second)
+        for type in ["application/json", "application/x-www-form-urlencoded"] {
+            let (headers, problem) = try await door.post(type: type)
+            #expect(headers.hasPrefix("HTTP/1.1 503"))
+            #expect(headers.contains("Content-Type: application/problem+json"))
+            #expect(problem.type == "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity")
+            #expect(problem.cause == "lag" && problem.status == 503 && problem.possibly_persisted == false)
+            #expect(problem.detail.contains("limits.shed.lag_records"))
+            // (5000 − 500) / 450, and half as much again at most.
+            let wait = try #require(problem.retry_after)
+            #expect((10...15).contains(wait))
+            #expect(headers.contains("Retry-After: \(wait)\r\n") || headers.hasSuffix("Retry-After: \(wait)"))
+        }
+        #expect(door.metrics.contains(#"sluice_shed_requests_total{cause="lag"} 2"#))
+        #expect(door.metrics.contains("sluice_shed_share 1"))
+        #expect(door.metrics.contains("sluice_shed_retry_after_seconds 10"))
+        #expect(door.metrics.contains(#"sluice_shed_signal_known{cause="lag"} 1"#))
+        #expect(door.metrics.contains(#"sluice_shed_signal_known{cause="credits"} 0"#))
+        await door.server.stop(deadline: .seconds(5))
+    }
+
+    @Test func isRefusedAtTheHeaderAndOnlyWhereEventsAreTaken() async throws {
+        let door = try Door()
+        door.look(lag: 5_000, at: second)
+        // The body never comes. (One of up to a megabyte would be read and dropped, so that the connection can be kept.)
+        let (_, problem) = try await door.post("", length: 9_000_000)
+        #expect(problem.cause == "lag")
+        // Nothing that would not have been taken counts in the share.
+        #expect(try await door.post("x", type: "text/plain").problem.status == 415)
+        #expect(door.metrics.contains(#"sluice_shed_requests_total{cause="lag"} 1"#))
+        for path in ["/metrics", "/livez"] {
+            let answer = try await LoopbackHTTP.exchange(
+                "GET \(path) HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", port: door.server.port)
+            #expect(String(decoding: answer.prefix(12), as: UTF8.self) == "HTTP/1.1 200")
+        }
+        await door.server.stop(deadline: .seconds(5))
+    }
+
+    @Test func anUnknownLagRefusesNothing() async throws {
+        let door = try Door()
+        door.look(lag: nil, at: second)
+        let (headers, problem) = try await door.post()
+        #expect(problem.cause == nil, "\(problem)")
+        #expect(headers.hasPrefix("HTTP/1.1 503"), "by the gate: it has no producer")
+        #expect(door.metrics.contains(#"sluice_shed_signal_known{cause="lag"} 0"#))
+        #expect(door.metrics.contains("sluice_shed_share 0"))
+        await door.server.stop(deadline: .seconds(5))
+    }
+
+    @Test func otherThresholdsHoldFromTheNextLookOn() throws {
+        let shedding = IngressShedding(ShedLimits(), registry: MetricsRegistry())
+        var facts = ShedFacts()
+        facts.lag = ShedFacts.Lag(records: 1_500, seconds: nil, measuredAt: second, drainRate: 0)
+        shedding.look(at: facts, now: second)
+        #expect(shedding.order == .admitAll)
+        shedding.changed(to: ShedLimits(lagRecords: 1_000))
+        shedding.look(at: facts, now: second)
+        #expect(shedding.order.share == 0.5)
+        shedding.changed(to: ShedLimits(lagRecords: 3_000))
+        shedding.look(at: facts, now: 2 * second)
+        #expect(abs(shedding.order.share - 0.3) < 1e-9, "let in again step by step")
+        shedding.changed(to: ShedLimits())
+        shedding.look(at: facts, now: 2 * second)
+        #expect(shedding.order == .admitAll)
+    }
+
+    @Test func healthShowsWhatIsShed() throws {
+        let registry = MetricsRegistry()
+        let shedding = IngressShedding(ShedLimits(lagRecords: 1_000), registry: registry)
+        let health = Health(role: .all, gate: nil, shedding: shedding) { pipelineState() }
+        func body() -> (status: Int, text: String) {
+            let response = health.readiness()
+            guard case .built(_, let body) = response.content else { return (response.status, "") }
+            return (response.status, String(decoding: body, as: UTF8.self))
+        }
+        #expect(!body().text.contains("shedding"))
+        var facts = ShedFacts()
+        facts.lag = ShedFacts.Lag(records: 1_250, seconds: nil, measuredAt: second, drainRate: 75)
+        shedding.look(at: facts, now: second)
+        let some = body()
+        #expect(some.status == 200, "some are admitted")
+        #expect(some.text.contains(#""shedding":{"share":0.25,"cause":"lag","retry_after":10}"#), "\(some.text)")
+        facts.lag?.records = 2_000
+        shedding.look(at: facts, now: second)
+        let all = body()
+        #expect(all.status == 503)
+        #expect(all.text.contains("every request is refused until the pipe has caught up (lag)"), "\(all.text)")
+    }
+}
+
+@Suite struct ShedFactsTests {
+    @Test func aPipelineSaysHowFarItIsBehind() throws {
+        let facts = ShedFacts(pipelineState(applied: 5, end: 15), lagInterval: 1, now: 10 * second)
+        let lag = try #require(facts.lag)
+        #expect(lag.records == 10 && lag.seconds == 12.5 && lag.drainRate == 100)
+        #expect(lag.measuredAt == 9 * second + second / 2)
+        #expect(facts.credits == ShedFacts.Account(free: .zero, total: .zero))
+        #expect(ShedFacts(pipelineState(end: nil, lagSeconds: nil), lagInterval: 1, now: 10 * second).lag == nil)
+        #expect(ShedFacts(pipelineState(), lagInterval: 0.1, now: 0).lag?.measuredAt == 0)
+    }
+
+    @Test func answersThatAreTooOldAreNotKnown() throws {
+        var machine = GroupLagMachine()
+        let sources = [0, 1].map { TopicPartition("t", $0) }
+        machine.asked(sources, now: second)
+        machine.answered([sources[0]: .init(committed: 0, end: 100), sources[1]: .init(committed: 0, end: 7)], now: second)
+        machine.answered([sources[1]: .init(committed: 0, end: 9)], now: 4 * second)
+        func lag(at now: UInt64, interval: Double = 1) -> ShedFacts.Lag? {
+            ShedFacts(machine.looked(now: now, window: 12 * second), lagInterval: interval, now: now).lag
+        }
+        #expect(lag(at: 4 * second)?.records == 109)
+        let late = try #require(lag(at: 6 * second))
+        #expect(late.records == 9, "what is still known, which is not too much")
+        #expect(late.measuredAt == 4 * second)
+        #expect(lag(at: 8 * second) == nil)
+        #expect(lag(at: 8 * second, interval: 10)?.records == 109, "questions may be further apart")
+        #expect(ShedFacts(machine.looked(now: 8 * second, window: second), lagInterval: 1, now: 8 * second).credits == nil)
+    }
+}
