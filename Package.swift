@@ -96,7 +96,9 @@ let package = Package(
         tests("Pipeline", ["Pipeline", "Records", "Backpressure", "Telemetry", "sluice-simulate"]),
         tests(
             "Processor",
-            ["sluice", "Apply", "Decode", "HTTPServer", "Pipeline", "Postgres", "Records", "Settings", "Telemetry"]),
+            [
+                "sluice", "Apply", "Decode", "HTTPServer", "Kafka", "Pipeline", "Postgres", "Records", "Settings", "Telemetry",
+            ]),
         tests("Loadtest", ["sluice-loadtest", "CCurl", "Kafka", "Postgres", "Records", "Telemetry"]),
         tests("Bench", ["sluice-bench"]),
         tests("Integration", ["Kafka", "Postgres", "Records", "Telemetry"]),

@@ -68,7 +68,8 @@ struct Run: ~Copyable {
             await load.finish()
         case .http:
             let load = try HTTPLoad(
-                plan, ledger: ledger, url: options.url, connections: options.connections, timeout: options.httpTimeout)
+                plan, ledger: ledger, url: options.url, connections: options.connections, timeout: options.httpTimeout,
+                batch: options.batch)
             start = MonotonicClock.nanoseconds()
             schedule = begin(at: start)
             try load.run(&schedule, waitingLimit: options.waitingLimit) { now, issued throws(LoadError) in try turn(now, issued) }

@@ -12,6 +12,9 @@ public protocol HTTPHandler: Sendable {
     /// The header of a request for a known route is there: read its body, or answer at once.
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission
 
+    /// The first bytes of a body are there whose request was admitted with ``HTTPAdmission/look(limit:)``: say how it is to be read.
+    func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice
+
     /// The whole request is there. `exchange` takes the answer, now or later, from any thread; the request is valid during the
     /// call only.
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange)
@@ -31,6 +34,9 @@ extension HTTPHandler {
     /// Reads every body up to the server's limit.
     public func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission { .readBody() }
 
+    /// Collects every body.
+    public func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice { .collect() }
+
     /// Problem details (RFC 9457).
     public func response(to refusal: HTTPRefusal) -> HTTPResponse { refusal.problem }
 
@@ -43,6 +49,12 @@ public enum HTTPAdmission: Sendable {
     /// Read the body, then call ``HTTPHandler/handle(_:_:)``. A body of more than `limit` bytes is refused with
     /// ``HTTPRefusal/bodyTooLarge(limit:)``; `nil` stands for the server's ``HTTPServerConfiguration/maxBodyBytes``.
     case readBody(limit: Int? = nil)
+    /// Read the body piece by piece. One whose announced length is above `limit` is refused at once; of one that turns out longer the
+    /// reader sees `limit` bytes. `nil`: as above.
+    case stream(any HTTPBodyReader, limit: Int? = nil)
+    /// Ask ``HTTPHandler/choose(_:firstBytes:)`` when the first bytes are there. `limit` bounds the body whatever is chosen. A body
+    /// without bytes is collected.
+    case look(limit: Int? = nil)
     /// Answer with this. The body is read and dropped where it is short, so that the connection can be kept.
     case respond(HTTPResponse)
 }

@@ -29,6 +29,8 @@ public struct HTTPServerConfiguration: Sendable {
     /// Bytes of a refused body that are still read, so that the client sees the answer and keeps its connection. A longer one is
     /// answered before its body where its length is known, and otherwise ends the connection.
     public var discardBytes = 1 << 20
+    /// The same for a body that is read piece by piece and was cut short: by then it is too late to answer before its end.
+    public var streamDiscardBytes = 16 << 20
     /// Memory of one connection in bytes: the bound on a request's header, and the size of the pieces bodies arrive in. It is
     /// cleared for every request: 128 KiB instead of 16 halves the rate.
     public var poolBytes = 16 << 10
@@ -48,7 +50,8 @@ public struct HTTPServerConfiguration: Sendable {
         let least = [
             ("connectionLimit", connectionLimit, 1), ("connectionsPerAddress", connectionsPerAddress, 0),
             ("idleTimeout", Int(idleTimeout.components.seconds), 1), ("maxBodyBytes", maxBodyBytes, 0),
-            ("farewell", Int(farewell.components.seconds), 0), ("discardBytes", discardBytes, 0), ("poolBytes", poolBytes, 1024),
+            ("farewell", Int(farewell.components.seconds), 0), ("discardBytes", discardBytes, 0),
+            ("streamDiscardBytes", streamDiscardBytes, 0), ("poolBytes", poolBytes, 1024),
             ("backlog", backlog, 1), ("reserve", reserve, 1), ("headerTimeout", Int(headerTimeout.components.seconds), 0),
             ("bodyTimeout", Int(bodyTimeout.components.seconds), 0), ("bodyRate", bodyRate, 0),
         ]

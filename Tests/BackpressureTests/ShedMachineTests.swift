@@ -147,6 +147,42 @@ private func order(share: Double, retryAfter: Double = 10) -> ShedOrder {
     return machine.looked(at: readings, now: 1, limits: ShedLimits(lagRecords: 1_000_000, longestRetry: 600))
 }
 
+@Suite struct ShedHoldTests {
+    private func shedder(lag: Double) -> LoadShedder {
+        let shedder = LoadShedder(thousand)
+        var facts = ShedFacts()
+        facts.lag = ShedFacts.Lag(records: lag, seconds: nil, measuredAt: second, drainRate: 0)
+        shedder.looked(at: facts, now: second)
+        return shedder
+    }
+
+    /// The slots of 10 ms in which a body that is being read has to wait.
+    private func held(_ shedder: LoadShedder, of slots: UInt64) -> [Bool] {
+        (0..<slots).map { shedder.isHolding(at: 7 * second + $0 * 10_000_000) }
+    }
+
+    @Test func aBodyGoesOnInTheAdmittedShareOfTheTime() {
+        #expect(held(shedder(lag: 900), of: 50).allSatisfy { !$0 })
+        #expect(held(shedder(lag: 2_000), of: 50).allSatisfy { $0 })
+        for (lag, share) in [(1_100.0, 0.1), (1_500, 0.5), (1_900, 0.9)] {
+            let held = held(shedder(lag: lag), of: 1_000)
+            let count = held.count { $0 }
+            #expect(abs(Double(count) - 1_000 * share) <= 2, "\(count) of 1000 at a share of \(share)")
+            // Spread: no run is much longer than an even rhythm asks for.
+            let longest = held.split(separator: false).map(\.count).max() ?? 0
+            #expect(Double(longest) <= share / (1 - share) * 2 + 2, "\(longest) in a row at a share of \(share)")
+        }
+    }
+
+    @Test func aSlotIsHeldAsAWhole() {
+        let shedder = shedder(lag: 1_500)
+        for slot in 0..<100 as Range<UInt64> {
+            let start = slot * 10_000_000
+            #expect(shedder.isHolding(at: start) == shedder.isHolding(at: start + 9_999_999))
+        }
+    }
+}
+
 @Suite struct ShedMeterTests {
     @Test func nobodyIsRefusedWhereNothingIsShed() {
         var meter = ShedMeterMachine()

@@ -39,10 +39,12 @@ private final class Probe: @unchecked Sendable {
 
     /// Every question was answered, each within a second.
     func expectAnswers() {
+        // A test may be over before it has asked much: it asks on, at a server that has just been flooded.
+        while lock.withLock({ asked < 4 && failures.isEmpty }) { usleep(1_000) }
         lock.withLock { isStopped = true }
         done.wait()
         lock.withLock {
-            #expect(asked > 3)
+            #expect(asked >= 4)
             #expect(failures.isEmpty, "\(failures.prefix(3)) of \(asked)")
             #expect(slowest < .seconds(1), "the slowest of \(asked) took \(slowest)")
         }

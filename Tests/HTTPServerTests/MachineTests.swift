@@ -100,6 +100,36 @@ extension ExchangeMachine.ReturnAction: Equatable where Answer: Equatable {
         var polite = BodyMachine(limit: 10, discardBytes: 5, isRefused: true)
         #expect(polite.headerReceived(length: 1, expectsContinue: true) == .answerNow)
     }
+
+    @Test("a reader is offered the body up to the limit, or until it stops")
+    func offered() {
+        var machine = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
+        #expect(machine.headerReceived(length: nil, expectsContinue: false) == .read(expecting: 0))
+        #expect(machine.offered(4) == 4)
+        #expect(machine.pieceReceived(4) == .append)
+        #expect(machine.offered(8) == 6)
+        #expect(machine.pieceReceived(8) == .discard)
+        #expect(machine.offered(1) == 0)
+        #expect(machine.isCut == true)
+        var stopped = BodyMachine(limit: 100, discardBytes: 5, isRefused: false)
+        #expect(stopped.pieceReceived(20) == .append)
+        stopped.readerStopped()
+        #expect(stopped.offered(1) == 0)
+        #expect(stopped.pieceReceived(5) == .discard)
+        #expect(stopped.isCut == false)
+        #expect(stopped.pieceReceived(1) == .close)
+    }
+
+    @Test("a bound that is lowered when the first bytes are there counts what was announced")
+    func lowered() {
+        var machine = BodyMachine(limit: 100, discardBytes: 50, isRefused: false)
+        #expect(machine.headerReceived(length: 20, expectsContinue: false) == .read(expecting: 20))
+        machine.limitLowered(to: 200)
+        #expect(machine.limit == 100)
+        machine.limitLowered(to: 10)
+        #expect(machine.pieceReceived(5) == .discard)
+        #expect(machine.bodyEnded() == .refuse)
+    }
 }
 
 @Suite struct ShutdownMachineTests {

@@ -25,11 +25,12 @@ import Testing
 
     private func run(
         _ plan: EventPlan, _ server: ScriptedServer, rate: Double, events: UInt64, connections: Int = 8, timeout: Double = 5,
-        waitingLimit: Int = 100_000
+        waitingLimit: Int = 100_000, batch: Int = 1
     ) throws -> (ledger: RunLedger, seconds: Double) {
         let ledger = RunLedger(plan)
         let load = try HTTPLoad(
-            plan, ledger: ledger, url: "http://127.0.0.1:\(server.port)/send", connections: connections, timeout: timeout)
+            plan, ledger: ledger, url: "http://127.0.0.1:\(server.port)/send", connections: connections, timeout: timeout,
+            batch: batch)
         let start = MonotonicClock.nanoseconds()
         var schedule = ScheduleMachine(start: start, rate: rate, events: events, duration: nil)
         try load.run(&schedule, waitingLimit: waitingLimit) { _, _ in .send }
@@ -123,6 +124,34 @@ import Testing
             received.events.withLock { $0.count } == 200, "nothing is sent twice, also not on a connection that turned out dead")
         ledger.state.withLock { state in
             #expect(state.model.rowCount == 40 && state.model.uncertainCount == 80)
+        }
+    }
+
+    @Test func theEventsOfABatchAreSettledOneByOne() throws {
+        let received = Received()
+        let largest = Mutex(0)
+        let server = ScriptedServer { body in
+            let lines = body.split(separator: "\n").map(String.init)
+            largest.withLock { $0 = max($0, lines.count) }
+            let results = lines.map { line in
+                received.note(line)
+                let isBad = (try? JSONSerialization.jsonObject(with: Data(line.utf8))) == nil
+                return isBad ? #"{"status":400}"# : #"{"status":200}"#
+            }
+            let hasBad = results.contains { $0.contains("400") }
+            return .answer(hasBad ? 207 : 200, body: #"{"results":[\#(results.joined(separator: ","))]}"#)
+        }
+        defer { server.stop() }
+        let plan = EventPlan(seed: 9, keys: 300, mix: upserts, badFraction: 0.1)
+        let (ledger, _) = try run(plan, server, rate: 0, events: 3000, connections: 3, batch: 50)
+        // Of the bad events this server knows those only that are no JSON.
+        #expect(ledger.tally.acknowledged + ledger.tally.bad + ledger.tally.badAccepted == 3000)
+        #expect(ledger.tally.bad > 0 && ledger.tally.settled == 3000)
+        #expect(ledger.tally.acknowledged > 2500)
+        #expect((2...50).contains(largest.withLock { $0 }))
+        let events = received.events.withLock { $0 }
+        for (id, list) in Dictionary(grouping: events, by: \.id) {
+            #expect(list.map(\.index) == list.map(\.index).sorted(), "events of key \(id) out of order")
         }
     }
 

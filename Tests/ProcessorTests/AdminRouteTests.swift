@@ -27,17 +27,9 @@ private struct Answer: Sendable {
     let paused: [Pause]
     let detail: String
 
-    init(parsing bytes: [UInt8]) throws {
-        let text = String(decoding: bytes, as: UTF8.self)
-        let parts = text.components(separatedBy: "\r\n\r\n")
-        let lines = parts[0].components(separatedBy: "\r\n")
-        status = Int(lines[0].split(separator: " ")[1]) ?? 0
-        headers = Dictionary(
-            lines.dropFirst().map { line in
-                let pair = line.components(separatedBy: ": ")
-                return (pair[0].lowercased(), pair.dropFirst().joined(separator: ": "))
-            }, uniquingKeysWith: { first, _ in first })
-        let body = try JSONDecoder().decode(Body.self, from: Data(parts.dropFirst().joined().utf8))
+    init(_ answer: LoopbackHTTP.Answer) throws {
+        (status, headers) = (answer.status, answer.headers)
+        let body = try answer.json(Body.self)
         paused = body.paused ?? []
         detail = body.detail ?? ""
     }
@@ -84,7 +76,7 @@ private final class Desk: Sendable {
         var lines = ["\(method) \(path) HTTP/1.1", "Host: localhost", "Connection: close"] + headers
         if let body { lines += ["Content-Type: \(type)", "Content-Length: \(body.utf8.count)"] }
         let request = lines.joined(separator: "\r\n") + "\r\n\r\n" + (body ?? "")
-        return try Answer(parsing: try await LoopbackHTTP.exchange(request, port: server.port))
+        return try Answer(try await LoopbackHTTP.ask(request, port: server.port))
     }
 }
 

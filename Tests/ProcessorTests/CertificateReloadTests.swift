@@ -1,6 +1,7 @@
 // Proves that a renewed certificate is shown without a restart, and that a pair that is none changes nothing.
 
 import Foundation
+import Glibc
 import HTTPServer
 import Synchronization
 import Telemetry
@@ -121,6 +122,11 @@ private final class Greeting: HTTPHandler {
         await settle()
         #expect(shown.current == 1)
         #expect(lines.said("A setting takes effect at the next start. key=http.tls_certificate"))
+        // A key that can be read only once is not read again, nor waited for.
+        try FileManager.default.removeItem(atPath: "\(directory)/next.key")
+        try #require(mkfifo("\(directory)/next.key", 0o600) == 0)
+        await reloader.look(isAsked: true)
+        #expect(lines.said("came from a pipe and cannot be read again"))
         await server.stop(deadline: .zero)
     }
 }

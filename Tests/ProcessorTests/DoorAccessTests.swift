@@ -72,7 +72,7 @@ private final class Door: Sendable {
     init(_ http: HTTPSettings) throws {
         let access = DoorAccess(http)
         self.access = access
-        let gate = EventGate(mapping: try Self.mapping())
+        let gate = EventGate(mapping: try TestGate.mapping())
         let routes = Routes(
             role: .ingress, gate: gate, desk: nil, access: access, registry: registry,
             health: Health(role: .ingress, gate: gate) { nil })
@@ -83,10 +83,6 @@ private final class Door: Sendable {
         let server = try HTTPServer.start(configuration: local.server(identity: nil), handler: routes)
         door = HTTPDoor(server, http: http, identity: nil, access: access, desk: nil, logger: .silent)
         door.register(registry)
-    }
-
-    private static func mapping() throws -> Mapping {
-        try Configuration.load(path: TestPostgres.checkout.path + "/config/sluice.yaml", environment: [:]).mapping
     }
 
     func stop() async { await door.server.stop(deadline: .zero) }

@@ -31,12 +31,13 @@ private struct Watched {
         func write(_ line: [UInt8]) { kept.withLock { $0.append(String(decoding: line, as: UTF8.self)) } }
     }
 
-    init() throws {
+    init(alsoWatching others: [String] = []) throws {
         broker = try EmbeddedBroker.start(topics: [("messages", Self.partitions)])
         client = KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers)
         metadata = try KafkaMetadata.start(client, groupID: "g")
         watch = GroupWatch(
-            topics: ["messages"], interval: { .milliseconds(50) }, logger: Logger(label: "test", sink: Lines(kept: lines)))
+            topics: ["messages"] + others, interval: { .milliseconds(50) },
+            logger: Logger(label: "test", sink: Lines(kept: lines)))
     }
 
     var sources: [TopicPartition] { (0..<Int32(Self.partitions)).map { TopicPartition("messages", $0) } }
@@ -125,6 +126,19 @@ private struct Watched {
             try world.broker.setBroker(isDown: false)
             #expect(await eventually { world.facts.lag?.records == 4 })
             #expect(await eventually { world.lines.current.count == 2 }, "told once, and that it has passed")
+        }
+    }
+
+    @Test func aTopicThatIsNotThereHidesNoOther() async throws {
+        let world = try Watched(alsoWatching: ["missing"])
+        world.broker.setTopicError("missing", code: 3)
+        try await world.watching {
+            try await world.produce(4)
+            try await world.commit(1)
+            #expect(await eventually { world.backlog == 0 })
+            #expect(world.facts.lag != nil)
+            #expect(await eventually { world.lines.current.count == 1 })
+            #expect(world.lines.current.first?.contains("The group's lag could not be read") == true)
         }
     }
 

@@ -17,50 +17,44 @@ private let event = #"{"action":"Create","message_id":1,"data":{"name":"a","mess
 private struct Answer {
     let status: Int
     let headers: [String: String]
+    let retryAfter: Int?
     let body: [String: Any]
 
-    init(parsing bytes: [UInt8]) throws {
-        let parts = String(decoding: bytes, as: UTF8.self).components(separatedBy: "\r\n\r\n")
-        let lines = parts[0].components(separatedBy: "\r\n")
-        status = Int(lines[0].split(separator: " ")[1]) ?? 0
-        headers = Dictionary(
-            lines.dropFirst().map { line in
-                let pair = line.components(separatedBy: ": ")
-                return (pair[0].lowercased(), pair.dropFirst().joined(separator: ": "))
-            }, uniquingKeysWith: { first, _ in first })
-        let body = try JSONSerialization.jsonObject(with: Data(parts.dropFirst().joined().utf8))
-        self.body = body as? [String: Any] ?? [:]
+    init(_ answer: LoopbackHTTP.Answer) throws {
+        (status, headers, retryAfter) = (answer.status, answer.headers, answer.retryAfter)
+        let isJSON = headers["content-type"]?.contains("json") == true
+        body = isJSON ? try JSONSerialization.jsonObject(with: Data(answer.body)) as? [String: Any] ?? [:] : [:]
     }
 
     var violated: [String] { body["violated-policies"] as? [String] ?? [] }
-    var retryAfter: Int? { headers["retry-after"].flatMap { Int($0) } }
 }
 
-/// An ingress without Kafka, whose clock stands: whatever the limits let pass is answered 503.
+/// An ingress whose clock stands.
 private final class Ingress: Sendable {
     let server: HTTPServer
     let limits: IngressLimits
     let registry = MetricsRegistry()
     let now = Shared<UInt64>(0)
+    private let behind: TestGate
 
-    init(_ settings: SluiceSettings) throws {
-        let mapping = try Configuration.load(
-            path: TestPostgres.checkout.path + "/config/sluice.yaml", environment: [:]
-        ).mapping
-        limits = IngressLimits(settings, clock: { [now] in now.current }, name: { $0.header("X-Test-Name") })
+    private init(_ settings: SluiceSettings, isOpen: Bool) async throws {
+        limits = IngressLimits(settings, clock: { [now] in now.current })
         limits.register(on: registry)
-        let gate = EventGate(mapping: mapping)
+        behind = try await TestGate(isOpen: isOpen)
         let routes = Routes(
-            role: .ingress, gate: gate, limits: limits, desk: nil, registry: registry,
-            health: Health(role: .ingress, gate: gate) { nil })
+            role: .ingress, gate: behind.gate, limits: limits, desk: nil, access: DoorAccess(settings.http), registry: registry,
+            health: Health(role: .ingress, gate: behind.gate) { nil })
         server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: routes)
     }
 
-    static func run(_ settings: SluiceSettings, _ body: (Ingress) async throws -> Void) async throws {
-        let ingress = try Ingress(settings)
+    static func run(
+        _ settings: SluiceSettings, isOpen: Bool = true, _ body: (Ingress) async throws -> Void
+    ) async throws {
+        let ingress = try await Ingress(settings, isOpen: isOpen)
         let result: Result<Void, any Error>
         do { result = .success(try await body(ingress)) } catch { result = .failure(error) }
         await ingress.server.stop(deadline: .seconds(5))
+        await ingress.behind.close()
         try result.get()
     }
 
@@ -71,7 +65,16 @@ private final class Ingress: Sendable {
                 "Content-Length: \(body.utf8.count)",
             ] + headers
         return try Answer(
-            parsing: try await LoopbackHTTP.exchange(lines.joined(separator: "\r\n") + "\r\n\r\n" + body, port: server.port))
+            try await LoopbackHTTP.ask(lines.joined(separator: "\r\n") + "\r\n\r\n" + body, port: server.port))
+    }
+
+    /// Posts so many bytes that are no event, in one chunk: let through, they are answered 400.
+    func postChunk(_ count: Int) async throws -> Answer {
+        let request = [
+            "POST /send HTTP/1.1", "Host: localhost", "Connection: close", "Content-Type: application/json",
+            "Transfer-Encoding: chunked", "", String(count, radix: 16), String(repeating: "x", count: count), "0", "", "",
+        ].joined(separator: "\r\n")
+        return try Answer(try await LoopbackHTTP.ask(request, port: server.port))
     }
 
     var metrics: [String] {
@@ -98,7 +101,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
             #expect(ingress.metrics.contains(#"sluice_ratelimit_decisions_total{policy="burst",decision="refused"} 0"#))
             for _ in 0..<2 {
                 let answer = try await ingress.post()
-                #expect(answer.status == 503, "let through, and there is no Kafka")
+                #expect(answer.status == 200)
                 #expect(answer.headers["ratelimit"] == nil)
             }
             let refused = try await ingress.post()
@@ -119,7 +122,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
 
             // Exactly then it is let through.
             ingress.now.withLock { $0 = 3 * second }
-            #expect(try await ingress.post().status == 503)
+            #expect(try await ingress.post().status == 200)
             #expect(try await ingress.post().status == 429)
             for line in [
                 #"sluice_ratelimit_decisions_total{policy="burst",decision="allowed"} 3"#,
@@ -144,24 +147,16 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
             #expect(answer.headers["ratelimit-policy"] == #""small";q=100;qu="content-bytes";w=100"#)
             #expect((answer.body["detail"] as? String)?.contains("small (100 bytes)") == true)
             #expect(ingress.metrics.contains(#"sluice_ratelimit_decisions_total{policy="small",decision="too_large"} 1"#))
-            #expect(try await ingress.post().status == 503, "nothing was charged")
+            #expect(try await ingress.post().status == 200, "nothing was charged")
         }
     }
 
     @Test func chunksAreChargedWhenTheyHaveArrived() async throws {
         let small = PolicySettings(name: "small", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1, burst: 100))
         try await Ingress.run(settings(small)) { (ingress: Ingress) async throws in
-            func chunked(_ count: Int) async throws -> Answer {
-                let size = String(count, radix: 16)
-                let request = [
-                    "POST /send HTTP/1.1", "Host: localhost", "Connection: close", "Content-Type: application/json",
-                    "Transfer-Encoding: chunked", "", size, String(repeating: " ", count: count), "0", "", "",
-                ].joined(separator: "\r\n")
-                return try Answer(parsing: try await LoopbackHTTP.exchange(request, port: ingress.server.port))
-            }
-            #expect(try await chunked(101).status == 413)
-            #expect(try await chunked(80).status == 503)
-            let refused = try await chunked(30)
+            #expect(try await ingress.postChunk(101).status == 413)
+            #expect(try await ingress.postChunk(80).status == 400)
+            let refused = try await ingress.postChunk(30)
             #expect(refused.status == 429)
             #expect(refused.headers["ratelimit"] == #""small";r=20;t=10"#)
         }
@@ -172,21 +167,14 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         let few = PolicySettings(name: "few", key: .client, unit: .requests, bucket: BucketSettings(rate: 0.1, burst: 2))
         let small = PolicySettings(name: "small", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1_000, burst: 1_000))
         try await Ingress.run(settings(few, small)) { (ingress: Ingress) async throws in
-            func chunked() async throws -> Answer {
-                let request = [
-                    "POST /send HTTP/1.1", "Host: localhost", "Connection: close", "Content-Type: application/json",
-                    "Transfer-Encoding: chunked", "", String(900, radix: 16), String(repeating: " ", count: 900), "0", "", "",
-                ].joined(separator: "\r\n")
-                return try Answer(parsing: try await LoopbackHTTP.exchange(request, port: ingress.server.port))
-            }
-            #expect(try await chunked().status == 503)
-            let refused = try await chunked()
+            #expect(try await ingress.postChunk(900).status == 400)
+            let refused = try await ingress.postChunk(900)
             #expect(refused.status == 429)
             #expect(refused.violated == ["small"])
             let wait = try #require(refused.retryAfter)
             #expect(wait >= 10)
             ingress.now.withLock { $0 += UInt64(wait) * second }
-            #expect(try await chunked().status == 503)
+            #expect(try await ingress.postChunk(900).status == 400)
         }
     }
 
@@ -196,7 +184,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         try await Ingress.run(settings) { (ingress: Ingress) async throws in
             func drained(_ headers: String...) async throws -> Int {
                 var passed = 0
-                while passed < 9, try await ingress.post(headers: headers).status == 503 { passed += 1 }
+                while passed < 9, try await ingress.post(headers: headers).status == 200 { passed += 1 }
                 return passed
             }
             #expect(try await drained() == 2)
@@ -205,14 +193,46 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
             #expect(
                 try await drained("X-Forwarded-For: 6.6.6.6", "x-forwarded-for: 192.0.2.1") == 0, "the last line is the proxy's")
             #expect(try await drained("X-Forwarded-For: 192.0.2.2") == 2)
-            #expect(try await drained("X-Forwarded-For: 192.0.2.2", "X-Test-Name: shop") == 2)
-            #expect(try await drained("X-Forwarded-For: 192.0.2.3", "X-Test-Name: shop") == 0)
+        }
+    }
+
+    @Test func clientsWithTokensAreTheirNames() async throws {
+        var settings = settings(burst)
+        settings.http.trustedProxies = 1
+        settings.http.tokens = ["shop": "0123456789abcdef", "till": "fedcba9876543210"]
+        try await Ingress.run(settings) { (ingress: Ingress) async throws in
+            func drained(_ token: String, _ address: String) async throws -> Int {
+                var passed = 0
+                let headers = ["Authorization: Bearer \(token)", "X-Forwarded-For: \(address)"]
+                while passed < 9, try await ingress.post(headers: headers).status == 200 { passed += 1 }
+                return passed
+            }
+            #expect(try await drained("0123456789abcdef", "192.0.2.2") == 2)
+            #expect(try await drained("0123456789abcdef", "192.0.2.3") == 0)
+            #expect(try await drained("fedcba9876543210", "192.0.2.3") == 2)
+            #expect(try await ingress.post(headers: ["Authorization: Bearer of-nobody-at-all"]).status == 401)
+        }
+    }
+
+    /// What the server refuses for its own reasons is no client's fault.
+    @Test func nothingIsChargedWhileNothingCanBeProduced() async throws {
+        try await Ingress.run(settings(burst), isOpen: false) { (ingress: Ingress) async throws in
+            for _ in 0..<5 { #expect(try await ingress.post().status == 503) }
+            #expect(ingress.metrics.contains(#"sluice_ratelimit_decisions_total{policy="burst",decision="allowed"} 0"#))
+        }
+        try await Ingress.run(settings(burst)) { (ingress: Ingress) async throws in
+            let request = [
+                "POST /send HTTP/1.1", "Host: localhost", "Connection: close", "Content-Type: application/x-ndjson",
+                "Content-Length: \(1 << 40)", "", "",
+            ].joined(separator: "\r\n")
+            for _ in 0..<5 { #expect(try await LoopbackHTTP.ask(request, port: ingress.server.port).status == 413) }
+            #expect(ingress.metrics.contains(#"sluice_ratelimit_decisions_total{policy="burst",decision="allowed"} 0"#))
         }
     }
 
     @Test func aChangeIsInForceAtOnceAndRefillsNothing() async throws {
         try await Ingress.run(settings(burst)) { (ingress: Ingress) async throws in
-            for expected in [503, 503, 429] { #expect(try await ingress.post().status == expected) }
+            for expected in [200, 200, 429] { #expect(try await ingress.post().status == expected) }
             var wider = burst
             wider.bucket = BucketSettings(rate: 1, burst: 50)
             var changed = settings(wider)
@@ -223,7 +243,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
             #expect(refused.retryAfter == 1)
             #expect(refused.headers["ratelimit"] == nil && refused.headers["ratelimit-policy"] == nil)
             ingress.limits.changed(to: settings())
-            #expect(try await ingress.post().status == 503)
+            #expect(try await ingress.post().status == 200)
         }
     }
 
@@ -232,7 +252,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
             PolicySettings(name: "slow", key: .client, unit: .requests, bucket: BucketSettings(rate: 0.05, burst: 1)))
         settings.limits.retryJitter = 0.5
         try await Ingress.run(settings) { (ingress: Ingress) async throws in
-            #expect(try await ingress.post().status == 503)
+            #expect(try await ingress.post().status == 200)
             var seen: [Int] = []
             for _ in 0..<44 { seen.append(try #require(try await ingress.post().retryAfter)) }
             #expect(seen.min() == 20)
@@ -248,7 +268,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
             PolicySettings(name: "slow", key: .client, unit: .requests, bucket: BucketSettings(rate: 0.01, burst: 1)))
         settings.limits.retryJitter = 4
         try await Ingress.run(settings) { (ingress: Ingress) async throws in
-            #expect(try await ingress.post().status == 503)
+            #expect(try await ingress.post().status == 200)
             var seen: Set<[Int]> = []
             for turn in 0..<600 {
                 ingress.now.withLock { $0 = UInt64(turn) * second / 10 }

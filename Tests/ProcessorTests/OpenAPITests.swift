@@ -16,8 +16,7 @@ private let event = #"{"action":"Create","message_id":1,"data":{"name":"a","mess
 /// A process's HTTP side with a broker behind it.
 private final class Door: Sendable {
     let server: HTTPServer
-    private let producer: KafkaProducer?
-    private let broker: EmbeddedBroker?
+    private let behind: TestGate?
 
     init(_ role: Role, reachesKafka: Bool = true) async throws {
         var settings = SluiceSettings()
@@ -27,21 +26,12 @@ private final class Door: Sendable {
         settings.http.metricsToken = "0123456789abcdef"
         let access = DoorAccess(settings.http)
         settings.limits.policies = [
-            PolicySettings(name: "few", unit: .requests, bucket: BucketSettings(rate: 0.001, burst: 8)),
+            PolicySettings(name: "few", unit: .requests, bucket: BucketSettings(rate: 0.001, burst: 12)),
             PolicySettings(name: "short", unit: .bytes, bucket: BucketSettings(rate: 1e9, burst: 1_000)),
         ]
-        let mapping = try Configuration.load(path: TestPostgres.checkout.path + "/config/sluice.yaml", environment: [:]).mapping
-        let gate = role == .worker ? nil : EventGate(mapping: mapping)
-        if let gate, reachesKafka {
-            let broker = try EmbeddedBroker.start(topics: [("messages", 1)])
-            let producer = try KafkaProducer.start(
-                KafkaProducerConfiguration(client: KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers)),
-                handler: gate)
-            gate.open(producer, topic: try await producer.prepare("messages").topic)
-            (self.broker, self.producer) = (broker, producer)
-        } else {
-            (broker, producer) = (nil, nil)
-        }
+        let bounds = BatchBounds(settings.http)
+        behind = role == .worker || !reachesKafka ? nil : try await TestGate(bounds: bounds)
+        let gate = role == .worker ? nil : try behind?.gate ?? EventGate(mapping: TestGate.mapping(), bounds: bounds)
         let registry = MetricsRegistry()
         let desk =
             role == .ingress
@@ -58,42 +48,20 @@ private final class Door: Sendable {
 
     func close() async {
         await server.stop(deadline: .seconds(5))
-        _ = await producer?.close(deadline: .seconds(5))
-        broker?.stop()
+        await behind?.close()
     }
 
-    func ask(_ method: String, _ path: String, _ body: String = "", headers: [String] = []) async throws -> Reply {
+    func ask(_ method: String, _ path: String, _ body: String = "", headers: [String] = []) async throws -> LoopbackHTTP.Answer {
         var lines = ["\(method) \(path) HTTP/1.1", "Host: localhost", "Connection: close"] + headers
         if !body.isEmpty { lines.append("Content-Length: \(body.utf8.count)") }
-        return Reply(
-            try await LoopbackHTTP.exchange(lines.joined(separator: "\r\n") + "\r\n\r\n" + body, port: server.port))
+        return try await LoopbackHTTP.ask(lines.joined(separator: "\r\n") + "\r\n\r\n" + body, port: server.port)
     }
 
     func document() async throws -> Document {
         let reply = try await ask("GET", "/openapi.json")
         #expect(reply.status == 200)
         #expect(reply.headers["content-type"] == "application/json")
-        return Document(root: try #require(try JSONSerialization.jsonObject(with: reply.body) as? [String: Any]))
-    }
-}
-
-/// An answer: status, headers in lower case, body.
-private struct Reply {
-    let status: Int
-    let headers: [String: String]
-    let body: Data
-
-    init(_ bytes: [UInt8]) {
-        let text = String(decoding: bytes, as: UTF8.self)
-        let parts = text.components(separatedBy: "\r\n\r\n")
-        let lines = parts[0].components(separatedBy: "\r\n")
-        status = Int(lines[0].split(separator: " ")[1]) ?? 0
-        headers = Dictionary(
-            lines.dropFirst().map { line in
-                let pair = line.components(separatedBy: ": ")
-                return (pair[0].lowercased(), pair.dropFirst().joined(separator: ": "))
-            }, uniquingKeysWith: { first, _ in first })
-        body = Data(parts.dropFirst().joined(separator: "\r\n\r\n").utf8)
+        return Document(root: try #require(try JSONSerialization.jsonObject(with: Data(reply.body)) as? [String: Any]))
     }
 }
 
@@ -108,7 +76,7 @@ private struct Document {
     }
 
     /// What the document does not say of an answer; nil: it says all.
-    func silence(about reply: Reply, to method: String, _ path: String) -> String? {
+    func silence(about reply: LoopbackHTTP.Answer, to method: String, _ path: String) -> String? {
         guard let declared = responses(method, path)["\(reply.status)"] else {
             return "\(method) \(path) answers \(reply.status)"
         }
@@ -193,6 +161,9 @@ private struct Document {
         try await check("POST", "/send", "{", headers: json + token)
         try await check("POST", "/send", event, headers: token + ["Content-Type: text/plain"])
         try await check("POST", "/send", String(repeating: " ", count: 2_000), headers: json + token)
+        let lines = token + ["Content-Type: application/x-ndjson"]
+        for batch in ["\(event)\n\(event)", "\(event)\n{}", "{}\n{}"] { try await check("POST", "/send", batch, headers: lines) }
+        try await check("POST", "/send", "[\(event)]", headers: json + token)
         for _ in 0..<10 { try await check("POST", "/send", event, headers: json + token) }
         let body = #"{"topic":"messages","reason":"r"}"#
         for path in ["/admin/pause", "/admin/resume"] {
@@ -205,7 +176,7 @@ private struct Document {
         }
         try await check("GET", "/admin/pauses")
         try await check("GET", "/admin/pauses", headers: token)
-        #expect(seen["/send"] == [200, 400, 401, 413, 415, 429])
+        #expect(seen["/send"] == [200, 207, 400, 401, 413, 415, 429])
         #expect(seen["/metrics"] == [200, 401, 413])
         #expect(seen["/admin/pause"] == [400, 401, 404, 413, 415, 503])
         #expect(seen["/readyz"]?.contains(413) == true)

@@ -1,4 +1,4 @@
-// Runs the load over HTTP: one POST an event, many connections, one thread, a schedule that no answer slows.
+// Runs the load over HTTP: one POST an event or a batch, many connections, one thread, a schedule that no answer slows.
 
 import CCurl
 import Synchronization
@@ -12,20 +12,25 @@ final class HTTPLoad {
     private let headers: CurlListHandle
     private var transfers: [HTTPTransfer] = []
     private var free: [HTTPTransfer] = []
+    private let batch: Int
     private let settleTimeout: Double
 
     /// - Parameters:
     ///   - url: where events are posted, `http://127.0.0.1:8000/send`.
     ///   - connections: most requests under way at a time.
     ///   - timeout: seconds for one request.
-    init(_ plan: EventPlan, ledger: RunLedger, url: String, connections: Int, timeout: Double) throws(LoadError) {
+    ///   - batch: most events in one request. A request takes what is ready, no two events of one key.
+    init(
+        _ plan: EventPlan, ledger: RunLedger, url: String, connections: Int, timeout: Double, batch: Int = 1
+    ) throws(LoadError) {
+        self.batch = batch
         self.plan = plan
         self.ledger = ledger
         settleTimeout = timeout + 1
         loop = try CurlLoop(connections: connections)
-        headers = CurlListHandle(["Content-Type: application/json", "Expect:"])
+        headers = CurlListHandle(["Content-Type: application/\(batch == 1 ? "json" : "x-ndjson")", "Expect:"])
         for _ in 0..<connections {
-            transfers.append(try HTTPTransfer(plan, url: url, timeout: timeout, headers: headers))
+            transfers.append(try HTTPTransfer(plan, url: url, timeout: timeout, headers: headers, batch: batch))
         }
         free = transfers
     }
@@ -39,7 +44,7 @@ final class HTTPLoad {
         _ schedule: inout ScheduleMachine, waitingLimit: Int,
         turn: (_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadTurn
     ) throws(LoadError) {
-        var dispatch = DispatchMachine(connections: transfers.count, limit: waitingLimit)
+        var dispatch = DispatchMachine(connections: transfers.count * batch, limit: waitingLimit)
         var ending: UInt64?
         while true {
             var now = MonotonicClock.nanoseconds()
@@ -48,9 +53,10 @@ final class HTTPLoad {
                 issue(&schedule, &dispatch, now)
                 if goesOn == .end || schedule.isFinished(at: now) { ending = now + UInt64(settleTimeout * 1e9) }
             }
-            while let due = dispatch.next() {
+            while !free.isEmpty, let first = dispatch.next() {
                 let transfer = free.removeLast()
-                transfer.prepare(due)
+                transfer.prepare(first)
+                while transfer.due.count < batch, let further = dispatch.next() { transfer.add(further) }
                 try loop.start(transfer.easy)
             }
             if let ending {
@@ -78,18 +84,24 @@ final class HTTPLoad {
     }
 
     private func settle(_ transfer: HTTPTransfer, _ code: CURLcode, _ dispatch: inout DispatchMachine, _ now: UInt64) {
-        guard let due = transfer.due else { return }
+        guard !transfer.due.isEmpty else { return }
         loop.remove(transfer.easy)
-        let (answer, retryAfter) = transfer.finish(code)
-        free.append(transfer)
-        dispatch.answered(slot: due.event.slot)
-        let fate = answer.fate(isBad: due.event.flaw != nil)
+        let (whole, retryAfter) = transfer.finish(code)
+        let parts = transfer.due.count > 1 || batch > 1 ? whole.parts : nil
         ledger.state.withLock { state in
-            state.settle(due.event, fate)
-            if case .acknowledged = fate { state.latencies.add(nanoseconds: now - min(now, due.dueAt)) }
+            for (position, due) in transfer.due.enumerated() {
+                dispatch.answered(slot: due.event.slot)
+                // Behind the last result stands what the server did not read.
+                let answer = parts.map { $0[min(position, $0.count - 1)] } ?? whole
+                let fate = answer.fate(isBad: due.event.flaw != nil)
+                state.settle(due.event, fate)
+                if case .acknowledged = fate { state.latencies.add(nanoseconds: now - min(now, due.dueAt)) }
+                if let trouble = answer.trouble(fate) { state.troubles.add(trouble) }
+            }
             if retryAfter > 0 { state.tally.retryAfter += 1 }
-            if let trouble = answer.trouble(fate) { state.troubles.add(trouble) }
         }
+        transfer.forget()
+        free.append(transfer)
     }
 
     deinit {

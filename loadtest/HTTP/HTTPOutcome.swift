@@ -37,6 +37,19 @@ struct HTTPAnswer: Sendable, Equatable {
         }
     }
 
+    /// The answers to the events of a batch, in order; `nil`: all have this one.
+    var parts: [HTTPAnswer]? {
+        // Only a batch that did not succeed as a whole says more than its status.
+        guard code == CURLE_OK.rawValue, status != 200,
+            let object = try? JSONSerialization.jsonObject(with: Data(body)) as? [String: Any],
+            let results = object["results"] as? [[String: Any]], !results.isEmpty
+        else { return nil }
+        return results.map { result in
+            let part = try? JSONSerialization.data(withJSONObject: result)
+            return HTTPAnswer(code: code, status: result["status"] as? Int ?? 0, body: part.map(Array.init) ?? [])
+        }
+    }
+
     private var saysNothingWasWritten: Bool {
         guard let problem = try? JSONSerialization.jsonObject(with: Data(body)) as? [String: Any] else { return false }
         return problem["possibly_persisted"] as? Bool == false

@@ -10,18 +10,22 @@ import Glibc
 final class HTTPTransfer {
     /// libcurl's handle.
     let easy: CurlEasyHandle
-    /// The event under way.
-    private(set) var due: DueEvent?
+    /// The events under way.
+    private(set) var due: [DueEvent] = []
     private var writer: EventWriter
-    private var body = UnsafeRawBufferPointer(start: nil, count: 0)
+    private var body: [UInt8] = []
     private var sent = 0
     private var answer: [UInt8] = []
-    private static let answerLimit = 4096
+    private let answerLimit: Int
 
     /// - Parameters:
     ///   - url: where events are posted.
     ///   - timeout: seconds for a whole request.
-    init(_ plan: EventPlan, url: String, timeout: Double, headers: borrowing CurlListHandle) throws(LoadError) {
+    ///   - batch: most events of a request.
+    init(
+        _ plan: EventPlan, url: String, timeout: Double, headers: borrowing CurlListHandle, batch: Int = 1
+    ) throws(LoadError) {
+        answerLimit = 4096 + (batch > 1 ? 512 * batch : 0)
         easy = try CurlEasyHandle()
         writer = EventWriter(plan)
         let handle = easy.pointer
@@ -48,12 +52,24 @@ final class HTTPTransfer {
 
     /// Makes an event's request ready to be started.
     func prepare(_ due: DueEvent) {
-        self.due = due
-        body = writer.json(due.event)
+        self.due.append(due)
+        body.removeAll(keepingCapacity: true)
+        body.append(contentsOf: writer.json(due.event))
         sent = 0
         answer.removeAll(keepingCapacity: true)
         _ = sluice_curl_set_large(easy.pointer, CURLOPT_POSTFIELDSIZE_LARGE, body.count)
     }
+
+    /// Adds an event to a request that has been prepared and not started, on a line of its own.
+    func add(_ due: DueEvent) {
+        self.due.append(due)
+        body.append(0x0A)
+        body.append(contentsOf: writer.json(due.event))
+        _ = sluice_curl_set_large(easy.pointer, CURLOPT_POSTFIELDSIZE_LARGE, body.count)
+    }
+
+    /// The events under way are settled.
+    func forget() { due.removeAll(keepingCapacity: true) }
 
     /// What came back, and the seconds after which the server asks to come back (0: not said).
     func finish(_ code: CURLcode) -> (answer: HTTPAnswer, retryAfter: Int) {
@@ -61,7 +77,6 @@ final class HTTPTransfer {
         var retryAfter: curl_off_t = 0
         _ = sluice_curl_get_long(easy.pointer, CURLINFO_RESPONSE_CODE, &status)
         if status >= 400 { _ = sluice_curl_get_large(easy.pointer, CURLINFO_RETRY_AFTER, &retryAfter) }
-        due = nil
         return (HTTPAnswer(code: code.rawValue, status: status, body: answer), Int(retryAfter))
     }
 
@@ -74,13 +89,13 @@ final class HTTPTransfer {
 
     fileprivate func reads(into memory: UnsafeMutablePointer<CChar>, _ room: Int) -> Int {
         let count = min(room, body.count - sent)
-        if count > 0 { memcpy(memory, body.baseAddress! + sent, count) }
+        if count > 0 { body.withUnsafeBytes { _ = memcpy(memory, $0.baseAddress! + sent, count) } }
         sent += count
         return count
     }
 
     fileprivate func writes(_ memory: UnsafeMutablePointer<CChar>, _ count: Int) {
-        let kept = min(count, Self.answerLimit - answer.count)
+        let kept = min(count, answerLimit - answer.count)
         answer.append(contentsOf: UnsafeRawBufferPointer(start: memory, count: kept))
     }
 }

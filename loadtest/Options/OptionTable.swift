@@ -42,6 +42,9 @@ struct Option: Sendable {
         },
         .integer("--seed", "S", "the same seed makes the same events (1)", 0...Int.max) { $0.seed = UInt64($1) },
         .integer("--connections", "N", "HTTP: most requests under way (256)", 1...20_000) { $0.connections = $1 },
+        .integer("--batch", "N", "HTTP: most events in one request; above 1 they are sent as lines (1)", 1...100_000) {
+            $0.batch = $1
+        },
         .integer(
             "--max-waiting", "N", "HTTP: due events that may wait to be sent; more are dropped and counted (1000000)",
             1...100_000_000

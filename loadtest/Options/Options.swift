@@ -25,6 +25,7 @@ struct Options: Sendable, Equatable {
     var badFraction = 0.0
     var seed: UInt64 = 1
     var connections = 256
+    var batch = 1
     var waitingLimit = 1_000_000
     var httpTimeout = 10.0
     var maxLag: UInt64?
@@ -54,6 +55,7 @@ struct Options: Sendable, Equatable {
         func require(_ condition: Bool, _ fault: @autoclosure () -> String) { if !condition { faults.append(fault()) } }
         switch target {
         case .kafka:
+            require(batch == 1, "--batch works with --target http only: Kafka's producer makes its own batches")
             require(!brokers.isEmpty, "--target kafka needs --brokers HOST:PORT[,HOST:PORT]")
             require(!topic.isEmpty, "--topic must not be empty")
         case .http:

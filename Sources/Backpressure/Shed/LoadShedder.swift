@@ -47,6 +47,12 @@ public final class LoadShedder: Sendable {
         return meter.withLock { $0.machine.requested($0.order) }
     }
 
+    /// Whether a body that is being read has to wait at `now`, monotonic nanoseconds.
+    public func isHolding(at now: UInt64) -> Bool {
+        guard isShedding.load(ordering: .relaxed) else { return false }
+        return meter.withLock { !$0.order.goesOn(at: now) }
+    }
+
     /// What is done with requests now.
     public var order: ShedOrder { state.withLock { $0.order } }
 

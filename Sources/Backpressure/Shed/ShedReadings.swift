@@ -40,6 +40,16 @@ public struct ShedOrder: Sendable, Equatable {
     /// All are admitted.
     public static let admitAll = ShedOrder(share: 0, cause: nil, retryAfter: 0)
 
+    /// The time a body that is being read goes on, or waits, in nanoseconds.
+    static let slot: UInt64 = 10_000_000
+
+    /// Whether a body that is being read may go on at `now`, monotonic nanoseconds: in slots of 10 ms, the admitted share of which is spread
+    /// evenly (multiples of the golden ratio).
+    func goesOn(at now: UInt64) -> Bool {
+        let phase = (now / Self.slot &* 0x9E37_79B9_7F4A_7C15) >> 33
+        return Int64(phase) >= fixedShare
+    }
+
     /// The share in 2³¹sts, exact at both ends.
     var fixedShare: Int64 { Int64((share * Double(ShedMeterMachine.one)).rounded()) }
 }

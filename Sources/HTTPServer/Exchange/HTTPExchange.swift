@@ -15,6 +15,10 @@ public final class HTTPExchange: @unchecked Sendable {
     /// Position of the route in the handler's routes; −1 where the request has none.
     let route: Int
     let method: HTTPMethod
+    /// How its body is read. Loop's thread only.
+    var intake: Intake
+    /// When a parked exchange is woken, in monotonic nanoseconds; `nil`: it is not parked. Loop's thread only.
+    var parkedUntil: UInt64?
     /// libmicrohttpd's connection; it outlives the request. Loop's thread only.
     let connection: OpaquePointer
     /// Loop's thread only.
@@ -23,12 +27,27 @@ public final class HTTPExchange: @unchecked Sendable {
     var buffer: BodyBuffer?
     /// The handler has been called, or the answer queued. Loop's thread only.
     var isHandled = false
-    /// Position among the suspended exchanges; −1 where it is not suspended. Loop's thread only.
+    /// Position among the suspended, or the parked exchanges; −1 where it is neither. Loop's thread only.
     var slot = -1
     /// Status of the queued answer; 0 before. Loop's thread only.
     var status: Int32 = 0
 
-    init(mailbox: LoopMailbox, connection: OpaquePointer, route: Int, method: HTTPMethod, body: consuming BodyMachine) {
+    /// What becomes of the pieces of a body.
+    enum Intake {
+        case collect
+        /// The handler decides by the first piece.
+        case look
+        case stream(any HTTPBodyReader)
+        case drop
+
+        var isStream: Bool { if case .stream = self { true } else { false } }
+    }
+
+    init(
+        mailbox: LoopMailbox, connection: OpaquePointer, route: Int, method: HTTPMethod, intake: Intake,
+        body: consuming BodyMachine
+    ) {
+        self.intake = intake
         self.mailbox = mailbox
         self.connection = connection
         self.route = route
@@ -50,6 +69,10 @@ public final class HTTPExchange: @unchecked Sendable {
             return false
         }
     }
+
+    /// Ends the wait of a reader that has said ``HTTPBodyDemand/later(taken:within:)``. Any thread, at any time; without effect where
+    /// nothing waits.
+    public func proceed() { mailbox.postProceeding(self) }
 
     /// The request ended without an answer. While a request waits for its answer nobody reads from its connection, so that a client
     /// that left is noticed only when the answer is sent.

@@ -32,6 +32,7 @@ final class LoopMailbox: Sendable {
 
     private struct Box {
         var ready: [HTTPExchange] = []
+        var proceeding: [HTTPExchange] = []
         var orders = Orders()
         var isClosed = false
         var waiters: [CheckedContinuation<Void, Never>] = []
@@ -53,12 +54,23 @@ final class LoopMailbox: Sendable {
         if isFirst { wake.signal() }
     }
 
+    /// A parked exchange may go on. Any thread.
+    func postProceeding(_ exchange: HTTPExchange) {
+        let isFirst = box.withLock { box in
+            guard !box.isClosed else { return false }
+            box.proceeding.append(exchange)
+            return box.proceeding.count == 1
+        }
+        if isFirst { wake.signal() }
+    }
+
     /// Swaps the list of ready exchanges for `empty`, so that both keep their memory.
-    func takeReady(into empty: inout [HTTPExchange]) -> Orders {
+    /// - Returns: the orders, and the parked exchanges that may go on.
+    func takeReady(into empty: inout [HTTPExchange]) -> (orders: Orders, proceeding: [HTTPExchange]) {
         box.withLock { box in
             swap(&box.ready, &empty)
-            defer { box.orders.adoption = nil }
-            return box.orders
+            defer { (box.orders.adoption, box.proceeding) = (nil, []) }
+            return (box.orders, box.proceeding)
         }
     }
 
@@ -95,8 +107,8 @@ final class LoopMailbox: Sendable {
     func close() {
         let (waiters, ready) = box.withLock { box in
             box.isClosed = true
-            defer { (box.waiters, box.ready) = ([], []) }
-            return (box.waiters, box.ready)
+            defer { (box.waiters, box.ready, box.proceeding) = ([], [], []) }
+            return (box.waiters, box.ready + box.proceeding)
         }
         // Exchanges that were answered in the last moment are let go here, outside the lock.
         withExtendedLifetime(ready) {}

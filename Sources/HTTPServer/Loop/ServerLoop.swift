@@ -12,8 +12,8 @@ final class ServerLoop: @unchecked Sendable {
     /// Longest sleep in milliseconds. Every event has a wake-up of its own; this bounds what a lost one could cost.
     private static let longestSleep: UInt64 = 250
 
-    private let handler: any HTTPHandler
-    private var configuration: HTTPServerConfiguration
+    let handler: any HTTPHandler
+    private(set) var configuration: HTTPServerConfiguration
     private let mailbox: LoopMailbox
     private let log: @Sendable (HTTPLogLevel, String) -> Void
     private let routes: HTTPRoutes
@@ -38,7 +38,8 @@ final class ServerLoop: @unchecked Sendable {
     /// Exchanges whose connection is suspended. libmicrohttpd aborts the process where one is left when the daemon stops.
     private var suspended: [Unmanaged<HTTPExchange>] = []
     private var inFlight = 0
-    /// Whoever suspends a connection in the middle of a body tells it so: `paused`, and `resumed`.
+    /// Exchanges whose connection is suspended because the body's reader wants no more yet.
+    var parked = ParkedExchanges()
     var connections: ConnectionTable
     private var identities: IdentityShelf
     /// Idle seconds of connections that nobody has told otherwise.
@@ -87,14 +88,17 @@ final class ServerLoop: @unchecked Sendable {
         while true {
             if epoll.wait(milliseconds: sleep(), for: mailbox.wake.descriptor) { mailbox.wake.clear() }
             now = monotonicNow()
-            let orders = mailbox.takeReady(into: &ready)
+            let (orders, proceeding) = mailbox.takeReady(into: &ready)
             for exchange in ready { resume(exchange) }
             ready.removeAll(keepingCapacity: true)
+            for exchange in proceeding { wake(exchange) }
+            if parked.wakeAt != nil { for exchange in parked.due(at: monotonicNow()) { wake(exchange) } }
             obey(orders)
             daemon?.run()
             endSlowConnections()
             if endTurn() { break }
         }
+        for exchange in parked.all { wake(exchange) }
         for exchange in suspended.reversed() { resume(exchange.takeUnretainedValue()) }
         daemon = nil
         mailbox.close()
@@ -102,7 +106,8 @@ final class ServerLoop: @unchecked Sendable {
 
     private func sleep() -> Int32 {
         var least = min(daemon?.timeout ?? Self.longestSleep, Self.longestSleep)
-        if let wakeAt = shutdown.wakeAt {
+        let wakeAt = min(shutdown.wakeAt ?? .max, parked.wakeAt ?? .max)
+        if wakeAt != .max {
             let now = monotonicNow()
             least = min(least, wakeAt > now ? (wakeAt - now) / 1_000_000 + 1 : 0)
         }
@@ -132,6 +137,7 @@ final class ServerLoop: @unchecked Sendable {
         case .dismissWaiting:
             if inFlight > 0 { log(.warning, "stopping with \(inFlight) HTTP requests unfinished") }
             for exchange in suspended { exchange._withUnsafeGuaranteedRef { _ = $0.respond(unanswered) } }
+            dismissParked(unanswered)
         }
     }
 
@@ -166,28 +172,43 @@ final class ServerLoop: @unchecked Sendable {
             }
         var limit = configuration.maxBodyBytes
         var answer: HTTPResponse?
+        var intake = HTTPExchange.Intake.collect
+        var discardBytes = configuration.streamDiscardBytes
         switch admission {
-        case .readBody(let own): limit = own ?? limit
-        case .respond(let response): answer = response
+        case .readBody(let own):
+            limit = own ?? limit
+            discardBytes = configuration.discardBytes
+        case .stream(let reader, let own):
+            limit = own ?? limit
+            intake = .stream(reader)
+        case .look(let own):
+            limit = own ?? limit
+            intake = .look
+        case .respond(let response):
+            answer = response
+            discardBytes = configuration.discardBytes
         }
-        var body = BodyMachine(limit: limit, discardBytes: configuration.discardBytes, isRefused: answer != nil)
+        var body = BodyMachine(limit: limit, discardBytes: discardBytes, isRefused: answer != nil)
         let length = head.contentLength
         let expectsContinue = length != 0 && (answer != nil || length.map { $0 > limit } ?? false) && head.expectsContinue
         // Where a request ends that is not sound is not known; and who has no place is not listened to.
         let action =
             isSound && isServed ? body.headerReceived(length: length, expectsContinue: expectsContinue) : .answerNow
         connections.headerReceived(connection, now: now, isBodyExpected: action != .answerNow && length != 0)
-        let exchange = HTTPExchange(mailbox: mailbox, connection: connection, route: route, method: method, body: body)
+        let exchange = HTTPExchange(
+            mailbox: mailbox, connection: connection, route: route, method: method, intake: intake, body: body)
         context.pointee = Unmanaged.passRetained(exchange).toOpaque()
         inFlight += 1
         mailbox.counters.inFlight.store(inFlight, ordering: .relaxed)
         mailbox.counters.requests.increment()
         switch action {
         case .read(let expecting):
-            if expecting > 0 { exchange.buffer = buffers.take(expecting: expecting) }
+            if expecting > 0, !intake.isStream { exchange.buffer = buffers.take(expecting: expecting) }
             return .YES
         case .discard:
             if let answer { exchange.respond(answer) }
+            // What was announced is too long for any reader.
+            if intake.isStream { exchange.intake = .collect }
             return .YES
         case .answerNow:
             exchange.isHandled = true
@@ -220,8 +241,10 @@ final class ServerLoop: @unchecked Sendable {
             guard let response = exchange.connectionResumed() else { return .NO }
             return queue(response, on: exchange)
         }
+        if case .stream(let reader) = exchange.intake { return streamEnded(exchange, reader) }
         exchange.isHandled = true
         connections.requestReceived(exchange.connection)
+        if case .drop = exchange.intake { return send(exchange) }
         switch exchange.body.bodyEnded() {
         case .handle:
             let head = HTTPRequestHead(
@@ -237,7 +260,7 @@ final class ServerLoop: @unchecked Sendable {
         return send(exchange)
     }
 
-    private func send(_ exchange: HTTPExchange) -> MHD_Result {
+    func send(_ exchange: HTTPExchange) -> MHD_Result {
         switch exchange.handlerReturned() {
         case .send(let response):
             return queue(response, on: exchange)
@@ -265,12 +288,18 @@ final class ServerLoop: @unchecked Sendable {
         case .prepared(let prepared):
             return queue(response.status, prepared.handle, on: exchange)
         case .built(let headers, let body):
-            guard let handle = ResponseHandle(headers: headers, body: body) else {
-                log(.error, "an answer \(response.status) has a header with a line break; answering 500 instead")
-                return queue(broken, on: exchange)
-            }
-            return queue(response.status, handle, on: exchange)
+            return queueMade(ResponseHandle(headers: headers, body: body), response.status, on: exchange)
+        case .written(let headers, let source):
+            return queueMade(ResponseHandle(headers: headers, source: source), response.status, on: exchange)
         }
+    }
+
+    private func queueMade(_ made: consuming ResponseHandle?, _ status: Int, on exchange: HTTPExchange) -> MHD_Result {
+        guard let handle = made else {
+            log(.error, "an answer \(status) has a header with a line break; answering 500 instead")
+            return queue(broken, on: exchange)
+        }
+        return queue(status, handle, on: exchange)
     }
 
     private func queue(_ status: Int, _ handle: borrowing ResponseHandle, on exchange: HTTPExchange) -> MHD_Result {
@@ -281,7 +310,7 @@ final class ServerLoop: @unchecked Sendable {
         return result
     }
 
-    private func releaseBuffer(of exchange: HTTPExchange) {
+    func releaseBuffer(of exchange: HTTPExchange) {
         guard let buffer = exchange.buffer else { return }
         exchange.buffer = nil
         buffers.giveBack(buffer)
@@ -290,6 +319,7 @@ final class ServerLoop: @unchecked Sendable {
     func requestEnded(_ exchange: HTTPExchange, isDelivered: Bool) {
         exchange.requestEnded()
         connections.requestEnded(exchange.connection, now: now)
+        abandonStream(of: exchange)
         releaseBuffer(of: exchange)
         inFlight -= 1
         mailbox.counters.inFlight.store(inFlight, ordering: .relaxed)

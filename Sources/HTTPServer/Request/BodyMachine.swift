@@ -27,11 +27,13 @@ struct BodyMachine: ~Copyable {
     }
 
     /// Most bytes the body may have.
-    let limit: Int
+    private(set) var limit: Int
     private let discardBytes: Int
     private let isRefused: Bool
     private var isTooLong = false
+    private var isStopped = false
     private var received = 0
+    private var announced: Int?
 
     /// - Parameters:
     ///   - limit: bytes the body may have; ignored where the request is refused anyhow.
@@ -47,6 +49,7 @@ struct BodyMachine: ~Copyable {
     ///   - length: bytes the client named, `nil` where it sends chunks.
     ///   - expectsContinue: the client waits for 100 before it sends the body.
     mutating func headerReceived(length: Int?, expectsContinue: Bool) -> HeaderAction {
+        announced = length
         if let length, length > limit { isTooLong = true }
         guard isRefused || isTooLong else { return .read(expecting: length ?? 0) }
         if length == 0 { return .discard }
@@ -55,6 +58,26 @@ struct BodyMachine: ~Copyable {
         if let length, length > limit + discardBytes { return .answerNow }
         return .discard
     }
+
+    /// How many of `count` bytes a reader may see.
+    func offered(_ count: Int) -> Int { isRefused || isTooLong || isStopped ? 0 : min(count, limit - received) }
+
+    /// Another bound than the one the header was judged by.
+    mutating func limitLowered(to bytes: Int) {
+        guard bytes < limit else { return }
+        limit = bytes
+        if let announced, announced > bytes { isTooLong = true }
+    }
+
+    /// The reader has seen enough: so much is the body, and the rest is dropped.
+    mutating func readerStopped() {
+        guard !isStopped, !isTooLong else { return }
+        isStopped = true
+        limit = received
+    }
+
+    /// The body is longer than its limit, and not because the reader has stopped.
+    var isCut: Bool { isTooLong && !isStopped }
 
     mutating func pieceReceived(_ count: Int) -> PieceAction {
         received += count

@@ -7,6 +7,7 @@ public struct HTTPResponse: Sendable {
     enum Content: Sendable {
         case built(headers: [(name: String, value: String)], body: [UInt8])
         case prepared(PreparedResponse)
+        case written(headers: [(name: String, value: String)], source: any HTTPBodySource)
     }
 
     /// The status code.
@@ -21,6 +22,11 @@ public struct HTTPResponse: Sendable {
     /// - Parameter headers: names and values without line breaks. Fields that break this rule turn the answer into a 500.
     public init(status: Int, headers: [(name: String, value: String)] = [], body: [UInt8] = []) {
         self.init(status: status, content: .built(headers: headers, body: body))
+    }
+
+    /// An answer whose body is written while it is sent. `source` is let go when the answer was sent, or could not be.
+    public init(status: Int, headers: [(name: String, value: String)], source: any HTTPBodySource) {
+        self.init(status: status, content: .written(headers: headers, source: source))
     }
 
     /// Plain text.

@@ -9,13 +9,29 @@ struct ResponseHandle: ~Copyable, @unchecked Sendable {
 
     let pointer: OpaquePointer
 
+    /// Bytes that a source writes at a time.
+    private static let blockBytes = 32 << 10
+
     /// `nil` where a header field is one the library refuses (a line break in it).
     init?(headers: [(name: String, value: String)], body: [UInt8]) {
         let made = body.withUnsafeBytes { bytes in
             MHD_create_response_from_buffer(
                 bytes.count, UnsafeMutableRawPointer(mutating: bytes.baseAddress), MHD_ResponseMemoryMode.RESPMEM_MUST_COPY)
         }
-        guard let made else { fatalError("libmicrohttpd has no memory for an answer of \(body.count) bytes") }
+        self.init(made, headers: headers, bytes: body.count)
+    }
+
+    /// An answer whose body `source` writes while it is sent. `nil`: as above.
+    init?(headers: [(name: String, value: String)], source: any HTTPBodySource) {
+        // The library holds the box until the response is destroyed.
+        let box = Unmanaged.passRetained(SourceBox(source))
+        let made = MHD_create_response_from_callback(
+            UInt64(source.byteCount), Self.blockBytes, writeCallback, box.toOpaque(), releaseCallback)
+        self.init(made, headers: headers, bytes: Self.blockBytes)
+    }
+
+    private init?(_ made: OpaquePointer?, headers: [(name: String, value: String)], bytes: Int) {
+        guard let made else { fatalError("libmicrohttpd has no memory for an answer of \(bytes) bytes") }
         for (name, value) in headers where MHD_add_response_header(made, name, value) != .YES {
             MHD_destroy_response(made)
             return nil
@@ -32,3 +48,20 @@ final class PreparedResponse: Sendable {
 
     init(_ handle: consuming ResponseHandle) { self.handle = handle }
 }
+
+/// What the library holds of a source.
+private final class SourceBox {
+    let source: any HTTPBodySource
+    init(_ source: any HTTPBodySource) { self.source = source }
+}
+
+private let writeCallback: MHD_ContentReaderCallback = { box, position, memory, room in
+    Unmanaged<SourceBox>.fromOpaque(box!)._withUnsafeGuaranteedRef { box in
+        let written = box.source.write(
+            from: Int(position), into: UnsafeMutableRawBufferPointer(start: memory, count: room))
+        // MHD_CONTENT_READER_END_WITH_ERROR: the length was announced, so nothing less can be an end.
+        return written > 0 ? written : -2
+    }
+}
+
+private let releaseCallback: MHD_ContentReaderFreeCallback = { Unmanaged<SourceBox>.fromOpaque($0!).release() }

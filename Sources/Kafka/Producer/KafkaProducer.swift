@@ -53,6 +53,10 @@ public final class KafkaProducer: Sendable {
         return core.produce(topic.index, key: key, value: value, partition: partition, opaque: token << 1)
     }
 
+    /// Whether a record of `bytes` would be taken now, and less than three quarters of the bounds are in use: for senders that can wait,
+    /// so that those who cannot find room. Any thread; a moment's answer.
+    public func hasRoom(forBytes bytes: Int) -> Bool { core.hasRoom(forBytes: bytes) }
+
     /// Sends one record and waits until all in-sync replicas have it, at most the message time-out. Not ended by cancellation: the
     /// record is on its way.
     public func send(

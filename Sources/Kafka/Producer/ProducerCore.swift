@@ -47,6 +47,14 @@ final class ProducerCore: Sendable {
 
     var client: Client { state.withLock { $0.generation.client } }
 
+    func hasRoom(forBytes bytes: Int) -> Bool {
+        let records = inFlightRecords.load(ordering: .relaxed)
+        if records == 0 { return true }
+        let held = inFlightBytes.load(ordering: .relaxed)
+        return records < configuration.inFlightRecords / 4 * 3 && held < configuration.inFlightBytes / 4 * 3
+            && held + bytes <= configuration.inFlightBytes
+    }
+
     /// The topic's number in every generation.
     func topic(_ name: String) throws(KafkaError) -> Int {
         let result: Result<Int, KafkaError> = state.withLock { state in

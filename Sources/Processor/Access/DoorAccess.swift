@@ -56,11 +56,8 @@ final class DoorAccess: Sendable {
     func send(_ head: borrowing HTTPRequestHead) -> Verdict {
         let keys = self.keys.withLock { $0 }
         guard keys.senders.isEmpty else {
-            switch keys.senders.claim(head) {
-            case .known(let name): return .admitted(client: name)
-            case .unknown: return .refused(unknown)
-            case .nobody: return .refused(nobody)
-            }
+            let claim = keys.senders.claim(head)
+            return refusal(of: claim).map(Verdict.refused) ?? .admitted(client: claim.name)
         }
         guard keys.isBoundToLoopback else { return keys.allowsUnauthenticated ? .admitted(client: nil) : .refused(closed) }
         // A browser names the page that makes it ask; it would post for any page, to this machine too.
@@ -71,23 +68,24 @@ final class DoorAccess: Sendable {
     /// The name of the token a request brings for `POST /send`; `nil` where it brings none, or a wrong one.
     func client(of head: borrowing HTTPRequestHead) -> String? {
         let keys = self.keys.withLock { $0 }
-        guard !keys.senders.isEmpty, case .known(let name) = keys.senders.claim(head) else { return nil }
-        return name
+        return keys.senders.isEmpty ? nil : keys.senders.claim(head).name
     }
 
     /// Why a request may not read the metrics; `nil`: it may.
     func refusalOfMetrics(_ head: borrowing HTTPRequestHead) -> HTTPResponse? {
         let keys = self.keys.withLock { $0 }
-        guard keys.readers.isEmpty else {
-            switch keys.readers.claim(head) {
-            case .known: return nil
-            case .unknown: return unknown
-            case .nobody: return nobody
-            }
-        }
+        guard keys.readers.isEmpty else { return refusal(of: keys.readers.claim(head)) }
         if keys.isBoundToLoopback || keys.allowsUnauthenticated { return nil }
         let sender = AdminAccess.Sender(head)
         return HTTPSettings.isLoopback(sender.peer) && !sender.isForwarded ? nil : afar
+    }
+
+    private func refusal(of claim: TokenTable.Claim) -> HTTPResponse? {
+        switch claim {
+        case .known: nil
+        case .unknown: unknown
+        case .nobody: nobody
+        }
     }
 
     /// `http://localhost:8000` is this machine's own; `null` is a page without one.

@@ -72,6 +72,9 @@ extension TokenTable {
         case nobody
         case unknown
         case known(String)
+
+        /// Whose token it is; `nil`: nobody's.
+        var name: String? { if case .known(let name) = self { name } else { nil } }
     }
 
     /// Who a request says it is, by its header `Authorization`.

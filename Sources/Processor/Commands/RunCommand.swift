@@ -19,6 +19,7 @@ struct RunCommand {
     let logger: Logger
     private let registry = MetricsRegistry()
     private let parts = Parts()
+    private let bounds: BatchBounds
     private let reloader: Reloader
 
     init(configuration: Configuration, role: Role, isEmbedded: Bool, brokerFile: String?, logger: Logger) {
@@ -27,10 +28,13 @@ struct RunCommand {
         self.isEmbedded = isEmbedded
         self.brokerFile = brokerFile
         self.logger = logger
+        let bounds = BatchBounds(configuration.settings.http)
+        self.bounds = bounds
         reloader = Reloader(
             configuration, registry: registry, logger: logger.child("configuration"),
             obstacle: { [parts] in parts.worker?.obstacle(in: $0) },
             apply: { [parts] settings in
+                bounds.adopt(settings.http)
                 parts.door?.changed(to: settings.http)
                 parts.limits?.changed(to: settings)
                 parts.shedding?.changed(to: settings.limits.shed.limits)
@@ -54,7 +58,7 @@ struct RunCommand {
             }
         }
         let client = kafkaClient(bootstrapServers: broker?.bootstrapServers ?? settings.kafka.bootstrapServers)
-        let gate = role == .worker ? nil : EventGate(mapping: configuration.mapping)
+        let gate = role == .worker ? nil : EventGate(mapping: configuration.mapping, registry: registry, bounds: bounds)
         let telemetry =
             role == .ingress
             ? nil : WorkerTelemetry(group: settings.kafka.groupID, registry: registry, logger: logger.child("worker"))
@@ -116,9 +120,8 @@ struct RunCommand {
             access: AdminAccess(settings.http), topics: configuration.mapping.topics, logger: logger.child("operator"))
     }
 
-    /// Clients are known by the names of their tokens, where they have some.
-    private func ingressLimits(_ access: DoorAccess) -> IngressLimits {
-        let limits = IngressLimits(settings, name: { access.client(of: $0) })
+    private func ingressLimits() -> IngressLimits {
+        let limits = IngressLimits(settings)
         limits.register(on: registry)
         parts.started(limits)
         return limits
@@ -146,7 +149,7 @@ struct RunCommand {
         let access = DoorAccess(http)
         let log = logger.child("http")
         let routes = Routes(
-            role: role, gate: gate, limits: gate == nil ? nil : ingressLimits(access), shedding: parts.shedding, desk: desk,
+            role: role, gate: gate, limits: gate == nil ? nil : ingressLimits(), shedding: parts.shedding, desk: desk,
             access: access, registry: registry, health: health)
         let server = try HTTPServer.start(configuration: http.server(identity: identity), handler: routes) { level, sentence in
             switch level {

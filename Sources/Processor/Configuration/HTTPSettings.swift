@@ -21,6 +21,8 @@ struct HTTPSettings: Sendable {
     var bodyRate = 500
     var maxHeaderBytes = 16 << 10
     var maxEventBytes = 1_000_000
+    var maxBodyBytes = 1 << 30
+    var maxBatchEvents = 10_000_000
     var trustedProxies = 0
 
     static let section = Section<HTTPSettings>(
@@ -49,6 +51,15 @@ struct HTTPSettings: Sendable {
             Key(
                 "max_event_bytes", \.maxEventBytes, .bytes(in: 16...64 << 20),
                 help: "Bytes of one event; a larger one is answered 413."),
+            Key(
+                "max_body_bytes", \.maxBodyBytes, .bytes(in: 16...1 << 40),
+                help: "Bytes of a request with many events. It is read piece by piece: its length costs no memory.", reload: .live
+            ),
+            Key(
+                "max_batch_events", \.maxBatchEvents, .int(in: 1...1_000_000_000),
+                help:
+                    "Events of one request; each holds one byte until the request is answered. The results of all requests share "
+                    + "64 MiB.", reload: .live),
             Key(
                 "trusted_proxies", \.trustedProxies, .int(in: 0...16),
                 help:
@@ -115,6 +126,9 @@ struct HTTPSettings: Sendable {
             ) { $0.allowUnauthenticated || !$0.tokens.isEmpty || isLoopback($0.host) },
             Rule("tls_certificate", "tls_key", sentence: "must be set together, or neither") {
                 $0.tlsCertificate.isEmpty == $0.tlsKey.isEmpty
+            },
+            Rule("max_body_bytes", "max_event_bytes", sentence: "must not be less than max_event_bytes") {
+                $0.maxBodyBytes >= $0.maxEventBytes
             },
         ])
 

@@ -128,6 +128,8 @@ extension LimitsSettings {
                 Fault(
                     origin, key: "limits.policies",
                     "must be at most \(RequestLimits.mostPolicies) policies, are \(policies.count); remove some"))
+            // What they would take cannot be asked of so many.
+            return faults
         }
         let bytes = requests.bytesOfClients
         if bytes > Self.mostBytes {

@@ -8,8 +8,8 @@ import Telemetry
 /// The limits of `POST /send`. A request is charged as one when its header is there, events and bytes as they arrive.
 ///
 /// ```swift
-/// if let refusal = limits.admit(head) { … }                              // at the header: one request
-/// let client = limits.client(of: head)                                   // kept for as long as the body arrives
+/// if let refusal = limits.admit(head, name) { … }                        // at the header: one request
+/// let client = limits.client(of: head, name)                             // kept for as long as the body arrives
 /// if let refusal = limits.charge(client, events: 1, bytes: count) { … }  // before each event is produced
 /// ```
 final class IngressLimits: Sendable {
@@ -39,19 +39,12 @@ final class IngressLimits: Sendable {
 
     private let limiter: RequestLimiter
     private let state: Mutex<State>
-    private let name: @Sendable (borrowing HTTPRequestHead) -> String?
     private let spread = Atomic<UInt64>(.random(in: 0 ... .max))
 
-    /// - Parameters:
-    ///   - clock: monotonic nanoseconds.
-    ///   - name: the name that a request has proved to have, such as that of its token; `nil`: none.
-    init(
-        _ settings: SluiceSettings, clock: @escaping @Sendable () -> UInt64 = MonotonicClock.nanoseconds,
-        name: @escaping @Sendable (borrowing HTTPRequestHead) -> String? = { _ in nil }
-    ) {
+    /// - Parameter clock: monotonic nanoseconds.
+    init(_ settings: SluiceSettings, clock: @escaping @Sendable () -> UInt64 = MonotonicClock.nanoseconds) {
         limiter = RequestLimiter(settings.limits.requests, routes: 1, clock: clock)
         state = Mutex(State(settings))
-        self.name = name
     }
 
     /// Other limits are in force; levels are carried over.
@@ -61,8 +54,9 @@ final class IngressLimits: Sendable {
     }
 
     /// Who sent a request, as the limits know it.
-    func client(of head: borrowing HTTPRequestHead) -> LimitKey {
-        if let name = name(head) { return LimitKey(name: name) }
+    /// - Parameter name: the one that it has proved to have, that of its token; `nil`: none.
+    func client(of head: borrowing HTTPRequestHead, _ name: String?) -> LimitKey {
+        if let name { return LimitKey(name: name) }
         let trusted = state.withLock { $0.trustedProxies }
         return ClientKeys.key(peer: head.peer, forwarded: trusted > 0 ? head.headers("X-Forwarded-For") : [], trusted: trusted)
     }
@@ -71,10 +65,10 @@ final class IngressLimits: Sendable {
     /// is refused before its body is read, and charged by ``charge(_:events:bytes:)``.
     /// - Parameter isStreamed: it may hold any number of events, which are charged one by one: nothing is asked of its whole length, since a
     ///   body that takes its time may pass whatever its length.
-    func admit(_ head: borrowing HTTPRequestHead, isStreamed: Bool = false) -> Refusal? {
+    func admit(_ head: borrowing HTTPRequestHead, _ name: String?, isStreamed: Bool = false) -> Refusal? {
         guard limiter.isLimited else { return nil }
         let bytes = isStreamed ? 0 : head.contentLength ?? 0
-        return ask(client(of: head), LimitCost(requests: 1), expecting: LimitCost(events: 1, bytes: bytes))
+        return ask(client(of: head, name), LimitCost(requests: 1), expecting: LimitCost(events: 1, bytes: bytes))
     }
 
     /// Events have arrived and are charged, all or none. Whoever comes again with them pays for a request again.
@@ -83,9 +77,9 @@ final class IngressLimits: Sendable {
     }
 
     /// A whole body with one event has arrived and is charged.
-    func charge(_ request: borrowing HTTPRequest) -> Refusal? {
+    func charge(_ request: borrowing HTTPRequest, _ name: @autoclosure () -> String?) -> Refusal? {
         guard limiter.isLimited else { return nil }
-        return charge(client(of: request.head), events: 1, bytes: request.body.count)
+        return charge(client(of: request.head, name()), events: 1, bytes: request.body.count)
     }
 
     private func ask(

@@ -47,6 +47,16 @@ enum OpenAPIDocument {
                     "type": "boolean",
                     "description": "Sending the event again may write it twice, because it may have been written.",
                 ],
+                "results": results,
+            ],
+        ],
+        "Results": ["type": "object", "required": ["results"], "properties": ["results": results]],
+        "Result": [
+            "type": "object", "required": ["status"],
+            "description": "What the event alone would have been answered: 200 and no more, or why not.",
+            "properties": [
+                "status": ["type": "integer"], "detail": ["type": "string"], "reason": ["type": "string"],
+                "code": ["type": "string"], "retry_after": ["type": "integer"], "possibly_persisted": ["type": "boolean"],
             ],
         ],
         "Readiness": [
@@ -75,6 +85,11 @@ enum OpenAPIDocument {
                 ]
             ],
         ],
+    ]
+
+    private static let results: JSONValue = [
+        "type": "array", "items": ["$ref": "#/components/schemas/Result"],
+        "description": "One for each event of a batch, in order; where the body was not read to its end, one more for the rest.",
     ]
 
     private static let headers: JSONValue = [
@@ -123,7 +138,7 @@ extension Routes.Route {
     private var summary: String {
         switch self {
         case .index: "Names the routes."
-        case .send: "Takes an event; answered when Kafka has it."
+        case .send: "Takes an event, or a batch of them; answered when Kafka has it."
         case .metrics: "Metrics, as Prometheus text."
         case .livez: "Answers while the process runs."
         case .readyz: "Answers whether the process can do its work, and if not, why."
@@ -136,7 +151,16 @@ extension Routes.Route {
 
     private var requestBody: JSONValue? {
         switch self {
-        case .send: ["required": true, "content": ["application/json": ["schema": Self.reference("Event")]]]
+        case .send:
+            [
+                "required": true,
+                "content": [
+                    "application/json": [
+                        "schema": ["oneOf": [Self.reference("Event"), ["type": "array", "items": Self.reference("Event")]]]
+                    ],
+                    "application/x-ndjson": ["schema": ["type": "string", "description": "One event a line."]],
+                ],
+            ]
         case .pause, .resume:
             ["required": true, "content": ["application/json": ["schema": Self.reference("PauseRequest")]]]
         case .index, .metrics, .livez, .readyz, .openAPI, .pauses: nil
@@ -156,10 +180,12 @@ extension Routes.Route {
                 (
                     413,
                     Self.problem(
-                        "Longer than an event may be, or more than a limit ever lets pass.", headers: ["RateLimit-Policy"])
+                        "Longer than an event or a body may be, or more than a limit ever lets pass.",
+                        headers: ["RateLimit-Policy"])
                 ),
-                (200, Self.answer("All in-sync replicas have it.", "text/plain; charset=utf-8", ["type": "string"])),
-                (400, Self.problem("The event is not what the mapping says.")),
+                (200, Self.sent),
+                (207, Self.answer("Some events of a batch were taken.", "application/json", Self.reference("Results"))),
+                (400, Self.problem("The event is not what the mapping says; of a batch none is.")),
                 (408, Self.problem("The body comes too slowly.")),
                 (401, Self.problem("No token, or a wrong one.")),
                 (403, Self.problem("Not from there, as there are no tokens.")),
@@ -207,6 +233,16 @@ extension Routes.Route {
 
     private static func answer(_ description: String, _ type: String, _ schema: JSONValue) -> JSONValue {
         ["description": .string(description), "content": .object([.init(type, ["schema": schema])])]
+    }
+
+    private static var sent: JSONValue {
+        [
+            "description": "All in-sync replicas have it: one event, or every one of a batch.",
+            "content": [
+                "text/plain; charset=utf-8": ["schema": ["type": "string"]],
+                "application/json": ["schema": reference("Results")],
+            ],
+        ]
     }
 
     /// A process that ends answers as every route does then.

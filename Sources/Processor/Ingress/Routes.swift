@@ -44,6 +44,7 @@ final class Routes: HTTPHandler {
     private let gate: EventGate?
     private let limits: IngressLimits?
     private let shedding: IngressShedding?
+    private let admissions: any AdmissionDesk
     private let desk: AdminDesk?
     private let access: DoorAccess
     private let registry: MetricsRegistry
@@ -54,17 +55,21 @@ final class Routes: HTTPHandler {
     private let description: HTTPResponse
     private let unsupported = HTTPResponse.problem(
         status: 415, title: "Unsupported Media Type",
-        detail: "POST /send takes one event as application/json."
+        detail:
+            "POST /send takes one event, or an array of events, as application/json, or one event a line as application/x-ndjson."
     ).prepared()
 
     /// - Parameters:
     ///   - limits: what `POST /send` takes; `nil`: everything.
     ///   - shedding: refuses events at their header; `nil`: none is.
     ///   - desk: takes what operators ask for; `nil`: this process has no worker to steer.
+    ///   - admissions: is asked about the events of batches; `nil`: the limits are.
     init(
         role: Role, gate: EventGate?, limits: IngressLimits? = nil, shedding: IngressShedding? = nil, desk: AdminDesk?,
-        access: DoorAccess = DoorAccess(HTTPSettings()), registry: MetricsRegistry, health: Health
+        access: DoorAccess = DoorAccess(HTTPSettings()), registry: MetricsRegistry, health: Health,
+        admissions: (any AdmissionDesk)? = nil
     ) {
+        self.admissions = admissions ?? limits ?? NoLimits()
         known = Route.allCases.filter { route in
             switch route {
             case .send: role != .worker
@@ -94,17 +99,48 @@ final class Routes: HTTPHandler {
         let route = known[head.route]
         if let verb = route.verb, let desk { return desk.admit(head, verb) }
         if route == .metrics, let refusal = access.refusalOfMetrics(head) { return .respond(refusal) }
-        guard route == .send else { return .readBody(limit: 0) }
-        if case .refused(let refusal) = access.send(head) { return .respond(refusal) }
+        guard route == .send, let gate else { return .readBody(limit: 0) }
+        let client: String?
+        switch access.send(head) {
+        case .admitted(let name): client = name
+        case .refused(let refusal): return .respond(refusal)
+        }
+        // Refused at once, by the server itself: it costs its client nothing of its quota.
+        if let length = head.contentLength, length > gate.bounds.bodyBytes { return .look(limit: gate.bounds.bodyBytes) }
         // curl -d names a form where nobody says otherwise; the body is JSON all the same, or the event is refused as malformed.
-        let isTaken =
+        let isJSON =
             head.hasMediaType("application/json") || head.hasMediaType("application/x-www-form-urlencoded")
             || head.header("Content-Type") == nil
-        // Before the body is read: a refusal must be cheap. What is shed costs its client nothing of its quota.
-        if isTaken, let refusal = shedding?.refusal() { return .respond(refusal) }
-        if let refusal = limits?.admit(head) { return .respond(refusal.response) }
-        guard isTaken else { return .respond(unsupported) }
-        return .readBody()
+        let isLines =
+            !isJSON
+            && (head.hasMediaType("application/x-ndjson") || head.hasMediaType("application/ndjson")
+                || head.hasMediaType("application/jsonl"))
+        // Before the body is read: a refusal must be cheap. What the server refuses for its own reasons costs its client nothing.
+        if isJSON || isLines, let refusal = gate.refusal ?? shedding?.refusal() { return .respond(refusal) }
+        // What is longer than an event can only be a batch.
+        let isBatch = isLines || head.contentLength.map { $0 > gate.bounds.eventBytes } ?? false
+        if let refusal = limits?.admit(head, client, isStreamed: isBatch) { return .respond(refusal.response) }
+        // One event or an array of them: the first byte tells.
+        if isJSON { return .look(limit: gate.bounds.bodyBytes) }
+        guard isLines else { return .respond(unsupported) }
+        return .stream(gate.batch(.lines, admissions.account(for: head, client), shedding), limit: gate.bounds.bodyBytes)
+    }
+
+    func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice {
+        guard let gate, let first = firstBytes.first(where: { !BoundaryMachine.isSpace($0) }) else { return .skip }
+        guard first == UInt8(ascii: "[") else { return .collect() }
+        return .stream(gate.batch(.array, admissions.account(for: head, access.client(of: head)), shedding))
+    }
+
+    func response(to refusal: HTTPRefusal) -> HTTPResponse {
+        guard case .bodyTooLarge(let limit) = refusal, let gate else { return refusal.problem }
+        // The operator's routes have bounds of their own, which no key sets.
+        if limit == gate.bounds.eventBytes {
+            gate.counters.count(413)
+            return ResultTable.tooLarge(limit).response
+        }
+        guard limit == gate.bounds.bodyBytes else { return refusal.problem }
+        return EventAnswer(status: 413, detail: "A body may have at most \(limit) bytes (http.max_body_bytes).").response
     }
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
@@ -112,7 +148,8 @@ final class Routes: HTTPHandler {
         switch route {
         case .pause, .resume, .pauses: if let verb = route.verb { desk?.handle(request, verb, exchange) }
         case .send:
-            if let refusal = limits?.charge(request) {
+            if let refusal = limits?.charge(request, access.client(of: request.head)) {
+                gate?.counters.count(refusal.status)
                 exchange.respond(refusal.response)
             } else {
                 gate?.take(request.body, exchange)

@@ -34,18 +34,19 @@ struct ConfigurationFiles: Sendable {
         try Configuration.load(path: path, environment: environment, overrides: overrides)
     }
 
-    /// What the files hold now; `nil` where the configuration or a secret came from something that can be read only once, such as a pipe.
+    /// What the files hold now; `nil` where the configuration, a secret or a certificate came from something that can be read only once, such as a pipe.
     /// Blocks for as long as the disk does.
     func read() -> Content? {
         let secrets = environment.sorted { $0.key < $1.key }
             .filter { $0.key.hasPrefix(SettingsSource.environmentPrefix) && $0.key.hasSuffix("_FILE") }.map(\.value)
         guard !([path].compactMap(\.self) + secrets).contains(where: Self.isReadOnce) else { return nil }
+        let named = namedFiles()
+        guard !named.certificates.contains(where: Self.isReadOnce) else { return nil }
         var settings = Hasher()
         if let path { Self.digest(path, into: &settings) }
         for file in secrets { Self.digest(file, into: &settings) }
         var mappings = Hasher()
         var certificates = Hasher()
-        let named = namedFiles()
         for file in named.mappings { Self.digest(file, into: &mappings) }
         for file in named.certificates { Self.digest(file, into: &certificates) }
         return Content(

@@ -42,17 +42,21 @@ final class GroupWatch: Sendable {
         while true {
             do throws(KafkaError) {
                 let now = MonotonicClock.nanoseconds()
+                var refusal: KafkaError?
                 if counted.map({ now - $0 >= Self.recount }) ?? true {
-                    sources = try await partitions(metadata)
-                    counted = now
+                    (sources, refusal) = try await partitions(metadata)
+                    // Until every topic is counted, each question counts them anew.
+                    counted = refusal == nil ? now : nil
                 }
                 try await ask(sources, metadata)
+                if let refusal { throw refusal }
                 if hasFailed { logger.info("The group's lag is known again.") }
                 hasFailed = false
             } catch {
                 if !hasFailed {
                     logger.warning(
-                        "The group's lag could not be read; nothing is refused on account of it.", ["error": error.description])
+                        "The group's lag could not be read as a whole; what is not known refuses nothing.",
+                        ["error": error.description])
                 }
                 hasFailed = true
             }
@@ -60,13 +64,17 @@ final class GroupWatch: Sendable {
         }
     }
 
-    private func partitions(_ metadata: KafkaMetadata) async throws(KafkaError) -> [TopicPartition] {
+    /// The partitions of the topics that are known, and why one is not.
+    private func partitions(_ metadata: KafkaMetadata) async throws(KafkaError) -> ([TopicPartition], KafkaError?) {
         var sources: [TopicPartition] = []
+        var refusal: KafkaError?
         for (topic, count) in try await metadata.topics(topics, timeout: Self.patience) {
-            let partitions = Int32(clamping: try count.get())
-            sources += (0..<partitions).map { TopicPartition(topic, $0) }
+            switch count {
+            case .success(let count): sources += (0..<Int32(clamping: count)).map { TopicPartition(topic, $0) }
+            case .failure(let error): refusal = error
+            }
         }
-        return sources
+        return (sources, refusal)
     }
 
     /// Committed offsets first, ends second: so the lag is rather too long than too short.

@@ -70,8 +70,7 @@ final class IngressShedding: Sendable {
 
     /// A request has come. Answers what to refuse it with; `nil`: it is admitted.
     func refusal() -> HTTPResponse? {
-        guard let refusal = shedder.requested() else { return nil }
-        refused[refusal.cause.rawValue].increment()
+        guard let refusal = refuse() else { return nil }
         return answers.withLock { answers in
             let key = refusal.retryAfter << 2 | refusal.cause.rawValue
             if let known = answers[key] { return known }
@@ -81,26 +80,47 @@ final class IngressShedding: Sendable {
         }
     }
 
+    /// Whether a body that is being read has to wait at `now`, monotonic nanoseconds.
+    func isHolding(at now: UInt64) -> Bool { shedder.isHolding(at: now) }
+
+    /// A body that is being read has waited for too long. Answers what the rest of its events get; `nil`: they are admitted.
+    func refusalOfRest() -> EventAnswer? {
+        refuse().map { refusal in
+            EventAnswer(
+                status: 503, detail: Self.detail(refusal), members: Self.members(refusal), retryAfter: refusal.retryAfter)
+        }
+    }
+
+    private func refuse() -> ShedRefusal? {
+        guard let refusal = shedder.requested() else { return nil }
+        refused[refusal.cause.rawValue].increment()
+        return refusal
+    }
+
     /// What is done with requests now.
     var order: ShedOrder { shedder.order }
 
-    private static func answer(to refusal: ShedRefusal) -> HTTPResponse {
-        let detail =
+    private static func detail(_ refusal: ShedRefusal) -> String {
+        let cause =
             switch refusal.cause {
             case .lag: "More events wait to be applied than limits.shed.lag_records allows."
             case .timeLag: "Events wait longer to be applied than limits.shed.lag_seconds allows."
             case .credits: "Less of the pipeline is free than limits.shed.credits asks for."
             case .producerQueue: "More events wait for the broker than limits.shed.producer_queue allows."
             }
+        return "\(cause) Nothing was written; try again in \(refusal.retryAfter) s."
+    }
+
+    private static func members(_ refusal: ShedRefusal) -> [JSONValue.Member] {
+        [.init("cause", .string(refusal.cause.name)), .init("possibly_persisted", .bool(false))]
+    }
+
+    private static func answer(to refusal: ShedRefusal) -> HTTPResponse {
         // Type and title: draft-ietf-httpapi-ratelimit-headers-11, problem types.
-        return .problem(
+        .problem(
             status: 503, title: "Request cannot be satisfied due to temporary server capacity constraints",
-            detail: "\(detail) Nothing was written; try again in \(refusal.retryAfter) s.",
-            type: "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
-            extra: [
-                .init("cause", .string(refusal.cause.name)), .init("retry_after", .integer(refusal.retryAfter)),
-                .init("possibly_persisted", .bool(false)),
-            ],
+            detail: detail(refusal), type: "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+            extra: members(refusal) + [.init("retry_after", .integer(refusal.retryAfter))],
             headers: [("Retry-After", "\(refusal.retryAfter)")])
     }
 }

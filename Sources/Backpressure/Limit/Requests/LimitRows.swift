@@ -33,7 +33,7 @@ struct LimitRows: ~Copyable {
                 Column(
                     policy: position, unit: policy.unit, capacity: policy.capacity, isShadow: policy.isShadow,
                     isWindow: isWindow, offset: size))
-            size += isWindow ? Self.size(of: SlidingWindowMachine.self) : Self.size(of: TokenBucketMachine.self)
+            size += Self.size(of: policy.quota)
         }
         self.columns = columns
         self.policies = policies
@@ -46,15 +46,17 @@ struct LimitRows: ~Copyable {
 
     /// Bytes of a row of these policies.
     static func stride(of policies: [LimitPolicy], key: LimitPolicy.Key) -> Int {
-        policies.lazy.filter { $0.key == key }.reduce(0) { sum, policy in
-            if case .window = policy.quota { return sum + size(of: SlidingWindowMachine.self) }
-            return sum + size(of: TokenBucketMachine.self)
-        }
+        policies.lazy.filter { $0.key == key }.reduce(0) { $0 + size(of: $1.quota) }
     }
 
-    /// A machine's bytes, so that the next one is aligned as well.
-    private static func size<Machine: ~Copyable>(of type: Machine.Type) -> Int {
-        (MemoryLayout<Machine>.stride + 15) & ~15
+    /// Bytes of a quota's machine, so that the next one is aligned as well.
+    private static func size(of quota: LimitPolicy.Quota) -> Int {
+        let stride =
+            switch quota {
+            case .window: MemoryLayout<SlidingWindowMachine>.stride
+            case .bucket: MemoryLayout<TokenBucketMachine>.stride
+            }
+        return (stride + 15) & ~15
     }
 
     private func bucket(_ row: Int, _ column: Column) -> UnsafeMutablePointer<TokenBucketMachine> {

@@ -78,12 +78,10 @@ public struct RequestLimitMachine: ~Copyable {
         }
         var decision = LimitDecision()
         var tooLarge: UInt32 = 0
-        Self.check(&global, 0, cost, expected, now, &decision, &tooLarge)
-        Self.check(&routes, route, cost, expected, now, &decision, &tooLarge)
-        // A row that has not begun holds all there is.
-        Self.check(&clients, row, cost, expected, now, &decision, &tooLarge)
+        let whole = expected == .none ? cost : cost + expected
+        checkAll(route, row, whole, now, &decision, &tooLarge)
         if tooLarge != 0 || decision.violated != 0 {
-            if tooLarge == 0, again != .none { waitForAll(&decision, route, row, cost + expected, again, now) }
+            if tooLarge == 0, again != .none { waitForAll(&decision, route, row, whole + again, now) }
             refuse(&decision, tooLarge, route, row, now)
             return decision
         }
@@ -102,13 +100,21 @@ public struct RequestLimitMachine: ~Copyable {
         return decision
     }
 
+    private mutating func checkAll(
+        _ route: Int, _ row: Int, _ cost: LimitCost, _ now: UInt64, _ decision: inout LimitDecision, _ tooLarge: inout UInt32
+    ) {
+        Self.check(&global, 0, cost, now, &decision, &tooLarge)
+        Self.check(&routes, route, cost, now, &decision, &tooLarge)
+        // A row that has not begun holds all there is.
+        Self.check(&clients, row, cost, now, &decision, &tooLarge)
+    }
+
     private static func check(
-        _ rows: inout LimitRows, _ row: Int, _ cost: LimitCost, _ expected: LimitCost, _ now: UInt64,
-        _ decision: inout LimitDecision, _ tooLarge: inout UInt32
+        _ rows: inout LimitRows, _ row: Int, _ cost: LimitCost, _ now: UInt64, _ decision: inout LimitDecision,
+        _ tooLarge: inout UInt32
     ) {
         for column in rows.columns {
-            let (sum, isBeyond) = cost[column.unit].addingReportingOverflow(expected[column.unit])
-            let amount = isBeyond ? Int.max : sum
+            let amount = cost[column.unit]
             guard amount > 0 else { continue }
             let bit = UInt32(1) << column.policy
             if amount > column.capacity {
@@ -132,13 +138,11 @@ public struct RequestLimitMachine: ~Copyable {
 
     /// Makes a refusal's wait long enough for the whole to be tried again.
     private mutating func waitForAll(
-        _ decision: inout LimitDecision, _ route: Int, _ row: Int, _ cost: LimitCost, _ again: LimitCost, _ now: UInt64
+        _ decision: inout LimitDecision, _ route: Int, _ row: Int, _ cost: LimitCost, _ now: UInt64
     ) {
         var whole = LimitDecision()
         var tooLarge: UInt32 = 0
-        Self.check(&global, 0, cost, again, now, &whole, &tooLarge)
-        Self.check(&routes, route, cost, again, now, &whole, &tooLarge)
-        Self.check(&clients, row, cost, again, now, &whole, &tooLarge)
+        checkAll(route, row, cost, now, &whole, &tooLarge)
         guard whole.wait > decision.wait else { return }
         decision.wait = whole.wait
         decision.policy = whole.policy

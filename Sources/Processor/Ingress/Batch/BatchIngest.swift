@@ -1,0 +1,289 @@
+// Owns one request with many events: takes them from the body as it arrives, and answers when the last one is settled.
+
+import HTTPServer
+import Kafka
+import Records
+import Synchronization
+import Telemetry
+
+/// The reader of a batch's body. It keeps the event that a piece cuts in two and one byte a result, and nothing else.
+final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
+    // Licence for @unchecked: until ``close()`` everything belongs to the HTTP loop's thread, but for the results of produced events
+    // (see ``BatchResults``) and `unsettled`, an atomic. Whoever brings `unsettled` to zero behind `close()` is alone with the rest.
+
+    /// How long a batch that waits does not look whether there is room: by then thousands of acknowledgements have come at full speed.
+    /// Where hundreds wait, each looks less often, so that looking costs the same.
+    private var pause: Duration { .microseconds(max(5000, 50 * gate.waitingBatches)) }
+
+    private let gate: EventGate
+    private let format: BatchFormat
+    private let admission: any EventAdmission
+    private let shedding: IngressShedding?
+    private let eventBytes: Int
+    private let mostEvents: Int
+    private let results: BatchResults
+    private var machine: BoundaryMachine
+    private var carry = ByteBuffer()
+    /// The event under way is larger than it may be; its bytes are not kept.
+    private var isOversized = false
+    /// The body's rest is of no interest.
+    private var isDone = false
+    /// Monotonic nanoseconds.
+    private var waitingSince: UInt64? {
+        didSet { gate.waitingBatches += (waitingSince == nil ? 0 : 1) - (oldValue == nil ? 0 : 1) }
+    }
+    /// Since when the body waits because of the pipe behind the producer, monotonic nanoseconds.
+    private var heldSince: UInt64?
+    private var exchange: HTTPExchange?
+    private var produced = 0
+    /// Minus the events reported so far; behind ``close()`` plus those produced.
+    private let unsettled = Atomic(0)
+    /// Holds this object while produced events are not reported: their tokens only point into the results.
+    private var hold: Unmanaged<BatchIngest>?
+
+    init(_ format: BatchFormat, gate: EventGate, admission: any EventAdmission, shedding: IngressShedding?) {
+        self.gate = gate
+        self.format = format
+        self.admission = admission
+        self.shedding = shedding
+        eventBytes = gate.bounds.eventBytes
+        mostEvents = gate.bounds.events
+        results = BatchResults(budget: gate.budget)
+        machine = BoundaryMachine(format)
+    }
+
+    // MARK: The body
+
+    func read(_ piece: UnsafeRawBufferPointer, _ exchange: HTTPExchange) -> HTTPBodyDemand {
+        let door = open()
+        if isHeld() { return .later(taken: 0, within: max(pause, .milliseconds(10))) }
+        var at = 0
+        while !isDone, at < piece.count {
+            if let door, mustWait(for: door) { return .later(taken: at, within: pause) }
+            switch machine.pieceRead(piece, from: at) {
+            case .nothing:
+                return .more
+            case .part(let range):
+                keep(UnsafeRawBufferPointer(rebasing: piece[range]))
+                return .more
+            case .event(let range, let next):
+                take(UnsafeRawBufferPointer(rebasing: piece[range]), behind: piece.count - range.upperBound, door)
+                at = next
+            case .broken(let fault):
+                end(malformed(fault.rawValue))
+            }
+        }
+        return isDone ? .enough : .more
+    }
+
+    func ended(_ end: HTTPBodyEnd, _ exchange: HTTPExchange) -> HTTPBodyDemand {
+        if !isDone {
+            switch (end, machine.bodyEnded()) {
+            case (.tooLong(let limit), _):
+                self.end(
+                    EventAnswer(
+                        status: 413,
+                        detail: "A body may have at most \(limit) bytes (http.max_body_bytes); what follows was not read."))
+            case (.complete, .complete):
+                break
+            case (.complete, .event):
+                let door = open()
+                if let door, mustWait(for: door) { return .later(taken: 0, within: pause) }
+                take(UnsafeRawBufferPointer(start: nil, count: 0), behind: 0, door)
+            case (.complete, .broken(let fault)):
+                self.end(malformed(fault.rawValue))
+            }
+        }
+        self.exchange = exchange
+        close()
+        return .more
+    }
+
+    func abandoned() { close() }
+
+    /// Where events go; from the moment there is no such place, the rest of the batch is refused.
+    private func open() -> EventGate.Door? {
+        guard results.refusal == nil else { return nil }
+        switch gate.open() {
+        case .success(let door):
+            return door
+        case .failure(let closed):
+            results.refusal = closed.answer
+            return nil
+        }
+    }
+
+    /// Whether this piece has to wait: the pipe behind the producer does not keep up, and a body may be long.
+    private func isHeld() -> Bool {
+        guard !isDone, results.refusal == nil, let shedding else { return false }
+        let now = MonotonicClock.nanoseconds()
+        guard shedding.isHolding(at: now) else {
+            heldSince = nil
+            return false
+        }
+        let since = heldSince ?? now
+        heldSince = since
+        if .nanoseconds(now - min(now, since)) >= gate.patience { results.refusal = shedding.refusalOfRest() }
+        return results.refusal == nil
+    }
+
+    private func mustWait(for door: EventGate.Door) -> Bool {
+        guard results.refusal == nil, !door.producer.hasRoom(forBytes: eventBytes) else {
+            if waitingSince != nil { waitingSince = nil }
+            return false
+        }
+        let now = MonotonicClock.nanoseconds()
+        let since = waitingSince ?? now
+        if waitingSince == nil { waitingSince = now }
+        if .nanoseconds(now - min(now, since)) < gate.patience { return true }
+        // All of them, not this one alone: a later event of its key must not overtake it.
+        results.refusal = KafkaAnswers.answer(to: .queueFull)
+        waitingSince = nil
+        return false
+    }
+
+    private func malformed(_ sentence: String) -> EventAnswer {
+        .bad(reason: "malformed_json", detail: "\(sentence) What follows was not read.")
+    }
+
+    /// The rest of the body gets one result, and is not read.
+    private func end(_ answer: EventAnswer) {
+        results.rest = answer
+        isDone = true
+    }
+
+    // MARK: Events
+
+    /// Keeps what a piece holds of an event that goes on in the next.
+    private func keep(_ part: UnsafeRawBufferPointer) {
+        if isOversized || carry.count + part.count > eventBytes {
+            isOversized = true
+            carry.removeAll()
+        } else {
+            carry.append(part)
+        }
+    }
+
+    /// An event is whole: what was kept of it, and `part`.
+    /// - Parameter behind: bytes that may be read behind `part`.
+    private func take(_ part: UnsafeRawBufferPointer, behind: Int, _ door: EventGate.Door?) {
+        let part = trimmed(part)
+        guard results.count < mostEvents else {
+            let detail = "A request may hold at most \(mostEvents) events (http.max_batch_events); what follows was not read."
+            return end(EventAnswer(status: 413, detail: detail))
+        }
+        if isOversized || carry.count + part.count > eventBytes {
+            isOversized = false
+            carry.removeAll()
+            takeOversized()
+        } else if carry.count == 0, behind >= ByteBuffer.padding {
+            // Most events: read where they lie.
+            take(part, door)
+        } else {
+            carry.append(part)
+            take(trimmed(carry.bytes), door)
+            carry.removeAll()
+        }
+    }
+
+    /// Without the white space behind it: the carriage return of a line that ends with two bytes is no part of the event.
+    private func trimmed(_ part: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        var end = part.count
+        while end > 0, BoundaryMachine.isSpace(part[end - 1]) { end -= 1 }
+        return UnsafeRawBufferPointer(rebasing: part[..<end])
+    }
+
+    private func takeOversized() {
+        // Whether such an element is JSON is not known, so in an array neither is where the next one begins.
+        guard format == .lines else {
+            let answer = ResultTable.tooLarge(eventBytes)
+            return end(EventAnswer(status: 413, detail: answer.detail + " What follows was not read."))
+        }
+        _ = append(results.refusal == nil ? ResultTable.tooLarge : ResultTable.refused)
+    }
+
+    /// - Parameter event: with ``ByteBuffer/padding`` readable bytes behind it.
+    private func take(_ event: UnsafeRawBufferPointer, _ door: EventGate.Door?) {
+        guard let door, results.refusal == nil else {
+            _ = append(ResultTable.refused)
+            return
+        }
+        switch admission.admit(events: 1, bytes: event.count) {
+        case .admitted:
+            break
+        case .refused(let answer):
+            results.refusal = answer
+            _ = append(ResultTable.refused)
+            return
+        case .impossible(let answer):
+            return refuse(answer, ResultTable.impossible)
+        }
+        if let fault = gate.check(event) {
+            // Behind an element that is not JSON nobody knows where the next one begins.
+            if format == .array, fault.reason == "malformed_json" || fault.reason == "too_deep" {
+                return end(.bad(reason: fault.reason, detail: "\(fault.detail) What follows was not read."))
+            }
+            return refuse(.bad(reason: fault.reason, detail: fault.detail), gate.results.code(ofReason: fault.reason))
+        }
+        guard let cell = append(ResultTable.pending) else { return }
+        if hold == nil { hold = .passRetained(self) }
+        let token = UInt(bitPattern: cell) | BatchResults.tokenMark
+        if let error = door.producer.produce(door.topic, key: gate.checkedKey, value: event, token: token) {
+            cell.pointee = gate.results.code(of: error)
+            // One that is too large for the broker stops nobody else; whatever else it is, a later event of its key must not overtake it.
+            if error.code != .recordTooLarge { results.refusal = KafkaAnswers.eventAnswer(to: error) }
+        } else {
+            produced += 1
+        }
+    }
+
+    private func refuse(_ answer: EventAnswer, _ code: UInt8) {
+        if results.keepsSentences {
+            if !results.append(answer, orElse: code, owner: self) { noMemory() }
+        } else {
+            _ = append(code)
+        }
+    }
+
+    private func append(_ code: UInt8) -> UnsafeMutablePointer<UInt8>? {
+        let cell = results.append(code, owner: self)
+        if cell == nil { noMemory() }
+        return cell
+    }
+
+    private func noMemory() {
+        end(.unavailable("Too many results wait to be sent; what follows was not read, and nothing of it was written."))
+    }
+
+    // MARK: The end
+
+    /// A produced event was acknowledged, or was not. The producer's report thread.
+    static func reported(_ token: UInt, _ code: UInt8) {
+        let cell = UnsafeMutableRawPointer(bitPattern: token & ~BatchResults.tokenMark)!
+        let batch = Unmanaged<BatchIngest>.fromOpaque(BatchResults.owner(of: cell))
+        cell.storeBytes(of: code, as: UInt8.self)
+        // Below zero until `close` has added what was produced, so that zero is the end. Behind a count that is not the last the batch
+        // may be gone: no reference is held for a single report.
+        let isLast = batch._withUnsafeGuaranteedRef { $0.unsettled.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 }
+        if isLast { batch.takeUnretainedValue().settled() }
+    }
+
+    /// No more events come.
+    private func close() {
+        isDone = true
+        carry.shrink(to: 0)
+        if waitingSince != nil { waitingSince = nil }
+        if unsettled.add(produced, ordering: .acquiringAndReleasing).newValue == 0 { settled() }
+    }
+
+    /// Every result stands: counts them, and answers if anybody waits.
+    private func settled() {
+        let answer = BatchAnswer(results, gate.results)
+        answer.count(in: gate.counters)
+        exchange?.respond(answer.response)
+        exchange = nil
+        let hold = hold
+        self.hold = nil
+        hold?.release()
+    }
+}

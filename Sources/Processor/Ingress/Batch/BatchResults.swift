@@ -1,0 +1,113 @@
+// Owns the results of one batch while they wait: one byte an event, and the sentences of the first refused ones.
+
+/// One byte an event in blocks of memory that never move, so that a delivery report can be told where to write: a result's address is
+/// the record's token, and its block's first bytes name the owner.
+final class BatchResults: @unchecked Sendable {
+    // Licence for @unchecked: events are appended by the HTTP loop's thread until the batch is closed. A cell whose event was produced is
+    // written once, by the report thread. Everything is read after the last report, which the owner's counter orders behind all of
+    // this.
+
+    /// Set in tokens that are the address of a result: user space ends far below it.
+    static let tokenMark: UInt = 1 << 62
+
+    private static let blockBytes = 4096
+    private static let headBytes = 16
+    private static let cellsInBlock = blockBytes - headBytes
+    /// Bytes of sentences that a batch keeps; refused events beyond get their code's text.
+    private static let noteBytes = 16 << 10
+
+    /// A refused event with its own sentence.
+    struct Note {
+        let event: Int
+        let start: Int
+        let count: Int
+        let status: Int
+    }
+
+    private let budget: ResultBudget
+    private var held = 0
+    private var blocks: [UnsafeMutableRawPointer] = []
+    /// Events with a result.
+    private(set) var count = 0
+    /// In the events' order.
+    private(set) var notes: [Note] = []
+    /// The texts of ``notes``.
+    private(set) var noteTexts: [UInt8] = []
+    private(set) var firstNoted: EventAnswer?
+    /// Whether there may be room for a further sentence: asked before one is written for nothing.
+    private(set) var keepsSentences = true
+    /// The answer behind ``ResultTable/refused``.
+    var refusal: EventAnswer?
+    /// One more result, behind the events': why the rest of the body was not read.
+    var rest: EventAnswer?
+
+    init(budget: ResultBudget) { self.budget = budget }
+
+    deinit {
+        for block in blocks { block.deallocate() }
+        budget.give(held)
+    }
+
+    /// Adds an event's result.
+    /// - Parameter owner: found again by ``owner(of:)``; not retained.
+    /// - Returns: where it lies; `nil`: the memory for results is used up.
+    func append(_ code: UInt8, owner: AnyObject) -> UnsafeMutablePointer<UInt8>? {
+        let (block, cell) = count.quotientAndRemainder(dividingBy: Self.cellsInBlock)
+        if block == blocks.count {
+            guard take(Self.blockBytes) else { return nil }
+            let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.blockBytes, alignment: Self.blockBytes)
+            memory.storeBytes(of: Unmanaged.passUnretained(owner).toOpaque(), as: UnsafeMutableRawPointer.self)
+            blocks.append(memory)
+        }
+        let place = (blocks[block] + Self.headBytes + cell).assumingMemoryBound(to: UInt8.self)
+        place.initialize(to: code)
+        count += 1
+        return place
+    }
+
+    /// Adds the result of an event that is refused with a sentence of its own, as far as those are kept.
+    /// - Parameter code: the result where it is not.
+    /// - Returns: `false`: the memory for results is used up.
+    func append(_ answer: EventAnswer, orElse code: UInt8, owner: AnyObject) -> Bool {
+        let text = ResultTable.text(answer)
+        let isKept = noteTexts.count + text.count <= Self.noteBytes && (!noteTexts.isEmpty || take(2 * Self.noteBytes))
+        keepsSentences = isKept
+        guard append(isKept ? ResultTable.noted : code, owner: owner) != nil else { return false }
+        guard isKept else { return true }
+        if firstNoted == nil {
+            firstNoted = answer
+            noteTexts.reserveCapacity(Self.noteBytes)
+        }
+        notes.append(Note(event: count - 1, start: noteTexts.count, count: text.count, status: answer.status))
+        noteTexts += text
+        return true
+    }
+
+    /// The owner of a result.
+    static func owner(of cell: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
+        let block = UnsafeRawPointer(bitPattern: UInt(bitPattern: cell) & ~UInt(blockBytes - 1))!
+        return block.load(as: UnsafeMutableRawPointer.self)
+    }
+
+    /// The result of an event.
+    func code(_ event: Int) -> UInt8 {
+        let (block, cell) = event.quotientAndRemainder(dividingBy: Self.cellsInBlock)
+        return blocks[block].load(fromByteOffset: Self.headBytes + cell, as: UInt8.self)
+    }
+
+    /// Calls `body` with all results in order, block by block.
+    func forEachRun(_ body: (UnsafeRawBufferPointer) -> Void) {
+        var left = count
+        for block in blocks where left > 0 {
+            let cells = min(left, Self.cellsInBlock)
+            body(UnsafeRawBufferPointer(start: block + Self.headBytes, count: cells))
+            left -= cells
+        }
+    }
+
+    private func take(_ bytes: Int) -> Bool {
+        guard budget.take(bytes) else { return false }
+        held += bytes
+        return true
+    }
+}

@@ -1,0 +1,33 @@
+// Says how whoever limits the ingress is asked about the events of a batch.
+
+import HTTPServer
+
+/// One request's account with the limits. Asked on the HTTP server's loop thread only.
+protocol EventAdmission: AnyObject, Sendable {
+    /// `events` more of the request have arrived, `bytes` long together. Asked once for each event, before it is looked at; an answer
+    /// other than ``AdmissionVerdict/admitted`` has charged nothing. Not asked again after a refusal.
+    func admit(events: Int, bytes: Int) -> AdmissionVerdict
+}
+
+/// What becomes of an event.
+enum AdmissionVerdict: Sendable {
+    case admitted
+    /// A limit is used up: this event and all that follow in the request get this answer (429), and are not produced.
+    case refused(EventAnswer)
+    /// It costs more than a limit ever allows: this event gets this answer (413), those that follow are asked about.
+    case impossible(EventAnswer)
+}
+
+/// Opens accounts: one for each request with a batch.
+protocol AdmissionDesk: Sendable {
+    /// - Parameters:
+    ///   - head: says who the client is; valid during the call.
+    ///   - name: the one that the client's token gives it; `nil`: none.
+    func account(for head: borrowing HTTPRequestHead, _ name: String?) -> any EventAdmission
+}
+
+/// Admits everything: there are no limits.
+final class NoLimits: EventAdmission, AdmissionDesk {
+    func admit(events: Int, bytes: Int) -> AdmissionVerdict { .admitted }
+    func account(for head: borrowing HTTPRequestHead, _ name: String?) -> any EventAdmission { self }
+}

@@ -1,0 +1,187 @@
+// The handler that reads bodies piece by piece in the tests, and a server around it.
+
+import Glibc
+import HTTPServer
+import Synchronization
+import Testing
+
+/// How a reader of the tests behaves.
+struct ReaderPlan: Sendable {
+    /// Takes a random part of each piece and waits up to two milliseconds in between, by this seed.
+    var dawdle: UInt64?
+    /// Wants nothing before the test lets it.
+    var isHeld = false
+    /// Says "enough" at this many bytes.
+    var most = Int.max
+    /// Waits once more at the end of the body.
+    var waitsAtEnd = false
+}
+
+/// Collects what it is shown and answers with it.
+final class TestReader: HTTPBodyReader {
+    struct State {
+        var bytes: [UInt8] = []
+        var random: SplitMix
+        var mayRead = false
+        var exchange: HTTPExchange?
+        var ends: [HTTPBodyEnd] = []
+        var abandoned = 0
+        var waits = 0
+        var waitedAtEnd = false
+    }
+
+    let plan: ReaderPlan
+    let state: Mutex<State>
+
+    init(_ plan: ReaderPlan) {
+        self.plan = plan
+        state = Mutex(State(random: SplitMix(seed: plan.dawdle ?? 0)))
+    }
+
+    func read(_ piece: UnsafeRawBufferPointer, _ exchange: HTTPExchange) -> HTTPBodyDemand {
+        state.withLock { state in
+            state.exchange = exchange
+            if plan.isHeld, !state.mayRead {
+                state.waits += 1
+                return .later(taken: 0, within: .seconds(60))
+            }
+            if plan.dawdle != nil, state.random.next() % 3 == 0 {
+                state.waits += 1
+                let count = Int(state.random.next() % UInt64(piece.count))
+                state.bytes += piece[..<count]
+                return .later(taken: count, within: .microseconds(Int64(state.random.next() % 2000)))
+            }
+            let count = min(piece.count, plan.most - state.bytes.count)
+            state.bytes += piece[..<count]
+            return state.bytes.count >= plan.most ? .enough : .more
+        }
+    }
+
+    func ended(_ end: HTTPBodyEnd, _ exchange: HTTPExchange) -> HTTPBodyDemand {
+        state.withLock { state in
+            if plan.waitsAtEnd, !state.waitedAtEnd {
+                state.waitedAtEnd = true
+                return .later(taken: 0, within: .milliseconds(1))
+            }
+            state.ends.append(end)
+            exchange.respond(HTTPResponse(status: 200, headers: [("X-End", "\(end)")], body: state.bytes))
+            return .more
+        }
+    }
+
+    func abandoned() { state.withLock { $0.abandoned += 1 } }
+
+    /// Lets a held reader read.
+    func letGo() {
+        let exchange = state.withLock { state in
+            state.mayRead = true
+            return state.exchange
+        }
+        exchange?.proceed()
+    }
+}
+
+/// SplitMix64: the same numbers for the same seed.
+struct SplitMix {
+    private var state: UInt64
+    init(seed: UInt64) { state = seed }
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
+
+/// A body of `byteCount` bytes, each the low byte of its position.
+final class TestSource: HTTPBodySource {
+    let byteCount: Int
+    private let onRelease: @Sendable () -> Void
+
+    init(_ byteCount: Int, onRelease: @escaping @Sendable () -> Void) {
+        self.byteCount = byteCount
+        self.onRelease = onRelease
+    }
+
+    deinit { onRelease() }
+
+    func write(from position: Int, into room: UnsafeMutableRawBufferPointer) -> Int {
+        // Sometimes less than there is room for.
+        let count = min(room.count, byteCount - position, 20_000)
+        for index in 0..<count { room[index] = UInt8(truncatingIfNeeded: position + index) }
+        return count
+    }
+}
+
+/// Routes that stream.
+final class StreamHandler: HTTPHandler {
+    static let limit = 1 << 20
+
+    let routes = HTTPRoutes([
+        HTTPRoute(.post, "/stream"), HTTPRoute(.post, "/look"), HTTPRoute(.get, "/source"), HTTPRoute(.get, "/hello"),
+    ])
+    let plan: ReaderPlan
+    let limit: Int
+    let readers = Mutex<[TestReader]>([])
+    let releases = Atomic(0)
+
+    init(_ plan: ReaderPlan = ReaderPlan(), limit: Int = StreamHandler.limit) {
+        self.plan = plan
+        self.limit = limit
+    }
+
+    func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
+        switch head.route {
+        case 0: .stream(reader(), limit: limit)
+        case 1: .look(limit: limit)
+        default: .readBody()
+        }
+    }
+
+    func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice {
+        switch firstBytes.first(where: { $0 != UInt8(ascii: " ") }) {
+        case nil: .skip
+        case UInt8(ascii: "["): .stream(reader())
+        default: .collect(limit: 16)
+        }
+    }
+
+    func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
+        switch request.route {
+        case 1: exchange.respond(HTTPResponse(status: 201, body: Array(request.body)))
+        case 2:
+            let source = TestSource(Int(request.head.query("bytes") ?? "") ?? 0) { [weak self] in
+                self?.releases.add(1, ordering: .relaxed)
+            }
+            exchange.respond(HTTPResponse(status: 200, headers: [], source: source))
+        default: exchange.respond(.text(200, "hello"))
+        }
+    }
+
+    /// The only reader so far.
+    func onlyReader() throws -> TestReader {
+        try eventually("there is a reader") { readers.withLock { $0.count == 1 } }
+        return try #require(readers.withLock { $0.first })
+    }
+
+    private func reader() -> TestReader {
+        let reader = TestReader(plan)
+        readers.withLock { $0.append(reader) }
+        return reader
+    }
+}
+
+/// A server with a handler that streams, on a free port.
+func withStreams(
+    _ handler: StreamHandler, _ configure: (inout HTTPServerConfiguration) -> Void = { _ in },
+    _ body: @escaping @Sendable (HTTPServer, StreamHandler) throws -> Void
+) async throws {
+    var configuration = HTTPServerConfiguration(port: 0)
+    configure(&configuration)
+    let server = try HTTPServer.start(configuration: configuration, handler: handler)
+    let result: Result<Void, any Error>
+    do { result = .success(try await onThread { try body(server, handler) }) } catch { result = .failure(error) }
+    await server.stop(deadline: .zero)
+    try result.get()
+}

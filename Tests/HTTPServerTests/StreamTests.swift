@@ -1,0 +1,203 @@
+// What becomes of bodies that are read piece by piece, and of answers that are written while they are sent.
+
+import Foundation
+import HTTPServer
+import Synchronization
+import TestSupport
+import Testing
+
+@Suite(.serialized) struct StreamTests {
+    @Test("every byte arrives once, in order, however it is cut, sent and taken", arguments: [false, true])
+    func randomSplits(_ isSlow: Bool) async throws {
+        let seed = testSeed("randomSplits")
+        try await withStreams(StreamHandler(ReaderPlan(dawdle: isSlow ? seed : nil, waitsAtEnd: isSlow))) { server, _ in
+            var random = SeededRandom(seed: seed)
+            let client = try Client(port: server.port)
+            for round in 0..<40 {
+                let size = Int.random(in: 0...(round.isMultiple(of: 8) ? 300_000 : 3_000), using: &random)
+                let body = (0..<size).map { _ in UInt8.random(in: 0...255, using: &random) }
+                let isChunked = Bool.random(using: &random)
+                client.send(
+                    "POST /stream HTTP/1.1\r\nHost: t\r\n"
+                        + (isChunked ? "Transfer-Encoding: chunked\r\n\r\n" : "Content-Length: \(size)\r\n\r\n"))
+                var at = 0
+                while at < size {
+                    let count = Int.random(in: 1...max(1, size / 5), using: &random)
+                    let piece = Array(body[at..<min(size, at + count)])
+                    client.send(isChunked ? Array("\(String(piece.count, radix: 16))\r\n".utf8) + piece + [13, 10] : piece)
+                    at += piece.count
+                }
+                if isChunked { client.send("0\r\n\r\n") }
+                let answer = try client.answer()
+                #expect(answer.status == 200)
+                #expect(answer.headers["x-end"] == "complete")
+                #expect(answer.body == body, "seed \(seed), round \(round): \(answer.body.count) of \(size) bytes")
+            }
+            #expect(server.statistics.openConnections == 1)
+        }
+    }
+
+    @Test("a reader that waits makes the sender wait, and nobody else")
+    func backPressure() async throws {
+        let size = 64 << 20
+        try await withStreams(StreamHandler(ReaderPlan(isHeld: true), limit: size)) { server, handler in
+            let port = server.port
+            let sent = SharedCount()
+            let sender = Thread {
+                guard let client = try? Client(port: port, timeout: 60) else { return }
+                client.send("POST /stream HTTP/1.1\r\nHost: t\r\nContent-Length: \(size)\r\n\r\n")
+                let piece = [UInt8](repeating: 65, count: 64 << 10)
+                for _ in 0..<size / piece.count {
+                    client.send(piece)
+                    sent.count.add(piece.count, ordering: .relaxed)
+                }
+                sent.status.store((try? client.answer())?.status ?? -1, ordering: .relaxed)
+            }
+            sender.start()
+            let reader = try handler.onlyReader()
+            try eventually("the reader was asked") { reader.state.withLock { $0.waits == 1 } }
+            // Full is what no longer grows; the kernel's buffers hold some megabytes.
+            var before = -1
+            try eventually("the sender waits") {
+                usleep(100_000)
+                let now = sent.count.load(ordering: .relaxed)
+                defer { before = now }
+                return now == before
+            }
+            #expect(sent.count.load(ordering: .relaxed) < size / 2)
+            #expect(try Client(port: port).ask("GET", "/hello").text == "hello")
+            #expect(reader.state.withLock { $0.waits } == 1)
+            reader.letGo()
+            try eventually("the body was taken") { sent.status.load(ordering: .relaxed) == 200 }
+            #expect(reader.state.withLock { $0.bytes.count } == size)
+        }
+    }
+
+    @Test("a reader learns once that its client is gone, waiting or not", arguments: [false, true])
+    func clientGone(_ isWaiting: Bool) async throws {
+        try await withStreams(StreamHandler(ReaderPlan(isHeld: isWaiting))) { server, handler in
+            let client = try Client(port: server.port)
+            client.send("POST /stream HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\nhalf of it")
+            let reader = try handler.onlyReader()
+            try eventually("it was shown something") { reader.state.withLock { $0.waits + $0.bytes.count > 0 } }
+            client.abort()
+            // Nobody reads from a connection that waits, so that its end is seen afterwards.
+            if isWaiting { reader.letGo() }
+            try eventually("the request is over") { server.statistics.requestsInFlight == 0 }
+            #expect(reader.state.withLock { $0.abandoned } == 1)
+            #expect(reader.state.withLock { $0.ends }.isEmpty)
+        }
+    }
+
+    @Test("a body beyond the limit: refused by its announced length, else shown up to the limit, and never read without bound")
+    func tooLong() async throws {
+        try await withStreams(StreamHandler(limit: 1000)) {
+            $0.streamDiscardBytes = 50_000
+        } _: { server, handler in
+            let client = try Client(port: server.port)
+            #expect(try client.ask("POST", "/stream", body: Array(repeating: 65, count: 1001)).status == 413)
+            #expect(handler.readers.withLock { $0.allSatisfy { $0.state.withLock { $0.ends.isEmpty && $0.bytes.isEmpty } } })
+            let chunk = "320\r\n" + String(repeating: "x", count: 800) + "\r\n"
+            client.send("POST /stream HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk + chunk + "0\r\n\r\n")
+            let cut = try client.answer()
+            #expect(cut.headers["x-end"] == "tooLong(limit: 1000)")
+            #expect(cut.body.count == 1000)
+            #expect(try client.ask("POST", "/stream", body: Array(repeating: 65, count: 1000)).body.count == 1000)
+
+            let announced = try Client(port: server.port)
+            announced.send("POST /stream HTTP/1.1\r\nHost: t\r\nContent-Length: 100000\r\n\r\n")
+            #expect(try announced.answer().status == 413)
+            #expect(try announced.isClosedByServer())
+            let endless = try Client(port: server.port)
+            endless.send("POST /stream HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for _ in 0..<200 { endless.send(chunk) }
+            #expect(try endless.isClosedByServer())
+            try eventually("all ended") { server.statistics.requestsInFlight == 0 }
+            #expect(handler.readers.withLock { $0.last?.state.withLock { $0.abandoned } } == 1)
+        }
+    }
+
+    @Test("what a reader does not want is dropped, then comes its answer, and the connection is kept")
+    func enough() async throws {
+        try await withStreams(StreamHandler(ReaderPlan(most: 10))) { server, _ in
+            let client = try Client(port: server.port)
+            for _ in 0..<3 {
+                let answer = try client.ask("POST", "/stream", body: Array(repeating: 65, count: 100_000))
+                #expect(answer.body.count == 10)
+                #expect(answer.headers["x-end"] == "complete")
+            }
+            #expect(server.statistics.openConnections == 1)
+        }
+    }
+
+    @Test("the first bytes decide; white space decides nothing")
+    func look() async throws {
+        try await withStreams(StreamHandler(limit: 1000)) { server, _ in
+            let client = try Client(port: server.port)
+            #expect(try client.ask("POST", "/look", body: Array("{one}".utf8)).status == 201)
+            #expect(try client.ask("POST", "/look", body: Array("  [many]".utf8)).text == "  [many]")
+            #expect(try client.ask("POST", "/look", body: []).status == 201)
+            let chunks = ["2\r\n  \r\n", "1\r\n \r\n", "4\r\n [12\r\n", "1\r\n]\r\n", "0\r\n\r\n"]
+            client.send("POST /look HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for chunk in chunks { client.send(chunk) }
+            #expect(try client.answer().text == " [12]")
+            // The smaller bound of what is collected, and the common one of both.
+            #expect(try client.ask("POST", "/look", body: Array("{0123456789abcdef}".utf8)).status == 413)
+            #expect(try client.ask("POST", "/look", body: Array(repeating: 0x20, count: 1001)).status == 413)
+            #expect(try client.ask("POST", "/look", body: Array(repeating: 0x20, count: 1000)).status == 201)
+            #expect(server.statistics.openConnections == 1)
+        }
+    }
+
+    @Test("a stop does not wait for readers beyond its deadline")
+    func stop() async throws {
+        let handler = StreamHandler(ReaderPlan(isHeld: true))
+        let server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: handler)
+        let port = server.port
+        let clients = try await onThread {
+            let clients = try (0..<2).map { _ in try Client(port: port) }
+            clients[0].request("POST", "/stream", body: Array("whole".utf8))
+            clients[1].send("POST /stream HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\nhalf")
+            try eventually("both wait") {
+                handler.readers.withLock { $0.count == 2 && $0.allSatisfy { $0.state.withLock { $0.waits == 1 } } }
+            }
+            return clients.map(Handed.init)
+        }
+        await server.stop(deadline: .milliseconds(50))
+        try await onThread {
+            let answer = try clients[0].client.answer()
+            #expect(answer.status == 503)
+            let isClosed = try clients[1].client.isClosedByServer()
+            #expect(isClosed)
+        }
+        for reader in handler.readers.withLock({ $0 }) {
+            #expect(reader.state.withLock { $0.abandoned } == 1)
+            reader.letGo()
+        }
+    }
+
+    @Test("an answer that is written while it is sent arrives whole, and its source is let go")
+    func source() async throws {
+        try await withStreams(StreamHandler()) { server, handler in
+            let client = try Client(port: server.port)
+            for size in [1, 19_999, 20_001, 3_000_000] {
+                let answer = try client.ask("GET", "/source?bytes=\(size)")
+                #expect(answer.body.count == size)
+                #expect(answer.body.indices.allSatisfy { answer.body[$0] == UInt8(truncatingIfNeeded: $0) })
+            }
+            #expect(try client.ask("HEAD", "/source?bytes=500").headers["content-length"] == "500")
+            let leaver = try Client(port: server.port)
+            leaver.request("GET", "/source?bytes=100000000")
+            try eventually("it is being sent") { server.statistics.requestsInFlight == 1 }
+            leaver.abort()
+            try eventually("every source was let go") { handler.releases.load(ordering: .relaxed) == 6 }
+            #expect(try client.ask("GET", "/hello").text == "hello")
+        }
+    }
+}
+
+/// What the sender's thread tells.
+private final class SharedCount: Sendable {
+    let count = Atomic(0)
+    let status = Atomic(0)
+}

@@ -1,0 +1,198 @@
+// Proves that it does not matter where a batch is cut, how its lines end, and how many come at once.
+
+import Backpressure
+import Foundation
+import HTTPServer
+import Kafka
+import Telemetry
+import TestSupport
+import Testing
+
+@testable import sluice
+
+@Suite(.serialized, .timeLimit(.minutes(2))) struct BatchPieceTests {
+    @Test("a thousand events in several pieces: a thousand results, a thousand records", arguments: [false, true])
+    func thousand(_ isArray: Bool) async throws {
+        try await BatchWorld.run { world in
+            let events = (0..<1000).map { event($0, message: "number \($0)") }
+            let body = Array(
+                (isArray ? "[" + events.joined(separator: ",") + "]" : events.joined(separator: "\r\n") + "\r\n").utf8)
+            let connection = try LoopbackConnection(port: world.server.port)
+            try connection.send(
+                "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: \(isArray ? "application/json" : "application/x-ndjson")\r\n"
+                    + "Content-Length: \(body.count)\r\n\r\n")
+            for start in stride(from: 0, to: body.count, by: 9973) {
+                try connection.send(body[start..<min(start + 9973, body.count)])
+                usleep(2000)
+            }
+            let reply = try BatchReply(connection.answer())
+            #expect(reply.status == 200)
+            #expect(reply.statuses == Array(repeating: 200, count: 1000))
+            let log = try waiting { try await world.log(1000) }
+            #expect(log == Dictionary(uniqueKeysWithValues: events.enumerated().map { ("\($0)", [$1]) }))
+            #expect(world.producer.statistics.delivered == 1000)
+        }
+    }
+
+    @Test("one bad event among a thousand is one 400, and the others are in the log")
+    func oneBad() async throws {
+        try await BatchWorld.run { world in
+            var lines = (0..<1000).map { event($0) }
+            lines[617] = #"{"action":"Upsert","message_id":617}"#
+            let reply = try world.post(lines.joined(separator: "\n"), chunks: [1000, 77, 5000])
+            #expect(reply.status == 207)
+            #expect(reply.statuses == (0..<1000).map { $0 == 617 ? 400 : 200 })
+            #expect(world.producer.statistics.delivered == 999)
+        }
+    }
+
+    @Test("how a line ends is no part of its event, wherever it is cut", arguments: [[1 << 20], [1], [7, 50]])
+    func lineEnds(_ sizes: [Int]) async throws {
+        try await BatchWorld.run { world in
+            let reply = try world.post("\r\n " + event(1) + "\r\n" + event(2) + " \t\n\n" + event(3) + "\r", chunks: sizes)
+            #expect(reply.statuses == [200, 200, 200])
+            let log = try waiting { try await world.log(3) }
+            #expect(log == ["1": [event(1)], "2": [event(2)], "3": [event(3)]])
+        }
+    }
+
+    @Test("a last line that is cut off is one 400", arguments: [[1 << 20], [3]])
+    func cutOff(_ sizes: [Int]) async throws {
+        try await BatchWorld.run { world in
+            let reply = try world.post(event(1) + "\n" + event(2) + "\n" + event(3).dropLast(), chunks: sizes)
+            #expect(reply.status == 207)
+            #expect(reply.statuses == [200, 200, 400])
+            #expect(reply.results[2].reason == "malformed_json")
+        }
+    }
+
+    @Test("sentences are kept for the first refused events; the others still say why")
+    func manyBad() async throws {
+        try await BatchWorld.run { world in
+            let reply = try world.post(Array(repeating: #"{"action":"Upsert"}"#, count: 3000).joined(separator: "\n"))
+            #expect(reply.status == 400)
+            #expect(reply.statuses == Array(repeating: 400, count: 3000))
+            #expect(reply.results.allSatisfy { $0.reason == "missing_field" })
+            #expect((50...500).contains(reply.results.prefix { $0.detail?.contains("message_id") == true }.count))
+            #expect(world.counted(400) == 3000)
+        }
+    }
+
+    @Test("many batches that wait for room all get it")
+    func crowd() async throws {
+        try await BatchWorld.run {
+            $0.inFlightRecords = 40
+        } _: { world in
+            try world.broker.setRoundTrip(.milliseconds(5))
+            let body = (0..<50).map { event($0) + "\n" }.joined()
+            let clients = try (0..<40).map { _ in try LoopbackConnection(port: world.server.port) }
+            for client in clients {
+                try client.send(
+                    "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: application/x-ndjson\r\n"
+                        + "Content-Length: \(body.utf8.count)\r\n\r\n\(body)")
+            }
+            for client in clients {
+                let reply = try BatchReply(client.answer())
+                #expect(reply.statuses == Array(repeating: 200, count: 50))
+            }
+            #expect(world.producer.statistics.delivered == 2000)
+            try until("the results are gone") { world.budget.free == 64 << 20 }
+            #expect(world.gate.waitingBatches == 0)
+        }
+    }
+
+    @Test("the limits charge each event; from the first refusal on nothing is produced")
+    func charged() async throws {
+        var settings = SluiceSettings()
+        settings.limits.retryJitter = 0
+        settings.limits.policies = [
+            PolicySettings(name: "few", key: .client, unit: .events, window: WindowSettings(limit: 3, seconds: 60)),
+            PolicySettings(name: "small", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1, burst: 1000)),
+        ]
+        try await BatchWorld.run(admissions: IngressLimits(settings)) { world in
+            let large = event(9, message: String(repeating: "x", count: 1000))
+            let reply = try world.post([event(1), large, event(2), "x", event(3), event(4)].joined(separator: "\n"))
+            #expect(reply.status == 207)
+            #expect(reply.statuses == [200, 413, 200, 400, 429, 429])
+            #expect(reply.results[1].retry_after == nil)
+            #expect((1...63).contains(reply.results[4].retry_after ?? 0))
+            #expect(reply.results[4].detail?.contains("few") == true)
+            #expect([200, 400, 413, 429].map(world.counted) == [2, 1, 1, 2])
+            let again = try world.post("[" + event(1) + "]", "application/json")
+            #expect(again.status == 429)
+            #expect(again.headers["retry-after"] != nil)
+            #expect(world.producer.statistics.delivered == 2)
+        }
+    }
+
+    @Test("where the producer refuses, every later event is refused, too")
+    func producerClosed() async throws {
+        try await BatchWorld.run { world in
+            _ = try waiting { await world.producer.close(deadline: .seconds(2)) }
+            let reply = try world.post([event(1), event(2), "x", event(3)].joined(separator: "\n"))
+            #expect(reply.status == 503)
+            #expect(reply.statuses == [503, 503, 503, 503])
+            #expect(reply.detail == KafkaAnswers.answer(to: .closed).detail)
+        }
+    }
+
+    /// An ingress's shedding whose lag a test sets; a thousand are allowed.
+    private func shedding() -> (shedding: IngressShedding, look: @Sendable (_ lag: Double, _ second: UInt64) -> Void) {
+        let shedding = IngressShedding(ShedLimits(lagRecords: 1_000), registry: MetricsRegistry())
+        return (
+            shedding,
+            { lag, second in
+                var facts = ShedFacts()
+                let now = second * 1_000_000_000
+                facts.lag = ShedFacts.Lag(records: lag, seconds: nil, measuredAt: now, drainRate: 0)
+                shedding.look(at: facts, now: now)
+            }
+        )
+    }
+
+    private static let head = Array(
+        "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n".utf8)
+
+    @Test("a body that is being read waits while the pipe does not keep up, and goes on when it does")
+    func held() async throws {
+        let (shedding, look) = shedding()
+        try await BatchWorld.run(patience: .seconds(20), shedding: shedding) { world in
+            let connection = try LoopbackConnection(port: world.server.port)
+            try connection.send(Self.head)
+            try connection.sendChunk((event(1) + "\n").utf8)
+            try until("it is taken") { world.producer.statistics.delivered == 1 }
+            look(5_000, 1)
+            try connection.sendChunk((event(2) + "\n").utf8)
+            try connection.sendChunk([])
+            usleep(300_000)
+            #expect(world.producer.statistics.delivered == 1)
+            look(0, 100)
+            let reply = try BatchReply(connection.answer())
+            #expect(reply.statuses == [200, 200])
+        }
+    }
+
+    @Test("what waits for longer than a batch's patience is refused, with when to come back")
+    func heldForTooLong() async throws {
+        let (shedding, look) = shedding()
+        try await BatchWorld.run(patience: .milliseconds(200), shedding: shedding) { world in
+            let connection = try LoopbackConnection(port: world.server.port)
+            try connection.send(Self.head)
+            try connection.sendChunk((event(1) + "\n").utf8)
+            try until("it is taken") { world.producer.statistics.delivered == 1 }
+            look(5_000, 1)
+            try connection.sendChunk("\(event(2))\n\(event(3))\n".utf8)
+            try connection.sendChunk([])
+            let reply = try BatchReply(connection.answer())
+            #expect(reply.status == 207)
+            #expect(reply.statuses == [200, 503, 503])
+            #expect(reply.results[1].detail?.contains("limits.shed.lag_records") == true)
+            #expect(reply.results[1].possibly_persisted == false)
+            #expect((1...2_000).contains(reply.results[1].retry_after ?? 0))
+            #expect(world.producer.statistics.delivered == 1)
+            // At the header from then on.
+            let next = try world.post(event(4))
+            #expect(next.status == 503 && next.results.isEmpty)
+        }
+    }
+}

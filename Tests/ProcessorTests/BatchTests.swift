@@ -1,0 +1,400 @@
+// Proves what requests with many events are answered, and what of them is in the log.
+
+import Foundation
+import HTTPServer
+import Kafka
+import Synchronization
+import Telemetry
+import TestSupport
+import Testing
+
+@testable import sluice
+
+@Suite(.serialized, .timeLimit(.minutes(2))) struct BatchTests {
+    @Test("every event is in the log once, byte for byte, its key's in order, however the body is cut", arguments: [false, true])
+    func everyEvent(_ isArray: Bool) async throws {
+        let seed = testSeed("everyEvent")
+        try await BatchWorld.run { world in
+            var random = SeededRandom(seed: seed)
+            var expected: [String: [String]] = [:]
+            var total = 0
+            for _ in 0..<12 {
+                let events = (0..<Int.random(in: 1...400, using: &random)).map { _ in
+                    let id = Int.random(in: 1...50, using: &random)
+                    let line = event(id, message: "\(total) ]},{ \\\" " + String(repeating: "x", count: total % 300))
+                    expected["\(id)", default: []].append(line)
+                    total += 1
+                    return line
+                }
+                let body = isArray ? "[" + events.joined(separator: " ,\n") + "]" : events.joined(separator: "\n")
+                let sizes = (0..<7).map { _ in Int.random(in: 1...(1 << Int.random(in: 3...14, using: &random)), using: &random) }
+                let reply = try world.post(
+                    body, isArray ? "application/json; charset=utf-8" : "application/x-ndjson", chunks: sizes)
+                #expect(reply.status == 200, "seed \(seed): \(reply.text.prefix(300))")
+                #expect(reply.headers["content-type"] == "application/json")
+                #expect(reply.statuses == Array(repeating: 200, count: events.count))
+            }
+            #expect(world.counted(200) == total)
+            let want = expected
+            let count = total
+            let log = try waiting { try await world.log(count) }
+            #expect(log == want, "seed \(seed)")
+        }
+    }
+
+    @Test("some were acknowledged: 207, one result each, in order; blank lines are no events")
+    func mixed() async throws {
+        var settings = HTTPSettings()
+        settings.maxEventBytes = 500
+        try await BatchWorld.run(settings) { world in
+            let lines = [
+                event(1), "", #"{"action":"Upsert"}"#, event(2), "nonsense",
+                event(3, message: String(repeating: "x", count: 500)),
+                "  \t", event(4) + "\r", event(5, message: String(repeating: "y", count: 100_000)), event(6),
+            ]
+            let reply = try world.post(lines.joined(separator: "\n"))
+            #expect(reply.status == 207)
+            #expect(reply.statuses == [200, 400, 200, 400, 413, 200, 413, 200])
+            #expect(reply.results[1].reason == "missing_field")
+            #expect(reply.results[1].detail?.contains("message_id") == true)
+            #expect(reply.results[3].reason == "malformed_json")
+            #expect(reply.results[4].detail == "An event may have at most 500 bytes (http.max_event_bytes).")
+            #expect(world.counted(200) == 4)
+            #expect(world.counted(400) == 2)
+            #expect(world.counted(413) == 2)
+        }
+    }
+
+    @Test("none was acknowledged: the first failure as a problem, with the results in it")
+    func none() async throws {
+        try await BatchWorld.run { world in
+            let reply = try world.post("{}\nx\n")
+            #expect(reply.status == 400)
+            #expect(reply.headers["content-type"] == "application/problem+json")
+            #expect(reply.title == "Bad Request")
+            #expect(reply.detail == reply.results[0].detail)
+            #expect(reply.statuses == [400, 400])
+            #expect(world.counted(200) == 0)
+        }
+    }
+
+    @Test("a batch without an event is 400", arguments: ["", "\n \n", "[]", " [ ] "])
+    func empty(_ body: String) async throws {
+        try await BatchWorld.run { world in
+            let reply = try world.post(body, body.contains("[") ? "application/json" : "application/jsonl")
+            #expect(reply.status == 400)
+            #expect(reply.detail == "The request holds no event.")
+        }
+    }
+
+    @Test(
+        "of a malformed array the events before are answered each, and the rest is one 400",
+        arguments: [
+            ("[E,]", 1), ("[E E]", 1), ("[E]x", 1), ("[E,E", 2), (#"[E,E,{"action"#, 2), ("[E,{\"a\":tru},E]", 1),
+            ("[E,E,,E]", 2),
+            ("[E}E]", 1),
+        ])
+    func malformed(_ shape: String, _ sent: Int) async throws {
+        try await BatchWorld.run { world in
+            let body = shape.replacing("E", with: event(1))
+            for sizes in [[1 << 20], [1], [7]] {
+                let reply = try world.post(body, "application/json", chunks: sizes)
+                #expect(reply.status == 207)
+                #expect(reply.statuses == Array(repeating: 200, count: sent) + [400])
+                #expect(reply.results.last?.reason == "malformed_json")
+                #expect(reply.results.last?.detail?.hasSuffix("What follows was not read.") == true)
+            }
+            let none = try world.post("[x]", "application/json")
+            #expect(none.status == 400)
+            #expect(none.statuses == [400])
+        }
+    }
+
+    @Test("one event is still one event, whatever its type says, and other types are refused")
+    func single() async throws {
+        try await BatchWorld.run { world in
+            #expect(try world.post(event(1), "application/json").text == "Message sent!\n")
+            #expect(try world.post("  \n" + event(1), "application/x-www-form-urlencoded").status == 200)
+            #expect(try world.post("[\(event(1))]", "application/x-www-form-urlencoded").statuses == [200])
+            #expect(try world.post("", "application/json").status == 400)
+            #expect(try world.post(event(1), "text/plain").status == 415)
+            let large = try world.post(event(1, message: String(repeating: "x", count: 1_000_000)), "application/json")
+            #expect(large.status == 413)
+            #expect(large.detail?.contains("http.max_event_bytes") == true)
+            #expect([200, 400, 413].map(world.counted) == [3, 1, 1])
+        }
+    }
+
+    @Test("beyond the bounds one last result says which, and what came before was produced")
+    func bounds() async throws {
+        var settings = HTTPSettings()
+        settings.maxEventBytes = 200
+        settings.maxBodyBytes = 1000
+        settings.maxBatchEvents = 3
+        let first = settings
+        try await BatchWorld.run(first) { world in
+            let lines = Array(repeating: event(1), count: 5).joined(separator: "\n")
+            let many = try world.post(lines)
+            #expect(many.status == 207)
+            #expect(many.statuses == [200, 200, 200, 413])
+            #expect(many.results[3].detail?.contains("http.max_batch_events") == true)
+            let announced = try world.post(String(repeating: event(1) + "\n", count: 50))
+            #expect(announced.status == 413)
+            #expect(announced.detail?.contains("http.max_body_bytes") == true)
+            #expect(announced.results.isEmpty)
+            var live = first
+            live.maxBatchEvents = 1000
+            world.bounds.adopt(live)
+            let long = try world.post(String(repeating: event(1) + "\n", count: 50), chunks: [333])
+            #expect(long.status == 207)
+            let whole = 1000 / (event(1).utf8.count + 1)
+            #expect(long.statuses == Array(repeating: 200, count: whole) + [413])
+            #expect(long.results.last?.detail?.contains("http.max_body_bytes") == true)
+            let large = event(1, message: String(repeating: "x", count: 200))
+            let array = try world.post("[\(event(1)),\(large),\(event(1))]", "application/json")
+            #expect(array.statuses == [200, 413])
+        }
+    }
+
+    @Test("from a limit's first refusal on nothing is produced; an impossible event is refused alone")
+    func limited() async throws {
+        try await BatchWorld.run(admissions: CountingDesk(2)) { world in
+            let reply = try world.post([event(1), "x", event(2), event(3), "x"].joined(separator: "\n"))
+            #expect(reply.status == 207)
+            #expect(reply.statuses == [200, 400, 429, 429, 429])
+            #expect(reply.results[2].retry_after == 7)
+            #expect(world.counted(429) == 3)
+        }
+        try await BatchWorld.run(admissions: CountingDesk(0)) { world in
+            let reply = try world.post(event(1))
+            #expect(reply.status == 429)
+            #expect(reply.title == "Too Many Requests")
+            #expect(reply.headers["retry-after"] == "7")
+            #expect(reply.statuses == [429])
+        }
+        try await BatchWorld.run(admissions: CountingDesk(9)) { world in
+            let large = event(1, message: String(repeating: "x", count: 1000))
+            let reply = try world.post([event(1), large, event(1)].joined(separator: "\n"))
+            #expect(reply.statuses == [200, 413, 200])
+        }
+    }
+
+    @Test("before Kafka was reached, and after the gate was shut, everything is 503")
+    func closed() async throws {
+        try await BatchWorld.run(isOpen: false) { world in
+            let reply = try world.post(event(1) + "\n" + event(2))
+            #expect(reply.status == 503)
+            #expect(reply.results.isEmpty, "refused at its header")
+            #expect(reply.headers["retry-after"] == "1")
+            #expect(reply.text.contains(#""possibly_persisted":false"#))
+        }
+        try await BatchWorld.run { world in
+            let open = try world.post(event(1))
+            #expect(open.status == 200)
+            world.gate.shut()
+            let shut = try world.post(event(1))
+            #expect(shut.status == 503)
+        }
+        // In the middle of a body.
+        try await BatchWorld.run { world in
+            let connection = try LoopbackConnection(port: world.server.port)
+            try connection.send(
+                "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n")
+            try connection.sendChunk((event(1) + "\n").utf8)
+            try until("it is taken") { world.producer.statistics.delivered == 1 }
+            world.gate.shut()
+            try connection.sendChunk("\(event(2))\n\(event(3))\n".utf8)
+            try connection.sendChunk([])
+            let reply = try BatchReply(connection.answer())
+            #expect(reply.statuses == [200, 503, 503])
+            #expect(reply.results[1].possibly_persisted == false)
+        }
+    }
+
+    @Test("a full producer makes the batch wait, not fail")
+    func waits() async throws {
+        try await BatchWorld.run {
+            $0.inFlightRecords = 40
+        } _: { world in
+            try world.broker.setRoundTrip(.milliseconds(20))
+            let reply = try world.post(Array(repeating: event(1), count: 600).joined(separator: "\n"))
+            #expect(reply.status == 200)
+            #expect(reply.results.count == 600)
+            // The quarter that batches leave to single events was never used.
+            #expect(world.producer.statistics.delivered == 600)
+        }
+    }
+
+    @Test("a producer that stays full: what was taken is answered by Kafka, the rest is 503, and nothing behind it is produced")
+    func staysFull() async throws {
+        try await BatchWorld.run(patience: .milliseconds(300)) {
+            $0.inFlightRecords = 40
+            $0.messageTimeout = .seconds(2)
+        } _: { world in
+            try world.broker.setBroker(isDown: true)
+            let reply = try world.post(Array(repeating: event(1), count: 100).joined(separator: "\n"))
+            #expect(reply.status == 503)
+            #expect(reply.results.count == 100)
+            #expect(reply.statuses.allSatisfy { $0 == 503 })
+            #expect(reply.results[99].detail == KafkaAnswers.answer(to: .queueFull).detail)
+            #expect(reply.results.filter { $0.detail == reply.results[99].detail }.count == 70)
+            #expect(world.counted(503) == 100)
+        }
+    }
+
+    @Test("a client that leaves: what has arrived is produced and counted")
+    func clientGone() async throws {
+        try await BatchWorld.run { world in
+            let connection = try LoopbackConnection(port: world.server.port)
+            try connection.send(
+                "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: application/x-ndjson\r\nContent-Length: 100000\r\n\r\n")
+            try connection.send(Array(repeating: event(1) + "\n", count: 100).joined() + "{\"half")
+            try until("it has arrived") { world.producer.statistics.delivered == 100 }
+            #expect(world.counted(200) == 0)
+            connection.abort()
+            try until("it is counted") { world.counted(200) == 100 }
+            try until("the results are gone") { world.budget.free == 64 << 20 }
+        }
+    }
+
+    @Test("the results of all requests share their memory; one that gets none is told so")
+    func budget() async throws {
+        try await BatchWorld.run(budget: 8192) { world in
+            let reply = try world.post(Array(repeating: "x", count: 10_000).joined(separator: "\n"))
+            #expect(reply.status == 400)
+            #expect(reply.results.count == 8161)
+            #expect(reply.statuses.last == 503)
+            #expect(reply.statuses.dropLast().allSatisfy { $0 == 400 })
+            #expect(reply.results.allSatisfy { $0.detail?.isEmpty == false })
+            try until("the results are gone") { world.budget.free == 8192 }
+        }
+    }
+
+    @Test("a body of 256 MiB costs no memory")
+    func large() async throws {
+        try await BatchWorld.run {
+            $0.inFlightBytes = 8 << 20
+        } _: { world in
+            // Warm, so that what is measured is the body.
+            let line = Array((event(1, message: String(repeating: "x", count: 16_000)) + "\n").utf8)
+            let piece = Array(repeating: line, count: 16).flatMap(\.self)
+            let rounds = (256 << 20) / piece.count
+            let connection = try LoopbackConnection(port: world.server.port, timeout: 60)
+            try connection.send(
+                "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n")
+            var before = 0
+            var most = 0
+            for round in 0..<rounds {
+                try connection.sendChunk(piece)
+                if round == rounds / 8 { before = residentBytes() }
+                if round > rounds / 8, round.isMultiple(of: 16) { most = max(most, residentBytes()) }
+            }
+            try connection.sendChunk([])
+            let reply = try BatchReply(connection.answer())
+            #expect(reply.status == 200)
+            #expect(reply.results.count == rounds * 16)
+            #expect(before > 0)
+            #expect(most - before < 48 << 20, "grew by \((most - before) >> 20) MiB")
+        }
+    }
+}
+
+@Suite struct BatchAnswerTests {
+    @Test("the table of Kafka's errors in the documentation is the built-in one")
+    func documented() throws {
+        let text = try String(contentsOfFile: "\(BatchWorld.root)/docs/ingress.md", encoding: .utf8)
+        let rows = text.split(separator: "\n").filter { $0.hasPrefix("| `") }
+        let expected = KafkaError.Code.allCases.map { code in
+            let answer = KafkaAnswers.answer(to: code)
+            return "| `\(code.rawValue)` | \(answer.status) | \(answer.detail) |"
+        }
+        #expect(rows.map(String.init) == expected)
+        let uncertain = KafkaAnswers.uncertain
+        #expect(text.contains("| any, where the broker may have it | \(uncertain.status) | \(uncertain.detail) |"))
+    }
+
+    @Test("a body is the same in rooms of any size, and as long as it says")
+    func rooms() throws {
+        let seed = testSeed("rooms")
+        var random = SeededRandom(seed: seed)
+        for round in 0..<60 {
+            let table = ResultTable(eventBytes: 100)
+            let counters = EventCounters(MetricsRegistry())
+            let owner = counters
+            let budget = ResultBudget()
+            func make(_ random: inout SeededRandom) -> HTTPResponseParts {
+                let results = BatchResults(budget: budget)
+                results.refusal = EventAnswer(status: 429, detail: "No \"more\".", retryAfter: 3)
+                for number in 0..<Int.random(in: 0...6000, using: &random) {
+                    switch Int.random(in: 0...9, using: &random) {
+                    case 0:
+                        _ = results.append(
+                            .bad(reason: "x", detail: "event \(number)"), orElse: ResultTable.tooLarge, owner: owner)
+                    case 1: _ = results.append(UInt8.random(in: 4..<UInt8(ResultTable.codes), using: &random), owner: owner)
+                    case 2: _ = results.append(ResultTable.refused, owner: owner)
+                    default: _ = results.append(ResultTable.sent, owner: owner)
+                    }
+                }
+                if Bool.random(using: &random) { results.rest = EventAnswer(status: 413, detail: "Too many.") }
+                var counts = [Int](repeating: 0, count: ResultTable.codes)
+                for event in 0..<results.count { counts[Int(results.code(event))] += 1 }
+                BatchAnswer(results, table).count(in: counters)
+                let members: [JSONValue.Member] = round.isMultiple(of: 2) ? [] : [.init("status", 400)]
+                return HTTPResponseParts(
+                    body: BatchBody(results, table: table, members: members, counts: counts),
+                    count: results.count + (results.rest == nil ? 0 : 1))
+            }
+            let start = random
+            let whole = make(&random)
+            let text = whole.written { _ in 1 << 20 }
+            #expect(text.count == whole.body.byteCount, "seed \(seed), round \(round)")
+            let object = try #require(try JSONSerialization.jsonObject(with: Data(text)) as? [String: Any])
+            #expect((object["results"] as? [Any])?.count == whole.count)
+            var again = start
+            let cut = make(&again)
+            #expect(cut.written { _ in Int.random(in: 1...200, using: &random) } == text, "seed \(seed), round \(round)")
+        }
+    }
+}
+
+/// A body, and how many results it must have.
+private struct HTTPResponseParts {
+    let body: BatchBody
+    let count: Int
+
+    func written(_ room: (Int) -> Int) -> [UInt8] {
+        var text: [UInt8] = []
+        while text.count < body.byteCount {
+            let size = min(room(text.count), body.byteCount - text.count)
+            var piece = [UInt8](repeating: 0, count: size)
+            let count = piece.withUnsafeMutableBytes { body.write(from: text.count, into: $0) }
+            guard count > 0 else { return text }
+            text += piece[..<count]
+        }
+        return text
+    }
+}
+
+/// Admits so many events of a request; none over 500 bytes.
+private final class CountingDesk: AdmissionDesk {
+    private final class Account: EventAdmission {
+        let left: Atomic<Int>
+        init(_ events: Int) { left = Atomic(events) }
+
+        func admit(events: Int, bytes: Int) -> AdmissionVerdict {
+            if bytes > 500 { return .impossible(EventAnswer(status: 413, detail: "More than the limit ever allows.")) }
+            if left.subtract(events, ordering: .relaxed).newValue >= 0 { return .admitted }
+            return .refused(EventAnswer(status: 429, detail: "The limit is used up.", retryAfter: 7))
+        }
+    }
+
+    private let events: Int
+    init(_ events: Int) { self.events = events }
+    func account(for head: borrowing HTTPRequestHead, _ name: String?) -> any EventAdmission { Account(events) }
+}
+
+/// Resident memory of this process.
+private func residentBytes() -> Int {
+    let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
+    return (Int(text.split(separator: " ").dropFirst().first ?? "") ?? 0) * 4096
+}

@@ -1,0 +1,196 @@
+// The ingress alone, in front of an embedded broker: what the tests of batches talk to.
+
+import Foundation
+import HTTPServer
+import Kafka
+import Records
+import Synchronization
+import Telemetry
+import TestSupport
+import Testing
+
+@testable import sluice
+
+/// A broker, a producer, the routes of the role ingress, and a server.
+final class BatchWorld: Sendable {
+    static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().path
+    static let partitions = 4
+
+    let registry = MetricsRegistry()
+    let bounds: BatchBounds
+    let budget: ResultBudget
+    let server: HTTPServer
+    private let behind: TestGate
+
+    var gate: EventGate { behind.gate }
+    var broker: EmbeddedBroker { behind.broker }
+    var producer: KafkaProducer { behind.producer }
+
+    private init(
+        _ settings: HTTPSettings, budget: Int, patience: Duration, admissions: any AdmissionDesk, shedding: IngressShedding?,
+        isOpen: Bool,
+        _ configure: (inout KafkaProducerConfiguration) -> Void
+    ) async throws {
+        bounds = BatchBounds(settings)
+        self.budget = ResultBudget(bytes: budget)
+        behind = try await TestGate(
+            registry: registry, bounds: bounds, budget: self.budget, patience: patience, partitions: Self.partitions,
+            isOpen: isOpen, configure)
+        var listen = HTTPServerConfiguration(port: 0)
+        listen.maxBodyBytes = settings.maxEventBytes
+        server = try HTTPServer.start(
+            configuration: listen,
+            handler: Routes(
+                role: .ingress, gate: behind.gate, shedding: shedding, desk: nil, registry: registry,
+                health: Health(role: .ingress, gate: behind.gate) { nil }, admissions: admissions))
+    }
+
+    /// Runs `body` on a thread that may block, and ends everything behind it.
+    static func run<R: Sendable>(
+        _ settings: HTTPSettings = HTTPSettings(), budget: Int = 64 << 20, patience: Duration = .seconds(5),
+        admissions: any AdmissionDesk = NoLimits(), shedding: IngressShedding? = nil, isOpen: Bool = true,
+        configure: (inout KafkaProducerConfiguration) -> Void = { _ in },
+        _ body: @escaping @Sendable (BatchWorld) throws -> R
+    ) async throws -> R {
+        let world = try await BatchWorld(
+            settings, budget: budget, patience: patience, admissions: admissions, shedding: shedding, isOpen: isOpen, configure)
+        let result: Result<R, any Error>
+        do { result = .success(try await LoopbackConnection.blocking { try body(world) }) } catch { result = .failure(error) }
+        await world.server.stop(deadline: .seconds(1))
+        await world.behind.close()
+        return try result.get()
+    }
+
+    /// Posts a body at once, with its length.
+    func post(_ body: String, _ type: String = "application/x-ndjson") throws -> BatchReply {
+        let connection = try LoopbackConnection(port: server.port)
+        try connection.send(
+            "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: \(type)\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+        return try BatchReply(connection.answer())
+    }
+
+    /// Posts a body in chunks of these sizes, over and over.
+    func post(_ body: String, _ type: String = "application/x-ndjson", chunks sizes: [Int]) throws -> BatchReply {
+        let connection = try LoopbackConnection(port: server.port)
+        try connection.send(
+            "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: \(type)\r\nTransfer-Encoding: chunked\r\n\r\n")
+        var rest = Array(body.utf8)[...]
+        var turn = 0
+        while !rest.isEmpty {
+            try connection.sendChunk(rest.prefix(sizes[turn % sizes.count]))
+            rest = rest.dropFirst(sizes[turn % sizes.count])
+            turn += 1
+        }
+        try connection.sendChunk([])
+        return try BatchReply(connection.answer())
+    }
+
+    /// A counted event's series.
+    func counted(_ status: Int) -> Int {
+        let page = String(decoding: registry.render(), as: UTF8.self)
+        let line = page.split(separator: "\n").first { $0.hasPrefix("sluice_http_events_total{status=\"\(status)\"}") }
+        return line.flatMap { Int($0.split(separator: " ").last ?? "") } ?? -1
+    }
+
+    /// The payloads in the log, by key, each key's in order. Ends when there are `count`.
+    func log(_ count: Int) async throws -> [String: [String]] {
+        var configuration = KafkaConsumerConfiguration(
+            client: KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers), groupID: "reader", topics: ["messages"])
+        configuration.adaptToEmbeddedBroker()
+        let consumer = try KafkaConsumer.start(configuration, gate: OpenGate())
+        var log: [String: [String]] = [:]
+        var read = 0
+        while read < count, let event = await consumer.next() {
+            switch event {
+            case .assigned(let partitions): consumer.assign(partitions.map { ($0, 0) }, assignment: 1)
+            case .records(let batch, _):
+                for record in batch.records {
+                    let text = { (slice: Slice) in
+                        String(
+                            decoding: UnsafeRawBufferPointer(
+                                start: batch.base + Int(slice.start), count: max(0, Int(slice.length))), as: UTF8.self)
+                    }
+                    log[text(record.key), default: []].append(text(record.value))
+                    read += 1
+                }
+            default: break
+            }
+        }
+        _ = await consumer.close(deadline: .seconds(5))
+        return log
+    }
+}
+
+/// A gate without credits.
+private struct OpenGate: FetchGate {
+    func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int) { (10_000, 1 << 24) }
+    func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int) {}
+}
+
+/// An answer to a batch, read.
+struct BatchReply: Sendable {
+    struct Result: Decodable, Sendable, Equatable {
+        let status: Int
+        var detail: String?
+        var reason: String?
+        var retry_after: Int?
+        var possibly_persisted: Bool?
+    }
+
+    private struct Body: Decodable {
+        var title: String?
+        var detail: String?
+        var status: Int?
+        var results: [Result]?
+    }
+
+    let status: Int
+    let headers: [String: String]
+    let text: String
+    let results: [Result]
+    let title: String?
+    let detail: String?
+
+    init(_ answer: LoopbackHTTP.Answer) throws {
+        status = answer.status
+        headers = answer.headers
+        text = answer.text
+        let isJSON = headers["content-type"]?.contains("json") == true
+        let body = isJSON ? try answer.json(Body.self) : Body()
+        (results, title, detail) = (body.results ?? [], body.title, body.detail)
+        if let inside = body.status { #expect(inside == status) }
+    }
+
+    var statuses: [Int] { results.map(\.status) }
+}
+
+/// A valid event.
+func event(_ id: Int, message: String = "m") -> String {
+    #"{"action":"Upsert","message_id":\#(id),"data":{"name":"n","message":"\#(message)"}}"#
+}
+
+/// Waits for something that happens on another thread.
+func until(_ what: String, _ condition: () -> Bool) throws {
+    let end = ContinuousClock.now + .seconds(20)
+    while !condition() {
+        guard ContinuousClock.now < end else { throw LateError(what: what) }
+        usleep(2000)
+    }
+}
+
+struct LateError: Error { let what: String }
+
+/// Waits, on a thread that may block, for something asynchronous.
+func waiting<R: Sendable>(_ body: @escaping @Sendable () async throws -> R) throws -> R {
+    let done = DispatchSemaphore(value: 0)
+    let result = Mutex<Result<R, any Error>?>(nil)
+    Task {
+        let found: Result<R, any Error>
+        do { found = .success(try await body()) } catch { found = .failure(error) }
+        result.withLock { $0 = found }
+        done.signal()
+    }
+    done.wait()
+    return try result.withLock { $0! }.get()
+}
