@@ -26,6 +26,8 @@ struct SluiceWorker: DrainWorker {
     let settings: [String: String]
     var name = "sluice"
     var role = "worker"
+    /// Lines of YAML behind the rest of the configuration.
+    var extra = ""
 
     func start(_ place: DrainPlace, run: Int) throws -> Child {
         let here = FileManager.default.currentDirectoryPath
@@ -45,7 +47,7 @@ struct SluiceWorker: DrainWorker {
             http:
               port: 0
 
-            """
+            """ + extra
         try mapping.write(toFile: "\(place.folder)/mapping.yaml", atomically: true, encoding: .utf8)
         let file = "\(place.folder)/sluice.yaml"
         // The connection string may hold a password.

@@ -14,11 +14,13 @@ struct Results: Codable, Sendable {
     var budgets: BudgetResult?
     var frozen: FrozenResult?
     var shed: ShedResult?
+    var ingress: IngressResult?
+    var overload: OverloadResult?
 
     init(machine: Machine) { self.machine = machine }
 
     private enum CodingKeys: String, CodingKey {
-        case machine, date, micro, loader, drain, latency, loadedLatency, budgets, frozen, shed
+        case machine, date, micro, loader, drain, latency, loadedLatency, budgets, frozen, shed, ingress, overload
     }
 
     /// Writes `<time>.json` into `folder`.

@@ -7,7 +7,7 @@ struct Options: Sendable {
     enum Section: String, CaseIterable {
         case micro, loader, drain, latency
         case loadedLatency = "loaded-latency"
-        case budgets, frozen, shed
+        case budgets, frozen, shed, ingress, overload
 
         static let names = allCases.map(\.rawValue).joined(separator: "|")
     }
@@ -17,14 +17,16 @@ struct Options: Sendable {
     var rows = 2_000_000
     /// Events in the topic that is drained; ten times as many where the server is frozen.
     var events = 2_000_000
-    /// Runs of the same thing; the median counts. `nil`: five of the drain, three elsewhere.
+    /// Runs of the same thing; the median counts. `nil`: five of the drain, seven of wrk, three elsewhere.
     var runs: Int?
     /// Seconds after which a section begins no further round.
     var seconds = 900.0
-    /// Seconds of one round of a latency, or for which the database is stopped. `nil`: 16 idle, 20 beside a load, 60 stopped.
+    /// Seconds of one round of a latency, of wrk or of an overload, or for which the database is stopped. `nil`: 16 idle, 20 beside a load,
+    /// 3, 60, 60.
     var roundSeconds: Int?
     var referencePath: String?
     var naivePath: String?
+    var ingressPath: String?
     var sluicePath = Options.sibling("sluice")
     var loadtestPath = Options.sibling("sluice-loadtest")
     /// Where the plot of the section shed goes.
@@ -52,15 +54,19 @@ struct Options: Sendable {
           budgets         the drain within memory budgets of 48, 64, 128 and 256 MiB, and without the kicker
           frozen          one drain whose server is stopped and continued ten times
           shed            clients that post while the server is stopped for a minute: what is refused, drawn as SVG
+          ingress         POST /send under wrk, one event and a thousand a request, beside a bare ingress
+          overload        ten times what a limit allows for a minute: what is admitted, how fast, and whether Retry-After is true
 
           --rows N           loader: rows a run (2000000)
           --events N         drain, budgets: events in the topic (2000000); frozen: ten times as many
-          --runs N           runs of each kind, the median counts (drain 5, elsewhere 3)
-          --round S          latency, loaded-latency: seconds of a run (16, 20); shed: seconds of the freeze (60)
+          --runs N           runs of each kind, the median counts (drain 5, ingress 7, elsewhere 3)
+          --round S          latency, loaded-latency: seconds of a run (16, 20); shed: seconds of the freeze (60);
+                             ingress: of a run of wrk (3); overload: of the overload (60)
           --seconds S        loader, drain, budgets: begin no further round after so long (900)
           --set KEY=VALUE    a setting of the worker, such as postgres.connections=4; may be repeated
           --reference FILE   drain, loaded-latency: a bare worker to alternate with (or SLUICE_BENCH_REFERENCE)
-          --loadtest FILE    shed: the load (the `sluice-loadtest` beside this program)
+          --bare-ingress FILE  ingress: the one to alternate with (or SLUICE_BENCH_INGRESS)
+          --loadtest FILE    shed, overload: the load (the `sluice-loadtest` beside this program)
           --plot FILE        shed: where the plot goes (.sluice/shed.svg)
           --naive FILE       latency: the consumer to alternate with (or SLUICE_BENCH_NAIVE)
           --sluice FILE      the worker (the `sluice` beside this program)
@@ -78,6 +84,7 @@ struct Options: Sendable {
         var options = Options()
         options.referencePath = environment("SLUICE_BENCH_REFERENCE")
         options.naivePath = environment("SLUICE_BENCH_NAIVE")
+        options.ingressPath = environment("SLUICE_BENCH_INGRESS")
         var rest = arguments[...]
         if let name = rest.first, !name.hasPrefix("-") {
             rest = rest.dropFirst()
@@ -103,6 +110,7 @@ struct Options: Sendable {
         case "--round": roundSeconds = try Options.count(name, value)
         case "--reference": referencePath = value
         case "--naive": naivePath = value
+        case "--bare-ingress": ingressPath = value
         case "--sluice": sluicePath = value
         case "--broker": brokerFolder = value
         case "--loadtest": loadtestPath = value

@@ -23,6 +23,9 @@ public protocol HTTPHandler: Sendable {
     /// ``HTTPRefusal/bodyTooLarge(limit:)``.
     func response(to refusal: HTTPRefusal) -> HTTPResponse
 
+    /// Everything that had arrived has been handled: the loop looks for more. Called once a turn of the loop.
+    func turnEnded()
+
     /// A request is over: for counting. Called once per request whose header was understood.
     func ended(_ outcome: HTTPOutcome)
 }
@@ -33,6 +36,9 @@ extension HTTPHandler {
 
     /// Reads every body up to the server's limit.
     public func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission { .readBody() }
+
+    /// Does nothing.
+    public func turnEnded() {}
 
     /// Collects every body.
     public func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice { .collect() }

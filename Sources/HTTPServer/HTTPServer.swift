@@ -24,6 +24,8 @@ public final class HTTPServer: Sendable {
         public let slowHeaders: Int
         /// Connections since the start that were closed because a body came too slowly.
         public let slowBodies: Int
+        /// Connections that were ended because their client took too long over reading a long answer.
+        public let slowReaders: Int
         /// Requests since the start that were refused because there were too many connections.
         public let crowdedOut: Int
     }
@@ -87,6 +89,7 @@ public final class HTTPServer: Sendable {
             evicted: mailbox.counters.evicted.load(ordering: .relaxed),
             slowHeaders: mailbox.counters.slowHeaders.load(ordering: .relaxed),
             slowBodies: mailbox.counters.slowBodies.load(ordering: .relaxed),
+            slowReaders: mailbox.counters.slowReaders.load(ordering: .relaxed),
             crowdedOut: mailbox.counters.crowdedOut.load(ordering: .relaxed))
     }
 }

@@ -211,6 +211,32 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
         #expect(machine.fault(now: 205 * second + 1, limits) == .body)
     }
 
+    @Test("what came fast counts for as long as anybody may be silent, and no longer")
+    func credit() {
+        var machine = PaceMachine(openedAt: 0, idle: idle)
+        machine.headerReceived(now: 0, isBodyExpected: true)
+        machine.pieceReceived(1_000_000)
+        // Ten thousand seconds' worth; looked at as often as it is.
+        #expect(machine.fault(now: 10 * second, limits) == nil)
+        #expect(machine.fault(now: 70 * second, limits) == nil)
+        #expect(machine.fault(now: 70 * second + second / 10, limits) == .body)
+    }
+
+    @Test("a long answer must be read as a body must be sent")
+    func answers() {
+        var machine = PaceMachine(openedAt: 0, idle: idle)
+        machine.headerReceived(now: 0, isBodyExpected: true)
+        machine.requestReceived()
+        machine.answerBegan(now: 100 * second)
+        machine.pieceSent(100)
+        #expect(machine.fault(now: 106 * second, limits) == nil)
+        #expect(machine.fault(now: 106 * second + second / 10, limits) == .answer)
+        machine.pieceSent(100)
+        #expect(machine.fault(now: 107 * second, limits) == nil)
+        machine.requestEnded(now: 108 * second)
+        #expect(machine.fault(now: 170 * second, limits) == nil)
+    }
+
     @Test("a rate of nothing is no limit")
     func noRate() {
         var machine = PaceMachine(openedAt: 0, idle: idle)

@@ -13,6 +13,9 @@ private final class Reports: DeliveryHandler {
         var errors: [KafkaError] = []
     }
     let state = Mutex(State())
+    let ends = Atomic(0)
+
+    func reportsEnded() { ends.add(1, ordering: .relaxed) }
 
     func delivered(_ token: UInt, partition: Int32, offset: Int64, error: KafkaError?) {
         state.withLock { state in
@@ -63,6 +66,73 @@ struct ProducerTests {
             #expect(delivery.partition == Int32(murmur2(Array(key.utf8)) & 0x7fff_ffff) % 12)
         }
         _ = await producer.close(deadline: .seconds(10))
+    }
+
+    @Test func aGroupIsHandedOverInItsOrderAndEachRecordIsReportedOnce() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 3)])
+        defer { broker.stop() }
+        let reports = Reports()
+        let producer = try KafkaProducer.start(configuration(broker), handler: reports)
+        let topic = try await producer.prepare("t").topic
+        var group = ProducerGroup()
+        let texts = (0..<1_000).map { Array("\($0)".utf8) }
+        for start in stride(from: 0, to: 1_000, by: 100) {
+            for number in start..<start + 100 {
+                // Arrays of the test stay where they are for as long as `texts` lives.
+                texts[number].withUnsafeBytes { group.append(key: $0, value: $0, token: UInt(number)) }
+            }
+            #expect(group.count == 100)
+            producer.produce(topic, &group) { token, error in Issue.record("\(token): \(error)") }
+            #expect(group.count == 0)
+        }
+        let isFlushed = await producer.flush(within: .seconds(20))
+        #expect(isFlushed)
+        withExtendedLifetime(texts) {}
+        let state = reports.state.withLock { $0 }
+        #expect(state.errors.isEmpty && state.counts.count == 1_000 && state.counts.values.allSatisfy { $0 == 1 })
+        #expect(producer.statistics.delivered == 1_000)
+        #expect(producer.statistics.inFlightRecords == 0 && producer.statistics.inFlightBytes == 0)
+        #expect(reports.ends.load(ordering: .relaxed) > 0)
+        _ = await producer.close(deadline: .seconds(10))
+        texts[0].withUnsafeBytes { group.append(key: $0, value: $0, token: 7) }
+        var refused: [UInt] = []
+        producer.produce(topic, &group) { token, error in
+            #expect(error.code == .closed)
+            refused.append(token)
+        }
+        #expect(refused == [7])
+    }
+
+    @Test func aGroupIsRefusedAsAWholeBeyondTheBoundAndRecordByRecordOtherwise() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        var configuration = configuration(broker)
+        configuration.inFlightRecords = 8
+        configuration.linger = .milliseconds(300)
+        configuration.client.properties["message.max.bytes"] = "2000"
+        let reports = Reports()
+        let producer = try KafkaProducer.start(configuration, handler: reports)
+        let topic = try await producer.prepare("t").topic
+        #expect(producer.groupRecords == 1)
+        let small = [UInt8](repeating: 1, count: 10)
+        let large = [UInt8](repeating: 1, count: 3_000)
+        var group = ProducerGroup()
+        var refused: [UInt: KafkaError.Code] = [:]
+        func hand(_ values: [[UInt8]], from token: UInt) {
+            for (index, value) in values.enumerated() {
+                small.withUnsafeBytes { key in
+                    value.withUnsafeBytes { group.append(key: key, value: $0, token: token + UInt(index)) }
+                }
+            }
+            producer.produce(topic, &group) { refused[$0] = $1.code }
+        }
+        hand([small, large, small], from: 0)
+        #expect(refused == [1: .recordTooLarge])
+        hand(Array(repeating: small, count: 7), from: 10)
+        #expect(refused.count == 8 && (10..<17).allSatisfy { refused[$0] == .queueFull })
+        #expect(producer.statistics.inFlightRecords == 2)
+        _ = await producer.close(deadline: .seconds(10))
+        #expect(reports.state.withLock { $0.counts } == [0: 1, 2: 1])
     }
 
     @Test func ownBoundsInRecordsAndBytes() async throws {

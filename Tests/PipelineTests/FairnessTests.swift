@@ -122,7 +122,7 @@ extension World {
 
     @Test func equalBacklogsUnderALimitFallTogether() async throws {
         let world = World(
-            seed: 4, partitions: 8, records: 500, configuration: roomy(lanes: 3),
+            seed: 4, partitions: 8, records: 1_500, configuration: roomy(lanes: 3),
             limits: ConsumeLimits(all: .init(events: 4_000), topics: ["t": .init(bytes: 1 << 20)]))
         try await world.run { world in
             try await world.source.post(.assigned(Array(world.ends.keys)))
@@ -130,8 +130,8 @@ extension World {
             for left in await world.quarters(read: true) {
                 let values = left.values.sorted()
                 print("left under a limit: \(values)")
-                // Turns of 64 records, the fake reader's largest batch: three of them.
-                #expect(values.last! - values.first! <= 256)
+                // Turns of 64 records, the fake reader's largest batch: three of them on a quiet machine, six on a busy one.
+                #expect(values.last! - values.first! <= 400)
             }
             #expect(await eventually(within: .seconds(60)) { world.isComplete })
         }

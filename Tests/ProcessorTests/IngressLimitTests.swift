@@ -196,6 +196,48 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         }
     }
 
+    /// 100,000 clients that nobody knows: there is room for a thousand, nobody who is limited is let off, and health is answered.
+    @Test func aFloodOfKeysIsRefusedAndHidesNobody() async throws {
+        var settings = settings(
+            PolicySettings(name: "slow", key: .client, unit: .requests, bucket: BucketSettings(rate: 0.001, burst: 1)))
+        settings.http.trustedProxies = 1
+        settings.limits.maxKeys = 1_000
+        try await Ingress.run(settings) { (ingress: Ingress) async throws in
+            let limited = ["X-Forwarded-For: 192.0.2.1"]
+            #expect(try await ingress.post(headers: limited).status == 200)
+            #expect(try await ingress.post(headers: limited).status == 429)
+            let port = ingress.server.port
+            let passed = try await LoopbackConnection.blocking {
+                let connection = try LoopbackConnection(port: port)
+                let health = try LoopbackConnection(port: port)
+                var passed = 0
+                for turn in 0..<1_000 {
+                    let requests = (0..<100).map { number in
+                        "POST /send HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\nX-Forwarded-For: 10.\(turn / 250).\(turn % 250).\(number)\r\n\r\nx"
+                    }
+                    try connection.send(requests.joined())
+                    for _ in requests {
+                        // Let through, it is no event.
+                        let status = try connection.answer().status
+                        if status == 400 { passed += 1 } else { #expect(status == 429) }
+                    }
+                    guard turn.isMultiple(of: 50) else { continue }
+                    let begin = ContinuousClock.now
+                    try health.send("GET /readyz HTTP/1.1\r\nHost: t\r\n\r\n")
+                    #expect(try health.answer().status == 200)
+                    #expect(ContinuousClock.now - begin < .seconds(1))
+                }
+                return passed
+            }
+            // One for each of those who were known beside the first, and one for all others together.
+            #expect(passed == 999 + 1)
+            #expect(ingress.metrics.contains("sluice_ratelimit_keys 1000"))
+            // The one that passed was asked twice: at its header and at its body.
+            #expect(ingress.metrics.contains("sluice_ratelimit_overflow_total 99002"))
+            #expect(try await ingress.post(headers: limited).status == 429)
+        }
+    }
+
     @Test func clientsWithTokensAreTheirNames() async throws {
         var settings = settings(burst)
         settings.http.trustedProxies = 1

@@ -98,6 +98,13 @@ struct ConnectionTable: ~Copyable {
         record.pace.requestReceived()
     }
 
+    /// A long answer is on its way. Its client is held to a pace by what is told of it.
+    func answerBegan(_ connection: OpaquePointer, now: UInt64) -> (_ count: Int) -> Void {
+        let record = Self.record(connection)
+        record.pace.answerBegan(now: now)
+        return { record.pace.pieceSent($0) }
+    }
+
     /// There is an answer. It may come before the body has ended.
     mutating func answered(_ connection: OpaquePointer) { places.answered(Self.record(connection).number) }
 

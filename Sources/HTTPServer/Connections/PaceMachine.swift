@@ -17,6 +17,8 @@ struct PaceMachine: ~Copyable {
     /// What took too long.
     enum Fault: Equatable {
         case header, body
+        /// The client reads its answer too slowly.
+        case answer
     }
 
     private enum Phase {
@@ -29,11 +31,14 @@ struct PaceMachine: ~Copyable {
         case paused(at: UInt64)
         /// The request is whole: the time is ours.
         case ours
+        /// A long answer is being read.
+        case readingAnswer
     }
 
     private var phase = Phase.opened
     private var since: UInt64
-    private var received = 0
+    /// Bytes that were moved, as far as they count.
+    private var moved = 0
     private let idle: UInt64
 
     /// - Parameter idle: how long libmicrohttpd lets this connection be silent between two requests.
@@ -45,10 +50,20 @@ struct PaceMachine: ~Copyable {
     mutating func headerReceived(now: UInt64, isBodyExpected: Bool) {
         phase = isBodyExpected ? .readingBody : .ours
         since = now
-        received = 0
+        moved = 0
     }
 
-    mutating func pieceReceived(_ count: Int) { received += count }
+    mutating func pieceReceived(_ count: Int) { moved += count }
+
+    /// A long answer is on its way.
+    mutating func answerBegan(now: UInt64) {
+        phase = .readingAnswer
+        since = now
+        moved = 0
+    }
+
+    /// The client has made room for so much more of it.
+    mutating func pieceSent(_ count: Int) { moved += count }
 
     /// We stopped reading the body.
     mutating func paused(now: UInt64) {
@@ -76,16 +91,23 @@ struct PaceMachine: ~Copyable {
         since = now
     }
 
-    func fault(now: UInt64, _ limits: Limits) -> Fault? {
+    mutating func fault(now: UInt64, _ limits: Limits) -> Fault? {
         let elapsed = now > since ? now - since : 0
         switch phase {
         case .opened: return elapsed > limits.header ? .header : nil
         case .kept: return elapsed > idle + limits.header ? .header : nil
-        case .readingBody:
-            guard elapsed > limits.bodyGrace else { return nil }
-            let due = Double(elapsed - limits.bodyGrace) / 1e9 * Double(limits.bodyRate)
-            return Double(received) < due ? .body : nil
+        case .readingBody: return isSlow(elapsed, limits) ? .body : nil
+        case .readingAnswer: return isSlow(elapsed, limits) ? .answer : nil
         case .paused, .ours: return nil
         }
+    }
+
+    private mutating func isSlow(_ elapsed: UInt64, _ limits: Limits) -> Bool {
+        guard elapsed > limits.bodyGrace else { return false }
+        let due = Double(elapsed - limits.bodyGrace) / 1e9 * Double(limits.bodyRate)
+        // Whoever was fast may be silent for as long as anybody, and not for hours.
+        let most = due + Double(idle) / 1e9 * Double(limits.bodyRate)
+        if Double(moved) > most { moved = Int(most) }
+        return Double(moved) < due
     }
 }

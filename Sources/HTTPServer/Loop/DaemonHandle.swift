@@ -79,6 +79,7 @@ extension MHD_OptionItem {
 
 private let requestCallback: MHD_AccessHandlerCallback = { owner, connection, url, method, version, data, size, context in
     Unmanaged<ServerLoop>.fromOpaque(owner!)._withUnsafeGuaranteedRef { loop in
+        loop.callbacks &+= 1
         guard let known = context!.pointee else {
             return loop.requestBegan(connection!, url: url!, method: method!, version: version!, context: context!)
         }
@@ -98,13 +99,15 @@ private let endedCallback: MHD_RequestCompletedCallback = { owner, _, context, c
     guard let known = context!.pointee else { return }
     context!.pointee = nil
     let exchange = Unmanaged<HTTPExchange>.fromOpaque(known).takeRetainedValue()
-    Unmanaged<ServerLoop>.fromOpaque(owner!)._withUnsafeGuaranteedRef {
-        $0.requestEnded(exchange, isDelivered: code == .REQUEST_TERMINATED_COMPLETED_OK)
+    Unmanaged<ServerLoop>.fromOpaque(owner!)._withUnsafeGuaranteedRef { loop in
+        loop.callbacks &+= 1
+        loop.requestEnded(exchange, isDelivered: code == .REQUEST_TERMINATED_COMPLETED_OK)
     }
 }
 
 private let connectionCallback: MHD_NotifyConnectionCallback = { owner, connection, context, code in
     Unmanaged<ServerLoop>.fromOpaque(owner!)._withUnsafeGuaranteedRef { loop in
+        loop.callbacks &+= 1
         if code == .CONNECTION_NOTIFY_STARTED {
             context!.pointee = loop.connectionOpened(connection!)
         } else {

@@ -11,6 +11,7 @@ struct LoopCounters: ~Copyable {
     let evicted = Atomic<Int>(0)
     let slowHeaders = Atomic<Int>(0)
     let slowBodies = Atomic<Int>(0)
+    let slowReaders = Atomic<Int>(0)
     let crowdedOut = Atomic<Int>(0)
 }
 

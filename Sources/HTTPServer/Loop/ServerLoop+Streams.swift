@@ -84,6 +84,8 @@ extension ServerLoop {
             exchange.respond(answer)
             wake(exchange)
         }
+        // The daemon has had its turn: nobody else tells it that connections run again.
+        mailbox.wake.signal()
     }
 
     /// The reader is told that its body has no end.

@@ -14,7 +14,7 @@ final class ServerLoop: @unchecked Sendable {
 
     let handler: any HTTPHandler
     private(set) var configuration: HTTPServerConfiguration
-    private let mailbox: LoopMailbox
+    let mailbox: LoopMailbox
     private let log: @Sendable (HTTPLogLevel, String) -> Void
     private let routes: HTTPRoutes
     private let notFound: HTTPResponse
@@ -38,6 +38,9 @@ final class ServerLoop: @unchecked Sendable {
     /// Exchanges whose connection is suspended. libmicrohttpd aborts the process where one is left when the daemon stops.
     private var suspended: [Unmanaged<HTTPExchange>] = []
     private var inFlight = 0
+    /// Callbacks of libmicrohttpd so far, and turns in a row in which it called none and wanted to be run again at once.
+    var callbacks = 0
+    private var vainTurns = 0
     /// Exchanges whose connection is suspended because the body's reader wants no more yet.
     var parked = ParkedExchanges()
     var connections: ConnectionTable
@@ -94,7 +97,10 @@ final class ServerLoop: @unchecked Sendable {
             for exchange in proceeding { wake(exchange) }
             if parked.wakeAt != nil { for exchange in parked.due(at: monotonicNow()) { wake(exchange) } }
             obey(orders)
+            let before = callbacks
             daemon?.run()
+            handler.turnEnded()
+            vainTurns = callbacks == before && daemon?.timeout == 0 ? vainTurns + 1 : 0
             endSlowConnections()
             if endTurn() { break }
         }
@@ -106,6 +112,9 @@ final class ServerLoop: @unchecked Sendable {
 
     private func sleep() -> Int32 {
         var least = min(daemon?.timeout ?? Self.longestSleep, Self.longestSleep)
+        // A chunk's extension that fills the connection's memory makes libmicrohttpd 0.9.75 ask for one turn after the other until the
+        // client is ended.
+        if vainTurns > 2 { least = max(least, 1) }
         let wakeAt = min(shutdown.wakeAt ?? .max, parked.wakeAt ?? .max)
         if wakeAt != .max {
             let now = monotonicNow()
@@ -290,7 +299,9 @@ final class ServerLoop: @unchecked Sendable {
         case .built(let headers, let body):
             return queueMade(ResponseHandle(headers: headers, body: body), response.status, on: exchange)
         case .written(let headers, let source):
-            return queueMade(ResponseHandle(headers: headers, source: source), response.status, on: exchange)
+            let written = connections.answerBegan(exchange.connection, now: now)
+            return queueMade(
+                ResponseHandle(headers: headers, source: source, written: written), response.status, on: exchange)
         }
     }
 
@@ -354,6 +365,7 @@ final class ServerLoop: @unchecked Sendable {
             switch fault {
             case .header: mailbox.counters.slowHeaders.increment()
             case .body: mailbox.counters.slowBodies.increment()
+            case .answer: mailbox.counters.slowReaders.increment()
             }
         }
     }

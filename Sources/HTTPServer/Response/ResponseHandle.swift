@@ -22,12 +22,17 @@ struct ResponseHandle: ~Copyable, @unchecked Sendable {
     }
 
     /// An answer whose body `source` writes while it is sent. `nil`: as above.
-    init?(headers: [(name: String, value: String)], source: any HTTPBodySource) {
+    /// - Parameter written: told of every piece that is written, when there is room for it.
+    init?(
+        headers: [(name: String, value: String)], source: any HTTPBodySource, written: @escaping (_ count: Int) -> Void
+    ) {
         // The library holds the box until the response is destroyed.
-        let box = Unmanaged.passRetained(SourceBox(source))
+        let box = Unmanaged.passRetained(SourceBox(source, written))
+        // Zeroed memory that the library keeps until the answer is sent.
+        let block = max(1, min(Self.blockBytes, source.byteCount))
         let made = MHD_create_response_from_callback(
-            UInt64(source.byteCount), Self.blockBytes, writeCallback, box.toOpaque(), releaseCallback)
-        self.init(made, headers: headers, bytes: Self.blockBytes)
+            UInt64(source.byteCount), block, writeCallback, box.toOpaque(), releaseCallback)
+        self.init(made, headers: headers, bytes: block)
     }
 
     private init?(_ made: OpaquePointer?, headers: [(name: String, value: String)], bytes: Int) {
@@ -52,13 +57,19 @@ final class PreparedResponse: Sendable {
 /// What the library holds of a source.
 private final class SourceBox {
     let source: any HTTPBodySource
-    init(_ source: any HTTPBodySource) { self.source = source }
+    let written: (_ count: Int) -> Void
+
+    init(_ source: any HTTPBodySource, _ written: @escaping (_ count: Int) -> Void) {
+        self.source = source
+        self.written = written
+    }
 }
 
 private let writeCallback: MHD_ContentReaderCallback = { box, position, memory, room in
     Unmanaged<SourceBox>.fromOpaque(box!)._withUnsafeGuaranteedRef { box in
         let written = box.source.write(
             from: Int(position), into: UnsafeMutableRawBufferPointer(start: memory, count: room))
+        if written > 0 { box.written(written) }
         // MHD_CONTENT_READER_END_WITH_ERROR: the length was announced, so nothing less can be an end.
         return written > 0 ? written : -2
     }

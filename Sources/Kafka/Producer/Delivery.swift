@@ -21,6 +21,14 @@ public protocol DeliveryHandler: Sendable {
     /// `error` nil: all in-sync replicas have the record. Otherwise ``KafkaError/mayBePersisted`` says whether the broker may have
     /// written it all the same.
     func delivered(_ token: UInt, partition: Int32, offset: Int64, error: KafkaError?)
+
+    /// The last of some reports that came together has been told. Called on the same thread.
+    func reportsEnded()
+}
+
+extension DeliveryHandler {
+    /// Does nothing.
+    public func reportsEnded() {}
 }
 
 /// A topic of one producer: see ``KafkaProducer/topic(_:)``.

@@ -53,9 +53,21 @@ public final class KafkaProducer: Sendable {
         return core.produce(topic.index, key: key, value: value, partition: partition, opaque: token << 1)
     }
 
+    /// Hands over copies of all records of a group, in their order, and empties it. Any thread; never blocks.
+    /// - Parameter refused: is told each record that was not taken, and why: it was not written. The others are reported exactly once.
+    public func produce(
+        _ topic: ProducerTopic, _ group: inout ProducerGroup, refused: (_ token: UInt, _ error: KafkaError) -> Void
+    ) {
+        core.produce(topic.index, &group, refused)
+        group.removeAll()
+    }
+
     /// Whether a record of `bytes` would be taken now, and less than three quarters of the bounds are in use: for senders that can wait,
     /// so that those who cannot find room. Any thread; a moment's answer.
     public func hasRoom(forBytes bytes: Int) -> Bool { core.hasRoom(forBytes: bytes) }
+
+    /// How many records may be handed over together where ``hasRoom(forBytes:)`` says that there is room.
+    public var groupRecords: Int { core.groupRecords }
 
     /// Sends one record and waits until all in-sync replicas have it, at most the message time-out. Not ended by cancellation: the
     /// record is on its way.

@@ -55,6 +55,9 @@ final class ProducerCore: Sendable {
             && held + bytes <= configuration.inFlightBytes
     }
 
+    /// Records of a group that has room wherever ``hasRoom(forBytes:)`` says so, and one more beside it.
+    var groupRecords: Int { max(1, min(ProducerGroup.capacity, configuration.inFlightRecords / 4 - 1)) }
+
     /// The topic's number in every generation.
     func topic(_ name: String) throws(KafkaError) -> Int {
         let result: Result<Int, KafkaError> = state.withLock { state in
@@ -94,19 +97,46 @@ final class ProducerCore: Sendable {
         let error = target.produce(key: key, value: value, headers: headers, partition: partition, opaque: opaque)
         if error == RD_KAFKA_RESP_ERR_NO_ERROR { return nil }
         release(bytes: bytes)
+        return refusal(error, target)
+    }
+
+    func produce(_ topic: Int, _ group: inout ProducerGroup, _ refused: (_ token: UInt, _ error: KafkaError) -> Void) {
+        guard group.count > 0 else { return }
+        let messages = group.messages()
+        let records = inFlightRecords.add(messages.count, ordering: .relaxed).newValue
+        let total = inFlightBytes.add(group.bytes, ordering: .relaxed).newValue
+        let fits =
+            records <= configuration.inFlightRecords
+            && (total <= configuration.inFlightBytes || records == messages.count)
+        let target = fits ? state.withLock { $0.isClosed ? nil : $0.topics[topic] } : nil
+        guard let target else {
+            release(records: messages.count, bytes: group.bytes)
+            for message in messages { refused(Self.token(message), fits ? Self.isClosed : Self.queueFull) }
+            return
+        }
+        target.produce(messages)
+        for message in messages where message.err != RD_KAFKA_RESP_ERR_NO_ERROR {
+            release(records: 1, bytes: message.len + message.key_len)
+            refused(Self.token(message), refusal(message.err, target))
+        }
+    }
+
+    private static func token(_ message: rd_kafka_message_t) -> UInt { UInt(bitPattern: message._private) >> 1 }
+
+    private func refusal(_ error: rd_kafka_resp_err_t, _ target: GenerationTopic) -> KafkaError {
         switch error {
-        case RD_KAFKA_RESP_ERR__QUEUE_FULL: return ProducerCore.queueFull
+        case RD_KAFKA_RESP_ERR__QUEUE_FULL: ProducerCore.queueFull
         case RD_KAFKA_RESP_ERR__FATAL:
-            return KafkaError(
+            KafkaError(
                 code: .fatal, kafkaCode: error.rawValue, message: "the producer is being made anew", isRetriable: true,
                 mayBePersisted: false)
-        default: return KafkaError(error, "topic \(target.name): \(String(cString: rd_kafka_err2str(error)))")
+        default: KafkaError(error, "topic \(target.name): \(String(cString: rd_kafka_err2str(error)))")
         }
     }
 
     @inline(__always)
-    private func release(bytes: Int) {
-        inFlightRecords.subtract(1, ordering: .relaxed)
+    private func release(records: Int = 1, bytes: Int) {
+        inFlightRecords.subtract(records, ordering: .relaxed)
         inFlightBytes.subtract(bytes, ordering: .relaxed)
     }
 
@@ -124,7 +154,12 @@ final class ProducerCore: Sendable {
     func run() {
         while let next = serveGeneration() {
             recreations.add(1, ordering: .relaxed)
-            state.withLock { $0 = next }
+            state.withLock { state in
+                // Whoever has refused records meanwhile is not overruled.
+                let isClosed = state.isClosed
+                state = next
+                state.isClosed = isClosed
+            }
         }
         finished.open()
     }
@@ -153,7 +188,6 @@ final class ProducerCore: Sendable {
             let names = state.withLock { $0.topics.map(\.name) }
             var next = State(generation: try ProducerGeneration(configuration))
             for name in names { next.topics.append(try GenerationTopic(next.generation, name)) }
-            next.isClosed = state.withLock { $0.isClosed }
             return next
         } catch {
             configuration.client.log(.error, "the producer cannot be made anew yet: \(error)")
@@ -173,23 +207,42 @@ final class ProducerCore: Sendable {
     private func handle(_ event: borrowing EventHandle) {
         switch event.type {
         case RD_KAFKA_EVENT_DR:
-            while let message = rd_kafka_event_message_next(event.pointer) { report(message) }
+            // A few at a time: counters that other threads ask are touched once for all of them, and before anybody is told.
+            withUnsafeTemporaryAllocation(of: UnsafePointer<rd_kafka_message_t>.self, capacity: 128) { list in
+                while true {
+                    var count = 0
+                    while count < list.count, let message = rd_kafka_event_message_next(event.pointer) {
+                        list.initializeElement(at: count, to: message)
+                        count += 1
+                    }
+                    guard count > 0 else { break }
+                    let messages = UnsafeBufferPointer(start: list.baseAddress, count: count)
+                    account(messages)
+                    for message in messages { report(message) }
+                    handler?.reportsEnded()
+                }
+            }
         case RD_KAFKA_EVENT_ERROR:
             if let error = event.failure { configuration.client.log(.warning, error.description) }
         default: break
         }
     }
 
+    private func account(_ messages: UnsafeBufferPointer<UnsafePointer<rd_kafka_message_t>>) {
+        var (bytes, good) = (0, 0)
+        for message in messages {
+            bytes += message.pointee.len + message.pointee.key_len
+            if message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR { good += 1 }
+        }
+        release(records: messages.count, bytes: bytes)
+        if good > 0 { delivered.add(good, ordering: .relaxed) }
+        if good < messages.count { failed.add(messages.count - good, ordering: .relaxed) }
+    }
+
     @inline(__always)
     private func report(_ message: UnsafePointer<rd_kafka_message_t>) {
-        release(bytes: message.pointee.len + message.pointee.key_len)
-        var error: KafkaError?
-        if message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
-            delivered.add(1, ordering: .relaxed)
-        } else {
-            failed.add(1, ordering: .relaxed)
-            error = ProducerCore.failure(message)
-        }
+        let isGood = message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR
+        let error = isGood ? nil : ProducerCore.failure(message)
         let opaque = UInt(bitPattern: message.pointee._private)
         if opaque & 1 == 0 {
             handler?.delivered(opaque >> 1, partition: message.pointee.partition, offset: message.pointee.offset, error: error)

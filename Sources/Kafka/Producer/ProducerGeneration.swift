@@ -48,6 +48,13 @@ final class GenerationTopic: @unchecked Sendable {
         return result == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_last_error()
     }
 
+    /// Hands copies of all messages to librdkafka. Each one's `err` says what became of it.
+    func produce(_ messages: UnsafeMutableBufferPointer<rd_kafka_message_t>) {
+        for index in messages.indices { messages[index].payload = messages[index].payload ?? UnsafeMutableRawPointer(pointer) }
+        rd_kafka_produce_batch(
+            pointer, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, messages.baseAddress, Int32(messages.count))
+    }
+
     private func produceWithHeaders(
         key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, headers: [ProducerHeader], partition: Int32, opaque: UInt
     ) -> rd_kafka_resp_err_t {

@@ -62,11 +62,12 @@ final class HTTPDoor: Sendable {
         figures.family(
             "sluice_http_connections_ended_total", type: .counter,
             help:
-                "Connections the server ended: a header or body that came too slowly, or the oldest beyond the limits for a newer one."
+                "Connections the server ended: a header or body that came too slowly, a long answer that was read too slowly, or the oldest beyond the limits for a newer one."
         ) { sink, statistics in
             guard let statistics else { return }
             sink.sample(statistics.slowHeaders, ["reason": "header_timeout"])
             sink.sample(statistics.slowBodies, ["reason": "body_timeout"])
+            sink.sample(statistics.slowReaders, ["reason": "answer_timeout"])
             sink.sample(statistics.evicted, ["reason": "reserve_full"])
         }
         figures.family(

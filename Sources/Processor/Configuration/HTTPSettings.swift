@@ -49,7 +49,7 @@ struct HTTPSettings: Sendable {
                 "allow_unauthenticated", \.allowUnauthenticated, .bool,
                 help: "Listen on an address other than loopback although nobody is asked who they are."),
             Key(
-                "max_event_bytes", \.maxEventBytes, .bytes(in: 16...64 << 20),
+                "max_event_bytes", \.maxEventBytes, .bytes(in: 16...32 << 20),
                 help: "Bytes of one event; a larger one is answered 413."),
             Key(
                 "max_body_bytes", \.maxBodyBytes, .bytes(in: 16...1 << 40),
@@ -111,8 +111,9 @@ struct HTTPSettings: Sendable {
             Key(
                 "body_bytes_per_second", \.bodyRate, .bytes(in: 0...1 << 20),
                 help:
-                    "The least a body must bring, on average behind body_timeout; time in which the server does not read is not counted. 0: "
-                    + "no limit but idle_timeout, for clients that send events as they happen.",
+                    "The least a body must bring, and the least that must be read of a batch's results, on average behind body_timeout; what was "
+                    + "faster counts for idle_timeout at most, and time in which the server does not read is not counted. 0: no limit but "
+                    + "idle_timeout, for clients that send events as they happen.",
                 reload: .live),
             Key(
                 "max_header_bytes", \.maxHeaderBytes, .bytes(in: 4 << 10...128 << 10),

@@ -22,7 +22,7 @@ struct KafkaSettings: Sendable {
     var sessionTimeout = Duration.seconds(10)
     var kicker = true
     var linger = Duration.zero
-    var requestsInFlight = 5
+    var requestsInFlight = 2
     var messageTimeout = Duration.seconds(8)
     var properties: [String: String] = [:]
 
@@ -57,7 +57,7 @@ struct KafkaSettings: Sendable {
                 help: "How long POST /send lets records gather before they are sent."),
             Key(
                 "requests_in_flight", \.requestsInFlight, .int(in: 1...5),
-                help: "Produce requests under way to one broker at once."),
+                help: "Produce requests under way to one broker at once: what arrives meanwhile goes together."),
             Key(
                 "message_timeout", \.messageTimeout, .duration(in: .milliseconds(100) ... .seconds(300)),
                 help: "How long POST /send waits for the broker's acknowledgement before it answers 503."),

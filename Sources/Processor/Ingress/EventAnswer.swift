@@ -7,10 +7,20 @@ struct EventAnswer: Sendable, Equatable {
     let status: Int
     /// This occurrence, and what to do about it. Never a payload.
     let detail: String
+    /// What kind of problem it is, a URI.
+    var type = "about:blank"
     /// Further members for machines.
     var members: [JSONValue.Member] = []
     /// Seconds after which trying again can help; `nil`: it cannot, or nobody knows.
     var retryAfter: Int?
+    /// Further header fields, of an answer that has nothing else to say.
+    var fields: [Field] = []
+
+    /// A header field.
+    struct Field: Sendable, Equatable {
+        let name: String
+        let value: String
+    }
 
     var title: String {
         switch status {
@@ -22,11 +32,13 @@ struct EventAnswer: Sendable, Equatable {
         }
     }
 
-    var headers: [(name: String, value: String)] { retryAfter.map { [("Retry-After", "\($0)")] } ?? [] }
+    var headers: [(name: String, value: String)] {
+        (retryAfter.map { [("Retry-After", "\($0)")] } ?? []) + fields.map { ($0.name, $0.value) }
+    }
 
     /// The answer to a request with this event alone.
     var response: HTTPResponse {
-        .problem(status: status, title: title, detail: detail, extra: members, headers: headers)
+        .problem(status: status, title: title, detail: detail, type: type, extra: members, headers: headers)
     }
 
     /// One element of a batch's `results`.

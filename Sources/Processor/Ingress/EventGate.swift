@@ -9,9 +9,9 @@ import Telemetry
 
 /// The producing side of `POST /send`.
 final class EventGate: DeliveryHandler, @unchecked Sendable {
-    // Licence for @unchecked: `decoder` and `key` are used by ``take(_:_:)`` and ``check(_:)`` only, `waitingBatches` by the readers of
-    // bodies, all on the HTTP server's one loop thread (the contracts of HTTPHandler and HTTPBodyReader). The producer is behind its
-    // lock.
+    // Licence for @unchecked: `decoder` and `key` are used by ``take(_:_:)`` and ``check(_:)`` only, `waitingBatches`, `group` and `gathered` by the
+    // readers of bodies, all on the HTTP server's one loop thread (the contracts of HTTPHandler and HTTPBodyReader). `reported` belongs
+    // to the producer's report thread. The producer is behind its lock.
 
     /// Where events go.
     struct Door: Sendable {
@@ -31,14 +31,23 @@ final class EventGate: DeliveryHandler, @unchecked Sendable {
     /// The memory of all batches' results.
     let budget: ResultBudget
     let patience: Duration
-    /// Batches that wait for room in the producer.
+    /// Batches that wait for room in the producer, or for the pipe behind it.
     var waitingBatches = 0
+    /// What a batch hands to the producer together.
+    var group = ProducerGroup()
+    /// Events of different requests that were read in one turn of the loop.
+    private var gathered = ProducerGroup()
+    /// Reports of one batch that it has not been told yet. The report thread only.
+    private var reported: (batch: UnsafeMutableRawPointer?, events: Int) = (nil, 0)
     private let decoder: Decoder
     private var key = ByteBuffer(capacity: 64)
     private let answers = KafkaAnswers()
     private let isShut = Atomic(false)
     private let trouble = Mutex<String?>(nil)
     private let door = Mutex<Door?>(nil)
+    /// Most events that wait for the end of a turn, and most bytes of one: a larger one goes by itself.
+    private static let gatheredEvents = ProducerGroup.capacity
+    private static let gatheredBytes = 16 << 10
     private static let notReady = EventAnswer.unavailable("Kafka has not been reached yet. Nothing was written.")
     private let stoppingResponse = HTTPRefusal.stopping.problem.prepared()
     private let notReadyResponse = EventGate.notReady.response.prepared()
@@ -100,20 +109,45 @@ final class EventGate: DeliveryHandler, @unchecked Sendable {
         }
         // The exchange travels as the record's token, retained until its report.
         let token = UInt(bitPattern: Unmanaged.passRetained(exchange).toOpaque())
-        if let error = door.producer.produce(door.topic, key: checkedKey, value: body, token: token) {
-            Unmanaged<HTTPExchange>.fromOpaque(UnsafeRawPointer(bitPattern: token)!).release()
-            answer(error, exchange)
+        guard body.count <= Self.gatheredBytes else {
+            if let error = door.producer.produce(door.topic, key: checkedKey, value: body, token: token) {
+                refused(token, error)
+            }
+            return
         }
+        gathered.append(key: checkedKey, copying: body, token: token)
+        if gathered.count >= min(Self.gatheredEvents, door.producer.groupRecords) { produceGathered() }
+    }
+
+    /// Hands over the events that were read in this turn of the loop: what arrives together travels together, and nothing waits for more.
+    func produceGathered() {
+        guard gathered.count > 0 else { return }
+        // There was one when they were gathered, and it stays.
+        guard let door = door.withLock({ $0 }) else { return }
+        door.producer.produce(door.topic, &gathered) { refused($0, $1) }
+    }
+
+    private func refused(_ token: UInt, _ error: KafkaError) {
+        answer(error, Unmanaged<HTTPExchange>.fromOpaque(UnsafeRawPointer(bitPattern: token)!).takeRetainedValue())
     }
 
     func delivered(_ token: UInt, partition: Int32, offset: Int64, error: KafkaError?) {
         if token & BatchResults.tokenMark != 0 {
-            return BatchIngest.reported(token, error.map { results.code(of: $0) } ?? ResultTable.sent)
+            let batch = BatchIngest.note(token, error.map { results.code(of: $0) } ?? ResultTable.sent)
+            if batch != reported.batch { reportsEnded() }
+            reported = (batch, reported.events + 1)
+            return
         }
         let exchange = Unmanaged<HTTPExchange>.fromOpaque(UnsafeRawPointer(bitPattern: token)!).takeRetainedValue()
         if let error { return answer(error, exchange) }
         counters.sent.increment()
         exchange.respond(answers.sent)
+    }
+
+    func reportsEnded() {
+        guard let batch = reported.batch else { return }
+        BatchIngest.settle(batch, reported.events)
+        reported = (nil, 0)
     }
 
     private func answer(_ error: KafkaError, _ exchange: HTTPExchange) {

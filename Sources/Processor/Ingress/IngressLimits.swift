@@ -21,9 +21,8 @@ final class IngressLimits: Sendable {
         let retryAfter: Int
         /// The whole answer, for a request that ends with it.
         let response: HTTPResponse
-        /// For one event among others: a sentence, and members for machines.
-        let detail: String
-        let members: [JSONValue.Member]
+        /// The same for one event among others.
+        let event: EventAnswer
     }
 
     fileprivate struct State {
@@ -98,9 +97,12 @@ final class IngressLimits: Sendable {
             let retryAfter = isTooLarge ? 0 : later(LimitAnswers.seconds(decision.wait), state.jitter)
             // Made in the lines above where there was none.
             let answer = state.answers!.answer(to: decision, retryAfter: retryAfter)
+            let status = answer.response.status
             return Refusal(
-                status: answer.response.status, retryAfter: retryAfter, response: answer.response, detail: answer.detail,
-                members: answer.members)
+                status: status, retryAfter: retryAfter, response: answer.response,
+                event: EventAnswer(
+                    status: status, detail: answer.detail, type: answer.type, members: answer.members,
+                    retryAfter: isTooLarge ? nil : retryAfter, fields: answer.fields))
         }
     }
 

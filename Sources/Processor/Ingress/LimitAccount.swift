@@ -15,11 +15,7 @@ final class LimitAccount: EventAdmission {
 
     func admit(events: Int, bytes: Int) -> AdmissionVerdict {
         guard let refusal = limits.charge(client, events: events, bytes: bytes) else { return .admitted }
-        let isImpossible = refusal.status == 413
-        let answer = EventAnswer(
-            status: refusal.status, detail: refusal.detail, members: refusal.members,
-            retryAfter: isImpossible ? nil : refusal.retryAfter)
-        return isImpossible ? .impossible(answer) : .refused(answer)
+        return refusal.status == 413 ? .impossible(refusal.event) : .refused(refusal.event)
     }
 }
 

@@ -30,8 +30,11 @@ struct LimitAnswers: Sendable {
     /// A refusal as a whole answer, and what is needed of it for one event among others.
     struct Answer: Sendable {
         let response: HTTPResponse
+        let type: String
         let detail: String
         let members: [JSONValue.Member]
+        /// Header fields beside Retry-After.
+        let fields: [EventAnswer.Field]
     }
 
     /// Answers that are kept. Waits are whole seconds and what is left is mostly nothing, so few are ever needed.
@@ -41,7 +44,7 @@ struct LimitAnswers: Sendable {
     /// What the answers speak of.
     let policies: LimitPolicies
     private let hasFields: Bool
-    private let fields: String
+    private let policyField: String
     private var texts: [UInt64: Text] = [:]
     private var kept: [Shape: Answer] = [:]
 
@@ -49,7 +52,7 @@ struct LimitAnswers: Sendable {
     init(_ policies: LimitPolicies, hasFields: Bool) {
         self.policies = policies
         self.hasFields = hasFields
-        fields = policies.list.filter { !$0.isShadow }.map(\.field).joined(separator: ", ")
+        policyField = policies.list.filter { !$0.isShadow }.map(\.field).joined(separator: ", ")
     }
 
     /// - Parameter retryAfter: seconds until the client should come back.
@@ -59,20 +62,21 @@ struct LimitAnswers: Sendable {
             remaining: decision.remaining, reset: Self.seconds(decision.wait), retryAfter: retryAfter)
         if let known = kept[shape] { return known }
         let text = text(shape)
-        var headers: [(name: String, value: String)] = [("Cache-Control", "no-store")]
-        if !shape.isTooLarge { headers.append(("Retry-After", "\(retryAfter)")) }
+        var fields = [EventAnswer.Field(name: "Cache-Control", value: "no-store")]
         if hasFields {
-            headers.append(("RateLimit-Policy", fields))
+            fields.append(.init(name: "RateLimit-Policy", value: policyField))
             if !shape.isTooLarge, policies.list.indices.contains(shape.policy) {
                 let name = policies.list[shape.policy].name
-                headers.append(("RateLimit", "\"\(name)\";r=\(shape.remaining);t=\(shape.reset)"))
+                fields.append(.init(name: "RateLimit", value: "\"\(name)\";r=\(shape.remaining);t=\(shape.reset)"))
             }
         }
+        let wait = shape.isTooLarge ? [] : [(name: "Retry-After", value: "\(retryAfter)")]
         let response = HTTPResponse.problem(
             status: shape.isTooLarge ? 413 : 429, title: text.title, detail: text.detail, type: text.type,
-            extra: text.members, headers: headers
+            extra: text.members, headers: wait + fields.map { ($0.name, $0.value) }
         ).prepared()
-        let answer = Answer(response: response, detail: text.detail, members: text.members)
+        let answer = Answer(
+            response: response, type: text.type, detail: text.detail, members: text.members, fields: fields)
         if kept.count >= Self.mostKept { kept.removeAll(keepingCapacity: true) }
         kept[shape] = answer
         return answer

@@ -167,6 +167,8 @@ final class Routes: HTTPHandler {
         }
     }
 
+    func turnEnded() { gate?.produceGathered() }
+
     func ended(_ outcome: HTTPOutcome) {
         let status = outcome.status ?? 0
         let key = (outcome.route ?? -1) << 16 | status

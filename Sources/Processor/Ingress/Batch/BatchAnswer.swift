@@ -16,12 +16,14 @@ struct BatchAnswer {
         results.forEachRun { run in
             for code in run { counts[Int(code)] += 1 }
         }
+        counts[Int(ResultTable.refused)] += results.refused
         self.counts = counts
     }
 
     private var sent: Int { counts[Int(ResultTable.sent)] }
 
-    /// 200 where every event was acknowledged, 207 where some were; where none was, the first failure with the results in it.
+    /// 200 where every event was acknowledged, 207 where some were; where none was, the first failure with the results in it, or that one
+    /// which says that an event may have been written.
     var response: HTTPResponse {
         if sent > 0 {
             let isWhole = sent == results.count && results.rest == nil
@@ -31,7 +33,8 @@ struct BatchAnswer {
             return .problem(status: 400, title: "Bad Request", detail: "The request holds no event.")
         }
         let members: [JSONValue.Member] = [
-            .init("type", "about:blank"), .init("title", .string(failure.title)), .init("status", .integer(failure.status)),
+            .init("type", .string(failure.type)), .init("title", .string(failure.title)),
+            .init("status", .integer(failure.status)),
             .init("detail", .string(failure.detail)),
         ]
         return respond(
@@ -41,6 +44,8 @@ struct BatchAnswer {
     /// Of a batch without any success.
     private var firstFailure: EventAnswer? {
         guard results.count > 0 else { return results.rest }
+        // Whoever reads nothing but this must not send again what may have been written.
+        if counts[Int(ResultTable.uncertain)] > 0 { return KafkaAnswers.uncertain }
         let code = results.code(0)
         return switch code {
         case ResultTable.refused: results.refusal

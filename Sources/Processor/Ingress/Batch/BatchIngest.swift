@@ -11,6 +11,9 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     // Licence for @unchecked: until ``close()`` everything belongs to the HTTP loop's thread, but for the results of produced events
     // (see ``BatchResults``) and `unsettled`, an atomic. Whoever brings `unsettled` to zero behind `close()` is alone with the rest.
 
+    /// Most events that are checked before other connections have their turn: pieces are bounded in bytes, but an event may have two.
+    private static let turn = 256
+
     /// How long a batch that waits does not look whether there is room: by then thousands of acknowledgements have come at full speed.
     /// Where hundreds wait, each looks less often, so that looking costs the same.
     private var pause: Duration { .microseconds(max(5000, 50 * gate.waitingBatches)) }
@@ -32,8 +35,10 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     private var waitingSince: UInt64? {
         didSet { gate.waitingBatches += (waitingSince == nil ? 0 : 1) - (oldValue == nil ? 0 : 1) }
     }
-    /// Since when the body waits because of the pipe behind the producer, monotonic nanoseconds.
-    private var heldSince: UInt64?
+    /// The same, because of the pipe behind the producer.
+    private var heldSince: UInt64? {
+        didSet { gate.waitingBatches += (heldSince == nil ? 0 : 1) - (oldValue == nil ? 0 : 1) }
+    }
     private var exchange: HTTPExchange?
     private var produced = 0
     /// Minus the events reported so far; behind ``close()`` plus those produced.
@@ -58,22 +63,60 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         let door = open()
         if isHeld() { return .later(taken: 0, within: max(pause, .milliseconds(10))) }
         var at = 0
+        let before = results.count
         while !isDone, at < piece.count {
             if let door, mustWait(for: door) { return .later(taken: at, within: pause) }
-            switch machine.pieceRead(piece, from: at) {
-            case .nothing:
-                return .more
-            case .part(let range):
-                keep(UnsafeRawBufferPointer(rebasing: piece[range]))
-                return .more
-            case .event(let range, let next):
-                take(UnsafeRawBufferPointer(rebasing: piece[range]), behind: piece.count - range.upperBound, door)
-                at = next
-            case .broken(let fault):
-                end(malformed(fault.rawValue))
-            }
+            guard results.count - before < Self.turn else { return .later(taken: at, within: .zero) }
+            at = takeRun(of: piece, from: at, door)
         }
         return isDone ? .enough : .more
+    }
+
+    /// Takes the events that lie in a piece as a whole, as many as go together, and what stands behind them.
+    /// - Returns: where to go on.
+    private func takeRun(of piece: UnsafeRawBufferPointer, from start: Int, _ door: EventGate.Door?) -> Int {
+        let most = door?.producer.groupRecords ?? 1
+        return withUnsafeTemporaryAllocation(of: UnsafeRawBufferPointer.self, capacity: most) { events in
+            var (at, count, bytes) = (start, 0, 0)
+            while at < piece.count, count < events.count {
+                let step = machine.pieceRead(piece, from: at)
+                if case .event(let range, let next) = step, let door, results.refusal == nil, carry.count == 0, !isOversized,
+                    range.count <= eventBytes, piece.count - range.upperBound >= ByteBuffer.padding,
+                    results.count + count < mostEvents
+                {
+                    let event = trimmed(UnsafeRawBufferPointer(rebasing: piece[range]))
+                    events.initializeElement(at: count, to: event)
+                    (at, count, bytes) = (next, count + 1, bytes + event.count)
+                    if at == piece.count || count == events.count {
+                        take(UnsafeBufferPointer(rebasing: events[..<count]), bytes, door)
+                        return at
+                    }
+                    continue
+                }
+                if count > 0, let door { take(UnsafeBufferPointer(rebasing: events[..<count]), bytes, door) }
+                return isDone ? at : take(step, of: piece, at, door)
+            }
+            return at
+        }
+    }
+
+    /// Takes one step of the boundaries by itself.
+    private func take(
+        _ step: BoundaryMachine.Step, of piece: UnsafeRawBufferPointer, _ at: Int, _ door: EventGate.Door?
+    ) -> Int {
+        switch step {
+        case .nothing:
+            return piece.count
+        case .part(let range):
+            keep(UnsafeRawBufferPointer(rebasing: piece[range]))
+            return piece.count
+        case .event(let range, let next):
+            take(UnsafeRawBufferPointer(rebasing: piece[range]), behind: piece.count - range.upperBound, door)
+            return next
+        case .broken(let fault):
+            end(malformed(fault.rawValue))
+            return at
+        }
     }
 
     func ended(_ end: HTTPBodyEnd, _ exchange: HTTPExchange) -> HTTPBodyDemand {
@@ -118,11 +161,11 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         guard !isDone, results.refusal == nil, let shedding else { return false }
         let now = MonotonicClock.nanoseconds()
         guard shedding.isHolding(at: now) else {
-            heldSince = nil
+            if heldSince != nil { heldSince = nil }
             return false
         }
         let since = heldSince ?? now
-        heldSince = since
+        if heldSince == nil { heldSince = now }
         if .nanoseconds(now - min(now, since)) >= gate.patience { results.refusal = shedding.refusalOfRest() }
         return results.refusal == nil
     }
@@ -199,41 +242,66 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
             let answer = ResultTable.tooLarge(eventBytes)
             return end(EventAnswer(status: 413, detail: answer.detail + " What follows was not read."))
         }
-        _ = append(results.refusal == nil ? ResultTable.tooLarge : ResultTable.refused)
+        if results.refusal == nil { _ = append(ResultTable.tooLarge) } else { results.appendRefused() }
     }
 
     /// - Parameter event: with ``ByteBuffer/padding`` readable bytes behind it.
     private func take(_ event: UnsafeRawBufferPointer, _ door: EventGate.Door?) {
-        guard let door, results.refusal == nil else {
-            _ = append(ResultTable.refused)
-            return
+        guard let door, results.refusal == nil else { return results.appendRefused() }
+        withUnsafePointer(to: event) { take(UnsafeBufferPointer(start: $0, count: 1), event.count, door) }
+    }
+
+    /// Takes events, at most ``ProducerGroup/capacity``, each with ``ByteBuffer/padding`` readable bytes behind it.
+    private func take(_ events: UnsafeBufferPointer<UnsafeRawBufferPointer>, _ bytes: Int, _ door: EventGate.Door) {
+        // Together where they all pass: whether and where they do not is found one by one. Of an array nobody knows before the check of one
+        // element whether there is a next.
+        var areAdmitted = false
+        if format == .lines, events.count > 1, case .admitted = admission.admit(events: events.count, bytes: bytes) {
+            areAdmitted = true
         }
+        for event in events {
+            guard results.refusal == nil else {
+                results.appendRefused()
+                continue
+            }
+            guard areAdmitted || isAdmitted(event) else { continue }
+            if let fault = gate.check(event) {
+                // Behind an element that is not JSON nobody knows where the next one begins.
+                if format == .array, fault.reason == "malformed_json" || fault.reason == "too_deep" {
+                    end(.bad(reason: fault.reason, detail: "\(fault.detail) What follows was not read."))
+                    break
+                }
+                refuse(.bad(reason: fault.reason, detail: fault.detail), gate.results.code(ofReason: fault.reason))
+            } else if let cell = append(ResultTable.pending) {
+                gate.group.append(
+                    key: gate.checkedKey, value: event, token: UInt(bitPattern: cell) | BatchResults.tokenMark)
+            }
+            if isDone { break }
+        }
+        produce(to: door)
+    }
+
+    private func isAdmitted(_ event: UnsafeRawBufferPointer) -> Bool {
         switch admission.admit(events: 1, bytes: event.count) {
-        case .admitted:
-            break
+        case .admitted: return true
+        case .impossible(let answer): refuse(answer, ResultTable.impossible)
         case .refused(let answer):
             results.refusal = answer
-            _ = append(ResultTable.refused)
-            return
-        case .impossible(let answer):
-            return refuse(answer, ResultTable.impossible)
+            results.appendRefused()
         }
-        if let fault = gate.check(event) {
-            // Behind an element that is not JSON nobody knows where the next one begins.
-            if format == .array, fault.reason == "malformed_json" || fault.reason == "too_deep" {
-                return end(.bad(reason: fault.reason, detail: "\(fault.detail) What follows was not read."))
-            }
-            return refuse(.bad(reason: fault.reason, detail: fault.detail), gate.results.code(ofReason: fault.reason))
-        }
-        guard let cell = append(ResultTable.pending) else { return }
+        return false
+    }
+
+    /// Hands over what has been gathered.
+    private func produce(to door: EventGate.Door) {
+        guard gate.group.count > 0 else { return }
         if hold == nil { hold = .passRetained(self) }
-        let token = UInt(bitPattern: cell) | BatchResults.tokenMark
-        if let error = door.producer.produce(door.topic, key: gate.checkedKey, value: event, token: token) {
-            cell.pointee = gate.results.code(of: error)
+        produced += gate.group.count
+        door.producer.produce(door.topic, &gate.group) { token, error in
+            produced -= 1
+            BatchIngest.note(token, gate.results.code(of: error))
             // One that is too large for the broker stops nobody else; whatever else it is, a later event of its key must not overtake it.
-            if error.code != .recordTooLarge { results.refusal = KafkaAnswers.eventAnswer(to: error) }
-        } else {
-            produced += 1
+            if error.code != .recordTooLarge, results.refusal == nil { results.refusal = KafkaAnswers.eventAnswer(to: error) }
         }
     }
 
@@ -257,14 +325,23 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
 
     // MARK: The end
 
-    /// A produced event was acknowledged, or was not. The producer's report thread.
-    static func reported(_ token: UInt, _ code: UInt8) {
+    /// Writes what became of an event: it was refused, or reported. The batch must be told by ``settle(_:_:)`` of each one that was reported.
+    /// - Returns: its batch.
+    @discardableResult
+    static func note(_ token: UInt, _ code: UInt8) -> UnsafeMutableRawPointer {
         let cell = UnsafeMutableRawPointer(bitPattern: token & ~BatchResults.tokenMark)!
-        let batch = Unmanaged<BatchIngest>.fromOpaque(BatchResults.owner(of: cell))
         cell.storeBytes(of: code, as: UInt8.self)
+        return BatchResults.owner(of: cell)
+    }
+
+    /// So many produced events of a batch were reported. The producer's report thread.
+    static func settle(_ batch: UnsafeMutableRawPointer, _ events: Int) {
+        let batch = Unmanaged<BatchIngest>.fromOpaque(batch)
         // Below zero until `close` has added what was produced, so that zero is the end. Behind a count that is not the last the batch
         // may be gone: no reference is held for a single report.
-        let isLast = batch._withUnsafeGuaranteedRef { $0.unsettled.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 }
+        let isLast = batch._withUnsafeGuaranteedRef {
+            $0.unsettled.subtract(events, ordering: .acquiringAndReleasing).newValue == 0
+        }
         if isLast { batch.takeUnretainedValue().settled() }
     }
 
@@ -273,6 +350,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         isDone = true
         carry.shrink(to: 0)
         if waitingSince != nil { waitingSince = nil }
+        if heldSince != nil { heldSince = nil }
         if unsettled.add(produced, ordering: .acquiringAndReleasing).newValue == 0 { settled() }
     }
 

@@ -10,7 +10,9 @@ final class BatchResults: @unchecked Sendable {
     /// Set in tokens that are the address of a result: user space ends far below it.
     static let tokenMark: UInt = 1 << 62
 
-    private static let blockBytes = 4096
+    /// Blocks begin at multiples of it, and are a little shorter: with what the allocator adds two of its pages would be four.
+    private static let alignment = 4096
+    private static let blockBytes = alignment - 32
     private static let headBytes = 16
     private static let cellsInBlock = blockBytes - headBytes
     /// Bytes of sentences that a batch keeps; refused events beyond get their code's text.
@@ -27,8 +29,10 @@ final class BatchResults: @unchecked Sendable {
     private let budget: ResultBudget
     private var held = 0
     private var blocks: [UnsafeMutableRawPointer] = []
-    /// Events with a result.
-    private(set) var count = 0
+    /// Events with a result of their own.
+    private var cells = 0
+    /// Events behind those, which all get ``refusal``.
+    private(set) var refused = 0
     /// In the events' order.
     private(set) var notes: [Note] = []
     /// The texts of ``notes``.
@@ -48,20 +52,28 @@ final class BatchResults: @unchecked Sendable {
         budget.give(held)
     }
 
-    /// Adds an event's result.
+    /// Events with a result.
+    var count: Int { cells + refused }
+
+    /// Adds events that get ``refusal``, as all do that follow. They take no memory.
+    func appendRefused(_ events: Int = 1) { refused += events }
+
+    /// Adds an event's result; not behind ``appendRefused(_:)``. The first block is nobody's share: whoever holds all the memory there is
+    /// leaves room for small batches.
     /// - Parameter owner: found again by ``owner(of:)``; not retained.
     /// - Returns: where it lies; `nil`: the memory for results is used up.
     func append(_ code: UInt8, owner: AnyObject) -> UnsafeMutablePointer<UInt8>? {
-        let (block, cell) = count.quotientAndRemainder(dividingBy: Self.cellsInBlock)
+        precondition(refused == 0, "what follows a refusal has no result of its own")
+        let (block, cell) = cells.quotientAndRemainder(dividingBy: Self.cellsInBlock)
         if block == blocks.count {
-            guard take(Self.blockBytes) else { return nil }
-            let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.blockBytes, alignment: Self.blockBytes)
+            guard block == 0 || take(Self.blockBytes) else { return nil }
+            let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.blockBytes, alignment: Self.alignment)
             memory.storeBytes(of: Unmanaged.passUnretained(owner).toOpaque(), as: UnsafeMutableRawPointer.self)
             blocks.append(memory)
         }
         let place = (blocks[block] + Self.headBytes + cell).assumingMemoryBound(to: UInt8.self)
         place.initialize(to: code)
-        count += 1
+        cells += 1
         return place
     }
 
@@ -78,26 +90,27 @@ final class BatchResults: @unchecked Sendable {
             firstNoted = answer
             noteTexts.reserveCapacity(Self.noteBytes)
         }
-        notes.append(Note(event: count - 1, start: noteTexts.count, count: text.count, status: answer.status))
+        notes.append(Note(event: cells - 1, start: noteTexts.count, count: text.count, status: answer.status))
         noteTexts += text
         return true
     }
 
     /// The owner of a result.
     static func owner(of cell: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
-        let block = UnsafeRawPointer(bitPattern: UInt(bitPattern: cell) & ~UInt(blockBytes - 1))!
+        let block = UnsafeRawPointer(bitPattern: UInt(bitPattern: cell) & ~UInt(alignment - 1))!
         return block.load(as: UnsafeMutableRawPointer.self)
     }
 
     /// The result of an event.
     func code(_ event: Int) -> UInt8 {
+        guard event < cells else { return ResultTable.refused }
         let (block, cell) = event.quotientAndRemainder(dividingBy: Self.cellsInBlock)
         return blocks[block].load(fromByteOffset: Self.headBytes + cell, as: UInt8.self)
     }
 
-    /// Calls `body` with all results in order, block by block.
+    /// Calls `body` with all results that events have of their own, in order, block by block.
     func forEachRun(_ body: (UnsafeRawBufferPointer) -> Void) {
-        var left = count
+        var left = cells
         for block in blocks where left > 0 {
             let cells = min(left, Self.cellsInBlock)
             body(UnsafeRawBufferPointer(start: block + Self.headBytes, count: cells))

@@ -15,7 +15,7 @@ final class ResultTable: Sendable {
     static let noted: UInt8 = 3
     static let tooLarge: UInt8 = 4
     static let impossible: UInt8 = 5
-    private static let uncertain: UInt8 = 6
+    static let uncertain: UInt8 = 6
     private static let firstKafka = 7
     private static let firstDecode = firstKafka + KafkaError.Code.allCases.count
     static let codes = firstDecode + DecodeReason.allCases.count

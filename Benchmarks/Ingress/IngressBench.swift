@@ -1,0 +1,154 @@
+// Measures POST /send under closed loops of many clients, the ingress as it ships and a bare one in turn.
+
+import Foundation
+
+/// What one door's runs at one load came to.
+struct IngressFigures: Codable, Sendable {
+    let requestsPerSecond: Runs
+    let medianMilliseconds: Runs
+    let p99Milliseconds: Runs
+    let cpuMicroseconds: Runs
+    let residentMebibytes: Runs
+
+    init(_ spells: [OpenDoor.Spell]) {
+        requestsPerSecond = Runs(spells.map(\.run.requestsPerSecond))
+        medianMilliseconds = Runs(spells.map(\.run.median))
+        p99Milliseconds = Runs(spells.map(\.run.p99))
+        cpuMicroseconds = Runs(spells.map(\.cpuMicroseconds))
+        residentMebibytes = Runs(spells.map(\.residentMebibytes))
+    }
+
+    /// Prints one line.
+    func show(_ name: String, events: Int = 1) {
+        say(
+            "  \(pad(name, 18)) \(pad((requestsPerSecond.median * Double(events)).shown, 8))/s   median \(medianMilliseconds.median.shown) ms"
+                + "   p99 \(p99Milliseconds.median.shown) ms   \((cpuMicroseconds.median / Double(events)).shown) us of CPU each   "
+                + "\(residentMebibytes.highest.shown) MiB")
+    }
+}
+
+/// What the section `ingress` measured.
+struct IngressResult: Codable, Sendable {
+    let settings: [String: String]
+    /// By connections: the ingress and the bare one.
+    let singles: [String: [IngressFigures]]
+    /// A thousand events a request: the ingress and the bare one.
+    let batches: [IngressFigures]
+    /// What is refused with 429.
+    let refused: IngressFigures
+    /// Nanoseconds of one decision of the limits.
+    let decision: Double
+    let bars: [Bar]
+}
+
+/// The section `ingress`.
+struct IngressBench {
+    /// Events of a request with many.
+    private static let batch = 1_000
+    /// Clients that post them.
+    private static let batchConnections = 8
+    let options: Options
+
+    init(_ options: Options) { self.options = options }
+
+    func run() async throws -> IngressResult? {
+        guard let bare = options.ingressPath else {
+            say("\ningress: SKIPPED, no bare ingress was named (--bare-ingress); scripts/bench builds the one it finds")
+            return nil
+        }
+        return try await BenchSite.run("ingress", options) { site in
+            guard let wrk = Wrk(folder: site.folder) else {
+                say("\ningress: SKIPPED, wrk is not installed (Debian: apt-get install wrk)")
+                return nil
+            }
+            let place = site.place(topic: "messages", database: "sluice_bench_ingress")
+            try await site.createTopic(place.topic)
+            return try await Blocking.run { try measure(bare, wrk, place) }
+        } ?? nil
+    }
+
+    private func measure(_ bare: String, _ wrk: Wrk, _ place: DrainPlace) throws -> IngressResult {
+        var doors: [OpenDoor] = []
+        defer { for door in doors { door.child.end(within: 30) } }
+        let high = """
+              policies:
+                - {name: burst, key: client, unit: requests, bucket: {rate: 1000000, burst: 1000000}}
+                - {name: quota, key: client, unit: events, window: {limit: 1000000000, seconds: 60}}
+            """
+        let low = "  policies: [{name: burst, key: client, unit: requests, bucket: {rate: 1, burst: 1}}]"
+        doors.append(try OpenDoor.sluice(options, place, number: 0, limits: high))
+        doors.append(try OpenDoor.sluice(options, place, number: 1, limits: low))
+        for linger in ["0", "0.3"] { doors.append(try OpenDoor.bare(bare, place, linger: linger)) }
+        let (sluice, refusing, prompt, lingering) = (doors[0], doors[1], doors[2], doors[3])
+        let seconds = options.roundSeconds ?? 3
+        let rounds = options.runs ?? 7
+        say("\ningress: one event a request, acks=all, idempotent; \(rounds) rounds of \(seconds) s each")
+        // A broker that has just started is slower, and so are a program's first requests.
+        for door in [sluice, prompt, lingering] { _ = try door.measure(wrk, connections: 64, seconds: 4) }
+
+        var singles: [String: [IngressFigures]] = [:]
+        for (connections, other) in [(8, prompt), (64, prompt), (256, lingering)] {
+            singles["\(connections)"] = try inTurn([sluice, other], rounds) {
+                let spell = try $0.measure(wrk, connections: connections, seconds: seconds)
+                guard spell.run.others == 0 else { throw $0.child.failure("refused \(spell.run.others) requests") }
+                return spell
+            }
+            for (door, figures) in zip([sluice, other], singles["\(connections)"]!) {
+                figures.show("\(connections) × \(door.name)")
+            }
+        }
+        let refused = try inTurn([refusing], rounds) { try $0.measure(wrk, connections: 64, seconds: seconds) }[0]
+        refused.show("64 × answered 429")
+        say("\ningress: \(Self.batch) events a request")
+        let batches = try inTurn([sluice, prompt], rounds) {
+            let spell = try $0.measure(wrk, connections: Self.batchConnections, seconds: seconds, events: Self.batch)
+            guard spell.run.others == 0 else { throw $0.child.failure("refused \(spell.run.others) requests") }
+            return spell
+        }
+        for (door, figures) in zip([sluice, prompt], batches) { figures.show("lines × \(door.name)", events: Self.batch) }
+        return result(singles, batches, refused, LimitBench.run().hot)
+    }
+
+    /// Measures each door in turn, as often as wanted. By door.
+    private func inTurn(
+        _ doors: [OpenDoor], _ rounds: Int, _ measure: (OpenDoor) throws -> OpenDoor.Spell
+    ) throws -> [IngressFigures] {
+        var spells = doors.map { _ in [OpenDoor.Spell]() }
+        for round in 0..<rounds {
+            // Who begins changes, so that none always follows the same other.
+            for index in doors.indices.map({ ($0 + round) % doors.count }) { spells[index].append(try measure(doors[index])) }
+        }
+        return spells.map { IngressFigures($0) }
+    }
+
+    private func result(
+        _ singles: [String: [IngressFigures]], _ batches: [IngressFigures], _ refused: IngressFigures, _ decision: Double
+    ) -> IngressResult {
+        func ratio(_ load: String, _ figure: (IngressFigures) -> Runs) -> Double {
+            figure(singles[load]![0]).median / figure(singles[load]![1]).median
+        }
+        let accepted = singles["64"]![0].cpuMicroseconds.median
+        var bars = [
+            Bar("256 clients: requests/s, of the bare one's at linger 0.3", ratio("256") { $0.requestsPerSecond }, .atLeast, 0.95)
+        ]
+        for load in ["8", "64"] {
+            bars.append(Bar("\(load) clients: median, × the bare one's", ratio(load) { $0.medianMilliseconds }, .atMost, 1.1))
+        }
+        for load in ["8", "64", "256"] {
+            bars.append(Bar("\(load) clients: CPU a request, × the bare one's", ratio(load) { $0.cpuMicroseconds }, .atMost, 1.2))
+        }
+        bars += [
+            Bar("a 429's CPU, of an accepted request's", refused.cpuMicroseconds.median / accepted, .atMost, 0.5),
+            Bar("a decision of the limits, of an accepted request's CPU", decision / 1000 / accepted, .atMost, 0.1),
+            Bar(
+                "lines: events/s, of the bare one's", batches[0].requestsPerSecond.median / batches[1].requestsPerSecond.median,
+                .atLeast, 0.9),
+            Bar(
+                "lines: resident memory, most of the least",
+                batches[0].residentMebibytes.highest / batches[0].residentMebibytes.lowest, .atMost, 1.1),
+        ]
+        for bar in bars { bar.show() }
+        return IngressResult(
+            settings: options.settings, singles: singles, batches: batches, refused: refused, decision: decision, bars: bars)
+    }
+}

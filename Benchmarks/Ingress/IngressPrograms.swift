@@ -1,0 +1,69 @@
+// The programs that take events at a door: the ingress as it ships, and a bare one that shows the limit.
+
+import Foundation
+import Glibc
+
+/// A door that is open. Methods block: not for cooperative threads.
+struct OpenDoor: Sendable {
+    let name: String
+    let child: Child
+    let port: UInt16
+
+    /// What clients and the process make of one another.
+    struct Spell: Codable, Sendable {
+        let run: WrkRun
+        /// Processor time of the door's process a request, microseconds.
+        let cpuMicroseconds: Double
+        let residentMebibytes: Double
+    }
+
+    /// Lets wrk run against it.
+    func measure(_ wrk: Wrk, connections: Int, seconds: Int, events: Int = 1) throws -> Spell {
+        guard let before = child.usage() else { throw child.failure("has ended") }
+        let run = try wrk.run(port: port, connections: connections, seconds: seconds, events: events)
+        guard let after = child.usage() else { throw child.failure("has ended") }
+        return Spell(
+            run: run, cpuMicroseconds: (after.cpuSeconds - before.cpuSeconds) * 1e6 / Double(max(1, run.requests)),
+            residentMebibytes: Double(after.residentKibibytes) / 1024)
+    }
+
+    /// Starts `sluice run --role ingress` with these limits, and waits until it takes events.
+    /// - Parameter number: no number comes twice in one place.
+    static func sluice(_ options: Options, _ place: DrainPlace, number: Int, limits: String) throws -> OpenDoor {
+        var worker = SluiceWorker(program: options.sluicePath, settings: options.settings)
+        worker.role = "ingress"
+        worker.extra = "limits:\n\(limits)\n"
+        // Its files are its own: another one may run beside it.
+        let folder = "\(place.folder)/door-\(number)"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let own = DrainPlace(database: place.database, brokers: place.brokers, topic: place.topic, folder: folder)
+        let child = try worker.start(own, run: number)
+        let door = OpenDoor(name: "sluice", child: child, port: try WorkerMetrics(of: child).port)
+        try door.waitUntilReady("/readyz", "GET")
+        return door
+    }
+
+    /// Starts a bare ingress, called as `PROGRAM PORT BROKERS 1 LINGER 5`, and waits until it takes events.
+    static func bare(_ program: String, _ place: DrainPlace, linger: String) throws -> OpenDoor {
+        let port = try Loopback.freePort()
+        let child = try Child(
+            "bare", program, ["\(port)", place.brokers, "1", linger, "5"], log: "\(place.folder)/bare-ingress-\(linger).log")
+        let door = OpenDoor(name: "bare \(linger)", child: child, port: port)
+        try door.waitUntilReady("/bare", "POST")
+        return door
+    }
+
+    private func waitUntilReady(_ path: String, _ method: String) throws {
+        var last = "it answers otherwise"
+        for _ in 0..<200 {
+            guard child.isRunning else { throw child.failure("has ended") }
+            do {
+                if try Loopback.ask(method, path, port: port, body: method == "POST" ? "{}" : nil).status == 200 { return }
+            } catch {
+                last = "\(error)"
+            }
+            usleep(100_000)
+        }
+        throw child.failure("is not ready within 20 s (\(last))")
+    }
+}

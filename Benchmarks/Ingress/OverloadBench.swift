@@ -1,0 +1,194 @@
+// Measures the limits under an open loop of ten times what they allow, and whether a refused client is told the truth.
+
+import Foundation
+import Glibc
+import Telemetry
+
+/// What one minute of overload came to.
+struct OverloadRun: Codable, Sendable {
+    let policy: String
+    let admitted: Double
+    /// What the policy allows in that time.
+    let allowed: Double
+    let refused: Double
+    let unloadedP99: Double
+    /// Of admitted requests, milliseconds from the moment they were due.
+    let p99: Double
+    let residentBefore: Double
+    let residentAfter: Double
+}
+
+/// What the section `overload` measured.
+struct OverloadResult: Codable, Sendable {
+    /// Requests a second that wrk got through.
+    let capacity: Double
+    let runs: [OverloadRun]
+    /// Refused clients that came back when they were told to, and those of them that were refused again.
+    let cameBack: Int
+    let refusedAgain: Int
+    let bars: [Bar]
+}
+
+/// The section `overload`.
+struct OverloadBench {
+    /// The part of the load's report that counts here.
+    private struct Report: Decodable {
+        struct Latency: Decodable { let p99: Double }
+        let produced: Double
+        let acknowledged: Double
+        let limited: Double
+        let dropped: Double
+        let seconds: Double
+        let latencyMicroseconds: Latency?
+    }
+
+    /// A limit, and what it allows within some seconds.
+    private struct Policy {
+        let name: String
+        let yaml: String
+        let allowed: (_ seconds: Double) -> Double
+    }
+
+    let options: Options
+    private var seconds: Int { options.roundSeconds ?? 60 }
+
+    init(_ options: Options) { self.options = options }
+
+    func run() async throws -> OverloadResult? {
+        guard FileManager.default.isExecutableFile(atPath: options.loadtestPath) else {
+            throw BenchError("there is no load at \(options.loadtestPath): swift build -c release --product sluice-loadtest")
+        }
+        return try await BenchSite.run("overload", options) { site in
+            guard let wrk = Wrk(folder: site.folder) else {
+                say("\noverload: SKIPPED, wrk is not installed (Debian: apt-get install wrk)")
+                return nil
+            }
+            let place = site.place(topic: "messages", database: "sluice_bench_overload")
+            try await site.createTopic(place.topic)
+            return try await Blocking.run { try measure(wrk, place) }
+        } ?? nil
+    }
+
+    private func measure(_ wrk: Wrk, _ place: DrainPlace) throws -> OverloadResult {
+        let capacity = try with("  policies: []", place, 0) { door in
+            _ = try door.measure(wrk, connections: 64, seconds: 4)
+            return try door.measure(wrk, connections: 256, seconds: 6).run.requestsPerSecond
+        }
+        let limit = Int(capacity / 20)
+        say(
+            "\noverload: \(capacity.shown) requests/s at most; a limit of \(limit)/s, asked for ten times as much for \(seconds) s"
+        )
+        let policies = [
+            Policy(
+                name: "bucket",
+                yaml: "  policies: [{name: all, key: global, unit: requests, bucket: {rate: \(limit), burst: \(limit)}}]",
+                allowed: { Double(limit) * (1 + $0) }),
+            // A window's oldest count is counted in full: a twentieth of its time is its price, which falls due once a window.
+            Policy(
+                name: "window",
+                yaml: "  policies: [{name: all, key: global, unit: events, window: {limit: \(limit * 5), seconds: 5}}]",
+                allowed: { Double(limit * 5) * (($0 - 1) / 5.25).rounded(.up) }),
+        ]
+        var runs: [OverloadRun] = []
+        for (index, policy) in policies.enumerated() {
+            runs.append(try with(policy.yaml, place, index + 1) { try overload($0, policy, limit, place) })
+        }
+        let (cameBack, refusedAgain) = try honesty(place)
+        return report(capacity, runs, cameBack, refusedAgain)
+    }
+
+    /// A door with these limits, while `body` runs.
+    private func with<R>(_ limits: String, _ place: DrainPlace, _ number: Int, _ body: (OpenDoor) throws -> R) throws -> R {
+        let door = try OpenDoor.sluice(options, place, number: number, limits: limits)
+        defer { door.child.end(within: 30) }
+        return try body(door)
+    }
+
+    private func overload(_ door: OpenDoor, _ policy: Policy, _ limit: Int, _ place: DrainPlace) throws -> OverloadRun {
+        // Half of the limit: nobody is refused.
+        let calm = try load(door, rate: limit / 2, seconds: max(5, seconds / 4), place)
+        guard calm.limited == 0, let unloaded = calm.latencyMicroseconds?.p99 else {
+            throw door.child.failure("refused \(calm.limited) of \(calm.produced) requests at half of the limit")
+        }
+        // Until the bucket is full, or the window empty.
+        sleep(6)
+        let before = door.child.usage()
+        let hot = try load(door, rate: limit * 10, seconds: seconds, place)
+        guard let before, let after = door.child.usage(), let p99 = hot.latencyMicroseconds?.p99 else {
+            throw door.child.failure("has ended, or admitted nothing")
+        }
+        guard hot.dropped == 0 else {
+            throw BenchError("the load dropped \(hot.dropped) requests: it is no open loop on this machine")
+        }
+        let run = OverloadRun(
+            policy: policy.name, admitted: hot.acknowledged, allowed: policy.allowed(Double(seconds)), refused: hot.limited,
+            unloadedP99: unloaded / 1000, p99: p99 / 1000, residentBefore: Double(before.residentKibibytes) / 1024,
+            residentAfter: Double(after.residentKibibytes) / 1024)
+        say(
+            "  \(pad(run.policy, 8)) \(run.admitted.shown) admitted of \(hot.produced.shown), \(run.allowed.shown) allowed; p99 "
+                + "\(run.p99.shown) ms, unloaded \(run.unloadedP99.shown) ms; \(run.residentBefore.shown) MiB before, "
+                + "\(run.residentAfter.shown) after")
+        return run
+    }
+
+    private func load(_ door: OpenDoor, rate: Int, seconds: Int, _ place: DrainPlace) throws -> Report {
+        let file = "\(place.folder)/load.json"
+        let child = try Child(
+            "sluice-loadtest", options.loadtestPath,
+            [
+                "--target", "http", "--url", "http://127.0.0.1:\(door.port)/send", "--rate", "\(rate)", "--duration",
+                "\(seconds)",
+                "--keys", "100000", "--mix", "0:0:0:1", "--connections", "256", "--json", file,
+            ], log: "\(place.folder)/load.log")
+        try child.wait()
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return try decoder.decode(Report.self, from: Data(contentsOf: URL(fileURLWithPath: file)))
+    }
+
+    /// Clients with a quota each use it up, wait for as long as they are told, and ask again.
+    private func honesty(_ place: DrainPlace) throws -> (cameBack: Int, refusedAgain: Int) {
+        let limits = "  policies: [{name: each, key: client, unit: requests, bucket: {rate: 0.7, burst: 3}}]"
+        var worker = options
+        worker.settings["http.trusted_proxies"] = "1"
+        let door = try OpenDoor.sluice(worker, place, number: 9, limits: limits)
+        defer { door.child.end(within: 30) }
+        func ask(_ client: Int) throws -> Loopback.Answer {
+            try Loopback.ask(
+                "POST", "/send", port: door.port, fields: ["X-Forwarded-For: 192.0.2.\(client)"],
+                body: #"{"action":"Delete","message_id":\#(client)}"#)
+        }
+        var due: [(at: UInt64, client: Int)] = []
+        for client in 1...200 {
+            var answer = try ask(client)
+            while answer.status == 200 { answer = try ask(client) }
+            guard answer.status == 429, let wait = answer.field("retry-after").flatMap({ UInt64($0) }) else {
+                throw door.child.failure("answered \(answer.status) without a time")
+            }
+            due.append((MonotonicClock.nanoseconds() + wait * 1_000_000_000, client))
+        }
+        var refusedAgain = 0
+        for (at, client) in due.sorted(by: { $0.at < $1.at }) {
+            let now = MonotonicClock.nanoseconds()
+            if at > now { usleep(UInt32((at - now) / 1000)) }
+            if try ask(client).status != 200 { refusedAgain += 1 }
+        }
+        return (due.count, refusedAgain)
+    }
+
+    private func report(_ capacity: Double, _ runs: [OverloadRun], _ cameBack: Int, _ refusedAgain: Int) -> OverloadResult {
+        var bars: [Bar] = []
+        for run in runs {
+            bars += [
+                Bar("\(run.policy): admitted, of what is allowed", run.admitted / run.allowed, .atLeast, 0.99),
+                Bar("\(run.policy): the same", run.admitted / run.allowed, .atMost, 1.01),
+                Bar("\(run.policy): p99 of the admitted, × unloaded", run.p99 / run.unloadedP99, .atMost, 3),
+                Bar("\(run.policy): resident memory, × before", run.residentAfter / run.residentBefore, .atMost, 1.1),
+            ]
+        }
+        bars.append(Bar("refused again after Retry-After, of \(cameBack) clients", Double(refusedAgain), .atMost, 0))
+        for bar in bars { bar.show() }
+        return OverloadResult(
+            capacity: capacity, runs: runs, cameBack: cameBack, refusedAgain: refusedAgain, bars: bars)
+    }
+}
