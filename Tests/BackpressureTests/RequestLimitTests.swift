@@ -110,6 +110,26 @@ private let one = LimitCost(requests: 1)
         #expect(machine.counts[0].allowed == 3)
     }
 
+    /// Many pieces at once are either all charged, as so many, or it is as if nobody had asked.
+    @Test func togetherAllPassOrNothingHappens() {
+        var machine = machine(
+            bucket("real", .client, .events, rate: 1, burst: 10),
+            bucket("shadow", .client, .events, rate: 1, burst: 6, isShadow: true))
+        let four = machine.askedTogether(subject(1), LimitCost(events: 4, bytes: 90), pieces: 4, now: 0)
+        #expect(four)
+        #expect(machine.counts.map(\.allowed) == [4, 4])
+        // Shadows judge each for itself; what is beyond a capacity is none.
+        let three = machine.askedTogether(subject(1), LimitCost(events: 3), pieces: 3, now: 0)
+        let eleven = machine.askedTogether(subject(2), LimitCost(events: 11), pieces: 11, now: 0)
+        #expect(!three && !eleven)
+        #expect(machine.keyCount == 1)
+        #expect(machine.counts.map(\.allowed) == [4, 4])
+        #expect(machine.counts.allSatisfy { $0.refused == 0 && $0.tooLarge == 0 && $0.shadowRefused == 0 })
+        for _ in 0..<3 { #expect(machine.asked(subject(1), LimitCost(events: 1), now: 0).verdict == .admitted) }
+        #expect(machine.counts.map(\.allowed) == [7, 6])
+        #expect(machine.counts[1].shadowRefused == 1)
+    }
+
     @Test func clientsAndRoutesHaveQuotasOfTheirOwn() {
         var machine = machine(
             bucket("client", .client, .requests, rate: 1, burst: 2), bucket("route", .route, .requests, rate: 1, burst: 3),

@@ -215,11 +215,26 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
     func credit() {
         var machine = PaceMachine(openedAt: 0, idle: idle)
         machine.headerReceived(now: 0, isBodyExpected: true)
-        machine.pieceReceived(1_000_000)
+        let fast = PaceMachine.Limits(header: 0, bodyGrace: 5 * second, bodyRate: 10_000)
+        machine.pieceReceived(100_000_000)
         // Ten thousand seconds' worth; looked at as often as it is.
-        #expect(machine.fault(now: 10 * second, limits) == nil)
-        #expect(machine.fault(now: 70 * second, limits) == nil)
-        #expect(machine.fault(now: 70 * second + second / 10, limits) == .body)
+        #expect(machine.fault(now: 10 * second, fast) == nil)
+        #expect(machine.fault(now: 70 * second, fast) == nil)
+        #expect(machine.fault(now: 70 * second + second / 10, fast) == .body)
+    }
+
+    @Test("another rate counts from the last look on")
+    func reload() {
+        var machine = PaceMachine(openedAt: 0, idle: idle)
+        machine.headerReceived(now: 0, isBodyExpected: true)
+        let none = PaceMachine.Limits(header: 0, bodyGrace: 5 * second, bodyRate: 0)
+        let some = PaceMachine.Limits(header: 0, bodyGrace: 5 * second, bodyRate: 500)
+        for time in 1...3_600 as ClosedRange<UInt64> {
+            machine.pieceReceived(1_000)
+            #expect(machine.fault(now: time * second, none) == nil)
+        }
+        #expect(machine.fault(now: 3_601 * second, some) == nil)
+        #expect(machine.fault(now: 3_600 * second + 140 * second, some) == .body)
     }
 
     @Test("a long answer must be read as a body must be sent")

@@ -48,6 +48,34 @@ extension EndToEnd {
             try await world.expectExact()
         }
     }
+
+    /// The same of the events of batches, each by its own result: the broker goes in the middle of them, then the ingress.
+    @Test func everyAcknowledgementInABatchIsKept() async throws {
+        try await World.run("batches", partitions: 6) { world in
+            _ = try await world.worker("worker")
+            let ingress = try await world.worker("ingress", role: "ingress", ["SLUICE_KAFKA_MESSAGE_TIMEOUT": "2s"])
+            try await world.reached("the ingress is open") { try await ingress.get("/readyz").status == 200 }
+            let load = try world.load(
+                LoadPlan(rate: 4_000, keys: 5_000), over: ingress,
+                [
+                    "--batch", "50", "--connections", "16", "--verify", "--postgres", world.database, "--group", world.group,
+                    "--max-uncertain", "0.5",
+                ])
+            try await world.progress(4_000)
+            await world.kafka.kill()
+            try await Task.sleep(for: .seconds(3))
+            try await world.kafka.start()
+            try await world.reached("events are taken again") { try await ingress.get("/readyz").status == 200 }
+            let before = try await world.ends().values.reduce(0, +)
+            try await world.reached("batches are taken again") { try await world.ends().values.reduce(0, +) > before + 2_000 }
+            let metrics = try await ingress.get("/metrics").body
+            try #require(metrics.contains(#"sluice_http_requests_total{route="/send",status="200"}"#))
+            try #require(try await ingress.terminate() == .exited(0))
+            try await load.stopped()
+            try #require(load.process.output.contains("VERIFIED"))
+            try await world.expectExact()
+        }
+    }
 }
 
 extension World {

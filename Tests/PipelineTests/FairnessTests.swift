@@ -130,8 +130,8 @@ extension World {
             for left in await world.quarters(read: true) {
                 let values = left.values.sorted()
                 print("left under a limit: \(values)")
-                // Turns of 64 records, the fake reader's largest batch: three of them on a quiet machine, six on a busy one.
-                #expect(values.last! - values.first! <= 400)
+                // Turns of 64 records, the fake reader's largest batch: three of them.
+                #expect(values.last! - values.first! <= 256)
             }
             #expect(await eventually(within: .seconds(60)) { world.isComplete })
         }

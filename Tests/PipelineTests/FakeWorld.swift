@@ -95,7 +95,9 @@ final class FakeSource: RecordSource {
                 let credits = pool.allowance(slot: reader.slot, stamp: reader.stamp)
                 guard credits.isPositive else { continue }
                 let allowance = limiter.allowance(slot: reader.slot, within: credits)
-                guard allowance.isPositive else { continue }
+                // All have one topic: who is refused now is refused for all. The clock moves on within a slow pass, and who is asked
+                // later in it must not be let in before those who had their turn.
+                guard allowance.isPositive else { break }
                 let count = Swift.min(allowance.records, Int(state.ends[source]! - reader.next), state.maximumBatch)
                 guard count > 0 else { continue }
                 let batch = RecordBatch(source: source, assignment: reader.stamp)

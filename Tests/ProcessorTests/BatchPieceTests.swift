@@ -128,6 +128,28 @@ import Testing
         }
     }
 
+    @Test("behind a hundred thousand refused events the rest has one result")
+    func refusedForLong() async throws {
+        var settings = SluiceSettings()
+        settings.limits.policies = [
+            PolicySettings(name: "few", key: .client, unit: .events, window: WindowSettings(limit: 3, seconds: 60))
+        ]
+        try await BatchWorld.run(admissions: IngressLimits(settings)) { world in
+            let connection = try LoopbackConnection(port: world.server.port)
+            let body = "\(event(1))\n" + String(repeating: "x\n", count: 150_000)
+            try connection.send(
+                "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: application/x-ndjson\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+            )
+            let answer = try connection.answer()
+            #expect(answer.status == 207)
+            let end = String(decoding: answer.body.suffix(400), as: UTF8.self)
+            #expect(end.contains("What follows was not read."))
+            #expect(end.contains(#""status":429"#))
+            #expect((100_000...101_000).contains(world.counted(429)))
+            #expect(world.counted(200) == 1 && world.counted(400) == 2)
+        }
+    }
+
     @Test("where the producer refuses, every later event is refused, too")
     func producerClosed() async throws {
         try await BatchWorld.run { world in

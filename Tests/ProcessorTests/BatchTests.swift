@@ -399,11 +399,15 @@ private final class CountingDesk: AdmissionDesk {
         let left: Atomic<Int>
         init(_ events: Int) { left = Atomic(events) }
 
-        func admit(events: Int, bytes: Int) -> AdmissionVerdict {
+        func admitTogether(events: Int, bytes: Int) -> Bool {
+            guard bytes <= 500, left.load(ordering: .relaxed) >= events else { return false }
+            left.subtract(events, ordering: .relaxed)
+            return true
+        }
+
+        func admit(bytes: Int) -> AdmissionVerdict {
             if bytes > 500 { return .impossible(EventAnswer(status: 413, detail: "More than the limit ever allows.")) }
-            if left.subtract(events, ordering: .relaxed).newValue >= 0 { return .admitted }
-            // What is refused is not charged.
-            left.add(events, ordering: .relaxed)
+            if left.subtract(1, ordering: .relaxed).newValue >= 0 { return .admitted }
             return .refused(EventAnswer(status: 429, detail: "The limit is used up.", retryAfter: 7))
         }
     }

@@ -35,10 +35,17 @@ struct PaceMachine: ~Copyable {
         case readingAnswer
     }
 
+    /// Bytes: twice what an answer's source writes at a time.
+    private static let leastCredit: Int128 = 64 << 10
+
     private var phase = Phase.opened
     private var since: UInt64
-    /// Bytes that were moved, as far as they count.
+    /// Bytes that were moved and not judged yet.
     private var moved = 0
+    /// Bytes ahead of the pace at the last judgement, in billionths.
+    private var credit: Int128 = 0
+    /// The instant of the last judgement; 0: there was none.
+    private var judged: UInt64 = 0
     private let idle: UInt64
 
     /// - Parameter idle: how long libmicrohttpd lets this connection be silent between two requests.
@@ -49,8 +56,12 @@ struct PaceMachine: ~Copyable {
 
     mutating func headerReceived(now: UInt64, isBodyExpected: Bool) {
         phase = isBodyExpected ? .readingBody : .ours
+        begin(now)
+    }
+
+    private mutating func begin(_ now: UInt64) {
         since = now
-        moved = 0
+        (moved, credit, judged) = (0, 0, 0)
     }
 
     mutating func pieceReceived(_ count: Int) { moved += count }
@@ -58,8 +69,7 @@ struct PaceMachine: ~Copyable {
     /// A long answer is on its way.
     mutating func answerBegan(now: UInt64) {
         phase = .readingAnswer
-        since = now
-        moved = 0
+        begin(now)
     }
 
     /// The client has made room for so much more of it.
@@ -75,6 +85,7 @@ struct PaceMachine: ~Copyable {
         guard case .paused(let at) = phase else { return }
         phase = .readingBody
         since += now - at
+        if judged > 0 { judged += now - at }
     }
 
     /// Nobody looked for so long: what the client sent meanwhile has not been read either.
@@ -82,6 +93,7 @@ struct PaceMachine: ~Copyable {
         // A pause takes its whole length off when it ends: its beginning moves with the rest.
         if case .paused(let at) = phase { phase = .paused(at: min(at + time, now)) }
         since = min(since + time, now)
+        if judged > 0 { judged = min(judged + time, now) }
     }
 
     mutating func requestReceived() { phase = .ours }
@@ -96,18 +108,21 @@ struct PaceMachine: ~Copyable {
         switch phase {
         case .opened: return elapsed > limits.header ? .header : nil
         case .kept: return elapsed > idle + limits.header ? .header : nil
-        case .readingBody: return isSlow(elapsed, limits) ? .body : nil
-        case .readingAnswer: return isSlow(elapsed, limits) ? .answer : nil
+        case .readingBody: return isSlow(now, limits) ? .body : nil
+        case .readingAnswer: return isSlow(now, limits) ? .answer : nil
         case .paused, .ours: return nil
         }
     }
 
-    private mutating func isSlow(_ elapsed: UInt64, _ limits: Limits) -> Bool {
-        guard elapsed > limits.bodyGrace else { return false }
-        let due = Double(elapsed - limits.bodyGrace) / 1e9 * Double(limits.bodyRate)
-        // Whoever was fast may be silent for as long as anybody, and not for hours.
-        let most = due + Double(idle) / 1e9 * Double(limits.bodyRate)
-        if Double(moved) > most { moved = Int(most) }
-        return Double(moved) < due
+    /// Judges the time since the last judgement, by the limits in force now: others count from here on.
+    private mutating func isSlow(_ now: UInt64, _ limits: Limits) -> Bool {
+        let begin = since + limits.bodyGrace
+        guard now > begin else { return false }
+        let due = Int128(limits.bodyRate) * Int128(now - min(now, max(judged, begin)))
+        // Whoever was fast may be silent for as long as anybody, and not for hours; but answers are counted in blocks.
+        let most = max(Int128(idle) * Int128(limits.bodyRate), Self.leastCredit * 1_000_000_000)
+        credit = min(credit + Int128(moved) * 1_000_000_000 - due, most)
+        (moved, judged) = (0, now)
+        return credit < 0
     }
 }

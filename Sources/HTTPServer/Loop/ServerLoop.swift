@@ -11,6 +11,8 @@ final class ServerLoop: @unchecked Sendable {
 
     /// Longest sleep in milliseconds. Every event has a wake-up of its own; this bounds what a lost one could cost.
     private static let longestSleep: UInt64 = 250
+    /// Turns without a callback that are good for something: a long answer that is encrypted goes out in pieces of 16 KiB.
+    private static let mostVainTurns = 64
 
     let handler: any HTTPHandler
     private(set) var configuration: HTTPServerConfiguration
@@ -114,7 +116,7 @@ final class ServerLoop: @unchecked Sendable {
         var least = min(daemon?.timeout ?? Self.longestSleep, Self.longestSleep)
         // A chunk's extension that fills the connection's memory makes libmicrohttpd 0.9.75 ask for one turn after the other until the
         // client is ended.
-        if vainTurns > 2 { least = max(least, 1) }
+        if vainTurns > Self.mostVainTurns { least = max(least, 1) }
         let wakeAt = min(shutdown.wakeAt ?? .max, parked.wakeAt ?? .max)
         if wakeAt != .max {
             let now = monotonicNow()
@@ -299,7 +301,11 @@ final class ServerLoop: @unchecked Sendable {
         case .built(let headers, let body):
             return queueMade(ResponseHandle(headers: headers, body: body), response.status, on: exchange)
         case .written(let headers, let source):
-            let written = connections.answerBegan(exchange.connection, now: now)
+            let sent = connections.answerBegan(exchange.connection, now: now)
+            let written = { (count: Int) in
+                self.callbacks &+= 1
+                sent(count)
+            }
             return queueMade(
                 ResponseHandle(headers: headers, source: source, written: written), response.status, on: exchange)
         }

@@ -4,9 +4,13 @@ import HTTPServer
 
 /// One request's account with the limits. Asked on the HTTP server's loop thread only.
 protocol EventAdmission: AnyObject, Sendable {
-    /// `events` more of the request have arrived, `bytes` long together. Asked once for each event, before it is looked at; an answer
-    /// other than ``AdmissionVerdict/admitted`` has charged nothing. Not asked again after a refusal.
-    func admit(events: Int, bytes: Int) -> AdmissionVerdict
+    /// `events` more of the request have arrived, `bytes` long together. `true`: they are admitted, all of them, and charged. `false`: each
+    /// is to be asked about, and nothing has happened.
+    func admitTogether(events: Int, bytes: Int) -> Bool
+
+    /// An event of `bytes` has arrived. Asked before it is looked at; an answer other than ``AdmissionVerdict/admitted`` has charged nothing.
+    /// Not asked again after a refusal.
+    func admit(bytes: Int) -> AdmissionVerdict
 }
 
 /// What becomes of an event.
@@ -28,6 +32,7 @@ protocol AdmissionDesk: Sendable {
 
 /// Admits everything: there are no limits.
 final class NoLimits: EventAdmission, AdmissionDesk {
-    func admit(events: Int, bytes: Int) -> AdmissionVerdict { .admitted }
+    func admitTogether(events: Int, bytes: Int) -> Bool { true }
+    func admit(bytes: Int) -> AdmissionVerdict { .admitted }
     func account(for head: borrowing HTTPRequestHead, _ name: String?) -> any EventAdmission { self }
 }

@@ -75,6 +75,12 @@ final class IngressLimits: Sendable {
         ask(client, LimitCost(events: events, bytes: bytes), expecting: .none, again: LimitCost(requests: 1))
     }
 
+    /// Events have arrived and are charged together, where all of them pass; otherwise nothing has happened.
+    func chargeTogether(_ client: LimitKey, events: Int, bytes: Int) -> Bool {
+        limiter.askTogether(
+            LimitSubject(client: client, route: Self.route), LimitCost(events: events, bytes: bytes), pieces: events)
+    }
+
     /// A whole body with one event has arrived and is charged.
     func charge(_ request: borrowing HTTPRequest, _ name: @autoclosure () -> String?) -> Refusal? {
         guard limiter.isLimited else { return nil }

@@ -13,8 +13,10 @@ final class LimitAccount: EventAdmission {
         self.client = client
     }
 
-    func admit(events: Int, bytes: Int) -> AdmissionVerdict {
-        guard let refusal = limits.charge(client, events: events, bytes: bytes) else { return .admitted }
+    func admitTogether(events: Int, bytes: Int) -> Bool { limits.chargeTogether(client, events: events, bytes: bytes) }
+
+    func admit(bytes: Int) -> AdmissionVerdict {
+        guard let refusal = limits.charge(client, events: 1, bytes: bytes) else { return .admitted }
         return refusal.status == 413 ? .impossible(refusal.event) : .refused(refusal.event)
     }
 }

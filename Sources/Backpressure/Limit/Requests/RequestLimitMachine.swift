@@ -70,12 +70,7 @@ public struct RequestLimitMachine: ~Copyable {
     public mutating func asked(
         _ subject: LimitSubject, _ cost: LimitCost, expecting expected: LimitCost = .none, again: LimitCost = .none, now: UInt64
     ) -> LimitDecision {
-        let route = Swift.min(Swift.max(0, subject.route), routeCount - 1)
-        // −1: a client that is not known, for whom there is a row.
-        var row = -1
-        if !clients.columns.isEmpty {
-            row = table.row(of: subject.client) ?? (makeRoom(now) ? -1 : table.capacity)
-        }
+        let (route, row) = places(of: subject, now)
         var decision = LimitDecision()
         var tooLarge: UInt32 = 0
         let whole = expected == .none ? cost : cost + expected
@@ -85,19 +80,48 @@ public struct RequestLimitMachine: ~Copyable {
             refuse(&decision, tooLarge, route, row, now)
             return decision
         }
+        pass(subject, route, row, cost, decision.shadowed, pieces: 1, now)
+        return decision
+    }
+
+    /// Several pieces of a request ask to pass together.
+    /// - Parameter cost: of all of them.
+    /// - Returns: whether they have passed, every policy in shadow included, and were charged. Where they have not, nothing was charged,
+    ///   counted or remembered: each has to ask for itself.
+    public mutating func askedTogether(_ subject: LimitSubject, _ cost: LimitCost, pieces: Int, now: UInt64) -> Bool {
+        let (route, row) = places(of: subject, now)
+        var decision = LimitDecision()
+        var tooLarge: UInt32 = 0
+        checkAll(route, row, cost, now, &decision, &tooLarge)
+        guard tooLarge == 0, decision.violated == 0, decision.shadowed == 0 else { return false }
+        pass(subject, route, row, cost, 0, pieces: pieces, now)
+        return true
+    }
+
+    /// Where a subject's quotas are. A row of −1: a client that is not known, for whom there is one.
+    private mutating func places(of subject: LimitSubject, _ now: UInt64) -> (route: Int, row: Int) {
+        let route = Swift.min(Swift.max(0, subject.route), routeCount - 1)
+        guard !clients.columns.isEmpty else { return (route, -1) }
+        return (route, table.row(of: subject.client) ?? (makeRoom(now) ? -1 : table.capacity))
+    }
+
+    /// Charges what passes, but for what policies in shadow would have refused.
+    private mutating func pass(
+        _ subject: LimitSubject, _ route: Int, _ known: Int, _ cost: LimitCost, _ shadowed: UInt32, pieces: Int, _ now: UInt64
+    ) {
+        var row = known
         if row < 0, !clients.columns.isEmpty {
             row = table.inserted(subject.client, now: now)
             clients.began(row, now: now)
-            Self.charge(&clients, row, cost, decision.shadowed, now, &counts)
+            Self.charge(&clients, row, cost, shadowed, pieces, now, &counts)
             queue.pushed(row, at: leavingAsked(row, now))
         } else {
-            Self.charge(&clients, row, cost, decision.shadowed, now, &counts)
+            Self.charge(&clients, row, cost, shadowed, pieces, now, &counts)
             if row >= 0, row < table.capacity { table.visited(row, now: now) }
-            if row == table.capacity, !clients.columns.isEmpty { overflowed += 1 }
+            if row == table.capacity, !clients.columns.isEmpty { overflowed += pieces }
         }
-        Self.charge(&global, 0, cost, decision.shadowed, now, &counts)
-        Self.charge(&routes, route, cost, decision.shadowed, now, &counts)
-        return decision
+        Self.charge(&global, 0, cost, shadowed, pieces, now, &counts)
+        Self.charge(&routes, route, cost, shadowed, pieces, now, &counts)
     }
 
     private mutating func checkAll(
@@ -182,7 +206,8 @@ public struct RequestLimitMachine: ~Copyable {
     }
 
     private static func charge(
-        _ rows: inout LimitRows, _ row: Int, _ cost: LimitCost, _ shadowed: UInt32, _ now: UInt64, _ counts: inout [LimitCounts]
+        _ rows: inout LimitRows, _ row: Int, _ cost: LimitCost, _ shadowed: UInt32, _ pieces: Int, _ now: UInt64,
+        _ counts: inout [LimitCounts]
     ) {
         for column in rows.columns {
             let amount = cost[column.unit]
@@ -192,7 +217,7 @@ public struct RequestLimitMachine: ~Copyable {
                 continue
             }
             rows.spent(row, column, amount, now: now)
-            counts[column.policy].allowed += 1
+            counts[column.policy].allowed += pieces
         }
     }
 

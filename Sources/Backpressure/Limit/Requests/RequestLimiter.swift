@@ -53,6 +53,13 @@ public final class RequestLimiter: Sendable {
         }
     }
 
+    /// Several pieces of a request ask to pass together.
+    /// - Returns: whether they have passed and were charged; otherwise nothing has happened, and each has to ask for itself.
+    public func askTogether(_ subject: LimitSubject, _ cost: LimitCost, pieces: Int) -> Bool {
+        guard isLimited else { return true }
+        return machine.withLock { $0.askedTogether(subject, cost, pieces: pieces, now: clock()) }
+    }
+
     /// Other limits are in force; levels are carried over.
     public func changed(to limits: RequestLimits) {
         machine.withLock { $0.changed(to: limits, now: clock()) }

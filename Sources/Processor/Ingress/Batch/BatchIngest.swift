@@ -13,6 +13,8 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
 
     /// Most events that are checked before other connections have their turn: pieces are bounded in bytes, but an event may have two.
     private static let turn = 256
+    /// Most events behind the first refused one that have a result of their own: each is a sentence in the answer.
+    private static let mostRefused = 100_000
 
     /// How long a batch that waits does not look whether there is room: by then thousands of acknowledgements have come at full speed.
     /// Where hundreds wait, each looks less often, so that looking costs the same.
@@ -63,13 +65,25 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         let door = open()
         if isHeld() { return .later(taken: 0, within: max(pause, .milliseconds(10))) }
         var at = 0
+        // Whoever has come before does not wait for what may be a long turn.
+        gate.produceGathered()
         let before = results.count
         while !isDone, at < piece.count {
             if let door, mustWait(for: door) { return .later(taken: at, within: pause) }
             guard results.count - before < Self.turn else { return .later(taken: at, within: .zero) }
             at = takeRun(of: piece, from: at, door)
+            if results.refused >= Self.mostRefused { endRefused() }
         }
         return isDone ? .enough : .more
+    }
+
+    /// So many events were refused for one reason that another one for each says nothing new.
+    private func endRefused() {
+        guard let refusal = results.refusal else { return }
+        end(
+            EventAnswer(
+                status: refusal.status, detail: refusal.detail + " What follows was not read.", type: refusal.type,
+                members: refusal.members, retryAfter: refusal.retryAfter, fields: refusal.fields))
     }
 
     /// Takes the events that lie in a piece as a whole, as many as go together, and what stands behind them.
@@ -167,7 +181,11 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         let since = heldSince ?? now
         if heldSince == nil { heldSince = now }
         if .nanoseconds(now - min(now, since)) >= gate.patience { results.refusal = shedding.refusalOfRest() }
-        return results.refusal == nil
+        guard results.refusal == nil else {
+            heldSince = nil
+            return false
+        }
+        return true
     }
 
     private func mustWait(for door: EventGate.Door) -> Bool {
@@ -255,10 +273,9 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     private func take(_ events: UnsafeBufferPointer<UnsafeRawBufferPointer>, _ bytes: Int, _ door: EventGate.Door) {
         // Together where they all pass: whether and where they do not is found one by one. Of an array nobody knows before the check of one
         // element whether there is a next.
-        var areAdmitted = false
-        if format == .lines, events.count > 1, case .admitted = admission.admit(events: events.count, bytes: bytes) {
-            areAdmitted = true
-        }
+        let areAdmitted =
+            format == .lines && events.count > 1 && results.reserve(events.count, owner: self)
+            && admission.admitTogether(events: events.count, bytes: bytes)
         for event in events {
             guard results.refusal == nil else {
                 results.appendRefused()
@@ -282,7 +299,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     }
 
     private func isAdmitted(_ event: UnsafeRawBufferPointer) -> Bool {
-        switch admission.admit(events: 1, bytes: event.count) {
+        switch admission.admit(bytes: event.count) {
         case .admitted: return true
         case .impossible(let answer): refuse(answer, ResultTable.impossible)
         case .refused(let answer):

@@ -65,16 +65,25 @@ final class BatchResults: @unchecked Sendable {
     func append(_ code: UInt8, owner: AnyObject) -> UnsafeMutablePointer<UInt8>? {
         precondition(refused == 0, "what follows a refusal has no result of its own")
         let (block, cell) = cells.quotientAndRemainder(dividingBy: Self.cellsInBlock)
-        if block == blocks.count {
-            guard block == 0 || take(Self.blockBytes) else { return nil }
-            let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.blockBytes, alignment: Self.alignment)
-            memory.storeBytes(of: Unmanaged.passUnretained(owner).toOpaque(), as: UnsafeMutableRawPointer.self)
-            blocks.append(memory)
-        }
+        guard block < blocks.count || addBlock(owner) else { return nil }
         let place = (blocks[block] + Self.headBytes + cell).assumingMemoryBound(to: UInt8.self)
         place.initialize(to: code)
         cells += 1
         return place
+    }
+
+    /// Sees to it that so many further results have a place, fewer than a block has.
+    /// - Returns: `false`: the memory for results is used up.
+    func reserve(_ events: Int, owner: AnyObject) -> Bool {
+        (cells + events - 1) / Self.cellsInBlock < blocks.count || addBlock(owner)
+    }
+
+    private func addBlock(_ owner: AnyObject) -> Bool {
+        guard blocks.isEmpty || take(Self.blockBytes) else { return false }
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.blockBytes, alignment: Self.alignment)
+        memory.storeBytes(of: Unmanaged.passUnretained(owner).toOpaque(), as: UnsafeMutableRawPointer.self)
+        blocks.append(memory)
+        return true
     }
 
     /// Adds the result of an event that is refused with a sentence of its own, as far as those are kept.
