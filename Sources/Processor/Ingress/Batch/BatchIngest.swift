@@ -276,7 +276,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         let areAdmitted =
             format == .lines && events.count > 1 && results.reserve(events.count, owner: self)
             && admission.admitTogether(events: events.count, bytes: bytes)
-        for event in events {
+        for event in events where !isDone {
             guard results.refusal == nil else {
                 results.appendRefused()
                 continue
@@ -286,14 +286,13 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
                 // Behind an element that is not JSON nobody knows where the next one begins.
                 if format == .array, fault.reason == "malformed_json" || fault.reason == "too_deep" {
                     end(.bad(reason: fault.reason, detail: "\(fault.detail) What follows was not read."))
-                    break
+                    continue
                 }
                 refuse(.bad(reason: fault.reason, detail: fault.detail), gate.results.code(ofReason: fault.reason))
             } else if let cell = append(ResultTable.pending) {
                 gate.group.append(
                     key: gate.checkedKey, value: event, token: UInt(bitPattern: cell) | BatchResults.tokenMark)
             }
-            if isDone { break }
         }
         produce(to: door)
     }
