@@ -22,8 +22,7 @@ struct BatchAnswer {
 
     private var sent: Int { counts[Int(ResultTable.sent)] }
 
-    /// 200 where every event was acknowledged, 207 where some were; where none was, the first failure with the results in it, or that one
-    /// which says that an event may have been written.
+    /// 200 where every event was acknowledged, 207 where some were; where none was, the first failure with the results in it.
     var response: HTTPResponse {
         if sent > 0 {
             let isWhole = sent == results.count && results.rest == nil
@@ -32,20 +31,23 @@ struct BatchAnswer {
         guard let failure = firstFailure else {
             return .problem(status: 400, title: "Bad Request", detail: "The request holds no event.")
         }
+        var (detail, own) = (failure.detail, failure.members)
+        // Whoever reads nothing but this must not send again what may have been written.
+        if counts[Int(ResultTable.uncertain)] > 0, failure != KafkaAnswers.uncertain {
+            detail += " Another event of this request may have been written all the same."
+            own = own.filter { $0.name != "possibly_persisted" } + [.init("possibly_persisted", .bool(true))]
+        }
         let members: [JSONValue.Member] = [
             .init("type", .string(failure.type)), .init("title", .string(failure.title)),
-            .init("status", .integer(failure.status)),
-            .init("detail", .string(failure.detail)),
+            .init("status", .integer(failure.status)), .init("detail", .string(detail)),
         ]
         return respond(
-            failure.status, members + failure.members, [("Content-Type", "application/problem+json")] + failure.headers)
+            failure.status, members + own, [("Content-Type", "application/problem+json")] + failure.headers)
     }
 
     /// Of a batch without any success.
     private var firstFailure: EventAnswer? {
         guard results.count > 0 else { return results.rest }
-        // Whoever reads nothing but this must not send again what may have been written.
-        if counts[Int(ResultTable.uncertain)] > 0 { return KafkaAnswers.uncertain }
         let code = results.code(0)
         return switch code {
         case ResultTable.refused: results.refusal
