@@ -3,6 +3,7 @@
 import Glibc
 import HTTPServer
 import Synchronization
+import TestSupport
 import Testing
 
 /// How a reader of the tests behaves.
@@ -21,7 +22,7 @@ struct ReaderPlan: Sendable {
 final class TestReader: HTTPBodyReader {
     struct State {
         var bytes: [UInt8] = []
-        var random: SplitMix
+        var random: SeededRandom
         var mayRead = false
         var exchange: HTTPExchange?
         var ends: [HTTPBodyEnd] = []
@@ -35,7 +36,7 @@ final class TestReader: HTTPBodyReader {
 
     init(_ plan: ReaderPlan) {
         self.plan = plan
-        state = Mutex(State(random: SplitMix(seed: plan.dawdle ?? 0)))
+        state = Mutex(State(random: SeededRandom(seed: plan.dawdle ?? 0)))
     }
 
     func read(_ piece: UnsafeRawBufferPointer, _ exchange: HTTPExchange) -> HTTPBodyDemand {
@@ -78,19 +79,6 @@ final class TestReader: HTTPBodyReader {
             return state.exchange
         }
         exchange?.proceed()
-    }
-}
-
-/// SplitMix64: the same numbers for the same seed.
-struct SplitMix {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }
 

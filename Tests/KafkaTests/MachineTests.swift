@@ -1,6 +1,7 @@
 // Transcripts of the room's pure machines.
 
 import Records
+import TestSupport
 import Testing
 
 @testable import Kafka
@@ -50,7 +51,7 @@ import Testing
 
     /// A log with legal gaps, delivered with random rewinds and jumps: each record is taken once, in order.
     @Test func randomRewindsAndJumps() {
-        var random = SeededGenerator(seed: printedSeed("randomRewindsAndJumps"))
+        var random = SeededRandom(seed: printedSeed("randomRewindsAndJumps"))
         for _ in 0..<200 {
             var log: [Int64] = []
             var offset: Int64 = 0

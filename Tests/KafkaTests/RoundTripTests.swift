@@ -3,6 +3,7 @@
 import Kafka
 import Records
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.serialized, .timeLimit(.minutes(2)))
@@ -10,7 +11,7 @@ struct RoundTripTests {
     @Test func everyRecordOnceBehindARandomGate() async throws {
         let count = 200_000
         let partitions = 8
-        var random = SeededGenerator(seed: printedSeed("everyRecordOnceBehindARandomGate"))
+        var random = SeededRandom(seed: printedSeed("everyRecordOnceBehindARandomGate"))
         let broker = try EmbeddedBroker.start(topics: [("t", partitions)])
         try await fill(broker, partitions: partitions, count: count)
 

@@ -47,22 +47,20 @@ final class LoopMailbox: Sendable {
 
     /// An exchange whose connection is suspended has got its answer. Any thread.
     func post(_ exchange: HTTPExchange) {
-        let isFirst = box.withLock { box in
-            guard !box.isClosed else { return false }
-            box.ready.append(exchange)
-            return box.ready.count == 1
-        }
+        let isFirst = box.withLock { box in !box.isClosed && Self.isFirst(exchange, in: &box.ready) }
         if isFirst { wake.signal() }
     }
 
     /// A parked exchange may go on. Any thread.
     func postProceeding(_ exchange: HTTPExchange) {
-        let isFirst = box.withLock { box in
-            guard !box.isClosed else { return false }
-            box.proceeding.append(exchange)
-            return box.proceeding.count == 1
-        }
+        let isFirst = box.withLock { box in !box.isClosed && Self.isFirst(exchange, in: &box.proceeding) }
         if isFirst { wake.signal() }
+    }
+
+    /// Adds an exchange. Only the first one has to wake the loop.
+    private static func isFirst(_ exchange: HTTPExchange, in list: inout [HTTPExchange]) -> Bool {
+        list.append(exchange)
+        return list.count == 1
     }
 
     /// Swaps the list of ready exchanges for `empty`, so that both keep their memory.

@@ -45,8 +45,7 @@ final class EventGate: DeliveryHandler, @unchecked Sendable {
     private let isShut = Atomic(false)
     private let trouble = Mutex<String?>(nil)
     private let door = Mutex<Door?>(nil)
-    /// Most events that wait for the end of a turn, and most bytes of one: a larger one goes by itself.
-    private static let gatheredEvents = ProducerGroup.capacity
+    /// Most bytes of an event that waits for the end of a turn: a larger one goes by itself.
     private static let gatheredBytes = 16 << 10
     private static let notReady = EventAnswer.unavailable("Kafka has not been reached yet. Nothing was written.")
     private let stoppingResponse = HTTPRefusal.stopping.problem.prepared()
@@ -116,7 +115,7 @@ final class EventGate: DeliveryHandler, @unchecked Sendable {
             return
         }
         gathered.append(key: checkedKey, copying: body, token: token)
-        if gathered.count >= min(Self.gatheredEvents, door.producer.groupRecords) { produceGathered() }
+        if gathered.count >= door.producer.groupRecords { produceGathered() }
     }
 
     /// Hands over the events that were read in this turn of the loop: what arrives together travels together, and nothing waits for more.
