@@ -226,6 +226,39 @@ struct ProducerTests {
         #expect(isClosed)
     }
 
+    @Test func whatIsHandedOverWhileAClientFailsIsReportedOnceToo() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        let reports = Reports()
+        let producer = try KafkaProducer.start(configuration(broker), handler: reports)
+        let topic = try await producer.prepare("t").topic
+        let isOver = Atomic(false)
+        let taken = Atomic(0)
+        let ended = Latch()
+        try OwnedThread.start("sender") {
+            var token: UInt = 0
+            while !isOver.load(ordering: .relaxed) {
+                let bytes = [UInt8](repeating: 1, count: 100)
+                if bytes.withUnsafeBytes({ producer.produce(topic, key: nil, value: $0, token: token) }) == nil { token += 1 }
+            }
+            taken.store(Int(token), ordering: .relaxed)
+            ended.open()
+        }
+        for round in 1...10 {
+            producer.failFatally()
+            while producer.statistics.recreations < round { try await Task.sleep(for: .milliseconds(1)) }
+        }
+        isOver.store(true, ordering: .relaxed)
+        let isEnded = await ended.wait(within: .seconds(10))
+        #expect(isEnded)
+        let isClosed = await producer.close(deadline: .seconds(10))
+        #expect(isClosed)
+        #expect(producer.statistics.inFlightRecords == 0)
+        let counts = reports.state.withLock { $0.counts }
+        #expect(counts.count == taken.load(ordering: .relaxed))
+        #expect(counts.values.allSatisfy { $0 == 1 })
+    }
+
     @Test func aBrokersRefusalIsReported() async throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 1)])
         defer { broker.stop() }

@@ -34,7 +34,9 @@ public final class KafkaProducer: Sendable {
     ) async throws(KafkaError) -> (topic: ProducerTopic, partitions: Int) {
         let index = try core.topic(name)
         let core = core
-        let count = try await OwnedThread.run("kafka-metadata") { core.partitionCount(index, timeout: limit) }
+        let count = try await OwnedThread.run("kafka-metadata") {
+            Result { () throws(KafkaError) in try core.partitionCount(index, timeout: limit) }
+        }
         return (ProducerTopic(index: index), try count.get())
     }
 
@@ -99,7 +101,10 @@ public final class KafkaProducer: Sendable {
     public func flush(within limit: Duration) async -> Bool {
         let core = core
         do throws(KafkaError) {
-            let error = try await OwnedThread.run("kafka-flush") { rd_kafka_flush(core.client.pointer, limit.milliseconds) }
+            let error = try await OwnedThread.run("kafka-flush") {
+                let generation = core.generation
+                return withExtendedLifetime(generation) { rd_kafka_flush(generation.client.pointer, limit.milliseconds) }
+            }
             return error == RD_KAFKA_RESP_ERR_NO_ERROR && core.statistics.inFlightRecords == 0
         } catch {
             return false
@@ -123,6 +128,7 @@ public final class KafkaProducer: Sendable {
 
     /// Makes the client inside fail fatally, as a broker's answer would. For tests.
     func failFatally() {
-        rd_kafka_test_fatal_error(core.client.pointer, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "asked for by a test")
+        rd_kafka_test_fatal_error(
+            core.generation.client.pointer, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "asked for by a test")
     }
 }

@@ -45,7 +45,8 @@ final class ProducerCore: Sendable {
             inFlightBytes: inFlightBytes.load(ordering: .relaxed))
     }
 
-    var client: Client { state.withLock { $0.generation.client } }
+    /// The one of this moment; whoever holds it keeps its client.
+    var generation: ProducerGeneration { state.withLock { $0.generation } }
 
     func hasRoom(forBytes bytes: Int) -> Bool {
         let records = inFlightRecords.load(ordering: .relaxed)
@@ -61,6 +62,7 @@ final class ProducerCore: Sendable {
     /// The topic's number in every generation.
     func topic(_ name: String) throws(KafkaError) -> Int {
         let result: Result<Int, KafkaError> = state.withLock { state in
+            if state.isClosed { return .failure(Self.isClosed) }
             if let index = state.topics.firstIndex(where: { $0.name == name }) { return .success(index) }
             do throws(KafkaError) {
                 state.topics.append(try GenerationTopic(state.generation, name))
@@ -72,8 +74,13 @@ final class ProducerCore: Sendable {
         return try result.get()
     }
 
-    func partitionCount(_ topic: Int, timeout: Duration) -> Result<Int, KafkaError> {
-        state.withLock { $0.topics[topic] }.partitionCount(timeout: timeout)
+    /// Asks the brokers how many partitions a topic has; blocks up to `timeout`.
+    func partitionCount(_ topic: Int, timeout: Duration) throws(KafkaError) -> Int {
+        let asked = state.withLock { $0.isClosed ? nil : ($0.generation, $0.topics[topic].name) }
+        guard let (generation, name) = asked else { throw Self.isClosed }
+        // A handle of its own: the end of a generation waits for whoever holds one of its topics.
+        let handle = try TopicHandle(generation.client, name)
+        return try TopicHandle.partitionCount(of: handle.pointer, generation.client, name: name, timeout: timeout).get()
     }
 
     @inline(__always)
@@ -152,56 +159,65 @@ final class ProducerCore: Sendable {
     // MARK: The report thread
 
     func run() {
-        while let next = serveGeneration() {
-            recreations.add(1, ordering: .relaxed)
-            state.withLock { state in
-                // Whoever has refused records meanwhile is not overruled.
-                let isClosed = state.isClosed
-                state = next
-                state.isClosed = isClosed
-            }
-        }
+        while serveGeneration() { recreations.add(1, ordering: .relaxed) }
         finished.open()
     }
 
-    /// Serves one generation to its end. Returns the state of the next one; `nil` where the producer is closed.
-    private func serveGeneration() -> State? {
-        let generation = state.withLock { $0.generation }
-        guard let pointer = rd_kafka_queue_get_main(generation.client.pointer) else { return nil }
+    /// Serves one generation to its end. Returns whether another one has taken its place; otherwise the producer is closed.
+    private func serveGeneration() -> Bool {
+        let generation = generation
+        guard let pointer = rd_kafka_queue_get_main(generation.client.pointer) else { return false }
         let reports = QueueHandle(owning: pointer)
         while !isStopping.load(ordering: .relaxed) {
             if let event = reports.takeEvent(milliseconds: 100) { handle(event) }
             guard let error = generation.client.fatalError() else { continue }
             configuration.client.log(.error, "the producer failed and is made anew: \(error)")
-            guard let next = makeNextState() else { continue }
-            drain(generation, reports)
-            return next
+            guard var topics = replaceGeneration() else { continue }
+            drain(generation, &topics, reports)
+            return true
         }
-        drain(generation, reports)
-        // The last topics go here, so that the client is destroyed on this thread.
-        state.withLock { $0.topics = [] }
-        return nil
+        var topics = state.withLock { state in
+            defer { state.topics = [] }
+            return state.topics
+        }
+        drain(generation, &topics, reports)
+        return false
     }
 
-    private func makeNextState() -> State? {
+    /// Puts a new generation in the place of the one that failed, and returns the old one's topics; `nil` where none could be made.
+    private func replaceGeneration() -> [GenerationTopic]? {
         do throws(KafkaError) {
-            let names = state.withLock { $0.topics.map(\.name) }
-            var next = State(generation: try ProducerGeneration(configuration))
-            for name in names { next.topics.append(try GenerationTopic(next.generation, name)) }
-            return next
+            let next = try ProducerGeneration(configuration)
+            let old: Result<[GenerationTopic], KafkaError> = state.withLock { state in
+                do throws(KafkaError) {
+                    var topics: [GenerationTopic] = []
+                    for topic in state.topics { topics.append(try GenerationTopic(next, topic.name)) }
+                    defer { (state.generation, state.topics) = (next, topics) }
+                    return .success(state.topics)
+                } catch {
+                    return .failure(error)
+                }
+            }
+            return try old.get()
         } catch {
             configuration.client.log(.error, "the producer cannot be made anew yet: \(error)")
             return nil
         }
     }
 
-    /// Fails everything a client still holds and reports it: queued records as not written, sent ones as unknown.
-    private func drain(_ generation: ProducerGeneration, _ reports: borrowing QueueHandle) {
+    /// Fails everything a client still holds and reports it: queued records as not written, sent ones as unknown. Then lets its topics go,
+    /// so that the client is destroyed on this thread.
+    /// - Parameter topics: nobody finds them any more. Who still holds one may be handing a record over, which would never be reported.
+    private func drain(
+        _ generation: ProducerGeneration, _ topics: inout [GenerationTopic], _ reports: borrowing QueueHandle
+    ) {
         let pointer = generation.client.pointer
-        while rd_kafka_outq_len(pointer) > 0 {
+        // In this order: what was handed over before its topic was let go is counted.
+        while !topics.indices.allSatisfy({ isKnownUniquelyReferenced(&topics[$0]) }) || rd_kafka_outq_len(pointer) > 0 {
             rd_kafka_purge(pointer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)
             if let event = reports.takeEvent(milliseconds: 10) { handle(event) }
         }
+        topics = []
     }
 
     private func handle(_ event: borrowing EventHandle) {

@@ -79,9 +79,4 @@ final class GenerationTopic: @unchecked Sendable {
         guard let bytes else { return nil }
         return bytes.baseAddress ?? UnsafeRawPointer(pointer)
     }
-
-    /// Asks the brokers for the topic, which also warms the way to it; blocks.
-    func partitionCount(timeout: Duration) -> Result<Int, KafkaError> {
-        TopicHandle.partitionCount(of: pointer, generation.client, name: name, timeout: timeout)
-    }
 }
