@@ -17,6 +17,9 @@ static inline CURLcode sluice_curl_set_large(CURL *easy, CURLoption option, curl
 static inline CURLcode sluice_curl_set_transfer(CURL *easy, CURLoption option, size_t (*call)(char *, size_t, size_t, void *)) {
   return curl_easy_setopt(easy, option, call);
 }
+static inline CURLcode sluice_curl_set_before_request(CURL *easy, int (*call)(void *, char *, char *, int, int)) {
+  return curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, call);
+}
 static inline CURLcode sluice_curl_get_long(CURL *easy, CURLINFO info, long *value) {
   return curl_easy_getinfo(easy, info, value);
 }

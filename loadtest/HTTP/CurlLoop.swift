@@ -89,7 +89,8 @@ final class CurlLoop {
         if what & CURL_POLL_IN != 0 { event.events |= EPOLLIN.rawValue }
         if what & CURL_POLL_OUT != 0 { event.events |= EPOLLOUT.rawValue }
         event.data.fd = socket
-        if epoll_ctl(epoll, EPOLL_CTL_MOD, socket, &event) != 0 { _ = epoll_ctl(epoll, EPOLL_CTL_ADD, socket, &event) }
+        // A request is one packet: as a rule its socket is wanted once, for the answer.
+        if epoll_ctl(epoll, EPOLL_CTL_ADD, socket, &event) != 0 { _ = epoll_ctl(epoll, EPOLL_CTL_MOD, socket, &event) }
     }
 
     /// libcurl wants to be called in so many milliseconds; −1: its timer is off.

@@ -55,9 +55,9 @@ final class HTTPLoad {
             }
             while !free.isEmpty, let first = dispatch.next() {
                 let transfer = free.removeLast()
-                transfer.prepare(first)
+                transfer.add(first)
                 while transfer.due.count < batch, let further = dispatch.next() { transfer.add(further) }
-                try loop.start(transfer.easy)
+                try transfer.start(on: loop)
             }
             if let ending {
                 if dispatch.isEmpty { break }

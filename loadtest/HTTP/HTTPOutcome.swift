@@ -33,7 +33,12 @@ struct HTTPAnswer: Sendable, Equatable {
         switch fate {
         case .acknowledged, .refused, .limited, .shed: nil
         case .failed, .unknown:
-            code == CURLE_OK.rawValue ? "answer \(status)" : String(cString: curl_easy_strerror(CURLcode(code)))
+            switch CURLcode(code) {
+            case CURLE_OK: "answer \(status)"
+            // A second request of one transfer, which it does not make.
+            case CURLE_ABORTED_BY_CALLBACK: "a kept-alive connection turned out dead"
+            default: String(cString: curl_easy_strerror(CURLcode(code)))
+            }
         }
     }
 

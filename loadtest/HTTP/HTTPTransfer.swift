@@ -5,8 +5,9 @@ import Glibc
 
 /// One request at a time.
 ///
-/// The body goes out through a read callback that cannot be rewound, on purpose: libcurl would otherwise repeat a POST by itself
-/// on a fresh connection when a kept-alive one turns out dead, and the event could be written twice.
+/// libcurl would by itself repeat a POST on a fresh connection when a kept-alive one turns out dead, and the event could be written
+/// twice: a second request of one transfer is refused. (A body from a callback that cannot be rewound would do as well, but goes out
+/// behind the header, in a packet and two system calls of its own.)
 final class HTTPTransfer {
     /// libcurl's handle.
     let easy: CurlEasyHandle
@@ -14,7 +15,7 @@ final class HTTPTransfer {
     private(set) var due: [DueEvent] = []
     private var writer: EventWriter
     private var body: [UInt8] = []
-    private var sent = 0
+    private var hasBegun = false
     private var answer: [UInt8] = []
     private let answerLimit: Int
 
@@ -39,8 +40,8 @@ final class HTTPTransfer {
             sluice_curl_set_long(handle, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1),
             sluice_curl_set_long(handle, CURLOPT_TIMEOUT_MS, Int(timeout * 1000)),
             sluice_curl_set_pointer(handle, CURLOPT_HTTPHEADER, headers.pointer),
-            sluice_curl_set_transfer(handle, CURLOPT_READFUNCTION, curlReads),
-            sluice_curl_set_pointer(handle, CURLOPT_READDATA, owner),
+            sluice_curl_set_before_request(handle, curlBegins),
+            sluice_curl_set_pointer(handle, CURLOPT_PREREQDATA, owner),
             sluice_curl_set_transfer(handle, CURLOPT_WRITEFUNCTION, curlWrites),
             sluice_curl_set_pointer(handle, CURLOPT_WRITEDATA, owner),
             sluice_curl_set_pointer(handle, CURLOPT_PRIVATE, owner),
@@ -50,26 +51,28 @@ final class HTTPTransfer {
         }
     }
 
-    /// Makes an event's request ready to be started.
-    func prepare(_ due: DueEvent) {
+    /// Adds an event to the request; each has a line of its own.
+    func add(_ due: DueEvent) {
+        if !self.due.isEmpty { body.append(0x0A) }
         self.due.append(due)
-        body.removeAll(keepingCapacity: true)
         body.append(contentsOf: writer.json(due.event))
-        sent = 0
-        answer.removeAll(keepingCapacity: true)
-        _ = sluice_curl_set_large(easy.pointer, CURLOPT_POSTFIELDSIZE_LARGE, body.count)
     }
 
-    /// Adds an event to a request that has been prepared and not started, on a line of its own.
-    func add(_ due: DueEvent) {
-        self.due.append(due)
-        body.append(0x0A)
-        body.append(contentsOf: writer.json(due.event))
+    /// Hands the request to the loop.
+    func start(on loop: CurlLoop) throws(LoadError) {
         _ = sluice_curl_set_large(easy.pointer, CURLOPT_POSTFIELDSIZE_LARGE, body.count)
+        // libcurl keeps a copy.
+        body.withUnsafeBytes { _ = sluice_curl_set_pointer(easy.pointer, CURLOPT_COPYPOSTFIELDS, $0.baseAddress) }
+        try loop.start(easy)
     }
 
     /// The events under way are settled.
-    func forget() { due.removeAll(keepingCapacity: true) }
+    func forget() {
+        due.removeAll(keepingCapacity: true)
+        body.removeAll(keepingCapacity: true)
+        answer.removeAll(keepingCapacity: true)
+        hasBegun = false
+    }
 
     /// What came back, and the seconds after which the server asks to come back (0: not said).
     func finish(_ code: CURLcode) -> (answer: HTTPAnswer, retryAfter: Int) {
@@ -87,11 +90,10 @@ final class HTTPTransfer {
         return Unmanaged<HTTPTransfer>.fromOpaque(owner!).takeUnretainedValue()
     }
 
-    fileprivate func reads(into memory: UnsafeMutablePointer<CChar>, _ room: Int) -> Int {
-        let count = min(room, body.count - sent)
-        if count > 0 { body.withUnsafeBytes { _ = memcpy(memory, $0.baseAddress! + sent, count) } }
-        sent += count
-        return count
+    /// Whether a request may be sent: the first of a transfer only.
+    fileprivate func begins() -> Bool {
+        defer { hasBegun = true }
+        return !hasBegun
     }
 
     fileprivate func writes(_ memory: UnsafeMutablePointer<CChar>, _ count: Int) {
@@ -100,10 +102,11 @@ final class HTTPTransfer {
     }
 }
 
-private func curlReads(_ memory: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ owner: UnsafeMutableRawPointer?)
-    -> Int
-{
-    Unmanaged<HTTPTransfer>.fromOpaque(owner!)._withUnsafeGuaranteedRef { $0.reads(into: memory!, size * count) }
+private func curlBegins(
+    _ owner: UnsafeMutableRawPointer?, _: UnsafeMutablePointer<CChar>?, _: UnsafeMutablePointer<CChar>?, _: Int32, _: Int32
+) -> Int32 {
+    Unmanaged<HTTPTransfer>.fromOpaque(owner!)._withUnsafeGuaranteedRef { $0.begins() }
+        ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT
 }
 
 private func curlWrites(_ memory: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ owner: UnsafeMutableRawPointer?)
