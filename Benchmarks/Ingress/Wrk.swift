@@ -1,4 +1,4 @@
-// Owns the load of closed-loop clients: wrk, with thousands of different keys.
+// Owns the load of cheap clients: wrk, with thousands of different keys, as fast as it goes or on a schedule.
 
 import Foundation
 
@@ -30,19 +30,25 @@ struct Wrk: Sendable {
         (program, self.folder) = (found, folder)
     }
 
+    /// Runs it to its end.
     /// - Parameter events: in one request; more than one go as lines.
     func run(port: UInt16, connections: Int, seconds: Int, events: Int = 1) throws -> WrkRun {
+        try WrkRun(of: start(port: port, connections: connections, seconds: seconds, events: events))
+    }
+
+    /// Starts it. ``WrkRun/init(of:)`` waits for its end.
+    /// - Parameter rate: requests a second by a schedule that no answer slows, as long as one of the connections is free; `nil`: as
+    ///   fast as it goes.
+    func start(port: UInt16, connections: Int, seconds: Int, events: Int = 1, rate: Int? = nil) throws -> Child {
         let script = "\(folder)/wrk-\(events).lua"
-        try Self.script(events).write(toFile: script, atomically: true, encoding: .utf8)
-        let child = try Child(
+        let text = Self.script(events) + (rate.map(Self.schedule) ?? "")
+        try text.write(toFile: script, atomically: true, encoding: .utf8)
+        return try Child(
             "wrk", program,
             [
                 "-t1", "-c\(connections)", "-d\(seconds)s", "--latency", "--timeout", "10s", "-s", script,
                 "http://127.0.0.1:\(port)/send",
             ], log: "\(folder)/wrk.log")
-        try child.wait()
-        guard let run = WrkRun(child.log) else { throw child.failure("said what is not understood") }
-        return run
     }
 
     /// Requests are written once, before the load begins.
@@ -72,9 +78,33 @@ struct Wrk: Sendable {
 
         """
     }
+
+    /// A connection that is free takes the next moment of the schedule and waits for it; where none was free in time, it sends at once.
+    private static func schedule(_ rate: Int) -> String {
+        """
+        local ffi = require("ffi")
+        ffi.cdef("typedef struct { long seconds; long nanoseconds; } moment; int clock_gettime(int clock, moment *now);")
+        local moment = ffi.new("moment")
+        local due
+        function delay()
+            ffi.C.clock_gettime(1, moment)
+            local now = tonumber(moment.seconds) * 1000 + tonumber(moment.nanoseconds) / 1e6
+            due = (due or now) + \(1000 / Double(rate))
+            return math.max(0, math.floor(due - now + 0.5))
+        end
+
+        """
+    }
 }
 
 extension WrkRun {
+    /// Waits for the end of a run.
+    init(of child: Child) throws {
+        try child.wait()
+        guard let run = WrkRun(child.log) else { throw child.failure("said what is not understood") }
+        self = run
+    }
+
     /// Reads what wrk prints; `nil` where something is missing.
     init?(_ text: String) {
         func word(behind label: String) -> Substring? {
