@@ -21,7 +21,8 @@ struct Runs: Codable, Sendable {
 extension Double {
     /// With thousands separated, or three digits where it is small.
     var shown: String {
-        if self < 10 { return String(Int(self)) + "." + String(Int((self - Double(Int(self))) * 100) + 100).dropFirst() }
+        let hundredths = Int((self * 100).rounded())
+        if hundredths < 1000 { return "\(hundredths / 100).\(String(100 + hundredths % 100).dropFirst())" }
         var text = ""
         for (index, digit) in String(Int(self.rounded())).reversed().enumerated() {
             if index > 0, index % 3 == 0 { text.append(" ") }
