@@ -99,7 +99,8 @@ struct OverloadBench {
             return Runs(
                 try (0..<3).map { _ in
                     let measured = try crowd(door, wrk, limit, seconds: max(5, seconds / 6), place).measured
-                    return (measured.latencyMicroseconds?.p99 ?? 0) / 1000
+                    guard let p99 = measured.latencyMicroseconds?.p99 else { throw door.child.failure("admitted nothing") }
+                    return p99 / 1000
                 })
         }
         say("  the same without a limit: p99 \(unlimited.median.shown) ms")
@@ -226,6 +227,10 @@ struct OverloadBench {
                 Bar("\(run.policy): p99 of the admitted, × \(name)", Runs(run.p99).median / control.median, .atMost, 3),
                 Bar("\(run.policy): resident memory, × before", run.residentAfter / run.residentBefore, .atMost, 1.1),
             ]
+        }
+        for run in runs where run.policy == "window" {
+            bars.append(
+                Bar("window: the same, × unloaded", Runs(run.p99).median / Runs(run.unloadedP99).median, .atMost, 3))
         }
         bars.append(Bar("refused again after Retry-After, of \(cameBack) clients", Double(refusedAgain), .atMost, 0))
         for bar in bars { bar.show() }

@@ -77,6 +77,8 @@ public enum HTTPRefusal: Sendable, Equatable {
     case ambiguousLength
     /// There are too many connections, of all clients or of this one.
     case tooManyConnections
+    /// The memory for bodies is used up by others that have not ended.
+    case tooManyBodies
     /// The server is stopping and takes no new requests.
     case stopping
     /// The server stopped before the request was answered: what became of it is not known.
@@ -103,6 +105,11 @@ public enum HTTPRefusal: Sendable, Equatable {
                 status: 503, title: "Service Unavailable",
                 detail: "There are too many connections, of all clients or of yours; nothing was done. Close some, or try again.",
                 extra: [.init("possibly_persisted", .bool(false))], headers: [("Retry-After", "1"), ("Connection", "close")])
+        case .tooManyBodies:
+            .problem(
+                status: 503, title: "Service Unavailable",
+                detail: "Too many large bodies are being read; nothing was done. Try again.",
+                extra: [.init("possibly_persisted", .bool(false))], headers: [("Retry-After", "1")])
         case .stopping:
             .problem(
                 status: 503, title: "Service Unavailable", detail: "The server is stopping; nothing was done. Try again.",

@@ -26,10 +26,14 @@ public struct HTTPServerConfiguration: Sendable {
     public var identity: TLSIdentity?
     /// Longest body that is read, in bytes, where the handler asks for no other bound. A longer one is answered with 413.
     public var maxBodyBytes = 1 << 20
+    /// Memory in bytes that all bodies which are being collected may hold together, beyond 4 KiB of each. Who needs more is answered
+    /// 503.
+    public var bodyMemoryBytes = 64 << 20
     /// Bytes of a refused body that are still read, so that the client sees the answer and keeps its connection. A longer one is
-    /// answered before its body where its length is known, and otherwise ends the connection.
+    /// answered before its body.
     public var discardBytes = 1 << 20
-    /// The same for a body that is read piece by piece and was cut short: by then it is too late to answer before its end.
+    /// The same for a body without a length, and for one that is read piece by piece and was cut short: beyond it the connection ends
+    /// without an answer.
     public var streamDiscardBytes = 16 << 20
     /// Memory of one connection in bytes: the bound on a request's header, and the size of the pieces bodies arrive in. It is
     /// cleared for every request: 128 KiB instead of 16 halves the rate.
@@ -51,7 +55,8 @@ public struct HTTPServerConfiguration: Sendable {
             ("connectionLimit", connectionLimit, 1), ("connectionsPerAddress", connectionsPerAddress, 0),
             ("idleTimeout", Int(idleTimeout.components.seconds), 1), ("maxBodyBytes", maxBodyBytes, 0),
             ("farewell", Int(farewell.components.seconds), 0), ("discardBytes", discardBytes, 0),
-            ("streamDiscardBytes", streamDiscardBytes, 0), ("poolBytes", poolBytes, 1024),
+            ("streamDiscardBytes", streamDiscardBytes, 0),
+            ("bodyMemoryBytes", bodyMemoryBytes, 0), ("poolBytes", poolBytes, 1024),
             ("backlog", backlog, 1), ("reserve", reserve, 1), ("headerTimeout", Int(headerTimeout.components.seconds), 0),
             ("bodyTimeout", Int(bodyTimeout.components.seconds), 0), ("bodyRate", bodyRate, 0),
         ]

@@ -106,6 +106,44 @@ private final class Probe: @unchecked Sendable {
         }
     }
 
+    @Test("large bodies that are never finished use up their own memory, not the process's; small ones pass, and its end is 503")
+    func unfinishedBodies() async throws {
+        try await withServer {
+            $0.bodyMemoryBytes = 1 << 20
+        } _: { server, _ in
+            let piece = [UInt8](repeating: 65, count: 200_000)
+            let hoarders = try (0..<20).map { _ in
+                let client = try Client(port: server.port)
+                client.send("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 200001\r\n\r\n")
+                client.send(piece)
+                return client
+            }
+            let small = try Client(port: server.port)
+            #expect(try small.ask("POST", "/echo", body: Array(piece.prefix(4_000))).status == 200)
+            // It passes until the server has read what the others have sent.
+            let most = [UInt8](repeating: 65, count: 1_000_000)
+            var large = try small.ask("POST", "/echo", body: most)
+            for _ in 0..<200 where large.status == 200 {
+                usleep(20_000)
+                large = try small.ask("POST", "/echo", body: most)
+            }
+            #expect(large.status == 503)
+            #expect(large.headers["retry-after"] == "1")
+            let isPersisted = try large.json()["possibly_persisted"] as? Bool
+            #expect(isPersisted == false)
+            // Its connection is kept.
+            #expect(try small.ask("POST", "/echo", body: [1]).status == 200)
+            var statuses: [Int] = []
+            for client in hoarders {
+                client.send([65])
+                statuses.append(try client.answer().status)
+            }
+            #expect((1...5).contains(statuses.count { $0 == 200 }), "1 MiB holds five bodies of 200 kB at most: \(statuses)")
+            #expect(statuses.count { $0 == 503 } == 20 - statuses.count { $0 == 200 })
+            #expect(try small.ask("POST", "/echo", body: most).status == 200, "all memory is given back")
+        }
+    }
+
     @Test("a body that comes steadily is read to its end, however long it takes")
     func steadyBody() async throws {
         try await withServer {

@@ -87,6 +87,41 @@ extension ExchangeMachine.ReturnAction: Equatable where Answer: Equatable {
         #expect(machine.pieceReceived(1) == .close)
     }
 
+    @Test("a body that is refused in its middle is dropped up to the bound behind what it had")
+    func refusedInside() {
+        var machine = BodyMachine(limit: 100, discardBytes: 5, isRefused: false)
+        #expect(machine.headerReceived(length: nil, expectsContinue: false) == .read(expecting: 0))
+        #expect(machine.pieceReceived(50) == .append)
+        machine.refused()
+        #expect(machine.offered(1) == 0)
+        #expect(machine.pieceReceived(5) == .discard)
+        #expect(machine.bodyEnded() == .answer)
+        #expect(machine.pieceReceived(1) == .close)
+    }
+
+    @Test("buffers grow to twice their size, to what is needed, or not at all, and give back what they held")
+    func bodyMemory() {
+        var buffers = BodyBuffers(limit: 100_000)
+        let first = buffers.take(expecting: 10)
+        #expect(first.capacity == BodyBuffers.firstBytes)
+        #expect(buffers.held == 0)
+        var hasGrown = buffers.grow(first, to: 60_000)
+        #expect(hasGrown && buffers.held == 60_000 - 4_096)
+        let second = buffers.take(expecting: 60_000)
+        #expect(second.capacity == BodyBuffers.firstBytes, "what is announced is not worth a refusal")
+        hasGrown = buffers.grow(second, to: 40_000)
+        #expect(hasGrown && second.capacity == 40_000)
+        hasGrown = buffers.grow(second, to: 50_000)
+        #expect(!hasGrown && second.capacity == 40_000, "neither twice as much nor what is needed fits")
+        hasGrown = buffers.grow(second, to: 48_000)
+        #expect(hasGrown && second.capacity == 48_000, "twice as much does not fit")
+        buffers.giveBack(first)
+        hasGrown = buffers.grow(second, to: 60_000)
+        #expect(hasGrown)
+        buffers.giveBack(second)
+        #expect(buffers.held == 0)
+    }
+
     @Test("the body of a refused request is dropped up to the bound")
     func refused() {
         var none = BodyMachine(limit: 10, discardBytes: 5, isRefused: true)

@@ -244,7 +244,7 @@ struct ProducerTests {
             taken.store(Int(token), ordering: .relaxed)
             ended.open()
         }
-        for round in 1...10 {
+        for round in 1...4 {
             producer.failFatally()
             while producer.statistics.recreations < round { try await Task.sleep(for: .milliseconds(1)) }
         }
@@ -257,6 +257,23 @@ struct ProducerTests {
         let counts = reports.state.withLock { $0.counts }
         #expect(counts.count == taken.load(ordering: .relaxed))
         #expect(counts.values.allSatisfy { $0 == 1 })
+    }
+
+    @Test func aProducerThatMayNotWriteSaysSoAndDoesNotAskAsFastAsItIsRefused() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        // CLUSTER_AUTHORIZATION_FAILED
+        broker.fail(.initProducerID, with: Array(repeating: 31, count: 1000))
+        let producer = try KafkaProducer.start(configuration(broker))
+        let topic = try await producer.prepare("t").topic
+        try await Task.sleep(for: .seconds(2))
+        let error = await #expect(throws: KafkaError.self) { try await producer.send(topic, key: nil, value: [1]) }
+        #expect(error?.code == .notAuthorized)
+        #expect(error?.mayBePersisted == false)
+        // After 50, 100, 200, 400, 800 ms.
+        #expect((1...6).contains(producer.statistics.recreations))
+        let isClosed = await producer.close(deadline: .seconds(5))
+        #expect(isClosed)
     }
 
     @Test func aBrokersRefusalIsReported() async throws {

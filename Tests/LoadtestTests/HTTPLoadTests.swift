@@ -127,6 +127,23 @@ import Testing
         }
     }
 
+    @Test func whatWasSentBeforeTheServerWentIsUnknown() throws {
+        let count = Atomic<Int>(0)
+        let shared = Mutex<ScriptedServer?>(nil)
+        let server = ScriptedServer { _ in
+            guard count.add(1, ordering: .relaxed).newValue > 2 else { return .answer(200) }
+            // The request has been read; nobody listens any more where libcurl would repeat it.
+            shared.withLock { $0?.stop() }
+            return .hangUp
+        }
+        shared.withLock { $0 = server }
+        let plan = EventPlan(seed: 5, keys: 1_000_000, mix: upserts)
+        let (ledger, _) = try run(plan, server, rate: 0, events: 5, connections: 1)
+        #expect(ledger.tally.acknowledged == 2)
+        #expect(ledger.tally.unknown == 1)
+        #expect(ledger.tally.failed == 2, "never sent: the connection was refused")
+    }
+
     @Test func theEventsOfABatchAreSettledOneByOne() throws {
         let received = Received()
         let largest = Mutex(0)

@@ -58,7 +58,7 @@ import Testing
             #expect(reply.results[1].reason == "missing_field")
             #expect(reply.results[1].detail?.contains("message_id") == true)
             #expect(reply.results[3].reason == "malformed_json")
-            #expect(reply.results[4].detail == "An event may have at most 500 bytes (http.max_event_bytes).")
+            #expect(reply.results[4].detail == "The event has more bytes than an event may have (http.max_event_bytes).")
             #expect(world.counted(200) == 4)
             #expect(world.counted(400) == 2)
             #expect(world.counted(413) == 2)
@@ -144,6 +144,11 @@ import Testing
             #expect(announced.results.isEmpty)
             var live = first
             live.maxBatchEvents = 1000
+            live.maxEventBytes = 100
+            world.bounds.adopt(live)
+            let longer = try world.post(event(1) + "\n" + event(1, message: String(repeating: "x", count: 50)))
+            #expect(longer.statuses == [200, 413])
+            live.maxEventBytes = 200
             world.bounds.adopt(live)
             let long = try world.post(String(repeating: event(1) + "\n", count: 50), chunks: [333])
             #expect(long.status == 207)
@@ -176,6 +181,19 @@ import Testing
             let large = event(1, message: String(repeating: "x", count: 1000))
             let reply = try world.post([event(1), large, event(1)].joined(separator: "\n"))
             #expect(reply.statuses == [200, 413, 200])
+        }
+    }
+
+    @Test("half an event that no memory is left for is 503; a small one is kept, and all is given back")
+    func noMemoryForHalf() async throws {
+        try await BatchWorld.run(budget: 10_000) { world in
+            let large = event(1, message: String(repeating: "x", count: 20_000))
+            let reply = try world.post([event(2), large, event(3)].joined(separator: "\n"), chunks: [8_000])
+            #expect(reply.status == 207)
+            #expect(reply.statuses == [200, 503])
+            let small = event(1, message: String(repeating: "x", count: 3_000))
+            #expect(try world.post(small + "\n" + small, chunks: [500]).statuses == [200, 200])
+            try until("the memory is given back") { world.budget.free == 10_000 }
         }
     }
 
@@ -337,7 +355,7 @@ import Testing
         let seed = testSeed("rooms")
         var random = SeededRandom(seed: seed)
         for round in 0..<60 {
-            let table = ResultTable(eventBytes: 100)
+            let table = ResultTable()
             let counters = EventCounters(MetricsRegistry())
             let owner = counters
             let budget = ResultBudget()
@@ -405,6 +423,9 @@ private final class CountingDesk: AdmissionDesk {
             left.subtract(events, ordering: .relaxed)
             return true
         }
+
+        func admit(skipped bytes: Int) -> AdmissionVerdict { .admitted }
+        func refusal(ofEvents events: Int, bytes: Int) -> EventAnswer? { nil }
 
         func admit(bytes: Int) -> AdmissionVerdict {
             if bytes > 500 { return .impossible(EventAnswer(status: 413, detail: "More than the limit ever allows.")) }

@@ -68,6 +68,14 @@ private final class Ingress: Sendable {
             try await LoopbackHTTP.ask(lines.joined(separator: "\r\n") + "\r\n\r\n" + body, port: server.port))
     }
 
+    /// Posts events, one a line.
+    func postLines(_ lines: String) async throws -> Answer {
+        let request =
+            "POST /send HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\n"
+            + "Content-Length: \(lines.utf8.count)\r\n\r\n"
+        return try Answer(try await LoopbackHTTP.ask(request + lines, port: server.port))
+    }
+
     /// Posts so many bytes that are no event, in one chunk: let through, they are answered 400.
     func postChunk(_ count: Int) async throws -> Answer {
         let request = [
@@ -159,6 +167,35 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
             let refused = try await ingress.postChunk(30)
             #expect(refused.status == 429)
             #expect(refused.headers["ratelimit"] == #""small";r=20;t=10"#)
+        }
+    }
+
+    @Test func aBatchIsToldWhenAllOfItPasses() async throws {
+        let slow = PolicySettings(name: "slow", key: .client, unit: .events, bucket: BucketSettings(rate: 1, burst: 100))
+        try await Ingress.run(settings(slow)) { (ingress: Ingress) async throws in
+            let lines = String(repeating: event + "\n", count: 100)
+            #expect(try await ingress.postLines(String(repeating: event + "\n", count: 70)).status == 200)
+            let part = try await ingress.postLines(lines)
+            #expect(part.status == 207)
+            let waits = (part.body["results"] as? [[String: Any]])?.compactMap { $0["retry_after"] as? Int }
+            #expect(waits == Array(repeating: 70, count: 70), "the 70 that were refused pass together in as many seconds")
+            // At its header nobody knows how many there are.
+            #expect(try await ingress.postLines(lines).retryAfter == 1)
+            ingress.now.withLock { $0 = 70 * second }
+            #expect(try await ingress.postLines(String(repeating: event + "\n", count: 70)).status == 200, "an honest time")
+        }
+    }
+
+    @Test func whatIsNoEventCostsBytesToo() async throws {
+        let volume = PolicySettings(name: "volume", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1, burst: 200_000))
+        try await Ingress.run(settings(volume)) { (ingress: Ingress) async throws in
+            let blank = try await ingress.postLines(String(repeating: "\n", count: 300_000) + event)
+            #expect(blank.status == 429)
+        }
+        let more = PolicySettings(name: "more", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1, burst: 2_000_000))
+        try await Ingress.run(settings(more)) { (ingress: Ingress) async throws in
+            let large = try await ingress.postLines(String(repeating: "x", count: 3_000_000) + "\n" + event)
+            #expect(large.status == 429)
         }
     }
 

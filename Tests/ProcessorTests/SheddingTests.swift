@@ -67,6 +67,24 @@ private final class Door: Sendable {
 }
 
 @Suite(.timeLimit(.minutes(1))) struct SheddingTests {
+    @Test func theGroupsLagCountsWhereItIsLongerThanWhatIsKnownHere() {
+        func facts(_ records: Double?) -> ShedFacts {
+            var facts = ShedFacts()
+            facts.lag = records.map { ShedFacts.Lag(records: $0, seconds: nil, measuredAt: 1, drainRate: 2) }
+            facts.credits = records.map { _ in
+                ShedFacts.Account(free: Credits(records: 1, bytes: 1), total: Credits(records: 2, bytes: 2))
+            }
+            return facts
+        }
+        var group = facts(500)
+        group.credits = nil
+        #expect(facts(nil).joined(by: group).lag?.records == 500, "a process without a partition asks Kafka")
+        #expect(facts(100).joined(by: group).lag?.records == 500)
+        #expect(facts(100).joined(by: group).credits == facts(100).credits)
+        #expect(facts(900).joined(by: group).lag?.records == 900)
+        #expect(facts(900).joined(by: facts(nil)).lag?.records == 900)
+    }
+
     @Test func everyFamilyIsThereFromTheFirstScrape() throws {
         let registry = MetricsRegistry()
         let shedding = IngressShedding(ShedLimits(lagRecords: 5), registry: registry)

@@ -60,7 +60,8 @@ struct HTTPAnswer: Sendable, Equatable {
         return problem["possibly_persisted"] as? Bool == false
     }
 
-    private static let neverSent: Set<UInt32> = [
+    /// Results of transfers that have sent nothing, unless an earlier connection has.
+    static let neverSent: Set<UInt32> = [
         CURLE_COULDNT_CONNECT.rawValue, CURLE_COULDNT_RESOLVE_HOST.rawValue, CURLE_COULDNT_RESOLVE_PROXY.rawValue,
         CURLE_URL_MALFORMAT.rawValue, CURLE_UNSUPPORTED_PROTOCOL.rawValue, CURLE_SSL_CONNECT_ERROR.rawValue,
         CURLE_PEER_FAILED_VERIFICATION.rawValue, CURLE_OUT_OF_MEMORY.rawValue, CURLE_FAILED_INIT.rawValue,

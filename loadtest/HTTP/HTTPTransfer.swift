@@ -80,7 +80,10 @@ final class HTTPTransfer {
         var retryAfter: curl_off_t = 0
         _ = sluice_curl_get_long(easy.pointer, CURLINFO_RESPONSE_CODE, &status)
         if status >= 400 { _ = sluice_curl_get_large(easy.pointer, CURLINFO_RETRY_AFTER, &retryAfter) }
-        return (HTTPAnswer(code: code.rawValue, status: status, body: answer), Int(retryAfter))
+        // Where the connection that carried the request has died, the error is that of the one libcurl would have repeated it on.
+        let isRepeated = hasBegun && HTTPAnswer.neverSent.contains(code.rawValue)
+        let own = isRepeated ? CURLE_ABORTED_BY_CALLBACK : code
+        return (HTTPAnswer(code: own.rawValue, status: status, body: answer), Int(retryAfter))
     }
 
     /// The transfer that belongs to a handle.

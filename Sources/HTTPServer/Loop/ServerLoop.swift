@@ -25,6 +25,7 @@ final class ServerLoop: @unchecked Sendable {
     private let unanswered: HTTPResponse
     private let ambiguous: HTTPResponse
     private let crowded: HTTPResponse
+    private let noMemory: HTTPResponse
     /// By route.
     private let isVital: [Bool]
     private let broken = HTTPResponse.problem(
@@ -35,7 +36,7 @@ final class ServerLoop: @unchecked Sendable {
     private var daemon: DaemonHandle?
     private var shutdown: ShutdownMachine
     private var gate = LogGate(limit: 10)
-    private var buffers = BodyBuffers()
+    private var buffers: BodyBuffers
     private var ready: [HTTPExchange] = []
     /// Exchanges whose connection is suspended. libmicrohttpd aborts the process where one is left when the daemon stops.
     private var suspended: [Unmanaged<HTTPExchange>] = []
@@ -70,6 +71,8 @@ final class ServerLoop: @unchecked Sendable {
         unanswered = handler.response(to: .unanswered).prepared()
         ambiguous = handler.response(to: .ambiguousLength).prepared()
         crowded = handler.response(to: .tooManyConnections).prepared()
+        noMemory = handler.response(to: .tooManyBodies).prepared()
+        buffers = BodyBuffers(limit: configuration.bodyMemoryBytes)
         isVital = routes.routes.indices.map(handler.isVital)
         connections = ConnectionTable(configuration)
         identities = IdentityShelf(configuration.identity)
@@ -197,7 +200,8 @@ final class ServerLoop: @unchecked Sendable {
             intake = .look
         case .respond(let response):
             answer = response
-            discardBytes = configuration.discardBytes
+            // A body without a length may end before the first bound or not: an answer now would cost every client its connection.
+            if head.contentLength != nil { discardBytes = configuration.discardBytes }
         }
         var body = BodyMachine(limit: limit, discardBytes: discardBytes, isRefused: answer != nil)
         let length = head.contentLength
@@ -235,6 +239,12 @@ final class ServerLoop: @unchecked Sendable {
         case .append:
             let buffer = exchange.buffer ?? buffers.take(expecting: 0)
             exchange.buffer = buffer
+            guard buffers.grow(buffer, to: buffer.count + count) else {
+                exchange.body.refused()
+                exchange.respond(noMemory)
+                releaseBuffer(of: exchange)
+                return .YES
+            }
             buffer.append(data, count: count)
             return .YES
         case .discard:

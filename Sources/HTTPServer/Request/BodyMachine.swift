@@ -29,7 +29,7 @@ struct BodyMachine: ~Copyable {
     /// Most bytes the body may have.
     private(set) var limit: Int
     private let discardBytes: Int
-    private let isRefused: Bool
+    private var isRefused: Bool
     private var isTooLong = false
     private var isStopped = false
     private var received = 0
@@ -67,6 +67,12 @@ struct BodyMachine: ~Copyable {
         guard bytes < limit else { return }
         limit = bytes
         if let announced, announced > bytes { isTooLong = true }
+    }
+
+    /// There is an answer before the end: what comes is dropped.
+    mutating func refused() {
+        isRefused = true
+        limit = received
     }
 
     /// The reader has seen enough: so much is the body, and the rest is dropped.

@@ -20,6 +20,7 @@ public final class EmbeddedBroker: Sendable {
         case findCoordinator = 10
         case joinGroup = 11
         case heartbeat = 12
+        case initProducerID = 22
     }
 
     /// Partitions a topic gets where nothing else is said: 160 MiB of log.

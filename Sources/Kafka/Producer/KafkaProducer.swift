@@ -102,7 +102,7 @@ public final class KafkaProducer: Sendable {
         let core = core
         do throws(KafkaError) {
             let error = try await OwnedThread.run("kafka-flush") {
-                let generation = core.generation
+                guard let generation = core.generation else { return RD_KAFKA_RESP_ERR_NO_ERROR }
                 return withExtendedLifetime(generation) { rd_kafka_flush(generation.client.pointer, limit.milliseconds) }
             }
             return error == RD_KAFKA_RESP_ERR_NO_ERROR && core.statistics.inFlightRecords == 0
@@ -128,7 +128,8 @@ public final class KafkaProducer: Sendable {
 
     /// Makes the client inside fail fatally, as a broker's answer would. For tests.
     func failFatally() {
+        guard let generation = core.generation else { return }
         rd_kafka_test_fatal_error(
-            core.generation.client.pointer, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "asked for by a test")
+            generation.client.pointer, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "asked for by a test")
     }
 }

@@ -6,9 +6,12 @@ internal import Synchronization
 /// Shared by ``KafkaProducer`` and its report thread.
 final class ProducerCore: Sendable {
     private struct State {
-        var generation: ProducerGeneration
+        /// `nil` behind the end.
+        var generation: ProducerGeneration?
         var topics: [GenerationTopic] = []
         var isClosed = false
+        /// Why the last generation ended, or this one cannot go on.
+        var cause: KafkaError?
     }
 
     /// A record of ``KafkaProducer/send(_:key:value:headers:partition:)``.
@@ -46,7 +49,7 @@ final class ProducerCore: Sendable {
     }
 
     /// The one of this moment; whoever holds it keeps its client.
-    var generation: ProducerGeneration { state.withLock { $0.generation } }
+    var generation: ProducerGeneration? { state.withLock { $0.generation } }
 
     func hasRoom(forBytes bytes: Int) -> Bool {
         let records = inFlightRecords.load(ordering: .relaxed)
@@ -65,7 +68,8 @@ final class ProducerCore: Sendable {
             if state.isClosed { return .failure(Self.isClosed) }
             if let index = state.topics.firstIndex(where: { $0.name == name }) { return .success(index) }
             do throws(KafkaError) {
-                state.topics.append(try GenerationTopic(state.generation, name))
+                guard let generation = state.generation else { throw Self.isClosed }
+                state.topics.append(try GenerationTopic(generation, name))
                 return .success(state.topics.count - 1)
             } catch {
                 return .failure(error)
@@ -77,7 +81,7 @@ final class ProducerCore: Sendable {
     /// Asks the brokers how many partitions a topic has; blocks up to `timeout`.
     func partitionCount(_ topic: Int, timeout: Duration) throws(KafkaError) -> Int {
         let asked = state.withLock { $0.isClosed ? nil : ($0.generation, $0.topics[topic].name) }
-        guard let (generation, name) = asked else { throw Self.isClosed }
+        guard let (now, name) = asked, let generation = now else { throw Self.isClosed }
         // A handle of its own: the end of a generation waits for whoever holds one of its topics.
         let handle = try TopicHandle(generation.client, name)
         return try TopicHandle.partitionCount(of: handle.pointer, generation.client, name: name, timeout: timeout).get()
@@ -134,11 +138,21 @@ final class ProducerCore: Sendable {
         switch error {
         case RD_KAFKA_RESP_ERR__QUEUE_FULL: ProducerCore.queueFull
         case RD_KAFKA_RESP_ERR__FATAL:
-            KafkaError(
-                code: .fatal, kafkaCode: error.rawValue, message: "the producer is being made anew", isRetriable: true,
-                mayBePersisted: false)
+            denial
+                ?? KafkaError(
+                    code: .fatal, kafkaCode: error.rawValue, message: "the producer is being made anew", isRetriable: true,
+                    mayBePersisted: false)
         default: KafkaError(error, "topic \(target.name): \(String(cString: rd_kafka_err2str(error)))")
         }
+    }
+
+    /// Why no generation will go on: one that may not write is not mended by another one.
+    private var denial: KafkaError? {
+        guard let cause = state.withLock({ $0.cause }) else { return nil }
+        let code = KafkaError(rd_kafka_resp_err_t(rawValue: cause.kafkaCode)).code
+        guard code == .notAuthorized else { return nil }
+        return KafkaError(
+            code: code, kafkaCode: cause.kafkaCode, message: cause.message, isRetriable: false, mayBePersisted: false)
     }
 
     @inline(__always)
@@ -159,29 +173,50 @@ final class ProducerCore: Sendable {
     // MARK: The report thread
 
     func run() {
-        while serveGeneration() { recreations.add(1, ordering: .relaxed) }
+        var pause = Self.shortest
+        while let delivered = serveGeneration(failing: pause) {
+            recreations.add(1, ordering: .relaxed)
+            // Brokers that refuse one client after the other are not asked as fast as they can refuse.
+            pause = delivered > 0 ? Self.shortest : min(Self.longest, pause * 2)
+        }
         finished.open()
     }
 
-    /// Serves one generation to its end. Returns whether another one has taken its place; otherwise the producer is closed.
-    private func serveGeneration() -> Bool {
-        let generation = generation
-        guard let pointer = rd_kafka_queue_get_main(generation.client.pointer) else { return false }
+    private static let shortest: UInt64 = 50_000_000
+    private static let longest: UInt64 = 5_000_000_000
+
+    /// Serves one generation to its end.
+    /// - Parameter pause: nanoseconds from its failure until another one takes its place.
+    /// - Returns: how many records it has delivered; `nil` where the producer is closed.
+    private func serveGeneration(failing pause: UInt64) -> Int? {
+        guard let generation, let pointer = rd_kafka_queue_get_main(generation.client.pointer) else { return nil }
         let reports = QueueHandle(owning: pointer)
+        let before = delivered.load(ordering: .relaxed)
+        var replaceAt: UInt64?
         while !isStopping.load(ordering: .relaxed) {
-            if let event = reports.takeEvent(milliseconds: 100) { handle(event) }
+            if let event = reports.takeEvent(milliseconds: replaceAt == nil ? 100 : 10) { handle(event) }
             guard let error = generation.client.fatalError() else { continue }
-            configuration.client.log(.error, "the producer failed and is made anew: \(error)")
-            guard var topics = replaceGeneration() else { continue }
+            if replaceAt == nil {
+                configuration.client.log(.error, "the producer failed and is made anew: \(error)")
+                state.withLock { $0.cause = error }
+                replaceAt = MonotonicTime.now() + pause
+            }
+            // Nothing of it goes out any more: whoever waits is told now.
+            rd_kafka_purge(generation.client.pointer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)
+            guard let due = replaceAt, MonotonicTime.now() >= due else { continue }
+            guard var topics = replaceGeneration() else {
+                replaceAt = MonotonicTime.now() + Self.longest
+                continue
+            }
             drain(generation, &topics, reports)
-            return true
+            return delivered.load(ordering: .relaxed) - before
         }
         var topics = state.withLock { state in
-            defer { state.topics = [] }
+            defer { (state.generation, state.topics) = (nil, []) }
             return state.topics
         }
         drain(generation, &topics, reports)
-        return false
+        return nil
     }
 
     /// Puts a new generation in the place of the one that failed, and returns the old one's topics; `nil` where none could be made.
@@ -258,7 +293,7 @@ final class ProducerCore: Sendable {
     @inline(__always)
     private func report(_ message: UnsafePointer<rd_kafka_message_t>) {
         let isGood = message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR
-        let error = isGood ? nil : ProducerCore.failure(message)
+        let error = isGood ? nil : failure(message)
         let opaque = UInt(bitPattern: message.pointee._private)
         if opaque & 1 == 0 {
             handler?.delivered(opaque >> 1, partition: message.pointee.partition, offset: message.pointee.offset, error: error)
@@ -271,11 +306,14 @@ final class ProducerCore: Sendable {
         send.continuation.resume(returning: error.map { .failure($0) } ?? .success(delivery))
     }
 
-    private static func failure(_ message: UnsafePointer<rd_kafka_message_t>) -> KafkaError {
+    private func failure(_ message: UnsafePointer<rd_kafka_message_t>) -> KafkaError {
+        let isWritten = rd_kafka_message_status(message) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED
+        // Purged because of it.
+        if !isWritten, message.pointee.err == RD_KAFKA_RESP_ERR__PURGE_QUEUE, let denial { return denial }
         let topic = message.pointee.rkt.map { String(cString: rd_kafka_topic_name($0)) } ?? "?"
         let text = String(cString: rd_kafka_err2str(message.pointee.err))
         return KafkaError(
             message.pointee.err, "topic \(topic): \(text)",
-            mayBePersisted: rd_kafka_message_status(message) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED)
+            mayBePersisted: isWritten)
     }
 }

@@ -63,7 +63,7 @@ struct RunCommand {
             role == .ingress
             ? nil : WorkerTelemetry(group: settings.kafka.groupID, registry: registry, logger: logger.child("worker"))
         if gate != nil { parts.started(IngressShedding(settings.limits.shed.limits, registry: registry)) }
-        let outside = role == .ingress ? groupWatch() : nil
+        let outside = role == .worker ? nil : groupWatch()
         let health = Health(role: role, gate: gate, shedding: parts.shedding) { telemetry?.snapshot }
         let desk = role == .ingress ? nil : adminDesk()
         let server = try startServer(gate: gate, desk: desk, health: health)
@@ -127,20 +127,24 @@ struct RunCommand {
         return limits
     }
 
-    /// What a process without a pipeline sees of its group, in metrics, too.
+    /// How far the group is behind, for a door whose pipeline has no partition, or that has no pipeline: then it is in the metrics, too.
     private func groupWatch() -> GroupWatch {
         let watch = GroupWatch(
             topics: configuration.mapping.topics, interval: { [reloader] in reloader.settings.pipeline.lagInterval },
             logger: logger.child("group"))
-        GroupCollectors.register(on: registry.sharedCollector { watch.look() }, group: settings.kafka.groupID)
+        if role == .ingress {
+            GroupCollectors.register(on: registry.sharedCollector { watch.look() }, group: settings.kafka.groupID)
+        }
         return watch
     }
 
-    /// What is known of the pipe: from the pipeline here, or from Kafka.
+    /// What is known of the pipe: from the pipeline here; and from Kafka where others have partitions, or PostgreSQL has not been reached yet.
     private func shedFacts(_ outside: GroupWatch?, _ telemetry: WorkerTelemetry?, now: UInt64) -> ShedFacts {
         let interval = settings.pipeline.lagInterval.inSeconds
-        if let outside { return ShedFacts(outside.look(), lagInterval: interval, now: now) }
-        return telemetry?.snapshot.map { ShedFacts($0, lagInterval: interval, now: now) } ?? ShedFacts()
+        let snapshot = telemetry?.snapshot
+        let facts = snapshot.map { ShedFacts($0, lagInterval: interval, now: now) } ?? ShedFacts()
+        guard let group = outside?.look(), group.partitions.count > snapshot?.positions.count ?? 0 else { return facts }
+        return facts.joined(by: ShedFacts(group, lagInterval: interval, now: now))
     }
 
     private func startServer(gate: EventGate?, desk: AdminDesk?, health: Health) throws -> HTTPServer {

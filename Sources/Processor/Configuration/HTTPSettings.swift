@@ -50,7 +50,9 @@ struct HTTPSettings: Sendable {
                 help: "Listen on an address other than loopback although nobody is asked who they are."),
             Key(
                 "max_event_bytes", \.maxEventBytes, .bytes(in: 16...32 << 20),
-                help: "Bytes of one event; a larger one is answered 413."),
+                help:
+                    "Bytes of one event; a larger one is answered 413. Those that are being read share 64 MiB beyond 4 KiB of each.",
+                reload: .live),
             Key(
                 "max_body_bytes", \.maxBodyBytes, .bytes(in: 16...1 << 40),
                 help: "Bytes of a request with many events. It is read piece by piece: its length costs no memory.", reload: .live
@@ -59,7 +61,7 @@ struct HTTPSettings: Sendable {
                 "max_batch_events", \.maxBatchEvents, .int(in: 1...1_000_000_000),
                 help:
                     "Events of one request; each holds one byte until the request is answered. The results of all requests share "
-                    + "64 MiB.", reload: .live),
+                    + "64 MiB, with the events that are half read.", reload: .live),
             Key(
                 "trusted_proxies", \.trustedProxies, .int(in: 0...16),
                 help:

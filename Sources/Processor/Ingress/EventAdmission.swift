@@ -8,6 +8,12 @@ protocol EventAdmission: AnyObject, Sendable {
     /// is to be asked about, and nothing has happened.
     func admitTogether(events: Int, bytes: Int) -> Bool
 
+    /// `bytes` have arrived that are no event's: white space, or what is too large to be one. Not asked after a refusal.
+    func admit(skipped bytes: Int) -> AdmissionVerdict
+
+    /// What so many events would be answered if they came together now, charging nothing; `nil`: they would pass, or never could.
+    func refusal(ofEvents events: Int, bytes: Int) -> EventAnswer?
+
     /// An event of `bytes` has arrived. Asked before it is looked at; an answer other than ``AdmissionVerdict/admitted`` has charged nothing.
     /// Not asked again after a refusal.
     func admit(bytes: Int) -> AdmissionVerdict
@@ -34,5 +40,7 @@ protocol AdmissionDesk: Sendable {
 final class NoLimits: EventAdmission, AdmissionDesk {
     func admitTogether(events: Int, bytes: Int) -> Bool { true }
     func admit(bytes: Int) -> AdmissionVerdict { .admitted }
+    func admit(skipped bytes: Int) -> AdmissionVerdict { .admitted }
+    func refusal(ofEvents events: Int, bytes: Int) -> EventAnswer? { nil }
     func account(for head: borrowing HTTPRequestHead, _ name: String?) -> any EventAdmission { self }
 }

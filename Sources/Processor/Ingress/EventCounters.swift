@@ -2,7 +2,8 @@
 
 import Telemetry
 
-/// `sluice_http_events_total`: each event that was posted, alone or in a batch, counts once, also where its client has left.
+/// `sluice_http_events_total`: each event that was read, alone or in a batch, counts once, also where its client has left. Of a request
+/// that is refused at its header none is.
 final class EventCounters: Sendable {
     /// Every status an event can have, with its series from the start.
     static let statuses = [200, 400, 413, 429, 500, 503]
@@ -13,7 +14,8 @@ final class EventCounters: Sendable {
     init(_ registry: MetricsRegistry) {
         let family = registry.counterFamily(
             "sluice_http_events_total",
-            help: "Events of POST /send, alone or in batches, by the status each was answered with, whoever still listened.",
+            help:
+                "Events that were read at POST /send, alone or in batches, by the status each was answered with, whoever still listened.",
             labels: ["status"])
         counters = Self.statuses.map { family.child("\($0)") }
         sent = counters[0]

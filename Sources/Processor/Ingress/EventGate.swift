@@ -27,8 +27,8 @@ final class EventGate: DeliveryHandler, @unchecked Sendable {
     let bounds: BatchBounds
     let counters: EventCounters
     /// How results of batches are written.
-    let results: ResultTable
-    /// The memory of all batches' results.
+    let results = ResultTable()
+    /// The memory of all batches.
     let budget: ResultBudget
     let patience: Duration
     /// Batches that wait for room in the producer, or for the pipe behind it.
@@ -62,7 +62,6 @@ final class EventGate: DeliveryHandler, @unchecked Sendable {
         self.bounds = bounds
         self.budget = budget
         counters = EventCounters(registry)
-        results = ResultTable(eventBytes: bounds.eventBytes)
     }
 
     /// Events can be produced from now on.

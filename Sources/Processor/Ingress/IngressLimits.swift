@@ -75,6 +75,11 @@ final class IngressLimits: Sendable {
         ask(client, LimitCost(events: events, bytes: bytes), expecting: .none, again: LimitCost(requests: 1))
     }
 
+    /// What would be said of events that came in a request of their own now; nothing is charged.
+    func look(_ client: LimitKey, events: Int, bytes: Int) -> Refusal? {
+        ask(client, .none, expecting: LimitCost(requests: 1, events: events, bytes: bytes))
+    }
+
     /// Events have arrived and are charged together, where all of them pass; otherwise nothing has happened.
     func chargeTogether(_ client: LimitKey, events: Int, bytes: Int) -> Bool {
         limiter.askTogether(

@@ -15,8 +15,17 @@ final class LimitAccount: EventAdmission {
 
     func admitTogether(events: Int, bytes: Int) -> Bool { limits.chargeTogether(client, events: events, bytes: bytes) }
 
-    func admit(bytes: Int) -> AdmissionVerdict {
-        guard let refusal = limits.charge(client, events: 1, bytes: bytes) else { return .admitted }
+    func admit(bytes: Int) -> AdmissionVerdict { verdict(limits.charge(client, events: 1, bytes: bytes)) }
+
+    func admit(skipped bytes: Int) -> AdmissionVerdict { verdict(limits.charge(client, events: 0, bytes: bytes)) }
+
+    func refusal(ofEvents events: Int, bytes: Int) -> EventAnswer? {
+        guard let refusal = limits.look(client, events: events, bytes: bytes), refusal.status == 429 else { return nil }
+        return refusal.event
+    }
+
+    private func verdict(_ refusal: IngressLimits.Refusal?) -> AdmissionVerdict {
+        guard let refusal else { return .admitted }
         return refusal.status == 413 ? .impossible(refusal.event) : .refused(refusal.event)
     }
 }

@@ -167,6 +167,9 @@ extension Routes.Route {
         }
     }
 
+    /// What it answers, by status.
+    var statuses: [Int] { answers.map(\.status) }
+
     private var answers: [(status: Int, value: JSONValue)] {
         var answers: [(Int, JSONValue)] = [
             (413, Self.problem("The body is longer than this route takes.")),

@@ -90,7 +90,8 @@ final class Routes: HTTPHandler {
         requests = registry.counterFamily(
             "sluice_http_requests_total", help: "Answered requests by route and status; 0: the client left before the answer.",
             labels: ["route", "status"])
-        for route in known { requests.child(route.rawValue, "200") }
+        for route in known { for status in route.statuses { requests.child(route.rawValue, "\(status)") } }
+        for status in [400, 404, 405, 503] { requests.child("other", "\(status)") }
     }
 
     func isVital(_ route: Int) -> Bool { known[route].isVital }

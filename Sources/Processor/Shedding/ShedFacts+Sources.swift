@@ -35,6 +35,15 @@ extension ShedFacts {
             drainRate: group.rates.drain, lagInterval: lagInterval, now: now)
     }
 
+    /// With the lag of the whole group, where that is longer than what is known here of its own part. Committed offsets are behind what is
+    /// applied: a process that has every partition knows better.
+    func joined(by group: ShedFacts) -> ShedFacts {
+        guard let all = group.lag, all.records > lag?.records ?? -1 else { return self }
+        var facts = self
+        facts.lag = all
+        return facts
+    }
+
     /// The partitions of which something is known, together: a lower bound where others are silent. `nil` where all are.
     private static func lag(_ parts: [Part], drainRate: Double, lagInterval: Double, now: UInt64) -> Lag? {
         let limit = patience * Swift.max(1, lagInterval)

@@ -4,18 +4,18 @@ import Synchronization
 
 /// The bounds on a request with many events.
 final class BatchBounds: Sendable {
+    private let event: Atomic<Int>
     private let body: Atomic<Int>
     private let count: Atomic<Int>
 
-    /// Bytes of one event. Fixed for the life of the process.
-    let eventBytes: Int
-
     init(_ settings: HTTPSettings = HTTPSettings()) {
-        eventBytes = settings.maxEventBytes
+        event = Atomic(settings.maxEventBytes)
         body = Atomic(settings.maxBodyBytes)
         count = Atomic(settings.maxBatchEvents)
     }
 
+    /// Bytes of one event.
+    var eventBytes: Int { event.load(ordering: .relaxed) }
     /// Bytes of one body.
     var bodyBytes: Int { body.load(ordering: .relaxed) }
     /// Events of one request.
@@ -23,12 +23,13 @@ final class BatchBounds: Sendable {
 
     /// New settings are in force; requests that have begun keep theirs.
     func adopt(_ settings: HTTPSettings) {
+        event.store(settings.maxEventBytes, ordering: .relaxed)
         body.store(settings.maxBodyBytes, ordering: .relaxed)
         count.store(settings.maxBatchEvents, ordering: .relaxed)
     }
 }
 
-/// The memory that results of all batches may take together, in bytes.
+/// The memory that all batches may take together, in bytes: their results, and the events that pieces cut in two.
 final class ResultBudget: Sendable {
     private let left: Atomic<Int>
 

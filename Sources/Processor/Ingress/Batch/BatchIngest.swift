@@ -13,6 +13,8 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
 
     /// Most events that are checked before other connections have their turn: pieces are bounded in bytes, but an event may have two.
     private static let turn = 256
+    /// Bytes between events, or of what is too large to be one, that are charged together.
+    private static let skippedBytes = 16 << 10
     /// Most events behind the first refused one that have a result of their own: each is a sentence in the answer.
     private static let mostRefused = 100_000
 
@@ -29,6 +31,12 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     private let results: BatchResults
     private var machine: BoundaryMachine
     private var carry = ByteBuffer()
+    /// Bytes of `carry` that the budget knows of.
+    private var carried = 0
+    /// Bytes that were read and not charged: of the event under way, and of what is no event's.
+    private var uncharged = 0
+    /// Of events that a limit refused.
+    private var refusedBytes = 0
     /// The event under way is larger than it may be; its bytes are not kept.
     private var isOversized = false
     /// The body's rest is of no interest.
@@ -69,12 +77,31 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         gate.produceGathered()
         let before = results.count
         while !isDone, at < piece.count {
-            if let door, mustWait(for: door) { return .later(taken: at, within: pause) }
-            guard results.count - before < Self.turn else { return .later(taken: at, within: .zero) }
+            if let door, mustWait(for: door) { return later(at, within: pause) }
+            guard results.count - before < Self.turn else { return later(at, within: .zero) }
             at = takeRun(of: piece, from: at, door)
             if results.refused >= Self.mostRefused { endRefused() }
         }
+        chargeSkipped(at)
         return isDone ? .enough : .more
+    }
+
+    private func later(_ taken: Int, within time: Duration) -> HTTPBodyDemand {
+        chargeSkipped(taken)
+        return .later(taken: taken, within: time)
+    }
+
+    /// So much of a piece was read. What of it is no event's costs bytes all the same, a piece's length at a time.
+    private func chargeSkipped(_ read: Int) {
+        uncharged += read
+        let skipped = uncharged - carry.count
+        guard !isDone, results.refusal == nil, skipped >= Self.skippedBytes else { return }
+        uncharged = carry.count
+        switch admission.admit(skipped: skipped) {
+        case .admitted: break
+        case .refused(let answer): results.refusal = answer
+        case .impossible(let answer): end(answer)
+        }
     }
 
     /// So many events were refused for one reason that another one for each says nothing new.
@@ -152,6 +179,10 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
             }
         }
         self.exchange = exchange
+        // The first one that was refused was told when it alone would pass.
+        if results.refusal?.status == 429, let whole = admission.refusal(ofEvents: results.refused, bytes: refusedBytes) {
+            results.refusal = whole
+        }
         close()
         return .more
     }
@@ -220,9 +251,20 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         if isOversized || carry.count + part.count > eventBytes {
             isOversized = true
             carry.removeAll()
-        } else {
+        } else if canCarry(part.count) {
             carry.append(part)
+        } else {
+            noMemory()
         }
+    }
+
+    /// Whether so many bytes more can be kept. The first 4 KiB are everybody's; what was paid stays the batch's until its end.
+    private func canCarry(_ bytes: Int) -> Bool {
+        let needed = carry.count + bytes
+        guard needed > max(carried, 4096) else { return true }
+        guard gate.budget.take(needed - carried) else { return false }
+        carried = needed
+        return true
     }
 
     /// An event is whole: what was kept of it, and `part`.
@@ -240,10 +282,12 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         } else if carry.count == 0, behind >= ByteBuffer.padding {
             // Most events: read where they lie.
             take(part, door)
-        } else {
+        } else if canCarry(part.count) {
             carry.append(part)
             take(trimmed(carry.bytes), door)
             carry.removeAll()
+        } else {
+            noMemory()
         }
     }
 
@@ -265,7 +309,10 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
 
     /// - Parameter event: with ``ByteBuffer/padding`` readable bytes behind it.
     private func take(_ event: UnsafeRawBufferPointer, _ door: EventGate.Door?) {
-        guard let door, results.refusal == nil else { return results.appendRefused() }
+        guard let door, results.refusal == nil else {
+            refusedBytes += event.count
+            return results.appendRefused()
+        }
         withUnsafePointer(to: event) { take(UnsafeBufferPointer(start: $0, count: 1), event.count, door) }
     }
 
@@ -276,8 +323,10 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         let areAdmitted =
             format == .lines && events.count > 1 && results.reserve(events.count, owner: self)
             && admission.admitTogether(events: events.count, bytes: bytes)
+        if areAdmitted { uncharged -= bytes }
         for event in events where !isDone {
             guard results.refusal == nil else {
+                refusedBytes += event.count
                 results.appendRefused()
                 continue
             }
@@ -299,10 +348,15 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
 
     private func isAdmitted(_ event: UnsafeRawBufferPointer) -> Bool {
         switch admission.admit(bytes: event.count) {
-        case .admitted: return true
-        case .impossible(let answer): refuse(answer, ResultTable.impossible)
+        case .admitted:
+            uncharged -= event.count
+            return true
+        case .impossible(let answer):
+            uncharged -= event.count
+            refuse(answer, ResultTable.impossible)
         case .refused(let answer):
             results.refusal = answer
+            refusedBytes += event.count
             results.appendRefused()
         }
         return false
@@ -336,7 +390,9 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     }
 
     private func noMemory() {
-        end(.unavailable("Too many results wait to be sent; what follows was not read, and nothing of it was written."))
+        end(
+            .unavailable(
+                "Too much is being read and waits to be answered; what follows was not read, and nothing of it was written."))
     }
 
     // MARK: The end
@@ -365,6 +421,8 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     private func close() {
         isDone = true
         carry.shrink(to: 0)
+        gate.budget.give(carried)
+        carried = 0
         if waitingSince != nil { waitingSince = nil }
         if heldSince != nil { heldSince = nil }
         if unsettled.add(produced, ordering: .acquiringAndReleasing).newValue == 0 { settled() }

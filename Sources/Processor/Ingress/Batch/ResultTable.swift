@@ -26,10 +26,10 @@ final class ResultTable: Sendable {
     private let kafka: [KafkaError.Code: UInt8]
     private let reasons: [String: UInt8]
 
-    /// - Parameter eventBytes: bytes an event may have.
-    init(eventBytes: Int) {
+    init() {
         var answers = [EventAnswer?](repeating: nil, count: Self.codes)
-        answers[Int(Self.tooLarge)] = Self.tooLarge(eventBytes)
+        answers[Int(Self.tooLarge)] = EventAnswer(
+            status: 413, detail: "The event has more bytes than an event may have (http.max_event_bytes).")
         answers[Int(Self.impossible)] = EventAnswer(status: 413, detail: "The event costs more than a limit ever allows.")
         answers[Int(Self.uncertain)] = KafkaAnswers.uncertain
         var kafka: [KafkaError.Code: UInt8] = [:]
