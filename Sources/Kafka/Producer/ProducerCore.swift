@@ -174,7 +174,8 @@ final class ProducerCore: Sendable {
 
     func run() {
         var pause = Self.shortest
-        while let delivered = serveGeneration(failing: pause) {
+        // Held here, so that its queue goes before it.
+        while let generation, let delivered = serve(generation, failing: pause) {
             recreations.add(1, ordering: .relaxed)
             // Brokers that refuse one client after the other are not asked as fast as they can refuse.
             pause = delivered > 0 ? Self.shortest : min(Self.longest, pause * 2)
@@ -188,8 +189,8 @@ final class ProducerCore: Sendable {
     /// Serves one generation to its end.
     /// - Parameter pause: nanoseconds from its failure until another one takes its place.
     /// - Returns: how many records it has delivered; `nil` where the producer is closed.
-    private func serveGeneration(failing pause: UInt64) -> Int? {
-        guard let generation, let pointer = rd_kafka_queue_get_main(generation.client.pointer) else { return nil }
+    private func serve(_ generation: ProducerGeneration, failing pause: UInt64) -> Int? {
+        guard let pointer = rd_kafka_queue_get_main(generation.client.pointer) else { return nil }
         let reports = QueueHandle(owning: pointer)
         let before = delivered.load(ordering: .relaxed)
         var replaceAt: UInt64?
@@ -307,13 +308,13 @@ final class ProducerCore: Sendable {
     }
 
     private func failure(_ message: UnsafePointer<rd_kafka_message_t>) -> KafkaError {
-        let isWritten = rd_kafka_message_status(message) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED
+        let mayBePersisted = rd_kafka_message_status(message) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED
         // Purged because of it.
-        if !isWritten, message.pointee.err == RD_KAFKA_RESP_ERR__PURGE_QUEUE, let denial { return denial }
+        if !mayBePersisted, message.pointee.err == RD_KAFKA_RESP_ERR__PURGE_QUEUE, let denial { return denial }
         let topic = message.pointee.rkt.map { String(cString: rd_kafka_topic_name($0)) } ?? "?"
         let text = String(cString: rd_kafka_err2str(message.pointee.err))
         return KafkaError(
             message.pointee.err, "topic \(topic): \(text)",
-            mayBePersisted: isWritten)
+            mayBePersisted: mayBePersisted)
     }
 }
