@@ -224,10 +224,12 @@ final class FakeDatabase: OffsetClaimer {
     struct State {
         var offsets: [TopicPartition: Row] = [:]
         var applied: [TopicPartition: [Int64]] = [:]
+        /// Records of each partition, a transaction after the other.
+        var written: [[TopicPartition: Int64]] = []
         var held: [TopicPartition: String] = [:]
         var isDown = false
         var claims = 0
-        var transactions = 0
+        var transactions: Int { written.count }
         var largest = 0
     }
 
@@ -263,7 +265,8 @@ final class FakeDatabase: OffsetClaimer {
             }
             guard fenced.isEmpty else { return .fenced(fenced.map(\.source)) }
             var counts = AppliedCounts()
-            state.transactions += 1
+            state.written.append(
+                Dictionary(work.map { ($0.source, Int64($0.batches.reduce(0) { $0 + $1.records.count })) }, uniquingKeysWith: +))
             state.largest = Swift.max(state.largest, work.reduce(0) { $0 + $1.batches.reduce(0) { $0 + $1.changes.count } })
             for part in work {
                 for batch in part.batches {
