@@ -35,8 +35,6 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     private var carried = 0
     /// Bytes that were read and not charged: of the event under way, and of what is no event's.
     private var uncharged = 0
-    /// Of events that a limit refused.
-    private var refusedBytes = 0
     /// The event under way is larger than it may be; its bytes are not kept.
     private var isOversized = false
     /// The body's rest is of no interest.
@@ -180,7 +178,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         }
         self.exchange = exchange
         // The first one that was refused was told when it alone would pass.
-        if results.refusal?.status == 429, let whole = admission.refusal(ofEvents: results.refused, bytes: refusedBytes) {
+        if results.refusal?.status == 429, let whole = admission.refusal(ofEvents: results.refused, bytes: results.refusedBytes) {
             results.refusal = whole
         }
         close()
@@ -304,14 +302,13 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
             let answer = ResultTable.tooLarge(eventBytes)
             return end(EventAnswer(status: 413, detail: answer.detail + " What follows was not read."))
         }
-        if results.refusal == nil { _ = append(ResultTable.tooLarge) } else { results.appendRefused() }
+        if results.refusal == nil { _ = append(ResultTable.tooLarge) } else { results.appendRefused(bytes: 0) }
     }
 
     /// - Parameter event: with ``ByteBuffer/padding`` readable bytes behind it.
     private func take(_ event: UnsafeRawBufferPointer, _ door: EventGate.Door?) {
         guard let door, results.refusal == nil else {
-            refusedBytes += event.count
-            return results.appendRefused()
+            return results.appendRefused(bytes: event.count)
         }
         withUnsafePointer(to: event) { take(UnsafeBufferPointer(start: $0, count: 1), event.count, door) }
     }
@@ -326,8 +323,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         if areAdmitted { uncharged -= bytes }
         for event in events where !isDone {
             guard results.refusal == nil else {
-                refusedBytes += event.count
-                results.appendRefused()
+                results.appendRefused(bytes: event.count)
                 continue
             }
             guard areAdmitted || isAdmitted(event) else { continue }
@@ -356,8 +352,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
             refuse(answer, ResultTable.impossible)
         case .refused(let answer):
             results.refusal = answer
-            refusedBytes += event.count
-            results.appendRefused()
+            results.appendRefused(bytes: event.count)
         }
         return false
     }

@@ -31,8 +31,9 @@ final class BatchResults: @unchecked Sendable {
     private var blocks: [UnsafeMutableRawPointer] = []
     /// Events with a result of their own.
     private var cells = 0
-    /// Events behind those, which all get ``refusal``.
+    /// Events behind those, which all get ``refusal``, and their bytes.
     private(set) var refused = 0
+    private(set) var refusedBytes = 0
     /// In the events' order.
     private(set) var notes: [Note] = []
     /// The texts of ``notes``.
@@ -55,10 +56,13 @@ final class BatchResults: @unchecked Sendable {
     /// Events with a result.
     var count: Int { cells + refused }
 
-    /// Adds events that get ``refusal``, as all do that follow. They take no memory.
-    func appendRefused(_ events: Int = 1) { refused += events }
+    /// Adds an event that gets ``refusal``, as all do that follow. It takes no memory.
+    func appendRefused(bytes: Int) {
+        refused += 1
+        refusedBytes += bytes
+    }
 
-    /// Adds an event's result; not behind ``appendRefused(_:)``. The first block is nobody's share: whoever holds all the memory there is
+    /// Adds an event's result; not behind ``appendRefused(bytes:)``. The first block is nobody's share: whoever holds all the memory there is
     /// leaves room for small batches.
     /// - Parameter owner: found again by ``owner(of:)``; not retained.
     /// - Returns: where it lies; `nil`: the memory for results is used up.
