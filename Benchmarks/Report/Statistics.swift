@@ -16,6 +16,10 @@ struct Runs: Codable, Sendable {
         lowest = sorted[0]
         highest = sorted[sorted.count - 1]
     }
+
+    /// The median of each value's ratio to the one that was measured beside it: what a machine gives changes from round to round, and
+    /// more than what is compared.
+    func ratio(to others: Runs) -> Double { Runs(zip(values, others.values).map { $0 / $1 }).median }
 }
 
 extension Double {
