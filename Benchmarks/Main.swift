@@ -32,7 +32,7 @@ struct Main {
         if options.sections.contains(.loadedLatency) { results.loadedLatency = try await LoadedLatencyBench(options).run() }
         if options.sections.contains(.budgets) { results.budgets = try await BudgetBench(options).run() }
         if options.sections.contains(.frozen) { results.frozen = try await FrozenBench(options).run() }
-        if options.sections.contains(.shed) { results.shed = try await ShedBench(options).run() }
+        if options.sections.contains(.shed) { results.shed = try await SheddingBench(options).run() }
         if options.sections.contains(.ingress) { results.ingress = try await IngressBench(options).run() }
         if options.sections.contains(.overload) { results.overload = try await OverloadBench(options).run() }
         try results.write(to: options.resultsDirectory)

@@ -94,7 +94,7 @@ struct Run: ~Copyable {
     }
 
     /// Once a turn of a sending loop: samples, the look at the backlog, the wish to stop.
-    private mutating func turn(_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadTurn {
+    private mutating func turn(_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadRound {
         if progress.isDue(at: now) {
             let sample = progress.sampled(issued: issued, tally: ledger.tally, lag: lag(issued), at: now)
             if options.progress { standardError(sample.line) }

@@ -10,7 +10,7 @@ struct IngressFigures: Codable, Sendable {
     let cpuMicroseconds: Runs
     let residentMebibytes: Runs
 
-    init(_ spells: [OpenDoor.Spell]) {
+    init(_ spells: [OpenListener.Spell]) {
         requestsPerSecond = Runs(spells.map(\.run.requestsPerSecond))
         medianMilliseconds = Runs(spells.map(\.run.median))
         p99Milliseconds = Runs(spells.map(\.run.p99))
@@ -68,7 +68,7 @@ struct IngressBench {
     }
 
     private func measure(_ bare: String, _ wrk: Wrk, _ place: DrainPlace) throws -> IngressResult {
-        var doors: [OpenDoor] = []
+        var doors: [OpenListener] = []
         defer { for door in doors { door.child.end(within: 30) } }
         let high = """
               policies:
@@ -76,9 +76,9 @@ struct IngressBench {
                 - {name: quota, key: client, unit: events, window: {limit: 1000000000, seconds: 60}}
             """
         let low = "  policies: [{name: burst, key: client, unit: requests, bucket: {rate: 1, burst: 1}}]"
-        doors.append(try OpenDoor.sluice(options, place, number: 0, limits: high))
-        doors.append(try OpenDoor.sluice(options, place, number: 1, limits: low))
-        for linger in ["0", "0.3"] { doors.append(try OpenDoor.bare(bare, place, linger: linger)) }
+        doors.append(try OpenListener.sluice(options, place, number: 0, limits: high))
+        doors.append(try OpenListener.sluice(options, place, number: 1, limits: low))
+        for linger in ["0", "0.3"] { doors.append(try OpenListener.bare(bare, place, linger: linger)) }
         let (sluice, refusing, prompt, lingering) = (doors[0], doors[1], doors[2], doors[3])
         // Short and many: what a machine gives changes within seconds, and a bar of a twentieth is narrower than that.
         let seconds = options.roundSeconds ?? 2
@@ -114,9 +114,9 @@ struct IngressBench {
 
     /// Measures each door in turn, as often as wanted. By door.
     private func inTurn(
-        _ doors: [OpenDoor], _ rounds: Int, _ measure: (OpenDoor) throws -> OpenDoor.Spell
+        _ doors: [OpenListener], _ rounds: Int, _ measure: (OpenListener) throws -> OpenListener.Spell
     ) throws -> [IngressFigures] {
-        var spells = doors.map { _ in [OpenDoor.Spell]() }
+        var spells = doors.map { _ in [OpenListener.Spell]() }
         for round in 0..<rounds {
             // Who begins changes, so that none always follows the same other.
             for index in doors.indices.map({ ($0 + round) % doors.count }) { spells[index].append(try measure(doors[index])) }

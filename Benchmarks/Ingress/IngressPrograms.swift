@@ -4,7 +4,7 @@ import Foundation
 import Glibc
 
 /// A door that is open. Methods block: not for cooperative threads.
-struct OpenDoor: Sendable {
+struct OpenListener: Sendable {
     let name: String
     let child: Child
     let port: UInt16
@@ -29,7 +29,7 @@ struct OpenDoor: Sendable {
 
     /// Starts `sluice run --role ingress` with these limits, and waits until it takes events.
     /// - Parameter number: no number comes twice in one place.
-    static func sluice(_ options: Options, _ place: DrainPlace, number: Int, limits: String) throws -> OpenDoor {
+    static func sluice(_ options: Options, _ place: DrainPlace, number: Int, limits: String) throws -> OpenListener {
         var worker = SluiceWorker(program: options.sluicePath, settings: options.settings)
         worker.role = "ingress"
         worker.extra = "limits:\n\(limits)\n"
@@ -38,17 +38,17 @@ struct OpenDoor: Sendable {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let own = DrainPlace(database: place.database, brokers: place.brokers, topic: place.topic, folder: folder)
         let child = try worker.start(own, run: number)
-        let door = OpenDoor(name: "sluice", child: child, port: try WorkerMetrics(of: child).port)
+        let door = OpenListener(name: "sluice", child: child, port: try WorkerMetrics(of: child).port)
         try door.waitUntilReady("/readyz", "GET")
         return door
     }
 
     /// Starts a bare ingress, called as `PROGRAM PORT BROKERS 1 LINGER 5`, and waits until it takes events.
-    static func bare(_ program: String, _ place: DrainPlace, linger: String) throws -> OpenDoor {
+    static func bare(_ program: String, _ place: DrainPlace, linger: String) throws -> OpenListener {
         let port = try Loopback.freePort()
         let child = try Child(
             "bare", program, ["\(port)", place.brokers, "1", linger, "5"], log: "\(place.folder)/bare-ingress-\(linger).log")
-        let door = OpenDoor(name: "bare \(linger)", child: child, port: port)
+        let door = OpenListener(name: "bare \(linger)", child: child, port: port)
         try door.waitUntilReady("/bare", "POST")
         return door
     }

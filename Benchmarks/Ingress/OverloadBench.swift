@@ -112,14 +112,14 @@ struct OverloadBench {
     }
 
     /// A door with these limits, while `body` runs.
-    private func with<R>(_ limits: String, _ place: DrainPlace, _ number: Int, _ body: (OpenDoor) throws -> R) throws -> R {
-        let door = try OpenDoor.sluice(options, place, number: number, limits: limits)
+    private func with<R>(_ limits: String, _ place: DrainPlace, _ number: Int, _ body: (OpenListener) throws -> R) throws -> R {
+        let door = try OpenListener.sluice(options, place, number: number, limits: limits)
         defer { door.child.end(within: 30) }
         return try body(door)
     }
 
     private func overload(
-        _ door: OpenDoor, _ wrk: Wrk, _ policy: Policy, _ limit: Int, _ place: DrainPlace
+        _ door: OpenListener, _ wrk: Wrk, _ policy: Policy, _ limit: Int, _ place: DrainPlace
     ) throws -> OverloadRun {
         // What a crowd costs at all is not what a minute of it does.
         _ = try crowd(door, wrk, limit, seconds: 3, place)
@@ -156,14 +156,14 @@ struct OverloadBench {
         return run
     }
 
-    private func resident(_ door: OpenDoor) throws -> Double {
+    private func resident(_ door: OpenListener) throws -> Double {
         guard let usage = door.child.usage() else { throw door.child.failure("has ended") }
         return Double(usage.residentKibibytes) / 1024
     }
 
     /// Ten times the limit, of which a tenth is measured: who measures all of it takes half of the machine, and measures that.
     private func crowd(
-        _ door: OpenDoor, _ wrk: Wrk, _ limit: Int, seconds: Int, _ place: DrainPlace
+        _ door: OpenListener, _ wrk: Wrk, _ limit: Int, seconds: Int, _ place: DrainPlace
     ) throws -> (others: WrkRun, measured: Report) {
         let others = try wrk.start(port: door.port, connections: 256, seconds: seconds, rate: limit * 9)
         defer { others.end(within: 10) }
@@ -171,7 +171,7 @@ struct OverloadBench {
         return (try WrkRun(of: others), measured)
     }
 
-    private func load(_ door: OpenDoor, rate: Int, seconds: Int, _ place: DrainPlace) throws -> Report {
+    private func load(_ door: OpenListener, rate: Int, seconds: Int, _ place: DrainPlace) throws -> Report {
         let file = "\(place.folder)/load.json"
         let child = try Child(
             "sluice-loadtest", options.loadtestPath,
@@ -191,7 +191,7 @@ struct OverloadBench {
         let limits = "  policies: [{name: each, key: client, unit: requests, bucket: {rate: 0.7, burst: 3}}]"
         var worker = options
         worker.settings["http.trusted_proxies"] = "1"
-        let door = try OpenDoor.sluice(worker, place, number: 9, limits: limits)
+        let door = try OpenListener.sluice(worker, place, number: 9, limits: limits)
         defer { door.child.end(within: 30) }
         func ask(_ client: Int) throws -> Loopback.Answer {
             try Loopback.ask(

@@ -10,14 +10,14 @@ enum FlowBench {
     static func credits() -> Double {
         let pool = CreditPool()
         let share = Credits(records: 8_192, bytes: 2 << 20)
-        pool.reset(slots: 8, stamp: 1, share: share, lowWatermark: 0.25, isOpen: true)
+        pool.reset(slots: 8, generation: 1, share: share, lowWatermark: 0.25, isOpen: true)
         let batch = Credits(records: 1_000, bytes: 230_000)
         return Measuring.nanoseconds {
             for round in 0..<rounds {
                 let slot = round & 7
-                consume(pool.allowance(slot: slot, stamp: 1))
-                pool.spent(slot: slot, stamp: 1, batch)
-                consume(pool.returned(slot: slot, stamp: 1, batch))
+                consume(pool.allowance(slot: slot, generation: 1))
+                pool.spent(slot: slot, generation: 1, batch)
+                consume(pool.returned(slot: slot, generation: 1, batch))
             }
             return rounds
         }

@@ -13,7 +13,7 @@ struct Results: Codable, Sendable {
     var loadedLatency: LoadedLatencyResult?
     var budgets: BudgetResult?
     var frozen: FrozenResult?
-    var shed: ShedResult?
+    var shed: SheddingResult?
     var ingress: IngressResult?
     var overload: OverloadResult?
 

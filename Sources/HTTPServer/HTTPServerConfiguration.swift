@@ -69,13 +69,13 @@ public struct HTTPServerConfiguration: Sendable {
 
 extension HTTPServerConfiguration {
     /// The limits of connections, for those who keep them.
-    var places: PlacesMachine.Limits {
-        PlacesMachine.Limits(places: connectionLimit, perNetwork: connectionsPerAddress, reserve: reserve)
+    var places: ConnectionLimitMachine.Limits {
+        ConnectionLimitMachine.Limits(places: connectionLimit, perNetwork: connectionsPerAddress, reserve: reserve)
     }
 
     /// The limits of time, for those who keep them.
-    var pace: PaceMachine.Limits {
-        PaceMachine.Limits(
+    var pace: TransferRateMachine.Limits {
+        TransferRateMachine.Limits(
             header: headerTimeout.wholeNanoseconds, bodyGrace: bodyTimeout.wholeNanoseconds, bodyRate: bodyRate)
     }
 

@@ -13,7 +13,7 @@ public final class EventPipeline: Sendable {
     private let decoder: any RecordDecoder
     private let claimer: any OffsetClaimer
     private let appliers: [any BatchApplier]
-    private let board = AssignmentBoard()
+    private let board = PublishedAssignment()
     private let control = PauseControl()
 
     /// - Parameters:

@@ -41,7 +41,7 @@ public struct ColumnShape: Sendable, Equatable {
 }
 
 /// What a column of a present row is set to by every Update and Upsert, besides the columns of the event.
-public enum TouchValue: String, Sendable, CaseIterable {
+public enum OnUpdateValue: String, Sendable, CaseIterable {
     /// `CURRENT_DATE`
     case currentDate = "current_date"
     /// `CURRENT_TIMESTAMP`
@@ -69,12 +69,12 @@ public struct TableShape: Sendable, Equatable {
     /// How rows reach the table.
     public let mode: WriteMode
     /// Columns that Update and Upsert set on a present row, by name.
-    public let touch: [(column: String, value: TouchValue)]
+    public let touch: [(column: String, value: OnUpdateValue)]
 
     /// The table a mapping writes.
     public init(
         schema: String? = nil, name: String, columns: [ColumnShape], key: [Int], mode: WriteMode = .upsert,
-        touch: [(column: String, value: TouchValue)] = []
+        touch: [(column: String, value: OnUpdateValue)] = []
     ) {
         self.schema = schema
         self.name = name

@@ -194,7 +194,7 @@ private func machine(records: Int, bytes: Int) -> Machine {
     }
 
     @Test func aTurnIsHeldByOneAtATimeAndSurvivesCancellation() async throws {
-        let turn = AsyncTurn()
+        let turn = AsyncMutex()
         let inside = Shared(0)
         let most = Shared(0)
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -12,7 +12,7 @@ private func expectLevel(
     _ machine: inout ConsumeLimitMachine, topic: String? = nil, _ records: Int?, _ bytes: Int?,
     at place: SourceLocation = #_sourceLocation
 ) {
-    let level = machine.levelAsked(topic: topic, now: 0)
+    let level = machine.availableTokens(topic: topic, at: 0)
     #expect(level.records == records, sourceLocation: place)
     #expect(level.bytes == bytes, sourceLocation: place)
 }
@@ -71,15 +71,15 @@ private func expectLevel(
         var machine = ConsumeLimitMachine(limits, now: 0)
         machine.assigned(topics: ["a"])
         machine.spent(slot: 0, Credits(records: 30, bytes: 30), now: 0)
-        machine.changed(to: ConsumeLimits(all: Rates(events: 100_000, bytes: 1 << 20), topics: limits.topics), now: 0)
+        machine.update(ConsumeLimits(all: Rates(events: 100_000, bytes: 1 << 20), topics: limits.topics), now: 0)
         // A limit that was not there before begins empty.
         expectLevel(&machine, 70, 0)
         expectLevel(&machine, topic: "a", 20, nil)
         // Off and on again.
-        machine.changed(to: ConsumeLimits(), now: 0)
+        machine.update(ConsumeLimits(), now: 0)
         #expect(machine.isLimited == false)
         #expect(machine.allowanceAsked(slot: 0, now: 0) == Credits(records: .max, bytes: .max))
-        machine.changed(to: limits, now: 0)
+        machine.update(limits, now: 0)
         expectLevel(&machine, 0, nil)
         expectLevel(&machine, topic: "a", 0, nil)
         #expect(machine.allowanceAsked(slot: 0, now: 0) == .zero, "the assigned slots know the new buckets")
@@ -104,7 +104,7 @@ private func expectLevel(
             for _ in 0..<400 {
                 now += UInt64.random(in: 0...5_000_000, using: &random)
                 // The same limits again: a reload that changes nothing changes nothing.
-                if Int.random(in: 0..<20, using: &random) == 0 { machine.changed(to: limits, now: now) }
+                if Int.random(in: 0..<20, using: &random) == 0 { machine.update(limits, now: now) }
                 let slot = Int.random(in: topics.indices, using: &random)
                 let allowance = machine.allowanceAsked(slot: slot, now: now)
                 guard allowance.isPositive else { continue }
@@ -147,7 +147,7 @@ private func expectLevel(
         limiter.spent(slot: 0, Credits(records: 50, bytes: 300))
         #expect(limiter.opensIn() == nil)
         #expect(asked.current == before)
-        limiter.changed(to: ConsumeLimits(all: Rates(events: 100)), batch: Credits(records: 7, bytes: 300))
+        limiter.update(ConsumeLimits(all: Rates(events: 100)), batch: Credits(records: 7, bytes: 300))
         #expect(limiter.allowance(slot: 0, within: Credits(records: 50, bytes: 900)) == .zero)
         #expect(limiter.opensIn() == second / 20)
     }

@@ -23,7 +23,7 @@ private func limits(_ quotas: LimitPolicy.Quota..., keys: Int, idle: UInt64) -> 
         let seed = testSeed("table of keys")
         var random = SeededRandom(seed: seed)
         for capacity in [0, 1, 2, 12, 13, 100] {
-            var table = LimitKeyTable(capacity: capacity, secret: LimitKey(high: random.next(), low: random.next()))
+            var table = QuotaKeyTable(capacity: capacity, secret: LimitKey(high: random.next(), low: random.next()))
             var model: [LimitKey: Int] = [:]
             for _ in 0..<3_000 {
                 let key = LimitKey(
@@ -54,7 +54,7 @@ private func limits(_ quotas: LimitPolicy.Quota..., keys: Int, idle: UInt64) -> 
 
     @Test func theQueueGivesTheEarliestFirst() {
         var random = SeededRandom(seed: testSeed("queue of rows"))
-        var queue = LimitQueue()
+        var queue = EvictionQueue()
         var model: [UInt64] = []
         for _ in 0..<5_000 {
             switch Int.random(in: 0..<4, using: &random) {

@@ -10,36 +10,36 @@ import Testing
     private static func pool(total: Credits, slots: Int = 2) -> CreditPool {
         let pool = CreditPool()
         #expect(!pool.resize(total: total))
-        pool.reset(slots: slots, stamp: 1, share: share, lowWatermark: 0.25, isOpen: true)
+        pool.reset(slots: slots, generation: 1, share: share, lowWatermark: 0.25, isOpen: true)
         return pool
     }
 
     @Test func aNewAssignmentDoesNotReadAsMuchAgain() {
         let pool = Self.pool(total: Credits(records: 20, bytes: 200))
         for slot in 0..<2 {
-            #expect(pool.allowance(slot: slot, stamp: 1) == Self.share)
-            pool.spent(slot: slot, stamp: 1, Self.share)
+            #expect(pool.allowance(slot: slot, generation: 1) == Self.share)
+            pool.spent(slot: slot, generation: 1, Self.share)
         }
-        // Both batches are stuck in the database when the partitions come back under another stamp.
-        pool.reset(slots: 2, stamp: 2, share: Self.share, lowWatermark: 0.25, isOpen: true)
+        // Both batches are stuck in the database when the partitions come back under another generation.
+        pool.reset(slots: 2, generation: 2, share: Self.share, lowWatermark: 0.25, isOpen: true)
         #expect(pool.level().free == Self.share + Self.share)
-        #expect(pool.allowance(slot: 0, stamp: 2) == .zero)
+        #expect(pool.allowance(slot: 0, generation: 2) == .zero)
         #expect(pool.memory.outstanding == Credits(records: 20, bytes: 200))
-        pool.renew(slot: 1, stamp: 3, lowWatermark: 0.25, isOpen: true)
-        #expect(pool.allowance(slot: 1, stamp: 3) == .zero)
+        pool.renew(slot: 1, generation: 3, lowWatermark: 0.25, isOpen: true)
+        #expect(pool.allowance(slot: 1, generation: 3) == .zero)
         // A part of the first is too little for a useful batch; then the refused reader is woken, though no account got anything.
-        #expect(!pool.returned(slot: 0, stamp: 1, Credits(records: 1, bytes: 10)))
+        #expect(!pool.returned(slot: 0, generation: 1, Credits(records: 1, bytes: 10)))
         #expect(pool.left(Credits(records: 4, bytes: 40)))
         #expect(pool.level().free == Self.share + Self.share)
-        #expect(pool.allowance(slot: 0, stamp: 2) == Credits(records: 5, bytes: 50))
+        #expect(pool.allowance(slot: 0, generation: 2) == Credits(records: 5, bytes: 50))
     }
 
     @Test func workOfAnOlderStampIsChargedToTheWholeOnly() {
         let pool = Self.pool(total: Credits(records: 100, bytes: 1000))
-        pool.renew(slot: 0, stamp: 2, lowWatermark: 0.25, isOpen: true)
-        // The reader has not heard of the new stamp yet.
-        pool.spent(slot: 0, stamp: 1, Self.share)
-        #expect(pool.allowance(slot: 0, stamp: 2) == Self.share)
+        pool.renew(slot: 0, generation: 2, lowWatermark: 0.25, isOpen: true)
+        // The reader has not heard of the new generation yet.
+        pool.spent(slot: 0, generation: 1, Self.share)
+        #expect(pool.allowance(slot: 0, generation: 2) == Self.share)
         #expect(pool.memory.outstanding == Self.share)
         #expect(!pool.left(Self.share))
         #expect(pool.memory.outstanding == .zero)
@@ -47,15 +47,15 @@ import Testing
 
     @Test func aRecordLargerThanTheWholePassesAloneAndLeavesADebt() {
         let pool = Self.pool(total: Credits(records: 20, bytes: 200))
-        #expect(pool.allowance(slot: 0, stamp: 1) == Self.share)
+        #expect(pool.allowance(slot: 0, generation: 1) == Self.share)
         let large = Credits(records: 1, bytes: 8 << 20)
-        pool.spent(slot: 0, stamp: 1, large)
-        #expect(pool.level(slot: 0, stamp: 1)?.free.bytes == 100 - 8 << 20)
-        #expect(pool.allowance(slot: 0, stamp: 1) == .zero)
-        #expect(pool.allowance(slot: 1, stamp: 1) == .zero, "its neighbour's account is free, but memory is not")
-        #expect(pool.returned(slot: 0, stamp: 1, large))
-        #expect(pool.allowance(slot: 0, stamp: 1) == Self.share)
-        #expect(pool.allowance(slot: 1, stamp: 1) == Self.share)
+        pool.spent(slot: 0, generation: 1, large)
+        #expect(pool.level(slot: 0, generation: 1)?.free.bytes == 100 - 8 << 20)
+        #expect(pool.allowance(slot: 0, generation: 1) == .zero)
+        #expect(pool.allowance(slot: 1, generation: 1) == .zero, "its neighbour's account is free, but memory is not")
+        #expect(pool.returned(slot: 0, generation: 1, large))
+        #expect(pool.allowance(slot: 0, generation: 1) == Self.share)
+        #expect(pool.allowance(slot: 1, generation: 1) == Self.share)
     }
 
     @Test func aBatchCostsWhatItTakes() {
@@ -65,10 +65,10 @@ import Testing
 
     @Test func aLargerWholeWakesARefusedReader() {
         let pool = Self.pool(total: Credits(records: 4, bytes: 40))
-        pool.spent(slot: 0, stamp: 1, Credits(records: 4, bytes: 40))
-        #expect(pool.allowance(slot: 1, stamp: 1) == .zero)
+        pool.spent(slot: 0, generation: 1, Credits(records: 4, bytes: 40))
+        #expect(pool.allowance(slot: 1, generation: 1) == .zero)
         #expect(pool.resize(total: Credits(records: 20, bytes: 200)))
-        #expect(pool.allowance(slot: 1, stamp: 1) == Self.share)
+        #expect(pool.allowance(slot: 1, generation: 1) == Self.share)
     }
 
     /// A reader as the poll thread is one: it looks at all slots while it is awake and sleeps when all refuse.
@@ -82,13 +82,13 @@ import Testing
 
     private struct Model {
         private struct Slot {
-            var stamp: UInt64
+            var generation: UInt64
             var isOpen = true
             var outstanding = Credits.zero
         }
         private struct Flight {
             var slot: Int
-            var stamp: UInt64
+            var generation: UInt64
             var credits: Credits
         }
 
@@ -98,7 +98,7 @@ import Testing
         private let watermark: Double
         private var slots: [Slot] = []
         private var flights: [Flight] = []
-        private var stamp: UInt64 = 0
+        private var generation: UInt64 = 0
         private var isAwake = true
 
         init(_ random: inout SeededRandom) {
@@ -120,10 +120,10 @@ import Testing
                 case 45..<90: complete(&random)
                 case 90..<93: assign(&random)
                 case 93..<95:
-                    stamp += 1
+                    generation += 1
                     let slot = Int.random(in: 0..<slots.count, using: &random)
-                    slots[slot] = Slot(stamp: stamp)
-                    pool.renew(slot: slot, stamp: stamp, lowWatermark: watermark, isOpen: true)
+                    slots[slot] = Slot(generation: generation)
+                    pool.renew(slot: slot, generation: generation, lowWatermark: watermark, isOpen: true)
                     isAwake = true
                 case 95..<97:
                     let slot = Int.random(in: 0..<slots.count, using: &random)
@@ -143,10 +143,10 @@ import Testing
         }
 
         private mutating func assign(_ random: inout SeededRandom) {
-            stamp += 1
+            generation += 1
             share = Self.amount(1...40, &random)
-            slots = (0..<Int.random(in: 1...4, using: &random)).map { _ in Slot(stamp: stamp) }
-            pool.reset(slots: slots.count, stamp: stamp, share: share, lowWatermark: watermark, isOpen: true)
+            slots = (0..<Int.random(in: 1...4, using: &random)).map { _ in Slot(generation: generation) }
+            pool.reset(slots: slots.count, generation: generation, share: share, lowWatermark: watermark, isOpen: true)
             isAwake = true
         }
 
@@ -154,7 +154,7 @@ import Testing
             guard isAwake else { return }
             var hasRead = false
             for slot in slots.indices {
-                let allowance = pool.allowance(slot: slot, stamp: slots[slot].stamp)
+                let allowance = pool.allowance(slot: slot, generation: slots[slot].generation)
                 guard allowance.isPositive else {
                     #expect(allowance == .zero)
                     continue
@@ -167,9 +167,9 @@ import Testing
                 let batch = Credits(
                     records: .random(in: 1...allowance.records, using: &random),
                     bytes: .random(in: 0...(allowance.bytes + 300), using: &random))
-                pool.spent(slot: slot, stamp: slots[slot].stamp, batch)
+                pool.spent(slot: slot, generation: slots[slot].generation, batch)
                 slots[slot].outstanding += batch
-                flights.append(Flight(slot: slot, stamp: slots[slot].stamp, credits: batch))
+                flights.append(Flight(slot: slot, generation: slots[slot].generation, credits: batch))
             }
             isAwake = hasRead
         }
@@ -177,11 +177,11 @@ import Testing
         private mutating func complete(_ random: inout SeededRandom) {
             guard let index = flights.indices.randomElement(using: &random) else { return }
             let flight = flights.remove(at: index)
-            let isCurrent = slots.indices.contains(flight.slot) && slots[flight.slot].stamp == flight.stamp
+            let isCurrent = slots.indices.contains(flight.slot) && slots[flight.slot].generation == flight.generation
             if isCurrent { slots[flight.slot].outstanding -= flight.credits }
             let isWoken =
                 isCurrent || Bool.random(using: &random)
-                ? pool.returned(slot: flight.slot, stamp: flight.stamp, flight.credits) : pool.left(flight.credits)
+                ? pool.returned(slot: flight.slot, generation: flight.generation, flight.credits) : pool.left(flight.credits)
             if isWoken { isAwake = true }
         }
 
@@ -198,7 +198,7 @@ import Testing
             #expect(memory.total == total)
             for (index, slot) in slots.enumerated() {
                 let free = share - slot.outstanding
-                #expect(pool.level(slot: index, stamp: slot.stamp)?.free == free)
+                #expect(pool.level(slot: index, generation: slot.generation)?.free == free)
                 guard !isAwake, slot.isOpen else { continue }
                 let couldRead = free.covers(low(share)) && (total - outstanding).covers(low(share))
                 #expect(!couldRead, "slot \(index) sleeps although there is room: \(free) and \(total - outstanding)")

@@ -33,17 +33,17 @@ private func drained(_ machine: inout RequestLimitMachine, _ client: UInt64, now
     @Test(arguments: LimitPolicy.Key.allCases) func aBucketKeepsItsLevel(key: LimitPolicy.Key) {
         var machine = RequestLimitMachine(limits(bucket("b", key, rate: 1, burst: 10)), routes: 1, secret: secret, now: 0)
         for _ in 0..<7 { _ = machine.asked(subject(1), one, now: 0) }
-        machine.changed(to: limits(bucket("b", key, rate: 100, burst: 1_000)), now: 0)
+        machine.update(limits(bucket("b", key, rate: 100, burst: 1_000)), now: 0)
         #expect(drained(&machine, 1, now: 0) == 3)
         #expect(drained(&machine, 1, now: second / 10) == 10, "at the new rate from now on")
-        machine.changed(to: limits(bucket("b", key, rate: 1, burst: 2)), now: 100 * second)
+        machine.update(limits(bucket("b", key, rate: 1, burst: 2)), now: 100 * second)
         #expect(drained(&machine, 1, now: 100 * second) == 2)
     }
 
     @Test(arguments: LimitPolicy.Key.allCases) func aWindowKeepsItsCounts(key: LimitPolicy.Key) {
         var machine = RequestLimitMachine(limits(window("w", key, 10, 20)), routes: 1, secret: secret, now: 0)
         for _ in 0..<7 { _ = machine.asked(subject(1), one, now: 0) }
-        machine.changed(to: limits(window("w", key, 12, 200)), now: 0)
+        machine.update(limits(window("w", key, 12, 200)), now: 0)
         #expect(drained(&machine, 1, now: 0) == 5)
         #expect(drained(&machine, 1, now: 200 * second) == 0)
         #expect(drained(&machine, 1, now: 210 * second) == 12)
@@ -52,9 +52,9 @@ private func drained(_ machine: inout RequestLimitMachine, _ client: UInt64, now
     @Test func anotherKindOfQuotaTakesTheUsedShareOver() {
         var machine = RequestLimitMachine(limits(bucket("p", .client, rate: 1, burst: 10)), routes: 1, secret: secret, now: 0)
         for _ in 0..<9 { _ = machine.asked(subject(1), one, now: 0) }
-        machine.changed(to: limits(window("p", .client, 15, 20)), now: 0)
+        machine.update(limits(window("p", .client, 15, 20)), now: 0)
         #expect(drained(&machine, 1, now: 0) == 1, "nine tenths of 15, rounded up, are used")
-        machine.changed(to: limits(bucket("p", .client, rate: 1, burst: 100)), now: 0)
+        machine.update(limits(bucket("p", .client, rate: 1, burst: 100)), now: 0)
         #expect(drained(&machine, 1, now: 0) == 0)
         #expect(drained(&machine, 2, now: 0) == 100)
     }
@@ -62,10 +62,10 @@ private func drained(_ machine: inout RequestLimitMachine, _ client: UInt64, now
     @Test func anotherNameUnitOrKeyIsAnotherPolicy() {
         var machine = RequestLimitMachine(limits(bucket("a", .client, rate: 1, burst: 3)), routes: 1, secret: secret, now: 0)
         #expect(drained(&machine, 1, now: 0) == 3)
-        machine.changed(to: limits(bucket("b", .client, rate: 1, burst: 3)), now: 0)
+        machine.update(limits(bucket("b", .client, rate: 1, burst: 3)), now: 0)
         #expect(machine.counts == [LimitCounts()])
         #expect(drained(&machine, 1, now: 0) == 3)
-        machine.changed(to: limits(bucket("b", .global, rate: 1, burst: 3)), now: 0)
+        machine.update(limits(bucket("b", .global, rate: 1, burst: 3)), now: 0)
         #expect(drained(&machine, 1, now: 0) == 3)
         #expect(machine.keyCount == 0)
     }
@@ -76,7 +76,7 @@ private func drained(_ machine: inout RequestLimitMachine, _ client: UInt64, now
         var machine = RequestLimitMachine(limits(shadow), routes: 1, secret: secret, now: 0)
         for _ in 0..<4 { _ = machine.asked(subject(1), one, now: 0) }
         shadow.isShadow = false
-        machine.changed(to: limits(shadow), now: 0)
+        machine.update(limits(shadow), now: 0)
         #expect(drained(&machine, 1, now: 0) == 1)
         #expect(machine.counts[0].allowed == 5)
         #expect(machine.counts[0].refused == 1)
@@ -88,15 +88,15 @@ private func drained(_ machine: inout RequestLimitMachine, _ client: UInt64, now
         for client in 0..<50 as Range<UInt64> { #expect(drained(&machine, client, now: 0) == 2) }
         // The shared row is carried over as well.
         #expect(drained(&machine, 50, now: 0) == 2)
-        machine.changed(to: limits(policy, keys: 16), now: second)
+        machine.update(limits(policy, keys: 16), now: second)
         for client in 0..<52 as Range<UInt64> {
             #expect(machine.asked(subject(client), one, now: second).verdict == .refused, "client \(client)")
         }
-        machine.changed(to: limits(policy, keys: 500), now: second)
+        machine.update(limits(policy, keys: 500), now: second)
         for client in 0..<50 as Range<UInt64> { #expect(machine.asked(subject(client), one, now: second).verdict == .refused) }
         #expect(drained(&machine, 99, now: second) == 2, "now there is a row for a new client")
         // A shrunken table goes down to its size as the windows empty.
-        machine.changed(to: limits(policy, keys: 16), now: 2 * second)
+        machine.update(limits(policy, keys: 16), now: 2 * second)
         for client in 200..<300 as Range<UInt64> { _ = machine.asked(subject(client), one, now: 120 * second) }
         #expect(machine.keyCount == 16)
     }
@@ -121,7 +121,7 @@ private func drained(_ machine: inout RequestLimitMachine, _ client: UInt64, now
             var now: UInt64 = 0
             for _ in 0..<600 {
                 now += UInt64.random(in: 0...second / 20, using: &random)
-                if Int.random(in: 0..<10, using: &random) == 0 { machine.changed(to: policies(), now: now) }
+                if Int.random(in: 0..<10, using: &random) == 0 { machine.update(policies(), now: now) }
                 let client = UInt64.random(in: 0..<4, using: &random)
                 if machine.asked(subject(client), one, now: now).verdict == .admitted { passed.append((now, client)) }
             }

@@ -24,24 +24,24 @@ private func most(of passed: [Passed], within span: UInt64) -> Int {
     @Test func whatPassedCountsForOnePartLongerThanTheSpan() {
         // Parts of a second.
         var window = SlidingWindowMachine(Limit(amount: 3, span: 20 * second), now: 0)
-        #expect(window.waitAsked(for: 3, now: 0) == 0)
+        #expect(window.retryDelay(for: 3, at: 0) == 0)
         window.spent(2, now: second / 2)
         window.spent(1, now: 5 * second)
-        #expect(window.levelAsked(now: 5 * second) == 0)
-        #expect(window.waitAsked(for: 1, now: 5 * second) == 16 * second)
-        #expect(window.waitAsked(for: 3, now: 5 * second) == 21 * second)
+        #expect(window.availableTokens(at: 5 * second) == 0)
+        #expect(window.retryDelay(for: 1, at: 5 * second) == 16 * second)
+        #expect(window.retryDelay(for: 3, at: 5 * second) == 21 * second)
         #expect(window.emptyAsked(now: 5 * second) == 21 * second)
-        #expect(window.waitAsked(for: 1, now: 21 * second - 1) == 1)
-        #expect(window.waitAsked(for: 2, now: 21 * second) == 0)
-        #expect(window.levelAsked(now: 21 * second) == 2)
-        #expect(window.levelAsked(now: 26 * second) == 3)
+        #expect(window.retryDelay(for: 1, at: 21 * second - 1) == 1)
+        #expect(window.retryDelay(for: 2, at: 21 * second) == 0)
+        #expect(window.availableTokens(at: 21 * second) == 2)
+        #expect(window.availableTokens(at: 26 * second) == 3)
         #expect(window.emptyAsked(now: 26 * second) == 0)
     }
 
     @Test func moreThanTheLimitNeverPasses() {
         var window = SlidingWindowMachine(Limit(amount: 3, span: second), now: 0)
-        #expect(window.waitAsked(for: 4, now: 0) == .max)
-        #expect(window.waitAsked(for: 0, now: 0) == 0)
+        #expect(window.retryDelay(for: 4, at: 0) == .max)
+        #expect(window.retryDelay(for: 0, at: 0) == 0)
     }
 
     /// Whoever takes everything as soon as it is there gets it once in 21/20 of the span: never oftener, and never more seldom.
@@ -53,7 +53,7 @@ private func most(of passed: [Passed], within span: UInt64) -> Int {
             var window = SlidingWindowMachine(Limit(amount: 100, span: span), now: now)
             var taken: [UInt64] = []
             for _ in 0..<20 {
-                now += window.waitAsked(for: 100, now: now)
+                now += window.retryDelay(for: 100, at: now)
                 window.spent(100, now: now)
                 taken.append(now)
             }
@@ -67,38 +67,38 @@ private func most(of passed: [Passed], within span: UInt64) -> Int {
     @Test func aChangeCarriesTheCountsOverAndNeverRefills() {
         var window = SlidingWindowMachine(Limit(amount: 10, span: 20 * second), now: 0)
         window.spent(8, now: 0)
-        window.changed(to: Limit(amount: 20, span: 20 * second), now: second)
-        #expect(window.levelAsked(now: second) == 12)
-        window.changed(to: Limit(amount: 5, span: 20 * second), now: second)
-        #expect(window.levelAsked(now: second) == 0)
-        #expect(window.waitAsked(for: 1, now: second) == 20 * second)
+        window.update(Limit(amount: 20, span: 20 * second), now: second)
+        #expect(window.availableTokens(at: second) == 12)
+        window.update(Limit(amount: 5, span: 20 * second), now: second)
+        #expect(window.availableTokens(at: second) == 0)
+        #expect(window.retryDelay(for: 1, at: second) == 20 * second)
         // Of a longer span: at most as old as it could be.
-        window.changed(to: Limit(amount: 10, span: 200 * second), now: 2 * second)
-        #expect(window.levelAsked(now: 2 * second) == 2)
-        #expect(window.levelAsked(now: 200 * second) == 2)
-        #expect(window.levelAsked(now: 210 * second) == 10)
+        window.update(Limit(amount: 10, span: 200 * second), now: 2 * second)
+        #expect(window.availableTokens(at: 2 * second) == 2)
+        #expect(window.availableTokens(at: 200 * second) == 2)
+        #expect(window.availableTokens(at: 210 * second) == 10)
         // Of a shorter one: what is older is forgotten.
         window.spent(4, now: 210 * second)
-        window.changed(to: Limit(amount: 10, span: second), now: 211 * second)
-        #expect(window.levelAsked(now: 211 * second) == 6, "it may have passed just now")
-        window.changed(to: Limit(amount: 10, span: second / 2), now: 213 * second)
-        #expect(window.levelAsked(now: 213 * second) == 10)
+        window.update(Limit(amount: 10, span: second), now: 211 * second)
+        #expect(window.availableTokens(at: 211 * second) == 6, "it may have passed just now")
+        window.update(Limit(amount: 10, span: second / 2), now: 213 * second)
+        #expect(window.availableTokens(at: 213 * second) == 10)
     }
 
     @Test func extremesNeitherOverflowNorGoBack() {
         var window = SlidingWindowMachine(Limit(amount: .max, span: .max), now: .max)
         #expect(window.limit.amount == 1_000_000_000_000)
         for _ in 0..<100 { window.spent(.max, now: .max) }
-        #expect(window.levelAsked(now: .max) == 0)
-        #expect(window.waitAsked(for: 1, now: .max) < .max)
-        window.changed(to: Limit(amount: 1, span: 0), now: .max)
-        #expect(window.levelAsked(now: .max) == 0)
+        #expect(window.availableTokens(at: .max) == 0)
+        #expect(window.retryDelay(for: 1, at: .max) < .max)
+        window.update(Limit(amount: 1, span: 0), now: .max)
+        #expect(window.availableTokens(at: .max) == 0)
         var back = SlidingWindowMachine(Limit(amount: 5, span: second), now: 10 * second)
         back.spent(5, now: 10 * second)
-        #expect(back.levelAsked(now: 0) == 0, "a clock that goes back brings nothing")
-        back.changed(to: Limit(amount: 5, span: 2 * second), now: 0)
-        #expect(back.levelAsked(now: 0) == 0)
-        #expect(back.levelAsked(now: 13 * second) == 5)
+        #expect(back.availableTokens(at: 0) == 0, "a clock that goes back brings nothing")
+        back.update(Limit(amount: 5, span: 2 * second), now: 0)
+        #expect(back.availableTokens(at: 0) == 0)
+        #expect(back.availableTokens(at: 13 * second) == 5)
     }
 
     /// Exact: in every window of the span, wherever it begins, at most the limit; and refused only where the last 21 parts have no room.
@@ -123,7 +123,7 @@ private func most(of passed: [Passed], within span: UInt64) -> Int {
                 }
                 let amount = Int.random(
                     in: 1...Swift.max(1, limit.amount / Int.random(in: 1...20, using: &random)), using: &random)
-                let wait = window.waitAsked(for: amount, now: now)
+                let wait = window.retryDelay(for: amount, at: now)
                 let counted = passed.filter { now - $0.time <= 21 * part }.reduce(0) { $0 + $1.amount }
                 if counted + amount <= limit.amount {
                     #expect(wait == 0, "seed \(seed), round \(round): refused although the documented price leaves room")
@@ -132,11 +132,11 @@ private func most(of passed: [Passed], within span: UInt64) -> Int {
                     window.spent(amount, now: now)
                     passed.append((now, amount))
                 } else {
-                    #expect(window.waitAsked(for: amount, now: now + wait - 1) == 1, "seed \(seed), round \(round)")
+                    #expect(window.retryDelay(for: amount, at: now + wait - 1) == 1, "seed \(seed), round \(round)")
                     if Bool.random(using: &random) {
                         now += wait
                         #expect(
-                            window.waitAsked(for: amount, now: now) == 0, "seed \(seed), round \(round): the wait was too short")
+                            window.retryDelay(for: amount, at: now) == 0, "seed \(seed), round \(round): the wait was too short")
                         window.spent(amount, now: now)
                         passed.append((now, amount))
                     } else {
@@ -166,7 +166,7 @@ private func most(of passed: [Passed], within span: UInt64) -> Int {
                 for _ in 0..<count {
                     now += UInt64.random(in: 0...old.span / 30, using: &random)
                     let amount = Int.random(in: 1...5, using: &random)
-                    guard window.waitAsked(for: amount, now: now) == 0 else { continue }
+                    guard window.retryDelay(for: amount, at: now) == 0 else { continue }
                     window.spent(amount, now: now)
                     passed.append((now, amount))
                     check((now, amount))
@@ -174,7 +174,7 @@ private func most(of passed: [Passed], within span: UInt64) -> Int {
             }
             run(100) { _ in }
             let known = now > old.span ? now - old.span : 0
-            window.changed(to: new, now: now)
+            window.update(new, now: now)
             run(200) { one in
                 let from = Swift.max(one.time > new.span ? one.time - new.span : 0, known)
                 let sum = passed.filter { $0.time >= from }.reduce(0) { $0 + $1.amount }

@@ -9,21 +9,21 @@ private let second: UInt64 = 1_000_000_000
 @Suite struct TokenBucketTests {
     @Test func fillsAtItsRateUpToTheBurst() {
         var bucket = TokenBucketMachine(.init(rate: 10, burst: 5), now: second)
-        #expect(bucket.levelAsked(now: second) == 5)
+        #expect(bucket.availableTokens(at: second) == 5)
         bucket.spent(5, now: second)
-        #expect(bucket.levelAsked(now: second) == 0)
-        #expect(bucket.levelAsked(now: second + 99_999_999) == 0)
-        #expect(bucket.levelAsked(now: second + 100_000_000) == 1)
-        #expect(bucket.levelAsked(now: second + 10 * second) == 5)
+        #expect(bucket.availableTokens(at: second) == 0)
+        #expect(bucket.availableTokens(at: second + 99_999_999) == 0)
+        #expect(bucket.availableTokens(at: second + 100_000_000) == 1)
+        #expect(bucket.availableTokens(at: second + 10 * second) == 5)
     }
 
     @Test func theWaitIsExact() {
         var bucket = TokenBucketMachine(.init(rate: 3, burst: 10), isFull: false, now: 0)
-        let wait = bucket.waitAsked(for: 1, now: 0)
+        let wait = bucket.retryDelay(for: 1, at: 0)
         #expect(wait == 333_333_334)
-        #expect(bucket.waitAsked(for: 1, now: wait - 1) == 1)
-        #expect(bucket.waitAsked(for: 1, now: wait) == 0)
-        #expect(bucket.waitAsked(for: 0, now: wait) == 0)
+        #expect(bucket.retryDelay(for: 1, at: wait - 1) == 1)
+        #expect(bucket.retryDelay(for: 1, at: wait) == 0)
+        #expect(bucket.retryDelay(for: 0, at: wait) == 0)
     }
 
     @Test func isExactHoweverOftenItIsAsked() {
@@ -32,54 +32,54 @@ private let second: UInt64 = 1_000_000_000
         var now: UInt64 = 0
         for _ in 0..<200_000 {
             now += 7
-            _ = often.levelAsked(now: now)
+            _ = often.availableTokens(at: now)
         }
         var once = TokenBucketMachine(.init(rate: 1.0 / 3, burst: 10), isFull: false, now: 0)
-        #expect(often.waitAsked(for: 1, now: now) == once.waitAsked(for: 1, now: now))
+        #expect(often.retryDelay(for: 1, at: now) == once.retryDelay(for: 1, at: now))
     }
 
     @Test func whatIsLargerThanTheBucketPassesOnceItIsFullAndLeavesADebt() {
         var bucket = TokenBucketMachine(.init(rate: 10, burst: 10), now: 0)
         bucket.spent(1, now: 0)
-        #expect(bucket.waitAsked(for: 25, now: 0) == second / 10)
-        #expect(bucket.waitAsked(for: 25, now: second / 10) == 0)
+        #expect(bucket.retryDelay(for: 25, at: 0) == second / 10)
+        #expect(bucket.retryDelay(for: 25, at: second / 10) == 0)
         bucket.spent(25, now: second / 10)
-        #expect(bucket.levelAsked(now: second / 10) == -15)
-        #expect(bucket.waitAsked(for: 1, now: second / 10) == 16 * second / 10)
+        #expect(bucket.availableTokens(at: second / 10) == -15)
+        #expect(bucket.retryDelay(for: 1, at: second / 10) == 16 * second / 10)
     }
 
     @Test func aChangeCarriesTheLevelOverAndNeverRefills() {
         var bucket = TokenBucketMachine(.init(rate: 10, burst: 100), now: 0)
         bucket.spent(70, now: 0)
-        bucket.changed(to: .init(rate: 1_000, burst: 1_000), now: 0)
-        #expect(bucket.levelAsked(now: 0) == 30)
-        bucket.changed(to: .init(rate: 1_000, burst: 20), now: 0)
-        #expect(bucket.levelAsked(now: 0) == 20)
-        bucket.changed(to: .init(rate: 1_000, burst: 1_000), now: 0)
-        #expect(bucket.levelAsked(now: 0) == 20)
+        bucket.update(.init(rate: 1_000, burst: 1_000), now: 0)
+        #expect(bucket.availableTokens(at: 0) == 30)
+        bucket.update(.init(rate: 1_000, burst: 20), now: 0)
+        #expect(bucket.availableTokens(at: 0) == 20)
+        bucket.update(.init(rate: 1_000, burst: 1_000), now: 0)
+        #expect(bucket.availableTokens(at: 0) == 20)
         // What came in before the change came at the old rate.
-        bucket.changed(to: .init(rate: 10, burst: 1_000), now: 0)
-        bucket.changed(to: .init(rate: 1_000_000, burst: 1_000), now: second)
-        #expect(bucket.levelAsked(now: second) == 30)
+        bucket.update(.init(rate: 10, burst: 1_000), now: 0)
+        bucket.update(.init(rate: 1_000_000, burst: 1_000), now: second)
+        #expect(bucket.availableTokens(at: second) == 30)
         bucket.spent(80, now: second)
-        bucket.changed(to: .init(rate: 1, burst: 1), now: second)
-        #expect(bucket.levelAsked(now: second) == -50)
+        bucket.update(.init(rate: 1, burst: 1), now: second)
+        #expect(bucket.availableTokens(at: second) == -50)
     }
 
     @Test func extremesNeitherOverflowNorDivideByNothing() {
         var idle = TokenBucketMachine(.init(rate: 0, burst: 1), now: 0)
-        #expect(idle.waitAsked(for: 1, now: 0) == 0)
+        #expect(idle.retryDelay(for: 1, at: 0) == 0)
         idle.spent(1, now: 0)
-        #expect(idle.waitAsked(for: 1, now: .max) == .max)
+        #expect(idle.retryDelay(for: 1, at: .max) == .max)
         var huge = TokenBucketMachine(.init(rate: 1e300, burst: .max), isFull: false, now: 0)
-        #expect(huge.levelAsked(now: .max) == 1_000_000_000_000)
+        #expect(huge.availableTokens(at: .max) == 1_000_000_000_000)
         for _ in 0..<100 { huge.spent(.max, now: .max) }
-        #expect(huge.levelAsked(now: .max) < 0)
-        #expect(huge.waitAsked(for: 1, now: .max) > 0)
+        #expect(huge.availableTokens(at: .max) < 0)
+        #expect(huge.retryDelay(for: 1, at: .max) > 0)
         // A clock that goes back brings nothing and takes nothing.
         var bucket = TokenBucketMachine(.init(rate: 1, burst: 5), isFull: false, now: 10 * second)
-        #expect(bucket.levelAsked(now: 0) == 0)
-        #expect(bucket.levelAsked(now: 11 * second) == 1)
+        #expect(bucket.availableTokens(at: 0) == 0)
+        #expect(bucket.availableTokens(at: 11 * second) == 1)
     }
 
     /// In every span from one passing to another: passed ≤ burst + rate · span + what the largest overdrew.
@@ -97,8 +97,8 @@ private let second: UInt64 = 1_000_000_000
             for _ in 0..<300 {
                 now += UInt64.random(in: 0...20_000_000, using: &random)
                 let amount = Int.random(in: 1...(Bool.random(using: &random) ? 3 : 700), using: &random)
-                guard bucket.waitAsked(for: amount, now: now) == 0 else { continue }
-                overdraft = Swift.max(overdraft, amount - bucket.levelAsked(now: now))
+                guard bucket.retryDelay(for: amount, at: now) == 0 else { continue }
+                overdraft = Swift.max(overdraft, amount - bucket.availableTokens(at: now))
                 bucket.spent(amount, now: now)
                 passed.append((now, amount))
             }
@@ -126,8 +126,8 @@ private let second: UInt64 = 1_000_000_000
             var passed = 0
             while passed < 5_000 {
                 let amount = Int.random(in: 1...80, using: &random)
-                now += bucket.waitAsked(for: amount, now: now)
-                #expect(bucket.waitAsked(for: amount, now: now) == 0)
+                now += bucket.retryDelay(for: amount, at: now)
+                #expect(bucket.retryDelay(for: amount, at: now) == 0)
                 bucket.spent(amount, now: now)
                 passed += amount
             }

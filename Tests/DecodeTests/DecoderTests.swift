@@ -238,9 +238,9 @@ import Testing
     @Test func `a producer may have stamped anything`() throws {
         let decoder = Decoder(mapping: try mapping(columns: "id: {path: /id, type: int4}\ntime: {metadata: timestamp}"))
         // The last millisecond a timestamptz holds, the one after it, and the largest a record can carry.
-        let samples = [9_224_318_015_999_999, 9_224_318_016_000_000, Int64.max].map { stamp in
+        let samples = [9_224_318_015_999_999, 9_224_318_016_000_000, Int64.max].map { generation in
             var sample = Sample(#"{"a":"c","id":1}"#)
-            sample.timestamp = stamp
+            sample.timestamp = generation
             return sample
         }
         let changes = decoder.decode(batch(samples))

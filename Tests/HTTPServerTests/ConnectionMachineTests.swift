@@ -9,14 +9,14 @@ import Testing
 private let home = ClientNetwork.v4(1)
 private let afar = ClientNetwork.v4(2)
 
-private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachine.Opened {
-    PlacesMachine.Opened(number: number, evicted: evicted)
+private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLimitMachine.Opened {
+    ConnectionLimitMachine.Opened(number: number, evicted: evicted)
 }
 
-@Suite struct PlacesMachineTests {
+@Suite struct ConnectionLimitMachineTests {
     @Test("a connection beyond the limit waits, is served what is vital, and gets a place once one is free")
     func reserve() {
-        var machine = PlacesMachine(.init(places: 2, perNetwork: 0, reserve: 2))
+        var machine = ConnectionLimitMachine(.init(places: 2, perNetwork: 0, reserve: 2))
         #expect(machine.opened(from: home) == opened(0))
         #expect(machine.opened(from: home) == opened(1))
         #expect(machine.opened(from: home) == opened(2))
@@ -35,7 +35,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
 
     @Test("the oldest that asks for nothing goes for a newer one; one that is being answered stays")
     func eviction() {
-        var machine = PlacesMachine(.init(places: 1, perNetwork: 0, reserve: 2))
+        var machine = ConnectionLimitMachine(.init(places: 1, perNetwork: 0, reserve: 2))
         for number in 0..<3 { #expect(machine.opened(from: home) == opened(number)) }
         #expect(machine.requested(1, isVital: true) == true)
         machine.requestReceived(1)
@@ -53,7 +53,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
 
     @Test("who sends no end of a request, or takes none of an answer, can go as well")
     func holders() {
-        var machine = PlacesMachine(.init(places: 1, perNetwork: 0, reserve: 2))
+        var machine = ConnectionLimitMachine(.init(places: 1, perNetwork: 0, reserve: 2))
         for number in 0..<3 { #expect(machine.opened(from: home) == opened(number)) }
         for number in 1...2 { #expect(machine.requested(number, isVital: true) == true) }
         machine.requestReceived(1)
@@ -65,7 +65,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
 
     @Test("a crowd from one network pushes out its own, and not the one who is about to ask")
     func crowds() {
-        var machine = PlacesMachine(.init(places: 1, perNetwork: 0, reserve: 3))
+        var machine = ConnectionLimitMachine(.init(places: 1, perNetwork: 0, reserve: 3))
         #expect(machine.opened(from: home) == opened(0))
         #expect(machine.opened(from: afar) == opened(1))
         for number in 2...3 { #expect(machine.opened(from: home) == opened(number)) }
@@ -73,7 +73,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
         #expect(machine.opened(from: home) == opened(5, evicting: 3))
         #expect(machine.requested(1, isVital: true) == true)
         // Of crowds of one size the oldest goes.
-        var even = PlacesMachine(.init(places: 1, perNetwork: 0, reserve: 1))
+        var even = ConnectionLimitMachine(.init(places: 1, perNetwork: 0, reserve: 1))
         #expect(even.opened(from: home) == opened(0))
         #expect(even.opened(from: afar) == opened(1))
         #expect(even.opened(from: home) == opened(2, evicting: 1))
@@ -81,7 +81,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
 
     @Test("a network has its share and takes no place of another's")
     func networks() {
-        var machine = PlacesMachine(.init(places: 10, perNetwork: 1, reserve: 2))
+        var machine = ConnectionLimitMachine(.init(places: 10, perNetwork: 1, reserve: 2))
         #expect(machine.opened(from: home) == opened(0))
         #expect(machine.opened(from: home) == opened(1))
         #expect(machine.opened(from: afar) == opened(2))
@@ -95,13 +95,13 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
 
     @Test("a changed limit takes no place away, and counts from the next request on")
     func changes() {
-        var machine = PlacesMachine(.init(places: 2, perNetwork: 0, reserve: 2))
+        var machine = ConnectionLimitMachine(.init(places: 2, perNetwork: 0, reserve: 2))
         for number in 0..<3 { #expect(machine.opened(from: home) == opened(number)) }
-        machine.changed(to: .init(places: 1, perNetwork: 0, reserve: 2))
+        machine.update(.init(places: 1, perNetwork: 0, reserve: 2))
         for number in [0, 1] { #expect(machine.requested(number, isVital: false) == true) }
         machine.closed(0)
         #expect(machine.requested(2, isVital: false) == false)
-        machine.changed(to: .init(places: 2, perNetwork: 0, reserve: 2))
+        machine.update(.init(places: 2, perNetwork: 0, reserve: 2))
         #expect(machine.requested(2, isVital: false) == true)
     }
 
@@ -109,8 +109,8 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
     func model() {
         let seed = testSeed("places of connections")
         var random = SeededRandom(seed: seed)
-        let limits = PlacesMachine.Limits(places: 20, perNetwork: 7, reserve: 5)
-        var machine = PlacesMachine(limits)
+        let limits = ConnectionLimitMachine.Limits(places: 20, perNetwork: 7, reserve: 5)
+        var machine = ConnectionLimitMachine(limits)
         var open: [Int: (network: ClientNetwork, isLeaving: Bool)] = [:]
         for _ in 0..<20_000 {
             if open.isEmpty || Int.random(in: 0..<3, using: &random) > 0, open.count < 60 {
@@ -145,15 +145,15 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
     }
 }
 
-@Suite struct PaceMachineTests {
+@Suite struct TransferRateMachineTests {
     private let second: UInt64 = 1_000_000_000
-    private let limits = PaceMachine.Limits(
+    private let limits = TransferRateMachine.Limits(
         header: 10_000_000_000, bodyGrace: 5_000_000_000, bodyRate: 100)
     private let idle: UInt64 = 60_000_000_000
 
     @Test("a header has its time from the beginning, and on a kept connection behind the idle time")
     func headers() {
-        var machine = PaceMachine(openedAt: second, idle: idle)
+        var machine = TransferRateMachine(openedAt: second, idle: idle)
         #expect(machine.fault(now: 11 * second, limits) == nil)
         #expect(machine.fault(now: 11 * second + 1, limits) == .header)
         machine.headerReceived(now: 5 * second, isBodyExpected: false)
@@ -165,7 +165,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
 
     @Test("a body has its grace, then it must keep up")
     func bodies() {
-        var machine = PaceMachine(openedAt: 0, idle: idle)
+        var machine = TransferRateMachine(openedAt: 0, idle: idle)
         machine.headerReceived(now: second, isBodyExpected: true)
         #expect(machine.fault(now: 6 * second, limits) == nil)
         #expect(machine.fault(now: 6 * second + 1, limits) == .body)
@@ -181,7 +181,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
 
     @Test("while nobody reads a body its time stands still")
     func pauses() {
-        var machine = PaceMachine(openedAt: 0, idle: idle)
+        var machine = TransferRateMachine(openedAt: 0, idle: idle)
         machine.headerReceived(now: 0, isBodyExpected: true)
         machine.paused(now: 4 * second)
         #expect(machine.fault(now: 400 * second, limits) == nil)
@@ -197,7 +197,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
 
     @Test("while the loop stands still no client's time runs, and nobody gets more of it than before")
     func stalls() {
-        var machine = PaceMachine(openedAt: 0, idle: idle)
+        var machine = TransferRateMachine(openedAt: 0, idle: idle)
         machine.stalled(for: 60 * second, now: 61 * second)
         #expect(machine.fault(now: 70 * second, limits) == nil)
         #expect(machine.fault(now: 70 * second + 1, limits) == .header)
@@ -213,9 +213,9 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
 
     @Test("what came fast counts for as long as anybody may be silent, and no longer")
     func credit() {
-        var machine = PaceMachine(openedAt: 0, idle: idle)
+        var machine = TransferRateMachine(openedAt: 0, idle: idle)
         machine.headerReceived(now: 0, isBodyExpected: true)
-        let fast = PaceMachine.Limits(header: 0, bodyGrace: 5 * second, bodyRate: 10_000)
+        let fast = TransferRateMachine.Limits(header: 0, bodyGrace: 5 * second, bodyRate: 10_000)
         machine.pieceReceived(100_000_000)
         // Ten thousand seconds' worth; looked at as often as it is.
         #expect(machine.fault(now: 10 * second, fast) == nil)
@@ -225,10 +225,10 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
 
     @Test("another rate counts from the last look on")
     func reload() {
-        var machine = PaceMachine(openedAt: 0, idle: idle)
+        var machine = TransferRateMachine(openedAt: 0, idle: idle)
         machine.headerReceived(now: 0, isBodyExpected: true)
-        let none = PaceMachine.Limits(header: 0, bodyGrace: 5 * second, bodyRate: 0)
-        let some = PaceMachine.Limits(header: 0, bodyGrace: 5 * second, bodyRate: 500)
+        let none = TransferRateMachine.Limits(header: 0, bodyGrace: 5 * second, bodyRate: 0)
+        let some = TransferRateMachine.Limits(header: 0, bodyGrace: 5 * second, bodyRate: 500)
         for time in 1...3_600 as ClosedRange<UInt64> {
             machine.pieceReceived(1_000)
             #expect(machine.fault(now: time * second, none) == nil)
@@ -239,7 +239,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
 
     @Test("a long answer must be read as a body must be sent")
     func answers() {
-        var machine = PaceMachine(openedAt: 0, idle: idle)
+        var machine = TransferRateMachine(openedAt: 0, idle: idle)
         machine.headerReceived(now: 0, isBodyExpected: true)
         machine.requestReceived()
         machine.answerBegan(now: 100 * second)
@@ -254,9 +254,9 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> PlacesMachin
 
     @Test("a rate of nothing is no limit")
     func noRate() {
-        var machine = PaceMachine(openedAt: 0, idle: idle)
+        var machine = TransferRateMachine(openedAt: 0, idle: idle)
         machine.headerReceived(now: 0, isBodyExpected: true)
-        let limits = PaceMachine.Limits(header: 1, bodyGrace: 1, bodyRate: 0)
+        let limits = TransferRateMachine.Limits(header: 1, bodyGrace: 1, bodyRate: 0)
         #expect(machine.fault(now: 1_000 * second, limits) == nil)
     }
 }

@@ -204,10 +204,10 @@ extension ExchangeMachine.ReturnAction: Equatable where Answer: Equatable {
     }
 }
 
-@Suite struct LogGateTests {
+@Suite struct LogRateLimitTests {
     @Test("so many a second, and the next one says how many were dropped")
     func gate() {
-        var gate = LogGate(limit: 2)
+        var gate = LogRateLimit(limit: 2)
         #expect(gate.messageCame(now: 1_000_000_000) == .pass(missed: 0))
         #expect(gate.messageCame(now: 1_100_000_000) == .pass(missed: 0))
         #expect(gate.messageCame(now: 1_200_000_000) == .drop)

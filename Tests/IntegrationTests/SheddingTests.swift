@@ -102,7 +102,7 @@ extension World {
 }
 
 /// What a door looked like from outside, over time.
-private struct ShedWatch: CustomStringConvertible {
+private struct SheddingWatch: CustomStringConvertible {
     /// Of all partitions, when the first refusal was counted.
     var lagAtFirst: Double?
     var mostLag = 0.0
@@ -122,8 +122,8 @@ extension Worker {
     }
 
     /// Looks ten times a second, for so long.
-    fileprivate func watchShedding(for duration: Duration) async throws -> ShedWatch {
-        var watch = ShedWatch()
+    fileprivate func watchShedding(for duration: Duration) async throws -> SheddingWatch {
+        var watch = SheddingWatch()
         let end = ContinuousClock.now + duration
         while ContinuousClock.now < end {
             let lag = try await metric("kafka_consumergroup_lag")

@@ -80,11 +80,11 @@ import Testing
     }
 }
 
-@Suite struct KickMachineTests {
+@Suite struct FetchWakeUpMachineTests {
     private let second: UInt64 = 1_000_000_000
 
     @Test func kicksOnlyWhatWasFullAndIsDrainedBelowHalf() {
-        var machine = KickMachine()
+        var machine = FetchWakeUpMachine()
         func sample(_ queued: Int, _ consumed: Int, _ now: UInt64) -> Bool {
             machine.sampled(queued: queued, consumed: consumed, capacity: 1000, now: now)
         }
@@ -99,7 +99,7 @@ import Testing
     }
 
     @Test func stopsAfterASecondWithoutGrowth() {
-        var machine = KickMachine()
+        var machine = FetchWakeUpMachine()
         func sample(_ queued: Int, _ consumed: Int, _ now: UInt64) -> Bool {
             machine.sampled(queued: queued, consumed: consumed, capacity: 1000, now: now)
         }
@@ -161,9 +161,9 @@ import Testing
     }
 }
 
-@Suite struct TurnMachineTests {
+@Suite struct RoundRobinMachineTests {
     @Test func aRoundVisitsEachOnceAndTheNextBeginsBehindTheLastServed() {
-        var turn = TurnMachine(first: 2, count: 4)
+        var turn = RoundRobinMachine(first: 2, count: 4)
         var visited: [Int] = []
         while let slot = turn.next() {
             visited.append(slot)
@@ -174,11 +174,11 @@ import Testing
     }
 
     @Test func whereNobodyIsServedTheOrderStands() {
-        var turn = TurnMachine(first: 3, count: 4)
+        var turn = RoundRobinMachine(first: 3, count: 4)
         while turn.next() != nil {}
         #expect(turn.first == 3)
-        #expect(TurnMachine(first: 9, count: 4).first == 0)
-        var none = TurnMachine(first: 0, count: 0)
+        #expect(RoundRobinMachine(first: 9, count: 4).first == 0)
+        var none = RoundRobinMachine(first: 0, count: 0)
         #expect(none.next() == nil)
     }
 
@@ -189,7 +189,7 @@ import Testing
                 var first = 0
                 var portions = [Int](repeating: 0, count: count)
                 for round in 0..<count * rounds * 10 {
-                    var turn = TurnMachine(first: first, count: count)
+                    var turn = RoundRobinMachine(first: first, count: count)
                     var isThere = round.isMultiple(of: rounds)
                     while let slot = turn.next() {
                         guard isThere else { continue }

@@ -18,22 +18,27 @@ private func machine() -> AssignmentMachine {
     return AssignmentMachine(configuration: configuration)
 }
 
-private func entry(_ source: TopicPartition, slot: Int, stamp: UInt64, epoch: Int64, offset: Int64) -> OffsetLedgerMachine.Entry {
-    .init(source: source, slot: slot, lane: EventPipeline.lane(of: source, among: 2), stamp: stamp, epoch: epoch, offset: offset)
+private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoch: Int64, offset: Int64)
+    -> OffsetLedgerMachine.Entry
+{
+    .init(
+        source: source, slot: slot, lane: EventPipeline.lane(of: source, among: 2), generation: generation, epoch: epoch,
+        offset: offset)
 }
 
 @Suite struct AssignmentMachineTests {
     @Test func claimsThenBeginsInOrder() {
         var machine = machine()
-        #expect(machine.assigned([b, a], now: 0) == [.claim(generation: 1, [a, b])])
+        #expect(machine.assigned([b, a], now: 0) == [.claim(claimRound: 1, [a, b])])
         let results: [TopicPartition: ClaimResult] = [
             a: .claimed(epoch: 4, nextOffset: 7), b: .claimed(epoch: 1, nextOffset: 0),
         ]
         #expect(
-            machine.claimAnswered(generation: 1, results, now: 1, random: 0)
+            machine.claimAnswered(claimRound: 1, results, now: 1, random: 0)
                 == [
                     .begin([
-                        entry(a, slot: 0, stamp: 1, epoch: 4, offset: 7), entry(b, slot: 1, stamp: 1, epoch: 1, offset: 0),
+                        entry(a, slot: 0, generation: 1, epoch: 4, offset: 7),
+                        entry(b, slot: 1, generation: 1, epoch: 1, offset: 0),
                     ])
                 ])
     }
@@ -43,8 +48,8 @@ private func entry(_ source: TopicPartition, slot: Int, stamp: UInt64, epoch: In
         _ = machine.assigned([a, b], now: 0)
         #expect(
             machine.claimAnswered(
-                generation: 1, [a: .held(reason: "r"), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-                == [.reportStopped(a, reason: "r"), .begin([entry(b, slot: 0, stamp: 1, epoch: 1, offset: 0)])])
+                claimRound: 1, [a: .held(reason: "r"), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+                == [.reportStopped(a, reason: "r"), .begin([entry(b, slot: 0, generation: 1, epoch: 1, offset: 0)])])
         #expect(machine.stoppedPartitions.map(\.source) == [a])
     }
 
@@ -55,48 +60,48 @@ private func entry(_ source: TopicPartition, slot: Int, stamp: UInt64, epoch: In
         #expect(machine.ticked(now: 100, lastPoll: 0) == [.assignNothing])
         #expect(machine.ticked(now: 101, lastPoll: 0) == [])
         #expect(
-            machine.claimFailed(generation: 1, reason: "down", now: 110, random: 0)
+            machine.claimFailed(claimRound: 1, reason: "down", now: 110, random: 0)
                 == [.reportClaimFailed(reason: "down", retryIn: 5)])
         #expect(machine.ticked(now: 114, lastPoll: 0) == [])
-        #expect(machine.ticked(now: 115, lastPoll: 0) == [.claim(generation: 1, [a])])
+        #expect(machine.ticked(now: 115, lastPoll: 0) == [.claim(claimRound: 1, [a])])
         #expect(
-            machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 3)], now: 120, random: 0)
-                == [.begin([entry(a, slot: 0, stamp: 1, epoch: 1, offset: 3)])])
+            machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 3)], now: 120, random: 0)
+                == [.begin([entry(a, slot: 0, generation: 1, epoch: 1, offset: 3)])])
     }
 
     @Test func aClaimThatComesAfterARevokeIsIgnored() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
         #expect(machine.revoked(isLost: false, isDrained: true, now: 5) == [.release(mirror: false)])
-        #expect(machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 6, random: 0) == [])
-        #expect(machine.claimFailed(generation: 1, reason: "late", now: 6, random: 0) == [])
+        #expect(machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 6, random: 0) == [])
+        #expect(machine.claimFailed(claimRound: 1, reason: "late", now: 6, random: 0) == [])
     }
 
     @Test func aFencedPartitionIsClaimedAgainAfterBackoffAndAPoll() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
-        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        #expect(machine.fenced(a, stamp: 9, now: 50, random: 0) == [], "a fence of another stamp is old news")
-        #expect(machine.fenced(a, stamp: 1, now: 50, random: 0) == [.retract(a, slot: 0, stamp: 1)])
-        #expect(machine.fenced(a, stamp: 1, now: 50, random: 0) == [])
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        #expect(machine.fenced(a, generation: 9, now: 50, random: 0) == [], "a fence of another generation is old news")
+        #expect(machine.fenced(a, generation: 1, now: 50, random: 0) == [.retract(a, slot: 0, generation: 1)])
+        #expect(machine.fenced(a, generation: 1, now: 50, random: 0) == [])
         #expect(machine.ticked(now: 59, lastPoll: 55) == [])
         #expect(machine.ticked(now: 60, lastPoll: 50) == [], "no poll has shown the partition still ours")
-        #expect(machine.ticked(now: 60, lastPoll: 51) == [.claim(generation: 1, [a])])
+        #expect(machine.ticked(now: 60, lastPoll: 51) == [.claim(claimRound: 1, [a])])
         #expect(machine.ticked(now: 61, lastPoll: 61) == [])
         #expect(
-            machine.claimAnswered(generation: 1, [a: .claimed(epoch: 3, nextOffset: 8)], now: 70, random: 0)
-                == [.restart(entry(a, slot: 0, stamp: 2, epoch: 3, offset: 8))])
+            machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 3, nextOffset: 8)], now: 70, random: 0)
+                == [.restart(entry(a, slot: 0, generation: 2, epoch: 3, offset: 8))])
     }
 
     @Test func aLostPositionIsDecidedByAClaim() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
         #expect(machine.positionLost(a, now: 0, random: 0) == [], "nothing was read yet")
-        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        #expect(machine.positionLost(a, now: 50, random: 0) == [.retract(a, slot: 0, stamp: 1)])
-        #expect(machine.ticked(now: 60, lastPoll: 60) == [.claim(generation: 1, [a])])
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        #expect(machine.positionLost(a, now: 50, random: 0) == [.retract(a, slot: 0, generation: 1)])
+        #expect(machine.ticked(now: 60, lastPoll: 60) == [.claim(claimRound: 1, [a])])
         #expect(
-            machine.claimAnswered(generation: 1, [a: .held(reason: "outside of the log")], now: 61, random: 0)
+            machine.claimAnswered(claimRound: 1, [a: .held(reason: "outside of the log")], now: 61, random: 0)
                 == [.reportStopped(a, reason: "outside of the log")])
         #expect(machine.stopped(a, reason: "again") == [])
     }
@@ -104,17 +109,19 @@ private func entry(_ source: TopicPartition, slot: Int, stamp: UInt64, epoch: In
     @Test func aVerdictBelongsToItsAssignment() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
-        #expect(machine.stopped(a, stamp: 7, reason: "old") == [], "nothing was read yet")
-        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        #expect(machine.stopped(a, stamp: 7, reason: "old") == [])
+        #expect(machine.stopped(a, generation: 7, reason: "old") == [], "nothing was read yet")
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        #expect(machine.stopped(a, generation: 7, reason: "old") == [])
         #expect(
-            machine.stopped(a, stamp: 1, reason: "ours") == [.retract(a, slot: 0, stamp: 1), .reportStopped(a, reason: "ours")])
+            machine.stopped(a, generation: 1, reason: "ours") == [
+                .retract(a, slot: 0, generation: 1), .reportStopped(a, reason: "ours"),
+            ])
     }
 
     @Test func aRevokeDrainsUnderADeadlineAndMirrors() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
-        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
         #expect(machine.revoked(isLost: false, isDrained: false, now: 1000) == [.drain])
         #expect(machine.ticked(now: 1499, lastPoll: 0) == [])
         #expect(
@@ -126,7 +133,7 @@ private func entry(_ source: TopicPartition, slot: Int, stamp: UInt64, epoch: In
     @Test func aDrainThatTakesTooLongIsCutShort() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
-        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
         _ = machine.revoked(isLost: false, isDrained: false, now: 1000)
         #expect(
             machine.ticked(now: 1500, lastPoll: 0)
@@ -136,14 +143,14 @@ private func entry(_ source: TopicPartition, slot: Int, stamp: UInt64, epoch: In
     @Test func lostPartitionsAreGivenBackAtOnceWithoutMirror() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
-        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
         #expect(machine.revoked(isLost: true, isDrained: false, now: 1000) == [.release(mirror: false)])
     }
 
     @Test func shutdownDrainsAndEndsOnce() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
-        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
         #expect(machine.shutdownRequested(deadline: 900, isDrained: false, now: 100) == [.drain])
         #expect(machine.shutdownRequested(deadline: 900, isDrained: false, now: 100) == [])
         #expect(machine.assigned([b], now: 200) == [.assignNothing], "an assignment on the way out is answered with nothing")
@@ -157,7 +164,7 @@ private func entry(_ source: TopicPartition, slot: Int, stamp: UInt64, epoch: In
     @Test func aRevokeDuringALongShutdownIsAnsweredInTime() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
-        _ = machine.claimAnswered(generation: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
         _ = machine.shutdownRequested(deadline: 10_000, isDrained: false, now: 100)
         #expect(machine.revoked(isLost: false, isDrained: false, now: 1000) == [])
         #expect(machine.ticked(now: 1499, lastPoll: 0) == [])

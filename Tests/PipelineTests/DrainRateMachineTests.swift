@@ -13,7 +13,7 @@ private struct Flow: ~Copyable {
     var now: UInt64 = 0
     var applied: Int64 = 0
     var end: Int64
-    var stamp: UInt64 = 1
+    var generation: UInt64 = 1
     var records = 0
 
     init(end: Int64) {
@@ -23,7 +23,7 @@ private struct Flow: ~Copyable {
 
     mutating func look() {
         machine.looked(
-            at: [position(stamp: stamp, applied: applied, end: end)], records: records, now: now, window: 12 * second)
+            at: [position(generation: generation, applied: applied, end: end)], records: records, now: now, window: 12 * second)
     }
 
     mutating func run(seconds: Int, drain: Int64, arrival: Int64) {
@@ -112,7 +112,7 @@ private struct Flow: ~Copyable {
         #expect(abs(flow.machine.drainRate - 1_000) < 1)
         #expect(flow.machine.arrivalRate == 0)
         // Claimed again without having gone, elsewhere.
-        flow.stamp = 2
+        flow.generation = 2
         flow.applied += 70_000
         flow.look()
         flow.run(seconds: 20, drain: 1_000, arrival: 0)

@@ -29,7 +29,7 @@ final class RealClock: PipelineClock {
 /// A log of numbered records and the one member that reads it, within its credits.
 final class FakeSource: RecordSource {
     private struct Reader {
-        var stamp: UInt64
+        var generation: UInt64
         var slot: Int
         var next: Int64
         var isPaused = false
@@ -92,7 +92,7 @@ final class FakeSource: RecordSource {
             let slots = Swift.max(1, state.readers.count)
             let order = state.readers.sorted { ($0.value.slot - start + slots) % slots < ($1.value.slot - start + slots) % slots }
             for (source, reader) in order where !reader.isPaused {
-                let credits = pool.allowance(slot: reader.slot, stamp: reader.stamp)
+                let credits = pool.allowance(slot: reader.slot, generation: reader.generation)
                 guard credits.isPositive else { continue }
                 let allowance = limiter.allowance(slot: reader.slot, within: credits)
                 // All have one topic: who is refused now is refused for all. The clock moves on within a slow pass, and who is asked
@@ -100,14 +100,14 @@ final class FakeSource: RecordSource {
                 guard allowance.isPositive else { break }
                 let count = Swift.min(allowance.records, Int(state.ends[source]! - reader.next), state.maximumBatch)
                 guard count > 0 else { continue }
-                let batch = RecordBatch(source: source, assignment: reader.stamp)
+                let batch = RecordBatch(source: source, assignment: reader.generation)
                 for offset in reader.next..<(reader.next + Int64(count)) {
                     withUnsafeBytes(of: offset) {
                         batch.append(offset: offset, timestamp: clock.wallMilliseconds, key: $0, value: $0)
                     }
                 }
                 pool.spent(
-                    slot: reader.slot, stamp: reader.stamp, pool.charge(records: batch.count, bytes: batch.byteCount))
+                    slot: reader.slot, generation: reader.generation, pool.charge(records: batch.count, bytes: batch.byteCount))
                 limiter.spent(slot: reader.slot, Credits(records: batch.count, bytes: batch.byteCount))
                 state.first = (reader.slot + 1) % slots
                 state.readers[source]?.next = batch.nextOffset
@@ -129,14 +129,14 @@ final class FakeSource: RecordSource {
     func close() { events.finish() }
 
     func next() async throws -> SourceEvent? { try await events.receive() }
-    func assign(_ partitions: [PartitionStart], stamp: UInt64) {
+    func assign(_ partitions: [PartitionStart], generation: UInt64) {
         limiter.assigned(topics: partitions.map(\.source.topic))
         state.withLock { state in
             state.assigns += 1
             state.first = 0
             state.readers = [:]
             for (slot, start) in partitions.enumerated() {
-                state.readers[start.source] = Reader(stamp: stamp, slot: slot, next: start.offset)
+                state.readers[start.source] = Reader(generation: generation, slot: slot, next: start.offset)
             }
         }
     }
@@ -146,9 +146,9 @@ final class FakeSource: RecordSource {
             state.readers = [:]
         }
     }
-    func seek(_ start: PartitionStart, stamp: UInt64) {
+    func seek(_ start: PartitionStart, generation: UInt64) {
         state.withLock { state in
-            state.readers[start.source]?.stamp = stamp
+            state.readers[start.source]?.generation = generation
             state.readers[start.source]?.next = start.offset
         }
     }

@@ -12,10 +12,12 @@ private let second: UInt64 = 1_000_000_000
 
 /// A partition as the ledger would show it. `oldest`: the earliest timestamp under way.
 func position(
-    _ source: TopicPartition = source, stamp: UInt64 = 1, applied: Int64, end: Int64?, underWay: Int = 0, oldest: Int64? = nil
+    _ source: TopicPartition = source, generation: UInt64 = 1, applied: Int64, end: Int64?, underWay: Int = 0,
+    oldest: Int64? = nil
 ) -> OffsetLedgerMachine.Position {
     .init(
-        entry: .init(source: source, slot: 0, lane: 0, stamp: stamp, epoch: 1, offset: 0), isValid: true, applied: applied,
+        entry: .init(source: source, slot: 0, lane: 0, generation: generation, epoch: 1, offset: 0), isValid: true,
+        applied: applied,
         mirrored: nil, end: end, oldestTimestamp: oldest, outstanding: Credits(records: underWay, bytes: underWay),
         settled: applied)
 }
@@ -43,12 +45,12 @@ func position(
         let read = position(applied: 0, end: 100, underWay: 10, oldest: 1_000)
         #expect(machine.looked(at: read, now: 3 * second, wallMilliseconds: 91_000) == 90 * second)
         // The partition was claimed again: nothing of it is under way, and its oldest record is the same.
-        let dropped = position(stamp: 2, applied: 0, end: 100)
+        let dropped = position(generation: 2, applied: 0, end: 100)
         #expect(machine.looked(at: dropped, now: 4 * second, wallMilliseconds: 92_000) == 91 * second)
         // A producer's clock that is ahead, or ours set back, makes nothing younger.
-        let ahead = position(stamp: 2, applied: 0, end: 100, underWay: 10, oldest: 99_000)
+        let ahead = position(generation: 2, applied: 0, end: 100, underWay: 10, oldest: 99_000)
         #expect(machine.looked(at: ahead, now: 5 * second, wallMilliseconds: 80_000) == 92 * second)
-        let next = position(stamp: 2, applied: 10, end: 100, underWay: 10, oldest: 60_000)
+        let next = position(generation: 2, applied: 10, end: 100, underWay: 10, oldest: 60_000)
         #expect(machine.looked(at: next, now: 6 * second, wallMilliseconds: 81_000) == 21 * second)
     }
 

@@ -113,7 +113,7 @@ import Testing
             try await Task.sleep(for: .milliseconds(200))
             #expect(world.pipeline.snapshot().positions.map { Int($0.applied) }.reduce(0, +) <= 2)
             #expect(world.source.brakes.pauses == 0)
-            world.limiter.changed(to: ConsumeLimits(), batch: brisk().batch)
+            world.limiter.update(ConsumeLimits(), batch: brisk().batch)
             #expect(await eventually { world.isComplete })
         }
         #expect(world.isExact)
@@ -146,7 +146,7 @@ import Testing
                 }
                 try await world.pipeline.reconfigure(changed)
                 let events = random.withLock { Int.random(in: 0...20_000, using: &$0) }
-                world.limiter.changed(to: ConsumeLimits(all: .init(events: events)), batch: changed.batch)
+                world.limiter.update(ConsumeLimits(all: .init(events: events)), batch: changed.batch)
                 if random.withLock({ $0.unit() }) < 0.2 {
                     let before = world.source.unassigns
                     try await world.source.post(.revoked(partitions, isLost: random.withLock { $0.unit() } < 0.5))
@@ -154,7 +154,7 @@ import Testing
                     try await world.source.post(.assigned(partitions))
                 }
             }
-            world.limiter.changed(to: ConsumeLimits(), batch: brisk().batch)
+            world.limiter.update(ConsumeLimits(), batch: brisk().batch)
             try await world.pipeline.reconfigure(brisk())
             #expect(await eventually(within: .seconds(60)) { world.isComplete }, "stuck: \(world.pipeline.snapshot())")
             #expect(

@@ -38,16 +38,16 @@ private struct Answer: Sendable {
 /// A process's HTTP side, without a pipeline.
 private final class Desk: Sendable {
     let server: HTTPServer
-    let desk: AdminDesk
-    let keeper: PauseKeeper
+    let desk: AdminController
+    let keeper: OperatorPauseSync
 
     init(uri: String, token: String = "", isBoundToLoopback: Bool = true) throws {
         var settings = PostgresSettings()
         settings.uri = uri
         settings.connectTimeout = .seconds(1)
-        keeper = PauseKeeper(
+        keeper = OperatorPauseSync(
             store: PauseStore(group: "g"), configuration: settings.operatorConnection, interval: .seconds(1), logger: .silent)
-        desk = AdminDesk(
+        desk = AdminController(
             access: AdminAccess(token: token, isBoundToLoopback: isBoundToLoopback), topics: ["messages", "others"],
             logger: .silent)
         let routes = Routes(
@@ -164,7 +164,7 @@ private let nowhere = "postgres://127.0.0.1:1/nothing"
         #expect(!wrong.detail.contains("0123456789abcde"))
         let right = try await desk.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdef"])
         #expect(right.status == 503, "admitted, and the worker has not been started")
-        desk.desk.changed(to: AdminAccess(token: "fedcba9876543210", isBoundToLoopback: true))
+        desk.desk.update(AdminAccess(token: "fedcba9876543210", isBoundToLoopback: true))
         let old = try await desk.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdef"])
         #expect(old.status == 401)
         let new = try await desk.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer fedcba9876543210"])

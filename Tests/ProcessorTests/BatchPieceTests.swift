@@ -164,13 +164,13 @@ import Testing
 
     /// An ingress's shedding whose lag a test sets; a thousand are allowed.
     private func shedding() -> (shedding: IngressShedding, look: @Sendable (_ lag: Double, _ second: UInt64) -> Void) {
-        let shedding = IngressShedding(ShedLimits(lagRecords: 1_000), registry: MetricsRegistry())
+        let shedding = IngressShedding(SheddingLimits(lagRecords: 1_000), registry: MetricsRegistry())
         return (
             shedding,
             { lag, second in
-                var facts = ShedFacts()
+                var facts = SheddingInputs()
                 let now = second * 1_000_000_000
-                facts.lag = ShedFacts.Lag(records: lag, seconds: nil, measuredAt: now, drainRate: 0)
+                facts.lag = SheddingInputs.Lag(records: lag, seconds: nil, measuredAt: now, drainRate: 0)
                 shedding.look(at: facts, now: now)
             }
         )

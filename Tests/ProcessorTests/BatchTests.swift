@@ -163,21 +163,21 @@ import Testing
 
     @Test("from a limit's first refusal on nothing is produced; an impossible event is refused alone")
     func limited() async throws {
-        try await BatchWorld.run(admissions: CountingDesk(2)) { world in
+        try await BatchWorld.run(admissions: CountingQuotaProvider(2)) { world in
             let reply = try world.post([event(1), "x", event(2), event(3), "x"].joined(separator: "\n"))
             #expect(reply.status == 207)
             #expect(reply.statuses == [200, 400, 429, 429, 429])
             #expect(reply.results[2].retry_after == 7)
             #expect(world.counted(429) == 3)
         }
-        try await BatchWorld.run(admissions: CountingDesk(0)) { world in
+        try await BatchWorld.run(admissions: CountingQuotaProvider(0)) { world in
             let reply = try world.post(event(1))
             #expect(reply.status == 429)
             #expect(reply.title == "Too Many Requests")
             #expect(reply.headers["retry-after"] == "7")
             #expect(reply.statuses == [429])
         }
-        try await BatchWorld.run(admissions: CountingDesk(9)) { world in
+        try await BatchWorld.run(admissions: CountingQuotaProvider(9)) { world in
             let large = event(1, message: String(repeating: "x", count: 1000))
             let reply = try world.post([event(1), large, event(1)].joined(separator: "\n"))
             #expect(reply.statuses == [200, 413, 200])
@@ -413,7 +413,7 @@ private struct HTTPResponseParts {
 }
 
 /// Admits so many events of a request; none over 500 bytes.
-private final class CountingDesk: AdmissionDesk {
+private final class CountingQuotaProvider: QuotaProvider {
     private final class Account: EventAdmission {
         let left: Atomic<Int>
         init(_ events: Int) { left = Atomic(events) }

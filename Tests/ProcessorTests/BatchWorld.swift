@@ -23,12 +23,12 @@ final class BatchWorld: Sendable {
     let server: HTTPServer
     private let behind: TestGate
 
-    var gate: EventGate { behind.gate }
+    var gate: EventProducer { behind.gate }
     var broker: EmbeddedBroker { behind.broker }
     var producer: KafkaProducer { behind.producer }
 
     private init(
-        _ settings: HTTPSettings, budget: Int, patience: Duration, admissions: any AdmissionDesk, shedding: IngressShedding?,
+        _ settings: HTTPSettings, budget: Int, patience: Duration, admissions: any QuotaProvider, shedding: IngressShedding?,
         isOpen: Bool,
         _ configure: (inout KafkaProducerConfiguration) -> Void
     ) async throws {
@@ -49,7 +49,7 @@ final class BatchWorld: Sendable {
     /// Runs `body` on a thread that may block, and ends everything behind it.
     static func run<R: Sendable>(
         _ settings: HTTPSettings = HTTPSettings(), budget: Int = 64 << 20, patience: Duration = .seconds(5),
-        admissions: any AdmissionDesk = NoLimits(), shedding: IngressShedding? = nil, isOpen: Bool = true,
+        admissions: any QuotaProvider = NoLimits(), shedding: IngressShedding? = nil, isOpen: Bool = true,
         configure: (inout KafkaProducerConfiguration) -> Void = { _ in },
         _ body: @escaping @Sendable (BatchWorld) throws -> R
     ) async throws -> R {

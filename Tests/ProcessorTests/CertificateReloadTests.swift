@@ -71,7 +71,7 @@ private final class Greeting: HTTPHandler {
         var local = configuration.settings.http
         local.port = 0
         let server = try HTTPServer.start(configuration: local.server(identity: identity), handler: Greeting())
-        let door = HTTPDoor(
+        let door = HTTPServerReloader(
             server, http: local, identity: identity, access: DoorAccess(local), desk: nil, logger: .silent)
         let registry = MetricsRegistry()
         door.register(registry)
@@ -88,7 +88,7 @@ private final class Greeting: HTTPHandler {
         let reloader = Reloader(
             configuration, registry: MetricsRegistry(), logger: Logger(label: "test", sink: lines), apply: { _ in },
             show: {
-                door.changed(to: $0)
+                door.update($0)
                 shown.withLock { $0 += 1 }
             })
         func renew(_ suffix: String) throws {

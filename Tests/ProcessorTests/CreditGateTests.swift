@@ -9,7 +9,7 @@ import Testing
 @Suite struct CreditGateTests {
     @Test func aBatchIsNoLargerThanATransaction() {
         let pool = CreditPool()
-        pool.reset(slots: 1, stamp: 1, share: Credits(records: 1_000, bytes: 1_000), lowWatermark: 0.25, isOpen: true)
+        pool.reset(slots: 1, generation: 1, share: Credits(records: 1_000, bytes: 1_000), lowWatermark: 0.25, isOpen: true)
         let limiter = ConsumeLimiter(ConsumeLimits(), batch: Credits(records: 100, bytes: 300)) { 0 }
         let gate = CreditGate(pool: pool, limiter: limiter)
         #expect(gate.allowance(0, assignment: 1) == (100, 300))
@@ -20,7 +20,7 @@ import Testing
 
     @Test func theReaderIsChargedWhatABatchTakes() {
         let pool = CreditPool(batchOverhead: 100, recordOverhead: 10)
-        pool.reset(slots: 1, stamp: 1, share: Credits(records: 1_000, bytes: 1_000), lowWatermark: 0.25, isOpen: true)
+        pool.reset(slots: 1, generation: 1, share: Credits(records: 1_000, bytes: 1_000), lowWatermark: 0.25, isOpen: true)
         let gate = CreditGate(
             pool: pool, limiter: ConsumeLimiter(ConsumeLimits(), batch: Credits(records: 100, bytes: 3_000)) { 0 })
         #expect(gate.recordOverhead == 10)
@@ -30,7 +30,7 @@ import Testing
 
     @Test func aLimitHoldsTheReaderAndNotTheCredits() {
         let pool = CreditPool()
-        pool.reset(slots: 1, stamp: 1, share: Credits(records: 1_000, bytes: 1_000), lowWatermark: 0.25, isOpen: true)
+        pool.reset(slots: 1, generation: 1, share: Credits(records: 1_000, bytes: 1_000), lowWatermark: 0.25, isOpen: true)
         let now = Shared<UInt64>(0)
         let limiter = ConsumeLimiter(ConsumeLimits(all: .init(events: 100)), batch: Credits(records: 100, bytes: 300)) {
             now.current
@@ -42,7 +42,7 @@ import Testing
         #expect(gate.opensIn() == nil)
         #expect(gate.allowance(0, assignment: 1) == (0, 0))
         #expect(gate.opensIn() == 50_000_000)
-        #expect(pool.level(slot: 0, stamp: 1)?.free.records == 990, "a partition that waits for a rate is not starved")
+        #expect(pool.level(slot: 0, generation: 1)?.free.records == 990, "a partition that waits for a rate is not starved")
         now.withLock { $0 = 50_000_000 }
         #expect(gate.allowance(0, assignment: 1) == (5, 300))
         // Work that is not ours, and a partition without credits, do not make the reader look again.

@@ -55,7 +55,7 @@ private struct LaneWorld {
         }
         return [
             PartitionWork(
-                source: Self.source, stamp: 1, epoch: claim.epoch, expected: Int64(ids.lowerBound),
+                source: Self.source, generation: 1, epoch: claim.epoch, expected: Int64(ids.lowerBound),
                 batches: [decoder.decode(batch)])
         ]
     }

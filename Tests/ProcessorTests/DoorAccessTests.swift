@@ -66,13 +66,13 @@ private let two = "0123456789abcdeF"
 /// A server whose routes judge by some settings, without Kafka behind it.
 private final class Door: Sendable {
     let access: DoorAccess
-    let door: HTTPDoor
+    let door: HTTPServerReloader
     let registry = MetricsRegistry()
 
     init(_ http: HTTPSettings) throws {
         let access = DoorAccess(http)
         self.access = access
-        let gate = EventGate(mapping: try TestGate.mapping())
+        let gate = EventProducer(mapping: try TestGate.mapping())
         let routes = Routes(
             role: .ingress, gate: gate, desk: nil, access: access, registry: registry,
             health: Health(role: .ingress, gate: gate) { nil })
@@ -81,7 +81,7 @@ private final class Door: Sendable {
         local.host = "127.0.0.1"
         local.port = 0
         let server = try HTTPServer.start(configuration: local.server(identity: nil), handler: routes)
-        door = HTTPDoor(server, http: http, identity: nil, access: access, desk: nil, logger: .silent)
+        door = HTTPServerReloader(server, http: http, identity: nil, access: access, desk: nil, logger: .silent)
         door.register(registry)
     }
 
@@ -178,8 +178,8 @@ private final class Door: Sendable {
     @Test func tokensAndLimitsChangeWhileItServes() async throws {
         let door = try Door(settings { $0.tokens = ["billing": one] })
         #expect(try await door.send("Authorization: Bearer \(one)") == 503)
-        door.door.changed(
-            to: settings {
+        door.door.update(
+            settings {
                 $0.tokens = ["shop": two]
                 $0.metricsToken = one
                 $0.connections = 1
@@ -187,7 +187,7 @@ private final class Door: Sendable {
         #expect(try await door.send("Authorization: Bearer \(one)") == 401)
         #expect(try await door.send("Authorization: Bearer \(two)") == 503)
         #expect(try await door.ask("GET", "/metrics").status == 401)
-        door.door.changed(to: settings())
+        door.door.update(settings())
         #expect(try await door.send() == 503)
         await door.stop()
     }

@@ -316,12 +316,12 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
             wider.bucket = BucketSettings(rate: 1, burst: 50)
             var changed = settings(wider)
             changed.limits.headers = false
-            ingress.limits.changed(to: changed)
+            ingress.limits.update(changed)
             let refused = try await ingress.post()
             #expect(refused.status == 429, "what was used stays used")
             #expect(refused.retryAfter == 1)
             #expect(refused.headers["ratelimit"] == nil && refused.headers["ratelimit-policy"] == nil)
-            ingress.limits.changed(to: settings())
+            ingress.limits.update(settings())
             #expect(try await ingress.post().status == 200)
         }
     }

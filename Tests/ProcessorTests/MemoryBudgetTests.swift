@@ -19,11 +19,11 @@ import Testing
 
     @Test func aRunningConsumerKeepsItsPrefetch() {
         let budget = MemoryBudget(total: 64 << 20, lanes: 3)
-        let smaller = budget.changed(to: 32 << 20)
+        let smaller = budget.resized(to: 32 << 20)
         #expect(smaller.prefetch == budget.prefetch)
         #expect(smaller.records == MemoryBudget(total: 32 << 20, lanes: 3).records)
         #expect(smaller.transaction == MemoryBudget(total: 32 << 20, lanes: 3).transaction)
-        #expect(smaller.changed(to: 64 << 20).prefetch == budget.prefetch)
+        #expect(smaller.resized(to: 64 << 20).prefetch == budget.prefetch)
     }
 
     @Test(arguments: [16, 48, 64, 100, 128, 256, 4096], [1, 3, 16])

@@ -31,12 +31,12 @@ private final class Door: Sendable {
         ]
         let bounds = BatchBounds(settings.http)
         behind = role == .worker || !reachesKafka ? nil : try await TestGate(bounds: bounds)
-        let gate = role == .worker ? nil : try behind?.gate ?? EventGate(mapping: TestGate.mapping(), bounds: bounds)
+        let gate = role == .worker ? nil : try behind?.gate ?? EventProducer(mapping: TestGate.mapping(), bounds: bounds)
         let registry = MetricsRegistry()
         let desk =
             role == .ingress
             ? nil
-            : AdminDesk(
+            : AdminController(
                 access: AdminAccess(token: "0123456789abcdef", isBoundToLoopback: true), topics: ["messages"], logger: .silent)
         let routes = Routes(
             role: role, gate: gate, limits: gate == nil ? nil : IngressLimits(settings), desk: desk, access: access,

@@ -50,10 +50,10 @@ struct PauseStoreTests {
         await connection.close()
     }
 
-    private func keeper(_ uri: String, interval: Duration = .milliseconds(100)) -> (PauseKeeper, Shared<[OperatorPauses]>) {
+    private func keeper(_ uri: String, interval: Duration = .milliseconds(100)) -> (OperatorPauseSync, Shared<[OperatorPauses]>) {
         var settings = PostgresSettings()
         settings.uri = uri
-        let keeper = PauseKeeper(
+        let keeper = OperatorPauseSync(
             store: PauseStore(group: "g"), configuration: settings.operatorConnection, interval: interval, logger: .silent)
         let told = Shared<[OperatorPauses]>([])
         keeper.attach { pauses in told.withLock { $0.append(pauses) } }

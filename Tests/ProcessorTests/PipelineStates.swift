@@ -12,7 +12,7 @@ func pipelineState(
 ) -> PipelineSnapshot {
     let source = TopicPartition("t", 3)
     let position = OffsetLedgerMachine.Position(
-        entry: .init(source: source, slot: 0, lane: 0, stamp: 1, epoch: 1, offset: 0), isValid: true, applied: applied,
+        entry: .init(source: source, slot: 0, lane: 0, generation: 1, epoch: 1, offset: 0), isValid: true, applied: applied,
         mirrored: nil, end: end, oldestTimestamp: nil, outstanding: .zero, settled: applied)
     return PipelineSnapshot(
         summary: "running", stopped: [], paused: [], pausedByOperator: pausedByOperator.map { [source: $0] } ?? [:],

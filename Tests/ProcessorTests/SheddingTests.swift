@@ -32,7 +32,7 @@ private final class Door: Sendable {
 
     private let behind: TestGate
 
-    init(_ limits: ShedLimits = ShedLimits(lagRecords: 1_000)) async throws {
+    init(_ limits: SheddingLimits = SheddingLimits(lagRecords: 1_000)) async throws {
         shedding = IngressShedding(limits, registry: registry)
         behind = try await TestGate()
         health = Health(role: .ingress, gate: behind.gate, shedding: shedding) { nil }
@@ -46,8 +46,8 @@ private final class Door: Sendable {
     }
 
     func look(lag: Double?, drainRate: Double = 0, at now: UInt64) {
-        var facts = ShedFacts()
-        facts.lag = lag.map { ShedFacts.Lag(records: $0, seconds: nil, measuredAt: now, drainRate: drainRate) }
+        var facts = SheddingInputs()
+        facts.lag = lag.map { SheddingInputs.Lag(records: $0, seconds: nil, measuredAt: now, drainRate: drainRate) }
         shedding.look(at: facts, now: now)
     }
 
@@ -68,11 +68,11 @@ private final class Door: Sendable {
 
 @Suite(.timeLimit(.minutes(1))) struct SheddingTests {
     @Test func theGroupsLagCountsWhereItIsLongerThanWhatIsKnownHere() {
-        func facts(_ records: Double?) -> ShedFacts {
-            var facts = ShedFacts()
-            facts.lag = records.map { ShedFacts.Lag(records: $0, seconds: nil, measuredAt: 1, drainRate: 2) }
+        func facts(_ records: Double?) -> SheddingInputs {
+            var facts = SheddingInputs()
+            facts.lag = records.map { SheddingInputs.Lag(records: $0, seconds: nil, measuredAt: 1, drainRate: 2) }
             facts.credits = records.map { _ in
-                ShedFacts.Account(free: Credits(records: 1, bytes: 1), total: Credits(records: 2, bytes: 2))
+                SheddingInputs.Account(free: Credits(records: 1, bytes: 1), total: Credits(records: 2, bytes: 2))
             }
             return facts
         }
@@ -87,7 +87,7 @@ private final class Door: Sendable {
 
     @Test func everyFamilyIsThereFromTheFirstScrape() throws {
         let registry = MetricsRegistry()
-        let shedding = IngressShedding(ShedLimits(lagRecords: 5), registry: registry)
+        let shedding = IngressShedding(SheddingLimits(lagRecords: 5), registry: registry)
         let page = String(decoding: registry.render(), as: UTF8.self)
         for line in [
             "sluice_shed_share 0", "sluice_shed_retry_after_seconds 0", #"sluice_shed_requests_total{cause="lag"} 0"#,
@@ -149,25 +149,25 @@ private final class Door: Sendable {
     }
 
     @Test func otherThresholdsHoldFromTheNextLookOn() throws {
-        let shedding = IngressShedding(ShedLimits(), registry: MetricsRegistry())
-        var facts = ShedFacts()
-        facts.lag = ShedFacts.Lag(records: 1_500, seconds: nil, measuredAt: second, drainRate: 0)
+        let shedding = IngressShedding(SheddingLimits(), registry: MetricsRegistry())
+        var facts = SheddingInputs()
+        facts.lag = SheddingInputs.Lag(records: 1_500, seconds: nil, measuredAt: second, drainRate: 0)
         shedding.look(at: facts, now: second)
         #expect(shedding.order == .admitAll)
-        shedding.changed(to: ShedLimits(lagRecords: 1_000))
+        shedding.update(SheddingLimits(lagRecords: 1_000))
         shedding.look(at: facts, now: second)
         #expect(shedding.order.share == 0.5)
-        shedding.changed(to: ShedLimits(lagRecords: 3_000))
+        shedding.update(SheddingLimits(lagRecords: 3_000))
         shedding.look(at: facts, now: 2 * second)
         #expect(abs(shedding.order.share - 0.3) < 1e-9, "let in again step by step")
-        shedding.changed(to: ShedLimits())
+        shedding.update(SheddingLimits())
         shedding.look(at: facts, now: 2 * second)
         #expect(shedding.order == .admitAll)
     }
 
     @Test func healthShowsWhatIsShed() throws {
         let registry = MetricsRegistry()
-        let shedding = IngressShedding(ShedLimits(lagRecords: 1_000), registry: registry)
+        let shedding = IngressShedding(SheddingLimits(lagRecords: 1_000), registry: registry)
         let health = Health(role: .all, gate: nil, shedding: shedding) { pipelineState() }
         func body() -> (status: Int, text: String) {
             let response = health.readiness()
@@ -175,8 +175,8 @@ private final class Door: Sendable {
             return (response.status, String(decoding: body, as: UTF8.self))
         }
         #expect(!body().text.contains("shedding"))
-        var facts = ShedFacts()
-        facts.lag = ShedFacts.Lag(records: 1_250, seconds: nil, measuredAt: second, drainRate: 75)
+        var facts = SheddingInputs()
+        facts.lag = SheddingInputs.Lag(records: 1_250, seconds: nil, measuredAt: second, drainRate: 75)
         shedding.look(at: facts, now: second)
         let some = body()
         #expect(some.status == 200, "some are admitted")
@@ -189,15 +189,15 @@ private final class Door: Sendable {
     }
 }
 
-@Suite struct ShedFactsTests {
+@Suite struct SheddingInputsTests {
     @Test func aPipelineSaysHowFarItIsBehind() throws {
-        let facts = ShedFacts(pipelineState(applied: 5, end: 15), lagInterval: 1, now: 10 * second)
+        let facts = SheddingInputs(pipelineState(applied: 5, end: 15), lagInterval: 1, now: 10 * second)
         let lag = try #require(facts.lag)
         #expect(lag.records == 10 && lag.seconds == 12.5 && lag.drainRate == 100)
         #expect(lag.measuredAt == 9 * second + second / 2)
-        #expect(facts.credits == ShedFacts.Account(free: .zero, total: .zero))
-        #expect(ShedFacts(pipelineState(end: nil, lagSeconds: nil), lagInterval: 1, now: 10 * second).lag == nil)
-        #expect(ShedFacts(pipelineState(), lagInterval: 0.1, now: 0).lag?.measuredAt == 0)
+        #expect(facts.credits == SheddingInputs.Account(free: .zero, total: .zero))
+        #expect(SheddingInputs(pipelineState(end: nil, lagSeconds: nil), lagInterval: 1, now: 10 * second).lag == nil)
+        #expect(SheddingInputs(pipelineState(), lagInterval: 0.1, now: 0).lag?.measuredAt == 0)
     }
 
     @Test func answersThatAreTooOldAreNotKnown() throws {
@@ -206,8 +206,8 @@ private final class Door: Sendable {
         machine.asked(sources, now: second)
         machine.answered([sources[0]: .init(committed: 0, end: 100), sources[1]: .init(committed: 0, end: 7)], now: second)
         machine.answered([sources[1]: .init(committed: 0, end: 9)], now: 4 * second)
-        func lag(at now: UInt64, interval: Double = 1) -> ShedFacts.Lag? {
-            ShedFacts(machine.looked(now: now, window: 12 * second), lagInterval: interval, now: now).lag
+        func lag(at now: UInt64, interval: Double = 1) -> SheddingInputs.Lag? {
+            SheddingInputs(machine.looked(now: now, window: 12 * second), lagInterval: interval, now: now).lag
         }
         #expect(lag(at: 4 * second)?.records == 109)
         let late = try #require(lag(at: 6 * second))
@@ -215,6 +215,6 @@ private final class Door: Sendable {
         #expect(late.measuredAt == 4 * second)
         #expect(lag(at: 8 * second) == nil)
         #expect(lag(at: 8 * second, interval: 10)?.records == 109, "questions may be further apart")
-        #expect(ShedFacts(machine.looked(now: 8 * second, window: second), lagInterval: 1, now: 8 * second).credits == nil)
+        #expect(SheddingInputs(machine.looked(now: 8 * second, window: second), lagInterval: 1, now: 8 * second).credits == nil)
     }
 }

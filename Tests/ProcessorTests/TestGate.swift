@@ -11,7 +11,7 @@ import TestSupport
 
 /// A broker with the topic `messages`, a producer, and the gate before it.
 final class TestGate: Sendable {
-    let gate: EventGate
+    let gate: EventProducer
     let broker: EmbeddedBroker
     let producer: KafkaProducer
 
@@ -21,7 +21,7 @@ final class TestGate: Sendable {
         _ configure: (inout KafkaProducerConfiguration) -> Void = { _ in }
     ) async throws {
         broker = try EmbeddedBroker.start(topics: [("messages", partitions)])
-        gate = EventGate(mapping: try Self.mapping(), registry: registry, bounds: bounds, budget: budget, patience: patience)
+        gate = EventProducer(mapping: try Self.mapping(), registry: registry, bounds: bounds, budget: budget, patience: patience)
         var configuration = KafkaProducerConfiguration(
             client: KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers))
         configuration.linger = .milliseconds(5)

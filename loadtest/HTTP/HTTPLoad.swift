@@ -42,7 +42,7 @@ final class HTTPLoad {
     ///   - turn: called every turn of the loop, with the time and the number of events issued.
     func run(
         _ schedule: inout ScheduleMachine, waitingLimit: Int,
-        turn: (_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadTurn
+        turn: (_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadRound
     ) throws(LoadError) {
         var dispatch = DispatchMachine(connections: transfers.count * batch, limit: waitingLimit)
         var ending: UInt64?

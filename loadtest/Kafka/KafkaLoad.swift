@@ -43,7 +43,7 @@ final class KafkaLoad {
     /// Sends what the schedule says until it ends. Reports may still be on their way afterwards: see ``finish()``.
     /// - Parameter turn: called every turn of the loop, with the time and the number of events issued.
     func run(
-        _ schedule: inout ScheduleMachine, turn: (_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadTurn
+        _ schedule: inout ScheduleMachine, turn: (_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadRound
     ) throws(LoadError) {
         while true {
             let now = MonotonicClock.nanoseconds()

@@ -11,7 +11,7 @@ struct BacklogMachine: ~Copyable {
     init(limit: UInt64) { self.limit = limit }
 
     /// The worker was found so far behind.
-    mutating func lagged(_ lag: UInt64, at now: UInt64) -> LoadTurn {
+    mutating func lagged(_ lag: UInt64, at now: UInt64) -> LoadRound {
         if let since = waitsSince {
             if lag < lowest { (lowest, lowestSince) = (lag, now) }
             guard lag < limit - limit / 4 else { return .wait }

@@ -75,7 +75,7 @@ struct StatementBuilder {
 
     private func fold() -> Folded {
         let keys = sequence.sortByKey()
-        var machine = FoldMachine(columns: shape.columns.count, mergesColumns: plan.optionalColumns != 0)
+        var machine = CoalesceMachine(columns: shape.columns.count, mergesColumns: plan.optionalColumns != 0)
         var groups = RowGroups(capacity: keys.count)
         var superseded = 0
         for run in 0..<keys.count {

@@ -197,13 +197,13 @@ struct TransactionRun {
     }
 }
 
-/// What ``InOrderFunction`` answered.
+/// What ``SequentialFunction`` answered.
 struct FunctionAnswer {
     var refusals: [(position: Int, state: String, message: String)] = []
     var counts = RowCounts()
 
     init(_ result: PostgresResult) throws {
-        typealias Column = InOrderFunction.Column
+        typealias Column = SequentialFunction.Column
         for row in 0..<result.rowCount {
             let at = try result.int32(row, Column.position.rawValue)
             if at > 0 {

@@ -52,7 +52,7 @@ struct StatementTexts {
         touches = shape.touch.map { (quoteIdentifier($0.column), Self.expression($0.value)) }
     }
 
-    static func expression(_ value: TouchValue) -> String {
+    static func expression(_ value: OnUpdateValue) -> String {
         switch value {
         case .currentDate: "CURRENT_DATE"
         case .now: "CURRENT_TIMESTAMP"

@@ -3,11 +3,11 @@
 public import Postgres
 public import Records
 
-/// Reads ``TableFacts`` through a session.
+/// Reads ``TableSchema`` through a session.
 public enum TableInspector {
     /// What the catalogue says about the mapping's table.
     /// - Throws: `ApplyError` where table and mapping do not fit, `PostgresError` where the catalogue could not be read.
-    public static func inspect(_ shape: TableShape, on session: PostgresSession) throws -> TableFacts {
+    public static func inspect(_ shape: TableShape, on session: PostgresSession) throws -> TableSchema {
         let wanted = (shape.schema.map { quoteIdentifier($0) + "." } ?? "") + quoteIdentifier(shape.name)
         let found = try ask(
             session, wanted,
@@ -21,11 +21,11 @@ public enum TableInspector {
         guard found.rowCount == 1 else {
             throw ApplyError(.configuration, "table \(wanted) does not exist; run the migrations or correct the mapping")
         }
-        let kinds: [String: TableFacts.Kind] = ["r": .table, "p": .partitioned, "f": .foreign, "v": .view]
+        let kinds: [String: TableSchema.Kind] = ["r": .table, "p": .partitioned, "f": .foreign, "v": .view]
         guard let kind = kinds[try found.text(0, 2)] else {
             throw ApplyError(.configuration, "\(wanted) is no table; name one in the mapping")
         }
-        var facts = TableFacts(relation: try found.text(0, 1))
+        var facts = TableSchema(relation: try found.text(0, 1))
         facts.kind = kind
         facts.hasRowSecurity = try found.bool(0, 3)
         facts.isInherited = try found.bool(0, 4)
@@ -44,7 +44,7 @@ public enum TableInspector {
         return try session.execute(PreparedStatement(sql, types: [TypeOID.text]), parameters)
     }
 
-    private static func readColumns(_ facts: inout TableFacts, _ session: PostgresSession, _ table: String) throws {
+    private static func readColumns(_ facts: inout TableSchema, _ session: PostgresSession, _ table: String) throws {
         // A domain over a domain: the recursion ends at the type that is none.
         let rows = try ask(
             session, table,
@@ -66,7 +66,7 @@ public enum TableInspector {
             LEFT JOIN pg_collation l ON l.oid = a.attcollation
             """)
         for row in 0..<rows.rowCount {
-            var column = TableFacts.Column(baseType: UInt32(try rows.int64(row, 1)))
+            var column = TableSchema.Column(baseType: UInt32(try rows.int64(row, 1)))
             column.isDomain = try rows.bool(row, 2)
             column.typeModifier = try rows.int32(row, 3)
             column.isNotNull = try rows.bool(row, 4)
@@ -79,7 +79,7 @@ public enum TableInspector {
         }
     }
 
-    private static func readGuards(_ facts: inout TableFacts, _ session: PostgresSession, _ table: String) throws {
+    private static func readGuards(_ facts: inout TableSchema, _ session: PostgresSession, _ table: String) throws {
         // tgtype (src/include/catalog/pg_trigger.h): 1 row, 2 before, 4 insert, 8 delete, 16 update.
         let triggers = try ask(
             session, table,
@@ -117,7 +117,7 @@ public enum TableInspector {
     }
 
     private static func readIndexes(
-        _ facts: inout TableFacts, _ shape: TableShape, _ session: PostgresSession, _ table: String
+        _ facts: inout TableSchema, _ shape: TableShape, _ session: PostgresSession, _ table: String
     ) throws {
         let rows = try ask(
             session, table,
@@ -132,7 +132,7 @@ public enum TableInspector {
             """)
         let key = shape.key.map { shape.columns[$0].name }
         for row in 0..<rows.rowCount {
-            var index = TableFacts.Index(name: try rows.text(row, 0))
+            var index = TableSchema.Index(name: try rows.text(row, 0))
             index.isUnique = try rows.bool(row, 1)
             index.isExclusion = try rows.bool(row, 2)
             index.isPartialOrExpression = try rows.bool(row, 3)

@@ -12,7 +12,7 @@ public final class WritePlan: Sendable {
     /// The mapping's table.
     public let shape: TableShape
     /// What the catalogue said.
-    public let facts: TableFacts
+    public let facts: TableSchema
     /// The strategy, and why; for the log.
     public let choice: StrategyChoice
     /// Bit n: the n-th column may be absent.
@@ -22,14 +22,14 @@ public final class WritePlan: Sendable {
     let requiredColumns: UInt64
     /// A row that is inserted and then updated differs from one that is only inserted.
     let setsTouchOnInsert: Bool
-    let function: InOrderFunction
+    let function: SequentialFunction
     private let texts: StatementTexts
-    private let writer: InOrderWriter
+    private let writer: SequentialWriter
     private let statements = Mutex<[StatementKey: SetStatement]>([:])
 
     /// Chooses the strategy for a table.
     /// - Throws: `ApplyError` where table and mapping do not fit.
-    public init(_ shape: TableShape, facts: TableFacts, coalesce: Coalesce) throws(ApplyError) {
+    public init(_ shape: TableShape, facts: TableSchema, coalesce: Coalesce) throws(ApplyError) {
         if let fault = facts.fault(shape) { throw fault }
         self.shape = shape
         self.facts = facts
@@ -39,8 +39,8 @@ public final class WritePlan: Sendable {
         requiredColumns = Self.bits(facts.requiredOnInsert(shape))
         setsTouchOnInsert = !facts.touchEqualsDefault(shape)
         texts = StatementTexts(shape: shape, relation: facts.relation)
-        writer = InOrderWriter(shape: shape, relation: facts.relation, usesArbiter: facts.rules.isEmpty)
-        function = InOrderFunction(writer)
+        writer = SequentialWriter(shape: shape, relation: facts.relation, usesArbiter: facts.rules.isEmpty)
+        function = SequentialFunction(writer)
     }
 
     var strategy: WriteStrategy { choice.strategy }

@@ -32,7 +32,7 @@ public struct StrategyChoice: Sendable, Equatable {
     public let isForced: Bool
 }
 
-extension TableFacts {
+extension TableSchema {
     /// Decides from what the catalogue says. Pure.
     public func choose(_ shape: TableShape, coalesce: Coalesce) -> StrategyChoice {
         let ordering = reasonsForOrder(shape)

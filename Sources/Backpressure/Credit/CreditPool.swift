@@ -5,14 +5,14 @@ import Synchronization
 
 /// The credit accounts of the partitions that are assigned now, one per slot, and the account of everything under way.
 ///
-/// The reader's thread calls ``allowance(slot:stamp:)`` and ``spent(slot:stamp:_:)``; the ledger alone refunds. A partition's account
-/// carries the stamp of its assignment, so work of an older assignment neither spends from it nor refunds it. The account of the
-/// whole knows no stamps: it is charged for every batch that is read, and refunded when that batch has really left the pipeline. A
+/// The reader's thread calls ``allowance(slot:generation:)`` and ``spent(slot:generation:_:)``; the ledger alone refunds. A partition's account
+/// carries the generation of its assignment, so work of an older assignment neither spends from it nor refunds it. The account of the
+/// whole knows no generations: it is charged for every batch that is read, and refunded when that batch has really left the pipeline. A
 /// lane that the database holds up keeps the batches of an assignment that is over; without it the next assignment would read as
 /// much again.
 public final class CreditPool: Sendable {
     private struct Account: ~Copyable {
-        var stamp: UInt64
+        var generation: UInt64
         var isOpen: Bool
         var credits: CreditMachine
     }
@@ -20,7 +20,7 @@ public final class CreditPool: Sendable {
     private struct State: ~Copyable {
         // A dictionary of non-copyable values does not exist; slots are few, dense and replaced as a whole.
         var accounts: UniqueAccounts
-        /// Everything under way, whatever its stamp.
+        /// Everything under way, whatever its generation.
         var memory: CreditMachine
     }
 
@@ -39,9 +39,9 @@ public final class CreditPool: Sendable {
             memory.deallocate()
         }
 
-        /// The account of a slot if it belongs to the assignment `stamp`.
-        mutating func withAccount<R>(_ slot: Int, _ stamp: UInt64, _ body: (inout Account) -> R) -> R? {
-            guard memory.indices.contains(slot), memory[slot].stamp == stamp else { return nil }
+        /// The account of a slot if it belongs to the assignment `generation`.
+        mutating func withAccount<R>(_ slot: Int, _ generation: UInt64, _ body: (inout Account) -> R) -> R? {
+            guard memory.indices.contains(slot), memory[slot].generation == generation else { return nil }
             return body(&memory[slot])
         }
 
@@ -78,15 +78,15 @@ public final class CreditPool: Sendable {
         state.withLock { $0.memory.resized(to: total, low: $0.memory.low) == .wakeReader }
     }
 
-    /// Replaces all accounts: `slots` accounts of `share` each, all for the assignment `stamp`. What is under way stays counted in
+    /// Replaces all accounts: `slots` accounts of `share` each, all for the assignment `generation`. What is under way stays counted in
     /// the whole, which from now on opens again when one partition's low watermark is free in it: with more, work that is stuck
     /// could keep it closed although there is room to go on.
     ///
     /// - Parameter isOpen: whether reading may begin at once.
-    public func reset(slots: Int, stamp: UInt64, share: Credits, lowWatermark: Double, isOpen: Bool) {
+    public func reset(slots: Int, generation: UInt64, share: Credits, lowWatermark: Double, isOpen: Bool) {
         state.withLock { state in
             state.accounts = UniqueAccounts(count: slots) { _ in
-                Account(stamp: stamp, isOpen: isOpen, credits: CreditMachine(total: share, lowWatermark: lowWatermark))
+                Account(generation: generation, isOpen: isOpen, credits: CreditMachine(total: share, lowWatermark: lowWatermark))
             }
             // The reader looks at its partitions by itself when they are assigned.
             _ = state.memory.resized(to: state.memory.total, low: CreditMachine.watermark(lowWatermark, of: share))
@@ -94,12 +94,12 @@ public final class CreditPool: Sendable {
     }
 
     /// Gives one slot a fresh account for a newer assignment, after its partition was claimed again.
-    public func renew(slot: Int, stamp: UInt64, lowWatermark: Double, isOpen: Bool) {
+    public func renew(slot: Int, generation: UInt64, lowWatermark: Double, isOpen: Bool) {
         state.withLock { state in
             _ = state.accounts.withAccount(slot) { account in
                 let total = account.credits.total
                 account = Account(
-                    stamp: stamp, isOpen: isOpen, credits: CreditMachine(total: total, lowWatermark: lowWatermark))
+                    generation: generation, isOpen: isOpen, credits: CreditMachine(total: total, lowWatermark: lowWatermark))
             }
         }
     }
@@ -129,16 +129,16 @@ public final class CreditPool: Sendable {
         }
     }
 
-    /// Opens one slot's gate, where it still has an account under this stamp. The reader must be woken by whoever opens it.
-    public func open(slot: Int, stamp: UInt64) {
-        state.withLock { state in _ = state.accounts.withAccount(slot, stamp) { $0.isOpen = true } }
+    /// Opens one slot's gate, where it still has an account under this generation. The reader must be woken by whoever opens it.
+    public func open(slot: Int, generation: UInt64) {
+        state.withLock { state in _ = state.accounts.withAccount(slot, generation) { $0.isOpen = true } }
     }
 
-    /// What the reader may read from a slot now; zero while its gate is shut, the stamp is not the current one, or nothing is free in
+    /// What the reader may read from a slot now; zero while its gate is shut, the generation is not the current one, or nothing is free in
     /// its account or in the whole.
-    public func allowance(slot: Int, stamp: UInt64) -> Credits {
+    public func allowance(slot: Int, generation: UInt64) -> Credits {
         state.withLock { state in
-            let own = state.accounts.withAccount(slot, stamp) { $0.isOpen ? $0.credits.allowanceAsked() : .zero } ?? .zero
+            let own = state.accounts.withAccount(slot, generation) { $0.isOpen ? $0.credits.allowanceAsked() : .zero } ?? .zero
             // Asked only by a reader that its own account lets through: who is refused here is woken from here.
             guard own.isPositive else { return .zero }
             return own.least(state.memory.allowanceAsked())
@@ -146,27 +146,27 @@ public final class CreditPool: Sendable {
     }
 
     /// The reader took a batch from a slot.
-    public func spent(slot: Int, stamp: UInt64, _ amount: Credits) {
+    public func spent(slot: Int, generation: UInt64, _ amount: Credits) {
         state.withLock { state in
             state.memory.spent(amount)
-            _ = state.accounts.withAccount(slot, stamp) { $0.credits.spent(amount) }
+            _ = state.accounts.withAccount(slot, generation) { $0.credits.spent(amount) }
         }
     }
 
-    /// Batches have left the pipeline: `amount` goes back to a slot's account where the stamp is the current one, `leaving` to the
+    /// Batches have left the pipeline: `amount` goes back to a slot's account where the generation is the current one, `leaving` to the
     /// whole. Answers whether the reader waits for it and must be woken.
-    public func returned(slot: Int, stamp: UInt64, _ amount: Credits, leaving: Credits) -> Bool {
+    public func returned(slot: Int, generation: UInt64, _ amount: Credits, leaving: Credits) -> Bool {
         state.withLock { state in
             let isOwn =
-                state.accounts.withAccount(slot, stamp) { $0.credits.returned(amount) == .wakeReader && $0.isOpen } ?? false
+                state.accounts.withAccount(slot, generation) { $0.credits.returned(amount) == .wakeReader && $0.isOpen } ?? false
             let isWhole = state.memory.returned(leaving) == .wakeReader
             return isOwn || isWhole
         }
     }
 
     /// A batch of a slot has left the pipeline. Answers whether the reader waits for it and must be woken.
-    public func returned(slot: Int, stamp: UInt64, _ amount: Credits) -> Bool {
-        returned(slot: slot, stamp: stamp, amount, leaving: amount)
+    public func returned(slot: Int, generation: UInt64, _ amount: Credits) -> Bool {
+        returned(slot: slot, generation: generation, amount, leaving: amount)
     }
 
     /// Batches have left the pipeline that no present account was charged for. Answers whether the reader must be woken.
@@ -174,10 +174,10 @@ public final class CreditPool: Sendable {
         state.withLock { $0.memory.returned(leaving) == .wakeReader }
     }
 
-    /// Free and total credits of a slot; `nil` where it has no account under this stamp.
-    public func level(slot: Int, stamp: UInt64) -> (free: Credits, total: Credits)? {
+    /// Free and total credits of a slot; `nil` where it has no account under this generation.
+    public func level(slot: Int, generation: UInt64) -> (free: Credits, total: Credits)? {
         state.withLock { state in
-            state.accounts.withAccount(slot, stamp) { ($0.credits.free, $0.credits.total) }
+            state.accounts.withAccount(slot, generation) { ($0.credits.free, $0.credits.total) }
         }
     }
 
@@ -205,11 +205,11 @@ public final class CreditPool: Sendable {
     public func roomOfWholeRead() -> Bool { state.withLock { $0.memory.roomRead() } }
 
     /// The room a slot's reader has: the lesser of what is free in its account and in the whole, measured by its own share, and
-    /// whether its account had room since this was asked last. `nil` where it has no account under this stamp. For one caller.
-    public func roomRead(slot: Int, stamp: UInt64) -> (free: Credits, total: Credits, hadRoom: Bool)? {
+    /// whether its account had room since this was asked last. `nil` where it has no account under this generation. For one caller.
+    public func roomRead(slot: Int, generation: UInt64) -> (free: Credits, total: Credits, hadRoom: Bool)? {
         state.withLock { state in
             let whole = state.memory.free
-            return state.accounts.withAccount(slot, stamp) {
+            return state.accounts.withAccount(slot, generation) {
                 ($0.credits.free.least(whole), $0.credits.total, $0.credits.roomRead())
             }
         }

@@ -48,7 +48,7 @@ public struct ConsumeLimitMachine: ~Copyable {
     /// The reader asks what it may take from a slot now; zero: nothing yet. Units without a limit are `Int.max`.
     public mutating func allowanceAsked(slot: Int, now: UInt64) -> Credits {
         let topic = slots.indices.contains(slot) ? slots[slot] : nil
-        let wait = Swift.max(all.waitAsked(now: now), topic?.buckets.waitAsked(now: now) ?? 0)
+        let wait = Swift.max(all.retryDelay(at: now), topic?.buckets.retryDelay(at: now) ?? 0)
         guard wait == 0 else {
             let instant = now.addingReportingOverflow(wait)
             opening = Swift.min(opening ?? .max, instant.overflow ? .max : instant.partialValue)
@@ -71,13 +71,13 @@ public struct ConsumeLimitMachine: ~Copyable {
     }
 
     /// The limits were changed. Levels and debts are carried over; a limit that was not there before begins with an empty bucket.
-    public mutating func changed(to limits: ConsumeLimits, now: UInt64) {
+    public mutating func update(_ limits: ConsumeLimits, now: UInt64) {
         self.limits = limits
         isLimited = Self.isLimited(limits)
-        all.changed(to: limits.all, now: now)
+        all.update(limits.all, now: now)
         for (name, rates) in limits.topics {
             if let known = topics[name] {
-                known.buckets.changed(to: rates, now: now)
+                known.buckets.update(rates, now: now)
             } else {
                 topics[name] = Topic(RateBuckets(rates, isFull: false, now: now))
             }
@@ -87,8 +87,8 @@ public struct ConsumeLimitMachine: ~Copyable {
     }
 
     /// Whole tokens in the buckets: of all topics together, or of one. `nil`: no limit.
-    public mutating func levelAsked(topic: String? = nil, now: UInt64) -> (records: Int?, bytes: Int?) {
-        guard let topic else { return all.levelAsked(now: now) }
-        return topics[topic]?.buckets.levelAsked(now: now) ?? (nil, nil)
+    public mutating func availableTokens(topic: String? = nil, at now: UInt64) -> (records: Int?, bytes: Int?) {
+        guard let topic else { return all.availableTokens(at: now) }
+        return topics[topic]?.buckets.availableTokens(at: now) ?? (nil, nil)
     }
 }

@@ -58,15 +58,15 @@ public final class ConsumeLimiter: Sendable {
     }
 
     /// The limits were changed; levels are carried over.
-    public func changed(to limits: ConsumeLimits, batch: Credits) {
+    public func update(_ limits: ConsumeLimits, batch: Credits) {
         state.withLock { state in
             state.batch = batch
-            state.machine.changed(to: limits, now: clock())
+            state.machine.update(limits, now: clock())
         }
     }
 
     /// Whole tokens in the buckets: of all topics together, or of one. `nil`: no limit.
     public func level(topic: String? = nil) -> (records: Int?, bytes: Int?) {
-        state.withLock { $0.machine.levelAsked(topic: topic, now: clock()) }
+        state.withLock { $0.machine.availableTokens(topic: topic, at: clock()) }
     }
 }

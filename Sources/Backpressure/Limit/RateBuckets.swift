@@ -17,20 +17,20 @@ struct RateBuckets: ~Copyable {
     var turn: Credits { Credits(records: records.turn, bytes: bytes.turn) }
 
     /// How long until a turn is there in both units, nanoseconds.
-    mutating func waitAsked(now: UInt64) -> UInt64 { Swift.max(records.waitAsked(now: now), bytes.waitAsked(now: now)) }
+    mutating func retryDelay(at now: UInt64) -> UInt64 { Swift.max(records.retryDelay(at: now), bytes.retryDelay(at: now)) }
 
     mutating func spent(_ amount: Credits, now: UInt64) {
         records.spent(amount.records, now: now)
         bytes.spent(amount.bytes, now: now)
     }
 
-    mutating func changed(to rates: ConsumeLimits.Rates, now: UInt64) {
-        records.changed(to: rates.events, now: now)
-        bytes.changed(to: rates.bytes, now: now)
+    mutating func update(_ rates: ConsumeLimits.Rates, now: UInt64) {
+        records.update(rates.events, now: now)
+        bytes.update(rates.bytes, now: now)
     }
 
-    mutating func levelAsked(now: UInt64) -> (records: Int?, bytes: Int?) {
-        (records.levelAsked(now: now), bytes.levelAsked(now: now))
+    mutating func availableTokens(at now: UInt64) -> (records: Int?, bytes: Int?) {
+        (records.availableTokens(at: now), bytes.availableTokens(at: now))
     }
 }
 
@@ -50,15 +50,15 @@ private struct RateBucket: ~Copyable {
 
     var turn: Int { isLimited ? Swift.max(1, bucket.limit.burst / 2) : .max }
 
-    mutating func waitAsked(now: UInt64) -> UInt64 { isLimited ? bucket.waitAsked(for: turn, now: now) : 0 }
+    mutating func retryDelay(at now: UInt64) -> UInt64 { isLimited ? bucket.retryDelay(for: turn, at: now) : 0 }
 
     mutating func spent(_ amount: Int, now: UInt64) {
         if isLimited { bucket.spent(amount, now: now) }
     }
 
-    mutating func changed(to rate: Int, now: UInt64) {
+    mutating func update(_ rate: Int, now: UInt64) {
         if isLimited, rate > 0 {
-            bucket.changed(to: Self.limit(rate), now: now)
+            bucket.update(Self.limit(rate), now: now)
         } else {
             // A limit that was not there before begins empty: switching one off and on refills nothing.
             bucket = TokenBucketMachine(Self.limit(rate), isFull: false, now: now)
@@ -66,5 +66,5 @@ private struct RateBucket: ~Copyable {
         }
     }
 
-    mutating func levelAsked(now: UInt64) -> Int? { isLimited ? bucket.levelAsked(now: now) : nil }
+    mutating func availableTokens(at now: UInt64) -> Int? { isLimited ? bucket.availableTokens(at: now) : nil }
 }

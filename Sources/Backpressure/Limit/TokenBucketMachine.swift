@@ -48,7 +48,7 @@ public struct TokenBucketMachine: ~Copyable {
     }
 
     /// Somebody asks how many whole tokens are there; below 0: a debt, rounded away from 0.
-    public mutating func levelAsked(now: UInt64) -> Int {
+    public mutating func availableTokens(at now: UInt64) -> Int {
         refill(now)
         let (whole, rest) = level.quotientAndRemainder(dividingBy: Self.token)
         return Int(clamping: rest < 0 ? whole - 1 : whole)
@@ -56,7 +56,7 @@ public struct TokenBucketMachine: ~Copyable {
 
     /// Somebody who wants `amount` tokens asks how long to wait, nanoseconds: 0: pass now; `UInt64.max`: they never come.
     /// Nothing is taken: with several limits all are asked before any is charged.
-    public mutating func waitAsked(for amount: Int, now: UInt64) -> UInt64 {
+    public mutating func retryDelay(for amount: Int, at now: UInt64) -> UInt64 {
         refill(now)
         let missing = Int128(Swift.min(Swift.max(0, amount), limit.burst)) * Self.token - level
         guard missing > 0 else { return 0 }
@@ -72,7 +72,7 @@ public struct TokenBucketMachine: ~Copyable {
     }
 
     /// The limit was changed. What has come in until `now` came at the old rate.
-    public mutating func changed(to limit: Limit, now: UInt64) {
+    public mutating func update(_ limit: Limit, now: UInt64) {
         refill(now)
         self.limit = limit
         level = Swift.min(level, limit.capacity)

@@ -5,16 +5,16 @@ import Synchronization
 /// The machines of shedding behind their locks. While nothing is shed, a request costs one relaxed load.
 public final class LoadShedder: Sendable {
     private struct State: ~Copyable {
-        var limits: ShedLimits
-        var sensor = ShedSensorMachine()
-        var machine = ShedMachine()
-        var readings = ShedReadings()
-        var order = ShedOrder.admitAll
+        var limits: SheddingLimits
+        var sensor = SheddingLevelMachine()
+        var machine = SheddingMachine()
+        var readings = SheddingLevels()
+        var order = SheddingDecision.admitAll
     }
 
     private struct Meter: ~Copyable {
-        var order = ShedOrder.admitAll
-        var machine = ShedMeterMachine()
+        var order = SheddingDecision.admitAll
+        var machine = RequestSamplerMachine()
     }
 
     private let state: Mutex<State>
@@ -23,14 +23,14 @@ public final class LoadShedder: Sendable {
     private let meter = Mutex(Meter())
 
     /// Nothing is shed until somebody has looked.
-    public init(_ limits: ShedLimits) { state = Mutex(State(limits: limits)) }
+    public init(_ limits: SheddingLimits) { state = Mutex(State(limits: limits)) }
 
     /// Other thresholds hold from the next look on; what is being shed goes on from where it is.
-    public func changed(to limits: ShedLimits) { state.withLock { $0.limits = limits } }
+    public func update(_ limits: SheddingLimits) { state.withLock { $0.limits = limits } }
 
     /// The facts of the moment `now`, monotonic nanoseconds; to be told some times a second.
     @discardableResult
-    public func looked(at facts: ShedFacts, now: UInt64) -> ShedOrder {
+    public func looked(at facts: SheddingInputs, now: UInt64) -> SheddingDecision {
         let order = state.withLock { state in
             state.readings = state.sensor.looked(at: facts, now: now)
             state.order = state.machine.looked(at: state.readings, now: now, limits: state.limits)
@@ -42,7 +42,7 @@ public final class LoadShedder: Sendable {
     }
 
     /// A request has come. `nil`: it is admitted.
-    public func requested() -> ShedRefusal? {
+    public func requested() -> SheddingRefusal? {
         guard isShedding.load(ordering: .relaxed) else { return nil }
         return meter.withLock { $0.machine.requested($0.order) }
     }
@@ -54,8 +54,8 @@ public final class LoadShedder: Sendable {
     }
 
     /// What is done with requests now.
-    public var order: ShedOrder { state.withLock { $0.order } }
+    public var order: SheddingDecision { state.withLock { $0.order } }
 
     /// The level of a cause at the last look; `nil`: not known.
-    public func level(of cause: ShedCause) -> Double? { state.withLock { $0.readings[cause]?.level } }
+    public func level(of cause: SheddingCause) -> Double? { state.withLock { $0.readings[cause]?.level } }
 }

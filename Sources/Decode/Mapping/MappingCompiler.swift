@@ -136,7 +136,7 @@ struct MappingCompiler {
         return ColumnCompiler.pointer(path, reader: &reader, tree: tree, isEssential: true).map { ($0, words) }
     }
 
-    private mutating func touches(_ node: YAMLNode, columns: [Column]) -> [(column: String, value: TouchValue)] {
+    private mutating func touches(_ node: YAMLNode, columns: [Column]) -> [(column: String, value: OnUpdateValue)] {
         guard let entries = reader.entries(of: node, in: "on_update") else { return [] }
         return entries.compactMap { entry in
             if columns.contains(where: { $0.shape.name == entry.key }) {
@@ -144,7 +144,7 @@ struct MappingCompiler {
             } else if !ColumnCompiler.isIdentifier(entry.key) {
                 reader.fault(entry.value, "on_update: '\(entry.key)' is no column name of 1 to 63 bytes")
             }
-            return reader.choice(entry.value, "on_update \(entry.key)", of: TouchValue.self).map { (entry.key, $0) }
+            return reader.choice(entry.value, "on_update \(entry.key)", of: OnUpdateValue.self).map { (entry.key, $0) }
         }
     }
 }

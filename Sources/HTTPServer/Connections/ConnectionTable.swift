@@ -7,9 +7,9 @@ internal import Glibc
 final class ConnectionRecord {
     let number: Int
     let descriptor: Int32
-    var pace: PaceMachine
+    var pace: TransferRateMachine
 
-    init(number: Int, descriptor: Int32, pace: consuming PaceMachine) {
+    init(number: Int, descriptor: Int32, pace: consuming TransferRateMachine) {
         self.number = number
         self.descriptor = descriptor
         self.pace = pace
@@ -32,8 +32,8 @@ struct ConnectionTable: ~Copyable {
         return Array((head + body).utf8)
     }()
 
-    private var places: PlacesMachine
-    private var pace: PaceMachine.Limits
+    private var places: ConnectionLimitMachine
+    private var pace: TransferRateMachine.Limits
     private let isEncrypted: Bool
     /// By number.
     private var records: [ConnectionRecord?] = []
@@ -42,15 +42,15 @@ struct ConnectionTable: ~Copyable {
     private var lastLook: UInt64?
 
     init(_ configuration: HTTPServerConfiguration) {
-        places = PlacesMachine(configuration.places)
+        places = ConnectionLimitMachine(configuration.places)
         pace = configuration.pace
         idle = configuration.idleNanoseconds
         isEncrypted = configuration.identity != nil
     }
 
     /// Connections opened before keep their places and their idle time.
-    mutating func changed(to configuration: HTTPServerConfiguration) {
-        places.changed(to: configuration.places)
+    mutating func update(_ configuration: HTTPServerConfiguration) {
+        places.update(configuration.places)
         pace = configuration.pace
         idle = configuration.idleNanoseconds
     }
@@ -60,7 +60,7 @@ struct ConnectionTable: ~Copyable {
         let opened = places.opened(from: ClientNetwork(sluice_mhd_client_address(connection)))
         let number = opened.number
         let record = ConnectionRecord(
-            number: number, descriptor: sluice_mhd_socket(connection), pace: PaceMachine(openedAt: now, idle: idle))
+            number: number, descriptor: sluice_mhd_socket(connection), pace: TransferRateMachine(openedAt: now, idle: idle))
         if number == records.count { records.append(record) } else { records[number] = record }
         if let evicted = opened.evicted, let last = records[evicted] { Self.end(last) }
         return (Unmanaged.passUnretained(record).toOpaque(), opened.evicted != nil)
@@ -115,7 +115,7 @@ struct ConnectionTable: ~Copyable {
     }
 
     /// Ends the connections whose clients took too long; calls `ended` for each.
-    mutating func look(now: UInt64, _ ended: (PaceMachine.Fault) -> Void) {
+    mutating func look(now: UInt64, _ ended: (TransferRateMachine.Fault) -> Void) {
         let gap = lastLook.map { now - $0 } ?? Self.interval
         guard gap >= Self.interval else { return }
         lastLook = now

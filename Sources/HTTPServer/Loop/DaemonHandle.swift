@@ -33,7 +33,7 @@ struct DaemonHandle: ~Copyable {
         sink.initialize(to: sluice_mhd_sink(owner: owner, message: messageCallback))
         let started = sluice_mhd_start(
             flags, owner, requestCallback, endedCallback, connectionCallback, sink,
-            configuration.identity == nil ? nil : certificateCallback, IdentityShelf.priorities, &options)
+            configuration.identity == nil ? nil : certificateCallback, CertificateStore.priorities, &options)
         guard let started else {
             // The library leaves a socket it was given open when it fails; ours closes itself.
             sink.deallocate()

@@ -35,7 +35,7 @@ final class ServerLoop: @unchecked Sendable {
     private let epoll: EpollHandle
     private var daemon: DaemonHandle?
     private var shutdown: ShutdownMachine
-    private var gate = LogGate(limit: 10)
+    private var gate = LogRateLimit(limit: 10)
     private var buffers: BodyBuffers
     private var ready: [HTTPExchange] = []
     /// Exchanges whose connection is suspended. libmicrohttpd aborts the process where one is left when the daemon stops.
@@ -45,9 +45,9 @@ final class ServerLoop: @unchecked Sendable {
     var callbacks = 0
     private var vainTurns = 0
     /// Exchanges whose connection is suspended because the body's reader wants no more yet.
-    var parked = ParkedExchanges()
+    var parked = SuspendedRequests()
     var connections: ConnectionTable
-    private var identities: IdentityShelf
+    private var identities: CertificateStore
     /// Idle seconds of connections that nobody has told otherwise.
     private let usualIdle: Int64
     /// When this turn of the loop began, in monotonic nanoseconds.
@@ -75,7 +75,7 @@ final class ServerLoop: @unchecked Sendable {
         buffers = BodyBuffers(limit: configuration.bodyMemoryBytes)
         isVital = routes.routes.indices.map(handler.isVital)
         connections = ConnectionTable(configuration)
-        identities = IdentityShelf(configuration.identity)
+        identities = CertificateStore(configuration.identity)
         usualIdle = configuration.idleTimeout.components.seconds
         let farewell = configuration.farewell.components
         shutdown = ShutdownMachine(
@@ -399,8 +399,8 @@ final class ServerLoop: @unchecked Sendable {
         next.maxBodyBytes = changed.maxBodyBytes
         if let identity = changed.identity, configuration.identity != nil { next.identity = identity }
         configuration = next.fitted(log)
-        connections.changed(to: configuration)
-        identities.changed(to: configuration.identity, now: now)
+        connections.update(configuration)
+        identities.update(configuration.identity, now: now)
     }
 
     /// Lends a handshake the certificate in force. Answers GnuTLS's code.

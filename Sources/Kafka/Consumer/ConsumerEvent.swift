@@ -9,7 +9,7 @@ public protocol FetchGate: Sendable {
     /// A gate that hands out single records makes single-record batches: answer 0 until a useful amount is free.
     /// - Parameters:
     ///   - slot: the partition's position in the list given to `assign`.
-    ///   - assignment: the stamp the records would carry.
+    ///   - assignment: the generation the records would carry.
     func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int)
 
     /// Nanoseconds until the first partition that was refused for a time alone can be read; the reader looks again then. `nil`: none

@@ -32,9 +32,9 @@ public final class KafkaConsumer: Sendable {
         guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
             throw KafkaError(error, "cannot subscribe to \(configuration.topics.joined(separator: ", "))")
         }
-        let kicker: Kicker? =
+        let kicker: FetchWakeUp? =
             needsKicker
-            ? try Kicker.start(client) { shared.statistics.withLock { $0.kicks += 1 } } : nil
+            ? try FetchWakeUp.start(client) { shared.statistics.withLock { $0.kicks += 1 } } : nil
         do throws(KafkaError) {
             try OwnedThread.start("kafka-poll") { PollLoop.run(configuration, client, gate, kicker, shared) }
         } catch {
@@ -56,7 +56,7 @@ public final class KafkaConsumer: Sendable {
     /// assigned before.
     /// - Parameters:
     ///   - partitions: their positions in the list are the slots the gate is asked about.
-    ///   - assignment: the stamp of the batches.
+    ///   - assignment: the generation of the batches.
     public func assign(_ partitions: [(TopicPartition, offset: Int64)], assignment: UInt64) {
         shared.send(.assign(partitions.map { ($0.0, $0.offset) }, assignment: assignment))
     }
@@ -67,7 +67,7 @@ public final class KafkaConsumer: Sendable {
     /// Credits came back, or a gate opened: the reader looks again. A system call only where the reader sleeps.
     public func creditsReturned() { shared.wake() }
 
-    /// Goes on reading one assigned partition at `offset`, with a new stamp. Records in between are dropped.
+    /// Goes on reading one assigned partition at `offset`, with a new generation. Records in between are dropped.
     public func seek(_ partition: TopicPartition, to offset: Int64, assignment: UInt64) {
         shared.send(.seek(partition, offset, assignment: assignment))
     }

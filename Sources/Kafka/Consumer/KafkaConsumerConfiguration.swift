@@ -22,7 +22,7 @@ public struct KafkaConsumerConfiguration: Sendable {
     public var queuedMaximumKibibytes: Int = 2048
     /// Bytes of one partition in one fetch (`fetch.message.max.bytes`): the overshoot.
     public var fetchMaximumBytes: Int = 1 << 20
-    /// Wakes librdkafka's broker thread while drained queues wait for it (see ``Kicker``). Not used where librdkafka knows
+    /// Wakes librdkafka's broker thread while drained queues wait for it (see ``FetchWakeUp``). Not used where librdkafka knows
     /// `fetch.queue.backoff.ms`.
     public var kicker = true
     /// Records read from one partition before the next one has its turn.

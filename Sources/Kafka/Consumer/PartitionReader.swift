@@ -8,9 +8,9 @@ final class PartitionReader {
     let partition: TopicPartition
     let queue: QueueHandle
     /// Stamp of the batches read from now on.
-    var stamp: UInt64
+    var generation: UInt64
     var position: OffsetGuardMachine
-    var kick = KickMachine()
+    var kick = FetchWakeUpMachine()
     var isKickWanted = false
     var isPaused = false
     /// Nothing is read until a seek or a new assignment.
@@ -26,13 +26,14 @@ final class PartitionReader {
 
     /// Splits the partition's queue off, so that nothing of it reaches the main queue. Must happen before `rd_kafka_assign`:
     /// only then does the start of fetching keep the split.
-    init(_ client: Client, _ partition: TopicPartition, offset: Int64, stamp: UInt64, wakeUp descriptor: Int32) throws(KafkaError)
+    init(_ client: Client, _ partition: TopicPartition, offset: Int64, generation: UInt64, wakeUp descriptor: Int32)
+        throws(KafkaError)
     {
         guard let pointer = rd_kafka_queue_get_partition(client.pointer, partition.topic, partition.partition) else {
             throw KafkaError(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, "\(partition) has no queue in librdkafka")
         }
         self.partition = partition
-        self.stamp = stamp
+        self.generation = generation
         queue = QueueHandle(owning: pointer)
         position = OffsetGuardMachine(expected: offset)
         rd_kafka_queue_forward(pointer, nil)

@@ -12,7 +12,7 @@ extension PollLoop {
             for (partition, offset) in partitions {
                 readers.append(
                     try PartitionReader(
-                        client, partition, offset: offset, stamp: assignment, wakeUp: shared.descriptor.descriptor))
+                        client, partition, offset: offset, generation: assignment, wakeUp: shared.descriptor.descriptor))
             }
         } catch {
             readers = []
@@ -51,7 +51,7 @@ extension PollLoop {
     func seek(_ partition: TopicPartition, to offset: Int64, assignment: UInt64) {
         guard let reader = readers.first(where: { $0.partition == partition }) else { return }
         let hasFailed = reader.hasFailed
-        reader.stamp = assignment
+        reader.generation = assignment
         reader.hasFailed = false
         reader.position.moved(to: offset)
         reader.dropHeld()

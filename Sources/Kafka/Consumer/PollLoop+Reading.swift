@@ -16,7 +16,7 @@ extension PollLoop {
             reader.noteQueued(reader.queue.length)
             return false
         }
-        let allowance = gate.allowance(slot, assignment: reader.stamp)
+        let allowance = gate.allowance(slot, assignment: reader.generation)
         guard allowance.records > 0, allowance.bytes > 0 else {
             sample(reader)
             return false
@@ -27,7 +27,7 @@ extension PollLoop {
         if let batch { hand(over: batch, of: reader, slot: slot) }
         switch end {
         case .jump(let offset): seek([(reader.partition, offset)])
-        case .end(let offset): shared.mailbox.push(.reachedEnd(reader.partition, offset: offset, assignment: reader.stamp))
+        case .end(let offset): shared.mailbox.push(.reachedEnd(reader.partition, offset: offset, assignment: reader.generation))
         case .empty, .limit: break
         }
         sample(reader)
@@ -97,7 +97,7 @@ extension PollLoop {
     private func makeBatch(_ reader: PartitionReader, limit: Int, bytes: Int) -> RecordBatch {
         let records = min(limit, reader.queue.length + 1)
         return RecordBatch(
-            source: reader.partition, assignment: reader.stamp, records: records,
+            source: reader.partition, assignment: reader.generation, records: records,
             bytes: min(bytes, records * reader.bytesPerRecord + reader.bytesPerRecord))
     }
 
@@ -114,7 +114,7 @@ extension PollLoop {
         let (count, bytes) = (batch.count, batch.byteCount)
         reader.consumed += count
         reader.bytesPerRecord = max(16, (reader.bytesPerRecord * 3 + bytes / count) / 4)
-        gate.spent(slot: slot, assignment: reader.stamp, records: count, bytes: bytes)
+        gate.spent(slot: slot, assignment: reader.generation, records: count, bytes: bytes)
         shared.statistics.withLock { statistics in
             statistics.records += count
             statistics.bytes += bytes

@@ -18,7 +18,7 @@ final class PollLoop {
     let client: Client
     let gate: any FetchGate
     let mainQueue: QueueHandle
-    let kicker: Kicker?
+    let kicker: FetchWakeUp?
     var readers: [PartitionReader] = []
     /// Reading stops at a revoke and begins with the next assignment.
     var isReading = false
@@ -36,7 +36,7 @@ final class PollLoop {
     private var closeLimit: UInt64?
 
     private init(
-        _ configuration: KafkaConsumerConfiguration, _ client: Client, _ gate: any FetchGate, _ kicker: Kicker?,
+        _ configuration: KafkaConsumerConfiguration, _ client: Client, _ gate: any FetchGate, _ kicker: FetchWakeUp?,
         _ shared: ConsumerShared, queue: OpaquePointer
     ) {
         self.configuration = configuration
@@ -50,7 +50,7 @@ final class PollLoop {
 
     /// The body of the poll thread. Destroys the client at the end, or leaks it where closing takes longer than it may.
     static func run(
-        _ configuration: KafkaConsumerConfiguration, _ client: Client, _ gate: any FetchGate, _ kicker: Kicker?,
+        _ configuration: KafkaConsumerConfiguration, _ client: Client, _ gate: any FetchGate, _ kicker: FetchWakeUp?,
         _ shared: ConsumerShared
     ) {
         let isClosed: Bool
@@ -110,7 +110,7 @@ final class PollLoop {
         var hasMore = false
         var wantsKick = false
         var prefetched = 0
-        var turn = TurnMachine(first: firstReader, count: readers.count)
+        var turn = RoundRobinMachine(first: firstReader, count: readers.count)
         while let slot = turn.next() {
             let before = readers[slot].consumed
             if visit(readers[slot], slot: slot) { hasMore = true }

@@ -16,16 +16,16 @@ public import Records
 public struct AssignmentMachine: ~Copyable {
     /// What to do, in this order.
     public enum Action: Equatable, Sendable {
-        /// Claim partitions in the database and report under this generation.
-        case claim(generation: UInt64, [TopicPartition])
+        /// Claim partitions in the database and report under this claimRound.
+        case claim(claimRound: UInt64, [TopicPartition])
         /// Begin with these partitions, all gates open.
         case begin([OffsetLedgerMachine.Entry])
         /// Answer the group although nothing is claimed yet.
         case assignNothing
         /// Go on with one partition that was claimed again.
         case restart(OffsetLedgerMachine.Entry)
-        /// Read and write nothing more of a partition under this stamp.
-        case retract(TopicPartition, slot: Int, stamp: UInt64)
+        /// Read and write nothing more of a partition under this generation.
+        case retract(TopicPartition, slot: Int, generation: UInt64)
         /// Shut all gates and tell when the pipeline is empty.
         case drain
         /// Drop what is under way, mirror the frontier where it is still ours, forget the partitions and give them back.
@@ -48,7 +48,7 @@ public struct AssignmentMachine: ~Copyable {
 
     private enum Status: Equatable {
         case waiting
-        case active(slot: Int, stamp: UInt64)
+        case active(slot: Int, generation: UInt64)
         case fenced(slot: Int, attempt: Int, since: UInt64, due: UInt64)
         case stopped(reason: String)
     }
@@ -56,8 +56,8 @@ public struct AssignmentMachine: ~Copyable {
     private var configuration: PipelineConfiguration
     private var phase = Phase.idle
     private var isEnding = false
+    private var claimRound: UInt64 = 0
     private var generation: UInt64 = 0
-    private var stamp: UInt64 = 0
     private var order: [TopicPartition] = []
     private var status: [TopicPartition: Status] = [:]
     private var fences: [TopicPartition: Int] = [:]
@@ -77,7 +77,7 @@ public struct AssignmentMachine: ~Copyable {
     /// The group gave partitions.
     public mutating func assigned(_ partitions: [TopicPartition], now: UInt64) -> [Action] {
         guard phase != .ended else { return [] }
-        generation += 1
+        claimRound += 1
         order = partitions.sorted()
         status = Dictionary(uniqueKeysWithValues: order.map { ($0, .waiting) })
         fences = [:]
@@ -91,14 +91,14 @@ public struct AssignmentMachine: ~Copyable {
         phase = .claiming
         answerDue = now + configuration.claimDeadline
         claimInFlight = order
-        return [.claim(generation: generation, order)]
+        return [.claim(claimRound: claimRound, order)]
     }
 
     /// A claim was answered.
     public mutating func claimAnswered(
-        generation: UInt64, _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
+        claimRound: UInt64, _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
     ) -> [Action] {
-        guard generation == self.generation else { return [] }
+        guard claimRound == self.claimRound else { return [] }
         let asked = claimInFlight
         claimInFlight = []
         switch phase {
@@ -109,8 +109,8 @@ public struct AssignmentMachine: ~Copyable {
     }
 
     /// A claim failed as a whole.
-    public mutating func claimFailed(generation: UInt64, reason: String, now: UInt64, random: Double) -> [Action] {
-        guard generation == self.generation else { return [] }
+    public mutating func claimFailed(claimRound: UInt64, reason: String, now: UInt64, random: Double) -> [Action] {
+        guard claimRound == self.claimRound else { return [] }
         let asked = claimInFlight
         claimInFlight = []
         switch phase {
@@ -129,8 +129,8 @@ public struct AssignmentMachine: ~Copyable {
     }
 
     /// The database refused a partition's write because someone else claimed it.
-    public mutating func fenced(_ source: TopicPartition, stamp: UInt64, now: UInt64, random: Double) -> [Action] {
-        guard case .active(_, stamp)? = status[source] else { return [] }
+    public mutating func fenced(_ source: TopicPartition, generation: UInt64, now: UInt64, random: Double) -> [Action] {
+        guard case .active(_, generation)? = status[source] else { return [] }
         return claimAgain(source, now: now, random: random)
     }
 
@@ -140,25 +140,25 @@ public struct AssignmentMachine: ~Copyable {
     }
 
     private mutating func claimAgain(_ source: TopicPartition, now: UInt64, random: Double) -> [Action] {
-        guard case .active(let slot, let stamp)? = status[source] else { return [] }
+        guard case .active(let slot, let generation)? = status[source] else { return [] }
         let attempt = fences[source, default: 0]
         fences[source] = attempt + 1
         let wait = configuration.reclaim.delay(attempt: attempt, random: random)
         status[source] = .fenced(slot: slot, attempt: attempt, since: now, due: now + wait)
-        return [.retract(source, slot: slot, stamp: stamp)]
+        return [.retract(source, slot: slot, generation: generation)]
     }
 
-    /// A partition must not go on. `stamp`: the assignment under which that was found; `nil`: the present one.
-    public mutating func stopped(_ source: TopicPartition, stamp: UInt64? = nil, reason: String) -> [Action] {
+    /// A partition must not go on. `generation`: the assignment under which that was found; `nil`: the present one.
+    public mutating func stopped(_ source: TopicPartition, generation: UInt64? = nil, reason: String) -> [Action] {
         guard let known = status[source] else { return [] }
         if case .stopped = known { return [] }
-        if let stamp {
-            guard case .active(_, stamp) = known else { return [] }
+        if let generation {
+            guard case .active(_, generation) = known else { return [] }
         }
         status[source] = .stopped(reason: reason)
         switch known {
-        case .active(let slot, let stamp):
-            return [.retract(source, slot: slot, stamp: stamp), .reportStopped(source, reason: reason)]
+        case .active(let slot, let generation):
+            return [.retract(source, slot: slot, generation: generation), .reportStopped(source, reason: reason)]
         case .fenced, .waiting, .stopped:
             return [.reportStopped(source, reason: reason)]
         }
@@ -166,7 +166,7 @@ public struct AssignmentMachine: ~Copyable {
 
     /// The group takes all partitions back.
     public mutating func revoked(isLost: Bool, isDrained: Bool, now: UInt64) -> [Action] {
-        generation += 1
+        claimRound += 1
         claimInFlight = []
         claimDue = nil
         answerDue = nil
@@ -195,7 +195,7 @@ public struct AssignmentMachine: ~Copyable {
         case .ended:
             return []
         case .idle, .claiming:
-            generation += 1
+            claimRound += 1
             return release(mirror: false)
         case .running:
             if isDrained { return [.drain, .reportDrained(isComplete: true, nanoseconds: 0)] + release(mirror: true) }
@@ -234,7 +234,7 @@ public struct AssignmentMachine: ~Copyable {
             if let due = claimDue, now >= due, claimInFlight.isEmpty {
                 claimDue = nil
                 claimInFlight = order.filter { status[$0] == .waiting }
-                actions.append(.claim(generation: generation, claimInFlight))
+                actions.append(.claim(claimRound: claimRound, claimInFlight))
             }
             return actions
         case .running where claimInFlight.isEmpty:
@@ -245,7 +245,7 @@ public struct AssignmentMachine: ~Copyable {
             }
             guard !due.isEmpty else { return [] }
             claimInFlight = due
-            return [.claim(generation: generation, due)]
+            return [.claim(claimRound: claimRound, due)]
         case .idle, .running, .draining, .ended:
             return []
         }
@@ -284,18 +284,18 @@ public struct AssignmentMachine: ~Copyable {
         guard asked.allSatisfy({ results[$0] != nil }) else {
             claimInFlight = asked
             return claimFailed(
-                generation: generation, reason: "the database answered for \(results.count) of \(asked.count) partitions",
+                claimRound: claimRound, reason: "the database answered for \(results.count) of \(asked.count) partitions",
                 now: now, random: random)
         }
         var actions: [Action] = []
         var entries: [OffsetLedgerMachine.Entry] = []
-        stamp += 1
+        generation += 1
         for source in order {
             switch results[source] {
             case .claimed(let epoch, let offset)?:
                 let slot = entries.count
                 entries.append(entry(source, slot: slot, epoch: epoch, offset: offset))
-                status[source] = .active(slot: slot, stamp: stamp)
+                status[source] = .active(slot: slot, generation: generation)
             case .held(let reason)?:
                 actions += stopped(source, reason: reason)
             case nil:
@@ -316,8 +316,8 @@ public struct AssignmentMachine: ~Copyable {
             guard case .fenced(let slot, _, _, _)? = status[source] else { continue }
             switch results[source] {
             case .claimed(let epoch, let offset)?:
-                stamp += 1
-                status[source] = .active(slot: slot, stamp: stamp)
+                generation += 1
+                status[source] = .active(slot: slot, generation: generation)
                 actions.append(.restart(entry(source, slot: slot, epoch: epoch, offset: offset)))
             case .held(let reason)?:
                 actions += stopped(source, reason: reason)
@@ -330,7 +330,7 @@ public struct AssignmentMachine: ~Copyable {
 
     private func entry(_ source: TopicPartition, slot: Int, epoch: Int64, offset: Int64) -> OffsetLedgerMachine.Entry {
         OffsetLedgerMachine.Entry(
-            source: source, slot: slot, lane: EventPipeline.lane(of: source, among: configuration.lanes), stamp: stamp,
+            source: source, slot: slot, lane: EventPipeline.lane(of: source, among: configuration.lanes), generation: generation,
             epoch: epoch, offset: offset)
     }
 

@@ -16,18 +16,18 @@ final class OffsetLedger: Sendable {
     }
 
     /// Batches left the pipeline: the only place from which credits go back. The partition's account gets what was received under its
-    /// stamp, the account of the whole what the batches cost, whatever their stamp. Answers whether the reader waits for it.
+    /// generation, the account of the whole what the batches cost, whatever their generation. Answers whether the reader waits for it.
     func completed(_ part: Completion.Part, isDurable: Bool) -> Bool {
         let refund = machine.withLock {
             part.isReceived
-                ? $0.completed(part.source, stamp: part.stamp, nextOffset: part.nextOffset, isDurable: isDurable)
-                : $0.refused(part.source, stamp: part.stamp, credits: part.credits)
+                ? $0.completed(part.source, generation: part.generation, nextOffset: part.nextOffset, isDurable: isDurable)
+                : $0.refused(part.source, generation: part.generation, credits: part.credits)
         }
         guard let refund else { return pool.left(part.credits) }
-        return pool.returned(slot: refund.slot, stamp: refund.stamp, refund.credits, leaving: part.credits)
+        return pool.returned(slot: refund.slot, generation: refund.generation, refund.credits, leaving: part.credits)
     }
 
-    func isCurrent(_ source: TopicPartition, stamp: UInt64) -> Bool {
-        machine.withLock { $0.entry(source, stamp: stamp) != nil }
+    func isCurrent(_ source: TopicPartition, generation: UInt64) -> Bool {
+        machine.withLock { $0.entry(source, generation: generation) != nil }
     }
 }

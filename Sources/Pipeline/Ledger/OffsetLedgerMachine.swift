@@ -3,7 +3,7 @@
 public import Backpressure
 public import Records
 
-/// The offset ledger: per partition the frontier of what is durable, the batches behind it, and the stamp that tells work of this
+/// The offset ledger: per partition the frontier of what is durable, the batches behind it, and the generation that tells work of this
 /// assignment from work of an older one.
 ///
 /// A partition belongs to one lane and keeps its order, so its batches become durable in the order they were received.
@@ -17,7 +17,7 @@ public struct OffsetLedgerMachine: ~Copyable {
         /// Its lane.
         public let lane: Int
         /// Stamp of the assignment.
-        public let stamp: UInt64
+        public let generation: UInt64
         /// Epoch of the claim.
         public let epoch: Int64
         /// First offset to apply.
@@ -28,8 +28,8 @@ public struct OffsetLedgerMachine: ~Copyable {
     public struct Refund: Equatable, Sendable {
         /// The account to refund.
         public let slot: Int
-        /// The account's stamp.
-        public let stamp: UInt64
+        /// The account's generation.
+        public let generation: UInt64
         /// What to refund.
         public let credits: Credits
     }
@@ -91,16 +91,16 @@ public struct OffsetLedgerMachine: ~Copyable {
             uniqueKeysWithValues: entries.map { ($0.source, Partition(entry: $0, applied: $0.offset)) })
     }
 
-    /// One partition was claimed again under a new stamp.
+    /// One partition was claimed again under a new generation.
     public mutating func restarted(_ entry: Entry) {
         let old = partitions[entry.source]
         partitions[entry.source] = Partition(
             entry: entry, applied: entry.offset, mirrored: old?.mirrored, end: old?.end)
     }
 
-    /// A partition must not be written any more under this stamp. Answers whether it was valid until now.
-    public mutating func invalidated(_ source: TopicPartition, stamp: UInt64) -> Bool {
-        guard let known = partitions[source], known.entry.stamp == stamp, known.isValid else { return false }
+    /// A partition must not be written any more under this generation. Answers whether it was valid until now.
+    public mutating func invalidated(_ source: TopicPartition, generation: UInt64) -> Bool {
+        guard let known = partitions[source], known.entry.generation == generation, known.isValid else { return false }
         partitions[source]?.isValid = false
         return true
     }
@@ -110,28 +110,28 @@ public struct OffsetLedgerMachine: ~Copyable {
         for source in partitions.keys { partitions[source]?.isValid = false }
     }
 
-    /// A batch arrived. Answers its entry, or `nil` where its stamp is not the current one: then it is dropped.
+    /// A batch arrived. Answers its entry, or `nil` where its generation is not the current one: then it is dropped.
     public mutating func received(
-        _ source: TopicPartition, stamp: UInt64, nextOffset: Int64, timestamp: Int64, credits: Credits
+        _ source: TopicPartition, generation: UInt64, nextOffset: Int64, timestamp: Int64, credits: Credits
     ) -> Entry? {
-        guard let known = partitions[source], known.entry.stamp == stamp, known.isValid else { return nil }
+        guard let known = partitions[source], known.entry.generation == generation, known.isValid else { return nil }
         partitions[source]?.outstanding += credits
         partitions[source]?.flights.append(Flight(nextOffset: nextOffset, timestamp: timestamp, credits: credits))
         return known.entry
     }
 
-    /// The entry work of this stamp belongs to; `nil` where it must be dropped.
-    public func entry(_ source: TopicPartition, stamp: UInt64) -> Entry? {
-        guard let known = partitions[source], known.entry.stamp == stamp, known.isValid else { return nil }
+    /// The entry work of this generation belongs to; `nil` where it must be dropped.
+    public func entry(_ source: TopicPartition, generation: UInt64) -> Entry? {
+        guard let known = partitions[source], known.entry.generation == generation, known.isValid else { return nil }
         return known.entry
     }
 
     /// Everything received before `nextOffset` left the pipeline: durable, or dropped. Answers what to refund, or `nil` where the
-    /// stamp is an older one: those credits went with their account.
+    /// generation is an older one: those credits went with their account.
     public mutating func completed(
-        _ source: TopicPartition, stamp: UInt64, nextOffset: Int64, isDurable: Bool
+        _ source: TopicPartition, generation: UInt64, nextOffset: Int64, isDurable: Bool
     ) -> Refund? {
-        guard var known = partitions[source], known.entry.stamp == stamp else { return nil }
+        guard var known = partitions[source], known.entry.generation == generation else { return nil }
         var credits = Credits.zero
         let done = known.flights.prefix { $0.nextOffset <= nextOffset }.count
         for flight in known.flights[..<done] { credits += flight.credits }
@@ -142,21 +142,21 @@ public struct OffsetLedgerMachine: ~Copyable {
             known.applied = nextOffset
         }
         partitions[source] = known
-        return Refund(slot: known.entry.slot, stamp: stamp, credits: credits)
+        return Refund(slot: known.entry.slot, generation: generation, credits: credits)
     }
 
     /// A batch was not received, and has left the pipeline. Answers the account it was charged to, or `nil` where that is gone.
-    public func refused(_ source: TopicPartition, stamp: UInt64, credits: Credits) -> Refund? {
-        guard let known = partitions[source], known.entry.stamp == stamp else { return nil }
-        return Refund(slot: known.entry.slot, stamp: stamp, credits: credits)
+    public func refused(_ source: TopicPartition, generation: UInt64, credits: Credits) -> Refund? {
+        guard let known = partitions[source], known.entry.generation == generation else { return nil }
+        return Refund(slot: known.entry.slot, generation: generation, credits: credits)
     }
 
     /// The log's end was read.
     public mutating func endRead(_ source: TopicPartition, end: Int64) { partitions[source]?.end = end }
 
     /// The log was read to its end, which is beyond the last record that came: markers of transactions lie between.
-    public mutating func endReached(_ source: TopicPartition, stamp: UInt64, offset: Int64) {
-        if partitions[source]?.entry.stamp == stamp { partitions[source]?.readTo = offset }
+    public mutating func endReached(_ source: TopicPartition, generation: UInt64, offset: Int64) {
+        if partitions[source]?.entry.generation == generation { partitions[source]?.readTo = offset }
     }
 
     /// The frontier of partitions whose mirror is behind; they count as mirrored from now on.

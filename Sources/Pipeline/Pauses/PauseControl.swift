@@ -9,7 +9,7 @@ final class PauseControl: Sendable {
     struct Step: Sendable, Equatable {
         let source: TopicPartition
         let slot: Int
-        let stamp: UInt64
+        let generation: UInt64
         let action: PauseMachine.Action
     }
 
@@ -24,13 +24,14 @@ final class PauseControl: Sendable {
     private struct State: ~Copyable {
         var pauses = OperatorPauses.none
         var partitions: [TopicPartition: Partition] = [:]
-        /// The stamps of partitions that were claimed again since the assignment.
-        var stamps: [TopicPartition: UInt64] = [:]
+        /// The generations of partitions that were claimed again since the assignment.
+        var generations: [TopicPartition: UInt64] = [:]
 
         func steps(_ partition: Partition, _ actions: [PauseMachine.Action]) -> [Step] {
             let entry = partition.entry
             return actions.map {
-                Step(source: entry.source, slot: entry.slot, stamp: stamps[entry.source] ?? entry.stamp, action: $0)
+                Step(
+                    source: entry.source, slot: entry.slot, generation: generations[entry.source] ?? entry.generation, action: $0)
             }
         }
 
@@ -47,7 +48,7 @@ final class PauseControl: Sendable {
     /// A new assignment, or none: an assign forgets pauses. Answers what keeps the paused ones from being read.
     func assigned(_ entries: [OffsetLedgerMachine.Entry]) -> [Step] {
         state.withLock { state in
-            state.stamps = [:]
+            state.generations = [:]
             state.partitions = Dictionary(uniqueKeysWithValues: entries.map { ($0.source, Partition($0)) })
             return state.decided()
         }
@@ -80,7 +81,7 @@ final class PauseControl: Sendable {
     func restarted(_ entry: OffsetLedgerMachine.Entry) -> Bool {
         state.withLock { state in
             guard let partition = state.partitions[entry.source] else { return true }
-            state.stamps[entry.source] = entry.stamp
+            state.generations[entry.source] = entry.generation
             return partition.machine.restarted()
         }
     }

@@ -50,7 +50,7 @@ public struct PauseMachine: ~Copyable {
         isGateOpen = false
     }
 
-    /// The partition is in service again under a new stamp. Answers whether the gate of its new account is open.
+    /// The partition is in service again under a new generation. Answers whether the gate of its new account is open.
     public mutating func restarted() -> Bool {
         isInService = true
         isGateOpen = !isOperators

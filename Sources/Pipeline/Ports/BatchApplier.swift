@@ -21,7 +21,7 @@ public struct PartitionWork: Sendable {
     /// The partition.
     public let source: TopicPartition
     /// Stamp of the assignment the changes were read under.
-    public let stamp: UInt64
+    public let generation: UInt64
     /// Epoch of the claim.
     public let epoch: Int64
     /// The offset the database must have for the partition: what was committed last.
@@ -33,9 +33,9 @@ public struct PartitionWork: Sendable {
     public var next: Int64 { batches.last?.records.nextOffset ?? expected }
 
     /// The changes of one partition in a transaction.
-    public init(source: TopicPartition, stamp: UInt64, epoch: Int64, expected: Int64, batches: [ChangeBatch]) {
+    public init(source: TopicPartition, generation: UInt64, epoch: Int64, expected: Int64, batches: [ChangeBatch]) {
         self.source = source
-        self.stamp = stamp
+        self.generation = generation
         self.epoch = epoch
         self.expected = expected
         self.batches = batches

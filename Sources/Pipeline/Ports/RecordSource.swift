@@ -6,12 +6,12 @@ public import Records
 public enum SourceEvent: Sendable {
     /// Records of one assigned partition.
     case records(RecordBatch, slot: Int)
-    /// The group gave this member these partitions; it waits for ``RecordSource/assign(_:stamp:)``.
+    /// The group gave this member these partitions; it waits for ``RecordSource/assign(_:generation:)``.
     case assigned([TopicPartition])
     /// The group takes all partitions back; it waits for ``RecordSource/unassign()``. Lost: they are someone else's already.
     case revoked([TopicPartition], isLost: Bool)
     /// The log was read up to here: its end, beyond the last record of the partition, with nothing to apply between.
-    case reachedEnd(TopicPartition, offset: Int64, stamp: UInt64)
+    case reachedEnd(TopicPartition, offset: Int64, generation: UInt64)
     /// A partition cannot be read on: one sentence with the remedy.
     case partitionFailed(TopicPartition, reason: String)
     /// The log does not hold the position a partition was read at: where to go on is decided as at the start.
@@ -42,12 +42,12 @@ public struct PartitionStart: Sendable, Equatable {
 public protocol RecordSource: Sendable {
     /// The next event; `nil` once the source is closed. One caller at a time; cancel-safe.
     func next() async throws -> SourceEvent?
-    /// Begins reading these partitions, slot by slot in this order; their batches carry `stamp`. Replaces the present assignment.
-    func assign(_ partitions: [PartitionStart], stamp: UInt64)
+    /// Begins reading these partitions, slot by slot in this order; their batches carry `generation`. Replaces the present assignment.
+    func assign(_ partitions: [PartitionStart], generation: UInt64)
     /// Gives all partitions back.
     func unassign()
-    /// Goes on reading one assigned partition elsewhere; its batches carry `stamp` from then on.
-    func seek(_ start: PartitionStart, stamp: UInt64)
+    /// Goes on reading one assigned partition elsewhere; its batches carry `generation` from then on.
+    func seek(_ start: PartitionStart, generation: UInt64)
     /// Stops fetching a partition; what was prefetched is thrown away.
     func pause(_ partition: TopicPartition)
     /// Fetches a paused partition again, from where it was read last.

@@ -12,12 +12,12 @@ struct ApplyStage: Sendable {
     let applier: any BatchApplier
 
     func run() async throws {
-        // Where a partition's next transaction must begin: what this lane committed last. A new stamp starts at its claim.
-        var frontier: [TopicPartition: (stamp: UInt64, next: Int64)] = [:]
+        // Where a partition's next transaction must begin: what this lane committed last. A new generation starts at its claim.
+        var frontier: [TopicPartition: (generation: UInt64, next: Int64)] = [:]
         var limit = context.configuration.batch
         let channel = context.lanes[lane]
         var queue = LaneQueueMachine<RoutedChanges>()
-        var pace = LanePaceMachine()
+        var pace = CommitPacingMachine()
         while true {
             if queue.isEmpty {
                 guard let first = try await channel.receive() else { return }
@@ -49,7 +49,7 @@ struct ApplyStage: Sendable {
     }
 
     private func apply(
-        _ taken: [RoutedChanges], frontier: inout [TopicPartition: (stamp: UInt64, next: Int64)], limit: inout Credits
+        _ taken: [RoutedChanges], frontier: inout [TopicPartition: (generation: UInt64, next: Int64)], limit: inout Credits
     ) async throws {
         var pending = taken
         var attempt = 0
@@ -63,7 +63,7 @@ struct ApplyStage: Sendable {
             answered(result)
             switch result {
             case .applied(let counts):
-                for part in work { frontier[part.source] = (part.stamp, part.next) }
+                for part in work { frontier[part.source] = (part.generation, part.next) }
                 let seconds = Double(context.clock.now - started) / 1e9
                 context.observer.observed(.applied(lane: lane, work: work, counts: counts, seconds: seconds))
                 context.watch.applied(records: pending.reduce(0) { $0 + $1.changes.records.count })
@@ -71,7 +71,7 @@ struct ApplyStage: Sendable {
                     Completion(
                         parts: work.map { part in
                             Completion.Part(
-                                source: part.source, stamp: part.stamp, nextOffset: part.next,
+                                source: part.source, generation: part.generation, nextOffset: part.next,
                                 credits: part.batches.reduce(.zero) { $0 + context.charge($1.records) })
                         },
                         isDurable: true))
@@ -80,12 +80,12 @@ struct ApplyStage: Sendable {
             case .fenced(let partitions):
                 for part in work where partitions.contains(part.source) {
                     invalidate(part)
-                    try await context.inbox.send(.fenced(part.source, stamp: part.stamp))
+                    try await context.inbox.send(.fenced(part.source, generation: part.generation))
                 }
             case .stopped(let partitions, let reason):
                 for part in work where partitions.contains(part.source) {
                     invalidate(part)
-                    try await context.inbox.send(.stopped(part.source, stamp: part.stamp, reason: reason))
+                    try await context.inbox.send(.stopped(part.source, generation: part.generation, reason: reason))
                 }
             case .retry(let reason, _):
                 try await wait(reason: reason, attempt: attempt)
@@ -116,7 +116,7 @@ struct ApplyStage: Sendable {
         var current: [RoutedChanges] = []
         var stale: [Completion.Part] = []
         for item in pending {
-            if context.ledger.isCurrent(item.entry.source, stamp: item.entry.stamp) {
+            if context.ledger.isCurrent(item.entry.source, generation: item.entry.generation) {
                 current.append(item)
             } else {
                 stale.append(Completion.Part(item.changes.records, credits: item.cost))
@@ -127,7 +127,7 @@ struct ApplyStage: Sendable {
     }
 
     private func grouped(
-        _ pending: [RoutedChanges], frontier: [TopicPartition: (stamp: UInt64, next: Int64)]
+        _ pending: [RoutedChanges], frontier: [TopicPartition: (generation: UInt64, next: Int64)]
     ) -> [PartitionWork] {
         var work: [PartitionWork] = []
         var index: [TopicPartition: Int] = [:]
@@ -138,18 +138,18 @@ struct ApplyStage: Sendable {
                 continue
             }
             var expected = entry.offset
-            if let known = frontier[entry.source], known.stamp == entry.stamp { expected = known.next }
+            if let known = frontier[entry.source], known.generation == entry.generation { expected = known.next }
             index[entry.source] = work.count
             work.append(
                 PartitionWork(
-                    source: entry.source, stamp: entry.stamp, epoch: entry.epoch, expected: expected,
+                    source: entry.source, generation: entry.generation, epoch: entry.epoch, expected: expected,
                     batches: [item.changes]))
         }
         return work
     }
 
     private func invalidate(_ part: PartitionWork) {
-        _ = context.ledger.withLock { $0.invalidated(part.source, stamp: part.stamp) }
+        _ = context.ledger.withLock { $0.invalidated(part.source, generation: part.generation) }
     }
 
     /// Waits until the circuit to the database lets this lane through.

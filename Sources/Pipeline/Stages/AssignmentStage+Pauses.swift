@@ -23,7 +23,7 @@ extension AssignmentStage {
         for step in steps {
             switch step.action {
             case .shutGate: context.pool.close(slot: step.slot)
-            case .openGate: context.pool.open(slot: step.slot, stamp: step.stamp)
+            case .openGate: context.pool.open(slot: step.slot, generation: step.generation)
             case .pause: context.source.pause(step.source)
             case .resume: context.source.resume(step.source)
             }

@@ -8,7 +8,7 @@ import Synchronization
 struct AssignmentStage: Sendable {
     let context: StageContext
     let claimer: any OffsetClaimer
-    let board: AssignmentBoard
+    let board: PublishedAssignment
     let control: PauseControl
 
     /// Runs until the pipeline has ended.
@@ -23,8 +23,8 @@ struct AssignmentStage: Sendable {
                 let actions = self.actions(for: input, &machine, &failure, &lostPositions)
                 var hasEnded = false
                 for action in actions {
-                    if case .claim(let generation, let partitions) = action {
-                        claims.addTask { await claim(partitions, generation: generation) }
+                    if case .claim(let claimRound, let partitions) = action {
+                        claims.addTask { await claim(partitions, claimRound: claimRound) }
                     } else {
                         hasEnded = try await perform(action) || hasEnded
                     }
@@ -50,14 +50,14 @@ struct AssignmentStage: Sendable {
         case .revoked(let partitions, let isLost):
             context.observer.observed(.rebalanced(assigned: [], revoked: partitions, isLost: isLost))
             return machine.revoked(isLost: isLost, isDrained: context.ledger.withLock { $0.isDrained }, now: now)
-        case .claimAnswered(let generation, let results):
+        case .claimAnswered(let claimRound, let results):
             return machine.claimAnswered(
-                generation: generation, results, now: now, random: context.clock.random())
-        case .claimFailed(let generation, let reason):
+                claimRound: claimRound, results, now: now, random: context.clock.random())
+        case .claimFailed(let claimRound, let reason):
             return machine.claimFailed(
-                generation: generation, reason: reason, now: now, random: context.clock.random())
-        case .fenced(let source, let stamp):
-            let actions = machine.fenced(source, stamp: stamp, now: now, random: context.clock.random())
+                claimRound: claimRound, reason: reason, now: now, random: context.clock.random())
+        case .fenced(let source, let generation):
+            let actions = machine.fenced(source, generation: generation, now: now, random: context.clock.random())
             // Work of an older assignment is refused, too, once the partition is claimed anew: that is nobody else's doing.
             if !actions.isEmpty { context.observer.observed(.fenced(source)) }
             return actions
@@ -68,8 +68,8 @@ struct AssignmentStage: Sendable {
         case .notice(let sentence):
             context.observer.observed(.sourceNotice(sentence))
             return []
-        case .stopped(let source, let stamp, let reason):
-            return machine.stopped(source, stamp: stamp, reason: reason)
+        case .stopped(let source, let generation, let reason):
+            return machine.stopped(source, generation: generation, reason: reason)
         case .sourceFailed(let error):
             failure = error
             return machine.sourceFailed()
@@ -121,17 +121,17 @@ struct AssignmentStage: Sendable {
         case .begin(let entries):
             begin(entries)
         case .assignNothing:
-            context.source.assign([], stamp: 0)
+            context.source.assign([], generation: 0)
         case .restart(let entry):
             context.ledger.withLock { $0.restarted(entry) }
             context.pool.renew(
-                slot: entry.slot, stamp: entry.stamp, lowWatermark: context.configuration.lowWatermark,
+                slot: entry.slot, generation: entry.generation, lowWatermark: context.configuration.lowWatermark,
                 isOpen: control.restarted(entry))
-            context.source.seek(PartitionStart(source: entry.source, offset: entry.offset), stamp: entry.stamp)
+            context.source.seek(PartitionStart(source: entry.source, offset: entry.offset), generation: entry.generation)
             context.source.creditsReturned()
             context.observer.observed(.claimed([Self.claim(entry)]))
-        case .retract(let source, let slot, let stamp):
-            _ = context.ledger.withLock { $0.invalidated(source, stamp: stamp) }
+        case .retract(let source, let slot, let generation):
+            _ = context.ledger.withLock { $0.invalidated(source, generation: generation) }
             context.pool.close(slot: slot)
             control.retracted(source)
         case .drain:
@@ -158,14 +158,14 @@ struct AssignmentStage: Sendable {
         context.isDraining.store(false, ordering: .sequentiallyConsistent)
         context.ledger.withLock { $0.assigned(entries) }
         board.assigned(entries)
-        let stamp = entries.first?.stamp ?? 0
+        let generation = entries.first?.generation ?? 0
         context.pool.reset(
-            slots: entries.count, stamp: stamp, share: context.configuration.share(partitions: entries.count),
+            slots: entries.count, generation: generation, share: context.configuration.share(partitions: entries.count),
             lowWatermark: context.configuration.lowWatermark, isOpen: true)
         let holds = control.assigned(entries)
         // Gates first: a partition that an operator has paused must not read a record of the new assignment.
         perform(holds.filter { $0.action == .shutGate })
-        context.source.assign(entries.map { PartitionStart(source: $0.source, offset: $0.offset) }, stamp: stamp)
+        context.source.assign(entries.map { PartitionStart(source: $0.source, offset: $0.offset) }, generation: generation)
         perform(holds.filter { $0.action == .pause })
         context.observer.observed(.claimed(entries.map(Self.claim)))
         // Where the pipeline has long been full, they are paused before anything is fetched for them.
@@ -187,17 +187,17 @@ struct AssignmentStage: Sendable {
         board.assigned([])
         _ = control.assigned([])
         context.pool.reset(
-            slots: 0, stamp: 0, share: context.configuration.budget, lowWatermark: context.configuration.lowWatermark,
+            slots: 0, generation: 0, share: context.configuration.budget, lowWatermark: context.configuration.lowWatermark,
             isOpen: false)
         context.source.unassign()
     }
 
-    private func claim(_ partitions: [TopicPartition], generation: UInt64) async {
+    private func claim(_ partitions: [TopicPartition], claimRound: UInt64) async {
         let answer: AssignmentInput
         do {
-            answer = .claimAnswered(generation: generation, try await claimer.claim(partitions))
+            answer = .claimAnswered(claimRound: claimRound, try await claimer.claim(partitions))
         } catch {
-            answer = .claimFailed(generation: generation, reason: "\(error)")
+            answer = .claimFailed(claimRound: claimRound, reason: "\(error)")
         }
         do {
             try await context.inbox.send(answer)

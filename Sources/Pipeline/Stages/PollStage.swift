@@ -17,10 +17,10 @@ struct PollStage: Sendable {
                 // Lost partitions are someone else's by now: nothing of them may be written from this moment on.
                 if isLost { context.ledger.withLock { $0.allInvalidated() } }
                 try await context.inbox.send(.revoked(partitions, isLost: isLost))
-            case .reachedEnd(let partition, let offset, let stamp):
-                context.ledger.withLock { $0.endReached(partition, stamp: stamp, offset: offset) }
+            case .reachedEnd(let partition, let offset, let generation):
+                context.ledger.withLock { $0.endReached(partition, generation: generation, offset: offset) }
             case .partitionFailed(let partition, let reason):
-                try await context.inbox.send(.stopped(partition, stamp: nil, reason: reason))
+                try await context.inbox.send(.stopped(partition, generation: nil, reason: reason))
             case .positionLost(let partition, let reason):
                 try await context.inbox.send(.positionLost(partition, reason: reason))
             case .mirrorFailed(let partitions, let reason):
@@ -41,7 +41,7 @@ struct PollStage: Sendable {
         let credits = context.charge(batch)
         let isCurrent = context.ledger.withLock {
             $0.received(
-                batch.source, stamp: batch.assignment, nextOffset: batch.nextOffset, timestamp: batch.earliestTimestamp,
+                batch.source, generation: batch.assignment, nextOffset: batch.nextOffset, timestamp: batch.earliestTimestamp,
                 credits: credits) != nil
         }
         // Of an older assignment, or of a partition that was stopped: its memory goes here, and so does what it was charged for.

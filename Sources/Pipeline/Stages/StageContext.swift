@@ -16,16 +16,16 @@ struct RoutedChanges: Sendable {
 struct Completion: Sendable {
     struct Part: Sendable {
         let source: TopicPartition
-        let stamp: UInt64
+        let generation: UInt64
         let nextOffset: Int64
         /// What the reader was charged for the batches that leave.
         let credits: Credits
         /// The ledger knows of them.
         let isReceived: Bool
 
-        init(source: TopicPartition, stamp: UInt64, nextOffset: Int64, credits: Credits, isReceived: Bool = true) {
+        init(source: TopicPartition, generation: UInt64, nextOffset: Int64, credits: Credits, isReceived: Bool = true) {
             self.source = source
-            self.stamp = stamp
+            self.generation = generation
             self.nextOffset = nextOffset
             self.credits = credits
             self.isReceived = isReceived
@@ -33,7 +33,7 @@ struct Completion: Sendable {
 
         init(_ batch: RecordBatch, credits: Credits, isReceived: Bool = true) {
             self.init(
-                source: batch.source, stamp: batch.assignment, nextOffset: batch.nextOffset, credits: credits,
+                source: batch.source, generation: batch.assignment, nextOffset: batch.nextOffset, credits: credits,
                 isReceived: isReceived)
         }
     }
@@ -46,14 +46,14 @@ struct Completion: Sendable {
 enum AssignmentInput: Sendable {
     case assigned([TopicPartition])
     case revoked([TopicPartition], isLost: Bool)
-    case claimAnswered(generation: UInt64, [TopicPartition: ClaimResult])
-    case claimFailed(generation: UInt64, reason: String)
-    case fenced(TopicPartition, stamp: UInt64)
+    case claimAnswered(claimRound: UInt64, [TopicPartition: ClaimResult])
+    case claimFailed(claimRound: UInt64, reason: String)
+    case fenced(TopicPartition, generation: UInt64)
     case positionLost(TopicPartition, reason: String)
     /// The source said something that passes by itself.
     case notice(String)
-    /// `stamp`: the assignment under which it was found; `nil`: the present one.
-    case stopped(TopicPartition, stamp: UInt64?, reason: String)
+    /// `generation`: the assignment under which it was found; `nil`: the present one.
+    case stopped(TopicPartition, generation: UInt64?, reason: String)
     case sourceFailed(any Error)
     case sourceClosed
     case shutdown(deadline: UInt64)

@@ -15,7 +15,7 @@ public struct DrainRateMachine: ~Copyable {
     }
 
     private struct Baseline {
-        let stamp: UInt64
+        let generation: UInt64
         let applied: Int64
         let end: Int64?
     }
@@ -41,11 +41,12 @@ public struct DrainRateMachine: ~Copyable {
         totals.records = records
         var present: [TopicPartition: Baseline] = [:]
         for position in positions {
-            if let old = baselines[position.source], old.stamp == position.entry.stamp {
+            if let old = baselines[position.source], old.generation == position.entry.generation {
                 totals.drained += Swift.max(0, position.applied - old.applied)
                 if let end = position.end, let before = old.end { totals.arrived += Swift.max(0, end - before) }
             }
-            present[position.source] = Baseline(stamp: position.entry.stamp, applied: position.applied, end: position.end)
+            present[position.source] = Baseline(
+                generation: position.entry.generation, applied: position.applied, end: position.end)
         }
         baselines = present
         let step = Swift.max(1, window / Self.steps)

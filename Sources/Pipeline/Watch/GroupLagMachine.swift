@@ -107,7 +107,7 @@ public struct GroupLagMachine: ~Copyable {
     private static func position(_ source: TopicPartition, _ answer: Answer) -> OffsetLedgerMachine.Position? {
         guard let applied = answer.committed ?? (answer.end == 0 ? 0 : nil) else { return nil }
         return OffsetLedgerMachine.Position(
-            entry: .init(source: source, slot: 0, lane: 0, stamp: 0, epoch: 0, offset: 0), isValid: true, applied: applied,
+            entry: .init(source: source, slot: 0, lane: 0, generation: 0, epoch: 0, offset: 0), isValid: true, applied: applied,
             mirrored: answer.committed, end: answer.end, oldestTimestamp: nil, outstanding: .zero, settled: applied)
     }
 }

@@ -20,7 +20,7 @@ final class PipelineWatch: Sendable {
 
     /// What others may see of the assignment.
     struct Surroundings {
-        let board: AssignmentBoard
+        let board: PublishedAssignment
         let pausedByOperator: Set<TopicPartition>
     }
 
@@ -143,7 +143,7 @@ final class PipelineWatch: Sendable {
             partition.isStopped = stopped.remove(position.source) != nil
             partition.isFenced = !position.isValid
             partition.isPausedByOperator = surroundings.pausedByOperator.contains(position.source)
-            let level = context.pool.level(slot: position.entry.slot, stamp: position.entry.stamp)
+            let level = context.pool.level(slot: position.entry.slot, generation: position.entry.generation)
             partition.hasCredits = level?.free.isPositive ?? false
             partition.isLaneBusy = state.busySince[position.entry.lane] != nil
             partition.answerAge = state.lag.answerAge(of: position.source, now: now)

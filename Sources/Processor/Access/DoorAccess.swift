@@ -47,7 +47,7 @@ final class DoorAccess: Sendable {
     init(_ http: HTTPSettings) { keys = Mutex(Keys(http)) }
 
     /// Judges the next request by other keys.
-    func changed(to http: HTTPSettings) {
+    func update(_ http: HTTPSettings) {
         let fresh = Keys(http)
         keys.withLock { $0 = fresh }
     }

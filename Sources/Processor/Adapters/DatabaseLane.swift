@@ -16,7 +16,7 @@ final class DatabaseLane: BatchApplier {
         var connection: PostgresConnection?
         var writer: ApplyLane?
         /// What is durable beyond what the stage knows: parts of a transaction that had to be split or settled.
-        var durable: [TopicPartition: (stamp: UInt64, next: Int64)] = [:]
+        var durable: [TopicPartition: (generation: UInt64, next: Int64)] = [:]
         /// What parts of the present work have become, until the whole of it is durable.
         var counts = AppliedCounts()
         /// A transaction whose answer was lost and whose fate is not known yet.
@@ -30,7 +30,7 @@ final class DatabaseLane: BatchApplier {
     private let outcomes: OutcomeTable
     private let logger: Logger
     private let state = Mutex(State())
-    private let turn = AsyncTurn()
+    private let turn = AsyncMutex()
     /// The thread all of the lane's connections live on, one after the other, and its stage with them.
     private let thread: ConnectionThread
 
@@ -207,7 +207,7 @@ final class DatabaseLane: BatchApplier {
             let slices = transaction.slices.filter { $0.source == advance.source }
             let events = slices.reduce(0) { $0 + $1.records.count }
             state.withLock { state in
-                state.durable[part.source] = (part.stamp, advance.next)
+                state.durable[part.source] = (part.generation, advance.next)
                 state.counts.applied += events
             }
         }
@@ -220,7 +220,7 @@ final class DatabaseLane: BatchApplier {
         state.withLock { state in
             for slice in slices {
                 guard let next = slice.nextOffset, let part = work.first(where: { $0.source == slice.source }) else { continue }
-                state.durable[slice.source] = (part.stamp, next)
+                state.durable[slice.source] = (part.generation, next)
             }
             let dead = report.deadLetters.values.reduce(0, +)
             state.counts.superseded += report.superseded
@@ -248,7 +248,7 @@ final class DatabaseLane: BatchApplier {
     /// The offset the database has for a partition: what the stage knows, or what became durable since.
     private func position(of part: PartitionWork) -> Int64 {
         let durable = state.withLock { $0.durable[part.source] }
-        guard let durable, durable.stamp == part.stamp else { return part.expected }
+        guard let durable, durable.generation == part.generation else { return part.expected }
         return Swift.max(part.expected, durable.next)
     }
 

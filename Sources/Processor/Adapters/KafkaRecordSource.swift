@@ -13,7 +13,7 @@ struct CreditGate: FetchGate {
     let limiter: ConsumeLimiter
 
     func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int) {
-        let credits = pool.allowance(slot: slot, stamp: assignment)
+        let credits = pool.allowance(slot: slot, generation: assignment)
         // A partition without credits waits for those, and is no reason to look again when a rate allows it.
         guard credits.isPositive else { return (0, 0) }
         let room = limiter.allowance(slot: slot, within: credits)
@@ -23,7 +23,7 @@ struct CreditGate: FetchGate {
     func opensIn() -> UInt64? { limiter.opensIn() }
 
     func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int) {
-        pool.spent(slot: slot, stamp: assignment, pool.charge(records: records, bytes: bytes))
+        pool.spent(slot: slot, generation: assignment, pool.charge(records: records, bytes: bytes))
         // A rate is of the log's bytes, not of the memory they take here.
         limiter.spent(slot: slot, Credits(records: records, bytes: bytes))
     }
@@ -48,8 +48,8 @@ struct KafkaRecordSource: RecordSource {
             case .records(let batch, let slot): return .records(batch, slot: slot)
             case .assigned(let partitions): return .assigned(partitions)
             case .revoked(let partitions, let isLost): return .revoked(partitions, isLost: isLost)
-            case .reachedEnd(let partition, let offset, let stamp):
-                return .reachedEnd(partition, offset: offset, stamp: stamp)
+            case .reachedEnd(let partition, let offset, let generation):
+                return .reachedEnd(partition, offset: offset, generation: generation)
             case .partitionFailed(let partition, let error) where error.code == .offsetOutOfRange:
                 return .positionLost(partition, reason: error.description)
             case .partitionFailed(let partition, let error): return .partitionFailed(partition, reason: error.description)
@@ -66,15 +66,15 @@ struct KafkaRecordSource: RecordSource {
         return nil
     }
 
-    func assign(_ partitions: [PartitionStart], stamp: UInt64) {
+    func assign(_ partitions: [PartitionStart], generation: UInt64) {
         limiter.assigned(topics: partitions.map(\.source.topic))
-        consumer.assign(partitions.map { ($0.source, offset: $0.offset) }, assignment: stamp)
+        consumer.assign(partitions.map { ($0.source, offset: $0.offset) }, assignment: generation)
     }
 
     func unassign() { consumer.unassign() }
 
-    func seek(_ start: PartitionStart, stamp: UInt64) {
-        consumer.seek(start.source, to: start.offset, assignment: stamp)
+    func seek(_ start: PartitionStart, generation: UInt64) {
+        consumer.seek(start.source, to: start.offset, assignment: generation)
     }
 
     func pause(_ partition: TopicPartition) { consumer.pause([partition]) }

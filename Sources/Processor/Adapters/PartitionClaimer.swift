@@ -17,13 +17,13 @@ final class PartitionClaimer: OffsetClaimer {
     private let applyConfiguration: Mutex<ApplyConfiguration>
     private let metadata: KafkaMetadata
     private let lanes: [DatabaseLane]
-    private let pauses: PauseKeeper
+    private let pauses: OperatorPauseSync
     private let logger: Logger
     private let plan = Mutex<WritePlan?>(nil)
 
     init(
         member: String, shape: TableShape, kafka: KafkaSettings, applyConfiguration: ApplyConfiguration,
-        metadata: KafkaMetadata, lanes: [DatabaseLane], pauses: PauseKeeper, logger: Logger
+        metadata: KafkaMetadata, lanes: [DatabaseLane], pauses: OperatorPauseSync, logger: Logger
     ) {
         store = OffsetStore(group: kafka.groupID)
         self.member = member

@@ -51,7 +51,7 @@ enum CheckConfigCommand {
         let pending = try await Schema.pending(settings.postgres, logger: .silent)
         let connection = try await PostgresConnection.connect(settings.postgres.connection(name: "sluice check-config"))
         let shape = configuration.mapping.table
-        let facts: Result<TableFacts, any Error>
+        let facts: Result<TableSchema, any Error>
         do {
             facts = .success(try await connection.perform { try TableInspector.inspect(shape, on: $0) })
         } catch {

@@ -35,11 +35,11 @@ struct RunCommand {
             obstacle: { [parts] in parts.worker?.obstacle(in: $0) },
             apply: { [parts] settings in
                 bounds.adopt(settings.http)
-                parts.door?.changed(to: settings.http)
-                parts.limits?.changed(to: settings)
-                parts.shedding?.changed(to: settings.limits.shed.limits)
+                parts.door?.update(settings.http)
+                parts.limits?.update(settings)
+                parts.shedding?.update(settings.limits.shed.limits)
                 try await parts.worker?.reconfigure(settings)
-            }, show: { [parts] in parts.door?.changed(to: $0) })
+            }, show: { [parts] in parts.door?.update($0) })
     }
 
     /// What is in force now; what takes a restart is as it was at the start.
@@ -58,7 +58,7 @@ struct RunCommand {
             }
         }
         let client = kafkaClient(bootstrapServers: broker?.bootstrapServers ?? settings.kafka.bootstrapServers)
-        let gate = role == .worker ? nil : EventGate(mapping: configuration.mapping, registry: registry, bounds: bounds)
+        let gate = role == .worker ? nil : EventProducer(mapping: configuration.mapping, registry: registry, bounds: bounds)
         let telemetry =
             role == .ingress
             ? nil : WorkerTelemetry(group: settings.kafka.groupID, registry: registry, logger: logger.child("worker"))
@@ -81,7 +81,7 @@ struct RunCommand {
 
     /// Works until the work ends by itself, or a signal has been obeyed.
     private func work(
-        _ client: KafkaClientConfiguration, _ gate: EventGate?, _ outside: GroupWatch?, _ desk: AdminDesk?,
+        _ client: KafkaClientConfiguration, _ gate: EventProducer?, _ outside: GroupLagMonitor?, _ desk: AdminController?,
         _ telemetry: WorkerTelemetry?, _ health: Health, _ signals: Signals
     ) async -> Result<Void, any Error> {
         await withTaskGroup(of: Result<Void, any Error>.self) { group in
@@ -115,8 +115,8 @@ struct RunCommand {
 
     // MARK: Start
 
-    private func adminDesk() -> AdminDesk {
-        AdminDesk(
+    private func adminDesk() -> AdminController {
+        AdminController(
             access: AdminAccess(settings.http), topics: configuration.mapping.topics, logger: logger.child("operator"))
     }
 
@@ -128,8 +128,8 @@ struct RunCommand {
     }
 
     /// How far the group is behind, for a door whose pipeline has no partition, or that has no pipeline: then it is in the metrics, too.
-    private func groupWatch() -> GroupWatch {
-        let watch = GroupWatch(
+    private func groupWatch() -> GroupLagMonitor {
+        let watch = GroupLagMonitor(
             topics: configuration.mapping.topics, interval: { [reloader] in reloader.settings.pipeline.lagInterval },
             logger: logger.child("group"))
         if role == .ingress {
@@ -139,15 +139,15 @@ struct RunCommand {
     }
 
     /// What is known of the pipe: from the pipeline here; and from Kafka where others have partitions, or PostgreSQL has not been reached yet.
-    private func shedFacts(_ outside: GroupWatch?, _ telemetry: WorkerTelemetry?, now: UInt64) -> ShedFacts {
+    private func shedFacts(_ outside: GroupLagMonitor?, _ telemetry: WorkerTelemetry?, now: UInt64) -> SheddingInputs {
         let interval = settings.pipeline.lagInterval.inSeconds
         let snapshot = telemetry?.snapshot
-        let facts = snapshot.map { ShedFacts($0, lagInterval: interval, now: now) } ?? ShedFacts()
+        let facts = snapshot.map { SheddingInputs($0, lagInterval: interval, now: now) } ?? SheddingInputs()
         guard let group = outside?.look(), group.partitions.count > snapshot?.positions.count ?? 0 else { return facts }
-        return facts.joined(by: ShedFacts(group, lagInterval: interval, now: now))
+        return facts.joined(by: SheddingInputs(group, lagInterval: interval, now: now))
     }
 
-    private func startServer(gate: EventGate?, desk: AdminDesk?, health: Health) throws -> HTTPServer {
+    private func startServer(gate: EventProducer?, desk: AdminController?, health: Health) throws -> HTTPServer {
         let http = settings.http
         let identity = configuration.identity
         let access = DoorAccess(http)
@@ -167,7 +167,7 @@ struct RunCommand {
                 "Tokens and events travel in the clear.",
                 ["remedy": "set http.tls_certificate and http.tls_key, or put a proxy that speaks TLS in front"])
         }
-        let door = HTTPDoor(server, http: http, identity: identity, access: access, desk: desk, logger: log)
+        let door = HTTPServerReloader(server, http: http, identity: identity, access: access, desk: desk, logger: log)
         door.register(registry)
         parts.started(door)
         return server
@@ -189,7 +189,7 @@ struct RunCommand {
 
     /// Waits for Kafka and PostgreSQL, then works until cancelled.
     private func serve(
-        _ client: KafkaClientConfiguration, gate: EventGate?, outside: GroupWatch?, desk: AdminDesk?,
+        _ client: KafkaClientConfiguration, gate: EventProducer?, outside: GroupLagMonitor?, desk: AdminController?,
         telemetry: WorkerTelemetry?, health: Health
     ) async throws {
         let metadata = try KafkaMetadata.start(client, groupID: settings.kafka.groupID)
@@ -220,7 +220,7 @@ struct RunCommand {
         try await worker.pipeline.run()
     }
 
-    private func openGate(_ gate: EventGate, _ client: KafkaClientConfiguration) async throws {
+    private func openGate(_ gate: EventProducer, _ client: KafkaClientConfiguration) async throws {
         var producerConfiguration = KafkaProducerConfiguration(client: client)
         producerConfiguration.linger = settings.kafka.linger
         producerConfiguration.requestsInFlight = settings.kafka.requestsInFlight
@@ -282,7 +282,7 @@ private final class Parts: Sendable {
         var shedding: IngressShedding?
         var producer: KafkaProducer?
         var metadata: KafkaMetadata?
-        var door: HTTPDoor?
+        var door: HTTPServerReloader?
         var limits: IngressLimits?
     }
 
@@ -292,8 +292,8 @@ private final class Parts: Sendable {
     func started(_ shedding: IngressShedding) { state.withLock { $0.shedding = shedding } }
     func started(_ producer: KafkaProducer) { state.withLock { $0.producer = producer } }
     func started(_ metadata: KafkaMetadata) { state.withLock { $0.metadata = metadata } }
-    func started(_ door: HTTPDoor) { state.withLock { $0.door = door } }
-    var door: HTTPDoor? { state.withLock { $0.door } }
+    func started(_ door: HTTPServerReloader) { state.withLock { $0.door = door } }
+    var door: HTTPServerReloader? { state.withLock { $0.door } }
     func started(_ limits: IngressLimits) { state.withLock { $0.limits = limits } }
     var limits: IngressLimits? { state.withLock { $0.limits } }
     var shedding: IngressShedding? { state.withLock { $0.shedding } }

@@ -13,7 +13,7 @@ struct LimitsSettings: Sendable {
     var headers = true
     var retryJitter = 0.25
     var consume = ConsumeSettings()
-    var shed = ShedSettings()
+    var shed = SheddingSettings()
 
     static let section = Section<LimitsSettings>(
         "limits", help: "Hard caps an operator sets.",
@@ -38,7 +38,7 @@ struct LimitsSettings: Sendable {
                 help: "How much later than it could a refused client is told to come back at most, as a share of its wait.",
                 reload: .live),
             .section(\.consume, ConsumeSettings.section),
-            .section(\.shed, ShedSettings.section),
+            .section(\.shed, SheddingSettings.section),
         ])
 }
 

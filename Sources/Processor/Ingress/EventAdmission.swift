@@ -29,7 +29,7 @@ enum AdmissionVerdict: Sendable {
 }
 
 /// Opens accounts: one for each request with a batch.
-protocol AdmissionDesk: Sendable {
+protocol QuotaProvider: Sendable {
     /// - Parameters:
     ///   - head: says who the client is; valid during the call.
     ///   - name: the one that the client's token gives it; `nil`: none.
@@ -37,7 +37,7 @@ protocol AdmissionDesk: Sendable {
 }
 
 /// Admits everything: there are no limits.
-final class NoLimits: EventAdmission, AdmissionDesk {
+final class NoLimits: EventAdmission, QuotaProvider {
     func admitTogether(events: Int, bytes: Int) -> Bool { true }
     func admit(bytes: Int) -> AdmissionVerdict { .admitted }
     func admit(skipped bytes: Int) -> AdmissionVerdict { .admitted }

@@ -15,13 +15,13 @@ enum Role: String, Sendable, CaseIterable {
 /// works.
 final class Health: Sendable {
     private let role: Role
-    private let gate: EventGate?
+    private let gate: EventProducer?
     private let shedding: IngressShedding?
     private let snapshot: @Sendable () -> PipelineSnapshot?
     private let phase = Mutex("starting")
 
     init(
-        role: Role, gate: EventGate?, shedding: IngressShedding? = nil,
+        role: Role, gate: EventProducer?, shedding: IngressShedding? = nil,
         snapshot: @escaping @Sendable () -> PipelineSnapshot?
     ) {
         self.role = role
@@ -63,7 +63,7 @@ final class Health: Sendable {
         return .json(trouble.isEmpty ? 200 : 503, .object(members))
     }
 
-    private static func shed(_ order: ShedOrder, _ cause: ShedCause) -> JSONValue {
+    private static func shed(_ order: SheddingDecision, _ cause: SheddingCause) -> JSONValue {
         [
             "share": .number((order.share * 1_000).rounded() / 1_000), "cause": .string(cause.name),
             "retry_after": .integer(order.retryAfter),

@@ -30,7 +30,7 @@ final class IngressLimits: Sendable {
         var hasFields: Bool
         var jitter: Double
         /// Of the policies that refused last.
-        var answers: LimitAnswers?
+        var answers: RateLimitResponses?
     }
 
     /// The only route that is limited; policies by route count for it.
@@ -47,8 +47,8 @@ final class IngressLimits: Sendable {
     }
 
     /// Other limits are in force; levels are carried over.
-    func changed(to settings: SluiceSettings) {
-        limiter.changed(to: settings.limits.requests)
+    func update(_ settings: SluiceSettings) {
+        limiter.update(settings.limits.requests)
         state.withLock { $0 = State(settings) }
     }
 
@@ -102,10 +102,10 @@ final class IngressLimits: Sendable {
         let decision = refusal.decision
         return state.withLock { state in
             if state.answers?.policies !== refusal.policies {
-                state.answers = LimitAnswers(refusal.policies, hasFields: state.hasFields)
+                state.answers = RateLimitResponses(refusal.policies, hasFields: state.hasFields)
             }
             let isTooLarge = decision.verdict == .tooLarge
-            let retryAfter = isTooLarge ? 0 : later(LimitAnswers.seconds(decision.wait), state.jitter)
+            let retryAfter = isTooLarge ? 0 : later(RateLimitResponses.seconds(decision.wait), state.jitter)
             // Made in the lines above where there was none.
             let answer = state.answers!.answer(to: decision, retryAfter: retryAfter)
             let status = answer.response.status

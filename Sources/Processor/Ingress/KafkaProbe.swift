@@ -7,7 +7,7 @@ enum KafkaProbe {
     private static let interval = Duration.seconds(2)
 
     /// Tells the gate, where there is one, whether Kafka knows the topic, until the task is cancelled.
-    static func run(_ metadata: KafkaMetadata, topic: String, gate: EventGate?) async throws {
+    static func run(_ metadata: KafkaMetadata, topic: String, gate: EventProducer?) async throws {
         guard let gate else { return }
         while true {
             try await Task.sleep(for: interval)

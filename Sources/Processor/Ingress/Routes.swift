@@ -21,7 +21,7 @@ final class Routes: HTTPHandler {
         var pattern: HTTPRoute { HTTPRoute([.send, .pause, .resume].contains(self) ? .post : .get, rawValue) }
 
         /// What an operator asks for here; `nil`: it is nobody's route in particular.
-        var verb: AdminDesk.Verb? {
+        var verb: AdminController.Verb? {
             switch self {
             case .pause: .pause
             case .resume: .resume
@@ -41,11 +41,11 @@ final class Routes: HTTPHandler {
 
     let routes: HTTPRoutes
     private let known: [Route]
-    private let gate: EventGate?
+    private let gate: EventProducer?
     private let limits: IngressLimits?
     private let shedding: IngressShedding?
-    private let admissions: any AdmissionDesk
-    private let desk: AdminDesk?
+    private let admissions: any QuotaProvider
+    private let desk: AdminController?
     private let access: DoorAccess
     private let registry: MetricsRegistry
     private let health: Health
@@ -65,9 +65,9 @@ final class Routes: HTTPHandler {
     ///   - desk: takes what operators ask for; `nil`: this process has no worker to steer.
     ///   - admissions: is asked about the events of batches; `nil`: the limits are.
     init(
-        role: Role, gate: EventGate?, limits: IngressLimits? = nil, shedding: IngressShedding? = nil, desk: AdminDesk?,
+        role: Role, gate: EventProducer?, limits: IngressLimits? = nil, shedding: IngressShedding? = nil, desk: AdminController?,
         access: DoorAccess = DoorAccess(HTTPSettings()), registry: MetricsRegistry, health: Health,
-        admissions: (any AdmissionDesk)? = nil
+        admissions: (any QuotaProvider)? = nil
     ) {
         self.admissions = admissions ?? limits ?? NoLimits()
         known = Route.allCases.filter { route in

@@ -32,7 +32,7 @@ final class Reloader: Sendable {
     private let apply: @Sendable (SluiceSettings) async throws -> Void
     private let show: @Sendable (TLSIdentity) -> Void
     private let state: Mutex<State>
-    private let turn = AsyncTurn()
+    private let turn = AsyncMutex()
     private let disk = DispatchQueue(label: "sluice.configuration")
 
     /// - Parameters:

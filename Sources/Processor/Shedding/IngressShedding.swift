@@ -17,7 +17,7 @@ final class IngressShedding: Sendable {
     /// One answer for each cause and wait, made when it is first given: at most 4 × 900, some hundred bytes each.
     private let answers = Mutex<[Int: HTTPResponse]>([:])
 
-    init(_ limits: ShedLimits, registry: MetricsRegistry) {
+    init(_ limits: SheddingLimits, registry: MetricsRegistry) {
         let shedder = LoadShedder(limits)
         self.shedder = shedder
         registry.collector(
@@ -27,7 +27,7 @@ final class IngressShedding: Sendable {
         let requests = registry.counterFamily(
             "sluice_shed_requests_total", help: "Requests refused to let the pipe catch up, by what it is behind in.",
             labels: ["cause"])
-        refused = ShedCause.allCases.map { requests.child($0.name) }
+        refused = SheddingCause.allCases.map { requests.child($0.name) }
         registry.collector(
             "sluice_shed_retry_after_seconds", type: .gauge,
             help: "Wait that refused callers are told, without jitter; 0 while none is refused."
@@ -36,19 +36,19 @@ final class IngressShedding: Sendable {
             "sluice_shed_signal_known", type: .gauge,
             help: "1 while what a cause is judged by is known; one that is not known refuses nothing."
         ) { sink in
-            for cause in ShedCause.allCases { sink.sample(shedder.level(of: cause) == nil ? 0 : 1, ["cause": cause.name]) }
+            for cause in SheddingCause.allCases { sink.sample(shedder.level(of: cause) == nil ? 0 : 1, ["cause": cause.name]) }
         }
     }
 
     /// Other thresholds hold from the next look on.
-    func changed(to limits: ShedLimits) { shedder.changed(to: limits) }
+    func update(_ limits: SheddingLimits) { shedder.update(limits) }
 
     /// The producer whose queue is looked at, and how much it takes.
     func watch(_ producer: KafkaProducer, bound: Credits) { self.producer.withLock { $0 = (producer, bound) } }
 
     /// Looks until cancelled.
     /// - Parameter facts: lag and credits at a monotonic instant.
-    func run(_ facts: @Sendable (_ now: UInt64) -> ShedFacts) async throws {
+    func run(_ facts: @Sendable (_ now: UInt64) -> SheddingInputs) async throws {
         while true {
             let now = MonotonicClock.nanoseconds()
             look(at: facts(now), now: now)
@@ -57,11 +57,11 @@ final class IngressShedding: Sendable {
     }
 
     /// Looks once.
-    func look(at facts: ShedFacts, now: UInt64) {
+    func look(at facts: SheddingInputs, now: UInt64) {
         var facts = facts
         facts.producer = producer.withLock { $0 }.map { producer, bound in
             let statistics = producer.statistics
-            return ShedFacts.Producer(
+            return SheddingInputs.Producer(
                 inFlight: Credits(records: statistics.inFlightRecords, bytes: statistics.inFlightBytes), bound: bound,
                 delivered: statistics.delivered)
         }
@@ -91,16 +91,16 @@ final class IngressShedding: Sendable {
         }
     }
 
-    private func refuse() -> ShedRefusal? {
+    private func refuse() -> SheddingRefusal? {
         guard let refusal = shedder.requested() else { return nil }
         refused[refusal.cause.rawValue].increment()
         return refusal
     }
 
     /// What is done with requests now.
-    var order: ShedOrder { shedder.order }
+    var order: SheddingDecision { shedder.order }
 
-    private static func detail(_ refusal: ShedRefusal) -> String {
+    private static func detail(_ refusal: SheddingRefusal) -> String {
         let cause =
             switch refusal.cause {
             case .lag: "More events wait to be applied than limits.shed.lag_records allows."
@@ -111,11 +111,11 @@ final class IngressShedding: Sendable {
         return "\(cause) Nothing was written; try again in \(refusal.retryAfter) s."
     }
 
-    private static func members(_ refusal: ShedRefusal) -> [JSONValue.Member] {
+    private static func members(_ refusal: SheddingRefusal) -> [JSONValue.Member] {
         [.init("cause", .string(refusal.cause.name)), .init("possibly_persisted", .bool(false))]
     }
 
-    private static func answer(to refusal: ShedRefusal) -> HTTPResponse {
+    private static func answer(to refusal: SheddingRefusal) -> HTTPResponse {
         // Type and title: draft-ietf-httpapi-ratelimit-headers-11, problem types.
         .problem(
             status: 503, title: "Request cannot be satisfied due to temporary server capacity constraints",

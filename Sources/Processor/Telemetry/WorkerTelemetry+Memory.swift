@@ -48,8 +48,8 @@ final class MemoryTelemetry: Sendable {
     func watch(_ budget: MemoryBudget, _ use: @escaping Use) { watched.withLock { $0 = (budget, use) } }
 
     /// Another budget is in force.
-    func changed(to total: Int) {
-        watched.withLock { if let watched = $0 { $0 = (watched.budget.changed(to: total), watched.use) } }
+    func update(_ total: Int) {
+        watched.withLock { if let watched = $0 { $0 = (watched.budget.resized(to: total), watched.use) } }
     }
 
     private var budget: Shares {

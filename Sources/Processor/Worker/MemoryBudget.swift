@@ -26,7 +26,7 @@ struct MemoryBudget: Equatable {
     }
 
     /// The split of another total while a consumer runs that was given its prefetch by this one.
-    func changed(to total: Int) -> MemoryBudget {
+    func resized(to total: Int) -> MemoryBudget {
         var changed = MemoryBudget(total: total, lanes: lanes)
         changed.running = prefetch
         return changed

@@ -18,7 +18,7 @@ final class Worker: Sendable {
     private let claimer: PartitionClaimer
     private let limiter: ConsumeLimiter
     let pipeline: EventPipeline
-    let pauses: PauseKeeper
+    let pauses: OperatorPauseSync
     private let telemetry: WorkerTelemetry
     /// Partitions of all topics together when the worker was started.
     private let partitions: Int
@@ -26,7 +26,7 @@ final class Worker: Sendable {
 
     private init(
         consumer: KafkaConsumer, lanes: [DatabaseLane], claimer: PartitionClaimer, limiter: ConsumeLimiter,
-        pipeline: EventPipeline, pauses: PauseKeeper, telemetry: WorkerTelemetry, partitions: Int, logger: Logger
+        pipeline: EventPipeline, pauses: OperatorPauseSync, telemetry: WorkerTelemetry, partitions: Int, logger: Logger
     ) {
         self.consumer = consumer
         self.lanes = lanes
@@ -73,7 +73,7 @@ final class Worker: Sendable {
                 foreignKeyTimeout: settings.apply.foreignKeyTimeout, outcomes: configuration.outcomes,
                 logger: logger.child("lane", ["lane": lane]))
         }
-        let pauses = PauseKeeper(
+        let pauses = OperatorPauseSync(
             store: PauseStore(group: settings.kafka.groupID), configuration: settings.postgres.operatorConnection,
             interval: settings.pipeline.pauseInterval, logger: logger.child("operator"))
         let claimer = PartitionClaimer(
@@ -123,10 +123,10 @@ final class Worker: Sendable {
     /// - Throws: `CancellationError`.
     func reconfigure(_ settings: SluiceSettings) async throws {
         let configuration = settings.pipelineConfiguration
-        limiter.changed(to: settings.limits.consume.limits, batch: configuration.visit)
+        limiter.update(settings.limits.consume.limits, batch: configuration.visit)
         claimer.reconfigure(foreignKeyTimeout: settings.apply.foreignKeyTimeout, poison: settings.apply.poisonLimits)
         try await pipeline.reconfigure(configuration)
-        telemetry.memory.changed(to: settings.pipeline.memoryBudget)
+        telemetry.memory.update(settings.pipeline.memoryBudget)
         // A reader that a limit has refused looks again.
         consumer.creditsReturned()
     }

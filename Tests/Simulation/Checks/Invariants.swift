@@ -16,7 +16,7 @@ struct Invariants {
         let share = configuration.share(partitions: source.readers.count)
         let largest = SimulatedLog.largest(world.scenario)
         for (index, reader) in source.readers.enumerated() {
-            guard let level = source.pool.level(slot: reader.slot, stamp: reader.stamp) else { continue }
+            guard let level = source.pool.level(slot: reader.slot, generation: reader.generation) else { continue }
             let name = SimulatedLog.name(reader.partition)
             let outstanding = level.total - level.free
             world.expect(outstanding.records >= 0 && outstanding.bytes >= 0, "\(name): more was refunded than spent")

@@ -17,7 +17,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
     private unowned let world: SimulatedWorld
     private let number: Int
     private var isBusy = false
-    private var durable: [TopicPartition: (stamp: UInt64, next: Int64)] = [:]
+    private var durable: [TopicPartition: (generation: UInt64, next: Int64)] = [:]
     private var unsettled: Unsettled?
 
     init(world: SimulatedWorld, number: Int) {
@@ -64,7 +64,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
             world.expect(!work[..<index].contains { $0.source == part.source }, "\(part.source) is in one transaction twice")
             world.expect(!part.batches.isEmpty, "\(part.source) has no batches in its transaction")
             for batch in part.batches {
-                world.expect(batch.records.assignment == part.stamp, "\(part.source): another stamp in a batch")
+                world.expect(batch.records.assignment == part.generation, "\(part.source): another generation in a batch")
                 records += batch.records.count
                 bytes += batch.records.byteCount
                 batches += 1
@@ -130,7 +130,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
             if row.epoch != part.epoch {
                 fenced.append(source)
             } else if row.next == part.next {
-                durable[source] = (current.stamp, part.next)
+                durable[source] = (current.generation, part.next)
             }
         }
         world.note(.settle, number, fenced.count, "lane \(number): the lost transaction is settled, \(fenced.count) fenced")
@@ -165,7 +165,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         for part in parts {
             let source = SimulatedLog.name(part.partition)
             guard let current = work.first(where: { $0.source == source }) else { continue }
-            durable[source] = (current.stamp, part.next)
+            durable[source] = (current.generation, part.next)
         }
     }
 
@@ -173,7 +173,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
     private func remaining(_ work: [PartitionWork]) -> [SimulatedDatabase.Part] {
         work.compactMap { part in
             let position: Int64
-            if let known = durable[part.source], known.stamp == part.stamp {
+            if let known = durable[part.source], known.generation == part.generation {
                 position = Swift.max(part.expected, known.next)
             } else {
                 position = part.expected

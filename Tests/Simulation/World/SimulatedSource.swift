@@ -12,9 +12,9 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
     // Licence for @unchecked: used on the driver's thread only; the ports check it.
 
     private enum Command {
-        case assign([PartitionStart], stamp: UInt64)
+        case assign([PartitionStart], generation: UInt64)
         case unassign
-        case seek(PartitionStart, stamp: UInt64)
+        case seek(PartitionStart, generation: UInt64)
         case pause(TopicPartition)
         case resume(TopicPartition)
     }
@@ -23,7 +23,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
     struct Reader {
         let partition: Int
         let slot: Int
-        var stamp: UInt64
+        var generation: UInt64
         /// Place in the log of the next record.
         var position: Int
         var isPaused = false
@@ -32,7 +32,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         var isFetching = false
         var fetch = 0
         var handed: [(next: Int64, cost: Credits)] = []
-        /// Nobody has said yet that nothing may be written under this stamp: its batches can only leave by being written.
+        /// Nobody has said yet that nothing may be written under this generation: its batches can only leave by being written.
         var isIntact = true
     }
 
@@ -94,10 +94,10 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         return event
     }
 
-    func assign(_ partitions: [PartitionStart], stamp: UInt64) {
+    func assign(_ partitions: [PartitionStart], generation: UInt64) {
         world.entered("assign")
         group.answerGiven(isUnassign: false)
-        command(.assign(partitions, stamp: stamp))
+        command(.assign(partitions, generation: generation))
     }
 
     func unassign() {
@@ -107,9 +107,9 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         command(.unassign)
     }
 
-    func seek(_ start: PartitionStart, stamp: UInt64) {
+    func seek(_ start: PartitionStart, generation: UInt64) {
         world.entered("seek")
-        command(.seek(start, stamp: stamp))
+        command(.seek(start, generation: generation))
     }
 
     func pause(_ partition: TopicPartition) {
@@ -255,13 +255,13 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
 
     private func command(_ command: Command) {
         switch command {
-        case .assign(let starts, let stamp):
+        case .assign(let starts, let generation):
             world.note(
-                .command, 1, Int(stamp),
-                "pipeline: assigns \(starts.map { "\($0.source) from \($0.offset)" }), stamp \(stamp)")
+                .command, 1, Int(generation),
+                "pipeline: assigns \(starts.map { "\($0.source) from \($0.offset)" }), generation \(generation)")
         case .unassign: world.note(.command, 2, 0, "pipeline: gives everything back")
-        case .seek(let start, let stamp):
-            world.note(.command, 3, start.offset, "pipeline: seeks \(start.source) to \(start.offset), stamp \(stamp)")
+        case .seek(let start, let generation):
+            world.note(.command, 3, start.offset, "pipeline: seeks \(start.source) to \(start.offset), generation \(generation)")
         case .pause(let source): world.note(.command, 4, Int(source.partition), "pipeline: pauses \(source)")
         case .resume(let source): world.note(.command, 5, Int(source.partition), "pipeline: resumes \(source)")
         }
@@ -270,11 +270,12 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
 
     private func perform(_ command: Command) {
         switch command {
-        case .assign(let starts, let stamp):
+        case .assign(let starts, let generation):
             readers = starts.enumerated().map { slot, start in
                 let partition = Int(start.source.partition)
                 return Reader(
-                    partition: partition, slot: slot, stamp: stamp, position: world.log.index(of: start.offset, in: partition))
+                    partition: partition, slot: slot, generation: generation,
+                    position: world.log.index(of: start.offset, in: partition))
             }
             isReading = true
             overrun = 0
@@ -285,9 +286,9 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
             overrun = 0
             isReading = false
             group.unassigned()
-        case .seek(let start, let stamp):
+        case .seek(let start, let generation):
             guard let index = index(of: start.source) else { return }
-            readers[index].stamp = stamp
+            readers[index].generation = generation
             readers[index].isIntact = true
             readers[index].hasFailed = false
             readers[index].handed = []
@@ -309,10 +310,12 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
     private func fetch(_ index: Int) {
         readers[index].isFetching = false
         readers[index].fetch += 1
-        let (partition, stamp, fetch) = (readers[index].partition, readers[index].stamp, readers[index].fetch)
+        let (partition, generation, fetch) = (readers[index].partition, readers[index].generation, readers[index].fetch)
         world.clock.after(random.milliseconds(0...2)) { [weak self] in
             guard let self,
-                let index = readers.firstIndex(where: { $0.partition == partition && $0.stamp == stamp && $0.fetch == fetch })
+                let index = readers.firstIndex(where: {
+                    $0.partition == partition && $0.generation == generation && $0.fetch == fetch
+                })
             else { return }
             readers[index].isFetching = true
             isAwake = true
@@ -324,14 +327,14 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         let reader = readers[index]
         guard !reader.isPaused, !reader.hasFailed, reader.isFetching else { return false }
         let limit = world.scenario.configuration.batch
-        let granted = pool.allowance(slot: reader.slot, stamp: reader.stamp)
+        let granted = pool.allowance(slot: reader.slot, generation: reader.generation)
         let allowance = Credits(
             records: Swift.min(granted.records, limit.records, world.scenario.visitLimit),
             bytes: Swift.min(granted.bytes, limit.bytes))
         guard allowance.isPositive else { return false }
         let known = world.log.partitions[reader.partition]
         guard reader.position < known.offsets.count else { return false }
-        let batch = RecordBatch(source: SimulatedLog.name(reader.partition), assignment: reader.stamp)
+        let batch = RecordBatch(source: SimulatedLog.name(reader.partition), assignment: reader.generation)
         var position = reader.position
         // At least one record, however large.
         repeat {
@@ -340,13 +343,13 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         } while position < known.offsets.count && batch.count < allowance.records
             && pool.charge(records: batch.count, bytes: batch.byteCount).bytes < allowance.bytes
         let cost = pool.charge(records: batch.count, bytes: batch.byteCount)
-        pool.spent(slot: reader.slot, stamp: reader.stamp, cost)
+        pool.spent(slot: reader.slot, generation: reader.generation, cost)
         readers[index].position = position
         readers[index].handed.append((batch.nextOffset, cost))
         batches.append(batch)
         world.note(
             .read, reader.partition, batch.nextOffset,
-            "reader: \(batch.source) \(batch.records[0].offset)..<\(batch.nextOffset), \(cost), stamp \(reader.stamp)")
+            "reader: \(batch.source) \(batch.records[0].offset)..<\(batch.nextOffset), \(cost), generation \(reader.generation)")
         post(.records(batch, slot: reader.slot))
         return true
     }

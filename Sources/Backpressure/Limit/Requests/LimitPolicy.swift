@@ -85,7 +85,7 @@ public struct RequestLimits: Sendable, Equatable {
 
     /// Bytes that the quotas of all clients may come to take.
     public var bytesOfClients: Int {
-        let (bytes, isBeyond) = LimitRows.stride(of: policies, key: .client).multipliedReportingOverflow(by: maxKeys + 1)
+        let (bytes, isBeyond) = QuotaStorage.stride(of: policies, key: .client).multipliedReportingOverflow(by: maxKeys + 1)
         return isBeyond ? .max : bytes
     }
 

@@ -6,7 +6,7 @@ extension RequestLimitMachine {
     ///
     /// Every client that has used something is carried over; where they are more than `maxKeys`, those that may go do so as new ones
     /// come. Takes two to four microseconds a client.
-    public mutating func changed(to limits: RequestLimits, now: UInt64) {
+    public mutating func update(_ limits: RequestLimits, now: UInt64) {
         guard limits != self.limits else { return }
         let before = self.limits.policies
         counts = limits.policies.map { policy in
@@ -15,10 +15,10 @@ extension RequestLimitMachine {
         if before != limits.policies { policies = LimitPolicies(limits.policies) }
         self.limits = limits
 
-        var global = LimitRows(limits.policies, key: .global, count: 1)
+        var global = QuotaStorage(limits.policies, key: .global, count: 1)
         global.continued(0, from: self.global, 0, global.origins(in: self.global), now: now)
         self.global = global
-        var routes = LimitRows(limits.policies, key: .route, count: routeCount)
+        var routes = QuotaStorage(limits.policies, key: .route, count: routeCount)
         let origins = routes.origins(in: self.routes)
         for route in 0..<routeCount { routes.continued(route, from: self.routes, route, origins, now: now) }
         self.routes = routes
@@ -30,10 +30,10 @@ extension RequestLimitMachine {
         // In the order they lie in memory: with a million clients most of the time is spent waiting for it.
         for row in table.rows.sorted() where clients.freshAsked(row, now: now) > 0 { kept.append(row) }
         let capacity = limits.hasClientPolicy ? Swift.max(limits.maxKeys, kept.count) : 0
-        var fresh = LimitRows(limits.policies, key: .client, count: capacity + 1)
+        var fresh = QuotaStorage(limits.policies, key: .client, count: capacity + 1)
         let origins = fresh.origins(in: clients)
         fresh.continued(capacity, from: clients, table.capacity, origins, now: now)
-        var known = LimitKeyTable(capacity: capacity, secret: secret)
+        var known = QuotaKeyTable(capacity: capacity, secret: secret)
         if capacity > 0 {
             for row in kept {
                 let visit = table.visit(row)
@@ -44,7 +44,7 @@ extension RequestLimitMachine {
         }
         clients = fresh
         table = known
-        queue = LimitQueue()
+        queue = EvictionQueue()
         for row in table.rows.sorted() { queue.pushed(row, at: leavingAsked(row, now)) }
     }
 }

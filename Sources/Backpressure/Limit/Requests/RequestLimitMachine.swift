@@ -27,12 +27,12 @@ public struct RequestLimitMachine: ~Copyable {
     public private(set) var overflowed = 0
     let routeCount: Int
     let secret: LimitKey
-    var global: LimitRows
-    var routes: LimitRows
+    var global: QuotaStorage
+    var routes: QuotaStorage
     /// A row for each client, and one behind them that is shared.
-    var clients: LimitRows
-    var table: LimitKeyTable
-    var queue = LimitQueue()
+    var clients: QuotaStorage
+    var table: QuotaKeyTable
+    var queue = EvictionQueue()
 
     /// Limits that nothing has been charged to, at the monotonic instant `now`, nanoseconds.
     /// - Parameters:
@@ -44,11 +44,11 @@ public struct RequestLimitMachine: ~Copyable {
         routeCount = Swift.max(1, routes)
         policies = LimitPolicies(limits.policies)
         counts = limits.policies.map { _ in LimitCounts() }
-        global = LimitRows(limits.policies, key: .global, count: 1)
-        self.routes = LimitRows(limits.policies, key: .route, count: routeCount)
+        global = QuotaStorage(limits.policies, key: .global, count: 1)
+        self.routes = QuotaStorage(limits.policies, key: .route, count: routeCount)
         let capacity = limits.hasClientPolicy ? limits.maxKeys : 0
-        clients = LimitRows(limits.policies, key: .client, count: capacity + 1)
-        table = LimitKeyTable(capacity: capacity, secret: secret)
+        clients = QuotaStorage(limits.policies, key: .client, count: capacity + 1)
+        table = QuotaKeyTable(capacity: capacity, secret: secret)
         global.began(0, now: now)
         for route in 0..<routeCount { self.routes.began(route, now: now) }
         clients.began(capacity, now: now)
@@ -58,7 +58,7 @@ public struct RequestLimitMachine: ~Copyable {
     public var keyCount: Int { table.count }
 
     /// Bytes a client takes.
-    public var bytesPerKey: Int { clients.stride + table.bytesPerKey + MemoryLayout<LimitQueue.Entry>.stride }
+    public var bytesPerKey: Int { clients.stride + table.bytesPerKey + MemoryLayout<EvictionQueue.Entry>.stride }
 
     // MARK: Asking
 
@@ -134,7 +134,7 @@ public struct RequestLimitMachine: ~Copyable {
     }
 
     private static func check(
-        _ rows: inout LimitRows, _ row: Int, _ cost: LimitCost, _ now: UInt64, _ decision: inout LimitDecision,
+        _ rows: inout QuotaStorage, _ row: Int, _ cost: LimitCost, _ now: UInt64, _ decision: inout LimitDecision,
         _ tooLarge: inout UInt32
     ) {
         for column in rows.columns {
@@ -146,7 +146,7 @@ public struct RequestLimitMachine: ~Copyable {
                 continue
             }
             guard row >= 0 else { continue }
-            let wait = rows.waitAsked(row, column, for: amount, now: now)
+            let wait = rows.retryDelay(row, column, for: amount, at: now)
             guard wait > 0 else { continue }
             if column.isShadow {
                 decision.shadowed |= bit
@@ -197,16 +197,16 @@ public struct RequestLimitMachine: ~Copyable {
     }
 
     private mutating func remaining(of policy: Int, _ route: Int, _ row: Int, _ now: UInt64) -> Int {
-        for column in global.columns where column.policy == policy { return global.levelAsked(0, column, now: now) }
-        for column in routes.columns where column.policy == policy { return routes.levelAsked(route, column, now: now) }
+        for column in global.columns where column.policy == policy { return global.availableTokens(0, column, at: now) }
+        for column in routes.columns where column.policy == policy { return routes.availableTokens(route, column, at: now) }
         for column in clients.columns where column.policy == policy {
-            return row < 0 ? column.capacity : clients.levelAsked(row, column, now: now)
+            return row < 0 ? column.capacity : clients.availableTokens(row, column, at: now)
         }
         return 0
     }
 
     private static func charge(
-        _ rows: inout LimitRows, _ row: Int, _ cost: LimitCost, _ shadowed: UInt32, _ pieces: Int, _ now: UInt64,
+        _ rows: inout QuotaStorage, _ row: Int, _ cost: LimitCost, _ shadowed: UInt32, _ pieces: Int, _ now: UInt64,
         _ counts: inout [LimitCounts]
     ) {
         for column in rows.columns {

@@ -61,8 +61,8 @@ public final class RequestLimiter: Sendable {
     }
 
     /// Other limits are in force; levels are carried over.
-    public func changed(to limits: RequestLimits) {
-        machine.withLock { $0.changed(to: limits, now: clock()) }
+    public func update(_ limits: RequestLimits) {
+        machine.withLock { $0.update(limits, now: clock()) }
         hasPolicies.store(!limits.policies.isEmpty, ordering: .relaxed)
     }
 

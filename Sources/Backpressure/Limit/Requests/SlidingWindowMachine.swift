@@ -51,14 +51,14 @@ public struct SlidingWindowMachine: ~Copyable {
     }
 
     /// Somebody asks how much may pass now.
-    public mutating func levelAsked(now: UInt64) -> Int {
+    public mutating func availableTokens(at now: UInt64) -> Int {
         advance(now)
         return Swift.max(0, limit.amount - sum)
     }
 
     /// Somebody who wants `amount` asks how long to wait, nanoseconds: 0: pass now; `UInt64.max`: it is more than ever passes. Nothing is
     /// taken. Where nobody else takes anything, `amount` passes after exactly that wait.
-    public mutating func waitAsked(for amount: Int, now: UInt64) -> UInt64 {
+    public mutating func retryDelay(for amount: Int, at now: UInt64) -> UInt64 {
         advance(now)
         let wanted = Swift.max(0, amount)
         guard wanted <= limit.amount else { return .max }
@@ -79,7 +79,7 @@ public struct SlidingWindowMachine: ~Copyable {
     }
 
     /// The limit was changed. What passed stays counted, at its latest possible time, as far back as the old span reached.
-    public mutating func changed(to limit: Limit, now: UInt64) {
+    public mutating func update(_ limit: Limit, now: UInt64) {
         advance(now)
         let (old, last) = (self.limit.part, newest)
         self.limit = limit

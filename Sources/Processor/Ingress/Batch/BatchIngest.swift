@@ -22,7 +22,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     /// Where hundreds wait, each looks less often, so that looking costs the same.
     private var pause: Duration { .microseconds(max(5000, 50 * gate.waitingBatches)) }
 
-    private let gate: EventGate
+    private let gate: EventProducer
     private let format: BatchFormat
     private let admission: any EventAdmission
     private let shedding: IngressShedding?
@@ -54,7 +54,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     /// Holds this object while produced events are not reported: their tokens only point into the results.
     private var hold: Unmanaged<BatchIngest>?
 
-    init(_ format: BatchFormat, gate: EventGate, admission: any EventAdmission, shedding: IngressShedding?) {
+    init(_ format: BatchFormat, gate: EventProducer, admission: any EventAdmission, shedding: IngressShedding?) {
         self.gate = gate
         self.format = format
         self.admission = admission
@@ -113,7 +113,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
 
     /// Takes the events that lie in a piece as a whole, as many as go together, and what stands behind them.
     /// - Returns: where to go on.
-    private func takeRun(of piece: UnsafeRawBufferPointer, from start: Int, _ door: EventGate.Door?) -> Int {
+    private func takeRun(of piece: UnsafeRawBufferPointer, from start: Int, _ door: EventProducer.Door?) -> Int {
         let most = door?.producer.groupRecords ?? 1
         return withUnsafeTemporaryAllocation(of: UnsafeRawBufferPointer.self, capacity: most) { events in
             var (at, count, bytes) = (start, 0, 0)
@@ -141,7 +141,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
 
     /// Takes one step of the boundaries by itself.
     private func take(
-        _ step: BoundaryMachine.Step, of piece: UnsafeRawBufferPointer, _ at: Int, _ door: EventGate.Door?
+        _ step: BoundaryMachine.Step, of piece: UnsafeRawBufferPointer, _ at: Int, _ door: EventProducer.Door?
     ) -> Int {
         switch step {
         case .nothing:
@@ -188,7 +188,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     func abandoned() { close() }
 
     /// Where events go; from the moment there is no such place, the rest of the batch is refused.
-    private func open() -> EventGate.Door? {
+    private func open() -> EventProducer.Door? {
         guard results.refusal == nil else { return nil }
         switch gate.open() {
         case .success(let door):
@@ -217,7 +217,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         return true
     }
 
-    private func mustWait(for door: EventGate.Door) -> Bool {
+    private func mustWait(for door: EventProducer.Door) -> Bool {
         guard results.refusal == nil, !door.producer.hasRoom(forBytes: eventBytes) else {
             if waitingSince != nil { waitingSince = nil }
             return false
@@ -267,7 +267,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
 
     /// An event is whole: what was kept of it, and `part`.
     /// - Parameter behind: bytes that may be read behind `part`.
-    private func take(_ part: UnsafeRawBufferPointer, behind: Int, _ door: EventGate.Door?) {
+    private func take(_ part: UnsafeRawBufferPointer, behind: Int, _ door: EventProducer.Door?) {
         let part = trimmed(part)
         guard results.count < mostEvents else {
             let detail = "A request may hold at most \(mostEvents) events (http.max_batch_events); what follows was not read."
@@ -306,7 +306,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     }
 
     /// - Parameter event: with ``ByteBuffer/padding`` readable bytes behind it.
-    private func take(_ event: UnsafeRawBufferPointer, _ door: EventGate.Door?) {
+    private func take(_ event: UnsafeRawBufferPointer, _ door: EventProducer.Door?) {
         guard let door, results.refusal == nil else {
             return results.appendRefused(bytes: event.count)
         }
@@ -314,7 +314,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     }
 
     /// Takes events, at most ``ProducerGroup/capacity``, each with ``ByteBuffer/padding`` readable bytes behind it.
-    private func take(_ events: UnsafeBufferPointer<UnsafeRawBufferPointer>, _ bytes: Int, _ door: EventGate.Door) {
+    private func take(_ events: UnsafeBufferPointer<UnsafeRawBufferPointer>, _ bytes: Int, _ door: EventProducer.Door) {
         // Together where they all pass: whether and where they do not is found one by one. Of an array nobody knows before the check of one
         // element whether there is a next.
         let areAdmitted =
@@ -358,7 +358,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     }
 
     /// Hands over what has been gathered.
-    private func produce(to door: EventGate.Door) {
+    private func produce(to door: EventProducer.Door) {
         guard gate.group.count > 0 else { return }
         if hold == nil { hold = .passRetained(self) }
         produced += gate.group.count

@@ -1,0 +1,55 @@
+// Owns the identities that a loop's handshakes are lent: the one in force, and those that some handshake may still hold.
+
+internal import CMicrohttpd
+internal import Glibc
+
+/// The identities of one loop. Confined to its thread.
+struct CertificateStore: ~Copyable {
+    /// TLS 1.2 and 1.3, by the library's own choice of everything else.
+    static let priorities = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+    /// How long a replaced identity is kept: longer than any handshake, which ends with `headerTimeout` at the latest.
+    private static let kept: UInt64 = 3_600_000_000_000
+
+    private var current: TLSIdentity?
+    private var replaced: [(identity: TLSIdentity, at: UInt64)] = []
+
+    init(_ identity: TLSIdentity?) { current = identity }
+
+    /// Handshakes that begin from now on are shown `identity`.
+    mutating func update(_ identity: TLSIdentity?, now: UInt64) {
+        replaced.removeAll { now > $0.at + Self.kept }
+        guard let identity, let before = current, identity !== before else { return }
+        replaced.append((before, now))
+        current = identity
+    }
+
+    /// Lends the identity in force to a handshake. Answers GnuTLS's code.
+    func lend(
+        _ chain: UnsafeMutablePointer<UnsafeMutablePointer<gnutls_pcert_st>?>, _ length: UnsafeMutablePointer<UInt32>,
+        _ key: UnsafeMutablePointer<gnutls_privkey_t?>
+    ) -> Int32 {
+        guard let current else { return -1 }
+        chain.pointee = current.credentials.chain.pointer
+        length.pointee = current.credentials.chain.count
+        key.pointee = current.credentials.key.pointer
+        return 0
+    }
+}
+
+/// The loop that runs on this thread: GnuTLS's callback gets nothing to find its owner by.
+enum LoopOfThread {
+    private static let key: pthread_key_t = {
+        var key = pthread_key_t()
+        let code = pthread_key_create(&key, nil)
+        precondition(code == 0, "no key for a thread's own data: \(String(cString: strerror(code)))")
+        return key
+    }()
+
+    /// - Parameter loop: must live until the thread ends.
+    static func set(_ loop: ServerLoop) { pthread_setspecific(key, Unmanaged.passUnretained(loop).toOpaque()) }
+
+    static func with(_ body: (ServerLoop) -> Int32) -> Int32 {
+        guard let pointer = pthread_getspecific(key) else { return -1 }
+        return Unmanaged<ServerLoop>.fromOpaque(pointer)._withUnsafeGuaranteedRef(body)
+    }
+}
