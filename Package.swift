@@ -44,6 +44,7 @@ let package = Package(
 
         library("Records"),
         library("Backpressure"),
+        library("Admission", ["Backpressure"]),
         library("Telemetry"),
         library("Settings", ["CYaml"]),
         library("Kafka", ["CKafka", "Records", "Telemetry"]),
@@ -56,7 +57,8 @@ let package = Package(
         .executableTarget(
             name: "sluice",
             dependencies: [
-                "Apply", "Backpressure", "Decode", "HTTPServer", "Kafka", "Pipeline", "Postgres", "Records", "Settings",
+                "Admission", "Apply", "Backpressure", "Decode", "HTTPServer", "Kafka", "Pipeline", "Postgres", "Records",
+                "Settings",
                 "Telemetry",
             ],
             path: "Sources/Processor",
@@ -69,7 +71,8 @@ let package = Package(
         .executableTarget(
             name: "sluice-bench",
             dependencies: [
-                "Apply", "Backpressure", "Decode", "Kafka", "Pipeline", "Postgres", "Records", "Settings", "Telemetry",
+                "Admission", "Apply", "Backpressure", "Decode", "Kafka", "Pipeline", "Postgres", "Records", "Settings",
+                "Telemetry",
             ],
             path: "Benchmarks",
             exclude: ["results", "Naive"],
@@ -87,6 +90,7 @@ let package = Package(
             swiftSettings: strict),
         tests("Records", ["Records"]),
         tests("Backpressure", ["Backpressure"]),
+        tests("Admission", ["Admission", "Backpressure"]),
         tests("Telemetry", ["Telemetry"]),
         tests("Settings", ["Settings"]),
         tests("Kafka", ["Kafka", "Records", "Telemetry"]),
@@ -98,7 +102,8 @@ let package = Package(
         tests(
             "Processor",
             [
-                "sluice", "Apply", "Decode", "HTTPServer", "Kafka", "Pipeline", "Postgres", "Records", "Settings", "Telemetry",
+                "sluice", "Admission", "Apply", "Backpressure", "Decode", "HTTPServer", "Kafka", "Pipeline", "Postgres",
+                "Records", "Settings", "Telemetry",
             ]),
         tests("Loadtest", ["sluice-loadtest", "CCurl", "Kafka", "Postgres", "Records", "Telemetry"]),
         tests("Bench", ["sluice-bench"]),

@@ -1,5 +1,6 @@
 // Measures filling a binary array against copying the same bytes.
 
+import Postgres
 import Records
 
 /// Elements of 100 bytes, 5,000 to an array.

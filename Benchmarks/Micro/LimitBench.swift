@@ -1,5 +1,6 @@
 // Measures what the limits on requests cost: a decision for one client, for a million, on both cores, and the memory of a client.
 
+import Admission
 import Backpressure
 import Dispatch
 import Foundation

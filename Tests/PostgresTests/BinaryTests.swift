@@ -149,3 +149,20 @@ struct SplitMix: RandomNumberGenerator {
         return z ^ (z >> 31)
     }
 }
+
+@Suite struct BinaryArrayTests {
+    @Test func arrayHasPostgresBinaryForm() {
+        var array = BinaryArray(element: 23)
+        array.append(Int32(1))
+        array.append(nil)
+        let form = array.withBytes { Array($0) }
+        #expect(
+            form == [
+                0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 23, 0, 0, 0, 2, 0, 0, 0, 1,
+                0, 0, 0, 4, 0, 0, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF,
+            ])
+        array.removeAll()
+        let flag = array.withBytes { $0[7] }
+        #expect(flag == 0)
+    }
+}

@@ -1,5 +1,6 @@
 // Proves that it does not matter where a batch is cut, how its lines end, and how many come at once.
 
+import Admission
 import Backpressure
 import Foundation
 import HTTPServer

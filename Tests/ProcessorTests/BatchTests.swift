@@ -1,5 +1,6 @@
 // Proves what requests with many events are answered, and what of them is in the log.
 
+import Admission
 import Foundation
 import HTTPServer
 import Kafka

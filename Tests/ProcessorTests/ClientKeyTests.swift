@@ -1,5 +1,6 @@
 // Proves who counts as a client behind proxies: what they have added is believed, what the client wrote itself is not.
 
+import Admission
 import Backpressure
 import HTTPServer
 import Testing

@@ -1,5 +1,6 @@
 // Proves on the embedded broker that an ingress sees its group's lag in the committed offsets, and knows when it does not.
 
+import Admission
 import Backpressure
 import Kafka
 import Pipeline

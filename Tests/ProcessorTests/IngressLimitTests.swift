@@ -1,5 +1,6 @@
 // Proves what the limits answer over HTTP: refusals with honest header fields, per client, before the body, and live after a change.
 
+import Admission
 import Backpressure
 import Decode
 import Foundation

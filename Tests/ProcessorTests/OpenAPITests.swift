@@ -1,5 +1,6 @@
 // Proves that the document at /openapi.json says what the routes do: each one is in it, and whatever they answer is declared.
 
+import Admission
 import Backpressure
 import Decode
 import Foundation

@@ -1,5 +1,6 @@
 // Proves how the limits on requests are written, what is said about wrong ones, and that the shipped ones leave the README's commands alone.
 
+import Admission
 import Backpressure
 import Foundation
 import Settings

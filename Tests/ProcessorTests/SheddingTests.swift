@@ -1,5 +1,6 @@
 // Proves what shedding answers, shows and forgets: at the door over HTTP, in metrics, in health, and after a reload.
 
+import Admission
 import Backpressure
 import Decode
 import Foundation

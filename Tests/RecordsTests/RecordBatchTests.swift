@@ -57,21 +57,6 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
         #expect(buffer.capacity == 100)
     }
 
-    @Test func arrayHasPostgresBinaryForm() {
-        var array = BinaryArray(element: 23)
-        array.append(Int32(1))
-        array.append(nil)
-        let form = array.withBytes { Array($0) }
-        #expect(
-            form == [
-                0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 23, 0, 0, 0, 2, 0, 0, 0, 1,
-                0, 0, 0, 4, 0, 0, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF,
-            ])
-        array.removeAll()
-        let flag = array.withBytes { $0[7] }
-        #expect(flag == 0)
-    }
-
     @Test func keyPrefixesSortAsTheirKeysDo() {
         let numbers: [Int64] = [.min, -70_000, -1, 0, 1, 255, 256, 70_000, .max]
         #expect(numbers.map { KeyPrefix.of($0) } == numbers.map { KeyPrefix.of($0) }.sorted())

@@ -179,4 +179,12 @@ import Testing
         let start = try #require(ProcessMetrics.startTimeSeconds())
         #expect(start <= now + 1 && start > now - 86_400)
     }
+
+    @Test func clocksMove() {
+        let first = MonotonicClock.nanoseconds()
+        var second = first
+        for _ in 0..<1_000_000 where second == first { second = MonotonicClock.nanoseconds() }
+        #expect(second > first)
+        #expect(WallClock.milliseconds() > 1_700_000_000_000)
+    }
 }

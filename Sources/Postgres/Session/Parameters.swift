@@ -1,6 +1,6 @@
 // The binary parameters of one statement, kept in reusable memory.
 
-public import Records
+import Records
 
 /// Parameters of a statement, in order, all in PostgreSQL's binary form.
 ///

@@ -1,5 +1,6 @@
 // Decides who may send events and who may read the metrics.
 
+import Admission
 import HTTPServer
 import Synchronization
 

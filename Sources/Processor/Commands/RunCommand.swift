@@ -1,5 +1,6 @@
 // Owns the life of `sluice run`: start, serve, drain, end.
 
+import Admission
 import Backpressure
 import Decode
 import Dispatch

@@ -1,5 +1,6 @@
 // Declares the sections `http` and `log`.
 
+import Admission
 import HTTPServer
 import Settings
 import Telemetry

@@ -1,5 +1,6 @@
 // Declares the section `kafka`: where events come from and go to.
 
+import Admission
 import Settings
 
 /// What a first start without any offset does.

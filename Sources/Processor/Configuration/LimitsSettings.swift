@@ -1,5 +1,6 @@
 // Declares the section `limits`: what may come in at the ingress, when it is refused, and how fast events may be read.
 
+import Admission
 import Backpressure
 import Settings
 

@@ -1,7 +1,7 @@
 // Declares the sections `pipeline` and `apply`: how much is under way, and how it is written.
 
+import Admission
 import Apply
-import Backpressure
 import Pipeline
 import Settings
 

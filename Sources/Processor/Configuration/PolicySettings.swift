@@ -1,5 +1,6 @@
 // Declares one item of `limits.policies`: a limit on the requests of the HTTP ingress.
 
+import Admission
 import Backpressure
 import Settings
 

@@ -1,5 +1,6 @@
 // Declares the section `postgres`: where rows go.
 
+import Admission
 import Settings
 
 struct PostgresSettings: Sendable {

@@ -1,6 +1,6 @@
 // Declares the section `limits.shed`: when POST /send refuses what the pipe behind it cannot carry.
 
-import Backpressure
+import Admission
 import Settings
 
 /// Thresholds of shedding; 0 turns one off.

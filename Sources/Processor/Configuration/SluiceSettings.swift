@@ -1,5 +1,6 @@
 // Owns the whole configuration: its sections, how it is loaded, and the faults only other rooms can find.
 
+import Admission
 import Apply
 import Decode
 import HTTPServer

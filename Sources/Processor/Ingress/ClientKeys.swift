@@ -1,6 +1,6 @@
 // Decides who a request's client is for the limits: a name it has proved, or the address it comes from.
 
-import Backpressure
+import Admission
 import HTTPServer
 
 enum ClientKeys {

@@ -1,6 +1,6 @@
 // Asks the limits about the events of one batch.
 
-import Backpressure
+import Admission
 import HTTPServer
 
 /// One request's account with the limits: its client is found once, each event is charged as it arrives.

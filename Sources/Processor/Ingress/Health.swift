@@ -1,5 +1,6 @@
 // Answers whether this process can do its work, and if not, why.
 
+import Admission
 import Backpressure
 import HTTPServer
 import Pipeline

@@ -1,5 +1,6 @@
 // Asks the limits in the name of the HTTP routes, and answers for those that are refused.
 
+import Admission
 import Backpressure
 import HTTPServer
 import Synchronization

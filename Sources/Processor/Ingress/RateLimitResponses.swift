@@ -1,5 +1,6 @@
 // Owns the answers to what the limits refuse: what does not change is written once, and what came before is sent again.
 
+import Admission
 import Backpressure
 import HTTPServer
 

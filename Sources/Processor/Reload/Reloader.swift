@@ -1,5 +1,6 @@
 // Owns the settings in force: watches the files they come from, and puts what has changed into force while the process runs.
 
+import Admission
 import Backpressure
 import Dispatch
 import HTTPServer

@@ -1,5 +1,6 @@
 // Refuses requests at their header while what is behind the ingress does not keep up, and says so in answers, metrics and health.
 
+import Admission
 import Backpressure
 import HTTPServer
 import Kafka

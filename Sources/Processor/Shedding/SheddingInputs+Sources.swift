@@ -1,6 +1,6 @@
 // Says what shedding is told about the pipe: of this process's own pipeline, or of a group that Kafka speaks of.
 
-import Backpressure
+import Admission
 import Pipeline
 
 extension SheddingInputs {

@@ -1,5 +1,6 @@
 // Transcripts of shedding: where it begins, how it goes back, what callers are told, and that the share is exact.
 
+import Admission
 import Backpressure
 import TestSupport
 import Testing

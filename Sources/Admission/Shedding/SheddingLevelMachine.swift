@@ -1,5 +1,7 @@
 // Turns what the rooms around the ingress say of themselves into the levels that shedding decides by.
 
+public import Backpressure
+
 /// What is known at one moment; `nil`: nobody can say.
 public struct SheddingInputs: Sendable, Equatable {
     /// How far the group is behind.

@@ -1,5 +1,7 @@
 // Owns the memory of quotas: a row for each client or route, in it one machine for each policy that applies to it.
 
+import Backpressure
+
 /// Rows of quotas in one piece of memory. A row is `stride` bytes; nothing is allocated once the rows are.
 ///
 /// The memory is asked for as a whole, but costs nothing until a row is begun: the system hands out pages when they are touched.

@@ -1,5 +1,7 @@
 // Writes PostgreSQL's binary one-dimensional arrays: the parameters of a batch's statements.
 
+public import Records
+
 /// Builds a one-dimensional array in PostgreSQL's binary format (`array_recv` in src/backend/utils/adt/arrayfuncs.c): dimensions,
 /// a has-nulls flag, the element type, length and lower bound of the dimension, then each element's length and bytes.
 /// The memory is kept from one batch to the next.

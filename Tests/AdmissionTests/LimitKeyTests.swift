@@ -1,9 +1,10 @@
 // Proves who has a row of its own: the table against a dictionary, a flood of keys against those who are limited, and the shared row.
 
+import Backpressure
 import TestSupport
 import Testing
 
-@testable import Backpressure
+@testable import Admission
 
 private let second: UInt64 = 1_000_000_000
 private let secret = LimitKey(high: 0x1234_5678_9ABC_DEF0, low: 0x0FED_CBA9_8765_4321)

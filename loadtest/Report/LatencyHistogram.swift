@@ -6,9 +6,9 @@
 /// ``limit`` (73 minutes) share the last bucket, and percentiles that fall there answer the greatest value seen. The bucket
 /// scheme is that of G. Tene's HdrHistogram (https://hdrhistogram.github.io/HdrHistogram/). One value takes 270 KB; it has one
 /// owner at a time, so give each thread its own and ``merge(_:)`` them at the end.
-public struct LatencyHistogram: Sendable {
+struct LatencyHistogram: Sendable {
     /// The longest duration with a bucket of its own, in nanoseconds.
-    public static let limit: UInt64 = (1 << 42) - 1
+    static let limit: UInt64 = (1 << 42) - 1
 
     private static let linearBits = 11
     private static let halfBits = linearBits - 1
@@ -17,15 +17,15 @@ public struct LatencyHistogram: Sendable {
     private var counts = [UInt64](repeating: 0, count: bucketCount)
     private var sum: Double = 0
     /// Durations counted.
-    public private(set) var count: UInt64 = 0
+    private(set) var count: UInt64 = 0
     private var least = UInt64.max
     private var greatest: UInt64 = 0
 
     /// A histogram with nothing counted.
-    public init() {}
+    init() {}
 
     /// Counts `count` durations of the same length.
-    public mutating func add(nanoseconds: UInt64, count: UInt64 = 1) {
+    mutating func add(nanoseconds: UInt64, count: UInt64 = 1) {
         guard count > 0 else { return }
         counts[Self.index(of: Swift.min(nanoseconds, Self.limit))] += count
         self.count += count
@@ -35,7 +35,7 @@ public struct LatencyHistogram: Sendable {
     }
 
     /// Adds everything `other` has counted.
-    public mutating func merge(_ other: LatencyHistogram) {
+    mutating func merge(_ other: LatencyHistogram) {
         for index in counts.indices { counts[index] += other.counts[index] }
         count += other.count
         sum += other.sum
@@ -44,17 +44,17 @@ public struct LatencyHistogram: Sendable {
     }
 
     /// The shortest duration, in nanoseconds; `nil` where nothing was counted.
-    public var min: UInt64? { count > 0 ? least : nil }
+    var min: UInt64? { count > 0 ? least : nil }
 
     /// The longest duration, in nanoseconds; `nil` where nothing was counted.
-    public var max: UInt64? { count > 0 ? greatest : nil }
+    var max: UInt64? { count > 0 ? greatest : nil }
 
     /// The arithmetic mean, in nanoseconds; `nil` where nothing was counted.
-    public var mean: Double? { count > 0 ? sum / Double(count) : nil }
+    var mean: Double? { count > 0 ? sum / Double(count) : nil }
 
     /// The duration, in nanoseconds, that `percent` of all durations do not exceed (nearest rank: 50 is the median, 100 the
     /// greatest); `nil` where nothing was counted.
-    public func percentile(_ percent: Double) -> UInt64? {
+    func percentile(_ percent: Double) -> UInt64? {
         precondition((0...100).contains(percent), "a percentile lies between 0 and 100")
         guard count > 0 else { return nil }
         let rank = Swift.max(1, UInt64((percent / 100 * Double(count)).rounded(.up)))

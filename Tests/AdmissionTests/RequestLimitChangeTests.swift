@@ -1,5 +1,6 @@
 // Proves that a change of the limits on requests carries every level over, refills nothing, and loses no client that has used something.
 
+import Admission
 import Backpressure
 import TestSupport
 import Testing

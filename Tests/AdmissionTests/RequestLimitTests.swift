@@ -1,5 +1,6 @@
 // Proves what the limits on requests decide: all policies before any charge, shadows, what is too large, honest waits, exact bounds.
 
+import Admission
 import Backpressure
 import TestSupport
 import Testing

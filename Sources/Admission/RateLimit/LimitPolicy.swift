@@ -1,5 +1,7 @@
 // Says what a policy of the ingress limits: whose requests, in which unit, and how much of it.
 
+public import Backpressure
+
 /// One limit on requests: a quota in one unit, kept for everybody together, for each client or for each route.
 public struct LimitPolicy: Sendable, Equatable {
     /// Whose requests share one quota.

@@ -1,5 +1,6 @@
 // Closes the loop in a model: callers that obey Retry-After, an ingress that sheds, and a drain that freezes and recovers.
 
+import Admission
 import Backpressure
 import Glibc
 import TestSupport

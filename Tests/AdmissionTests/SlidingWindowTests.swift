@@ -1,5 +1,6 @@
 // Proves that a sliding window lets no more through than its limit in any window whatever, and refuses nothing beyond its documented price.
 
+import Admission
 import Backpressure
 import TestSupport
 import Testing

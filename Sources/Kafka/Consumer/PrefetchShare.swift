@@ -1,32 +1,30 @@
 // Decides how much librdkafka may prefetch for one partition within its share of the memory.
 
-import Kafka
-
 /// One partition's part of the memory for librdkafka's prefetch: its queue, what librdkafka keeps for each record in it, and the
 /// overshoot of one fetch, because the queue is only looked at before a fetch.
-struct PrefetchShare: Equatable {
+public struct PrefetchShare: Equatable, Sendable {
     /// Records are at least so long on average; of shorter ones a fetch brings more than is counted here.
-    static let shortestRecord = 64
+    public static let shortestRecord = 64
     /// What each record is counted for in the queue when its two limits are chosen: ``KafkaConsumerConfiguration/bytesBesideEachRecord``
     /// and some payload. With the kicker the records that follow are enough for full speed.
     private static let countedRecord = 1024
     /// Smaller fetches and queues cost more in requests than they save.
-    static let leastFetch = 16 << 10
+    public static let leastFetch = 16 << 10
     private static let leastKibibytes = 32
     private static let leastRecords = 64
 
     /// `queued.max.messages.kbytes`.
-    let queuedKibibytes: Int
+    public let queuedKibibytes: Int
     /// `queued.min.messages`.
-    let queuedRecords: Int
+    public let queuedRecords: Int
     /// `fetch.message.max.bytes`.
-    let fetchBytes: Int
+    public let fetchBytes: Int
 
     /// - Parameters:
     ///   - bytes: for all partitions.
     ///   - properties: the user's own, which may fix the size of a fetch.
     /// - Returns: `nil` where that is too little.
-    init?(bytes: Int, partitions: Int, properties: [String: String] = [:]) {
+    public init?(bytes: Int, partitions: Int, properties: [String: String] = [:]) {
         let share = bytes / Swift.max(1, partitions)
         // A twenty-fourth comes to a quarter with what librdkafka keeps for short records.
         let fetch = Swift.min(1 << 20, Swift.max(Self.leastFetch, share / 24))
@@ -42,7 +40,7 @@ struct PrefetchShare: Equatable {
     }
 
     /// Least bytes a partition needs.
-    static func least(properties: [String: String]) -> Int {
+    public static func least(properties: [String: String]) -> Int {
         let fetch = KafkaConsumerConfiguration.fetchBytes(of: leastFetch, properties: properties)
         var bytes = overshoot(fetch) + leastRecords * countedRecord
         while PrefetchShare(bytes: bytes, partitions: 1, properties: properties) == nil { bytes += 1024 }
@@ -54,7 +52,7 @@ struct PrefetchShare: Equatable {
 
     /// Most bytes librdkafka holds for the partition, whatever the length of its records from ``shortestRecord`` on: a queue that ends
     /// at its number of records, or at its bytes, and one fetch more.
-    var worstCase: Int {
+    public var worstCase: Int {
         let beside = KafkaConsumerConfiguration.bytesBesideEachRecord
         let bytes = queuedKibibytes * 1024
         func held(_ record: Int) -> Int {
