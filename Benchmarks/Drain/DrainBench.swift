@@ -29,12 +29,20 @@ struct DrainResult: Codable, Sendable {
     let settings: [String: String]
     let serverVersion: String
     let sluice: DrainFigures
+    /// An earlier build in the same rounds.
+    let previous: DrainFigures?
     let bare: DrainFigures?
 
     /// Medians against medians; empty where there was nobody to compare with.
     var bars: [Bar] {
-        guard let bare else { return [] }
-        return [
+        var bars: [Bar] = []
+        if let previous {
+            // Round by round: what the machine gives changes between rounds.
+            let ratio = sluice.rowsPerSecond.ratio(to: previous.rowsPerSecond)
+            bars.append(Bar("rows/s, × the previous build's", ratio, .atLeast, 0.97))
+        }
+        guard let bare else { return bars }
+        return bars + [
             Bar("rows/s, of the bare worker's", sluice.rowsPerSecond.median / bare.rowsPerSecond.median, .atLeast, 0.92),
             Bar("CPU, × the bare worker's", sluice.cpuSecondsPerMillion.median / bare.cpuSecondsPerMillion.median, .atMost, 1.8),
             Bar("peak MiB", sluice.peakMebibytes.highest, .atMost, 130),
@@ -53,6 +61,9 @@ struct DrainBench {
             say("\ndrain: \(Double(options.events).shown) upserts on \(BenchSite.partitions) partitions into a fresh table")
             let drain = try await DrainSite.fill(site, events: options.events, database: "sluice_bench_drain")
             var workers: [any DrainWorker] = [SluiceWorker(program: options.sluicePath, settings: options.settings)]
+            if let path = options.previousPath {
+                workers.append(SluiceWorker(program: path, settings: options.settings, name: "previous"))
+            }
             if let path = options.referencePath { workers.append(BareWorker(program: path, events: options.events)) }
             let runs = try await drain.rounds(workers, options, runs: options.runs ?? 5)
             let database = drain.place.database
@@ -60,7 +71,8 @@ struct DrainBench {
             try await database.drop()
             let result = DrainResult(
                 events: options.events, partitions: BenchSite.partitions, settings: options.settings, serverVersion: version,
-                sluice: DrainFigures(runs[0]), bare: runs.count > 1 ? DrainFigures(runs[1]) : nil)
+                sluice: DrainFigures(runs[0]), previous: options.previousPath.map { _ in DrainFigures(runs[1]) },
+                bare: options.referencePath.map { _ in DrainFigures(runs[runs.count - 1]) })
             show(result)
             return result
         }
@@ -68,8 +80,8 @@ struct DrainBench {
 
     private func show(_ result: DrainResult) {
         result.sluice.show("sluice")
-        guard let bare = result.bare else { return say("  bare    SKIPPED, no bare worker was named (--reference)") }
-        bare.show("bare")
+        result.previous?.show("previous")
+        if let bare = result.bare { bare.show("bare") } else { say("  bare    SKIPPED, no bare worker was named (--reference)") }
         for bar in result.bars { bar.show() }
     }
 }

@@ -52,7 +52,7 @@ struct IngressBench {
     init(_ options: Options) { self.options = options }
 
     func run() async throws -> IngressResult? {
-        guard let bare = options.ingressPath else {
+        guard let bare = options.previousPath ?? options.ingressPath else {
             say("\ningress: SKIPPED, no bare ingress was named (--bare-ingress); scripts/bench builds the one it finds")
             return nil
         }
@@ -63,20 +63,53 @@ struct IngressBench {
             }
             let place = site.place(topic: "messages", database: "sluice_bench_ingress")
             try await site.createTopic(place.topic)
-            return try await Blocking.run { try measure(bare, wrk, place) }
+            return try await Blocking.run {
+                guard options.previousPath == nil else {
+                    try comparePrevious(bare, wrk, place)
+                    return nil
+                }
+                return try measure(bare, wrk, place)
+            }
         } ?? nil
     }
+
+    /// Measures two builds of `sluice` in turn, on the same broker.
+    private func comparePrevious(_ program: String, _ wrk: Wrk, _ place: DrainPlace) throws {
+        var listeners: [OpenListener] = []
+        defer { for listener in listeners { listener.child.end(within: 30) } }
+        listeners.append(try .sluice(options, place, number: 0, limits: Self.high))
+        listeners.append(try .sluice(options, place, number: 1, limits: Self.high, program: program))
+        let seconds = options.roundSeconds ?? 2
+        let rounds = options.runs ?? 15
+        say("\ningress: this build and the previous one, \(rounds) rounds of \(seconds) s each")
+        for listener in listeners { _ = try listener.measure(wrk, connections: 64, seconds: 4) }
+        for (connections, events) in [(8, 1), (64, 1), (256, 1), (Self.batchConnections, Self.batch)] {
+            let figures = try inTurn(listeners, rounds) {
+                let spell = try $0.measure(wrk, connections: connections, seconds: seconds, events: events)
+                guard spell.run.others == 0 else { throw $0.child.failure("refused \(spell.run.others) requests") }
+                return spell
+            }
+            let load = "\(connections) clients, \(events) events a request"
+            for (listener, figures) in zip(listeners, figures) {
+                figures.show("\(connections) × \(listener.name)", events: events)
+            }
+            let ratio = figures[0].requestsPerSecond.ratio(to: figures[1].requestsPerSecond)
+            Bar("\(load): requests/s, × the previous build's", ratio, .atLeast, 0.97).show()
+        }
+    }
+
+    /// Limits that refuse nothing.
+    private static let high = """
+          policies:
+            - {name: burst, key: client, unit: requests, bucket: {rate: 1000000, burst: 1000000}}
+            - {name: quota, key: client, unit: events, window: {limit: 1000000000, seconds: 60}}
+        """
 
     private func measure(_ bare: String, _ wrk: Wrk, _ place: DrainPlace) throws -> IngressResult {
         var doors: [OpenListener] = []
         defer { for door in doors { door.child.end(within: 30) } }
-        let high = """
-              policies:
-                - {name: burst, key: client, unit: requests, bucket: {rate: 1000000, burst: 1000000}}
-                - {name: quota, key: client, unit: events, window: {limit: 1000000000, seconds: 60}}
-            """
         let low = "  policies: [{name: burst, key: client, unit: requests, bucket: {rate: 1, burst: 1}}]"
-        doors.append(try OpenListener.sluice(options, place, number: 0, limits: high))
+        doors.append(try OpenListener.sluice(options, place, number: 0, limits: Self.high))
         doors.append(try OpenListener.sluice(options, place, number: 1, limits: low))
         for linger in ["0", "0.3"] { doors.append(try OpenListener.bare(bare, place, linger: linger)) }
         let (sluice, refusing, prompt, lingering) = (doors[0], doors[1], doors[2], doors[3])

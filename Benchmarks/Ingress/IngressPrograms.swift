@@ -28,9 +28,13 @@ struct OpenListener: Sendable {
     }
 
     /// Starts `sluice run --role ingress` with these limits, and waits until it takes events.
-    /// - Parameter number: no number comes twice in one place.
-    static func sluice(_ options: Options, _ place: DrainPlace, number: Int, limits: String) throws -> OpenListener {
-        var worker = SluiceWorker(program: options.sluicePath, settings: options.settings)
+    /// - Parameters:
+    ///   - number: no number comes twice in one place.
+    ///   - program: another build of `sluice`; `nil`: the one that is measured.
+    static func sluice(
+        _ options: Options, _ place: DrainPlace, number: Int, limits: String, program: String? = nil
+    ) throws -> OpenListener {
+        var worker = SluiceWorker(program: program ?? options.sluicePath, settings: options.settings)
         worker.role = "ingress"
         worker.extra = "limits:\n\(limits)\n"
         // Its files are its own: another one may run beside it.
@@ -38,7 +42,8 @@ struct OpenListener: Sendable {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let own = DrainPlace(database: place.database, brokers: place.brokers, topic: place.topic, folder: folder)
         let child = try worker.start(own, run: number)
-        let door = OpenListener(name: "sluice", child: child, port: try WorkerMetrics(of: child).port)
+        let door = OpenListener(
+            name: program == nil ? "sluice" : "previous", child: child, port: try WorkerMetrics(of: child).port)
         try door.waitUntilReady("/readyz", "GET")
         return door
     }

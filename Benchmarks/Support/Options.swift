@@ -27,6 +27,8 @@ struct Options: Sendable {
     var referencePath: String?
     var naivePath: String?
     var ingressPath: String?
+    /// An earlier build of `sluice` to alternate with.
+    var previousPath: String?
     var sluicePath = Options.sibling("sluice")
     var loadtestPath = Options.sibling("sluice-loadtest")
     /// Where the plot of the section shed goes.
@@ -69,6 +71,7 @@ struct Options: Sendable {
           --loadtest FILE    shed, overload: the load (the `sluice-loadtest` beside this program)
           --plot FILE        shed: where the plot goes (.sluice/shed.svg)
           --naive FILE       latency: the consumer to alternate with (or SLUICE_BENCH_NAIVE)
+          --previous FILE    drain, ingress: an earlier build of `sluice` to alternate with; ingress then leaves the bare one out
           --sluice FILE      the worker (the `sluice` beside this program)
           --broker FOLDER    where Kafka's log lies (.sluice); in memory (/dev/shm) its write-back leaves the disk to the database
           --perf FILE        drain: record the worker's first run with `perf record -g` into FILE
@@ -112,6 +115,7 @@ struct Options: Sendable {
         case "--naive": naivePath = value
         case "--bare-ingress": ingressPath = value
         case "--sluice": sluicePath = value
+        case "--previous": previousPath = value
         case "--broker": brokerFolder = value
         case "--loadtest": loadtestPath = value
         case "--plot": plotPath = value
