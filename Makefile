@@ -32,7 +32,7 @@ e2e: bootstrap ## tests on a real Apache Kafka: KAFKA_HOME=<unpacked distributio
 bench: bootstrap ## benchmarks: prints ratios, writes Benchmarks/results/*.json
 	@scripts/bench
 
-lint: bootstrap ## format, import rules, file lengths, shell scripts
+lint: bootstrap ## format, imports, lengths, shell scripts, names in the documentation
 	@scripts/lint --self-test
 	@scripts/lint
 
