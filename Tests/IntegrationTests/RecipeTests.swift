@@ -1,11 +1,11 @@
-// Proves that the README's recipe for changing a limit does what it says: the block as it stands there, run by a shell.
+// Proves that the commands of docs/limits.md that change a limit do what it says: the block as it stands there, run by a shell.
 
 import Foundation
 import TestSupport
 import Testing
 
 extension EndToEnd {
-    @Test func theRecipeForALimitDoesWhatTheReadmeSays() async throws {
+    @Test func theCommandsForALimitDoWhatTheDocumentationSays() async throws {
         try await World.run("recipe", partitions: 2) { world in
             let checkout = TestPostgres.checkout
             let folder = world.directory.appendingPathComponent("recipe")
@@ -22,10 +22,12 @@ extension EndToEnd {
                 configuration: config.appendingPathComponent("sluice.yaml").path)
             try await world.reached("the ingress is open") { try await ingress.get("/readyz").status == 200 }
 
-            let readme = try String(contentsOf: checkout.appendingPathComponent("README.md"), encoding: .utf8)
-            let blocks = readme.components(separatedBy: "\n```").filter { $0.contains("sed -i") && $0.contains("burst") }
-            try #require(blocks.count == 1, "the README has one recipe for a limit")
-            let recipe = blocks[0].replacingOccurrences(of: "127.0.0.1:8000", with: "127.0.0.1:\(ingress.port)")
+            let page = try String(contentsOf: checkout.appendingPathComponent("docs/limits.md"), encoding: .utf8)
+            let blocks = page.components(separatedBy: "\n```").filter { $0.contains("sed -i") && $0.contains("burst") }
+            try #require(blocks.count == 1, "docs/limits.md has one block that changes a limit")
+            // Its first line is the language of the block.
+            let recipe = blocks[0].drop { $0 != "\n" }
+                .replacingOccurrences(of: "127.0.0.1:8000", with: "127.0.0.1:\(ingress.port)")
             let shell = try ChildProcess.start(
                 "/bin/bash", ["-euc", "cd '\(folder.path)'\n" + recipe], environment: ProcessInfo.processInfo.environment,
                 log: folder.appendingPathComponent("recipe.log").path)
