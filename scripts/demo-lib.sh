@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2154,SC2034 # scripts/demo sources this and owns the variables
-# Owns the tools of the demo's chapters: titles, waiting, the live line, and one load with its verification.
+# Owns what the steps of the demo share: titles, waiting, the live line, and one load with its verification.
 
-chapter_number=0
+step_number=0
 
 title() {
-    chapter_number=$((chapter_number + 1))
-    printf '\n%s%d. %s%s%s  (%s s)%s\n' "$bold" "$chapter_number" "$*" "$plain" "$dim" "$(seconds_since "$story_begun")" "$plain"
+    step_number=$((step_number + 1))
+    printf '\n%s%d. %s%s%s  (%s s)%s\n' "$bold" "$step_number" "$*" "$plain" "$dim" "$(seconds_since "$demo_begun")" "$plain"
 }
 
 # curl_line BASE: the one line that the README shows and the demo posts.
@@ -82,7 +82,7 @@ metric_of() { awk -v series="$1" '$1 == series { value = $NF } END { printf "%.0
 # thousands NUMBER: 1234567 becomes 1,234,567.
 thousands() { sed -E ':again; s/([0-9])([0-9]{3})($|,)/\1,\2\3/; t again' <<<"$1"; }
 
-# live_line: one line of what went through the worker since the last one, and what waits; in $meanwhile also what holds it back.
+# live_line: one line with what was applied since the last one, and the lag; while PostgreSQL is stopped also credits and pauses.
 live_line() {
     local now landed lag rate memory
     if ! metrics=$(curl -fsS --max-time 2 "$base/metrics" 2>/dev/null); then
@@ -96,7 +96,7 @@ live_line() {
     rate=$(((landed - live_landed) * 1000 / (now > live_time ? now - live_time : 1)))
     live_time=$now live_landed=$landed
     if [[ -n $meanwhile ]]; then
-        printf '%s    %3d s   landed %9s   lag %8s   credits %7s   paused %2d   under way %3d of %s   memory %d MiB   %s%s' \
+        printf '%s    %3d s   landed %9s   lag %8s   credits %7s   paused %2d   used %3d of %s   memory %d MiB   %s%s' \
             "$live_start" $((SECONDS - live_begun)) "$(thousands $((landed - live_first)))" "$(thousands "$lag")" \
             "$(thousands "$(metric_of 'sluice_stage_credits{stage="poll",unit="records"}')")" \
             "$(metric_sum sluice_partition_paused)" $(($(metric_of sluice_memory_used_bytes) / 1048576)) "$(memory_budget)" \
@@ -109,13 +109,13 @@ live_line() {
 
 memory_budget() { printf '%d MiB' $(($(metric_of sluice_memory_budget_bytes) / 1048576)); }
 
-# freeze_and_thaw: called again and again while a load runs; stops the database's processes in its third second, for $freeze_seconds.
+# freeze_and_thaw: called again and again while a load runs; stops PostgreSQL's processes in its third second, for $freeze_seconds.
 freeze_and_thaw() {
     local used
     used=$(metric_of sluice_memory_used_bytes)
     ((used <= most_memory)) || most_memory=$used
     if [[ -z $frozen ]] && (($(now_ms) >= load_begun + 2000)); then
-        # Said first, so that whatever ends the demo from here on continues the database.
+        # Set first, so that the demo resumes the database however it ends.
         frozen=frozen
         scripts/private-postgres freeze "$server"
         frozen_at=$(now_ms)
@@ -172,11 +172,11 @@ run_load() {
     if ((status != 0)); then
         say "${red}The verification failed (status $status):${plain}"
         grep -a -A 40 -m 1 -E '^(FAILED|error)' "$log" || tail -n 20 "$log"
-        die "not every event landed exactly once; the whole report is in ${log#"$top"/}, sluice's log beside it."
+        die "not every event landed exactly once; the whole report is in ${log#"$top"/}, and sluice's log lies next to it."
     fi
     local line
     line=$(grep -a -m 1 '^VERIFIED' "$log") ||
-        die "the load generator ended well, but said nothing of a verification; see ${log#"$top"/}."
+        die "the load generator succeeded, but printed no verification; see ${log#"$top"/}."
     verified+=("${load_name:-$1}${meanwhile:+, database frozen}: $line")
     say "${green}$line${plain}"
 }

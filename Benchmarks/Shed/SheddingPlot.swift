@@ -5,7 +5,7 @@ import Foundation
 /// Two panels over one axis of time.
 struct SheddingPlot {
     let samples: [SheddingSample]
-    /// Records of lag at which refusing begins.
+    /// Records of lag at which shedding starts.
     let threshold: Double
     /// When the database stood still, in seconds.
     let freeze: ClosedRange<Double>
@@ -32,20 +32,20 @@ struct SheddingPlot {
         let end = samples.last?.at ?? 1
         let rates = rates
         let top = rates.map { Swift.max($0.admitted, $0.refused) }.max() ?? 1
-        var requests = SVGPanel(title: "requests a second", top: 44, limits: (end, top))
-        requests.shade(freeze, "database stopped")
+        var requests = SVGPanel(title: "requests/s", top: 44, limits: (end, top))
+        requests.shade(freeze, "PostgreSQL stopped")
         requests.line(rates.map { ($0.at, $0.admitted) }, "#1a7f37", "answered 200")
-        requests.line(rates.map { ($0.at, $0.refused) }, "#cf222e", "refused 503")
+        requests.line(rates.map { ($0.at, $0.refused) }, "#cf222e", "answered 503")
         var lag = SVGPanel(
-            title: "records that wait", top: 274, limits: (end, Swift.max(2 * threshold, samples.map(\.lag).max() ?? 0)))
+            title: "lag, records", top: 274, limits: (end, Swift.max(2 * threshold, samples.map(\.lag).max() ?? 0)))
         lag.shade(freeze, "")
-        lag.mark(threshold, "refusing begins")
-        lag.mark(2 * threshold, "all is refused")
+        lag.mark(threshold, "threshold")
+        lag.mark(2 * threshold, "twice the threshold")
         lag.line(samples.map { ($0.at, $0.lag) }, "#0969da", "lag")
         return """
             <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 \(Int(SVGPanel.width)) 520" font-family="system-ui, 'DejaVu Sans', sans-serif" \
             font-size="13">
-              <title>POST /send while the database stands still</title>
+              <title>POST /send while PostgreSQL is stopped</title>
               <rect width="100%" height="100%" fill="#ffffff"/>
             \(requests.body)\(lag.body)\(SVGPanel.axis(end, below: lag))</svg>
 
