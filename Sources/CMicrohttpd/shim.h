@@ -3,6 +3,7 @@
 #ifndef SLUICE_CMICROHTTPD_SHIM_H
 #define SLUICE_CMICROHTTPD_SHIM_H
 #include <gnutls/abstract.h>
+#include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <microhttpd.h>

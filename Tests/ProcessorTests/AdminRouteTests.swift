@@ -39,6 +39,7 @@ private struct Answer: Sendable {
 private final class Desk: Sendable {
     let server: HTTPServer
     let desk: AdminController
+    let authorizer: RequestAuthorizer
     let keeper: OperatorPauseSync
 
     init(uri: String, token: String = "", isBoundToLoopback: Bool = true) throws {
@@ -47,9 +48,11 @@ private final class Desk: Sendable {
         settings.connectTimeout = .seconds(1)
         keeper = OperatorPauseSync(
             store: PauseStore(group: "g"), configuration: settings.operatorConnection, interval: .seconds(1), logger: .silent)
-        desk = AdminController(
-            access: AdminAccess(token: token, isBoundToLoopback: isBoundToLoopback), topics: ["messages", "others"],
-            logger: .silent)
+        var http = HTTPSettings()
+        http.adminToken = token
+        if !isBoundToLoopback { http.host = "0.0.0.0" }
+        authorizer = RequestAuthorizer(http)
+        desk = AdminController(authorizer: authorizer, topics: ["messages", "others"], logger: .silent)
         let routes = Routes(
             role: .worker, gate: nil, desk: desk, registry: MetricsRegistry(), health: Health(role: .worker, gate: nil) { nil })
         server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: routes)
@@ -131,7 +134,9 @@ private let nowhere = "postgres://127.0.0.1:1/nothing"
             #expect(try await desk.ask("POST", "/admin/pause").status == 415)
             #expect(try await desk.ask("GET", "/admin/pause").status == 405)
             #expect(try await desk.ask("POST", "/admin/pause", String(repeating: " ", count: 9 << 10)).status == 413)
-            #expect(try await desk.ask("POST", "/admin/pause", pause, headers: ["X-Forwarded-For: 10.0.0.7"]).status == 403)
+            let forwarded = try await desk.ask("POST", "/admin/pause", pause, headers: ["X-Forwarded-For: 10.0.0.7"])
+            #expect(forwarded.status == 403)
+            #expect(forwarded.detail.contains("SLUICE_HTTP_ADMIN_TOKEN_FILE"))
         }
     }
 
@@ -164,7 +169,9 @@ private let nowhere = "postgres://127.0.0.1:1/nothing"
         #expect(!wrong.detail.contains("0123456789abcde"))
         let right = try await desk.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdef"])
         #expect(right.status == 503, "admitted, and the worker has not been started")
-        desk.desk.update(AdminAccess(token: "fedcba9876543210", isBoundToLoopback: true))
+        var http = HTTPSettings()
+        http.adminToken = "fedcba9876543210"
+        desk.authorizer.update(http)
         let old = try await desk.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdef"])
         #expect(old.status == 401)
         let new = try await desk.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer fedcba9876543210"])

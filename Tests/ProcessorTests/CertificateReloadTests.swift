@@ -72,7 +72,7 @@ private final class Greeting: HTTPHandler {
         local.port = 0
         let server = try HTTPServer.start(configuration: local.server(identity: identity), handler: Greeting())
         let door = HTTPServerReloader(
-            server, http: local, identity: identity, access: DoorAccess(local), desk: nil, logger: .silent)
+            server, http: local, identity: identity, authorizer: RequestAuthorizer(local), logger: .silent)
         let registry = MetricsRegistry()
         door.register(registry)
         /// Curl trusts this certificate and no other.

@@ -43,7 +43,8 @@ private final class Ingress: Sendable {
         limits.register(on: registry)
         behind = try await TestGate(isOpen: isOpen)
         let routes = Routes(
-            role: .ingress, gate: behind.gate, limits: limits, desk: nil, access: DoorAccess(settings.http), registry: registry,
+            role: .ingress, gate: behind.gate, limits: limits, desk: nil, authorizer: RequestAuthorizer(settings.http),
+            registry: registry,
             health: Health(role: .ingress, gate: behind.gate) { nil })
         server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: routes)
     }

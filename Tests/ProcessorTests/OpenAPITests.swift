@@ -25,7 +25,7 @@ private final class Door: Sendable {
         settings.http.tokens = ["a": "0123456789abcdef"]
         settings.http.adminToken = "0123456789abcdef"
         settings.http.metricsToken = "0123456789abcdef"
-        let access = DoorAccess(settings.http)
+        let authorizer = RequestAuthorizer(settings.http)
         settings.limits.policies = [
             PolicySettings(name: "few", unit: .requests, bucket: BucketSettings(rate: 0.001, burst: 12)),
             PolicySettings(name: "short", unit: .bytes, bucket: BucketSettings(rate: 1e9, burst: 1_000)),
@@ -37,10 +37,9 @@ private final class Door: Sendable {
         let desk =
             role == .ingress
             ? nil
-            : AdminController(
-                access: AdminAccess(token: "0123456789abcdef", isBoundToLoopback: true), topics: ["messages"], logger: .silent)
+            : AdminController(authorizer: authorizer, topics: ["messages"], logger: .silent)
         let routes = Routes(
-            role: role, gate: gate, limits: gate == nil ? nil : IngressLimits(settings), desk: desk, access: access,
+            role: role, gate: gate, limits: gate == nil ? nil : IngressLimits(settings), desk: desk, authorizer: authorizer,
             registry: registry, health: Health(role: role, gate: gate) { nil })
         var configuration = HTTPServerConfiguration(port: 0)
         configuration.maxBodyBytes = settings.http.maxEventBytes

@@ -66,8 +66,9 @@ struct RunCommand {
         if gate != nil { parts.started(IngressShedding(settings.limits.shed.limits, registry: registry)) }
         let outside = role == .worker ? nil : groupWatch()
         let health = Health(role: role, gate: gate, shedding: parts.shedding) { telemetry?.snapshot }
-        let desk = role == .ingress ? nil : adminDesk()
-        let server = try startServer(gate: gate, desk: desk, health: health)
+        let authorizer = RequestAuthorizer(settings.http)
+        let desk = role == .ingress ? nil : adminController(authorizer)
+        let server = try startServer(gate: gate, desk: desk, authorizer: authorizer, health: health)
         let scheme = configuration.identity == nil ? "http" : "https"
         logger.info(
             "Listening.", ["url": "\(scheme)://\(settings.http.host):\(server.port)", "role": role.rawValue])
@@ -116,9 +117,9 @@ struct RunCommand {
 
     // MARK: Start
 
-    private func adminDesk() -> AdminController {
+    private func adminController(_ authorizer: RequestAuthorizer) -> AdminController {
         AdminController(
-            access: AdminAccess(settings.http), topics: configuration.mapping.topics, logger: logger.child("operator"))
+            authorizer: authorizer, topics: configuration.mapping.topics, logger: logger.child("operator"))
     }
 
     private func ingressLimits() -> IngressLimits {
@@ -148,14 +149,15 @@ struct RunCommand {
         return facts.joined(by: SheddingInputs(group, lagInterval: interval, now: now))
     }
 
-    private func startServer(gate: EventProducer?, desk: AdminController?, health: Health) throws -> HTTPServer {
+    private func startServer(
+        gate: EventProducer?, desk: AdminController?, authorizer: RequestAuthorizer, health: Health
+    ) throws -> HTTPServer {
         let http = settings.http
         let identity = configuration.identity
-        let access = DoorAccess(http)
         let log = logger.child("http")
         let routes = Routes(
             role: role, gate: gate, limits: gate == nil ? nil : ingressLimits(), shedding: parts.shedding, desk: desk,
-            access: access, registry: registry, health: health)
+            authorizer: authorizer, registry: registry, health: health)
         let server = try HTTPServer.start(configuration: http.server(identity: identity), handler: routes) { level, sentence in
             switch level {
             case .debug: log.debug("The HTTP server says.", ["message": sentence])
@@ -168,7 +170,7 @@ struct RunCommand {
                 "Tokens and events travel in the clear.",
                 ["remedy": "set http.tls_certificate and http.tls_key, or put a proxy that speaks TLS in front"])
         }
-        let door = HTTPServerReloader(server, http: http, identity: identity, access: access, desk: desk, logger: log)
+        let door = HTTPServerReloader(server, http: http, identity: identity, authorizer: authorizer, logger: log)
         door.register(registry)
         parts.started(door)
         return server

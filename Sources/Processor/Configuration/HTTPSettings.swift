@@ -141,9 +141,9 @@ struct HTTPSettings: Sendable {
         tlsCertificate.isEmpty || tlsKey.isEmpty ? nil : (tlsCertificate, tlsKey)
     }
 
-    /// What a bearer token may be (RFC 6750 allows less; 256 bytes are what is compared).
+    /// What a bearer token may be (RFC 6750 allows fewer characters).
     private static func isToken(_ text: String) -> Bool {
-        (TokenTable.shortest...TokenTable.longest).contains(text.utf8.count)
+        BearerTokens.lengths.contains(text.utf8.count)
             && text.utf8.allSatisfy { (0x21...0x7E).contains($0) }
     }
 

@@ -46,7 +46,7 @@ final class Routes: HTTPHandler {
     private let shedding: IngressShedding?
     private let admissions: any QuotaProvider
     private let desk: AdminController?
-    private let access: DoorAccess
+    private let authorizer: RequestAuthorizer
     private let registry: MetricsRegistry
     private let health: Health
     private let requests: Family<Counter>
@@ -66,7 +66,7 @@ final class Routes: HTTPHandler {
     ///   - admissions: is asked about the events of batches; `nil`: the limits are.
     init(
         role: Role, gate: EventProducer?, limits: IngressLimits? = nil, shedding: IngressShedding? = nil, desk: AdminController?,
-        access: DoorAccess = DoorAccess(HTTPSettings()), registry: MetricsRegistry, health: Health,
+        authorizer: RequestAuthorizer = RequestAuthorizer(HTTPSettings()), registry: MetricsRegistry, health: Health,
         admissions: (any QuotaProvider)? = nil
     ) {
         self.admissions = admissions ?? limits ?? NoLimits()
@@ -84,7 +84,7 @@ final class Routes: HTTPHandler {
         self.limits = limits
         self.shedding = shedding
         self.desk = desk
-        self.access = access
+        self.authorizer = authorizer
         self.registry = registry
         self.health = health
         requests = registry.counterFamily(
@@ -99,13 +99,15 @@ final class Routes: HTTPHandler {
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
         let route = known[head.route]
         if let verb = route.verb, let desk { return desk.admit(head, verb) }
-        if route == .metrics, let refusal = access.refusalOfMetrics(head) { return .respond(refusal) }
-        guard route == .send, let gate else { return .readBody(limit: 0) }
         let client: String?
-        switch access.send(head) {
-        case .admitted(let name): client = name
-        case .refused(let refusal): return .respond(refusal)
+        do throws(Denial) {
+            if route == .metrics { try authorizer.readMetrics(head) }
+            guard route == .send, gate != nil else { return .readBody(limit: 0) }
+            client = try authorizer.send(head)
+        } catch {
+            return .respond(error.response)
         }
+        guard let gate else { return .readBody(limit: 0) }
         // Refused at once, by the server itself: it costs its client nothing of its quota.
         if let length = head.contentLength, length > gate.bounds.bodyBytes { return .look(limit: gate.bounds.bodyBytes) }
         // curl -d names a form where nobody says otherwise; the body is JSON all the same, or the event is refused as malformed.
@@ -130,7 +132,7 @@ final class Routes: HTTPHandler {
     func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice {
         guard let gate, let first = firstBytes.first(where: { !BoundaryMachine.isSpace($0) }) else { return .skip }
         guard first == UInt8(ascii: "[") else { return .collect() }
-        return .stream(gate.batch(.array, admissions.account(for: head, access.client(of: head)), shedding))
+        return .stream(gate.batch(.array, admissions.account(for: head, authorizer.client(of: head)), shedding))
     }
 
     func response(to refusal: HTTPRefusal) -> HTTPResponse {
@@ -149,7 +151,7 @@ final class Routes: HTTPHandler {
         switch route {
         case .pause, .resume, .pauses: if let verb = route.verb { desk?.handle(request, verb, exchange) }
         case .send:
-            if let refusal = limits?.charge(request, access.client(of: request.head)) {
+            if let refusal = limits?.charge(request, authorizer.client(of: request.head)) {
                 gate?.counters.count(refusal.status)
                 exchange.respond(refusal.response)
             } else {

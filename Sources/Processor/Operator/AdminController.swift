@@ -21,34 +21,31 @@ final class AdminController: Sendable {
     }
 
     /// Requests that wait at most; each may wait for a database that is away.
-    private static let queue = 32
+    private static let queueLimit = 32
 
-    private let access: Mutex<AdminAccess>
+    private let authorizer: RequestAuthorizer
     private let topics: [String]
     private let logger: Logger
     private let jobs: AsyncStream<Job>
-    private let door: AsyncStream<Job>.Continuation
+    private let queue: AsyncStream<Job>.Continuation
     private let isOpen = Atomic(false)
 
     /// - Parameter topics: those of the mapping.
-    init(access: AdminAccess, topics: [String], logger: Logger) {
-        self.access = Mutex(access)
+    init(authorizer: RequestAuthorizer, topics: [String], logger: Logger) {
+        self.authorizer = authorizer
         self.topics = topics
         self.logger = logger
-        (jobs, door) = AsyncStream.makeStream(of: Job.self, bufferingPolicy: .bufferingOldest(Self.queue))
+        (jobs, queue) = AsyncStream.makeStream(of: Job.self, bufferingPolicy: .bufferingOldest(Self.queueLimit))
     }
 
     /// Requests are carried out from now on.
     var isServing: Bool { isOpen.load(ordering: .acquiring) }
 
-    /// Judges the next request by another token.
-    func update(_ access: AdminAccess) { self.access.withLock { $0 = access } }
-
     // MARK: On the HTTP server's loop
 
     /// The header of a request is there.
     func admit(_ head: borrowing HTTPRequestHead, _ verb: Verb) -> HTTPAdmission {
-        if case .failure(let refusal) = caller(head) { return .respond(refusal.response) }
+        do throws(Denial) { _ = try authorizer.administer(head) } catch { return .respond(error.response) }
         guard verb != .list else { return .readBody(limit: 0) }
         // A page elsewhere can make a browser post a form here, but not JSON.
         guard head.hasMediaType("application/json") else {
@@ -58,59 +55,35 @@ final class AdminController: Sendable {
         return .readBody(limit: AdminRequest.bodyLimit)
     }
 
-    /// The whole request is there; it is answered now, or once it is carried out.
+    /// The whole request has arrived. It is answered now, or once it is carried out.
     func handle(_ request: borrowing HTTPRequest, _ verb: Verb, _ exchange: HTTPExchange) {
+        if let refusal = enqueue(request, verb, exchange) { exchange.respond(refusal) }
+    }
+
+    /// - Returns: the answer where the request is refused; `nil`: it waits to be carried out.
+    private func enqueue(_ request: borrowing HTTPRequest, _ verb: Verb, _ exchange: HTTPExchange) -> HTTPResponse? {
         let caller: String
-        switch self.caller(request.head) {
-        case .success(let name): caller = name
-        case .failure(let refusal): return refuse(exchange, refusal.response)
-        }
-        var asked: AdminRequest?
+        do throws(Denial) { caller = try authorizer.administer(request.head) } catch { return error.response }
+        var parsed: AdminRequest?
         if verb != .list {
             do throws(AdminRequest.Fault) {
-                asked = try AdminRequest(Array(request.body), needsReason: verb == .pause)
+                parsed = try AdminRequest(Array(request.body), needsReason: verb == .pause)
             } catch {
-                return refuse(exchange, .problem(status: 400, title: "Bad Request", detail: error.detail))
+                return .problem(status: 400, title: "Bad Request", detail: error.detail)
             }
         }
-        if let topic = asked?.scope.topic, !topics.contains(topic) {
+        if let topic = parsed?.scope.topic, !topics.contains(topic) {
             let known = topics.joined(separator: ", ")
-            return refuse(exchange, Self.notFound("The mapping does not read the topic \(topic); it reads \(known)."))
+            return Self.notFound("The mapping does not read the topic \(topic); it reads \(known).")
         }
-        guard isServing else {
-            return refuse(exchange, Self.unavailable("The worker has not been started yet. Nothing was done."))
-        }
-        switch door.yield(Job(verb: verb, request: asked, caller: caller, exchange: exchange)) {
-        case .enqueued: break
-        case .dropped: refuse(exchange, Self.unavailable("Too many requests wait for the database. Nothing was done."))
-        case .terminated: refuse(exchange, HTTPRefusal.stopping.problem)
-        @unknown default: refuse(exchange, HTTPRefusal.unanswered.problem)
+        guard isServing else { return Self.unavailable("The worker has not started yet. Nothing was changed.") }
+        switch queue.yield(Job(verb: verb, request: parsed, caller: caller, exchange: exchange)) {
+        case .enqueued: return nil
+        case .dropped: return Self.unavailable("Too many requests wait for PostgreSQL. Nothing was changed; try again.")
+        case .terminated: return HTTPRefusal.stopping.problem
+        @unknown default: return HTTPRefusal.unanswered.problem
         }
     }
-
-    private struct Refusal: Error {
-        let response: HTTPResponse
-    }
-
-    private func caller(_ head: borrowing HTTPRequestHead) -> Result<String, Refusal> {
-        switch access.withLock({ $0 }).decide(AdminAccess.Sender(head)) {
-        case .admitted(let name):
-            .success(name)
-        case .unauthorized(let isWrong):
-            .failure(
-                Refusal(
-                    response: .problem(
-                        status: 401, title: "Unauthorized",
-                        detail: isWrong
-                            ? "The bearer token is not the one of http.admin_token."
-                            : "This route wants the header Authorization: Bearer, with the token of http.admin_token.",
-                        headers: [("WWW-Authenticate", isWrong ? #"Bearer error="invalid_token""# : "Bearer")])))
-        case .forbidden(let sentence):
-            .failure(Refusal(response: .problem(status: 403, title: "Forbidden", detail: sentence)))
-        }
-    }
-
-    private func refuse(_ exchange: HTTPExchange, _ response: HTTPResponse) { exchange.respond(response) }
 
     // MARK: On a task
 

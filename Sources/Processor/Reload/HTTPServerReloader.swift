@@ -1,35 +1,29 @@
-// Owns what of the HTTP side follows a changed configuration: limits of connections, tokens, and the certificate.
+// Applies a changed configuration to the running HTTP server: limits of connections, tokens, and the certificate.
 
 import HTTPServer
 import Synchronization
 import Telemetry
 
-/// The running server with everything around it that can change while it serves.
+/// The running server and what of it can change while it serves.
 final class HTTPServerReloader: Sendable {
     let server: HTTPServer
-    private let access: DoorAccess
-    private let desk: AdminController?
+    private let authorizer: RequestAuthorizer
     private let logger: Logger
     private let state: Mutex<(http: HTTPSettings, identity: TLSIdentity?)>
 
     /// - Parameters:
-    ///   - http: what the server was started with.
-    ///   - identity: what it shows; `nil`: it speaks plain HTTP.
-    init(
-        _ server: HTTPServer, http: HTTPSettings, identity: TLSIdentity?, access: DoorAccess, desk: AdminController?,
-        logger: Logger
-    ) {
+    ///   - http: the settings the server was started with.
+    ///   - identity: its certificate; `nil`: it speaks plain HTTP.
+    init(_ server: HTTPServer, http: HTTPSettings, identity: TLSIdentity?, authorizer: RequestAuthorizer, logger: Logger) {
         self.server = server
-        self.access = access
-        self.desk = desk
+        self.authorizer = authorizer
         self.logger = logger
         state = Mutex((http, identity))
     }
 
-    /// Puts other limits and tokens into force. What takes a restart must be as it was at the start.
+    /// Applies other limits and tokens. Settings that need a restart must have the values of the start.
     func update(_ http: HTTPSettings) {
-        access.update(http)
-        desk?.update(AdminAccess(http))
+        authorizer.update(http)
         let identity = state.withLock { state in
             state.http = http
             return state.identity
@@ -37,7 +31,7 @@ final class HTTPServerReloader: Sendable {
         adopt(http, identity)
     }
 
-    /// Shows another certificate to whoever connects from now on.
+    /// Uses another certificate for connections from now on.
     func update(_ identity: TLSIdentity) {
         let http = state.withLock { state in
             state.identity = identity
@@ -50,20 +44,20 @@ final class HTTPServerReloader: Sendable {
         do throws(HTTPServerError) {
             try server.adopt(http.server(identity: identity))
         } catch {
-            logger.error("The HTTP server keeps its limits.", ["error": error.description])
+            logger.error("HTTP settings not applied; the server keeps those it has.", ["message": error.description])
         }
     }
 
-    /// Families about connections.
+    /// Registers the metrics of connections and of the certificate.
     func register(_ registry: MetricsRegistry) {
-        let figures = registry.sharedCollector { [weak self] in self?.server.statistics }
-        figures.family("sluice_http_connections", type: .gauge, help: "Connections that are open.") { sink, statistics in
+        let statistics = registry.sharedCollector { [weak self] in self?.server.statistics }
+        statistics.family("sluice_http_connections", type: .gauge, help: "Open connections.") { sink, statistics in
             if let statistics { sink.sample(statistics.openConnections) }
         }
-        figures.family(
+        statistics.family(
             "sluice_http_connections_ended_total", type: .counter,
             help:
-                "Connections the server ended: a header or body that came too slowly, a long answer that was read too slowly, or the oldest beyond the limits for a newer one."
+                "Connections closed by the server: a header or body arrived too slowly, a long response was read too slowly, or a newer connection needed the reserved slot."
         ) { sink, statistics in
             guard let statistics else { return }
             sink.sample(statistics.slowHeaders, ["reason": "header_timeout"])
@@ -71,15 +65,15 @@ final class HTTPServerReloader: Sendable {
             sink.sample(statistics.slowReaders, ["reason": "answer_timeout"])
             sink.sample(statistics.evicted, ["reason": "reserve_full"])
         }
-        figures.family(
+        statistics.family(
             "sluice_http_crowded_out_total", type: .counter,
-            help: "Requests answered 503 because there were too many connections, of all clients or of one."
+            help: "Requests answered 503 because too many connections were open, in total or from one client."
         ) { sink, statistics in
             if let statistics { sink.sample(statistics.crowdedOut) }
         }
         registry.collector(
             "sluice_http_certificate_expiry_timestamp_seconds", type: .gauge,
-            help: "When the TLS certificate that is shown ends, in seconds since 1970; no series without TLS."
+            help: "When the TLS certificate in use expires, in seconds since 1970; no series without TLS."
         ) { [weak self] sink in
             if let identity = self?.state.withLock({ $0.identity }) { sink.sample(Int(identity.expires)) }
         }
@@ -87,7 +81,7 @@ final class HTTPServerReloader: Sendable {
 }
 
 extension HTTPSettings {
-    /// What the server keeps of these settings.
+    /// The configuration of the HTTP server for these settings.
     func server(identity: TLSIdentity?) -> HTTPServerConfiguration {
         var server = HTTPServerConfiguration(host: host, port: UInt16(port))
         server.connectionLimit = connections

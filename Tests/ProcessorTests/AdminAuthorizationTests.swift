@@ -4,46 +4,57 @@ import Testing
 
 @testable import sluice
 
-@Suite struct AdminAccessTests {
+@Suite struct AdminAuthorizationTests {
     private let token = "0123456789abcdef"
 
-    private func sender(_ authorization: String?, peer: String = "127.0.0.1", host: String? = "localhost:8000")
-        -> AdminAccess.Sender
-    {
-        AdminAccess.Sender(authorization: authorization, peer: peer, host: host)
-    }
-
-    private func isForbidden(_ decision: AdminAccess.Decision) -> Bool {
-        if case .forbidden(let sentence) = decision { sentence.contains("SLUICE_HTTP_ADMIN_TOKEN_FILE") } else { false }
+    /// The caller's name, or why the request is denied.
+    private func decide(
+        token: String, isBoundToLoopback: Bool = true, _ authorization: String? = nil, peer: String = "127.0.0.1",
+        host: String? = "localhost:8000", isForwarded: Bool = false
+    ) -> Result<String, Denial> {
+        var http = HTTPSettings()
+        http.adminToken = token
+        if !isBoundToLoopback { http.host = "0.0.0.0" }
+        let authorizer = RequestAuthorizer(http)
+        var sender = RequestSender(peer: peer, host: host)
+        sender.isForwarded = isForwarded
+        do throws(Denial) {
+            let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: authorization?.utf8.count ?? 0, alignment: 1)
+            defer { bytes.deallocate() }
+            bytes.copyBytes(from: (authorization ?? "").utf8)
+            let header = authorization == nil ? nil : UnsafeRawBufferPointer(bytes)
+            return .success(try authorizer.administer(authorization: header, from: sender))
+        } catch {
+            return .failure(error)
+        }
     }
 
     @Test(arguments: [true, false]) func aTokenDecidesAloneWhereThereIsOne(isBoundToLoopback: Bool) {
-        let access = AdminAccess(token: token, isBoundToLoopback: isBoundToLoopback)
-        #expect(access.decide(sender("Bearer \(token)", peer: "10.0.0.7", host: "sluice:8000")) == .admitted(as: "admin_token"))
-        #expect(access.decide(sender("bearer  \(token)")) == .admitted(as: "admin_token"))
-        #expect(access.decide(sender(nil)) == .unauthorized(isWrong: false))
-        #expect(access.decide(sender("Basic \(token)")) == .unauthorized(isWrong: false))
-        #expect(access.decide(sender("Bearer")) == .unauthorized(isWrong: false))
+        func decide(_ authorization: String?, peer: String = "127.0.0.1", host: String = "localhost") -> Result<String, Denial> {
+            self.decide(token: token, isBoundToLoopback: isBoundToLoopback, authorization, peer: peer, host: host)
+        }
+        #expect(decide("Bearer \(token)", peer: "10.0.0.7", host: "sluice:8000") == .success("admin_token"))
+        #expect(decide("bearer  \(token)") == .success("admin_token"))
+        #expect(decide(nil) == .failure(.adminTokenMissing))
+        #expect(decide("Basic \(token)") == .failure(.adminTokenMissing))
+        #expect(decide("Bearer") == .failure(.adminTokenMissing))
         for wrong in ["0123456789abcdeF", "0123456789abcde", "\(token)\(token)", "\(token) ", "x"] {
-            #expect(access.decide(sender("Bearer \(wrong)")) == .unauthorized(isWrong: true), "\(wrong)")
+            #expect(decide("Bearer \(wrong)") == .failure(.adminTokenUnknown), "\(wrong)")
         }
     }
 
-    @Test func withoutATokenOnlyThisMachineIsObeyed() {
-        let access = AdminAccess(token: "", isBoundToLoopback: true)
+    @Test func withoutATokenOnlyLocalRequestsAreAuthorized() {
         for host in ["localhost", "LOCALHOST:8000", "127.0.0.1:8000", "[::1]:8000", nil] {
-            #expect(access.decide(sender(nil, host: host)) == .admitted(as: "loopback"), "\(host ?? "no host")")
+            #expect(decide(token: "", host: host) == .success("loopback"), "\(host ?? "no host")")
         }
-        #expect(access.decide(sender(nil, peer: "::1")) == .admitted(as: "loopback"))
-        #expect(isForbidden(access.decide(sender(nil, peer: "10.0.0.7"))))
-        #expect(isForbidden(access.decide(sender(nil, peer: ""))))
-        #expect(isForbidden(access.decide(sender(nil, host: "evil.example:8000"))))
-        #expect(isForbidden(access.decide(sender(nil, host: "127.0.0.1.evil.example"))))
-        var forwarded = sender(nil)
-        forwarded.isForwarded = true
-        #expect(isForbidden(access.decide(forwarded)))
-        #expect(isForbidden(AdminAccess(token: "", isBoundToLoopback: false).decide(sender(nil))))
-        #expect(isForbidden(AdminAccess(token: "", isBoundToLoopback: false).decide(sender("Bearer \(token)"))))
+        #expect(decide(token: "", peer: "::1") == .success("loopback"))
+        #expect(decide(token: "", peer: "10.0.0.7") == .failure(.adminNotLocal))
+        #expect(decide(token: "", peer: "") == .failure(.adminNotLocal))
+        #expect(decide(token: "", host: "evil.example:8000") == .failure(.adminHostNotLoopback))
+        #expect(decide(token: "", host: "127.0.0.1.evil.example") == .failure(.adminHostNotLoopback))
+        #expect(decide(token: "", isForwarded: true) == .failure(.adminNotLocal))
+        #expect(decide(token: "", isBoundToLoopback: false) == .failure(.adminNotOnLoopback))
+        #expect(decide(token: "", isBoundToLoopback: false, "Bearer \(token)") == .failure(.adminNotOnLoopback))
     }
 
     private func request(_ body: String, needsReason: Bool = true) -> Result<AdminRequest, AdminRequest.Fault> {
