@@ -20,8 +20,9 @@ run: bootstrap ## the worker with config/sluice.yaml, against the Kafka and Post
 	@scripts/build release sluice
 	@exec .build/release/sluice run --config config/sluice.yaml
 
-test: bootstrap ## all tests that need no outside server; PostgreSQL and broker are started by it
+test: bootstrap ## all tests that need no outside server, and the commands of README and docs/; it starts PostgreSQL and broker
 	@scripts/test
+	@scripts/docs-test
 
 simulate: bootstrap ## 100,000 random schedules of the whole pipeline under a seeded scheduler; scripts/simulate --seed N replays one
 	@scripts/simulate
