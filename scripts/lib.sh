@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034 # the scripts that source this use its variables
-# Owns what the scripts share: how they speak, how they wait for long commands, and how they end what they started.
+# Owns what the scripts share: messages, waiting for long commands, and ending what they started.
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 state=$top/.sluice
@@ -7,7 +7,7 @@ logs=$state/log
 # One build folder for every script, so that nothing is built twice.
 build_path=$top/.build
 
-# Colours only where a person reads.
+# Colours only on a terminal.
 bold='' dim='' red='' green='' plain=''
 if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
     bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
@@ -15,14 +15,14 @@ fi
 
 say() { printf '%s\n' "$*"; }
 
-# One sentence that says what is wrong and what to do about it, then the end.
+# Prints one sentence that says what is wrong and what to do about it, and exits with 1.
 die() {
     printf '%s%s: %s%s\n' "$red" "${0##*/}" "$*" "$plain" >&2
     exit 1
 }
 
 # spawn COMMAND...: starts it in a process group of its own and leaves its id in $spawned. Ctrl-C on the terminal then reaches
-# only the script, whose trap decides in which order things end; where the script itself is killed, the kernel tells the command.
+# only the script, whose trap decides in which order things end; if the script itself is killed, the kernel ends the command.
 spawn() {
     local prefix=()
     if setpriv --pdeathsig TERM true 2>/dev/null; then prefix=(setpriv --pdeathsig TERM); fi
@@ -54,7 +54,7 @@ end_group() {
     end_process "$1" "$2"
 }
 
-# on_exit FUNCTION: runs it once, however the script ends; neither a second Ctrl-C nor a failing step cuts it short.
+# on_exit FUNCTION: runs it once, however the script ends; neither a second Ctrl-C nor a failing step interrupts it.
 on_exit() {
     # shellcheck disable=SC2064 # the name is meant to be expanded now
     trap "set +e; trap '' INT TERM HUP; $1" EXIT
@@ -63,11 +63,11 @@ on_exit() {
     trap 'exit 129' HUP
 }
 
-# The command that the script waits for just now, in a process group of its own.
+# The command that the script waits for, in a process group of its own.
 attended=''
 
-# attend COMMAND...: runs a command and returns its status; a signal to the script is heard at once, and ends the command first
-# where the script says `on_exit end_attended`.
+# attend COMMAND...: runs a command and returns its status; a signal to the script is handled at once, and ends the command first
+# if the script has called `on_exit end_attended`.
 attend() {
     local status=0
     spawn "$@"
@@ -80,8 +80,8 @@ attend() {
 # end_attended [SECONDS]
 end_attended() { [[ -z $attended ]] || end_group "$attended" "${1:-40}"; }
 
-# logged LABEL NAME COMMAND...: runs a command that may take long with its output in .sluice/log/NAME.log, shows that it lives,
-# how long it took, and, where it fails, what it said: its errors, or its last lines ($failure_lines). Returns its status.
+# logged LABEL NAME COMMAND...: runs a command that may take long with its output in .sluice/log/NAME.log, shows its progress
+# and how long it took, and on failure its errors, or its last lines ($failure_lines). Returns its status.
 logged() {
     local label=$1 log=$logs/$2.log begun=$SECONDS shown=$SECONDS last status=0
     shift 2
@@ -112,7 +112,7 @@ logged() {
     return "$status"
 }
 
-# build_release PRODUCT...: one call a product, as SwiftPM takes a single --product and everything would be more than is run here.
+# build_release PRODUCT...: one call for each product, because SwiftPM takes a single --product.
 build_release() {
     local product
     for product in "$@"; do
@@ -136,12 +136,12 @@ seconds_since() {
     printf '%d.%d' $((ms / 1000)) $((ms % 1000 / 100))
 }
 
-# find_kafka_home: exports KAFKA_HOME, as given or from beside the checkout; leaves it unset where there is none.
+# find_kafka_home: exports KAFKA_HOME, as given, or from ../shared/kafka; leaves it unset if there is none.
 find_kafka_home() {
-    local beside=$top/../shared/kafka starter=bin/kafka-server-start.sh
+    local default=$top/../shared/kafka starter=bin/kafka-server-start.sh
     if [[ -z ${KAFKA_HOME:-} ]]; then
-        [[ -f $beside/$starter ]] || return 0
-        KAFKA_HOME=$beside
+        [[ -f $default/$starter ]] || return 0
+        KAFKA_HOME=$default
     fi
     [[ -f $KAFKA_HOME/$starter ]] ||
         die "KAFKA_HOME=$KAFKA_HOME holds no $starter: point it to an unpacked Apache Kafka (https://kafka.apache.org/downloads)."
