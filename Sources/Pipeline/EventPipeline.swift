@@ -59,7 +59,7 @@ public final class EventPipeline: Sendable {
                 return false
             }
             group.addTask {
-                try await CommitStage(context: context).mirror()
+                try await CommitStage(context: context).commitOffsets()
                 return false
             }
             group.addTask {
@@ -98,7 +98,7 @@ public final class EventPipeline: Sendable {
         return Int((hash &+ UInt64(source.partition)) % UInt64(lanes))
     }
 
-    /// Asks the pipeline to stop reading, finish what is under way, mirror the frontier and end. ``run()`` returns when it has.
+    /// Asks the pipeline to stop reading, finish what is under way, commit the applied offsets to the group and end. ``run()`` returns when it has.
     /// - Parameter within: nanoseconds the drain may take; what is not durable by then is read again next time.
     public func shutdown(within: UInt64) async throws {
         try await context.inbox.send(.shutdown(deadline: context.clock.now + within))

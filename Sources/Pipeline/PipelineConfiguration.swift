@@ -22,8 +22,8 @@ public struct PipelineConfiguration: Sendable {
     public var drainDeadline: UInt64 = 5_000_000_000
     /// How long the group waits for our claim before we answer with nothing and claim in the background.
     public var claimDeadline: UInt64 = 2_000_000_000
-    /// How often the frontier is mirrored to the log's group.
-    public var mirrorInterval: UInt64 = 1_000_000_000
+    /// How often applied offsets are committed to the group.
+    public var offsetCommitInterval: UInt64 = 1_000_000_000
     /// How often end offsets are asked for.
     public var lagInterval: UInt64 = 1_000_000_000
     /// How long a partition may stand with something to do before the worker counts as stalled.

@@ -193,15 +193,15 @@ private func machine(records: Int, bytes: Int) -> Machine {
         #expect(channel.takeIfReady() == nil)
     }
 
-    @Test func aTurnIsHeldByOneAtATimeAndSurvivesCancellation() async throws {
-        let turn = AsyncMutex()
+    @Test func aMutexIsHeldByOneTaskAtATimeAndSurvivesCancellation() async throws {
+        let mutex = AsyncMutex()
         let inside = Shared(0)
         let most = Shared(0)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for number in 0..<200 {
                 group.addTask {
                     let task = Task {
-                        try await turn.take()
+                        try await mutex.lock()
                         let now = inside.withLock { inside in
                             inside += 1
                             return inside
@@ -209,7 +209,7 @@ private func machine(records: Int, bytes: Int) -> Machine {
                         most.withLock { $0 = max($0, now) }
                         await Task.yield()
                         inside.withLock { $0 -= 1 }
-                        turn.give()
+                        mutex.unlock()
                     }
                     if number % 3 == 0 { task.cancel() }
                     _ = await task.result
@@ -218,8 +218,8 @@ private func machine(records: Int, bytes: Int) -> Machine {
             try await group.waitForAll()
         }
         #expect(most.current == 1)
-        try await turn.take()
-        turn.give()
+        try await mutex.lock()
+        mutex.unlock()
     }
 
     @Test func finishWakesEverybody() async throws {

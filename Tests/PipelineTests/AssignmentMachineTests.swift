@@ -72,7 +72,7 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
     @Test func aClaimThatComesAfterARevokeIsIgnored() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
-        #expect(machine.revoked(isLost: false, isDrained: true, now: 5) == [.release(mirror: false)])
+        #expect(machine.revoked(isLost: false, isDrained: true, now: 5) == [.release(commitsOffsets: false)])
         #expect(machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 6, random: 0) == [])
         #expect(machine.claimFailed(claimRound: 1, reason: "late", now: 6, random: 0) == [])
     }
@@ -118,14 +118,14 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
             ])
     }
 
-    @Test func aRevokeDrainsUnderADeadlineAndMirrors() {
+    @Test func aRevokeDrainsUnderADeadlineAndCommits() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
         _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
         #expect(machine.revoked(isLost: false, isDrained: false, now: 1000) == [.drain])
         #expect(machine.ticked(now: 1499, lastPoll: 0) == [])
         #expect(
-            machine.drained(now: 1400) == [.reportDrained(isComplete: true, nanoseconds: 400), .release(mirror: true)])
+            machine.drained(now: 1400) == [.reportDrained(isComplete: true, nanoseconds: 400), .release(commitsOffsets: true)])
         #expect(machine.drained(now: 1400) == [])
         #expect(machine.ticked(now: 1600, lastPoll: 0) == [])
     }
@@ -137,14 +137,14 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         _ = machine.revoked(isLost: false, isDrained: false, now: 1000)
         #expect(
             machine.ticked(now: 1500, lastPoll: 0)
-                == [.reportDrained(isComplete: false, nanoseconds: 500), .release(mirror: true)])
+                == [.reportDrained(isComplete: false, nanoseconds: 500), .release(commitsOffsets: true)])
     }
 
-    @Test func lostPartitionsAreGivenBackAtOnceWithoutMirror() {
+    @Test func lostPartitionsAreGivenBackAtOnceWithoutACommit() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
         _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        #expect(machine.revoked(isLost: true, isDrained: false, now: 1000) == [.release(mirror: false)])
+        #expect(machine.revoked(isLost: true, isDrained: false, now: 1000) == [.release(commitsOffsets: false)])
     }
 
     @Test func shutdownDrainsAndEndsOnce() {
@@ -156,7 +156,7 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         #expect(machine.assigned([b], now: 200) == [.assignNothing], "an assignment on the way out is answered with nothing")
         #expect(
             machine.ticked(now: 900, lastPoll: 0)
-                == [.reportDrained(isComplete: false, nanoseconds: 800), .release(mirror: true), .end])
+                == [.reportDrained(isComplete: false, nanoseconds: 800), .release(commitsOffsets: true), .end])
         #expect(machine.assigned([b], now: 901) == [])
         #expect(machine.summary == "ended")
     }
@@ -170,11 +170,11 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         #expect(machine.ticked(now: 1499, lastPoll: 0) == [])
         #expect(
             machine.ticked(now: 1500, lastPoll: 0)
-                == [.reportDrained(isComplete: false, nanoseconds: 1400), .release(mirror: true), .end])
+                == [.reportDrained(isComplete: false, nanoseconds: 1400), .release(commitsOffsets: true), .end])
     }
 
     @Test func shutdownBeforeAnyPartitionEndsAtOnce() {
         var machine = machine()
-        #expect(machine.shutdownRequested(deadline: 900, isDrained: true, now: 0) == [.release(mirror: false), .end])
+        #expect(machine.shutdownRequested(deadline: 900, isDrained: true, now: 0) == [.release(commitsOffsets: false), .end])
     }
 }

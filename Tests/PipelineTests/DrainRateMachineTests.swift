@@ -7,7 +7,7 @@ import Testing
 
 private let second: UInt64 = 1_000_000_000
 
-/// Looks once a second at one partition that drains and grows at given rates.
+/// Samples one partition once a second that drains and grows at given rates.
 private struct Flow: ~Copyable {
     var machine = DrainRateMachine()
     var now: UInt64 = 0
@@ -18,12 +18,12 @@ private struct Flow: ~Copyable {
 
     init(end: Int64) {
         self.end = end
-        look()
+        sample()
     }
 
-    mutating func look() {
-        machine.looked(
-            at: [position(generation: generation, applied: applied, end: end)], records: records, now: now, window: 12 * second)
+    mutating func sample() {
+        machine.sampled(
+            [position(generation: generation, applied: applied, end: end)], records: records, now: now, window: 12 * second)
     }
 
     mutating func run(seconds: Int, drain: Int64, arrival: Int64) {
@@ -33,7 +33,7 @@ private struct Flow: ~Copyable {
             let step = Swift.min(drain / 10, end - applied)
             applied += step
             records += Int(step)
-            look()
+            sample()
         }
     }
 
@@ -60,7 +60,7 @@ private struct Flow: ~Copyable {
         flow.now += 1_000_000
         flow.applied += 5_000
         flow.records += 5_000
-        flow.look()
+        flow.sample()
         #expect(flow.machine.drainRate == 5_000)
     }
 
@@ -105,22 +105,22 @@ private struct Flow: ~Copyable {
         var flow = Flow(end: 100_000)
         flow.run(seconds: 20, drain: 1_000, arrival: 0)
         // Taken away, drained and filled by others, and given back.
-        flow.machine.looked(at: [], records: flow.records, now: flow.now, window: 12 * second)
+        flow.machine.sampled([], records: flow.records, now: flow.now, window: 12 * second)
         flow.applied += 50_000
         flow.end += 1_000_000
-        flow.look()
+        flow.sample()
         #expect(abs(flow.machine.drainRate - 1_000) < 1)
         #expect(flow.machine.arrivalRate == 0)
         // Claimed again without having gone, elsewhere.
         flow.generation = 2
         flow.applied += 70_000
-        flow.look()
+        flow.sample()
         flow.run(seconds: 20, drain: 1_000, arrival: 0)
         #expect(abs(flow.machine.drainRate - 1_000) < 1)
         // The end is learned late: what the partition brings along has not arrived.
         var late = DrainRateMachine()
-        late.looked(at: [position(applied: 0, end: nil)], records: 0, now: 0, window: 12 * second)
-        late.looked(at: [position(applied: 0, end: 1_000_000)], records: 0, now: second, window: 12 * second)
+        late.sampled([position(applied: 0, end: nil)], records: 0, now: 0, window: 12 * second)
+        late.sampled([position(applied: 0, end: 1_000_000)], records: 0, now: second, window: 12 * second)
         #expect(late.arrivalRate == 0)
     }
 }

@@ -42,7 +42,7 @@ final class FakeSource: RecordSource {
         var maximumBatch: Int
         /// The slot visited first: the one behind the last that was served, as the real reader does it.
         var first = 0
-        var mirrored: [TopicPartition: Int64] = [:]
+        var committed: [TopicPartition: Int64] = [:]
         var pauses = 0
         var resumes = 0
         /// Pauses of what was paused, resumes of what ran: a real log rewinds then.
@@ -167,10 +167,10 @@ final class FakeSource: RecordSource {
         }
     }
     func creditsReturned() {}
-    func mirror(_ frontier: [PartitionStart]) {
-        state.withLock { state in for start in frontier { state.mirrored[start.source] = start.offset } }
+    func commit(_ offsets: [PartitionStart]) {
+        state.withLock { state in for start in offsets { state.committed[start.source] = start.offset } }
     }
-    func mirrorAndWait(_ frontier: [PartitionStart], until deadline: UInt64) async { mirror(frontier) }
+    func commitAndWait(_ offsets: [PartitionStart], until deadline: UInt64) async { commit(offsets) }
     func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
         try state.withLock { state in
             state.questions += 1
@@ -188,7 +188,7 @@ final class FakeSource: RecordSource {
     func overruns(by bytes: Int) { state.withLock { $0.overrun = bytes } }
     var lastPoll: UInt64 { clock.now }
 
-    var mirrored: [TopicPartition: Int64] { state.withLock { $0.mirrored } }
+    var committed: [TopicPartition: Int64] { state.withLock { $0.committed } }
     var brakes: (pauses: Int, resumes: Int) { state.withLock { ($0.pauses, $0.resumes) } }
     var wrongMoves: Int { state.withLock { $0.wrongMoves } }
     /// The next offset each reader would read.

@@ -17,9 +17,9 @@ private let other = TopicPartition("t", 1)
 
     @Test func nothingIsKnownBeforeTheFirstAnswer() {
         var machine = GroupLagMachine()
-        #expect(machine.looked(now: second, window: window).partitions.isEmpty)
+        #expect(machine.sampled(now: second, window: window).partitions.isEmpty)
         machine.asked([first], now: 2 * second)
-        let lag = machine.looked(now: 5 * second, window: window)
+        let lag = machine.sampled(now: 5 * second, window: window)
         #expect(lag.partitions.map(\.backlog) == [nil])
         #expect(lag.partitions.map(\.answerAgeSeconds) == [3])
         #expect(lag.rates.secondsToDrain == nil)
@@ -29,13 +29,13 @@ private let other = TopicPartition("t", 1)
         var machine = GroupLagMachine()
         machine.asked([other, first], now: second)
         machine.answered([first: Self.answer(40, 100), other: Self.answer(7, 7)], now: second)
-        let lag = machine.looked(now: 2 * second, window: window)
+        let lag = machine.sampled(now: 2 * second, window: window)
         #expect(lag.partitions.map(\.source) == [first, other])
         #expect(lag.partitions.map(\.backlog) == [60, 0])
         #expect(lag.partitions.map(\.seconds) == [1, 0], "since the first answer")
         // An end that was read before the group committed beyond it.
         machine.answered([first: Self.answer(101, 100)], now: 3 * second)
-        #expect(machine.looked(now: 3 * second, window: window).partitions.map(\.backlog) == [0, 0])
+        #expect(machine.sampled(now: 3 * second, window: window).partitions.map(\.backlog) == [0, 0])
     }
 
     @Test func theAgeIsThatOfTheOldestRecordNotCommitted() {
@@ -44,23 +44,23 @@ private let other = TopicPartition("t", 1)
         machine.answered([first: Self.answer(5, 5)], now: second)
         machine.answered([first: Self.answer(5, 8)], now: 2 * second)
         machine.answered([first: Self.answer(5, 20)], now: 4 * second)
-        #expect(machine.looked(now: 10 * second, window: window).partitions[0].seconds == 8)
+        #expect(machine.sampled(now: 10 * second, window: window).partitions[0].seconds == 8)
         machine.answered([first: Self.answer(8, 20)], now: 10 * second)
-        #expect(machine.looked(now: 10 * second, window: window).partitions[0].seconds == 6)
+        #expect(machine.sampled(now: 10 * second, window: window).partitions[0].seconds == 6)
     }
 
     @Test func aGroupThatHasCommittedNothingHasNoKnownLag() {
         var machine = GroupLagMachine()
         machine.asked([first, other], now: second)
         machine.answered([first: Self.answer(nil, 50), other: Self.answer(nil, 0)], now: second)
-        let lag = machine.looked(now: second, window: window)
+        let lag = machine.sampled(now: second, window: window)
         #expect(lag.partitions.map(\.backlog) == [nil, 0], "an empty log holds nothing to apply, wherever the group begins")
         #expect(lag.partitions.map(\.end) == [50, 0])
         #expect(lag.rates.secondsToDrain == nil)
         #expect(lag.rates.drain == 0)
         // The first commit is where the group stands, not what it has done.
         machine.answered([first: Self.answer(40, 50), other: Self.answer(nil, 0)], now: 2 * second)
-        let known = machine.looked(now: 2 * second, window: window)
+        let known = machine.sampled(now: 2 * second, window: window)
         #expect(known.partitions.map(\.backlog) == [10, 0])
         #expect(known.rates.drain == 0)
     }
@@ -71,12 +71,12 @@ private let other = TopicPartition("t", 1)
         machine.answered([first: Self.answer(0, 10), other: Self.answer(0, 10)], now: second)
         machine.asked([first, other], now: 5 * second)
         machine.answered([first: Self.answer(0, 12)], now: 5 * second)
-        let lag = machine.looked(now: 6 * second, window: window)
+        let lag = machine.sampled(now: 6 * second, window: window)
         #expect(lag.partitions.map(\.backlog) == [12, 10])
         #expect(lag.partitions.map(\.answerAgeSeconds) == [1, 5])
         // What is not asked for any more is forgotten.
         machine.asked([first], now: 7 * second)
-        #expect(machine.looked(now: 7 * second, window: window).partitions.map(\.source) == [first])
+        #expect(machine.sampled(now: 7 * second, window: window).partitions.map(\.source) == [first])
     }
 
     @Test func theDrainIsMeasuredOverTheWindow() {
@@ -87,16 +87,16 @@ private let other = TopicPartition("t", 1)
             let now = UInt64(step + 1) * second
             machine.answered(
                 [first: Self.answer(Int64(step) * 100, 10_000), other: Self.answer(0, Int64(step) * 30)], now: now)
-            lag = machine.looked(now: now, window: window)
+            lag = machine.sampled(now: now, window: window)
         }
         #expect(lag?.rates.drain == 100)
         #expect(lag?.rates.arrival == 30)
         #expect(lag?.rates.secondsToDrain.map { abs($0 - 8_600.0 / 70) < 0.5 } == true)
-        for step in 21...34 { lag = machine.looked(now: UInt64(step + 1) * second, window: window) }
+        for step in 21...34 { lag = machine.sampled(now: UInt64(step + 1) * second, window: window) }
         #expect(lag?.rates.drain == 0, "nobody has committed for longer than the window")
         #expect(lag?.rates.secondsToDrain == .infinity)
         // Offsets that were set back are no drain, and neither is the way over again.
         machine.answered([first: Self.answer(0, 10_000)], now: 36 * second)
-        #expect(machine.looked(now: 36 * second, window: window).rates.drain == 0)
+        #expect(machine.sampled(now: 36 * second, window: window).rates.drain == 0)
     }
 }

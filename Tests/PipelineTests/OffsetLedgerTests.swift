@@ -1,4 +1,4 @@
-// Proves that the ledger refunds what was received, once, and only moves its frontier forward.
+// Proves that the ledger refunds what was received, once, and only moves applied offsets forward.
 
 import Backpressure
 import Records
@@ -14,7 +14,7 @@ import Testing
         .init(source: source, slot: 2, lane: 0, generation: generation, epoch: 1, offset: offset)
     }
 
-    @Test func refundsAPrefixAndMirrorsOnlyWhatMoved() {
+    @Test func refundsAPrefixAndCommitsOnlyWhatMoved() {
         var ledger = OffsetLedgerMachine()
         ledger.assigned([Self.entry(generation: 1, offset: 10)])
         let one = Credits(records: 5, bytes: 50)
@@ -23,11 +23,11 @@ import Testing
             && ledger.received(Self.source, generation: 1, nextOffset: 25, timestamp: 90, credits: one) != nil
         #expect(isKnown)
         #expect(ledger.positions.first?.oldestTimestamp == 90)
-        #expect(ledger.frontierToMirror() == [PartitionStart(source: Self.source, offset: 10)])
-        #expect(ledger.frontierToMirror() == [])
+        #expect(ledger.takeOffsetsToCommit() == [PartitionStart(source: Self.source, offset: 10)])
+        #expect(ledger.takeOffsetsToCommit() == [])
         let refund = ledger.completed(Self.source, generation: 1, nextOffset: 15, isDurable: true)
         #expect(refund == OffsetLedgerMachine.Refund(slot: 2, generation: 1, credits: one))
-        #expect(ledger.frontierToMirror() == [PartitionStart(source: Self.source, offset: 15)])
+        #expect(ledger.takeOffsetsToCommit() == [PartitionStart(source: Self.source, offset: 15)])
         #expect(ledger.isDrained == false)
         #expect(ledger.completed(Self.source, generation: 1, nextOffset: 25, isDurable: true)?.credits == one)
         #expect(ledger.isDrained == true)
@@ -66,7 +66,7 @@ import Testing
         _ = ledger.completed(Self.source, generation: 2, nextOffset: 15, isDurable: true)
         #expect(ledger.positions.first?.backlog == 0 && ledger.positions.first?.settled == 16)
         // Lag tools see none either.
-        #expect(ledger.frontierToMirror() == [PartitionStart(source: Self.source, offset: 16)])
+        #expect(ledger.takeOffsetsToCommit() == [PartitionStart(source: Self.source, offset: 16)])
         ledger.endRead(Self.source, end: 18)
         #expect(ledger.positions.first?.backlog == 2)
         let isLater = ledger.received(Self.source, generation: 2, nextOffset: 18, timestamp: 1, credits: cost) != nil
@@ -87,14 +87,14 @@ import Testing
         #expect(ledger.positions.first?.backlog == 11)
     }
 
-    @Test func aMirrorThatFailedIsMadeAgain() {
+    @Test func anOffsetCommitThatFailedIsRepeated() {
         var ledger = OffsetLedgerMachine()
         ledger.assigned([Self.entry(generation: 1, offset: 10)])
-        #expect(ledger.frontierToMirror() == [PartitionStart(source: Self.source, offset: 10)])
-        #expect(ledger.positions.first?.mirrored == 10)
-        ledger.mirrorFailed([Self.source, TopicPartition("t", 1)])
-        #expect(ledger.positions.first?.mirrored == nil)
-        #expect(ledger.frontierToMirror() == [PartitionStart(source: Self.source, offset: 10)])
+        #expect(ledger.takeOffsetsToCommit() == [PartitionStart(source: Self.source, offset: 10)])
+        #expect(ledger.positions.first?.committed == 10)
+        ledger.offsetCommitFailed([Self.source, TopicPartition("t", 1)])
+        #expect(ledger.positions.first?.committed == nil)
+        #expect(ledger.takeOffsetsToCommit() == [PartitionStart(source: Self.source, offset: 10)])
     }
 
     @Test func workOfAnOlderStampChangesNothing() {
@@ -117,7 +117,7 @@ import Testing
         #expect(ledger.invalidated(Self.source, generation: 1) == false)
         #expect(ledger.entry(Self.source, generation: 1) == nil)
         #expect(ledger.isDrained == true)
-        #expect(ledger.frontierToMirror() == [])
+        #expect(ledger.takeOffsetsToCommit() == [])
         let refund = ledger.completed(Self.source, generation: 1, nextOffset: 5, isDurable: false)
         #expect(refund?.credits == Credits(records: 5, bytes: 5))
         #expect(ledger.positions.first?.applied == 0)

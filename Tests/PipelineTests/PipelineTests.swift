@@ -9,12 +9,12 @@ import Testing
 @testable import Pipeline
 
 @Suite(.timeLimit(.minutes(3))) struct PipelineTests {
-    @Test func appliesEverythingAndMirrorsTheFrontier() async throws {
+    @Test func appliesEverythingAndCommitsTheOffsets() async throws {
         let world = World(seed: 1, partitions: 4, records: 3_000, configuration: brisk())
         try await world.run { world in
             try await world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.isComplete })
-            #expect(await eventually { world.source.mirrored == world.ends })
+            #expect(await eventually { world.source.committed == world.ends })
             let snapshot = world.pipeline.snapshot()
             #expect(snapshot.positions.count == 4)
             #expect(await eventually { world.pipeline.snapshot().positions.allSatisfy { $0.end == 3_000 } })

@@ -93,14 +93,14 @@ import Testing
 
     @Test func aShorterIntervalIsObeyedAtOnce() async throws {
         var slow = brisk()
-        slow.mirrorInterval = 3_600_000_000_000
+        slow.offsetCommitInterval = 3_600_000_000_000
         let world = World(seed: 3, partitions: 1, records: 100, configuration: slow)
         try await world.run { world in
             try await world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.isComplete })
-            #expect(world.source.mirrored.isEmpty)
+            #expect(world.source.committed.isEmpty)
             try await world.pipeline.reconfigure(brisk())
-            #expect(await eventually { world.source.mirrored == world.ends })
+            #expect(await eventually { world.source.committed == world.ends })
         }
     }
 

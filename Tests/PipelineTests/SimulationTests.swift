@@ -62,7 +62,7 @@ import Testing
                 .init(partition: 0, epoch: 1, expected: 0, records: whole.records.dropLast(), next: whole.next)
             ])
         }
-        #expect(skips.violation != nil, "the frontier passes a record that was not written")
+        #expect(skips.violation != nil, "the offset passes a record that was not written")
     }
 }
 

@@ -30,9 +30,9 @@ private func facts(
 /// The reason after the same facts have held for the time-out.
 private func reason(of facts: StallMachine.Facts) -> StallReason? {
     var machine = StallMachine()
-    #expect(machine.looked(at: facts, now: 100, limits: limits) == .none)
-    #expect(machine.looked(at: facts, now: 129, limits: limits) == .none)
-    _ = machine.looked(at: facts, now: 130, limits: limits)
+    #expect(machine.checked(facts, now: 100, limits: limits) == .none)
+    #expect(machine.checked(facts, now: 129, limits: limits) == .none)
+    _ = machine.checked(facts, now: 130, limits: limits)
     return machine.stall?.reason
 }
 
@@ -43,16 +43,16 @@ private func reason(of facts: StallMachine.Facts) -> StallReason? {
             partition {
                 $0.isUnderWay = true; $0.isLaneBusy = true
             })
-        #expect(machine.looked(at: stuck, now: 100, limits: limits) == .none)
-        #expect(machine.looked(at: stuck, now: 130, limits: limits) == .entered(.waitingForDatabase, nanoseconds: 30))
-        #expect(machine.looked(at: stuck, now: 140, limits: limits) == .none)
+        #expect(machine.checked(stuck, now: 100, limits: limits) == .none)
+        #expect(machine.checked(stuck, now: 130, limits: limits) == .entered(.waitingForDatabase, nanoseconds: 30))
+        #expect(machine.checked(stuck, now: 140, limits: limits) == .none)
         #expect(machine.stall == .init(reason: .waitingForDatabase, since: 100))
         var open = stuck
         open.isCircuitClosed = false
-        #expect(machine.looked(at: open, now: 150, limits: limits) == .entered(.circuitOpen, nanoseconds: 50))
+        #expect(machine.checked(open, now: 150, limits: limits) == .entered(.circuitOpen, nanoseconds: 50))
         let moved = facts(partition(applied: 6) { $0.isUnderWay = true })
-        #expect(machine.looked(at: moved, now: 160, limits: limits) == .left(nanoseconds: 60))
-        #expect(machine.looked(at: moved, now: 189, limits: limits) == .none)
+        #expect(machine.checked(moved, now: 160, limits: limits) == .left(nanoseconds: 60))
+        #expect(machine.checked(moved, now: 189, limits: limits) == .none)
         #expect(machine.stall == nil)
     }
 
@@ -137,7 +137,7 @@ private func reason(of facts: StallMachine.Facts) -> StallReason? {
         var machine = StallMachine()
         for now in stride(from: UInt64(100), to: 200, by: 10) {
             let silent = facts(partition(applied: Int64(now), backlog: 1) { $0.answerAge = now })
-            #expect(machine.looked(at: silent, now: now, limits: limits) == .none)
+            #expect(machine.checked(silent, now: now, limits: limits) == .none)
         }
     }
 
@@ -145,31 +145,31 @@ private func reason(of facts: StallMachine.Facts) -> StallReason? {
         var machine = StallMachine()
         let paused = partition(a) { $0.isPausedByOperator = true }
         for now in stride(from: UInt64(100), through: 200, by: 10) {
-            #expect(machine.looked(at: facts(paused, partition(b, applied: Int64(now))), now: now, limits: limits) == .none)
+            #expect(machine.checked(facts(paused, partition(b, applied: Int64(now))), now: now, limits: limits) == .none)
         }
         let idle = partition(b, applied: 200, backlog: 0)
-        #expect(machine.looked(at: facts(paused, idle), now: 229, limits: limits) == .none)
+        #expect(machine.checked(facts(paused, idle), now: 229, limits: limits) == .none)
         #expect(
-            machine.looked(at: facts(paused, idle), now: 230, limits: limits) == .entered(.pausedByOperator, nanoseconds: 130))
+            machine.checked(facts(paused, idle), now: 230, limits: limits) == .entered(.pausedByOperator, nanoseconds: 130))
         // Another that stands is named, whatever an operator has paused.
         let gone = partition(b, applied: 200) {
             $0.isUnderWay = true; $0.isLaneBusy = true
         }
-        _ = machine.looked(at: facts(paused, gone), now: 231, limits: limits)
+        _ = machine.checked(facts(paused, gone), now: 231, limits: limits)
         #expect(
-            machine.looked(at: facts(paused, gone), now: 261, limits: limits) == .entered(.waitingForDatabase, nanoseconds: 161))
+            machine.checked(facts(paused, gone), now: 261, limits: limits) == .entered(.waitingForDatabase, nanoseconds: 161))
     }
 
     @Test func whoIsLetGoByAnOperatorBeginsAnew() {
         var machine = StallMachine()
         let paused = partition(a) { $0.isPausedByOperator = true }
         for now in stride(from: UInt64(100), through: 200, by: 10) {
-            #expect(machine.looked(at: facts(paused, partition(b, applied: Int64(now))), now: now, limits: limits) == .none)
+            #expect(machine.checked(facts(paused, partition(b, applied: Int64(now))), now: now, limits: limits) == .none)
         }
         let idle = partition(b, applied: 200, backlog: 0)
-        #expect(machine.looked(at: facts(partition(a), idle), now: 210, limits: limits) == .none, "it stood still on request")
-        #expect(machine.looked(at: facts(partition(a), idle), now: 239, limits: limits) == .none)
-        #expect(machine.looked(at: facts(partition(a), idle), now: 240, limits: limits) != .none)
+        #expect(machine.checked(facts(partition(a), idle), now: 210, limits: limits) == .none, "it stood still on request")
+        #expect(machine.checked(facts(partition(a), idle), now: 239, limits: limits) == .none)
+        #expect(machine.checked(facts(partition(a), idle), now: 240, limits: limits) != .none)
     }
 
     @Test func questionsThatAreSeldomAskedAreNoSilence() {
@@ -177,25 +177,25 @@ private func reason(of facts: StallMachine.Facts) -> StallReason? {
         let seldom = StallMachine.Limits(timeout: limits.timeout, answers: 10 * limits.timeout)
         var seen = facts(partition(backlog: 0) { $0.answerAge = 60 })
         seen.silence = 60
-        #expect(machine.looked(at: seen, now: 100, limits: seldom) == .none)
-        #expect(machine.looked(at: seen, now: 200, limits: seldom) == .none)
+        #expect(machine.checked(seen, now: 100, limits: seldom) == .none)
+        #expect(machine.checked(seen, now: 200, limits: seldom) == .none)
     }
 
     @Test func aBreakBeginsTheTimeAnew() {
         var machine = StallMachine()
-        #expect(machine.looked(at: facts(partition()), now: 100, limits: limits) == .none)
-        #expect(machine.looked(at: facts(partition(backlog: 0)), now: 120, limits: limits) == .none)
-        #expect(machine.looked(at: facts(partition()), now: 129, limits: limits) == .none)
-        #expect(machine.looked(at: facts(partition()), now: 140, limits: limits) == .none)
+        #expect(machine.checked(facts(partition()), now: 100, limits: limits) == .none)
+        #expect(machine.checked(facts(partition(backlog: 0)), now: 120, limits: limits) == .none)
+        #expect(machine.checked(facts(partition()), now: 129, limits: limits) == .none)
+        #expect(machine.checked(facts(partition()), now: 140, limits: limits) == .none)
         // Given away and back.
-        #expect(machine.looked(at: facts(), now: 150, limits: limits) == .none)
-        #expect(machine.looked(at: facts(partition()), now: 160, limits: limits) == .none)
-        #expect(machine.looked(at: facts(partition()), now: 189, limits: limits) == .none)
-        #expect(machine.looked(at: facts(partition()), now: 190, limits: limits) == .entered(.unknown, nanoseconds: 30))
+        #expect(machine.checked(facts(), now: 150, limits: limits) == .none)
+        #expect(machine.checked(facts(partition()), now: 160, limits: limits) == .none)
+        #expect(machine.checked(facts(partition()), now: 189, limits: limits) == .none)
+        #expect(machine.checked(facts(partition()), now: 190, limits: limits) == .entered(.unknown, nanoseconds: 30))
         // A shorter time-out counts at once.
-        #expect(machine.looked(at: facts(), now: 200, limits: limits) == .left(nanoseconds: 40))
-        _ = machine.looked(at: facts(partition()), now: 210, limits: limits)
+        #expect(machine.checked(facts(), now: 200, limits: limits) == .left(nanoseconds: 40))
+        _ = machine.checked(facts(partition()), now: 210, limits: limits)
         let short = StallMachine.Limits(timeout: 5, answers: 5)
-        #expect(machine.looked(at: facts(partition()), now: 215, limits: short) == .entered(.unknown, nanoseconds: 5))
+        #expect(machine.checked(facts(partition()), now: 215, limits: short) == .entered(.unknown, nanoseconds: 5))
     }
 }

@@ -45,12 +45,12 @@ private struct Watched {
 
     /// Of all partitions together; `nil` where one is not known.
     var backlog: Int64? {
-        let backlogs = watch.look().partitions.map(\.backlog)
+        let backlogs = watch.sample().partitions.map(\.backlog)
         return backlogs.count == Self.partitions && !backlogs.contains(nil) ? backlogs.reduce(0) { $0 + ($1 ?? 0) } : nil
     }
 
     var facts: SheddingInputs {
-        SheddingInputs(watch.look(), lagInterval: 0.05, now: MonotonicClock.nanoseconds())
+        SheddingInputs(watch.sample(), lagInterval: 0.05, now: MonotonicClock.nanoseconds())
     }
 
     func produce(_ count: Int) async throws {
@@ -98,7 +98,7 @@ private struct Watched {
             // An empty log is no backlog, whatever the group has committed.
             #expect(await eventually { world.backlog == 0 })
             try await world.produce(40)
-            #expect(await eventually { world.watch.look().partitions.allSatisfy { $0.end == 10 } })
+            #expect(await eventually { world.watch.sample().partitions.allSatisfy { $0.end == 10 } })
             #expect(world.backlog == nil, "nothing is committed: where the group begins is not known")
             #expect(world.facts.lag == nil)
             try await world.commit(4)
@@ -108,7 +108,7 @@ private struct Watched {
             #expect(lag.seconds.map { $0 > 0 } == true)
             try await world.commit(10)
             #expect(await eventually { world.backlog == 0 && world.facts.lag?.seconds == 0 })
-            #expect(world.watch.look().rates.drain > 0)
+            #expect(world.watch.sample().rates.drain > 0)
             #expect(world.lines.current.isEmpty)
         }
     }
@@ -148,7 +148,7 @@ private struct Watched {
         var machine = GroupLagMachine()
         let source = TopicPartition("t", 3)
         machine.asked([source], now: 1_000_000_000)
-        let unknown = Mutex(machine.looked(now: 2_000_000_000, window: 12_000_000_000))
+        let unknown = Mutex(machine.sampled(now: 2_000_000_000, window: 12_000_000_000))
         GroupCollectors.register(on: registry.sharedCollector { unknown.withLock { $0 } }, group: "g")
         func page() -> [Substring] { String(decoding: registry.render(), as: UTF8.self).split(separator: "\n") }
         let labels = #"topic="t",partition="3""#
@@ -160,7 +160,7 @@ private struct Watched {
         #expect(!page().contains { $0.hasPrefix("kafka_consumergroup_lag{") }, "unknown is not zero")
         #expect(page().contains("sluice_end_offset_age_seconds{\(labels)} 1"))
         machine.answered([source: .init(committed: 5, end: 15)], now: 2_000_000_000)
-        let known = machine.looked(now: 3_000_000_000, window: 12_000_000_000)
+        let known = machine.sampled(now: 3_000_000_000, window: 12_000_000_000)
         unknown.withLock { $0 = known }
         for line in [
             #"kafka_consumergroup_lag{consumergroup="g",\#(labels)} 10"#, "sluice_end_offset{\(labels)} 15",

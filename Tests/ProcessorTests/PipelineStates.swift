@@ -13,7 +13,7 @@ func pipelineState(
     let source = TopicPartition("t", 3)
     let position = OffsetLedgerMachine.Position(
         entry: .init(source: source, slot: 0, lane: 0, generation: 1, epoch: 1, offset: 0), isValid: true, applied: applied,
-        mirrored: nil, end: end, oldestTimestamp: nil, outstanding: .zero, settled: applied)
+        committed: nil, end: end, oldestTimestamp: nil, outstanding: .zero, settled: applied)
     return PipelineSnapshot(
         summary: "running", stopped: [], paused: [], pausedByOperator: pausedByOperator.map { [source: $0] } ?? [:],
         positions: [position],

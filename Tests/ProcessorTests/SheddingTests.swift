@@ -208,7 +208,7 @@ private final class Door: Sendable {
         machine.answered([sources[0]: .init(committed: 0, end: 100), sources[1]: .init(committed: 0, end: 7)], now: second)
         machine.answered([sources[1]: .init(committed: 0, end: 9)], now: 4 * second)
         func lag(at now: UInt64, interval: Double = 1) -> SheddingInputs.Lag? {
-            SheddingInputs(machine.looked(now: now, window: 12 * second), lagInterval: interval, now: now).lag
+            SheddingInputs(machine.sampled(now: now, window: 12 * second), lagInterval: interval, now: now).lag
         }
         #expect(lag(at: 4 * second)?.records == 109)
         let late = try #require(lag(at: 6 * second))
@@ -216,6 +216,6 @@ private final class Door: Sendable {
         #expect(late.measuredAt == 4 * second)
         #expect(lag(at: 8 * second) == nil)
         #expect(lag(at: 8 * second, interval: 10)?.records == 109, "questions may be further apart")
-        #expect(SheddingInputs(machine.looked(now: 8 * second, window: second), lagInterval: 1, now: 8 * second).credits == nil)
+        #expect(SheddingInputs(machine.sampled(now: 8 * second, window: second), lagInterval: 1, now: 8 * second).credits == nil)
     }
 }

@@ -106,7 +106,7 @@ final class Simulation {
             world.clock.after(random.milliseconds(0...30)) { [weak member] in member?.source.group.rebalance(isLost: isLost) }
         }
         let configuration = world.scenario.configuration
-        var limit = configuration.mirrorInterval + 2 * configuration.tick
+        var limit = configuration.offsetCommitInterval + 2 * configuration.tick
         if ending == .shutdown || ending == .calm { limit += world.scenario.shutdownLimit }
         let begun = world.clock.now
         let stalledBefore = world.stalled

@@ -1,11 +1,11 @@
-// Lets one task at a time do something that takes a while.
+// A mutex that tasks await: held across suspension points, unlike Synchronization's.
 
 import Synchronization
 
-/// A turn that one task holds at a time; the others wait for it in the order they came, and may be cancelled while they do.
+/// A lock that one task holds at a time. Waiting tasks get it first in, first out; waiting is cancel-safe.
 public final class AsyncMutex: Sendable {
     private struct State {
-        var isTaken = false
+        var isLocked = false
         var nextID: UInt64 = 0
         var waiting: [(id: UInt64, continuation: CheckedContinuation<Void, any Error>)] = []
         var cancelledEarly: Set<UInt64> = []
@@ -13,12 +13,12 @@ public final class AsyncMutex: Sendable {
 
     private let state = Mutex(State())
 
-    /// A turn nobody holds.
+    /// An unlocked mutex.
     public init() {}
 
-    /// Waits for the turn. Whoever has it must ``give()`` it back.
-    /// - Throws: `CancellationError`; the turn was not taken.
-    public func take() async throws {
+    /// Waits for the lock and takes it. The caller must ``unlock()``.
+    /// - Throws: `CancellationError`; the lock was not taken.
+    public func lock() async throws {
         let id = state.withLock { state in
             state.nextID += 1
             return state.nextID
@@ -28,8 +28,8 @@ public final class AsyncMutex: Sendable {
             try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
                 let answer: Result<Void, any Error>? = state.withLock { state in
                     if state.cancelledEarly.contains(id) { return .failure(CancellationError()) }
-                    guard state.isTaken else {
-                        state.isTaken = true
+                    guard state.isLocked else {
+                        state.isLocked = true
                         return .success(())
                     }
                     state.waiting.append((id, continuation))
@@ -49,12 +49,12 @@ public final class AsyncMutex: Sendable {
         }
     }
 
-    /// Gives the turn to the one that has waited longest, or to whoever comes next.
-    public func give() {
+    /// Hands the lock to the task that has waited longest; without one the mutex is unlocked.
+    public func unlock() {
         let next = state.withLock { state -> CheckedContinuation<Void, any Error>? in
-            precondition(state.isTaken, "the turn is given back by whoever took it")
+            precondition(state.isLocked, "unlock() of a mutex that is not locked")
             if state.waiting.isEmpty {
-                state.isTaken = false
+                state.isLocked = false
                 return nil
             }
             return state.waiting.removeFirst().continuation

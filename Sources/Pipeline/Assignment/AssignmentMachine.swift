@@ -28,8 +28,8 @@ public struct AssignmentMachine: ~Copyable {
         case retract(TopicPartition, slot: Int, generation: UInt64)
         /// Shut all gates and tell when the pipeline is empty.
         case drain
-        /// Drop what is under way, mirror the frontier where it is still ours, forget the partitions and give them back.
-        case release(mirror: Bool)
+        /// Drop what is under way, commit the applied offsets where they are still ours, forget the partitions and give them back.
+        case release(commitsOffsets: Bool)
         /// A partition is out of service.
         case reportStopped(TopicPartition, reason: String)
         /// Draining is over.
@@ -178,10 +178,10 @@ public struct AssignmentMachine: ~Copyable {
             phase = .draining(since: since, deadline: Swift.min(deadline, now + configuration.drainDeadline))
             return []
         case .idle, .claiming:
-            return release(mirror: false)
+            return release(commitsOffsets: false)
         case .running, .draining:
-            if isLost { return release(mirror: false) }
-            if isDrained { return [.drain, .reportDrained(isComplete: true, nanoseconds: 0)] + release(mirror: true) }
+            if isLost { return release(commitsOffsets: false) }
+            if isDrained { return [.drain, .reportDrained(isComplete: true, nanoseconds: 0)] + release(commitsOffsets: true) }
             phase = .draining(since: now, deadline: now + configuration.drainDeadline)
             return [.drain]
         }
@@ -196,9 +196,9 @@ public struct AssignmentMachine: ~Copyable {
             return []
         case .idle, .claiming:
             claimRound += 1
-            return release(mirror: false)
+            return release(commitsOffsets: false)
         case .running:
-            if isDrained { return [.drain, .reportDrained(isComplete: true, nanoseconds: 0)] + release(mirror: true) }
+            if isDrained { return [.drain, .reportDrained(isComplete: true, nanoseconds: 0)] + release(commitsOffsets: true) }
             phase = .draining(since: now, deadline: deadline)
             return [.drain]
         case .draining(let since, let earlier):
@@ -210,21 +210,21 @@ public struct AssignmentMachine: ~Copyable {
     /// Nothing is under way any more.
     public mutating func drained(now: UInt64) -> [Action] {
         guard case .draining(let since, _) = phase else { return [] }
-        return [.reportDrained(isComplete: true, nanoseconds: now - since)] + release(mirror: true)
+        return [.reportDrained(isComplete: true, nanoseconds: now - since)] + release(commitsOffsets: true)
     }
 
     /// The source died: nothing may be written.
     public mutating func sourceFailed() -> [Action] {
         guard phase != .ended else { return [] }
         isEnding = true
-        return release(mirror: false)
+        return release(commitsOffsets: false)
     }
 
     /// Time passed. `lastPoll`: when the source last proved alive in its group.
     public mutating func ticked(now: UInt64, lastPoll: UInt64) -> [Action] {
         switch phase {
         case .draining(let since, let deadline) where now >= deadline:
-            return [.reportDrained(isComplete: false, nanoseconds: now - since)] + release(mirror: true)
+            return [.reportDrained(isComplete: false, nanoseconds: now - since)] + release(commitsOffsets: true)
         case .claiming:
             var actions: [Action] = []
             if let due = answerDue, now >= due {
@@ -341,11 +341,11 @@ public struct AssignmentMachine: ~Copyable {
         return wait
     }
 
-    private mutating func release(mirror: Bool) -> [Action] {
+    private mutating func release(commitsOffsets: Bool) -> [Action] {
         order = []
         status = [:]
         claimInFlight = []
         phase = isEnding ? .ended : .idle
-        return [.release(mirror: mirror)] + (isEnding ? [.end] : [])
+        return [.release(commitsOffsets: commitsOffsets)] + (isEnding ? [.end] : [])
     }
 }

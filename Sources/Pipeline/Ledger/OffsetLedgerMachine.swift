@@ -3,7 +3,7 @@
 public import Backpressure
 public import Records
 
-/// The offset ledger: per partition the frontier of what is durable, the batches behind it, and the generation that tells work of this
+/// The offset ledger: per partition the applied offset, the batches after it, and the generation that tells work of this
 /// assignment from work of an older one.
 ///
 /// A partition belongs to one lane and keeps its order, so its batches become durable in the order they were received.
@@ -43,7 +43,7 @@ public struct OffsetLedgerMachine: ~Copyable {
         /// Next offset to apply: everything before it is durable.
         public let applied: Int64
         /// What the log's group was told last; `nil`: nothing yet.
-        public let mirrored: Int64?
+        public let committed: Int64?
         /// One past the log's last record as last asked, or as read since: never before `applied`. `nil`: not answered yet.
         public let end: Int64?
         /// Earliest timestamp under way, milliseconds since 1970; `nil`: nothing is under way, or it carries none.
@@ -70,7 +70,7 @@ public struct OffsetLedgerMachine: ~Copyable {
         var entry: Entry
         var isValid = true
         var applied: Int64
-        var mirrored: Int64?
+        var committed: Int64?
         var end: Int64?
         var readTo: Int64?
         var outstanding = Credits.zero
@@ -95,7 +95,7 @@ public struct OffsetLedgerMachine: ~Copyable {
     public mutating func restarted(_ entry: Entry) {
         let old = partitions[entry.source]
         partitions[entry.source] = Partition(
-            entry: entry, applied: entry.offset, mirrored: old?.mirrored, end: old?.end)
+            entry: entry, applied: entry.offset, committed: old?.committed, end: old?.end)
     }
 
     /// A partition must not be written any more under this generation. Answers whether it was valid until now.
@@ -138,7 +138,7 @@ public struct OffsetLedgerMachine: ~Copyable {
         known.flights.removeFirst(done)
         known.outstanding -= credits
         if isDurable {
-            precondition(nextOffset >= known.applied, "the frontier of \(source) moved backwards")
+            precondition(nextOffset >= known.applied, "the applied offset of \(source) moved backwards")
             known.applied = nextOffset
         }
         partitions[source] = known
@@ -159,19 +159,19 @@ public struct OffsetLedgerMachine: ~Copyable {
         if partitions[source]?.entry.generation == generation { partitions[source]?.readTo = offset }
     }
 
-    /// The frontier of partitions whose mirror is behind; they count as mirrored from now on.
-    public mutating func frontierToMirror() -> [PartitionStart] {
-        var frontier: [PartitionStart] = []
-        for (source, known) in partitions where known.isValid && known.mirrored != known.settled {
-            partitions[source]?.mirrored = known.settled
-            frontier.append(PartitionStart(source: source, offset: known.settled))
+    /// The offsets that the group has not been sent yet; they count as committed from now on.
+    public mutating func takeOffsetsToCommit() -> [PartitionStart] {
+        var offsets: [PartitionStart] = []
+        for (source, known) in partitions where known.isValid && known.committed != known.settled {
+            partitions[source]?.committed = known.settled
+            offsets.append(PartitionStart(source: source, offset: known.settled))
         }
-        return frontier.sorted { $0.source < $1.source }
+        return offsets.sorted { $0.source < $1.source }
     }
 
-    /// The frontier of these partitions did not arrive: it is mirrored again, also where it does not move.
-    public mutating func mirrorFailed(_ sources: [TopicPartition]) {
-        for source in sources { partitions[source]?.mirrored = nil }
+    /// The group did not take the offsets of these partitions: they are committed again, also where they do not move.
+    public mutating func offsetCommitFailed(_ sources: [TopicPartition]) {
+        for source in sources { partitions[source]?.committed = nil }
     }
 
     /// All partitions were given back.
@@ -193,7 +193,7 @@ public struct OffsetLedgerMachine: ~Copyable {
     public var positions: [Position] {
         partitions.values.map { known in
             Position(
-                entry: known.entry, isValid: known.isValid, applied: known.applied, mirrored: known.mirrored,
+                entry: known.entry, isValid: known.isValid, applied: known.applied, committed: known.committed,
                 // What was read since the question shows that the log has grown.
                 end: known.end.map { Swift.max($0, known.applied, known.flights.last?.nextOffset ?? 0) },
                 oldestTimestamp: known.flights.lazy.map(\.timestamp).filter { $0 >= 0 }.min(), outstanding: known.outstanding,

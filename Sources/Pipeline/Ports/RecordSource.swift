@@ -16,8 +16,8 @@ public enum SourceEvent: Sendable {
     case partitionFailed(TopicPartition, reason: String)
     /// The log does not hold the position a partition was read at: where to go on is decided as at the start.
     case positionLost(TopicPartition, reason: String)
-    /// The group did not take the frontier of these partitions; what was mirrored is not known any more. One sentence says why.
-    case mirrorFailed([TopicPartition], reason: String)
+    /// The group did not take the offsets of these partitions. `reason`: one sentence.
+    case offsetCommitFailed([TopicPartition], reason: String)
     /// Something that passes by itself (a broker is down); for the log and for readiness.
     case notice(String)
     /// The source is dead: nothing may be written any more.
@@ -55,9 +55,9 @@ public protocol RecordSource: Sendable {
     /// Credits came back to a reader that had none.
     func creditsReturned()
     /// Tells the log's group how far rows are durable; asynchronous, for lag tools only.
-    func mirror(_ frontier: [PartitionStart])
+    func commit(_ offsets: [PartitionStart])
     /// The same, waiting for the answer at most until a monotonic instant, nanoseconds.
-    func mirrorAndWait(_ frontier: [PartitionStart], until deadline: UInt64) async
+    func commitAndWait(_ offsets: [PartitionStart], until deadline: UInt64) async
     /// One past the last record of each partition, where it could be learned within the deadline.
     func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
     /// Bytes of the budget that must give way because the source has held more than its own share since it was assigned. Grows only,

@@ -13,7 +13,7 @@ struct ApplyStage: Sendable {
 
     func run() async throws {
         // Where a partition's next transaction must begin: what this lane committed last. A new generation starts at its claim.
-        var frontier: [TopicPartition: (generation: UInt64, next: Int64)] = [:]
+        var committed: [TopicPartition: (generation: UInt64, next: Int64)] = [:]
         var limit = context.configuration.batch
         let channel = context.lanes[lane]
         var queue = LaneQueueMachine<RoutedChanges>()
@@ -38,7 +38,7 @@ struct ApplyStage: Sendable {
             context.waiting[lane].set(queue.level)
             context.watch.laneTookWork(lane, now: context.clock.now)
             let started = context.clock.now
-            try await apply(taken, frontier: &frontier, limit: &limit)
+            try await apply(taken, committed: &committed, limit: &limit)
             pace.ended(started: started, now: context.clock.now)
             context.watch.laneIsFree(lane)
         }
@@ -49,7 +49,7 @@ struct ApplyStage: Sendable {
     }
 
     private func apply(
-        _ taken: [RoutedChanges], frontier: inout [TopicPartition: (generation: UInt64, next: Int64)], limit: inout Credits
+        _ taken: [RoutedChanges], committed: inout [TopicPartition: (generation: UInt64, next: Int64)], limit: inout Credits
     ) async throws {
         var pending = taken
         var attempt = 0
@@ -57,13 +57,13 @@ struct ApplyStage: Sendable {
             pending = try await dropStale(pending)
             guard !pending.isEmpty else { return }
             try await admission()
-            let work = grouped(pending, frontier: frontier)
+            let work = grouped(pending, committed: committed)
             let started = context.clock.now
             let result = try await transaction(work, attempt: attempt, bytes: pending.reduce(0) { $0 + $1.cost.bytes })
             answered(result)
             switch result {
             case .applied(let counts):
-                for part in work { frontier[part.source] = (part.generation, part.next) }
+                for part in work { committed[part.source] = (part.generation, part.next) }
                 let seconds = Double(context.clock.now - started) / 1e9
                 context.observer.observed(.applied(lane: lane, work: work, counts: counts, seconds: seconds))
                 context.watch.applied(records: pending.reduce(0) { $0 + $1.changes.records.count })
@@ -95,7 +95,7 @@ struct ApplyStage: Sendable {
                     // Halves in order: the second half is only tried once the first is durable.
                     limit.records = Swift.max(1, limit.records / 2)
                     let half = pending.count / 2
-                    try await apply(Array(pending[..<half]), frontier: &frontier, limit: &limit)
+                    try await apply(Array(pending[..<half]), committed: &committed, limit: &limit)
                     pending.removeFirst(half)
                 } else {
                     try await wait(reason: reason, attempt: attempt)
@@ -127,7 +127,7 @@ struct ApplyStage: Sendable {
     }
 
     private func grouped(
-        _ pending: [RoutedChanges], frontier: [TopicPartition: (generation: UInt64, next: Int64)]
+        _ pending: [RoutedChanges], committed: [TopicPartition: (generation: UInt64, next: Int64)]
     ) -> [PartitionWork] {
         var work: [PartitionWork] = []
         var index: [TopicPartition: Int] = [:]
@@ -138,7 +138,7 @@ struct ApplyStage: Sendable {
                 continue
             }
             var expected = entry.offset
-            if let known = frontier[entry.source], known.generation == entry.generation { expected = known.next }
+            if let known = committed[entry.source], known.generation == entry.generation { expected = known.next }
             index[entry.source] = work.count
             work.append(
                 PartitionWork(

@@ -140,8 +140,8 @@ struct AssignmentStage: Sendable {
             context.isDraining.store(true, ordering: .sequentiallyConsistent)
             // The last batch may have left between the question whether all is drained and this store.
             if context.ledger.withLock({ $0.isDrained }) { try await context.inbox.send(.drained) }
-        case .release(let mirror):
-            await release(mirror: mirror)
+        case .release(let commitsOffsets):
+            await release(commitsOffsets: commitsOffsets)
         case .reportStopped(let source, let reason):
             context.observer.observed(.stopped(source, reason: reason))
         case .reportDrained(let isComplete, let nanoseconds):
@@ -172,15 +172,15 @@ struct AssignmentStage: Sendable {
         moveBrakes(now: context.clock.now)
     }
 
-    private func release(mirror: Bool) async {
-        let frontier = context.ledger.withLock { ledger in
-            let frontier = ledger.frontierToMirror()
+    private func release(commitsOffsets: Bool) async {
+        let offsets = context.ledger.withLock { ledger in
+            let offsets = ledger.takeOffsetsToCommit()
             ledger.allInvalidated()
-            return frontier
+            return offsets
         }
         context.pool.close()
-        if mirror, !frontier.isEmpty {
-            await context.source.mirrorAndWait(frontier, until: context.clock.now + context.configuration.mirrorInterval)
+        if commitsOffsets, !offsets.isEmpty {
+            await context.source.commitAndWait(offsets, until: context.clock.now + context.configuration.offsetCommitInterval)
         }
         context.isDraining.store(false, ordering: .sequentiallyConsistent)
         context.ledger.withLock { $0.released() }

@@ -1,4 +1,4 @@
-// The fourth stage: tells the ledger what is durable, refunds the credits, and mirrors the frontier to the log's group.
+// The fourth stage: tells the ledger what is durable, refunds the credits, and commits applied offsets to the group.
 
 import Backpressure
 import Synchronization
@@ -20,12 +20,12 @@ struct CommitStage: Sendable {
         }
     }
 
-    /// Mirrors the frontier at its interval, for as long as the task lives.
-    func mirror() async throws {
+    /// Commits the applied offsets to the group at an interval, until cancelled.
+    func commitOffsets() async throws {
         while true {
-            try await context.sleep { $0.mirrorInterval }
-            let frontier = context.ledger.withLock { $0.frontierToMirror() }
-            if !frontier.isEmpty { context.source.mirror(frontier) }
+            try await context.sleep { $0.offsetCommitInterval }
+            let offsets = context.ledger.withLock { $0.takeOffsetsToCommit() }
+            if !offsets.isEmpty { context.source.commit(offsets) }
         }
     }
 }

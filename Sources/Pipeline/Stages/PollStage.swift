@@ -23,8 +23,8 @@ struct PollStage: Sendable {
                 try await context.inbox.send(.stopped(partition, generation: nil, reason: reason))
             case .positionLost(let partition, let reason):
                 try await context.inbox.send(.positionLost(partition, reason: reason))
-            case .mirrorFailed(let partitions, let reason):
-                context.ledger.withLock { $0.mirrorFailed(partitions) }
+            case .offsetCommitFailed(let partitions, let reason):
+                context.ledger.withLock { $0.offsetCommitFailed(partitions) }
                 try await context.inbox.send(.notice(reason))
             case .notice(let sentence):
                 // Told by the assignment's stage: a log that blocks must not hold up whoever reads.

@@ -35,8 +35,8 @@ public struct DrainRateMachine: ~Copyable {
     ///   - records: records applied since the start of the pipeline.
     ///   - now: monotonic nanoseconds.
     ///   - window: the window's length in nanoseconds; some intervals between the questions for the ends.
-    public mutating func looked(
-        at positions: [OffsetLedgerMachine.Position], records: Int, now: UInt64, window: UInt64
+    public mutating func sampled(
+        _ positions: [OffsetLedgerMachine.Position], records: Int, now: UInt64, window: UInt64
     ) {
         totals.records = records
         var present: [TopicPartition: Baseline] = [:]

@@ -29,7 +29,7 @@ public struct GroupLag: Sendable, Equatable {
 
 /// The lag of a group from its committed offsets and the logs' ends.
 ///
-/// It is what Kafka's own lag tools say: committed offsets follow what is applied by the workers' mirror interval. The age is a lower bound, too
+/// It is what Kafka's own lag tools say: committed offsets follow what is applied by the workers' offset commit interval. The age is a lower bound, too
 /// small by what went by before the first question and by at most one interval between questions; nothing is read from the log, so no
 /// timestamp is known. A partition without a committed offset has an unknown backlog, unless its log is empty: where the group would begin
 /// is the workers' business.
@@ -82,11 +82,11 @@ public struct GroupLagMachine: ~Copyable {
     /// - Parameters:
     ///   - now: monotonic nanoseconds.
     ///   - window: over which rates are measured, nanoseconds; some intervals between the questions.
-    public mutating func looked(now: UInt64, window: UInt64) -> GroupLag {
+    public mutating func sampled(now: UInt64, window: UInt64) -> GroupLag {
         let positions = sources.compactMap { source in answers[source].flatMap { Self.position(source, $0) } }
-        drain.looked(at: positions, records: records, now: now, window: window)
+        drain.sampled(positions, records: records, now: now, window: window)
         var ages: [TopicPartition: UInt64] = [:]
-        for position in positions { ages[position.source] = lag.looked(at: position, now: now, wallMilliseconds: 0) }
+        for position in positions { ages[position.source] = lag.sampled(position, now: now, wallMilliseconds: 0) }
         let partitions = sources.map { source in
             GroupLag.Partition(
                 source: source, committed: answers[source]?.committed, end: answers[source]?.end,
@@ -108,6 +108,6 @@ public struct GroupLagMachine: ~Copyable {
         guard let applied = answer.committed ?? (answer.end == 0 ? 0 : nil) else { return nil }
         return OffsetLedgerMachine.Position(
             entry: .init(source: source, slot: 0, lane: 0, generation: 0, epoch: 0, offset: 0), isValid: true, applied: applied,
-            mirrored: answer.committed, end: answer.end, oldestTimestamp: nil, outstanding: .zero, settled: applied)
+            committed: answer.committed, end: answer.end, oldestTimestamp: nil, outstanding: .zero, settled: applied)
     }
 }

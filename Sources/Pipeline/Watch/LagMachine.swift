@@ -64,8 +64,8 @@ public struct LagMachine: ~Copyable {
     /// - Parameters:
     ///   - now: monotonic nanoseconds.
     ///   - wallMilliseconds: the same moment in milliseconds since 1970, to compare with the records' timestamps.
-    public mutating func looked(
-        at position: OffsetLedgerMachine.Position, now: UInt64, wallMilliseconds: Int64
+    public mutating func sampled(
+        _ position: OffsetLedgerMachine.Position, now: UInt64, wallMilliseconds: Int64
     ) -> UInt64? {
         var known = partitions[position.source] ?? Partition(answered: now)
         defer { partitions[position.source] = known }

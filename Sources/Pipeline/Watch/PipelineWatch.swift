@@ -74,7 +74,7 @@ final class PipelineWatch: Sendable {
             let wall = context.clock.wallMilliseconds
             Self.count(positions, context, now: now, &state)
             let lags = positions.map { position in
-                let age = state.lag.looked(at: position, now: now, wallMilliseconds: wall)
+                let age = state.lag.sampled(position, now: now, wallMilliseconds: wall)
                 return PipelineSnapshot.Lag(
                     source: position.source, seconds: age.map { Double($0) / 1e9 },
                     answerAgeSeconds: Double(state.lag.answerAge(of: position.source, now: now)) / 1e9)
@@ -97,12 +97,11 @@ final class PipelineWatch: Sendable {
             let wall = context.clock.wallMilliseconds
             Self.count(positions, context, now: now, &state)
             // An age only grows: what is exact for a moment between two scrapes is kept.
-            for position in positions { _ = state.lag.looked(at: position, now: now, wallMilliseconds: wall) }
+            for position in positions { _ = state.lag.sampled(position, now: now, wallMilliseconds: wall) }
             let timeout = context.configuration.stallTimeout
             let limits = StallMachine.Limits(
                 timeout: timeout, answers: Swift.max(3 * context.configuration.lagInterval, timeout / 3))
-            return state.stall.looked(
-                at: Self.facts(positions, context, surroundings, now: now, state), now: now, limits: limits)
+            return state.stall.checked(Self.facts(positions, context, surroundings, now: now, state), now: now, limits: limits)
         }
     }
 
@@ -111,7 +110,7 @@ final class PipelineWatch: Sendable {
     ) {
         // Ends grow in steps of one interval; a window that holds some of them is smooth enough.
         let window = Swift.max(12_000_000_000, 4 * context.configuration.lagInterval)
-        state.drain.looked(at: positions, records: state.records, now: now, window: window)
+        state.drain.sampled(positions, records: state.records, now: now, window: window)
     }
 
     private static func rates(

@@ -140,7 +140,7 @@ public struct StallMachine: ~Copyable {
     public init() {}
 
     /// The worker was looked at, at `now` (monotonic nanoseconds).
-    public mutating func looked(at facts: Facts, now: UInt64, limits: Limits) -> Action {
+    public mutating func checked(_ facts: Facts, now: UInt64, limits: Limits) -> Action {
         var found: Stall?
         func note(_ reason: StallReason, since: UInt64) {
             guard let known = found else { return found = Stall(reason: reason, since: since) }

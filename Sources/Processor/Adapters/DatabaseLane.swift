@@ -82,14 +82,14 @@ final class DatabaseLane: BatchApplier {
     private func connected() async throws -> PostgresConnection {
         if let connection = state.withLock({ $0.connection }), !connection.isBroken { return connection }
         // One at a time: a claim must be recorded with the backend that will write, so the claimer and the stage must not both connect.
-        try await turn.take()
+        try await turn.lock()
         let result: Result<PostgresConnection, any Error>
         do {
             result = .success(try await connect())
         } catch {
             result = .failure(error)
         }
-        turn.give()
+        turn.unlock()
         return try result.get()
     }
 

@@ -56,9 +56,9 @@ struct KafkaRecordSource: RecordSource {
             case .failed(let error): return .failed(error)
             case .notice(let error): return .notice(error.description)
             case .committed(let offsets, let error?):
-                // Only lag tools look at it; it is mirrored again.
-                return .mirrorFailed(
-                    offsets.map(\.0), reason: "Offsets could not be mirrored to Kafka, and will be again: \(error.description)")
+                // For lag tools only; the ledger commits it again.
+                return .offsetCommitFailed(
+                    offsets.map(\.0), reason: "Offset commit failed and is repeated: \(error.description)")
             case .committed(_, nil): break
             }
         }
@@ -83,13 +83,13 @@ struct KafkaRecordSource: RecordSource {
 
     func creditsReturned() { consumer.creditsReturned() }
 
-    func mirror(_ frontier: [PartitionStart]) { consumer.commit(frontier.map { ($0.source, $0.offset) }) }
+    func commit(_ offsets: [PartitionStart]) { consumer.commit(offsets.map { ($0.source, $0.offset) }) }
 
-    func mirrorAndWait(_ frontier: [PartitionStart], until deadline: UInt64) async {
+    func commitAndWait(_ offsets: [PartitionStart], until deadline: UInt64) async {
         let now = MonotonicClock.nanoseconds()
         let limit = Duration.nanoseconds(Int64(clamping: deadline > now ? deadline - now : 0))
-        if let error = await consumer.commitAndWait(frontier.map { ($0.source, $0.offset) }, within: limit) {
-            logger.warning("The last offsets could not be mirrored to Kafka.", ["error": error.description])
+        if let error = await consumer.commitAndWait(offsets.map { ($0.source, $0.offset) }, within: limit) {
+            logger.warning("Last offset commit failed.", ["error": error.description])
         }
     }
 

@@ -135,7 +135,7 @@ struct RunCommand {
             topics: configuration.mapping.topics, interval: { [reloader] in reloader.settings.pipeline.lagInterval },
             logger: logger.child("group"))
         if role == .ingress {
-            GroupCollectors.register(on: registry.sharedCollector { watch.look() }, group: settings.kafka.groupID)
+            GroupCollectors.register(on: registry.sharedCollector { watch.sample() }, group: settings.kafka.groupID)
         }
         return watch
     }
@@ -145,7 +145,7 @@ struct RunCommand {
         let interval = settings.pipeline.lagInterval.inSeconds
         let snapshot = telemetry?.snapshot
         let facts = snapshot.map { SheddingInputs($0, lagInterval: interval, now: now) } ?? SheddingInputs()
-        guard let group = outside?.look(), group.partitions.count > snapshot?.positions.count ?? 0 else { return facts }
+        guard let group = outside?.sample(), group.partitions.count > snapshot?.positions.count ?? 0 else { return facts }
         return facts.joined(by: SheddingInputs(group, lagInterval: interval, now: now))
     }
 

@@ -107,8 +107,8 @@ final class OperatorPauseSync: Sendable {
     private func ask<R: Sendable>(
         _ body: @Sendable @escaping (PostgresSession) throws -> R, _ pauses: (R) -> [StoredPause]?
     ) async throws -> R {
-        try await turn.take()
-        defer { turn.give() }
+        try await turn.lock()
+        defer { turn.unlock() }
         let answer = try await answer(body)
         if let pauses = pauses(answer), pauses != state.withLock({ $0.known }) {
             try await state.withLock { $0.tell }?(OperatorPauses(pauses.map(\.operatorPause)))

@@ -81,23 +81,23 @@ final class Reloader: Sendable {
     /// Puts what is in force into force once more, for a part that has just come to be.
     /// - Throws: `CancellationError`.
     func applyAgain() async throws {
-        try await turn.take()
+        try await turn.lock()
         let result: Result<Void, any Error>
         do { result = .success(try await apply(settings)) } catch { result = .failure(error) }
-        turn.give()
+        turn.unlock()
         try result.get()
     }
 
     /// Looks at the files once, and loads them where they have changed or somebody asks for it.
     func look(isAsked: Bool) async {
         do {
-            try await turn.take()
+            try await turn.lock()
         } catch {
             // Cancelled: the process ends.
             return
         }
         await takeTurn(isAsked: isAsked)
-        turn.give()
+        turn.unlock()
     }
 
     private func takeTurn(isAsked: Bool) async {

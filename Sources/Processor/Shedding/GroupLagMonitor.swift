@@ -26,11 +26,11 @@ final class GroupLagMonitor: Sendable {
     }
 
     /// How far the group is behind now.
-    func look() -> GroupLag {
+    func sample() -> GroupLag {
         let window = Swift.max(12_000_000_000, 4 * interval().nanoseconds)
         return machine.withLock { machine in
             // Under the lock: no look is earlier than the one before.
-            machine.looked(now: MonotonicClock.nanoseconds(), window: window)
+            machine.sampled(now: MonotonicClock.nanoseconds(), window: window)
         }
     }
 

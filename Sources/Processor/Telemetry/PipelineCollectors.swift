@@ -35,8 +35,8 @@ enum PipelineCollectors {
         gauge(states, "sluice_applied_offset", "Next offset to apply: everything before it is in PostgreSQL.") {
             $0.sample(Int($1.applied), labels($1.source))
         }
-        gauge(states, "sluice_committed_offset", "Offset last mirrored to Kafka's consumer group.") { sink, position in
-            if let mirrored = position.mirrored { sink.sample(Int(mirrored), labels(position.source)) }
+        gauge(states, "sluice_committed_offset", "Offset last committed to Kafka's consumer group.") { sink, position in
+            if let committed = position.committed { sink.sample(Int(committed), labels(position.source)) }
         }
     }
 
@@ -79,7 +79,7 @@ enum PipelineCollectors {
     private static func brakes(_ states: States, pauses: PartitionCounts, resumes: PartitionCounts, flaps: PartitionCounts) {
         states.family(
             "sluice_partition_paused", type: .gauge,
-            help: "1 while the partition is not fetched: its second brake is pulled, or an operator has paused it."
+            help: "1 while the partition is not fetched: for lack of credits, or by an operator."
         ) { sink, snapshot in
             guard let snapshot else { return }
             for position in snapshot.positions {
@@ -96,8 +96,8 @@ enum PipelineCollectors {
             }
         }
         for (name, counts, help) in [
-            ("sluice_partition_pauses_total", pauses, "Times the partition's second brake was pulled."),
-            ("sluice_partition_resumes_total", resumes, "Times the partition's second brake was released."),
+            ("sluice_partition_pauses_total", pauses, "Times the partition was paused for lack of credits."),
+            ("sluice_partition_resumes_total", resumes, "Times the partition was resumed once credits were back."),
             ("sluice_partition_flaps_total", flaps, "Pauses that came soon after a resume; each makes the next one wait longer."),
         ] {
             states.family(name, type: .counter, help: help) { sink, snapshot in

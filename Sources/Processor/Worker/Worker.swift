@@ -173,7 +173,7 @@ extension SluiceSettings {
         configuration.pauseDwell = pipeline.pauseDwell.nanoseconds
         configuration.drainDeadline = pipeline.drainTimeout.nanoseconds
         configuration.claimDeadline = pipeline.claimTimeout.nanoseconds
-        configuration.mirrorInterval = pipeline.mirrorInterval.nanoseconds
+        configuration.offsetCommitInterval = pipeline.mirrorInterval.nanoseconds
         configuration.lagInterval = pipeline.lagInterval.nanoseconds
         configuration.stallTimeout = pipeline.stallTimeout.nanoseconds
         configuration.retry = Backoff(initial: apply.retryInitial.nanoseconds, maximum: apply.retryMaximum.nanoseconds)

@@ -56,7 +56,7 @@ struct Invariants {
             let row = world.database.rows[Int(position.source.partition)]
             world.expect(
                 position.applied <= row.next, "\(position.source): the ledger says \(position.applied), the database \(row.next)")
-            world.expect((position.mirrored ?? 0) <= position.applied, "\(position.source): mirrored is ahead of applied")
+            world.expect((position.committed ?? 0) <= position.applied, "\(position.source): committed is ahead of applied")
             outstanding += position.outstanding
         }
         // What the reader has handed over and the poll stage has not seen is spent, and not in the ledger yet.
@@ -87,7 +87,7 @@ struct Invariants {
             guard position.applied == world.database.rows[partition].next else {
                 return "the ledger is behind at \(position.source)"
             }
-            guard position.mirrored == position.applied else { return "\(position.source) is not mirrored" }
+            guard position.committed == position.applied else { return "\(position.source) is not committed to the group" }
             guard position.end == world.log.end(partition) else { return "the end of \(position.source) is not known" }
         }
         return nil

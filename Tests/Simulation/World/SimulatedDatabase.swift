@@ -96,7 +96,7 @@ final class SimulatedDatabase {
                 row.applied += 1
             }
             row.next = part.next
-            // A frontier that passes a record which was not written has lost it.
+            // An offset beyond a record that was not written has lost the record.
             world.expect(
                 world.log.index(of: row.next, in: part.partition) == row.applied,
                 "\(SimulatedLog.name(part.partition)): the offset \(row.next) passes records that were not written")

@@ -64,7 +64,7 @@ final class SimulatedGroup {
         default:
             state = .revoked
             answerDue = (
-                world.clock.now + configuration.drainDeadline + configuration.mirrorInterval + slack, world.stalled, true
+                world.clock.now + configuration.drainDeadline + configuration.offsetCommitInterval + slack, world.stalled, true
             )
         }
         return event

@@ -129,19 +129,19 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         isAwake = true
     }
 
-    func mirror(_ frontier: [PartitionStart]) {
-        world.entered("mirror")
-        for start in frontier {
+    func commit(_ offsets: [PartitionStart]) {
+        world.entered("commit")
+        for start in offsets {
             world.expect(
                 start.offset <= world.database.rows[Int(start.source.partition)].next,
-                "\(start.source): \(start.offset) was mirrored before it was durable")
+                "\(start.source): \(start.offset) was committed before it was durable")
         }
-        world.note(.command, 6, frontier.count, "pipeline: mirrors \(frontier.map { "\($0.source) \($0.offset)" })")
-        if world.strikes(0.1) { post(.mirrorFailed(frontier.map(\.source), reason: "refused")) }
+        world.note(.command, 6, offsets.count, "pipeline: commits \(offsets.map { "\($0.source) \($0.offset)" })")
+        if world.strikes(0.1) { post(.offsetCommitFailed(offsets.map(\.source), reason: "refused")) }
     }
 
-    func mirrorAndWait(_ frontier: [PartitionStart], until deadline: UInt64) async {
-        mirror(frontier)
+    func commitAndWait(_ offsets: [PartitionStart], until deadline: UInt64) async {
+        commit(offsets)
         guard deadline > world.clock.now else { return }
         let wait = world.faults.chance(0.1) ? deadline - world.clock.now : world.faults.next() % (2 * millisecond)
         do {
