@@ -33,7 +33,7 @@ extension EndToEnd {
             try #require(readiness.status == 503)
             try #require(readiness.body.contains("\(world.topic)[1]") && readiness.body.contains("1000000"), "\(readiness.body)")
             try #require(try await worker.metric("sluice_partition_stopped") == 1)
-            try #require(worker.process.output.contains("A partition has stopped"))
+            try #require(worker.process.output.contains("Partition stopped"))
             try #require(try await worker.terminate() == .exited(0))
 
             worker = try await world.worker("worker", ["SLUICE_KAFKA_OFFSET_OUT_OF_RANGE": "earliest"])

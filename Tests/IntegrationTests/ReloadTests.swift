@@ -40,17 +40,17 @@ extension EndToEnd {
 
             try write("limits: {consume: {events_per_second: many}}")
             worker.process.signal(SIGHUP)
-            try await world.reached("the fault is said") { worker.process.output.contains("is refused") }
+            try await world.reached("the fault is logged") { worker.process.output.contains("configuration refused") }
             try #require(worker.process.output.contains("limits.consume.events_per_second: must be"))
             try #require(try await worker.metric("sluice_config_generation") == 2)
             try #require(try await worker.metric("sluice_partition_pauses_total") == 0, "who waits for a limit is not starved")
 
-            // No signal: the file is looked at.
+            // Without a signal: the file is checked at an interval.
             try write("limits: {consume: {events_per_second: 0}}\npipeline: {memory_budget_bytes: 96MiB}")
             try await generation(3, worker)
             try await world.expectExact()
             try #require(worker.process.output.contains("from=300 to=0"))
-            try #require(worker.process.output.contains("A setting has changed in part."))
+            try #require(worker.process.output.contains("Setting changed in part."))
             try #require(try await worker.terminate() == .exited(0))
         }
     }

@@ -1,4 +1,4 @@
-// Proves who may use the operator's routes, and what their bodies may say.
+// Proves who may use the operator's routes, and which bodies they take.
 
 import Testing
 
@@ -86,7 +86,7 @@ import Testing
         (#"{"topic": "t", "partition": true, "reason": "r"}"#, "partition must be a whole number"),
         (#"{"topic": "t", "partition": 1.5, "reason": "r"}"#, "partition must be a whole number"),
         (#"{"topic": "t", "partition": 99999999999, "reason": "r"}"#, "partition must be a whole number"),
-        (#"{"topic": "t", "partiton": 1, "reason": "r"}"#, "partiton is not a member"),
+        (#"{"topic": "t", "partiton": 1, "reason": "r"}"#, "partiton is not a known member"),
         (#"{"reason": "a\u0000b"}"#, "without control characters"), (#"{"reason": "a\nb"}"#, "without control characters"),
         (#"{"reason": "\#(String(repeating: "x", count: 501))"}"#, "at most 500"),
     ]) func aFaultIsNamed(body: String, part: String) {

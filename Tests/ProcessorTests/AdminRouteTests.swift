@@ -36,40 +36,41 @@ private struct Answer: Sendable {
 }
 
 /// A process's HTTP side, without a pipeline.
-private final class Desk: Sendable {
+private final class AdminServer: Sendable {
     let server: HTTPServer
-    let desk: AdminController
+    let controller: AdminController
     let authorizer: RequestAuthorizer
-    let keeper: OperatorPauseSync
+    let pauses: OperatorPauseSync
 
     init(uri: String, token: String = "", isBoundToLoopback: Bool = true) throws {
         var settings = PostgresSettings()
         settings.uri = uri
         settings.connectTimeout = .seconds(1)
-        keeper = OperatorPauseSync(
+        pauses = OperatorPauseSync(
             store: PauseStore(group: "g"), configuration: settings.operatorConnection, interval: .seconds(1), logger: .silent)
         var http = HTTPSettings()
         http.adminToken = token
         if !isBoundToLoopback { http.host = "0.0.0.0" }
         authorizer = RequestAuthorizer(http)
-        desk = AdminController(authorizer: authorizer, topics: ["messages", "others"], logger: .silent)
+        controller = AdminController(authorizer: authorizer, topics: ["messages", "others"], logger: .silent)
         let routes = Routes(
-            role: .worker, gate: nil, desk: desk, registry: MetricsRegistry(), health: Health(role: .worker, gate: nil) { nil })
+            role: .worker, eventProducer: nil, admin: controller, registry: MetricsRegistry(),
+            health: Health(role: .worker, eventProducer: nil) { nil })
         server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: routes)
     }
 
-    /// Opens the desk while `body` runs.
+    /// Carries out requests while `body` runs.
     func serving(_ body: () async throws -> Void) async throws {
-        let serving = Task { await desk.serve(keeper) { $0 == "messages" ? 4 : 1 } }
-        let isServing = await eventually { desk.isServing }
+        let serving = Task { await controller.run(pauses) { $0 == "messages" ? 4 : 1 } }
+        let isServing = await eventually { controller.isServing }
         #expect(isServing)
         let result: Result<Void, any Error>
         do { result = .success(try await body()) } catch { result = .failure(error) }
         serving.cancel()
-        keeper.abandon()
+        pauses.abandon()
         await serving.value
         await server.stop(deadline: .seconds(5))
-        await keeper.close()
+        await pauses.close()
         try result.get()
     }
 
@@ -84,17 +85,17 @@ private final class Desk: Sendable {
 }
 
 private let pause = #"{"topic": "messages", "partition": 3, "reason": "bad rows"}"#
-private let nowhere = "postgres://127.0.0.1:1/nothing"
+private let unreachable = "postgres://127.0.0.1:1/nothing"
 
 @Suite(.timeLimit(.minutes(2))) struct AdminRouteTests {
     @Test(.enabled("needs PostgreSQL") { await TestPostgres.isAvailable })
     func pausesListsAndResumes() async throws {
-        let desk = try Desk(uri: try await TestPostgres.database(migrated: true))
-        #expect(try await desk.ask("POST", "/admin/pause", pause).status == 503, "before the worker has been started")
-        try await desk.serving {
-            #expect(try await desk.ask("GET", "/admin/pauses").paused.isEmpty)
+        let admin = try AdminServer(uri: try await TestPostgres.database(migrated: true))
+        #expect(try await admin.ask("POST", "/admin/pause", pause).status == 503, "before the worker has been started")
+        try await admin.serving {
+            #expect(try await admin.ask("GET", "/admin/pauses").paused.isEmpty)
             for _ in 0..<2 {
-                let answer = try await desk.ask("POST", "/admin/pause", pause)
+                let answer = try await admin.ask("POST", "/admin/pause", pause)
                 #expect(answer.status == 200)
                 #expect(answer.headers["content-type"] == "application/json")
                 try #require(answer.paused.count == 1)
@@ -103,92 +104,92 @@ private let nowhere = "postgres://127.0.0.1:1/nothing"
                 #expect(answer.paused[0].reason == "bad rows")
                 #expect(answer.paused[0].paused_by == "loopback")
             }
-            _ = try await desk.ask("POST", "/admin/pause", #"{"topic": "others", "reason": "r"}"#)
-            let listed = try await desk.ask("GET", "/admin/pauses").paused
+            _ = try await admin.ask("POST", "/admin/pause", #"{"topic": "others", "reason": "r"}"#)
+            let listed = try await admin.ask("GET", "/admin/pauses").paused
             #expect(listed.map(\.topic) == ["messages", "others"])
             #expect(listed[1].partition == nil)
 
-            let part = try await desk.ask("POST", "/admin/resume", #"{"topic": "others", "partition": 0}"#)
+            let part = try await admin.ask("POST", "/admin/resume", #"{"topic": "others", "partition": 0}"#)
             #expect(part.status == 409)
             #expect(part.detail.contains("topic others"))
-            #expect(try await desk.ask("POST", "/admin/resume", #"{"topic": "others"}"#).paused.count == 1)
-            let last = try await desk.ask("POST", "/admin/resume", "{}")
+            #expect(try await admin.ask("POST", "/admin/resume", #"{"topic": "others"}"#).paused.count == 1)
+            let last = try await admin.ask("POST", "/admin/resume", "{}")
             #expect(last.status == 200 && last.paused.isEmpty)
         }
     }
 
-    @Test func refusesWhatCannotBeObeyed() async throws {
-        let desk = try Desk(uri: nowhere)
-        try await desk.serving {
+    @Test func refusesInvalidRequests() async throws {
+        let admin = try AdminServer(uri: unreachable)
+        try await admin.serving {
             for (body, status, part) in [
                 ("{", 400, "JSON"), (#"{"topic": "messages"}"#, 400, "reason"),
                 (#"{"topic": "x", "reason": "r"}"#, 404, "messages, others"),
                 (#"{"topic": "messages", "partition": 4, "reason": "r"}"#, 404, "4 partitions"),
             ] {
-                let answer = try await desk.ask("POST", "/admin/pause", body)
+                let answer = try await admin.ask("POST", "/admin/pause", body)
                 #expect(answer.status == status, "\(body)")
                 #expect(answer.headers["content-type"] == "application/problem+json")
                 #expect(answer.detail.contains(part), "\(body): \(answer.detail)")
             }
-            #expect(try await desk.ask("POST", "/admin/pause", pause, type: "text/plain").status == 415)
-            #expect(try await desk.ask("POST", "/admin/pause").status == 415)
-            #expect(try await desk.ask("GET", "/admin/pause").status == 405)
-            #expect(try await desk.ask("POST", "/admin/pause", String(repeating: " ", count: 9 << 10)).status == 413)
-            let forwarded = try await desk.ask("POST", "/admin/pause", pause, headers: ["X-Forwarded-For: 10.0.0.7"])
+            #expect(try await admin.ask("POST", "/admin/pause", pause, type: "text/plain").status == 415)
+            #expect(try await admin.ask("POST", "/admin/pause").status == 415)
+            #expect(try await admin.ask("GET", "/admin/pause").status == 405)
+            #expect(try await admin.ask("POST", "/admin/pause", String(repeating: " ", count: 9 << 10)).status == 413)
+            let forwarded = try await admin.ask("POST", "/admin/pause", pause, headers: ["X-Forwarded-For: 10.0.0.7"])
             #expect(forwarded.status == 403)
             #expect(forwarded.detail.contains("SLUICE_HTTP_ADMIN_TOKEN_FILE"))
         }
     }
 
-    @Test func saysSoWhereTheDatabaseIsAway() async throws {
-        let desk = try Desk(uri: nowhere)
-        try await desk.serving {
+    @Test func answers503WhilePostgreSQLIsUnreachable() async throws {
+        let admin = try AdminServer(uri: unreachable)
+        try await admin.serving {
             for (method, path, body) in [
                 ("POST", "/admin/pause", pause), ("POST", "/admin/resume", "{}"), ("GET", "/admin/pauses", nil),
             ] {
-                let answer = try await desk.ask(method, path, body)
+                let answer = try await admin.ask(method, path, body)
                 #expect(answer.status == 503, "\(path)")
                 #expect(answer.headers["retry-after"] == "1")
                 #expect(answer.headers["content-type"] == "application/problem+json")
             }
         }
-        // The desk is closed: nobody waits for an answer that nobody gives.
+        // `serving` has returned: every request was answered.
     }
 
     @Test func asksForTheToken() async throws {
-        let desk = try Desk(uri: nowhere, token: "0123456789abcdef")
+        let admin = try AdminServer(uri: unreachable, token: "0123456789abcdef")
         for path in ["/admin/pause", "/admin/resume"] {
-            let missing = try await desk.ask("POST", path, pause)
+            let missing = try await admin.ask("POST", path, pause)
             #expect(missing.status == 401)
             #expect(missing.headers["www-authenticate"] == "Bearer")
             #expect(missing.headers["content-type"] == "application/problem+json")
         }
-        #expect(try await desk.ask("GET", "/admin/pauses").status == 401)
-        let wrong = try await desk.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdeF"])
+        #expect(try await admin.ask("GET", "/admin/pauses").status == 401)
+        let wrong = try await admin.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdeF"])
         #expect(wrong.status == 401)
         #expect(!wrong.detail.contains("0123456789abcde"))
-        let right = try await desk.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdef"])
+        let right = try await admin.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdef"])
         #expect(right.status == 503, "admitted, and the worker has not been started")
         var http = HTTPSettings()
         http.adminToken = "fedcba9876543210"
-        desk.authorizer.update(http)
-        let old = try await desk.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdef"])
+        admin.authorizer.update(http)
+        let old = try await admin.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdef"])
         #expect(old.status == 401)
-        let new = try await desk.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer fedcba9876543210"])
+        let new = try await admin.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer fedcba9876543210"])
         #expect(new.status == 503)
-        try await desk.serving {}
+        try await admin.serving {}
     }
 
-    @Test func isShutWhereOthersCouldReachIt() async throws {
-        let desk = try Desk(uri: nowhere, isBoundToLoopback: false)
-        let answer = try await desk.ask("POST", "/admin/pause", pause)
+    @Test func isForbiddenOnAnotherAddressWithoutAToken() async throws {
+        let admin = try AdminServer(uri: unreachable, isBoundToLoopback: false)
+        let answer = try await admin.ask("POST", "/admin/pause", pause)
         #expect(answer.status == 403)
         #expect(answer.detail.contains("SLUICE_HTTP_ADMIN_TOKEN_FILE"))
-        try await desk.serving {}
+        try await admin.serving {}
     }
 
     @Test func aRequestThatWaitsAtTheEndIsAnswered() async throws {
-        // A listener that accepts and says nothing: connecting to it takes its whole time-out.
+        // A listener that accepts and never answers: connecting to it takes its whole time-out.
         let silent = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(silent) }
         var address = sockaddr_in()
@@ -202,15 +203,15 @@ private let nowhere = "postgres://127.0.0.1:1/nothing"
                 _ = getsockname(silent, $0, &length)
             }
         }
-        let desk = try Desk(uri: "postgres://127.0.0.1:\(UInt16(bigEndian: address.sin_port))/nothing")
+        let admin = try AdminServer(uri: "postgres://127.0.0.1:\(UInt16(bigEndian: address.sin_port))/nothing")
         let answers = Shared<[Int]>([])
         let asking = Shared<Task<Void, any Error>?>(nil)
-        try await desk.serving {
+        try await admin.serving {
             let task = Task {
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     for _ in 0..<3 {
                         group.addTask {
-                            let status = try await desk.ask("POST", "/admin/pause", pause).status
+                            let status = try await admin.ask("POST", "/admin/pause", pause).status
                             answers.withLock { $0.append(status) }
                         }
                     }
@@ -218,7 +219,7 @@ private let nowhere = "postgres://127.0.0.1:1/nothing"
                 }
             }
             asking.withLock { $0 = task }
-            #expect(await eventually { desk.server.statistics.requestsInFlight == 3 })
+            #expect(await eventually { admin.server.statistics.requestsInFlight == 3 })
         }
         try await asking.current?.value
         #expect(answers.current == [503, 503, 503])

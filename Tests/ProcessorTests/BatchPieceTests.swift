@@ -98,7 +98,7 @@ import Testing
             }
             #expect(world.producer.statistics.delivered == 2000)
             try until("the results are gone") { world.budget.free == 64 << 20 }
-            #expect(world.gate.waitingBatches == 0)
+            #expect(world.eventProducer.waitingBatches == 0)
         }
     }
 
@@ -110,7 +110,7 @@ import Testing
             PolicySettings(name: "few", key: .client, unit: .events, window: WindowSettings(limit: 3, seconds: 60)),
             PolicySettings(name: "small", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1, burst: 1000)),
         ]
-        try await BatchWorld.run(admissions: IngressLimits(settings)) { world in
+        try await BatchWorld.run(quotas: IngressLimits(settings)) { world in
             let large = event(9, message: String(repeating: "x", count: 1000))
             let reply = try world.post([event(1), large, event(2), "x", event(3), event(4)].joined(separator: "\n"))
             #expect(reply.status == 207)
@@ -135,7 +135,7 @@ import Testing
         settings.limits.policies = [
             PolicySettings(name: "few", key: .client, unit: .events, window: WindowSettings(limit: 3, seconds: 60))
         ]
-        try await BatchWorld.run(admissions: IngressLimits(settings)) { world in
+        try await BatchWorld.run(quotas: IngressLimits(settings)) { world in
             let connection = try LoopbackConnection(port: world.server.port)
             let body = "\(event(1))\n" + String(repeating: "x\n", count: 150_000)
             try connection.send(
@@ -159,20 +159,20 @@ import Testing
             #expect(reply.status == 503)
             // They were on their way together, and one of them was no event.
             #expect(reply.statuses == [503, 503, 400, 503])
-            #expect(reply.detail == KafkaAnswers.answer(to: .closed).detail)
+            #expect(reply.detail == KafkaAnswers.problem(.closed).detail)
         }
     }
 
     /// An ingress's shedding whose lag a test sets; a thousand are allowed.
-    private func shedding() -> (shedding: IngressShedding, look: @Sendable (_ lag: Double, _ second: UInt64) -> Void) {
+    private func shedding() -> (shedding: IngressShedding, check: @Sendable (_ lag: Double, _ second: UInt64) -> Void) {
         let shedding = IngressShedding(SheddingLimits(lagRecords: 1_000), registry: MetricsRegistry())
         return (
             shedding,
             { lag, second in
-                var facts = SheddingInputs()
+                var inputs = SheddingInputs()
                 let now = second * 1_000_000_000
-                facts.lag = SheddingInputs.Lag(records: lag, seconds: nil, measuredAt: now, drainRate: 0)
-                shedding.look(at: facts, now: now)
+                inputs.lag = SheddingInputs.Lag(records: lag, seconds: nil, measuredAt: now, drainRate: 0)
+                shedding.check(inputs, now: now)
             }
         )
     }
@@ -182,32 +182,32 @@ import Testing
 
     @Test("a body that is being read waits while the pipe does not keep up, and goes on when it does")
     func held() async throws {
-        let (shedding, look) = shedding()
-        try await BatchWorld.run(patience: .seconds(20), shedding: shedding) { world in
+        let (shedding, check) = shedding()
+        try await BatchWorld.run(waitLimit: .seconds(20), shedding: shedding) { world in
             let connection = try LoopbackConnection(port: world.server.port)
             try connection.send(Self.head)
             try connection.sendChunk((event(1) + "\n").utf8)
             try until("it is taken") { world.producer.statistics.delivered == 1 }
-            look(5_000, 1)
+            check(5_000, 1)
             try connection.sendChunk((event(2) + "\n").utf8)
             try connection.sendChunk([])
             usleep(300_000)
             #expect(world.producer.statistics.delivered == 1)
-            look(0, 100)
+            check(0, 100)
             let reply = try BatchReply(connection.answer())
             #expect(reply.statuses == [200, 200])
         }
     }
 
-    @Test("what waits for longer than a batch's patience is refused, with when to come back")
+    @Test("what waits for longer than a batch's waitLimit is refused, with when to come back")
     func heldForTooLong() async throws {
-        let (shedding, look) = shedding()
-        try await BatchWorld.run(patience: .milliseconds(200), shedding: shedding) { world in
+        let (shedding, check) = shedding()
+        try await BatchWorld.run(waitLimit: .milliseconds(200), shedding: shedding) { world in
             let connection = try LoopbackConnection(port: world.server.port)
             try connection.send(Self.head)
             try connection.sendChunk((event(1) + "\n").utf8)
             try until("it is taken") { world.producer.statistics.delivered == 1 }
-            look(5_000, 1)
+            check(5_000, 1)
             try connection.sendChunk("\(event(2))\n\(event(3))\n".utf8)
             try connection.sendChunk([])
             let reply = try BatchReply(connection.answer())

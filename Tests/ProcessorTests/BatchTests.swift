@@ -146,11 +146,11 @@ import Testing
             var live = first
             live.maxBatchEvents = 1000
             live.maxEventBytes = 100
-            world.bounds.adopt(live)
+            world.bounds.update(live)
             let longer = try world.post(event(1) + "\n" + event(1, message: String(repeating: "x", count: 50)))
             #expect(longer.statuses == [200, 413])
             live.maxEventBytes = 200
-            world.bounds.adopt(live)
+            world.bounds.update(live)
             let long = try world.post(String(repeating: event(1) + "\n", count: 50), chunks: [333])
             #expect(long.status == 207)
             let whole = 1000 / (event(1).utf8.count + 1)
@@ -164,21 +164,21 @@ import Testing
 
     @Test("from a limit's first refusal on nothing is produced; an impossible event is refused alone")
     func limited() async throws {
-        try await BatchWorld.run(admissions: CountingQuotaProvider(2)) { world in
+        try await BatchWorld.run(quotas: CountingQuotaProvider(2)) { world in
             let reply = try world.post([event(1), "x", event(2), event(3), "x"].joined(separator: "\n"))
             #expect(reply.status == 207)
             #expect(reply.statuses == [200, 400, 429, 429, 429])
             #expect(reply.results[2].retry_after == 7)
             #expect(world.counted(429) == 3)
         }
-        try await BatchWorld.run(admissions: CountingQuotaProvider(0)) { world in
+        try await BatchWorld.run(quotas: CountingQuotaProvider(0)) { world in
             let reply = try world.post(event(1))
             #expect(reply.status == 429)
             #expect(reply.title == "Too Many Requests")
             #expect(reply.headers["retry-after"] == "7")
             #expect(reply.statuses == [429])
         }
-        try await BatchWorld.run(admissions: CountingQuotaProvider(9)) { world in
+        try await BatchWorld.run(quotas: CountingQuotaProvider(9)) { world in
             let large = event(1, message: String(repeating: "x", count: 1000))
             let reply = try world.post([event(1), large, event(1)].joined(separator: "\n"))
             #expect(reply.statuses == [200, 413, 200])
@@ -198,7 +198,7 @@ import Testing
         }
     }
 
-    @Test("before Kafka was reached, and after the gate was shut, everything is 503")
+    @Test("before Kafka was reached, and after the eventProducer was shut, everything is 503")
     func closed() async throws {
         try await BatchWorld.run(isOpen: false) { world in
             let reply = try world.post(event(1) + "\n" + event(2))
@@ -210,7 +210,7 @@ import Testing
         try await BatchWorld.run { world in
             let open = try world.post(event(1))
             #expect(open.status == 200)
-            world.gate.shut()
+            world.eventProducer.stop()
             let shut = try world.post(event(1))
             #expect(shut.status == 503)
         }
@@ -221,7 +221,7 @@ import Testing
                 "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n")
             try connection.sendChunk((event(1) + "\n").utf8)
             try until("it is taken") { world.producer.statistics.delivered == 1 }
-            world.gate.shut()
+            world.eventProducer.stop()
             try connection.sendChunk("\(event(2))\n\(event(3))\n".utf8)
             try connection.sendChunk([])
             let reply = try BatchReply(connection.answer())
@@ -246,7 +246,7 @@ import Testing
 
     @Test("a producer that stays full: what was taken is answered by Kafka, the rest is 503, and nothing behind it is produced")
     func staysFull() async throws {
-        try await BatchWorld.run(patience: .milliseconds(300)) {
+        try await BatchWorld.run(waitLimit: .milliseconds(300)) {
             $0.inFlightRecords = 40
             $0.messageTimeout = .seconds(2)
         } _: { world in
@@ -255,7 +255,7 @@ import Testing
             #expect(reply.status == 503)
             #expect(reply.results.count == 100)
             #expect(reply.statuses.allSatisfy { $0 == 503 })
-            #expect(reply.results[99].detail == KafkaAnswers.answer(to: .queueFull).detail)
+            #expect(reply.results[99].detail == KafkaAnswers.problem(.queueFull).detail)
             // Nine go together at this bound, as long as three quarters of it are free.
             #expect(reply.results.filter { $0.detail == reply.results[99].detail }.count == 100 - 4 * 9)
             #expect(world.counted(503) == 100)
@@ -343,7 +343,7 @@ import Testing
         let text = try String(contentsOfFile: "\(BatchWorld.root)/docs/ingress.md", encoding: .utf8)
         let rows = text.split(separator: "\n").filter { $0.hasPrefix("| `") }
         let expected = KafkaError.Code.allCases.map { code in
-            let answer = KafkaAnswers.answer(to: code)
+            let answer = KafkaAnswers.problem(code)
             return "| `\(code.rawValue)` | \(answer.status) | \(answer.detail) |"
         }
         #expect(rows.map(String.init) == expected)
@@ -362,18 +362,18 @@ import Testing
             let budget = ResultBudget()
             func make(_ random: inout SeededRandom) -> HTTPResponseParts {
                 let results = BatchResults(budget: budget)
-                results.refusal = EventAnswer(status: 429, detail: "No \"more\".", retryAfter: 3)
+                results.refusal = ProblemDetails(status: 429, detail: "No \"more\".", retryAfter: 3)
                 for number in 0..<Int.random(in: 0...6000, using: &random) {
                     switch Int.random(in: 0...9, using: &random) {
                     case 0:
                         _ = results.append(
-                            .bad(reason: "x", detail: "event \(number)"), orElse: ResultTable.tooLarge, owner: owner)
+                            .invalidEvent(reason: "x", detail: "event \(number)"), orElse: ResultTable.tooLarge, owner: owner)
                     case 1: _ = results.append(UInt8.random(in: 4..<UInt8(ResultTable.codes), using: &random), owner: owner)
                     case 2: _ = results.append(ResultTable.refused, owner: owner)
                     default: _ = results.append(ResultTable.sent, owner: owner)
                     }
                 }
-                if Bool.random(using: &random) { results.rest = EventAnswer(status: 413, detail: "Too many.") }
+                if Bool.random(using: &random) { results.rest = ProblemDetails(status: 413, detail: "Too many.") }
                 var counts = [Int](repeating: 0, count: ResultTable.codes)
                 for event in 0..<results.count { counts[Int(results.code(event))] += 1 }
                 BatchAnswer(results, table).count(in: counters)
@@ -426,18 +426,18 @@ private final class CountingQuotaProvider: QuotaProvider {
         }
 
         func admit(skipped bytes: Int) -> AdmissionVerdict { .admitted }
-        func refusal(ofEvents events: Int, bytes: Int) -> EventAnswer? { nil }
+        func refusal(ofEvents events: Int, bytes: Int) -> ProblemDetails? { nil }
 
         func admit(bytes: Int) -> AdmissionVerdict {
-            if bytes > 500 { return .impossible(EventAnswer(status: 413, detail: "More than the limit ever allows.")) }
+            if bytes > 500 { return .impossible(ProblemDetails(status: 413, detail: "More than the limit ever allows.")) }
             if left.subtract(1, ordering: .relaxed).newValue >= 0 { return .admitted }
-            return .refused(EventAnswer(status: 429, detail: "The limit is used up.", retryAfter: 7))
+            return .refused(ProblemDetails(status: 429, detail: "The limit is used up.", retryAfter: 7))
         }
     }
 
     private let events: Int
     init(_ events: Int) { self.events = events }
-    func account(for head: borrowing HTTPRequestHead, _ name: String?) -> any EventAdmission { Account(events) }
+    func quota(for head: borrowing HTTPRequestHead, _ name: String?) -> any EventAdmission { Account(events) }
 }
 
 /// Resident memory of this process.

@@ -21,40 +21,40 @@ final class BatchWorld: Sendable {
     let bounds: BatchBounds
     let budget: ResultBudget
     let server: HTTPServer
-    private let behind: TestGate
+    private let behind: TestEventProducer
 
-    var gate: EventProducer { behind.gate }
+    var eventProducer: EventProducer { behind.eventProducer }
     var broker: EmbeddedBroker { behind.broker }
     var producer: KafkaProducer { behind.producer }
 
     private init(
-        _ settings: HTTPSettings, budget: Int, patience: Duration, admissions: any QuotaProvider, shedding: IngressShedding?,
+        _ settings: HTTPSettings, budget: Int, waitLimit: Duration, quotas: any QuotaProvider, shedding: IngressShedding?,
         isOpen: Bool,
         _ configure: (inout KafkaProducerConfiguration) -> Void
     ) async throws {
         bounds = BatchBounds(settings)
         self.budget = ResultBudget(bytes: budget)
-        behind = try await TestGate(
-            registry: registry, bounds: bounds, budget: self.budget, patience: patience, partitions: Self.partitions,
+        behind = try await TestEventProducer(
+            registry: registry, bounds: bounds, budget: self.budget, waitLimit: waitLimit, partitions: Self.partitions,
             isOpen: isOpen, configure)
         var listen = HTTPServerConfiguration(port: 0)
         listen.maxBodyBytes = settings.maxEventBytes
         server = try HTTPServer.start(
             configuration: listen,
             handler: Routes(
-                role: .ingress, gate: behind.gate, shedding: shedding, desk: nil, registry: registry,
-                health: Health(role: .ingress, gate: behind.gate) { nil }, admissions: admissions))
+                role: .ingress, eventProducer: behind.eventProducer, shedding: shedding, admin: nil, registry: registry,
+                health: Health(role: .ingress, eventProducer: behind.eventProducer) { nil }, quotas: quotas))
     }
 
     /// Runs `body` on a thread that may block, and ends everything behind it.
     static func run<R: Sendable>(
-        _ settings: HTTPSettings = HTTPSettings(), budget: Int = 64 << 20, patience: Duration = .seconds(5),
-        admissions: any QuotaProvider = NoLimits(), shedding: IngressShedding? = nil, isOpen: Bool = true,
+        _ settings: HTTPSettings = HTTPSettings(), budget: Int = 64 << 20, waitLimit: Duration = .seconds(5),
+        quotas: any QuotaProvider = NoLimits(), shedding: IngressShedding? = nil, isOpen: Bool = true,
         configure: (inout KafkaProducerConfiguration) -> Void = { _ in },
         _ body: @escaping @Sendable (BatchWorld) throws -> R
     ) async throws -> R {
         let world = try await BatchWorld(
-            settings, budget: budget, patience: patience, admissions: admissions, shedding: shedding, isOpen: isOpen, configure)
+            settings, budget: budget, waitLimit: waitLimit, quotas: quotas, shedding: shedding, isOpen: isOpen, configure)
         let result: Result<R, any Error>
         do { result = .success(try await LoopbackConnection.blocking { try body(world) }) } catch { result = .failure(error) }
         await world.server.stop(deadline: .seconds(1))

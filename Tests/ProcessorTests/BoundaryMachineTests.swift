@@ -70,7 +70,7 @@ private func split(_ text: String, _ format: BatchFormat, at sizes: [Int] = []) 
             ),
             ("{}", [], .noArray), ("x", [], .noArray), ("[,{}]", [], .missingElement), ("[{},]", ["{}"], .missingElement),
             ("[{},,{}]", ["{}"], .missingElement), ("[{} {}]", ["{}"], .missingComma), ("[{}}]", ["{}"], .missingComma),
-            ("[{}]]", ["{}"], .garbageBehind), ("[] {}", [], .garbageBehind), ("[", [], .unclosed), ("[{}", ["{}"], .unclosed),
+            ("[{}]]", ["{}"], .trailingBytes), ("[] {}", [], .trailingBytes), ("[", [], .unclosed), ("[{}", ["{}"], .unclosed),
             ("[{},", ["{}"], .unclosed), (#"[{},{"a":"]"#, ["{}"], .unclosed), ("[1", [], .unclosed), (#"["a\"]"#, [], .unclosed),
         ] as [(String, [String], BoundaryMachine.Fault?)])
     func arrays(_ text: String, _ events: [String], _ fault: BoundaryMachine.Fault?) {

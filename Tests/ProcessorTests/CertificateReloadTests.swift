@@ -1,4 +1,4 @@
-// Proves that a renewed certificate is shown without a restart, and that a pair that is none changes nothing.
+// Proves that a renewed certificate is used without a restart, and that a certificate without its key changes nothing.
 
 import Foundation
 import Glibc
@@ -71,10 +71,10 @@ private final class Greeting: HTTPHandler {
         var local = configuration.settings.http
         local.port = 0
         let server = try HTTPServer.start(configuration: local.server(identity: identity), handler: Greeting())
-        let door = HTTPServerReloader(
+        let serverReloader = HTTPServerReloader(
             server, http: local, identity: identity, authorizer: RequestAuthorizer(local), logger: .silent)
         let registry = MetricsRegistry()
-        door.register(registry)
+        serverReloader.register(registry)
         /// Curl trusts this certificate and no other.
         func isShown(_ name: String) async throws -> Bool {
             let code = try await run(
@@ -87,8 +87,8 @@ private final class Greeting: HTTPHandler {
         let lines = Lines()
         let reloader = Reloader(
             configuration, registry: MetricsRegistry(), logger: Logger(label: "test", sink: lines), apply: { _ in },
-            show: {
-                door.update($0)
+            applyCertificate: {
+                serverReloader.update($0)
                 shown.withLock { $0 += 1 }
             })
         func renew(_ suffix: String) throws {
@@ -96,7 +96,7 @@ private final class Greeting: HTTPHandler {
             try data.write(to: URL(fileURLWithPath: "\(directory)/tls.\(suffix)"))
         }
         func settle() async {
-            for _ in 0..<2 { await reloader.look(isAsked: false) }
+            for _ in 0..<2 { await reloader.check(isRequested: false) }
         }
         await settle()
         #expect(shown.current == 0)
@@ -107,26 +107,26 @@ private final class Greeting: HTTPHandler {
         try renew("pem")
         await settle()
         #expect(shown.current == 0)
-        #expect(lines.said("The changed configuration is refused", "is not the one of the certificate"))
+        #expect(lines.said("Changed configuration refused", "is not the one of the certificate"))
         #expect(try await isShown("first"))
         try renew("key")
         await settle()
         #expect(shown.current == 1)
         #expect(try await isShown("next"))
         #expect(try await !isShown("first"))
-        #expect(lines.said("Another TLS certificate is shown to who connects.", "expires="))
-        #expect(lines.said("A changed configuration is in force.", "generation=2"))
+        #expect(lines.said("TLS certificate reloaded.", "expires="))
+        #expect(lines.said("Configuration reloaded.", "generation=2"))
         // Other files take a restart, and what is in them then does not count.
         try "mappings: [\(mapping)]\nhttp: {tls_certificate: next.pem, tls_key: next.key}\n"
             .write(toFile: file, atomically: true, encoding: .utf8)
         await settle()
         #expect(shown.current == 1)
-        #expect(lines.said("A setting takes effect at the next start. key=http.tls_certificate"))
+        #expect(lines.said("takes effect at the next restart. key=http.tls_certificate"))
         // A key that can be read only once is not read again, nor waited for.
         try FileManager.default.removeItem(atPath: "\(directory)/next.key")
         try #require(mkfifo("\(directory)/next.key", 0o600) == 0)
-        await reloader.look(isAsked: true)
-        #expect(lines.said("came from a pipe and cannot be read again"))
+        await reloader.check(isRequested: true)
+        #expect(lines.said("which can be read only once"))
         await server.stop(deadline: .zero)
     }
 }

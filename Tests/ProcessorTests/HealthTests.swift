@@ -15,26 +15,27 @@ import Testing
     }
 
     @Test func aWorkerThatMovesIsReady() {
-        let (status, body) = Self.answer(Health(role: .worker, gate: nil) { pipelineState() })
+        let (status, body) = Self.answer(Health(role: .worker, eventProducer: nil) { pipelineState() })
         #expect(status == 200)
         #expect(!body.contains("stalled"))
     }
 
     @Test(arguments: StallReason.allCases) func aStalledWorkerSaysWhy(reason: StallReason) {
-        let (status, body) = Self.answer(Health(role: .worker, gate: nil) { pipelineState(stall: reason) })
+        let (status, body) = Self.answer(Health(role: .worker, eventProducer: nil) { pipelineState(stall: reason) })
         #expect(status == 503)
         #expect(body.contains("\"stalled\":\"\(reason.rawValue)\""))
         #expect(body.contains("no progress for 45 s: \(reason.sentence)"))
     }
 
     @Test func whatAnOperatorHasPausedIsNamedAndNoTrouble() {
-        let (status, body) = Self.answer(Health(role: .worker, gate: nil) { pipelineState(pausedByOperator: "bad rows") })
+        let (status, body) = Self.answer(
+            Health(role: .worker, eventProducer: nil) { pipelineState(pausedByOperator: "bad rows") })
         #expect(status == 200)
         #expect(body.contains(#""paused_by_operator":[{"reason":"bad rows","partitions":["t[3]"]}]"#))
     }
 
     @Test func whoAlsoTakesEventsStaysReadyAndNamesIt() {
-        let (status, body) = Self.answer(Health(role: .all, gate: nil) { pipelineState(stall: .waitingForDatabase) })
+        let (status, body) = Self.answer(Health(role: .all, eventProducer: nil) { pipelineState(stall: .waitingForDatabase) })
         #expect(status == 200)
         #expect(body.contains("\"status\":\"ready\""))
         #expect(body.contains("\"worker_trouble\":[\"no progress for 45 s: waiting for the database\"]"))

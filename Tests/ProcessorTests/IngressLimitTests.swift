@@ -36,16 +36,17 @@ private final class Ingress: Sendable {
     let limits: IngressLimits
     let registry = MetricsRegistry()
     let now = Shared<UInt64>(0)
-    private let behind: TestGate
+    private let behind: TestEventProducer
 
     private init(_ settings: SluiceSettings, isOpen: Bool) async throws {
         limits = IngressLimits(settings, clock: { [now] in now.current })
         limits.register(on: registry)
-        behind = try await TestGate(isOpen: isOpen)
+        behind = try await TestEventProducer(isOpen: isOpen)
         let routes = Routes(
-            role: .ingress, gate: behind.gate, limits: limits, desk: nil, authorizer: RequestAuthorizer(settings.http),
+            role: .ingress, eventProducer: behind.eventProducer, limits: limits, admin: nil,
+            authorizer: RequestAuthorizer(settings.http),
             registry: registry,
-            health: Health(role: .ingress, gate: behind.gate) { nil })
+            health: Health(role: .ingress, eventProducer: behind.eventProducer) { nil })
         server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: routes)
     }
 

@@ -17,7 +17,7 @@ private let event = #"{"action":"Create","message_id":1,"data":{"name":"a","mess
 /// A process's HTTP side with a broker behind it.
 private final class Door: Sendable {
     let server: HTTPServer
-    private let behind: TestGate?
+    private let behind: TestEventProducer?
 
     init(_ role: Role, reachesKafka: Bool = true) async throws {
         var settings = SluiceSettings()
@@ -31,16 +31,19 @@ private final class Door: Sendable {
             PolicySettings(name: "short", unit: .bytes, bucket: BucketSettings(rate: 1e9, burst: 1_000)),
         ]
         let bounds = BatchBounds(settings.http)
-        behind = role == .worker || !reachesKafka ? nil : try await TestGate(bounds: bounds)
-        let gate = role == .worker ? nil : try behind?.gate ?? EventProducer(mapping: TestGate.mapping(), bounds: bounds)
+        behind = role == .worker || !reachesKafka ? nil : try await TestEventProducer(bounds: bounds)
+        let eventProducer =
+            role == .worker
+            ? nil : try behind?.eventProducer ?? EventProducer(mapping: TestEventProducer.mapping(), bounds: bounds)
         let registry = MetricsRegistry()
-        let desk =
+        let admin =
             role == .ingress
             ? nil
             : AdminController(authorizer: authorizer, topics: ["messages"], logger: .silent)
         let routes = Routes(
-            role: role, gate: gate, limits: gate == nil ? nil : IngressLimits(settings), desk: desk, authorizer: authorizer,
-            registry: registry, health: Health(role: role, gate: gate) { nil })
+            role: role, eventProducer: eventProducer, limits: eventProducer == nil ? nil : IngressLimits(settings), admin: admin,
+            authorizer: authorizer,
+            registry: registry, health: Health(role: role, eventProducer: eventProducer) { nil })
         var configuration = HTTPServerConfiguration(port: 0)
         configuration.maxBodyBytes = settings.http.maxEventBytes
         server = try HTTPServer.start(configuration: configuration, handler: routes)

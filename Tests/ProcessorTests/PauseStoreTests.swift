@@ -50,20 +50,20 @@ struct PauseStoreTests {
         await connection.close()
     }
 
-    private func keeper(_ uri: String, interval: Duration = .milliseconds(100)) -> (OperatorPauseSync, Shared<[OperatorPauses]>) {
+    private func sync(_ uri: String, interval: Duration = .milliseconds(100)) -> (OperatorPauseSync, Shared<[OperatorPauses]>) {
         var settings = PostgresSettings()
         settings.uri = uri
-        let keeper = OperatorPauseSync(
+        let sync = OperatorPauseSync(
             store: PauseStore(group: "g"), configuration: settings.operatorConnection, interval: interval, logger: .silent)
         let told = Shared<[OperatorPauses]>([])
-        keeper.attach { pauses in told.withLock { $0.append(pauses) } }
-        return (keeper, told)
+        sync.attach { pauses in told.withLock { $0.append(pauses) } }
+        return (sync, told)
     }
 
     @Test func whatOneWorkerPausesReachesTheOther() async throws {
         let uri = try await TestPostgres.database(migrated: true)
-        let (here, toldHere) = keeper(uri)
-        let (there, toldThere) = keeper(uri)
+        let (here, toldHere) = sync(uri)
+        let (there, toldThere) = sync(uri)
         let reading = Task { try await there.run() }
         _ = try await here.pause(messages, reason: "r", by: "x")
         let expected = OperatorPauses([OperatorPause(topic: "messages", reason: "r")])
@@ -80,8 +80,8 @@ struct PauseStoreTests {
 
     @Test func aLostConnectionIsMadeAnewAndWhatIsKnownStands() async throws {
         let uri = try await TestPostgres.database(migrated: true)
-        let (keeper, told) = keeper(uri)
-        _ = try await keeper.pause(messages, reason: "r", by: "x")
+        let (sync, told) = sync(uri)
+        _ = try await sync.pause(messages, reason: "r", by: "x")
         let admin = try await PostgresConnection.connect(PostgresConfiguration(uri: uri))
         for _ in 0..<3 {
             try await admin.perform { session in
@@ -91,16 +91,16 @@ struct PauseStoreTests {
                     WHERE application_name = 'sluice operator' AND datname = current_database()
                     """)
             }
-            #expect(try await keeper.refresh().map(\.scope) == [messages])
+            #expect(try await sync.refresh().map(\.scope) == [messages])
         }
         #expect(told.current.count == 1, "nothing has changed")
         try await admin.perform { try $0.execute("ALTER TABLE sluice_pauses RENAME TO away") }
-        await #expect(throws: PostgresError.self) { try await keeper.refresh() }
+        await #expect(throws: PostgresError.self) { try await sync.refresh() }
         #expect(told.current.count == 1, "what cannot be read changes nothing")
         try await admin.perform { try $0.execute("ALTER TABLE away RENAME TO sluice_pauses") }
-        #expect(try await keeper.refresh().map(\.scope) == [messages])
+        #expect(try await sync.refresh().map(\.scope) == [messages])
         await admin.close()
-        await keeper.close()
-        await #expect(throws: CancellationError.self) { try await keeper.refresh() }
+        await sync.close()
+        await #expect(throws: CancellationError.self) { try await sync.refresh() }
     }
 }

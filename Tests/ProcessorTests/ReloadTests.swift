@@ -1,4 +1,4 @@
-// Proves when a changed configuration is loaded, what of it is put into force, and what is said about it.
+// Proves when a changed configuration is loaded, what of it is applied, and what is logged.
 
 import Foundation
 import Glibc
@@ -13,38 +13,38 @@ import Testing
 
 @Suite struct ReloadMachineTests {
     @Test func aChangeIsLoadedOnceItHasSettled() {
-        var machine = ReloadMachine(inForce: 1)
-        #expect(machine.looked(1) == .none)
-        #expect(machine.looked(2) == .none, "somebody may be writing")
-        #expect(machine.looked(3) == .none)
-        #expect(machine.looked(3) == .load)
-        #expect(machine.looked(3) == .none, "accepted or refused, it is decided")
-        #expect(machine.looked(3) == .none)
+        var machine = ReloadMachine(started: 1)
+        #expect(machine.checked(1) == .none)
+        #expect(machine.checked(2) == .none, "the file may be half written")
+        #expect(machine.checked(3) == .none)
+        #expect(machine.checked(3) == .load)
+        #expect(machine.checked(3) == .none, "loaded once, accepted or refused")
+        #expect(machine.checked(3) == .none)
     }
 
-    @Test func aChangeThatIsTakenBackIsNone() {
-        var machine = ReloadMachine(inForce: 1)
-        #expect(machine.looked(2) == .none)
-        #expect(machine.looked(1) == .none)
-        #expect(machine.looked(2) == .none)
-        #expect(machine.looked(2) == .load)
-        // Back to the first content: that is a change, too.
-        #expect(machine.looked(1) == .none)
-        #expect(machine.looked(1) == .load)
+    @Test func aChangeThatIsTakenBackIsNotLoaded() {
+        var machine = ReloadMachine(started: 1)
+        #expect(machine.checked(2) == .none)
+        #expect(machine.checked(1) == .none)
+        #expect(machine.checked(2) == .none)
+        #expect(machine.checked(2) == .load)
+        // Back to the first content, which is a change as well.
+        #expect(machine.checked(1) == .none)
+        #expect(machine.checked(1) == .load)
     }
 
-    @Test func whoeverAsksIsAnsweredAtOnceAndEachTime() {
-        var machine = ReloadMachine(inForce: 1)
-        #expect(machine.asked(1) == .load)
-        #expect(machine.asked(2) == .load)
-        #expect(machine.looked(2) == .none)
-        #expect(machine.looked(3) == .none)
-        #expect(machine.asked(3) == .load)
-        #expect(machine.looked(3) == .none)
+    @Test func aRequestLoadsAtOnceAndEachTime() {
+        var machine = ReloadMachine(started: 1)
+        #expect(machine.requested(1) == .load)
+        #expect(machine.requested(2) == .load)
+        #expect(machine.checked(2) == .none)
+        #expect(machine.checked(3) == .none)
+        #expect(machine.requested(3) == .load)
+        #expect(machine.checked(3) == .none)
     }
 
-    @Test func generationsCountWhatWasPutIntoForce() {
-        var machine = ReloadMachine(inForce: 1)
+    @Test func generationsCountAppliedConfigurations() {
+        var machine = ReloadMachine(started: 1)
         #expect(machine.generation == 1)
         #expect(machine.accepted(isDifferent: false) == 1)
         #expect(machine.accepted(isDifferent: true) == 2)
@@ -56,7 +56,7 @@ import Testing
 private final class Lines: LogSink {
     private let kept = Mutex<[String]>([])
     func write(_ line: [UInt8]) { kept.withLock { $0.append(String(decoding: line, as: UTF8.self)) } }
-    /// What was said since the last call.
+    /// The lines since the last call.
     func take() -> [String] {
         kept.withLock { lines in
             defer { lines = [] }
@@ -65,7 +65,7 @@ private final class Lines: LogSink {
     }
 }
 
-/// A configuration in a folder of its own, with whoever watches it.
+/// A configuration in a directory of its own, with its reloader.
 private final class Fixture: Sendable {
     let directory: String
     let file: String
@@ -74,7 +74,7 @@ private final class Fixture: Sendable {
     let lines = Lines()
     let logger: Logger
     let applied = Shared<[SluiceSettings]>([])
-    let obstacle = Shared<Fault?>(nil)
+    let unsupported = Shared<Fault?>(nil)
     let reloader: Reloader
 
     init(_ text: String = "") throws {
@@ -89,7 +89,7 @@ private final class Fixture: Sendable {
         let configuration = try Configuration.load(path: file, environment: ["SLUICE_POSTGRES_URI_FILE": secret])
         logger = Logger(label: "test", sink: lines)
         reloader = Reloader(
-            configuration, registry: registry, logger: logger, obstacle: { [obstacle] _ in obstacle.current },
+            configuration, registry: registry, logger: logger, unsupported: { [unsupported] _ in unsupported.current },
             apply: { [applied] settings in applied.withLock { $0.append(settings) } })
         reloader.registerConsumeLimits(registry)
     }
@@ -102,10 +102,10 @@ private final class Fixture: Sendable {
 
     func write(_ text: String) throws { try Self.write(text, to: file) }
 
-    /// Two looks, as two seconds bring them.
+    /// Two checks, as in two seconds.
     func settle() async {
-        await reloader.look(isAsked: false)
-        await reloader.look(isAsked: false)
+        await reloader.check(isRequested: false)
+        await reloader.check(isRequested: false)
     }
 
     var metrics: [String] {
@@ -116,22 +116,22 @@ private final class Fixture: Sendable {
 }
 
 @Suite struct ReloaderTests {
-    @Test func aChangedLimitIsInForceOnceItHasSettled() async throws {
+    @Test func aChangedLimitIsAppliedOnceItHasSettled() async throws {
         let world = try Fixture("limits: {consume: {events_per_second: 100}}")
         #expect(world.metrics.contains("sluice_config_generation 1"))
         #expect(world.metrics.contains(#"sluice_consume_limit{unit="events"} 100"#))
         await world.settle()
         #expect(world.applied.current.isEmpty && world.lines.take().isEmpty)
         try world.write("limits: {consume: {events_per_second: 250, topics: {messages: {bytes_per_second: 1KiB}}}}")
-        await world.reloader.look(isAsked: false)
-        #expect(world.applied.current.isEmpty, "somebody may be writing")
-        await world.reloader.look(isAsked: false)
+        await world.reloader.check(isRequested: false)
+        #expect(world.applied.current.isEmpty, "the file may be half written")
+        await world.reloader.check(isRequested: false)
         #expect(world.applied.current.map(\.limits.consume.eventsPerSecond) == [250])
         #expect(world.metrics.contains("sluice_config_generation 2"))
         #expect(world.metrics.contains(#"sluice_consume_limit{unit="events"} 250"#))
         #expect(world.metrics.contains(#"sluice_consume_limit{topic="messages",unit="bytes"} 1024"#))
         let lines = world.lines.take()
-        #expect(lines.contains { $0.contains("A setting has changed. key=limits.consume.events_per_second from=100 to=250") })
+        #expect(lines.contains { $0.contains("Setting changed. key=limits.consume.events_per_second from=100 to=250") })
         #expect(lines.contains { $0.contains("key=limits.consume.topics from={} to=") })
         #expect(lines.count == 3)
         await world.settle()
@@ -153,7 +153,7 @@ private final class Fixture: Sendable {
         #expect(world.applied.current.isEmpty)
         #expect(world.metrics.contains("sluice_config_generation 1"))
         // Whoever asks is told again.
-        await world.reloader.look(isAsked: true)
+        await world.reloader.check(isRequested: true)
         #expect(world.said("refused"))
         // A file that is gone is no reason either.
         try FileManager.default.removeItem(atPath: world.file)
@@ -168,7 +168,7 @@ private final class Fixture: Sendable {
     @Test func whatNeedsARestartSaysSoAndStaysAsItIs() async throws {
         let world = try Fixture()
         try world.write("kafka: {group_id: other}\npostgres: {connections: 7}\napply: {batch_records: 77}")
-        await world.reloader.look(isAsked: true)
+        await world.reloader.check(isRequested: true)
         let settings = try #require(world.applied.current.first)
         #expect(settings.kafka.groupID == "sluice")
         #expect(settings.postgres.connections == 4)
@@ -176,12 +176,14 @@ private final class Fixture: Sendable {
         #expect(settings.pipelineConfiguration.lanes == 4)
         let lines = world.lines.take()
         #expect(
-            lines.contains { $0.contains("warning") && $0.contains("at the next start. key=kafka.group_id from=sluice to=other") }
+            lines.contains {
+                $0.contains("warning") && $0.contains("at the next restart. key=kafka.group_id from=sluice to=other")
+            }
         )
-        #expect(lines.contains { $0.contains("at the next start. key=postgres.connections from=4 to=7") })
+        #expect(lines.contains { $0.contains("at the next restart. key=postgres.connections from=4 to=7") })
         // Said once; and taken back, it is as if nothing had been.
         try world.write("kafka: {group_id: sluice}\npostgres: {connections: 7}\napply: {batch_records: 78}")
-        await world.reloader.look(isAsked: true)
+        await world.reloader.check(isRequested: true)
         let later = world.lines.take()
         #expect(!later.contains { $0.contains("postgres.connections") })
         #expect(later.contains { $0.contains("back at the value in force. key=kafka.group_id") })
@@ -190,21 +192,21 @@ private final class Fixture: Sendable {
 
     @Test func whatTheWorkerCannotRunWithChangesNothing() async throws {
         let world = try Fixture()
-        world.obstacle.withLock { $0 = Fault(.defaults, "too little for 64 partitions: set it to 40 MiB at least") }
+        world.unsupported.withLock { $0 = Fault(.defaults, "too little for 64 partitions: set it to 40 MiB at least") }
         try world.write("pipeline: {memory_budget_bytes: 16777216}")
         await world.settle()
-        #expect(world.said("The changed configuration is refused", "set it to 40 MiB at least"))
+        #expect(world.said("Changed configuration refused", "set it to 40 MiB at least"))
         #expect(world.applied.current.isEmpty && world.reloader.settings.pipeline.memoryBudget == 64 << 20)
-        world.obstacle.withLock { $0 = nil }
-        await world.reloader.look(isAsked: true)
+        world.unsupported.withLock { $0 = nil }
+        await world.reloader.check(isRequested: true)
         #expect(world.applied.current.last?.pipeline.memoryBudget == 16 << 20)
     }
 
     @Test func aBudgetChangesInPartAndTheLogSaysWhich() async throws {
         let world = try Fixture()
         try world.write("pipeline: {memory_budget_bytes: 128MiB}")
-        await world.reloader.look(isAsked: true)
-        #expect(world.said("A setting has changed in part. key=pipeline.memory_budget_bytes from=64MiB to=128MiB", "prefetch"))
+        await world.reloader.check(isRequested: true)
+        #expect(world.said("Setting changed in part. key=pipeline.memory_budget_bytes from=64MiB to=128MiB", "prefetch"))
         #expect(world.reloader.settings.pipeline.memoryBudget == 128 << 20)
     }
 
@@ -213,7 +215,7 @@ private final class Fixture: Sendable {
         try "host=db password=streng".write(toFile: world.secret, atomically: true, encoding: .utf8)
         await world.settle()
         let lines = world.lines.take()
-        #expect(lines.contains { $0.contains("at the next start. key=postgres.uri") && $0.contains("***") })
+        #expect(lines.contains { $0.contains("at the next restart. key=postgres.uri") && $0.contains("***") })
         #expect(!lines.contains { $0.contains("geheim") || $0.contains("streng") })
         #expect(world.metrics.contains("sluice_config_generation 2"))
     }
@@ -224,7 +226,7 @@ private final class Fixture: Sendable {
         let text = try String(contentsOfFile: mapping, encoding: .utf8)
         try (text + "\n# a word\n").write(toFile: mapping, atomically: true, encoding: .utf8)
         await world.settle()
-        #expect(world.said("A mapping has changed; that takes effect at the next start."))
+        #expect(world.said("Mapping changed; it takes effect at the next restart."))
         try (text + "\nnonsense: 1\n").write(toFile: mapping, atomically: true, encoding: .utf8)
         await world.settle()
         #expect(world.said("refused", "messages.yaml:", "nonsense"))
@@ -238,8 +240,8 @@ private final class Fixture: Sendable {
         #expect(http.tokens == ["billing": "noch-geheimeres-wort", "shop": "auch-geheimes-wort"])
         #expect(http.adminToken.isEmpty && http.connections == 7)
         let lines = world.lines.take()
-        #expect(lines.contains { $0.contains("A setting has changed. key=http.tokens") })
-        #expect(lines.contains { $0.contains("A setting has changed. key=http.admin_token") })
+        #expect(lines.contains { $0.contains("Setting changed. key=http.tokens") })
+        #expect(lines.contains { $0.contains("Setting changed. key=http.admin_token") })
         #expect(!lines.contains { $0.contains("geheim") }, "\(lines)")
         // Without tokens an address elsewhere is refused, also while it runs.
         let elsewhere = try Fixture("http: {host: 0.0.0.0, tokens: {billing: sehr-geheimes-wort}}")
@@ -252,7 +254,7 @@ private final class Fixture: Sendable {
     @Test func theLogLevelIsLive() async throws {
         let world = try Fixture()
         try world.write("log: {level: warning}")
-        await world.reloader.look(isAsked: true)
+        await world.reloader.check(isRequested: true)
         #expect(world.said("key=log.level from=info to=warning"))
         #expect(world.logger.level == .warning)
     }
@@ -274,9 +276,9 @@ private final class Fixture: Sendable {
         let world = try Fixture()
         try FileManager.default.removeItem(atPath: world.file)
         #expect(mkfifo(world.file, 0o600) == 0)
-        await world.reloader.look(isAsked: false)
+        await world.reloader.check(isRequested: false)
         #expect(world.lines.take().isEmpty)
-        await world.reloader.look(isAsked: true)
-        #expect(world.said("cannot be read again"))
+        await world.reloader.check(isRequested: true)
+        #expect(world.said("can be read only once"))
     }
 }

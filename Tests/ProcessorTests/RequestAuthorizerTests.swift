@@ -82,10 +82,10 @@ private final class Ingress: Sendable {
 
     init(_ http: HTTPSettings) throws {
         let authorizer = RequestAuthorizer(http)
-        let gate = EventProducer(mapping: try TestGate.mapping())
+        let eventProducer = EventProducer(mapping: try TestEventProducer.mapping())
         let routes = Routes(
-            role: .ingress, gate: gate, desk: nil, authorizer: authorizer, registry: registry,
-            health: Health(role: .ingress, gate: gate) { nil })
+            role: .ingress, eventProducer: eventProducer, admin: nil, authorizer: authorizer, registry: registry,
+            health: Health(role: .ingress, eventProducer: eventProducer) { nil })
         // The authorizer knows the host of the settings; the server listens on loopback all the same.
         var local = http
         local.host = "127.0.0.1"

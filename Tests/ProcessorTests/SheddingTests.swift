@@ -1,4 +1,4 @@
-// Proves what shedding answers, shows and forgets: at the door over HTTP, in metrics, in health, and after a reload.
+// Proves what load shedding answers over HTTP and shows in metrics and health, also after a reload.
 
 import Admission
 import Backpressure
@@ -15,8 +15,8 @@ import Testing
 
 private let second: UInt64 = 1_000_000_000
 
-/// An ingress without a producer: what is admitted is answered 503 by the gate, without a cause.
-private final class Door: Sendable {
+/// An ingress without a producer: an admitted request is answered 503 without a cause.
+private final class Ingress: Sendable {
     struct Problem: Decodable {
         let type: String
         let status: Int
@@ -31,13 +31,15 @@ private final class Door: Sendable {
     let health: Health
     let server: HTTPServer
 
-    private let behind: TestGate
+    private let behind: TestEventProducer
 
     init(_ limits: SheddingLimits = SheddingLimits(lagRecords: 1_000)) async throws {
         shedding = IngressShedding(limits, registry: registry)
-        behind = try await TestGate()
-        health = Health(role: .ingress, gate: behind.gate, shedding: shedding) { nil }
-        let routes = Routes(role: .ingress, gate: behind.gate, shedding: shedding, desk: nil, registry: registry, health: health)
+        behind = try await TestEventProducer()
+        health = Health(role: .ingress, eventProducer: behind.eventProducer, shedding: shedding) { nil }
+        let routes = Routes(
+            role: .ingress, eventProducer: behind.eventProducer, shedding: shedding, admin: nil, registry: registry,
+            health: health)
         server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: routes)
     }
 
@@ -46,10 +48,10 @@ private final class Door: Sendable {
         await behind.close()
     }
 
-    func look(lag: Double?, drainRate: Double = 0, at now: UInt64) {
-        var facts = SheddingInputs()
-        facts.lag = lag.map { SheddingInputs.Lag(records: $0, seconds: nil, measuredAt: now, drainRate: drainRate) }
-        shedding.look(at: facts, now: now)
+    func check(lag: Double?, drainRate: Double = 0, at now: UInt64) {
+        var inputs = SheddingInputs()
+        inputs.lag = lag.map { SheddingInputs.Lag(records: $0, seconds: nil, measuredAt: now, drainRate: drainRate) }
+        shedding.check(inputs, now: now)
     }
 
     func post(_ body: String = "{}", type: String = "application/json", length: Int? = nil) async throws -> (
@@ -69,21 +71,21 @@ private final class Door: Sendable {
 
 @Suite(.timeLimit(.minutes(1))) struct SheddingTests {
     @Test func theGroupsLagCountsWhereItIsLongerThanWhatIsKnownHere() {
-        func facts(_ records: Double?) -> SheddingInputs {
-            var facts = SheddingInputs()
-            facts.lag = records.map { SheddingInputs.Lag(records: $0, seconds: nil, measuredAt: 1, drainRate: 2) }
-            facts.credits = records.map { _ in
+        func inputs(_ records: Double?) -> SheddingInputs {
+            var inputs = SheddingInputs()
+            inputs.lag = records.map { SheddingInputs.Lag(records: $0, seconds: nil, measuredAt: 1, drainRate: 2) }
+            inputs.credits = records.map { _ in
                 SheddingInputs.Account(free: Credits(records: 1, bytes: 1), total: Credits(records: 2, bytes: 2))
             }
-            return facts
+            return inputs
         }
-        var group = facts(500)
+        var group = inputs(500)
         group.credits = nil
-        #expect(facts(nil).joined(by: group).lag?.records == 500, "a process without a partition asks Kafka")
-        #expect(facts(100).joined(by: group).lag?.records == 500)
-        #expect(facts(100).joined(by: group).credits == facts(100).credits)
-        #expect(facts(900).joined(by: group).lag?.records == 900)
-        #expect(facts(900).joined(by: facts(nil)).lag?.records == 900)
+        #expect(inputs(nil).merged(with: group).lag?.records == 500, "a process without a partition asks Kafka")
+        #expect(inputs(100).merged(with: group).lag?.records == 500)
+        #expect(inputs(100).merged(with: group).credits == inputs(100).credits)
+        #expect(inputs(900).merged(with: group).lag?.records == 900)
+        #expect(inputs(900).merged(with: inputs(nil)).lag?.records == 900)
     }
 
     @Test func everyFamilyIsThereFromTheFirstScrape() throws {
@@ -99,10 +101,10 @@ private final class Door: Sendable {
     }
 
     @Test func aRefusalNamesItsCauseAndWhenToComeBack() async throws {
-        let door = try await Door()
-        door.look(lag: 5_000, drainRate: 450, at: second)
+        let ingress = try await Ingress()
+        ingress.check(lag: 5_000, drainRate: 450, at: second)
         for type in ["application/json", "application/x-www-form-urlencoded"] {
-            let (answer, problem) = try await door.post(type: type)
+            let (answer, problem) = try await ingress.post(type: type)
             #expect(answer.status == 503)
             #expect(answer.headers["content-type"] == "application/problem+json")
             #expect(problem.type == "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity")
@@ -113,90 +115,90 @@ private final class Door: Sendable {
             #expect((10...15).contains(wait))
             #expect(answer.retryAfter == wait)
         }
-        #expect(door.metrics.contains(#"sluice_shed_requests_total{cause="lag"} 2"#))
-        #expect(door.metrics.contains("sluice_shed_share 1"))
-        #expect(door.metrics.contains("sluice_shed_retry_after_seconds 10"))
-        #expect(door.metrics.contains(#"sluice_shed_signal_known{cause="lag"} 1"#))
-        #expect(door.metrics.contains(#"sluice_shed_signal_known{cause="credits"} 0"#))
-        await door.close()
+        #expect(ingress.metrics.contains(#"sluice_shed_requests_total{cause="lag"} 2"#))
+        #expect(ingress.metrics.contains("sluice_shed_share 1"))
+        #expect(ingress.metrics.contains("sluice_shed_retry_after_seconds 10"))
+        #expect(ingress.metrics.contains(#"sluice_shed_signal_known{cause="lag"} 1"#))
+        #expect(ingress.metrics.contains(#"sluice_shed_signal_known{cause="credits"} 0"#))
+        await ingress.close()
     }
 
     @Test func isRefusedAtTheHeaderAndOnlyWhereEventsAreTaken() async throws {
-        let door = try await Door()
-        door.look(lag: 5_000, at: second)
+        let ingress = try await Ingress()
+        ingress.check(lag: 5_000, at: second)
         // The body never comes. (One of up to a megabyte would be read and dropped, so that the connection can be kept.)
-        let (_, problem) = try await door.post("", length: 9_000_000)
+        let (_, problem) = try await ingress.post("", length: 9_000_000)
         #expect(problem.cause == "lag")
         // Nothing that would not have been taken counts in the share.
-        #expect(try await door.post("x", type: "text/plain").problem.status == 415)
-        #expect(door.metrics.contains(#"sluice_shed_requests_total{cause="lag"} 1"#))
+        #expect(try await ingress.post("x", type: "text/plain").problem.status == 415)
+        #expect(ingress.metrics.contains(#"sluice_shed_requests_total{cause="lag"} 1"#))
         for path in ["/metrics", "/livez"] {
             let answer = try await LoopbackHTTP.ask(
-                "GET \(path) HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", port: door.server.port)
+                "GET \(path) HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", port: ingress.server.port)
             #expect(answer.status == 200)
         }
-        await door.close()
+        await ingress.close()
     }
 
     @Test func anUnknownLagRefusesNothing() async throws {
-        let door = try await Door()
-        door.look(lag: nil, at: second)
-        let (answer, problem) = try await door.post()
+        let ingress = try await Ingress()
+        ingress.check(lag: nil, at: second)
+        let (answer, problem) = try await ingress.post()
         #expect(problem.cause == nil, "\(problem)")
         #expect(answer.status == 400, "let in, and no event")
-        #expect(door.metrics.contains(#"sluice_shed_signal_known{cause="lag"} 0"#))
-        #expect(door.metrics.contains("sluice_shed_share 0"))
-        await door.close()
+        #expect(ingress.metrics.contains(#"sluice_shed_signal_known{cause="lag"} 0"#))
+        #expect(ingress.metrics.contains("sluice_shed_share 0"))
+        await ingress.close()
     }
 
     @Test func otherThresholdsHoldFromTheNextLookOn() throws {
         let shedding = IngressShedding(SheddingLimits(), registry: MetricsRegistry())
-        var facts = SheddingInputs()
-        facts.lag = SheddingInputs.Lag(records: 1_500, seconds: nil, measuredAt: second, drainRate: 0)
-        shedding.look(at: facts, now: second)
-        #expect(shedding.order == .admitAll)
+        var inputs = SheddingInputs()
+        inputs.lag = SheddingInputs.Lag(records: 1_500, seconds: nil, measuredAt: second, drainRate: 0)
+        shedding.check(inputs, now: second)
+        #expect(shedding.decision == .admitAll)
         shedding.update(SheddingLimits(lagRecords: 1_000))
-        shedding.look(at: facts, now: second)
-        #expect(shedding.order.share == 0.5)
+        shedding.check(inputs, now: second)
+        #expect(shedding.decision.share == 0.5)
         shedding.update(SheddingLimits(lagRecords: 3_000))
-        shedding.look(at: facts, now: 2 * second)
-        #expect(abs(shedding.order.share - 0.3) < 1e-9, "let in again step by step")
+        shedding.check(inputs, now: 2 * second)
+        #expect(abs(shedding.decision.share - 0.3) < 1e-9, "let in again step by step")
         shedding.update(SheddingLimits())
-        shedding.look(at: facts, now: 2 * second)
-        #expect(shedding.order == .admitAll)
+        shedding.check(inputs, now: 2 * second)
+        #expect(shedding.decision == .admitAll)
     }
 
     @Test func healthShowsWhatIsShed() throws {
         let registry = MetricsRegistry()
         let shedding = IngressShedding(SheddingLimits(lagRecords: 1_000), registry: registry)
-        let health = Health(role: .all, gate: nil, shedding: shedding) { pipelineState() }
+        let health = Health(role: .all, eventProducer: nil, shedding: shedding) { pipelineState() }
         func body() -> (status: Int, text: String) {
             let response = health.readiness()
             guard case .built(_, let body) = response.content else { return (response.status, "") }
             return (response.status, String(decoding: body, as: UTF8.self))
         }
         #expect(!body().text.contains("shedding"))
-        var facts = SheddingInputs()
-        facts.lag = SheddingInputs.Lag(records: 1_250, seconds: nil, measuredAt: second, drainRate: 75)
-        shedding.look(at: facts, now: second)
+        var inputs = SheddingInputs()
+        inputs.lag = SheddingInputs.Lag(records: 1_250, seconds: nil, measuredAt: second, drainRate: 75)
+        shedding.check(inputs, now: second)
         let some = body()
         #expect(some.status == 200, "some are admitted")
         #expect(some.text.contains(#""shedding":{"share":0.25,"cause":"lag","retry_after":10}"#), "\(some.text)")
-        facts.lag?.records = 2_000
-        shedding.look(at: facts, now: second)
+        inputs.lag?.records = 2_000
+        shedding.check(inputs, now: second)
         let all = body()
         #expect(all.status == 503)
-        #expect(all.text.contains("every request is refused until the pipe has caught up (lag)"), "\(all.text)")
+        #expect(all.text.contains("load shedding refuses every request (lag)"), "\(all.text)")
     }
 }
 
 @Suite struct SheddingInputsTests {
     @Test func aPipelineSaysHowFarItIsBehind() throws {
-        let facts = SheddingInputs(pipelineState(applied: 5, end: 15), lagInterval: 1, now: 10 * second)
-        let lag = try #require(facts.lag)
+        let inputs = SheddingInputs(pipelineState(applied: 5, end: 15), lagInterval: 1, now: 10 * second)
+        let lag = try #require(inputs.lag)
         #expect(lag.records == 10 && lag.seconds == 12.5 && lag.drainRate == 100)
         #expect(lag.measuredAt == 9 * second + second / 2)
-        #expect(facts.credits == SheddingInputs.Account(free: .zero, total: .zero))
+        #expect(inputs.credits == SheddingInputs.Account(free: .zero, total: .zero))
         #expect(SheddingInputs(pipelineState(end: nil, lagSeconds: nil), lagInterval: 1, now: 10 * second).lag == nil)
         #expect(SheddingInputs(pipelineState(), lagInterval: 0.1, now: 0).lag?.measuredAt == 0)
     }

@@ -1,4 +1,4 @@
-// Proves that the worker's families are there from the first scrape, and show one snapshot a scrape.
+// Proves that the worker's metrics are there from the first scrape, and that a scrape shows one snapshot.
 
 import Pipeline
 import Records
@@ -13,7 +13,7 @@ import Testing
         String(decoding: registry.render(), as: UTF8.self).split(separator: "\n")
     }
 
-    @Test func everyFamilyIsThereBeforeThereIsAPipeline() {
+    @Test func everyFamilyIsThereBeforeThePipelineStarts() {
         let registry = MetricsRegistry()
         let telemetry = WorkerTelemetry(group: "g", registry: registry, logger: .silent)
         let page = Self.lines(registry)
@@ -47,7 +47,7 @@ import Testing
         }
         let (pauses, resumes) = (PartitionCounts(), PartitionCounts())
         PipelineCollectors.register(on: states, group: "g", pauses: pauses, resumes: resumes, flaps: PartitionCounts())
-        pauses.count(TopicPartition("t", 3))
+        pauses.increment(TopicPartition("t", 3))
         let page = Self.lines(registry)
         #expect(taken.withLock { $0 } == 1)
         let labels = "topic=\"t\",partition=\"3\""
@@ -64,7 +64,7 @@ import Testing
         #expect(Self.lines(registry).contains("kafka_consumergroup_lag{consumergroup=\"g\",\(labels)} 20"))
     }
 
-    @Test func whatIsNotKnownIsNotShown() {
+    @Test func unknownValuesHaveNoSeries() {
         let registry = MetricsRegistry()
         let states = registry.sharedCollector { () -> PipelineSnapshot? in
             pipelineState(end: nil, lagSeconds: nil, secondsToDrain: nil)
@@ -77,7 +77,7 @@ import Testing
         }
     }
 
-    @Test func pausesAreForgottenWithTheirAssignment() {
+    @Test func pausesAreRemovedWithTheirAssignment() {
         let telemetry = WorkerTelemetry(group: "g", registry: MetricsRegistry(), logger: .silent)
         let source = TopicPartition("t", 3)
         telemetry.observed(.paused(source))

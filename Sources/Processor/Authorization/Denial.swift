@@ -48,8 +48,8 @@ enum Denial: Int, Error, CaseIterable {
     }
 
     private static func unauthorized(_ detail: String, _ challenge: String) -> HTTPResponse {
-        .problem(status: 401, title: "Unauthorized", detail: detail, headers: [("WWW-Authenticate", challenge)])
+        ProblemDetails(status: 401, detail: detail, fields: [.init(name: "WWW-Authenticate", value: challenge)]).response
     }
 
-    private static func forbidden(_ detail: String) -> HTTPResponse { .problem(status: 403, title: "Forbidden", detail: detail) }
+    private static func forbidden(_ detail: String) -> HTTPResponse { ProblemDetails(status: 403, detail: detail).response }
 }

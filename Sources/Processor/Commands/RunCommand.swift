@@ -33,14 +33,14 @@ struct RunCommand {
         self.bounds = bounds
         reloader = Reloader(
             configuration, registry: registry, logger: logger.child("configuration"),
-            obstacle: { [parts] in parts.worker?.obstacle(in: $0) },
+            unsupported: { [parts] in parts.worker?.obstacle(in: $0) },
             apply: { [parts] settings in
-                bounds.adopt(settings.http)
-                parts.door?.update(settings.http)
+                bounds.update(settings.http)
+                parts.httpReloader?.update(settings.http)
                 parts.limits?.update(settings)
                 parts.shedding?.update(settings.limits.shed.limits)
                 try await parts.worker?.reconfigure(settings)
-            }, show: { [parts] in parts.door?.update($0) })
+            }, applyCertificate: { [parts] in parts.httpReloader?.update($0) })
     }
 
     /// What is in force now; what takes a restart is as it was at the start.
@@ -59,21 +59,22 @@ struct RunCommand {
             }
         }
         let client = kafkaClient(bootstrapServers: broker?.bootstrapServers ?? settings.kafka.bootstrapServers)
-        let gate = role == .worker ? nil : EventProducer(mapping: configuration.mapping, registry: registry, bounds: bounds)
+        let eventProducer =
+            role == .worker ? nil : EventProducer(mapping: configuration.mapping, registry: registry, bounds: bounds)
         let telemetry =
             role == .ingress
             ? nil : WorkerTelemetry(group: settings.kafka.groupID, registry: registry, logger: logger.child("worker"))
-        if gate != nil { parts.started(IngressShedding(settings.limits.shed.limits, registry: registry)) }
+        if eventProducer != nil { parts.started(IngressShedding(settings.limits.shed.limits, registry: registry)) }
         let outside = role == .worker ? nil : groupWatch()
-        let health = Health(role: role, gate: gate, shedding: parts.shedding) { telemetry?.snapshot }
+        let health = Health(role: role, eventProducer: eventProducer, shedding: parts.shedding) { telemetry?.snapshot }
         let authorizer = RequestAuthorizer(settings.http)
-        let desk = role == .ingress ? nil : adminController(authorizer)
-        let server = try startServer(gate: gate, desk: desk, authorizer: authorizer, health: health)
+        let admin = role == .ingress ? nil : adminController(authorizer)
+        let server = try startServer(eventProducer: eventProducer, admin: admin, authorizer: authorizer, health: health)
         let scheme = configuration.identity == nil ? "http" : "https"
         logger.info(
             "Listening.", ["url": "\(scheme)://\(settings.http.host):\(server.port)", "role": role.rawValue])
 
-        let outcome = await work(client, gate, outside, desk, telemetry, health, signals)
+        let outcome = await work(client, eventProducer, outside, admin, telemetry, health, signals)
         // A lane that waits for the server must not hold up a process that has failed.
         if case .failure = outcome { parts.worker?.abandon() }
         await close(server)
@@ -83,7 +84,8 @@ struct RunCommand {
 
     /// Works until the work ends by itself, or a signal has been obeyed.
     private func work(
-        _ client: KafkaClientConfiguration, _ gate: EventProducer?, _ outside: GroupLagMonitor?, _ desk: AdminController?,
+        _ client: KafkaClientConfiguration, _ eventProducer: EventProducer?, _ outside: GroupLagMonitor?,
+        _ admin: AdminController?,
         _ telemetry: WorkerTelemetry?, _ health: Health, _ signals: Signals
     ) async -> Result<Void, any Error> {
         await withTaskGroup(of: Result<Void, any Error>.self) { group in
@@ -91,7 +93,8 @@ struct RunCommand {
                 do {
                     return .success(
                         try await self.serve(
-                            client, gate: gate, outside: outside, desk: desk, telemetry: telemetry, health: health))
+                            client, eventProducer: eventProducer, outside: outside, admin: admin, telemetry: telemetry,
+                            health: health))
                 } catch {
                     return .failure(error)
                 }
@@ -101,7 +104,7 @@ struct RunCommand {
                 self.logger.info("Stopping.", ["signal": signal == SIGINT ? "SIGINT" : "SIGTERM"])
                 health.entered("stopping")
                 self.endAnyway()
-                gate?.shut()
+                eventProducer?.stop()
                 await self.drain()
                 return .success(())
             }
@@ -141,22 +144,23 @@ struct RunCommand {
     }
 
     /// What is known of the pipe: from the pipeline here; and from Kafka where others have partitions, or PostgreSQL has not been reached yet.
-    private func shedFacts(_ outside: GroupLagMonitor?, _ telemetry: WorkerTelemetry?, now: UInt64) -> SheddingInputs {
+    private func sheddingInputs(_ outside: GroupLagMonitor?, _ telemetry: WorkerTelemetry?, now: UInt64) -> SheddingInputs {
         let interval = settings.pipeline.lagInterval.inSeconds
         let snapshot = telemetry?.snapshot
-        let facts = snapshot.map { SheddingInputs($0, lagInterval: interval, now: now) } ?? SheddingInputs()
-        guard let group = outside?.sample(), group.partitions.count > snapshot?.positions.count ?? 0 else { return facts }
-        return facts.joined(by: SheddingInputs(group, lagInterval: interval, now: now))
+        let inputs = snapshot.map { SheddingInputs($0, lagInterval: interval, now: now) } ?? SheddingInputs()
+        guard let group = outside?.sample(), group.partitions.count > snapshot?.positions.count ?? 0 else { return inputs }
+        return inputs.merged(with: SheddingInputs(group, lagInterval: interval, now: now))
     }
 
     private func startServer(
-        gate: EventProducer?, desk: AdminController?, authorizer: RequestAuthorizer, health: Health
+        eventProducer: EventProducer?, admin: AdminController?, authorizer: RequestAuthorizer, health: Health
     ) throws -> HTTPServer {
         let http = settings.http
         let identity = configuration.identity
         let log = logger.child("http")
         let routes = Routes(
-            role: role, gate: gate, limits: gate == nil ? nil : ingressLimits(), shedding: parts.shedding, desk: desk,
+            role: role, eventProducer: eventProducer, limits: eventProducer == nil ? nil : ingressLimits(),
+            shedding: parts.shedding, admin: admin,
             authorizer: authorizer, registry: registry, health: health)
         let server = try HTTPServer.start(configuration: http.server(identity: identity), handler: routes) { level, sentence in
             switch level {
@@ -170,9 +174,9 @@ struct RunCommand {
                 "Tokens and events travel in the clear.",
                 ["remedy": "set http.tls_certificate and http.tls_key, or put a proxy that speaks TLS in front"])
         }
-        let door = HTTPServerReloader(server, http: http, identity: identity, authorizer: authorizer, logger: log)
-        door.register(registry)
-        parts.started(door)
+        let httpReloader = HTTPServerReloader(server, http: http, identity: identity, authorizer: authorizer, logger: log)
+        httpReloader.register(registry)
+        parts.started(httpReloader)
         return server
     }
 
@@ -192,18 +196,18 @@ struct RunCommand {
 
     /// Waits for Kafka and PostgreSQL, then works until cancelled.
     private func serve(
-        _ client: KafkaClientConfiguration, gate: EventProducer?, outside: GroupLagMonitor?, desk: AdminController?,
+        _ client: KafkaClientConfiguration, eventProducer: EventProducer?, outside: GroupLagMonitor?, admin: AdminController?,
         telemetry: WorkerTelemetry?, health: Health
     ) async throws {
         let metadata = try KafkaMetadata.start(client, groupID: settings.kafka.groupID)
         parts.started(metadata)
         health.entered("waiting for Kafka")
         let partitions = try await StartUp.topics(configuration.mapping.topics, metadata, logger)
-        if let gate { try await openGate(gate, client) }
+        if let eventProducer { try await bindProducer(eventProducer, client) }
         // These end with this scope.
         async let _: Void? = outside?.run(metadata)
-        async let _: Void? = parts.shedding?.run { shedFacts(outside, telemetry, now: $0) }
-        async let _: Void = KafkaProbe.run(metadata, topic: configuration.mapping.topics[0], gate: gate)
+        async let _: Void? = parts.shedding?.run { sheddingInputs(outside, telemetry, now: $0) }
+        async let _: Void = KafkaProbe.run(metadata, topic: configuration.mapping.topics[0], eventProducer: eventProducer)
         guard let telemetry else {
             health.entered("running")
             while true { try await Task.sleep(for: .seconds(3600)) }
@@ -218,22 +222,22 @@ struct RunCommand {
         // A change that came between the two lines above has found no worker to tell.
         try await reloader.applyAgain()
         // Both end with this scope, the last first: what the desk waits for at the database is then given up.
-        async let _: Void? = desk?.serve(worker.pauses) { try await metadata.partitions(of: $0) }
+        async let _: Void? = admin?.run(worker.pauses) { try await metadata.partitions(of: $0) }
         async let _: Void = worker.pauses.run()
         try await worker.pipeline.run()
     }
 
-    private func openGate(_ gate: EventProducer, _ client: KafkaClientConfiguration) async throws {
+    private func bindProducer(_ eventProducer: EventProducer, _ client: KafkaClientConfiguration) async throws {
         var producerConfiguration = KafkaProducerConfiguration(client: client)
         producerConfiguration.linger = settings.kafka.linger
         producerConfiguration.requestsInFlight = settings.kafka.requestsInFlight
         producerConfiguration.messageTimeout = settings.kafka.messageTimeout
-        let producer = try KafkaProducer.start(producerConfiguration, handler: gate)
+        let producer = try KafkaProducer.start(producerConfiguration, handler: eventProducer)
         parts.started(producer)
         parts.shedding?.watch(
             producer, bound: Credits(records: producerConfiguration.inFlightRecords, bytes: producerConfiguration.inFlightBytes))
         let (topic, _) = try await producer.prepare(configuration.mapping.topics[0])
-        gate.open(producer, topic: topic)
+        eventProducer.bind(producer, topic: topic)
     }
 
     // MARK: End
@@ -285,7 +289,7 @@ private final class Parts: Sendable {
         var shedding: IngressShedding?
         var producer: KafkaProducer?
         var metadata: KafkaMetadata?
-        var door: HTTPServerReloader?
+        var httpReloader: HTTPServerReloader?
         var limits: IngressLimits?
     }
 
@@ -295,8 +299,8 @@ private final class Parts: Sendable {
     func started(_ shedding: IngressShedding) { state.withLock { $0.shedding = shedding } }
     func started(_ producer: KafkaProducer) { state.withLock { $0.producer = producer } }
     func started(_ metadata: KafkaMetadata) { state.withLock { $0.metadata = metadata } }
-    func started(_ door: HTTPServerReloader) { state.withLock { $0.door = door } }
-    var door: HTTPServerReloader? { state.withLock { $0.door } }
+    func started(_ httpReloader: HTTPServerReloader) { state.withLock { $0.httpReloader = httpReloader } }
+    var httpReloader: HTTPServerReloader? { state.withLock { $0.httpReloader } }
     func started(_ limits: IngressLimits) { state.withLock { $0.limits = limits } }
     var limits: IngressLimits? { state.withLock { $0.limits } }
     var shedding: IngressShedding? { state.withLock { $0.shedding } }

@@ -1,10 +1,10 @@
-// Decides who a request's client is for the limits: a name it has proved, or the address it comes from.
+// Decides by which key the rate limits know a client that has no token.
 
 import Admission
 import HTTPServer
 
 enum ClientKeys {
-    /// The key of an address. Whoever has one IPv6 address has its whole /64.
+    /// The key of an address. An IPv6 client is assumed to own the whole /64.
     static func key(_ address: HTTPAddress) -> LimitKey {
         switch address {
         case .ipv4(let number): LimitKey(high: 1, low: UInt64(number))
@@ -12,22 +12,22 @@ enum ClientKeys {
         }
     }
 
-    /// The key of a client without a name.
+    /// The key of a client without a token.
     /// - Parameters:
-    ///   - peer: whoever holds the other end of the connection.
+    ///   - peer: the other end of the connection.
     ///   - forwarded: the lines of X-Forwarded-For, in order.
-    ///   - trusted: how many proxies the request has passed for certain. The nearest one is the peer; each has added the address it was
-    ///     called from at the end. So the client is what the farthest of them has added: that many from the right. Everything further
-    ///     left is the client's own word. Where less is there than the proxies should have added, the leftmost counts.
+    ///   - trusted: the number of trusted proxies that every request passes. The nearest one is the peer; each appends the address it was
+    ///     called from. So the client is the entry that many from the right; entries further left come from the client. If there are
+    ///     fewer entries, the leftmost counts.
     static func key(peer: HTTPAddress?, forwarded: [String], trusted: Int) -> LimitKey {
-        guard trusted > 0 else { return peer.map(key) ?? nobody }
+        guard trusted > 0 else { return peer.map(key) ?? unknown }
         let chain = forwarded.flatMap { $0.split(separator: ",", omittingEmptySubsequences: false) }.map(trimmed)
-        guard let entry = chain.suffix(trusted).first, !entry.isEmpty else { return peer.map(key) ?? nobody }
+        guard let entry = chain.suffix(trusted).first, !entry.isEmpty else { return peer.map(key) ?? unknown }
         return address(in: entry).map(key) ?? LimitKey(name: "for " + entry)
     }
 
-    /// Peers without an address share a key.
-    private static let nobody = LimitKey(high: 0, low: 0)
+    /// All peers whose address is unknown share a key.
+    private static let unknown = LimitKey(high: 0, low: 0)
 
     /// `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]`, `[2001:db8::7]:4711`.
     private static func address(in entry: String) -> HTTPAddress? {

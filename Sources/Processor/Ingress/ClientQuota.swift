@@ -1,9 +1,9 @@
-// Asks the limits about the events of one batch.
+// Charges the events of one batch to the rate limits.
 
 import Admission
 import HTTPServer
 
-/// One request's account with the limits: its client is found once, each event is charged as it arrives.
+/// The quotas of one request's client, which is determined once; each event is charged as it arrives.
 final class ClientQuota: EventAdmission {
     private let limits: IngressLimits
     private let client: LimitKey
@@ -19,19 +19,19 @@ final class ClientQuota: EventAdmission {
 
     func admit(skipped bytes: Int) -> AdmissionVerdict { verdict(limits.charge(client, events: 0, bytes: bytes)) }
 
-    func refusal(ofEvents events: Int, bytes: Int) -> EventAnswer? {
-        guard let refusal = limits.look(client, events: events, bytes: bytes), refusal.status == 429 else { return nil }
-        return refusal.event
+    func refusal(ofEvents events: Int, bytes: Int) -> ProblemDetails? {
+        guard let refusal = limits.preview(client, events: events, bytes: bytes), refusal.status == 429 else { return nil }
+        return refusal.problem
     }
 
     private func verdict(_ refusal: IngressLimits.Refusal?) -> AdmissionVerdict {
         guard let refusal else { return .admitted }
-        return refusal.status == 413 ? .impossible(refusal.event) : .refused(refusal.event)
+        return refusal.status == 413 ? .impossible(refusal.problem) : .refused(refusal.problem)
     }
 }
 
 extension IngressLimits: QuotaProvider {
-    func account(for head: borrowing HTTPRequestHead, _ name: String?) -> any EventAdmission {
+    func quota(for head: borrowing HTTPRequestHead, _ name: String?) -> any EventAdmission {
         ClientQuota(self, client(of: head, name))
     }
 }

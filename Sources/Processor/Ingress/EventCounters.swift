@@ -1,11 +1,11 @@
-// Counts events by what they were answered.
+// Counts events by the status of their answer.
 
 import Telemetry
 
-/// `sluice_http_events_total`: each event that was read, alone or in a batch, counts once, also where its client has left. Of a request
-/// that is refused at its header none is.
+/// `sluice_http_events_total`: each event that was read, alone or in a batch, counts once, also if its client has disconnected. A request
+/// that is refused at its header counts none.
 final class EventCounters: Sendable {
-    /// Every status an event can have, with its series from the start.
+    /// Every status an event can have; each has a series from the start.
     static let statuses = [200, 400, 413, 429, 500, 503]
 
     private let counters: [Counter]
@@ -15,7 +15,7 @@ final class EventCounters: Sendable {
         let family = registry.counterFamily(
             "sluice_http_events_total",
             help:
-                "Events that were read at POST /send, alone or in batches, by the status each was answered with, whoever still listened.",
+                "Events read at POST /send, alone or in batches, by the status of their answer, whether or not the client received it.",
             labels: ["status"])
         counters = Self.statuses.map { family.child("\($0)") }
         sent = counters[0]

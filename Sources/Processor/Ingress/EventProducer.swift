@@ -1,4 +1,4 @@
-// Takes an event at the door: validates it, hands it to the producer, and answers when the broker has acknowledged it.
+// Validates events, hands them to the Kafka producer, and answers when the broker has acknowledged them.
 
 import Decode
 import HTTPServer
@@ -9,55 +9,55 @@ import Telemetry
 
 /// The producing side of `POST /send`.
 final class EventProducer: DeliveryHandler, @unchecked Sendable {
-    // Licence for @unchecked: `decoder` and `key` are used by ``take(_:_:)`` and ``check(_:)`` only, `waitingBatches`, `group` and `gathered` by the
-    // readers of bodies, all on the HTTP server's one loop thread (the contracts of HTTPHandler and HTTPBodyReader). `reported` belongs
-    // to the producer's report thread. The producer is behind its lock.
+    // Licence for @unchecked: `decoder` and `key` are used by ``take(_:_:)`` and ``check(_:)`` only, `waitingBatches`, `group` and
+    // `gathered` by the readers of bodies, all on the HTTP server's one loop thread (the contracts of HTTPHandler and HTTPBodyReader).
+    // `reported` belongs to the producer's report thread. The binding is behind its lock.
 
-    /// Where events go.
-    struct Door: Sendable {
+    /// The Kafka producer, and the topic it writes to.
+    struct ProducerBinding: Sendable {
         let producer: KafkaProducer
         let topic: ProducerTopic
     }
 
-    /// Why there is no door.
-    struct Closed: Error {
-        let answer: EventAnswer
+    /// No event can be produced now: every event gets this answer.
+    struct Unavailable: Error {
+        let problem: ProblemDetails
     }
 
     let bounds: BatchBounds
     let counters: EventCounters
-    /// How results of batches are written.
+    /// The codes and texts of a batch's results.
     let results = ResultTable()
     /// The memory of all batches.
     let budget: ResultBudget
-    let patience: Duration
-    /// Batches that wait for room in the producer, or for the pipe behind it.
+    let waitLimit: Duration
+    /// Batches that wait for the producer's queue, or because load shedding suspends them.
     var waitingBatches = 0
-    /// What a batch hands to the producer together.
+    /// The events that a batch hands to the producer together.
     var group = ProducerGroup()
-    /// Events of different requests that were read in one turn of the loop.
+    /// Single events that were read in one iteration of the HTTP loop.
     private var gathered = ProducerGroup()
-    /// Reports of one batch that it has not been told yet. The report thread only.
+    /// Reports of one batch that it has not been told of yet. The report thread only.
     private var reported: (batch: UnsafeMutableRawPointer?, events: Int) = (nil, 0)
     private let decoder: Decoder
     private var key = ByteBuffer(capacity: 64)
     private let answers = KafkaAnswers()
-    private let isShut = Atomic(false)
-    private let trouble = Mutex<String?>(nil)
-    private let door = Mutex<Door?>(nil)
-    /// Most bytes of an event that waits for the end of a turn: a larger one goes by itself.
+    private let isStopped = Atomic(false)
+    private let kafkaError = Mutex<String?>(nil)
+    private let bound = Mutex<ProducerBinding?>(nil)
+    /// Most bytes of an event that waits for the end of the loop's iteration; a larger one is produced alone.
     private static let gatheredBytes = 16 << 10
-    private static let notReady = EventAnswer.unavailable("Kafka has not been reached yet. Nothing was written.")
+    private static let notReady = ProblemDetails.unavailable("Kafka has not been reached yet. Nothing was written.")
     private let stoppingResponse = HTTPRefusal.stopping.problem.prepared()
     private let notReadyResponse = EventProducer.notReady.response.prepared()
 
-    /// - Parameter patience: how long a batch waits for room in the producer before the rest of its events is refused: longer than a
-    ///   healthy broker needs to make room, shorter than the patience of most clients.
+    /// - Parameter waitLimit: how long a batch waits before the rest of its events is refused. Longer than a healthy broker needs to
+    ///   acknowledge a queue of events, shorter than the time-outs of most clients.
     init(
         mapping: Mapping, registry: MetricsRegistry = MetricsRegistry(), bounds: BatchBounds = BatchBounds(),
-        budget: ResultBudget = ResultBudget(), patience: Duration = .seconds(5)
+        budget: ResultBudget = ResultBudget(), waitLimit: Duration = .seconds(5)
     ) {
-        self.patience = patience
+        self.waitLimit = waitLimit
         decoder = Decoder(mapping: mapping)
         self.bounds = bounds
         self.budget = budget
@@ -65,64 +65,59 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     }
 
     /// Events can be produced from now on.
-    func open(_ producer: KafkaProducer, topic: ProducerTopic) {
-        door.withLock { $0 = Door(producer: producer, topic: topic) }
+    func bind(_ producer: KafkaProducer, topic: ProducerTopic) {
+        bound.withLock { $0 = ProducerBinding(producer: producer, topic: topic) }
     }
 
-    /// No event is taken any more; those under way are still answered.
-    func shut() { isShut.store(true, ordering: .releasing) }
+    /// Refuses further events; those that were produced are still answered.
+    func stop() { isStopped.store(true, ordering: .releasing) }
 
-    /// What the brokers said when they were asked last: one sentence, or nil where all is well.
-    func found(trouble: String?) { self.trouble.withLock { $0 = trouble } }
+    /// - Parameter kafkaError: why the brokers would not take events when they were last asked; `nil`: they would.
+    func update(kafkaError: String?) { self.kafkaError.withLock { $0 = kafkaError } }
 
-    /// Why events cannot be produced; nil: they can.
-    var obstacle: String? {
-        if isShut.load(ordering: .acquiring) { return "the process is stopping" }
-        if door.withLock({ $0 == nil }) { return "Kafka has not been reached yet" }
-        return trouble.withLock { $0 }
+    /// Why events cannot be produced; `nil`: they can.
+    var unavailability: String? {
+        if isStopped.load(ordering: .acquiring) { return "the process is stopping" }
+        if bound.withLock({ $0 == nil }) { return "Kafka has not been reached yet" }
+        return kafkaError.withLock { $0 }
     }
 
-    /// What every event would be answered now, whatever it is: there is no way to produce one; `nil`: there is.
+    /// The answer to every event while there is no producer; `nil`: there is one.
     var refusal: HTTPResponse? {
-        if isShut.load(ordering: .acquiring) { return stoppingResponse }
-        return door.withLock { $0 == nil } ? notReadyResponse : nil
+        if isStopped.load(ordering: .acquiring) { return stoppingResponse }
+        return bound.withLock { $0 == nil } ? notReadyResponse : nil
     }
 
     /// Validates one event and produces it. The exchange is answered now, or from the delivery report.
     func take(_ body: UnsafeRawBufferPointer, _ exchange: HTTPExchange) {
-        if isShut.load(ordering: .acquiring) {
+        guard let binding = bound.withLock({ isStopped.load(ordering: .acquiring) ? nil : $0 }) else {
             counters.count(503)
-            exchange.respond(stoppingResponse)
-            return
-        }
-        guard let door = door.withLock({ $0 }) else {
-            counters.count(503)
-            exchange.respond(notReadyResponse)
+            exchange.respond(refusal ?? stoppingResponse)
             return
         }
         if let fault = check(body) {
             counters.count(400)
-            exchange.respond(EventAnswer.bad(reason: fault.reason, detail: fault.detail).response)
+            exchange.respond(ProblemDetails.invalidEvent(reason: fault.reason, detail: fault.detail).response)
             return
         }
         // The exchange travels as the record's token, retained until its report.
         let token = UInt(bitPattern: Unmanaged.passRetained(exchange).toOpaque())
         guard body.count <= Self.gatheredBytes else {
-            if let error = door.producer.produce(door.topic, key: checkedKey, value: body, token: token) {
+            if let error = binding.producer.produce(binding.topic, key: checkedKey, value: body, token: token) {
                 refused(token, error)
             }
             return
         }
         gathered.append(key: checkedKey, copying: body, token: token)
-        if gathered.count >= door.producer.groupRecords { produceGathered() }
+        if gathered.count >= binding.producer.groupRecords { produceGathered() }
     }
 
-    /// Hands over the events that were read in this turn of the loop: what arrives together travels together, and nothing waits for more.
+    /// Produces the single events of this iteration of the loop together, so that none waits for events that have not arrived.
     func produceGathered() {
         guard gathered.count > 0 else { return }
-        // There was one when they were gathered, and it stays.
-        guard let door = door.withLock({ $0 }) else { return }
-        door.producer.produce(door.topic, &gathered) { refused($0, $1) }
+        // Bound before the first event was gathered, and never unbound.
+        guard let binding = bound.withLock({ $0 }) else { return }
+        binding.producer.produce(binding.topic, &gathered) { refused($0, $1) }
     }
 
     private func refused(_ token: UInt, _ error: KafkaError) {
@@ -158,17 +153,17 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
 
     /// A reader for a body with many events.
     func batch(_ format: BatchFormat, _ admission: any EventAdmission, _ shedding: IngressShedding?) -> BatchIngest {
-        BatchIngest(format, gate: self, admission: admission, shedding: shedding)
+        BatchIngest(format, eventProducer: self, admission: admission, shedding: shedding)
     }
 
-    /// Where events go now.
-    func open() -> Result<Door, Closed> {
-        if isShut.load(ordering: .acquiring) { return .failure(Closed(answer: KafkaAnswers.answer(to: .closed))) }
-        guard let door = door.withLock({ $0 }) else { return .failure(Closed(answer: Self.notReady)) }
-        return .success(door)
+    /// The producer for the events of a batch.
+    func binding() throws(Unavailable) -> ProducerBinding {
+        if isStopped.load(ordering: .acquiring) { throw Unavailable(problem: KafkaAnswers.problem(.closed)) }
+        guard let binding = bound.withLock({ $0 }) else { throw Unavailable(problem: Self.notReady) }
+        return binding
     }
 
-    /// Checks an event. Where nothing is wrong with it, ``checkedKey`` is its Kafka key.
+    /// Checks an event. If it is valid, ``checkedKey`` is its Kafka key.
     func check(_ event: UnsafeRawBufferPointer) -> DecodeFault? {
         key.removeAll()
         return decoder.validate(event, key: &key)

@@ -1,4 +1,4 @@
-// Answers whether this process can do its work, and if not, why.
+// Answers whether this process is ready, and if not, why.
 
 import Admission
 import Backpressure
@@ -7,71 +7,66 @@ import Pipeline
 import Records
 import Synchronization
 
-/// What a process does: take events, apply them, or both.
-enum Role: String, Sendable, CaseIterable {
-    case all, worker, ingress
-}
-
-/// Readiness of a process. Ingress and all: ready while events can be produced, a worker's trouble is named; worker: ready while it
-/// works.
+/// Readiness by role. Ingress and all: ready while events can be produced, whatever the worker's state, which is reported; worker: ready
+/// while it applies events.
 final class Health: Sendable {
     private let role: Role
-    private let gate: EventProducer?
+    private let eventProducer: EventProducer?
     private let shedding: IngressShedding?
     private let snapshot: @Sendable () -> PipelineSnapshot?
     private let phase = Mutex("starting")
 
     init(
-        role: Role, gate: EventProducer?, shedding: IngressShedding? = nil,
+        role: Role, eventProducer: EventProducer?, shedding: IngressShedding? = nil,
         snapshot: @escaping @Sendable () -> PipelineSnapshot?
     ) {
         self.role = role
-        self.gate = gate
+        self.eventProducer = eventProducer
         self.shedding = shedding
         self.snapshot = snapshot
     }
 
-    /// What the process is doing before there is a pipeline, and after.
+    /// - Parameter phase: what the process does before there is a pipeline, and after.
     func entered(_ phase: String) { self.phase.withLock { $0 = phase } }
 
     /// The answer of `/readyz`.
     func readiness() -> HTTPResponse {
         var members: [JSONValue.Member] = []
-        var trouble: [String] = []
+        var problems: [String] = []
         if role != .ingress {
             let (state, reasons, details) = worker()
             members.append(.init("worker", .string(state)))
             members += details
             if role == .worker {
-                trouble += reasons
+                problems += reasons
             } else {
                 members.append(.init("worker_trouble", .array(reasons.map { .string($0) })))
             }
         }
         if role != .worker {
-            let obstacle = gate?.obstacle
-            members.append(.init("ingress", .string(obstacle == nil ? "open" : "closed")))
-            if let obstacle { trouble.append(obstacle) }
-            if let order = shedding?.order, let cause = order.cause {
-                members.append(.init("shedding", Self.shed(order, cause)))
-                if order.share >= 1 { trouble.append("every request is refused until the pipe has caught up (\(cause.name))") }
+            let unavailability = eventProducer?.unavailability
+            members.append(.init("ingress", .string(unavailability == nil ? "open" : "closed")))
+            if let unavailability { problems.append(unavailability) }
+            if let decision = shedding?.decision, let cause = decision.cause {
+                members.append(.init("shedding", Self.shed(decision, cause)))
+                if decision.share >= 1 { problems.append("load shedding refuses every request (\(cause.name))") }
             }
         }
         let phase = self.phase.withLock { $0 }
-        if phase == "stopping", role == .worker { trouble.append("the process is stopping") }
-        members.insert(.init("status", .string(trouble.isEmpty ? "ready" : "unavailable")), at: 0)
-        if !trouble.isEmpty { members.insert(.init("reason", .string(trouble.joined(separator: "; "))), at: 1) }
-        return .json(trouble.isEmpty ? 200 : 503, .object(members))
+        if phase == "stopping", role == .worker { problems.append("the process is stopping") }
+        members.insert(.init("status", .string(problems.isEmpty ? "ready" : "unavailable")), at: 0)
+        if !problems.isEmpty { members.insert(.init("reason", .string(problems.joined(separator: "; "))), at: 1) }
+        return .json(problems.isEmpty ? 200 : 503, .object(members))
     }
 
-    private static func shed(_ order: SheddingDecision, _ cause: SheddingCause) -> JSONValue {
+    private static func shed(_ decision: SheddingDecision, _ cause: SheddingCause) -> JSONValue {
         [
-            "share": .number((order.share * 1_000).rounded() / 1_000), "cause": .string(cause.name),
-            "retry_after": .integer(order.retryAfter),
+            "share": .number((decision.share * 1_000).rounded() / 1_000), "cause": .string(cause.name),
+            "retry_after": .integer(decision.retryAfter),
         ]
     }
 
-    /// The partitions of each reason.
+    /// The paused partitions, by the operator's reason.
     private static func reasons(_ paused: [TopicPartition: String]) -> JSONValue {
         let groups = Dictionary(grouping: paused.keys.sorted()) { paused[$0] ?? "" }.sorted { $0.key < $1.key }
         return .array(
@@ -80,22 +75,22 @@ final class Health: Sendable {
             })
     }
 
-    private func worker() -> (state: String, trouble: [String], details: [JSONValue.Member]) {
+    private func worker() -> (state: String, problems: [String], details: [JSONValue.Member]) {
         guard let snapshot = snapshot() else {
             let phase = self.phase.withLock { $0 }
             return (phase, ["the worker is \(phase)"], [])
         }
-        var trouble = snapshot.stopped.map { "partition \($0.source) has stopped: \($0.reason)" }
-        if snapshot.circuit != .closed { trouble.append("the circuit to PostgreSQL is open") }
-        if snapshot.summary != "running" { trouble.append("the worker is \(snapshot.summary)") }
+        var problems = snapshot.stopped.map { "partition \($0.source) has stopped: \($0.reason)" }
+        if snapshot.circuit != .closed { problems.append("the circuit to PostgreSQL is open") }
+        if snapshot.summary != "running" { problems.append("the worker is \(snapshot.summary)") }
         var details: [JSONValue.Member] = []
         if let stall = snapshot.stall {
-            trouble.append("no progress for \(Int(stall.seconds)) s: \(stall.reason.sentence)")
+            problems.append("no progress for \(Int(stall.seconds)) s: \(stall.reason.sentence)")
             details.append(.init("stalled", .string(stall.reason.rawValue)))
         }
-        // No trouble: it is what somebody asked for.
+        // Not a problem: an operator asked for it.
         let paused = snapshot.pausedByOperator
         if !paused.isEmpty { details.append(.init("paused_by_operator", Self.reasons(paused))) }
-        return (snapshot.summary, trouble, details)
+        return (snapshot.summary, problems, details)
     }
 }

@@ -1,4 +1,4 @@
-// Asks the limits in the name of the HTTP routes, and answers for those that are refused.
+// Applies the rate limits to POST /send.
 
 import Admission
 import Backpressure
@@ -6,24 +6,18 @@ import HTTPServer
 import Synchronization
 import Telemetry
 
-/// The limits of `POST /send`. A request is charged as one when its header is there, events and bytes as they arrive.
-///
-/// ```swift
-/// if let refusal = limits.admit(head, name) { … }                        // at the header: one request
-/// let client = limits.client(of: head, name)                             // kept for as long as the body arrives
-/// if let refusal = limits.charge(client, events: 1, bytes: count) { … }  // before each event is produced
-/// ```
+/// The rate limits of `POST /send`. A request is charged when its header has arrived, events and bytes as they arrive.
 final class IngressLimits: Sendable {
-    /// Why something is refused.
+    /// The answer to a request or an event over a limit.
     struct Refusal: Sendable {
-        /// 429, or 413 where it is more than a policy ever lets pass.
+        /// 429, or 413 if a policy can never let it pass.
         let status: Int
-        /// Seconds after which the same would pass; 0 where it never does.
+        /// Seconds after which the same would pass; 0: it never does.
         let retryAfter: Int
-        /// The whole answer, for a request that ends with it.
+        /// The whole response of a request.
         let response: HTTPResponse
-        /// The same for one event among others.
-        let event: EventAnswer
+        /// The same for one event of a batch.
+        let problem: ProblemDetails
     }
 
     fileprivate struct State {
@@ -31,15 +25,15 @@ final class IngressLimits: Sendable {
         var hasFields: Bool
         var jitter: Double
         /// Of the policies that refused last.
-        var answers: RateLimitResponses?
+        var responses: RateLimitResponses?
     }
 
-    /// The only route that is limited; policies by route count for it.
+    /// The only route with rate limits.
     private static let route = 0
 
     private let limiter: RequestLimiter
     private let state: Mutex<State>
-    private let spread = Atomic<UInt64>(.random(in: 0 ... .max))
+    private let jitterState = Atomic<UInt64>(.random(in: 0 ... .max))
 
     /// - Parameter clock: monotonic nanoseconds.
     init(_ settings: SluiceSettings, clock: @escaping @Sendable () -> UInt64 = MonotonicClock.nanoseconds) {
@@ -47,47 +41,48 @@ final class IngressLimits: Sendable {
         state = Mutex(State(settings))
     }
 
-    /// Other limits are in force; levels are carried over.
+    /// Applies other limits; what clients have used stays used.
     func update(_ settings: SluiceSettings) {
         limiter.update(settings.limits.requests)
         state.withLock { $0 = State(settings) }
     }
 
-    /// Who sent a request, as the limits know it.
-    /// - Parameter name: the one that it has proved to have, that of its token; `nil`: none.
+    /// The key of a request's client.
+    /// - Parameter name: of its token; `nil`: it has none.
     func client(of head: borrowing HTTPRequestHead, _ name: String?) -> LimitKey {
         if let name { return LimitKey(name: name) }
         let trusted = state.withLock { $0.trustedProxies }
         return ClientKeys.key(peer: head.peer, forwarded: trusted > 0 ? head.headers("X-Forwarded-For") : [], trusted: trusted)
     }
 
-    /// A request's header is there: it is charged as a request. Events and bytes are looked at, so that whoever would be refused for them
-    /// is refused before its body is read, and charged by ``charge(_:events:bytes:)``.
-    /// - Parameter isStreamed: it may hold any number of events, which are charged one by one: nothing is asked of its whole length, since a
-    ///   body that takes its time may pass whatever its length.
+    /// Charges a request whose header has arrived. If its first event or its length would already exceed a limit, it is refused before its
+    /// body is read; events and bytes are charged by ``charge(_:events:bytes:)``.
+    /// - Parameter isStreamed: the body is a batch, whose events are charged one by one. Its length is not checked: a quota may be refilled
+    ///   while the body arrives.
     func admit(_ head: borrowing HTTPRequestHead, _ name: String?, isStreamed: Bool = false) -> Refusal? {
         guard limiter.isLimited else { return nil }
         let bytes = isStreamed ? 0 : head.contentLength ?? 0
         return ask(client(of: head, name), LimitCost(requests: 1), expecting: LimitCost(events: 1, bytes: bytes))
     }
 
-    /// Events have arrived and are charged, all or none. Whoever comes again with them pays for a request again.
+    /// Charges events that have arrived, all or none. The wait in a refusal counts the request of another attempt.
     func charge(_ client: LimitKey, events: Int, bytes: Int) -> Refusal? {
         ask(client, LimitCost(events: events, bytes: bytes), expecting: .none, again: LimitCost(requests: 1))
     }
 
-    /// What would be said of events that came in a request of their own now; nothing is charged.
-    func look(_ client: LimitKey, events: Int, bytes: Int) -> Refusal? {
+    /// The answer to a request with these events now; charges nothing.
+    func preview(_ client: LimitKey, events: Int, bytes: Int) -> Refusal? {
         ask(client, .none, expecting: LimitCost(requests: 1, events: events, bytes: bytes))
     }
 
-    /// Events have arrived and are charged together, where all of them pass; otherwise nothing has happened.
+    /// Charges events together if all of them pass.
+    /// - Returns: `false`: nothing was charged.
     func chargeTogether(_ client: LimitKey, events: Int, bytes: Int) -> Bool {
         limiter.askTogether(
             LimitSubject(client: client, route: Self.route), LimitCost(events: events, bytes: bytes), pieces: events)
     }
 
-    /// A whole body with one event has arrived and is charged.
+    /// Charges a body with one event.
     func charge(_ request: borrowing HTTPRequest, _ name: @autoclosure () -> String?) -> Refusal? {
         guard limiter.isLimited else { return nil }
         return charge(client(of: request.head, name()), events: 1, bytes: request.body.count)
@@ -102,28 +97,24 @@ final class IngressLimits: Sendable {
     private func refusal(_ refusal: LimitRefusal) -> Refusal {
         let decision = refusal.decision
         return state.withLock { state in
-            if state.answers?.policies !== refusal.policies {
-                state.answers = RateLimitResponses(refusal.policies, hasFields: state.hasFields)
+            if state.responses?.policies !== refusal.policies {
+                state.responses = RateLimitResponses(refusal.policies, hasFields: state.hasFields)
             }
             let isTooLarge = decision.verdict == .tooLarge
-            let retryAfter = isTooLarge ? 0 : later(RateLimitResponses.seconds(decision.wait), state.jitter)
-            // Made in the lines above where there was none.
-            let answer = state.answers!.answer(to: decision, retryAfter: retryAfter)
-            let status = answer.response.status
+            let retryAfter = isTooLarge ? 0 : spread(RateLimitResponses.seconds(decision.wait), state.jitter)
+            // Set above.
+            let answer = state.responses!.answer(to: decision, retryAfter: retryAfter)
             return Refusal(
-                status: status, retryAfter: retryAfter, response: answer.response,
-                event: EventAnswer(
-                    status: status, detail: answer.detail, type: answer.type, members: answer.members,
-                    retryAfter: isTooLarge ? nil : retryAfter, fields: answer.fields))
+                status: answer.response.status, retryAfter: retryAfter, response: answer.response, problem: answer.problem)
         }
     }
 
-    /// Spreads those who were refused together, upwards only and to at most seventeen moments, so that answers can be kept. Steps of the
-    /// golden ratio: the next one always falls into the widest gap.
-    private func later(_ seconds: Int, _ jitter: Double) -> Int {
+    /// Spreads the retries of clients that were refused together: adds up to the share `jitter` of `seconds`, in at most 17 steps, so that
+    /// few responses are distinct. Steps of the golden ratio always fall into the widest gap.
+    private func spread(_ seconds: Int, _ jitter: Double) -> Int {
         guard jitter > 0 else { return seconds }
         let most = (Double(seconds) * jitter).rounded(.up)
-        let step = spread.wrappingAdd(0x9E37_79B9_7F4A_7C15, ordering: .relaxed).newValue
+        let step = jitterState.wrappingAdd(0x9E37_79B9_7F4A_7C15, ordering: .relaxed).newValue
         let share = Double(step >> 11) * 0x1p-53
         guard most > 16 else { return seconds + Int(share * (most + 1)) }
         return seconds + Int((share * 17).rounded(.down) / 16 * most)
@@ -134,18 +125,18 @@ extension IngressLimits.State {
     fileprivate init(_ settings: SluiceSettings) {
         self.init(
             trustedProxies: settings.http.trustedProxies, hasFields: settings.limits.headers,
-            jitter: settings.limits.retryJitter, answers: nil)
+            jitter: settings.limits.retryJitter, responses: nil)
     }
 }
 
 extension IngressLimits {
-    /// Shows what the policies have decided, and what they are.
+    /// Registers the metrics of the policies.
     func register(on registry: MetricsRegistry) {
         let states = registry.sharedCollector { [limiter] in limiter.statistics }
         states.family(
             "sluice_ratelimit_decisions_total", type: .counter,
             help:
-                "Decisions of each policy: pieces it was charged with, refused, would have refused in shadow mode, or never lets pass."
+                "Decisions of each policy: charges it allowed, refused, would have refused in shadow mode, or can never allow."
         ) { sink, statistics in
             for (policy, counts) in statistics.policies {
                 for (decision, count) in [
@@ -157,19 +148,19 @@ extension IngressLimits {
         states.family(
             "sluice_ratelimit_quota", type: .gauge,
             help:
-                "What each policy lets pass at once: a bucket's burst, a window's limit; and within how many seconds that comes again."
+                "Quota of each policy (a bucket's burst, a window's limit), and the seconds in which it is refilled."
         ) { sink, statistics in
             for (policy, _) in statistics.policies {
                 sink.sample(policy.capacity, ["policy": policy.name, "bound": "amount"])
                 sink.sample(policy.seconds, ["policy": policy.name, "bound": "seconds"])
             }
         }
-        states.family("sluice_ratelimit_keys", type: .gauge, help: "Clients that have quotas of their own.") { sink, statistics in
+        states.family("sluice_ratelimit_keys", type: .gauge, help: "Clients with quotas of their own.") { sink, statistics in
             sink.sample(statistics.keys)
         }
         states.family(
             "sluice_ratelimit_overflow_total", type: .counter,
-            help: "Pieces that asked the quota which clients share for whom there was no room, refused ones included."
+            help: "Charges to the quota shared by clients beyond limits.max_keys, refused ones included."
         ) { sink, statistics in sink.sample(statistics.overflowed) }
     }
 }

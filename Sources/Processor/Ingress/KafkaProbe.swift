@@ -1,23 +1,23 @@
-// Keeps asking whether events can be produced, so that readiness is true also while nobody posts.
+// Checks at an interval whether events can be produced, so that readiness is current also while no events arrive.
 
 import Kafka
 
 enum KafkaProbe {
-    /// How often the brokers are asked, and how long they have to answer.
+    /// Time between two requests for metadata, and the time-out of each.
     private static let interval = Duration.seconds(2)
 
-    /// Tells the gate, where there is one, whether Kafka knows the topic, until the task is cancelled.
-    static func run(_ metadata: KafkaMetadata, topic: String, gate: EventProducer?) async throws {
-        guard let gate else { return }
+    /// Tells the event producer, if there is one, whether Kafka knows the topic. Runs until the task is cancelled.
+    static func run(_ metadata: KafkaMetadata, topic: String, eventProducer: EventProducer?) async throws {
+        guard let eventProducer else { return }
         while true {
             try await Task.sleep(for: interval)
             do throws(KafkaError) {
                 switch try await metadata.topics([topic], timeout: interval)[topic] {
-                case .failure(let error)?: gate.found(trouble: error.description)
-                case .success?, nil: gate.found(trouble: nil)
+                case .failure(let error)?: eventProducer.update(kafkaError: error.description)
+                case .success?, nil: eventProducer.update(kafkaError: nil)
                 }
             } catch {
-                gate.found(trouble: error.description)
+                eventProducer.update(kafkaError: error.description)
             }
         }
     }

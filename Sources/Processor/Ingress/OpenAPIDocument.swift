@@ -1,12 +1,12 @@
-// Describes the routes of a process for machines: the OpenAPI document that it serves itself.
+// Owns the OpenAPI document of a process.
 
 import HTTPServer
 import Telemetry
 
-/// What `GET /openapi.json` answers.
+/// The response of `GET /openapi.json`: OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.0).
 ///
-/// OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.0). Every status a route gives is listed. What the HTTP server itself answers has no place in
-/// it: 404, 405, 400 for what is not sound HTTP, and 500 where an answer cannot be written.
+/// Every status of a route is listed. Responses of the HTTP server itself are not: 404, 405, 400 for malformed HTTP, and 500 if a response
+/// cannot be written.
 enum OpenAPIDocument {
     /// The document for these routes.
     static func make(_ routes: [Routes.Route]) -> JSONValue {
@@ -14,7 +14,7 @@ enum OpenAPIDocument {
             "openapi": "3.1.0",
             "info": [
                 "title": "Sluice", "version": .string(sluiceVersion),
-                "summary": "Takes events for a Kafka topic, and shows the worker that applies them to PostgreSQL.",
+                "summary": "Takes events for a Kafka topic, and operates the worker that applies them to PostgreSQL.",
                 "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"],
             ],
             "paths": .object(routes.map { .init($0.rawValue, [$0.pattern.method.rawValue.lowercased(): $0.operation]) }),
@@ -28,7 +28,7 @@ enum OpenAPIDocument {
         "Event": [
             "type": "object",
             "description":
-                "One event, as the mapping of the process says; the shipped one is shown. Anything else is refused with 400.",
+                "One event in the form of the configured mapping; the examples are of the default mapping. Others are refused with 400.",
             "examples": [
                 ["action": "Create", "message_id": 1, "data": ["name": "Ada", "message": "Hello"]],
                 ["action": "Delete", "message_id": 1],
@@ -38,14 +38,14 @@ enum OpenAPIDocument {
             "type": "object", "description": "Problem details (RFC 9457).", "required": ["type", "title", "status", "detail"],
             "properties": [
                 "type": ["type": "string", "format": "uri-reference"], "title": ["type": "string"], "status": ["type": "integer"],
-                "detail": ["type": "string", "description": "What is wrong here, and what to do about it."],
-                "reason": ["type": "string", "description": "Why an event was not understood."],
-                "cause": ["type": "string", "description": "What makes the process shed."],
-                "retry_after": ["type": "integer", "description": "The Retry-After, for those who read bodies."],
+                "detail": ["type": "string", "description": "What is wrong with this request, and what to do about it."],
+                "reason": ["type": "string", "description": "Why the event is invalid."],
+                "cause": ["type": "string", "description": "The cause of load shedding."],
+                "retry_after": ["type": "integer", "description": "The value of Retry-After."],
                 "violated-policies": ["type": "array", "items": ["type": "string"]],
                 "possibly_persisted": [
                     "type": "boolean",
-                    "description": "Sending the event again may write it twice, because it may have been written.",
+                    "description": "The event may have been written; sending it again may write it twice.",
                 ],
                 "results": results,
             ],
@@ -53,7 +53,7 @@ enum OpenAPIDocument {
         "Results": ["type": "object", "required": ["results"], "properties": ["results": results]],
         "Result": [
             "type": "object", "required": ["status"],
-            "description": "What the event alone would have been answered: 200 and no more, or why not.",
+            "description": "The answer to one event: 200, or why it was not written.",
             "properties": [
                 "status": ["type": "integer"], "detail": ["type": "string"], "reason": ["type": "string"],
                 "code": ["type": "string"], "retry_after": ["type": "integer"], "possibly_persisted": ["type": "boolean"],
@@ -64,7 +64,7 @@ enum OpenAPIDocument {
             "properties": ["status": ["enum": ["ready", "unavailable"]], "reason": ["type": "string"]],
         ],
         "PauseRequest": [
-            "type": "object", "description": "Without a partition the whole topic is meant, without a topic everything.",
+            "type": "object", "description": "Without a partition: the whole topic. Without a topic: all topics.",
             "properties": [
                 "topic": ["type": "string"], "partition": ["type": "integer", "minimum": 0],
                 "reason": ["type": "string", "maxLength": .integer(AdminRequest.reasonLimit)],
@@ -89,25 +89,25 @@ enum OpenAPIDocument {
 
     private static let results: JSONValue = [
         "type": "array", "items": ["$ref": "#/components/schemas/Result"],
-        "description": "One for each event of a batch, in order; where the body was not read to its end, one more for the rest.",
+        "description": "One for each event of the batch, in order; one more for the rest if the body was not read to its end.",
     ]
 
     private static let headers: JSONValue = [
         "Retry-After": [
-            "description": "Seconds after which the same has a chance.", "schema": ["type": "integer", "minimum": 1],
+            "description": "Seconds after which the request may succeed.", "schema": ["type": "integer", "minimum": 1],
         ],
         "RateLimit": [
-            "description": "What is left (draft-ietf-httpapi-ratelimit-headers-11); not with limits.headers off.",
+            "description": "The remaining quota (draft-ietf-httpapi-ratelimit-headers-11); only with limits.headers.",
             "schema": ["type": "string"],
         ],
         "RateLimit-Policy": [
-            "description": "The policies in force, written as the same draft says.", "schema": ["type": "string"],
+            "description": "The policies in force, in the format of the same draft.", "schema": ["type": "string"],
         ],
     ]
 }
 
 extension Routes.Route {
-    /// What is said of a route, without its path and method.
+    /// The route's operation object.
     fileprivate var operation: JSONValue {
         var members: [JSONValue.Member] = [
             .init("operationId", .string(name)), .init("summary", .string(summary)),
@@ -116,7 +116,7 @@ extension Routes.Route {
                 .object(answers.sorted { $0.status < $1.status }.map { .init("\($0.status)", $0.value) })),
         ]
         if let requestBody { members.append(.init("requestBody", requestBody)) }
-        // Which of the two holds depends on the settings and the caller's address.
+        // Whether a token is required depends on the settings and the client's address.
         if verb != nil || self == .send || self == .metrics { members.append(.init("security", [[:], ["token": []]])) }
         return .object(members)
     }
@@ -137,15 +137,15 @@ extension Routes.Route {
 
     private var summary: String {
         switch self {
-        case .index: "Names the routes."
-        case .send: "Takes an event, or a batch of them; answered when Kafka has it."
-        case .metrics: "Metrics, as Prometheus text."
-        case .livez: "Answers while the process runs."
-        case .readyz: "Answers whether the process can do its work, and if not, why."
+        case .index: "Lists the routes."
+        case .send: "Takes an event or a batch of events; answers when Kafka has acknowledged them."
+        case .metrics: "Metrics in Prometheus' text format."
+        case .livez: "Liveness: 200 while the process runs."
+        case .readyz: "Readiness, and why the process is not ready."
         case .openAPI: "This document."
-        case .pause: "Stops reading a partition, a topic or everything, for all workers of the group."
-        case .resume: "Goes on reading what was paused."
-        case .pauses: "Lists what operators have paused."
+        case .pause: "Pauses consumption of a partition, a topic or all topics, for all workers of the group."
+        case .resume: "Resumes consumption."
+        case .pauses: "Lists the operator pauses."
         }
     }
 
@@ -167,13 +167,13 @@ extension Routes.Route {
         }
     }
 
-    /// What it answers, by status.
+    /// The statuses of its responses.
     var statuses: [Int] { answers.map(\.status) }
 
     private var answers: [(status: Int, value: JSONValue)] {
         var answers: [(Int, JSONValue)] = [
             (413, Self.problem("The body is longer than this route takes.")),
-            (503, Self.problem("Not now; nothing is lost by trying again.", headers: ["Retry-After"])),
+            (503, Self.problem("Not possible now; try again.", headers: ["Retry-After"])),
         ]
         switch self {
         case .index: answers.append((200, Self.answer("The routes.", "text/plain; charset=utf-8", ["type": "string"])))
@@ -183,53 +183,54 @@ extension Routes.Route {
                 (
                     413,
                     Self.problem(
-                        "Longer than an event or a body may be, or more than a limit ever lets pass.",
+                        "The event or body is too long, or larger than a rate limit ever allows.",
                         headers: ["RateLimit-Policy"])
                 ),
                 (200, Self.sent),
-                (207, Self.answer("Some events of a batch were taken.", "application/json", Self.reference("Results"))),
-                (400, Self.problem("The event is not what the mapping says; of a batch none is.")),
-                (408, Self.problem("The body comes too slowly.")),
-                (401, Self.problem("No token, or a wrong one.")),
-                (403, Self.problem("Not from there, as there are no tokens.")),
-                (415, Self.problem("The body is of another kind.")),
+                (207, Self.answer("Some events of the batch were written.", "application/json", Self.reference("Results"))),
+                (400, Self.problem("The event does not match the mapping; of a batch, no event does.")),
+                (408, Self.problem("The body arrives too slowly.")),
+                (401, Self.problem("The bearer token is missing or unknown.")),
+                (403, Self.problem("Not allowed from this address or web page without tokens.")),
+                (415, Self.problem("The media type is not supported.")),
                 (
                     429,
-                    Self.problem("Over a limit; nothing was written.", headers: ["Retry-After", "RateLimit", "RateLimit-Policy"])
+                    Self.problem(
+                        "Rate limit exceeded; nothing was written.", headers: ["Retry-After", "RateLimit", "RateLimit-Policy"])
                 ),
-                (500, Self.problem("Kafka refuses the event, and will do so again.")),
+                (500, Self.problem("Kafka refuses the event; trying again is useless.")),
             ]
         case .metrics:
             answers += [
                 (200, Self.answer("The metrics.", MetricsRegistry.contentType, ["type": "string"])),
-                (401, Self.problem("No token, or a wrong one.")),
-                (403, Self.problem("Only from the same machine, as there is no token.")),
+                (401, Self.problem("The bearer token is missing or unknown.")),
+                (403, Self.problem("Without a token, only local requests are allowed.")),
             ]
         case .livez:
             answers.append(
-                (200, Self.answer("It runs.", "application/json", ["type": "object", "required": ["status"]])))
+                (200, Self.answer("The process runs.", "application/json", ["type": "object", "required": ["status"]])))
         case .readyz:
             answers.removeAll { $0.0 == 503 }
             answers += [
-                (200, Self.answer("It can.", "application/json", Self.reference("Readiness"))),
+                (200, Self.answer("The process is ready.", "application/json", Self.reference("Readiness"))),
                 (503, Self.unready),
             ]
-        case .openAPI: answers.append((200, Self.answer("The document.", "application/json", ["type": "object"])))
+        case .openAPI: answers.append((200, Self.answer("This document.", "application/json", ["type": "object"])))
         case .pause, .resume, .pauses:
             answers += [
-                (200, Self.answer("What is paused now.", "application/json", Self.reference("Pauses"))),
-                (401, Self.problem("No token, or a wrong one.")),
-                (403, Self.problem("Only from the same machine, as there is no token.")),
-                (500, Self.problem("PostgreSQL refuses it, and will do so again.")),
+                (200, Self.answer("The operator pauses in force.", "application/json", Self.reference("Pauses"))),
+                (401, Self.problem("The bearer token is missing or unknown.")),
+                (403, Self.problem("Without a token, only local requests are allowed.")),
+                (500, Self.problem("PostgreSQL refuses the query; trying again is useless.")),
             ]
             if self != .pauses {
                 answers += [
-                    (400, Self.problem("The body cannot be obeyed.")),
-                    (404, Self.problem("There is no such topic or partition.")),
-                    (415, Self.problem("The body is of another kind.")),
+                    (400, Self.problem("The body is invalid.")),
+                    (404, Self.problem("The topic or partition does not exist.")),
+                    (415, Self.problem("The media type is not supported.")),
                 ]
             }
-            if self == .resume { answers.append((409, Self.problem("It is paused together with more."))) }
+            if self == .resume { answers.append((409, Self.problem("The scope is part of a wider pause."))) }
         }
         return answers
     }
@@ -240,7 +241,7 @@ extension Routes.Route {
 
     private static var sent: JSONValue {
         [
-            "description": "All in-sync replicas have it: one event, or every one of a batch.",
+            "description": "All in-sync replicas have acknowledged the event, or every event of the batch.",
             "content": [
                 "text/plain; charset=utf-8": ["schema": ["type": "string"]],
                 "application/json": ["schema": reference("Results")],
@@ -248,10 +249,10 @@ extension Routes.Route {
         ]
     }
 
-    /// A process that ends answers as every route does then.
+    /// The process is not ready; while it stops, the server answers with problem details.
     private static var unready: JSONValue {
         [
-            "description": "It cannot, for this reason.",
+            "description": "The process is not ready.",
             "headers": ["Retry-After": ["$ref": "#/components/headers/Retry-After"]],
             "content": [
                 "application/json": ["schema": reference("Readiness")],

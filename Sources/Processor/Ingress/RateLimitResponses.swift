@@ -1,16 +1,17 @@
-// Owns the answers to what the limits refuse: what does not change is written once, and what came before is sent again.
+// Owns the responses to requests over a rate limit.
 
 import Admission
 import Backpressure
 import HTTPServer
 
-/// The refusals of one set of policies: 429 with its header fields, and 413 for what no policy ever lets pass.
+/// The refusals by one set of policies: 429 with its header fields, and 413 for a request that no policy can ever let pass. They are kept,
+/// because most are alike.
 ///
-/// Header fields as in draft-ietf-httpapi-ratelimit-headers-11. A bucket's window is the time it takes to fill, so that `q` and `w` say no
-/// more than its burst and its rate. `t` is when what was refused would pass; Retry-After is never before it. Units other than requests
-/// and bytes have no registered name: `qu="events"` is ours.
+/// Header fields as in draft-ietf-httpapi-ratelimit-headers-11. A bucket's window is the time it takes to fill, so `q` and `w` follow from
+/// its burst and its rate. `t` is when the refused request would pass; Retry-After is never earlier. Quota units other than requests and
+/// bytes have no registered name: `qu="events"` is Sluice's own.
 struct RateLimitResponses: Sendable {
-    /// What tells two refusals apart for a client.
+    /// What distinguishes two refusals for a client.
     private struct Shape: Hashable {
         let isTooLarge: Bool
         let violated: UInt32
@@ -20,33 +21,19 @@ struct RateLimitResponses: Sendable {
         let retryAfter: Int
     }
 
-    /// What all refusals by the same policies share.
-    private struct Text: Sendable {
-        let title: String
-        let type: String
-        let detail: String
-        let members: [JSONValue.Member]
-    }
-
-    /// A refusal as a whole answer, and what is needed of it for one event among others.
+    /// A refusal as a whole response, and as the result of one event of a batch.
     struct Answer: Sendable {
         let response: HTTPResponse
-        let type: String
-        let detail: String
-        let members: [JSONValue.Member]
-        /// Header fields beside Retry-After.
-        let fields: [EventAnswer.Field]
+        let problem: ProblemDetails
     }
 
-    /// Answers that are kept. Waits are whole seconds and what is left is mostly nothing, so few are ever needed.
+    /// Most responses that are kept. Waits are whole seconds and mostly nothing remains of a quota, so few are distinct.
     private static let mostKept = 256
     private static let exceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
-    /// What the answers speak of.
     let policies: LimitPolicies
     private let hasFields: Bool
     private let policyField: String
-    private var texts: [UInt64: Text] = [:]
     private var kept: [Shape: Answer] = [:]
 
     /// - Parameter hasFields: RateLimit and RateLimit-Policy are sent.
@@ -56,14 +43,22 @@ struct RateLimitResponses: Sendable {
         policyField = policies.list.filter { !$0.isShadow }.map(\.field).joined(separator: ", ")
     }
 
-    /// - Parameter retryAfter: seconds until the client should come back.
+    /// - Parameter retryAfter: seconds; not used if the request can never pass.
     mutating func answer(to decision: LimitDecision, retryAfter: Int) -> Answer {
         let shape = Shape(
             isTooLarge: decision.verdict == .tooLarge, violated: decision.violated, policy: decision.policy,
             remaining: decision.remaining, reset: Self.seconds(decision.wait), retryAfter: retryAfter)
         if let known = kept[shape] { return known }
-        let text = text(shape)
-        var fields = [EventAnswer.Field(name: "Cache-Control", value: "no-store")]
+        let problem = problem(shape)
+        let answer = Answer(response: problem.response.prepared(), problem: problem)
+        if kept.count >= Self.mostKept { kept.removeAll(keepingCapacity: true) }
+        kept[shape] = answer
+        return answer
+    }
+
+    private func problem(_ shape: Shape) -> ProblemDetails {
+        let violated = policies.named(by: shape.violated)
+        var fields = [ProblemDetails.Field(name: "Cache-Control", value: "no-store")]
         if hasFields {
             fields.append(.init(name: "RateLimit-Policy", value: policyField))
             if !shape.isTooLarge, policies.list.indices.contains(shape.policy) {
@@ -71,43 +66,18 @@ struct RateLimitResponses: Sendable {
                 fields.append(.init(name: "RateLimit", value: "\"\(name)\";r=\(shape.remaining);t=\(shape.reset)"))
             }
         }
-        let wait = shape.isTooLarge ? [] : [(name: "Retry-After", value: "\(retryAfter)")]
-        let response = HTTPResponse.problem(
-            status: shape.isTooLarge ? 413 : 429, title: text.title, detail: text.detail, type: text.type,
-            extra: text.members, headers: wait + fields.map { ($0.name, $0.value) }
-        ).prepared()
-        let answer = Answer(
-            response: response, type: text.type, detail: text.detail, members: text.members, fields: fields)
-        if kept.count >= Self.mostKept { kept.removeAll(keepingCapacity: true) }
-        kept[shape] = answer
-        return answer
-    }
-
-    private mutating func text(_ shape: Shape) -> Text {
-        let key = UInt64(shape.violated) << 1 | (shape.isTooLarge ? 1 : 0)
-        if let known = texts[key] { return known }
-        let violated = policies.named(by: shape.violated)
-        let members: [JSONValue.Member] = [
-            .init("violated-policies", .array(violated.map { .string($0.name) })), .init("possibly_persisted", .bool(false)),
-        ]
-        let text: Text
+        let detail: String
         if shape.isTooLarge {
             let most = violated.map { "\($0.name) (\($0.capacity) \($0.unit.rawValue))" }.joined(separator: ", ")
-            text = Text(
-                title: "Content Too Large", type: "about:blank",
-                detail: "This is more than a policy ever lets pass at once: \(most). Send less at a time. Nothing was written.",
-                members: members)
+            detail = "The request is larger than a policy ever allows at once: \(most). Send less at a time. Nothing was written."
         } else {
             let list = violated.map { "\($0.name) (\($0.sentence))" }.joined(separator: ", ")
-            text = Text(
-                title: "Too Many Requests", type: Self.exceeded,
-                detail: "More than is allowed: \(list). Retry-After says when this would pass. Nothing was written.",
-                members: members)
+            detail = "Rate limit exceeded: \(list). Try again after the time in Retry-After. Nothing was written."
         }
-        // As many as there are sets of policies: an attacker chooses few of them.
-        if texts.count >= Self.mostKept { texts.removeAll() }
-        texts[key] = text
-        return text
+        return ProblemDetails(
+            status: shape.isTooLarge ? 413 : 429, detail: detail, type: shape.isTooLarge ? "about:blank" : Self.exceeded,
+            members: [.init("violated-policies", .array(violated.map { .string($0.name) }))], possiblyPersisted: false,
+            retryAfter: shape.isTooLarge ? nil : shape.retryAfter, fields: fields)
     }
 
     /// Whole seconds, rounded up, at least 1.
@@ -131,20 +101,20 @@ extension LimitPolicy {
         return "\"\(name)\";q=\(capacity)\(unit);w=\(Int(Swift.min(seconds.rounded(.up), mostInField)))"
     }
 
-    /// `at most 2000 requests at once and 1000 a second, of each client`
+    /// `at most 2000 requests at once and 1000 a second, for each client`
     fileprivate var sentence: String {
-        let whom =
+        let scope =
             switch key {
-            case .global: "of all together"
-            case .client: "of each client"
+            case .global: "for all clients together"
+            case .client: "for each client"
             case .route: "for each route"
             }
         switch quota {
         case .bucket(let limit):
             let rate = limit.rate == limit.rate.rounded() && limit.rate < 1e15 ? "\(Int(limit.rate))" : "\(limit.rate)"
-            return "at most \(limit.burst) \(unit.rawValue) at once and \(rate) a second, \(whom)"
+            return "at most \(limit.burst) \(unit.rawValue) at once and \(rate) a second, \(scope)"
         case .window(let limit):
-            return "at most \(limit.amount) \(unit.rawValue) in \(RateLimitResponses.seconds(limit.span)) s, \(whom)"
+            return "at most \(limit.amount) \(unit.rawValue) in \(RateLimitResponses.seconds(limit.span)) s, \(scope)"
         }
     }
 }

@@ -1,12 +1,12 @@
-// Owns the HTTP routes: who is asked, and what is answered.
+// Owns the HTTP routes: which exist in a role, and which part of the process answers each.
 
 import HTTPServer
 import Synchronization
 import Telemetry
 
-/// The routes of a process, by its role.
+/// The request handler of a process.
 final class Routes: HTTPHandler {
-    /// A route: what it matches, and the name metrics know it by.
+    /// A route; the raw value is its path, and its name in metrics.
     enum Route: String, CaseIterable {
         case index = "/"
         case send = "/send"
@@ -20,7 +20,7 @@ final class Routes: HTTPHandler {
 
         var pattern: HTTPRoute { HTTPRoute([.send, .pause, .resume].contains(self) ? .post : .get, rawValue) }
 
-        /// What an operator asks for here; `nil`: it is nobody's route in particular.
+        /// What an operator does here; `nil`: it is not an operator's route.
         var verb: AdminController.Verb? {
             switch self {
             case .pause: .pause
@@ -30,7 +30,7 @@ final class Routes: HTTPHandler {
             }
         }
 
-        /// Also those whom the limits of connections leave outside come here.
+        /// Whether the reserved connection slots serve it.
         var isVital: Bool {
             switch self {
             case .metrics, .livez, .readyz, .pause, .resume, .pauses: true
@@ -41,11 +41,11 @@ final class Routes: HTTPHandler {
 
     let routes: HTTPRoutes
     private let known: [Route]
-    private let gate: EventProducer?
+    private let eventProducer: EventProducer?
     private let limits: IngressLimits?
     private let shedding: IngressShedding?
-    private let admissions: any QuotaProvider
-    private let desk: AdminController?
+    private let quotas: any QuotaProvider
+    private let admin: AdminController?
     private let authorizer: RequestAuthorizer
     private let registry: MetricsRegistry
     private let health: Health
@@ -53,42 +53,43 @@ final class Routes: HTTPHandler {
     private let counters = Mutex<[Int: Counter]>([:])
     private let alive = HTTPResponse.json(200, .object([.init("status", .string("alive"))])).prepared()
     private let description: HTTPResponse
-    private let unsupported = HTTPResponse.problem(
-        status: 415, title: "Unsupported Media Type",
+    private let unsupported = ProblemDetails(
+        status: 415,
         detail:
-            "POST /send takes one event, or an array of events, as application/json, or one event a line as application/x-ndjson."
-    ).prepared()
+            "POST /send takes one event or an array of events as application/json, or one event a line as application/x-ndjson."
+    ).response.prepared()
 
     /// - Parameters:
-    ///   - limits: what `POST /send` takes; `nil`: everything.
-    ///   - shedding: refuses events at their header; `nil`: none is.
-    ///   - desk: takes what operators ask for; `nil`: this process has no worker to steer.
-    ///   - admissions: is asked about the events of batches; `nil`: the limits are.
+    ///   - limits: rate limits of `POST /send`; `nil`: none.
+    ///   - shedding: load shedding of `POST /send`; `nil`: none.
+    ///   - admin: handles the operator's routes; `nil`: they do not exist, as this process has no worker.
+    ///   - quotas: the rate limits of batches; `nil`: `limits`.
     init(
-        role: Role, gate: EventProducer?, limits: IngressLimits? = nil, shedding: IngressShedding? = nil, desk: AdminController?,
+        role: Role, eventProducer: EventProducer?, limits: IngressLimits? = nil, shedding: IngressShedding? = nil,
+        admin: AdminController?,
         authorizer: RequestAuthorizer = RequestAuthorizer(HTTPSettings()), registry: MetricsRegistry, health: Health,
-        admissions: (any QuotaProvider)? = nil
+        quotas: (any QuotaProvider)? = nil
     ) {
-        self.admissions = admissions ?? limits ?? NoLimits()
+        self.quotas = quotas ?? limits ?? NoLimits()
         known = Route.allCases.filter { route in
             switch route {
             case .send: role != .worker
             case .index: role != .ingress
-            case .pause, .resume, .pauses: desk != nil
+            case .pause, .resume, .pauses: admin != nil
             case .metrics, .livez, .readyz, .openAPI: true
             }
         }
         routes = HTTPRoutes(known.map(\.pattern))
         description = HTTPResponse.json(200, OpenAPIDocument.make(known)).prepared()
-        self.gate = gate
+        self.eventProducer = eventProducer
         self.limits = limits
         self.shedding = shedding
-        self.desk = desk
+        self.admin = admin
         self.authorizer = authorizer
         self.registry = registry
         self.health = health
         requests = registry.counterFamily(
-            "sluice_http_requests_total", help: "Answered requests by route and status; 0: the client left before the answer.",
+            "sluice_http_requests_total", help: "Requests by route and status; 0: the client disconnected before the response.",
             labels: ["route", "status"])
         for route in known { for status in route.statuses { requests.child(route.rawValue, "\(status)") } }
         for status in [400, 404, 405, 503] { requests.child("other", "\(status)") }
@@ -98,19 +99,21 @@ final class Routes: HTTPHandler {
 
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
         let route = known[head.route]
-        if let verb = route.verb, let desk { return desk.admit(head, verb) }
+        if let verb = route.verb, let admin { return admin.admit(head, verb) }
         let client: String?
         do throws(Denial) {
             if route == .metrics { try authorizer.readMetrics(head) }
-            guard route == .send, gate != nil else { return .readBody(limit: 0) }
+            guard route == .send, eventProducer != nil else { return .readBody(limit: 0) }
             client = try authorizer.send(head)
         } catch {
             return .respond(error.response)
         }
-        guard let gate else { return .readBody(limit: 0) }
-        // Refused at once, by the server itself: it costs its client nothing of its quota.
-        if let length = head.contentLength, length > gate.bounds.bodyBytes { return .look(limit: gate.bounds.bodyBytes) }
-        // curl -d names a form where nobody says otherwise; the body is JSON all the same, or the event is refused as malformed.
+        guard let eventProducer else { return .readBody(limit: 0) }
+        // The server refuses it by its Content-Length; that costs nothing of the client's quota.
+        if let length = head.contentLength, length > eventProducer.bounds.bodyBytes {
+            return .look(limit: eventProducer.bounds.bodyBytes)
+        }
+        // curl -d sends the media type of a form by default; a body that is no JSON is refused as malformed.
         let isJSON =
             head.hasMediaType("application/json") || head.hasMediaType("application/x-www-form-urlencoded")
             || head.header("Content-Type") == nil
@@ -118,44 +121,45 @@ final class Routes: HTTPHandler {
             !isJSON
             && (head.hasMediaType("application/x-ndjson") || head.hasMediaType("application/ndjson")
                 || head.hasMediaType("application/jsonl"))
-        // Before the body is read: a refusal must be cheap. What the server refuses for its own reasons costs its client nothing.
-        if isJSON || isLines, let refusal = gate.refusal ?? shedding?.refusal() { return .respond(refusal) }
-        // What is longer than an event can only be a batch.
-        let isBatch = isLines || head.contentLength.map { $0 > gate.bounds.eventBytes } ?? false
+        // Before the body is read, so that a refusal is cheap, and before the limits, so that it costs nothing of the client's quota.
+        if isJSON || isLines, let refusal = eventProducer.refusal ?? shedding?.refusal() { return .respond(refusal) }
+        // A body longer than an event must be a batch.
+        let isBatch = isLines || head.contentLength.map { $0 > eventProducer.bounds.eventBytes } ?? false
         if let refusal = limits?.admit(head, client, isStreamed: isBatch) { return .respond(refusal.response) }
-        // One event or an array of them: the first byte tells.
-        if isJSON { return .look(limit: gate.bounds.bodyBytes) }
+        // The first byte tells one event from an array of them.
+        if isJSON { return .look(limit: eventProducer.bounds.bodyBytes) }
         guard isLines else { return .respond(unsupported) }
-        return .stream(gate.batch(.lines, admissions.account(for: head, client), shedding), limit: gate.bounds.bodyBytes)
+        return .stream(
+            eventProducer.batch(.lines, quotas.quota(for: head, client), shedding), limit: eventProducer.bounds.bodyBytes)
     }
 
     func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice {
-        guard let gate, let first = firstBytes.first(where: { !BoundaryMachine.isSpace($0) }) else { return .skip }
+        guard let eventProducer, let first = firstBytes.first(where: { !BoundaryMachine.isSpace($0) }) else { return .skip }
         guard first == UInt8(ascii: "[") else { return .collect() }
-        return .stream(gate.batch(.array, admissions.account(for: head, authorizer.client(of: head)), shedding))
+        return .stream(eventProducer.batch(.array, quotas.quota(for: head, authorizer.client(of: head)), shedding))
     }
 
     func response(to refusal: HTTPRefusal) -> HTTPResponse {
-        guard case .bodyTooLarge(let limit) = refusal, let gate else { return refusal.problem }
-        // The operator's routes have bounds of their own, which no key sets.
-        if limit == gate.bounds.eventBytes {
-            gate.counters.count(413)
+        guard case .bodyTooLarge(let limit) = refusal, let eventProducer else { return refusal.problem }
+        // Other limits are those of the operator's routes, which are no settings.
+        if limit == eventProducer.bounds.eventBytes {
+            eventProducer.counters.count(413)
             return ResultTable.tooLarge(limit).response
         }
-        guard limit == gate.bounds.bodyBytes else { return refusal.problem }
-        return EventAnswer(status: 413, detail: "A body may have at most \(limit) bytes (http.max_body_bytes).").response
+        guard limit == eventProducer.bounds.bodyBytes else { return refusal.problem }
+        return ProblemDetails(status: 413, detail: "A body may have at most \(limit) bytes (http.max_body_bytes).").response
     }
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
         let route = known[request.route]
         switch route {
-        case .pause, .resume, .pauses: if let verb = route.verb { desk?.handle(request, verb, exchange) }
+        case .pause, .resume, .pauses: if let verb = route.verb { admin?.handle(request, verb, exchange) }
         case .send:
             if let refusal = limits?.charge(request, authorizer.client(of: request.head)) {
-                gate?.counters.count(refusal.status)
+                eventProducer?.counters.count(refusal.status)
                 exchange.respond(refusal.response)
             } else {
-                gate?.take(request.body, exchange)
+                eventProducer?.take(request.body, exchange)
             }
         case .metrics:
             exchange.respond(
@@ -170,7 +174,7 @@ final class Routes: HTTPHandler {
         }
     }
 
-    func turnEnded() { gate?.produceGathered() }
+    func turnEnded() { eventProducer?.produceGathered() }
 
     func ended(_ outcome: HTTPOutcome) {
         let status = outcome.status ?? 0

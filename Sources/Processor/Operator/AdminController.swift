@@ -1,4 +1,4 @@
-// Takes operators' requests at the door, and has them carried out one after the other.
+// Owns the operator's routes: takes requests on the HTTP server's loop, and carries them out one after the other.
 
 import HTTPServer
 import Kafka
@@ -8,7 +8,6 @@ import Telemetry
 
 /// The operator's routes: `POST /admin/pause`, `POST /admin/resume`, `GET /admin/pauses`.
 final class AdminController: Sendable {
-    /// What is asked for.
     enum Verb: Sendable {
         case pause, resume, list
     }
@@ -20,7 +19,7 @@ final class AdminController: Sendable {
         let exchange: HTTPExchange
     }
 
-    /// Requests that wait at most; each may wait for a database that is away.
+    /// Most requests that wait to be carried out: while PostgreSQL is unreachable, each takes until its time-out.
     private static let queueLimit = 32
 
     private let authorizer: RequestAuthorizer
@@ -28,9 +27,9 @@ final class AdminController: Sendable {
     private let logger: Logger
     private let jobs: AsyncStream<Job>
     private let queue: AsyncStream<Job>.Continuation
-    private let isOpen = Atomic(false)
+    private let isRunning = Atomic(false)
 
-    /// - Parameter topics: those of the mapping.
+    /// - Parameter topics: the mapping's.
     init(authorizer: RequestAuthorizer, topics: [String], logger: Logger) {
         self.authorizer = authorizer
         self.topics = topics
@@ -39,18 +38,17 @@ final class AdminController: Sendable {
     }
 
     /// Requests are carried out from now on.
-    var isServing: Bool { isOpen.load(ordering: .acquiring) }
+    var isServing: Bool { isRunning.load(ordering: .acquiring) }
 
     // MARK: On the HTTP server's loop
 
-    /// The header of a request is there.
+    /// The header of a request has arrived.
     func admit(_ head: borrowing HTTPRequestHead, _ verb: Verb) -> HTTPAdmission {
         do throws(Denial) { _ = try authorizer.administer(head) } catch { return .respond(error.response) }
         guard verb != .list else { return .readBody(limit: 0) }
-        // A page elsewhere can make a browser post a form here, but not JSON.
+        // A web page of another host can make a browser post a form, but not JSON.
         guard head.hasMediaType("application/json") else {
-            return .respond(
-                .problem(status: 415, title: "Unsupported Media Type", detail: "This route takes application/json."))
+            return .respond(ProblemDetails(status: 415, detail: "This route takes application/json.").response)
         }
         return .readBody(limit: AdminRequest.bodyLimit)
     }
@@ -69,7 +67,7 @@ final class AdminController: Sendable {
             do throws(AdminRequest.Fault) {
                 parsed = try AdminRequest(Array(request.body), needsReason: verb == .pause)
             } catch {
-                return .problem(status: 400, title: "Bad Request", detail: error.detail)
+                return ProblemDetails(status: 400, detail: error.detail).response
             }
         }
         if let topic = parsed?.scope.topic, !topics.contains(topic) {
@@ -87,58 +85,59 @@ final class AdminController: Sendable {
 
     // MARK: On a task
 
-    /// Carries requests out until the task is cancelled; those that wait then are refused.
-    /// - Parameter partitions: how many partitions a topic has.
-    func serve(_ keeper: OperatorPauseSync, partitions: @escaping @Sendable (String) async throws -> Int) async {
-        isOpen.store(true, ordering: .releasing)
-        // Cancelled, the stream ends behind what lies in it, and every further request is refused at the door.
-        for await job in jobs { job.exchange.respond(await answer(job, keeper, partitions)) }
+    /// Carries out requests until the task is cancelled; requests that still wait are then refused.
+    /// - Parameter partitions: the number of a topic's partitions.
+    func run(_ pauses: OperatorPauseSync, partitions: @escaping @Sendable (String) async throws -> Int) async {
+        isRunning.store(true, ordering: .releasing)
+        // When the task is cancelled, the stream ends after the waiting requests, and `yield` reports that it is terminated.
+        for await job in jobs { job.exchange.respond(await answer(job, pauses, partitions)) }
     }
 
     private func answer(
-        _ job: Job, _ keeper: OperatorPauseSync, _ partitions: @Sendable (String) async throws -> Int
+        _ job: Job, _ pauses: OperatorPauseSync, _ partitions: @Sendable (String) async throws -> Int
     ) async -> HTTPResponse {
         if Task.isCancelled { return HTTPRefusal.stopping.problem }
         do {
-            // Going on needs no Kafka: what is stored was checked when it was paused.
+            // Resuming needs no check with Kafka: the partition existed when it was paused.
             if job.verb == .pause, let scope = job.request?.scope, let topic = scope.topic, let partition = scope.partition {
                 let count = try await partitions(topic)
                 if partition >= count {
                     return Self.notFound("The topic \(topic) has \(count) partitions, from 0; there is no \(partition).")
                 }
             }
-            return try await carryOut(job, keeper)
+            return try await carryOut(job, pauses)
         } catch let error as PostgresError {
             return Self.failed(error, job.verb)
         } catch let error as KafkaError {
-            return Self.unavailable("Kafka does not say how many partitions the topic has: \(error). Nothing was done.")
+            return Self.unavailable("Kafka did not return the number of partitions: \(error). Nothing was changed; try again.")
         } catch {
             return HTTPRefusal.unanswered.problem
         }
     }
 
-    private func carryOut(_ job: Job, _ keeper: OperatorPauseSync) async throws -> HTTPResponse {
+    private func carryOut(_ job: Job, _ pauses: OperatorPauseSync) async throws -> HTTPResponse {
         let scope = job.request?.scope ?? PauseScope()
         let reason = job.request?.reason ?? ""
         switch job.verb {
         case .list:
-            return Self.list(try await keeper.refresh())
+            return Self.list(try await pauses.refresh())
         case .pause:
-            let paused = try await keeper.pause(scope, reason: reason, by: job.caller)
-            logger.info("An operator has paused reading.", ["by": job.caller, "what": "\(scope)", "reason": reason])
+            let paused = try await pauses.pause(scope, reason: reason, by: job.caller)
+            logger.info("Paused by an operator.", ["by": job.caller, "scope": "\(scope)", "reason": reason])
             return Self.list(paused)
         case .resume:
-            switch try await keeper.resume(scope) {
+            switch try await pauses.resume(scope) {
             case .done(let paused):
-                logger.info("An operator has resumed reading.", ["by": job.caller, "what": "\(scope)", "reason": reason])
+                logger.info("Resumed by an operator.", ["by": job.caller, "scope": "\(scope)", "reason": reason])
                 return Self.list(paused)
             case .held(let wider):
                 let names = wider.map { "\($0.scope)" }.joined(separator: " and ")
-                return .problem(
-                    status: 409, title: "Conflict",
+                return ProblemDetails(
+                    status: 409,
                     detail:
-                        "\(scope) is paused together with more: \(names). Resume that, and pause the rest again. Nothing was done.",
-                    extra: [.init("paused", .array(wider.map(\.json)))])
+                        "\(scope) is part of a wider pause: \(names). Resume that, and pause the rest again. Nothing was changed.",
+                    members: [.init("paused", .array(wider.map(\.json)))]
+                ).response
             }
         }
     }
@@ -149,31 +148,29 @@ final class AdminController: Sendable {
         .json(200, ["paused": .array(paused.map(\.json))], headers: [("Cache-Control", "no-store")])
     }
 
-    private static func notFound(_ detail: String) -> HTTPResponse { .problem(status: 404, title: "Not Found", detail: detail) }
+    private static func notFound(_ detail: String) -> HTTPResponse { ProblemDetails(status: 404, detail: detail).response }
 
-    private static func unavailable(_ detail: String, mayBePersisted: Bool = false) -> HTTPResponse {
-        .problem(
-            status: 503, title: "Service Unavailable", detail: detail,
-            extra: [.init("possibly_persisted", .bool(mayBePersisted))], headers: [("Retry-After", "1")])
+    private static func unavailable(_ detail: String, possiblyPersisted: Bool = false) -> HTTPResponse {
+        ProblemDetails.unavailable(detail, possiblyPersisted: possiblyPersisted).response
     }
 
     private static func failed(_ error: PostgresError, _ verb: Verb) -> HTTPResponse {
         guard error.isRetriable || error.isConnectionLost else {
-            return .problem(status: 500, title: "Internal Server Error", detail: "\(error). Nothing was done.")
+            return ProblemDetails(status: 500, detail: "\(error). Nothing was changed.").response
         }
         if verb == .list { return unavailable("\(error).") }
-        // The commit may have been on its way.
-        return unavailable("\(error). It may or may not have been done; asking again does no harm.", mayBePersisted: true)
+        return unavailable(
+            "\(error). It may or may not have been carried out; repeating the request is safe.", possiblyPersisted: true)
     }
 }
 
 extension KafkaMetadata {
-    /// How many partitions a topic has now.
+    /// The number of a topic's partitions.
     func partitions(of topic: String) async throws(KafkaError) -> Int {
         switch try await topics([topic], timeout: .seconds(3))[topic] {
         case .success(let count)?: return count
         case .failure(let error)?: throw error
-        case nil: throw KafkaError(.unknownTopic, "Kafka says nothing about the topic \(topic)")
+        case nil: throw KafkaError(.unknownTopic, "Kafka returned no metadata of the topic \(topic)")
         }
     }
 }

@@ -1,24 +1,24 @@
-// Reads the body of an operator's request.
+// Parses the body of an operator's request.
 
 import Foundation
 
-/// What an operator asks for.
+/// What an operator wants to pause or resume.
 struct AdminRequest: Sendable, Equatable {
     /// Most characters of a reason.
     static let reasonLimit = 500
     /// Most bytes of a body.
     static let bodyLimit = 8 << 10
 
-    /// A body that cannot be obeyed: one sentence that names the fault.
+    /// A body that is refused: one sentence that names the fault.
     struct Fault: Error, Equatable {
         let detail: String
     }
 
     let scope: PauseScope
-    /// In the operator's words.
+    /// The operator's own text.
     let reason: String?
 
-    /// - Parameter needsReason: whether the body must say why.
+    /// - Parameter needsReason: the body must have a reason.
     init(_ body: [UInt8], needsReason: Bool) throws(Fault) {
         let document: Document
         do {
@@ -32,13 +32,13 @@ struct AdminRequest: Sendable, Equatable {
         }
         if document.topic == "" { throw Fault(detail: "topic must not be empty; leave it out for every topic.") }
         if let partition = document.partition {
-            guard document.topic != nil else { throw Fault(detail: "partition needs a topic beside it.") }
+            guard document.topic != nil else { throw Fault(detail: "partition needs a topic.") }
             guard partition >= 0 else { throw Fault(detail: "partition must not be negative; leave it out for the whole topic.") }
         }
         scope = PauseScope(topic: document.topic, partition: document.partition)
         let reason = document.reason?.trimmingCharacters(in: .whitespaces) ?? ""
         if reason.isEmpty, needsReason { throw Fault(detail: "reason must say why, in at most \(Self.reasonLimit) characters.") }
-        // Also a bound on what combining characters could make of one.
+        // Scalars, because combining characters make one character of many scalars.
         guard reason.unicodeScalars.count <= Self.reasonLimit else {
             throw Fault(detail: "reason must have at most \(Self.reasonLimit) characters.")
         }
@@ -48,7 +48,6 @@ struct AdminRequest: Sendable, Equatable {
         self.reason = reason.isEmpty ? nil : reason
     }
 
-    /// The body as it stands.
     private struct Document: Decodable {
         private struct Name: CodingKey {
             let stringValue: String
@@ -64,9 +63,9 @@ struct AdminRequest: Sendable, Equatable {
 
         init(from decoder: any Decoder) throws {
             let members = try decoder.container(keyedBy: Name.self)
-            // A misspelt partition would pause the whole topic.
+            // If unknown members were ignored, a misspelt partition would pause the whole topic.
             if let unknown = members.allKeys.map(\.stringValue).filter({ !["topic", "partition", "reason"].contains($0) }).min() {
-                throw Fault(detail: "\(unknown.prefix(40)) is not a member this takes: topic, partition and reason are.")
+                throw Fault(detail: "\(unknown.prefix(40)) is not a known member; topic, partition and reason are.")
             }
             topic = try Self.member(members, "topic", "a string")
             partition = try Self.member(members, "partition", "a whole number of at most 2147483647")

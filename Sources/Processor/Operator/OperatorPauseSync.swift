@@ -1,4 +1,4 @@
-// Keeps what operators have paused: in PostgreSQL for all workers of the group, and known to this worker's pipeline.
+// Synchronises the operator pauses in PostgreSQL, which all workers of the group share, with this worker's pipeline.
 
 import Backpressure
 import Pipeline
@@ -6,19 +6,19 @@ import Postgres
 import Synchronization
 import Telemetry
 
-/// Reads the pauses at every claim and at an interval, and writes those asked for here, on a connection that no lane uses.
+/// Reads the pauses at every claim and at an interval, and writes those that operators request here, on a connection of its own.
 ///
-/// One question at a time, and its answer reaches the pipeline before the next is put: what is older never replaces what is newer.
-/// Where the database cannot be asked, the set that is known stands.
+/// One query runs at a time, and its result reaches the pipeline before the next one starts, so an older result never replaces a newer one.
+/// While PostgreSQL is unreachable, the last result stays in force.
 final class OperatorPauseSync: Sendable {
-    /// Takes all that is paused; returns once it counts.
-    typealias Teller = @Sendable (OperatorPauses) async throws -> Void
+    /// Takes the set of pauses; returns once it is in force.
+    typealias Update = @Sendable (OperatorPauses) async throws -> Void
 
     private struct State {
         var connection: PostgresConnection?
         var known: [StoredPause]?
         var isAbandoned = false
-        var tell: Teller?
+        var update: Update?
     }
 
     private let store: PauseStore
@@ -26,7 +26,7 @@ final class OperatorPauseSync: Sendable {
     private let interval: Duration
     private let logger: Logger
     private let state = Mutex(State())
-    private let turn = AsyncMutex()
+    private let mutex = AsyncMutex()
 
     init(store: PauseStore, configuration: PostgresConfiguration, interval: Duration, logger: Logger) {
         self.store = store
@@ -35,10 +35,10 @@ final class OperatorPauseSync: Sendable {
         self.logger = logger
     }
 
-    /// Whom to tell: the pipeline. Must be said before the first question.
-    func attach(_ teller: @escaping Teller) { state.withLock { $0.tell = teller } }
+    /// Sets the pipeline to update. Call it before the first query.
+    func attach(_ update: @escaping Update) { state.withLock { $0.update = update } }
 
-    /// Reads at the interval until the task is cancelled, which also gives up a question under way.
+    /// Reads the pauses at the interval until the task is cancelled, which also abandons the running query.
     func run() async throws {
         try await withTaskCancellationHandler {
             var hasFailed = false
@@ -46,13 +46,14 @@ final class OperatorPauseSync: Sendable {
                 try await Task.sleep(for: interval)
                 do {
                     try await refresh()
-                    if hasFailed { logger.info("What operators have paused can be read again.") }
+                    if hasFailed { logger.info("Operator pauses can be read again.") }
                     hasFailed = false
                 } catch let error as PostgresError {
                     try Task.checkCancellation()
                     if !hasFailed {
                         logger.warning(
-                            "What operators have paused cannot be read; what is known stands.", ["error": error.description])
+                            "Operator pauses cannot be read from PostgreSQL; the known ones stay in force.",
+                            ["message": error.description])
                     }
                     hasFailed = true
                 }
@@ -62,33 +63,34 @@ final class OperatorPauseSync: Sendable {
         }
     }
 
-    /// Reads what is paused; the pipeline knows it when this returns.
+    /// Reads the pauses; they are in force when this returns.
     @discardableResult
     func refresh() async throws -> [StoredPause] {
-        try await ask({ [store] in try store.all(on: $0) }) { pauses in
+        try await query({ [store] in try store.all(on: $0) }) { pauses in
             let (known, isFirst) = (state.withLock { $0.known ?? [] }, state.withLock { $0.known == nil })
             if pauses != known {
                 logger.info(
-                    isFirst ? "Operators have paused this." : "What operators have paused has changed.",
+                    isFirst ? "Operator pauses read." : "Operator pauses changed.",
                     ["paused": pauses.map { "\($0.scope): \($0.reason)" }.joined(separator: "; ")])
             }
             return pauses
         }
     }
 
-    /// Pauses a scope. Durable, and known to the pipeline, when it returns what is paused now.
+    /// Pauses a scope. The pause is durable and in force when this returns.
+    /// - Returns: all pauses.
     func pause(_ scope: PauseScope, reason: String, by caller: String) async throws -> [StoredPause] {
-        try await ask({ [store] in try store.pause(scope, reason: reason, by: caller, on: $0) }) { $0 }
+        try await query({ [store] in try store.pause(scope, reason: reason, by: caller, on: $0) }) { $0 }
     }
 
-    /// Resumes a scope. Durable, and known to the pipeline, when it returns.
+    /// Resumes a scope. Durable and in force when this returns.
     func resume(_ scope: PauseScope) async throws -> PauseStore.Resumed {
-        try await ask({ [store] in try store.resume(scope, on: $0) }) { answer in
-            if case .done(let pauses) = answer { pauses } else { nil }
+        try await query({ [store] in try store.resume(scope, on: $0) }) { result in
+            if case .done(let pauses) = result { pauses } else { nil }
         }
     }
 
-    /// Makes whoever waits for the server return at once; nothing is asked any more.
+    /// Abandons the running query; further ones fail with `CancellationError`.
     func abandon() {
         let connection = state.withLock { state in
             state.isAbandoned = true
@@ -103,28 +105,28 @@ final class OperatorPauseSync: Sendable {
         await state.withLock { $0.connection }?.close()
     }
 
-    /// Puts one question. `pauses`: what its answer says is paused now, if anything.
-    private func ask<R: Sendable>(
+    /// Runs one query. `pauses`: the set of pauses in its result; `nil`: there is none.
+    private func query<R: Sendable>(
         _ body: @Sendable @escaping (PostgresSession) throws -> R, _ pauses: (R) -> [StoredPause]?
     ) async throws -> R {
-        try await turn.lock()
-        defer { turn.unlock() }
-        let answer = try await answer(body)
-        if let pauses = pauses(answer), pauses != state.withLock({ $0.known }) {
-            try await state.withLock { $0.tell }?(OperatorPauses(pauses.map(\.operatorPause)))
+        try await mutex.lock()
+        defer { mutex.unlock() }
+        let result = try await perform(body)
+        if let pauses = pauses(result), pauses != state.withLock({ $0.known }) {
+            try await state.withLock { $0.update }?(OperatorPauses(pauses.map(\.operatorPause)))
             state.withLock { $0.known = pauses }
         }
-        return answer
+        return result
     }
 
-    private func answer<R: Sendable>(_ body: @Sendable @escaping (PostgresSession) throws -> R) async throws -> R {
+    private func perform<R: Sendable>(_ body: @Sendable @escaping (PostgresSession) throws -> R) async throws -> R {
         let (known, isAbandoned) = state.withLock { ($0.connection, $0.isAbandoned) }
         if isAbandoned { throw CancellationError() }
         if let known, !known.isBroken {
             do {
                 return try await known.perform(body)
             } catch let error as PostgresError where error.code == .connection {
-                // The server has been away since: every question may be put twice.
+                // The connection was lost while idle. Every query may be repeated.
             }
         }
         let fresh = try await PostgresConnection.connect(configuration, log: logger.postgres)

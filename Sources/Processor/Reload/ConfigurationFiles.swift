@@ -1,14 +1,14 @@
-// Owns the files a configuration is read from: reads it again, and tells whether one of them has changed.
+// Owns the files a configuration is read from: loads it, and digests their content.
 
 import Foundation
 import Glibc
 import Settings
 
-/// Where a configuration comes from: the file, what the environment and the command line say, and the files these name.
+/// The sources of a configuration: the file, the environment, the command line, and the files these name.
 struct ConfigurationFiles: Sendable {
-    /// What the files held at one moment.
+    /// Digests of the files' content, seeded anew in each process.
     struct Content: Sendable, Equatable {
-        /// Of the configuration file and the files the environment names. Digests are seeded anew in each process.
+        /// Of the configuration file and of the files that SLUICE_…_FILE names.
         var settings: Int
         /// Of the mapping files.
         var mappings: Int
@@ -29,13 +29,13 @@ struct ConfigurationFiles: Sendable {
     let environment: [String: String]
     let overrides: [String: String]
 
-    /// Reads and checks everything, as at the start.
+    /// Reads and checks everything.
     func load() throws(SettingsFaults) -> Configuration {
         try Configuration.load(path: path, environment: environment, overrides: overrides)
     }
 
-    /// What the files hold now; `nil` where the configuration, a secret or a certificate came from something that can be read only once, such as a pipe.
-    /// Blocks for as long as the disk does.
+    /// Reads the files; blocks. `nil` if the configuration, a secret or a certificate comes from a file that can be read only once, such as
+    /// a pipe.
     func read() -> Content? {
         let secrets = environment.sorted { $0.key < $1.key }
             .filter { $0.key.hasPrefix(SettingsSource.environmentPrefix) && $0.key.hasSuffix("_FILE") }.map(\.value)
@@ -53,7 +53,7 @@ struct ConfigurationFiles: Sendable {
             settings: settings.finalize(), mappings: mappings.finalize(), certificates: certificates.finalize())
     }
 
-    /// The files that the configuration names, also where something else in it is wrong.
+    /// The files that the configuration names, also if other values in it are invalid.
     private func namedFiles() -> (mappings: [String], certificates: [String]) {
         do throws(SettingsFaults) {
             let file: YAMLNode?
@@ -61,7 +61,7 @@ struct ConfigurationFiles: Sendable {
             let settings = Configuration.survey(file, environment, overrides).settings.value
             return (settings.mappings, settings.http.certificateFiles.map { [$0.certificate, $0.key] } ?? [])
         } catch {
-            // Not even YAML: that is said when it is loaded, and what it names is not known.
+            // Not YAML: loading reports it.
             return ([], [])
         }
     }
@@ -79,7 +79,7 @@ struct ConfigurationFiles: Sendable {
             return
         }
         guard status.st_mode & S_IFMT == S_IFREG else { return }
-        // More than any of them may hold: what counts then is that it is too large.
+        // Larger than any of them may be: loading refuses it, whatever it holds.
         guard status.st_size <= YAML.maximumBytes, let data = FileManager.default.contents(atPath: file) else {
             hasher.combine(status.st_size)
             return

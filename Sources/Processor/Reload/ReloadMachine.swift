@@ -1,29 +1,27 @@
-// Decides when a changed configuration is loaded, and counts the generations of what is in force.
+// Decides when changed files are loaded, and counts the configurations that were applied.
 
-/// The way of a changed configuration into force, as pure state.
+/// When the files of the configuration are loaded.
 ///
-/// A change is loaded once two looks in a row have found the same content: somebody may be in the middle of writing it. Whoever asks
-/// (SIGHUP) is answered at once. A content is loaded once, whether it was accepted or refused, so a fault is said once; whoever asks is
-/// told again.
+/// A change is loaded once two checks in a row have found the same content, because the files may be half written. A request (SIGHUP) loads
+/// them at once. Without a request, a content is loaded once, whether it is accepted or refused, so that a fault is logged once.
 struct ReloadMachine: ~Copyable {
-    /// What to do about the files.
     enum Action: Equatable {
         case none
-        /// Load and check them.
+        /// Load and check the files.
         case load
     }
 
-    /// Counts what was put into force; the configuration of the start is 1.
+    /// The number of applied configurations; the one of the start is 1.
     private(set) var generation = 1
-    private var decided: Int
+    private var loaded: Int
     private var candidate: Int?
 
-    /// - Parameter digest: the content that is in force.
-    init(inForce digest: Int) { decided = digest }
+    /// - Parameter digest: of the files' content at the start.
+    init(started digest: Int) { loaded = digest }
 
-    /// The files were looked at.
-    mutating func looked(_ digest: Int) -> Action {
-        guard digest != decided else {
+    /// The files were checked at an interval.
+    mutating func checked(_ digest: Int) -> Action {
+        guard digest != loaded else {
             candidate = nil
             return .none
         }
@@ -31,17 +29,18 @@ struct ReloadMachine: ~Copyable {
             candidate = digest
             return .none
         }
-        return asked(digest)
+        return requested(digest)
     }
 
-    /// Somebody asked for the files to be loaded, which hold this.
-    mutating func asked(_ digest: Int) -> Action {
+    /// A reload was requested; the files hold this content.
+    mutating func requested(_ digest: Int) -> Action {
         candidate = nil
-        decided = digest
+        loaded = digest
         return .load
     }
 
-    /// What was loaded is good and was put into force. Answers the generation.
+    /// The loaded configuration is valid and is applied.
+    /// - Returns: its generation.
     mutating func accepted(isDifferent: Bool) -> Int {
         if isDifferent { generation += 1 }
         return generation

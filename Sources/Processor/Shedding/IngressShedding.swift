@@ -1,4 +1,4 @@
-// Refuses requests at their header while what is behind the ingress does not keep up, and says so in answers, metrics and health.
+// Refuses requests at their header while the pipeline or the producer does not keep up, and shows it in metrics and health.
 
 import Admission
 import Backpressure
@@ -7,89 +7,86 @@ import Kafka
 import Synchronization
 import Telemetry
 
-/// The shedding of one process.
+/// The load shedding of one process.
 final class IngressShedding: Sendable {
-    /// How often the levels are looked at. What is admitted in between is the most by which a threshold's double can be passed.
+    /// Time between two checks of the levels. At most the requests of one interval are admitted beyond twice a threshold.
     static let interval = Duration.milliseconds(100)
 
     private let shedder: LoadShedder
     private let refused: [Counter]
     private let producer = Mutex<(producer: KafkaProducer, bound: Credits)?>(nil)
-    /// One answer for each cause and wait, made when it is first given: at most 4 × 900, some hundred bytes each.
-    private let answers = Mutex<[Int: HTTPResponse]>([:])
+    /// One response for each cause and wait: at most 4 × 900, each of some hundred bytes.
+    private let responses = Mutex<[Int: HTTPResponse]>([:])
 
     init(_ limits: SheddingLimits, registry: MetricsRegistry) {
         let shedder = LoadShedder(limits)
         self.shedder = shedder
         registry.collector(
             "sluice_shed_share", type: .gauge,
-            help: "Share of the requests to POST /send that is refused to let the pipe catch up, 0 to 1."
+            help: "Share of the requests to POST /send refused by load shedding, 0 to 1."
         ) { sink in sink.sample(shedder.order.share) }
         let requests = registry.counterFamily(
-            "sluice_shed_requests_total", help: "Requests refused to let the pipe catch up, by what it is behind in.",
+            "sluice_shed_requests_total", help: "Requests refused by load shedding, by cause.",
             labels: ["cause"])
         refused = SheddingCause.allCases.map { requests.child($0.name) }
         registry.collector(
             "sluice_shed_retry_after_seconds", type: .gauge,
-            help: "Wait that refused callers are told, without jitter; 0 while none is refused."
+            help: "Retry-After of refused requests in seconds, without jitter; 0 while none is refused."
         ) { sink in sink.sample(shedder.order.retryAfter) }
         registry.collector(
             "sluice_shed_signal_known", type: .gauge,
-            help: "1 while what a cause is judged by is known; one that is not known refuses nothing."
+            help: "1 while the level of a cause can be measured; without a level, nothing is refused because of it."
         ) { sink in
             for cause in SheddingCause.allCases { sink.sample(shedder.level(of: cause) == nil ? 0 : 1, ["cause": cause.name]) }
         }
     }
 
-    /// Other thresholds hold from the next look on.
+    /// Applies other thresholds from the next check on.
     func update(_ limits: SheddingLimits) { shedder.update(limits) }
 
-    /// The producer whose queue is looked at, and how much it takes.
+    /// Sets the producer whose queue is checked. `bound`: what its queue holds at most.
     func watch(_ producer: KafkaProducer, bound: Credits) { self.producer.withLock { $0 = (producer, bound) } }
 
-    /// Looks until cancelled.
-    /// - Parameter facts: lag and credits at a monotonic instant.
-    func run(_ facts: @Sendable (_ now: UInt64) -> SheddingInputs) async throws {
+    /// Checks the levels at ``interval`` until cancelled.
+    /// - Parameter inputs: lag and credits at a monotonic instant.
+    func run(_ inputs: @Sendable (_ now: UInt64) -> SheddingInputs) async throws {
         while true {
             let now = MonotonicClock.nanoseconds()
-            look(at: facts(now), now: now)
+            check(inputs(now), now: now)
             try await Task.sleep(for: Self.interval)
         }
     }
 
-    /// Looks once.
-    func look(at facts: SheddingInputs, now: UInt64) {
-        var facts = facts
-        facts.producer = producer.withLock { $0 }.map { producer, bound in
+    /// Checks the levels once, with the producer's added to `inputs`.
+    func check(_ inputs: SheddingInputs, now: UInt64) {
+        var inputs = inputs
+        inputs.producer = producer.withLock { $0 }.map { producer, bound in
             let statistics = producer.statistics
             return SheddingInputs.Producer(
                 inFlight: Credits(records: statistics.inFlightRecords, bytes: statistics.inFlightBytes), bound: bound,
                 delivered: statistics.delivered)
         }
-        shedder.looked(at: facts, now: now)
+        shedder.looked(at: inputs, now: now)
     }
 
-    /// A request has come. Answers what to refuse it with; `nil`: it is admitted.
+    /// The response to a request whose header has arrived; `nil`: it is admitted.
     func refusal() -> HTTPResponse? {
         guard let refusal = refuse() else { return nil }
-        return answers.withLock { answers in
+        return responses.withLock { responses in
             let key = refusal.retryAfter << 2 | refusal.cause.rawValue
-            if let known = answers[key] { return known }
-            let answer = Self.answer(to: refusal).prepared()
-            answers[key] = answer
-            return answer
+            if let known = responses[key] { return known }
+            let response = Self.response(to: refusal).prepared()
+            responses[key] = response
+            return response
         }
     }
 
-    /// Whether a body that is being read has to wait at `now`, monotonic nanoseconds.
+    /// Whether batches are suspended at `now`, monotonic nanoseconds.
     func isHolding(at now: UInt64) -> Bool { shedder.isHolding(at: now) }
 
-    /// A body that is being read has waited for too long. Answers what the rest of its events get; `nil`: they are admitted.
-    func refusalOfRest() -> EventAnswer? {
-        refuse().map { refusal in
-            EventAnswer(
-                status: 503, detail: Self.detail(refusal), members: Self.members(refusal), retryAfter: refusal.retryAfter)
-        }
+    /// The answer to the remaining events of a batch that has been suspended for too long; `nil`: they are admitted.
+    func refusalOfRest() -> ProblemDetails? {
+        refuse().map(Self.problem)
     }
 
     private func refuse() -> SheddingRefusal? {
@@ -98,30 +95,28 @@ final class IngressShedding: Sendable {
         return refusal
     }
 
-    /// What is done with requests now.
-    var order: SheddingDecision { shedder.order }
+    /// The share of requests that is refused now, and why.
+    var decision: SheddingDecision { shedder.order }
 
-    private static func detail(_ refusal: SheddingRefusal) -> String {
+    private static func problem(_ refusal: SheddingRefusal) -> ProblemDetails {
         let cause =
             switch refusal.cause {
             case .lag: "More events wait to be applied than limits.shed.lag_records allows."
             case .timeLag: "Events wait longer to be applied than limits.shed.lag_seconds allows."
-            case .credits: "Less of the pipeline is free than limits.shed.credits asks for."
+            case .credits: "Fewer credits of the pipeline are free than limits.shed.credits requires."
             case .producerQueue: "More events wait for the broker than limits.shed.producer_queue allows."
             }
-        return "\(cause) Nothing was written; try again in \(refusal.retryAfter) s."
+        return ProblemDetails(
+            status: 503, detail: "\(cause) Nothing was written; try again in \(refusal.retryAfter) s.",
+            members: [.init("cause", .string(refusal.cause.name))], possiblyPersisted: false, retryAfter: refusal.retryAfter)
     }
 
-    private static func members(_ refusal: SheddingRefusal) -> [JSONValue.Member] {
-        [.init("cause", .string(refusal.cause.name)), .init("possibly_persisted", .bool(false))]
-    }
-
-    private static func answer(to refusal: SheddingRefusal) -> HTTPResponse {
+    private static func response(to refusal: SheddingRefusal) -> HTTPResponse {
+        var problem = problem(refusal)
         // Type and title: draft-ietf-httpapi-ratelimit-headers-11, problem types.
-        .problem(
-            status: 503, title: "Request cannot be satisfied due to temporary server capacity constraints",
-            detail: detail(refusal), type: "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
-            extra: members(refusal) + [.init("retry_after", .integer(refusal.retryAfter))],
-            headers: [("Retry-After", "\(refusal.retryAfter)")])
+        problem.type = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+        problem.ownTitle = "Request cannot be satisfied due to temporary server capacity constraints"
+        problem.members.append(.init("retry_after", .integer(refusal.retryAfter)))
+        return problem.response
     }
 }

@@ -1,53 +1,53 @@
-// Says what shedding is told about the pipe: of this process's own pipeline, or of a group that Kafka speaks of.
+// Makes the inputs of load shedding from this process's own pipeline, or from the lag of the consumer group.
 
 import Admission
 import Pipeline
 
 extension SheddingInputs {
-    /// What one partition says of its lag.
-    private struct Part {
+    /// The lag of one partition.
+    private struct PartitionLag {
         let backlog: Int64?
         let seconds: Double?
         let answerAge: Double
     }
 
-    /// How long an answer of the brokers counts, in intervals between questions; 3 s at least. What is older is not known.
-    private static let patience = 3.0
+    /// How long an answer of the brokers counts, in lag intervals, each taken as 1 s at least. Older lag is unknown.
+    private static let intervalsOfValidity = 3.0
 
-    /// This process's own pipeline.
+    /// The inputs from this process's own pipeline.
     /// - Parameters:
-    ///   - lagInterval: seconds between questions for the logs' ends.
+    ///   - lagInterval: seconds between two requests for the end offsets.
     ///   - now: monotonic nanoseconds, just before the snapshot was taken.
     init(_ snapshot: PipelineSnapshot, lagInterval: Double, now: UInt64) {
         self.init()
         lag = Self.lag(
             zip(snapshot.positions, snapshot.lags).map { position, lag in
-                Part(backlog: position.backlog, seconds: lag.seconds, answerAge: lag.answerAgeSeconds)
+                PartitionLag(backlog: position.backlog, seconds: lag.seconds, answerAge: lag.answerAgeSeconds)
             }, drainRate: snapshot.rates.drain, lagInterval: lagInterval, now: now)
         if !snapshot.positions.isEmpty { credits = Account(free: snapshot.freeCredits, total: snapshot.totalCredits) }
     }
 
-    /// A group that others are members of; nobody here knows of its credits.
+    /// The inputs from the lag of the whole group; its credits are unknown.
     init(_ group: GroupLag, lagInterval: Double, now: UInt64) {
         self.init()
         lag = Self.lag(
-            group.partitions.map { Part(backlog: $0.backlog, seconds: $0.seconds, answerAge: $0.answerAgeSeconds) },
+            group.partitions.map { PartitionLag(backlog: $0.backlog, seconds: $0.seconds, answerAge: $0.answerAgeSeconds) },
             drainRate: group.rates.drain, lagInterval: lagInterval, now: now)
     }
 
-    /// With the lag of the whole group, where that is longer than what is known here of its own part. Committed offsets are behind what is
-    /// applied: a process that has every partition knows better.
-    func joined(by group: SheddingInputs) -> SheddingInputs {
+    /// The same with the lag of the whole group if that is longer. Committed offsets follow the applied ones: the pipeline of a process that
+    /// has every partition knows better.
+    func merged(with group: SheddingInputs) -> SheddingInputs {
         guard let all = group.lag, all.records > lag?.records ?? -1 else { return self }
-        var facts = self
-        facts.lag = all
-        return facts
+        var inputs = self
+        inputs.lag = all
+        return inputs
     }
 
-    /// The partitions of which something is known, together: a lower bound where others are silent. `nil` where all are.
-    private static func lag(_ parts: [Part], drainRate: Double, lagInterval: Double, now: UInt64) -> Lag? {
-        let limit = patience * Swift.max(1, lagInterval)
-        let known = parts.filter { $0.backlog != nil && $0.answerAge <= limit }
+    /// The lag of all partitions whose lag is known, a lower bound; `nil`: of none it is.
+    private static func lag(_ partitions: [PartitionLag], drainRate: Double, lagInterval: Double, now: UInt64) -> Lag? {
+        let limit = intervalsOfValidity * Swift.max(1, lagInterval)
+        let known = partitions.filter { $0.backlog != nil && $0.answerAge <= limit }
         guard let youngest = known.map(\.answerAge).min() else { return nil }
         let age = UInt64(Swift.max(0, youngest) * 1e9)
         return Lag(

@@ -1,10 +1,10 @@
-// Names the metrics an ingress without a pipeline shows of its group, all of them from one look a scrape.
+// Owns the metrics that an ingress without a pipeline shows of its consumer group, all of one scrape from one snapshot.
 
 import Pipeline
 import Records
 import Telemetry
 
-/// The families of a ``GroupLag``: named as a worker names them where they mean the same.
+/// The metrics of a ``GroupLag``, under the names of a worker's metrics of the same meaning.
 enum GroupCollectors {
     static func register(on states: SharedCollector<GroupLag>, group: String) {
         each(states, "kafka_consumergroup_lag", "Records between the group's committed offset and the partition's end.") {
@@ -17,30 +17,30 @@ enum GroupCollectors {
         each(states, "sluice_end_offset", "One past the last record of the partition.") { sink, partition in
             if let end = partition.end { sink.sample(Int(end), labels(partition)) }
         }
-        each(states, "sluice_committed_offset", "Offset the group has committed to Kafka last.") { sink, partition in
+        each(states, "sluice_committed_offset", "Last offset the group has committed to Kafka.") { sink, partition in
             if let committed = partition.committed { sink.sample(Int(committed), labels(partition)) }
         }
         each(
             states, "sluice_lag_seconds",
-            "Since when an end behind the committed offset is known: the least age of the oldest uncommitted record; 0 where there is none."
+            "Least age of the oldest uncommitted record: time since an end offset after the committed one is known; 0 if there is none."
         ) { sink, partition in
             if let seconds = partition.seconds { sink.sample(seconds, labels(partition)) }
         }
         each(
-            states, "sluice_end_offset_age_seconds", "Time since the partition's end and committed offset were last answered."
+            states, "sluice_end_offset_age_seconds", "Time since a broker last returned the partition's end and committed offset."
         ) { sink, partition in sink.sample(partition.answerAgeSeconds, labels(partition)) }
         states.family(
             "sluice_lag_eta_seconds", type: .gauge,
-            help: "Time until the group's backlog is applied if all goes on as lately; +Inf: nothing drains, or more arrives."
+            help: "Time until the group's lag is applied at the recent rates; +Inf: it does not shrink."
         ) { sink, lag in
             if let seconds = lag.rates.secondsToDrain { sink.sample(seconds) }
         }
         states.family(
-            "sluice_drain_rate_events_per_second", type: .gauge, help: "Offsets the group commits a second, lately."
+            "sluice_drain_rate_events_per_second", type: .gauge, help: "Offsets the group has recently committed per second."
         ) { sink, lag in sink.sample(lag.rates.drain) }
         states.family(
             "sluice_arrival_rate_events_per_second", type: .gauge,
-            help: "Offsets by which the group's partitions grow a second, lately."
+            help: "Offsets by which the group's partitions have recently grown per second."
         ) { sink, lag in sink.sample(lag.rates.arrival) }
     }
 

@@ -1,11 +1,11 @@
-// Names the metrics that are read from the pipeline's state, all of them from one snapshot a scrape.
+// Owns the metrics that are read from the pipeline's state, all of one scrape from one snapshot.
 
 import Backpressure
 import Pipeline
 import Records
 import Telemetry
 
-/// The families that show a ``PipelineSnapshot``; before there is a pipeline, those with fixed labels show nothing under way.
+/// The metrics of a ``PipelineSnapshot``. Before the pipeline starts, those with fixed labels are 0.
 enum PipelineCollectors {
     typealias States = SharedCollector<PipelineSnapshot?>
 
@@ -14,7 +14,7 @@ enum PipelineCollectors {
     ) {
         offsets(states, group: group)
         times(states)
-        brakes(states, pauses: pauses, resumes: resumes, flaps: flaps)
+        pauseMetrics(states, pauses: pauses, resumes: resumes, flaps: flaps)
         flow(states)
     }
 
@@ -43,32 +43,32 @@ enum PipelineCollectors {
     private static func times(_ states: States) {
         states.family(
             "sluice_lag_seconds", type: .gauge,
-            help: "Age of the partition's oldest unapplied record, read or not; 0 where it is caught up."
+            help: "Age of the partition's oldest unapplied record, read or not; 0 if there is none."
         ) { sink, snapshot in
             for lag in snapshot?.lags ?? [] {
                 if let seconds = lag.seconds { sink.sample(seconds, labels(lag.source)) }
             }
         }
         states.family(
-            "sluice_end_offset_age_seconds", type: .gauge, help: "Time since the partition's end was last answered by its broker."
+            "sluice_end_offset_age_seconds", type: .gauge, help: "Time since a broker last returned the partition's end."
         ) { sink, snapshot in
             for lag in snapshot?.lags ?? [] { sink.sample(lag.answerAgeSeconds, labels(lag.source)) }
         }
         states.family(
             "sluice_lag_eta_seconds", type: .gauge,
-            help: "Time until this worker's backlog is applied if all goes on as lately; +Inf: nothing drains, or more arrives."
+            help: "Time until this worker's lag is applied at the recent rates; +Inf: it does not shrink."
         ) { sink, snapshot in
             if let seconds = snapshot?.rates.secondsToDrain { sink.sample(seconds) }
         }
         states.family(
-            "sluice_drain_rate_events_per_second", type: .gauge, help: "Records applied a second, lately."
+            "sluice_drain_rate_events_per_second", type: .gauge, help: "Records recently applied per second."
         ) { sink, snapshot in sink.sample(snapshot?.rates.drain ?? 0) }
         states.family(
             "sluice_arrival_rate_events_per_second", type: .gauge,
-            help: "Offsets by which this worker's partitions grow a second, lately."
+            help: "Offsets by which this worker's partitions have recently grown per second."
         ) { sink, snapshot in sink.sample(snapshot?.rates.arrival ?? 0) }
         states.family(
-            "sluice_stalled", type: .gauge, help: "1 for the reason why the worker has something to do and does not move."
+            "sluice_stalled", type: .gauge, help: "1 for the reason of a stall: records wait and nothing is applied."
         ) { sink, snapshot in
             for reason in StallReason.allCases {
                 sink.sample(snapshot?.stall?.reason == reason ? 1 : 0, ["reason": reason.rawValue])
@@ -76,7 +76,8 @@ enum PipelineCollectors {
         }
     }
 
-    private static func brakes(_ states: States, pauses: PartitionCounts, resumes: PartitionCounts, flaps: PartitionCounts) {
+    private static func pauseMetrics(_ states: States, pauses: PartitionCounts, resumes: PartitionCounts, flaps: PartitionCounts)
+    {
         states.family(
             "sluice_partition_paused", type: .gauge,
             help: "1 while the partition is not fetched: for lack of credits, or by an operator."
@@ -104,24 +105,26 @@ enum PipelineCollectors {
                 for position in snapshot?.positions ?? [] { sink.sample(counts[position.source], labels(position.source)) }
             }
         }
-        states.family("sluice_partition_stopped", type: .gauge, help: "1 for a partition that is out of service.") {
+        states.family("sluice_partition_stopped", type: .gauge, help: "1 for a stopped partition.") {
             sink, snapshot in
             for stopped in snapshot?.stopped ?? [] { sink.sample(1, labels(stopped.source)) }
         }
     }
 
     private static func flow(_ states: States) {
-        states.family("sluice_circuit_state", type: .gauge, help: "Circuit to PostgreSQL: 0 closed, 1 half-open, 2 open.") {
+        states.family("sluice_circuit_state", type: .gauge, help: "Circuit breaker of PostgreSQL: 0 closed, 1 half-open, 2 open.")
+        {
             sink, snapshot in sink.sample(snapshot?.circuit.rawValue ?? 0)
         }
         states.family(
-            "sluice_stage_credits", type: .gauge, help: "Free credits of the reader, over all partitions; negative: a debt."
+            "sluice_stage_credits", type: .gauge,
+            help: "Free credits of all partitions; negative: more is in flight than the budget."
         ) { sink, snapshot in
             let free = snapshot?.freeCredits ?? .zero
             sink.sample(free.records, ["stage": "poll", "unit": "records"])
             sink.sample(free.bytes, ["stage": "poll", "unit": "bytes"])
         }
-        states.family("sluice_stage_queue", type: .gauge, help: "What waits before a stage.") { sink, snapshot in
+        states.family("sluice_stage_queue", type: .gauge, help: "Records and bytes that wait for a stage.") { sink, snapshot in
             let apply = snapshot?.laneQueues.reduce(Credits.zero, +) ?? .zero
             for (stage, level) in [("decode", snapshot?.decodeQueue ?? .zero), ("apply", apply)] {
                 sink.sample(level.records, ["stage": stage, "unit": "records"])

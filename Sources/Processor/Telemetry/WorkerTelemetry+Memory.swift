@@ -1,4 +1,4 @@
-// Shows the memory budget: how it is split, and how much of each part is used.
+// Owns the metrics of the memory budget: its shares, and how much of each is used.
 
 import Backpressure
 import Pipeline
@@ -6,9 +6,9 @@ import Records
 import Synchronization
 import Telemetry
 
-/// The gauges of the memory budget. Zero until there is a worker.
+/// The metrics of the memory budget. Zero until the worker starts.
 final class MemoryTelemetry: Sendable {
-    /// What is used: bytes librdkafka holds, and what the pipeline's credits say.
+    /// The memory in use: bytes that librdkafka holds, and what the pipeline has spent.
     typealias Use = @Sendable () -> (prefetched: Int, pipeline: PipelineMemory)
 
     private struct Shares {
@@ -22,21 +22,21 @@ final class MemoryTelemetry: Sendable {
         var sum: Int { prefetch + records + changes + database }
     }
 
-    private let watched = Mutex<(budget: MemoryBudget, use: Use)?>(nil)
+    private let source = Mutex<(budget: MemoryBudget, use: Use)?>(nil)
 
     init(_ registry: MetricsRegistry) {
         registry.collector(
-            "sluice_memory_budget_bytes", type: .gauge, help: "Memory for everything under way between Kafka and PostgreSQL."
+            "sluice_memory_budget_bytes", type: .gauge, help: "Memory budget of all data between Kafka and PostgreSQL."
         ) { [weak self] sink in sink.sample(self?.budget.sum ?? 0) }
         registry.collector(
             "sluice_memory_used_bytes", type: .gauge,
-            help: "How much of the budget is used; more than all of it while a record larger than what was free passes."
+            help: "Used part of the budget; it exceeds the budget while a record larger than the free part is in flight."
         ) { [weak self] sink in sink.sample(self?.used.sum ?? 0) }
         registry.collector(
             "sluice_memory_share_bytes", type: .gauge,
             help:
-                "The budget's parts and their use: librdkafka's prefetch, records under way, what they are decoded to (reserved when "
-                + "they are read), and the transactions in the database."
+                "Shares of the budget and their use: librdkafka's prefetch, records in flight, the changes they are decoded to (reserved "
+                + "when they are read), and transactions in PostgreSQL."
         ) { [weak self] sink in
             for (kind, shares) in [("budget", self?.budget), ("used", self?.used)] {
                 for (name, bytes) in (shares ?? Shares()).all { sink.sample(bytes, ["share": name, "kind": kind]) }
@@ -44,22 +44,22 @@ final class MemoryTelemetry: Sendable {
         }
     }
 
-    /// The budget that is in force, and how much of it is used.
-    func watch(_ budget: MemoryBudget, _ use: @escaping Use) { watched.withLock { $0 = (budget, use) } }
+    /// Sets the budget in force, and the source of its use.
+    func watch(_ budget: MemoryBudget, _ use: @escaping Use) { source.withLock { $0 = (budget, use) } }
 
-    /// Another budget is in force.
+    /// Applies another budget.
     func update(_ total: Int) {
-        watched.withLock { if let watched = $0 { $0 = (watched.budget.resized(to: total), watched.use) } }
+        source.withLock { if let current = $0 { $0 = (current.budget.resized(to: total), current.use) } }
     }
 
     private var budget: Shares {
-        guard let budget = watched.withLock({ $0?.budget }) else { return Shares() }
+        guard let budget = source.withLock({ $0?.budget }) else { return Shares() }
         return Shares(
             prefetch: budget.prefetch, records: budget.records, changes: budget.changes, database: budget.database)
     }
 
     private var used: Shares {
-        guard let (prefetched, pipeline) = watched.withLock({ $0?.use })?() else { return Shares() }
+        guard let (prefetched, pipeline) = source.withLock({ $0?.use })?() else { return Shares() }
         let charged = pipeline.outstanding.bytes
         return Shares(
             prefetch: prefetched, records: charged, changes: charged,

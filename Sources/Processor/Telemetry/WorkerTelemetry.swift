@@ -1,4 +1,4 @@
-// Turns what happens in the pipeline into metrics and log lines: the one place where their names are.
+// Turns events of the pipeline into metrics and log lines.
 
 import Apply
 import Backpressure
@@ -8,7 +8,7 @@ import Records
 import Synchronization
 import Telemetry
 
-/// Watches the pipeline. Everything is counted once, by batch.
+/// The pipeline's observer. It counts by batch, not by record.
 final class WorkerTelemetry: PipelineObserver {
     private let logger: Logger
     private let rebalances: Counter
@@ -24,16 +24,16 @@ final class WorkerTelemetry: PipelineObserver {
     let pauses = PartitionCounts()
     let resumes = PartitionCounts()
     let flaps = PartitionCounts()
-    /// The memory budget's gauges.
+    /// The metrics of the memory budget.
     let memory: MemoryTelemetry
     private let pipeline = Mutex<EventPipeline?>(nil)
 
     init(group: String, registry: MetricsRegistry, logger: Logger) {
         self.logger = logger
         rebalances = registry.counter(
-            "sluice_rebalances_total", help: "Times the group gave or took partitions.")
+            "sluice_rebalances_total", help: "Rebalances of the consumer group that assigned or revoked partitions.")
         let events = registry.counterFamily(
-            "sluice_events_total", help: "Records whose offset is durable, by what became of them.", labels: ["outcome"])
+            "sluice_events_total", help: "Records whose offset is durable in PostgreSQL, by outcome.", labels: ["outcome"])
         applied = events.child("applied")
         superseded = events.child("superseded")
         deadLettered = events.child("dead_lettered")
@@ -41,13 +41,13 @@ final class WorkerTelemetry: PipelineObserver {
             "sluice_dead_letters_total", help: "Records written to sluice_dead_letters, by reason.", labels: ["reason"])
         for reason in DecodeReason.allCases { deadLetters.child(DeadLetterReason.decode(reason.rawValue)) }
         for reason in DeadLetterReason.allSQL { deadLetters.child(reason) }
-        retries = registry.counter("sluice_apply_retries_total", help: "Transactions that had to be tried again.")
-        fences = registry.counter("sluice_fenced_total", help: "Partitions that turned out to belong to another worker.")
+        retries = registry.counter("sluice_apply_retries_total", help: "Transactions that were retried.")
+        fences = registry.counter("sluice_fenced_total", help: "Partitions that another worker had claimed since.")
         batchRows = registry.histogram(
-            "sluice_batch_rows", help: "Records a durable transaction carried.",
+            "sluice_batch_rows", help: "Records of a committed transaction.",
             buckets: [1, 10, 50, 100, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000])
         batchSeconds = registry.histogram(
-            "sluice_batch_apply_seconds", help: "Time a durable transaction took, from encoding to commit.",
+            "sluice_batch_apply_seconds", help: "Time from encoding to commit of a transaction.",
             buckets: Histogram.secondsBounds)
         latency = registry.histogram(
             "sluice_event_latency_seconds", help: "Time from the record's timestamp to its commit in PostgreSQL.",
@@ -57,10 +57,10 @@ final class WorkerTelemetry: PipelineObserver {
         PipelineCollectors.register(on: states, group: group, pauses: pauses, resumes: resumes, flaps: flaps)
     }
 
-    /// The pipeline whose state is shown at each scrape.
+    /// Sets the pipeline whose state each scrape shows.
     func watch(_ pipeline: EventPipeline) { self.pipeline.withLock { $0 = pipeline } }
 
-    /// The pipeline's state now; `nil` before there is one.
+    /// The pipeline's state now; `nil`: it has not started.
     var snapshot: PipelineSnapshot? { pipeline.withLock { $0 }?.snapshot() }
 
     func observed(_ event: PipelineEvent) {
@@ -69,61 +69,62 @@ final class WorkerTelemetry: PipelineObserver {
             count(work, counts, seconds)
         case .rebalanced(let assigned, let revoked, let isLost):
             rebalances.increment()
-            pauses.forget()
-            resumes.forget()
-            flaps.forget()
+            pauses.removeAll()
+            resumes.removeAll()
+            flaps.removeAll()
             logger.info(
-                "The group has moved partitions.",
+                "Partitions assigned or revoked.",
                 ["assigned": assigned.count, "revoked": revoked.count, "lost": isLost])
         case .claimed(let claims):
-            logger.info("Partitions are ours; reading begins.", ["partitions": claims.count])
+            logger.info("Partitions claimed; consuming starts.", ["partitions": claims.count])
             for claim in claims {
                 logger.debug(
-                    "A partition is ours.",
+                    "Partition claimed.",
                     ["partition": "\(claim.source)", "epoch": claim.epoch, "offset": claim.offset, "lane": claim.lane])
             }
         case .claimFailed(let reason, let wait):
-            logger.warning("Partitions could not be claimed.", ["error": reason, "retry_in_ms": wait / 1_000_000])
+            logger.warning("Partitions not claimed; retrying.", ["message": reason, "retry_in_ms": wait / 1_000_000])
         case .stopped(let partition, let reason):
-            logger.error("A partition has stopped.", ["partition": "\(partition)", "reason": reason])
+            logger.error("Partition stopped.", ["partition": "\(partition)", "message": reason])
         case .fenced(let partition):
             fences.increment()
             logger.warning(
-                "A partition belongs to another worker; it is claimed again if the group says it is ours.",
+                "Partition fenced: another worker has claimed it. It is claimed again if the group still assigns it here.",
                 ["partition": "\(partition)"])
         case .positionLost(let partition, let reason):
             logger.error(
-                "The log does not hold the position of a partition any more.", ["partition": "\(partition)", "error": reason])
+                "Offset out of range: Kafka has deleted the next records of a partition.",
+                ["partition": "\(partition)", "message": reason])
         case .drained(let isComplete, let nanoseconds):
-            logger.info("Work under way has ended.", ["complete": isComplete, "ms": nanoseconds / 1_000_000])
+            logger.info("Pipeline drained.", ["complete": isComplete, "ms": nanoseconds / 1_000_000])
         case .retrying(let lane, let reason, let wait):
             retries.increment()
-            logger.warning("A transaction is tried again.", ["lane": lane, "error": reason, "retry_in_ms": wait / 1_000_000])
+            logger.warning("Transaction failed; retrying.", ["lane": lane, "message": reason, "retry_in_ms": wait / 1_000_000])
         case .circuit(let state):
-            logger.warning("The circuit to PostgreSQL has changed.", ["state": "\(state)"])
+            logger.warning("Circuit breaker of PostgreSQL changed state.", ["state": "\(state)"])
         case .paused(let partition):
-            pauses.count(partition)
-            logger.info("A partition is paused: it has long been without credits.", ["partition": "\(partition)"])
+            pauses.increment(partition)
+            logger.info("Partition paused: it has had no credits for longer than the dwell time.", ["partition": "\(partition)"])
         case .resumed(let partition):
-            resumes.count(partition)
-            logger.info("A partition is resumed.", ["partition": "\(partition)"])
+            resumes.increment(partition)
+            logger.info("Partition resumed.", ["partition": "\(partition)"])
         case .overran(let bytes, let budget):
             guard bytes > 0 else { break }
             logger.debug(
-                "librdkafka holds more than its share, since producers' batches are larger than a fetch: what is under way gives way.",
+                "librdkafka exceeds its prefetch share, because producers' batches are larger than a fetch; credits are reduced.",
                 ["overrun_bytes": bytes, "credit_bytes": budget])
         case .flapped(let partition):
-            flaps.count(partition)
+            flaps.increment(partition)
         case .stalled(let reason, let nanoseconds):
             logger.error(
-                "The worker has something to do and does not move.",
-                ["reason": reason.rawValue, "cause": reason.sentence, "seconds": Int(nanoseconds / 1_000_000_000)])
+                "Stalled: records wait and nothing is applied.",
+                ["reason": reason.rawValue, "message": reason.sentence, "seconds": Int(nanoseconds / 1_000_000_000)])
         case .stallEnded(let reason, let nanoseconds):
             logger.info(
-                "The worker is not stalled any more.",
+                "Stall ended.",
                 ["reason": reason.rawValue, "seconds": Int(nanoseconds / 1_000_000_000)])
         case .sourceNotice(let sentence):
-            logger.warning("Kafka reports trouble.", ["message": sentence])
+            logger.warning("Kafka reported an error.", ["message": sentence])
         }
     }
 
@@ -149,11 +150,11 @@ final class WorkerTelemetry: PipelineObserver {
     }
 }
 
-/// Counters by partition, of the present assignment.
+/// Counters by partition, of the current assignment.
 final class PartitionCounts: Sendable {
     private let counts = Mutex<[TopicPartition: Int]>([:])
-    /// The group has moved partitions: those of the last assignment are not shown any more, and begin anew if they come back.
-    func forget() { counts.withLock { $0 = [:] } }
-    func count(_ source: TopicPartition) { counts.withLock { $0[source, default: 0] += 1 } }
+    /// Removes all counters: the assignment has ended.
+    func removeAll() { counts.withLock { $0 = [:] } }
+    func increment(_ source: TopicPartition) { counts.withLock { $0[source, default: 0] += 1 } }
     subscript(source: TopicPartition) -> Int { counts.withLock { $0[source] ?? 0 } }
 }

@@ -1,12 +1,12 @@
-// Writes the results of a batch while they are sent.
+// Writes the results of a batch as the response is sent.
 
 import HTTPServer
 
-/// The body of a batch's answer: a head, one text for each event, a foot. Nothing is written before its turn.
+/// The body of a batch's response: a head, one text for each event, a foot. Each part is written when the connection takes it.
 final class BatchBody: HTTPBodySource, @unchecked Sendable {
-    // Licence for @unchecked: made when the results stand, then used by the HTTP loop's thread alone (HTTPBodySource's contract).
+    // Licence for @unchecked: made once all results are known, then used by the HTTP loop's thread alone (HTTPBodySource's contract).
 
-    private enum Place { case head, events, foot }
+    private enum Part { case head, events, foot }
 
     let byteCount: Int
     private let results: BatchResults
@@ -14,20 +14,20 @@ final class BatchBody: HTTPBodySource, @unchecked Sendable {
     private let head: [UInt8]
     private let foot: [UInt8]
     private let refusal: [UInt8]
-    private var place = Place.head
+    private var part = Part.head
     private var event = 0
     private var note = 0
-    /// Bytes written of the text whose turn it is.
+    /// Bytes of the current text that are written.
     private var offset = 0
 
     /// - Parameters:
-    ///   - members: what stands before `results` in the object.
+    ///   - members: the object's members before `results`.
     ///   - counts: events by code.
     init(_ results: BatchResults, table: ResultTable, members: [JSONValue.Member], counts: [Int]) {
         self.results = results
         self.table = table
         var head = JSONValue.object(members).utf8
-        // Open again, for one more member.
+        // Without the closing brace: `results` follows.
         head.removeLast()
         head += (members.isEmpty ? #""results":["# : #","results":["#).utf8
         self.head = head
@@ -43,50 +43,50 @@ final class BatchBody: HTTPBodySource, @unchecked Sendable {
         byteCount = bytes
     }
 
-    func write(from position: Int, into room: UnsafeMutableRawBufferPointer) -> Int {
+    func write(from position: Int, into buffer: UnsafeMutableRawBufferPointer) -> Int {
         var written = 0
-        while written < room.count {
-            switch place {
+        while written < buffer.count {
+            switch part {
             case .head:
-                guard head.withUnsafeBytes({ put($0, into: room, at: &written) }) else { break }
-                place = results.count == 0 ? .foot : .events
+                guard head.withUnsafeBytes({ put($0, into: buffer, at: &written) }) else { break }
+                part = results.count == 0 ? .foot : .events
                 // No comma before the first event.
                 offset = results.count == 0 ? 0 : 1
             case .events:
-                guard putEvent(into: room, at: &written) else { break }
+                guard putEvent(into: buffer, at: &written) else { break }
                 event += 1
-                if event == results.count { place = .foot }
+                if event == results.count { part = .foot }
             case .foot:
-                if foot.withUnsafeBytes({ put($0, into: room, at: &written) }) { return written }
+                if foot.withUnsafeBytes({ put($0, into: buffer, at: &written) }) { return written }
             }
         }
         return written
     }
 
-    /// Writes the current event's text, or what fits of it.
-    /// - Returns: whether it is done.
-    private func putEvent(into room: UnsafeMutableRawBufferPointer, at written: inout Int) -> Bool {
+    /// Writes the current event's text, or the part of it that fits.
+    /// - Returns: whether it is complete.
+    private func putEvent(into buffer: UnsafeMutableRawBufferPointer, at written: inout Int) -> Bool {
         let code = results.code(event)
         switch code {
         case ResultTable.refused:
-            return refusal.withUnsafeBytes { put($0, into: room, at: &written) }
+            return refusal.withUnsafeBytes { put($0, into: buffer, at: &written) }
         case ResultTable.noted:
             let kept = results.notes[note]
             let isDone = results.noteTexts.withUnsafeBytes {
-                put(UnsafeRawBufferPointer(rebasing: $0[kept.start..<kept.start + kept.count]), into: room, at: &written)
+                put(UnsafeRawBufferPointer(rebasing: $0[kept.start..<kept.start + kept.count]), into: buffer, at: &written)
             }
             if isDone { note += 1 }
             return isDone
         default:
-            return table.texts[Int(code)].withUnsafeBytes { put($0, into: room, at: &written) }
+            return table.texts[Int(code)].withUnsafeBytes { put($0, into: buffer, at: &written) }
         }
     }
 
     private func put(
-        _ text: UnsafeRawBufferPointer, into room: UnsafeMutableRawBufferPointer, at written: inout Int
+        _ text: UnsafeRawBufferPointer, into buffer: UnsafeMutableRawBufferPointer, at written: inout Int
     ) -> Bool {
-        let count = min(text.count - offset, room.count - written)
-        (room.baseAddress! + written).copyMemory(from: text.baseAddress! + offset, byteCount: count)
+        let count = min(text.count - offset, buffer.count - written)
+        (buffer.baseAddress! + written).copyMemory(from: text.baseAddress! + offset, byteCount: count)
         written += count
         offset += count
         guard offset == text.count else { return false }

@@ -1,8 +1,8 @@
-// Owns what one batch may cost: bounds that change while the process runs, and the memory all results share.
+// Owns the limits of a batch, which change while the process runs, and the memory that all batches share.
 
 import Synchronization
 
-/// The bounds on a request with many events.
+/// The limits of a request with many events.
 final class BatchBounds: Sendable {
     private let event: Atomic<Int>
     private let body: Atomic<Int>
@@ -14,28 +14,28 @@ final class BatchBounds: Sendable {
         count = Atomic(settings.maxBatchEvents)
     }
 
-    /// Bytes of one event.
+    /// Most bytes of one event.
     var eventBytes: Int { event.load(ordering: .relaxed) }
-    /// Bytes of one body.
+    /// Most bytes of one body.
     var bodyBytes: Int { body.load(ordering: .relaxed) }
-    /// Events of one request.
+    /// Most events of one request.
     var events: Int { count.load(ordering: .relaxed) }
 
-    /// New settings are in force; requests that have begun keep theirs.
-    func adopt(_ settings: HTTPSettings) {
+    /// Applies other settings; requests that have begun keep theirs.
+    func update(_ settings: HTTPSettings) {
         event.store(settings.maxEventBytes, ordering: .relaxed)
         body.store(settings.maxBodyBytes, ordering: .relaxed)
         count.store(settings.maxBatchEvents, ordering: .relaxed)
     }
 }
 
-/// The memory that all batches may take together, in bytes: their results, and the events that pieces cut in two.
+/// The memory that all batches may take together, in bytes: for their results, and for events that two pieces share.
 final class ResultBudget: Sendable {
     private let left: Atomic<Int>
 
     init(bytes: Int = 64 << 20) { left = Atomic(bytes) }
 
-    /// - Returns: whether there was so much.
+    /// - Returns: `false` if fewer bytes are free; nothing is then taken.
     func take(_ bytes: Int) -> Bool {
         if left.subtract(bytes, ordering: .relaxed).newValue >= 0 { return true }
         give(bytes)

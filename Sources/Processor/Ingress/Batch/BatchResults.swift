@@ -1,24 +1,23 @@
-// Owns the results of one batch while they wait: one byte an event, and the sentences of the first refused ones.
+// Owns the results of one batch until it is answered: one byte an event, and the problems of the first refused ones.
 
-/// One byte an event in blocks of memory that never move, so that a delivery report can be told where to write: a result's address is
-/// the record's token, and its block's first bytes name the owner.
+/// One byte an event, in blocks of memory that never move: a result's address is the token of its Kafka record, so the delivery report
+/// knows where to write, and the first bytes of its block point to the owner.
 final class BatchResults: @unchecked Sendable {
     // Licence for @unchecked: events are appended by the HTTP loop's thread until the batch is closed. A cell whose event was produced is
-    // written once, by the report thread. Everything is read after the last report, which the owner's counter orders behind all of
-    // this.
+    // written once, by the report thread. Everything is read after the last report; the owner's atomic counter orders these accesses.
 
-    /// Set in tokens that are the address of a result: user space ends far below it.
+    /// Set in tokens that are the address of a result; addresses of user space are far below it.
     static let tokenMark: UInt = 1 << 62
 
-    /// Blocks begin at multiples of it, and are a little shorter: with what the allocator adds two of its pages would be four.
+    /// Blocks begin at multiples of it, and are shorter by the allocator's header: two of them then take two pages and not four.
     private static let alignment = 4096
     private static let blockBytes = alignment - 32
     private static let headBytes = 16
     private static let cellsInBlock = blockBytes - headBytes
-    /// Bytes of sentences that a batch keeps; refused events beyond get their code's text.
+    /// Bytes of problems that a batch keeps; further refused events get the text of their code.
     private static let noteBytes = 16 << 10
 
-    /// A refused event with its own sentence.
+    /// A refused event with its own problem.
     struct Note {
         let event: Int
         let start: Int
@@ -31,20 +30,20 @@ final class BatchResults: @unchecked Sendable {
     private var blocks: [UnsafeMutableRawPointer] = []
     /// Events with a result of their own.
     private var cells = 0
-    /// Events behind those, which all get ``refusal``, and their bytes.
+    /// Events after those, which all get ``refusal``, and their bytes.
     private(set) var refused = 0
     private(set) var refusedBytes = 0
     /// In the events' order.
     private(set) var notes: [Note] = []
     /// The texts of ``notes``.
     private(set) var noteTexts: [UInt8] = []
-    private(set) var firstNoted: EventAnswer?
-    /// Whether there may be room for a further sentence: asked before one is written for nothing.
-    private(set) var keepsSentences = true
-    /// The answer behind ``ResultTable/refused``.
-    var refusal: EventAnswer?
-    /// One more result, behind the events': why the rest of the body was not read.
-    var rest: EventAnswer?
+    private(set) var firstNoted: ProblemDetails?
+    /// Whether a further problem may be kept.
+    private(set) var keepsProblems = true
+    /// The problem of ``ResultTable/refused``.
+    var refusal: ProblemDetails?
+    /// One more result after those of the events: why the rest of the body was not read.
+    var rest: ProblemDetails?
 
     init(budget: ResultBudget) { self.budget = budget }
 
@@ -62,21 +61,21 @@ final class BatchResults: @unchecked Sendable {
         refusedBytes += bytes
     }
 
-    /// Adds an event's result; not behind ``appendRefused(bytes:)``. The first block is nobody's share: whoever holds all the memory there is
-    /// leaves room for small batches.
+    /// Adds an event's result; not after ``appendRefused(bytes:)``. The first block is not taken from the budget, so that small batches
+    /// are served also while large ones have used it up.
     /// - Parameter owner: found again by ``owner(of:)``; not retained.
-    /// - Returns: where it lies; `nil`: the memory for results is used up.
+    /// - Returns: the result's address; `nil`: the memory for results is used up.
     func append(_ code: UInt8, owner: AnyObject) -> UnsafeMutablePointer<UInt8>? {
-        precondition(refused == 0, "what follows a refusal has no result of its own")
+        precondition(refused == 0, "events after the first refused one have no result of their own")
         let (block, cell) = cells.quotientAndRemainder(dividingBy: Self.cellsInBlock)
         guard block < blocks.count || addBlock(owner) else { return nil }
-        let place = (blocks[block] + Self.headBytes + cell).assumingMemoryBound(to: UInt8.self)
-        place.initialize(to: code)
+        let address = (blocks[block] + Self.headBytes + cell).assumingMemoryBound(to: UInt8.self)
+        address.initialize(to: code)
         cells += 1
-        return place
+        return address
     }
 
-    /// Sees to it that so many further results have a place, fewer than a block has.
+    /// Allocates memory for so many further results, fewer than a block has.
     /// - Returns: `false`: the memory for results is used up.
     func reserve(_ events: Int, owner: AnyObject) -> Bool {
         (cells + events - 1) / Self.cellsInBlock < blocks.count || addBlock(owner)
@@ -90,20 +89,20 @@ final class BatchResults: @unchecked Sendable {
         return true
     }
 
-    /// Adds the result of an event that is refused with a sentence of its own, as far as those are kept.
-    /// - Parameter code: the result where it is not.
+    /// Adds the result of an event with a problem of its own.
+    /// - Parameter code: the result if no more problems are kept.
     /// - Returns: `false`: the memory for results is used up.
-    func append(_ answer: EventAnswer, orElse code: UInt8, owner: AnyObject) -> Bool {
-        let text = ResultTable.text(answer)
+    func append(_ problem: ProblemDetails, orElse code: UInt8, owner: AnyObject) -> Bool {
+        let text = ResultTable.text(problem)
         let isKept = noteTexts.count + text.count <= Self.noteBytes && (!noteTexts.isEmpty || take(2 * Self.noteBytes))
-        keepsSentences = isKept
+        keepsProblems = isKept
         guard append(isKept ? ResultTable.noted : code, owner: owner) != nil else { return false }
         guard isKept else { return true }
         if firstNoted == nil {
-            firstNoted = answer
+            firstNoted = problem
             noteTexts.reserveCapacity(Self.noteBytes)
         }
-        notes.append(Note(event: cells - 1, start: noteTexts.count, count: text.count, status: answer.status))
+        notes.append(Note(event: cells - 1, start: noteTexts.count, count: text.count, status: problem.status))
         noteTexts += text
         return true
     }
@@ -121,7 +120,7 @@ final class BatchResults: @unchecked Sendable {
         return blocks[block].load(fromByteOffset: Self.headBytes + cell, as: UInt8.self)
     }
 
-    /// Calls `body` with all results that events have of their own, in order, block by block.
+    /// Calls `body` with the results of events that have their own, in order, block by block.
     func forEachRun(_ body: (UnsafeRawBufferPointer) -> Void) {
         var left = cells
         for block in blocks where left > 0 {

@@ -2,59 +2,59 @@
 
 import Glibc
 
-/// How events stand in a body.
+/// How a body holds its events.
 enum BatchFormat: Sendable {
-    /// One JSON document a line. Lines of white space are none.
+    /// One JSON document a line. Lines of white space hold no event.
     case lines
     /// One JSON array, whose elements are the events.
     case array
 }
 
-/// Splits a body into events, wherever its pieces are cut. Pure: it looks at each byte once and keeps none.
+/// Splits a body into events, however it is cut into pieces. It reads each byte once and keeps none.
 ///
-/// In an array it counts brackets and knows strings, and no more: whether an element is JSON is the decoder's business. Of well-formed
-/// arrays the boundaries are exact; of others every element up to the first that is malformed is.
+/// In an array it counts brackets and recognises strings; the decoder checks whether an element is JSON. In a malformed array the
+/// boundaries are exact up to the first malformed element.
 struct BoundaryMachine: ~Copyable {
     enum Step: Equatable {
-        /// The piece ends inside an event: these are its bytes so far, or more of them.
+        /// The piece ends inside an event: the next of its bytes.
         case part(Range<Int>)
-        /// An event ends with these bytes; go on at `next`.
+        /// An event ends with these bytes; the search continues at `next`.
         case event(Range<Int>, next: Int)
-        /// The piece holds no more of any event.
+        /// No event begins in the rest of the piece.
         case nothing
-        /// This is no batch from here on.
+        /// The body is no batch from here on.
         case broken(Fault)
     }
 
     enum End: Equatable {
         case complete
-        /// What has been handed out in parts is the last event.
+        /// The parts returned last are the last event.
         case event
         case broken(Fault)
     }
 
     enum Fault: String, Equatable {
-        case noArray = "The body is no JSON array."
-        case missingElement = "The array lacks an element: a comma has none before or behind it."
-        case missingComma = "The array lacks a comma behind an element."
-        case garbageBehind = "Something stands behind the array."
+        case noArray = "The body is not a JSON array."
+        case missingElement = "An element is missing before or after a comma of the array."
+        case missingComma = "A comma is missing after an element of the array."
+        case trailingBytes = "The body continues after the array."
         case unclosed = "The body ends inside the array."
     }
 
-    private enum Place {
+    private enum Position {
         case outside
-        /// Behind the opening bracket.
+        /// After the opening bracket.
         case first
         case element
         case afterElement
         case afterComma
-        case behind
+        case afterArray
     }
 
     private enum Kind { case container, text, word }
 
     private let format: BatchFormat
-    private var place = Place.outside
+    private var position = Position.outside
     private var kind = Kind.container
     private var depth = 0
     private var isInString = false
@@ -62,7 +62,7 @@ struct BoundaryMachine: ~Copyable {
 
     init(_ format: BatchFormat) { self.format = format }
 
-    /// What lies in `piece` from `start` on.
+    /// Reads `piece` from `start` on.
     mutating func pieceRead(_ piece: UnsafeRawBufferPointer, from start: Int) -> Step {
         switch format {
         case .lines: line(piece, start)
@@ -71,44 +71,44 @@ struct BoundaryMachine: ~Copyable {
     }
 
     borrowing func bodyEnded() -> End {
-        switch (format, place) {
+        switch (format, position) {
         case (.lines, .element): .event
-        case (.lines, _), (.array, .outside), (.array, .behind): .complete
+        case (.lines, _), (.array, .outside), (.array, .afterArray): .complete
         case (.array, _): .broken(.unclosed)
         }
     }
 
     private mutating func line(_ piece: UnsafeRawBufferPointer, _ start: Int) -> Step {
         var first = start
-        if place != .element {
+        if position != .element {
             while first < piece.count, Self.isSpace(piece[first]) { first += 1 }
             if first == piece.count { return .nothing }
         }
         let rest = piece.count - first
         guard rest > 0, let found = memchr(piece.baseAddress! + first, 0x0A, rest) else {
-            place = .element
+            position = .element
             return .part(first..<piece.count)
         }
-        place = .outside
+        position = .outside
         let end = UnsafeRawPointer(found) - piece.baseAddress!
         return .event(first..<end, next: end + 1)
     }
 
     private mutating func element(_ piece: UnsafeRawBufferPointer, _ start: Int) -> Step {
         var at = start
-        while place != .element {
+        while position != .element {
             while at < piece.count, Self.isSpace(piece[at]) { at += 1 }
             if at == piece.count { return .nothing }
             let byte = piece[at]
-            switch (place, byte) {
-            case (.outside, UInt8(ascii: "[")): place = .first
+            switch (position, byte) {
+            case (.outside, UInt8(ascii: "[")): position = .first
             case (.outside, _): return .broken(.noArray)
-            case (.first, UInt8(ascii: "]")), (.afterElement, UInt8(ascii: "]")): place = .behind
+            case (.first, UInt8(ascii: "]")), (.afterElement, UInt8(ascii: "]")): position = .afterArray
             case (.first, UInt8(ascii: ",")), (.afterComma, UInt8(ascii: ",")), (.afterComma, UInt8(ascii: "]")):
                 return .broken(.missingElement)
-            case (.afterElement, UInt8(ascii: ",")): place = .afterComma
+            case (.afterElement, UInt8(ascii: ",")): position = .afterComma
             case (.afterElement, _): return .broken(.missingComma)
-            case (.behind, _): return .broken(.garbageBehind)
+            case (.afterArray, _): return .broken(.trailingBytes)
             default:
                 begin(with: byte)
                 return inside(piece, first: at, from: kind == .word ? at : at + 1)
@@ -119,7 +119,7 @@ struct BoundaryMachine: ~Copyable {
     }
 
     private mutating func begin(with byte: UInt8) {
-        place = .element
+        position = .element
         isEscaped = false
         switch byte {
         case UInt8(ascii: "{"), UInt8(ascii: "["):
@@ -131,7 +131,7 @@ struct BoundaryMachine: ~Copyable {
         }
     }
 
-    /// Looks for the end of the element that begins, or goes on, at `first`.
+    /// Searches for the end of the element that begins, or continues, at `first`.
     private mutating func inside(_ piece: UnsafeRawBufferPointer, first: Int, from start: Int) -> Step {
         var at = start
         while at < piece.count {
@@ -163,7 +163,7 @@ struct BoundaryMachine: ~Copyable {
     }
 
     private mutating func ended(_ range: Range<Int>) -> Step {
-        place = .afterElement
+        position = .afterElement
         return .event(range, next: range.upperBound)
     }
 

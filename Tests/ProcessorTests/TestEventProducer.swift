@@ -10,25 +10,26 @@ import TestSupport
 @testable import sluice
 
 /// A broker with the topic `messages`, a producer, and the gate before it.
-final class TestGate: Sendable {
-    let gate: EventProducer
+final class TestEventProducer: Sendable {
+    let eventProducer: EventProducer
     let broker: EmbeddedBroker
     let producer: KafkaProducer
 
     init(
         registry: MetricsRegistry = MetricsRegistry(), bounds: BatchBounds = BatchBounds(), budget: ResultBudget = ResultBudget(),
-        patience: Duration = .seconds(5), partitions: Int = 1, isOpen: Bool = true,
+        waitLimit: Duration = .seconds(5), partitions: Int = 1, isOpen: Bool = true,
         _ configure: (inout KafkaProducerConfiguration) -> Void = { _ in }
     ) async throws {
         broker = try EmbeddedBroker.start(topics: [("messages", partitions)])
-        gate = EventProducer(mapping: try Self.mapping(), registry: registry, bounds: bounds, budget: budget, patience: patience)
+        eventProducer = EventProducer(
+            mapping: try Self.mapping(), registry: registry, bounds: bounds, budget: budget, waitLimit: waitLimit)
         var configuration = KafkaProducerConfiguration(
             client: KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers))
         configuration.linger = .milliseconds(5)
         configure(&configuration)
-        producer = try KafkaProducer.start(configuration, handler: gate)
+        producer = try KafkaProducer.start(configuration, handler: eventProducer)
         let topic = try await producer.prepare("messages").topic
-        if isOpen { gate.open(producer, topic: topic) }
+        if isOpen { eventProducer.bind(producer, topic: topic) }
     }
 
     /// The mapping that is shipped.

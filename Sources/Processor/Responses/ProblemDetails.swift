@@ -1,0 +1,89 @@
+// Owns problem details (RFC 9457): the answer to a request that failed, or to one event of a batch.
+
+import HTTPServer
+
+/// Why a request or an event failed.
+struct ProblemDetails: Sendable, Equatable {
+    let status: Int
+    /// This occurrence, and what to do about it. Never a payload.
+    var detail: String
+    /// A URI that names the kind of problem.
+    var type = "about:blank"
+    /// The kind of problem; empty: that of the status.
+    var ownTitle = ""
+    /// Further members for programs.
+    var members: [JSONValue.Member] = []
+    /// Whether what was asked for may have been written although the request failed; `nil`: the problem does not say.
+    var possiblyPersisted: Bool?
+    /// Seconds after which trying again can help; `nil`: it cannot, or it is not known.
+    var retryAfter: Int?
+    /// Further header fields of a whole response.
+    var fields: [Field] = []
+
+    /// A header field.
+    struct Field: Sendable, Equatable {
+        let name: String
+        let value: String
+    }
+
+    private var title: String {
+        guard ownTitle.isEmpty else { return ownTitle }
+        return switch status {
+        case 400: "Bad Request"
+        case 401: "Unauthorized"
+        case 403: "Forbidden"
+        case 404: "Not Found"
+        case 409: "Conflict"
+        case 413: "Content Too Large"
+        case 415: "Unsupported Media Type"
+        case 429: "Too Many Requests"
+        case 503: "Service Unavailable"
+        default: "Internal Server Error"
+        }
+    }
+
+    private var allMembers: [JSONValue.Member] {
+        members + (possiblyPersisted.map { [.init("possibly_persisted", .bool($0))] } ?? [])
+    }
+
+    /// The header fields of a whole response, without its content type.
+    var headers: [(name: String, value: String)] {
+        (retryAfter.map { [("Retry-After", "\($0)")] } ?? []) + fields.map { ($0.name, $0.value) }
+    }
+
+    /// The members of a whole response.
+    var object: [JSONValue.Member] {
+        [
+            .init("type", .string(type)), .init("title", .string(title)), .init("status", .integer(status)),
+            .init("detail", .string(detail)),
+        ] + allMembers
+    }
+
+    /// A whole response: `application/problem+json`.
+    var response: HTTPResponse {
+        HTTPResponse(
+            status: status, headers: [("Content-Type", "application/problem+json")] + headers,
+            body: JSONValue.object(object).utf8)
+    }
+
+    /// One element of a batch's `results`.
+    var result: JSONValue {
+        let wait: [JSONValue.Member] = retryAfter.map { [.init("retry_after", .integer($0))] } ?? []
+        return .object([.init("status", .integer(status)), .init("detail", .string(detail))] + allMembers + wait)
+    }
+
+    /// 400: the event breaks a rule of the mapping.
+    static func invalidEvent(reason: String, detail: String) -> ProblemDetails {
+        ProblemDetails(status: 400, detail: detail, members: [.init("reason", .string(reason))])
+    }
+
+    /// 503: trying again can help.
+    static func unavailable(_ detail: String, possiblyPersisted: Bool = false) -> ProblemDetails {
+        ProblemDetails(status: 503, detail: detail, possiblyPersisted: possiblyPersisted, retryAfter: 1)
+    }
+
+    /// 500: trying again is useless until an operator has done something.
+    static func failed(_ code: String, _ detail: String) -> ProblemDetails {
+        ProblemDetails(status: 500, detail: detail, members: [.init("code", .string(code))], possiblyPersisted: false)
+    }
+}
