@@ -11,7 +11,7 @@ struct BudgetResult: Codable, Sendable {
 
     let events: Int
     let budgets: [Budget]
-    /// 64 MiB with `kafka.kicker` off.
+    /// 64 MiB with `kafka.fetch_wakeup` off.
     let withoutKicker: DrainFigures
     let bars: [Bar]
 }
@@ -31,7 +31,7 @@ struct BudgetBench {
                     + "\(Self.mebibytes.map(String.init).joined(separator: ", ")) MiB, and within 64 without the kicker")
             let drain = try await DrainSite.fill(site, events: options.events, database: "sluice_bench_budgets")
             var workers = Self.mebibytes.map { worker("\($0) MiB", [Self.budgetKey: "\($0)MiB"]) }
-            workers.append(worker("no kicker", [Self.budgetKey: "64MiB", "kafka.kicker": "false"]))
+            workers.append(worker("no kicker", [Self.budgetKey: "64MiB", "kafka.fetch_wakeup": "false"]))
             let runs = try await drain.rounds(workers, options, runs: options.runs ?? 3).map { DrainFigures($0) }
             try await drain.place.database.drop()
             for (worker, figures) in zip(workers, runs) { figures.show(worker.name) }

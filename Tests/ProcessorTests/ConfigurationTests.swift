@@ -91,6 +91,18 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
         for part in expected { #expect(found.contains { $0.contains(part) }, "no fault says \(part): \(found)") }
     }
 
+    @Test func renamedKeysAreRefusedWithTheNewName() {
+        let found = faults(
+            "kafka: {kicker: true}\nmappings: [\(root)/config/mappings/messages.yaml]\npipeline: {mirror_interval: 1s}\n",
+            environment: ["SLUICE_KAFKA_KICKER": "false"])
+        let expected = [
+            "sluice.yaml:1: kafka.kicker: was renamed to kafka.fetch_wakeup; write that",
+            "sluice.yaml:3: pipeline.mirror_interval: was renamed to pipeline.offset_commit_interval; write that",
+            "SLUICE_KAFKA_KICKER: kafka.kicker: was renamed to kafka.fetch_wakeup; set SLUICE_KAFKA_FETCH_WAKEUP",
+        ]
+        #expect(found.count == expected.count && zip(found, expected).allSatisfy { $0.hasSuffix($1) }, "\(found)")
+    }
+
     @Test func limitsOfReadingAreReadByTopic() throws {
         let mapping = "mappings: [\(root)/config/mappings/messages.yaml]"
         let limits = try load(

@@ -11,7 +11,7 @@ import Testing
 
 private func survey(_ text: String) throws -> (settings: LimitsSettings, faults: [String]) {
     let file = try YAML.parse(text: text, file: "sluice.yaml")
-    let (settings, faults) = Configuration.survey(file, [:], [:])
+    let (settings, faults) = Configuration.survey(file, [:])
     let more = settings.value.limits.policyFaults(settings.origin(of: "limits.policies"))
     return (settings.value.limits, (faults + more).map(\.description))
 }

@@ -76,7 +76,8 @@ struct Fixture: Sendable, Equatable {
     var pipeline = PipelineFixture()
     var policies: [PolicyFixture] = []
 
-    static let schema = SettingsSchema(schemaSection, defaults: Fixture())
+    static let schema = SettingsSchema(
+        schemaSection, defaults: Fixture(), renamed: ["pipeline.rest": "pipeline.dwell", "servers": "kafka.bootstrap_servers"])
 
     static let schemaSection =
         Section<Fixture>(
@@ -100,12 +101,11 @@ struct Fixture: Sendable, Equatable {
 
     /// What reading gives, or the faults one a line.
     static func read(
-        _ yaml: String? = nil, file: String = "config/sluice.yaml", environment: [String: String] = [:],
-        overrides: [String: String] = [:], ignoring: [String] = []
+        _ yaml: String? = nil, file: String = "config/sluice.yaml", environment: [String: String] = [:], ignoring: [String] = []
     ) -> (settings: EffectiveSettings<Fixture>?, faults: [String]) {
         do {
             let node = try yaml.map { text throws(SettingsFaults) in try YAML.parse(text: text, file: file) }
-            let source = SettingsSource(file: node, environment: environment, overrides: overrides, ignoredPrefixes: ignoring)
+            let source = SettingsSource(file: node, environment: environment, ignoredPrefixes: ignoring)
             return (try schema.read(source), [])
         } catch {
             return (nil, error.faults.map(\.description))

@@ -172,6 +172,6 @@ import Testing
         ("1d", .seconds(86_400)), ("7us", .microseconds(7)), ("9ns", .nanoseconds(9)), ("1e3", .seconds(1000)),
     ])
     func durationsHaveUnits(text: String, expected: Duration) {
-        #expect(Fixture.read(uri, overrides: ["pipeline.dwell": text]).settings?.value.pipeline.dwell == expected)
+        #expect(Fixture.read(uri, environment: ["SLUICE_PIPELINE_DWELL": text]).settings?.value.pipeline.dwell == expected)
     }
 }

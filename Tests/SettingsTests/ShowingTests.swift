@@ -14,8 +14,10 @@ import Testing
                 mappings: [a.yaml]
                 policies: [{name: "a, b"}]
                 """,
-                environment: ["SLUICE_POSTGRES_URI": "postgres://sluice:hunter2@db/app", "SLUICE_PIPELINE_DWELL": "90"],
-                overrides: ["pipeline.watchdog.enabled": "false"]
+                environment: [
+                    "SLUICE_POSTGRES_URI": "postgres://sluice:hunter2@db/app", "SLUICE_PIPELINE_DWELL": "90",
+                    "SLUICE_PIPELINE_WATCHDOG_ENABLED": "false",
+                ]
             ).settings)
         #expect(
             settings.yaml == """
@@ -33,7 +35,7 @@ import Testing
                   high_watermark: 0.75  # default
                   dwell: 90s  # SLUICE_PIPELINE_DWELL
                   watchdog:
-                    enabled: false  # command line
+                    enabled: false  # SLUICE_PIPELINE_WATCHDOG_ENABLED
                     after: 30s  # default
                 policies: [{name: "a, b", rate: 1, burst: 10}]  # config/sluice.yaml:5
 
@@ -63,7 +65,7 @@ import Testing
             value.pipeline.low = Double.random(in: 0..<0.5, using: &random)
             value.policies = [PolicyFixture(name: text(), rate: 1, burst: 2)]
             let schema = SettingsSchema(Fixture.schemaSection, defaults: value)
-            let shown = try schema.read(SettingsSource(overrides: ["postgres_uri": "host=x"])).yaml
+            let shown = try schema.read(SettingsSource(environment: ["SLUICE_POSTGRES_URI": "host=x"])).yaml
             let again = try Fixture.schema.read(SettingsSource(file: try YAML.parse(text: shown, file: "x")))
             #expect(again.value == value, "seed \(seed): \(shown)")
         }

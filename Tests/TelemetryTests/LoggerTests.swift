@@ -71,7 +71,6 @@ private final class RecordingSink: LogSink {
         let calls = Atomic(0)
         func expensive() -> Int { calls.add(1, ordering: .relaxed).newValue }
         let logger = logger(.text, level: .warning)
-        logger.trace("No", ["a": expensive()])
         logger.debug("No", ["a": expensive()])
         logger.info("No", ["a": expensive()])
         logger.warning("Yes", ["a": expensive()])

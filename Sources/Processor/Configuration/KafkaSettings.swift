@@ -21,7 +21,7 @@ struct KafkaSettings: Sendable {
     var autoOffsetReset = OffsetReset.earliest
     var offsetOutOfRange = OutOfRange.stop
     var sessionTimeout = Duration.seconds(10)
-    var kicker = true
+    var fetchWakeUp = true
     var linger = Duration.zero
     var requestsInFlight = 2
     var messageTimeout = Duration.seconds(8)
@@ -49,7 +49,7 @@ struct KafkaSettings: Sendable {
                 "session_timeout", \.sessionTimeout, .duration(in: .seconds(1) ... .seconds(300)),
                 help: "A member that is silent for so long loses its partitions. The broker's own bounds apply, too."),
             Key(
-                "kicker", \.kicker, .bool,
+                "fetch_wakeup", \.fetchWakeUp, .bool,
                 help:
                     "Wake librdkafka's fetcher when drained queues wait for it: several times the throughput in the same memory "
                     + "with librdkafka before 2.2."),

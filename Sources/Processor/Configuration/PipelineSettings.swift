@@ -12,7 +12,7 @@ struct PipelineSettings: Sendable {
     var pauseDwell = Duration.milliseconds(750)
     var drainTimeout = Duration.seconds(5)
     var claimTimeout = Duration.seconds(2)
-    var mirrorInterval = Duration.seconds(1)
+    var offsetCommitInterval = Duration.seconds(1)
     var lagInterval = Duration.seconds(1)
     var pauseInterval = Duration.seconds(2)
     var stallTimeout = Duration.seconds(30)
@@ -44,7 +44,7 @@ struct PipelineSettings: Sendable {
                 help: "How long the group waits for our claim in PostgreSQL; then we hold nothing until it succeeds.",
                 reload: .live),
             Key(
-                "mirror_interval", \.mirrorInterval, .duration(in: .milliseconds(100) ... .seconds(600)),
+                "offset_commit_interval", \.offsetCommitInterval, .duration(in: .milliseconds(100) ... .seconds(600)),
                 help: "How often the applied offsets are committed to Kafka, for lag tools. The truth is in sluice_offsets.",
                 reload: .live),
             Key(

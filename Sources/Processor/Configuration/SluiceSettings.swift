@@ -38,7 +38,8 @@ struct SluiceSettings: Sendable {
             rules: [
                 Rule("mappings", sentence: "must name exactly one file: this version writes one table") { $0.mappings.count == 1 }
             ]),
-        defaults: SluiceSettings())
+        defaults: SluiceSettings(),
+        renamed: ["kafka.kicker": "kafka.fetch_wakeup", "pipeline.mirror_interval": "pipeline.offset_commit_interval"])
 
     /// `docs/configuration.md`: every key, from its declaration.
     static var reference: String {
@@ -47,7 +48,7 @@ struct SluiceSettings: Sendable {
 
         Every key of `config/sluice.yaml`, written by `sluice configuration-reference` from the declarations the program reads by. Each can
         be set by an environment variable: `SLUICE_` and the key in upper case with `_` for the dots; with `_FILE` behind it, the value is
-        read from that file. The command line beats the environment, which beats the file, which beats the defaults.
+        read from that file. The environment takes precedence over the file, and the file over the defaults.
 
         The file, the mappings and the files named by the environment are looked at every second, and at SIGHUP. A change is checked as at the
         start: one with a fault changes nothing and is logged with all that is wrong. Keys marked live then take effect at once, the
@@ -78,24 +79,22 @@ struct Configuration: Sendable {
 
     /// The settings as far as they can be read, and what is wrong with them.
     static func survey(
-        _ file: YAMLNode?, _ environment: [String: String], _ overrides: [String: String]
+        _ file: YAMLNode?, _ environment: [String: String]
     ) -> (settings: EffectiveSettings<SluiceSettings>, faults: [Fault]) {
         SluiceSettings.schema.survey(
             SettingsSource(
-                file: file, environment: environment, overrides: overrides,
+                file: file, environment: environment,
                 ignoredPrefixes: ["SLUICE_TEST_", "SLUICE_DEMO_", "SLUICE_BENCH_"]))
     }
 
     /// Reads and checks everything that can be checked without a server.
     /// - Throws: `SettingsFaults` with all faults at once.
-    static func load(
-        path: String?, environment: [String: String], overrides: [String: String] = [:]
-    ) throws(SettingsFaults) -> Configuration {
-        let files = ConfigurationFiles(path: path, environment: environment, overrides: overrides)
+    static func load(path: String?, environment: [String: String]) throws(SettingsFaults) -> Configuration {
+        let files = ConfigurationFiles(path: path, environment: environment)
         let content = files.read()
         let file: YAMLNode?
         if let path { file = try YAML.load(path: path) } else { file = nil }
-        let (effective, found) = survey(file, environment, overrides)
+        let (effective, found) = survey(file, environment)
         let settings = effective.value
         var faults = found
         for (name, error) in KafkaProperties.faults(in: settings.kafka.properties) {

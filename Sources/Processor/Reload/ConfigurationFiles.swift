@@ -4,7 +4,7 @@ import Foundation
 import Glibc
 import Settings
 
-/// The sources of a configuration: the file, the environment, the command line, and the files these name.
+/// The sources of a configuration: the file, the environment, and the files these name.
 struct ConfigurationFiles: Sendable {
     /// Digests of the files' content, seeded anew in each process.
     struct Content: Sendable, Equatable {
@@ -27,11 +27,10 @@ struct ConfigurationFiles: Sendable {
 
     let path: String?
     let environment: [String: String]
-    let overrides: [String: String]
 
     /// Reads and checks everything.
     func load() throws(SettingsFaults) -> Configuration {
-        try Configuration.load(path: path, environment: environment, overrides: overrides)
+        try Configuration.load(path: path, environment: environment)
     }
 
     /// Reads the files; blocks. `nil` if the configuration, a secret or a certificate comes from a file that can be read only once, such as
@@ -58,7 +57,7 @@ struct ConfigurationFiles: Sendable {
         do throws(SettingsFaults) {
             let file: YAMLNode?
             if let path { file = try YAML.load(path: path) } else { file = nil }
-            let settings = Configuration.survey(file, environment, overrides).settings.value
+            let settings = Configuration.survey(file, environment).settings.value
             return (settings.mappings, settings.http.certificateFiles.map { [$0.certificate, $0.key] } ?? [])
         } catch {
             // Not YAML: loading reports it.

@@ -58,7 +58,7 @@ final class Worker: Sendable {
             client: client, groupID: settings.kafka.groupID, topics: configuration.mapping.topics)
         consumerConfiguration.groupInstanceID = settings.kafka.groupInstanceID
         consumerConfiguration.sessionTimeout = settings.kafka.sessionTimeout
-        consumerConfiguration.kicker = settings.kafka.kicker
+        consumerConfiguration.kicker = settings.kafka.fetchWakeUp
         if isEmbedded { consumerConfiguration.adaptToEmbeddedBroker() }
         consumerConfiguration.queuedMaximumKibibytes = prefetch.queuedKibibytes
         consumerConfiguration.queuedMinimumRecords = prefetch.queuedRecords
@@ -173,7 +173,7 @@ extension SluiceSettings {
         configuration.pauseDwell = pipeline.pauseDwell.nanoseconds
         configuration.drainDeadline = pipeline.drainTimeout.nanoseconds
         configuration.claimDeadline = pipeline.claimTimeout.nanoseconds
-        configuration.offsetCommitInterval = pipeline.mirrorInterval.nanoseconds
+        configuration.offsetCommitInterval = pipeline.offsetCommitInterval.nanoseconds
         configuration.lagInterval = pipeline.lagInterval.nanoseconds
         configuration.stallTimeout = pipeline.stallTimeout.nanoseconds
         configuration.retry = Backoff(initial: apply.retryInitial.nanoseconds, maximum: apply.retryMaximum.nanoseconds)

@@ -10,8 +10,8 @@ extension ValueKind where Value == String {
         }
     }
 
-    /// A path. One from the file, and a default, begins at the file's directory; one from the environment or the command line
-    /// at the working directory. An empty path stays empty.
+    /// A path. A relative one from the file, and a default, begins at the file's directory; one from the environment at the working
+    /// directory. An empty path stays empty.
     public static var path: ValueKind {
         ValueKind(typeName: "path") { raw, reading in
             reading.text(raw, mustBe: "a path").map { joined(reading.directory, $0) }

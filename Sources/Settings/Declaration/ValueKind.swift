@@ -2,7 +2,7 @@
 
 /// What somebody wrote for a key.
 public enum RawValue: Sendable {
-    /// From the environment, a file the environment names, or the command line.
+    /// From the environment, or a file the environment names.
     case text(String)
     /// From a YAML document.
     case node(YAMLNode)

@@ -8,17 +8,14 @@ public enum Origin: Sendable, Hashable, CustomStringConvertible {
     case file(String, line: Int?)
     /// An environment variable, by name.
     case environment(String)
-    /// An option of the command line.
-    case commandLine
 
-    /// As messages begin: `config/sluice.yaml:12`, `SLUICE_HTTP_PORT`, `command line`, `default`.
+    /// As messages begin: `config/sluice.yaml:12`, `SLUICE_HTTP_PORT`, `default`.
     public var description: String {
         switch self {
         case .defaults: "default"
         case .file(let name, line: nil): name
         case .file(let name, line: .some(let line)): "\(name):\(line)"
         case .environment(let name): name
-        case .commandLine: "command line"
         }
     }
 }

@@ -12,6 +12,7 @@ struct SettingsReading {
 
     private let source: SettingsSource
     private let known: [KeyDescription]
+    private let renamed: [String: String]
     private(set) var faults: [Fault] = []
     private(set) var effective: [EffectiveValue] = []
     private var faultyKeys: Set<String> = []
@@ -19,9 +20,10 @@ struct SettingsReading {
     /// The most bytes a value read from a file of its own may have.
     private static let maximumSecretBytes = 64 << 10
 
-    init(_ source: SettingsSource, known: [KeyDescription]) {
+    init(_ source: SettingsSource, known: [KeyDescription], renamed: [String: String]) {
         self.source = source
         self.known = known
+        self.renamed = renamed
     }
 
     // MARK: What was written
@@ -29,7 +31,6 @@ struct SettingsReading {
     /// What the strongest source says about a key; `nil` where none does, or where it cannot be had (then there is a fault).
     mutating func written(_ key: String, _ name: String, _ scope: Scope) -> Written? {
         if scope.isOverlaid {
-            if let text = source.overrides[key] { return Written(raw: .text(text), origin: .commandLine, directory: "") }
             let variable = SettingsSource.environmentName(key)
             switch (source.environment[variable], source.environment[variable + "_FILE"]) {
             case (let text?, nil): return Written(raw: .text(text), origin: .environment(variable), directory: "")
@@ -150,10 +151,12 @@ struct SettingsReading {
 
     mutating func reportUnknown(_ entry: YAMLEntry, in scope: Scope, known names: [String]) {
         let origin = Origin.file(entry.value.file, line: entry.line)
+        let written = Scope.join(scope.path, Shown.key(entry.key))
+        if let name = renamed[written] { return report([Fault(origin, key: written, "was renamed to \(name); write that")]) }
         let elsewhere = known.map(\.path).filter { $0.split(separator: ".").last.map(String.init) == entry.key }
         let guess = Nearest.name(to: entry.key, among: names).map { Scope.join(scope.path, $0) } ?? elsewhere.first
         let hint = guess.map { "did you mean \($0)?" } ?? "known here: \(names.joined(separator: ", "))"
-        report([Fault(origin, key: Scope.join(scope.path, Shown.key(entry.key)), "is not a known key; \(hint)")])
+        report([Fault(origin, key: written, "is not a known key; \(hint)")])
     }
 
     mutating func check<Root>(_ rule: Rule<Root>, on value: Root, in scope: Scope) {
@@ -170,20 +173,25 @@ struct SettingsReading {
         report([Fault(place.origin == .defaults ? scope.origin : place.origin, key: place.key, "\(rule.sentence); \(facts)")])
     }
 
-    /// Reports what environment and command line set and nobody declared.
+    /// Reports environment variables that begin with ``SettingsSource/environmentPrefix`` and set no declared key.
     mutating func checkNames() {
-        let paths = known.filter { $0.environmentName != nil }.map(\.path)
-        for key in source.overrides.keys.sorted() where !paths.contains(key) {
-            let hint = Nearest.name(to: key, among: paths).map { "; did you mean \($0)?" } ?? ""
-            report([Fault(.commandLine, key: Shown.key(key), "is not a known key\(hint)")])
-        }
         let variables = known.compactMap(\.environmentName)
         let all = Set(variables + variables.map { $0 + "_FILE" })
         for name in source.environment.keys.sorted() where name.hasPrefix(SettingsSource.environmentPrefix) && !all.contains(name)
         {
             guard !source.ignoredPrefixes.contains(where: name.hasPrefix) else { continue }
+            if let (old, new) = renamed.first(where: { Self.isVariable(name, of: $0.key) }) {
+                let variable = SettingsSource.environmentName(new) + name.dropFirst(SettingsSource.environmentName(old).count)
+                report([Fault(.environment(name), key: old, "was renamed to \(new); set \(variable)")])
+                continue
+            }
             let hint = Nearest.name(to: name, among: variables).map { "; did you mean \($0)?" } ?? ""
             report([Fault(.environment(Shown.key(name)), "sets no known key\(hint)")])
         }
+    }
+
+    private static func isVariable(_ name: String, of key: String) -> Bool {
+        let variable = SettingsSource.environmentName(key)
+        return name == variable || name == variable + "_FILE"
     }
 }

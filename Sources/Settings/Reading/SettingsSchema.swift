@@ -6,21 +6,27 @@ public struct SettingsSchema<Root: Sendable>: Sendable {
     let defaults: Root
     /// Every key as it was declared, in order; keys of list items have `[]` behind the list's name.
     public let keys: [KeyDescription]
+    private let renamed: [String: String]
 
     /// All keys of a program. Two keys that one environment variable would set are a programmer error.
     /// - Parameters:
     ///   - section: the file's top level; its name is empty.
     ///   - defaults: the values where nobody sets them.
-    public init(_ section: Section<Root>, defaults: Root) {
+    ///   - renamed: names that keys had before, and the keys of today; a source that sets an old name is told the new one.
+    public init(_ section: Section<Root>, defaults: Root, renamed: [String: String] = [:]) {
         precondition(section.name.isEmpty, "the top level has no name")
         self.section = section
         self.defaults = defaults
+        self.renamed = renamed
         keys = section.keys.flatMap { $0.describe("", false, defaults) }
         let variables = keys.compactMap(\.environmentName)
         for (index, name) in variables.enumerated() {
             precondition(!variables[..<index].contains(name), "two keys would be set by \(name)")
             precondition(!variables.contains(name + "_FILE"), "\(name)_FILE would be a key and the file of another key")
         }
+        let paths = Set(keys.map(\.path))
+        precondition(
+            renamed.allSatisfy { !paths.contains($0.key) && paths.contains($0.value) }, "a renamed key must lead to a declared one")
     }
 
     /// The settings, or everything that is wrong with them.
@@ -33,7 +39,7 @@ public struct SettingsSchema<Root: Sendable>: Sendable {
     /// The settings as far as they could be read, faulty keys at their defaults, and everything that is wrong with them: for a caller
     /// with checks of its own, so that all faults can be shown at once.
     public func survey(_ source: SettingsSource) -> (settings: EffectiveSettings<Root>, faults: [Fault]) {
-        var reading = SettingsReading(source, known: keys)
+        var reading = SettingsReading(source, known: keys, renamed: renamed)
         var value = defaults
         let scope = reading.top(source, known: section.keys.map(\.name))
         section.read(&value, scope, &reading)

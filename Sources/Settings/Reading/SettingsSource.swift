@@ -1,6 +1,6 @@
 // Owns what settings are read from, and which of several sources wins.
 
-/// Where settings come from. The command line beats the environment, which beats the file, which beats the defaults.
+/// Where settings come from. The environment takes precedence over the file, and the file over the defaults.
 public struct SettingsSource: Sendable {
     /// Every environment variable that begins so is ours.
     public static let environmentPrefix = "SLUICE_"
@@ -9,19 +9,13 @@ public struct SettingsSource: Sendable {
     public let file: YAMLNode?
     /// Environment variables by name; those of other programs are passed over.
     public let environment: [String: String]
-    /// Values from the command line by key (`http.port`).
-    public let overrides: [String: String]
     /// Beginnings of `SLUICE_…` variables that are not settings: `SLUICE_TEST_`.
     public let ignoredPrefixes: [String]
 
-    /// Settings from a file, the environment and the command line.
-    public init(
-        file: YAMLNode? = nil, environment: [String: String] = [:], overrides: [String: String] = [:],
-        ignoredPrefixes: [String] = []
-    ) {
+    /// Settings from a file and the environment.
+    public init(file: YAMLNode? = nil, environment: [String: String] = [:], ignoredPrefixes: [String] = []) {
         self.file = file
         self.environment = environment
-        self.overrides = overrides
         self.ignoredPrefixes = ignoredPrefixes
     }
 
@@ -45,7 +39,7 @@ struct Scope {
     let entries: [YAMLEntry]
     /// Where the part begins, for what is missing from it.
     let origin: Origin
-    /// Whether environment and command line can set keys here; they cannot inside list items.
+    /// Whether the environment can set keys here; it cannot inside list items.
     let isOverlaid: Bool
     /// Where relative paths begin.
     let directory: String

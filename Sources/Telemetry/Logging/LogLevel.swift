@@ -1,9 +1,7 @@
 // Owns how much a log line matters, and the two forms a line can take.
 
-/// How much a log line matters. Nothing that happens once a record is logged above trace.
+/// How much a log line matters. Nothing is logged once per record.
 public enum LogLevel: String, Sendable, CaseIterable, Comparable {
-    /// Every step, for chasing one bug.
-    case trace
     /// What an engineer wants while looking at a problem.
     case debug
     /// What an operator wants to read afterwards: starts, stops, changes of state.
@@ -18,11 +16,10 @@ public enum LogLevel: String, Sendable, CaseIterable, Comparable {
 
     var weight: Int {
         switch self {
-        case .trace: 0
-        case .debug: 1
-        case .info: 2
-        case .warning: 3
-        case .error: 4
+        case .debug: 0
+        case .info: 1
+        case .warning: 2
+        case .error: 3
         }
     }
 }

@@ -58,11 +58,6 @@ public struct Logger: Sendable {
         return child
     }
 
-    /// Every step, for chasing one bug.
-    public func trace(_ sentence: StaticString, _ metadata: @autoclosure () -> Metadata = [:]) {
-        log(.trace, sentence, metadata())
-    }
-
     /// What an engineer wants while looking at a problem.
     public func debug(_ sentence: StaticString, _ metadata: @autoclosure () -> Metadata = [:]) {
         log(.debug, sentence, metadata())
