@@ -47,6 +47,7 @@ let package = Package(
         library("Admission", ["Backpressure"]),
         library("Telemetry"),
         library("Settings", ["CYaml"]),
+        library("CommandLine", ["Settings"]),
         library("Kafka", ["CKafka", "Records", "Telemetry"]),
         library("Postgres", ["CPq", "Records", "Telemetry"]),
         library("HTTPServer", ["CMicrohttpd", "Telemetry"]),
@@ -57,15 +58,14 @@ let package = Package(
         .executableTarget(
             name: "sluice",
             dependencies: [
-                "Admission", "Apply", "Backpressure", "Decode", "HTTPServer", "Kafka", "Pipeline", "Postgres", "Records",
-                "Settings",
-                "Telemetry",
+                "Admission", "Apply", "Backpressure", "CommandLine", "Decode", "HTTPServer", "Kafka", "Pipeline", "Postgres",
+                "Records", "Settings", "Telemetry",
             ],
             path: "Sources/Processor",
             swiftSettings: strict),
         .executableTarget(
             name: "sluice-loadtest",
-            dependencies: ["Kafka", "Postgres", "Records", "Telemetry", "CCurl"],
+            dependencies: ["CommandLine", "Kafka", "Postgres", "Records", "Telemetry", "CCurl"],
             path: "loadtest",
             swiftSettings: strict),
         .executableTarget(
@@ -93,6 +93,7 @@ let package = Package(
         tests("Admission", ["Admission", "Backpressure"]),
         tests("Telemetry", ["Telemetry"]),
         tests("Settings", ["Settings"]),
+        tests("CommandLine", ["CommandLine"]),
         tests("Kafka", ["Kafka", "Records", "Telemetry"]),
         tests("Postgres", ["Postgres", "Records", "Telemetry"]),
         tests("HTTPServer", ["HTTPServer", "Telemetry"]),
@@ -102,10 +103,11 @@ let package = Package(
         tests(
             "Processor",
             [
-                "sluice", "Admission", "Apply", "Backpressure", "Decode", "HTTPServer", "Kafka", "Pipeline", "Postgres",
+                "sluice", "Admission", "Apply", "Backpressure", "CommandLine", "Decode", "HTTPServer", "Kafka", "Pipeline",
+                "Postgres",
                 "Records", "Settings", "Telemetry",
             ]),
-        tests("Loadtest", ["sluice-loadtest", "CCurl", "Kafka", "Postgres", "Records", "Telemetry"]),
+        tests("Loadtest", ["sluice-loadtest", "CCurl", "CommandLine", "Kafka", "Postgres", "Records", "Telemetry"]),
         tests("Bench", ["sluice-bench"]),
         tests("Integration", ["Kafka", "Postgres", "Records", "Telemetry"]),
     ],

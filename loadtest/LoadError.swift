@@ -4,8 +4,6 @@
 struct LoadError: Error, Sendable, CustomStringConvertible {
     /// What kind of trouble it is.
     enum Code: Sendable, Equatable {
-        /// The command line; exit code 2.
-        case usage
         /// Kafka.
         case kafka
         /// The HTTP side.

@@ -1,5 +1,6 @@
-// The executable's way in: command line, signals, exit codes.
+// Starts the program: command line, signals, exit codes.
 
+import CommandLine
 import Glibc
 import Synchronization
 import Telemetry
@@ -8,41 +9,41 @@ import Telemetry
 struct Main {
     @MainActor
     static func main() async {
-        do throws(LoadError) {
+        do {
             switch try Command.parse(Array(CommandLine.arguments.dropFirst())) {
-            case .help:
-                print(Command.helpText)
+            case .print(let text): print(text, terminator: "")
             case .run(let options):
                 Interrupt.listen()
                 exit(try await Run.make(options))
             }
+        } catch let error as UsageError {
+            standardError(error.description)
+            exit(2)
         } catch {
             standardError("sluice-loadtest: \(error)")
-            exit(error.code == .usage ? 2 : 1)
+            exit(1)
         }
     }
 }
 
-/// The wish to end the load early: the first SIGINT or SIGTERM ends the schedule and lets the answers, the verification and the
-/// report follow; another one ends the process.
+/// Ends the load at the first SIGINT or SIGTERM: answers, verification and report still follow. A second one ends the process.
 enum Interrupt {
-    /// When the first one came, in nanoseconds; 0: none.
+    /// Time of the first signal in nanoseconds; 0: none came.
     private static let firstAt = Atomic<UInt64>(0)
-    /// Programs like timeout(1) signal the process and then its whole group: what comes so soon is the same wish.
-    private static let sameWish: UInt64 = 500_000_000
+    /// Programs such as timeout(1) signal the process and then its group: signals that come this soon count as one.
+    private static let repetition: UInt64 = 500_000_000
 
-    /// Somebody asked for the end.
     static var wasRequested: Bool { firstAt.load(ordering: .relaxed) != 0 }
 
-    /// Starts to listen.
+    /// Installs the handlers.
     static func listen() {
-        // Touched here, so that nothing has to be set up inside the handler.
+        // Initialises the static before the handler needs it.
         firstAt.store(0, ordering: .relaxed)
-        // Only the clock, an atomic and _exit are used inside: all are allowed there (signal-safety(7)).
+        // The handler uses only the clock, an atomic and _exit, which signal-safety(7) allows.
         let handler: @convention(c) (Int32) -> Void = { number in
             let now = MonotonicClock.nanoseconds()
             let first = Interrupt.firstAt.compareExchange(expected: 0, desired: now, ordering: .relaxed)
-            if !first.exchanged, now - first.original > Interrupt.sameWish { _exit(128 + number) }
+            if !first.exchanged, now - first.original > Interrupt.repetition { _exit(128 + number) }
         }
         signal(SIGINT, handler)
         signal(SIGTERM, handler)

@@ -69,7 +69,7 @@ struct Run: ~Copyable {
         case .http:
             let load = try HTTPLoad(
                 plan, ledger: ledger, url: options.url, connections: options.connections, timeout: options.httpTimeout,
-                batch: options.batch)
+                batch: options.batch, token: options.token, authorities: options.authorities)
             start = MonotonicClock.nanoseconds()
             schedule = begin(at: start)
             try load.run(&schedule, waitingLimit: options.waitingLimit) { now, issued throws(LoadError) in try turn(now, issued) }

@@ -1,65 +1,72 @@
-// The program: reads the command line and hands over to a command.
+// The program: reads the command line, runs a command, and turns errors into messages and exit codes.
 
+import CommandLine
 import Foundation
 import Settings
 import Telemetry
 
-/// The version, as `sluice --version` prints it.
-let sluiceVersion = "0.1.0"
-
 @main
 struct Main {
     static func main() async {
+        var logger: Logger?
+        var code: Int32 = 0
         do {
-            try await run(Command.parse(Array(CommandLine.arguments.dropFirst())))
-        } catch let error as CommandError {
-            fail(error.description, error.exitCode)
-        } catch let error as SettingsFaults {
-            fail(error.description, 1)
+            try await run(Command.parse(Array(CommandLine.arguments.dropFirst())), &logger)
+        } catch let error as UsageError {
+            code = ExitCode.usage
+            standardError(error.description)
         } catch {
-            fail("\(error)", 1)
+            let failure = CommandError(error)
+            code = failure.exitCode
+            if let logger {
+                logger.error("The command failed.", ["error": failure.description, "exit_code": code])
+            } else {
+                standardError("sluice: \(failure)")
+            }
         }
-        // What a server kept us waiting for is left behind on purpose: everything that matters is durable.
+        // Threads that still wait for a server are not joined: everything that matters is durable.
         fflush(nil)
-        _exit(0)
-    }
-
-    private static func run(_ command: Command) async throws {
-        switch command {
-        case .run(let config, let isEmbedded, let role, let brokerFile):
-            let configuration = try load(config)
-            let log = configuration.settings.log
-            let logger = Logger(label: "sluice", level: log.level, format: log.format)
-            try await RunCommand(
-                configuration: configuration, role: role, isEmbedded: isEmbedded, brokerFile: brokerFile, logger: logger
-            ).run()
-        case .checkConfig(let config, let connects):
-            try await CheckConfigCommand.run(try load(config), connects: connects)
-        case .migrate(let config):
-            let configuration = try load(config)
-            let logger = Logger(label: "sluice", level: .warning)
-            let applied = try await Schema.migrate(configuration.settings.postgres, logger: logger)
-            print(applied.isEmpty ? "Nothing to do: the schema is up to date." : "Applied: \(applied.joined(separator: ", "))")
-        case .embeddedBroker(let topics):
-            try BrokerProcess.serve(topics: topics)
-        case .configurationReference:
-            print(SluiceSettings.reference, terminator: "")
-        case .version:
-            print("sluice \(sluiceVersion)")
-        case .help:
-            print(Command.usage)
-        }
-    }
-
-    /// Without `--config`, the file that lies where the README says, if there is one.
-    private static func load(_ config: String?) throws(SettingsFaults) -> Configuration {
-        let usual = "config/sluice.yaml"
-        let path = config ?? (FileManager.default.fileExists(atPath: usual) ? usual : nil)
-        return try Configuration.load(path: path, environment: ProcessInfo.processInfo.environment)
-    }
-
-    private static func fail(_ message: String, _ code: Int32) -> Never {
-        FileHandle.standardError.write(Data("sluice: \(message)\n".utf8))
         _exit(code)
     }
+
+    /// - Parameter logger: set once the configuration says how to log.
+    private static func run(_ command: Command, _ logger: inout Logger?) async throws {
+        switch command {
+        case .run(let path, let isEmbedded, let role, let brokerFile):
+            let (configuration, log) = try load(path, &logger)
+            try await RunCommand(
+                configuration: configuration, role: role, isEmbedded: isEmbedded, brokerFile: brokerFile, logger: log
+            ).run()
+        case .checkConfig(let path, let connects):
+            let (configuration, log) = try load(path, &logger)
+            try await CheckConfigCommand.run(configuration, connects: connects, logger: log)
+        case .migrate(let path):
+            let (configuration, log) = try load(path, &logger)
+            let applied = try await Schema.migrate(configuration.settings.postgres, logger: log)
+            print(applied.isEmpty ? "Nothing to do: the schema is up to date." : "Applied: \(applied.joined(separator: ", "))")
+        case .embeddedBroker(let topics): try BrokerProcess.serve(topics: topics)
+        case .print(let text): print(text, terminator: "")
+        }
+    }
+
+    private static func load(_ path: String?, _ logger: inout Logger?) throws -> (Configuration, Logger) {
+        let path = path ?? Configuration.usualFile()
+        do throws(SettingsFaults) {
+            let configuration = try Configuration.load(path: path, environment: ProcessInfo.processInfo.environment)
+            let settings = configuration.settings.log
+            let log = Logger(label: "sluice", level: settings.level, format: settings.format)
+            logger = log
+            if path == nil {
+                log.info(
+                    "No configuration file found; defaults and environment are used.",
+                    ["file": Configuration.usualPath, "directory": FileManager.default.currentDirectoryPath])
+            }
+            return (configuration, log)
+        } catch {
+            guard path == nil else { throw error }
+            throw CommandError("\(Configuration.missingFile)\n\(error)", exitCode: ExitCode.configuration)
+        }
+    }
+
+    private static func standardError(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
 }

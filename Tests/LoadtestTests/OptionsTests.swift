@@ -1,5 +1,7 @@
 // Reads command lines, right and wrong ones.
 
+import CommandLine
+import Foundation
 import Testing
 
 @testable import sluice_loadtest
@@ -7,7 +9,7 @@ import Testing
 @Suite struct OptionsTests {
     private func options(_ line: String) throws -> Options {
         guard case .run(let options) = try Command.parse(line.split(separator: " ").map(String.init)) else {
-            throw LoadError(.usage, "help was not asked for")
+            throw LoadError(.file, "it asks for help")
         }
         return options
     }
@@ -17,7 +19,7 @@ import Testing
             _ = try Command.parse(line.split(separator: " ").map(String.init))
             return ""
         } catch {
-            return error.description
+            return String(error.description.dropFirst("sluice-loadtest: ".count))
         }
     }
 
@@ -66,18 +68,36 @@ import Testing
         #expect(fault("--brokers b --duration 1 --keys 0").hasPrefix("--keys must be a whole number from 1"))
         #expect(fault("--brokers b --duration 1 --keys").hasPrefix("--keys needs a value: --keys N"))
         #expect(fault("--brokers b --duration 1 --verify=yes").hasPrefix("--verify takes no value"))
-        #expect(fault("--brokers b --duration 1 --rat 5").hasPrefix("unknown option --rat; did you mean --rate?"))
+        #expect(fault("--brokers b --duration 1 --rat 5").hasPrefix("sluice-loadtest has no option --rat; did you mean --rate?"))
         #expect(fault("--duration 1").hasPrefix("--target kafka needs --brokers"))
         #expect(fault("--target http --duration 1").hasPrefix("--target http needs --url"))
-        #expect(fault("--brokers b").hasPrefix("say how long"))
+        #expect(fault("--brokers b").hasPrefix("the length of the run is missing"))
         #expect(fault("--brokers b --events 1 --verify").hasPrefix("--verify needs --postgres"))
         #expect(fault("--brokers b --events 1 --keys 2000000000 --key-base 2000000000").contains("largest int4"))
         #expect(fault("--rat 5 --keys x").split(separator: "\n").count == 3, "all faults at once, and the hint")
     }
 
-    @Test func theHelpTextNamesEveryOption() throws {
-        #expect(try Command.parse(["--help"]) == .help)
-        for option in Option.all { #expect(Command.helpText.contains("  \(option.name)")) }
+    @Test func theHelpNamesEveryOption() throws {
+        guard case .print(let text) = try Command.parse(["--help"]) else { return #expect(Bool(false), "no help") }
+        for option in Option.all { #expect(text.contains("\n  \(option.name)")) }
         #expect(Set(Option.all.map(\.name)).count == Option.all.count)
+        #expect(text.utf8.allSatisfy { $0 < 0x80 })
+    }
+
+    @Test func secretsComeFromFiles() throws {
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("secret-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: file) }
+        try Data("a-token\n".utf8).write(to: file)
+        let options = try options(
+            "--target http --url https://h/send --events 1 --token-file \(file.path) --cacert ca.pem --verify --postgres-file \(file.path)"
+        )
+        #expect(options.token == "a-token" && options.authorities == "ca.pem" && options.postgres == "a-token")
+        #expect(fault("--brokers b --events 1 --token-file \(file.path)").contains("--target http only"))
+        let twice = fault("--brokers b --events 1 --postgres x --postgres-file \(file.path)")
+        #expect(twice.contains("--postgres and --postgres-file exclude each other"))
+        try Data("two words".utf8).write(to: file)
+        for path in [file.path, file.path + "x"] {
+            #expect(fault("--token-file \(path)").hasPrefix("--token-file must be a file with a token"))
+        }
     }
 }

@@ -1,5 +1,7 @@
-// Proves that the command line is read as its usage says.
+// Proves that the command line of `sluice` asks for the right thing, and that its manual holds what the code does.
 
+import CommandLine
+import Foundation
 import Testing
 
 @testable import sluice
@@ -12,23 +14,39 @@ import Testing
         #expect(try Command.parse(["run"]) == .run(config: nil, isEmbedded: false, role: .all, brokerFile: nil))
         #expect(try Command.parse(["check-config", "--connect"]) == .checkConfig(config: nil, connects: true))
         #expect(try Command.parse(["migrate", "--config=x"]) == .migrate(config: "x"))
-        #expect(try Command.parse(["--version"]) == .version)
-        #expect(try Command.parse([]) == .help)
+        #expect(try Command.parse(["embedded-broker", "a", "b"]) == .embeddedBroker(topics: ["a", "b"]))
+        #expect(try Command.parse(["configuration-reference"]) == .print(SluiceSettings.reference))
+        #expect(try Command.parse(["--version"]) == .print("sluice \(sluiceVersion)\n"))
     }
 
     @Test(arguments: [
         (["rum"], "did you mean run?"), (["run", "--embeded"], "did you mean --embedded?"),
         (["run", "--role", "boss"], "all, worker or ingress"), (["run", "--config"], "--config needs a value"),
-        (["migrate", "now"], "does not take now"),
+        (["migrate", "now"], "does not take the argument now"), (["migrate", "--connect"], "belongs to sluice check-config"),
+        (["run", "--broker-file", "b"], "--broker-file has no effect without --embedded"), ([], "Usage:"),
     ])
     func wrongWordsAreNamed(words: [String], says: String) {
         do {
             _ = try Command.parse(words)
             Issue.record("\(words) was taken")
         } catch {
-            let error = error as? CommandError
-            #expect(error?.exitCode == 2)
-            #expect(error?.description.contains(says) == true, "\(error?.description ?? "another error")")
+            #expect(error.description.contains(says), "\(error)")
         }
+    }
+
+    @Test func theHelpOfRunBeginsWithItsPurpose() throws {
+        guard case .print(let text) = try Command.parse(["run", "--help"]) else { return #expect(Bool(false), "no help") }
+        #expect(
+            text.hasPrefix("Run the consumer and the HTTP ingress until SIGTERM or Ctrl-C.\n\nUsage:\n  sluice run [OPTIONS]\n"))
+        for part in ["--broker-file FILE", "\nExamples:\n", "\n  78 ", "config/sluice.yaml", "SLUICE_..._FILE"] {
+            #expect(text.contains(part), "the help of run lacks \(part)")
+        }
+    }
+
+    @Test func theCommittedManPageIsTheOneThatIsPrinted() throws {
+        let file = "\(URL(fileURLWithPath: #filePath).deletingLastPathComponent().path)/../../docs/man/sluice.1"
+        let written = try? String(contentsOfFile: file, encoding: .utf8)
+        #expect(written == Command.program.manPage, "docs/man/sluice.1 is not what `sluice man` prints; write it anew")
+        #expect(Command.program.manPage.utf8.allSatisfy { $0 < 0x80 }, "man pages are ASCII")
     }
 }

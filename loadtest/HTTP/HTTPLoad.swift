@@ -20,17 +20,23 @@ final class HTTPLoad {
     ///   - connections: most requests under way at a time.
     ///   - timeout: seconds for one request.
     ///   - batch: most events in one request. A request takes what is ready, no two events of one key.
+    ///   - token: bearer token of every request; empty: none.
+    ///   - authorities: PEM file of the authorities to trust; empty: the system's.
     init(
-        _ plan: EventPlan, ledger: RunLedger, url: String, connections: Int, timeout: Double, batch: Int = 1
+        _ plan: EventPlan, ledger: RunLedger, url: String, connections: Int, timeout: Double, batch: Int = 1, token: String = "",
+        authorities: String = ""
     ) throws(LoadError) {
         self.batch = batch
         self.plan = plan
         self.ledger = ledger
         settleTimeout = timeout + 1
         loop = try CurlLoop(connections: connections)
-        headers = CurlListHandle(["Content-Type: application/\(batch == 1 ? "json" : "x-ndjson")", "Expect:"])
+        headers = CurlListHandle(
+            ["Content-Type: application/\(batch == 1 ? "json" : "x-ndjson")", "Expect:"]
+                + (token.isEmpty ? [] : ["Authorization: Bearer \(token)"]))
         for _ in 0..<connections {
-            transfers.append(try HTTPTransfer(plan, url: url, timeout: timeout, headers: headers, batch: batch))
+            transfers.append(
+                try HTTPTransfer(plan, url: url, timeout: timeout, headers: headers, batch: batch, authorities: authorities))
         }
         free = transfers
     }

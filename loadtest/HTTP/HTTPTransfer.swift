@@ -23,8 +23,10 @@ final class HTTPTransfer {
     ///   - url: where events are posted.
     ///   - timeout: seconds for a whole request.
     ///   - batch: most events of a request.
+    ///   - authorities: PEM file of the authorities to trust; empty: the system's.
     init(
-        _ plan: EventPlan, url: String, timeout: Double, headers: borrowing CurlListHandle, batch: Int = 1
+        _ plan: EventPlan, url: String, timeout: Double, headers: borrowing CurlListHandle, batch: Int = 1,
+        authorities: String = ""
     ) throws(LoadError) {
         answerLimit = 4096 + (batch > 1 ? 512 * batch : 0)
         easy = try CurlEasyHandle()
@@ -35,6 +37,7 @@ final class HTTPTransfer {
         let results = [
             // libcurl copies the string.
             url.withCString { sluice_curl_set_pointer(handle, CURLOPT_URL, $0) },
+            authorities.isEmpty ? CURLE_OK : authorities.withCString { sluice_curl_set_pointer(handle, CURLOPT_CAINFO, $0) },
             sluice_curl_set_long(handle, CURLOPT_POST, 1),
             sluice_curl_set_long(handle, CURLOPT_NOSIGNAL, 1),
             sluice_curl_set_long(handle, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1),

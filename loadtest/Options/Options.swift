@@ -1,4 +1,4 @@
-// Says what a run can be told on the command line, and checks it.
+// Owns the options of a run, and checks that they fit together.
 
 /// Where events go.
 enum Target: String, Sendable, CaseIterable {
@@ -8,12 +8,16 @@ enum Target: String, Sendable, CaseIterable {
     case http
 }
 
-/// Everything a run is told.
+/// The options of a run, with their defaults.
 struct Options: Sendable, Equatable {
     var target = Target.kafka
     var brokers = ""
     var topic = "messages"
     var url = ""
+    /// Bearer token of every request; empty: none.
+    var token = ""
+    /// PEM file of the authorities that the server's certificate may come from; empty: the system's.
+    var authorities = ""
     var rate = 0.0
     var duration: Double?
     var events: UInt64?
@@ -49,23 +53,26 @@ struct Options: Sendable, Equatable {
             payloadBytes: payloadBytes)
     }
 
-    /// What does not fit together, one sentence each.
+    /// Options that do not fit together, with the remedy.
     var faults: [String] {
         var faults: [String] = []
         func require(_ condition: Bool, _ fault: @autoclosure () -> String) { if !condition { faults.append(fault()) } }
         switch target {
         case .kafka:
             require(batch == 1, "--batch works with --target http only: Kafka's producer makes its own batches")
+            require(token.isEmpty && authorities.isEmpty, "--token-file and --cacert work with --target http only")
             require(!brokers.isEmpty, "--target kafka needs --brokers HOST:PORT[,HOST:PORT]")
             require(!topic.isEmpty, "--topic must not be empty")
         case .http:
             require(!url.isEmpty, "--target http needs --url, such as http://127.0.0.1:8000/send")
-            require(maxLag == nil, "--max-lag works with --target kafka only: over HTTP nobody says how long the log is")
+            require(maxLag == nil, "--max-lag works with --target kafka only: the ingress does not tell the length of the log")
         }
-        require(duration != nil || events != nil, "say how long: --duration SECONDS or --events N")
+        require(duration != nil || events != nil, "the length of the run is missing: --duration SECONDS or --events N")
         require(Int64(firstID) + Int64(keys) - 1 <= Int64(Int32.max), "--key-base plus --keys goes beyond the largest int4 id")
-        require(!verify || !postgres.isEmpty, "--verify needs --postgres URI")
-        require(maxLag == nil || !postgres.isEmpty, "--max-lag needs --postgres URI, where the worker's offsets are")
+        require(!verify || !postgres.isEmpty, "--verify needs --postgres-file FILE or --postgres URI")
+        require(
+            maxLag == nil || !postgres.isEmpty,
+            "--max-lag needs --postgres-file FILE or --postgres URI: the worker's offsets are there")
         require(!table.isEmpty, "--table must not be empty")
         return faults
     }

@@ -1,6 +1,6 @@
-// Reads the command line.
+// Declares the command line of `sluice`, and reads it.
 
-import Settings
+import CommandLine
 
 /// What the command line asks for.
 enum Command: Equatable {
@@ -8,102 +8,98 @@ enum Command: Equatable {
     case checkConfig(config: String?, connects: Bool)
     case migrate(config: String?)
     case embeddedBroker(topics: [String])
-    case configurationReference
-    case version
-    case help
+    /// Text for standard output.
+    case print(String)
 
-    static let usage = """
-        usage: sluice COMMAND [OPTIONS]
+    private static let config = Program.Option(
+        "--config", "FILE", default: "\(Configuration.usualPath) where it exists, else the defaults of all keys",
+        help: "Configuration file.")
 
-          run            Apply events and take them at the door, until SIGTERM or Ctrl-C.
-                           --config FILE        configuration (default: config/sluice.yaml where it exists)
-                           --embedded           start an in-memory Kafka broker of our own, for trying things out
-                           --broker-file FILE   with --embedded: write the broker's address to FILE
-                           --role ROLE          all (default) | worker | ingress
-          check-config   Print the configuration in force, secrets covered, or everything that is wrong with it.
-                           --config FILE
-                           --connect            look at Kafka and PostgreSQL, too
-          migrate        Apply pending migrations.
-                           --config FILE
-          --version      Print the version.
-          --help         Print this.
+    static let program = Program(
+        version: sluiceVersion,
+        root: Program.Command(
+            "sluice", summary: "Move events from Kafka topics into PostgreSQL tables, and take events over HTTP.",
+            text: [
+                "sluice run is the program itself. Its consumer writes every event of the topics exactly once into a table, as a mapping "
+                    + "file says; its HTTP ingress (POST /send) validates events and answers when Kafka has them."
+            ],
+            examples: [
+                ("sluice run --embedded", "Try it with an in-memory Kafka broker; PostgreSQL is the one of postgres.uri."),
+                ("sluice help run", "Everything about one command."),
+            ]),
+        commands: [
+            Program.Command(
+                "run", summary: "Run the consumer and the HTTP ingress until SIGTERM or Ctrl-C.",
+                text: [
+                    "Pending migrations are applied first unless postgres.migrate is false. At the first SIGTERM or SIGINT the process "
+                        + "finishes what is under way, for at most pipeline.shutdown_timeout; a second one, half a second later or more, "
+                        + "ends it at once. SIGHUP reads the configuration again.",
+                    "Log lines go to standard error (log.level, log.format).",
+                ],
+                options: [
+                    config,
+                    Program.Option(
+                        "--embedded", help: "Start an in-memory Kafka broker in a child process, for trying things out."),
+                    Program.Option(
+                        "--broker-file", "FILE", needs: "--embedded", help: "Write the address of that broker to FILE."),
+                    Program.Option(
+                        "--role", "ROLE", default: Role.all.rawValue, choices: Role.allCases.map(\.rawValue),
+                        help: "Run the consumer (worker), the HTTP ingress (ingress) or both (all)."),
+                ],
+                examples: [
+                    ("sluice run --config /etc/sluice/sluice.yaml", "Consumer and ingress in one process."),
+                    (
+                        "SLUICE_POSTGRES_URI_FILE=/run/secrets/postgres sluice run --role worker",
+                        "The consumer only; a secret from a file."
+                    ),
+                ]),
+            Program.Command(
+                "check-config", summary: "Print the configuration in force, or everything that is wrong with it.",
+                text: ["Each key is shown with its value and where it was set; secrets are covered."],
+                options: [
+                    config,
+                    Program.Option(
+                        "--connect", help: "Also check topics, tables and pending migrations on Kafka and PostgreSQL."),
+                ],
+                examples: [("sluice check-config --connect", "Check before a deployment.")]),
+            Program.Command(
+                "migrate", summary: "Apply pending migrations to the database.", options: [config],
+                examples: [("sluice migrate --config sluice.yaml", "Prepare the database before the first run.")]),
+            Program.Command(
+                "embedded-broker", summary: "Serve the in-memory broker of run --embedded until standard input ends.",
+                operand: "TOPIC...", isHidden: true),
+            Program.Command("configuration-reference", summary: "Print docs/configuration.md.", isHidden: true),
+        ],
+        exitCodes: [
+            ("0", "Success; for run also: a signal was obeyed."),
+            ("1", "Failure: a server refused something, or with --connect could not be reached."),
+            ("2", "Wrong command line."),
+            ("78", "Wrong configuration (EX_CONFIG); every fault is named, and starting again will not help."),
+            ("130, 143", "A second SIGINT or SIGTERM ended the process."),
+        ],
+        files: [
+            (Configuration.usualPath, "Configuration without --config, where it exists. Other paths in it are relative to it.")
+        ],
+        environment: [
+            ("SLUICE_...", "Sets a configuration key: SLUICE_KAFKA_BOOTSTRAP_SERVERS for kafka.bootstrap_servers."),
+            ("SLUICE_..._FILE", "Names a file with the value: SLUICE_POSTGRES_URI_FILE for postgres.uri."),
+        ])
 
-        Every configuration key can be set by an environment variable: SLUICE_KAFKA_BOOTSTRAP_SERVERS for
-        kafka.bootstrap_servers; SLUICE_POSTGRES_URI_FILE reads the value of postgres.uri from a file.
-        """
-
-    /// - Throws: `CommandError` naming the wrong word and the nearest right one.
-    static func parse(_ arguments: [String]) throws -> Command {
-        guard let name = arguments.first else { return .help }
-        var options = Options(command: name, Array(arguments.dropFirst()))
-        switch name {
-        case "run":
-            let config = try options.value("--config")
-            let role = try options.value("--role") ?? Role.all.rawValue
-            guard let role = Role(rawValue: role) else {
-                throw CommandError("--role is all, worker or ingress, not \(role).", exitCode: 2)
+    /// - Throws: `UsageError` with everything that is wrong.
+    static func parse(_ arguments: [String]) throws(UsageError) -> Command {
+        switch try program.parse(arguments) {
+        case .text(let text): .print(text)
+        case .invocation(let given):
+            switch given.command {
+            case "run":
+                .run(
+                    config: given["--config"], isEmbedded: given["--embedded"] != nil,
+                    role: given["--role"].flatMap(Role.init(rawValue:)) ?? .all, brokerFile: given["--broker-file"])
+            case "check-config": .checkConfig(config: given["--config"], connects: given["--connect"] != nil)
+            case "migrate": .migrate(config: given["--config"])
+            case "embedded-broker": .embeddedBroker(topics: given.operands)
+            default: .print(SluiceSettings.reference)
             }
-            let file = try options.value("--broker-file")
-            let isEmbedded = options.flag("--embedded")
-            try options.finish(known: ["--config", "--embedded", "--broker-file", "--role"])
-            return .run(config: config, isEmbedded: isEmbedded, role: role, brokerFile: file)
-        case "check-config":
-            let config = try options.value("--config")
-            let connects = options.flag("--connect")
-            try options.finish(known: ["--config", "--connect"])
-            return .checkConfig(config: config, connects: connects)
-        case "migrate":
-            let config = try options.value("--config")
-            try options.finish(known: ["--config"])
-            return .migrate(config: config)
-        case "embedded-broker":
-            return .embeddedBroker(topics: Array(arguments.dropFirst()))
-        case "configuration-reference":
-            try options.finish(known: [])
-            return .configurationReference
-        case "--version", "-V", "version": return .version
-        case "--help", "-h", "help": return .help
-        default:
-            let nearest = Nearest.name(to: name, among: ["run", "check-config", "migrate", "--version", "--help"])
-            throw CommandError(
-                "sluice has no command \(name)" + (nearest.map { "; did you mean \($0)?" } ?? "; see sluice --help."), exitCode: 2
-            )
         }
-    }
-}
-
-/// The words behind a command.
-private struct Options {
-    let command: String
-    var words: [String]
-
-    init(command: String, _ words: [String]) {
-        self.command = command
-        // --name=value is --name value.
-        self.words = words.flatMap { word -> [String] in
-            guard word.hasPrefix("--"), let equals = word.firstIndex(of: "=") else { return [word] }
-            return [String(word[..<equals]), String(word[word.index(after: equals)...])]
-        }
-    }
-
-    mutating func flag(_ name: String) -> Bool {
-        guard let index = words.firstIndex(of: name) else { return false }
-        words.remove(at: index)
-        return true
-    }
-
-    mutating func value(_ name: String) throws -> String? {
-        guard let index = words.firstIndex(of: name) else { return nil }
-        guard index + 1 < words.count else { throw CommandError("\(name) needs a value.", exitCode: 2) }
-        defer { words.removeSubrange(index...index + 1) }
-        return words[index + 1]
-    }
-
-    func finish(known: [String]) throws {
-        guard let word = words.first else { return }
-        let nearest = Nearest.name(to: word, among: known)
-        throw CommandError(
-            "sluice \(command) does not take \(word)" + (nearest.map { "; did you mean \($0)?" } ?? "; see sluice --help."),
-            exitCode: 2)
     }
 }

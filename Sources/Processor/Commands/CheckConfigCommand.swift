@@ -1,4 +1,4 @@
-// Owns `sluice check-config`: the configuration in force, or everything that is wrong.
+// Owns `sluice check-config`: prints the configuration in force, and checks it against the servers.
 
 import Apply
 import Decode
@@ -9,23 +9,26 @@ import Settings
 import Telemetry
 
 enum CheckConfigCommand {
-    /// Prints the configuration in force. With `connects`, looks at the servers and reports every finding.
-    /// - Throws: `CommandError` listing what the servers do not like.
-    static func run(_ configuration: Configuration, connects: Bool) async throws {
+    /// Prints the configuration in force. With `connects`, checks the servers and logs each check that fails.
+    /// - Throws: `CommandError` where a check failed.
+    static func run(_ configuration: Configuration, connects: Bool, logger: Logger) async throws {
+        if configuration.files.path == nil { print("# \(Configuration.missingFile)") }
         print(configuration.effective.yaml, terminator: "")
         guard connects else { return }
-        var faults: [String] = []
+        var failed: [String] = []
         do {
             print("# Kafka: \(try await kafka(configuration))")
         } catch {
-            faults.append("Kafka: \(error)")
+            logger.error("The check of Kafka failed.", ["error": "\(error)"])
+            failed.append("Kafka")
         }
         do {
-            print("# PostgreSQL: \(try await postgres(configuration))")
+            print("# PostgreSQL: \(try await postgres(configuration, logger))")
         } catch {
-            faults.append("PostgreSQL: \(error)")
+            logger.error("The check of PostgreSQL failed.", ["error": "\(error)"])
+            failed.append("PostgreSQL")
         }
-        guard faults.isEmpty else { throw CommandError(faults.joined(separator: "\n")) }
+        guard failed.isEmpty else { throw CommandError("failed checks: \(failed.joined(separator: ", "))") }
     }
 
     private static func kafka(_ configuration: Configuration) async throws -> String {
@@ -37,7 +40,7 @@ enum CheckConfigCommand {
         let topics = try await metadata.topics(configuration.mapping.topics, timeout: .seconds(5))
         var partitions = 0
         let sentences = try configuration.mapping.topics.map { name in
-            guard let answer = topics[name] else { throw CommandError("no answer for the topic \(name)") }
+            guard let answer = topics[name] else { throw CommandError("Kafka does not mention the topic \(name)") }
             let count = try answer.get()
             partitions += count
             return "topic \(name) has \(count) partitions"
@@ -46,9 +49,9 @@ enum CheckConfigCommand {
         return sentences.joined(separator: ", ")
     }
 
-    private static func postgres(_ configuration: Configuration) async throws -> String {
+    private static func postgres(_ configuration: Configuration, _ logger: Logger) async throws -> String {
         let settings = configuration.settings
-        let pending = try await Schema.pending(settings.postgres, logger: .silent)
+        let pending = try await Schema.pending(settings.postgres, logger: logger)
         let connection = try await PostgresConnection.connect(settings.postgres.connection(name: "sluice check-config"))
         let shape = configuration.mapping.table
         let facts: Result<TableSchema, any Error>

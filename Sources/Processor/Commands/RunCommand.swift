@@ -48,7 +48,7 @@ struct RunCommand {
 
     /// Runs until a signal has been obeyed.
     func run() async throws {
-        let signals = Signals()
+        let signals = Signals(logger: logger)
         registry.registerProcessMetrics()
         if role != .ingress { reloader.registerConsumeLimits(registry) }
         let broker = isEmbedded ? try await BrokerProcess.start(topics: configuration.mapping.topics) : nil
@@ -101,7 +101,7 @@ struct RunCommand {
             }
             group.addTask {
                 guard let signal = await signals.next() else { return .success(()) }
-                self.logger.info("Stopping.", ["signal": signal == SIGINT ? "SIGINT" : "SIGTERM"])
+                self.logger.info("Stopping.", ["signal": Signals.name(signal)])
                 health.entered("stopping")
                 self.endAnyway()
                 eventProducer?.stop()

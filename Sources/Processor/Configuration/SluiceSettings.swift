@@ -3,6 +3,7 @@
 import Admission
 import Apply
 import Decode
+import Foundation
 import HTTPServer
 import Kafka
 import Settings
@@ -73,6 +74,18 @@ struct Configuration: Sendable {
     let files: ConfigurationFiles
     /// What these held just before they were read; `nil`: they can be read only once.
     let content: ConfigurationFiles.Content?
+
+    /// The file that is read where none is named, relative to the working directory.
+    static let usualPath = "config/sluice.yaml"
+
+    /// What is said where no file is read.
+    static var missingFile: String {
+        "no configuration file: \(usualPath) does not exist in \(FileManager.default.currentDirectoryPath) and --config FILE is not "
+            + "given; defaults and environment are used"
+    }
+
+    /// ``usualPath`` where it exists.
+    static func usualFile() -> String? { FileManager.default.fileExists(atPath: usualPath) ? usualPath : nil }
 
     var settings: SluiceSettings { effective.value }
     var mapping: Mapping { mappings[0] }

@@ -1,0 +1,163 @@
+// Proves what the built programs do to those who start them: exit codes, messages, signals, and secrets from files.
+
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+/// The programs of this build, run in an empty directory.
+private struct Programs: ~Copyable {
+    let directory = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-\(UUID().uuidString)").path
+    private let built = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().path
+    private let mapping = TestPostgres.checkout.path + "/config/mappings/messages.yaml"
+
+    init() throws { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true) }
+    deinit { try? FileManager.default.removeItem(atPath: directory) }
+
+    func write(_ name: String, _ text: String) throws {
+        try Data(text.utf8).write(to: URL(fileURLWithPath: "\(directory)/\(name)"))
+    }
+
+    /// Starts `sluice …` with the shipped mapping; a line for a shell may stand before the program: `"$@" 2>/dev/null`.
+    func start(
+        _ program: String, _ line: String, environment: [String: String] = [:], shell: String = "exec \"$@\""
+    ) throws -> ChildProcess {
+        let path = program == "openssl" ? program : "\(built)/\(program)"
+        return try ChildProcess.start(
+            "/usr/bin/env",
+            ["-C", directory, "sh", "-c", shell, "sh", path] + line.split(separator: " ").map(String.init),
+            environment: ["PATH": "/usr/local/bin:/usr/bin:/bin", "SLUICE_MAPPINGS": mapping, "SLUICE_HTTP_PORT": "0"].merging(
+                environment
+            ) { $1 },
+            log: "\(directory)/\(UUID().uuidString).log")
+    }
+
+    /// Runs to the end: exit code and output.
+    func run(
+        _ program: String, _ line: String, environment: [String: String] = [:], shell: String = "exec \"$@\""
+    ) async throws -> (code: Int32, output: String) {
+        let child = try start(program, line, environment: environment, shell: shell)
+        guard case .exited(let code) = try await child.ended(within: .seconds(60)) else { return (-1, child.output) }
+        return (code, child.output)
+    }
+
+    /// Starts an ingress with a broker of its own, and waits until it takes events.
+    func ingress(_ line: String = "", environment: [String: String] = [:]) async throws -> (process: ChildProcess, port: UInt16) {
+        let process = try start("sluice", "run --embedded --role ingress \(line)", environment: environment)
+        func port() -> UInt16? {
+            process.output.firstMatch(of: /url=https?:\/\/127\.0\.0\.1:(\d+)/).flatMap { UInt16($0.output.1) }
+        }
+        try #require(await eventually(within: .seconds(30)) { port() != nil }, "\(process.output)")
+        return (process, try #require(port()))
+    }
+}
+
+@Suite struct CommandTests {
+    @Test func aWrongCommandLineExitsWith2() async throws {
+        let programs = try Programs()
+        for (program, line) in [("sluice", ""), ("sluice", "rum"), ("sluice", "run --embeded"), ("sluice-loadtest", "--rat 5")] {
+            let (code, output) = try await programs.run(program, line)
+            #expect(code == 2 && !output.isEmpty, "\(program) \(line): \(code) \(output)")
+            #expect(
+                try await programs.run(program, line, shell: "\"$@\" 2>/dev/null").output == "",
+                "\(line) writes to standard output")
+        }
+        for line in ["--help", "-h", "help run", "run --help", "--version", "completion bash", "man"] {
+            let (code, output) = try await programs.run("sluice", line)
+            #expect(code == 0 && !output.isEmpty, "\(line): \(code)")
+        }
+    }
+
+    @Test func aWrongConfigurationExitsWith78AndEveryFault() async throws {
+        let programs = try Programs()
+        try programs.write("wrong.yaml", "kafka: {grup_id: x}\nhttp: {port: 70000}\n")
+        for command in ["run", "migrate", "check-config"] {
+            let (code, output) = try await programs.run(
+                "sluice", "\(command) --config wrong.yaml", environment: ["SLUICE_HTTP_PORT": "0"])
+            #expect(code == 78 && output.contains("wrong.yaml:1: kafka.grup_id"), "\(command): \(code) \(output)")
+        }
+        let missing = try await programs.run("sluice", "migrate", environment: ["SLUICE_MAPPINGS": "none.yaml"])
+        #expect(missing.code == 78)
+        #expect(missing.output.contains("config/sluice.yaml does not exist in \(programs.directory)"), "\(missing.output)")
+    }
+
+    @Test func withoutAFileItSaysWhereItLooked() async throws {
+        let programs = try Programs()
+        let (code, output) = try await programs.run("sluice", "check-config", environment: ["SLUICE_LOG_FORMAT": "json"])
+        #expect(code == 0)
+        #expect(
+            output.contains("# no configuration file: config/sluice.yaml does not exist in \(programs.directory)"), "\(output)")
+        #expect(output.contains(#""message":"No configuration file found; defaults and environment are used.""#), "\(output)")
+        #expect(
+            try await programs.run("sluice", "check-config", environment: ["SLUICE_LOG_LEVEL": "error"]).output.contains(
+                "\"message\"") == false)
+    }
+
+    @Test func aFailureIsLoggedInTheConfiguredFormatAndExitsWith1() async throws {
+        let programs = try Programs()
+        // Nothing listens on port 1.
+        let environment = [
+            "SLUICE_LOG_FORMAT": "json", "SLUICE_POSTGRES_URI": "postgres://127.0.0.1:1/x",
+            "SLUICE_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+            "SLUICE_POSTGRES_MIGRATIONS": TestPostgres.checkout.path + "/config/migrations",
+        ]
+        let migrate = try await programs.run("sluice", "migrate", environment: environment)
+        #expect(migrate.code == 1)
+        let last = try #require(migrate.output.split(separator: "\n").last)
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(last.utf8)) as? [String: Any])
+        #expect(object["level"] as? String == "error" && object["exit_code"] as? Int == 1, "\(last)")
+        #expect((object["error"] as? String)?.contains("127.0.0.1") == true, "\(last)")
+        let check = try await programs.run("sluice", "check-config --connect", environment: environment)
+        #expect(check.code == 1)
+        for server in ["Kafka", "PostgreSQL"] {
+            #expect(check.output.contains("The check of \(server) failed."), "\(check.output)")
+        }
+    }
+
+    @Test func aSecondSignalEndsTheProcessAtOnce() async throws {
+        for (second, code) in [(SIGINT, Int32(130)), (SIGTERM, 143)] {
+            let programs = try Programs()
+            let (process, port) = try await programs.ingress()
+            let connection = try LoopbackConnection(port: port)
+            // A request that is under way holds the first signal's shutdown up.
+            try connection.send(
+                "POST /send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+            try await Task.sleep(for: .milliseconds(200))
+            process.signal(SIGTERM)
+            try #require(await eventually(within: .seconds(10)) { process.output.contains("Stopping.") })
+            try await Task.sleep(for: .milliseconds(600))
+            process.signal(second)
+            #expect(try await process.ended(within: .seconds(3)) == .exited(code), "\(process.output)")
+            #expect(process.output.contains("Second signal"))
+        }
+    }
+
+    @Test func theLoadGeneratorPresentsATokenAndTrustsAnAuthority() async throws {
+        let programs = try Programs()
+        guard try await programs.run("openssl", "version").code == 0 else { return print("SKIPPED: openssl is not installed") }
+        let made = try await programs.run(
+            "openssl",
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x -addext subjectAltName=IP:127.0.0.1 "
+                + "-keyout \(programs.directory)/tls.key -out \(programs.directory)/tls.pem")
+        try #require(made.code == 0, "\(made.output)")
+        try programs.write("token", "a-token-of-20-letters\n")
+        let (process, port) = try await programs.ingress(
+            environment: [
+                "SLUICE_HTTP_TOKENS": "{load: a-token-of-20-letters}",
+                "SLUICE_HTTP_TLS_CERTIFICATE": "\(programs.directory)/tls.pem",
+                "SLUICE_HTTP_TLS_KEY": "\(programs.directory)/tls.key",
+            ])
+        let load = "--target http --url https://127.0.0.1:\(port)/send --events 5 --connections 2"
+        // The ingress takes events a moment after it listens.
+        var right = try await programs.run("sluice-loadtest", "\(load) --token-file token --cacert tls.pem")
+        for _ in 0..<20 where right.code != 0 {
+            try await Task.sleep(for: .milliseconds(200))
+            right = try await programs.run("sluice-loadtest", "\(load) --token-file token --cacert tls.pem")
+        }
+        #expect(right.code == 0, "\(right.output)")
+        #expect(try await programs.run("sluice-loadtest", "\(load) --cacert tls.pem").code == 1, "without the token")
+        #expect(try await programs.run("sluice-loadtest", "\(load) --token-file token").code == 1, "without the authority")
+        process.signal(SIGTERM)
+        #expect(try await process.ended(within: .seconds(30)) == .exited(0))
+    }
+}
