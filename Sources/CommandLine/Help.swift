@@ -1,5 +1,7 @@
 // Arranges a program's declaration as a document, and renders it as the text of `--help`.
 
+private import Settings
+
 /// A part of the help or the man page.
 struct HelpSection {
     enum Block {
@@ -73,15 +75,6 @@ extension Program {
 
     /// Words in lines of at most 90 columns.
     private static func filled(_ text: String, indent: Int) -> String {
-        var lines: [String] = []
-        var line = ""
-        for word in text.split(separator: " ") {
-            if !line.isEmpty, indent + line.count + 1 + word.count > 90 {
-                lines.append(line)
-                line = ""
-            }
-            line += (line.isEmpty ? "" : " ") + word
-        }
-        return (lines + [line]).map { String(repeating: " ", count: indent) + $0 + "\n" }.joined()
+        Filled.lines(text, columns: 90 - indent).map { String(repeating: " ", count: indent) + $0 + "\n" }.joined()
     }
 }

@@ -12,9 +12,11 @@ public enum Parsed: Sendable, Equatable {
 
 /// A command with its options and operands.
 public struct Invocation: Sendable, Equatable {
-    /// An option as it was given; the value is empty for an option that takes none.
+    /// An option as it was given.
     public struct Given: Sendable, Equatable {
+        /// With its two dashes.
         public let name: String
+        /// Empty for an option that takes no value.
         public let value: String
     }
 

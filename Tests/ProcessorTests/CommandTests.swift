@@ -44,7 +44,7 @@ private struct Programs: ~Copyable {
     /// Starts an ingress with a broker of its own, and waits until it takes events.
     func ingress(_ line: String = "", environment: [String: String] = [:]) async throws -> (process: ChildProcess, port: UInt16) {
         let process = try start("sluice", "run --embedded --role ingress \(line)", environment: environment)
-        func port() -> UInt16? {
+        @Sendable func port() -> UInt16? {
             process.output.firstMatch(of: /url=https?:\/\/127\.0\.0\.1:(\d+)/).flatMap { UInt16($0.output.1) }
         }
         try #require(await eventually(within: .seconds(30)) { port() != nil }, "\(process.output)")
@@ -124,7 +124,7 @@ private struct Programs: ~Copyable {
                 "POST /send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
             try await Task.sleep(for: .milliseconds(200))
             process.signal(SIGTERM)
-            try #require(await eventually(within: .seconds(10)) { process.output.contains("Stopping.") })
+            try #require(await eventually(within: .seconds(10)) { process.output.contains("Stopping: signal received.") })
             try await Task.sleep(for: .milliseconds(600))
             process.signal(second)
             #expect(try await process.ended(within: .seconds(3)) == .exited(code), "\(process.output)")

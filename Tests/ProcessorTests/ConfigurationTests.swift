@@ -193,3 +193,31 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
         #expect(missing[0].contains("sluice.yaml:2: http.tls_certificate"), "\(missing)")
     }
 }
+
+@Suite struct ShippedFileTests {
+    /// Each key's comment in the shipped file is its help, and the choices it has.
+    @Test func theCommentsOfTheShippedFileAreTheHelpOfTheKeys() throws {
+        var comments: [String: String] = [:]
+        var path: [Substring] = []
+        var comment: [Substring] = []
+        for line in try String(contentsOfFile: "\(root)/config/sluice.yaml", encoding: .utf8)
+            .split(separator: "\n", omittingEmptySubsequences: false)
+        {
+            let text = line.drop { $0 == " " }
+            if text.hasPrefix("#") {
+                comment.append(text.dropFirst(2))
+            } else if text.isEmpty {
+                comment = []
+            } else if !text.hasPrefix("-"), let colon = text.firstIndex(of: ":") {
+                path = path.prefix((line.count - text.count) / 2) + [text[..<colon]]
+                comments[path.joined(separator: ".")] = comment.flatMap { $0.split(separator: " ") }.joined(separator: " ")
+                comment = []
+            }
+        }
+        for key in SluiceSettings.schema.keys where !key.path.contains("[") && !key.path.contains(".NAME.") {
+            let expected = key.help + (key.type == "choice" ? " One of: \(key.bounds)." : "")
+            #expect(
+                comments[key.path]?.hasPrefix(expected) == true, "config/sluice.yaml does not say of \(key.path): \(expected)")
+        }
+    }
+}

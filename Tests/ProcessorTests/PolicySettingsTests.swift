@@ -79,7 +79,7 @@ private func survey(_ text: String) throws -> (settings: LimitsSettings, faults:
         let one = "{name: a, key: client, unit: bytes, bucket: {rate: 1, burst: 1}}"
         let faults = try survey("limits: {policies: [\(one), \(one)]}").faults
         #expect(faults.count == 1)
-        #expect(faults[0].contains("limits.policies[1].name: is a, as that of limits.policies[0]; give each policy a name"))
+        #expect(faults[0].contains("limits.policies[1].name: is a, the name of limits.policies[0], too; give each policy a name"))
         let many = (0..<33).map { "{name: p\($0), key: client, unit: bytes, bucket: {rate: 1, burst: 1}}" }.joined(
             separator: ", ")
         #expect(

@@ -124,7 +124,7 @@ private struct Whole: Sendable, Equatable {
         } catch {
             #expect(
                 error.description
-                    == "inner.low, inner.high: must be below high; together with values that are only read at the start it does not hold until then"
+                    == "inner.low, inner.high: must be below high; with the values of the keys that need a restart this rule does not hold"
             )
         }
     }

@@ -60,7 +60,7 @@ import Testing
                     "SLUICE_KAFKA_PROPERTIES": "novalue", "SLUICE_POLICIES": "[{name: x, rte: 1}, {]",
                 ], ignoring: ["SLUICE_TEST_"]
             ).faults == [
-                "SLUICE_KAFKA_PROPERTIES: kafka.properties: must be key=value pairs parted by commas (\\, for a comma inside a value)",
+                "SLUICE_KAFKA_PROPERTIES: kafka.properties: must be key=value pairs separated by commas (\\, for a comma inside a value)",
                 "SLUICE_PIPELINE_DWELL: pipeline.dwell: must be a duration such as 500ms, 20s, 5m or a number of seconds, is soon",
                 "SLUICE_POLICIES: policies: did not find expected node content (while parsing a flow node)",
                 "SLUICE_CONECTIONS: sets no known key; did you mean SLUICE_CONNECTIONS?",

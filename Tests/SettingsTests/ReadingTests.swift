@@ -163,7 +163,7 @@ import Testing
             Fixture.read(nil, environment: ["SLUICE_KAFKA_PROPERTIES": "sasl.password=a,hunter2", "SLUICE_POSTGRES_URI": "x"])
                 .faults
                 == [
-                    "SLUICE_KAFKA_PROPERTIES: kafka.properties: must be key=value pairs parted by commas (\\, for a comma inside a value)"
+                    "SLUICE_KAFKA_PROPERTIES: kafka.properties: must be key=value pairs separated by commas (\\, for a comma inside a value)"
                 ])
     }
 

@@ -58,8 +58,8 @@ import Testing
         (
             "a: 1\nb: 2\na: 3\nb: 4\n",
             [
-                "f:3: the key \"a\" is there already, at line 1; keep one of them",
-                "f:4: the key \"b\" is there already, at line 2; keep one of them",
+                "f:3: the key \"a\" is a duplicate of line 1; keep one of them",
+                "f:4: the key \"b\" is a duplicate of line 2; keep one of them",
             ]
         ),
         ("a: *x\n", ["f:1: the alias *x has no anchor &x before it"]),
@@ -88,11 +88,11 @@ import Testing
         for level in 1...9 {
             billion += "a\(level): &a\(level) [" + Array(repeating: "*a\(level - 1)", count: 10).joined(separator: ",") + "]\n"
         }
-        #expect(faults(billion) == ["f:5: has more than 100000 values, aliases unfolded"])
+        #expect(faults(billion) == ["f:5: has more than 100000 values, aliases expanded"])
         #expect(faults(String(repeating: "[", count: 100_000)) == ["f:1: nests deeper than 64 levels"])
         #expect(faults(String(repeating: "a: x\n", count: 300_000)) == ["f: is larger than 1048576 bytes"])
         #expect(
-            faults("[" + String(repeating: "x,", count: 120_000) + "]") == ["f:1: has more than 100000 values, aliases unfolded"])
+            faults("[" + String(repeating: "x,", count: 120_000) + "]") == ["f:1: has more than 100000 values, aliases expanded"])
         let ladder = (1...99).map { "- &a\($0) [*a\($0 - 1)]\n" }.joined()
         #expect(faults("- &a0 [x]\n" + ladder) == ["f:64: nests deeper than 64 levels"])
         #expect(faults(String(repeating: "[", count: 64) + String(repeating: "]", count: 64)) == [])

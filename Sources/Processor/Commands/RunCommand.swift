@@ -1,4 +1,4 @@
-// Owns the life of `sluice run`: start, serve, drain, end.
+// Owns `sluice run`: starts the components of a role, runs them, and stops them.
 
 import Admission
 import Backpressure
@@ -11,7 +11,7 @@ import Pipeline
 import Synchronization
 import Telemetry
 
-/// A running process. Each step of the start waits for what it needs, and a signal ends any of them.
+/// A run of the process. Each step of the start waits for the server it needs; a signal ends any step.
 struct RunCommand {
     let configuration: Configuration
     let role: Role
@@ -19,7 +19,7 @@ struct RunCommand {
     let brokerFile: String?
     let logger: Logger
     private let registry = MetricsRegistry()
-    private let parts = Parts()
+    private let components = Components()
     private let bounds: BatchBounds
     private let reloader: Reloader
 
@@ -33,27 +33,28 @@ struct RunCommand {
         self.bounds = bounds
         reloader = Reloader(
             configuration, registry: registry, logger: logger.child("configuration"),
-            unsupported: { [parts] in parts.worker?.obstacle(in: $0) },
-            apply: { [parts] settings in
+            unsupported: { [components] in components.started.worker?.obstacle(in: $0) },
+            apply: { [components] settings in
+                let started = components.started
                 bounds.update(settings.http)
-                parts.httpReloader?.update(settings.http)
-                parts.limits?.update(settings)
-                parts.shedding?.update(settings.limits.shed.limits)
-                try await parts.worker?.reconfigure(settings)
-            }, applyCertificate: { [parts] in parts.httpReloader?.update($0) })
+                started.server?.update(settings.http)
+                started.limits?.update(settings)
+                started.shedding?.update(settings.limits.shed.limits)
+                try await started.worker?.reconfigure(settings)
+            }, applyCertificate: { [components] in components.started.server?.update($0) })
     }
 
-    /// What is in force now; what takes a restart is as it was at the start.
+    /// The settings in force: keys that take effect at a restart only have the values of the start.
     private var settings: SluiceSettings { reloader.settings }
 
-    /// Runs until a signal has been obeyed.
+    /// Runs until a SIGTERM or SIGINT has been handled.
     func run() async throws {
         let signals = Signals(logger: logger)
         registry.registerProcessMetrics()
         if role != .ingress { reloader.registerConsumeLimits(registry) }
         let broker = isEmbedded ? try await BrokerProcess.start(topics: configuration.mapping.topics) : nil
         if let broker {
-            logger.info("An embedded broker is running.", ["bootstrap_servers": broker.bootstrapServers])
+            logger.info("Embedded broker started.", ["bootstrap_servers": broker.bootstrapServers])
             if let brokerFile {
                 try Data("\(broker.bootstrapServers)\n".utf8).write(to: URL(fileURLWithPath: brokerFile), options: .atomic)
             }
@@ -64,25 +65,27 @@ struct RunCommand {
         let telemetry =
             role == .ingress
             ? nil : WorkerTelemetry(group: settings.kafka.groupID, registry: registry, logger: logger.child("worker"))
-        if eventProducer != nil { parts.started(IngressShedding(settings.limits.shed.limits, registry: registry)) }
-        let outside = role == .worker ? nil : groupWatch()
-        let health = Health(role: role, eventProducer: eventProducer, shedding: parts.shedding) { telemetry?.snapshot }
+        if eventProducer != nil { components.set(\.shedding, IngressShedding(settings.limits.shed.limits, registry: registry)) }
+        let outside = role == .worker ? nil : groupLagMonitor()
+        let health = Health(role: role, eventProducer: eventProducer, shedding: components.started.shedding) {
+            telemetry?.snapshot
+        }
         let authorizer = RequestAuthorizer(settings.http)
         let admin = role == .ingress ? nil : adminController(authorizer)
         let server = try startServer(eventProducer: eventProducer, admin: admin, authorizer: authorizer, health: health)
         let scheme = configuration.identity == nil ? "http" : "https"
-        logger.info(
-            "Listening.", ["url": "\(scheme)://\(settings.http.host):\(server.port)", "role": role.rawValue])
+        let host = settings.http.host.contains(":") ? "[\(settings.http.host)]" : settings.http.host
+        logger.info("HTTP server listening.", ["url": "\(scheme)://\(host):\(server.port)", "role": role.rawValue])
 
         let outcome = await work(client, eventProducer, outside, admin, telemetry, health, signals)
-        // A lane that waits for the server must not hold up a process that has failed.
-        if case .failure = outcome { parts.worker?.abandon() }
+        // A lane that waits for PostgreSQL must not delay the end of a process that has failed.
+        if case .failure = outcome { components.started.worker?.abandon() }
         await close(server)
         await broker?.stop()
         try outcome.get()
     }
 
-    /// Works until the work ends by itself, or a signal has been obeyed.
+    /// Serves until serving fails, or a SIGTERM or SIGINT has been handled.
     private func work(
         _ client: KafkaClientConfiguration, _ eventProducer: EventProducer?, _ outside: GroupLagMonitor?,
         _ admin: AdminController?,
@@ -101,9 +104,9 @@ struct RunCommand {
             }
             group.addTask {
                 guard let signal = await signals.next() else { return .success(()) }
-                self.logger.info("Stopping.", ["signal": Signals.name(signal)])
+                self.logger.info("Stopping: signal received.", ["signal": Signals.name(signal)])
                 health.entered("stopping")
-                self.endAnyway()
+                self.endAfterDeadline()
                 eventProducer?.stop()
                 await self.drain()
                 return .success(())
@@ -112,7 +115,7 @@ struct RunCommand {
                 await self.reloader.run(hangups: signals.hangups)
                 return .success(())
             }
-            // Whoever ends first ends the others: after a signal that is the work, once it is drained, or the deadline.
+            // The first task to end cancels the others: after a signal that is serving, once it is drained, or the drain at its deadline.
             defer { group.cancelAll() }
             return await group.next() ?? .success(())
         }
@@ -128,22 +131,22 @@ struct RunCommand {
     private func ingressLimits() -> IngressLimits {
         let limits = IngressLimits(settings)
         limits.register(on: registry)
-        parts.started(limits)
+        components.set(\.limits, limits)
         return limits
     }
 
-    /// How far the group is behind, for a door whose pipeline has no partition, or that has no pipeline: then it is in the metrics, too.
-    private func groupWatch() -> GroupLagMonitor {
-        let watch = GroupLagMonitor(
+    /// The consumer lag of the group, for an ingress without a pipeline, or whose pipeline has no partition. The role ingress exports it.
+    private func groupLagMonitor() -> GroupLagMonitor {
+        let monitor = GroupLagMonitor(
             topics: configuration.mapping.topics, interval: { [reloader] in reloader.settings.pipeline.lagInterval },
             logger: logger.child("group"))
         if role == .ingress {
-            GroupCollectors.register(on: registry.sharedCollector { watch.sample() }, group: settings.kafka.groupID)
+            GroupCollectors.register(on: registry.sharedCollector { monitor.sample() }, group: settings.kafka.groupID)
         }
-        return watch
+        return monitor
     }
 
-    /// What is known of the pipe: from the pipeline here; and from Kafka where others have partitions, or PostgreSQL has not been reached yet.
+    /// Inputs of load shedding: from the pipeline of this process, joined by the lag of the group while other workers have partitions.
     private func sheddingInputs(_ outside: GroupLagMonitor?, _ telemetry: WorkerTelemetry?, now: UInt64) -> SheddingInputs {
         let interval = settings.pipeline.lagInterval.inSeconds
         let snapshot = telemetry?.snapshot
@@ -160,23 +163,23 @@ struct RunCommand {
         let log = logger.child("http")
         let routes = Routes(
             role: role, eventProducer: eventProducer, limits: eventProducer == nil ? nil : ingressLimits(),
-            shedding: parts.shedding, admin: admin,
+            shedding: components.started.shedding, admin: admin,
             authorizer: authorizer, registry: registry, health: health)
         let server = try HTTPServer.start(configuration: http.server(identity: identity), handler: routes) { level, sentence in
             switch level {
-            case .debug: log.debug("The HTTP server says.", ["message": sentence])
-            case .warning: log.warning("The HTTP server says.", ["message": sentence])
-            case .error: log.error("The HTTP server says.", ["message": sentence])
+            case .debug: log.debug("libmicrohttpd logged a message.", ["message": sentence])
+            case .warning: log.warning("libmicrohttpd logged a message.", ["message": sentence])
+            case .error: log.error("libmicrohttpd logged a message.", ["message": sentence])
             }
         }
         if identity == nil, !HTTPSettings.isLoopback(http.host) {
             log.warning(
-                "Tokens and events travel in the clear.",
-                ["remedy": "set http.tls_certificate and http.tls_key, or put a proxy that speaks TLS in front"])
+                "The HTTP server is reachable from other machines without TLS: tokens and events are not encrypted.",
+                ["remedy": "set http.tls_certificate and http.tls_key, or let a proxy terminate TLS"])
         }
-        let httpReloader = HTTPServerReloader(server, http: http, identity: identity, authorizer: authorizer, logger: log)
-        httpReloader.register(registry)
-        parts.started(httpReloader)
+        let reloader = HTTPServerReloader(server, http: http, identity: identity, authorizer: authorizer, logger: log)
+        reloader.register(registry)
+        components.set(\.server, reloader)
         return server
     }
 
@@ -186,27 +189,27 @@ struct RunCommand {
             bootstrapServers: bootstrapServers, clientID: settings.kafka.clientID, properties: settings.kafka.properties
         ) { level, sentence in
             switch level {
-            case .debug: log.debug("librdkafka says.", ["message": sentence])
-            case .info: log.info("librdkafka says.", ["message": sentence])
-            case .warning: log.warning("librdkafka says.", ["message": sentence])
-            case .error: log.error("librdkafka says.", ["message": sentence])
+            case .debug: log.debug("librdkafka logged a message.", ["message": sentence])
+            case .info: log.info("librdkafka logged a message.", ["message": sentence])
+            case .warning: log.warning("librdkafka logged a message.", ["message": sentence])
+            case .error: log.error("librdkafka logged a message.", ["message": sentence])
             }
         }
     }
 
-    /// Waits for Kafka and PostgreSQL, then works until cancelled.
+    /// Waits for Kafka and PostgreSQL, then serves until cancelled.
     private func serve(
         _ client: KafkaClientConfiguration, eventProducer: EventProducer?, outside: GroupLagMonitor?, admin: AdminController?,
         telemetry: WorkerTelemetry?, health: Health
     ) async throws {
         let metadata = try KafkaMetadata.start(client, groupID: settings.kafka.groupID)
-        parts.started(metadata)
+        components.set(\.metadata, metadata)
         health.entered("waiting for Kafka")
         let partitions = try await StartUp.topics(configuration.mapping.topics, metadata, logger)
         if let eventProducer { try await bindProducer(eventProducer, client) }
-        // These end with this scope.
+        // These tasks end with this scope.
         async let _: Void? = outside?.run(metadata)
-        async let _: Void? = parts.shedding?.run { sheddingInputs(outside, telemetry, now: $0) }
+        async let _: Void? = components.started.shedding?.run { sheddingInputs(outside, telemetry, now: $0) }
         async let _: Void = KafkaProbe.run(metadata, topic: configuration.mapping.topics[0], eventProducer: eventProducer)
         guard let telemetry else {
             health.entered("running")
@@ -218,10 +221,10 @@ struct RunCommand {
         let worker = try Worker.start(
             configuration, settings: settings, client: client, metadata: metadata, partitions: partitions,
             isEmbedded: isEmbedded, telemetry: telemetry, logger: logger)
-        parts.started(worker)
-        // A change that came between the two lines above has found no worker to tell.
+        components.set(\.worker, worker)
+        // A reload between the two lines above has found no worker.
         try await reloader.applyAgain()
-        // Both end with this scope, the last first: what the desk waits for at the database is then given up.
+        // Both tasks end with this scope, the last first: requests of operators that wait for the database are then abandoned.
         async let _: Void? = admin?.run(worker.pauses) { try await metadata.partitions(of: $0) }
         async let _: Void = worker.pauses.run()
         try await worker.pipeline.run()
@@ -233,8 +236,8 @@ struct RunCommand {
         producerConfiguration.requestsInFlight = settings.kafka.requestsInFlight
         producerConfiguration.messageTimeout = settings.kafka.messageTimeout
         let producer = try KafkaProducer.start(producerConfiguration, handler: eventProducer)
-        parts.started(producer)
-        parts.shedding?.watch(
+        components.set(\.producer, producer)
+        components.started.shedding?.watch(
             producer, bound: Credits(records: producerConfiguration.inFlightRecords, bytes: producerConfiguration.inFlightBytes))
         let (topic, _) = try await producer.prepare(configuration.mapping.topics[0])
         eventProducer.bind(producer, topic: topic)
@@ -242,28 +245,28 @@ struct RunCommand {
 
     // MARK: End
 
-    /// Asks the pipeline to finish what is under way, and gives it until the deadline. Returns only where there is nothing to finish, or
-    /// it did not: otherwise the end of the work cancels this.
+    /// Drains the pipeline within `pipeline.shutdown_timeout`. Returns only where there is nothing to drain or the deadline has passed:
+    /// otherwise the end of ``serve`` cancels it.
     private func drain() async {
-        guard let worker = parts.worker else { return }
+        guard let worker = components.started.worker else { return }
         let limit = settings.pipeline.shutdownTimeout
         do {
             try await worker.pipeline.shutdown(within: limit.nanoseconds)
-            // The pipeline keeps the deadline itself; the second more is for a lane that waits for the server.
+            // The pipeline keeps the deadline itself; the further second is for a lane that waits for PostgreSQL.
             try await Task.sleep(for: limit + .seconds(1))
-            logger.warning("The drain was cut short; what was under way is read again at the next start.")
+            logger.warning("The drain did not finish in time; records that are not durable are read again at the next start.")
         } catch {
-            // Cancelled: the work has ended.
+            // Cancelled: the pipeline has ended.
         }
         worker.abandon()
     }
 
-    /// Ends the process where closing takes longer than the drain's deadline and this much: a name server, a broker or a frozen database
-    /// can hold each of several steps up for seconds, and everything that matters is durable.
-    private func endAnyway() {
+    /// Ends the process five seconds after the drain's deadline: a name server, a broker or a hanging database can delay each of several
+    /// steps, and all applied records are durable.
+    private func endAfterDeadline() {
         let limit = settings.pipeline.shutdownTimeout + .seconds(5)
         DispatchQueue.global().asyncAfter(deadline: .now() + limit.inSeconds) { [logger] in
-            logger.warning("Closing took too long and is left at that; what was under way is read again at the next start.")
+            logger.warning("Stopping took too long; records that are not durable are read again at the next start.")
             fflush(nil)
             _exit(0)
         }
@@ -271,40 +274,34 @@ struct RunCommand {
 
     private func close(_ server: HTTPServer) async {
         await server.stop(deadline: .seconds(5))
-        if let producer = parts.producer, await !producer.close(deadline: .seconds(5)) {
-            logger.warning("The producer did not end in time.")
+        let started = components.started
+        if let producer = started.producer, await !producer.close(deadline: .seconds(5)) {
+            logger.warning("The producer did not close in time.")
         }
-        await parts.worker?.close(within: .seconds(5))
-        if let metadata = parts.metadata, await !metadata.close(deadline: .seconds(5)) {
-            logger.warning("The metadata connection did not close in time.")
+        await started.worker?.close(within: .seconds(5))
+        if let metadata = started.metadata, await !metadata.close(deadline: .seconds(5)) {
+            logger.warning("The Kafka metadata client did not close in time.")
         }
         logger.info("Stopped.")
     }
 }
 
-/// What has been started so far, for whoever ends it.
-private final class Parts: Sendable {
-    private struct State {
-        var worker: Worker?
+/// Components in the order they are started, for the reloader and for the end.
+private final class Components: Sendable {
+    struct Started: Sendable {
         var shedding: IngressShedding?
-        var producer: KafkaProducer?
-        var metadata: KafkaMetadata?
-        var httpReloader: HTTPServerReloader?
         var limits: IngressLimits?
+        var server: HTTPServerReloader?
+        var metadata: KafkaMetadata?
+        var producer: KafkaProducer?
+        var worker: Worker?
     }
 
-    private let state = Mutex(State())
+    private let state = Mutex(Started())
 
-    func started(_ worker: Worker) { state.withLock { $0.worker = worker } }
-    func started(_ shedding: IngressShedding) { state.withLock { $0.shedding = shedding } }
-    func started(_ producer: KafkaProducer) { state.withLock { $0.producer = producer } }
-    func started(_ metadata: KafkaMetadata) { state.withLock { $0.metadata = metadata } }
-    func started(_ httpReloader: HTTPServerReloader) { state.withLock { $0.httpReloader = httpReloader } }
-    var httpReloader: HTTPServerReloader? { state.withLock { $0.httpReloader } }
-    func started(_ limits: IngressLimits) { state.withLock { $0.limits = limits } }
-    var limits: IngressLimits? { state.withLock { $0.limits } }
-    var shedding: IngressShedding? { state.withLock { $0.shedding } }
-    var metadata: KafkaMetadata? { state.withLock { $0.metadata } }
-    var worker: Worker? { state.withLock { $0.worker } }
-    var producer: KafkaProducer? { state.withLock { $0.producer } }
+    var started: Started { state.withLock { $0 } }
+
+    func set<Component: Sendable>(_ path: any WritableKeyPath<Started, Component?> & Sendable, _ component: Component) {
+        state.withLock { $0[keyPath: path] = component }
+    }
 }

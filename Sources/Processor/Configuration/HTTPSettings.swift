@@ -27,56 +27,61 @@ struct HTTPSettings: Sendable {
     var trustedProxies = 0
 
     static let section = Section<HTTPSettings>(
-        "http", help: "POST /send, metrics and health.",
+        "http", help: "The HTTP server: POST /send, metrics, health and /admin.",
         keys: [
-            Key("host", \.host, .string, help: "Address to listen on."),
-            Key("port", \.port, .int(in: 0...65_535), help: "Port to listen on; 0: any free one, which the log names."),
+            Key(
+                "host", \.host, .string,
+                help:
+                    "Address to listen on. An address other than loopback needs tokens, or allow_unauthenticated: true."),
+            Key("port", \.port, .int(in: 0...65_535), help: "Port to listen on; 0: any free port, which the log names."),
             Key(
                 "tls_certificate", \.tlsCertificate, .path,
                 help:
-                    "PEM file of the server's certificate, with the ones up to the authority's behind it. Empty: plain HTTP. What is in the "
-                    + "file follows a change at once, and so does the key."),
-            Key("tls_key", \.tlsKey, .path, help: "PEM file of the certificate's private key, not encrypted."),
+                    "PEM file of the server's certificate, followed by the intermediate certificates. Empty: plain HTTP. A "
+                    + "renewed file is used for the connections that follow."),
+            Key("tls_key", \.tlsKey, .path, help: "PEM file of the certificate's private key, unencrypted."),
             Key(
                 "tokens", \.tokens,
                 .secrets.checked(
                     "must hold tokens of 16 to 256 characters without spaces, no two alike, under names of letters, digits, ., _ and -",
                     areTokens),
                 help:
-                    "Bearer tokens of POST /send, by the client's name: {billing: 3f…}. One is wanted wherever there are any. Better in a "
-                    + "file that SLUICE_HTTP_TOKENS_FILE names: name: token, one a line.",
+                    "Bearer tokens of POST /send by client name: {billing: 3f...}. With any token set, every request needs "
+                    + "one. Put them into a file that SLUICE_HTTP_TOKENS_FILE names: one `name: token` a line.",
                 secrecy: .secret, reload: .live),
             Key(
                 "allow_unauthenticated", \.allowUnauthenticated, .bool,
-                help: "Listen on an address other than loopback although nobody is asked who they are."),
+                help: "Listen on an address other than loopback without tokens."),
             Key(
                 "max_event_bytes", \.maxEventBytes, .bytes(in: 16...32 << 20),
                 help:
-                    "Bytes of one event; a larger one is answered 413. Those that are being read share 64 MiB beyond 4 KiB of each.",
+                    "The most bytes of an event; a larger one is answered 413. Events being read share 64 MiB, the first 4 "
+                    + "KiB of each not counted.",
                 reload: .live),
             Key(
                 "max_body_bytes", \.maxBodyBytes, .bytes(in: 16...1 << 40),
-                help: "Bytes of a request with many events. It is read piece by piece: its length costs no memory.", reload: .live
+                help:
+                    "The most bytes of a batch. A batch is read piece by piece, so its length costs no memory.", reload: .live
             ),
             Key(
                 "max_batch_events", \.maxBatchEvents, .int(in: 1...1_000_000_000),
                 help:
-                    "Events of one request; each holds one byte until the request is answered. The results of all requests share "
-                    + "64 MiB, with the events that are half read.", reload: .live),
+                    "The most events of a batch. Each takes one byte until the request is answered; the results of all "
+                    + "requests and the events read in part share 64 MiB.", reload: .live),
             Key(
                 "trusted_proxies", \.trustedProxies, .int(in: 0...16),
                 help:
-                    "Proxies of yours that every request has passed, each of which adds the address it was called from to "
-                    + "X-Forwarded-For: the client is found that many from the right, and what it wrote itself lies further left. "
-                    + "Above 0 nobody may reach the port past them.", reload: .live),
+                    "Number of own proxies that every request passes through and that append the caller's address to "
+                    + "X-Forwarded-For: the client is the entry this far from the right. Above 0 the port must be reachable "
+                    + "through them only.", reload: .live),
             Key(
                 "admin_token", \.adminToken,
                 .string.checked("must be empty, or at least 16 characters without spaces, and at most 256") {
                     $0.isEmpty || isToken($0)
                 },
                 help:
-                    "Bearer token of the routes under /admin. Empty: they work only from this machine, and only while the server "
-                    + "listens on loopback.",
+                    "Bearer token of the routes under /admin; SLUICE_HTTP_ADMIN_TOKEN_FILE names a file with it. Empty: only "
+                    + "requests from this machine are accepted, and only while the server listens on loopback.",
                 secrecy: .secret, reload: .live),
             Key(
                 "metrics_token", \.metricsToken,
@@ -84,43 +89,49 @@ struct HTTPSettings: Sendable {
                     $0.isEmpty || isToken($0)
                 },
                 help:
-                    "Bearer token of /metrics. Empty: everybody reads them where the server listens on loopback or allow_unauthenticated is "
-                    + "true, elsewhere only this machine.",
+                    "Bearer token of /metrics; SLUICE_HTTP_METRICS_TOKEN_FILE names a file with it. Empty: every client may "
+                    + "read them where the server listens on loopback or allow_unauthenticated is true, elsewhere only this "
+                    + "machine.",
                 secrecy: .secret, reload: .live),
             Key(
                 "connections", \.connections, .int(in: 1...65_535),
                 help:
-                    "Connections at once. Beyond it, and beyond connections_per_address, there are 64 more: health checks, metrics and "
-                    + "/admin are served there, everything else is answered 503.",
+                    "Connection limit. Beyond it, and beyond connections_per_address, 64 reserved slots answer health "
+                    + "checks, metrics and /admin; other requests there get 503.",
                 reload: .live),
             Key(
                 "connections_per_address", \.connectionsPerAddress, .int(in: 0...65_535),
                 help:
-                    "Connections at once from one IPv4 address, or one /64 of IPv6; 0: no limit, as it should be behind a proxy, through "
-                    + "whose address everybody comes.",
+                    "Connection limit per IPv4 address or IPv6 /64; 0: no limit, for servers behind a proxy, where all "
+                    + "connections have one address.",
                 reload: .live),
             Key(
                 "idle_timeout", \.idleTimeout, .duration(in: .seconds(1) ... .seconds(3600)),
-                help: "When a silent connection is closed. A change counts for connections that come after it.", reload: .live),
+                help:
+                    "A connection without a request is closed after this time. A change applies to new connections.",
+                reload: .live),
             Key(
                 "header_timeout", \.headerTimeout, .duration(in: .seconds(1) ... .seconds(600)),
                 help:
-                    "How long a whole header may take: from the connection's beginning, and on one that is kept from the end of idle_timeout "
-                    + "after the last answer.",
+                    "Time for a complete request header, from the start of the connection; on a kept-alive connection from "
+                    + "the end of idle_timeout after the last response.",
                 reload: .live),
             Key(
                 "body_timeout", \.bodyTimeout, .duration(in: .seconds(1) ... .seconds(600)),
-                help: "How long a body may take before it must have come at body_bytes_per_second on average.", reload: .live),
+                help:
+                    "Time after which a request body must have arrived at body_bytes_per_second on average.", reload: .live),
             Key(
                 "body_bytes_per_second", \.bodyRate, .bytes(in: 0...1 << 20),
                 help:
-                    "The least a body must bring, and the least that must be read of a batch's results, on average behind body_timeout; what was "
-                    + "faster counts for idle_timeout at most, and time in which the server does not read is not counted. 0: no limit but "
-                    + "idle_timeout, for clients that send events as they happen.",
+                    "Minimum average transfer rate after body_timeout, of request bodies and of reading batch results. "
+                    + "Faster transfer is credited, up to idle_timeout's worth; time in which the server does not read does "
+                    + "not count. 0: only idle_timeout applies, for clients that stream events as they occur.",
                 reload: .live),
             Key(
                 "max_header_bytes", \.maxHeaderBytes, .bytes(in: 4 << 10...128 << 10),
-                help: "Memory of a connection: the bound on a request's header, and the size of the pieces bodies arrive in."),
+                help:
+                    "Memory of a connection: the limit of a request header, and the size of the pieces in which bodies are "
+                    + "read."),
         ],
         rules: [
             Rule(
@@ -136,7 +147,7 @@ struct HTTPSettings: Sendable {
             },
         ])
 
-    /// The files a certificate is read from; `nil`: the server speaks plain HTTP.
+    /// The files of the certificate and its key; `nil`: the server speaks plain HTTP.
     var certificateFiles: (certificate: String, key: String)? {
         tlsCertificate.isEmpty || tlsKey.isEmpty ? nil : (tlsCertificate, tlsKey)
     }
@@ -160,7 +171,7 @@ struct HTTPSettings: Sendable {
         return isNamed && tokens.values.allSatisfy(isToken) && Set(tokens.values).count == tokens.count
     }
 
-    /// The host is this machine's own loopback: by name, or by a whole numeric address.
+    /// Whether a host is a loopback address, by name or in full numeric form.
     static func isLoopback(_ host: String) -> Bool {
         let parts = host.split(separator: ".", omittingEmptySubsequences: false)
         let isIPv4 = parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
@@ -173,7 +184,7 @@ struct LogSettings: Sendable {
     var format = LogFormat.text
 
     static let section = Section<LogSettings>(
-        "log", help: "Lines on standard error.",
+        "log", help: "Log lines on standard error.",
         keys: [
             Key("level", \.level, .choice, help: "Lines below this level are not written.", reload: .live),
             Key("format", \.format, .choice, help: "text: key=value; json: one object a line."),

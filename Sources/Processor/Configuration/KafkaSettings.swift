@@ -1,14 +1,14 @@
-// Declares the section `kafka`: where events come from and go to.
+// Declares the section `kafka`.
 
 import Admission
 import Settings
 
-/// What a first start without any offset does.
+/// Where a partition without any offset starts.
 enum OffsetReset: String, Sendable, CaseIterable {
     case earliest, latest, error
 }
 
-/// What is done about a stored offset that the log does not hold any more, or not yet.
+/// What happens where a stored offset is outside the log.
 enum OutOfRange: String, Sendable, CaseIterable {
     case stop, earliest, latest
 }
@@ -28,44 +28,65 @@ struct KafkaSettings: Sendable {
     var properties: [String: String] = [:]
 
     static let section = Section<KafkaSettings>(
-        "kafka", help: "Where events come from, and where POST /send puts them.",
+        "kafka",
+        help:
+            "Kafka: where events are read from, and where POST /send writes them.",
         keys: [
-            Key("bootstrap_servers", \.bootstrapServers, .string, help: "Brokers to ask first: host:port, comma-separated."),
-            Key("group_id", \.groupID, .string, help: "Consumer group. It also names the offsets in sluice_offsets."),
+            Key(
+                "bootstrap_servers", \.bootstrapServers, .string,
+                help:
+                    "Brokers for the first connection: host:port, comma-separated."),
+            Key(
+                "group_id", \.groupID, .string,
+                help:
+                    "Consumer group. The offsets in sluice_offsets are stored under its name, too."),
             Key(
                 "group_instance_id", \.groupInstanceID, .string,
-                help: "Static membership: a name for this one process, so that a restart within the session timeout moves no "
-                    + "partition. Empty: none. Two processes must never share one: the newer ends the older."),
-            Key("client_id", \.clientID, .string, help: "Shown in the brokers' logs and quotas; shorter than 32 characters."),
+                help:
+                    "Static membership: the name of this one process, so that a restart within session_timeout moves no "
+                    + "partition. Empty: dynamic membership. Of two processes with one name the newer fences the older."),
+            Key(
+                "client_id", \.clientID, .string,
+                help:
+                    "Client name in the brokers' logs and quotas; at most 31 characters."),
             Key(
                 "auto_offset_reset", \.autoOffsetReset, .choice,
-                help: "First start of a partition that has no offset in PostgreSQL and none committed in Kafka. error: the "
-                    + "partition stops and says so."),
+                help:
+                    "Where a partition starts that has no offset in PostgreSQL and no committed offset in Kafka. error: the "
+                    + "partition stops."),
             Key(
                 "offset_out_of_range", \.offsetOutOfRange, .choice,
-                help: "A stored offset outside of the log (retention has passed it, or the topic was created anew). stop: the "
-                    + "partition stops and says so; earliest, latest: it goes on there, and the log says what was skipped."),
+                help:
+                    "What happens where a stored offset is outside the log (retention has deleted it, or the topic was "
+                    + "recreated). stop: the partition stops; earliest, latest: it continues there, and the log says which "
+                    + "offsets were skipped."),
             Key(
                 "session_timeout", \.sessionTimeout, .duration(in: .seconds(1) ... .seconds(300)),
-                help: "A member that is silent for so long loses its partitions. The broker's own bounds apply, too."),
+                help:
+                    "A group member that sends no heartbeat for this time loses its partitions. The brokers' limits apply, "
+                    + "too."),
             Key(
                 "fetch_wakeup", \.fetchWakeUp, .bool,
                 help:
-                    "Wake librdkafka's fetcher when drained queues wait for it: several times the throughput in the same memory "
-                    + "with librdkafka before 2.2."),
+                    "Wake librdkafka's fetcher when the queues are drained and it still waits: several times the throughput "
+                    + "in the same memory with librdkafka before 2.2."),
             Key(
                 "linger", \.linger, .duration(in: .zero ... .seconds(10)),
-                help: "How long POST /send lets records gather before they are sent."),
+                help:
+                    "How long POST /send waits for further records before it sends a batch to a broker."),
             Key(
                 "requests_in_flight", \.requestsInFlight, .int(in: 1...5),
-                help: "Produce requests under way to one broker at once: what arrives meanwhile goes together."),
+                help:
+                    "The most produce requests in flight per broker; records that arrive meanwhile are sent in one batch."),
             Key(
                 "message_timeout", \.messageTimeout, .duration(in: .milliseconds(100) ... .seconds(300)),
-                help: "How long POST /send waits for the broker's acknowledgement before it answers 503."),
+                help:
+                    "How long POST /send waits for the broker's acknowledgement before it answers 503."),
             Key(
                 "properties", \.properties, .map,
-                help: "Any librdkafka property, TLS and SASL included (librdkafka's CONFIGURATION.md lists them). The few that "
-                    + "Sluice sets itself are refused by name."),
+                help:
+                    "Any librdkafka property, TLS and SASL included (librdkafka's CONFIGURATION.md lists them), such as "
+                    + "{security.protocol: SASL_SSL}. Properties that Sluice sets itself are refused by name."),
         ],
         rules: [
             Rule("bootstrap_servers", sentence: "must name at least one broker as host:port") { !$0.bootstrapServers.isEmpty },

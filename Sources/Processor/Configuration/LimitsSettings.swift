@@ -1,4 +1,4 @@
-// Declares the section `limits`: what may come in at the ingress, when it is refused, and how fast events may be read.
+// Declares the section `limits`: rate limits of the ingress and of reading; its part `shed` has a file of its own.
 
 import Admission
 import Backpressure
@@ -17,33 +17,42 @@ struct LimitsSettings: Sendable {
     var shed = SheddingSettings()
 
     static let section = Section<LimitsSettings>(
-        "limits", help: "Hard caps an operator sets.",
+        "limits",
+        help:
+            "Rate limits of the ingress and of reading, and load shedding.",
         keys: [
             .sections(
                 "policies", \.policies, each: PolicySettings.section, fresh: PolicySettings(),
                 help:
-                    "What POST /send takes: each policy a token bucket or a sliding window. All are checked before any is charged; who "
-                    + "is refused gets 429 and Retry-After. A policy keeps its levels over a reload as long as its name, key and unit "
+                    "Rate limits of POST /send: each policy is a token bucket or a sliding window; [] is no limit. All "
+                    + "policies are checked before any is charged. A client over a limit gets 429 with Retry-After; a request "
+                    + "that could never pass gets 413. The levels of a policy survive a reload while its name, key and unit "
                     + "stay.", reload: .live),
             Key(
                 "max_keys", \.maxKeys, .int(in: 16...4_000_000), unit: "clients",
-                help: "Clients that have quotas of their own; further ones share one. Each takes about 350 bytes.", reload: .live),
+                help:
+                    "Clients with quotas of their own; all further clients share one. Each takes about 350 bytes.", reload: .live),
             Key(
                 "key_idle", \.keyIdle, .duration(in: .seconds(1) ... .seconds(2_592_000)),
                 help:
-                    "A client that is not limited and was silent for so long is forgotten where there is no other room for a new one. "
-                    + "No shorter than the longest window, nothing it has used is forgotten.", reload: .live),
-            Key("headers", \.headers, .bool, help: "RateLimit and RateLimit-Policy beside Retry-After.", reload: .live),
+                    "A client that is not limited and has sent nothing for this time may be evicted when a new client needs "
+                    + "its place. At no less than the longest window, an eviction forgets no usage.", reload: .live),
+            Key(
+                "headers", \.headers, .bool,
+                help:
+                    "Send the header fields RateLimit and RateLimit-Policy in addition to Retry-After.", reload: .live),
             Key(
                 "retry_jitter", \.retryJitter, .double(in: 0...4), unit: "share",
-                help: "How much later than it could a refused client is told to come back at most, as a share of its wait.",
+                help:
+                    "Random addition to Retry-After, as a share of the wait, so that refused clients do not return all at "
+                    + "once.",
                 reload: .live),
             .section(\.consume, ConsumeSettings.section),
             .section(\.shed, SheddingSettings.section),
         ])
 }
 
-/// Rates of reading from Kafka; they protect the database from a worker that could go faster.
+/// Limits of reading from Kafka: they keep part of the database's capacity for others.
 struct ConsumeSettings: Sendable {
     var eventsPerSecond = 0
     var bytesPerSecond = 0
@@ -52,18 +61,20 @@ struct ConsumeSettings: Sendable {
     static let section = Section<ConsumeSettings>(
         "consume",
         help:
-            "How fast a worker reads, all topics together and topic by topic; the least of all that apply counts. A tenth of a second's "
-            + "worth may be read at once.",
+            "How fast a worker reads from Kafka: all topics together, and each topic. The lowest applicable limit "
+            + "holds; a tenth of a second's amount may be read at once.",
         keys: [
             Key(
                 "events_per_second", \.eventsPerSecond, .int(in: 0...1_000_000_000),
-                help: "Events of all topics a second; 0: no limit.", reload: .live),
+                help: "Events per second of all topics; 0: no limit.", reload: .live),
             Key(
                 "bytes_per_second", \.bytesPerSecond, .bytes(in: 0...1 << 40),
-                help: "Bytes of keys, payloads and headers of all topics a second; 0: no limit.", reload: .live),
+                help:
+                    "Bytes per second of keys, payloads and headers of all topics; 0: no limit.", reload: .live),
             .namedSections(
                 "topics", \.topics, each: RateSettings.section, fresh: RateSettings(),
-                help: "The same for single topics, by name: {orders: {events_per_second: 100}}.", reload: .live),
+                help:
+                    "Limits of single topics by name, such as {orders: {events_per_second: 100}}.", reload: .live),
         ])
 
     var limits: ConsumeLimits {
@@ -72,7 +83,7 @@ struct ConsumeSettings: Sendable {
     }
 }
 
-/// The rates of one topic.
+/// The limits of one topic.
 struct RateSettings: Sendable {
     var eventsPerSecond = 0
     var bytesPerSecond = 0
@@ -81,10 +92,10 @@ struct RateSettings: Sendable {
         "topic", help: "",
         keys: [
             Key(
-                "events_per_second", \.eventsPerSecond, .int(in: 0...1_000_000_000), help: "Events a second; 0: no limit.",
+                "events_per_second", \.eventsPerSecond, .int(in: 0...1_000_000_000), help: "Events per second; 0: no limit.",
                 reload: .live),
             Key(
-                "bytes_per_second", \.bytesPerSecond, .bytes(in: 0...1 << 40), help: "Bytes a second; 0: no limit.",
+                "bytes_per_second", \.bytesPerSecond, .bytes(in: 0...1 << 40), help: "Bytes per second; 0: no limit.",
                 reload: .live),
         ])
 

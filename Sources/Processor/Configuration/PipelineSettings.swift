@@ -1,4 +1,4 @@
-// Declares the sections `pipeline` and `apply`: how much is under way, and how it is written.
+// Declares the sections `pipeline` and `apply`.
 
 import Admission
 import Apply
@@ -19,47 +19,60 @@ struct PipelineSettings: Sendable {
     var shutdownTimeout = Duration.seconds(20)
 
     static let section = Section<PipelineSettings>(
-        "pipeline", help: "How much may be under way between Kafka and PostgreSQL.",
+        "pipeline", help: "How much data may be between Kafka and PostgreSQL.",
         keys: [
             Key(
                 "memory_budget_bytes", \.memoryBudget, .bytes(in: 16 << 20...64 << 30),
                 help:
-                    "Bytes for everything under way: librdkafka's prefetch, record batches, decoded batches and parameters. A change "
+                    "Memory for librdkafka's prefetch, record batches, decoded batches and statement parameters. A change "
                     + "applies live to the batches, and at the next start to the prefetch.", reload: .live),
             Key(
                 "low_watermark", \.lowWatermark, .double(in: 0.01...0.9), unit: "share",
-                help: "A partition with less than this share of its credits free is starved; a reader that was refused is woken "
+                help:
+                    "A partition with less than this share of its credits free is starved; a reader without credits is woken "
                     + "at this share.", reload: .live),
             Key(
                 "high_watermark", \.highWatermark, .double(in: 0.02...1), unit: "share",
-                help: "A paused partition is resumed when this share of its credits is free.", reload: .live),
+                help:
+                    "A paused partition is resumed when this share of its credits is free.", reload: .live),
             Key(
                 "pause_dwell", \.pauseDwell, .duration(in: .milliseconds(100) ... .seconds(600)),
-                help: "How long a partition must be starved without a break before it is paused.", reload: .live),
+                help:
+                    "How long a partition must be starved without interruption before it is paused.", reload: .live),
             Key(
                 "drain_timeout", \.drainTimeout, .duration(in: .zero ... .seconds(60)),
-                help: "How long work under way may take to finish when the group takes partitions back.", reload: .live),
+                help:
+                    "When the group revokes partitions: how long batches in the pipeline may take to finish.", reload: .live),
             Key(
                 "claim_timeout", \.claimTimeout, .duration(in: .milliseconds(10) ... .seconds(60)),
-                help: "How long the group waits for our claim in PostgreSQL; then we hold nothing until it succeeds.",
+                help:
+                    "When the group assigns partitions: how long the group waits for the claim in PostgreSQL. Later the "
+                    + "claim is retried, and nothing is read until it succeeds.",
                 reload: .live),
             Key(
                 "offset_commit_interval", \.offsetCommitInterval, .duration(in: .milliseconds(100) ... .seconds(600)),
-                help: "How often the applied offsets are committed to Kafka, for lag tools. The truth is in sluice_offsets.",
+                help:
+                    "How often applied offsets are committed to Kafka, for lag tools. The offsets that a restart uses are "
+                    + "those in sluice_offsets.",
                 reload: .live),
             Key(
                 "lag_interval", \.lagInterval, .duration(in: .milliseconds(100) ... .seconds(600)),
-                help: "How often the ends of the partitions are asked for.", reload: .live),
+                help: "How often the end offsets of the partitions are queried.", reload: .live),
             Key(
                 "pause_interval", \.pauseInterval, .duration(in: .milliseconds(100) ... .seconds(600)),
-                help: "How often it is read from PostgreSQL what operators have paused by way of another worker."),
+                help:
+                    "How often operator pauses made on other workers are read from PostgreSQL (POST /admin/pause)."),
             Key(
                 "stall_timeout", \.stallTimeout, .duration(in: .seconds(1) ... .seconds(3600)),
-                help: "How long a partition may stand with something to do before /readyz, the log and sluice_stalled say so.",
+                help:
+                    "A partition with records to apply and no progress for this time is reported as stalled by /readyz, the "
+                    + "log and sluice_stalled.",
                 reload: .live),
             Key(
                 "shutdown_timeout", \.shutdownTimeout, .duration(in: .seconds(1) ... .seconds(600)),
-                help: "How long the drain after SIGTERM may take. What is not durable by then is read again next time.",
+                help:
+                    "How long the drain after SIGTERM may take. Records that are not durable by then are read again at the "
+                    + "next start.",
                 reload: .live),
         ],
         rules: [
@@ -83,45 +96,55 @@ struct ApplySettings: Sendable {
     var poisonWindow = Duration.seconds(60)
 
     static let section = Section<ApplySettings>(
-        "apply", help: "How events are written.",
+        "apply", help: "How events are written to the database.",
         keys: [
             Key(
                 "coalesce", \.coalesce, .choice,
-                help: "Fold the events of a key in a batch to their net change. auto: where nothing can see or refuse a row in "
-                    + "between (read from the catalogue, logged); true: always; false: never."),
+                help:
+                    "Merge the events of a key in a batch into one net change. auto: unless a trigger, rule or constraint "
+                    + "could observe or refuse an intermediate row (decided from the catalog and logged); true: always; false: "
+                    + "never."),
             Key(
                 "batch_records", \.batchRecords, .int(in: 1...1_000_000),
-                help: "Records a transaction carries at most. It carries what arrived while the last one was in the database.",
+                help:
+                    "The most records of a transaction. A transaction carries what has arrived during the previous one.",
                 reload: .live),
             Key(
                 "batch_bytes", \.batchBytes, .bytes(in: 1 << 10...1 << 30),
-                help: "Bytes of records a transaction carries at most.", reload: .live),
+                help: "The most bytes of records of a transaction.", reload: .live),
             Key(
                 "outcomes", \.outcomes, .map,
-                help: "What an SQLSTATE, or a class of them, leads to: retry, retry_halved, foreign_key_retry, dead_letter or "
-                    + "stop. Changes the built-in table, which docs/outcomes.md shows."),
+                help:
+                    "Outcome of an SQLSTATE or a class of them: retry, retry_halved, foreign_key_retry, dead_letter or stop, "
+                    + "such as {\"23514\": stop}. Entries change the built-in table (docs/outcomes.md)."),
             Key(
                 "retry_initial", \.retryInitial, .duration(in: .milliseconds(1) ... .seconds(60)),
-                help: "Wait before the first retry; doubled each time, with jitter.", reload: .live),
+                help:
+                    "Delay before the first retry; it doubles with each further one, with jitter.", reload: .live),
             Key(
                 "retry_maximum", \.retryMaximum, .duration(in: .milliseconds(1) ... .seconds(600)),
-                help: "Longest wait between retries.", reload: .live),
+                help: "Longest delay between retries.", reload: .live),
             Key(
                 "foreign_key_timeout", \.foreignKeyTimeout, .duration(in: .zero ... .seconds(3600)),
-                help: "How long an event may wait for its parent row before it goes to the dead letters.", reload: .live),
+                help:
+                    "How long an event may wait for its parent row (23503) before it becomes a dead letter.", reload: .live),
             Key(
                 "circuit_failures", \.circuitFailures, .int(in: 1...1000),
-                help: "Failures of the database in a row that open the circuit: then one lane probes and the others wait.",
+                help:
+                    "Consecutive failures of the database that open the circuit: then one lane probes and the others wait.",
                 reload: .live),
             Key(
                 "poison_records", \.poisonRecords, .int(in: 1...1_000_000_000),
-                help: "A partition is only called poisoned after this many records within the window.", reload: .live),
+                help:
+                    "The fewest records within poison_window before a partition can be stopped for its bad records.",
+                reload: .live),
             Key(
                 "poison_share", \.poisonShare, .double(in: 0...1), unit: "share",
-                help: "A partition stops when more than this share of its records within the window are bad.", reload: .live),
+                help:
+                    "A partition stops when more than this share of its records within poison_window are bad.", reload: .live),
             Key(
                 "poison_window", \.poisonWindow, .duration(in: .seconds(1) ... .seconds(86_400)),
-                help: "The window for the two above.", reload: .live),
+                help: "Length of the window of poison_records and poison_share.", reload: .live),
         ],
         rules: [
             Rule("retry_initial", "retry_maximum", sentence: "must not be above retry_maximum") {

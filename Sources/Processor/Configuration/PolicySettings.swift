@@ -4,7 +4,7 @@ import Admission
 import Backpressure
 import Settings
 
-/// A policy as somebody wrote it.
+/// A policy with either a bucket or a window.
 struct PolicySettings: Sendable {
     var name = ""
     var key = LimitPolicy.Key.client
@@ -21,18 +21,21 @@ struct PolicySettings: Sendable {
                 .string.checked("must be 1 to 64 letters, digits, _ or -") { name in
                     (1...64).contains(name.utf8.count) && name.utf8.allSatisfy(isPlain)
                 },
-                help: "Names the policy in metrics, in header fields and in what refused clients are told.", isRequired: true,
+                help:
+                    "Name of the policy in metrics, header fields and error responses.", isRequired: true,
                 reload: .live),
             Key(
                 "key", \.key, .choice,
                 help:
-                    "Whose requests share the quota: all, those of each client, or those for each route. A client is a token's name, "
-                    + "else an address (of IPv6 the /64); see http.trusted_proxies.",
+                    "Who shares a quota: all requests (global), those of a client, or those of a route. A client is a "
+                    + "token's name, else an address (IPv6: a /64; see http.trusted_proxies).",
                 isRequired: true, reload: .live),
-            Key("unit", \.unit, .choice, help: "What is counted; bytes are those of bodies.", isRequired: true, reload: .live),
+            Key(
+                "unit", \.unit, .choice, help: "What is counted; bytes are those of request bodies.", isRequired: true,
+                reload: .live),
             .section(\.bucket, BucketSettings.section),
             .section(\.window, WindowSettings.section),
-            Key("shadow", \.shadow, .bool, help: "Count what would be refused, and refuse nobody.", reload: .live),
+            Key("shadow", \.shadow, .bool, help: "Count what the policy would refuse, without refusing it.", reload: .live),
         ],
         rules: [
             Rule(
@@ -65,8 +68,9 @@ struct BucketSettings: Sendable {
         keys: [
             Key(
                 "rate", \.rate, .double(in: 0...1e12), unit: "a second",
-                help: "Token bucket: what comes in. In every span of t seconds at most burst + rate × t pass.", reload: .live),
-            Key("burst", \.burst, .int(in: 0...1_000_000_000_000), help: "Token bucket: what can gather.", reload: .live),
+                help:
+                    "Token bucket: tokens added per second. In every t seconds at most burst + rate * t pass.", reload: .live),
+            Key("burst", \.burst, .int(in: 0...1_000_000_000_000), help: "Token bucket: capacity.", reload: .live),
         ],
         rules: [
             Rule("rate", "burst", sentence: "must be a rate of at least 0.000001 with a burst of at least 1") {
@@ -89,10 +93,10 @@ struct WindowSettings: Sendable {
             Key(
                 "limit", \.limit, .int(in: 0...1_000_000_000_000),
                 help:
-                    "Sliding window: never more than this in any window, wherever it begins. What has passed counts for at most a "
-                    + "twentieth of the window longer than it must.", reload: .live),
+                    "Sliding window: at most this amount passes in any window. Usage counts for up to a twentieth of the "
+                    + "window longer than the window.", reload: .live),
             Key(
-                "seconds", \.seconds, .int(in: 0...2_592_000), help: "Sliding window: its length, at most 30 days.",
+                "seconds", \.seconds, .int(in: 0...2_592_000), help: "Sliding window: length, at most 30 days.",
                 reload: .live),
         ],
         rules: [
@@ -113,7 +117,7 @@ extension LimitsSettings {
         RequestLimits(policies: policies.map(\.policy), maxKeys: maxKeys, keyIdle: keyIdle.nanoseconds)
     }
 
-    /// What is wrong between policies that are each right.
+    /// Faults of valid policies in combination.
     func policyFaults(_ origin: Origin) -> [Fault] {
         let names = policies.map(\.name)
         var faults: [Fault] = []
@@ -122,14 +126,14 @@ extension LimitsSettings {
             faults.append(
                 Fault(
                     origin, key: "limits.policies[\(position)].name",
-                    "is \(name), as that of limits.policies[\(first)]; give each policy a name of its own"))
+                    "is \(name), the name of limits.policies[\(first)], too; give each policy a name of its own"))
         }
         if policies.count > RequestLimits.mostPolicies {
             faults.append(
                 Fault(
                     origin, key: "limits.policies",
                     "must be at most \(RequestLimits.mostPolicies) policies, are \(policies.count); remove some"))
-            // What they would take cannot be asked of so many.
+            // Their memory cannot be computed for so many.
             return faults
         }
         let bytes = requests.bytesOfClients
@@ -143,6 +147,6 @@ extension LimitsSettings {
         return faults
     }
 
-    /// Bytes that the clients' quotas may take: a table that cannot be had would end the process.
+    /// Bytes that the clients' quotas may take: a failed allocation would end the process.
     private static let mostBytes = 2 << 30
 }

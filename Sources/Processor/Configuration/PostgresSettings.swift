@@ -1,4 +1,4 @@
-// Declares the section `postgres`: where rows go.
+// Declares the section `postgres`.
 
 import Admission
 import Settings
@@ -14,29 +14,39 @@ struct PostgresSettings: Sendable {
     var idleInTransactionTimeout = Duration.seconds(30)
 
     static let section = Section<PostgresSettings>(
-        "postgres", help: "Where rows go.",
+        "postgres", help: "PostgreSQL: where rows are written.",
         keys: [
             Key(
-                "uri", \.uri, .string, help: "Any libpq connection URI or keyword string.", secrecy: .connectionString),
+                "uri", \.uri, .string,
+                help:
+                    "libpq connection URI or keyword string. Put one with a password into a file that "
+                    + "SLUICE_POSTGRES_URI_FILE names.", secrecy: .connectionString),
             Key(
                 "connections", \.connections, .int(in: 1...64),
-                help: "Apply lanes: connections that write, each with its own share of the partitions."),
+                help:
+                    "Lanes: connections that write. Each has its own share of the partitions."),
             Key(
                 "migrate", \.migrate, .bool,
-                help: "Apply pending migrations at the start. false: leave that to `sluice migrate` and refuse to start without."),
+                help:
+                    "Apply pending migrations at the start. false: `sluice migrate` applies them, and `sluice run` fails "
+                    + "while any is pending."),
             Key("migrations", \.migrations, .path, help: "Directory of the numbered SQL files, relative to this file."),
             Key(
                 "connect_timeout", \.connectTimeout, .duration(in: .milliseconds(100) ... .seconds(300)),
-                help: "How long connecting may take."),
+                help: "Timeout of connecting."),
             Key(
                 "statement_timeout", \.statementTimeout, .duration(in: .milliseconds(100) ... .seconds(3600)),
-                help: "How long the server works on one statement; a batch that takes longer is halved."),
+                help:
+                    "PostgreSQL's statement_timeout; a batch that takes longer is halved."),
             Key(
                 "lock_timeout", \.lockTimeout, .duration(in: .milliseconds(10) ... .seconds(3600)),
-                help: "How long a statement waits for a lock before the batch is tried again."),
+                help:
+                    "PostgreSQL's lock_timeout: how long a statement waits for a lock before the batch is retried."),
             Key(
                 "idle_in_transaction_timeout", \.idleInTransactionTimeout, .duration(in: .seconds(1) ... .seconds(3600)),
-                help: "When the server ends a transaction whose worker has gone silent."),
+                help:
+                    "PostgreSQL's idle_in_transaction_session_timeout: the server ends the transaction of a worker that has "
+                    + "stopped responding."),
         ],
         rules: [
             Rule("uri", sentence: "must not be empty") { !$0.uri.isEmpty },

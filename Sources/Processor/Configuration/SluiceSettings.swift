@@ -1,4 +1,4 @@
-// Owns the whole configuration: its sections, how it is loaded, and the faults only other rooms can find.
+// Owns the whole configuration: its sections, loading it, and the faults that other modules find.
 
 import Admission
 import Apply
@@ -8,7 +8,7 @@ import HTTPServer
 import Kafka
 import Settings
 
-/// Everything `config/sluice.yaml` says.
+/// All settings, as in `config/sluice.yaml`.
 struct SluiceSettings: Sendable {
     var kafka = KafkaSettings()
     var postgres = PostgresSettings()
@@ -28,7 +28,8 @@ struct SluiceSettings: Sendable {
                 Key(
                     "mappings", \.mappings, .list(of: .path, atLeast: 1),
                     help:
-                        "Mapping files, relative to this file: how events become rows. One file is one table; this version takes one."
+                        "Mapping files, relative to this file: how events become rows. A file describes one table; this version "
+                        + "takes one file."
                 ),
                 .section(\.pipeline, PipelineSettings.section),
                 .section(\.apply, ApplySettings.section),
@@ -47,32 +48,35 @@ struct SluiceSettings: Sendable {
         """
         # Configuration
 
-        Every key of `config/sluice.yaml`, written by `sluice configuration-reference` from the declarations the program reads by. Each can
-        be set by an environment variable: `SLUICE_` and the key in upper case with `_` for the dots; with `_FILE` behind it, the value is
-        read from that file. The environment takes precedence over the file, and the file over the defaults.
+        For operators: every key of `config/sluice.yaml`. `sluice configuration-reference` generates this page from
+        the declarations that the program reads.
 
-        The file, the mappings and the files named by the environment are looked at every second, and at SIGHUP. A change is checked as at the
-        start: one with a fault changes nothing and is logged with all that is wrong. Keys marked live then take effect at once, the
-        others at the next start, which the log says by name.
+        An environment variable sets a key: `SLUICE_` and the key in upper case, with `_` for the dots. With the suffix
+        `_FILE` the variable names a file that holds the value. The environment takes precedence over the file, and the
+        file over the defaults.
+
+        The file, the mappings and the files that the environment names are checked for changes every second, and read
+        at SIGHUP. A configuration with a fault changes nothing; all its faults are logged. Keys marked live take effect
+        at once; the log names the changed keys that need a restart.
 
 
         """ + schema.markdown
     }
 }
 
-/// A configuration that was read and found good.
+/// A valid configuration.
 struct Configuration: Sendable {
-    /// The settings with where each came from.
+    /// The settings with the source of each.
     let effective: EffectiveSettings<SluiceSettings>
     /// The compiled mappings.
     let mappings: [Mapping]
-    /// Reactions by SQLSTATE.
+    /// Outcomes by SQLSTATE.
     let outcomes: OutcomeTable
-    /// What the HTTP server shows to who connects; `nil`: it speaks plain HTTP.
+    /// The certificate of the HTTP server; `nil`: it speaks plain HTTP.
     let identity: TLSIdentity?
-    /// The files it was read from, so that it can be read again.
+    /// The files it was read from, for reading it again.
     let files: ConfigurationFiles
-    /// What these held just before they were read; `nil`: they can be read only once.
+    /// The content of these files just before they were read; `nil`: they can be read only once.
     let content: ConfigurationFiles.Content?
 
     /// The file that is read where none is named, relative to the working directory.
@@ -90,7 +94,7 @@ struct Configuration: Sendable {
     var settings: SluiceSettings { effective.value }
     var mapping: Mapping { mappings[0] }
 
-    /// The settings as far as they can be read, and what is wrong with them.
+    /// The settings, with faulty keys at their defaults, and all faults.
     static func survey(
         _ file: YAMLNode?, _ environment: [String: String]
     ) -> (settings: EffectiveSettings<SluiceSettings>, faults: [Fault]) {
@@ -100,7 +104,7 @@ struct Configuration: Sendable {
                 ignoredPrefixes: ["SLUICE_TEST_", "SLUICE_DEMO_", "SLUICE_BENCH_"]))
     }
 
-    /// Reads and checks everything that can be checked without a server.
+    /// Reads everything, with all checks that need no server.
     /// - Throws: `SettingsFaults` with all faults at once.
     static func load(path: String?, environment: [String: String]) throws(SettingsFaults) -> Configuration {
         let files = ConfigurationFiles(path: path, environment: environment)
@@ -161,6 +165,6 @@ struct Configuration: Sendable {
 }
 
 extension EffectiveSettings {
-    /// Who set a key.
+    /// The source of a key.
     func origin(of key: String) -> Origin { entries.first { $0.key == key }?.origin ?? .defaults }
 }

@@ -1,4 +1,4 @@
-// Runs the embedded broker in a child process, so that its log does not count as our memory and dies with us.
+// Runs the embedded broker in a child process: the memory of its log is not counted as Sluice's, and it ends with its parent.
 
 import Dispatch
 import Foundation
@@ -6,7 +6,7 @@ import Kafka
 
 /// The embedded broker as a child of this process.
 final class BrokerProcess: @unchecked Sendable {
-    // Licence for @unchecked: Process and Pipe are set up in `start` and only touched again in `stop`, by the same task.
+    // Licence for @unchecked: Process and Pipe are set up in `start` and used again only in `stop`, by the same task.
 
     /// `host:port` of the broker.
     let bootstrapServers: String
@@ -19,8 +19,8 @@ final class BrokerProcess: @unchecked Sendable {
         self.lifeline = lifeline
     }
 
-    /// Starts the child: this same program as `sluice embedded-broker TOPIC…`. It prints its address and ends when its standard
-    /// input does, which happens whenever and however this process ends.
+    /// Starts the child: this program as `sluice embedded-broker TOPIC...`. It prints its address, and ends when its standard input is
+    /// closed, which the kernel does when this process ends.
     static func start(topics: [String]) async throws -> BrokerProcess {
         try await blocking {
             let process = Process()
@@ -35,7 +35,7 @@ final class BrokerProcess: @unchecked Sendable {
             let address = String(decoding: line, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
             guard !address.isEmpty else {
                 process.terminate()
-                throw CommandError("The embedded broker did not start; its own message is above.")
+                throw CommandError("The embedded broker did not start; its message is above.")
             }
             return BrokerProcess(bootstrapServers: address, process: process, lifeline: lifeline)
         }
@@ -49,20 +49,20 @@ final class BrokerProcess: @unchecked Sendable {
                 self.process.waitUntilExit()
             }
         } catch {
-            // The pipe is broken: the child has ended before.
+            // The pipe is broken: the child has ended.
         }
     }
 
-    /// Waits on a thread that may.
+    /// Runs a blocking body on a thread of Dispatch.
     private static func blocking<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
         try await withCheckedThrowingContinuation { continuation in
             DispatchQueue.global().async { continuation.resume(with: Result(catching: body)) }
         }
     }
 
-    /// The child's side: serves until standard input ends.
+    /// The child: serves until standard input is closed.
     static func serve(topics: [String]) throws {
-        // Ctrl-C reaches the whole foreground group; the parent still needs us while it drains, and takes us along when it ends.
+        // Ctrl-C signals the whole foreground group, but the parent needs the broker until it has drained.
         signal(SIGINT, SIG_IGN)
         signal(SIGTERM, SIG_IGN)
         signal(SIGHUP, SIG_IGN)

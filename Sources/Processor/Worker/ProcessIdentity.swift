@@ -1,4 +1,4 @@
-// Names this process, so that an operator can tell whose claim a row in sluice_offsets shows.
+// Names this process in the claims of sluice_offsets.
 
 import Glibc
 

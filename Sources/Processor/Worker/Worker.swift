@@ -1,4 +1,4 @@
-// Builds the worker's parts around the pipeline, and takes them apart again.
+// Starts, changes and closes the consumer, the lanes and the pipeline of a worker.
 
 import Apply
 import Backpressure
@@ -11,7 +11,7 @@ import Settings
 import Synchronization
 import Telemetry
 
-/// The consuming half of a process: a group member, its lanes into the database, and the pipeline between them.
+/// A member of the consumer group, its lanes into the database, and the pipeline between them.
 final class Worker: Sendable {
     private let consumer: KafkaConsumer
     private let lanes: [DatabaseLane]
@@ -39,11 +39,11 @@ final class Worker: Sendable {
         self.logger = logger
     }
 
-    /// Joins the group. Kafka has been asked for the topics before, and knows them.
+    /// Joins the group. The topics exist.
     /// - Parameters:
-    ///   - settings: what is in force now.
-    ///   - partitions: partitions of all topics together: what this member could come to own.
-    /// - Throws: `CommandError` where the memory budget is too small for them.
+    ///   - settings: the settings in force.
+    ///   - partitions: of all topics together: what this member could be assigned.
+    /// - Throws: `CommandError` where the memory budget is too small for the partitions.
     static func start(
         _ configuration: Configuration, settings: SluiceSettings, client: KafkaClientConfiguration, metadata: KafkaMetadata,
         partitions: Int, isEmbedded: Bool, telemetry: WorkerTelemetry, logger: Logger
@@ -63,7 +63,7 @@ final class Worker: Sendable {
         consumerConfiguration.queuedMaximumKibibytes = prefetch.queuedKibibytes
         consumerConfiguration.queuedMinimumRecords = prefetch.queuedRecords
         consumerConfiguration.fetchMaximumBytes = prefetch.fetchBytes
-        // What a transaction carries says more, and can change; a visit ends here for the sake of the other partitions.
+        // The size of a transaction is the limit that counts and can be changed; this one keeps a visit short for the other partitions.
         consumerConfiguration.visitLimit = 2_500
 
         let applyConfiguration = settings.applyConfiguration(outcomes: configuration.outcomes)
@@ -95,7 +95,7 @@ final class Worker: Sendable {
         telemetry.watch(pipeline)
         telemetry.memory.watch(budget) { (prefetched: consumer.prefetchedBytes, pipeline: pipeline.memory) }
         logger.info(
-            "The memory budget is split.",
+            "Memory budget split.",
             [
                 "prefetch_bytes": budget.prefetch, "credit_bytes": budget.records,
                 "transaction_bytes": pipelineConfiguration.batch.bytes,
@@ -108,7 +108,7 @@ final class Worker: Sendable {
             telemetry: telemetry, partitions: partitions, logger: logger)
     }
 
-    /// Why this worker cannot run with other settings; `nil`: it can.
+    /// Why this worker cannot run with these settings; `nil` where it can.
     func obstacle(in settings: SluiceSettings) -> Fault? {
         do throws(CommandError) {
             _ = try settings.memoryBudget.prefetchShare(partitions: partitions, properties: settings.kafka.properties)
@@ -118,8 +118,8 @@ final class Worker: Sendable {
         }
     }
 
-    /// Puts other limits in force. Levels, credits under way and counts are carried over. What of the settings is fixed for the life of a
-    /// worker must be as it was at the start.
+    /// Applies changed limits. Levels, credits in use and counters are kept. Settings that are fixed for the life of a worker must have
+    /// their values of the start.
     /// - Throws: `CancellationError`.
     func reconfigure(_ settings: SluiceSettings) async throws {
         let configuration = settings.pipelineConfiguration
@@ -127,14 +127,14 @@ final class Worker: Sendable {
         claimer.reconfigure(foreignKeyTimeout: settings.apply.foreignKeyTimeout, poison: settings.apply.poisonLimits)
         try await pipeline.reconfigure(configuration)
         telemetry.memory.update(settings.pipeline.memoryBudget)
-        // A reader that a limit has refused looks again.
+        // A reader that a limit has stopped checks again.
         consumer.creditsReturned()
     }
 
-    /// Leaves the group and disconnects, within a deadline. What is cut short is read again next time: the truth is in PostgreSQL.
+    /// Leaves the group and disconnects, within a deadline. Records that are not durable by then are read again at the next start.
     func close(within limit: Duration) async {
         if await !consumer.close(deadline: limit) {
-            logger.warning("The consumer group did not let go in time.")
+            logger.warning("The consumer did not leave the group in time.")
         }
         await withTaskGroup(of: Void.self) { group in
             for lane in lanes { group.addTask { await lane.close() } }
@@ -142,7 +142,7 @@ final class Worker: Sendable {
         }
     }
 
-    /// Makes transactions that wait for the server return at once.
+    /// Makes transactions that wait for PostgreSQL return at once.
     func abandon() {
         for lane in lanes { lane.abandon() }
         pauses.abandon()
@@ -150,8 +150,8 @@ final class Worker: Sendable {
 }
 
 extension PipelineConfiguration {
-    /// What a reader takes from a partition in one go: whole visits fill a transaction. Of 1,024 records each, four make 4,096 of 5,000,
-    /// and the fifth does not fit. In bytes a little less than a quarter, because a visit overshoots by one record.
+    /// What a reader takes from a partition in one visit: a quarter of a transaction, so that whole visits fill it. (Of visits of 1,024
+    /// records four make 4,096 of 5,000, and a fifth does not fit.) In bytes a little less, because a visit overshoots by one record.
     var visit: Credits {
         Credits(records: Swift.max(1, batch.records / 4), bytes: Swift.max(1, batch.bytes / 4 - batch.bytes / 64))
     }
@@ -163,7 +163,7 @@ extension SluiceSettings {
     var pipelineConfiguration: PipelineConfiguration {
         var configuration = PipelineConfiguration()
         configuration.lanes = postgres.connections
-        // Three transactions for each lane: one in the database, one that waits for it, one that is being read.
+        // Three transactions per lane: one in the database, one waiting for it, one being read.
         configuration.budget = Credits(
             records: Swift.max(16_384, 3 * postgres.connections * apply.batchRecords), bytes: memoryBudget.records)
         configuration.batch = Credits(
@@ -184,7 +184,7 @@ extension SluiceSettings {
     func applyConfiguration(outcomes: OutcomeTable) -> ApplyConfiguration {
         var configuration = ApplyConfiguration(group: kafka.groupID, outcomes: outcomes)
         configuration.coalesce = apply.coalesce
-        // What an array may keep is part of what a transaction may take; smaller ones are not made anew each time.
+        // The memory that arrays keep between transactions is part of a transaction's share.
         configuration.keptBufferBytes = Swift.min(configuration.keptBufferBytes, memoryBudget.transaction / 2)
         configuration.poison = apply.poisonLimits
         return configuration
@@ -201,7 +201,7 @@ extension PostgresSettings {
         configuration.idleInTransactionTimeout = idleInTransactionTimeout
         return configuration
     }
-    /// For the operator's requests: they are small, and somebody waits for their answer.
+    /// For requests of operators: small statements, and a client waits for the answer.
     var operatorConnection: PostgresConfiguration {
         var configuration = connection(name: "sluice operator")
         configuration.connectTimeout = min(connectTimeout, .seconds(5))

@@ -1,13 +1,13 @@
-// Owns the declaration of one key: from it follow reading, checking, showing and documentation.
+// Owns the declaration of one key, from which reading, checking, display and documentation follow.
 
 /// A key of a section: a leaf with a value of some kind, a section within the section, or a list of sections.
 public struct Key<Root: Sendable>: Sendable {
     let name: String
     let describe: @Sendable (_ scope: String, _ isItem: Bool, _ defaults: Root) -> [KeyDescription]
     let read: @Sendable (inout Root, Scope, inout SettingsReading) -> Void
-    /// The value as YAML, secrets covered or, for telling whether it has changed, in the clear.
+    /// The value as YAML, with secrets covered, or, to detect changes, in clear text.
     let show: @Sendable (Root, _ isCovered: Bool) -> String
-    /// Takes over the value of another, where a change takes effect while the process runs.
+    /// Copies the value from `fresh` where the key is live.
     let adopt: @Sendable (inout Root, _ fresh: Root) -> Void
     /// Sentences about rules of nested sections that do not hold.
     let brokenRules: @Sendable (Root, _ scope: String) -> [String]
@@ -18,12 +18,12 @@ public struct Key<Root: Sendable>: Sendable {
     /// - Parameters:
     ///   - name: the key in the file: lower case, words parted by `_`. It must not end in `_file`: `SLUICE_…_FILE` reads a value
     ///     from a file.
-    ///   - path: where the value goes. What is there before is the default.
+    ///   - path: the property that is set; its value before is the default.
     ///   - kind: how it is read and bounded.
-    ///   - unit: what one of it is, where neither name nor kind says so.
+    ///   - unit: the unit, where neither name nor kind says it.
     ///   - help: one or two sentences.
     ///   - secrecy: who may see it.
-    ///   - isRequired: there is no default; somebody must set it.
+    ///   - isRequired: the key has no default and must be set.
     ///   - reload: when a change takes effect.
     public init<Value: Sendable>(
         _ name: String, _ path: any WritableKeyPath<Root, Value> & Sendable, _ kind: ValueKind<Value>, unit: String? = nil,
@@ -101,7 +101,7 @@ public struct Key<Root: Sendable>: Sendable {
             })
     }
 
-    /// A list of sections, each read into a copy of `fresh`. In YAML a sequence of mappings; elsewhere the same in YAML's flow
+    /// A list of sections, each read into a copy of `fresh`. In YAML a sequence of mappings; in the environment the same in YAML's flow
     /// style: `[{name: a, rate: 1}, {name: b, rate: 2}]`.
     public static func sections<Value: Sendable>(
         _ name: String, _ path: any WritableKeyPath<Root, [Value]> & Sendable, each section: Section<Value>, fresh: Value,
@@ -132,7 +132,7 @@ public struct Key<Root: Sendable>: Sendable {
                         section.read(&value, item, &reading)
                         return value
                     }
-                    reading.foldItems(behind: key + "[")
+                    reading.removeItems(prefix: key + "[")
                 }
                 reading.note(key, root, show, written?.origin ?? .defaults, reload)
             },
@@ -141,7 +141,7 @@ public struct Key<Root: Sendable>: Sendable {
                 if reload == .live { root[keyPath: path] = fresh[keyPath: path] }
             }, brokenRules: { _, _ in [] }, headings: { _ in [] })
     }
-    /// Sections under free names, each read into a copy of `fresh`. In YAML a mapping of mappings; elsewhere the same in YAML's flow style:
+    /// Sections under free names, each read into a copy of `fresh`. In YAML a mapping of mappings; in the environment the same in YAML's flow style:
     /// `{a: {rate: 1}, b: {rate: 2}}`.
     public static func namedSections<Value: Sendable>(
         _ name: String, _ path: any WritableKeyPath<Root, [String: Value]> & Sendable, each section: Section<Value>, fresh: Value,
@@ -177,7 +177,7 @@ public struct Key<Root: Sendable>: Sendable {
                         values[entry.key] = value
                     }
                     root[keyPath: path] = values
-                    reading.foldItems(behind: key + ".")
+                    reading.removeItems(prefix: key + ".")
                 }
                 reading.note(key, root, show, written?.origin ?? .defaults, reload)
             },

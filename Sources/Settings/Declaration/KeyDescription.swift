@@ -1,4 +1,4 @@
-// Owns what is known about a key without reading it: the material of the documentation and of the nearest-name search.
+// Owns the description of a key, for the documentation and for the search of the nearest name.
 
 /// When a changed value takes effect.
 public enum Reload: String, Sendable {
@@ -10,15 +10,15 @@ public enum Reload: String, Sendable {
 
 /// A key as it was declared.
 public struct KeyDescription: Sendable {
-    /// The key with its sections, `pipeline.memory_budget_bytes`; keys of list items have `[]` behind the list's name.
+    /// The key with its sections, `pipeline.memory_budget_bytes`; keys of list items have `[]` after the list's name.
     public let path: String
     /// The kind of value.
     public let type: String
-    /// What one of the value is, where the kind does not say it: `rows`, `connections`.
+    /// The unit, where the kind does not say it: `rows`, `connections`.
     public let unit: String?
-    /// What is allowed; empty: everything.
+    /// The allowed values; empty: all.
     public let bounds: String
-    /// The value where nobody sets it, as YAML; `nil` where somebody must.
+    /// The default as YAML; `nil` for a required key.
     public let defaultText: String?
     /// One or two sentences on what the key does.
     public let help: String

@@ -1,6 +1,6 @@
-// Owns a group of keys under one name, with the rules that hold between them.
+// Owns a group of keys under one name, with the rules between them.
 
-/// Keys that belong together, read into one value.
+/// Keys that are read into one value.
 ///
 /// ```swift
 /// struct HTTPSettings: Sendable {
@@ -23,7 +23,7 @@ public struct Section<Root: Sendable>: Sendable {
     let keys: [Key<Root>]
     let rules: [Rule<Root>]
 
-    /// Keys that belong together. Two keys of one name are a programmer error.
+    /// Two keys of one name are a programmer error.
     public init(_ name: String, help: String, keys: [Key<Root>], rules: [Rule<Root>] = []) {
         precondition(Set(keys.map(\.name)).count == keys.count, "the section \(name) declares a key twice")
         self.name = name
@@ -37,7 +37,7 @@ public struct Section<Root: Sendable>: Sendable {
         "{" + keys.map { "\($0.name): \($0.show(value, isCovered))" }.joined(separator: ", ") + "}"
     }
 
-    /// Takes over what takes effect while the process runs.
+    /// Copies the live keys from `fresh`.
     func adopt(_ value: inout Root, _ fresh: Root) {
         for key in keys { key.adopt(&value, fresh) }
     }
@@ -66,13 +66,13 @@ public struct Rule<Root: Sendable>: Sendable {
     let sentence: String
     let holds: @Sendable (Root) -> Bool
 
-    /// A condition between keys. It is asked only when all of them could be read.
+    /// A condition between keys, checked only when all of them could be read.
     /// - Parameters:
-    ///   - keys: the keys it speaks of, relative to the section it belongs to; a fault is placed at the first that somebody set.
-    ///   - sentence: what is asked for, from "must" on or as a whole sentence, without a full stop; the keys' values are added.
+    ///   - keys: the keys of the condition, relative to the section; a fault names the source of the first that is set.
+    ///   - sentence: the requirement, beginning with "must" or as a whole sentence, without a full stop; the keys' values are added.
     ///   - holds: the condition.
     public init(_ keys: String..., sentence: String, holds: @escaping @Sendable (Root) -> Bool) {
-        precondition(!keys.isEmpty, "a rule speaks of at least one key")
+        precondition(!keys.isEmpty, "a rule names at least one key")
         self.keys = keys
         self.sentence = sentence
         self.holds = holds

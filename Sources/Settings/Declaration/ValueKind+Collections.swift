@@ -1,8 +1,8 @@
-// Owns the kinds that hold several values: lists of any kind, and maps with free keys.
+// Owns the kinds with several values: lists, and maps with free keys.
 
 extension ValueKind {
-    /// Values of one kind, in order. In YAML a sequence; elsewhere parted by commas (`\,` for a comma inside a value).
-    /// - Parameter least: how many there must be.
+    /// Values of one kind, in order. In YAML a sequence; in the environment separated by commas (`\,` for a comma inside a value).
+    /// - Parameter least: the least number of values.
     public static func list<Element: Sendable>(of element: ValueKind<Element>, atLeast least: Int = 0) -> ValueKind
     where Value == [Element] {
         ValueKind(
@@ -36,8 +36,8 @@ extension ValueKind {
 }
 
 extension ValueKind where Value == [String: String] {
-    /// Texts under free keys. In YAML a mapping of scalars; elsewhere `key=value` parted by commas (`\,` for one inside a value).
-    /// Values under keys that sound secret (``Redaction/isSecretName(_:)``) are covered where they are shown.
+    /// Texts under free keys. In YAML a mapping of scalars; in the environment `key=value` separated by commas (`\,` for one inside a value).
+    /// Values of secret keys (``Redaction/isSecretName(_:)``) are covered where they are shown.
     public static var map: ValueKind {
         ValueKind(typeName: "map") { raw, reading in
             switch raw {
@@ -53,8 +53,8 @@ extension ValueKind where Value == [String: String] {
         }
     }
 
-    /// Secrets under free names. In YAML a mapping of scalars; elsewhere, such as in a file of their own, YAML too: `name: secret`, one a
-    /// line, or `{name: secret, other: secret}`.
+    /// Secrets under free names. In the environment, and in a file that it names, YAML too: `name: secret`, one a line,
+    /// or `{name: secret, other: secret}`.
     public static var secrets: ValueKind {
         ValueKind(typeName: "secrets by name") { raw, reading in
             guard case .text(let text) = raw else { return map.parse(raw, &reading) }
@@ -73,8 +73,8 @@ extension ValueKind where Value == [String: String] {
         var result: Value = [:]
         for pair in Separated.byCommas(text) {
             guard let equals = pair.firstIndex(of: "="), equals > pair.startIndex else {
-                // What stands there may be the rest of a password with a comma in it: do not show it.
-                reading.report("must be key=value pairs parted by commas (\\, for a comma inside a value)", at: raw)
+                // The text may be the rest of a password with a comma in it: do not show it.
+                reading.report("must be key=value pairs separated by commas (\\, for a comma inside a value)", at: raw)
                 return nil
             }
             let key = String(pair[..<equals])
@@ -107,9 +107,9 @@ extension ValueKind where Value == [String: String] {
     }
 }
 
-/// Texts parted by commas.
+/// Texts separated by commas.
 enum Separated {
-    /// The parts without spaces around them; `\,` and `\\` stand for themselves. An empty text has no parts.
+    /// The parts without surrounding spaces; `\,` is a comma and `\\` a backslash. An empty text has no parts.
     static func byCommas(_ text: String) -> [String] {
         guard text.contains(where: { $0 != " " }) else { return [] }
         var parts = [""]
@@ -135,6 +135,6 @@ enum Separated {
 }
 
 extension [String] {
-    /// What is not empty, parted by semicolons.
+    /// The non-empty texts, separated by semicolons.
     fileprivate var joinedWords: String { filter { !$0.isEmpty }.joined(separator: "; ") }
 }

@@ -1,4 +1,4 @@
-// Owns the kinds that carry a unit in the text: durations and byte counts.
+// Owns the kinds with a unit in their text: durations and byte counts.
 
 extension ValueKind where Value == Duration {
     /// A span of time: `500ms`, `20s`, `5m`, `1h`, or a number of seconds.
@@ -21,7 +21,7 @@ extension ValueKind where Value == Duration {
 
 extension ValueKind where Value == Int {
     /// A count of bytes: `64MiB`, `512KiB`, or a plain number.
-    /// - Parameter range: what is allowed, in bytes; `.max` means no upper bound.
+    /// - Parameter range: the allowed values in bytes; `.max`: no upper bound.
     public static func bytes(in range: ClosedRange<Int> = 0 ... .max) -> ValueKind {
         let bounds = Bounds(
             least: range.lowerBound, most: range.upperBound == .max ? nil : range.upperBound, show: Quantity.shown(bytes:))
@@ -82,7 +82,7 @@ enum Quantity {
         return String(bytes)
     }
 
-    /// The number and the letters behind it, which a space may part.
+    /// The number and the letters after it; a space may stand between.
     private static func parts(_ text: String) -> (digits: String, unit: String) {
         let unit = String(text.reversed().prefix { $0.isASCII && $0.isLetter }.reversed())
         var digits = text.dropLast(unit.count)

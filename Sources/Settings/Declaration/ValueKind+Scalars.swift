@@ -1,4 +1,4 @@
-// Owns the kinds that are one text in the file: texts, paths, numbers, flags and choices.
+// Owns the kinds of single texts: texts, paths, numbers, flags and choices.
 
 extension ValueKind where Value == String {
     /// Any text, also an empty one. Numbers and `true` need no quotes.
@@ -88,7 +88,7 @@ extension ValueKind where Value: RawRepresentable & CaseIterable, Value.RawValue
     }
 }
 
-/// Decimal numbers, stricter than the standard library's: no hexadecimal, no `nan`, no octal look-alikes.
+/// Decimal numbers, stricter than the standard library's: no hexadecimal, no `nan`, no leading zeros.
 enum Decimal {
     static func whole(_ text: String) -> Int? {
         var digits = text.utf8[...]

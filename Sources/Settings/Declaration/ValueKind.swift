@@ -1,6 +1,6 @@
-// Owns what a kind of value is: how it is read from what somebody wrote, shown, bounded and documented.
+// Owns the kinds of values: how a value is read from text, shown, bounded and documented.
 
-/// What somebody wrote for a key.
+/// The text or tree that a source holds for a key.
 public enum RawValue: Sendable {
     /// From the environment, or a file the environment names.
     case text(String)
@@ -14,7 +14,7 @@ public enum Secrecy: Sendable {
     case open
     /// Nobody: messages and the effective configuration show `***`.
     case secret
-    /// Everybody, but for the passwords inside: a URI or keyword string as libpq takes it.
+    /// Everybody, except for the passwords in it: a URI or keyword string of libpq.
     case connectionString
 
     /// `text` as it may be shown.
@@ -28,7 +28,7 @@ public enum Secrecy: Sendable {
 }
 
 extension Secrecy? {
-    /// `text` as it may be shown; without a secrecy as it is.
+    /// `text` as it may be shown; without a secrecy unchanged.
     func covered(_ text: String) -> String { map { $0.covered(text) } ?? text }
 }
 
@@ -37,13 +37,13 @@ extension Secrecy? {
 public struct ValueKind<Value: Sendable>: Sendable {
     /// The type as the documentation names it.
     let typeName: String
-    /// What is allowed, as the documentation says it; empty: everything.
+    /// The allowed values as the documentation names them; empty: all.
     let bounds: String
     /// Reads a value; `nil` after it has reported why it cannot.
     let parse: @Sendable (RawValue, inout ValueReading) -> Value?
-    /// The value as YAML; without a secrecy as YAML that reads back as the same value, secrets in the clear.
+    /// The value as YAML; without a secrecy as YAML that reads back as the same value, secrets in clear text.
     let show: @Sendable (Value, Secrecy?) -> String
-    /// A default made ready for use; `directory` is where relative paths begin.
+    /// A default, with relative paths resolved against `directory`.
     let settle: @Sendable (Value, _ directory: String) -> Value
 
     init(
@@ -59,7 +59,7 @@ public struct ValueKind<Value: Sendable>: Sendable {
     }
 
     /// The same kind with one more condition.
-    /// - Parameter sentence: what is asked for, from "must" on, without a full stop; what was written is added.
+    /// - Parameter sentence: the requirement, beginning with "must", without a full stop; the value is added.
     public func checked(_ sentence: String, _ holds: @escaping @Sendable (Value) -> Bool) -> ValueKind {
         let opening = ["must be ", "must "].first(where: sentence.hasPrefix) ?? ""
         let allowed = String(sentence.dropFirst(opening.count))
@@ -77,14 +77,14 @@ public struct ValueKind<Value: Sendable>: Sendable {
     }
 }
 
-/// One value being read: where it was written, who may see it, and what was found wrong with it.
+/// One value being read: its source, its secrecy, and its faults.
 struct ValueReading {
     /// The key with its sections.
     let key: String
-    /// Where the value was written; nodes know better.
+    /// The source of the value; a node has a more precise one.
     let origin: Origin
     let secrecy: Secrecy
-    /// Where relative paths begin; empty: at the working directory.
+    /// The directory of relative paths; empty: the working directory.
     let directory: String
     private(set) var faults: [Fault] = []
 
@@ -103,7 +103,7 @@ struct ValueReading {
         }
     }
 
-    /// The one text that was written, if it was one.
+    /// The text, if the value is a single one.
     mutating func text(_ raw: RawValue, mustBe wanted: String) -> String? {
         guard case .node(let node) = raw else {
             if case .text(let text) = raw { return text }
@@ -120,7 +120,7 @@ struct ValueReading {
         return scalar.text
     }
 
-    /// Reads one text with `convert`, which answers `nil` for a text that is no such value.
+    /// Reads a text with `convert`, which returns `nil` for a text that is not such a value.
     mutating func convert<Value>(_ raw: RawValue, mustBe wanted: String, _ convert: (String) -> Value?) -> Value? {
         guard let text = text(raw, mustBe: wanted) else { return nil }
         if let value = convert(text) { return value }
@@ -128,7 +128,7 @@ struct ValueReading {
         return nil
     }
 
-    /// What was written, as a message may show it.
+    /// The text as a message may show it.
     func shown(_ text: String) -> String {
         let covered = secrecy.covered(text)
         let isWord = !covered.isEmpty && covered.utf8.count <= 40 && covered.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }

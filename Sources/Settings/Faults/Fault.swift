@@ -1,15 +1,15 @@
-// Owns what is said about settings that are wrong: all of it at once, each fault with its place and remedy.
+// Owns the faults of settings: all at once, each with its source and remedy.
 
-/// One thing that is wrong with the settings.
+/// A fault in the settings.
 public struct Fault: Sendable, Hashable, CustomStringConvertible {
-    /// Where to correct it.
+    /// The source to correct.
     public let origin: Origin
     /// The key with its sections (`pipeline.memory_budget_bytes`), where the fault belongs to one.
     public let key: String?
     /// What is wrong and what would be right. Never holds a secret.
     public let message: String
 
-    /// A fault at a place.
+    /// A fault in a source.
     public init(_ origin: Origin, key: String? = nil, _ message: String) {
         self.origin = origin
         self.key = key
@@ -17,13 +17,13 @@ public struct Fault: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// `config/sluice.yaml:12: pipeline.memory_budget_bytes: must be at least 1048576, is 12`
-    /// Without a place where there is no file to correct.
+    /// Without a source where there is nothing to correct.
     public var description: String {
         [origin == .defaults ? nil : origin.description, key, message].compactMap(\.self).joined(separator: ": ")
     }
 }
 
-/// Everything that is wrong with the settings.
+/// All faults of the settings.
 public struct SettingsFaults: Error, Sendable, Equatable, CustomStringConvertible {
     /// At least one, in the order they were found.
     public let faults: [Fault]

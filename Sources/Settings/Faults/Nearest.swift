@@ -1,9 +1,9 @@
-// Owns the guess which known name somebody meant.
+// Owns the search for the known name nearest to a mistyped one.
 
 /// Finds the known name next to a mistyped one.
 public enum Nearest {
     /// The candidate with the fewest edits, if few enough: at most one for each three characters, at least one; `nil` otherwise.
-    /// Of equals the first wins.
+    /// Of equally near candidates the first is taken.
     public static func name(to typed: String, among candidates: some Sequence<String>) -> String? {
         var best: (name: String, edits: Int)?
         for candidate in candidates {

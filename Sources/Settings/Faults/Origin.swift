@@ -1,8 +1,8 @@
-// Owns the answer to "where does this value come from", for faults and for the effective configuration.
+// Owns the source of a value, for faults and for the effective configuration.
 
-/// Where a value comes from, or where a fault has to be corrected.
+/// The source of a value, or of a fault.
 public enum Origin: Sendable, Hashable, CustomStringConvertible {
-    /// Nobody set it.
+    /// No source sets it.
     case defaults
     /// A file, at a line counted from 1 where one is known.
     case file(String, line: Int?)

@@ -1,21 +1,21 @@
-// Owns covering secrets in what people may see: connection strings keep their shape and lose their passwords.
+// Covers secrets in displayed texts: connection strings keep their form and lose their passwords.
 
 /// Covers secrets.
 public enum Redaction {
-    /// What stands where a secret was.
+    /// The text in place of a secret.
     public static let cover = "***"
 
     /// A connection string as libpq takes it, URI or keywords, with its passwords covered.
     ///
-    /// Where a text can be read in two ways more is covered rather than less: in a URI everything between the first `:` and the
-    /// last `@`; a keyword string that cannot be parsed is covered whole.
+    /// An ambiguous text is covered further: in a URI everything between the first `:` and the last `@`; a keyword string that cannot be
+    /// parsed is covered whole.
     public static func connectionString(_ text: String) -> String {
         let bytes = Array(text.utf8)
-        if let start = endOfScheme(bytes) { return uri(bytes, behindScheme: start) }
+        if let start = endOfScheme(bytes) { return uri(bytes, afterScheme: start) }
         return keywords(bytes) ?? cover
     }
 
-    /// Names of settings whose values nobody may see: passwords, secrets, tokens, private keys, credentials.
+    /// Whether a setting of this name holds a secret: passwords, secrets, tokens, private keys, credentials.
     public static func isSecretName(_ name: String) -> Bool {
         let name = name.lowercased()
         let marks = [
@@ -24,7 +24,7 @@ public enum Redaction {
         return marks.contains { name.contains($0) } || name.hasSuffix("key.pem") || name.hasSuffix("api.key")
     }
 
-    /// The byte behind `scheme://`; `nil` where the text does not begin so.
+    /// The index after `scheme://`; `nil` where the text has no scheme.
     private static func endOfScheme(_ text: [UInt8]) -> Int? {
         guard let colon = text.firstIndex(of: UInt8(ascii: ":")), colon > 0, text[colon...].starts(with: "://".utf8) else {
             return nil
@@ -40,7 +40,7 @@ public enum Redaction {
 
     /// Covers the union of what may be the user's password and of all secret parameters: a password may hold `?`, `&` and `@`,
     /// and a parameter `:` and `@`.
-    private static func uri(_ text: [UInt8], behindScheme start: Int) -> String {
+    private static func uri(_ text: [UInt8], afterScheme start: Int) -> String {
         var isSecret = [Bool](repeating: false, count: text.count)
         if let at = text.lastIndex(of: UInt8(ascii: "@")), at >= start,
             let colon = text[start..<at].firstIndex(of: UInt8(ascii: ":"))
@@ -105,7 +105,7 @@ public enum Redaction {
         return text[..<end].drop(while: isSpace)
     }
 
-    /// What C's `isspace` takes for a space in the C locale.
+    /// C's `isspace` in the C locale.
     private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
 
     private static func percentDecoded(_ text: ArraySlice<UInt8>) -> String {

@@ -1,4 +1,4 @@
-// Owns how values look in messages and in the effective configuration: short, on one line, secrets covered.
+// Formats values for messages and for the effective configuration: short, and on one line.
 
 /// Text for people.
 enum Shown {
@@ -12,7 +12,7 @@ enum Shown {
         return result + "\""
     }
 
-    /// A scalar as YAML: as it is where YAML reads it back as the same text, else in double quotes.
+    /// A scalar as YAML: plain where YAML reads it back as the same text, else in double quotes.
     static func yaml(_ text: String) -> String {
         let risky: Set<Character> = [
             "-", "?", ":", ",", "[", "]", "{", "}", "#", "&", "*", "!", "|", ">", "'", "\"", "%", "@", "`", " ",
@@ -46,7 +46,7 @@ enum Shown {
 }
 
 extension Shown {
-    /// A key somebody wrote, as messages show it: on one line, whatever it holds.
+    /// A key from a source as messages show it, on one line.
     static func key(_ text: String) -> String {
         let isPlain = !text.isEmpty && text.utf8.count <= 80 && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
         return isPlain ? text : quoted(text)

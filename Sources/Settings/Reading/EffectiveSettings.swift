@@ -1,16 +1,16 @@
-// Owns the result of reading settings: the value to run with, and for each key what it is and who said so.
+// Owns the result of reading settings: the value to run with, and the value and source of each key.
 
-/// One key's value in force.
+/// The value of a key that is in force.
 public struct EffectiveValue: Sendable, Equatable {
     /// The key with its sections.
     public let key: String
     /// The value as YAML, secrets covered.
     public let text: String
-    /// Who set it.
+    /// The source that set it.
     public let origin: Origin
     /// When a change takes effect.
     public let reload: Reload
-    /// Tells values apart that are covered alike. Seeded anew in each process, so it says nothing about a secret elsewhere.
+    /// Distinguishes values whose covered texts are equal. The hash has a new seed in each process, so it reveals no secret.
     let fingerprint: Int
 }
 
@@ -21,7 +21,7 @@ public struct EffectiveSettings<Root: Sendable>: Sendable {
     /// Every key's value in force, in the order of declaration. Lists of sections are one entry.
     public let entries: [EffectiveValue]
 
-    /// The effective configuration as YAML, secrets covered, with who set each key behind it:
+    /// The effective configuration as YAML, secrets covered, each followed by its source:
     ///
     /// ```yaml
     /// http:

@@ -1,4 +1,4 @@
-// Owns the difference between two readings of the settings, and what of it can take effect while the process runs.
+// Owns the difference between two readings of the settings, and the part of it that can take effect while the process runs.
 
 /// A key whose value differs between two readings.
 public struct SettingsChange: Sendable, Equatable {
@@ -11,12 +11,12 @@ public struct SettingsChange: Sendable, Equatable {
     /// When the change takes effect.
     public let reload: Reload
 
-    /// What changed is covered: both texts are the same.
+    /// The value is covered: both texts are equal.
     public var isSecret: Bool { before == after }
 }
 
 extension EffectiveSettings {
-    /// What differs in a later reading of the same schema, in the order of declaration. Where a value comes from does not matter.
+    /// The keys whose values differ in a later reading of the same schema, in the order of declaration; sources are not compared.
     public func changes(to later: EffectiveSettings) -> [SettingsChange] {
         let values = Dictionary(entries.map { ($0.key, $0) }) { $1 }
         return later.entries.compactMap { after in
@@ -29,8 +29,8 @@ extension EffectiveSettings {
 }
 
 extension SettingsSchema {
-    /// `running` with what takes effect while the process runs taken over from `later`; the rest stays as it is.
-    /// - Throws: `SettingsFaults` where the two together break a rule that each keeps.
+    /// `running` with the live keys of `later`.
+    /// - Throws: `SettingsFaults` where the combination breaks a rule that each of the two keeps.
     public func adopting(_ later: Root, into running: Root) throws(SettingsFaults) -> Root {
         var value = running
         section.adopt(&value, later)
@@ -38,7 +38,7 @@ extension SettingsSchema {
         guard broken.isEmpty else {
             throw SettingsFaults(
                 broken.map {
-                    Fault(.defaults, "\($0); together with values that are only read at the start it does not hold until then")
+                    Fault(.defaults, "\($0); with the values of the keys that need a restart this rule does not hold")
                 })
         }
         return value

@@ -1,12 +1,12 @@
-// Owns one pass over all sources: finds what was written for each key, and gathers faults and effective values.
+// Owns one pass over all sources: finds the value of each key, and collects faults and effective values.
 
 /// A pass over all sources.
 struct SettingsReading {
-    /// What was written for a key, and where.
+    /// The text of a key, and its source.
     struct Written {
         let raw: RawValue
         let origin: Origin
-        /// Where relative paths in it begin.
+        /// The directory of relative paths in it.
         let directory: String
     }
 
@@ -17,7 +17,7 @@ struct SettingsReading {
     private(set) var effective: [EffectiveValue] = []
     private var faultyKeys: Set<String> = []
 
-    /// The most bytes a value read from a file of its own may have.
+    /// The most bytes of a file that holds one value.
     private static let maximumSecretBytes = 64 << 10
 
     init(_ source: SettingsSource, known: [KeyDescription], renamed: [String: String]) {
@@ -26,9 +26,9 @@ struct SettingsReading {
         self.renamed = renamed
     }
 
-    // MARK: What was written
+    // MARK: Sources
 
-    /// What the strongest source says about a key; `nil` where none does, or where it cannot be had (then there is a fault).
+    /// The value of the source that takes precedence; `nil` where none sets the key, or the source cannot be read (a fault says so).
     mutating func written(_ key: String, _ name: String, _ scope: Scope) -> Written? {
         if scope.isOverlaid {
             let variable = SettingsSource.environmentName(key)
@@ -88,7 +88,7 @@ struct SettingsReading {
         return []
     }
 
-    /// A value that holds values; a text is YAML in flow style.
+    /// The YAML tree of a value; a text is YAML in flow style.
     private mutating func tree(_ written: Written, key: String) -> YAMLNode? {
         switch written.raw {
         case .node(let written): return written
@@ -120,7 +120,7 @@ struct SettingsReading {
         return nil
     }
 
-    // MARK: What was found
+    // MARK: Results
 
     mutating func note<Root>(
         _ key: String, _ root: Root, _ show: (Root, _ isCovered: Bool) -> String, _ origin: Origin, _ reload: Reload
@@ -130,8 +130,8 @@ struct SettingsReading {
                 key: key, text: show(root, true), origin: origin, reload: reload, fingerprint: show(root, false).hashValue))
     }
 
-    /// Values of items are shown with their list, or with the names they stand under.
-    mutating func foldItems(behind prefix: String) {
+    /// Removes the values of items: they are shown as part of their list or map.
+    mutating func removeItems(prefix: String) {
         effective.removeAll { $0.key.hasPrefix(prefix) }
     }
 
@@ -143,7 +143,7 @@ struct SettingsReading {
     func isFaulty(_ key: String) -> Bool { faultyKeys.contains(key) }
 
     mutating func reportMissing(_ key: String, _ scope: Scope) {
-        // A section that is no mapping has its fault already.
+        // A section that is not a mapping has been reported.
         if !scope.path.isEmpty && isFaulty(scope.path) { return }
         let remedy = scope.isOverlaid ? "set it here or as \(SettingsSource.environmentName(key))" : "set it here"
         report([Fault(scope.origin, key: key, "is not set and has no default; \(remedy)")])
@@ -163,14 +163,14 @@ struct SettingsReading {
         let keys = rule.keys.map { Scope.join(scope.path, $0) }
         let values = keys.map { key in
             guard let value = effective.first(where: { $0.key == key }) else {
-                preconditionFailure("a rule speaks of \(key), which is not declared")
+                preconditionFailure("a rule names \(key), which is not declared")
             }
             return value
         }
         guard !keys.contains(where: isFaulty), !rule.holds(value) else { return }
         let place = values.first { $0.origin != .defaults } ?? values[0]
-        let facts = values.map { "\($0.key) is \($0.text)" }.joined(separator: ", ")
-        report([Fault(place.origin == .defaults ? scope.origin : place.origin, key: place.key, "\(rule.sentence); \(facts)")])
+        let written = values.map { "\($0.key) is \($0.text)" }.joined(separator: ", ")
+        report([Fault(place.origin == .defaults ? scope.origin : place.origin, key: place.key, "\(rule.sentence); \(written)")])
     }
 
     /// Reports environment variables that begin with ``SettingsSource/environmentPrefix`` and set no declared key.

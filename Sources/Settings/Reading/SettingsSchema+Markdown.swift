@@ -1,4 +1,4 @@
-// Owns the page that documents every key, made from the declarations themselves.
+// Owns the page that documents every key, generated from the declarations.
 
 extension SettingsSchema {
     /// Every key in a Markdown table, one table a section under the section's help.
@@ -10,7 +10,7 @@ extension SettingsSchema {
             let rows = keys.filter { owner(of: $0.path, among: headings.map(\.path)) == heading.path }
             if rows.isEmpty && heading.help.isEmpty { continue }
             page += heading.path.isEmpty ? "" : "## `\(heading.path)`\n\n"
-            page += heading.help.isEmpty ? "" : "\(heading.help)\n\n"
+            page += heading.help.isEmpty ? "" : Filled.lines(heading.help, columns: 110).joined(separator: "\n") + "\n\n"
             guard !rows.isEmpty else { continue }
             page += "| Key | Meaning | Type | Allowed | Default | A change applies |\n| --- | --- | --- | --- | --- | --- |\n"
             for key in rows { page += row(key) }

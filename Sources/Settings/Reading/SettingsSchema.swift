@@ -1,18 +1,18 @@
-// Owns the whole of a program's settings: every declared key, and the way from the sources to one checked value.
+// Owns the settings of a program: every declared key, and reading the sources into one checked value.
 
 /// All keys of a program.
 public struct SettingsSchema<Root: Sendable>: Sendable {
     let section: Section<Root>
     let defaults: Root
-    /// Every key as it was declared, in order; keys of list items have `[]` behind the list's name.
+    /// Every key as it was declared, in order; keys of list items have `[]` after the list's name.
     public let keys: [KeyDescription]
     private let renamed: [String: String]
 
     /// All keys of a program. Two keys that one environment variable would set are a programmer error.
     /// - Parameters:
     ///   - section: the file's top level; its name is empty.
-    ///   - defaults: the values where nobody sets them.
-    ///   - renamed: names that keys had before, and the keys of today; a source that sets an old name is told the new one.
+    ///   - defaults: the values of keys that no source sets.
+    ///   - renamed: former names of keys and the present ones; setting a former name is a fault that names the present one.
     public init(_ section: Section<Root>, defaults: Root, renamed: [String: String] = [:]) {
         precondition(section.name.isEmpty, "the top level has no name")
         self.section = section
@@ -26,18 +26,19 @@ public struct SettingsSchema<Root: Sendable>: Sendable {
         }
         let paths = Set(keys.map(\.path))
         precondition(
-            renamed.allSatisfy { !paths.contains($0.key) && paths.contains($0.value) }, "a renamed key must lead to a declared one")
+            renamed.allSatisfy { !paths.contains($0.key) && paths.contains($0.value) },
+            "a renamed key must lead to a declared one")
     }
 
-    /// The settings, or everything that is wrong with them.
+    /// The settings, or all faults.
     public func read(_ source: SettingsSource) throws(SettingsFaults) -> EffectiveSettings<Root> {
         let (effective, faults) = survey(source)
         guard faults.isEmpty else { throw SettingsFaults(faults) }
         return effective
     }
 
-    /// The settings as far as they could be read, faulty keys at their defaults, and everything that is wrong with them: for a caller
-    /// with checks of its own, so that all faults can be shown at once.
+    /// The settings, with faulty keys at their defaults, and all faults: for a caller with further checks, so that all faults can be
+    /// shown at once.
     public func survey(_ source: SettingsSource) -> (settings: EffectiveSettings<Root>, faults: [Fault]) {
         var reading = SettingsReading(source, known: keys, renamed: renamed)
         var value = defaults
@@ -49,7 +50,7 @@ public struct SettingsSchema<Root: Sendable>: Sendable {
 }
 
 extension SettingsReading {
-    /// The whole file; one that holds nothing sets nothing.
+    /// The scope of the whole file; an empty file sets nothing.
     fileprivate mutating func top(_ source: SettingsSource, known names: [String]) -> Scope {
         guard let file = source.file else {
             return Scope(path: "", entries: [], origin: .defaults, isOverlaid: true, directory: source.directory)

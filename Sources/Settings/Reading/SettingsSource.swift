@@ -1,15 +1,15 @@
-// Owns what settings are read from, and which of several sources wins.
+// Owns the sources of settings and their precedence.
 
 /// Where settings come from. The environment takes precedence over the file, and the file over the defaults.
 public struct SettingsSource: Sendable {
-    /// Every environment variable that begins so is ours.
+    /// Prefix of the environment variables that set keys.
     public static let environmentPrefix = "SLUICE_"
 
     /// The parsed file, if there is one.
     public let file: YAMLNode?
-    /// Environment variables by name; those of other programs are passed over.
+    /// Environment variables by name; those without the prefix are ignored.
     public let environment: [String: String]
-    /// Beginnings of `SLUICE_…` variables that are not settings: `SLUICE_TEST_`.
+    /// Prefixes of `SLUICE_…` variables that are not settings, such as `SLUICE_TEST_`.
     public let ignoredPrefixes: [String]
 
     /// Settings from a file and the environment.
@@ -24,7 +24,7 @@ public struct SettingsSource: Sendable {
         environmentPrefix + String(key.uppercased().map { $0 == "." || $0 == "-" ? "_" : $0 })
     }
 
-    /// The directory of the file, where its relative paths begin; empty where it lies in the working directory or there is none.
+    /// The directory of the file, to which its relative paths belong; empty for the working directory, or without a file.
     var directory: String {
         guard let path = file?.file, let slash = path.lastIndex(of: "/") else { return "" }
         return slash == path.startIndex ? "/" : String(path[..<slash])
@@ -35,13 +35,13 @@ public struct SettingsSource: Sendable {
 struct Scope {
     /// The sections above, with dots; empty at the top.
     let path: String
-    /// What the file says here.
+    /// The entries of the file in this part.
     let entries: [YAMLEntry]
-    /// Where the part begins, for what is missing from it.
+    /// Where the part begins, for faults about missing keys.
     let origin: Origin
     /// Whether the environment can set keys here; it cannot inside list items.
     let isOverlaid: Bool
-    /// Where relative paths begin.
+    /// The directory of relative paths.
     let directory: String
 
     static func join(_ scope: String, _ name: String) -> String { scope.isEmpty ? name : "\(scope).\(name)" }

@@ -1,19 +1,19 @@
-// Owns the way from a text or a file to a YAML tree, within bounds on size, depth and number of values.
+// Reads a text or a file into a YAML tree, within bounds on size, depth and number of values.
 
 /// Reads YAML 1.1 documents with libyaml.
 ///
-/// One document a text; keys are scalars and unique; anchors and aliases are resolved, and what an alias repeats counts again, so
-/// that a few lines cannot unfold into millions; merge keys (`<<`) and tags beyond YAML's own are refused.
+/// One document a text; keys are scalars and unique; anchors and aliases are resolved, and each use of an alias counts all its values, so
+/// that a few lines cannot expand to millions; merge keys (`<<`) and tags beyond YAML's own are refused.
 public enum YAML {
     /// The most bytes a document may have.
     public static let maximumBytes = 1 << 20
     /// The most levels sequences and mappings may nest.
     public static let maximumDepth = 64
-    /// The most values and keys a document may have, aliases unfolded.
+    /// The most values and keys a document may have, aliases expanded.
     public static let maximumNodes = 100_000
 
     /// The document in `text`; an empty text is a null scalar at line 1.
-    /// - Parameter file: the name messages and nodes carry.
+    /// - Parameter file: the file name in messages and nodes.
     public static func parse(text: String, file: String) throws(SettingsFaults) -> YAMLNode {
         guard text.utf8.count <= maximumBytes else {
             throw SettingsFaults([Fault(.file(file, line: nil), "is larger than \(maximumBytes) bytes")])

@@ -1,4 +1,4 @@
-// Owns libyaml's parser and its events: every C call of the room is in this file.
+// Owns libyaml's parser and its events: every C call of the module is in this file.
 
 import CYaml
 
@@ -7,7 +7,7 @@ struct YAMLParserHandle: ~Copyable {
     private let parser: UnsafeMutablePointer<yaml_parser_t>
     private let text: UnsafeMutableBufferPointer<UInt8>
 
-    /// `nil`: libyaml found no memory.
+    /// `nil`: libyaml is out of memory.
     init?(_ utf8: some Collection<UInt8>) {
         parser = .allocate(capacity: 1)
         text = .allocate(capacity: utf8.count)
@@ -27,7 +27,7 @@ struct YAMLParserHandle: ~Copyable {
         text.deallocate()
     }
 
-    /// The next event. After a problem, and after the end of the stream, no more may be asked for.
+    /// The next event. Must not be called after a problem or the end of the stream.
     func next() throws(YAMLProblem) -> YAMLEvent {
         let event = YAMLEventHandle()
         guard event.fill(from: parser) else { throw problem() }
@@ -48,7 +48,7 @@ struct YAMLParserHandle: ~Copyable {
     }
 }
 
-/// Why libyaml gave up, in its own words.
+/// Why libyaml stopped, in its own words.
 struct YAMLProblem: Error {
     let sentence: String
     let context: String?

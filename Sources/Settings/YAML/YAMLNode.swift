@@ -1,14 +1,14 @@
-// Owns the shape of a parsed YAML document: values that remember where they were written.
+// Owns the tree of a parsed YAML document: values with their places.
 
 /// A value of a YAML document, with the place it was written at.
 public struct YAMLNode: Sendable {
     /// What the value is.
     public enum Content: Sendable {
-        /// One text, typed by whoever reads it.
+        /// One text; its type is decided by its reader.
         case scalar(YAMLScalar)
         /// Values in order.
         case sequence([YAMLNode])
-        /// Keys and values in the order they were written; no key comes twice.
+        /// Keys and values in the order of the document; no key occurs twice.
         case mapping([YAMLEntry])
     }
 
@@ -38,16 +38,16 @@ public struct YAMLNode: Sendable {
     /// The entries, where it is a mapping.
     public var mapping: [YAMLEntry]? { if case .mapping(let entries) = content { entries } else { nil } }
 
-    /// Nothing was written: an empty value, `~` or `null`.
+    /// An empty value, `~` or `null`.
     public var isNull: Bool { scalar?.isNull ?? false }
 
-    /// The value behind a key of a mapping; `nil` where it is no mapping or has no such key.
+    /// The value of a key of a mapping; `nil` where it is no mapping or lacks the key.
     public subscript(key: String) -> YAMLNode? { mapping?.first { $0.key == key }?.value }
 
-    /// Where it was written.
+    /// Its place.
     public var origin: Origin { .file(file, line: line) }
 
-    /// How messages name what was written: "a list", "a mapping", "nothing" or "a value".
+    /// The kind as messages name it: "a list", "a mapping", "nothing" or "a value".
     public var kindName: String {
         switch content {
         case .sequence: "a list"
@@ -57,9 +57,9 @@ public struct YAMLNode: Sendable {
     }
 }
 
-/// A text in a YAML document. Types are the reader's: `012` stays three characters until something asks for a number.
+/// A text in a YAML document. It has no type: `012` is three characters until it is read as a number.
 public struct YAMLScalar: Sendable, Equatable {
-    /// The text, escapes and folding resolved.
+    /// The text, with escapes and line folding resolved.
     public let text: String
     /// Written without quotes, block indicator or tag: YAML would guess a type for it.
     public let isPlain: Bool
@@ -73,7 +73,7 @@ public struct YAMLScalar: Sendable, Equatable {
         self.tag = tag
     }
 
-    /// Written so that it means nothing: empty without quotes, `~` or `null`.
+    /// YAML's null: empty without quotes, `~` or `null`.
     public var isNull: Bool { (isPlain && ["", "~", "null", "Null", "NULL"].contains(text)) || tag == "tag:yaml.org,2002:null" }
 }
 

@@ -1,4 +1,4 @@
-// Owns the decision what a stream of YAML events means: a tree, or the list of what is wrong with it.
+// Builds a tree from YAML events, or the list of their faults.
 
 /// Builds the tree of one document from its events.
 struct YAMLTreeBuilder {
@@ -14,7 +14,7 @@ struct YAMLTreeBuilder {
         let column: Int
         /// Nodes counted when the level was opened.
         let nodesBefore: Int
-        /// Levels below this one, aliases unfolded.
+        /// Levels below this one, aliases expanded.
         var depth = 0
     }
 
@@ -28,7 +28,7 @@ struct YAMLTreeBuilder {
 
     init(file: String) { self.file = file }
 
-    /// Takes one event; answers whether another is wanted.
+    /// Takes one event; returns whether another is expected.
     mutating func handled(_ event: YAMLEvent) throws(YAMLProblem) -> Bool {
         switch event.kind {
         case .streamStart, .documentEnd: break
@@ -52,7 +52,7 @@ struct YAMLTreeBuilder {
             try count(known.nodes, event)
             guard !expectsKey else { throw refusal(event, "a key must be written out, not be an alias") }
             guard levels.count + known.depth <= YAML.maximumDepth else { throw tooDeep(event) }
-            // The place of a repeated value is where it was written: that is the line to correct.
+            // The place of a repeated value is that of its anchor: that line has to be corrected.
             try place(known.node, event, anchor: nil, depth: known.depth)
         case .sequenceStart: try open(event, isMapping: false)
         case .mappingStart: try open(event, isMapping: true)
@@ -61,7 +61,7 @@ struct YAMLTreeBuilder {
         return true
     }
 
-    /// Notes why the events ended early.
+    /// Records why the events ended early.
     mutating func failed(_ problem: YAMLProblem, hasTabs: Bool) {
         var message = problem.sentence
         if let context = problem.context { message += " (\(context))" }
@@ -69,7 +69,7 @@ struct YAMLTreeBuilder {
         faults.append(Fault(.file(file, line: problem.line), message))
     }
 
-    /// The tree, if nothing was wrong.
+    /// The tree, if there is no fault.
     consuming func finish() throws(SettingsFaults) -> YAMLNode {
         guard faults.isEmpty else { throw SettingsFaults(faults) }
         return root ?? YAMLNode(.scalar(YAMLScalar("")), file: file, line: 1)
@@ -106,7 +106,7 @@ struct YAMLTreeBuilder {
         if levels[top].isMapping {
             guard let key = levels[top].key else { throw refusal(event, "a value without a key") }
             levels[top].key = nil
-            // A key that came before has its fault already; the first one stays.
+            // A repeated key has been reported; the first one stays.
             if levels[top].lines[key.text] == key.line {
                 levels[top].entries.append(YAMLEntry(key: key.text, line: key.line, value: node))
             }
@@ -125,7 +125,7 @@ struct YAMLTreeBuilder {
             faults.append(
                 Fault(
                     .file(file, line: event.line),
-                    "the key \(Shown.quoted(text)) is there already, at line \(first); keep one of them"))
+                    "the key \(Shown.quoted(text)) is a duplicate of line \(first); keep one of them"))
         } else {
             levels[top].lines[text] = event.line
         }
@@ -134,7 +134,7 @@ struct YAMLTreeBuilder {
     private mutating func count(_ more: Int, _ event: YAMLEvent) throws(YAMLProblem) {
         nodes += more
         guard nodes <= YAML.maximumNodes else {
-            throw refusal(event, "has more than \(YAML.maximumNodes) values, aliases unfolded")
+            throw refusal(event, "has more than \(YAML.maximumNodes) values, aliases expanded")
         }
     }
 
