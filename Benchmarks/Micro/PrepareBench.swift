@@ -10,13 +10,13 @@ enum PrepareBench {
         try await database.renew()
         try await database.migrate()
         let shape = decoding.mapping.table
-        let facts = try await database.withSession { try TableInspector.inspect(shape, on: $0) }
+        let schema = try await database.withSession { try TableInspector.inspect(shape, on: $0) }
         try await database.drop()
-        let plan = try WritePlan(shape, facts: facts, coalesce: .auto)
-        guard plan.choice.strategy == .fold else {
+        let plan = try WritePlan(shape, schema: schema, coalesce: .auto)
+        guard plan.choice.strategy == .coalesce else {
             throw BenchError("the table without triggers is not folded: \(plan.choice.reasons.joined(separator: "; "))")
         }
-        let lane = ApplyLane(plan: plan, configuration: ApplyConfiguration(group: "bench", outcomes: try OutcomeTable()))
+        let lane = TableWriter(plan: plan, configuration: ApplyConfiguration(group: "bench", outcomes: try OutcomeTable()))
         let changes = Decoder(mapping: decoding.mapping).decode(decoding.batch)
         let claims = [PartitionClaim(source: changes.records.source, epoch: 1, nextOffset: 0)]
         return try Measuring.nanoseconds {

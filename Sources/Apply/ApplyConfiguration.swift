@@ -1,11 +1,11 @@
 // The settings of applying: how rows are written, what errors mean, when a partition counts as poisoned.
 
-/// Settings of an ``ApplyLane``.
+/// Settings of an ``TableWriter``.
 public struct ApplyConfiguration: Sendable {
     /// The consumer group in whose name offsets and dead letters are kept.
     public var group: String
-    /// Whether a key's events may be folded.
-    public var coalesce = Coalesce.auto
+    /// Whether a key's events may be coalesced.
+    public var coalesce = CoalesceSetting.auto
     /// What errors mean.
     public var outcomes: OutcomeTable
     /// When a partition counts as poisoned.

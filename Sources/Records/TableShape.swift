@@ -69,24 +69,24 @@ public struct TableShape: Sendable, Equatable {
     /// How rows reach the table.
     public let mode: WriteMode
     /// Columns that Update and Upsert set on a present row, by name.
-    public let touch: [(column: String, value: OnUpdateValue)]
+    public let onUpdate: [(column: String, value: OnUpdateValue)]
 
     /// The table a mapping writes.
     public init(
         schema: String? = nil, name: String, columns: [ColumnShape], key: [Int], mode: WriteMode = .upsert,
-        touch: [(column: String, value: OnUpdateValue)] = []
+        onUpdate: [(column: String, value: OnUpdateValue)] = []
     ) {
         self.schema = schema
         self.name = name
         self.columns = columns
         self.key = key
         self.mode = mode
-        self.touch = touch
+        self.onUpdate = onUpdate
     }
 
     /// Field by field.
     public static func == (a: TableShape, b: TableShape) -> Bool {
         a.schema == b.schema && a.name == b.name && a.columns == b.columns && a.key == b.key && a.mode == b.mode
-            && a.touch.elementsEqual(b.touch) { $0 == $1 }
+            && a.onUpdate.elementsEqual(b.onUpdate) { $0 == $1 }
     }
 }

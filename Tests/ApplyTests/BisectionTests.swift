@@ -61,8 +61,8 @@ extension ServerTests {
             var configuration = ApplyConfiguration(group: "g", outcomes: try OutcomeTable())
             configuration.bisection.suspectEvents = suspectEvents
             configuration.leastRoundRows = 16
-            let lane = try await database.lane(messagesShape, configuration: configuration)
-            #expect(lane.plan.choice.strategy == .rounds)
+            let writer = try await database.writer(messagesShape, configuration: configuration)
+            #expect(writer.plan.choice.strategy == .rounds)
             // Two partitions, so that a range may begin in one batch and end in another.
             let cut = Int.random(in: 1..<count, using: &random)
             let batches = [
@@ -70,7 +70,7 @@ extension ServerTests {
                 changeBatch(p1, from: 0, Array(records[cut...]), shape: messagesShape),
             ]
             let claims = try await database.claim(p0, p1)
-            let outcome = try await database.apply(lane, batches, claims)
+            let outcome = try await database.apply(writer, batches, claims)
             #expect(outcome.report?.isReplayed == true)
             #expect(outcome.report?.deadLetters == ["sql:check": positions.count])
             if positions.count < 4 { #expect(outcome.report?.counts == nil, "some events were written in bulk") }
@@ -100,14 +100,14 @@ extension ServerTests {
             let database = try await TestDatabase.fresh(try TestDatabase.migration("0001") + checked)
             var configuration = ApplyConfiguration(group: "g", outcomes: try OutcomeTable())
             configuration.bisection.suspectEvents = 4
-            let lane = try await database.lane(messagesShape, coalesce: .always, configuration: configuration)
+            let writer = try await database.writer(messagesShape, coalesce: .always, configuration: configuration)
             let claims = try await database.claim(p0)
             // Keys come twice, once in each half; the second time they are changed or removed.
             let records = (0..<200).map { index -> TestRecord in
                 if index == 130 { return message(.upsert, 999, "bad") }
                 return index < 100 ? message(.upsert, index) : message(index % 2 == 0 ? .update : .delete, index - 100, "new")
             }
-            let outcome = try await database.apply(lane, [changeBatch(p0, from: 0, records, shape: messagesShape)], claims)
+            let outcome = try await database.apply(writer, [changeBatch(p0, from: 0, records, shape: messagesShape)], claims)
             #expect(outcome.report?.deadLetters == ["sql:check": 1])
             #expect(try await database.rows("SELECT \"offset\"::text FROM sluice_dead_letters") == ["260"])
             #expect(
@@ -120,12 +120,12 @@ extension ServerTests {
             let database = try await TestDatabase.fresh(try TestDatabase.migration("0001") + checked)
             var configuration = ApplyConfiguration(group: "g", outcomes: try OutcomeTable())
             configuration.bisection.suspectEvents = 1
-            let lane = try await database.lane(messagesShape, configuration: configuration)
+            let writer = try await database.writer(messagesShape, configuration: configuration)
             var claims = try await database.claim(p0)
             for round in 0..<3 {
                 let records = (0..<9).map { message(.upsert, $0, $0 == 4 ? "bad" : "n\(round)") }
                 let batch = changeBatch(p0, from: claims[0].nextOffset, records, shape: messagesShape)
-                #expect(try await database.apply(lane, [batch], claims).word == "applied")
+                #expect(try await database.apply(writer, [batch], claims).word == "applied")
                 claims[0].nextOffset = batch.records.nextOffset
                 let isIdle = try await database.connection.perform { $0.transactionStatus == .idle }
                 #expect(isIdle)

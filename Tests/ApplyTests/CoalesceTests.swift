@@ -9,7 +9,7 @@ import Testing
 /// there before; and whether its touched columns have been set.
 private struct ModelRow: Equatable {
     var cells: [Int]
-    var isTouched = false
+    var setsOnUpdate = false
 }
 
 private struct ModelEvent {
@@ -25,7 +25,7 @@ private func step(_ row: ModelRow?, _ event: ModelEvent, at position: Int, colum
         return ModelRow(cells: (0..<columns).map { event.absent.contains($0) ? -1 : position })
     case (.update, .some(var present)), (.upsert, .some(var present)):
         for column in 0..<columns where !event.absent.contains(column) { present.cells[column] = position }
-        present.isTouched = true
+        present.setsOnUpdate = true
         return present
     }
 }
@@ -43,11 +43,11 @@ private func execute(_ net: NetChange, on row: ModelRow?, events: [ModelEvent], 
     if var present = row {
         guard let update = net.update else { return row }
         for column in 0..<columns { present.cells[column] = value(update, column) ?? present.cells[column] }
-        present.isTouched = true
+        present.setsOnUpdate = true
         return present
     }
     if let insert = net.insert {
-        row = ModelRow(cells: (0..<columns).map { value(insert, $0) ?? -1 }, isTouched: net.insertIsTouched)
+        row = ModelRow(cells: (0..<columns).map { value(insert, $0) ?? -1 }, setsOnUpdate: net.insertWasUpdated)
     }
     return row
 }

@@ -21,8 +21,8 @@ extension ServerTests {
             let database = try await database()
             let first = try await database.claim(p0, p1)
             #expect(first.map(\.epoch) == [1, 1])
-            let lane = try await database.lane(messagesShape)
-            #expect(try await database.apply(lane, [batch(p1, 1...3)], first).report?.rows == 3)
+            let writer = try await database.writer(messagesShape)
+            #expect(try await database.apply(writer, [batch(p1, 1...3)], first).report?.rows == 3)
             let again = try await database.connection.perform { session in
                 try OffsetStore(group: "g").claim([(p1, 77), (p0, 77), (TopicPartition("u", 0), 77)], member: "n", on: session)
             }
@@ -36,15 +36,15 @@ extension ServerTests {
             }
             let reset = try await database.connection.perform { try OffsetStore(group: "g").read([p1], on: $0) }
             #expect(reset == [StoredOffset(source: p1, epoch: 3, nextOffset: 2, member: "operator")])
-            #expect(try await database.apply(lane, [batch(p1, 4...6)], sorted).fenced == [p1])
+            #expect(try await database.apply(writer, [batch(p1, 4...6)], sorted).fenced == [p1])
         }
 
         @Test func aPartitionThatMovedMeanwhileIsNotMovedBack() async throws {
             let database = try await database()
             let claims = try await database.claim(p0, p1)
-            let lane = try await database.lane(messagesShape)
+            let writer = try await database.writer(messagesShape)
             // Somebody has read 0 for both; then an owner commits p1, and only then is the decision carried out.
-            #expect(try await database.apply(lane, [batch(p1, 1...3)], claims).report?.rows == 3)
+            #expect(try await database.apply(writer, [batch(p1, 1...3)], claims).report?.rows == 3)
             try await database.connection.perform { session in
                 try OffsetStore(group: "g").move([(p0, from: 0, to: 2), (p1, from: 0, to: 2)], member: "late", on: session)
             }
@@ -56,26 +56,26 @@ extension ServerTests {
 
         @Test func aZombieWritesNothing() async throws {
             let database = try await database()
-            let lane = try await database.lane(messagesShape)
+            let writer = try await database.writer(messagesShape)
             let old = try await database.claim(p0, p1)
             let new = try await database.claim(p0, member: "other")
-            let outcome = try await database.apply(lane, [batch(p0, 1...5), batch(p1, 6...9)], old)
+            let outcome = try await database.apply(writer, [batch(p0, 1...5), batch(p1, 6...9)], old)
             #expect(outcome.fenced == [p0])
             #expect(try await database.rows("SELECT message_id::text FROM messages") == [])
-            #expect(try await database.apply(lane, [batch(p1, 6...9)], old).report?.rows == 4)
-            #expect(try await database.apply(lane, [batch(p0, 1...5)], new).report?.rows == 5)
+            #expect(try await database.apply(writer, [batch(p1, 6...9)], old).report?.rows == 4)
+            #expect(try await database.apply(writer, [batch(p0, 1...5)], new).report?.rows == 5)
         }
 
         /// The successor's claim is not committed yet while the zombie comes: it waits for the row, then finds itself fenced.
         @Test func aZombieThatWaitedWritesNothing() async throws {
             let database = try await database()
-            let lane = try await database.lane(messagesShape)
+            let writer = try await database.writer(messagesShape)
             let claims = try await database.claim(p0)
             let successor = try await database.connect()
             _ = try await successor.perform { try $0.executeScript("BEGIN; UPDATE sluice_offsets SET epoch = epoch + 1") }
             let zombie = try await database.connect()
-            let transaction = try lane.prepare([batch(p0, 1...5)], claims: claims)
-            async let outcome = zombie.perform { lane.execute(transaction, on: $0, now: 0) }
+            let transaction = try writer.prepare([batch(p0, 1...5)], claims: claims)
+            async let outcome = zombie.perform { writer.execute(transaction, on: $0, now: 0) }
             try await database.wait(
                 until: "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = \(zombie.backendPID)")
             try await successor.perform { try $0.commit() }
@@ -119,19 +119,19 @@ extension ServerTests {
 
         @Test func theSameTransactionTwiceIsAppliedOnce() async throws {
             let database = try await database()
-            let lane = try await database.lane(messagesShape)
+            let writer = try await database.writer(messagesShape)
             let claims = try await database.claim(p0)
-            let transaction = try lane.prepare([batch(p0, 1...5)], claims: claims)
-            let first = try await database.connection.perform { lane.execute(transaction, on: $0, now: 0) }
+            let transaction = try writer.prepare([batch(p0, 1...5)], claims: claims)
+            let first = try await database.connection.perform { writer.execute(transaction, on: $0, now: 0) }
             #expect(first.report?.wasAlreadyApplied == false)
             try await database.script("UPDATE messages SET name = 'changed since'")
-            let second = try await database.connection.perform { lane.execute(transaction, on: $0, now: 0) }
+            let second = try await database.connection.perform { writer.execute(transaction, on: $0, now: 0) }
             #expect(second.report?.wasAlreadyApplied == true)
             #expect(try await database.rows("SELECT DISTINCT name FROM messages") == ["changed since"])
-            let state = try await database.connection.perform { try lane.resolve(transaction, on: $0) }
-            #expect(state == [p0: .done])
+            let state = try await database.connection.perform { try writer.settle(transaction, on: $0) }
+            #expect(state == [p0: .committed])
             _ = try await database.claim(p0)
-            #expect(try await database.connection.perform { try lane.resolve(transaction, on: $0) } == [p0: .fenced])
+            #expect(try await database.connection.perform { try writer.settle(transaction, on: $0) } == [p0: .fenced])
         }
 
         /// The session is ended in the middle of the transaction: nobody knows, the table is asked, the events are applied again.
@@ -143,39 +143,39 @@ extension ServerTests {
                       RETURN NULL; END $$;
                     CREATE TRIGGER slow AFTER INSERT ON messages FOR EACH ROW EXECUTE FUNCTION slow();
                     """)
-            let lane = try await database.lane(messagesShape)
+            let writer = try await database.writer(messagesShape)
             let victim = try await database.connect { $0.applicationName = "victim" }
             let claims = try await victim.perform { try OffsetStore(group: "g").claim([(p0, 0)], member: "m", on: $0) }
-            let transaction = try lane.prepare([batch(p0, 1...5, name: "slow")], claims: claims)
-            async let outcome = victim.perform { lane.execute(transaction, on: $0, now: 0) }
+            let transaction = try writer.prepare([batch(p0, 1...5, name: "slow")], claims: claims)
+            async let outcome = victim.perform { writer.execute(transaction, on: $0, now: 0) }
             try await database.wait(until: "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = \(victim.backendPID)")
             // As after a broken network: the client is gone, the server's side is still in the middle of it and holds the row.
             victim.abandon()
             #expect(try await outcome.isLost)
             let again = try await database.connect()
-            #expect(try await again.perform { try lane.resolve(transaction, on: $0) } == [p0: .redo])
+            #expect(try await again.perform { try writer.settle(transaction, on: $0) } == [p0: .notCommitted])
             let gone = try await database.rows("SELECT count(*)::text FROM pg_stat_activity WHERE pid = \(victim.backendPID)")
             #expect(gone == ["0"])
-            #expect(try await again.perform { lane.execute(transaction, on: $0, now: 0) }.report?.rows == 5)
-            #expect(try await again.perform { try lane.resolve(transaction, on: $0) } == [p0: .done])
+            #expect(try await again.perform { writer.execute(transaction, on: $0, now: 0) }.report?.rows == 5)
+            #expect(try await again.perform { try writer.settle(transaction, on: $0) } == [p0: .committed])
         }
 
         @Test func aTerminatedSessionIsLostNotRefused() async throws {
             let database = try await database()
-            let lane = try await database.lane(messagesShape)
+            let writer = try await database.writer(messagesShape)
             let claims = try await database.claim(p0)
             let victim = try await database.connect()
             let blocker = try await database.connect()
             _ = try await blocker.perform { try $0.executeScript("BEGIN; LOCK messages") }
-            let transaction = try lane.prepare([batch(p0, 1...5)], claims: claims)
-            async let outcome = victim.perform { lane.execute(transaction, on: $0, now: 0) }
+            let transaction = try writer.prepare([batch(p0, 1...5)], claims: claims)
+            async let outcome = victim.perform { writer.execute(transaction, on: $0, now: 0) }
             try await database.wait(
                 until: "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = \(victim.backendPID)")
             try await database.script("SELECT pg_terminate_backend(\(victim.backendPID))")
             #expect(try await outcome.isLost)
             try await blocker.perform { try $0.rollback() }
             #expect(try await database.letters() == 0)
-            #expect(try await database.connection.perform { try lane.resolve(transaction, on: $0) } == [p0: .redo])
+            #expect(try await database.connection.perform { try writer.settle(transaction, on: $0) } == [p0: .notCommitted])
         }
     }
 }

@@ -15,12 +15,12 @@ extension ServerTests {
             let table = "CREATE TABLE t (id int PRIMARY KEY, v text"
             let function = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
             let cases: [(String, WriteStrategy, String?)] = [
-                (table + ")", .fold, nil),
-                (table + ", d int DEFAULT 1)", .fold, nil),
-                ("CREATE TABLE t (id int8 PRIMARY KEY, v varchar)", .fold, nil),
+                (table + ")", .coalesce, nil),
+                (table + ", d int DEFAULT 1)", .coalesce, nil),
+                ("CREATE TABLE t (id int8 PRIMARY KEY, v varchar)", .coalesce, nil),
                 (table + "); CREATE INDEX n ON t ((1))", .rounds, "partial or expression index n"),
                 (table + "); CREATE INDEX n ON t (v)", .rounds, "index n can refuse"),
-                (table + ", d int); CREATE INDEX n ON t (d)", .fold, nil),
+                (table + ", d int); CREATE INDEX n ON t (d)", .coalesce, nil),
                 (table + ", CONSTRAINT c CHECK (id > 0))", .rounds, "check c"),
                 ("CREATE TABLE t (id int PRIMARY KEY, v varchar(9))", .rounds, "column v has a length"),
                 ("CREATE TABLE t (id int2 PRIMARY KEY, v text)", .rounds, "column id may refuse"),
@@ -38,33 +38,33 @@ extension ServerTests {
                     "foreign key r references it"
                 ),
                 (function + table + "); CREATE TRIGGER x AFTER DELETE ON t EXECUTE FUNCTION f()", .rounds, "trigger x"),
-                (function + table + "); CREATE TRIGGER x AFTER TRUNCATE ON t EXECUTE FUNCTION f()", .fold, nil),
+                (function + table + "); CREATE TRIGGER x AFTER TRUNCATE ON t EXECUTE FUNCTION f()", .coalesce, nil),
                 (
-                    function + table + "); CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()", .inOrder,
+                    function + table + "); CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()", .sequential,
                     "trigger x runs before"
                 ),
                 (
                     function + table
                         + "); CREATE TRIGGER x AFTER DELETE ON t EXECUTE FUNCTION f(); ALTER TABLE t DISABLE TRIGGER x",
-                    .fold, nil
+                    .coalesce, nil
                 ),
-                (table + ", o int CONSTRAINT r REFERENCES t)", .inOrder, "foreign key r references its own table"),
-                ("CREATE TABLE t (id int PRIMARY KEY, v text CONSTRAINT u UNIQUE)", .inOrder, "unique index u"),
-                (table + "); CREATE UNIQUE INDEX u ON t (id) WHERE v = 'x'", .inOrder, "unique index u"),
-                (table + ", EXCLUDE USING btree (v WITH =))", .inOrder, "exclusion constraint"),
-                (table + "); ALTER TABLE t ENABLE ROW LEVEL SECURITY", .inOrder, "row security"),
-                (table + "); CREATE RULE w AS ON UPDATE TO t DO ALSO NOTHING", .inOrder, "rule w"),
-                (table + "); CREATE TABLE k () INHERITS (t)", .inOrder, "parent or children"),
+                (table + ", o int CONSTRAINT r REFERENCES t)", .sequential, "foreign key r references its own table"),
+                ("CREATE TABLE t (id int PRIMARY KEY, v text CONSTRAINT u UNIQUE)", .sequential, "unique index u"),
+                (table + "); CREATE UNIQUE INDEX u ON t (id) WHERE v = 'x'", .sequential, "unique index u"),
+                (table + ", EXCLUDE USING btree (v WITH =))", .sequential, "exclusion constraint"),
+                (table + "); ALTER TABLE t ENABLE ROW LEVEL SECURITY", .sequential, "row security"),
+                (table + "); CREATE RULE w AS ON UPDATE TO t DO ALSO NOTHING", .sequential, "rule w"),
+                (table + "); CREATE TABLE k () INHERITS (t)", .sequential, "parent or children"),
                 (
                     table + ") PARTITION BY HASH (id); CREATE TABLE k PARTITION OF t FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
-                    .inOrder, "partitioned"
+                    .sequential, "partitioned"
                 ),
             ]
             let database = try await TestDatabase.fresh()
             for (number, (ddl, strategy, reason)) in cases.enumerated() {
                 let choice = try await database.connection.perform { session in
                     try session.executeScript("CREATE SCHEMA s\(number); SET search_path = s\(number), public; \(ddl)")
-                    return try WritePlan(shape, facts: TableInspector.inspect(shape, on: session), coalesce: .auto).choice
+                    return try WritePlan(shape, schema: TableInspector.inspect(shape, on: session), coalesce: .auto).choice
                 }
                 #expect(choice.strategy == strategy, "\(ddl): \(choice)")
                 #expect(choice.reasons.isEmpty == (reason == nil), "\(ddl): \(choice)")
@@ -74,14 +74,16 @@ extension ServerTests {
 
         @Test func coalesceCanBeForced() async throws {
             let database = try await TestDatabase.fresh("CREATE TABLE t (id int PRIMARY KEY, v text UNIQUE);")
-            let facts = try await database.connection.perform { try TableInspector.inspect(shape, on: $0) }
-            let forced = facts.choose(shape, coalesce: .always)
-            #expect(forced.strategy == .fold && forced.isForced && !forced.reasons.isEmpty)
-            #expect(facts.choose(shape, coalesce: .never).strategy == .inOrder)
-            var plain = facts
+            let schema = try await database.connection.perform { try TableInspector.inspect(shape, on: $0) }
+            let forced = schema.chooseStrategy(for: shape, coalesce: .always)
+            #expect(forced.strategy == .coalesce && forced.isForced && !forced.reasons.isEmpty)
+            #expect(schema.chooseStrategy(for: shape, coalesce: .never).strategy == .sequential)
+            var plain = schema
             plain.indexes.removeAll { !$0.isKey }
-            #expect(plain.choose(shape, coalesce: .never).strategy == .rounds)
-            #expect(plain.choose(shape, coalesce: .always) == StrategyChoice(strategy: .fold, reasons: [], isForced: false))
+            #expect(plain.chooseStrategy(for: shape, coalesce: .never).strategy == .rounds)
+            #expect(
+                plain.chooseStrategy(for: shape, coalesce: .always)
+                    == StrategyChoice(strategy: .coalesce, reasons: [], isForced: false))
         }
 
         @Test func whatDoesNotFitIsNamed() async throws {
@@ -108,19 +110,19 @@ extension ServerTests {
         }
 
         /// Names that break SQL which does not quote them, through every statement there is.
-        @Test(arguments: [Coalesce.auto, .never]) func oddNames(_ coalesce: Coalesce) async throws {
+        @Test(arguments: [CoalesceSetting.auto, .never]) func oddNames(_ coalesce: CoalesceSetting) async throws {
             let odd = TableShape(
                 schema: "sch ema", name: "ta\"b'le$$",
                 columns: [
                     ColumnShape(name: "select", type: .int4), ColumnShape(name: "va\"l;--", type: .text, isOptional: true),
                     ColumnShape(name: "é %", type: .text),
-                ], key: [0], touch: [("to uch", .now)])
+                ], key: [0], onUpdate: [("to uch", .now)])
             let database = try await TestDatabase.fresh(
                 """
                 CREATE SCHEMA "sch ema"; CREATE TABLE "sch ema"."ta""b'le$$" ("select" int PRIMARY KEY, "va""l;--" text,
                   "é %" text CHECK ("é %" <> 'bad'), "to uch" timestamptz);
                 """)
-            let lane = try await database.lane(odd, coalesce: coalesce)
+            let writer = try await database.writer(odd, coalesce: coalesce)
             let source = TopicPartition("t", 0)
             let claims = try await database.claim(source)
             let records: [TestRecord] = [
@@ -128,7 +130,7 @@ extension ServerTests {
                 .event(.update, [.int(1), .absent, .text("c")]), .event(.upsert, [.int(3), .text("x"), .text("bad")]),
                 .event(.create, [.int(4), .text("x"), .text("y")]), .event(.delete, [.int(4), .absent, .absent]),
             ]
-            let outcome = try await database.apply(lane, [changeBatch(source, from: 0, records, shape: odd)], claims)
+            let outcome = try await database.apply(writer, [changeBatch(source, from: 0, records, shape: odd)], claims)
             #expect(outcome.report?.deadLetters == ["sql:check": 1], "\(outcome)")
             let rows = try await database.rows(
                 """

@@ -34,7 +34,7 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
     private static let messagesQuery = "SELECT t::text FROM messages t ORDER BY message_id"
 
     static let messages = OracleCase(
-        name: "messages", ddl: { try TestDatabase.migration("0001") }, shape: messagesShape, strategy: .fold,
+        name: "messages", ddl: { try TestDatabase.migration("0001") }, shape: messagesShape, strategy: .coalesce,
         queries: [messagesQuery], reset: messagesReset, values: messageValues)
 
     static let captured = OracleCase(
@@ -77,7 +77,7 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
             parents
                 + "CREATE TABLE items (id int PRIMARY KEY, name text NOT NULL UNIQUE, amount int CHECK (amount >= 0), "
                 + "parent int REFERENCES parents);"
-        }, shape: itemsShape, strategy: .inOrder, queries: [itemsQuery], reset: itemsReset, values: itemValues,
+        }, shape: itemsShape, strategy: .sequential, queries: [itemsQuery], reset: itemsReset, values: itemValues,
         refusals: ["23505", "23514", "23503"])
 
     /// The same without the unique column, and a row trigger that sees every change.
@@ -119,7 +119,7 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
             columns: [
                 ColumnShape(name: "id", type: .int4), ColumnShape(name: "a b\"", type: .text, isOptional: true, isNullable: true),
                 ColumnShape(name: "c", type: .int4, isOptional: true), ColumnShape(name: "d", type: .text, isNullable: nullable),
-            ], key: [0], touch: [("day", .currentDate)])
+            ], key: [0], onUpdate: [("day", .currentDate)])
     }
 
     @Sendable private static func optionalValues(_ key: Int, _ random: inout SeededRandom) -> [TestValue] {
@@ -138,7 +138,7 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
         ddl: {
             "CREATE TABLE optionals (id int PRIMARY KEY, \"a b\"\"\" text DEFAULT 'dflt', c int NOT NULL DEFAULT 7, d text, "
                 + "day date DEFAULT '1999-09-09');"
-        }, shape: optionalShape(nullable: true), strategy: .fold, queries: [optionalQuery],
+        }, shape: optionalShape(nullable: true), strategy: .coalesce, queries: [optionalQuery],
         reset: "TRUNCATE optionals; INSERT INTO optionals SELECT i FROM generate_series(0, 3) i;", values: optionalValues)
 
     /// Inserts need what events may leave out, updates do not; null is refused.
@@ -160,7 +160,7 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
             columns: [
                 ColumnShape(name: "v", type: .text), ColumnShape(name: "k", type: .text), ColumnShape(name: "n", type: .int4),
             ], key: [1, 2]),
-        strategy: .fold, queries: ["SELECT t::text FROM pairs t ORDER BY k COLLATE \"C\", n"], reset: "TRUNCATE pairs;",
+        strategy: .coalesce, queries: ["SELECT t::text FROM pairs t ORDER BY k COLLATE \"C\", n"], reset: "TRUNCATE pairs;",
         values: { key, random in
             [.text("v\(random.next() % 1000)"), .text("prefix-é\(key % 3)"), .int(Int32(key / 3))]
         })
@@ -182,7 +182,7 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
                 ColumnShape(name: "id", type: .int4), ColumnShape(name: "parent", type: .int4, isNullable: true),
                 ColumnShape(name: "note", type: .text),
             ], key: [0]),
-        strategy: .inOrder, queries: ["SELECT t::text FROM tree t ORDER BY id"],
+        strategy: .sequential, queries: ["SELECT t::text FROM tree t ORDER BY id"],
         reset: "TRUNCATE tree; INSERT INTO tree VALUES (0, NULL, ''), (1, 0, '');",
         values: { key, random in
             [.int(Int32(key)), random.chance(0.2) ? .null : .int(Int32(random.next() % 10)), .text("t\(random.next() % 9)")]

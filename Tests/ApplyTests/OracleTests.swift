@@ -19,7 +19,7 @@ extension ServerTests {
                     "SET synchronous_commit = off; CREATE SCHEMA oracle; SET search_path = oracle;" + table.ddl())
             }
             let plan = try await real.perform { session in
-                try WritePlan(table.shape, facts: TableInspector.inspect(table.shape, on: session), coalesce: .auto)
+                try WritePlan(table.shape, schema: TableInspector.inspect(table.shape, on: session), coalesce: .auto)
             }
             #expect(plan.choice.strategy == table.strategy, "\(plan.choice.reasons)")
             random = SeededRandom(seed: seed)
@@ -38,7 +38,7 @@ extension ServerTests {
 /// One random sequence: several partitions' logs, cut into batches at random, applied by both.
 struct OracleRun {
     let table: OracleCase
-    let lane: ApplyLane
+    let writer: TableWriter
     private var random: SeededRandom
     private var nextOffsets: [TopicPartition: Int64] = [:]
 
@@ -49,7 +49,7 @@ struct OracleRun {
         configuration.poison.leastRecords = 1_000_000
         configuration.leastRoundRows = [2, 4, 64][Int(random.next() % 3)]
         configuration.bisection.suspectEvents = [1, 8, 128][Int(random.next() % 3)]
-        lane = ApplyLane(plan: plan, configuration: configuration)
+        writer = TableWriter(plan: plan, configuration: configuration)
     }
 
     private mutating func record(_ keys: Int, _ hot: Double) -> TestRecord {
@@ -124,12 +124,12 @@ struct OracleRun {
     private mutating func apply(
         _ batches: [ChangeBatch], _ claims: inout [PartitionClaim], _ real: PostgresConnection, _ label: String
     ) async throws {
-        let transaction = try lane.prepare(batches, claims: claims)
-        let lane = lane
+        let transaction = try writer.prepare(batches, claims: claims)
+        let writer = writer
         var isFinal = random.chance(0.5)
         while true {
             let final = isFinal
-            let outcome = try await real.perform { lane.execute(transaction, on: $0, isFinalForeignKeyAttempt: final, now: 0) }
+            let outcome = try await real.perform { writer.execute(transaction, on: $0, isFinalForeignKeyAttempt: final, now: 0) }
             switch outcome {
             case .applied(let report):
                 #expect(report.records == batches.reduce(0) { $0 + $1.records.count })
@@ -139,7 +139,7 @@ struct OracleRun {
                             ? PartitionClaim(source: claim.source, epoch: claim.epoch, nextOffset: advance.next) : claim
                     }
                 }
-                lane.recycle(transaction)
+                writer.recycle(transaction)
                 return
             case .retry(.foreignKey, _) where !isFinal: isFinal = true
             default:

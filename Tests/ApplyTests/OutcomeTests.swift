@@ -8,7 +8,8 @@ import Testing
 
 @Suite struct OutcomeTests {
     @Test(arguments: [
-        ("08006", Reaction.retry), ("25006", .retry), ("25P03", .retry), ("40001", .retry), ("40P01", .retry), ("53100", .retry),
+        ("08006", ErrorOutcome.retry), ("25006", .retry), ("25P03", .retry), ("40001", .retry), ("40P01", .retry),
+        ("53100", .retry),
         ("53300", .retry), ("55P03", .retry), ("57014", .retryHalved), ("57P01", .retry), ("57P02", .retry), ("57P03", .retry),
         ("58030", .retry), ("26000", .retry), ("23503", .foreignKeyRetry), ("22001", .deadLetter), ("22P05", .deadLetter),
         ("23505", .deadLetter),
@@ -17,18 +18,18 @@ import Testing
         ("0A000", .stop), ("XX000", .stop), ("XX001", .stop), ("55006", .stop), ("P0002", .stop), ("58P01", .stop),
         ("25P02", .stop), ("SL001", .stop), ("57000", .stop),
     ])
-    func defaults(_ state: String, _ reaction: Reaction) throws {
-        #expect(try OutcomeTable().reaction(to: SQLState(state)) == reaction)
+    func defaults(_ state: String, _ reaction: ErrorOutcome) throws {
+        #expect(try OutcomeTable().outcome(of: SQLState(state)) == reaction)
     }
 
-    @Test func anErrorWithoutStateStops() throws { #expect(try OutcomeTable().reaction(to: nil) == .stop) }
+    @Test func anErrorWithoutStateStops() throws { #expect(try OutcomeTable().outcome(of: nil) == .stop) }
 
     @Test func theMostSpecificEntryWins() throws {
         let table = try OutcomeTable(overrides: ["23514": "stop", "42": "retry", "P0": "dead_letter"])
-        #expect(table.reaction(to: SQLState("23514")) == .stop)
-        #expect(table.reaction(to: SQLState("23505")) == .deadLetter)
-        #expect(table.reaction(to: SQLState("42P01")) == .retry)
-        #expect(table.reaction(to: SQLState("P0002")) == .deadLetter)
+        #expect(table.outcome(of: SQLState("23514")) == .stop)
+        #expect(table.outcome(of: SQLState("23505")) == .deadLetter)
+        #expect(table.outcome(of: SQLState("42P01")) == .retry)
+        #expect(table.outcome(of: SQLState("P0002")) == .deadLetter)
     }
 
     @Test func everyWrongEntryIsNamed() {
@@ -49,7 +50,7 @@ import Testing
             let listed =
                 lists.states.contains(state)
                 || (lists.classes.contains(String(state.prefix(2))) && !lists.otherStates.contains(state))
-            let reaction = table.reaction(to: SQLState(state))
+            let reaction = table.outcome(of: SQLState(state))
             #expect(listed == (reaction == .deadLetter || (isFinal && reaction == .foreignKeyRetry)), "\(state)")
         }
     }

@@ -67,13 +67,14 @@ final class TestDatabase: Sendable {
     }
 
     /// A lane for a table as the catalogue has it.
-    func lane(
-        _ shape: TableShape, coalesce: Coalesce = .auto, configuration: ApplyConfiguration? = nil
-    ) async throws -> ApplyLane {
+    func writer(
+        _ shape: TableShape, coalesce: CoalesceSetting = .auto, configuration: ApplyConfiguration? = nil
+    ) async throws -> TableWriter {
         let plan = try await connection.perform { session in
-            try WritePlan(shape, facts: TableInspector.inspect(shape, on: session), coalesce: coalesce)
+            try WritePlan(shape, schema: TableInspector.inspect(shape, on: session), coalesce: coalesce)
         }
-        return try ApplyLane(plan: plan, configuration: configuration ?? ApplyConfiguration(group: "g", outcomes: OutcomeTable()))
+        return try TableWriter(
+            plan: plan, configuration: configuration ?? ApplyConfiguration(group: "g", outcomes: OutcomeTable()))
     }
 
     func claim(_ sources: TopicPartition..., member: String = "m") async throws -> [PartitionClaim] {

@@ -72,7 +72,7 @@ let messagesShape = TableShape(
     columns: [
         ColumnShape(name: "message_id", type: .int4), ColumnShape(name: "name", type: .text),
         ColumnShape(name: "message", type: .text),
-    ], key: [0], touch: [("last_updated", .currentDate)])
+    ], key: [0], onUpdate: [("last_updated", .currentDate)])
 
 /// An event of ``messagesShape``.
 func message(_ operation: Operation, _ id: Int, _ name: String = "n", _ text: String = "m") -> TestRecord {

@@ -18,7 +18,7 @@ import Testing
                     columns: [
                         ColumnShape(name: "message_id", type: .int4), ColumnShape(name: "name", type: .text),
                         ColumnShape(name: "message", type: .text),
-                    ], key: [0], touch: [("last_updated", .currentDate)]))
+                    ], key: [0], onUpdate: [("last_updated", .currentDate)]))
     }
 
     @Test func `the shipped file is the default mapping`() throws {

@@ -22,7 +22,7 @@ private func roomy(lanes: Int) -> PipelineConfiguration {
 }
 
 /// A database that takes a while for a transaction and for each row.
-private let slowly: @Sendable ([PartitionWork], Int) async throws -> ApplyResult? = { work, _ in
+private let slowly: @Sendable ([PartitionBatches], Int) async throws -> ApplyResult? = { work, _ in
     let rows = work.reduce(0) { $0 + $1.batches.reduce(0) { $0 + $1.records.count } }
     try await Task.sleep(nanoseconds: 1_000_000 + UInt64(rows) * 20_000)
     return nil

@@ -257,7 +257,7 @@ final class FakeDatabase: OffsetClaimer {
     /// Someone else claims a partition.
     func steal(_ source: TopicPartition) { state.withLock { $0.offsets[source]?.epoch += 1 } }
 
-    func write(_ work: [PartitionWork]) -> ApplyResult {
+    func write(_ work: [PartitionBatches]) -> ApplyResult {
         state.withLock { state in
             let fenced = work.filter { part in
                 guard let row = state.offsets[part.source] else { return true }
@@ -288,9 +288,9 @@ final class FakeDatabase: OffsetClaimer {
 struct FakeApplier: BatchApplier {
     let database: FakeDatabase
     let executor: (any TaskExecutor)?
-    let plan: @Sendable ([PartitionWork], Int) async throws -> ApplyResult?
+    let plan: @Sendable ([PartitionBatches], Int) async throws -> ApplyResult?
 
-    func apply(_ work: [PartitionWork], attempt: Int) async throws -> ApplyResult {
+    func apply(_ work: [PartitionBatches], attempt: Int) async throws -> ApplyResult {
         if let result = try await plan(work, attempt) { return result }
         if database.state.withLock({ $0.isDown }) { return .retry(reason: "down", isOutage: true) }
         return database.write(work)
@@ -325,7 +325,7 @@ struct World: Sendable {
         seed: UInt64, partitions: Int, records: Int64, configuration: PipelineConfiguration, maximumBatch: Int = 64,
         pool: CreditPool = CreditPool(), backlogs: [TopicPartition: Int64] = [:], limits: ConsumeLimits = ConsumeLimits(),
         places: Places = Places(),
-        plan: @escaping @Sendable ([PartitionWork], Int) async throws -> ApplyResult? = { _, _ in nil }
+        plan: @escaping @Sendable ([PartitionBatches], Int) async throws -> ApplyResult? = { _, _ in nil }
     ) {
         clock = RealClock(seed: seed)
         ends = Dictionary(uniqueKeysWithValues: (0..<Int32(partitions)).map { (TopicPartition("t", $0), records) })

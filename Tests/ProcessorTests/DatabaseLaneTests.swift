@@ -36,7 +36,7 @@ private struct LaneWorld {
         let shape = mapping.table
         _ = try await lane.session { try $0.executeScript(sql) }
         let plan = try WritePlan(
-            shape, facts: try await lane.session { try TableInspector.inspect(shape, on: $0) }, coalesce: .auto)
+            shape, schema: try await lane.session { try TableInspector.inspect(shape, on: $0) }, coalesce: .auto)
         lane.use(plan, ApplyConfiguration(group: "g", outcomes: outcomes))
         claim = try await Self.claim(lane)
     }
@@ -47,14 +47,14 @@ private struct LaneWorld {
         }
     }
 
-    func work(_ ids: Range<Int>) -> [PartitionWork] {
+    func work(_ ids: Range<Int>) -> [PartitionBatches] {
         let batch = RecordBatch(source: Self.source, assignment: 1)
         for id in ids {
             let event = Array(#"{"action":"Upsert","message_id":\#(id),"data":{"name":"n","message":"m"}}"#.utf8)
             event.withUnsafeBytes { batch.append(offset: Int64(id), timestamp: 1, key: nil, value: $0) }
         }
         return [
-            PartitionWork(
+            PartitionBatches(
                 source: Self.source, generation: 1, epoch: claim.epoch, expected: Int64(ids.lowerBound),
                 batches: [decoder.decode(batch)])
         ]
@@ -187,9 +187,9 @@ struct DatabaseLaneTests {
             configuration: settings.connection(name: "lane test"), foreignKeyTimeout: .zero, outcomes: try OutcomeTable(),
             logger: .silent)
         let shape = world.decoder.mapping.table
-        let facts = try await world.lane.session { try TableInspector.inspect(shape, on: $0) }
+        let schema = try await world.lane.session { try TableInspector.inspect(shape, on: $0) }
         lane.use(
-            try WritePlan(shape, facts: facts, coalesce: .auto), ApplyConfiguration(group: "g", outcomes: try OutcomeTable()))
+            try WritePlan(shape, schema: schema, coalesce: .auto), ApplyConfiguration(group: "g", outcomes: try OutcomeTable()))
         guard case .retry(_, isOutage: true) = try await lane.apply(world.work(0..<1), attempt: 0) else {
             Issue.record("a refused connection is an outage")
             return

@@ -9,7 +9,7 @@ public final class PreparedTransaction: @unchecked Sendable {
     // changes after `init` but what the connection's thread reads through the parameters.
 
     /// What becomes of the partitions' offsets.
-    public let advances: [PartitionAdvance]
+    public let advances: [OffsetAdvance]
     /// What it is made of, to be halved or prepared anew.
     public let slices: [BatchSlice]
     /// Records whose offsets it makes durable.
@@ -29,7 +29,7 @@ public final class PreparedTransaction: @unchecked Sendable {
     let faults: EncodedStatement?
 
     init(
-        advances: [PartitionAdvance], sequence: EventSequence, built: BuiltStatements, advance: EncodedStatement,
+        advances: [OffsetAdvance], sequence: EventSequence, built: BuiltStatements, advance: EncodedStatement,
         faultLetters: [DeadLetter], faults: EncodedStatement?
     ) {
         self.advances = advances

@@ -19,21 +19,21 @@ struct StatementBuilder {
     let leastRoundRows: Int
 
     /// Kinds of rows that may share a statement, so that planning it stays cheap.
-    private static let mostTogether = 16
+    private static let maxCombinedKinds = 16
 
     private var shape: TableShape { plan.shape }
 
     func build() -> BuiltStatements {
         guard sequence.count > 0 else { return BuiltStatements() }
         switch plan.strategy {
-        case .fold where sequence.longestKey() <= WritePlan.longestFoldedKey: return encode(fold())
-        case .fold, .rounds:
+        case .coalesce where sequence.longestKey() <= WritePlan.longestCoalescedKey: return encode(coalesced())
+        case .coalesce, .rounds:
             if shape.mode == .append { return BuiltStatements(statements: encode(append(), merged: [])) }
             let keys = sequence.sortByKey()
             return encode(rounds(keys, upTo: firstSmallRound(keys))) { encode($0, merged: []) }
-        case .inOrder:
+        case .sequential:
             return BuiltStatements(
-                statements: [inOrder(ContiguousArray(0..<sequence.count), isolating: nil)], usesFunction: true)
+                statements: [sequential(ContiguousArray(0..<sequence.count), isolating: nil)], usesFunction: true)
         }
     }
 
@@ -42,10 +42,10 @@ struct StatementBuilder {
     func build(atMost limit: Int) -> BuiltStatements? {
         guard sequence.count > 0 else { return BuiltStatements() }
         switch plan.strategy {
-        case .fold where sequence.longestKey() <= WritePlan.longestFoldedKey:
-            let folded = fold()
-            return folded.groups.keys.count <= limit ? encode(folded) : nil
-        case .fold, .rounds:
+        case .coalesce where sequence.longestKey() <= WritePlan.longestCoalescedKey:
+            let rows = coalesced()
+            return rows.groups.keys.count <= limit ? encode(rows) : nil
+        case .coalesce, .rounds:
             var rounds = Rounds(rounds: [])
             if shape.mode == .append {
                 rounds.rounds = [append()]
@@ -54,26 +54,28 @@ struct StatementBuilder {
                 rounds = self.rounds(keys, upTo: firstSmallRound(keys))
                 if rounds.statements > limit, limit > 1 { rounds = self.rounds(keys, upTo: limit - 1) }
             }
-            if rounds.statements > limit || rounds.rounds.contains(where: { $0.keys.count > Self.mostTogether }) { return nil }
-            return encode(rounds, encodeTogether)
-        case .inOrder: return nil
+            if rounds.statements > limit || rounds.rounds.contains(where: { $0.keys.count > Self.maxCombinedKinds }) {
+                return nil
+            }
+            return encode(rounds, encodeCombined)
+        case .sequential: return nil
         }
     }
 
     // MARK: Fold
 
     /// Net changes by statement.
-    private struct Folded {
+    private struct CoalescedRows {
         var groups: RowGroups
         var merged: ContiguousArray<Int32>
         var superseded: Int
     }
 
-    private func encode(_ folded: Folded) -> BuiltStatements {
-        BuiltStatements(statements: encode(folded.groups, merged: folded.merged), superseded: folded.superseded)
+    private func encode(_ rows: CoalescedRows) -> BuiltStatements {
+        BuiltStatements(statements: encode(rows.groups, merged: rows.merged), superseded: rows.superseded)
     }
 
-    private func fold() -> Folded {
+    private func coalesced() -> CoalescedRows {
         let keys = sequence.sortByKey()
         var machine = CoalesceMachine(columns: shape.columns.count, mergesColumns: plan.optionalColumns != 0)
         var groups = RowGroups(capacity: keys.count)
@@ -86,20 +88,20 @@ struct StatementBuilder {
             }
             superseded += range.count - 1
             let net = machine.finish()
-            let isTouched = net.insertIsTouched && plan.setsTouchOnInsert
+            let setsOnUpdate = net.insertWasUpdated && plan.onUpdateDiffersFromDefault
             // Any event of the run names the key; a Delete needs no more.
             if net.deletesFirst {
                 groups.append(
-                    Int32(keys.positions[range.lowerBound]), to: StatementKey(kind: .delete, absent: 0, isTouched: false))
+                    Int32(keys.positions[range.lowerBound]), to: StatementKey(kind: .delete, absent: 0, setsOnUpdate: false))
             }
             if let update = net.update, update == net.insert {
-                groups.append(row(update), to: key(.upsert, update, isTouched, machine.mergedRows))
+                groups.append(row(update), to: key(.upsert, update, setsOnUpdate, machine.mergedRows))
                 continue
             }
             if let update = net.update { groups.append(row(update), to: key(.update, update, false, machine.mergedRows)) }
-            if let insert = net.insert { groups.append(row(insert), to: key(.insert, insert, isTouched, machine.mergedRows)) }
+            if let insert = net.insert { groups.append(row(insert), to: key(.insert, insert, setsOnUpdate, machine.mergedRows)) }
         }
-        return Folded(groups: groups, merged: machine.mergedRows, superseded: superseded)
+        return CoalescedRows(groups: groups, merged: machine.mergedRows, superseded: superseded)
     }
 
     @inline(__always)
@@ -112,9 +114,9 @@ struct StatementBuilder {
 
     @inline(__always)
     private func key(
-        _ kind: StatementKind, _ source: RowSource, _ isTouched: Bool, _ merged: ContiguousArray<Int32>
+        _ kind: StatementKind, _ source: RowSource, _ setsOnUpdate: Bool, _ merged: ContiguousArray<Int32>
     ) -> StatementKey {
-        StatementKey(kind: kind, absent: plan.optionalColumns == 0 ? 0 : absent(row(source), merged), isTouched: isTouched)
+        StatementKey(kind: kind, absent: plan.optionalColumns == 0 ? 0 : absent(row(source), merged), setsOnUpdate: setsOnUpdate)
     }
 
     /// Bit n: the row has no value for the n-th column.
@@ -136,7 +138,7 @@ struct StatementBuilder {
         var groups = RowGroups(capacity: sequence.count)
         for position in 0..<sequence.count where sequence.events[position].operation != .delete {
             let row = Int32(position)
-            groups.append(row, to: StatementKey(kind: .append, absent: absent(row, []), isTouched: false))
+            groups.append(row, to: StatementKey(kind: .append, absent: absent(row, []), setsOnUpdate: false))
         }
         return groups
     }
@@ -170,7 +172,7 @@ struct StatementBuilder {
                     let isDelete = operation == .delete
                     built.rounds[index - range.lowerBound].append(
                         Int32(position),
-                        to: StatementKey(kind: Self.kind(operation), absent: isDelete ? 0 : absent, isTouched: false))
+                        to: StatementKey(kind: Self.kind(operation), absent: isDelete ? 0 : absent, setsOnUpdate: false))
                 }
             }
         }
@@ -181,7 +183,7 @@ struct StatementBuilder {
     private func encode(_ rounds: Rounds, _ encode: (RowGroups) -> [EncodedStatement]) -> BuiltStatements {
         var built = BuiltStatements(statements: rounds.rounds.flatMap(encode))
         if !rounds.tail.isEmpty {
-            built.statements.append(inOrder(rounds.tail, isolating: nil))
+            built.statements.append(sequential(rounds.tail, isolating: nil))
             built.usesFunction = true
         }
         return built
@@ -222,10 +224,10 @@ struct StatementBuilder {
     }
 
     /// One statement for all groups of a round; none for an empty round.
-    private func encodeTogether(_ groups: RowGroups) -> [EncodedStatement] {
+    private func encodeCombined(_ groups: RowGroups) -> [EncodedStatement] {
         if groups.keys.count < 2 { return encode(groups, merged: []) }
         let order = groups.inExecutionOrder
-        let statement = plan.together(order.map { groups.keys[$0] })
+        let statement = plan.combined(order.map { groups.keys[$0] })
         var writer = ParameterWriter(pool)
         for (group, columns) in zip(order, statement.columns) { write(groups.rows[group], columns, [], to: &writer) }
         return [writer.finish(statement.sql, prepared: nil, answer: .count)]
@@ -245,7 +247,7 @@ struct StatementBuilder {
     }
 
     /// The call that applies events one after the other. `isolating`: what counts as refused; `nil` refuses the whole statement.
-    func inOrder(
+    func sequential(
         _ positions: ContiguousArray<Int>, isolating refusals: (states: [String], otherStates: [String], classes: [String])?
     ) -> EncodedStatement {
         var writer = ParameterWriter(pool)

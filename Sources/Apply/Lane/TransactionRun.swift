@@ -7,7 +7,7 @@ import Synchronization
 
 /// One execution, on the connection's thread.
 struct TransactionRun {
-    let lane: ApplyLane
+    let writer: TableWriter
     let transaction: PreparedTransaction
     let session: PostgresSession
     let isFinalForeignKeyAttempt: Bool
@@ -16,9 +16,10 @@ struct TransactionRun {
     var statements = 0
 
     init(
-        lane: ApplyLane, transaction: PreparedTransaction, session: PostgresSession, isFinalForeignKeyAttempt: Bool, now: Double
+        writer: TableWriter, transaction: PreparedTransaction, session: PostgresSession, isFinalForeignKeyAttempt: Bool,
+        now: Double
     ) {
-        self.lane = lane
+        self.writer = writer
         self.transaction = transaction
         self.session = session
         self.isFinalForeignKeyAttempt = isFinalForeignKeyAttempt
@@ -26,7 +27,7 @@ struct TransactionRun {
     }
 
     static let checkAtOnce = "SET CONSTRAINTS ALL IMMEDIATE"
-    var plan: WritePlan { lane.plan }
+    var plan: WritePlan { writer.plan }
 
     mutating func execute() -> ApplyOutcome {
         if transaction.advances.isEmpty { return .applied(ApplyReport()) }
@@ -50,7 +51,7 @@ struct TransactionRun {
     /// refused, and must not slip through because a later one removes its row.
     private mutating func straight() throws -> ApplyOutcome {
         let built = transaction.built
-        let checksAtOnce = plan.facts.hasDeferredChecks
+        let checksAtOnce = plan.schema.hasDeferredChecks
         if built.usesFunction { try ensureFunction() }
         let transaction = transaction
         let results = try trip { pipeline in
@@ -89,10 +90,10 @@ struct TransactionRun {
     /// Creates the table's function unless this session has it.
     mutating func ensureFunction() throws {
         let process = session.backendPID
-        if lane.functionOwner.withLock({ $0 == process }) { return }
+        if writer.functionOwner.withLock({ $0 == process }) { return }
         statements += 1
         try session.execute(plan.function.definition)
-        lane.functionOwner.withLock { $0 = process }
+        writer.functionOwner.withLock { $0 = process }
     }
 
     // MARK: What it comes to
@@ -106,7 +107,7 @@ struct TransactionRun {
         let counts = countsByPartition(letters)
         let now = now
         for (source, count) in counts {
-            lane.guardMachine.withLock { $0.committed(source, records: count.records, bad: count.bad, at: now) }
+            writer.guardMachine.withLock { $0.committed(source, records: count.records, bad: count.bad, at: now) }
         }
         return .applied(report)
     }
@@ -116,7 +117,7 @@ struct TransactionRun {
         if letters.isEmpty { return nil }
         let now = now
         let verdicts = countsByPartition(letters).sorted { $0.key < $1.key }.compactMap { source, count in
-            lane.guardMachine.withLock { $0.verdict(source, records: count.records, bad: count.bad, at: now) }.map {
+            writer.guardMachine.withLock { $0.verdict(source, records: count.records, bad: count.bad, at: now) }.map {
                 (source, $0)
             }
         }
@@ -140,7 +141,7 @@ struct TransactionRun {
     /// A row may be at fault, so the events are worth replaying one by one.
     func isRefusal(_ error: any Error) -> Bool {
         guard let error = error as? PostgresError, !error.isConnectionLost else { return false }
-        switch lane.configuration.outcomes.reaction(to: error.sqlState) {
+        switch writer.configuration.outcomes.outcome(of: error.sqlState) {
         case .deadLetter: return true
         // The fast way may have raised a false alarm, but the replay says the same again until the last attempt.
         case .foreignKeyRetry: return isFinalForeignKeyAttempt
@@ -161,10 +162,10 @@ struct TransactionRun {
         }
         // The function exists per session, and a session may lose it (DISCARD, a pooler): it is created anew next time.
         if error.sqlState == SQLState("42883"), error.message.contains(plan.function.name) {
-            lane.functionOwner.withLock { $0 = 0 }
+            writer.functionOwner.withLock { $0 = 0 }
             return .retry(.unavailable, error)
         }
-        switch lane.configuration.outcomes.reaction(to: error.sqlState) {
+        switch writer.configuration.outcomes.outcome(of: error.sqlState) {
         case .retry:
             let isConflict = error.sqlState?.hasClass("40") == true || error.sqlState == .lockNotAvailable
             return .retry(isConflict ? .conflict : .unavailable, error)
@@ -177,11 +178,11 @@ struct TransactionRun {
 
     /// The offsets are not where, or not whose, we believed: says whose fault that is.
     private func fencing(_ error: PostgresError) throws -> ApplyOutcome {
-        let rows = try OffsetStore(group: lane.configuration.group).read(transaction.partitions, on: session)
+        let rows = try OffsetStore(group: writer.configuration.group).read(transaction.partitions, on: session)
         let states = OffsetStore.states(transaction.advances, rows)
         let fenced = states.filter { $0.value == .fenced }.keys.sorted()
         if !fenced.isEmpty { return .fenced(fenced) }
-        if states.values.allSatisfy({ $0 == .done }) {
+        if states.values.allSatisfy({ $0 == .committed }) {
             var report = ApplyReport()
             report.records = transaction.recordCount
             report.wasAlreadyApplied = true

@@ -91,7 +91,7 @@ public struct OffsetStore: Sendable {
 
     /// Where a transaction's partitions stand after its answer was lost. On return the lost transaction has ended for certain:
     /// rows it holds are waited for and its session, as recorded, is ended. This session is recorded in its place.
-    func settle(_ advances: [PartitionAdvance], on session: PostgresSession) throws -> [TopicPartition: PartitionState] {
+    func settle(_ advances: [OffsetAdvance], on session: PostgresSession) throws -> [TopicPartition: SettledState] {
         let record = """
             UPDATE sluice_offsets o SET backend_pid = pg_backend_pid(), backend_start = \(Self.ownStart)
             FROM unnest($2::text[], $3::int4[], $4::int8[]) AS u(topic, partition, epoch)
@@ -106,13 +106,13 @@ public struct OffsetStore: Sendable {
     }
 
     /// Compares what a transaction meant to do with what is stored. Pure.
-    static func states(_ advances: [PartitionAdvance], _ rows: [StoredOffset]) -> [TopicPartition: PartitionState] {
+    static func states(_ advances: [OffsetAdvance], _ rows: [StoredOffset]) -> [TopicPartition: SettledState] {
         let stored = Dictionary(rows.map { ($0.source, $0) }, uniquingKeysWith: { first, _ in first })
         return Dictionary(
             advances.map { advance in
                 guard let row = stored[advance.source], row.epoch == advance.epoch else { return (advance.source, .fenced) }
-                if row.nextOffset == advance.next { return (advance.source, .done) }
-                return (advance.source, row.nextOffset == advance.expected ? .redo : .fenced)
+                if row.nextOffset == advance.next { return (advance.source, .committed) }
+                return (advance.source, row.nextOffset == advance.expected ? .notCommitted : .fenced)
             }, uniquingKeysWith: { first, _ in first })
     }
 

@@ -20,7 +20,7 @@ public struct PartitionClaim: Sendable, Equatable {
 }
 
 /// What a transaction does to one partition's row in `sluice_offsets`.
-public struct PartitionAdvance: Sendable, Equatable {
+public struct OffsetAdvance: Sendable, Equatable {
     /// The partition.
     public let source: TopicPartition
     /// The epoch of our claim.

@@ -45,7 +45,7 @@ public enum ApplyOutcome: Sendable {
     case retryHalved(PostgresError)
     /// Nothing was written, and nothing will be until somebody acts: these partitions stop, and the message says why.
     case stopped([TopicPartition], message: String)
-    /// The connection is gone, and whether anything was written is unknown: reconnect, then ``ApplyLane/resolve(_:of:on:)``.
+    /// The connection is gone, and whether anything was written is unknown: reconnect, then ``TableWriter/settle(_:of:on:)``.
     case lost(PostgresError)
 }
 
@@ -60,11 +60,11 @@ public enum RetryReason: String, Sendable, CaseIterable {
 }
 
 /// Where a partition stands after a lost connection.
-public enum PartitionState: String, Sendable, CaseIterable {
+public enum SettledState: String, Sendable, CaseIterable {
     /// The transaction was committed.
-    case done
+    case committed
     /// It was not, and the partition is still ours: apply it again.
-    case redo
+    case notCommitted = "not_committed"
     /// The partition has another owner.
     case fenced
 }

@@ -3,7 +3,7 @@
 public import Postgres
 
 /// What is done about a failed statement.
-public enum Reaction: String, Sendable, CaseIterable {
+public enum ErrorOutcome: String, Sendable, CaseIterable {
     /// The same transaction again, after a pause.
     case retry
     /// The same events again in transactions half the size.
@@ -19,10 +19,10 @@ public enum Reaction: String, Sendable, CaseIterable {
 /// Reactions by SQLSTATE or by class (PostgreSQL manual, appendix A). The most specific entry wins; what is not in the table
 /// stops.
 public struct OutcomeTable: Sendable, Equatable {
-    private var reactions: [String: Reaction]
+    private var reactions: [String: ErrorOutcome]
 
     /// What holds where the configuration says nothing.
-    public static let defaults: [String: Reaction] = [
+    public static let defaults: [String: ErrorOutcome] = [
         "08": .retry, "25006": .retry, "25P03": .retry, "40001": .retry, "40P01": .retry, "53": .retry, "55P03": .retry,
         "57014": .retryHalved, "57P01": .retry, "57P02": .retry, "57P03": .retry, "58030": .retry,
         "21": .deadLetter, "22": .deadLetter, "23": .deadLetter, "54": .deadLetter, "P0001": .deadLetter,
@@ -33,7 +33,7 @@ public struct OutcomeTable: Sendable, Equatable {
     ]
 
     /// The defaults with changes on top.
-    /// - Parameter overrides: `apply.outcomes`: five characters of a SQLSTATE or two of a class, and the name of a ``Reaction``.
+    /// - Parameter overrides: `apply.outcomes`: five characters of a SQLSTATE or two of a class, and the name of a ``ErrorOutcome``.
     /// - Throws: `ApplyError` naming every entry that is none.
     public init(overrides: [String: String] = [:]) throws(ApplyError) {
         reactions = Self.defaults
@@ -43,24 +43,24 @@ public struct OutcomeTable: Sendable, Equatable {
                 [2, 5].contains(state.utf8.count) && state.utf8.allSatisfy { (48...57).contains($0) || (65...90).contains($0) }
             if !isState {
                 faults.append("\(state) is neither a SQLSTATE nor a class (five or two of 0-9, A-Z)")
-            } else if let reaction = Reaction(rawValue: name) {
+            } else if let reaction = ErrorOutcome(rawValue: name) {
                 reactions[state] = reaction
             } else {
-                faults.append("\(state): \(name) is none of \(Reaction.allCases.map(\.rawValue).joined(separator: ", "))")
+                faults.append("\(state): \(name) is none of \(ErrorOutcome.allCases.map(\.rawValue).joined(separator: ", "))")
             }
         }
         if !faults.isEmpty { throw ApplyError(.configuration, "apply.outcomes: " + faults.joined(separator: "; ")) }
     }
 
     /// What is done about a state. `nil`, an error without one that is no lost connection, stops.
-    public func reaction(to state: SQLState?) -> Reaction {
+    public func outcome(of state: SQLState?) -> ErrorOutcome {
         guard let state else { return .stop }
         return reactions[state.rawValue] ?? reactions[state.classCode] ?? .stop
     }
 
-    /// The states and classes that ``reaction(to:)`` answers with a dead letter, for the function that decides in the server.
+    /// The states and classes that ``outcome(of:)`` answers with a dead letter, for the function that decides in the server.
     func refusals(isFinalForeignKeyAttempt: Bool) -> (states: [String], otherStates: [String], classes: [String]) {
-        func refuses(_ reaction: Reaction) -> Bool {
+        func refuses(_ reaction: ErrorOutcome) -> Bool {
             reaction == .deadLetter || (isFinalForeignKeyAttempt && reaction == .foreignKeyRetry)
         }
         let states = reactions.filter { $0.key.utf8.count == 5 }

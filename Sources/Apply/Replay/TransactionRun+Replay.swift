@@ -28,7 +28,7 @@ extension TransactionRun {
     mutating func replay() throws -> ApplyOutcome {
         try ensureFunction()
         var machine = BisectionMachine(
-            count: transaction.sequence.count, limits: lane.configuration.bisection, spent: statements)
+            count: transaction.sequence.count, limits: writer.configuration.bisection, spent: statements)
         var progress = Progress(letters: transaction.faultLetters)
         progress.report.isReplayed = true
         let (before, advance) = (statements, transaction.advance)
@@ -64,12 +64,12 @@ extension TransactionRun {
     }
 
     private func builder(_ sequence: EventSequence) -> StatementBuilder {
-        StatementBuilder(plan: plan, sequence: sequence, pool: lane.pool, leastRoundRows: lane.configuration.leastRoundRows)
+        StatementBuilder(plan: plan, sequence: sequence, pool: writer.pool, leastRoundRows: writer.configuration.leastRoundRows)
     }
 
     /// A try in bulk; `false`: one of its rows was refused.
     private mutating func attempt(_ built: BuiltStatements, _ progress: inout Progress) throws -> Bool {
-        defer { lane.pool.give(built.statements.flatMap(\.arrays)) }
+        defer { writer.pool.give(built.statements.flatMap(\.arrays)) }
         let savepoint = progress.savepoint
         let results: [PostgresResult]
         do {
@@ -93,9 +93,9 @@ extension TransactionRun {
 
     /// Every event of a range in order by the function, which notes what is refused and goes on. Returns how many were.
     private mutating func replay(_ range: Range<Int>, _ progress: inout Progress) throws -> Int {
-        let isolated = lane.configuration.outcomes.refusals(isFinalForeignKeyAttempt: isFinalForeignKeyAttempt)
-        let call = builder(transaction.sequence).inOrder(ContiguousArray(range), isolating: isolated)
-        defer { lane.pool.give(call.arrays) }
+        let isolated = writer.configuration.outcomes.refusals(isFinalForeignKeyAttempt: isFinalForeignKeyAttempt)
+        let call = builder(transaction.sequence).sequential(ContiguousArray(range), isolating: isolated)
+        defer { writer.pool.give(call.arrays) }
         let savepoint = progress.savepoint
         let results = try trip { pipeline in
             for statement in savepoint { try pipeline.execute(statement) }
@@ -116,8 +116,8 @@ extension TransactionRun {
     }
 
     private mutating func commit(_ progress: Progress) throws -> ApplyOutcome {
-        let insertion = lane.deadLetterWriter.encode(progress.letters)
-        defer { if let insertion { lane.pool.give(insertion.arrays) } }
+        let insertion = writer.deadLetterWriter.encode(progress.letters)
+        defer { if let insertion { writer.pool.give(insertion.arrays) } }
         let results = try trip { pipeline in
             try insertion?.queue(&pipeline)
             try pipeline.execute("COMMIT")

@@ -17,7 +17,7 @@ struct NetChange: Equatable {
     var update: RowSource?
     var insert: RowSource?
     /// The inserted row has been updated within the run, so its touched columns are set and do not get their defaults.
-    var insertIsTouched = false
+    var insertWasUpdated = false
 }
 
 /// Composes the events of one key, each a function on {absent, present row}, branch by branch. Pure.
@@ -80,12 +80,12 @@ struct CoalesceMachine: ~Copyable {
 
     private mutating func startInsert(_ position: Int) {
         net.insert = .event(position)
-        net.insertIsTouched = false
+        net.insertWasUpdated = false
     }
 
     private mutating func mergeInsert(_ position: Int, _ isAbsent: (Int) -> Bool) {
         net.insert = Self.merge(&insertRow, net.insert, position, mergesColumns, isAbsent)
-        net.insertIsTouched = true
+        net.insertWasUpdated = true
     }
 
     private mutating func mergeUpdate(_ position: Int, _ isAbsent: (Int) -> Bool) {

@@ -23,7 +23,7 @@ struct StatementKey: Hashable {
     /// Bit n: the n-th column has no value in these rows.
     let absent: UInt64
     /// Inserted rows have been updated within their run: touched columns are set, not defaulted.
-    let isTouched: Bool
+    let setsOnUpdate: Bool
 }
 
 /// A set statement and the columns whose arrays are its parameters.
@@ -42,14 +42,14 @@ struct StatementTexts {
     let shape: TableShape
     private let names: [String]
     private let keyNames: [String]
-    private let touches: [(name: String, value: String)]
+    private let onUpdate: [(name: String, value: String)]
 
     init(shape: TableShape, relation: String) {
         self.shape = shape
         self.relation = relation
         names = shape.columns.map { quoteIdentifier($0.name) }
         keyNames = shape.key.map { quoteIdentifier(shape.columns[$0].name) }
-        touches = shape.touch.map { (quoteIdentifier($0.column), Self.expression($0.value)) }
+        onUpdate = shape.onUpdate.map { (quoteIdentifier($0.column), Self.expression($0.value)) }
     }
 
     static func expression(_ value: OnUpdateValue) -> String {
@@ -63,7 +63,7 @@ struct StatementTexts {
     ///
     /// All its parts see the table as it was before, and they are executed in no order that can be relied on: right for rows that
     /// are judged each by itself.
-    func together(_ keys: [StatementKey]) -> (sql: String, columns: [[Int]]) {
+    func combined(_ keys: [StatementKey]) -> (sql: String, columns: [[Int]]) {
         var columns: [[Int]] = []
         var first = 1
         let parts = keys.enumerated().map { index, key in
@@ -88,12 +88,13 @@ struct StatementTexts {
         case .upsert:
             let sets = assignments(columns) { "excluded.\(names[$0])" }
             sql =
-                insert(columns, rows, isTouched: key.isTouched)
+                insert(columns, rows, setsOnUpdate: key.setsOnUpdate)
                 + " ON CONFLICT (\(keyNames.joined(separator: ", "))) DO UPDATE SET \(sets)"
         case .insert:
             sql =
-                insert(columns, rows, isTouched: key.isTouched) + " ON CONFLICT (\(keyNames.joined(separator: ", "))) DO NOTHING"
-        case .append: sql = insert(columns, rows, isTouched: false)
+                insert(columns, rows, setsOnUpdate: key.setsOnUpdate)
+                + " ON CONFLICT (\(keyNames.joined(separator: ", "))) DO NOTHING"
+        case .append: sql = insert(columns, rows, setsOnUpdate: false)
         }
         return SetStatement(
             sql: sql, columns: columns, prepared: PreparedStatement(sql),
@@ -110,10 +111,10 @@ struct StatementTexts {
         zip(keyNames, shape.key).map { "t.\($0) = u.c\($1)" }.joined(separator: " AND ")
     }
 
-    private func insert(_ columns: [Int], _ rows: String, isTouched: Bool) -> String {
-        let touches = isTouched ? touches : []
-        let into = (columns.map { names[$0] } + touches.map(\.name)).joined(separator: ", ")
-        let values = (columns.map { "u.c\($0)" } + touches.map(\.value)).joined(separator: ", ")
+    private func insert(_ columns: [Int], _ rows: String, setsOnUpdate: Bool) -> String {
+        let onUpdate = setsOnUpdate ? self.onUpdate : []
+        let into = (columns.map { names[$0] } + onUpdate.map(\.name)).joined(separator: ", ")
+        let values = (columns.map { "u.c\($0)" } + onUpdate.map(\.value)).joined(separator: ", ")
         return "INSERT INTO \(relation) AS t (\(into)) SELECT \(values) FROM \(rows)"
     }
 
@@ -122,7 +123,7 @@ struct StatementTexts {
     private func assignments(_ columns: [Int], _ value: (Int) -> String) -> String {
         let sets =
             columns.filter { !shape.key.contains($0) }.map { "\(names[$0]) = \(value($0))" }
-            + touches.map { "\($0.name) = \($0.value)" }
+            + onUpdate.map { "\($0.name) = \($0.value)" }
         return sets.isEmpty ? "\(keyNames[0]) = t.\(keyNames[0])" : sets.joined(separator: ", ")
     }
 }

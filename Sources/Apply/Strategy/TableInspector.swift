@@ -25,17 +25,17 @@ public enum TableInspector {
         guard let kind = kinds[try found.text(0, 2)] else {
             throw ApplyError(.configuration, "\(wanted) is no table; name one in the mapping")
         }
-        var facts = TableSchema(relation: try found.text(0, 1))
-        facts.kind = kind
-        facts.hasRowSecurity = try found.bool(0, 3)
-        facts.isInherited = try found.bool(0, 4)
-        facts.serverEncoding = try found.text(0, 5)
-        facts.hasDeferredChecks = try found.bool(0, 6)
-        try readColumns(&facts, session, wanted)
-        try readGuards(&facts, session, wanted)
-        try readIndexes(&facts, shape, session, wanted)
-        if let fault = facts.fault(shape) { throw fault }
-        return facts
+        var schema = TableSchema(relation: try found.text(0, 1))
+        schema.kind = kind
+        schema.hasRowSecurity = try found.bool(0, 3)
+        schema.isInherited = try found.bool(0, 4)
+        schema.serverEncoding = try found.text(0, 5)
+        schema.hasDeferredChecks = try found.bool(0, 6)
+        try readColumns(&schema, session, wanted)
+        try readGuards(&schema, session, wanted)
+        try readIndexes(&schema, shape, session, wanted)
+        if let fault = schema.fault(shape) { throw fault }
+        return schema
     }
 
     private static func ask(_ session: PostgresSession, _ table: String, _ sql: String) throws -> PostgresResult {
@@ -44,7 +44,7 @@ public enum TableInspector {
         return try session.execute(PreparedStatement(sql, types: [TypeOID.text]), parameters)
     }
 
-    private static func readColumns(_ facts: inout TableSchema, _ session: PostgresSession, _ table: String) throws {
+    private static func readColumns(_ schema: inout TableSchema, _ session: PostgresSession, _ table: String) throws {
         // A domain over a domain: the recursion ends at the type that is none.
         let rows = try ask(
             session, table,
@@ -75,11 +75,11 @@ public enum TableInspector {
             column.defaultExpression = rows.isNull(row, 5) || column.isGenerated ? nil : try rows.text(row, 5)
             column.isIdentity = try rows.bool(row, 7)
             column.collationIsDeterministic = try rows.bool(row, 8)
-            facts.columns[try rows.text(row, 0)] = column
+            schema.columns[try rows.text(row, 0)] = column
         }
     }
 
-    private static func readGuards(_ facts: inout TableSchema, _ session: PostgresSession, _ table: String) throws {
+    private static func readGuards(_ schema: inout TableSchema, _ session: PostgresSession, _ table: String) throws {
         // tgtype (src/include/catalog/pg_trigger.h): 1 row, 2 before, 4 insert, 8 delete, 16 update.
         let triggers = try ask(
             session, table,
@@ -88,7 +88,7 @@ public enum TableInspector {
             WHERE tgrelid = to_regclass($1) AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 28 <> 0 ORDER BY 1
             """)
         for row in 0..<triggers.rowCount {
-            facts.triggers.append(.init(name: try triggers.text(row, 0), isBeforeRowInsert: try triggers.bool(row, 1)))
+            schema.triggers.append(.init(name: try triggers.text(row, 0), isBeforeRowInsert: try triggers.bool(row, 1)))
         }
         let rules = try ask(
             session, table,
@@ -97,7 +97,7 @@ public enum TableInspector {
             WHERE ev_class = to_regclass($1) AND ev_type <> '1' AND ev_enabled <> 'D' ORDER BY 1
             """
         )
-        for row in 0..<rules.rowCount { facts.rules.append(try rules.text(row, 0)) }
+        for row in 0..<rules.rowCount { schema.rules.append(try rules.text(row, 0)) }
         let constraints = try ask(
             session, table,
             """
@@ -108,16 +108,16 @@ public enum TableInspector {
         for row in 0..<constraints.rowCount {
             let name = try constraints.text(row, 0)
             if try constraints.bool(row, 1) {
-                facts.checks.append(name)
+                schema.checks.append(name)
             } else {
-                facts.foreignKeys.append(
+                schema.foreignKeys.append(
                     .init(name: name, isIncoming: try constraints.bool(row, 2), isSelfReferencing: try constraints.bool(row, 3)))
             }
         }
     }
 
     private static func readIndexes(
-        _ facts: inout TableSchema, _ shape: TableShape, _ session: PostgresSession, _ table: String
+        _ schema: inout TableSchema, _ shape: TableShape, _ session: PostgresSession, _ table: String
     ) throws {
         let rows = try ask(
             session, table,
@@ -141,7 +141,7 @@ public enum TableInspector {
             // The first index that fits is the key's; a second one on the same columns is as good and refuses nothing more.
             let canArbitrate = try rows.bool(row, 4) && index.isUnique && !index.isPartialOrExpression
             index.isKey = canArbitrate && names.count == key.count && Set(names) == Set(key)
-            facts.indexes.append(index)
+            schema.indexes.append(index)
         }
     }
 }

@@ -1,9 +1,9 @@
-// Owns what has to be known about a table before its events may be regrouped.
+// Holds what the catalog says about a table: the input of the choice of a write strategy.
 
 import Postgres
 import Records
 
-/// What the catalogue says about a table.
+/// A table's columns, triggers, constraints and indexes, as far as they decide how it may be written.
 public struct TableSchema: Sendable, Equatable {
     /// Kinds of relation rows can be written to.
     public enum Kind: String, Sendable {
@@ -24,10 +24,10 @@ public struct TableSchema: Sendable, Equatable {
 
         var hasDefault: Bool { defaultExpression != nil || isIdentity }
 
-        /// Whether every value of a mapping's type fits.
+        /// Whether the column takes every value of a mapping's type.
         func takesEveryValue(of type: ColumnType) -> Bool { Self.wider[type.oid, default: []].contains(baseType) }
 
-        /// Base types that a key of a mapping's type can be compared with, such that equal keys are equal bytes.
+        /// Whether a key of a mapping's type can be looked up in the column, and keys that are equal in SQL are equal bytes.
         func comparesWith(_ type: ColumnType) -> Bool {
             let integers: [UInt32] = [TypeOID.int2, TypeOID.int4, TypeOID.int8]
             return takesEveryValue(of: type) || (integers.contains(type.oid) && integers.contains(baseType))
@@ -44,7 +44,7 @@ public struct TableSchema: Sendable, Equatable {
         ]
     }
 
-    /// One enabled trigger for rows, not one of PostgreSQL's own.
+    /// One enabled trigger of INSERT, UPDATE or DELETE that a user created.
     public struct Trigger: Sendable, Equatable {
         var name: String
         var isBeforeRowInsert = false
@@ -63,19 +63,19 @@ public struct TableSchema: Sendable, Equatable {
         var isUnique = false
         var isExclusion = false
         var isPartialOrExpression = false
-        /// It can be `ON CONFLICT`'s arbiter for the mapping's key.
+        /// `ON CONFLICT` can name it for the mapping's key.
         var isKey = false
-        /// It holds values without a bound on their length, or is of a kind that has opinions of its own.
+        /// It may refuse a value: it holds values of unbounded length, or is no B-tree.
         var canRefuse = false
     }
 
     /// The quoted, schema-qualified name.
     public var relation: String
-    /// What it is.
+    /// The kind of relation.
     public var kind = Kind.table
     var isInherited = false
     var hasRowSecurity = false
-    /// Constraints, or constraint triggers, that wait for COMMIT unless told otherwise.
+    /// It has constraints, or constraint triggers, that are INITIALLY DEFERRED.
     var hasDeferredChecks = false
     var hasGeneratedColumns: Bool { columns.values.contains(where: \.isGenerated) }
     var serverEncoding = "UTF8"
@@ -86,62 +86,60 @@ public struct TableSchema: Sendable, Equatable {
     var foreignKeys: [ForeignKey] = []
     var indexes: [Index] = []
 
-    /// Whether the columns that events touch on a present row get the same value when the row is inserted.
-    func touchEqualsDefault(_ shape: TableShape) -> Bool {
-        shape.touch.allSatisfy { touch in
-            guard let facts = columns[touch.column], let expression = facts.defaultExpression else { return false }
-            switch touch.value {
-            case .currentDate: return facts.baseType == TypeOID.date && expression.uppercased() == "CURRENT_DATE"
+    /// Whether an inserted row's defaults set the `on_update` columns to what an update sets them to.
+    func onUpdateEqualsDefault(_ shape: TableShape) -> Bool {
+        shape.onUpdate.allSatisfy { onUpdate in
+            guard let column = columns[onUpdate.column], let expression = column.defaultExpression else { return false }
+            switch onUpdate.value {
+            case .currentDate: return column.baseType == TypeOID.date && expression.uppercased() == "CURRENT_DATE"
             case .now:
-                return facts.baseType == TypeOID.timestamptz && ["CURRENT_TIMESTAMP", "NOW()"].contains(expression.uppercased())
+                return column.baseType == TypeOID.timestamptz && ["CURRENT_TIMESTAMP", "NOW()"].contains(expression.uppercased())
             }
         }
     }
 
-    /// Positions of mapped columns that an inserted row cannot do without.
+    /// Positions of mapped columns without which an INSERT is refused: NOT NULL and without a default.
     func requiredOnInsert(_ shape: TableShape) -> [Int] {
         shape.columns.indices.filter { index in
             columns[shape.columns[index].name].map { $0.isNotNull && !$0.hasDefault } ?? false
         }
     }
 
-    /// What stands in the way of writing the shape at all; `nil`: nothing.
+    /// Why the shape cannot be written to this table at all; `nil`: it can.
     func fault(_ shape: TableShape) -> ApplyError? {
         func fault(_ text: String) -> ApplyError { ApplyError(.configuration, "table \(relation): \(text)") }
         if shape.columns.isEmpty { return fault("the mapping names no column") }
         if shape.columns.lastIndex(where: \.isOptional) ?? 0 > 63 {
             return fault("only the first 64 columns may be optional; put the required ones last")
         }
-        for column in shape.columns {
-            guard let facts = columns[column.name] else {
-                return fault("column \(column.name) does not exist; correct the mapping or add a migration")
+        for mapped in shape.columns {
+            guard let column = columns[mapped.name] else {
+                return fault("column \(mapped.name) does not exist; correct the mapping or add a migration")
             }
-            if facts.isGenerated { return fault("column \(column.name) is generated; take it out of the mapping") }
+            if column.isGenerated { return fault("column \(mapped.name) is generated; remove it from the mapping") }
         }
-        for touch in shape.touch {
-            if columns[touch.column] == nil { return fault("column \(touch.column), to be touched, does not exist") }
-            if shape.columns.contains(where: { $0.name == touch.column }) {
-                return fault("column \(touch.column) is both touched and filled from events; keep one of the two")
+        for name in shape.onUpdate.map(\.column) {
+            if columns[name] == nil { return fault("the on_update column \(name) does not exist") }
+            if shape.columns.contains(where: { $0.name == name }) {
+                return fault("column \(name) stands in both columns and on_update; keep one of the two")
             }
         }
         guard shape.mode == .upsert else { return nil }
         if shape.key.isEmpty { return fault("mode upsert needs a key") }
-        for column in shape.key.map({ shape.columns[$0] }) {
-            guard let facts = columns[column.name] else { continue }
-            if !facts.comparesWith(column.type) {
+        for mapped in shape.key.map({ shape.columns[$0] }) {
+            if let column = columns[mapped.name], !column.comparesWith(mapped.type) {
                 return fault(
-                    "key column \(column.name) cannot be looked up by a \(column.type.rawValue); give both the same type"
-                )
+                    "key column \(mapped.name) cannot be looked up by a \(mapped.type.rawValue); give both the same type")
             }
-            if column.isOptional || column.isNullable {
-                return fault("key column \(column.name) may be neither optional nor nullable")
+            if mapped.isOptional || mapped.isNullable {
+                return fault("key column \(mapped.name) may be neither optional nor nullable")
             }
         }
-        if kind != .view, !indexes.contains(where: \.isKey) {
+        if kind == .view { return fault("is a view; name the table that it reads") }
+        if !indexes.contains(where: \.isKey) {
             let names = shape.key.map { shape.columns[$0].name }.joined(separator: ", ")
             return fault("no unique index on exactly (\(names)), immediate and without a condition; create one, or a primary key")
         }
-        if kind == .view { return fault("is a view; name the table behind it") }
         return nil
     }
 }

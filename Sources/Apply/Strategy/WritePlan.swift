@@ -7,12 +7,12 @@ import Synchronization
 public final class WritePlan: Sendable {
     /// Keys longer than this are written event by event: an index refuses an entry of about a third of a page (2,704 bytes), and
     /// what an event is refused for must not be folded away.
-    static let longestFoldedKey = 1_024
+    static let longestCoalescedKey = 1_024
 
     /// The mapping's table.
     public let shape: TableShape
     /// What the catalogue said.
-    public let facts: TableSchema
+    public let schema: TableSchema
     /// The strategy, and why; for the log.
     public let choice: StrategyChoice
     /// Bit n: the n-th column may be absent.
@@ -21,7 +21,7 @@ public final class WritePlan: Sendable {
     /// Bit n: an inserted row needs the n-th column.
     let requiredColumns: UInt64
     /// A row that is inserted and then updated differs from one that is only inserted.
-    let setsTouchOnInsert: Bool
+    let onUpdateDiffersFromDefault: Bool
     let function: SequentialFunction
     private let texts: StatementTexts
     private let writer: SequentialWriter
@@ -29,17 +29,17 @@ public final class WritePlan: Sendable {
 
     /// Chooses the strategy for a table.
     /// - Throws: `ApplyError` where table and mapping do not fit.
-    public init(_ shape: TableShape, facts: TableSchema, coalesce: Coalesce) throws(ApplyError) {
-        if let fault = facts.fault(shape) { throw fault }
+    public init(_ shape: TableShape, schema: TableSchema, coalesce: CoalesceSetting) throws(ApplyError) {
+        if let fault = schema.fault(shape) { throw fault }
         self.shape = shape
-        self.facts = facts
-        choice = facts.choose(shape, coalesce: coalesce)
+        self.schema = schema
+        choice = schema.chooseStrategy(for: shape, coalesce: coalesce)
         optionalPositions = shape.columns.indices.filter { shape.columns[$0].isOptional }
         optionalColumns = Self.bits(optionalPositions)
-        requiredColumns = Self.bits(facts.requiredOnInsert(shape))
-        setsTouchOnInsert = !facts.touchEqualsDefault(shape)
-        texts = StatementTexts(shape: shape, relation: facts.relation)
-        writer = SequentialWriter(shape: shape, relation: facts.relation, usesArbiter: facts.rules.isEmpty)
+        requiredColumns = Self.bits(schema.requiredOnInsert(shape))
+        onUpdateDiffersFromDefault = !schema.onUpdateEqualsDefault(shape)
+        texts = StatementTexts(shape: shape, relation: schema.relation)
+        writer = SequentialWriter(shape: shape, relation: schema.relation, usesArbiter: schema.rules.isEmpty)
         function = SequentialFunction(writer)
     }
 
@@ -57,8 +57,8 @@ public final class WritePlan: Sendable {
         }
     }
 
-    /// One statement for rows of different keys; see ``StatementTexts/together(_:)``.
-    func together(_ keys: [StatementKey]) -> (sql: String, columns: [[Int]]) { texts.together(keys) }
+    /// One statement for rows of different keys; see ``StatementTexts/combined(_:)``.
+    func combined(_ keys: [StatementKey]) -> (sql: String, columns: [[Int]]) { texts.combined(keys) }
 
     func partialStatements(absent: UInt64) -> (insert: String, update: String) { writer.partial(absent: absent) }
 

@@ -5,15 +5,15 @@ public import Records
 /// How the events of a transaction reach the table. All three give what applying them one at a time gives.
 public enum WriteStrategy: String, Sendable, CaseIterable {
     /// A key's events are folded to their net change: nothing can see or refuse the rows in between.
-    case fold
+    case coalesce
     /// Every event is written; round r holds the r-th event of each key, one statement an operation.
     case rounds
     /// Events are written strictly in sequence: rows of different keys can see each other.
-    case inOrder = "in_order"
+    case sequential
 }
 
 /// The configuration key `apply.coalesce`.
-public enum Coalesce: String, Sendable, CaseIterable {
+public enum CoalesceSetting: String, Sendable, CaseIterable {
     /// Fold where the catalogue says that nobody can tell.
     case auto
     /// Fold always. Who sets it takes over the proof that nobody can tell.
@@ -34,17 +34,17 @@ public struct StrategyChoice: Sendable, Equatable {
 
 extension TableSchema {
     /// Decides from what the catalogue says. Pure.
-    public func choose(_ shape: TableShape, coalesce: Coalesce) -> StrategyChoice {
-        let ordering = reasonsForOrder(shape)
-        let writing = reasonsForWritingAll(shape)
+    public func chooseStrategy(for shape: TableShape, coalesce: CoalesceSetting) -> StrategyChoice {
+        let ordering = reasonsForSequential(shape)
+        let writing = reasonsAgainstCoalescing(shape)
         switch coalesce {
         case .always where shape.mode == .upsert:
-            return StrategyChoice(strategy: .fold, reasons: ordering + writing, isForced: !(ordering + writing).isEmpty)
+            return StrategyChoice(strategy: .coalesce, reasons: ordering + writing, isForced: !(ordering + writing).isEmpty)
         case .auto where ordering.isEmpty && writing.isEmpty && shape.mode == .upsert:
-            return StrategyChoice(strategy: .fold, reasons: [], isForced: false)
+            return StrategyChoice(strategy: .coalesce, reasons: [], isForced: false)
         case .auto, .always, .never:
             if !ordering.isEmpty {
-                return StrategyChoice(strategy: .inOrder, reasons: ordering, isForced: false)
+                return StrategyChoice(strategy: .sequential, reasons: ordering, isForced: false)
             }
             let reasons = coalesce == .never ? ["apply.coalesce is false"] + writing : writing
             return StrategyChoice(strategy: .rounds, reasons: reasons, isForced: false)
@@ -52,7 +52,7 @@ extension TableSchema {
     }
 
     /// Why rows of different keys may see each other, or a set statement may do what single events would not.
-    private func reasonsForOrder(_ shape: TableShape) -> [String] {
+    private func reasonsForSequential(_ shape: TableShape) -> [String] {
         var reasons: [String] = []
         if kind != .table { reasons.append("\(relation) is a \(kind.rawValue)") }
         if isInherited { reasons.append("\(relation) has a parent or children") }
@@ -71,7 +71,7 @@ extension TableSchema {
     }
 
     /// Why somebody could see or refuse a row that folding leaves out.
-    private func reasonsForWritingAll(_ shape: TableShape) -> [String] {
+    private func reasonsAgainstCoalescing(_ shape: TableShape) -> [String] {
         var reasons: [String] = []
         if shape.mode == .append { reasons.append("every event of mode append is a row") }
         if serverEncoding != "UTF8" { reasons.append("the database's encoding is \(serverEncoding)") }

@@ -36,7 +36,7 @@ struct MappingCompiler {
         let key = keyPositions(keyNames, declared: compiler.declared, columns: columns)
         let kafkaKey = kafkaKeyFormat(entries["kafka_key"], keyNames: keyNames)
         let action = actionEnvelope(entries["action"], root: root)
-        let touch = entries["on_update"].map { touches($0, columns: columns) } ?? []
+        let onUpdate = entries["on_update"].map { onUpdateColumns($0, columns: columns) } ?? []
 
         guard reader.faults.isEmpty, let topics, let table, let action else { return nil }
         let layout = tree.layout()
@@ -50,7 +50,7 @@ struct MappingCompiler {
             kafkaKey: kafkaKey, fixed: columns.enumerated().compactMap { index, column in column.fixed.map { (index, $0) } },
             headers: compiler.headers, pointers: layout.pointers, columnNames: columns.map(\.shape.name))
         let shape = TableShape(
-            schema: table.schema, name: table.name, columns: columns.map(\.shape), key: key, mode: .upsert, touch: touch)
+            schema: table.schema, name: table.name, columns: columns.map(\.shape), key: key, mode: .upsert, onUpdate: onUpdate)
         return Mapping(file: root.file, topics: topics, table: shape, kafkaKey: kafkaKey, plan: plan)
     }
 
@@ -136,7 +136,7 @@ struct MappingCompiler {
         return ColumnCompiler.pointer(path, reader: &reader, tree: tree, isEssential: true).map { ($0, words) }
     }
 
-    private mutating func touches(_ node: YAMLNode, columns: [Column]) -> [(column: String, value: OnUpdateValue)] {
+    private mutating func onUpdateColumns(_ node: YAMLNode, columns: [Column]) -> [(column: String, value: OnUpdateValue)] {
         guard let entries = reader.entries(of: node, in: "on_update") else { return [] }
         return entries.compactMap { entry in
             if columns.contains(where: { $0.shape.name == entry.key }) {

@@ -17,7 +17,7 @@ public protocol OffsetClaimer: Sendable {
 }
 
 /// The changes of one partition in a transaction, and what fences them.
-public struct PartitionWork: Sendable {
+public struct PartitionBatches: Sendable {
     /// The partition.
     public let source: TopicPartition
     /// Stamp of the assignment the changes were read under.
@@ -73,7 +73,7 @@ public enum ApplyResult: Sendable {
 public protocol BatchApplier: Sendable {
     /// Writes all of the work in one transaction, or nothing of it. Settles unknown outcomes itself before it answers.
     /// - Parameter attempt: how often this same work was tried before.
-    func apply(_ work: [PartitionWork], attempt: Int) async throws -> ApplyResult
+    func apply(_ work: [PartitionBatches], attempt: Int) async throws -> ApplyResult
     /// Where the lane's stage had best run: beside the connection, so that no thread has to be woken in between. `nil`: anywhere.
     var executor: (any TaskExecutor)? { get }
 }

@@ -20,7 +20,7 @@ public enum PipelineEvent: Sendable {
     /// Work was finished before partitions were given back; incomplete where the deadline came first.
     case drained(isComplete: Bool, nanoseconds: UInt64)
     /// A transaction is durable. `seconds` counts from its start.
-    case applied(lane: Int, work: [PartitionWork], counts: AppliedCounts, seconds: Double)
+    case applied(lane: Int, work: [PartitionBatches], counts: AppliedCounts, seconds: Double)
     /// A transaction is tried again after a wait in nanoseconds.
     case retrying(lane: Int, reason: String, wait: UInt64)
     /// The circuit to the database changed.

@@ -105,7 +105,7 @@ struct ApplyStage: Sendable {
         }
     }
 
-    private func transaction(_ work: [PartitionWork], attempt: Int, bytes: Int) async throws -> ApplyResult {
+    private func transaction(_ work: [PartitionBatches], attempt: Int, bytes: Int) async throws -> ApplyResult {
         context.bytesInTransactions.add(bytes, ordering: .relaxed)
         defer { context.bytesInTransactions.subtract(bytes, ordering: .relaxed) }
         return try await applier.apply(work, attempt: attempt)
@@ -128,8 +128,8 @@ struct ApplyStage: Sendable {
 
     private func grouped(
         _ pending: [RoutedChanges], committed: [TopicPartition: (generation: UInt64, next: Int64)]
-    ) -> [PartitionWork] {
-        var work: [PartitionWork] = []
+    ) -> [PartitionBatches] {
+        var work: [PartitionBatches] = []
         var index: [TopicPartition: Int] = [:]
         for item in pending {
             let entry = item.entry
@@ -141,14 +141,14 @@ struct ApplyStage: Sendable {
             if let known = committed[entry.source], known.generation == entry.generation { expected = known.next }
             index[entry.source] = work.count
             work.append(
-                PartitionWork(
+                PartitionBatches(
                     source: entry.source, generation: entry.generation, epoch: entry.epoch, expected: expected,
                     batches: [item.changes]))
         }
         return work
     }
 
-    private func invalidate(_ part: PartitionWork) {
+    private func invalidate(_ part: PartitionBatches) {
         _ = context.ledger.withLock { $0.invalidated(part.source, generation: part.generation) }
     }
 

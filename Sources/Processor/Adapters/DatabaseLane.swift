@@ -14,7 +14,7 @@ import Telemetry
 final class DatabaseLane: BatchApplier {
     private struct State {
         var connection: PostgresConnection?
-        var writer: ApplyLane?
+        var writer: TableWriter?
         /// What is durable beyond what the stage knows: parts of a transaction that had to be split or settled.
         var durable: [TopicPartition: (generation: UInt64, next: Int64)] = [:]
         /// What parts of the present work have become, until the whole of it is durable.
@@ -49,20 +49,20 @@ final class DatabaseLane: BatchApplier {
 
     /// How the table is written from now on.
     func use(_ plan: WritePlan, _ configuration: ApplyConfiguration) {
-        state.withLock { $0.writer = ApplyLane(plan: plan, configuration: configuration) }
+        state.withLock { $0.writer = TableWriter(plan: plan, configuration: configuration) }
     }
 
     /// Limits were changed while transactions are under way. What was counted stays counted.
     func reconfigure(foreignKeyTimeout: Duration, poison: PoisonLimits) {
         self.foreignKeyTimeout.store(foreignKeyTimeout.nanoseconds, ordering: .relaxed)
-        state.withLock { $0.writer }?.changePoison(poison)
+        state.withLock { $0.writer }?.updatePoisonLimits(poison)
     }
 
     /// Partitions were claimed anew: earlier counts of bad records are forgotten.
     func claimed(_ partitions: [TopicPartition]) {
         state.withLock { state in
             for partition in partitions {
-                state.writer?.forgetPoison(of: partition)
+                state.writer?.resetPoisonCount(of: partition)
                 state.durable[partition] = nil
             }
         }
@@ -104,7 +104,7 @@ final class DatabaseLane: BatchApplier {
 
     var executor: (any TaskExecutor)? { thread }
 
-    func apply(_ work: [PartitionWork], attempt: Int) async throws -> ApplyResult {
+    func apply(_ work: [PartitionBatches], attempt: Int) async throws -> ApplyResult {
         // Other work than last time, which may have been dropped while it waited: nobody has waited for its parents yet.
         if attempt == 0 { state.withLock { $0.waitingForParentSince = nil } }
         do {
@@ -128,7 +128,7 @@ final class DatabaseLane: BatchApplier {
     }
 
     /// Writes slices in one transaction, or in several where it is too large. `nil`: all durable.
-    private func write(_ slices: [BatchSlice], of work: [PartitionWork]) async throws -> ApplyResult? {
+    private func write(_ slices: [BatchSlice], of work: [PartitionBatches]) async throws -> ApplyResult? {
         guard let writer = state.withLock({ $0.writer }) else {
             preconditionFailure("work reached a lane before its partitions were claimed")
         }
@@ -174,7 +174,7 @@ final class DatabaseLane: BatchApplier {
 
     /// Several batches go back to the stage, which learns from it to make transactions smaller; a single one is cut here.
     private func writeHalved(
-        _ slices: [BatchSlice], of work: [PartitionWork], _ error: PostgresError
+        _ slices: [BatchSlice], of work: [PartitionBatches], _ error: PostgresError
     ) async throws -> ApplyResult? {
         if work.reduce(0, { $0 + $1.batches.count }) > 1 { return .tooLarge(reason: "\(error)") }
         guard let (first, second) = BatchSlice.halve(slices) else { return .retry(reason: "\(error)", isOutage: false) }
@@ -183,7 +183,7 @@ final class DatabaseLane: BatchApplier {
     }
 
     /// Finds out what became of a transaction whose answer was lost. `nil`: go on with what remains.
-    private func settle(_ work: [PartitionWork]) async throws -> ApplyResult? {
+    private func settle(_ work: [PartitionBatches]) async throws -> ApplyResult? {
         guard let (transaction, writer) = state.withLock({ state in state.unsettled.map { ($0, state.writer!) } }) else {
             return nil
         }
@@ -197,12 +197,12 @@ final class DatabaseLane: BatchApplier {
             return nil
         }
         let sources = Set(advances.map(\.source))
-        let states = try await session { try writer.resolve(transaction, of: sources, on: $0) }
+        let states = try await session { try writer.settle(transaction, of: sources, on: $0) }
         state.withLock { $0.unsettled = nil }
         logger.info(
             "A transaction whose answer was lost has been settled.",
             ["partitions": states.map { "\($0.key) \($0.value.rawValue)" }.sorted().joined(separator: ", ")])
-        for advance in advances where states[advance.source] == .done {
+        for advance in advances where states[advance.source] == .committed {
             guard let part = work.first(where: { $0.source == advance.source }) else { continue }
             let slices = transaction.slices.filter { $0.source == advance.source }
             let events = slices.reduce(0) { $0 + $1.records.count }
@@ -216,7 +216,7 @@ final class DatabaseLane: BatchApplier {
         return fenced.isEmpty ? nil : .fenced(fenced)
     }
 
-    private func advance(_ slices: [BatchSlice], _ work: [PartitionWork], _ report: ApplyReport) {
+    private func advance(_ slices: [BatchSlice], _ work: [PartitionBatches], _ report: ApplyReport) {
         state.withLock { state in
             for slice in slices {
                 guard let next = slice.nextOffset, let part = work.first(where: { $0.source == slice.source }) else { continue }
@@ -230,7 +230,7 @@ final class DatabaseLane: BatchApplier {
     }
 
     /// What of the work is not durable yet.
-    private func remaining(_ work: [PartitionWork]) -> [BatchSlice] {
+    private func remaining(_ work: [PartitionBatches]) -> [BatchSlice] {
         work.flatMap { part in
             let next = position(of: part)
             return part.batches.compactMap { batch -> BatchSlice? in
@@ -241,12 +241,12 @@ final class DatabaseLane: BatchApplier {
         }
     }
 
-    private func claims(_ work: [PartitionWork]) -> [PartitionClaim] {
+    private func claims(_ work: [PartitionBatches]) -> [PartitionClaim] {
         work.map { PartitionClaim(source: $0.source, epoch: $0.epoch, nextOffset: position(of: $0)) }
     }
 
     /// The offset the database has for a partition: what the stage knows, or what became durable since.
-    private func position(of part: PartitionWork) -> Int64 {
+    private func position(of part: PartitionBatches) -> Int64 {
         let durable = state.withLock { $0.durable[part.source] }
         guard let durable, durable.generation == part.generation else { return part.expected }
         return Swift.max(part.expected, durable.next)
@@ -265,8 +265,8 @@ final class DatabaseLane: BatchApplier {
         return parentIsLate
     }
 
-    private func failed(_ error: PostgresError, _ work: [PartitionWork]) -> ApplyResult {
-        if let sqlState = error.sqlState, outcomes.reaction(to: sqlState) == .stop {
+    private func failed(_ error: PostgresError, _ work: [PartitionBatches]) -> ApplyResult {
+        if let sqlState = error.sqlState, outcomes.outcome(of: sqlState) == .stop {
             return .stopped(work.map(\.source), reason: "PostgreSQL: \(error)")
         }
         return .retry(reason: "PostgreSQL: \(error)", isOutage: true)

@@ -85,10 +85,10 @@ final class PartitionClaimer: OffsetClaimer {
 
     /// Reads the catalogue and gives the lanes a plan; a new one only where the table has changed.
     private func choosePlan() async throws {
-        let facts = try await lanes[0].session { [shape] in try TableInspector.inspect(shape, on: $0) }
-        if let known = plan.withLock({ $0 }), known.facts == facts { return }
+        let schema = try await lanes[0].session { [shape] in try TableInspector.inspect(shape, on: $0) }
+        if let known = plan.withLock({ $0 }), known.schema == schema { return }
         let configuration = applyConfiguration.withLock { $0 }
-        let fresh = try WritePlan(shape, facts: facts, coalesce: configuration.coalesce)
+        let fresh = try WritePlan(shape, schema: schema, coalesce: configuration.coalesce)
         plan.withLock { $0 = fresh }
         for lane in lanes { lane.use(fresh, configuration) }
         let because =

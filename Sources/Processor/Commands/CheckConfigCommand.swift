@@ -54,17 +54,17 @@ enum CheckConfigCommand {
         let pending = try await Schema.pending(settings.postgres, logger: logger)
         let connection = try await PostgresConnection.connect(settings.postgres.connection(name: "sluice check-config"))
         let shape = configuration.mapping.table
-        let facts: Result<TableSchema, any Error>
+        let schema: Result<TableSchema, any Error>
         do {
-            facts = .success(try await connection.perform { try TableInspector.inspect(shape, on: $0) })
+            schema = .success(try await connection.perform { try TableInspector.inspect(shape, on: $0) })
         } catch {
-            facts = .failure(error)
+            schema = .failure(error)
         }
         await connection.close()
-        if !pending.isEmpty, case .failure = facts {
+        if !pending.isEmpty, case .failure = schema {
             return "pending migrations: \(pending.joined(separator: ", "))"
         }
-        let plan = try WritePlan(shape, facts: try facts.get(), coalesce: settings.apply.coalesce)
+        let plan = try WritePlan(shape, schema: try schema.get(), coalesce: settings.apply.coalesce)
         let state = pending.isEmpty ? "schema up to date" : "pending migrations: \(pending.joined(separator: ", "))"
         let reasons = plan.choice.reasons.isEmpty ? "" : " (\(plan.choice.reasons.joined(separator: "; ")))"
         return "\(state); table \(shape.name) is written by \(plan.choice.strategy.rawValue)\(reasons)"

@@ -83,7 +83,7 @@ struct PipelineSettings: Sendable {
 }
 
 struct ApplySettings: Sendable {
-    var coalesce = Coalesce.auto
+    var coalesce = CoalesceSetting.auto
     var batchRecords = 5_000
     var batchBytes = 4 << 20
     var outcomes: [String: String] = [:]

@@ -128,7 +128,7 @@ final class WorkerTelemetry: PipelineObserver {
         }
     }
 
-    private func count(_ work: [PartitionWork], _ counts: AppliedCounts, _ seconds: Double) {
+    private func count(_ work: [PartitionBatches], _ counts: AppliedCounts, _ seconds: Double) {
         applied.increment(by: counts.applied)
         superseded.increment(by: counts.superseded)
         for (reason, number) in counts.deadLetters {

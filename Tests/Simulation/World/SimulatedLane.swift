@@ -25,7 +25,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         self.number = number
     }
 
-    func apply(_ work: [PartitionWork], attempt: Int) async throws -> ApplyResult {
+    func apply(_ work: [PartitionBatches], attempt: Int) async throws -> ApplyResult {
         world.entered("apply")
         world.expect(!isBusy, "lane \(number) was given two transactions at once")
         isBusy = true
@@ -43,7 +43,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         return answer
     }
 
-    private func answer(_ work: [PartitionWork]) async throws -> ApplyResult {
+    private func answer(_ work: [PartitionBatches]) async throws -> ApplyResult {
         if world.database.isDown { return .retry(reason: "the server is away", isOutage: true) }
         if let answer = settle(work) { return answer }
         if world.strikes(world.scenario.applyFaults) {
@@ -53,7 +53,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
     }
 
     /// What every transaction must look like.
-    private func examine(_ work: [PartitionWork]) {
+    private func examine(_ work: [PartitionBatches]) {
         let configuration = world.scenario.configuration
         var records = 0
         var bytes = 0
@@ -75,7 +75,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
             "a transaction of \(batches) batches carries \(records) records and \(bytes) bytes")
     }
 
-    private func describe(_ work: [PartitionWork]) -> String {
+    private func describe(_ work: [PartitionBatches]) -> String {
         work.map { "\($0.source) \($0.expected)..<\($0.next) epoch \($0.epoch)" }.joined(separator: ", ")
     }
 
@@ -85,7 +85,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         try await world.clock.sleep(until: world.clock.now + wait)
     }
 
-    private func fault(_ work: [PartitionWork]) async throws -> ApplyResult? {
+    private func fault(_ work: [PartitionBatches]) async throws -> ApplyResult? {
         switch world.faults.below(8) {
         case 0: return .retry(reason: "deadlock", isOutage: false)
         case 1: return .retry(reason: "connection refused", isOutage: true)
@@ -118,7 +118,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
     }
 
     /// Finds out what became of a transaction whose answer was lost.
-    private func settle(_ work: [PartitionWork]) -> ApplyResult? {
+    private func settle(_ work: [PartitionBatches]) -> ApplyResult? {
         guard let unsettled else { return nil }
         self.unsettled = nil
         if let orphan = unsettled.orphan { world.database.end(orphan: orphan) }
@@ -138,7 +138,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
     }
 
     /// The first half becomes durable, the second one must be tried again.
-    private func half(_ work: [PartitionWork]) async throws -> ApplyResult? {
+    private func half(_ work: [PartitionBatches]) async throws -> ApplyResult? {
         let parts = remaining(work)
         guard let part = parts.first, part.records.count > 1 else { return .retry(reason: "too large", isOutage: false) }
         let first = part.records.prefix(part.records.count / 2)
@@ -151,7 +151,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         return .retry(reason: "statement timeout", isOutage: false)
     }
 
-    private func write(_ parts: [SimulatedDatabase.Part], of work: [PartitionWork]) async throws -> ApplyResult {
+    private func write(_ parts: [SimulatedDatabase.Part], of work: [PartitionBatches]) async throws -> ApplyResult {
         let refused = world.database.write(parts)
         guard refused.isEmpty else { return .fenced(refused.map(SimulatedLog.name)) }
         world.coverage.met(.transactions)
@@ -161,7 +161,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         return .applied(AppliedCounts())
     }
 
-    private func note(durable parts: [SimulatedDatabase.Part], _ work: [PartitionWork]) {
+    private func note(durable parts: [SimulatedDatabase.Part], _ work: [PartitionBatches]) {
         for part in parts {
             let source = SimulatedLog.name(part.partition)
             guard let current = work.first(where: { $0.source == source }) else { continue }
@@ -170,7 +170,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
     }
 
     /// What of the work is not durable yet.
-    private func remaining(_ work: [PartitionWork]) -> [SimulatedDatabase.Part] {
+    private func remaining(_ work: [PartitionBatches]) -> [SimulatedDatabase.Part] {
         work.compactMap { part in
             let position: Int64
             if let known = durable[part.source], known.generation == part.generation {

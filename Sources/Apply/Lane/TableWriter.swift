@@ -5,7 +5,7 @@ public import Records
 import Synchronization
 
 /// Applies batches of one table, one transaction at a time. A partition belongs to one lane.
-public final class ApplyLane: Sendable {
+public final class TableWriter: Sendable {
     /// How the table is written.
     public let plan: WritePlan
     /// The lane's settings.
@@ -57,17 +57,17 @@ public final class ApplyLane: Sendable {
         _ transaction: PreparedTransaction, on session: PostgresSession, isFinalForeignKeyAttempt: Bool = false, now: Double
     ) -> ApplyOutcome {
         var run = TransactionRun(
-            lane: self, transaction: transaction, session: session, isFinalForeignKeyAttempt: isFinalForeignKeyAttempt,
+            writer: self, transaction: transaction, session: session, isFinalForeignKeyAttempt: isFinalForeignKeyAttempt,
             now: now)
         return run.execute()
     }
 
     /// Where the partitions of a transaction stand whose answer was lost, asked on a new connection. On return the lost one has
-    /// ended for certain, so `.redo` means that it can be executed again, and the new session is recorded as theirs.
+    /// ended for certain, so `.notCommitted` means that it can be executed again, and the new session is recorded as theirs.
     /// - Parameter sources: the partitions that are still ours; `nil`: all. The others' rows, and their new owners, are left alone.
-    public func resolve(
+    public func settle(
         _ transaction: PreparedTransaction, of sources: Set<TopicPartition>? = nil, on session: PostgresSession
-    ) throws -> [TopicPartition: PartitionState] {
+    ) throws -> [TopicPartition: SettledState] {
         let advances = transaction.advances.filter { sources?.contains($0.source) ?? true }
         return try OffsetStore(group: configuration.group).settle(advances, on: session)
     }
@@ -76,24 +76,24 @@ public final class ApplyLane: Sendable {
     public func recycle(_ transaction: consuming PreparedTransaction) { pool.give(transaction.arrays) }
 
     /// The partition is no longer ours, or an operator has decided that it goes on: its count of bad records starts anew.
-    public func forgetPoison(of source: TopicPartition) { guardMachine.withLock { $0.forgotten(source) } }
+    public func resetPoisonCount(of source: TopicPartition) { guardMachine.withLock { $0.forgotten(source) } }
 
     /// Other limits for when a partition counts as poisoned; what was counted stays counted.
-    public func changePoison(_ limits: PoisonLimits) { guardMachine.withLock { $0.limitsChanged(to: limits) } }
+    public func updatePoisonLimits(_ limits: PoisonLimits) { guardMachine.withLock { $0.limitsChanged(to: limits) } }
 
     var deadLetterWriter: DeadLetterWriter { DeadLetterWriter(group: configuration.group, pool: pool) }
 
-    private func advances(_ slices: [BatchSlice], _ claims: [PartitionClaim]) throws(ApplyError) -> [PartitionAdvance] {
+    private func advances(_ slices: [BatchSlice], _ claims: [PartitionClaim]) throws(ApplyError) -> [OffsetAdvance] {
         var next: [TopicPartition: Int64] = [:]
         for slice in slices {
             if let offset = slice.nextOffset { next[slice.source] = offset }
         }
-        var advances: [PartitionAdvance] = []
+        var advances: [OffsetAdvance] = []
         for (source, next) in next.sorted(by: { $0.key < $1.key }) {
             guard let claim = claims.first(where: { $0.source == source }) else {
                 throw ApplyError(.misuse, "\(source) was not claimed before its batches were prepared")
             }
-            advances.append(PartitionAdvance(source: source, epoch: claim.epoch, expected: claim.nextOffset, next: next))
+            advances.append(OffsetAdvance(source: source, epoch: claim.epoch, expected: claim.nextOffset, next: next))
         }
         return advances
     }
@@ -101,7 +101,7 @@ public final class ApplyLane: Sendable {
     private static let advanceStatement = PreparedStatement(
         "SELECT sluice_advance($1::text, $2::text[], $3::int4[], $4::int8[], $5::int8[], $6::int8[])")
 
-    private func encode(_ advances: [PartitionAdvance]) -> EncodedStatement {
+    private func encode(_ advances: [OffsetAdvance]) -> EncodedStatement {
         var writer = ParameterWriter(pool)
         writer.text(configuration.group)
         writer.texts(advances.map(\.source.topic))

@@ -12,10 +12,10 @@ private let p1 = TopicPartition("t", 1)
 extension TestDatabase {
     /// Prepares and executes once on ``connection``.
     func apply(
-        _ lane: ApplyLane, _ batches: [ChangeBatch], _ claims: [PartitionClaim], isFinal: Bool = true, now: Double = 0
+        _ writer: TableWriter, _ batches: [ChangeBatch], _ claims: [PartitionClaim], isFinal: Bool = true, now: Double = 0
     ) async throws -> ApplyOutcome {
-        let transaction = try lane.prepare(batches, claims: claims)
-        return try await connection.perform { lane.execute(transaction, on: $0, isFinalForeignKeyAttempt: isFinal, now: now) }
+        let transaction = try writer.prepare(batches, claims: claims)
+        return try await connection.perform { writer.execute(transaction, on: $0, isFinalForeignKeyAttempt: isFinal, now: now) }
     }
 
     func letters() async throws -> Int { Int(try await rows("SELECT count(*)::text FROM sluice_dead_letters")[0]) ?? -1 }
@@ -34,7 +34,7 @@ extension ServerTests {
         {
             let database = try await TestDatabase.fresh(
                 checked + (kind == "in order" ? "CREATE UNIQUE INDEX ON messages (message);" : ""))
-            let lane = try await database.lane(messagesShape, coalesce: kind == "forced fold" ? .always : .auto)
+            let writer = try await database.writer(messagesShape, coalesce: kind == "forced fold" ? .always : .auto)
             var random = SeededRandom.printed("refused row, \(kind)")
             let bad = Int.random(in: 0..<10_000, using: &random)
             let records = (0..<10_000).map { index -> TestRecord in
@@ -49,7 +49,7 @@ extension ServerTests {
             let clock = ContinuousClock.now
             var report: ApplyReport?
             let statements = try await database.countStatements {
-                let outcome = try await database.apply(lane, [batch], claims)
+                let outcome = try await database.apply(writer, [batch], claims)
                 report = outcome.report
             }
             print("one refused row in 10,000, \(kind): \(statements.count) statements, \(ContinuousClock.now - clock)")
@@ -63,10 +63,10 @@ extension ServerTests {
 
         @Test func halfOfTheRowsRefusedCostNoMore() async throws {
             let database = try await TestDatabase.fresh(checked)
-            let lane = try await database.lane(messagesShape)
+            let writer = try await database.writer(messagesShape)
             let records = (0..<900).map { message(.upsert, $0, $0 % 2 == 0 ? "bad" : "n") }
             let claims = try await database.claim(p0)
-            let outcome = try await database.apply(lane, [changeBatch(p0, from: 0, records, shape: messagesShape)], claims)
+            let outcome = try await database.apply(writer, [changeBatch(p0, from: 0, records, shape: messagesShape)], claims)
             #expect(outcome.report?.deadLetters == ["sql:check": 450])
             #expect(outcome.report?.counts == RowCounts(created: 450, updated: 0, deleted: 0))
             #expect((outcome.report?.statements ?? 99) < 30)
@@ -74,7 +74,7 @@ extension ServerTests {
 
         @Test func aDeadLetterTellsEverythingOnce() async throws {
             let database = try await TestDatabase.fresh(try TestDatabase.migration("0001"))
-            let lane = try await database.lane(messagesShape)
+            let writer = try await database.writer(messagesShape)
             let batch = RecordBatch(source: p1, assignment: 1)
             var headers = ByteBuffer()
             Array("trace".utf8).withUnsafeBytes { name in RecordHeaders.append(name: name, value: name, to: &headers) }
@@ -88,7 +88,7 @@ extension ServerTests {
             let claims = try await database.claim(p1)
             try await database.script(
                 "INSERT INTO sluice_dead_letters VALUES ('g', 't', 1, 6, NULL, NULL, NULL, NULL, 'first', NULL, 'kept')")
-            let outcome = try await database.apply(lane, [changes], claims)
+            let outcome = try await database.apply(writer, [changes], claims)
             #expect(outcome.report?.deadLetters == ["decode:missing_field": 1, "decode:malformed_json": 1])
             let rows = try await database.rows(
                 """
@@ -126,14 +126,14 @@ extension ServerTests {
             let database = try await TestDatabase.fresh(raising)
             var configuration = ApplyConfiguration(group: "g", outcomes: try OutcomeTable())
             configuration.bisection.suspectEvents = suspectEvents
-            let lane = try await database.lane(messagesShape, configuration: configuration)
+            let writer = try await database.writer(messagesShape, configuration: configuration)
             let claims = try await database.claim(p0)
             for (state, expected) in outages {
                 // The outage alone, and the outage behind a row that is really bad and gets the events replayed.
                 let behind = [message(.upsert, 1, "22001"), message(.upsert, 2), message(.upsert, 3, state)]
                 for records in [[message(.upsert, 1, state)], behind] {
                     let batch = changeBatch(p0, from: 0, records, shape: messagesShape)
-                    let outcome = try await database.apply(lane, [batch], claims)
+                    let outcome = try await database.apply(writer, [batch], claims)
                     #expect(outcome.word == expected, "\(outcome)")
                     #expect(try await database.letters() == 0)
                     #expect(try await database.rows("SELECT message_id::text FROM messages") == [])
@@ -146,34 +146,34 @@ extension ServerTests {
 
         @Test func timeoutsAreNotARowsFault() async throws {
             let database = try await TestDatabase.fresh(try TestDatabase.migration("0001"))
-            let lane = try await database.lane(messagesShape)
+            let writer = try await database.writer(messagesShape)
             let claims = try await database.claim(p0)
             let batch = changeBatch(p0, from: 0, [message(.upsert, 1)], shape: messagesShape)
             let blocker = try await database.connect()
             _ = try await blocker.perform { try $0.executeScript("BEGIN; LOCK messages") }
             try await database.script("SET lock_timeout = 50")
-            #expect(try await database.apply(lane, [batch], claims).word == "retry conflict")
+            #expect(try await database.apply(writer, [batch], claims).word == "retry conflict")
             try await database.script("SET lock_timeout = 0; SET statement_timeout = 50")
-            #expect(try await database.apply(lane, [batch], claims).word == "halved")
+            #expect(try await database.apply(writer, [batch], claims).word == "halved")
             try await blocker.perform { try $0.rollback() }
             try await database.script("SET statement_timeout = 0")
-            #expect(try await database.apply(lane, [batch], claims).word == "applied")
+            #expect(try await database.apply(writer, [batch], claims).word == "applied")
             #expect(try await database.letters() == 0)
         }
 
         @Test func aReactionCanBeChosen() async throws {
             let database = try await TestDatabase.fresh(checked)
             let configuration = ApplyConfiguration(group: "g", outcomes: try OutcomeTable(overrides: ["23514": "stop"]))
-            let lane = try await database.lane(messagesShape, configuration: configuration)
+            let writer = try await database.writer(messagesShape, configuration: configuration)
             let claims = try await database.claim(p0)
             let batch = changeBatch(p0, from: 0, [message(.upsert, 1), message(.upsert, 2, "bad")], shape: messagesShape)
-            #expect(try await database.apply(lane, [batch], claims).stopped == [p0])
+            #expect(try await database.apply(writer, [batch], claims).stopped == [p0])
             #expect(try await database.rows("SELECT message_id::text FROM messages") == [])
         }
 
         @Test(arguments: [true, false]) func aPoisonedTopicStops(_ byDecoder: Bool) async throws {
             let database = try await TestDatabase.fresh(checked)
-            let lane = try await database.lane(messagesShape)
+            let writer = try await database.writer(messagesShape)
             let claims = try await database.claim(p0, p1)
             let records = (0..<1_200).map { index -> TestRecord in
                 index % 5 < 3 ? (byDecoder ? .fault("malformed_json") : message(.upsert, index, "bad")) : message(.upsert, index)
@@ -182,12 +182,12 @@ extension ServerTests {
                 changeBatch(p0, from: 0, records, shape: messagesShape),
                 changeBatch(p1, from: 0, [message(.upsert, 9_999)], shape: messagesShape),
             ]
-            let outcome = try await database.apply(lane, batches, claims)
+            let outcome = try await database.apply(writer, batches, claims)
             #expect(outcome.stopped == [p0], "\(outcome)")
             #expect(try await database.letters() == 0)
             #expect(try await database.rows("SELECT max(next_offset)::text FROM sluice_offsets") == ["0"])
             // The other partition goes on without it.
-            #expect(try await database.apply(lane, [batches[1]], claims).word == "applied")
+            #expect(try await database.apply(writer, [batches[1]], claims).word == "applied")
         }
 
         /// Two lanes write the same keys at the same time; sorted, they wait for each other in one order.
@@ -198,7 +198,7 @@ extension ServerTests {
             let seeds = [random.next(), random.next()]
             let words = try await withThrowingTaskGroup(of: [String].self) { group in
                 for (index, source) in [p0, p1].enumerated() {
-                    let lane = try await database.lane(messagesShape)
+                    let writer = try await database.writer(messagesShape)
                     let connection = try await database.connect()
                     group.addTask {
                         var random = SeededRandom(seed: seeds[index])
@@ -207,8 +207,8 @@ extension ServerTests {
                         for _ in 0..<15 {
                             let records = (0..<1_000).map { _ in message(.upsert, Int(random.next() % 2_000)) }
                             let batch = changeBatch(source, from: claim.nextOffset, records, shape: messagesShape)
-                            let transaction = try lane.prepare([batch], claims: [claim])
-                            let outcome = try await connection.perform { lane.execute(transaction, on: $0, now: 0) }
+                            let transaction = try writer.prepare([batch], claims: [claim])
+                            let outcome = try await connection.perform { writer.execute(transaction, on: $0, now: 0) }
                             words.append(outcome.word)
                             claim.nextOffset = transaction.advances[0].next
                         }
@@ -224,11 +224,11 @@ extension ServerTests {
             let database = try await TestDatabase.fresh(
                 "CREATE TABLE messages (message_id int, name text, message text CHECK (message <> 'x'));")
             let shape = TableShape(name: "messages", columns: messagesShape.columns, key: [], mode: .append)
-            let lane = try await database.lane(shape)
-            #expect(lane.plan.choice.strategy == .rounds)
+            let writer = try await database.writer(shape)
+            #expect(writer.plan.choice.strategy == .rounds)
             let claims = try await database.claim(p0)
             let records = [message(.create, 1), message(.upsert, 1), message(.update, 1, "n", "x"), message(.create, 2)]
-            let outcome = try await database.apply(lane, [changeBatch(p0, from: 0, records, shape: messagesShape)], claims)
+            let outcome = try await database.apply(writer, [changeBatch(p0, from: 0, records, shape: messagesShape)], claims)
             #expect(outcome.report?.deadLetters == ["sql:check": 1])
             #expect(try await database.rows("SELECT message_id::text FROM messages ORDER BY 1") == ["1", "1", "2"])
         }
@@ -238,8 +238,8 @@ extension ServerTests {
             let database = try await TestDatabase.fresh("CREATE TABLE long (k text PRIMARY KEY, v text);")
             let shape = TableShape(
                 name: "long", columns: [ColumnShape(name: "k", type: .text), ColumnShape(name: "v", type: .text)], key: [0])
-            let lane = try await database.lane(shape)
-            #expect(lane.plan.choice.strategy == .fold)
+            let writer = try await database.writer(shape)
+            #expect(writer.plan.choice.strategy == .coalesce)
             var random = SeededRandom(seed: 1)
             let key = String((0..<6_000).map { _ in Character(UnicodeScalar(UInt8(33 + random.next() % 90))) })
             let records: [TestRecord] = [
@@ -247,20 +247,20 @@ extension ServerTests {
                 .event(.create, [.text("a"), .text("v")]),
             ]
             let claims = try await database.claim(p0)
-            let outcome = try await database.apply(lane, [changeBatch(p0, from: 0, records, shape: shape)], claims)
+            let outcome = try await database.apply(writer, [changeBatch(p0, from: 0, records, shape: shape)], claims)
             #expect(outcome.report?.deadLetters == ["sql:limit": 1], "\(outcome)")
             #expect(try await database.rows("SELECT k FROM long") == ["a"])
         }
 
         @Test func aSessionThatLostItsFunctionGetsItAgain() async throws {
             let database = try await TestDatabase.fresh(checked + "CREATE UNIQUE INDEX ON messages (message);")
-            let lane = try await database.lane(messagesShape)
+            let writer = try await database.writer(messagesShape)
             var claims = try await database.claim(p0)
             let words = try await [0, 1, 2].asyncMap { index in
                 if index == 1 { try await database.script("DISCARD TEMP") }
                 let batch = changeBatch(
                     p0, from: claims[0].nextOffset, [message(.upsert, index, "n", "\(index)")], shape: messagesShape)
-                let outcome = try await database.apply(lane, [batch], claims)
+                let outcome = try await database.apply(writer, [batch], claims)
                 if outcome.report != nil { claims[0].nextOffset = batch.records.nextOffset }
                 return outcome.word
             }
@@ -269,14 +269,14 @@ extension ServerTests {
 
         @Test func aBatchWithoutEventsMovesItsOffset() async throws {
             let database = try await TestDatabase.fresh(checked)
-            let lane = try await database.lane(messagesShape)
+            let writer = try await database.writer(messagesShape)
             let claims = try await database.claim(p0)
             let outcome = try await database.apply(
-                lane, [changeBatch(p0, from: 0, [.nothing, .nothing], shape: messagesShape)], claims)
+                writer, [changeBatch(p0, from: 0, [.nothing, .nothing], shape: messagesShape)], claims)
             #expect(outcome.report?.records == 2)
             #expect(try await database.rows("SELECT next_offset::text FROM sluice_offsets") == ["3"])
             #expect(throws: ApplyError.self) {
-                try lane.prepare([changeBatch(p1, from: 0, [.nothing], shape: messagesShape)], claims: claims)
+                try writer.prepare([changeBatch(p1, from: 0, [.nothing], shape: messagesShape)], claims: claims)
             }
         }
     }
