@@ -52,14 +52,15 @@ let package = Package(
         library("Postgres", ["CPq", "Records", "Telemetry"]),
         library("HTTPServer", ["CMicrohttpd", "Telemetry"]),
         library("Decode", ["CSimdjson", "Records", "Settings"]),
-        library("Apply", ["Postgres", "Records", "Backpressure", "Telemetry"]),
+        library("SluiceTables", ["Postgres", "Records"]),
+        library("Apply", ["Postgres", "Records", "SluiceTables"]),
         library("Pipeline", ["Records", "Backpressure", "Telemetry"]),
 
         .executableTarget(
             name: "sluice",
             dependencies: [
                 "Admission", "Apply", "Backpressure", "CommandLine", "Decode", "HTTPServer", "Kafka", "Pipeline", "Postgres",
-                "Records", "Settings", "Telemetry",
+                "Records", "Settings", "SluiceTables", "Telemetry",
             ],
             path: "Sources/Processor",
             swiftSettings: strict),
@@ -72,7 +73,7 @@ let package = Package(
             name: "sluice-bench",
             dependencies: [
                 "Admission", "Apply", "Backpressure", "Decode", "Kafka", "Pipeline", "Postgres", "Records", "Settings",
-                "Telemetry",
+                "SluiceTables", "Telemetry",
             ],
             path: "Benchmarks",
             exclude: ["results", "Naive"],
@@ -98,14 +99,15 @@ let package = Package(
         tests("Postgres", ["Postgres", "Records", "Telemetry"]),
         tests("HTTPServer", ["HTTPServer", "Telemetry"]),
         tests("Decode", ["Decode", "Records", "Settings"]),
-        tests("Apply", ["Apply", "Backpressure", "Postgres", "Records", "Telemetry"]),
+        tests("SluiceTables", ["SluiceTables", "Postgres", "Records"]),
+        tests("Apply", ["Apply", "Postgres", "Records", "SluiceTables"]),
         tests("Pipeline", ["Pipeline", "Records", "Backpressure", "Telemetry", "sluice-simulate"]),
         tests(
             "Processor",
             [
                 "sluice", "Admission", "Apply", "Backpressure", "CommandLine", "Decode", "HTTPServer", "Kafka", "Pipeline",
                 "Postgres",
-                "Records", "Settings", "Telemetry",
+                "Records", "Settings", "SluiceTables", "Telemetry",
             ]),
         tests("Loadtest", ["sluice-loadtest", "CCurl", "CommandLine", "Kafka", "Postgres", "Records", "Telemetry"]),
         tests("Bench", ["sluice-bench"]),

@@ -1,8 +1,9 @@
-// Measures what a lane does with decoded events before they are sent: fold, sort, encode.
+// Measures what a lane does with decoded events before they are sent: coalesce, sort, encode.
 
 import Apply
 import Decode
 import Records
+import SluiceTables
 
 enum PrepareBench {
     /// Nanoseconds a row, in transactions of one batch.
@@ -14,13 +15,13 @@ enum PrepareBench {
         try await database.drop()
         let plan = try WritePlan(shape, schema: schema, coalesce: .auto)
         guard plan.choice.strategy == .coalesce else {
-            throw BenchError("the table without triggers is not folded: \(plan.choice.reasons.joined(separator: "; "))")
+            throw BenchError("the table without triggers is not coalesced: \(plan.choice.reasons.joined(separator: "; "))")
         }
-        let lane = TableWriter(plan: plan, configuration: ApplyConfiguration(group: "bench", outcomes: try OutcomeTable()))
+        let writer = TableWriter(plan: plan, configuration: ApplyConfiguration(group: "bench", outcomes: try OutcomeTable()))
         let changes = Decoder(mapping: decoding.mapping).decode(decoding.batch)
         let claims = [PartitionClaim(source: changes.records.source, epoch: 1, nextOffset: 0)]
         return try Measuring.nanoseconds {
-            lane.recycle(try lane.prepare([changes], claims: claims))
+            writer.recycle(try writer.prepare([BatchSlice(changes)], claims: claims))
             return DecodeBench.events
         }
     }

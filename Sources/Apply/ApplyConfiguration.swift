@@ -1,24 +1,24 @@
-// The settings of applying: how rows are written, what errors mean, when a partition counts as poisoned.
+// Holds the settings of a table writer.
 
-/// Settings of an ``TableWriter``.
+/// Settings of a ``TableWriter``.
 public struct ApplyConfiguration: Sendable {
-    /// The consumer group in whose name offsets and dead letters are kept.
+    /// The consumer group of offsets and dead letters.
     public var group: String
-    /// Whether a key's events may be coalesced.
+    /// Whether events may be coalesced.
     public var coalesce = CoalesceSetting.auto
-    /// What errors mean.
+    /// What is done about errors, by SQLSTATE.
     public var outcomes: OutcomeTable
-    /// When a partition counts as poisoned.
+    /// When a partition stops for bad records.
     public var poison = PoisonLimits()
-    /// Rows from which on a round is worth statements of its own; smaller rounds, the tails of hot keys, are written in order by
-    /// one statement together.
+    /// Least rows of a round with statements of its own. Smaller rounds, of keys with very many events, are written together by the
+    /// sequential function.
     public var leastRoundRows = 64
-    /// How refused events are searched for.
+    /// What isolating refused events may cost.
     public var bisection = BisectionLimits()
-    /// Bytes a parameter buffer may keep between transactions.
+    /// Bytes that a parameter array keeps between transactions.
     public var keptBufferBytes = 4 << 20
 
-    /// Defaults for everything but the group.
+    /// Defaults for the other settings.
     public init(group: String, outcomes: OutcomeTable) {
         self.group = group
         self.outcomes = outcomes

@@ -94,7 +94,7 @@ public final class EventPipeline: Sendable {
     /// The lane a partition belongs to, whoever holds which others: neighbours of a topic on different lanes, topics of one partition
     /// spread by name (FNV-1a).
     public static func lane(of source: TopicPartition, among lanes: Int) -> Int {
-        let hash = source.topic.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        let hash = fnv1a(source.topic)
         return Int((hash &+ UInt64(source.partition)) % UInt64(lanes))
     }
 

@@ -1,14 +1,14 @@
-// What a connection needs to know: where, as whom, and how long anything may take.
+// Holds the settings of a connection: server, user and timeouts.
 
 /// Where and how to connect. Timeouts of zero mean none, as in PostgreSQL, except where noted.
 public struct PostgresConfiguration: Sendable {
-    /// Any libpq URI or keyword string. What it says wins over the fields below.
+    /// Any libpq URI or keyword string. Its settings take precedence over the fields below.
     public var uri: String
     /// Shown in `pg_stat_activity`.
     public var applicationName = "sluice"
     /// For the whole of connecting, authentication and session settings included. Must be above zero.
     ///
-    /// Of several hosts in ``uri`` one that swallows packets uses at most ``tcpUserTimeout`` of it.
+    /// Of several hosts in ``uri``, one that does not answer uses at most ``tcpUserTimeout`` of it.
     public var connectTimeout: Duration = .seconds(10)
     /// The server cancels a statement that runs longer (SQLSTATE 57014).
     public var statementTimeout: Duration = .seconds(30)
@@ -16,7 +16,7 @@ public struct PostgresConfiguration: Sendable {
     public var lockTimeout: Duration = .seconds(5)
     /// The server ends a session that leaves a transaction open without doing anything.
     public var idleInTransactionTimeout: Duration = .seconds(30)
-    /// The kernel gives up a connection whose data is not acknowledged.
+    /// The kernel closes a connection whose data is not acknowledged for this long (`tcp_user_timeout`).
     public var tcpUserTimeout: Duration = .seconds(10)
     /// Idle time before the first TCP keepalive probe.
     public var keepalivesIdle: Duration = .seconds(5)
@@ -24,13 +24,13 @@ public struct PostgresConfiguration: Sendable {
     public var keepalivesInterval: Duration = .seconds(2)
     /// Unanswered probes after which the connection is dead.
     public var keepalivesCount = 3
-    /// On top of ``statementTimeout``: how long after it a silent server is given up, and the connection closed.
+    /// The connection is closed where the server has sent nothing for ``statementTimeout`` and this long.
     public var replyGrace: Duration = .seconds(5)
-    /// How long a silent server is waited for where there is no statement timeout. Must be above zero.
+    /// The same where there is no statement timeout. Must be above zero.
     public var replyTimeoutWithoutStatementTimeout: Duration = .seconds(3600)
     /// Prepared statements a connection keeps; the one used longest ago is dropped.
     public var statementCacheSize = 128
 
-    /// Defaults for everything but the place.
+    /// Defaults for the other settings.
     public init(uri: String) { self.uri = uri }
 }

@@ -1,16 +1,16 @@
-// The one error of this room: what went wrong, in whose words, and whether the connection is gone with it.
+// Holds the error of this module: what failed, the server's or libpq's message, and whether the connection is lost.
 
-/// What PostgreSQL, libpq or this room has to say about a failure.
+/// A failure of PostgreSQL, libpq or this module.
 ///
 /// The description never contains parameter values, the connection string or ``detail``, which may quote rows.
 public struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// What kind of failure it is.
     public enum Code: String, Sendable {
-        /// The connection could not be made or is lost. The outcome of whatever was on its way is unknown.
+        /// The connection could not be made, or is lost. The outcome of what was sent is unknown.
         case connection
         /// The server refused a statement; the connection lives.
         case server
-        /// The server answered something that does not belong there, or a value does not have the type asked for.
+        /// The server's answer was unexpected, or a value does not have the requested type.
         case protocolViolation
         /// The server did not answer in time. The connection has been closed; the outcome of what was sent is unknown.
         case timeout
@@ -22,7 +22,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
 
     /// What kind of failure it is.
     public let code: Code
-    /// The server's SQLSTATE; `nil` where the failure did not come from the server in so many words.
+    /// The server's SQLSTATE; `nil` where the failure did not come from the server.
     public let sqlState: SQLState?
     /// The server's primary message, or ours.
     public let message: String
@@ -38,7 +38,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     public var column: String?
     /// In a pipeline, which of the queued commands failed, from 0.
     public var commandIndex: Int?
-    /// The connection cannot be used any more, and if something was sent, its outcome is unknown.
+    /// The connection cannot be used any more. The outcome of what was sent is unknown.
     public let isConnectionLost: Bool
 
     /// An error; `isConnectionLost` follows from the code unless given.
@@ -52,7 +52,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Whether trying again later can help, without anybody changing anything. A first judgement; whoever applies data has a finer one.
+    /// Whether retrying later can help without a change. For rows, Apply's `OutcomeTable` is more exact.
     public var isRetriable: Bool {
         guard let sqlState else { return code == .connection || code == .timeout }
         if ["08", "40", "53"].contains(sqlState.classCode) { return true }

@@ -1,9 +1,9 @@
-// What this room tells a log: a level and a sentence.
+// Names the function that takes the log lines of a connection.
 
-/// How much a sentence for the log matters.
+/// Severity of a log line.
 public enum PostgresLogLevel: String, Sendable, CaseIterable {
     case debug, info, warning, error
 }
 
-/// Takes sentences for the log, from any thread.
+/// Takes a message for the log, from any thread.
 public typealias PostgresLog = @Sendable (PostgresLogLevel, String) -> Void

@@ -1,4 +1,4 @@
-// Names the five characters by which PostgreSQL classifies an error.
+// Names the SQLSTATEs that this program knows.
 
 /// A SQLSTATE (PostgreSQL manual, appendix A): two characters of class, three of condition.
 public struct SQLState: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
@@ -55,7 +55,7 @@ extension SQLState {
     public static let tooManyConnections = SQLState("53300")
     /// `55P03`: `lock_timeout`, or `NOWAIT`.
     public static let lockNotAvailable = SQLState("55P03")
-    /// `57014`: cancelled, by `statement_timeout` or by someone.
+    /// `57014`: cancelled, by `statement_timeout` or a request.
     public static let queryCanceled = SQLState("57014")
     /// `57P01`: `pg_terminate_backend`, or a fast shutdown.
     public static let adminShutdown = SQLState("57P01")
@@ -63,6 +63,6 @@ extension SQLState {
     public static let crashShutdown = SQLState("57P02")
     /// `57P03`: the server is starting up or shutting down.
     public static let cannotConnectNow = SQLState("57P03")
-    /// `SL001`: raised by `sluice_advance` when the offsets are not where, or not whose, the caller believes.
+    /// `SL001`: raised by `sluice_advance` where an offset or an epoch is not the one that the caller expects.
     public static let fenced = SQLState("SL001")
 }

@@ -3,6 +3,7 @@
 import CommandLine
 import Foundation
 import Settings
+import SluiceTables
 import Telemetry
 
 @main

@@ -7,7 +7,7 @@ import Testing
 /// Follows a machine's actions on events of which some are refused.
 private struct Search {
     var written: [Int] = []
-    var letters: [Int] = []
+    var deadLetters: [Int] = []
     var actions: [BisectionMachine.Action] = []
     var statements: Int
 
@@ -28,7 +28,7 @@ private struct Search {
             switch action {
             case .finish: break
             case .apply(let range, let limit):
-                #expect(!range.isEmpty && range.lowerBound == written.count + letters.count)
+                #expect(!range.isEmpty && range.lowerBound == written.count + deadLetters.count)
                 let needed = needed(range.count)
                 if needed > limit {
                     machine.didNotFit()
@@ -45,11 +45,11 @@ private struct Search {
                     machine.applied()
                 }
             case .replay(let range):
-                #expect(!range.isEmpty && range.lowerBound == written.count + letters.count)
+                #expect(!range.isEmpty && range.lowerBound == written.count + deadLetters.count)
                 statements += isFirst ? 1 : isRefused ? 2 : 3
                 (isFirst, isRefused) = (false, false)
                 written += range.filter { !bad.contains($0) }
-                letters += bad.filter(range.contains).sorted()
+                deadLetters += bad.filter(range.contains).sorted()
                 machine.replayed(refusals: bad.count(where: range.contains))
             }
             actions.append(action)
@@ -77,7 +77,7 @@ private struct Search {
                 .apply(0..<500, atMost: 13), .apply(0..<250, atMost: 13), .apply(250..<375, atMost: 12), .replay(250..<375),
                 .apply(375..<1_000, atMost: 33),
             ])
-        #expect(search.letters == [300])
+        #expect(search.deadLetters == [300])
     }
 
     @Test func fewEventsAreReplayedAtOnce() {
@@ -99,7 +99,7 @@ private struct Search {
             limits.refusals = [1, 8, .max][Int(random.next() % 3)]
             let each = [1, 5, 40][Int(random.next() % 3)]
             let search = Search(count, bad: bad, alarms: alarms, limits: limits) { min(each, $0) }
-            let isExact = search.written == (0..<count).filter { !bad.contains($0) } && search.letters == bad.sorted()
+            let isExact = search.written == (0..<count).filter { !bad.contains($0) } && search.deadLetters == bad.sorted()
             #expect(isExact, "\(count) events, \(bad.count) bad, \(alarms.count) alarms, \(limits), \(each) statements a try")
         }
     }
@@ -118,7 +118,7 @@ private struct Search {
 
     @Test func aFewRefusedEventsAreFoundOneByOne() {
         let search = Search(10_000, bad: [10, 4_000, 9_990])
-        #expect(search.letters == [10, 4_000, 9_990])
+        #expect(search.deadLetters == [10, 4_000, 9_990])
         #expect(search.replayed < 3 * 129)
     }
 

@@ -2,6 +2,7 @@
 
 import Postgres
 import Records
+import SluiceTables
 import Testing
 
 @testable import Apply
@@ -74,9 +75,9 @@ extension ServerTests {
             #expect(outcome.report?.isReplayed == true)
             #expect(outcome.report?.deadLetters == ["sql:check": positions.count])
             if positions.count < 4 { #expect(outcome.report?.counts == nil, "some events were written in bulk") }
-            let letters = try await database.rows(
+            let deadLetters = try await database.rows(
                 "SELECT partition || ' ' || \"offset\" FROM sluice_dead_letters ORDER BY partition, \"offset\"")
-            #expect(letters == positions.sorted().map { $0 < cut ? "0 \($0 * 2)" : "1 \(($0 - cut) * 2)" })
+            #expect(deadLetters == positions.sorted().map { $0 < cut ? "0 \($0 * 2)" : "1 \(($0 - cut) * 2)" })
             for query in [
                 "SELECT t::text FROM messages t ORDER BY message_id",
                 """
@@ -95,7 +96,7 @@ extension ServerTests {
                     == batches.map { "\($0.records.nextOffset)" })
         }
 
-        /// A forced fold is bisected too, with its own statements.
+        /// Forced coalescing is bisected too, with its own statements.
         @Test func aForcedFoldIsBisected() async throws {
             let database = try await TestDatabase.fresh(try TestDatabase.migration("0001") + checked)
             var configuration = ApplyConfiguration(group: "g", outcomes: try OutcomeTable())
@@ -130,7 +131,7 @@ extension ServerTests {
                 let isIdle = try await database.connection.perform { $0.transactionStatus == .idle }
                 #expect(isIdle)
             }
-            #expect(try await database.letters() == 3)
+            #expect(try await database.deadLetterCount() == 3)
         }
     }
 }

@@ -1,4 +1,4 @@
-// The fold against a model: what a run's net change makes of a row is what its events make of it one at a time.
+// Coalescing against a model: what a run's net change makes of a row is what its events make of it one at a time.
 
 import Records
 import Testing
@@ -6,7 +6,7 @@ import Testing
 @testable import Apply
 
 /// A row as the model sees it: per column the event whose value it shows, −1 for the column's default, −2 − column for what was
-/// there before; and whether its touched columns have been set.
+/// there before; and whether its on_update columns have been set.
 private struct ModelRow: Equatable {
     var cells: [Int]
     var setsOnUpdate = false
@@ -62,7 +62,7 @@ private func check(_ events: [ModelEvent], columns: Int, mergesColumns: Bool) {
         var expected = start
         for (position, event) in events.enumerated() { expected = step(expected, event, at: position, columns: columns) }
         let actual = execute(net, on: start, events: events, merged: Array(machine.mergedRows), columns: columns)
-        #expect(actual == expected, "\(events) from \(String(describing: start)) folded to \(net)")
+        #expect(actual == expected, "\(events) from \(String(describing: start)) coalesced to \(net)")
     }
 }
 
@@ -91,7 +91,7 @@ private func check(_ events: [ModelEvent], columns: Int, mergesColumns: Bool) {
     }
 
     @Test func randomLongStrings() {
-        var random = SeededRandom.printed("fold")
+        var random = SeededRandom.printed("coalesce")
         for _ in 0..<2_000 {
             let events = (0..<Int.random(in: 1...30, using: &random)).map { _ in
                 ModelEvent(

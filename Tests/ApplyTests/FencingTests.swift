@@ -2,6 +2,7 @@
 
 import Postgres
 import Records
+import SluiceTables
 import Testing
 
 @testable import Apply
@@ -32,7 +33,7 @@ extension ServerTests {
             let stored = try await database.connection.perform { try OffsetStore(group: "g").read([p0, p1], on: $0) }
             #expect(stored.map(\.member) == ["n", "n"])
             try await database.connection.perform { session in
-                try OffsetStore(group: "g").reset([(p1, 2)], member: "operator", on: session)
+                try OffsetStore(group: "g").move([(p1, from: 5, to: 2)], member: "operator", on: session)
             }
             let reset = try await database.connection.perform { try OffsetStore(group: "g").read([p1], on: $0) }
             #expect(reset == [StoredOffset(source: p1, epoch: 3, nextOffset: 2, member: "operator")])
@@ -128,10 +129,10 @@ extension ServerTests {
             let second = try await database.connection.perform { writer.execute(transaction, on: $0, now: 0) }
             #expect(second.report?.wasAlreadyApplied == true)
             #expect(try await database.rows("SELECT DISTINCT name FROM messages") == ["changed since"])
-            let state = try await database.connection.perform { try writer.settle(transaction, on: $0) }
+            let state = try await database.connection.perform { try writer.settle(transaction.advances, on: $0) }
             #expect(state == [p0: .committed])
             _ = try await database.claim(p0)
-            #expect(try await database.connection.perform { try writer.settle(transaction, on: $0) } == [p0: .fenced])
+            #expect(try await database.connection.perform { try writer.settle(transaction.advances, on: $0) } == [p0: .fenced])
         }
 
         /// The session is ended in the middle of the transaction: nobody knows, the table is asked, the events are applied again.
@@ -153,11 +154,11 @@ extension ServerTests {
             victim.abandon()
             #expect(try await outcome.isLost)
             let again = try await database.connect()
-            #expect(try await again.perform { try writer.settle(transaction, on: $0) } == [p0: .notCommitted])
+            #expect(try await again.perform { try writer.settle(transaction.advances, on: $0) } == [p0: .notCommitted])
             let gone = try await database.rows("SELECT count(*)::text FROM pg_stat_activity WHERE pid = \(victim.backendPID)")
             #expect(gone == ["0"])
             #expect(try await again.perform { writer.execute(transaction, on: $0, now: 0) }.report?.rows == 5)
-            #expect(try await again.perform { try writer.settle(transaction, on: $0) } == [p0: .committed])
+            #expect(try await again.perform { try writer.settle(transaction.advances, on: $0) } == [p0: .committed])
         }
 
         @Test func aTerminatedSessionIsLostNotRefused() async throws {
@@ -174,8 +175,9 @@ extension ServerTests {
             try await database.script("SELECT pg_terminate_backend(\(victim.backendPID))")
             #expect(try await outcome.isLost)
             try await blocker.perform { try $0.rollback() }
-            #expect(try await database.letters() == 0)
-            #expect(try await database.connection.perform { try writer.settle(transaction, on: $0) } == [p0: .notCommitted])
+            #expect(try await database.deadLetterCount() == 0)
+            #expect(
+                try await database.connection.perform { try writer.settle(transaction.advances, on: $0) } == [p0: .notCommitted])
         }
     }
 }

@@ -89,13 +89,13 @@ extension ServerTests {
         @Test func whatDoesNotFitIsNamed() async throws {
             let cases = [
                 ("", "does not exist; run the migrations"),
-                ("CREATE VIEW t AS SELECT 1 AS id, '' AS v;", "name the table behind it"),
+                ("CREATE VIEW t AS SELECT 1 AS id, '' AS v;", "name the table that it reads"),
                 ("CREATE TABLE t (id int, v text);", "no unique index on exactly (id)"),
                 ("CREATE TABLE t (id int UNIQUE DEFERRABLE, v text);", "no unique index on exactly (id)"),
                 ("CREATE TABLE t (id int PRIMARY KEY, w text);", "column v does not exist"),
                 ("CREATE TABLE t (id text PRIMARY KEY, v text);", "key column id cannot be looked up by a int4"),
                 ("CREATE TABLE t (id int PRIMARY KEY, v text GENERATED ALWAYS AS ('x') STORED);", "column v is generated"),
-                ("CREATE SEQUENCE t;", "is no table"),
+                ("CREATE SEQUENCE t;", "is not a table"),
             ]
             let database = try await TestDatabase.fresh()
             for (number, (ddl, expected)) in cases.enumerated() {

@@ -132,7 +132,7 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
 
     private static let optionalQuery = "SELECT t::text FROM optionals t ORDER BY id"
 
-    /// Nothing can refuse a row; touched columns have another default.
+    /// Nothing can refuse a row; on_update columns have another default.
     static let optional = OracleCase(
         name: "optional and nullable columns",
         ddl: {

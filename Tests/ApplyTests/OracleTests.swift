@@ -2,6 +2,7 @@
 
 import Postgres
 import Records
+import SluiceTables
 import Testing
 
 @testable import Apply
@@ -112,20 +113,20 @@ struct OracleRun {
             let right = try await rows(query, oracle)
             #expect(left == right, "\(label): \(query)")
         }
-        let letters = try await rows(
+        let deadLetters = try await rows(
             """
             SELECT topic || '[' || partition || '] ' || "offset" || ' ' || coalesce(sqlstate, reason) FROM sluice_dead_letters
             """, real)
-        #expect(letters.sorted() == expected.sorted(), "\(label): dead letters")
+        #expect(deadLetters.sorted() == expected.sorted(), "\(label): dead letters")
         return states
     }
 
-    /// Applies batches as the pipeline would: again where the lane says so, the last time with the foreign key's word as final.
+    /// Applies batches as the pipeline would: again after a retry, the last time as the final attempt of a foreign key.
     private mutating func apply(
         _ batches: [ChangeBatch], _ claims: inout [PartitionClaim], _ real: PostgresConnection, _ label: String
     ) async throws {
+        let writer = self.writer
         let transaction = try writer.prepare(batches, claims: claims)
-        let writer = writer
         var isFinal = random.chance(0.5)
         while true {
             let final = isFinal

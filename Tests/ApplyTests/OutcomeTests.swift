@@ -1,4 +1,4 @@
-// Outcomes by SQLSTATE, the poison guard, and the names dead letters go by.
+// Outcomes by SQLSTATE, and the poison guard.
 
 import Postgres
 import Records
@@ -18,8 +18,8 @@ import Testing
         ("0A000", .stop), ("XX000", .stop), ("XX001", .stop), ("55006", .stop), ("P0002", .stop), ("58P01", .stop),
         ("25P02", .stop), ("SL001", .stop), ("57000", .stop),
     ])
-    func defaults(_ state: String, _ reaction: ErrorOutcome) throws {
-        #expect(try OutcomeTable().outcome(of: SQLState(state)) == reaction)
+    func defaults(_ state: String, _ outcome: ErrorOutcome) throws {
+        #expect(try OutcomeTable().outcome(of: SQLState(state)) == outcome)
     }
 
     @Test func anErrorWithoutStateStops() throws { #expect(try OutcomeTable().outcome(of: nil) == .stop) }
@@ -50,19 +50,9 @@ import Testing
             let listed =
                 lists.states.contains(state)
                 || (lists.classes.contains(String(state.prefix(2))) && !lists.otherStates.contains(state))
-            let reaction = table.outcome(of: SQLState(state))
-            #expect(listed == (reaction == .deadLetter || (isFinal && reaction == .foreignKeyRetry)), "\(state)")
+            let outcome = table.outcome(of: SQLState(state))
+            #expect(listed == (outcome == .deadLetter || (isFinal && outcome == .foreignKeyRetry)), "\(state)")
         }
-    }
-
-    @Test func reasonsAreFewAndStable() {
-        #expect(DeadLetterReason.sql("23505") == "sql:unique")
-        #expect(DeadLetterReason.sql("22P02") == "sql:data")
-        #expect(DeadLetterReason.sql("P0001") == "sql:raised")
-        #expect(DeadLetterReason.sql("99999") == "sql:other")
-        #expect(DeadLetterReason.decode("malformed_json") == "decode:malformed_json")
-        #expect(DeadLetterReason.allSQL.count == 11)
-        #expect(DeadLetterReason.allSQL.contains(DeadLetterReason.sql("54001")))
     }
 }
 

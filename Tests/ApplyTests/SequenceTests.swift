@@ -1,6 +1,7 @@
 // Sorting by key, slices of batches, and what becomes of a record's coordinates.
 
 import Records
+import SluiceTables
 import Testing
 
 @testable import Apply
@@ -75,36 +76,5 @@ private let pairs = TableShape(
         #expect(lists.map { $0[0].changes.count } == [1, 1, 0, 1, 0, 1, 1, 1, 1, 0, 1, 0, 1, 1])
         #expect(lists.map { $0[0].faults.count } == [0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0])
         #expect(BatchSlice.halve(lists[0]) == nil)
-    }
-
-    @Test func headersBecomeJSON() {
-        var buffer = ByteBuffer()
-        func add(_ name: [UInt8], _ value: [UInt8]?) {
-            name.withUnsafeBytes { name in
-                if let value {
-                    value.withUnsafeBytes { RecordHeaders.append(name: name, value: $0, to: &buffer) }
-                } else {
-                    RecordHeaders.append(name: name, value: nil, to: &buffer)
-                }
-            }
-        }
-        add(Array("a\"\\\n".utf8), Array("hello".utf8))
-        add([0, 0x41, 0xFF], nil)
-        add([], [])
-        let expected =
-            #"[{"name":"a\"\\\u000a","value":"aGVsbG8="},{"name":"\#u{FFFD}A\#u{FFFD}","value":null},{"name":"","value":""}]"#
-        #expect(DeadLetterWriter.json(buffer.bytes) == expected)
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
-            #expect(Array(plain.utf8).withUnsafeBytes { DeadLetterWriter.base64($0) } == coded)
-        }
-    }
-
-    @Test func timestampsThatPostgreSQLCannotHoldAreLeftOut() {
-        #expect(DeadLetterWriter.microseconds(since2000: 946_684_800_000) == 0)
-        #expect(DeadLetterWriter.microseconds(since2000: 0) == -946_684_800_000_000)
-        #expect(DeadLetterWriter.microseconds(since2000: -1) == nil)
-        #expect(DeadLetterWriter.microseconds(since2000: .max) == nil)
-        #expect(DeadLetterWriter.microseconds(since2000: 9_224_318_015_999_999) == 9_223_371_331_199_999_000)
-        #expect(DeadLetterWriter.microseconds(since2000: 9_224_318_016_000_000) == nil)
     }
 }

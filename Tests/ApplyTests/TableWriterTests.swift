@@ -1,7 +1,8 @@
-// One lane against a server: what refusals cost, what they leave behind, and what is never blamed on a row.
+// One writer against a server: what refusals cost, what they leave behind, and which errors are never a row's fault.
 
 import Postgres
 import Records
+import SluiceTables
 import Testing
 
 @testable import Apply
@@ -18,23 +19,23 @@ extension TestDatabase {
         return try await connection.perform { writer.execute(transaction, on: $0, isFinalForeignKeyAttempt: isFinal, now: now) }
     }
 
-    func letters() async throws -> Int { Int(try await rows("SELECT count(*)::text FROM sluice_dead_letters")[0]) ?? -1 }
+    func deadLetterCount() async throws -> Int { Int(try await rows("SELECT count(*)::text FROM sluice_dead_letters")[0]) ?? -1 }
 }
 
 extension ServerTests {
-    @Suite struct LaneTests {
+    @Suite struct TableWriterTests {
         private let checked =
             "CREATE TABLE messages (message_id int PRIMARY KEY, name text CHECK (name <> 'bad'), message text, "
             + "last_updated date DEFAULT current_date);"
 
         /// One refused row in 10,000, found by counting what the server says it executed.
-        @Test(arguments: ["upserts", "mixed", "mixed, in any round", "in order", "forced fold"])
+        @Test(arguments: ["upserts", "mixed", "mixed, in any round", "sequential", "forced coalesce"])
         func oneRefusedRowCostsFewStatements(_ kind: String)
             async throws
         {
             let database = try await TestDatabase.fresh(
-                checked + (kind == "in order" ? "CREATE UNIQUE INDEX ON messages (message);" : ""))
-            let writer = try await database.writer(messagesShape, coalesce: kind == "forced fold" ? .always : .auto)
+                checked + (kind == "sequential" ? "CREATE UNIQUE INDEX ON messages (message);" : ""))
+            let writer = try await database.writer(messagesShape, coalesce: kind == "forced coalesce" ? .always : .auto)
             var random = SeededRandom.printed("refused row, \(kind)")
             let bad = Int.random(in: 0..<10_000, using: &random)
             let records = (0..<10_000).map { index -> TestRecord in
@@ -121,7 +122,7 @@ extension ServerTests {
             ("XX000", "stopped"), ("0A000", "stopped"), ("57P04", "stopped"),
         ]
 
-        /// Whether the refused events are searched for in bulk or in order.
+        /// Whether the refused events are isolated in bulk or sequentially.
         @Test(arguments: [1, 128]) func anOutageIsNeverADeadLetter(_ suspectEvents: Int) async throws {
             let database = try await TestDatabase.fresh(raising)
             var configuration = ApplyConfiguration(group: "g", outcomes: try OutcomeTable())
@@ -135,7 +136,7 @@ extension ServerTests {
                     let batch = changeBatch(p0, from: 0, records, shape: messagesShape)
                     let outcome = try await database.apply(writer, [batch], claims)
                     #expect(outcome.word == expected, "\(outcome)")
-                    #expect(try await database.letters() == 0)
+                    #expect(try await database.deadLetterCount() == 0)
                     #expect(try await database.rows("SELECT message_id::text FROM messages") == [])
                     #expect(try await database.rows("SELECT next_offset::text FROM sluice_offsets") == ["0"])
                     let isIdle = try await database.connection.perform { $0.transactionStatus == .idle }
@@ -158,10 +159,10 @@ extension ServerTests {
             try await blocker.perform { try $0.rollback() }
             try await database.script("SET statement_timeout = 0")
             #expect(try await database.apply(writer, [batch], claims).word == "applied")
-            #expect(try await database.letters() == 0)
+            #expect(try await database.deadLetterCount() == 0)
         }
 
-        @Test func aReactionCanBeChosen() async throws {
+        @Test func anOutcomeCanBeConfigured() async throws {
             let database = try await TestDatabase.fresh(checked)
             let configuration = ApplyConfiguration(group: "g", outcomes: try OutcomeTable(overrides: ["23514": "stop"]))
             let writer = try await database.writer(messagesShape, configuration: configuration)
@@ -184,7 +185,7 @@ extension ServerTests {
             ]
             let outcome = try await database.apply(writer, batches, claims)
             #expect(outcome.stopped == [p0], "\(outcome)")
-            #expect(try await database.letters() == 0)
+            #expect(try await database.deadLetterCount() == 0)
             #expect(try await database.rows("SELECT max(next_offset)::text FROM sluice_offsets") == ["0"])
             // The other partition goes on without it.
             #expect(try await database.apply(writer, [batches[1]], claims).word == "applied")
@@ -234,7 +235,7 @@ extension ServerTests {
         }
 
         /// An index refuses a key of more than a third of a page; that must show although a Delete follows.
-        @Test func whatAnIndexRefusesIsNotFoldedAway() async throws {
+        @Test func whatAnIndexRefusesIsNotCoalesced() async throws {
             let database = try await TestDatabase.fresh("CREATE TABLE long (k text PRIMARY KEY, v text);")
             let shape = TableShape(
                 name: "long", columns: [ColumnShape(name: "k", type: .text), ColumnShape(name: "v", type: .text)], key: [0])

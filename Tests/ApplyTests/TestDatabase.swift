@@ -3,6 +3,7 @@
 import Foundation
 import Postgres
 import Records
+import SluiceTables
 import Synchronization
 import TestSupport
 import Testing

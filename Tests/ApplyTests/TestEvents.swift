@@ -1,6 +1,7 @@
 // Events as the tests write them down, and their way into change batches.
 
 import Records
+import SluiceTables
 
 @testable import Apply
 
@@ -77,4 +78,11 @@ let messagesShape = TableShape(
 /// An event of ``messagesShape``.
 func message(_ operation: Operation, _ id: Int, _ name: String = "n", _ text: String = "m") -> TestRecord {
     .event(operation, [.int(Int32(id)), .text(name), .text(text)])
+}
+
+extension TableWriter {
+    /// A transaction of whole batches.
+    func prepare(_ batches: [ChangeBatch], claims: [PartitionClaim]) throws(ApplyError) -> PreparedTransaction {
+        try prepare(batches.map { BatchSlice($0) }, claims: claims)
+    }
 }

@@ -48,8 +48,8 @@ func waitUntilBlocked(_ pid: Int32, seenBy observer: PostgresConnection) async t
     }
 }
 
-/// Sentences that a connection logged.
-final class LogBook: Sendable {
+/// Collects what a connection logs.
+final class CapturedLog: Sendable {
     private let sentences = Mutex<[(PostgresLogLevel, String)]>([])
     var log: PostgresLog { { level, text in self.sentences.withLock { $0.append((level, text)) } } }
     var all: [(PostgresLogLevel, String)] { sentences.withLock { $0 } }

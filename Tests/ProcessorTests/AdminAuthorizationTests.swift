@@ -1,5 +1,6 @@
 // Proves who may use the operator's routes, and which bodies they take.
 
+import SluiceTables
 import Testing
 
 @testable import sluice

@@ -2,6 +2,7 @@
 
 import Foundation
 import HTTPServer
+import SluiceTables
 import Telemetry
 import TestSupport
 import Testing

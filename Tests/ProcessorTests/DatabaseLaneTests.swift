@@ -7,6 +7,7 @@ import Pipeline
 import Postgres
 import Records
 import Settings
+import SluiceTables
 import Telemetry
 import TestSupport
 import Testing
@@ -37,7 +38,7 @@ private struct LaneWorld {
         _ = try await lane.session { try $0.executeScript(sql) }
         let plan = try WritePlan(
             shape, schema: try await lane.session { try TableInspector.inspect(shape, on: $0) }, coalesce: .auto)
-        lane.use(plan, ApplyConfiguration(group: "g", outcomes: outcomes))
+        lane.setPlan(plan, ApplyConfiguration(group: "g", outcomes: outcomes))
         claim = try await Self.claim(lane)
     }
 
@@ -188,7 +189,7 @@ struct DatabaseLaneTests {
             logger: .silent)
         let shape = world.decoder.mapping.table
         let schema = try await world.lane.session { try TableInspector.inspect(shape, on: $0) }
-        lane.use(
+        lane.setPlan(
             try WritePlan(shape, schema: schema, coalesce: .auto), ApplyConfiguration(group: "g", outcomes: try OutcomeTable()))
         guard case .retry(_, isOutage: true) = try await lane.apply(world.work(0..<1), attempt: 0) else {
             Issue.record("a refused connection is an outage")

@@ -1,4 +1,4 @@
-// Proves where a partition begins, and that nothing is skipped in silence.
+// Proves at which offset a partition starts, and that no record is skipped without an error in the log.
 
 import Testing
 
@@ -19,7 +19,7 @@ import Testing
         #expect(decide(stored: 200) == .start(200, replacesStored: false, skipped: nil))
     }
 
-    @Test func thenTheGroupsThenTheReset() {
+    @Test func thenTheCommittedOffsetThenTheReset() {
         #expect(decide(stored: nil, committed: 180) == .start(180, replacesStored: false, skipped: nil))
         #expect(decide(stored: nil) == .start(100, replacesStored: false, skipped: nil))
         #expect(decide(stored: nil, reset: .latest) == .start(200, replacesStored: false, skipped: nil))
@@ -31,7 +31,7 @@ import Testing
     }
 
     @Test(arguments: [50 as Int64, 201])
-    func anOffsetOutsideOfTheLogIsALoudDecision(stored: Int64) {
+    func anOffsetOutsideOfTheLogIsReported(stored: Int64) {
         guard case .hold(let reason) = decide(stored: stored) else {
             Issue.record("stop must hold")
             return
@@ -39,11 +39,11 @@ import Testing
         #expect(reason.contains("\(stored)") && reason.contains("kafka.offset_out_of_range"))
         for (policy, offset) in [(OutOfRange.earliest, 100 as Int64), (.latest, 200)] {
             guard case .start(offset, replacesStored: true, skipped: .some) = decide(stored: stored, outOfRange: policy) else {
-                Issue.record("\(policy) must go on at \(offset) and say so")
+                Issue.record("\(policy) must continue at \(offset) and say so")
                 continue
             }
         }
-        // A committed offset that is outside is no reason to begin anew in silence, either.
+        // The same holds for a committed offset.
         guard case .hold = decide(stored: nil, committed: stored) else {
             Issue.record("a committed offset outside of the log must hold, too")
             return

@@ -2,42 +2,43 @@
 
 import Postgres
 public import Records
+public import SluiceTables
 
-/// One transaction, encoded outside of the connection's thread. It may be executed again until it was applied.
+/// One transaction, encoded on the caller's task. It may be executed again until it was applied.
 public final class PreparedTransaction: @unchecked Sendable {
     // Licence for @unchecked: built by one task, then used by one `perform` at a time, for which that task waits; nothing in it
-    // changes after `init` but what the connection's thread reads through the parameters.
+    // changes after `init`.
 
-    /// What becomes of the partitions' offsets.
+    /// How it moves the partitions' applied offsets.
     public let advances: [OffsetAdvance]
-    /// What it is made of, to be halved or prepared anew.
+    /// The records that it writes.
     public let slices: [BatchSlice]
     /// Records whose offsets it makes durable.
     public let recordCount: Int
     /// Decoded events in it.
     public var eventCount: Int { sequence.count }
-    /// Events that folding left out.
+    /// Events that a later event of the same key replaced.
     public var superseded: Int { built.superseded }
-    /// Statements it sends when nothing goes wrong, BEGIN and COMMIT included.
-    public var statementCount: Int { built.statements.count + (faults == nil ? 3 : 4) }
+    /// Statements it sends where none is refused, BEGIN and COMMIT included.
+    public var statementCount: Int { built.statements.count + (faultStatement == nil ? 3 : 4) }
 
     let sequence: EventSequence
     let built: BuiltStatements
     let advance: EncodedStatement
-    /// Dead letters known before anything was sent.
-    let faultLetters: [DeadLetter]
-    let faults: EncodedStatement?
+    /// Dead letters of records that could not be decoded, and their INSERT.
+    let faults: [DeadLetter]
+    let faultStatement: EncodedStatement?
 
     init(
         advances: [OffsetAdvance], sequence: EventSequence, built: BuiltStatements, advance: EncodedStatement,
-        faultLetters: [DeadLetter], faults: EncodedStatement?
+        faults: [DeadLetter], faultStatement: EncodedStatement?
     ) {
         self.advances = advances
         self.sequence = sequence
         self.built = built
         self.advance = advance
-        self.faultLetters = faultLetters
         self.faults = faults
+        self.faultStatement = faultStatement
         slices = sequence.slices
         recordCount = slices.reduce(0) { $0 + $1.records.count }
     }
@@ -45,8 +46,7 @@ public final class PreparedTransaction: @unchecked Sendable {
     /// Its partitions.
     public var partitions: [TopicPartition] { advances.map(\.source) }
 
-    /// Memory that can be used again once it is done with.
     var arrays: [ParameterArray] {
-        built.statements.flatMap(\.arrays) + advance.arrays + (faults?.arrays ?? [])
+        built.statements.flatMap(\.arrays) + advance.arrays + (faultStatement?.arrays ?? [])
     }
 }

@@ -1,6 +1,6 @@
-// Owns sorting rows into statements: which rows one set statement writes, in key order.
+// Owns the grouping of rows by statement, in key order.
 
-/// Rows by statement. A row is the position of an event or, as its complement, the number of a merged row.
+/// Rows by statement. A row is the position of an event; the complement of a number is that merged row (``CoalesceMachine/mergedRows``).
 struct RowGroups {
     private(set) var keys: [StatementKey] = []
     private(set) var rows: [ContiguousArray<Int32>] = []
@@ -25,7 +25,7 @@ struct RowGroups {
         return keys.count - 1
     }
 
-    /// Groups in the order in which they must be executed: what removes before what changes before what inserts.
+    /// Groups in order of execution: deletes, updates, inserts (``StatementKind``).
     var inExecutionOrder: [Int] {
         keys.indices.sorted { (keys[$0].kind.rawValue, $0) < (keys[$1].kind.rawValue, $1) }
     }

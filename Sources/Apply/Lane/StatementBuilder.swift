@@ -3,22 +3,23 @@
 import Postgres
 import Records
 
-/// The statements that write a sequence, in order, and how many events folding left out.
+/// The statements that write a sequence, in order of execution.
 struct BuiltStatements {
     var statements: [EncodedStatement] = []
+    /// Events that a later event of the same key replaced.
     var superseded = 0
-    /// One of the statements calls the table's function.
+    /// One of the statements calls the table's sequential function.
     var usesFunction = false
 }
 
-/// Builds statements for one table. A value per `prepare`; the texts are shared.
+/// Builds the statements of one sequence of events.
 struct StatementBuilder {
     let plan: WritePlan
     let sequence: EventSequence
     let pool: ArrayPool
     let leastRoundRows: Int
 
-    /// Kinds of rows that may share a statement, so that planning it stays cheap.
+    /// Statements that may be combined into one, so that planning it stays cheap.
     private static let maxCombinedKinds = 16
 
     private var shape: TableShape { plan.shape }
@@ -37,8 +38,8 @@ struct StatementBuilder {
         }
     }
 
-    /// The same effect with few statements, for a range that may well be refused: the rows of a round share one, and rounds that
-    /// would be too many are written in order. `nil`: more than `limit` are needed.
+    /// The same effect with fewer statements, for a range that may be refused: a round is one statement, and rounds beyond the limit are
+    /// written by the sequential function. `nil`: more than `limit` statements are needed.
     func build(atMost limit: Int) -> BuiltStatements? {
         guard sequence.count > 0 else { return BuiltStatements() }
         switch plan.strategy {
@@ -62,9 +63,9 @@ struct StatementBuilder {
         }
     }
 
-    // MARK: Fold
+    // MARK: Coalesce
 
-    /// Net changes by statement.
+    /// Net changes by statement. `merged`: see ``CoalesceMachine/mergedRows``.
     private struct CoalescedRows {
         var groups: RowGroups
         var merged: ContiguousArray<Int32>
@@ -89,7 +90,7 @@ struct StatementBuilder {
             superseded += range.count - 1
             let net = machine.finish()
             let setsOnUpdate = net.insertWasUpdated && plan.onUpdateDiffersFromDefault
-            // Any event of the run names the key; a Delete needs no more.
+            // A Delete needs the key only, which every event of the run has.
             if net.deletesFirst {
                 groups.append(
                     Int32(keys.positions[range.lowerBound]), to: StatementKey(kind: .delete, absent: 0, setsOnUpdate: false))
@@ -143,11 +144,11 @@ struct StatementBuilder {
         return groups
     }
 
-    /// Events by round, and the positions of those that are written in order behind all rounds.
+    /// Events by round, and the positions of those that the sequential function writes after all rounds.
     private struct Rounds {
         var rounds: [RowGroups]
         var tail: ContiguousArray<Int> = []
-        /// Where a round is one statement.
+        /// Statements, where a round is one.
         var statements: Int { rounds.count + (tail.isEmpty ? 0 : 1) }
     }
 
@@ -162,7 +163,7 @@ struct StatementBuilder {
                 let position = Int(keys.positions[index])
                 let absent = plan.optionalColumns == 0 ? 0 : absent(Int32(position), [])
                 let operation = sequence.events[position].operation
-                // INSERT … ON CONFLICT refuses a row without a required column even where it would find its row present.
+                // INSERT … ON CONFLICT refuses a row without a required column even where the row exists.
                 let insertsIncomplete = absent & plan.requiredColumns != 0 && (operation == .create || operation == .upsert)
                 if isTail || index - range.lowerBound >= tailRound || insertsIncomplete {
                     isTail = true
@@ -198,7 +199,7 @@ struct StatementBuilder {
         }
     }
 
-    /// The first round, but never the very first, with too few rows to be worth statements of its own.
+    /// The first round after round 0 with fewer rows than are worth statements of their own.
     private func firstSmallRound(_ keys: KeyRuns) -> Int {
         // sizes[n]: keys with exactly n + 1 events, then keys with more than n.
         var sizes: [Int] = []
@@ -219,7 +220,7 @@ struct StatementBuilder {
             let statement = plan.statement(groups.keys[group])
             var writer = ParameterWriter(pool)
             write(groups.rows[group], statement.columns, merged, to: &writer)
-            return writer.finish(statement.sql, prepared: statement.plansEachTime ? nil : statement.prepared)
+            return statement.plansEachTime ? writer.finish(planned: statement.sql) : writer.finish(statement.prepared)
         }
     }
 
@@ -230,13 +231,13 @@ struct StatementBuilder {
         let statement = plan.combined(order.map { groups.keys[$0] })
         var writer = ParameterWriter(pool)
         for (group, columns) in zip(order, statement.columns) { write(groups.rows[group], columns, [], to: &writer) }
-        return [writer.finish(statement.sql, prepared: nil, answer: .count)]
+        return [writer.finish(planned: statement.sql, rowCount: .lastRow([0]))]
     }
 
     private func write(
         _ rows: ContiguousArray<Int32>, _ columns: [Int], _ merged: ContiguousArray<Int32>, to writer: inout ParameterWriter
     ) {
-        // Row by row, because a row's values lie next to each other and rows do not.
+        // Row by row, because a row's values are neighbours in memory.
         writer.arrays(columns.map { shape.columns[$0].type.oid }) { arrays in
             for row in rows {
                 for (index, column) in columns.enumerated() {
@@ -246,7 +247,7 @@ struct StatementBuilder {
         }
     }
 
-    /// The call that applies events one after the other. `isolating`: what counts as refused; `nil` refuses the whole statement.
+    /// The call of the sequential function. `isolating`: the errors that refuse an event; `nil`: any error fails the statement.
     func sequential(
         _ positions: ContiguousArray<Int>, isolating refusals: (states: [String], otherStates: [String], classes: [String])?
     ) -> EncodedStatement {
@@ -279,6 +280,6 @@ struct StatementBuilder {
                 for column in arrays.indices { sequence.withCell(position, column) { arrays[column].pointee.append($1) } }
             }
         }
-        return writer.finish(plan.function.call.sql, prepared: plan.function.call, answer: .function)
+        return writer.finish(plan.function.call, rowCount: SequentialFunction.rowCount)
     }
 }

@@ -1,8 +1,9 @@
-// Owns one execution of a transaction: the fast way in one trip, and what errors mean. What follows when a row was refused is in
+// Owns one execution of a transaction: all statements in one round trip, and the outcome of errors. The replay after a refused row is in
 // Replay.
 
 import Postgres
 import Records
+import SluiceTables
 import Synchronization
 
 /// One execution, on the connection's thread.
@@ -12,7 +13,7 @@ struct TransactionRun {
     let session: PostgresSession
     let isFinalForeignKeyAttempt: Bool
     let now: Double
-    /// Statements the server has executed for it so far.
+    /// Statements that the server has executed so far.
     var statements = 0
 
     init(
@@ -26,14 +27,14 @@ struct TransactionRun {
         self.now = now
     }
 
-    static let checkAtOnce = "SET CONSTRAINTS ALL IMMEDIATE"
+    static let checkConstraintsAtOnce = "SET CONSTRAINTS ALL IMMEDIATE"
     var plan: WritePlan { writer.plan }
 
     mutating func execute() -> ApplyOutcome {
         if transaction.advances.isEmpty { return .applied(ApplyReport()) }
-        if let stop = verdict(transaction.faultLetters) { return stop }
+        if let stop = poisonStop(transaction.faults) { return stop }
         do {
-            return try straight()
+            return try executeInOneTrip()
         } catch {
             guard isRefusal(error) else { return outcome(of: error) }
         }
@@ -45,38 +46,35 @@ struct TransactionRun {
         }
     }
 
-    // MARK: The fast way
-
-    /// Everything in one trip. Checks that would wait for COMMIT are made at once: an event alone in its transaction would be
-    /// refused, and must not slip through because a later one removes its row.
-    private mutating func straight() throws -> ApplyOutcome {
+    /// Sends the whole transaction in one round trip. Deferred constraints are checked at once: an event that is refused in a transaction
+    /// of its own must be refused here too, although a later event removes its row.
+    private mutating func executeInOneTrip() throws -> ApplyOutcome {
         let built = transaction.built
         let checksAtOnce = plan.schema.hasDeferredChecks
         if built.usesFunction { try ensureFunction() }
         let transaction = transaction
-        let results = try trip { pipeline in
+        let results = try roundTrip { pipeline in
             try pipeline.execute("BEGIN")
-            if checksAtOnce { try pipeline.execute(Self.checkAtOnce) }
+            if checksAtOnce { try pipeline.execute(Self.checkConstraintsAtOnce) }
             try transaction.advance.queue(&pipeline)
             for statement in built.statements { try statement.queue(&pipeline) }
-            try transaction.faults?.queue(&pipeline)
+            try transaction.faultStatement?.queue(&pipeline)
             try pipeline.execute("COMMIT")
         }
         try results[results.count - 1].requireTag("COMMIT")
         var report = ApplyReport()
         report.superseded = transaction.superseded
         for (index, statement) in built.statements.enumerated() {
+            // BEGIN, the check of constraints and the offsets come first.
             let result = results[(checksAtOnce ? 3 : 2) + index]
             report.rows += try statement.rows(result)
-            if built.statements.count == 1, statement.answer == .function {
-                report.counts = try FunctionAnswer(result).counts
-            }
+            if built.usesFunction, built.statements.count == 1 { report.counts = try FunctionAnswer(result).counts }
         }
-        return applied(report, transaction.faultLetters)
+        return applied(report, transaction.faults)
     }
 
-    /// Several statements in one round trip; counts those that were executed, the one that failed included.
-    mutating func trip(_ body: (inout Pipeline) throws -> Void) throws -> [PostgresResult] {
+    /// Sends statements in one round trip. Counts those that were executed, the failed one included.
+    mutating func roundTrip(_ body: (inout Pipeline) throws -> Void) throws -> [PostgresResult] {
         do {
             let results = try session.pipeline(body)
             statements += results.count
@@ -87,7 +85,7 @@ struct TransactionRun {
         }
     }
 
-    /// Creates the table's function unless this session has it.
+    /// Creates the table's sequential function unless this session has it.
     mutating func ensureFunction() throws {
         let process = session.backendPID
         if writer.functionOwner.withLock({ $0 == process }) { return }
@@ -96,54 +94,54 @@ struct TransactionRun {
         writer.functionOwner.withLock { $0 = process }
     }
 
-    // MARK: What it comes to
+    // MARK: Outcomes
 
-    func applied(_ partial: ApplyReport, _ letters: [DeadLetter]) -> ApplyOutcome {
+    func applied(_ partial: ApplyReport, _ deadLetters: [DeadLetter]) -> ApplyOutcome {
         var report = partial
         report.records = transaction.recordCount
         report.events = transaction.eventCount
         report.statements = statements
-        for letter in letters { report.deadLetters[letter.reason, default: 0] += 1 }
-        let counts = countsByPartition(letters)
+        for dead in deadLetters { report.deadLetters[dead.reason, default: 0] += 1 }
+        let counts = countsByPartition(deadLetters)
         let now = now
         for (source, count) in counts {
-            writer.guardMachine.withLock { $0.committed(source, records: count.records, bad: count.bad, at: now) }
+            writer.poisonGuard.withLock { $0.committed(source, records: count.records, bad: count.bad, at: now) }
         }
         return .applied(report)
     }
 
-    /// Stops the partitions that would be mostly poison with these letters; `nil`: none is.
-    func verdict(_ letters: [DeadLetter]) -> ApplyOutcome? {
-        if letters.isEmpty { return nil }
+    /// Stops the partitions that have too many bad records with these dead letters; `nil`: there is none.
+    func poisonStop(_ deadLetters: [DeadLetter]) -> ApplyOutcome? {
+        if deadLetters.isEmpty { return nil }
         let now = now
-        let verdicts = countsByPartition(letters).sorted { $0.key < $1.key }.compactMap { source, count in
-            writer.guardMachine.withLock { $0.verdict(source, records: count.records, bad: count.bad, at: now) }.map {
+        let verdicts = countsByPartition(deadLetters).sorted { $0.key < $1.key }.compactMap { source, count in
+            writer.poisonGuard.withLock { $0.verdict(source, records: count.records, bad: count.bad, at: now) }.map {
                 (source, $0)
             }
         }
         if verdicts.isEmpty { return nil }
-        let reasons = Dictionary(letters.map { ($0.reason, 1) }, uniquingKeysWith: +).sorted {
+        let reasons = Dictionary(deadLetters.map { ($0.reason, 1) }, uniquingKeysWith: +).sorted {
             ($1.value, $0.key) < ($0.value, $1.key)
         }
         return .stopped(
             verdicts.map(\.0),
             message: verdicts.map(\.1).joined(separator: "; ")
-                + ", most of them \(reasons[0].key): look at the records before the partition goes on")
+                + ", most of them \(reasons[0].key): look at the records before the partition is restarted")
     }
 
-    private func countsByPartition(_ letters: [DeadLetter]) -> [TopicPartition: (records: Int, bad: Int)] {
+    private func countsByPartition(_ deadLetters: [DeadLetter]) -> [TopicPartition: (records: Int, bad: Int)] {
         var counts: [TopicPartition: (records: Int, bad: Int)] = [:]
         for slice in transaction.slices { counts[slice.source, default: (0, 0)].records += slice.records.count }
-        for letter in letters { counts[letter.batch.records.source, default: (0, 0)].bad += 1 }
+        for dead in deadLetters { counts[dead.batch.records.source, default: (0, 0)].bad += 1 }
         return counts
     }
 
-    /// A row may be at fault, so the events are worth replaying one by one.
+    /// Whether the error may be that of one row, so that a replay can isolate it.
     func isRefusal(_ error: any Error) -> Bool {
         guard let error = error as? PostgresError, !error.isConnectionLost else { return false }
         switch writer.configuration.outcomes.outcome(of: error.sqlState) {
         case .deadLetter: return true
-        // The fast way may have raised a false alarm, but the replay says the same again until the last attempt.
+        // Before the last attempt a replay could only be refused again.
         case .foreignKeyRetry: return isFinalForeignKeyAttempt
         case .retry, .retryHalved, .stop: return false
         }
@@ -151,7 +149,7 @@ struct TransactionRun {
 
     private mutating func outcome(of error: any Error) -> ApplyOutcome {
         guard let error = error as? PostgresError else {
-            return .stopped(transaction.partitions, message: "the server's answer was not understood: \(error)")
+            return .stopped(transaction.partitions, message: "unexpected answer of the server: \(error)")
         }
         if error.isConnectionLost { return .lost(error) }
         do {
@@ -160,7 +158,7 @@ struct TransactionRun {
         } catch {
             return .lost((error as? PostgresError) ?? PostgresError(.connection, "\(error)"))
         }
-        // The function exists per session, and a session may lose it (DISCARD, a pooler): it is created anew next time.
+        // The session has lost the temporary function (DISCARD, a pooler): it is created again by the next attempt.
         if error.sqlState == SQLState("42883"), error.message.contains(plan.function.name) {
             writer.functionOwner.withLock { $0 = 0 }
             return .retry(.unavailable, error)
@@ -176,7 +174,7 @@ struct TransactionRun {
         }
     }
 
-    /// The offsets are not where, or not whose, we believed: says whose fault that is.
+    /// `sluice_advance` has refused an offset: finds out which partitions are fenced, and whether the transaction was committed before.
     private func fencing(_ error: PostgresError) throws -> ApplyOutcome {
         let rows = try OffsetStore(group: writer.configuration.group).read(transaction.partitions, on: session)
         let states = OffsetStore.states(transaction.advances, rows)
@@ -198,7 +196,7 @@ struct TransactionRun {
     }
 }
 
-/// What ``SequentialFunction`` answered.
+/// The rows that ``SequentialFunction`` returns.
 struct FunctionAnswer {
     var refusals: [(position: Int, state: String, message: String)] = []
     var counts = RowCounts()
@@ -222,9 +220,6 @@ struct FunctionAnswer {
 }
 
 extension RowCounts {
-    /// Rows written, of whatever kind.
-    var total: Int { created + updated + deleted }
-
     static func + (a: RowCounts, b: RowCounts) -> RowCounts {
         RowCounts(created: a.created + b.created, updated: a.updated + b.updated, deleted: a.deleted + b.deleted)
     }

@@ -1,4 +1,4 @@
-// What becomes of a transaction, in the words the pipeline acts on.
+// Holds the outcome of a transaction.
 
 public import Postgres
 public import Records
@@ -9,62 +9,50 @@ public struct ApplyReport: Sendable, Equatable {
     public var records = 0
     /// Events that were decoded.
     public var events = 0
-    /// Rows the statements touched.
+    /// Rows that the statements wrote.
     public var rows = 0
-    /// Events that were folded away: a later event of the same key made them invisible.
+    /// Events that a later event of the same key replaced.
     public var superseded = 0
-    /// Rows inserted, changed and removed, where every event was applied in order and so was counted.
+    /// Rows by kind of change, where every event was applied sequentially.
     public var counts: RowCounts?
     /// Dead letters by reason: ``DeadLetterReason``.
     public var deadLetters: [String: Int] = [:]
-    /// Statements the server executed for it, failed ones included, BEGIN and COMMIT too.
+    /// Statements that the server executed, failed ones, BEGIN and COMMIT included.
     public var statements = 0
-    /// The fast way was refused, and the events were written again by bisection; see ``BisectionLimits``.
+    /// A row was refused, and the events were written again with bisection; see ``BisectionLimits``.
     public var isReplayed = false
-    /// An earlier attempt whose answer was lost had been committed after all. Nothing was written; the counters above are not
-    /// known.
+    /// An earlier attempt had been committed. Nothing was written now, and the counters above are unknown.
     public var wasAlreadyApplied = false
 }
 
-/// Rows by what happened to them.
+/// Rows by kind of change.
 public struct RowCounts: Sendable, Equatable {
     /// Rows inserted, changed and removed.
     public var created = 0, updated = 0, deleted = 0
 }
 
-/// What becomes of a transaction. Except after ``lost(_:)`` the session is outside of a transaction again.
+/// The outcome of a transaction. Except after ``lost(_:)`` the session is outside of a transaction again.
 public enum ApplyOutcome: Sendable {
     /// Rows, dead letters and offsets are durable.
     case applied(ApplyReport)
-    /// These partitions have another owner, or stand elsewhere than the claim says. Nothing was written; the others may be
-    /// prepared anew.
+    /// These partitions have been claimed by somebody else, or their offsets were moved. Nothing was written.
     case fenced([TopicPartition])
-    /// Nothing was written; the same again after a pause.
+    /// Nothing was written; retry after a wait.
     case retry(RetryReason, PostgresError)
-    /// Nothing was written; the same in halves: ``BatchSlice/halve(_:)``. A single record is retried as it is.
+    /// Nothing was written; retry in halves: ``BatchSlice/halve(_:)``. A single record is retried as it is.
     case retryHalved(PostgresError)
-    /// Nothing was written, and nothing will be until somebody acts: these partitions stop, and the message says why.
+    /// Nothing was written; these partitions stop until an operator acts.
     case stopped([TopicPartition], message: String)
-    /// The connection is gone, and whether anything was written is unknown: reconnect, then ``TableWriter/settle(_:of:on:)``.
+    /// The connection was lost, and whether anything was written is unknown: reconnect, then ``TableWriter/settle(_:on:)``.
     case lost(PostgresError)
 }
 
-/// Why a transaction is to be tried again.
+/// Why a transaction is retried.
 public enum RetryReason: String, Sendable, CaseIterable {
-    /// The server is not able to, for now.
+    /// The server cannot execute it for now.
     case unavailable
     /// Another transaction was in the way: deadlock, serialization, lock timeout.
     case conflict
-    /// A row's parent is missing and may be on its way. The last attempt says so: `isFinalForeignKeyAttempt`.
+    /// A row's parent is missing and may arrive. Not in the last attempt: `isFinalForeignKeyAttempt`.
     case foreignKey = "foreign_key"
-}
-
-/// Where a partition stands after a lost connection.
-public enum SettledState: String, Sendable, CaseIterable {
-    /// The transaction was committed.
-    case committed
-    /// It was not, and the partition is still ours: apply it again.
-    case notCommitted = "not_committed"
-    /// The partition has another owner.
-    case fenced
 }

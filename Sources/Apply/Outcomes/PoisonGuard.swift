@@ -1,14 +1,14 @@
-// Owns the decision that a partition is mostly poison and has to stop before the dead-letter table fills with it.
+// Owns the decision to stop a partition whose records are mostly bad, before they fill the dead-letter table.
 
 public import Records
 
-/// When a partition counts as poisoned.
+/// When a partition stops for bad records.
 public struct PoisonLimits: Sendable, Equatable {
-    /// Fewer records than this within the window prove nothing.
+    /// A partition with fewer records within the window does not stop.
     public var leastRecords = 1_000
     /// The partition stops when more than this share of the window's records is bad.
     public var share = 0.5
-    /// How far back is looked, in seconds.
+    /// Length of the window in seconds.
     public var windowSeconds = 60.0
 
     /// The defaults: more than half of at least 1,000 records within a minute.
@@ -17,8 +17,7 @@ public struct PoisonLimits: Sendable, Equatable {
 
 /// Counts records and bad records by partition over a sliding window. Pure: time is passed in.
 ///
-/// The window is a ring of 12 slots, the oldest of which counts in full: what is looked back on is between 11/12 of the window
-/// and the whole of it.
+/// The window is a ring of 12 slots, the oldest of which counts in full: it spans between 11/12 of its length and all of it.
 public struct PoisonGuardMachine: ~Copyable {
     private struct Slot {
         var number: Int64
@@ -30,11 +29,11 @@ public struct PoisonGuardMachine: ~Copyable {
     private var limits: PoisonLimits
     private var windows: [TopicPartition: [Slot]] = [:]
 
-    /// Nothing counted yet.
+    /// Nothing was counted yet.
     public init(_ limits: PoisonLimits) { self.limits = limits }
 
-    /// Whether a partition would be mostly poison with these records added; then how much of it, in words.
-    /// - Parameter now: seconds on any clock that only goes forward.
+    /// Why a partition must stop if these records are added; `nil`: it need not.
+    /// - Parameter now: seconds on any monotonic clock.
     public func verdict(_ source: TopicPartition, records: Int, bad: Int, at now: Double) -> String? {
         let oldest = number(now) - Int64(Self.slots) + 1
         var records = records
@@ -58,11 +57,11 @@ public struct PoisonGuardMachine: ~Copyable {
         windows[source] = window
     }
 
-    /// The partition is no longer ours, or somebody has decided that it goes on.
+    /// The partition was claimed again.
     public mutating func forgotten(_ source: TopicPartition) { windows[source] = nil }
 
-    /// The limits were changed. What was counted stays counted: where the window has another length, each slot goes to the one that its
-    /// beginning lies in now.
+    /// The limits were changed. What was counted stays counted: where the window has another length, each slot is added to the new slot
+    /// that its beginning lies in.
     public mutating func limitsChanged(to limits: PoisonLimits) {
         let stretch = self.limits.windowSeconds / limits.windowSeconds
         self.limits = limits

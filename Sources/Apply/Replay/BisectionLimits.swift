@@ -1,15 +1,15 @@
-// The settings of bisection: how far a refused transaction is searched in bulk, and when the rest is replayed in order instead.
+// Holds the limits of bisection: what isolating refused events may cost.
 
-/// How much is spent on finding refused events before what is left of a transaction is replayed in order, which always ends.
+/// How many statements are spent on bulk attempts before the rest of a transaction is replayed sequentially, which always ends.
 public struct BisectionLimits: Sendable, Equatable {
-    /// A range of at most this many events is not halved any more, but replayed in order. At least 1.
+    /// A range of at most this many events is not halved, but replayed sequentially. At least 1.
     public var suspectEvents = 128
-    /// When this many events have been refused, all that is left of the transaction is replayed in order.
+    /// After this many refused events the whole rest of the transaction is replayed sequentially.
     public var refusals = 8
-    /// Statements that a transaction with one refused event may cost, from the first BEGIN to COMMIT. A range whose bulk
-    /// statements would cost more is replayed in order as a whole.
+    /// Statements that a transaction with one refused event may cost, from the first BEGIN to COMMIT. A range whose bulk statements
+    /// would cost more is replayed sequentially.
     public var statements = 60
-    /// Statements that each further range found to hold a refused event may cost.
+    /// Statements that each further range with a refused event may cost.
     public var statementsForMore = 40
 
     /// The defaults.

@@ -1,40 +1,39 @@
-// Owns writing a transaction of which some event was refused: tries of ranges behind a savepoint, replays in order of what is
-// suspect.
+// Owns the replay of a transaction of which a row was refused: ranges are tried in bulk after a savepoint, or replayed sequentially.
 
 import Postgres
 import Records
+import SluiceTables
 
 extension TransactionRun {
-    /// Statements that go before a step, in the same trip.
+    /// Statements that go before the next range, in the same round trip.
     private enum Savepoint {
-        /// Everything so far is kept.
-        static let advance = ["RELEASE SAVEPOINT sluice", "SAVEPOINT sluice"]
-        /// What was tried last is undone.
-        static let back = ["ROLLBACK TO SAVEPOINT sluice"]
+        /// Keeps everything so far.
+        static let move = ["RELEASE SAVEPOINT sluice", "SAVEPOINT sluice"]
+        /// Undoes the last range.
+        static let rollBack = ["ROLLBACK TO SAVEPOINT sluice"]
     }
 
-    /// What is gathered on the way.
     private struct Progress {
-        var letters: [DeadLetter]
+        var deadLetters: [DeadLetter]
         var report = ApplyReport()
         /// Rows by kind; `nil` once some of them were written in bulk.
         var counts: RowCounts? = RowCounts()
-        /// To be sent before the next step.
+        /// To be sent before the next range.
         var savepoint: [String] = []
     }
 
-    /// Writes everything but what is refused, from front to back, in a new transaction. Constraints are checked at once, as they
-    /// would be if each event were a transaction.
+    /// Writes everything but the refused events in a new transaction, in sequence. Constraints are checked at once, as if each event were a
+    /// transaction.
     mutating func replay() throws -> ApplyOutcome {
         try ensureFunction()
         var machine = BisectionMachine(
             count: transaction.sequence.count, limits: writer.configuration.bisection, spent: statements)
-        var progress = Progress(letters: transaction.faultLetters)
+        var progress = Progress(deadLetters: transaction.faults)
         progress.report.isReplayed = true
         let (before, advance) = (statements, transaction.advance)
-        _ = try trip { pipeline in
+        _ = try roundTrip { pipeline in
             try pipeline.execute("BEGIN")
-            try pipeline.execute(Self.checkAtOnce)
+            try pipeline.execute(Self.checkConstraintsAtOnce)
             try advance.queue(&pipeline)
             try pipeline.execute("SAVEPOINT sluice")
         }
@@ -53,8 +52,8 @@ extension TransactionRun {
             case .replay(let range):
                 let refusals = try replay(range, &progress)
                 machine.replayed(refusals: refusals)
-                // More letters only make it worse, so there is no need to look at the rest.
-                if refusals > 0, let stop = verdict(progress.letters) {
+                // Further dead letters cannot undo the verdict.
+                if refusals > 0, let stop = poisonStop(progress.deadLetters) {
                     try rollback()
                     return stop
                 }
@@ -67,22 +66,22 @@ extension TransactionRun {
         StatementBuilder(plan: plan, sequence: sequence, pool: writer.pool, leastRoundRows: writer.configuration.leastRoundRows)
     }
 
-    /// A try in bulk; `false`: one of its rows was refused.
+    /// Writes a range in bulk; `false`: one of its rows was refused, and the range must be undone.
     private mutating func attempt(_ built: BuiltStatements, _ progress: inout Progress) throws -> Bool {
         defer { writer.pool.give(built.statements.flatMap(\.arrays)) }
         let savepoint = progress.savepoint
         let results: [PostgresResult]
         do {
-            results = try trip { pipeline in
+            results = try roundTrip { pipeline in
                 for statement in savepoint { try pipeline.execute(statement) }
                 for statement in built.statements { try statement.queue(&pipeline) }
             }
         } catch {
             guard isRefusal(error) else { throw error }
-            progress.savepoint = Savepoint.back
+            progress.savepoint = Savepoint.rollBack
             return false
         }
-        progress.savepoint = Savepoint.advance
+        progress.savepoint = Savepoint.move
         progress.counts = nil
         progress.report.superseded += built.superseded
         for (statement, result) in zip(built.statements, results.dropFirst(savepoint.count)) {
@@ -91,23 +90,23 @@ extension TransactionRun {
         return true
     }
 
-    /// Every event of a range in order by the function, which notes what is refused and goes on. Returns how many were.
+    /// Writes a range by the sequential function, which skips refused events. Returns how many were refused.
     private mutating func replay(_ range: Range<Int>, _ progress: inout Progress) throws -> Int {
         let isolated = writer.configuration.outcomes.refusals(isFinalForeignKeyAttempt: isFinalForeignKeyAttempt)
         let call = builder(transaction.sequence).sequential(ContiguousArray(range), isolating: isolated)
         defer { writer.pool.give(call.arrays) }
         let savepoint = progress.savepoint
-        let results = try trip { pipeline in
+        let results = try roundTrip { pipeline in
             for statement in savepoint { try pipeline.execute(statement) }
             try call.queue(&pipeline)
         }
-        progress.savepoint = Savepoint.advance
+        progress.savepoint = Savepoint.move
         let answer = try FunctionAnswer(results[savepoint.count])
-        progress.report.rows += answer.counts.total
+        progress.report.rows += try call.rows(results[savepoint.count])
         progress.counts = progress.counts.map { $0 + answer.counts }
         for refusal in answer.refusals {
             let (batch, record) = transaction.sequence.record(of: range.lowerBound + refusal.position)
-            progress.letters.append(
+            progress.deadLetters.append(
                 DeadLetter(
                     batch: batch, record: record, reason: DeadLetterReason.sql(refusal.state), state: refusal.state,
                     detail: refusal.message))
@@ -116,15 +115,15 @@ extension TransactionRun {
     }
 
     private mutating func commit(_ progress: Progress) throws -> ApplyOutcome {
-        let insertion = writer.deadLetterWriter.encode(progress.letters)
+        let insertion = writer.deadLetterWriter.encode(progress.deadLetters)
         defer { if let insertion { writer.pool.give(insertion.arrays) } }
-        let results = try trip { pipeline in
+        let results = try roundTrip { pipeline in
             try insertion?.queue(&pipeline)
             try pipeline.execute("COMMIT")
         }
         try results[results.count - 1].requireTag("COMMIT")
         var report = progress.report
         report.counts = progress.counts
-        return applied(report, progress.letters)
+        return applied(report, progress.deadLetters)
     }
 }

@@ -1,8 +1,8 @@
-// Owns the fold: the one change that a key's run of events amounts to, whether the row was there or not.
+// Owns coalescing: the one net change that a key's run of events amounts to, whether its row exists or not.
 
 import Records
 
-/// Where the cells of a folded row come from.
+/// Where the cells of a coalesced row come from.
 enum RowSource: Equatable {
     /// All from one event, absent cells included.
     case event(Int)
@@ -10,26 +10,26 @@ enum RowSource: Equatable {
     case merged(Int)
 }
 
-/// What a run amounts to. Executed in this order it gives what the events one at a time would have given, on a present row and on
-/// an absent one: delete the row if it is present; update it if it is present; insert it if it is absent.
+/// The net change of a run, in this order: delete the row if it exists; update it if it exists; insert it if it does not. It gives what
+/// the events one at a time give.
 struct NetChange: Equatable {
     var deletesFirst = false
     var update: RowSource?
     var insert: RowSource?
-    /// The inserted row has been updated within the run, so its touched columns are set and do not get their defaults.
+    /// The inserted row has been updated within the run, so its `on_update` columns are set and do not get their defaults.
     var insertWasUpdated = false
 }
 
-/// Composes the events of one key, each a function on {absent, present row}, branch by branch. Pure.
+/// Composes the events of one key, each a function on {absent, present row}, separately for both cases. Pure.
 ///
-/// After a Delete both branches are the absent one, so whatever was known before is forgotten.
+/// After a Delete both cases are the same, so the events before it do not count.
 struct CoalesceMachine: ~Copyable {
     private let columns: Int
     private let mergesColumns: Bool
     private var net = NetChange()
     private var updateRow: ContiguousArray<Int32>
     private var insertRow: ContiguousArray<Int32>
-    /// For each merged row and column the position of the event that has the value; −1: none of the run's events has one.
+    /// For each merged row and column the position of the event that has the value.
     private(set) var mergedRows: ContiguousArray<Int32> = []
 
     /// - Parameters:
@@ -75,9 +75,6 @@ struct CoalesceMachine: ~Copyable {
         return net
     }
 
-    /// Forgets the merged rows.
-    mutating func removeMergedRows() { mergedRows.removeAll(keepingCapacity: true) }
-
     private mutating func startInsert(_ position: Int) {
         net.insert = .event(position)
         net.insertWasUpdated = false
@@ -92,7 +89,7 @@ struct CoalesceMachine: ~Copyable {
         net.update = Self.merge(&updateRow, net.update, position, mergesColumns, isAbsent)
     }
 
-    /// Lays an event's cells over what is there. A run's first merge spreads the event it began with over the columns.
+    /// Overwrites a row's cells with those that an event has. The first merge of a run begins with all cells of its first event.
     private static func merge(
         _ row: inout ContiguousArray<Int32>, _ current: RowSource?, _ position: Int, _ mergesColumns: Bool,
         _ isAbsent: (Int) -> Bool

@@ -1,15 +1,15 @@
-// Owns the one order in which the events of a transaction must seem to happen, and the same events gathered by key.
+// Owns the sequence of a transaction's events, and the same events grouped by key.
 
 import Records
 
-/// One event: which slice's batch it is in, and where.
+/// One event: its slice, and its position in the slice's batch.
 struct Event {
     let slice: Int32
     let change: Int32
     let operation: Operation
 }
 
-/// The positions of a sequence's events, gathered by key.
+/// The positions of a sequence's events, grouped by key.
 struct KeyRuns {
     /// Sorted by key; positions of one key are neighbours and in ascending order.
     let positions: ContiguousArray<UInt32>
@@ -19,13 +19,12 @@ struct KeyRuns {
     /// Number of keys.
     var count: Int { starts.count - 1 }
 
-    /// Where in ``positions`` a key's events are.
+    /// The range of a key's events in ``positions``.
     @inline(__always)
     subscript(run: Int) -> Range<Int> { Int(starts[run])..<Int(starts[run + 1]) }
 }
 
-/// The events of a transaction. Their position in ``events`` is their place in the sequence: slices in list order, each in log
-/// order.
+/// The events of a transaction, in the order in which they must take effect: slices in list order, each in log order.
 final class EventSequence {
     let slices: [BatchSlice]
     let shape: TableShape
@@ -43,7 +42,7 @@ final class EventSequence {
         self.slices = slices
         self.ranges = ranges
         self.shape = shape
-        // The slices hold the batches as long as this object lives, so the references need no counting.
+        // `slices` retains the batches as long as this object lives.
         batches = slices.map { Unmanaged.passUnretained($0.batch) }
         keyIsExact = shape.key.count == 1 && [.int2, .int4, .int8].contains(shape.columns[shape.key[0]].type)
         var events: ContiguousArray<Event> = []
@@ -73,7 +72,7 @@ final class EventSequence {
         return EventSequence(slices, ranges: parts, shape: shape)
     }
 
-    /// The record an event came from: its batch, and its place in that batch's records.
+    /// The record of an event: its batch, and its position in the batch's records.
     func record(of position: Int) -> (batch: ChangeBatch, record: Int) {
         let event = events[position]
         let batch = slices[Int(event.slice)].batch
@@ -93,15 +92,15 @@ final class EventSequence {
     @inline(__always)
     func isAbsent(_ position: Int, _ column: Int) -> Bool { withCell(position, column) { cell, _ in cell.isAbsent } }
 
-    /// Gathers the events by key.
+    /// Groups the events by key.
     func sortByKey() -> KeyRuns {
         var sorter = KeySorter(capacity: events.count)
-        var at = 0
+        var position: UInt32 = 0
         for (slice, range) in zip(slices, ranges) {
             slice.batch.changes.withUnsafeBufferPointer { changes in
                 for change in range {
-                    sorter.append(prefix: changes[change].keyPrefix, position: UInt32(at))
-                    at += 1
+                    sorter.append(prefix: changes[change].keyPrefix, position: position)
+                    position += 1
                 }
             }
         }
@@ -125,7 +124,7 @@ final class EventSequence {
         return KeyRuns(positions: byKey, starts: runs)
     }
 
-    /// Negative, zero or positive as the key of `a` sorts before, with or after that of `b`, column by column, as bytes.
+    /// Negative, zero or positive as the key of `a` sorts before, equal to or after that of `b`, column by column, as bytes.
     private func compareKeys(_ a: UInt32, _ b: UInt32) -> Int {
         for column in shape.key {
             let order = withCell(Int(a), column) { _, left in
@@ -150,7 +149,7 @@ final class EventSequence {
     }
 }
 
-/// As `memcmp`, a prefix before what it begins and null before everything.
+/// As `memcmp`; a prefix sorts before the longer value, null before everything.
 private func compareBytes(_ a: UnsafeRawBufferPointer?, _ b: UnsafeRawBufferPointer?) -> Int {
     guard let a, let b else { return (a == nil ? 0 : 1) - (b == nil ? 0 : 1) }
     for (left, right) in zip(a, b) where left != right { return left < right ? -1 : 1 }

@@ -1,5 +1,4 @@
-// Owns sorting by key: a stable radix sort on the keys' prefixes, because comparing would cost more than everything else in a
-// batch.
+// Owns sorting by key: a stable radix sort on prefixes of keys, because comparisons would cost more than the rest of a batch's work.
 
 /// A position in the sequence with the prefix of its key.
 struct SortEntry {
@@ -9,8 +8,8 @@ struct SortEntry {
 
 /// Sorts positions by key prefix, stably, so positions of one key stay in sequence order.
 ///
-/// Least significant digit first, eight bits a pass (Knuth, The Art of Computer Programming 3, 5.2.5); passes over bytes in which
-/// all prefixes agree are left out, so 4-byte keys take at most four.
+/// Least significant digit first, eight bits a pass (Knuth, The Art of Computer Programming 3, 5.2.5). Bytes in which all prefixes
+/// agree take no pass.
 struct KeySorter: ~Copyable {
     private var entries: ContiguousArray<SortEntry> = []
     private var differing: UInt64 = 0

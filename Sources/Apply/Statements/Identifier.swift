@@ -1,6 +1,6 @@
-// Owns quoting: names and texts from catalogue and mapping files as they may stand in SQL.
+// Owns the quoting of names from the catalog and mapping files in SQL.
 
-/// A name as SQL takes it literally, whatever characters it has.
+/// A quoted identifier, for a name of any characters.
 func quoteIdentifier(_ name: String) -> String {
     "\"" + name.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
 }

@@ -1,28 +1,29 @@
-// Owns the function that applies events strictly one after the other inside the server: one statement for a whole transaction.
+// Owns the function that applies events strictly one after the other inside the server.
 
 import Postgres
 import Records
 
-/// A temporary plpgsql function per connection and table that does what "one at a time" says, word for word: look the row up,
-/// then do what the event says, or nothing.
+/// A temporary plpgsql function per connection and table: for each event it looks the row up, then does what the event says, or nothing.
 ///
-/// It is the definition the faster strategies are measured by, and the judge of what was refused in bulk. With `isolate` the error
-/// tells which event was refused: the function rolls back to where this run of events began, repeats the events before the refused
-/// one, notes the refusal and goes on behind it. So every event is executed at most twice however many are refused, in a single
-/// statement. Event by event it costs several times what bulk statements do, so ``BisectionMachine`` gives it only what is suspect,
-/// and everything that is left where too much is refused.
+/// It defines what the faster strategies must give, and which event is refused. With `isolate`, at an error it rolls back to where this
+/// run of events began, repeats the events before the refused one, returns the refusal, and continues after it. So every event is executed
+/// at most twice however many are refused. It costs several times what bulk statements do, so ``BisectionMachine`` uses it for small
+/// ranges, and for the rest of a transaction with many refusals.
 struct SequentialFunction {
     /// The function's qualified name.
     let name: String
-    /// Creates the function, or replaces it by itself.
+    /// The statement that creates the function, or replaces it with itself.
     let definition: String
-    /// Calls it; its parameters are what ``StatementBuilder`` gives for events in order.
+    /// The statement that calls it, with the parameters of ``StatementBuilder/sequential(_:isolating:)``.
     let call: PreparedStatement
 
-    /// Columns of the answer. A row for each refusal, then one with position 0 and the counts.
+    /// Columns of the result: a row for each refusal, then one with position 0 and the counts.
     enum Column: Int {
         case position, state, message, created, updated, deleted
     }
+
+    /// The last row has the counts.
+    static let rowCount = EncodedStatement.RowCount.lastRow([Column.created, .updated, .deleted].map(\.rawValue))
 
     init(_ writer: SequentialWriter) {
         let shape = writer.shape
@@ -32,10 +33,9 @@ struct SequentialFunction {
             "_s_codes text[]", "_s_not_codes text[]", "_s_classes text[]",
         ]
         let arrays = shape.columns.enumerated().map { "_s_c\($0) \($1.type.arrayName)" }
-        // The name carries the text's hash: two texts never meet under one name, and the same text may replace itself.
+        // The hash in the name keeps the functions of different tables, and of another version of a table, apart.
         name = "pg_temp.sluice_\(String(fnv1a(body), radix: 36))"
-        // A plan that was made while the table was small would read it as a whole, once an event, for as long as the session
-        // lives.
+        // A plan made while the table was small would scan all of it for each event, as long as the session lives.
         definition = """
             CREATE OR REPLACE FUNCTION \(name)(\((parameters + arrays).joined(separator: ", ")),
               OUT _s_at int, OUT _s_state text, OUT _s_message text,
@@ -51,12 +51,7 @@ struct SequentialFunction {
     }
 }
 
-/// FNV-1a, 64 bits (Fowler, Noll, Vo): a name for a text, no protection.
-func fnv1a(_ text: String) -> UInt64 {
-    text.utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
-}
-
-/// Writes the function's body and the single-row statements in it.
+/// Writes the function's body and its single-row statements.
 struct SequentialWriter {
     let shape: TableShape
     let relation: String
@@ -69,7 +64,6 @@ struct SequentialWriter {
         guard usesArbiter, shape.mode == .upsert else { return "" }
         return " ON CONFLICT (\(shape.key.map { name($0) }.joined(separator: ", "))) DO NOTHING"
     }
-    /// The columns of all events, where none is absent.
     private var all: [Int] { Array(shape.columns.indices) }
 
     private func insert(_ columns: [Int], _ value: (Int) -> String) -> String {
@@ -85,7 +79,7 @@ struct SequentialWriter {
         return "UPDATE \(relation) AS t SET \(sets.joined(separator: ", ")) WHERE \(keys)"
     }
 
-    /// Statements for events without a value for some columns; their parameters are all columns in order.
+    /// Statements for events that lack some columns; their parameters are all columns in order.
     func partial(absent: UInt64) -> (insert: String, update: String) {
         let columns = all.filter { absent & (1 << UInt64($0)) == 0 }
         func value(_ column: Int) -> String { "$\(column + 1)" }
@@ -109,7 +103,7 @@ struct SequentialWriter {
         func value(_ column: Int) -> String { "_s_v\(column)" }
         let insertion = run(insert(all, value), orText: "_s_inserts")
         if shape.mode == .append {
-            // There is nothing a Delete could find.
+            // Mode append knows no Delete.
             return """
                     IF _s_ops[_s_i] <> 3 THEN
                     \(insertion)
@@ -117,7 +111,7 @@ struct SequentialWriter {
                     END IF;
                 """
         }
-        // A row may come or go between look-up and write where another session writes the same key; one more look settles it.
+        // Where another session writes the same key, the row may appear or vanish between look-up and write: the look-up is repeated.
         return """
                 _s_op := _s_ops[_s_i];
                 PERFORM FROM \(relation) AS t WHERE \(match);
@@ -170,7 +164,7 @@ struct SequentialWriter {
                         OR (left(SQLSTATE, 2) = ANY (_s_classes) AND SQLSTATE <> ALL (_s_not_codes))) THEN
                         RAISE;
                     END IF;
-                    -- Everything since _s_first is undone. The events before this one are repeated, then it is noted.
+                    -- Everything since _s_first is undone. The events before this one are repeated, then the refusal is returned.
                     _s_refused := _s_i; _s_why := SQLSTATE; _s_what := SQLERRM;
                     _s_upto := _s_i - 1; _s_i := _s_first;
                     _s_new := _s_new0; _s_changed := _s_changed0; _s_gone := _s_gone0;

@@ -22,7 +22,7 @@ struct StatementKey: Hashable {
     let kind: StatementKind
     /// Bit n: the n-th column has no value in these rows.
     let absent: UInt64
-    /// Inserted rows have been updated within their run: touched columns are set, not defaulted.
+    /// Inserted rows have been updated within their run: `on_update` columns are set, not defaulted.
     let setsOnUpdate: Bool
 }
 
@@ -31,8 +31,8 @@ struct SetStatement {
     let sql: String
     let columns: [Int]
     let prepared: PreparedStatement
-    /// The statement joins arrays and table, so it has to be planned with the arrays' true length: a plan kept from a small
-    /// batch, or from when the table was small, may read the whole table once a row.
+    /// The statement joins arrays and table, so it must be planned for the arrays' true length: a plan kept from a small batch, or from
+    /// when the table was small, may scan the whole table for each row.
     let plansEachTime: Bool
 }
 
@@ -59,10 +59,9 @@ struct StatementTexts {
         }
     }
 
-    /// One statement for rows of different keys that belong to several statements. It answers how many rows it wrote.
+    /// Several statements, for rows of different keys, as one. It returns the number of rows written.
     ///
-    /// All its parts see the table as it was before, and they are executed in no order that can be relied on: right for rows that
-    /// are judged each by itself.
+    /// All parts see the table as it was before, and the order of their execution is not defined (PostgreSQL manual, WITH queries).
     func combined(_ keys: [StatementKey]) -> (sql: String, columns: [[Int]]) {
         var columns: [[Int]] = []
         var first = 1
@@ -81,10 +80,10 @@ struct StatementTexts {
         let rows = unnest(columns, firstParameter: first)
         let sql: String
         switch key.kind {
-        case .delete: sql = "DELETE FROM \(relation) AS t USING \(rows) WHERE \(match(columns))"
+        case .delete: sql = "DELETE FROM \(relation) AS t USING \(rows) WHERE \(keyCondition)"
         case .update:
             let sets = assignments(columns) { "u.c\($0)" }
-            sql = "UPDATE \(relation) AS t SET \(sets) FROM \(rows) WHERE \(match(columns))"
+            sql = "UPDATE \(relation) AS t SET \(sets) FROM \(rows) WHERE \(keyCondition)"
         case .upsert:
             let sets = assignments(columns) { "excluded.\(names[$0])" }
             sql =
@@ -107,7 +106,7 @@ struct StatementTexts {
         return "unnest(\(arrays)) AS u(\(columns.map { "c\($0)" }.joined(separator: ", ")))"
     }
 
-    private func match(_ columns: [Int]) -> String {
+    private var keyCondition: String {
         zip(keyNames, shape.key).map { "t.\($0) = u.c\($1)" }.joined(separator: " AND ")
     }
 
@@ -118,8 +117,8 @@ struct StatementTexts {
         return "INSERT INTO \(relation) AS t (\(into)) SELECT \(values) FROM \(rows)"
     }
 
-    /// What a present row's columns are set to. Where the event has nothing but its key the row is written as it is: an Update or
-    /// Upsert that finds its row writes it, and whoever captures changes sees that.
+    /// The SET list of an update. Where the event has nothing but its key the row is written unchanged, so that triggers that capture
+    /// changes see the Update or Upsert.
     private func assignments(_ columns: [Int], _ value: (Int) -> String) -> String {
         let sets =
             columns.filter { !shape.key.contains($0) }.map { "\(names[$0]) = \(value($0))" }

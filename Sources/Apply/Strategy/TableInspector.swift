@@ -1,12 +1,12 @@
-// Reads from the catalogue what decides how a table may be written. Runs when partitions are claimed, never per batch.
+// Reads a table's schema from the catalog.
 
 public import Postgres
 public import Records
 
-/// Reads ``TableSchema`` through a session.
+/// Reads ``TableSchema`` when partitions are claimed.
 public enum TableInspector {
-    /// What the catalogue says about the mapping's table.
-    /// - Throws: `ApplyError` where table and mapping do not fit, `PostgresError` where the catalogue could not be read.
+    /// Reads what the catalog says about the mapping's table.
+    /// - Throws: `ApplyError` where table and mapping do not fit, `PostgresError` where the catalog could not be read.
     public static func inspect(_ shape: TableShape, on session: PostgresSession) throws -> TableSchema {
         let wanted = (shape.schema.map { quoteIdentifier($0) + "." } ?? "") + quoteIdentifier(shape.name)
         let found = try ask(
@@ -23,7 +23,7 @@ public enum TableInspector {
         }
         let kinds: [String: TableSchema.Kind] = ["r": .table, "p": .partitioned, "f": .foreign, "v": .view]
         guard let kind = kinds[try found.text(0, 2)] else {
-            throw ApplyError(.configuration, "\(wanted) is no table; name one in the mapping")
+            throw ApplyError(.configuration, "\(wanted) is not a table; name one in the mapping")
         }
         var schema = TableSchema(relation: try found.text(0, 1))
         schema.kind = kind
@@ -32,7 +32,7 @@ public enum TableInspector {
         schema.serverEncoding = try found.text(0, 5)
         schema.hasDeferredChecks = try found.bool(0, 6)
         try readColumns(&schema, session, wanted)
-        try readGuards(&schema, session, wanted)
+        try readTriggersAndConstraints(&schema, session, wanted)
         try readIndexes(&schema, shape, session, wanted)
         if let fault = schema.fault(shape) { throw fault }
         return schema
@@ -71,7 +71,7 @@ public enum TableInspector {
             column.typeModifier = try rows.int32(row, 3)
             column.isNotNull = try rows.bool(row, 4)
             column.isGenerated = try rows.bool(row, 6)
-            // A generated column's expression is kept where others keep their default.
+            // For a generated column pg_attrdef holds its expression.
             column.defaultExpression = rows.isNull(row, 5) || column.isGenerated ? nil : try rows.text(row, 5)
             column.isIdentity = try rows.bool(row, 7)
             column.collationIsDeterministic = try rows.bool(row, 8)
@@ -79,7 +79,9 @@ public enum TableInspector {
         }
     }
 
-    private static func readGuards(_ schema: inout TableSchema, _ session: PostgresSession, _ table: String) throws {
+    private static func readTriggersAndConstraints(_ schema: inout TableSchema, _ session: PostgresSession, _ table: String)
+        throws
+    {
         // tgtype (src/include/catalog/pg_trigger.h): 1 row, 2 before, 4 insert, 8 delete, 16 update.
         let triggers = try ask(
             session, table,
@@ -138,7 +140,6 @@ public enum TableInspector {
             index.isPartialOrExpression = try rows.bool(row, 3)
             index.canRefuse = try rows.bool(row, 6)
             let names = rows.isNull(row, 5) ? [] : try rows.text(row, 5).split(separator: "\u{1}").map(String.init)
-            // The first index that fits is the key's; a second one on the same columns is as good and refuses nothing more.
             let canArbitrate = try rows.bool(row, 4) && index.isUnique && !index.isPartialOrExpression
             index.isKey = canArbitrate && names.count == key.count && Set(names) == Set(key)
             schema.indexes.append(index)

@@ -1,26 +1,26 @@
-// Owns what is the same for every transaction of a table: its shape, its strategy and the texts of its statements.
+// Owns what all transactions of a table share: its shape, its strategy and the texts of its statements.
 
 public import Records
 import Synchronization
 
-/// How one table is written. Made when partitions are claimed, shared by the lanes.
+/// How one table is written. Made when partitions are claimed, used by all lanes.
 public final class WritePlan: Sendable {
-    /// Keys longer than this are written event by event: an index refuses an entry of about a third of a page (2,704 bytes), and
-    /// what an event is refused for must not be folded away.
+    /// Bytes of the longest key that is coalesced. A B-tree refuses entries of about a third of a page (2,704 bytes), and coalescing must
+    /// not hide an event that is refused.
     static let longestCoalescedKey = 1_024
 
     /// The mapping's table.
     public let shape: TableShape
-    /// What the catalogue said.
+    /// What the catalog says about the table.
     public let schema: TableSchema
-    /// The strategy, and why; for the log.
+    /// The strategy, with its reasons.
     public let choice: StrategyChoice
     /// Bit n: the n-th column may be absent.
     let optionalColumns: UInt64
     let optionalPositions: [Int]
     /// Bit n: an inserted row needs the n-th column.
     let requiredColumns: UInt64
-    /// A row that is inserted and then updated differs from one that is only inserted.
+    /// An inserted and then updated row differs from an inserted one: `on_update` sets other values than the defaults.
     let onUpdateDiffersFromDefault: Bool
     let function: SequentialFunction
     private let texts: StatementTexts
@@ -45,8 +45,7 @@ public final class WritePlan: Sendable {
 
     var strategy: WriteStrategy { choice.strategy }
 
-    /// The statement for rows of one kind. There are as many as there are sets of absent columns in the data; the memory of them
-    /// is bounded.
+    /// The statement for rows of one kind. At most 256 are kept: there may be one for each set of absent columns.
     func statement(_ key: StatementKey) -> SetStatement {
         statements.withLock { statements in
             if let known = statements[key] { return known }
@@ -57,7 +56,7 @@ public final class WritePlan: Sendable {
         }
     }
 
-    /// One statement for rows of different keys; see ``StatementTexts/combined(_:)``.
+    /// Several statements as one; see ``StatementTexts/combined(_:)``.
     func combined(_ keys: [StatementKey]) -> (sql: String, columns: [[Int]]) { texts.combined(keys) }
 
     func partialStatements(absent: UInt64) -> (insert: String, update: String) { writer.partial(absent: absent) }

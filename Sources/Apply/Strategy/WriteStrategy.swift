@@ -1,57 +1,63 @@
-// Owns the choice of how a table's events may be written: what the catalogue allows without anybody being able to tell.
+// Owns the choice of a table's write strategy.
 
 public import Records
 
-/// How the events of a transaction reach the table. All three give what applying them one at a time gives.
+/// How the events of a transaction reach the table. The table is the same as after applying them one at a time; the strategies differ in
+/// which intermediate rows triggers and constraints see, so the catalog decides which are allowed.
 public enum WriteStrategy: String, Sendable, CaseIterable {
-    /// A key's events are folded to their net change: nothing can see or refuse the rows in between.
+    /// One net change a key: its events are composed, and the results written by one statement for each kind of change. The fastest; for
+    /// tables where no trigger, constraint or index can see or refuse an intermediate row.
     case coalesce
-    /// Every event is written; round r holds the r-th event of each key, one statement an operation.
+    /// Every event is written: round n has the n-th event of every key, one statement for each operation. For tables where triggers and
+    /// constraints judge each row by itself.
     case rounds
-    /// Events are written strictly in sequence: rows of different keys can see each other.
+    /// Every event is written strictly after the one before it, by a function in the server. For tables where rows of different keys
+    /// depend on each other: a second unique index, an exclusion constraint, a foreign key to the table itself.
     case sequential
 }
 
 /// The configuration key `apply.coalesce`.
 public enum CoalesceSetting: String, Sendable, CaseIterable {
-    /// Fold where the catalogue says that nobody can tell.
+    /// Coalesce where the catalog shows nothing that could see or refuse an intermediate row.
     case auto
-    /// Fold always. Who sets it takes over the proof that nobody can tell.
+    /// Coalesce always, whatever the catalog shows.
     case always = "true"
-    /// Never fold.
+    /// Never coalesce.
     case never = "false"
 }
 
-/// A chosen strategy and, for the log, why.
+/// A chosen strategy and its reasons.
 public struct StrategyChoice: Sendable, Equatable {
     /// The strategy.
     public let strategy: WriteStrategy
-    /// Why not a faster one: one entry a finding, in the catalogue's own names. Empty for an unforced fold.
+    /// Why not a faster one, with the names of the catalog. Empty for coalesce, unless it is forced.
     public let reasons: [String]
-    /// Folding was forced although ``reasons`` speak against it: to be said loudly.
+    /// Coalesce was forced by the configuration although the ``reasons`` are against it.
     public let isForced: Bool
 }
 
 extension TableSchema {
-    /// Decides from what the catalogue says. Pure.
+    /// Chooses the fastest strategy that the catalog and the configuration allow. Pure.
     public func chooseStrategy(for shape: TableShape, coalesce: CoalesceSetting) -> StrategyChoice {
-        let ordering = reasonsForSequential(shape)
-        let writing = reasonsAgainstCoalescing(shape)
+        let forSequential = reasonsForSequential(shape)
+        let againstCoalesce = reasonsAgainstCoalescing(shape)
         switch coalesce {
         case .always where shape.mode == .upsert:
-            return StrategyChoice(strategy: .coalesce, reasons: ordering + writing, isForced: !(ordering + writing).isEmpty)
-        case .auto where ordering.isEmpty && writing.isEmpty && shape.mode == .upsert:
+            return StrategyChoice(
+                strategy: .coalesce, reasons: forSequential + againstCoalesce,
+                isForced: !(forSequential + againstCoalesce).isEmpty)
+        case .auto where forSequential.isEmpty && againstCoalesce.isEmpty && shape.mode == .upsert:
             return StrategyChoice(strategy: .coalesce, reasons: [], isForced: false)
         case .auto, .always, .never:
-            if !ordering.isEmpty {
-                return StrategyChoice(strategy: .sequential, reasons: ordering, isForced: false)
+            if !forSequential.isEmpty {
+                return StrategyChoice(strategy: .sequential, reasons: forSequential, isForced: false)
             }
-            let reasons = coalesce == .never ? ["apply.coalesce is false"] + writing : writing
+            let reasons = coalesce == .never ? ["apply.coalesce is false"] + againstCoalesce : againstCoalesce
             return StrategyChoice(strategy: .rounds, reasons: reasons, isForced: false)
         }
     }
 
-    /// Why rows of different keys may see each other, or a set statement may do what single events would not.
+    /// Why rows of different keys may depend on each other, or a set statement may do what single events would not.
     private func reasonsForSequential(_ shape: TableShape) -> [String] {
         var reasons: [String] = []
         if kind != .table { reasons.append("\(relation) is a \(kind.rawValue)") }
@@ -59,7 +65,7 @@ extension TableSchema {
         if hasRowSecurity { reasons.append("row security is enabled") }
         reasons += rules.map { "rule \($0)" }
         reasons += foreignKeys.filter(\.isSelfReferencing).map { "foreign key \($0.name) references its own table" }
-        // Rows that are only inserted cannot make room for each other: a set statement refuses if and only if one row is refused.
+        // Rows that are only inserted cannot remove each other's conflicts: a set statement fails if and only if one row is refused.
         guard shape.mode == .upsert else { return reasons }
         reasons += indexes.filter { $0.isUnique && !$0.isKey }.map { "unique index \($0.name) besides the key" }
         reasons += indexes.filter(\.isExclusion).map { "exclusion constraint \($0.name)" }
@@ -70,7 +76,7 @@ extension TableSchema {
         return reasons
     }
 
-    /// Why somebody could see or refuse a row that folding leaves out.
+    /// What could see or refuse an intermediate row that coalescing leaves out.
     private func reasonsAgainstCoalescing(_ shape: TableShape) -> [String] {
         var reasons: [String] = []
         if shape.mode == .append { reasons.append("every event of mode append is a row") }
@@ -84,20 +90,20 @@ extension TableSchema {
         if hasGeneratedColumns { reasons.append("generated columns") }
         reasons += columns.filter(\.value.isDomain).map { "column \($0.key) has a domain" }.sorted()
         for column in shape.columns {
-            guard let facts = columns[column.name] else { continue }
-            if facts.typeModifier >= 0 { reasons.append("column \(column.name) has a length or precision") }
-            if !facts.takesEveryValue(of: column.type) {
+            guard let found = columns[column.name] else { continue }
+            if found.typeModifier >= 0 { reasons.append("column \(column.name) has a length or precision") }
+            if !found.takesEveryValue(of: column.type) {
                 reasons.append("column \(column.name) may refuse a \(column.type.rawValue)")
             }
-            if facts.isNotNull, column.isNullable {
+            if found.isNotNull, column.isNullable {
                 reasons.append("column \(column.name) is NOT NULL, its event field may be null")
             }
-            if facts.isNotNull, !facts.hasDefault, column.isOptional {
+            if found.isNotNull, !found.hasDefault, column.isOptional {
                 reasons.append("column \(column.name) is NOT NULL without a default, its event field may be absent")
             }
         }
-        for (name, facts) in columns.sorted(by: { $0.key < $1.key })
-        where facts.isNotNull && !facts.hasDefault && !shape.columns.contains(where: { $0.name == name }) {
+        for (name, column) in columns.sorted(by: { $0.key < $1.key })
+        where column.isNotNull && !column.hasDefault && !shape.columns.contains(where: { $0.name == name }) {
             reasons.append("column \(name) is NOT NULL without a default and not in the mapping")
         }
         return reasons

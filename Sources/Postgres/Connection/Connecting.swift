@@ -1,4 +1,4 @@
-// Makes a connection: the keywords, the handshake under one deadline, the session's settings.
+// Connects: keywords, the handshake with one deadline, and the session's settings.
 
 internal import CPq
 internal import Glibc
@@ -7,7 +7,7 @@ internal import Glibc
 struct ConnectionKeywords {
     private(set) var values: [(keyword: String, value: String)] = []
 
-    /// The user's connection string, completed by the configuration where it says nothing.
+    /// The user's connection string, completed by the configuration.
     init(_ configuration: PostgresConfiguration) throws(PostgresError) {
         var message: UnsafeMutablePointer<CChar>?
         guard let options = PQconninfoParse(configuration.uri, &message) else {
@@ -29,7 +29,7 @@ struct ConnectionKeywords {
         complete("keepalives_idle", "\(configuration.keepalivesIdle.seconds)")
         complete("keepalives_interval", "\(configuration.keepalivesInterval.seconds)")
         complete("keepalives_count", "\(configuration.keepalivesCount)")
-        // Not the user's to choose: text is read and written as UTF-8 here.
+        // Overrides the user's choice: this program reads and writes text as UTF-8.
         values.removeAll { $0.keyword == "client_encoding" }
         values.append(("client_encoding", "UTF8"))
     }
@@ -40,7 +40,7 @@ struct ConnectionKeywords {
         if self[keyword] == nil { values.append((keyword, value)) }
     }
 
-    /// Starts connecting. Name resolution happens in here and blocks.
+    /// Starts connecting. Blocks during name resolution.
     func start() throws(PostgresError) -> ConnectionHandle {
         var keywords = values.map { strdup($0.keyword) }
         var texts = values.map { strdup($0.value) }
@@ -61,7 +61,7 @@ struct ConnectionKeywords {
     }
 }
 
-/// A libpq complaint without what it quotes, which may be a password.
+/// A libpq message without its quoted parts, which may be a password.
 func withoutQuotes(_ text: String) -> String {
     text.split(separator: "\"", omittingEmptySubsequences: false).enumerated()
         .map { $0.offset.isMultiple(of: 2) ? String($0.element) : "…" }.joined(separator: "\"")
@@ -93,11 +93,11 @@ func connectSession(
     return session
 }
 
-/// Drives `PQconnectPoll`, which knows no timeout of its own.
+/// Drives `PQconnectPoll`, which has no timeout of its own.
 private func handshake(
     _ connection: OpaquePointer, deadline: Int64, timeout: Duration, interrupt: borrowing InterruptHandle
 ) throws(PostgresError) {
-    // Verbose messages are the only way to a SQLSTATE before there is a result to ask.
+    // Before there is a result, only verbose messages contain the SQLSTATE.
     PQsetErrorVerbosity(connection, PQERRORS_VERBOSE)
     guard PQstatus(connection) != CONNECTION_BAD else { throw connectFailure(connection) }
     var wanted = PGRES_POLLING_WRITING
@@ -111,7 +111,7 @@ private func handshake(
             let host = PQhost(connection).map { String(cString: $0) } ?? "the server"
             let port = PQport(connection).map { String(cString: $0) } ?? "?"
             throw PostgresError(.timeout, "\(host) port \(port) has not completed a connection within \(timeout)")
-        case .interrupted: throw .closed("connecting was given up by its owner")
+        case .interrupted: throw .closed("connecting was cancelled by its owner")
         case .ready: break
         }
         wanted = PQconnectPoll(connection)
@@ -128,8 +128,7 @@ private func handshake(
 /// The error of a connection that could not be made, with the SQLSTATE that a verbose message holds: `FATAL:  28P01: password …`.
 private func connectFailure(_ connection: OpaquePointer) -> PostgresError {
     let lines = String(cString: PQerrorMessage(connection)).split(whereSeparator: \.isNewline).map(String.init)
-    // With several hosts the last attempt's complaint is the one that counts. What follows a complaint is a hint behind a tab, or
-    // DETAIL, HINT and LOCATION (in the server's source).
+    // With several hosts the message of the last attempt counts. After it come a hint after a tab, or DETAIL, HINT and LOCATION.
     let text =
         lines.last { line in !["\t", "DETAIL:", "HINT:", "LOCATION:"].contains { line.hasPrefix($0) } } ?? "no reason given"
     let (message, state) = splitState(text)

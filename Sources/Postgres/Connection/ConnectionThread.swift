@@ -1,18 +1,17 @@
-// The thread a connection lives on, which tasks may run on, too.
+// Owns the thread of a connection, on which tasks may run, too.
 
 internal import CPq
 internal import Dispatch
 internal import Glibc
 internal import Synchronization
 
-/// A thread on which connections live, and tasks that want to be near one: whatever runs there runs one at a time and may block.
+/// A thread for connections and for tasks that use one. Jobs run one at a time and may block.
 ///
-/// A task that prefers this executor is woken on the thread itself, and its connection's bodies find the thread awake: what would be
-/// two wake-ups of other threads, there and back, is none.
+/// A task that prefers this executor runs on the thread itself, so that a call of its connection needs no wake-up of another thread.
 public final class ConnectionThread: TaskExecutor {
     private let mailbox = ConnectionMailbox()
 
-    /// Starts the thread. It ends when nobody holds this object any more and what was posted has run.
+    /// Starts the thread. It ends when this object is released and what was posted has run.
     /// - Parameter name: what `top -H` shows; at most 15 bytes.
     public init(named name: String) throws(PostgresError) {
         try startThread(named: name) { [mailbox] in
@@ -33,17 +32,17 @@ public final class ConnectionThread: TaskExecutor {
     }
 }
 
-/// What a thread has to do: everybody may post, the thread takes.
+/// A queue of jobs: any thread posts, the connection's thread takes.
 private final class ConnectionMailbox: Sendable {
     private struct State {
-        // A taken job leaves nil behind: what it holds must not live on here, least of all be released under the lock.
+        // A taken job is replaced by nil, so that what it retains is not released under the lock.
         var jobs: [(@Sendable () -> Void)?] = []
-        /// Taken already. The memory of the array is kept: a lane posts a dozen times a transaction.
+        /// Jobs taken. The array's memory is kept, because a lane posts a dozen jobs a transaction.
         var first = 0
     }
 
     private let state = Mutex(State())
-    /// Counts what there is to take: one for each job, one for the end.
+    /// One for each job, one for the end.
     private let available = DispatchSemaphore(value: 0)
 
     func post(_ job: @escaping @Sendable () -> Void) {
@@ -51,10 +50,10 @@ private final class ConnectionMailbox: Sendable {
         available.signal()
     }
 
-    /// No more will be posted. What was posted before is still run.
+    /// Ends the queue. What was posted before is still run.
     func close() { available.signal() }
 
-    /// Blocks the thread until there is a job; `nil`: there will be none any more.
+    /// Blocks the thread until there is a job; `nil`: the queue has ended.
     func take() -> (@Sendable () -> Void)? {
         available.wait()
         return state.withLock { state in

@@ -1,43 +1,43 @@
-// The async door to a connection that lives on a thread of its own.
+// Owns the asynchronous use of a connection on a thread of its own.
 
 internal import Synchronization
 
-/// One connection to PostgreSQL on a thread of its own: libpq may block there, the caller's task only waits.
+/// One connection to PostgreSQL. libpq blocks its thread only; the caller's task is suspended.
 ///
-/// Bodies run one at a time in the order of their ``perform(_:)`` calls. A connection that is lost stays lost: make a new one.
+/// Bodies run one at a time in the order of their ``perform(_:)`` calls. A lost connection does not reconnect: make a new one.
 public final class PostgresConnection: Sendable {
     private let thread: ConnectionThread
-    private let seat: SessionSeat
+    private let slot: SessionSlot
     private let signals: ConnectionSignals
     /// Process number of the server's side (`pg_stat_activity.pid`).
     public let backendPID: Int32
 
-    private init(thread: ConnectionThread, seat: SessionSeat, signals: ConnectionSignals, backendPID: Int32) {
+    private init(thread: ConnectionThread, slot: SessionSlot, signals: ConnectionSignals, backendPID: Int32) {
         self.thread = thread
-        self.seat = seat
+        self.slot = slot
         self.signals = signals
         self.backendPID = backendPID
     }
 
-    /// A forgotten connection closes itself after the last body.
-    deinit { PostgresConnection.finish(seat, on: thread, signals) }
+    /// A released connection is closed after its last body.
+    deinit { PostgresConnection.finish(slot, on: thread, signals) }
 
-    /// Connects within `configuration.connectTimeout`, and sets the session's timeouts. Cancelling the task gives up.
+    /// Connects within `configuration.connectTimeout`, and sets the session's timeouts. Cancelling the task ends it.
     /// - Parameters:
-    ///   - thread: where the connection lives; without one it gets its own.
+    ///   - thread: the connection's thread; `nil`: a new one.
     ///   - log: takes the server's notices (debug), from the connection's thread.
     public static func connect(
         _ configuration: PostgresConfiguration, on thread: ConnectionThread? = nil, log: @escaping PostgresLog = { _, _ in }
     ) async throws(PostgresError) -> PostgresConnection {
         let signals = try ConnectionSignals()
         let thread = if let thread { thread } else { try ConnectionThread(named: "postgres") }
-        let seat = SessionSeat()
+        let slot = SessionSlot()
         let outcome = await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Result<Int32, PostgresError>, Never>) in
                 thread.post {
                     do throws(PostgresError) {
                         let session = try connectSession(configuration, signals: signals, log: log)
-                        seat.session = session
+                        slot.session = session
                         continuation.resume(returning: .success(session.backendPID))
                     } catch {
                         continuation.resume(returning: .failure(error))
@@ -47,40 +47,40 @@ public final class PostgresConnection: Sendable {
         } onCancel: {
             signals.abandon()
         }
-        let connection = PostgresConnection(thread: thread, seat: seat, signals: signals, backendPID: try outcome.get())
-        // Cancelled in the last moment: what was made is not usable.
-        if signals.isBroken { throw .closed("connecting was given up by its owner") }
+        let connection = PostgresConnection(thread: thread, slot: slot, signals: signals, backendPID: try outcome.get())
+        // Cancelled after the connection was made.
+        if signals.isBroken { throw .closed("connecting was cancelled by its owner") }
         return connection
     }
 
     private static func finish(
-        _ seat: SessionSeat, on thread: ConnectionThread, _ signals: ConnectionSignals, then: @escaping @Sendable () -> Void = {}
+        _ slot: SessionSlot, on thread: ConnectionThread, _ signals: ConnectionSignals, then: @escaping @Sendable () -> Void = {}
     ) {
         thread.post {
-            seat.session?.wire.finish()
-            seat.session = nil
+            slot.session?.wire.finish()
+            slot.session = nil
             signals.markBroken()
             then()
         }
     }
 
-    /// The connection is lost, abandoned or closed. It may be lost without anybody having noticed.
+    /// The connection is lost, abandoned or closed. A loss is noticed at the next use.
     public var isBroken: Bool { signals.isBroken }
 
     /// Runs `body` on the connection's thread, where blocking is fine, and returns what it returns.
     ///
-    /// A task that is cancelled before its body begins gets `CancellationError`. A body that has begun runs to its end, so that no
-    /// transaction is torn by cancellation; ``abandon()`` is for when that takes too long.
+    /// A task that is cancelled before its body begins gets `CancellationError`. A body that has begun runs to its end; ``abandon()`` ends
+    /// its wait for the server.
     @discardableResult
     public func perform<R: Sendable>(_ body: @Sendable @escaping (PostgresSession) throws -> R) async throws -> R {
         let cancelled = Flag()
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
-                thread.post { [seat] in
+                thread.post { [slot] in
                     continuation.resume(
                         with: Result {
                             if cancelled.isRaised { throw CancellationError() }
-                            guard let session = seat.session else { throw PostgresError.closed() }
+                            guard let session = slot.session else { throw PostgresError.closed() }
                             return try body(session)
                         })
                 }
@@ -93,25 +93,24 @@ public final class PostgresConnection: Sendable {
     /// Waits for the bodies under way and disconnects. Later ``perform(_:)`` calls get ``PostgresError/Code/closed``.
     public func close() async {
         await withCheckedContinuation { continuation in
-            PostgresConnection.finish(seat, on: thread, signals) { continuation.resume() }
+            PostgresConnection.finish(slot, on: thread, signals) { continuation.resume() }
         }
     }
 
-    /// Gives the connection up now, from any thread: a body that waits for the server gets ``PostgresError/Code/closed``, and so does
-    /// every body after it. What was sent may or may not be executed.
+    /// Closes the connection at once, from any thread: a body that waits for the server gets ``PostgresError/Code/closed``, and so does
+    /// every later body. What was sent may be executed or not.
     public func abandon() {
         signals.abandon()
-        PostgresConnection.finish(seat, on: thread, signals)
+        PostgresConnection.finish(slot, on: thread, signals)
     }
 }
 
-/// Where a connection's session sits while there is one.
-private final class SessionSeat: @unchecked Sendable {
+/// Holds the connection's session while there is one.
+private final class SessionSlot: @unchecked Sendable {
     // Licence for @unchecked: read and written by the connection's thread only, inside of what is posted to it.
     var session: PostgresSession?
 }
 
-/// Something that may have happened already.
 private final class Flag: Sendable {
     private let raised = Atomic<Bool>(false)
     var isRaised: Bool { raised.load(ordering: .acquiring) }

@@ -3,10 +3,9 @@
 internal import CPq
 internal import Glibc
 
-/// An eventfd that a waiting thread watches beside its socket. Once raised it stays raised.
+/// An eventfd that a waiting thread polls together with its socket. Once raised it stays raised.
 ///
-/// Preferred to shutting the socket down from outside: libpq may close the socket by itself, and its number may belong to something
-/// else by then.
+/// Shutting the socket down from another thread is not safe: libpq may have closed it, and its descriptor may have been reused.
 struct InterruptHandle: ~Copyable, Sendable {
     let descriptor: Int32
 
@@ -23,7 +22,7 @@ struct InterruptHandle: ~Copyable, Sendable {
     /// Ends the wait, now or when it begins. From any thread.
     func raise() {
         var one: UInt64 = 1
-        // The only failure is a counter already at its end, which means raised.
+        // It fails only where the counter is at its maximum, so that it is raised already.
         _ = write(descriptor, &one, MemoryLayout<UInt64>.size)
     }
 }

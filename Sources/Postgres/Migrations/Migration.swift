@@ -1,6 +1,7 @@
-// Owns the migration files: their names, their order, their checksums.
+// Owns migration files: names, order and checksums.
 
 internal import Glibc
+internal import Records
 
 /// One numbered file of SQL.
 public struct Migration: Sendable, Equatable {
@@ -10,7 +11,7 @@ public struct Migration: Sendable, Equatable {
     public let name: String
     /// Its file name.
     public let file: String
-    /// What it does.
+    /// Its statements.
     public let sql: String
 
     /// A migration that is not read from a file.
@@ -21,11 +22,9 @@ public struct Migration: Sendable, Equatable {
         self.sql = sql
     }
 
-    /// FNV-1a, 64 bits (draft-eastlake-fnv), over the file's bytes. It guards against edits after the fact, not against attackers.
+    /// FNV-1a over the file's bytes: `fnv1a64:` and 16 hexadecimal digits. It shows edits after the migration was applied.
     public var checksum: String {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in sql.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
-        let digits = String(hash, radix: 16)
+        let digits = String(fnv1a(sql), radix: 16)
         return "fnv1a64:" + String(repeating: "0", count: 16 - digits.count) + digits
     }
 }
@@ -36,13 +35,13 @@ public struct MigrationError: Error, Sendable, Equatable, CustomStringConvertibl
     public enum Code: String, Sendable {
         /// A directory or file cannot be read.
         case unreadable
-        /// File names are wrong, a number is missing or there twice.
+        /// A file name is wrong, or a number is missing or repeated.
         case misnumbered
         /// A file differs from what was applied to the database.
         case edited
         /// The database has migrations that the files do not.
         case newerDatabase
-        /// Another process holds the migrations' lock for too long.
+        /// Another process has held the migrations' lock for too long.
         case locked
         /// A migration failed; the database is as it was before it.
         case failed

@@ -1,6 +1,6 @@
-// Brings a database to the state that the migration files describe.
+// Applies migrations to a database.
 
-/// Applies migrations, each in a transaction with the row that says so in `sluice_migrations`, one process at a time.
+/// Applies migrations, each in one transaction with its row in `sluice_migrations`, one process at a time.
 public struct MigrationRunner: Sendable {
     /// Key of the advisory lock under which migrations run: "sluicemg" in ASCII.
     public static let lockKey: Int64 = 0x736c_7569_6365_6d67
@@ -9,12 +9,12 @@ public struct MigrationRunner: Sendable {
     public var lockWait: Duration = .seconds(60)
     /// How long one migration may take.
     public var timeout: Duration = .seconds(3600)
-    private let log: PostgresLog
+    private let applied: @Sendable (Migration) -> Void
 
-    /// - Parameter log: takes one sentence for each migration applied.
-    public init(log: @escaping PostgresLog = { _, _ in }) { self.log = log }
+    /// - Parameter applied: is told each migration once it is durable.
+    public init(applied: @escaping @Sendable (Migration) -> Void = { _ in }) { self.applied = applied }
 
-    /// The migrations that the database lacks, in order. Reads only, and needs no table to be there.
+    /// The migrations that the database lacks, in order. Reads only; `sluice_migrations` need not exist.
     ///
     /// Throws ``MigrationError`` where a file differs from what was applied or the database is newer than the files, and
     /// ``PostgresError``.
@@ -44,9 +44,9 @@ public struct MigrationRunner: Sendable {
         return migrations.filter { applied[$0.version] == nil }
     }
 
-    /// Applies what is pending and returns it. Several processes may try at the same time: one does the work, the others wait.
+    /// Applies what is pending and returns it. Other processes that call it at the same time wait.
     ///
-    /// The session must not be in a transaction. Its `statement_timeout` and `lock_timeout` are as before afterwards.
+    /// The session must not be in a transaction. Its `statement_timeout` and `lock_timeout` are restored.
     @discardableResult
     public func apply(_ session: PostgresSession, _ migrations: [Migration]) throws -> [Migration] {
         let replyTimeout = session.replyTimeout
@@ -74,7 +74,7 @@ public struct MigrationRunner: Sendable {
                     + "(SELECT pid FROM pg_locks WHERE locktype = 'advisory')", sqlState: error.sqlState, isRetriable: true)
         }
         let result = Result { try applyLocked(session, migrations) }
-        // A lost connection has released the lock by itself.
+        // The server releases the lock of a lost connection.
         if session.transactionStatus != .unknown {
             if session.transactionStatus != .idle { try session.rollback() }
             try session.execute("SELECT pg_advisory_unlock(\(Self.lockKey))")
@@ -93,7 +93,7 @@ public struct MigrationRunner: Sendable {
             """)
         for migration in pending {
             try apply(one: migration, session)
-            log(.info, "applied migration \(migration.file)")
+            applied(migration)
         }
         return pending
     }

@@ -6,7 +6,7 @@ public import Records
 /// a has-nulls flag, the element type, length and lower bound of the dimension, then each element's length and bytes.
 /// The memory is kept from one batch to the next.
 public struct BinaryArray: ~Copyable, Sendable {
-    // What every value passes through is inlinable: encoding calls it across the module's edge.
+    // Inlinable, because encoding calls it for every value across the module boundary.
     @usableFromInline var buffer = ByteBuffer(capacity: 1024)
     @usableFromInline var elements: Int32 = 0
     @usableFromInline var hasNulls = false

@@ -1,13 +1,13 @@
-// The binary parameters of one statement, kept in reusable memory.
+// Owns the binary parameters of one statement.
 
 import Records
 
 /// Parameters of a statement, in order, all in PostgreSQL's binary form.
 ///
-/// Arrays are taken by reference, everything else is copied. The object is meant to be kept and refilled.
+/// Arrays are referenced, other values are copied. The memory can be used again: ``removeAll()``.
 public final class Parameters: @unchecked Sendable {
-    // Licence for @unchecked: filled by one task and handed to the connection's thread for one `perform`; who fills it waits for that
-    // `perform` before it touches it again.
+    // Licence for @unchecked: filled by one task and read by the connection's thread in one `perform`, for which that task waits before
+    // it changes the parameters again.
 
     private enum Source {
         case null
@@ -90,7 +90,7 @@ public final class Parameters: @unchecked Sendable {
         types.append(type)
     }
 
-    /// Calls `body` with what libpq wants: count, types, values, lengths, formats. Valid during the call.
+    /// Calls `body` with libpq's arguments: count, types, values, lengths, formats. Valid during the call.
     func withArguments<R>(
         _ body: (
             Int32, UnsafePointer<UInt32>?, UnsafePointer<UnsafePointer<CChar>?>?, UnsafePointer<Int32>?, UnsafePointer<Int32>?

@@ -1,13 +1,13 @@
-// Several statements in one round trip.
+// Owns libpq's pipeline mode: several statements in one round trip.
 
 internal import CPq
 
-/// Collects statements that are sent without waiting for answers (libpq's pipeline mode), closed by one Sync.
+/// Sends statements without waiting for their answers, until one Sync at the end.
 ///
 /// The server executes them in order and skips the rest after the first error. Without BEGIN they are one implicit transaction; with
-/// it, a transaction left open by an error is the caller's to roll back.
+/// BEGIN, the caller rolls back after an error.
 public struct Pipeline: ~Copyable {
-    /// A command that was sent and is waited for.
+    /// A command whose answer has not been read.
     enum Sent {
         case preparation(PreparedStatement, name: String)
         case statement(PreparedStatement?)
@@ -16,7 +16,7 @@ public struct Pipeline: ~Copyable {
     private let session: PostgresSession
     private let connection: OpaquePointer
     private(set) var sent: [Sent] = []
-    /// Statements prepared earlier in this same pipeline, whose success is not known yet.
+    /// Statements prepared earlier in this pipeline, with unknown success.
     private var preparing: [PreparedStatement: String] = [:]
 
     init(session: PostgresSession, connection: OpaquePointer) {
@@ -24,7 +24,7 @@ public struct Pipeline: ~Copyable {
         self.connection = connection
     }
 
-    /// Sends one statement without keeping it prepared: right for BEGIN, COMMIT, SAVEPOINT and the like.
+    /// Sends one statement without preparing it, such as BEGIN, COMMIT or SAVEPOINT.
     public mutating func execute(_ sql: String, _ parameters: Parameters? = nil) throws(PostgresError) {
         try queue(session.send(sql, parameters, on: connection), .statement(nil))
     }
@@ -51,12 +51,10 @@ public struct Pipeline: ~Copyable {
 }
 
 extension PostgresSession {
-    /// Sends the statements that `body` queues in one go and returns their answers in order, or throws the first error, which then
-    /// says by ``PostgresError/commandIndex`` whose it is.
+    /// Sends the statements that `body` queues and returns their results in order, or throws the first error, whose
+    /// ``PostgresError/commandIndex`` names the statement.
     ///
-    /// Where `body` throws, what it had queued is executed all the same, and its error is thrown.
-    ///
-    /// Throws what `body` throws; by itself nothing but ``PostgresError``. (Closures of several statements cannot have a typed throw.)
+    /// Where `body` throws, what it had queued is executed all the same, and its error is thrown. All other errors are ``PostgresError``.
     public func pipeline(_ body: (inout Pipeline) throws -> Void) throws -> [PostgresResult] {
         try deallocateDropped()
         let connection = try wire.usable()

@@ -1,8 +1,8 @@
-// What a statement answered: its tag, its row count, its values in binary form.
+// Owns the result of a statement: command tag, row count, and values in binary form.
 
 internal import CPq
 
-/// The answer to one statement. Rows and columns are counted from 0; values are in PostgreSQL's binary form.
+/// The result of one statement. Rows and columns are counted from 0; values are in PostgreSQL's binary form.
 public final class PostgresResult: Sendable {
     private let handle: ResultHandle
 
@@ -10,11 +10,11 @@ public final class PostgresResult: Sendable {
 
     /// `INSERT 0 5`, `COMMIT`, `ROLLBACK`, …
     public var commandTag: String { String(cString: PQcmdStatus(handle.pointer)) }
-    /// Rows that INSERT, UPDATE, DELETE, MERGE or SELECT touched; 0 for anything else.
+    /// Rows that INSERT, UPDATE, DELETE or MERGE wrote or SELECT returned; 0 for other commands.
     public var affectedRows: Int { Int(String(cString: PQcmdTuples(handle.pointer))) ?? 0 }
-    /// Rows of the answer.
+    /// Rows of the result.
     public var rowCount: Int { Int(PQntuples(handle.pointer)) }
-    /// Columns of the answer.
+    /// Columns of the result.
     public var columnCount: Int { Int(PQnfields(handle.pointer)) }
     /// The type of a column (`pg_type.oid`).
     public func columnType(_ column: Int) -> UInt32 { PQftype(handle.pointer, Int32(column)) }
@@ -111,7 +111,7 @@ public final class PostgresResult: Sendable {
     }
 }
 
-/// Identifiers of built-in types (`pg_type.oid`; fixed for ever).
+/// Identifiers of built-in types (`pg_type.oid`).
 public enum TypeOID {
     /// bool
     public static let bool: UInt32 = 16

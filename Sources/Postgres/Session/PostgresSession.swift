@@ -1,11 +1,11 @@
-// What can be done with a connection while one is on its thread: statements, prepared statements, scripts, pipelines.
+// Owns the operations of a connection on its thread: statements, prepared statements, scripts, transactions.
 
 internal import CPq
 
-/// A connection seen from its own thread: a ``PostgresConnection`` lends it to the bodies it runs. Calls block that thread only.
+/// A connection on its own thread: ``PostgresConnection`` passes it to the bodies that it runs. Calls block that thread only.
 ///
-/// After an error the session is usable again unless the error says ``PostgresError/isConnectionLost``; a transaction that failed is
-/// the caller's to roll back.
+/// After an error the session is usable unless the error says ``PostgresError/isConnectionLost``. The caller rolls back a transaction
+/// that has failed.
 public final class PostgresSession {
     let wire: Wire
     var statements: StatementCacheMachine
@@ -50,14 +50,14 @@ public final class PostgresSession {
     /// Commands sent so far, preparations included; a script counts as one.
     public var commandsSent: Int { wire.sent }
 
-    /// How long a server that moves no byte is waited for before the connection is closed. Starts as `statementTimeout` +
-    /// `replyGrace` of the configuration; raise it where statements may run longer.
+    /// The connection is closed where the server sends and takes no byte for this long. `statementTimeout` + `replyGrace` of the
+    /// configuration; raise it where statements may take longer.
     public var replyTimeout: Duration {
         get { wire.replyTimeout }
         set { wire.replyTimeout = newValue }
     }
 
-    /// Executes one statement without keeping it prepared.
+    /// Executes one statement without preparing it.
     @discardableResult
     public func execute(_ sql: String, _ parameters: Parameters? = nil) throws(PostgresError) -> PostgresResult {
         try wire.one { connection in send(sql, parameters, on: connection) }
@@ -90,8 +90,7 @@ public final class PostgresSession {
         return statement
     }
 
-    /// Executes a text of any number of statements without parameters, as a migration file holds them. Outside of a transaction they
-    /// are one. Returns the answers' command tags.
+    /// Executes any number of statements without parameters. Outside of a transaction they are one. Returns the command tags.
     @discardableResult
     public func executeScript(_ sql: String) throws(PostgresError) -> [String] {
         try wire.all { connection in PQsendQuery(connection, sql) }.map { $0.commandTag }
@@ -103,6 +102,20 @@ public final class PostgresSession {
     /// ROLLBACK. Harmless outside of a transaction.
     public func rollback() throws(PostgresError) { try execute("ROLLBACK") }
 
+    /// Runs `body` between BEGIN and COMMIT. Where it throws, the transaction is rolled back and its error is thrown.
+    public func transaction<R>(_ body: () throws -> R) throws -> R {
+        do {
+            try execute("BEGIN")
+            let result = try body()
+            try commit()
+            return result
+        } catch {
+            // If this fails, the connection is lost: the first error says so, or the next call does.
+            if transactionStatus == .failed || transactionStatus == .inTransaction { try rollback() }
+            throw error
+        }
+    }
+
     private func ensurePrepared(_ statement: PreparedStatement) throws(PostgresError) -> String {
         if let name = statements.name(of: statement) { return name }
         try deallocateDropped()
@@ -112,20 +125,20 @@ public final class PostgresSession {
         return name
     }
 
-    /// Frees statements that fell out of the cache. Not inside a transaction, which an error here would spoil.
+    /// Deallocates statements that the cache has dropped. Not inside a transaction, which an error would abort.
     func deallocateDropped() throws(PostgresError) {
         guard !statements.dropped.isEmpty, transactionStatus == .idle else { return }
         for name in statements.takeDropped() {
             do throws(PostgresError) {
                 try execute("DEALLOCATE \(name)")
             } catch {
-                // Somebody ran DISCARD ALL: what was to be freed is free.
+                // After DISCARD ALL there is nothing to deallocate.
                 if error.sqlState != .invalidStatementName { throw error }
             }
         }
     }
 
-    /// Drops a statement from the cache where its error says that preparing it anew would help.
+    /// Drops a statement from the cache where its error shows that it must be prepared again.
     func noteFailure(of statement: PreparedStatement, _ error: PostgresError) {
         if error.sqlState == .invalidStatementName { statements.invalidated(statement, exists: false) }
         if error.sqlState == .featureNotSupported { statements.invalidated(statement, exists: true) }

@@ -1,7 +1,6 @@
-// A statement that is parsed once per connection, and the bounded memory of which connection has parsed what.
+// Owns prepared statements, and the bounded cache of those that a connection has.
 
-/// A statement and its parameter types. It belongs to no connection: each prepares it at first use, again after a reconnect, and again
-/// when it was dropped from the connection's bounded cache meanwhile.
+/// A statement and its parameter types. Each connection prepares it at its first use, and again where its cache has dropped it.
 public struct PreparedStatement: Hashable, Sendable {
     /// The statement, with `$1`, `$2`, … for parameters.
     public let sql: String
@@ -15,7 +14,7 @@ public struct PreparedStatement: Hashable, Sendable {
     }
 }
 
-/// Decides which prepared statements a connection keeps: the ones used last, up to a capacity.
+/// Decides which prepared statements a connection keeps: the most recently used, up to a capacity.
 struct StatementCacheMachine: ~Copyable {
     private struct Entry {
         let name: String
@@ -60,12 +59,12 @@ struct StatementCacheMachine: ~Copyable {
         entries[statement] = Entry(name: name, lastUse: uses)
     }
 
-    /// The statement's plan is of no more use; `exists` says whether the server still has it.
+    /// The statement must be prepared again; `exists`: the server still has the old one.
     mutating func invalidated(_ statement: PreparedStatement, exists: Bool) {
         if let entry = entries.removeValue(forKey: statement), exists { dropped.append(entry.name) }
     }
 
-    /// The names to deallocate; they are forgotten here.
+    /// Removes and returns the names to deallocate.
     mutating func takeDropped() -> [String] {
         defer { dropped = [] }
         return dropped

@@ -1,9 +1,9 @@
-// Owns the bytes' way: one PGconn, its waits, its loss. Knows nothing of statements.
+// Owns the protocol of one PGconn: sending, waiting for answers, and the loss of the connection.
 
 internal import CPq
 internal import Synchronization
 
-/// What other threads may know of and do to a connection.
+/// The state of a connection that other threads may read and set.
 final class ConnectionSignals: Sendable {
     private let broken = Atomic<Bool>(false)
     let interrupt: InterruptHandle
@@ -27,12 +27,12 @@ final class Wire {
     private let signals: ConnectionSignals
     /// The connection as libpq wants it; `nil` once it is lost.
     private(set) var pointer: OpaquePointer?
-    /// How long a server that moves no byte is waited for.
+    /// The longest wait in which no byte is sent or received.
     var replyTimeout: Duration
     private let notices: NoticeSink
     private var loss: PostgresError?
-    /// The server's last words, where it ended the session with some.
-    private var fatalWord: PostgresError?
+    /// The server's FATAL error, where it ended the session with one.
+    private var fatalError: PostgresError?
 
     init(_ handle: consuming ConnectionHandle, signals: ConnectionSignals, replyTimeout: Duration, log: @escaping PostgresLog) {
         pointer = handle.pointer
@@ -56,9 +56,10 @@ final class Wire {
     /// Commands sent so far.
     var sent = 0
 
-    /// Its answer would never come: inside a pipeline the server answers at the Sync, which the caller has not reached.
+    /// Inside a pipeline the server answers at the Sync, so that the answer of a single statement would never come.
     var insidePipeline: PostgresError {
-        PostgresError(.protocolViolation, "a statement of its own inside a pipeline's body; queue it with the pipeline's execute")
+        PostgresError(
+            .protocolViolation, "a statement was executed inside a pipeline's body; queue it with the pipeline's execute")
     }
 
     /// Sends one command and returns its one answer.
@@ -93,10 +94,10 @@ final class Wire {
         return results
     }
 
-    /// Remembers the words with which the server ends the session, if these are such.
+    /// Keeps the error with which the server ends the session.
     func noteFatal(_ result: borrowing ResultHandle) {
         let severity = result.field(.severity)
-        if severity == "FATAL" || severity == "PANIC" { fatalWord = result.error() }
+        if severity == "FATAL" || severity == "PANIC" { fatalError = result.error() }
     }
 
     /// The connection, or the error that says why there is none.
@@ -105,10 +106,9 @@ final class Wire {
         return pointer
     }
 
-    /// Waits for the next answer, writing what is left to write meanwhile; `nil` at the end of a command.
+    /// Sends what is queued and waits for the next answer; `nil` at the end of a command.
     ///
-    /// Both directions are served at once: a server that is blocked writing answers reads no more, so waiting for it to read without
-    /// reading ourselves would wait for ever (libpq manual, PQflush).
+    /// It reads while it writes: a server that is blocked writing answers does not read (libpq manual, PQflush).
     func next() throws(PostgresError) -> ResultHandle? {
         let connection = try usable()
         var deadline = Monotonic.deadline(after: replyTimeout)
@@ -137,19 +137,19 @@ final class Wire {
         }
     }
 
-    /// Throws where libpq has noticed the loss of the connection, though perhaps after an answer.
+    /// Throws where libpq has noticed the loss of the connection, perhaps after an answer.
     func checkAlive() throws(PostgresError) {
         if let pointer, PQstatus(pointer) != CONNECTION_BAD { return }
         throw lost()
     }
 
-    /// libpq would not take a command: either the connection is gone or the command cannot be sent.
+    /// libpq has refused a command: the connection is lost, or the command cannot be sent.
     func refused(_ connection: OpaquePointer) -> PostgresError {
         if PQstatus(connection) == CONNECTION_BAD { return lost() }
         return PostgresError(.protocolViolation, "libpq refused a command: " + message(of: connection))
     }
 
-    /// The server answered out of order. Nothing after that can be understood, so the connection goes.
+    /// An answer was out of order. Later answers could not be assigned to their commands, so the connection is closed.
     func unexpected(_ status: ExecStatusType) -> PostgresError {
         lose(
             PostgresError(
@@ -160,14 +160,14 @@ final class Wire {
 
     private func lost() -> PostgresError {
         guard let pointer else { return loss ?? .closed() }
-        if let word = fatalWord {
-            return lose(PostgresError(.connection, word.message, sqlState: word.sqlState))
+        if let fatal = fatalError {
+            return lose(PostgresError(.connection, fatal.message, sqlState: fatal.sqlState))
         }
         return lose(PostgresError(.connection, message(of: pointer)))
     }
 
     private func timedOut() -> PostgresError {
-        lose(PostgresError(.timeout, "the server has not moved a byte for \(replyTimeout); the connection was closed"))
+        lose(PostgresError(.timeout, "no byte was sent or received for \(replyTimeout); the connection was closed"))
     }
 
     private func lose(_ error: PostgresError) -> PostgresError {
@@ -180,17 +180,17 @@ final class Wire {
     private func message(of connection: OpaquePointer) -> String { firstLine(String(cString: PQerrorMessage(connection))) }
 }
 
-/// Takes the server's notices to the log.
+/// Passes the server's notices to the log.
 private final class NoticeSink {
     let log: PostgresLog
     init(_ log: @escaping PostgresLog) { self.log = log }
 }
 
-/// libpq's door for notices. The owner is the connection's ``NoticeSink``, alive as long as the connection.
+/// Called by libpq for each notice. The owner is the connection's ``NoticeSink``, alive as long as the connection.
 private let receiveNotice: @convention(c) (UnsafeMutableRawPointer?, OpaquePointer?) -> Void = { owner, result in
     guard let owner else { return }
     let sink = Unmanaged<NoticeSink>.fromOpaque(owner).takeUnretainedValue()
     sink.log(
         .debug,
-        "PostgreSQL \(ResultHandle.field(result, .severity) ?? "NOTICE"): \(ResultHandle.field(result, .primary) ?? "no text")")
+        "\(ResultHandle.field(result, .severity) ?? "NOTICE"): \(ResultHandle.field(result, .primary) ?? "no text")")
 }

@@ -1,10 +1,11 @@
-// Puts claims behind the pipeline's port: the table's strategy, each partition's first offset, and the claim in the database.
+// Claims partitions for the pipeline: chooses the table's write strategy and each partition's first offset, and writes the claims.
 
 import Apply
 import Kafka
 import Pipeline
 import Postgres
 import Records
+import SluiceTables
 import Synchronization
 import Telemetry
 
@@ -36,14 +37,14 @@ final class PartitionClaimer: OffsetClaimer {
         self.logger = logger
     }
 
-    /// Limits for the lanes' present and coming writers.
+    /// Changes limits of the lanes' present and later writers.
     func reconfigure(foreignKeyTimeout: Duration, poison: PoisonLimits) {
         applyConfiguration.withLock { $0.poison = poison }
         for lane in lanes { lane.reconfigure(foreignKeyTimeout: foreignKeyTimeout, poison: poison) }
     }
 
     func claim(_ partitions: [TopicPartition]) async throws -> [TopicPartition: ClaimResult] {
-        // The pipeline hears it before our answer, and so before the first record: what is paused must not be read.
+        // The pipeline learns of pauses before the claims, and so before the first record: a paused partition must not be read.
         try await pauses.refresh()
         do {
             try await choosePlan()
@@ -53,16 +54,16 @@ final class PartitionClaimer: OffsetClaimer {
         var results: [TopicPartition: ClaimResult] = [:]
         var starts: [Int: [(source: TopicPartition, start: Int64)]] = [:]
         var moves: [Int: [(source: TopicPartition, from: Int64, to: Int64)]] = [:]
-        var skipped: [TopicPartition: (what: String, start: Int64)] = [:]
-        for (source, facts) in try await positions(of: partitions) {
-            switch StartPosition.decide(facts, reset: kafka.autoOffsetReset, outOfRange: kafka.offsetOutOfRange) {
+        var skipped: [TopicPartition: (reason: String, start: Int64)] = [:]
+        for (source, offsets) in try await offsets(of: partitions) {
+            switch StartPosition.decide(offsets, reset: kafka.autoOffsetReset, outOfRange: kafka.offsetOutOfRange) {
             case .hold(let reason):
                 results[source] = .held(reason: reason)
-            case .start(let offset, let replacesStored, let what):
-                if let what { skipped[source] = (what, offset) }
+            case .start(let offset, let replacesStored, let reason):
+                if let reason { skipped[source] = (reason, offset) }
                 let lane = EventPipeline.lane(of: source, among: lanes.count)
                 starts[lane, default: []].append((source, offset))
-                if replacesStored, let stored = facts.stored { moves[lane, default: []].append((source, stored, offset)) }
+                if replacesStored, let stored = offsets.stored { moves[lane, default: []].append((source, stored, offset)) }
             }
         }
         for (lane, starts) in starts.sorted(by: { $0.key < $1.key }) {
@@ -71,55 +72,55 @@ final class PartitionClaimer: OffsetClaimer {
                 if !moves.isEmpty { try store.move(moves, member: member, on: session) }
                 return try store.claim(starts, member: member, on: session)
             }
-            lanes[lane].claimed(claims.map(\.source))
+            lanes[lane].reset(claims.map(\.source))
             for claim in claims {
                 results[claim.source] = .claimed(epoch: claim.epoch, nextOffset: claim.nextOffset)
-                guard let (what, start) = skipped[claim.source], start == claim.nextOffset else { continue }
+                guard let (reason, start) = skipped[claim.source], start == claim.nextOffset else { continue }
                 logger.error(
-                    "A partition does not go on where it left off.",
-                    ["partition": "\(claim.source)", "reason": what, "starts_at": start])
+                    "Partition does not continue at its stored offset.",
+                    ["partition": "\(claim.source)", "reason": reason, "starts_at": start])
             }
         }
         return results
     }
 
-    /// Reads the catalogue and gives the lanes a plan; a new one only where the table has changed.
+    /// Reads the table's schema and gives the lanes a plan, where the schema has changed.
     private func choosePlan() async throws {
         let schema = try await lanes[0].session { [shape] in try TableInspector.inspect(shape, on: $0) }
         if let known = plan.withLock({ $0 }), known.schema == schema { return }
         let configuration = applyConfiguration.withLock { $0 }
         let fresh = try WritePlan(shape, schema: schema, coalesce: configuration.coalesce)
         plan.withLock { $0 = fresh }
-        for lane in lanes { lane.use(fresh, configuration) }
-        let because =
+        for lane in lanes { lane.setPlan(fresh, configuration) }
+        let reasons =
             fresh.choice.reasons.isEmpty
-            ? "nothing can see or refuse a row in between" : fresh.choice.reasons.joined(separator: "; ")
+            ? "no trigger or constraint sees an intermediate row" : fresh.choice.reasons.joined(separator: "; ")
         if fresh.choice.isForced {
             logger.warning(
-                "Events are folded because apply.coalesce is true, although somebody could tell.",
-                ["table": shape.name, "against": because])
+                "Events are coalesced because apply.coalesce is true; triggers or constraints may see the difference.",
+                ["table": shape.name, "reasons_against": reasons])
         } else {
             logger.info(
-                "The way to write the table is chosen.",
-                ["table": shape.name, "strategy": fresh.choice.strategy.rawValue, "because": because])
+                "Write strategy chosen.",
+                ["table": shape.name, "strategy": fresh.choice.strategy.rawValue, "reasons": reasons])
         }
     }
 
-    private func positions(of partitions: [TopicPartition]) async throws -> [TopicPartition: StartPosition.Facts] {
+    private func offsets(of partitions: [TopicPartition]) async throws -> [TopicPartition: StartPosition.Offsets] {
         let stored = try await lanes[0].session { [store] in try store.read(partitions, on: $0) }
         let known = Dictionary(uniqueKeysWithValues: stored.map { ($0.source, $0.nextOffset) })
         let beginnings = try await metadata.beginningOffsets(partitions)
         let ends = try await metadata.endOffsets(partitions)
         let committed = try await metadata.committed(partitions.filter { known[$0] == nil })
-        var facts: [TopicPartition: StartPosition.Facts] = [:]
+        var offsets: [TopicPartition: StartPosition.Offsets] = [:]
         for source in partitions {
             guard let beginning = beginnings[source], let end = ends[source] else {
-                throw KafkaError(.other, "Kafka did not answer for \(source)", isRetriable: true)
+                throw KafkaError(.other, "Kafka returned no offsets of \(source)", isRetriable: true)
             }
-            facts[source] = StartPosition.Facts(
+            offsets[source] = StartPosition.Offsets(
                 stored: known[source], committed: try committed[source]?.get(), beginning: try beginning.get(), end: try end.get()
             )
         }
-        return facts
+        return offsets
     }
 }

@@ -1,32 +1,32 @@
-// Decides where a partition begins: what is stored, what the group committed, what the log still holds.
+// Decides at which offset a partition starts.
 
-/// The decision about one partition's first offset. Pure.
-struct StartPosition: Equatable {
-    /// What is known about the partition.
-    struct Facts: Equatable {
+/// Chooses a partition's first offset. Pure.
+enum StartPosition {
+    /// The offsets that are known of a partition.
+    struct Offsets: Equatable {
         /// The next offset in `sluice_offsets`.
         var stored: Int64?
         /// The offset the group committed to Kafka; asked for only where nothing is stored.
         var committed: Int64?
-        /// The first offset the log has.
+        /// The log's first offset.
         var beginning: Int64
-        /// One past the last.
+        /// The log's end: one after its last offset.
         var end: Int64
     }
 
     enum Decision: Equatable {
-        /// Begin here. `skipped`: a sentence about what was passed over, to be said loudly.
+        /// Start here. `skipped`: why the known offset is not used; to be logged as an error.
         case start(Int64, replacesStored: Bool, skipped: String?)
         /// The partition must not be read.
         case hold(reason: String)
     }
 
-    static func decide(_ facts: Facts, reset: OffsetReset, outOfRange: OutOfRange) -> Decision {
-        let known = facts.stored ?? facts.committed
+    static func decide(_ offsets: Offsets, reset: OffsetReset, outOfRange: OutOfRange) -> Decision {
+        let known = offsets.stored ?? offsets.committed
         guard let known else {
             switch reset {
-            case .earliest: return .start(facts.beginning, replacesStored: false, skipped: nil)
-            case .latest: return .start(facts.end, replacesStored: false, skipped: nil)
+            case .earliest: return .start(offsets.beginning, replacesStored: false, skipped: nil)
+            case .latest: return .start(offsets.end, replacesStored: false, skipped: nil)
             case .error:
                 return .hold(
                     reason:
@@ -34,24 +34,25 @@ struct StartPosition: Equatable {
                         + "error; set it to earliest or latest.")
             }
         }
-        if (facts.beginning...Swift.max(facts.beginning, facts.end)).contains(known) {
+        if (offsets.beginning...Swift.max(offsets.beginning, offsets.end)).contains(known) {
             return .start(known, replacesStored: false, skipped: nil)
         }
-        let origin = facts.stored != nil ? "stored" : "committed"
-        let what =
-            known < facts.beginning
-            ? "the \(origin) offset \(known) is older than the log, which begins at \(facts.beginning): "
-                + "\(facts.beginning - known) records were deleted before they were applied"
-            : "the \(origin) offset \(known) is beyond the log's end \(facts.end): the topic was probably created anew"
+        let origin = offsets.stored != nil ? "stored" : "committed"
+        let reason =
+            known < offsets.beginning
+            ? "the \(origin) offset \(known) is older than the log, which begins at \(offsets.beginning): "
+                + "\(offsets.beginning - known) records were deleted before they were applied"
+            : "the \(origin) offset \(known) is beyond the log's end \(offsets.end): the topic was probably deleted and created again"
         switch outOfRange {
         case .stop:
             return .hold(
-                reason: "The offset is outside of the log: \(what). Set kafka.offset_out_of_range to earliest or latest to go on."
+                reason:
+                    "The offset is outside of the log: \(reason). Set kafka.offset_out_of_range to earliest or latest to continue."
             )
         case .earliest:
-            return .start(facts.beginning, replacesStored: facts.stored != nil, skipped: what)
+            return .start(offsets.beginning, replacesStored: offsets.stored != nil, skipped: reason)
         case .latest:
-            return .start(facts.end, replacesStored: facts.stored != nil, skipped: what)
+            return .start(offsets.end, replacesStored: offsets.stored != nil, skipped: reason)
         }
     }
 }

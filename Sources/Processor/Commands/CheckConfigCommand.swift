@@ -6,6 +6,7 @@ import Kafka
 import Postgres
 import Records
 import Settings
+import SluiceTables
 import Telemetry
 
 enum CheckConfigCommand {

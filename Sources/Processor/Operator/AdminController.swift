@@ -3,6 +3,7 @@
 import HTTPServer
 import Kafka
 import Postgres
+import SluiceTables
 import Synchronization
 import Telemetry
 
@@ -130,7 +131,7 @@ final class AdminController: Sendable {
             case .done(let paused):
                 logger.info("Resumed by an operator.", ["by": job.caller, "scope": "\(scope)", "reason": reason])
                 return Self.list(paused)
-            case .held(let wider):
+            case .coveredBy(let wider):
                 let names = wider.map { "\($0.scope)" }.joined(separator: " and ")
                 return ProblemDetails(
                     status: 409,

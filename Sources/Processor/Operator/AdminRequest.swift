@@ -1,6 +1,7 @@
 // Parses the body of an operator's request.
 
 import Foundation
+import SluiceTables
 
 /// What an operator wants to pause or resume.
 struct AdminRequest: Sendable, Equatable {

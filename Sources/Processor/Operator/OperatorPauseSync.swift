@@ -3,6 +3,7 @@
 import Backpressure
 import Pipeline
 import Postgres
+import SluiceTables
 import Synchronization
 import Telemetry
 

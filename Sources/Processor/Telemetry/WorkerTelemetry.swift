@@ -5,6 +5,7 @@ import Backpressure
 import Decode
 import Pipeline
 import Records
+import SluiceTables
 import Synchronization
 import Telemetry
 

@@ -2,6 +2,7 @@
 
 import Kafka
 import Postgres
+import SluiceTables
 import Telemetry
 
 enum StartUp {

@@ -8,6 +8,7 @@ import Pipeline
 import Postgres
 import Records
 import Settings
+import SluiceTables
 import Synchronization
 import Telemetry
 

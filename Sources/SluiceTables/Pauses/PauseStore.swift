@@ -1,23 +1,25 @@
-// Owns `sluice_pauses`: reading it, adding to it, taking from it.
+// Owns the SQL of `sluice_pauses`.
 
-import Postgres
+public import Postgres
 
-/// The pauses of one consumer group, through a session. Every call is one transaction, durable when it returns; each may be made
-/// twice and leads to the same.
-struct PauseStore: Sendable {
+/// The pauses of one consumer group. Every change is one transaction, durable when the call returns, and idempotent.
+public struct PauseStore: Sendable {
     /// What came of a resume.
-    enum Resumed: Sendable, Equatable {
-        /// Nothing of the scope is paused any more; what is paused elsewhere.
+    public enum Resumed: Sendable, Equatable {
+        /// Nothing of the scope is paused any more. These pauses, outside of it, remain.
         case done([StoredPause])
-        /// Nothing was changed: these cover more than the scope.
-        case held(by: [StoredPause])
+        /// Nothing was changed: these pauses cover more than the scope.
+        case coveredBy([StoredPause])
     }
 
     /// The consumer group.
-    let group: String
+    public let group: String
 
-    /// What is paused, the widest first.
-    func all(on session: PostgresSession) throws -> [StoredPause] {
+    /// The pauses of a group.
+    public init(group: String) { self.group = group }
+
+    /// All pauses, the widest first.
+    public func all(on session: PostgresSession) throws -> [StoredPause] {
         let parameters = Parameters()
         parameters.append(text: group)
         let rows = try session.execute(
@@ -33,8 +35,10 @@ struct PauseStore: Sendable {
         }
     }
 
-    /// Adds a pause. One that is there keeps its beginning, unless the reason is another. Answers what is paused now.
-    func pause(_ scope: PauseScope, reason: String, by caller: String, on session: PostgresSession) throws -> [StoredPause] {
+    /// Adds a pause. One that exists keeps `paused_by` and `paused_at` unless the reason differs. Returns all pauses.
+    public func pause(
+        _ scope: PauseScope, reason: String, by caller: String, on session: PostgresSession
+    ) throws -> [StoredPause] {
         let parameters = self.parameters(scope)
         parameters.append(text: reason)
         parameters.append(text: caller)
@@ -51,11 +55,11 @@ struct PauseStore: Sendable {
         }
     }
 
-    /// Takes the pauses of a scope and of everything in it away, unless a wider one would go on covering it.
-    func resume(_ scope: PauseScope, on session: PostgresSession) throws -> Resumed {
+    /// Removes the pauses of a scope and of everything in it, unless a wider one still covers it.
+    public func resume(_ scope: PauseScope, on session: PostgresSession) throws -> Resumed {
         try durably(on: session) {
             let wider = try all(on: session).filter { $0.scope != scope && $0.scope.contains(scope) }
-            guard wider.isEmpty else { return .held(by: wider) }
+            guard wider.isEmpty else { return .coveredBy(wider) }
             try session.execute(
                 """
                 DELETE FROM sluice_pauses WHERE consumer_group = $1::text
@@ -74,21 +78,11 @@ struct PauseStore: Sendable {
     }
 
     private func durably<R>(on session: PostgresSession, _ body: () throws -> R) throws -> R {
-        do {
-            try session.execute("BEGIN")
-            // Whoever turned it off for speed did not mean an operator's word.
+        try session.transaction {
+            // A role or database with synchronous_commit = off trades recent rows for speed; a pause must not be lost with them.
             try session.execute(
-                """
-                SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'
-                """)
-            let result = try body()
-            try session.commit()
-            return result
-        } catch {
-            // What the rollback could add is that the connection is gone, and then the first error says so too or the next call
-            // will.
-            if session.transactionStatus == .failed || session.transactionStatus == .inTransaction { try session.rollback() }
-            throw error
+                "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'")
+            return try body()
         }
     }
 }

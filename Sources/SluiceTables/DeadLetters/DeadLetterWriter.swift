@@ -1,20 +1,34 @@
-// Owns the rows of `sluice_dead_letters`: what a record that could not be applied leaves behind.
+// Owns the SQL of `sluice_dead_letters`.
 
-import Postgres
-import Records
+public import Postgres
+public import Records
 
 /// A record that could not be applied.
-struct DeadLetter {
-    let batch: ChangeBatch
-    let record: Int
-    let reason: String
-    let state: String?
-    let detail: String
+public struct DeadLetter: Sendable {
+    /// The record's batch.
+    public let batch: ChangeBatch
+    /// Its position in the batch's records.
+    public let record: Int
+    /// One of ``DeadLetterReason``.
+    public let reason: String
+    /// The SQLSTATE; `nil` for a decoder's fault.
+    public let state: String?
+    /// The decoder's or the server's message.
+    public let detail: String
+
+    /// A record that could not be applied.
+    public init(batch: ChangeBatch, record: Int, reason: String, state: String? = nil, detail: String) {
+        self.batch = batch
+        self.record = record
+        self.reason = reason
+        self.state = state
+        self.detail = detail
+    }
 }
 
-/// Writes dead letters in the transaction that moves their offsets.
-struct DeadLetterWriter {
-    static let statement = PreparedStatement(
+/// Encodes dead letters for the transaction that moves their offsets.
+public struct DeadLetterWriter {
+    private static let statement = PreparedStatement(
         """
         INSERT INTO sluice_dead_letters (consumer_group, topic, partition, "offset", key, payload, headers, record_timestamp,
           reason, sqlstate, detail)
@@ -25,26 +39,32 @@ struct DeadLetterWriter {
         ON CONFLICT (consumer_group, topic, partition, "offset") DO NOTHING
         """)
 
-    let group: String
-    let pool: ArrayPool
+    private let group: String
+    private let pool: ArrayPool
 
-    /// The statement for these letters; `nil` for none.
-    func encode(_ letters: [DeadLetter]) -> EncodedStatement? {
-        if letters.isEmpty { return nil }
+    /// A writer for a consumer group.
+    public init(group: String, pool: ArrayPool) {
+        self.group = group
+        self.pool = pool
+    }
+
+    /// The INSERT of these dead letters; `nil` for none. An offset that has a dead letter keeps it.
+    public func encode(_ deadLetters: [DeadLetter]) -> EncodedStatement? {
+        if deadLetters.isEmpty { return nil }
         var writer = ParameterWriter(pool)
         func column(_ element: UInt32, _ append: (inout BinaryArray, DeadLetter, Record) -> Void) {
             writer.array(element) { array in
-                for letter in letters { append(&array, letter, letter.batch.records.records[letter.record]) }
+                for dead in deadLetters { append(&array, dead, dead.batch.records.records[dead.record]) }
             }
         }
         writer.text(group)
-        column(TypeOID.text) { array, letter, _ in array.append(letter.batch.records.source.topic) }
-        column(TypeOID.int4) { array, letter, _ in array.append(letter.batch.records.source.partition) }
+        column(TypeOID.text) { array, dead, _ in array.append(dead.batch.records.source.topic) }
+        column(TypeOID.int4) { array, dead, _ in array.append(dead.batch.records.source.partition) }
         column(TypeOID.int8) { array, _, record in array.append(record.offset) }
-        column(TypeOID.bytea) { array, letter, record in array.append(letter.batch.records.bytes(of: record.key)) }
-        column(TypeOID.bytea) { array, letter, record in array.append(letter.batch.records.bytes(of: record.value)) }
-        column(TypeOID.text) { array, letter, record in
-            if let headers = letter.batch.records.bytes(of: record.headers) {
+        column(TypeOID.bytea) { array, dead, record in array.append(dead.batch.records.bytes(of: record.key)) }
+        column(TypeOID.bytea) { array, dead, record in array.append(dead.batch.records.bytes(of: record.value)) }
+        column(TypeOID.text) { array, dead, record in
+            if let headers = dead.batch.records.bytes(of: record.headers) {
                 array.append(Self.json(headers))
             } else {
                 array.append(nil)
@@ -53,12 +73,12 @@ struct DeadLetterWriter {
         column(TypeOID.timestamptz) { array, _, record in
             if let stamp = Self.microseconds(since2000: record.timestamp) { array.append(stamp) } else { array.append(nil) }
         }
-        column(TypeOID.text) { array, letter, _ in array.append(letter.reason) }
-        column(TypeOID.text) { array, letter, _ in
-            if let state = letter.state { array.append(state) } else { array.append(nil) }
+        column(TypeOID.text) { array, dead, _ in array.append(dead.reason) }
+        column(TypeOID.text) { array, dead, _ in
+            if let state = dead.state { array.append(state) } else { array.append(nil) }
         }
-        column(TypeOID.text) { array, letter, _ in array.append(letter.detail.filter { $0 != "\0" }) }
-        return writer.finish(Self.statement.sql, prepared: Self.statement)
+        column(TypeOID.text) { array, dead, _ in array.append(dead.detail.filter { $0 != "\0" }) }
+        return writer.finish(Self.statement)
     }
 
     /// PostgreSQL's timestamps count from 2000-01-01. `nil` for none, and for what a `timestamptz` cannot hold (after the year

@@ -1,9 +1,9 @@
-// Owns the unit a transaction is made of: a run of records of one change batch.
+// Owns the unit of a transaction: a run of records of one change batch.
 
 public import Records
 
-/// A run of records of one ``ChangeBatch``: the whole of it, or a part where a transaction had to be made smaller.
-public struct BatchSlice: Sendable {
+/// A run of records of one ``ChangeBatch``: all of them, or a part where a transaction had to be made smaller.
+public struct BatchSlice: Sendable, Equatable {
     /// The decoded batch.
     public let batch: ChangeBatch
     /// Positions in ``RecordBatch/records``.
@@ -19,22 +19,16 @@ public struct BatchSlice: Sendable {
         self.records = records
     }
 
-    /// Where the records come from.
+    /// The same records of the same batch.
+    public static func == (a: BatchSlice, b: BatchSlice) -> Bool { a.batch === b.batch && a.records == b.records }
+
+    /// The partition of the records.
     public var source: TopicPartition { batch.records.source }
 
-    /// The offset to apply next once this slice is durable; `nil` for a slice without records.
+    /// The applied offset once this slice is durable; `nil` for a slice without records.
     public var nextOffset: Int64? {
         guard let last = records.last else { return nil }
         return records.upperBound == batch.records.count ? batch.records.nextOffset : batch.records.records[last].offset + 1
-    }
-
-    /// The same records as two slices; `nil` for fewer than two records.
-    public func halved() -> (BatchSlice, BatchSlice)? {
-        guard records.count > 1 else { return nil }
-        let middle = records.lowerBound + records.count / 2
-        return (
-            BatchSlice(batch, records: records.lowerBound..<middle), BatchSlice(batch, records: middle..<records.upperBound)
-        )
     }
 
     /// A transaction's slices as two lists of about the same number of records, in the same order; `nil` where one record is
@@ -44,10 +38,10 @@ public struct BatchSlice: Sendable {
         guard total > 1 else { return nil }
         var left: [BatchSlice] = []
         var right: [BatchSlice] = []
-        var room = total / 2
+        var remaining = total / 2
         for slice in slices {
-            let cut = slice.records.lowerBound + min(room, slice.records.count)
-            room -= cut - slice.records.lowerBound
+            let cut = slice.records.lowerBound + min(remaining, slice.records.count)
+            remaining -= cut - slice.records.lowerBound
             if cut > slice.records.lowerBound {
                 left.append(BatchSlice(slice.batch, records: slice.records.lowerBound..<cut))
             }

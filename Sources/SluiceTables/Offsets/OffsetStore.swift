@@ -1,13 +1,13 @@
-// Owns `sluice_offsets`: reading it, claiming partitions in it, setting it back.
+// Owns the SQL of `sluice_offsets`: reading, claiming, moving and settling offsets.
 
 public import Postgres
 public import Records
 
-/// The offsets of one consumer group, through a session. Every call is a transaction of its own unless it says otherwise.
+/// The applied offsets of one consumer group. Every call is a transaction of its own.
 public struct OffsetStore: Sendable {
     /// The consumer group.
     public let group: String
-    /// How long a claim waits for a row that someone holds before it ends the session that is recorded there.
+    /// How long a call waits for a locked row before it ends the backend that is recorded in it.
     public var lockTimeout: Duration = .seconds(2)
 
     /// The offsets of a group.
@@ -23,11 +23,11 @@ public struct OffsetStore: Sendable {
         return try ask(session, sql, partitions, rows: stored)
     }
 
-    /// Claims partitions for `member`: raises their epoch, so that whoever had them is fenced, and answers where to begin.
+    /// Claims partitions for `member`: raises their epochs, so that earlier claims are fenced. Returns the claims.
     ///
-    /// A stored offset wins over `start`. Rows are locked by topic and partition. Where a row is held by an open transaction for
-    /// longer than ``lockTimeout``, the sessions recorded in the rows are ended (same process *and* same start time) and the
-    /// claim is made again, once. What is recorded is the session the claim is made on: claim on the connection that will apply.
+    /// A stored offset takes precedence over `start`. Rows are locked by topic and partition. Where a row stays locked for
+    /// ``lockTimeout``, the backends recorded in the rows are terminated (same process *and* same start time) and the claim is tried
+    /// once more. The backend of `session` is recorded, so claim on the connection that will write.
     public func claim(
         _ partitions: [(source: TopicPartition, start: Int64)], member: String, on session: PostgresSession
     ) throws -> [PartitionClaim] {
@@ -50,26 +50,8 @@ public struct OffsetStore: Sendable {
         }
     }
 
-    /// Sets partitions to an offset, whatever is stored, and fences whoever has them.
-    public func reset(
-        _ partitions: [(source: TopicPartition, next: Int64)], member: String, on session: PostgresSession
-    ) throws {
-        let sql = """
-            INSERT INTO sluice_offsets AS o
-              (consumer_group, topic, partition, next_offset, epoch, member, backend_pid, backend_start, updated_at)
-            SELECT $1::text, u.topic, u.partition, u.next, 1, $5::text, NULL, NULL, clock_timestamp()
-            FROM unnest($2::text[], $3::int4[], $4::int8[]) AS u(topic, partition, next) ORDER BY u.topic, u.partition
-            ON CONFLICT (consumer_group, topic, partition) DO UPDATE SET epoch = o.epoch + 1, member = excluded.member,
-              next_offset = excluded.next_offset, backend_pid = NULL, backend_start = NULL, updated_at = excluded.updated_at
-            """
-        let sources = partitions.map(\.source)
-        try endingHolders(of: sources, on: session) {
-            _ = try ask(session, sql, sources, starts: partitions.map(\.next), member: member) { _, _ in 0 }
-        }
-    }
-
-    /// Moves partitions away from where they stand and fences whoever has them. One that stands elsewhere than `from` by now is left
-    /// alone: its owner has committed since somebody looked, and what it committed must not be read again.
+    /// Moves partitions to another offset and fences earlier claims. A partition whose offset is not `from` any more is left alone: its
+    /// owner has committed meanwhile, and what it committed must not be read again.
     public func move(
         _ partitions: [(source: TopicPartition, from: Int64, to: Int64)], member: String, on session: PostgresSession
     ) throws {
@@ -89,9 +71,24 @@ public struct OffsetStore: Sendable {
         }
     }
 
-    /// Where a transaction's partitions stand after its answer was lost. On return the lost transaction has ended for certain:
-    /// rows it holds are waited for and its session, as recorded, is ended. This session is recorded in its place.
-    func settle(_ advances: [OffsetAdvance], on session: PostgresSession) throws -> [TopicPartition: SettledState] {
+    private static let advanceStatement = PreparedStatement(
+        "SELECT sluice_advance($1::text, $2::text[], $3::int4[], $4::int8[], $5::int8[], $6::int8[])")
+
+    /// The first statement of a transaction: moves its partitions' offsets, or raises ``SQLState/fenced`` where a row is not as expected.
+    public func encode(_ advances: [OffsetAdvance], _ pool: ArrayPool) -> EncodedStatement {
+        var writer = ParameterWriter(pool)
+        writer.text(group)
+        writer.texts(advances.map(\.source.topic))
+        writer.array(TypeOID.int4) { array in for advance in advances { array.append(advance.source.partition) } }
+        writer.array(TypeOID.int8) { array in for advance in advances { array.append(advance.epoch) } }
+        writer.array(TypeOID.int8) { array in for advance in advances { array.append(advance.expected) } }
+        writer.array(TypeOID.int8) { array in for advance in advances { array.append(advance.next) } }
+        return writer.finish(Self.advanceStatement)
+    }
+
+    /// Reads where the partitions of a transaction are whose connection was lost. On return that transaction has ended for certain: its
+    /// row locks were waited for, and its backend, as recorded, was terminated. The backend of `session` is recorded in its place.
+    public func settle(_ advances: [OffsetAdvance], on session: PostgresSession) throws -> [TopicPartition: SettledState] {
         let record = """
             UPDATE sluice_offsets o SET backend_pid = pg_backend_pid(), backend_start = \(Self.ownStart)
             FROM unnest($2::text[], $3::int4[], $4::int8[]) AS u(topic, partition, epoch)
@@ -105,8 +102,8 @@ public struct OffsetStore: Sendable {
         }
     }
 
-    /// Compares what a transaction meant to do with what is stored. Pure.
-    static func states(_ advances: [OffsetAdvance], _ rows: [StoredOffset]) -> [TopicPartition: SettledState] {
+    /// Compares a transaction's moves with the stored rows. Pure.
+    public static func states(_ advances: [OffsetAdvance], _ rows: [StoredOffset]) -> [TopicPartition: SettledState] {
         let stored = Dictionary(rows.map { ($0.source, $0) }, uniquingKeysWith: { first, _ in first })
         return Dictionary(
             advances.map { advance in
@@ -151,13 +148,19 @@ public struct OffsetStore: Sendable {
         return try (0..<result.rowCount).map { try rows(result, $0) }
     }
 
-    /// Runs `body` in a transaction that waits for row locks no longer than ``lockTimeout``; then ends the sessions recorded in
-    /// the rows and tries once more.
+    /// Runs `body` in a transaction that waits for row locks no longer than ``lockTimeout``. After that it terminates the backends recorded
+    /// in the rows and tries once more.
     private func endingHolders<R>(
         of partitions: [TopicPartition], on session: PostgresSession, _ body: () throws -> R
     ) throws -> R {
+        func attempt() throws -> R {
+            try session.transaction {
+                try session.execute("SET LOCAL lock_timeout = \(max(1, Int(lockTimeout / .milliseconds(1))))")
+                return try body()
+            }
+        }
         do {
-            return try bounded(session, body)
+            return try attempt()
         } catch let error as PostgresError where error.sqlState == .lockNotAvailable {
             let sql = """
                 SELECT pg_terminate_backend(a.pid) FROM sluice_offsets o
@@ -166,24 +169,7 @@ public struct OffsetStore: Sendable {
                 WHERE o.consumer_group = $1::text AND a.pid <> pg_backend_pid() GROUP BY a.pid
                 """
             _ = try ask(session, sql, partitions) { _, _ in 0 }
-            return try bounded(session, body)
-        }
-    }
-
-    private func bounded<R>(_ session: PostgresSession, _ body: () throws -> R) throws -> R {
-        do {
-            try session.execute("BEGIN")
-            let milliseconds = max(
-                1, lockTimeout.components.seconds * 1000 + lockTimeout.components.attoseconds / 1_000_000_000_000_000)
-            try session.execute("SET LOCAL lock_timeout = \(milliseconds)")
-            let result = try body()
-            try session.commit()
-            return result
-        } catch {
-            // What the rollback could add is that the connection is gone, and then the first error says so too or the next call
-            // will.
-            if session.transactionStatus == .failed || session.transactionStatus == .inTransaction { try session.rollback() }
-            throw error
+            return try attempt()
         }
     }
 }

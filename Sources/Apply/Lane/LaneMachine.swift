@@ -1,0 +1,206 @@
+// Owns what a lane decides between attempts: which slices to write next, whether a lost transaction must be settled first, and the
+// result for the apply stage.
+
+public import Postgres
+public import Records
+public import SluiceTables
+
+/// Turns the batches of one call of the apply stage into transactions, until all of them are durable or the stage has to decide. Pure.
+///
+/// What is durable beyond what the stage knows (the first half of a transaction that was halved, a lost transaction that was committed
+/// after all) is kept from one call to the next, so that no record is written twice.
+public struct LaneMachine: ~Copyable {
+    /// What the lane does next.
+    public enum Action: Equatable {
+        /// Connect again and ask `sluice_offsets` where these partitions are: ``settled(_:)`` or ``failed(_:)``.
+        case settle([OffsetAdvance])
+        /// Write these slices in one transaction: ``executed(_:of:at:)`` or ``failed(_:)``.
+        case write([BatchSlice], claims: [PartitionClaim])
+        /// Return to the stage.
+        case answer(ApplyResult)
+    }
+
+    private enum Phase {
+        /// The stage has its answer.
+        case idle
+        case settling([PartitionBatches])
+        /// `later`: the rest of a transaction that was halved, in log order.
+        case writing([PartitionBatches], [BatchSlice], later: [[BatchSlice]])
+    }
+
+    /// A transaction whose connection was lost, with the records it has of each partition.
+    private struct LostTransaction {
+        let advances: [OffsetAdvance]
+        let records: [TopicPartition: Int]
+    }
+
+    private let outcomes: OutcomeTable
+    private var foreignKeyTimeout: UInt64
+    private var phase = Phase.idle
+    private var lost: LostTransaction?
+    /// Offsets that are durable beyond what the stage knows.
+    private var durable: [TopicPartition: (generation: UInt64, next: Int64)] = [:]
+    /// Counts of the transactions since the last `.applied` answer.
+    private var counts = AppliedCounts()
+    /// Since when the present batches wait for a parent row.
+    private var waitingForParentSince: UInt64?
+
+    /// A lane that has written nothing yet.
+    /// - Parameter foreignKeyTimeout: nanoseconds a row may wait for its parent.
+    public init(outcomes: OutcomeTable, foreignKeyTimeout: UInt64) {
+        self.outcomes = outcomes
+        self.foreignKeyTimeout = foreignKeyTimeout
+    }
+
+    /// Whether rows without a parent become dead letters in a transaction that begins now.
+    /// - Parameter now: monotonic nanoseconds, as everywhere here.
+    public func isFinalForeignKeyAttempt(at now: UInt64) -> Bool {
+        waitingForParentSince.map { now - $0 >= foreignKeyTimeout } ?? false
+    }
+
+    /// The setting was changed; it holds for a wait under way, too.
+    public mutating func foreignKeyTimeoutChanged(to timeout: UInt64) { foreignKeyTimeout = timeout }
+
+    /// Partitions were claimed again: the claim has read their offsets.
+    public mutating func claimed(_ partitions: [TopicPartition]) {
+        for partition in partitions { durable[partition] = nil }
+    }
+
+    /// The stage has called.
+    /// - Parameter attempt: 0 for batches that were not tried before.
+    public mutating func batchesArrived(_ batches: [PartitionBatches], attempt: Int) -> Action {
+        // Batches that waited before may have been dropped, so these have not waited yet.
+        if attempt == 0 { waitingForParentSince = nil }
+        let advances = unsettledAdvances(of: batches)
+        guard !advances.isEmpty else {
+            // Partitions that were claimed again need no settling: the claim has seen what the transaction left.
+            lost = nil
+            return writeRemaining(batches)
+        }
+        phase = .settling(batches)
+        return .settle(advances)
+    }
+
+    /// `sluice_offsets` says where the partitions of a lost transaction are.
+    public mutating func settled(_ states: [TopicPartition: SettledState]) -> Action {
+        guard case .settling(let batches) = phase else { preconditionFailure("no transaction was to be settled") }
+        let advances = unsettledAdvances(of: batches)
+        for advance in advances where states[advance.source] == .committed {
+            guard let part = batches.first(where: { $0.source == advance.source }) else { continue }
+            durable[part.source] = (part.generation, advance.next)
+            counts.applied += lost?.records[part.source] ?? 0
+        }
+        lost = nil
+        let fenced = advances.map(\.source).filter { states[$0] == .fenced }
+        return fenced.isEmpty ? writeRemaining(batches) : answer(.fenced(fenced))
+    }
+
+    /// A transaction was executed.
+    /// - Parameter advances: what it does to the offsets.
+    public mutating func executed(_ outcome: ApplyOutcome, of advances: [OffsetAdvance], at now: UInt64) -> Action {
+        guard case .writing(let batches, let slices, let later) = phase else {
+            preconditionFailure("no transaction was to be written")
+        }
+        switch outcome {
+        case .applied(let report):
+            count(slices, of: batches, report)
+            guard let next = later.first else { return answerApplied() }
+            return write(next, of: batches, later: Array(later.dropFirst()))
+        case .fenced(let partitions):
+            return answer(.fenced(partitions))
+        case .retry(.foreignKey, let error):
+            if waitingForParentSince == nil { waitingForParentSince = now }
+            if isFinalForeignKeyAttempt(at: now) { return write(slices, of: batches, later: later) }
+            return answer(.retry(reason: "a parent row is missing: \(error)", isOutage: false))
+        case .retry(let reason, let error):
+            return answer(.retry(reason: "\(error)", isOutage: reason == .unavailable))
+        case .retryHalved(let error):
+            // The stage splits several batches, and makes later transactions smaller; a single batch is split here.
+            if batches.reduce(0, { $0 + $1.batches.count }) > 1 { return answer(.tooLarge(reason: "\(error)")) }
+            guard let (first, second) = BatchSlice.halve(slices) else {
+                return answer(.retry(reason: "\(error)", isOutage: false))
+            }
+            return write(first, of: batches, later: [second] + later)
+        case .stopped(let partitions, let message):
+            return answer(.stopped(partitions, reason: message))
+        case .lost(let error):
+            var records: [TopicPartition: Int] = [:]
+            for slice in slices { records[slice.source, default: 0] += slice.records.count }
+            lost = LostTransaction(advances: advances, records: records)
+            return failed(error)
+        }
+    }
+
+    /// The connection was lost, or could not be made. If something was sent, ``executed(_:of:at:)`` says so.
+    public mutating func failed(_ error: PostgresError) -> Action {
+        if let state = error.sqlState, outcomes.outcome(of: state) == .stop { return stop("PostgreSQL: \(error)") }
+        return answer(.retry(reason: "PostgreSQL: \(error)", isOutage: true))
+    }
+
+    /// The batches could not be made into a transaction.
+    public mutating func failed(_ error: ApplyError) -> Action { stop(error.description) }
+
+    private mutating func stop(_ reason: String) -> Action {
+        switch phase {
+        case .idle: preconditionFailure("nothing was under way")
+        case .settling(let batches), .writing(let batches, _, _): answer(.stopped(batches.map(\.source), reason: reason))
+        }
+    }
+
+    private mutating func answer(_ result: ApplyResult) -> Action {
+        phase = .idle
+        return .answer(result)
+    }
+
+    private mutating func answerApplied() -> Action {
+        defer {
+            counts = AppliedCounts()
+            waitingForParentSince = nil
+        }
+        return answer(.applied(counts))
+    }
+
+    private mutating func write(_ slices: [BatchSlice], of batches: [PartitionBatches], later: [[BatchSlice]] = []) -> Action {
+        phase = .writing(batches, slices, later: later)
+        return .write(
+            slices,
+            claims: batches.map { PartitionClaim(source: $0.source, epoch: $0.epoch, nextOffset: appliedOffset(of: $0)) })
+    }
+
+    /// Writes what is not durable yet.
+    private mutating func writeRemaining(_ batches: [PartitionBatches]) -> Action {
+        let slices = batches.flatMap { part in
+            let next = appliedOffset(of: part)
+            return part.batches.compactMap { batch -> BatchSlice? in
+                let records = batch.records.records
+                guard let first = records.firstIndex(where: { $0.offset >= next }) else { return nil }
+                return BatchSlice(batch, records: first..<records.count)
+            }
+        }
+        return slices.isEmpty ? answerApplied() : write(slices, of: batches)
+    }
+
+    /// The offset that the database shows for a partition: what the stage knows, or what became durable since.
+    private func appliedOffset(of part: PartitionBatches) -> Int64 {
+        guard let durable = durable[part.source], durable.generation == part.generation else { return part.expected }
+        return max(part.expected, durable.next)
+    }
+
+    /// The lost transaction's partitions that are among the batches under the same claim.
+    private func unsettledAdvances(of batches: [PartitionBatches]) -> [OffsetAdvance] {
+        lost?.advances.filter { advance in
+            batches.contains { $0.source == advance.source && $0.epoch == advance.epoch }
+        } ?? []
+    }
+
+    private mutating func count(_ slices: [BatchSlice], of batches: [PartitionBatches], _ report: ApplyReport) {
+        for slice in slices {
+            guard let next = slice.nextOffset, let part = batches.first(where: { $0.source == slice.source }) else { continue }
+            durable[slice.source] = (part.generation, next)
+        }
+        let dead = report.deadLetters.values.reduce(0, +)
+        counts.superseded += report.superseded
+        counts.applied += report.records - dead - report.superseded
+        counts.deadLetters.merge(report.deadLetters, uniquingKeysWith: +)
+    }
+}

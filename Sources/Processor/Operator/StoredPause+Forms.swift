@@ -1,0 +1,19 @@
+// Converts stored pauses for the pipeline and for HTTP responses.
+
+import HTTPServer
+import Pipeline
+import SluiceTables
+
+extension StoredPause {
+    /// As the pipeline takes it.
+    var operatorPause: OperatorPause { OperatorPause(topic: scope.topic, partition: scope.partition, reason: reason) }
+
+    /// As `GET /admin/pauses` shows it.
+    var json: JSONValue {
+        [
+            "topic": scope.topic.map(JSONValue.string) ?? nil,
+            "partition": scope.partition.map { .integer(Int($0)) } ?? nil,
+            "reason": .string(reason), "paused_by": .string(pausedBy), "paused_at": .string(pausedAt),
+        ]
+    }
+}

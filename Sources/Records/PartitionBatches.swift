@@ -1,0 +1,54 @@
+// What an apply stage hands to its lane, and what the lane answers.
+
+/// The batches of one partition in a transaction, and what fences them.
+public struct PartitionBatches: Sendable {
+    /// The partition.
+    public let source: TopicPartition
+    /// Generation of the assignment under which the records were read.
+    public let generation: UInt64
+    /// Epoch of the claim.
+    public let epoch: Int64
+    /// The applied offset that the database must show: what was committed last.
+    public let expected: Int64
+    /// Batches in log order.
+    public var batches: [ChangeBatch]
+
+    /// The applied offset that the database shows once the batches are durable.
+    public var next: Int64 { batches.last?.records.nextOffset ?? expected }
+
+    /// The batches of one partition.
+    public init(source: TopicPartition, generation: UInt64, epoch: Int64, expected: Int64, batches: [ChangeBatch]) {
+        self.source = source
+        self.generation = generation
+        self.epoch = epoch
+        self.expected = expected
+        self.batches = batches
+    }
+}
+
+/// What became of the events of a transaction; each event is counted once.
+public struct AppliedCounts: Sendable, Equatable {
+    /// Events whose effect is in the table, also where they found nothing to do.
+    public var applied = 0
+    /// Events that a later event of the same key in the same transaction replaced.
+    public var superseded = 0
+    /// Dead letters by reason.
+    public var deadLetters: [String: Int] = [:]
+
+    /// All zero.
+    public init() {}
+}
+
+/// The result of a transaction.
+public enum ApplyResult: Sendable, Equatable {
+    /// Durable.
+    case applied(AppliedCounts)
+    /// Nothing was written: these partitions have been claimed by somebody else.
+    case fenced([TopicPartition])
+    /// Nothing was written, and these partitions must stop; one sentence with the reason and the remedy.
+    case stopped([TopicPartition], reason: String)
+    /// Nothing was written; try the same again later. An outage counts against the circuit breaker.
+    case retry(reason: String, isOutage: Bool)
+    /// Nothing was written; a smaller transaction may get through.
+    case tooLarge(reason: String)
+}

@@ -1,0 +1,244 @@
+// Transcripts of what a lane decides between attempts: each input with the action that follows from it.
+
+import Postgres
+import Records
+import SluiceTables
+import Testing
+
+@testable import Apply
+
+private let p0 = TopicPartition("t", 0)
+private let p1 = TopicPartition("t", 1)
+private let outage = PostgresError(.connection, "gone")
+private let dropped = PostgresError(.connection, "dropped", sqlState: SQLState("57P04"))
+private let busy = PostgresError(.server, "busy", sqlState: .lockNotAvailable)
+private let slow = PostgresError(.server, "slow", sqlState: .queryCanceled)
+private let orphan = PostgresError(.server, "no parent", sqlState: .foreignKeyViolation)
+
+@Suite struct LaneMachineTests {
+    private typealias Action = LaneMachine.Action
+
+    private func machine(foreignKeyTimeout: UInt64 = 10) throws -> LaneMachine {
+        LaneMachine(outcomes: try OutcomeTable(), foreignKeyTimeout: foreignKeyTimeout)
+    }
+
+    /// Five records at the offsets `start`, `start` + 2, … `start` + 8.
+    private func batch(_ source: TopicPartition = p0, from start: Int64 = 0) -> ChangeBatch {
+        changeBatch(source, from: start, (0..<5).map { message(.upsert, $0) }, shape: messagesShape)
+    }
+
+    private func part(_ batches: ChangeBatch..., epoch: Int64 = 1, generation: UInt64 = 1, expected: Int64 = 0)
+        -> PartitionBatches
+    {
+        PartitionBatches(
+            source: batches[0].records.source, generation: generation, epoch: epoch, expected: expected, batches: batches)
+    }
+
+    private func write(_ slices: BatchSlice..., from offset: Int64 = 0, epoch: Int64 = 1) -> Action {
+        .write(slices, claims: [PartitionClaim(source: slices[0].source, epoch: epoch, nextOffset: offset)])
+    }
+
+    private func advance(_ source: TopicPartition = p0, epoch: Int64 = 1, _ expected: Int64 = 0, _ next: Int64 = 9)
+        -> OffsetAdvance
+    {
+        OffsetAdvance(source: source, epoch: epoch, expected: expected, next: next)
+    }
+
+    private func report(_ records: Int, superseded: Int = 0, deadLetters: [String: Int] = [:]) -> ApplyOutcome {
+        var report = ApplyReport()
+        report.records = records
+        report.superseded = superseded
+        report.deadLetters = deadLetters
+        return .applied(report)
+    }
+
+    private func applied(_ count: Int, superseded: Int = 0, deadLetters: [String: Int] = [:]) -> Action {
+        var counts = AppliedCounts()
+        counts.applied = count
+        counts.superseded = superseded
+        counts.deadLetters = deadLetters
+        return .answer(.applied(counts))
+    }
+
+    private func retry(_ reason: String, isOutage: Bool = false) -> Action { .answer(.retry(reason: reason, isOutage: isOutage)) }
+
+    @Test func appliedAtOnce() throws {
+        var machine = try machine()
+        let (first, second) = (batch(), batch(from: 10))
+        #expect(machine.batchesArrived([part(first)], attempt: 0) == write(BatchSlice(first)))
+        let outcome = report(5, superseded: 1, deadLetters: ["sql:check": 1])
+        #expect(
+            machine.executed(outcome, of: [advance()], at: 1) == applied(3, superseded: 1, deadLetters: ["sql:check": 1]))
+        // The counts begin anew, and what is durable is not what the stage expects, should it have dropped its answer.
+        #expect(machine.batchesArrived([part(second)], attempt: 0) == write(BatchSlice(second), from: 9))
+        #expect(machine.executed(report(5), of: [advance(p0, 9, 19)], at: 2) == applied(5))
+        #expect(machine.batchesArrived([part(second)], attempt: 1) == applied(0), "all of it is durable")
+    }
+
+    @Test func fencedAndStopped() throws {
+        var machine = try machine()
+        let batches = [part(batch()), part(batch(p1))]
+        let claims = [p0, p1].map { PartitionClaim(source: $0, epoch: 1, nextOffset: 0) }
+        let all = Action.write(batches.map { BatchSlice($0.batches[0]) }, claims: claims)
+        #expect(machine.batchesArrived(batches, attempt: 0) == all)
+        #expect(machine.executed(.fenced([p1]), of: [], at: 1) == .answer(.fenced([p1])))
+        #expect(machine.batchesArrived(batches, attempt: 0) == all)
+        #expect(
+            machine.executed(.stopped([p0], message: "poison"), of: [], at: 1) == .answer(.stopped([p0], reason: "poison")))
+        #expect(machine.batchesArrived(batches, attempt: 0) == all)
+        #expect(machine.failed(ApplyError(.misuse, "not claimed")) == .answer(.stopped([p0, p1], reason: "not claimed")))
+    }
+
+    @Test func retried() throws {
+        var machine = try machine()
+        let batch = batch()
+        #expect(machine.batchesArrived([part(batch)], attempt: 0) == write(BatchSlice(batch)))
+        #expect(machine.executed(.retry(.conflict, busy), of: [advance()], at: 1) == retry("\(busy)"))
+        #expect(machine.batchesArrived([part(batch)], attempt: 1) == write(BatchSlice(batch)))
+        #expect(machine.executed(.retry(.unavailable, busy), of: [advance()], at: 1) == retry("\(busy)", isOutage: true))
+        #expect(machine.batchesArrived([part(batch)], attempt: 2) == write(BatchSlice(batch)))
+        #expect(machine.failed(outage) == retry("PostgreSQL: \(outage)", isOutage: true), "connecting has failed")
+        #expect(machine.batchesArrived([part(batch)], attempt: 3) == write(BatchSlice(batch)), "nothing was sent")
+        #expect(machine.failed(dropped) == .answer(.stopped([p0], reason: "PostgreSQL: \(dropped)")))
+    }
+
+    @Test func severalBatchesAreHalvedByTheStage() throws {
+        var machine = try machine()
+        let (first, second) = (batch(), batch(from: 10))
+        #expect(machine.batchesArrived([part(first, second)], attempt: 0) == write(BatchSlice(first), BatchSlice(second)))
+        #expect(machine.executed(.retryHalved(slow), of: [advance(p0, 0, 19)], at: 1) == .answer(.tooLarge(reason: "\(slow)")))
+    }
+
+    @Test func aSingleBatchIsHalvedHere() throws {
+        var machine = try machine()
+        let batch = batch()
+        func slice(_ records: Range<Int>) -> BatchSlice { BatchSlice(batch, records: records) }
+        #expect(machine.batchesArrived([part(batch)], attempt: 0) == write(slice(0..<5)))
+        #expect(machine.executed(.retryHalved(slow), of: [advance()], at: 1) == write(slice(0..<2)))
+        #expect(machine.executed(.retryHalved(slow), of: [advance(p0, 0, 3)], at: 1) == write(slice(0..<1)))
+        #expect(machine.executed(report(1), of: [advance(p0, 0, 1)], at: 1) == write(slice(1..<2), from: 1))
+        #expect(machine.executed(report(1), of: [advance(p0, 1, 3)], at: 1) == write(slice(2..<5), from: 3))
+        #expect(machine.executed(report(3), of: [advance(p0, 3, 9)], at: 1) == applied(5))
+    }
+
+    @Test func theFirstHalfStaysDurable() throws {
+        var machine = try machine()
+        let batch = batch()
+        func slice(_ records: Range<Int>) -> BatchSlice { BatchSlice(batch, records: records) }
+        #expect(machine.batchesArrived([part(batch)], attempt: 0) == write(slice(0..<5)))
+        #expect(machine.executed(.retryHalved(slow), of: [advance()], at: 1) == write(slice(0..<2)))
+        #expect(machine.executed(report(2), of: [advance(p0, 0, 3)], at: 1) == write(slice(2..<5), from: 3))
+        #expect(machine.executed(.retry(.conflict, busy), of: [advance(p0, 3, 9)], at: 1) == retry("\(busy)"))
+        #expect(machine.batchesArrived([part(batch)], attempt: 1) == write(slice(2..<5), from: 3))
+        #expect(machine.executed(report(3), of: [advance(p0, 3, 9)], at: 2) == applied(5), "each event is counted once")
+    }
+
+    @Test func aSingleRecordIsRetriedAsItIs() throws {
+        var machine = try machine()
+        let batch = changeBatch(p0, from: 0, [message(.upsert, 1)], shape: messagesShape)
+        #expect(machine.batchesArrived([part(batch)], attempt: 0) == write(BatchSlice(batch)))
+        #expect(machine.executed(.retryHalved(slow), of: [advance(p0, 0, 1)], at: 1) == retry("\(slow)"))
+    }
+
+    @Test func lostAndCommitted() throws {
+        var machine = try machine()
+        let (first, second) = (batch(), batch(from: 10))
+        #expect(machine.batchesArrived([part(first)], attempt: 0) == write(BatchSlice(first)))
+        #expect(machine.executed(.lost(outage), of: [advance()], at: 1) == retry("PostgreSQL: \(outage)", isOutage: true))
+        #expect(machine.batchesArrived([part(first)], attempt: 1) == .settle([advance()]))
+        #expect(machine.failed(outage) == retry("PostgreSQL: \(outage)", isOutage: true), "still away")
+        #expect(machine.batchesArrived([part(first)], attempt: 2) == .settle([advance()]))
+        #expect(machine.settled([p0: .committed]) == applied(5))
+        #expect(machine.batchesArrived([part(second, expected: 9)], attempt: 0) == write(BatchSlice(second), from: 9))
+    }
+
+    @Test func lostAndNotCommitted() throws {
+        var machine = try machine()
+        let batches = [part(batch()), part(batch(p1))]
+        let slices = batches.map { BatchSlice($0.batches[0]) }
+        func claims(_ offsets: Int64...) -> [PartitionClaim] {
+            zip([p0, p1], offsets).map { PartitionClaim(source: $0, epoch: 1, nextOffset: $1) }
+        }
+        let advances = [advance(p0), advance(p1)]
+        #expect(machine.batchesArrived(batches, attempt: 0) == .write(slices, claims: claims(0, 0)))
+        #expect(machine.executed(.lost(outage), of: advances, at: 1) == retry("PostgreSQL: \(outage)", isOutage: true))
+        #expect(machine.batchesArrived(batches, attempt: 1) == .settle(advances))
+        #expect(machine.settled([p0: .notCommitted, p1: .notCommitted]) == .write(slices, claims: claims(0, 0)))
+        #expect(machine.executed(report(10), of: advances, at: 1) == applied(10))
+    }
+
+    @Test func lostAndFenced() throws {
+        var machine = try machine()
+        let batches = [part(batch()), part(batch(p1))]
+        let advances = [advance(p0), advance(p1)]
+        _ = machine.batchesArrived(batches, attempt: 0)
+        _ = machine.executed(.lost(outage), of: advances, at: 1)
+        #expect(machine.batchesArrived(batches, attempt: 1) == .settle(advances))
+        #expect(machine.settled([p0: .notCommitted, p1: .fenced]) == .answer(.fenced([p1])))
+        #expect(machine.batchesArrived([batches[0]], attempt: 1) == write(BatchSlice(batches[0].batches[0])))
+    }
+
+    /// The claim has waited for the lost transaction and read what it left, so there is nothing to settle.
+    @Test func claimedAgainBetweenAttempts() throws {
+        var machine = try machine()
+        let batch = batch()
+        _ = machine.batchesArrived([part(batch)], attempt: 0)
+        _ = machine.executed(.lost(outage), of: [advance()], at: 1)
+        machine.claimed([p0])
+        let again = part(batch, epoch: 2, generation: 2)
+        #expect(machine.batchesArrived([again], attempt: 0) == write(BatchSlice(batch), epoch: 2))
+        #expect(machine.executed(report(5), of: [advance(epoch: 2)], at: 2) == applied(5))
+        // Durable offsets of the last generation do not count in the next one.
+        #expect(
+            machine.batchesArrived([part(batch, epoch: 3, generation: 3)], attempt: 0) == write(BatchSlice(batch), epoch: 3))
+    }
+
+    @Test func onlyPartitionsThatAreStillOursAreSettled() throws {
+        var machine = try machine()
+        let batches = [part(batch()), part(batch(p1))]
+        _ = machine.batchesArrived(batches, attempt: 0)
+        _ = machine.executed(.lost(outage), of: [advance(p0), advance(p1)], at: 1)
+        #expect(machine.batchesArrived([batches[1]], attempt: 1) == .settle([advance(p1)]))
+        #expect(machine.settled([p1: .committed]) == applied(5))
+    }
+
+    @Test func aMissingParentIsWaitedForUntilTheDeadline() throws {
+        var machine = try machine(foreignKeyTimeout: 10)
+        let batch = batch()
+        let waiting = retry("a parent row is missing: \(orphan)")
+        #expect(machine.batchesArrived([part(batch)], attempt: 0) == write(BatchSlice(batch)))
+        #expect(machine.isFinalForeignKeyAttempt(at: 100) == false)
+        #expect(machine.executed(.retry(.foreignKey, orphan), of: [advance()], at: 100) == waiting)
+        #expect(machine.batchesArrived([part(batch)], attempt: 1) == write(BatchSlice(batch)))
+        #expect(machine.isFinalForeignKeyAttempt(at: 109) == false)
+        // The deadline passes while the transaction is executed: it is executed again at once, as the last attempt.
+        #expect(machine.executed(.retry(.foreignKey, orphan), of: [advance()], at: 110) == write(BatchSlice(batch)))
+        #expect(machine.isFinalForeignKeyAttempt(at: 110) == true)
+        let final = report(5, deadLetters: ["sql:foreign_key": 1])
+        #expect(machine.executed(final, of: [advance()], at: 111) == applied(4, deadLetters: ["sql:foreign_key": 1]))
+        #expect(machine.isFinalForeignKeyAttempt(at: 112) == false, "the next batches have not waited")
+    }
+
+    @Test func theForeignKeyTimeoutCanChangeDuringTheWait() throws {
+        var machine = try machine(foreignKeyTimeout: 10)
+        _ = machine.batchesArrived([part(batch())], attempt: 0)
+        _ = machine.executed(.retry(.foreignKey, orphan), of: [advance()], at: 100)
+        machine.foreignKeyTimeoutChanged(to: 3)
+        #expect(machine.isFinalForeignKeyAttempt(at: 102) == false)
+        #expect(machine.isFinalForeignKeyAttempt(at: 103) == true)
+    }
+
+    @Test func batchesDroppedWhileWaitingLeaveNoDeadline() throws {
+        var machine = try machine(foreignKeyTimeout: 10)
+        let other = batch(p1)
+        _ = machine.batchesArrived([part(batch())], attempt: 0)
+        #expect(
+            machine.executed(.retry(.foreignKey, orphan), of: [advance()], at: 100)
+                == retry("a parent row is missing: \(orphan)"))
+        #expect(machine.batchesArrived([part(other)], attempt: 0) == write(BatchSlice(other)))
+        #expect(machine.isFinalForeignKeyAttempt(at: 200) == false)
+        #expect(
+            machine.executed(.retry(.foreignKey, orphan), of: [advance(p1)], at: 200)
+                == retry("a parent row is missing: \(orphan)"))
+    }
+}
