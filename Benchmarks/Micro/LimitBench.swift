@@ -22,42 +22,42 @@ enum LimitBench {
     private static let clients = 1_000_000
 
     /// The shipped shape: a bucket of requests and a window of events for each client; one decision looks at both.
-    private static func limits(burst: Int, keys: Int) -> RequestLimits {
-        RequestLimits(
+    private static func limits(burst: Int, keys: Int) -> RateLimits {
+        RateLimits(
             policies: [
-                LimitPolicy("burst", key: .client, unit: .requests, .bucket(.init(rate: 1_000, burst: burst))),
-                LimitPolicy(
+                RateLimitPolicy("burst", key: .client, unit: .requests, .bucket(.init(rate: 1_000, burst: burst))),
+                RateLimitPolicy(
                     "quota", key: .client, unit: .events, .window(.init(amount: 1_000_000_000_000, span: 60_000_000_000))),
             ], maxKeys: keys)
     }
 
-    private static func limiter(burst: Int, keys: Int = 1_000) -> RequestLimiter {
-        RequestLimiter(limits(burst: burst, keys: keys), routes: 1, clock: MonotonicClock.nanoseconds)
+    private static func limiter(burst: Int, keys: Int = 1_000) -> RateLimiter {
+        RateLimiter(limits(burst: burst, keys: keys), routes: 1, clock: MonotonicClock.nanoseconds)
     }
 
-    private static func subject(_ client: Int) -> LimitSubject {
-        LimitSubject(client: LimitKey(high: 1, low: UInt64(client)), route: 0)
+    private static func subject(_ client: Int) -> RateLimitSubject {
+        RateLimitSubject(client: RateLimitKey(high: 1, low: UInt64(client)), route: 0)
     }
 
-    private static let cost = LimitCost(requests: 1, events: 1, bytes: 200)
+    private static let cost = RateLimitCost(requests: 1, events: 1, bytes: 200)
 
     static func run() -> Result {
         var result = Result()
         let hot = limiter(burst: 1_000_000_000_000)
         result.hot = Measuring.nanoseconds {
-            for _ in 0..<rounds { consume(hot.ask(subject(1), cost) == nil) }
+            for _ in 0..<rounds { consume(hot.admit(subject(1), cost) == nil) }
             return rounds
         }
         let tight = limiter(burst: 1)
         result.refused = Measuring.nanoseconds {
-            for _ in 0..<rounds { consume(tight.ask(subject(1), cost) == nil) }
+            for _ in 0..<rounds { consume(tight.admit(subject(1), cost) == nil) }
             return rounds
         }
         result.contended = contended(hot)
 
         let before = residentBytes()
         let many = limiter(burst: 1_000_000_000_000, keys: clients)
-        for client in 0..<clients { consume(many.ask(subject(client), cost) == nil) }
+        for client in 0..<clients { consume(many.admit(subject(client), cost) == nil) }
         result.bytesPerKey = Double(residentBytes() - before) / Double(clients)
         result.plannedBytes = Double(many.bytesPerKey)
         var client = 0
@@ -65,7 +65,7 @@ enum LimitBench {
             for _ in 0..<rounds {
                 // A prime step: every client in turn, and never a neighbour of the last one.
                 client = (client + 618_031) % clients
-                consume(many.ask(subject(client), cost) == nil)
+                consume(many.admit(subject(client), cost) == nil)
             }
             return rounds
         }
@@ -73,10 +73,10 @@ enum LimitBench {
     }
 
     /// Nanoseconds a decision while two threads ask at once.
-    private static func contended(_ limiter: RequestLimiter) -> Double {
+    private static func contended(_ limiter: RateLimiter) -> Double {
         Measuring.nanoseconds {
             DispatchQueue.concurrentPerform(iterations: 2) { thread in
-                for _ in 0..<10 * rounds { consume(limiter.ask(subject(thread), cost) == nil) }
+                for _ in 0..<10 * rounds { consume(limiter.admit(subject(thread), cost) == nil) }
             }
             return 20 * rounds
         }

@@ -7,12 +7,12 @@ public protocol HTTPHandler: Sendable {
 
     /// Whether a route, by its position, is served also to connections beyond the limits of connections: health checks and operators. Asked
     /// once for each route, when the server starts.
-    func isVital(_ route: Int) -> Bool
+    func isPriority(_ route: Int) -> Bool
 
     /// The header of a request for a known route is there: read its body, or answer at once.
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission
 
-    /// The first bytes of a body are there whose request was admitted with ``HTTPAdmission/look(limit:)``: say how it is to be read.
+    /// The first bytes of a body are there whose request was admitted with ``HTTPAdmission/peek(limit:)``: say how it is to be read.
     func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice
 
     /// The whole request is there. `exchange` takes the answer, now or later, from any thread; the request is valid during the
@@ -24,7 +24,7 @@ public protocol HTTPHandler: Sendable {
     func response(to refusal: HTTPRefusal) -> HTTPResponse
 
     /// Everything that had arrived has been handled: the loop looks for more. Called once a turn of the loop.
-    func turnEnded()
+    func iterationEnded()
 
     /// A request is over: for counting. Called once per request whose header was understood.
     func ended(_ outcome: HTTPOutcome)
@@ -32,13 +32,13 @@ public protocol HTTPHandler: Sendable {
 
 extension HTTPHandler {
     /// No route is.
-    public func isVital(_ route: Int) -> Bool { false }
+    public func isPriority(_ route: Int) -> Bool { false }
 
     /// Reads every body up to the server's limit.
     public func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission { .readBody() }
 
     /// Does nothing.
-    public func turnEnded() {}
+    public func iterationEnded() {}
 
     /// Collects every body.
     public func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice { .collect() }
@@ -60,7 +60,7 @@ public enum HTTPAdmission: Sendable {
     case stream(any HTTPBodyReader, limit: Int? = nil)
     /// Ask ``HTTPHandler/choose(_:firstBytes:)`` when the first bytes are there. `limit` bounds the body whatever is chosen. A body
     /// without bytes is collected.
-    case look(limit: Int? = nil)
+    case peek(limit: Int? = nil)
     /// Answer with this. The body is read and dropped where it is short, so that the connection can be kept.
     case respond(HTTPResponse)
 }

@@ -27,7 +27,7 @@ public final class HTTPServer: Sendable {
         /// Connections that were ended because their client took too long over reading a long answer.
         public let slowReaders: Int
         /// Requests since the start that were refused because there were too many connections.
-        public let crowdedOut: Int
+        public let connectionLimitRefusals: Int
     }
 
     /// The port it listens on, also where a free one was asked for.
@@ -60,13 +60,10 @@ public final class HTTPServer: Sendable {
     /// Puts other limits of connections and times, and another certificate, into force. The rest of the configuration is as it was at the
     /// start: address, memory, and whether the server speaks TLS. Connections that are open keep their place and their idle time.
     /// - Throws: ``HTTPServerError/Code/invalidConfiguration``; nothing has changed then.
-    public func adopt(_ configuration: HTTPServerConfiguration) throws(HTTPServerError) {
+    public func update(_ configuration: HTTPServerConfiguration) throws(HTTPServerError) {
         try configuration.check()
         mailbox.orderAdoption(of: configuration)
     }
-
-    /// Closes the listening socket. Connections that are open go on being served.
-    public func stopAccepting() { mailbox.orderQuiesce() }
 
     /// Stops listening, refuses new requests with ``HTTPRefusal/stopping``, waits for the requests in flight, and ends the server.
     /// Requests still unanswered at the deadline are answered with ``HTTPRefusal/unanswered``. Returns when the last connection is
@@ -90,7 +87,7 @@ public final class HTTPServer: Sendable {
             slowHeaders: mailbox.counters.slowHeaders.load(ordering: .relaxed),
             slowBodies: mailbox.counters.slowBodies.load(ordering: .relaxed),
             slowReaders: mailbox.counters.slowReaders.load(ordering: .relaxed),
-            crowdedOut: mailbox.counters.crowdedOut.load(ordering: .relaxed))
+            connectionLimitRefusals: mailbox.counters.connectionLimitRefusals.load(ordering: .relaxed))
     }
 }
 

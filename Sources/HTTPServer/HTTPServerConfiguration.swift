@@ -6,12 +6,12 @@ public struct HTTPServerConfiguration: Sendable {
     public var host: String
     /// Port to listen on; 0 takes a free one, which ``HTTPServer/port`` then names.
     public var port: UInt16
-    /// Connections that are served at once; further ones are served vital routes only (``HTTPHandler/isVital(_:)``), from the reserve.
+    /// Connections that are served at once; further ones are served vital routes only (``HTTPHandler/isPriority(_:)``), from the reserve.
     public var connectionLimit = 4096
     /// Connections that are served at once from one IPv4 address, or one /64 of IPv6; further ones as above. 0: no limit.
     public var connectionsPerAddress = 0
     /// Connections beyond the two limits; where there are more, the oldest that asks for nothing is closed.
-    public var reserve = 64
+    public var reservedSlots = 64
     /// A connection on which nothing happens for so long is closed, whole seconds. A connection that waits for its answer is exempt.
     public var idleTimeout: Duration = .seconds(60)
     /// How long the header of a request may take, TLS's handshake included: from the connection's beginning, and on one that is kept from the
@@ -41,7 +41,7 @@ public struct HTTPServerConfiguration: Sendable {
     /// Connections the kernel completes before they are accepted.
     public var backlog = 1024
     /// How long unanswered requests are given to hear that the server is stopping, after the deadline of ``HTTPServer/stop(deadline:)``.
-    public var farewell: Duration = .milliseconds(250)
+    public var shutdownGrace: Duration = .milliseconds(250)
 
     /// A server at `host` and `port`; everything else has defaults.
     public init(host: String = "127.0.0.1", port: UInt16 = 8000) {
@@ -54,10 +54,11 @@ public struct HTTPServerConfiguration: Sendable {
         let least = [
             ("connectionLimit", connectionLimit, 1), ("connectionsPerAddress", connectionsPerAddress, 0),
             ("idleTimeout", Int(idleTimeout.components.seconds), 1), ("maxBodyBytes", maxBodyBytes, 0),
-            ("farewell", Int(farewell.components.seconds), 0), ("discardBytes", discardBytes, 0),
+            ("shutdownGrace", Int(shutdownGrace.components.seconds), 0), ("discardBytes", discardBytes, 0),
             ("streamDiscardBytes", streamDiscardBytes, 0),
             ("bodyMemoryBytes", bodyMemoryBytes, 0), ("poolBytes", poolBytes, 1024),
-            ("backlog", backlog, 1), ("reserve", reserve, 1), ("headerTimeout", Int(headerTimeout.components.seconds), 0),
+            ("backlog", backlog, 1), ("reservedSlots", reservedSlots, 1),
+            ("headerTimeout", Int(headerTimeout.components.seconds), 0),
             ("bodyTimeout", Int(bodyTimeout.components.seconds), 0), ("bodyRate", bodyRate, 0),
         ]
         for (name, value, minimum) in least where value < minimum || value > Int(Int32.max) {
@@ -70,7 +71,7 @@ public struct HTTPServerConfiguration: Sendable {
 extension HTTPServerConfiguration {
     /// The limits of connections, for those who keep them.
     var places: ConnectionLimitMachine.Limits {
-        ConnectionLimitMachine.Limits(places: connectionLimit, perNetwork: connectionsPerAddress, reserve: reserve)
+        ConnectionLimitMachine.Limits(places: connectionLimit, perNetwork: connectionsPerAddress, reserve: reservedSlots)
     }
 
     /// The limits of time, for those who keep them.
@@ -84,11 +85,11 @@ extension HTTPServerConfiguration {
 
     /// As much of it as the process has descriptors for.
     func fitted(_ log: (HTTPLogLevel, String) -> Void) -> HTTPServerConfiguration {
-        let room = DescriptorLimit.room(for: connectionLimit + reserve)
-        guard room < connectionLimit + reserve else { return self }
+        let room = DescriptorLimit.room(for: connectionLimit + reservedSlots)
+        guard room < connectionLimit + reservedSlots else { return self }
         var fitted = self
-        fitted.reserve = max(1, min(reserve, room / 4))
-        fitted.connectionLimit = max(1, room - fitted.reserve)
+        fitted.reservedSlots = max(1, min(reservedSlots, room / 4))
+        fitted.connectionLimit = max(1, room - fitted.reservedSlots)
         log(
             .warning,
             "this process may have too few file descriptors (`ulimit -Hn`) for \(connectionLimit) connections; it takes "

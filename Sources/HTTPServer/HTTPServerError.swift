@@ -25,9 +25,6 @@ public struct HTTPServerError: Error, Sendable, CustomStringConvertible {
     /// One sentence that names the address and the remedy.
     public let description: String
 
-    /// The same start may succeed later without anything being changed.
-    public var isRetriable: Bool { code == .addressInUse || code == .system }
-
     init(_ code: Code, _ description: String) {
         self.code = code
         self.description = description

@@ -21,7 +21,7 @@ private struct Lag: ~Copyable {
         now += UInt64(seconds * 1e9)
         var readings = SheddingLevels()
         readings[.lag] = level.map { SheddingLevel(level: $0, fall: fall) }
-        return machine.looked(at: readings, now: now, limits: limits)
+        return machine.levelsRead(readings, now: now, limits: limits)
     }
 }
 
@@ -116,7 +116,7 @@ private struct Lag: ~Copyable {
         readings[.timeLag] = SheddingLevel(level: 12, fall: 1)
         readings[.credits] = SheddingLevel(level: 0.7, fall: 1)
         readings[.producerQueue] = SheddingLevel(level: 0.7, fall: 1)
-        let order = machine.looked(at: readings, now: second, limits: limits)
+        let order = machine.levelsRead(readings, now: second, limits: limits)
         #expect(order.cause == .producerQueue)
         #expect(abs(order.share - 0.4) < 1e-9)
         #expect(order.retryAfter == 40, "of the lag")
@@ -124,7 +124,7 @@ private struct Lag: ~Copyable {
         #expect(abs(machine.share(of: .timeLag) - 0.2) < 1e-9)
         #expect(machine.share(of: .credits) == 0)
         readings[.credits] = SheddingLevel(level: 1, fall: 1)
-        let starved = machine.looked(at: readings, now: second, limits: limits)
+        let starved = machine.levelsRead(readings, now: second, limits: limits)
         #expect(starved.cause == .credits && starved.share == 1)
     }
 
@@ -133,9 +133,9 @@ private struct Lag: ~Copyable {
         var readings = SheddingLevels()
         readings[.producerQueue] = SheddingLevel(level: 1, fall: 1)
         let limits = SheddingLimits(producerQueue: threshold)
-        #expect(machine.looked(at: readings, now: second, limits: limits).share == 1)
+        #expect(machine.levelsRead(readings, now: second, limits: limits).share == 1)
         readings[.producerQueue] = SheddingLevel(level: threshold / 2, fall: 1)
-        #expect(machine.looked(at: readings, now: 100 * second, limits: limits) == .admitAll)
+        #expect(machine.levelsRead(readings, now: 100 * second, limits: limits) == .admitAll)
     }
 }
 
@@ -145,7 +145,7 @@ private func order(share: Double, retryAfter: Double = 10) -> SheddingDecision {
     var readings = SheddingLevels()
     let level = 1_000_000 * (1 + share)
     readings[.lag] = SheddingLevel(level: level, fall: (level - 500_000) / retryAfter)
-    return machine.looked(at: readings, now: 1, limits: SheddingLimits(lagRecords: 1_000_000, longestRetry: 600))
+    return machine.levelsRead(readings, now: 1, limits: SheddingLimits(lagRecords: 1_000_000, longestRetry: 600))
 }
 
 @Suite struct SheddingHoldTests {
@@ -153,13 +153,13 @@ private func order(share: Double, retryAfter: Double = 10) -> SheddingDecision {
         let shedder = LoadShedder(thousand)
         var facts = SheddingInputs()
         facts.lag = SheddingInputs.Lag(records: lag, seconds: nil, measuredAt: second, drainRate: 0)
-        shedder.looked(at: facts, now: second)
+        shedder.evaluate(facts, now: second)
         return shedder
     }
 
     /// The slots of 10 ms in which a body that is being read has to wait.
     private func held(_ shedder: LoadShedder, of slots: UInt64) -> [Bool] {
-        (0..<slots).map { shedder.isHolding(at: 7 * second + $0 * 10_000_000) }
+        (0..<slots).map { shedder.mustPauseReading(at: 7 * second + $0 * 10_000_000) }
     }
 
     @Test func aBodyGoesOnInTheAdmittedShareOfTheTime() {
@@ -179,7 +179,7 @@ private func order(share: Double, retryAfter: Double = 10) -> SheddingDecision {
         let shedder = shedder(lag: 1_500)
         for slot in 0..<100 as Range<UInt64> {
             let start = slot * 10_000_000
-            #expect(shedder.isHolding(at: start) == shedder.isHolding(at: start + 9_999_999))
+            #expect(shedder.mustPauseReading(at: start) == shedder.mustPauseReading(at: start + 9_999_999))
         }
     }
 }
@@ -258,13 +258,13 @@ private func order(share: Double, retryAfter: Double = 10) -> SheddingDecision {
         var facts = SheddingInputs()
         facts.lag = Self.lag(500, at: second)
         facts.producer = Self.producer(delivered: 10_000)
-        #expect(machine.looked(at: facts, now: second)[.lag]?.level == 500)
+        #expect(machine.inputsRead(facts, now: second)[.lag]?.level == 500)
         facts.producer = Self.producer(delivered: 10_200, inFlight: 50)
-        #expect(machine.looked(at: facts, now: second + second / 2)[.lag]?.level == 750)
+        #expect(machine.inputsRead(facts, now: second + second / 2)[.lag]?.level == 750)
         // The next answer holds all of it but what came since the last look.
         facts.lag = Self.lag(760, at: 2 * second)
         facts.producer = Self.producer(delivered: 10_300)
-        #expect(machine.looked(at: facts, now: 2 * second)[.lag]?.level == 810)
+        #expect(machine.inputsRead(facts, now: 2 * second)[.lag]?.level == 810)
     }
 
     @Test func whatDrainsMeanwhileIsTakenOff() {
@@ -272,10 +272,10 @@ private func order(share: Double, retryAfter: Double = 10) -> SheddingDecision {
         var facts = SheddingInputs()
         facts.lag = Self.lag(500, at: second, drain: 100)
         facts.producer = Self.producer(delivered: 0)
-        _ = machine.looked(at: facts, now: second)
+        _ = machine.inputsRead(facts, now: second)
         facts.producer = Self.producer(delivered: 130)
-        #expect(machine.looked(at: facts, now: 2 * second)[.lag]?.level == 530)
-        #expect(machine.looked(at: facts, now: 3 * second)[.lag]?.level == 500, "never below what was measured")
+        #expect(machine.inputsRead(facts, now: 2 * second)[.lag]?.level == 530)
+        #expect(machine.inputsRead(facts, now: 3 * second)[.lag]?.level == 500, "never below what was measured")
     }
 
     @Test func aGapInTheAnswersIsNoBacklog() {
@@ -283,43 +283,44 @@ private func order(share: Double, retryAfter: Double = 10) -> SheddingDecision {
         var facts = SheddingInputs()
         facts.lag = Self.lag(0, at: second)
         facts.producer = Self.producer(delivered: 0)
-        _ = machine.looked(at: facts, now: second)
+        _ = machine.inputsRead(facts, now: second)
         facts.lag = nil
         facts.producer = Self.producer(delivered: 1_000_000)
-        let silent = machine.looked(at: facts, now: 50 * second)
+        let silent = machine.inputsRead(facts, now: 50 * second)
         #expect(silent[.lag] == nil && silent[.timeLag] == nil)
         facts.lag = Self.lag(7, at: 60 * second)
-        #expect(machine.looked(at: facts, now: 60 * second)[.lag]?.level == 7)
+        #expect(machine.inputsRead(facts, now: 60 * second)[.lag]?.level == 7)
     }
 
     @Test func freeCreditsCountAsTheMostOfTheLastSecond() {
         var machine = SheddingLevelMachine()
         var facts = SheddingInputs()
-        func account(_ records: Int, _ bytes: Int) -> SheddingInputs.Account {
-            SheddingInputs.Account(free: Credits(records: records, bytes: bytes), total: Credits(records: 100, bytes: 1_000))
+        func account(_ records: Int, _ bytes: Int) -> SheddingInputs.PipelineCredits {
+            SheddingInputs.PipelineCredits(
+                free: Credits(records: records, bytes: bytes), total: Credits(records: 100, bytes: 1_000))
         }
         facts.credits = account(80, 500)
-        #expect(machine.looked(at: facts, now: second)[.credits]?.level == 0.5, "the scarcer of both")
+        #expect(machine.inputsRead(facts, now: second)[.credits]?.level == 0.5, "the scarcer of both")
         facts.credits = account(0, 0)
-        #expect(machine.looked(at: facts, now: second + second / 2)[.credits]?.level == 0.5)
-        #expect(machine.looked(at: facts, now: 2 * second)[.credits]?.level == 1)
+        #expect(machine.inputsRead(facts, now: second + second / 2)[.credits]?.level == 0.5)
+        #expect(machine.inputsRead(facts, now: 2 * second)[.credits]?.level == 1)
         facts.credits = account(-20, -20)
-        #expect(machine.looked(at: facts, now: 3 * second)[.credits].map { $0.level > 1 } == true, "a debt")
+        #expect(machine.inputsRead(facts, now: 3 * second)[.credits].map { $0.level > 1 } == true, "a debt")
         facts.credits = nil
-        #expect(machine.looked(at: facts, now: 4 * second)[.credits] == nil)
+        #expect(machine.inputsRead(facts, now: 4 * second)[.credits] == nil)
     }
 
     @Test func theQueueOfTheProducerFallsAsFastAsTheBrokersAnswer() {
         var machine = SheddingLevelMachine()
         var facts = SheddingInputs()
         facts.producer = Self.producer(delivered: 0, inFlight: 800)
-        let first = machine.looked(at: facts, now: second)
+        let first = machine.inputsRead(facts, now: second)
         #expect(first[.producerQueue] == SheddingLevel(level: 0.8, fall: 0))
         facts.producer = Self.producer(delivered: 200, inFlight: 800)
-        #expect(machine.looked(at: facts, now: 2 * second)[.producerQueue] == SheddingLevel(level: 0.8, fall: 0.2))
+        #expect(machine.inputsRead(facts, now: 2 * second)[.producerQueue] == SheddingLevel(level: 0.8, fall: 0.2))
         // Nothing is acknowledged any more.
-        for later in 3...9 { _ = machine.looked(at: facts, now: UInt64(later) * second) }
-        #expect(machine.looked(at: facts, now: 10 * second)[.producerQueue] == SheddingLevel(level: 0.8, fall: 0))
-        #expect(machine.looked(at: SheddingInputs(), now: 11 * second)[.producerQueue] == nil)
+        for later in 3...9 { _ = machine.inputsRead(facts, now: UInt64(later) * second) }
+        #expect(machine.inputsRead(facts, now: 10 * second)[.producerQueue] == SheddingLevel(level: 0.8, fall: 0))
+        #expect(machine.inputsRead(SheddingInputs(), now: 11 * second)[.producerQueue] == nil)
     }
 }

@@ -93,8 +93,8 @@ private struct Model: ~Copyable {
                 records: measured.lag, seconds: nil, measuredAt: UInt64((measured.at + 1) * 1e9), drainRate: rate)
         }
         let instant = UInt64((now + 1) * 1e9)
-        order = machine.looked(
-            at: sensor.looked(at: facts, now: instant), now: instant, limits: SheddingLimits(lagRecords: setting.threshold))
+        order = machine.levelsRead(
+            sensor.inputsRead(facts, now: instant), now: instant, limits: SheddingLimits(lagRecords: setting.threshold))
     }
 
     private mutating func post() {

@@ -6,8 +6,8 @@ import Testing
 
 @testable import HTTPServer
 
-private let home = ClientNetwork.v4(1)
-private let afar = ClientNetwork.v4(2)
+private let home = SocketAddress.ipv4(1)
+private let afar = SocketAddress.ipv4(2)
 
 private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLimitMachine.Opened {
     ConnectionLimitMachine.Opened(number: number, evicted: evicted)
@@ -21,27 +21,27 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
         #expect(machine.opened(from: home) == opened(1))
         #expect(machine.opened(from: home) == opened(2))
         #expect(machine.waiting == 1)
-        #expect(machine.requested(0, isVital: false) == true)
-        #expect(machine.requested(2, isVital: false) == false)
-        #expect(machine.requested(2, isVital: true) == true)
+        #expect(machine.requested(0, isPriority: false) == true)
+        #expect(machine.requested(2, isPriority: false) == false)
+        #expect(machine.requested(2, isPriority: true) == true)
         machine.requestEnded(2)
         machine.closed(0)
-        #expect(machine.requested(2, isVital: false) == true)
+        #expect(machine.requested(2, isPriority: false) == true)
         #expect(machine.waiting == 0)
         // The number of the closed one is used again, and there is no place for it.
         #expect(machine.opened(from: home) == opened(0))
-        #expect(machine.requested(0, isVital: false) == false)
+        #expect(machine.requested(0, isPriority: false) == false)
     }
 
     @Test("the oldest that asks for nothing goes for a newer one; one that is being answered stays")
     func eviction() {
         var machine = ConnectionLimitMachine(.init(places: 1, perNetwork: 0, reserve: 2))
         for number in 0..<3 { #expect(machine.opened(from: home) == opened(number)) }
-        #expect(machine.requested(1, isVital: true) == true)
+        #expect(machine.requested(1, isPriority: true) == true)
         machine.requestReceived(1)
         #expect(machine.opened(from: home) == opened(3, evicting: 2))
-        #expect(machine.requested(2, isVital: true) == false, "told to go")
-        #expect(machine.requested(3, isVital: true) == true)
+        #expect(machine.requested(2, isPriority: true) == false, "told to go")
+        #expect(machine.requested(3, isPriority: true) == true)
         machine.requestReceived(3)
         // All of them are busy: the newcomer goes.
         #expect(machine.opened(from: home) == opened(4, evicting: 4))
@@ -55,7 +55,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
     func holders() {
         var machine = ConnectionLimitMachine(.init(places: 1, perNetwork: 0, reserve: 2))
         for number in 0..<3 { #expect(machine.opened(from: home) == opened(number)) }
-        for number in 1...2 { #expect(machine.requested(number, isVital: true) == true) }
+        for number in 1...2 { #expect(machine.requested(number, isPriority: true) == true) }
         machine.requestReceived(1)
         machine.answered(1)
         #expect(machine.opened(from: home) == opened(3, evicting: 2), "its body has not come")
@@ -71,7 +71,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
         for number in 2...3 { #expect(machine.opened(from: home) == opened(number)) }
         #expect(machine.opened(from: home) == opened(4, evicting: 2))
         #expect(machine.opened(from: home) == opened(5, evicting: 3))
-        #expect(machine.requested(1, isVital: true) == true)
+        #expect(machine.requested(1, isPriority: true) == true)
         // Of crowds of one size the oldest goes.
         var even = ConnectionLimitMachine(.init(places: 1, perNetwork: 0, reserve: 1))
         #expect(even.opened(from: home) == opened(0))
@@ -85,12 +85,12 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
         #expect(machine.opened(from: home) == opened(0))
         #expect(machine.opened(from: home) == opened(1))
         #expect(machine.opened(from: afar) == opened(2))
-        for number in [0, 2] { #expect(machine.requested(number, isVital: false) == true) }
-        #expect(machine.requested(1, isVital: false) == false)
+        for number in [0, 2] { #expect(machine.requested(number, isPriority: false) == true) }
+        #expect(machine.requested(1, isPriority: false) == false)
         machine.closed(2)
-        #expect(machine.requested(1, isVital: false) == false)
+        #expect(machine.requested(1, isPriority: false) == false)
         machine.closed(0)
-        #expect(machine.requested(1, isVital: false) == true)
+        #expect(machine.requested(1, isPriority: false) == true)
     }
 
     @Test("a changed limit takes no place away, and counts from the next request on")
@@ -98,11 +98,11 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
         var machine = ConnectionLimitMachine(.init(places: 2, perNetwork: 0, reserve: 2))
         for number in 0..<3 { #expect(machine.opened(from: home) == opened(number)) }
         machine.update(.init(places: 1, perNetwork: 0, reserve: 2))
-        for number in [0, 1] { #expect(machine.requested(number, isVital: false) == true) }
+        for number in [0, 1] { #expect(machine.requested(number, isPriority: false) == true) }
         machine.closed(0)
-        #expect(machine.requested(2, isVital: false) == false)
+        #expect(machine.requested(2, isPriority: false) == false)
         machine.update(.init(places: 2, perNetwork: 0, reserve: 2))
-        #expect(machine.requested(2, isVital: false) == true)
+        #expect(machine.requested(2, isPriority: false) == true)
     }
 
     @Test("whatever comes and goes, nobody has more than the limits say, and the counts come back to nothing")
@@ -111,10 +111,10 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
         var random = SeededRandom(seed: seed)
         let limits = ConnectionLimitMachine.Limits(places: 20, perNetwork: 7, reserve: 5)
         var machine = ConnectionLimitMachine(limits)
-        var open: [Int: (network: ClientNetwork, isLeaving: Bool)] = [:]
+        var open: [Int: (network: SocketAddress, isLeaving: Bool)] = [:]
         for _ in 0..<20_000 {
             if open.isEmpty || Int.random(in: 0..<3, using: &random) > 0, open.count < 60 {
-                let network = ClientNetwork.v4(UInt32.random(in: 0..<6, using: &random))
+                let network = SocketAddress.ipv4(UInt32.random(in: 0..<6, using: &random))
                 let (number, evicted) = { ($0.number, $0.evicted) }(machine.opened(from: network))
                 #expect(open[number] == nil, "seed \(seed)")
                 open[number] = (network, false)
@@ -127,8 +127,8 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
                 open[number] = nil
             }
             // Asked, everybody that may have a place has one.
-            var seated: [ClientNetwork: Int] = [:]
-            for (number, one) in open.sorted(by: { $0.key < $1.key }) where machine.requested(number, isVital: false) {
+            var seated: [SocketAddress: Int] = [:]
+            for (number, one) in open.sorted(by: { $0.key < $1.key }) where machine.requested(number, isPriority: false) {
                 #expect(!one.isLeaving, "seed \(seed)")
                 seated[one.network, default: 0] += 1
             }
@@ -140,7 +140,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
         #expect(machine.waiting == 0)
         for number in 0..<limits.perNetwork {
             let next = machine.opened(from: home).number
-            #expect(machine.requested(next, isVital: false) == true, "place \(number), seed \(seed)")
+            #expect(machine.requested(next, isPriority: false) == true, "place \(number), seed \(seed)")
         }
     }
 }
@@ -261,28 +261,35 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
     }
 }
 
-@Suite struct ClientNetworkTests {
-    private func network(_ text: String) -> ClientNetwork {
+@Suite struct SocketAddressTests {
+    private func network(_ text: String) -> SocketAddress? {
         var v6 = sockaddr_in6()
         v6.sin6_family = sa_family_t(AF_INET6)
         var v4 = sockaddr_in()
         v4.sin_family = sa_family_t(AF_INET)
-        if inet_pton(AF_INET6, text, &v6.sin6_addr) == 1 {
-            return withUnsafeBytes(of: &v6) { ClientNetwork($0.assumingMemoryBound(to: sockaddr.self).baseAddress) }
-        }
+        if inet_pton(AF_INET6, text, &v6.sin6_addr) == 1 { return withUnsafeBytes(of: &v6, network) }
         inet_pton(AF_INET, text, &v4.sin_addr)
-        return withUnsafeBytes(of: &v4) { ClientNetwork($0.assumingMemoryBound(to: sockaddr.self).baseAddress) }
+        return withUnsafeBytes(of: &v4, network)
     }
 
-    @Test("IPv4 counts by address, also in IPv6 clothes, and IPv6 by its /64")
+    private func network(_ bytes: UnsafeRawBufferPointer) -> SocketAddress? {
+        SocketAddress(bytes.assumingMemoryBound(to: sockaddr.self).baseAddress!)?.network
+    }
+
+    @Test("IPv4 counts by address, IPv4-mapped IPv6 as IPv4, and IPv6 by its /64")
     func networks() {
-        #expect(network("10.0.0.7") == .v4(0x0A00_0007))
+        #expect(network("10.0.0.7") == .ipv4(0x0A00_0007))
         #expect(network("::ffff:10.0.0.7") == network("10.0.0.7"))
         #expect(network("2001:db8:1:2::1") == network("2001:db8:1:2:ffff::9"))
         #expect(network("2001:db8:1:2::1") != network("2001:db8:1:3::1"))
         #expect(network("::1") != network("10.0.0.7"))
-        #expect(ClientNetwork(nil) == .unknown)
+        var unix = sockaddr_un()
+        unix.sun_family = sa_family_t(AF_UNIX)
+        #expect(withUnsafeBytes(of: &unix, network) == nil)
     }
+
+    @Test("an address is read from its text and written as the same text", arguments: ["192.0.2.7", "2001:db8::7", "::1"])
+    func text(_ text: String) { #expect(SocketAddress(text)?.text == text) }
 }
 
 @Suite struct FramingTests {

@@ -21,7 +21,7 @@ private final class Probe: @unchecked Sendable {
                 let begin = ContinuousClock.now
                 let failure: String?
                 do {
-                    let status = try Client(port: port).ask("GET", "/vital").status
+                    let status = try Client(port: port).ask("GET", "/priority").status
                     failure = status == 200 ? nil : "status \(status)"
                 } catch {
                     failure = "\(error)"
@@ -102,7 +102,7 @@ private final class Probe: @unchecked Sendable {
             probe.expectAnswers()
             #expect(server.statistics.slowBodies == 2_000)
             try eventually("no request is left") { server.statistics.requestsInFlight == 0 }
-            #expect(handler.allOutcomes.allSatisfy { $0.status == nil || $0.route == TestHandler.Route.vital.rawValue })
+            #expect(handler.allOutcomes.allSatisfy { $0.status == nil || $0.route == TestHandler.Route.priority.rawValue })
         }
     }
 
@@ -239,18 +239,18 @@ private final class Probe: @unchecked Sendable {
                 var clients = try (0..<2).map { _ in try Client(port: server.port) }
                 for client in clients { #expect(try client.ask("GET", "/hello").status == 200) }
                 let third = try Client(port: server.port)
-                #expect(try third.ask("GET", "/vital").status == 200)
-                #expect(try third.ask("GET", "/vital").status == 200)
+                #expect(try third.ask("GET", "/priority").status == 200)
+                #expect(try third.ask("GET", "/priority").status == 200)
                 let refused = try third.ask("POST", "/echo", body: [65])
                 #expect(refused.status == 503)
                 #expect(refused.headers["retry-after"] == "1")
                 #expect(refused.headers["content-type"] == "application/problem+json")
                 #expect(try third.isClosedByServer())
                 #expect(try Client(port: server.port).ask("GET", "/nowhere").status == 503)
-                #expect(server.statistics.crowdedOut == 2)
+                #expect(server.statistics.connectionLimitRefusals == 2)
 
                 let waiting = try Client(port: server.port)
-                #expect(try waiting.ask("GET", "/vital").status == 200)
+                #expect(try waiting.ask("GET", "/priority").status == 200)
                 clients.removeFirst().close()
                 try eventually("there is room") { server.statistics.openConnections == 2 }
                 #expect(try waiting.ask("GET", "/hello").text == "hello")
@@ -265,7 +265,7 @@ private final class Probe: @unchecked Sendable {
     func reserve() async throws {
         try await withServer {
             $0.connectionLimit = 1
-            $0.reserve = 2
+            $0.reservedSlots = 2
         } _: { server, _ in
             let served = try Client(port: server.port)
             #expect(try served.ask("GET", "/hello").status == 200)
@@ -277,8 +277,8 @@ private final class Probe: @unchecked Sendable {
             let last = try Client(port: server.port)
             #expect(try waiting[0].isClosedByServer())
             try eventually("it is counted") { server.statistics.evicted == 1 }
-            #expect(try waiting[1].ask("GET", "/vital").status == 200)
-            #expect(try last.ask("GET", "/vital").status == 200)
+            #expect(try waiting[1].ask("GET", "/priority").status == 200)
+            #expect(try last.ask("GET", "/priority").status == 200)
             #expect(try served.ask("GET", "/hello").status == 200)
         }
     }
@@ -287,17 +287,17 @@ private final class Probe: @unchecked Sendable {
     func heldReserve() async throws {
         try await withServer {
             $0.connectionLimit = 1
-            $0.reserve = 4
+            $0.reservedSlots = 4
         } _: { server, _ in
             let served = try Client(port: server.port)
             #expect(try served.ask("GET", "/hello").status == 200)
             let holders = try (0..<12).map { _ in
                 let client = try Client(port: server.port)
-                client.send("GET /vital HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\nx")
+                client.send("GET /priority HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\nx")
                 return client
             }
             try eventually("the reserve is full") { server.statistics.evicted == 8 }
-            for _ in 0..<20 { #expect(try Client(port: server.port).ask("GET", "/vital").status == 200) }
+            for _ in 0..<20 { #expect(try Client(port: server.port).ask("GET", "/priority").status == 200) }
             withExtendedLifetime(holders) {}
         }
     }
@@ -312,11 +312,11 @@ private final class Probe: @unchecked Sendable {
             #expect(try Client(port: server.port).ask("GET", "/hello").status == 503)
             var configuration = HTTPServerConfiguration(port: 0)
             configuration.connectionLimit = 0
-            #expect(throws: HTTPServerError.self) { try server.adopt(configuration) }
+            #expect(throws: HTTPServerError.self) { try server.update(configuration) }
             configuration.connectionLimit = 2
             configuration.idleTimeout = .seconds(1)
             configuration.headerTimeout = .seconds(1)
-            try server.adopt(configuration)
+            try server.update(configuration)
             try eventually("there is room") { (try? Client(port: server.port).ask("GET", "/hello").status) == 200 }
             let silent = try Client(port: server.port)
             #expect(try silent.ask("GET", "/hello").status == 200)

@@ -138,18 +138,6 @@ import Testing
         #expect(server.statistics.openConnections == 0)
     }
 
-    @Test("stopAccepting closes the door and goes on serving who is in")
-    func stopAccepting() async throws {
-        try await withServer { server, _ in
-            let client = try Client(port: server.port)
-            #expect(try client.ask("GET", "/hello").status == 200)
-            server.stopAccepting()
-            let port = server.port
-            try eventually("nobody listens") { (try? Client(port: port)) == nil }
-            #expect(try client.ask("POST", "/later", body: [65]).text == "A")
-        }
-    }
-
     @Test("at the deadline unanswered requests are told so, and a late answer is refused")
     func stopAtDeadline() async throws {
         let handler = TestHandler()
@@ -177,11 +165,11 @@ import Testing
         await server.stop(deadline: .seconds(1))
     }
 
-    @Test("requests that arrive after the farewell has begun are cut off when it ends, and their exchanges know it")
+    @Test("requests that arrive after the shutdownGrace has begun are cut off when it ends, and their exchanges know it")
     func stopAfterFarewell() async throws {
         let handler = TestHandler()
         var configuration = HTTPServerConfiguration(port: 0)
-        configuration.farewell = .seconds(1)
+        configuration.shutdownGrace = .seconds(1)
         let server = try HTTPServer.start(configuration: configuration, handler: handler)
         let port = server.port
         let (waiting, half) = try await onThread {

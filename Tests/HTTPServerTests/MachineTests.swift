@@ -170,37 +170,34 @@ extension ExchangeMachine.ReturnAction: Equatable where Answer: Equatable {
 @Suite struct ShutdownMachineTests {
     @Test("nobody asked: nothing happens")
     func serving() {
-        var machine = ShutdownMachine(farewell: 10)
-        #expect(machine.turnEnded(now: .max, inFlight: 0) == .none)
+        var machine = ShutdownMachine(shutdownGrace: 10)
+        #expect(machine.iterationEnded(now: .max, inFlight: 0) == .none)
         #expect(machine.wakeAt == nil)
         #expect(machine.isDraining == false)
     }
 
-    @Test("quiet, then drained: the listener is closed once")
+    @Test("the listener closes at once; the server ends with the last request")
     func drained() {
-        var machine = ShutdownMachine(farewell: 10)
-        #expect(machine.quiesceOrdered() == .closeListener)
-        #expect(machine.quiesceOrdered() == .none)
-        #expect(machine.isDraining == false)
-        #expect(machine.stopOrdered(deadline: 100) == .none)
+        var machine = ShutdownMachine(shutdownGrace: 10)
+        #expect(machine.stopOrdered(deadline: 100) == .closeListener)
         #expect(machine.isDraining == true)
-        #expect(machine.turnEnded(now: 50, inFlight: 1) == .none)
+        #expect(machine.iterationEnded(now: 50, inFlight: 1) == .none)
         #expect(machine.wakeAt == 100)
-        #expect(machine.turnEnded(now: 60, inFlight: 0) == .end)
+        #expect(machine.iterationEnded(now: 60, inFlight: 0) == .end)
         #expect(machine.wakeAt == nil)
-        #expect(machine.quiesceOrdered() == .none)
+        #expect(machine.stopOrdered(deadline: 10) == .none)
     }
 
     @Test("a deadline that passes dismisses who waits, and then ends; the earlier one of two counts")
     func dismissed() {
-        var machine = ShutdownMachine(farewell: 10)
+        var machine = ShutdownMachine(shutdownGrace: 10)
         #expect(machine.stopOrdered(deadline: 100) == .closeListener)
         #expect(machine.stopOrdered(deadline: 200) == .none)
         #expect(machine.stopOrdered(deadline: 80) == .none)
-        #expect(machine.turnEnded(now: 79, inFlight: 2) == .none)
-        #expect(machine.turnEnded(now: 80, inFlight: 2) == .dismissWaiting)
-        #expect(machine.turnEnded(now: 89, inFlight: 1) == .none)
-        #expect(machine.turnEnded(now: 90, inFlight: 1) == .end)
+        #expect(machine.iterationEnded(now: 79, inFlight: 2) == .none)
+        #expect(machine.iterationEnded(now: 80, inFlight: 2) == .dismissWaiting)
+        #expect(machine.iterationEnded(now: 89, inFlight: 1) == .none)
+        #expect(machine.iterationEnded(now: 90, inFlight: 1) == .end)
     }
 }
 

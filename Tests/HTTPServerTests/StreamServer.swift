@@ -78,7 +78,7 @@ final class TestReader: HTTPBodyReader {
             state.mayRead = true
             return state.exchange
         }
-        exchange?.proceed()
+        exchange?.resumeReading()
     }
 }
 
@@ -107,7 +107,7 @@ final class StreamHandler: HTTPHandler {
     static let limit = 1 << 20
 
     let routes = HTTPRoutes([
-        HTTPRoute(.post, "/stream"), HTTPRoute(.post, "/look"), HTTPRoute(.get, "/source"), HTTPRoute(.get, "/hello"),
+        HTTPRoute(.post, "/stream"), HTTPRoute(.post, "/peek"), HTTPRoute(.get, "/source"), HTTPRoute(.get, "/hello"),
     ])
     let plan: ReaderPlan
     let limit: Int
@@ -122,7 +122,7 @@ final class StreamHandler: HTTPHandler {
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
         switch head.route {
         case 0: .stream(reader(), limit: limit)
-        case 1: .look(limit: limit)
+        case 1: .peek(limit: limit)
         default: .readBody()
         }
     }
@@ -139,7 +139,7 @@ final class StreamHandler: HTTPHandler {
         switch request.route {
         case 1: exchange.respond(HTTPResponse(status: 201, body: Array(request.body)))
         case 2:
-            let source = TestSource(Int(request.head.query("bytes") ?? "") ?? 0) { [weak self] in
+            let source = TestSource(Int(request.head.header("X-Bytes") ?? "") ?? 0) { [weak self] in
                 self?.releases.add(1, ordering: .relaxed)
             }
             exchange.respond(HTTPResponse(status: 200, headers: [], source: source))

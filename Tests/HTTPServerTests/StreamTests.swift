@@ -134,17 +134,17 @@ import Testing
     func look() async throws {
         try await withStreams(StreamHandler(limit: 1000)) { server, _ in
             let client = try Client(port: server.port)
-            #expect(try client.ask("POST", "/look", body: Array("{one}".utf8)).status == 201)
-            #expect(try client.ask("POST", "/look", body: Array("  [many]".utf8)).text == "  [many]")
-            #expect(try client.ask("POST", "/look", body: []).status == 201)
+            #expect(try client.ask("POST", "/peek", body: Array("{one}".utf8)).status == 201)
+            #expect(try client.ask("POST", "/peek", body: Array("  [many]".utf8)).text == "  [many]")
+            #expect(try client.ask("POST", "/peek", body: []).status == 201)
             let chunks = ["2\r\n  \r\n", "1\r\n \r\n", "4\r\n [12\r\n", "1\r\n]\r\n", "0\r\n\r\n"]
-            client.send("POST /look HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+            client.send("POST /peek HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
             for chunk in chunks { client.send(chunk) }
             #expect(try client.answer().text == " [12]")
             // The smaller bound of what is collected, and the common one of both.
-            #expect(try client.ask("POST", "/look", body: Array("{0123456789abcdef}".utf8)).status == 413)
-            #expect(try client.ask("POST", "/look", body: Array(repeating: 0x20, count: 1001)).status == 413)
-            #expect(try client.ask("POST", "/look", body: Array(repeating: 0x20, count: 1000)).status == 201)
+            #expect(try client.ask("POST", "/peek", body: Array("{0123456789abcdef}".utf8)).status == 413)
+            #expect(try client.ask("POST", "/peek", body: Array(repeating: 0x20, count: 1001)).status == 413)
+            #expect(try client.ask("POST", "/peek", body: Array(repeating: 0x20, count: 1000)).status == 201)
             #expect(server.statistics.openConnections == 1)
         }
     }
@@ -181,13 +181,13 @@ import Testing
         try await withStreams(StreamHandler()) { server, handler in
             let client = try Client(port: server.port)
             for size in [1, 19_999, 20_001, 3_000_000] {
-                let answer = try client.ask("GET", "/source?bytes=\(size)")
+                let answer = try client.ask("GET", "/source", headers: ["X-Bytes: \(size)"])
                 #expect(answer.body.count == size)
                 #expect(answer.body.indices.allSatisfy { answer.body[$0] == UInt8(truncatingIfNeeded: $0) })
             }
-            #expect(try client.ask("HEAD", "/source?bytes=500").headers["content-length"] == "500")
+            #expect(try client.ask("HEAD", "/source", headers: ["X-Bytes: 500"]).headers["content-length"] == "500")
             let leaver = try Client(port: server.port)
-            leaver.request("GET", "/source?bytes=100000000")
+            leaver.request("GET", "/source", headers: ["X-Bytes: 100000000"])
             try eventually("it is being sent") { server.statistics.requestsInFlight == 1 }
             leaver.abort()
             try eventually("every source was let go") { handler.releases.load(ordering: .relaxed) == 6 }

@@ -109,7 +109,7 @@ struct TLSTests {
         let exchange = try #require(try await onThread { try handler.held(1) }.first)
         #expect(try await certificates.ask("/hello", port: port, trusting: "b") == nil)
         configuration.identity = try certificates.identity("b")
-        try server.adopt(configuration)
+        try server.update(configuration)
         #expect(
             await eventually(within: .seconds(20)) {
                 (try? await certificates.ask("/hello", port: port, trusting: "b")) == "hello"

@@ -7,13 +7,13 @@ import Synchronization
 /// Answers in every way a handler can.
 final class TestHandler: HTTPHandler {
     enum Route: Int, CaseIterable {
-        case hello, echo, small, later, hold, about, refused, broken, slow, vital
+        case hello, echo, small, later, hold, about, refused, broken, slow, priority
     }
 
     let routes = HTTPRoutes(
         Route.allCases.map { route in
             switch route {
-            case .hello, .about, .broken, .vital: HTTPRoute(.get, "/\(route)")
+            case .hello, .about, .broken, .priority: HTTPRoute(.get, "/\(route)")
             default: HTTPRoute(.post, "/\(route)")
             }
         } + [HTTPRoute(.put, "/echo")])
@@ -22,7 +22,7 @@ final class TestHandler: HTTPHandler {
     private let outcomes = Mutex<[HTTPOutcome]>([])
     private let worker = Worker()
 
-    func isVital(_ route: Int) -> Bool { Route(rawValue: route) == .vital }
+    func isPriority(_ route: Int) -> Bool { Route(rawValue: route) == .priority }
 
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
         switch Route(rawValue: head.route) {
@@ -34,7 +34,7 @@ final class TestHandler: HTTPHandler {
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
         switch Route(rawValue: request.route) {
-        case .hello, .vital:
+        case .hello, .priority:
             exchange.respond(hello)
         case .later:
             let body = Array(request.body)
@@ -57,9 +57,7 @@ final class TestHandler: HTTPHandler {
         .json(
             200,
             [
-                "path": .string(head.path), "method": .string(head.method.rawValue),
-                "topic": head.query("topic").map(JSONValue.string) ?? nil,
-                "empty": head.query("empty").map(JSONValue.string) ?? nil,
+                "method": .string(head.method.rawValue),
                 "agent": head.header("user-agent").map(JSONValue.string) ?? nil,
                 "json": .bool(head.hasMediaType("application/json")),
                 "length": head.withHeader("X-Length") { .integer($0.count) } ?? nil,

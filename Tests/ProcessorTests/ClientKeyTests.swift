@@ -7,10 +7,10 @@ import Testing
 
 @testable import sluice
 
-private func key(_ address: String) throws -> LimitKey { ClientKeys.key(try #require(HTTPAddress(address))) }
+private func key(_ address: String) throws -> RateLimitKey { ClientKeys.key(try #require(SocketAddress(address))) }
 
 @Suite struct ClientKeyTests {
-    private let proxy = HTTPAddress("10.0.0.1")
+    private let proxy = SocketAddress("10.0.0.1")
 
     @Test func withoutProxiesThePeerCountsWhateverIsWritten() throws {
         #expect(try ClientKeys.key(peer: proxy, forwarded: ["192.0.2.7"], trusted: 0) == key("10.0.0.1"))
@@ -46,6 +46,6 @@ private func key(_ address: String) throws -> LimitKey { ClientKeys.key(try #req
         let hidden = ClientKeys.key(peer: proxy, forwarded: ["_hidden"], trusted: 1)
         #expect(hidden == ClientKeys.key(peer: proxy, forwarded: ["_hidden"], trusted: 1))
         #expect(hidden != ClientKeys.key(peer: proxy, forwarded: ["unknown"], trusted: 1))
-        #expect(hidden != LimitKey(name: "_hidden"), "nobody takes a token's name by writing it")
+        #expect(hidden != RateLimitKey(name: "_hidden"), "nobody takes a token's name by writing it")
     }
 }

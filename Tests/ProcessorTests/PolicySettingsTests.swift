@@ -30,10 +30,10 @@ private func survey(_ text: String) throws -> (settings: LimitsSettings, faults:
         #expect(faults == [])
         #expect(
             settings.requests
-                == RequestLimits(
+                == RateLimits(
                     policies: [
-                        LimitPolicy("burst", key: .client, unit: .requests, .bucket(.init(rate: 1_000, burst: 2_000))),
-                        LimitPolicy(
+                        RateLimitPolicy("burst", key: .client, unit: .requests, .bucket(.init(rate: 1_000, burst: 2_000))),
+                        RateLimitPolicy(
                             "quota", key: .global, unit: .events, .window(.init(amount: 1_000_000, span: 60_000_000_000)),
                             isShadow: true),
                     ], maxKeys: 5_000, keyIdle: 120_000_000_000))
@@ -105,14 +105,14 @@ private func survey(_ text: String) throws -> (settings: LimitsSettings, faults:
 
     /// One client on loopback: 20,000 events a second for 30 s, one event a request, and the same again right behind it.
     @Test func theShippedLimitsDoNotRefuseTheLoadOfTheReadme() {
-        var machine = RequestLimitMachine(
-            LimitsSettings().requests, routes: 1, secret: LimitKey(high: 1, low: 2), now: 0)
-        let client = LimitSubject(client: LimitKey(high: 1, low: 1), route: 0)
+        var machine = RateLimitMachine(
+            LimitsSettings().requests, routes: 1, secret: RateLimitKey(high: 1, low: 2), now: 0)
+        let client = RateLimitSubject(client: RateLimitKey(high: 1, low: 1), route: 0)
         var now: UInt64 = 0
         for round in 0..<12_000 {
             // A hundred requests; an open loop that comes in bursts of a tenth of a second.
             if round % 20 == 0 { now += 100_000_000 }
-            let decision = machine.asked(client, LimitCost(requests: 100, events: 100, bytes: 20_000), now: now)
+            let decision = machine.asked(client, RateLimitCost(requests: 100, events: 100, bytes: 20_000), now: now)
             guard decision.verdict == .admitted else {
                 Issue.record("refused at \(round)")
                 return

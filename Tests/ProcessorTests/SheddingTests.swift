@@ -75,7 +75,7 @@ private final class Ingress: Sendable {
             var inputs = SheddingInputs()
             inputs.lag = records.map { SheddingInputs.Lag(records: $0, seconds: nil, measuredAt: 1, drainRate: 2) }
             inputs.credits = records.map { _ in
-                SheddingInputs.Account(free: Credits(records: 1, bytes: 1), total: Credits(records: 2, bytes: 2))
+                SheddingInputs.PipelineCredits(free: Credits(records: 1, bytes: 1), total: Credits(records: 2, bytes: 2))
             }
             return inputs
         }
@@ -198,7 +198,7 @@ private final class Ingress: Sendable {
         let lag = try #require(inputs.lag)
         #expect(lag.records == 10 && lag.seconds == 12.5 && lag.drainRate == 100)
         #expect(lag.measuredAt == 9 * second + second / 2)
-        #expect(inputs.credits == SheddingInputs.Account(free: .zero, total: .zero))
+        #expect(inputs.credits == SheddingInputs.PipelineCredits(free: .zero, total: .zero))
         #expect(SheddingInputs(pipelineState(end: nil, lagSeconds: nil), lagInterval: 1, now: 10 * second).lag == nil)
         #expect(SheddingInputs(pipelineState(), lagInterval: 0.1, now: 0).lag?.measuredAt == 0)
     }

@@ -3,7 +3,7 @@
 /// A client's key as the limiter keeps it: 128 bits, so that nothing is allocated for one, however long its name.
 ///
 /// Addresses are kept as they are; names as a hash under a secret of the process, which nobody outside can aim at.
-public struct LimitKey: Hashable, Sendable {
+public struct RateLimitKey: Hashable, Sendable {
     /// What the key is, and the upper half of it.
     public let high: UInt64
     /// The lower half.
@@ -32,7 +32,7 @@ public struct LimitKey: Hashable, Sendable {
 struct QuotaKeyTable: ~Copyable {
     /// What is known of a row besides its quotas.
     struct Visit {
-        let key: LimitKey
+        let key: RateLimitKey
         /// When it was last heard of.
         var seen: UInt64
         /// Until when it was told to wait.
@@ -50,12 +50,12 @@ struct QuotaKeyTable: ~Copyable {
     /// Of each place: the upper half of the hash, and the row and one in the lower half; 0: nobody's.
     private let places: UnsafeMutablePointer<UInt64>
     private let mask: Int
-    private let secret: LimitKey
+    private let secret: RateLimitKey
     /// Rows whose client has gone.
     private var free: [UInt32] = []
 
     /// - Parameter secret: what no client knows, so that none can choose where its keys come to lie.
-    init(capacity: Int, secret: LimitKey) {
+    init(capacity: Int, secret: RateLimitKey) {
         self.capacity = capacity
         self.secret = secret
         var size = 16
@@ -75,7 +75,7 @@ struct QuotaKeyTable: ~Copyable {
     var bytesPerKey: Int { MemoryLayout<Visit>.stride + (mask + 1) * MemoryLayout<UInt64>.stride / Swift.max(1, capacity) }
 
     /// The row of a client that is known.
-    func row(of key: LimitKey) -> Int? {
+    func row(of key: RateLimitKey) -> Int? {
         let hash = hash(key)
         var place = Int(truncatingIfNeeded: hash) & mask
         while true {
@@ -90,7 +90,7 @@ struct QuotaKeyTable: ~Copyable {
     }
 
     /// A client comes that is not known, and there is a row for it.
-    mutating func inserted(_ key: LimitKey, now: UInt64) -> Int {
+    mutating func inserted(_ key: RateLimitKey, now: UInt64) -> Int {
         precondition(count < capacity, "no row is free")
         let row: Int
         if let known = free.popLast() {
@@ -149,7 +149,7 @@ struct QuotaKeyTable: ~Copyable {
     mutating func continued(_ row: Int, as visit: Visit) { visits[row] = visit }
 
     /// Multiplications fold key and secret; the seed keeps the distribution out of the clients' hands.
-    private func hash(_ key: LimitKey) -> UInt64 {
+    private func hash(_ key: RateLimitKey) -> UInt64 {
         let first = Self.fold(key.high ^ secret.high, 0x9E37_79B9_7F4A_7C15 ^ secret.low)
         return Self.fold(first ^ key.low, secret.low | 1) ^ first
     }

@@ -10,7 +10,7 @@ struct QuotaStorage: ~Copyable {
     struct Column {
         /// The policy's position in the list of all.
         let policy: Int
-        let unit: LimitPolicy.Unit
+        let unit: RateLimitPolicy.Unit
         let capacity: Int
         let isShadow: Bool
         fileprivate let isWindow: Bool
@@ -20,13 +20,13 @@ struct QuotaStorage: ~Copyable {
     let columns: [Column]
     /// Bytes of a row.
     let stride: Int
-    private let policies: [LimitPolicy]
+    private let policies: [RateLimitPolicy]
     private let memory: UnsafeMutableRawPointer
 
     /// - Parameters:
     ///   - policies: all of them; those of `key` get a column.
     ///   - count: rows; none is begun.
-    init(_ policies: [LimitPolicy], key: LimitPolicy.Key, count: Int) {
+    init(_ policies: [RateLimitPolicy], key: RateLimitPolicy.Key, count: Int) {
         var columns: [Column] = []
         var size = 0
         for (position, policy) in policies.enumerated() where policy.key == key {
@@ -47,12 +47,12 @@ struct QuotaStorage: ~Copyable {
     deinit { memory.deallocate() }
 
     /// Bytes of a row of these policies.
-    static func stride(of policies: [LimitPolicy], key: LimitPolicy.Key) -> Int {
+    static func stride(of policies: [RateLimitPolicy], key: RateLimitPolicy.Key) -> Int {
         policies.lazy.filter { $0.key == key }.reduce(0) { $0 + size(of: $1.quota) }
     }
 
     /// Bytes of a quota's machine, so that the next one is aligned as well.
-    private static func size(of quota: LimitPolicy.Quota) -> Int {
+    private static func size(of quota: RateLimitPolicy.Quota) -> Int {
         let stride =
             switch quota {
             case .window: MemoryLayout<SlidingWindowMachine>.stride
@@ -110,7 +110,7 @@ struct QuotaStorage: ~Copyable {
         for column in columns {
             let own =
                 column.isWindow
-                ? window(row, column).pointee.emptyAsked(now: now)
+                ? window(row, column).pointee.emptyDelay(at: now)
                 : bucket(row, column).pointee.retryDelay(for: column.capacity, at: now)
             wait = Swift.max(wait, own)
         }

@@ -67,7 +67,7 @@ public struct SlidingWindowMachine: ~Copyable {
     }
 
     /// Somebody asks when nothing will be counted any more if nothing passes: nanoseconds from now.
-    public mutating func emptyAsked(now: UInt64) -> UInt64 {
+    public mutating func emptyDelay(at now: UInt64) -> UInt64 {
         advance(now)
         return sum == 0 ? 0 : wait(untilAtMost: 0, now: now)
     }

@@ -29,7 +29,7 @@ public struct BacklogEstimateMachine: ~Copyable {
     ///   - at: when that came, monotonic nanoseconds.
     ///   - taken: records this process has handed to the brokers since its start, those under way included.
     ///   - drainRate: records applied a second, lately.
-    public mutating func looked(measured: Double, at: UInt64, taken: Int, drainRate: Double, now: UInt64) -> Double {
+    public mutating func measured(_ measured: Double, at: UInt64, taken: Int, drainRate: Double, now: UInt64) -> Double {
         if measuredAt.map({ at > $0 + Self.grain || at + Self.grain < $0 }) ?? true {
             base = measuredAt == nil ? taken : self.taken
             measuredAt = at

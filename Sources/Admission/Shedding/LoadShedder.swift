@@ -30,10 +30,10 @@ public final class LoadShedder: Sendable {
 
     /// The facts of the moment `now`, monotonic nanoseconds; to be told some times a second.
     @discardableResult
-    public func looked(at facts: SheddingInputs, now: UInt64) -> SheddingDecision {
+    public func evaluate(_ facts: SheddingInputs, now: UInt64) -> SheddingDecision {
         let order = state.withLock { state in
-            state.readings = state.sensor.looked(at: facts, now: now)
-            state.order = state.machine.looked(at: state.readings, now: now, limits: state.limits)
+            state.readings = state.sensor.inputsRead(facts, now: now)
+            state.order = state.machine.levelsRead(state.readings, now: now, limits: state.limits)
             return state.order
         }
         meter.withLock { $0.order = order }
@@ -42,19 +42,19 @@ public final class LoadShedder: Sendable {
     }
 
     /// A request has come. `nil`: it is admitted.
-    public func requested() -> SheddingRefusal? {
+    public func admit() -> SheddingRefusal? {
         guard isShedding.load(ordering: .relaxed) else { return nil }
         return meter.withLock { $0.machine.requested($0.order) }
     }
 
     /// Whether a body that is being read has to wait at `now`, monotonic nanoseconds.
-    public func isHolding(at now: UInt64) -> Bool {
+    public func mustPauseReading(at now: UInt64) -> Bool {
         guard isShedding.load(ordering: .relaxed) else { return false }
-        return meter.withLock { !$0.order.goesOn(at: now) }
+        return meter.withLock { !$0.order.admitsReading(at: now) }
     }
 
     /// What is done with requests now.
-    public var order: SheddingDecision { state.withLock { $0.order } }
+    public var decision: SheddingDecision { state.withLock { $0.order } }
 
     /// The level of a cause at the last look; `nil`: not known.
     public func level(of cause: SheddingCause) -> Double? { state.withLock { $0.readings[cause]?.level } }

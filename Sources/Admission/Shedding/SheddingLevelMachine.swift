@@ -25,7 +25,7 @@ public struct SheddingInputs: Sendable, Equatable {
     }
 
     /// The pipeline's credits.
-    public struct Account: Sendable, Equatable {
+    public struct PipelineCredits: Sendable, Equatable {
         /// What is free; negative: a debt.
         public var free: Credits
         /// What there is.
@@ -58,7 +58,7 @@ public struct SheddingInputs: Sendable, Equatable {
     /// How far the group is behind.
     public var lag: Lag?
     /// The pipeline's credits.
-    public var credits: Account?
+    public var credits: PipelineCredits?
     /// What is on its way to the brokers.
     public var producer: Producer?
 
@@ -82,12 +82,12 @@ public struct SheddingLevelMachine: ~Copyable {
     public init() {}
 
     /// The facts of the moment `now`, monotonic nanoseconds.
-    public mutating func looked(at facts: SheddingInputs, now: UInt64) -> SheddingLevels {
+    public mutating func inputsRead(_ facts: SheddingInputs, now: UInt64) -> SheddingLevels {
         var readings = SheddingLevels()
         let taken = facts.producer.map { $0.delivered + $0.inFlight.records } ?? 0
         if let lag = facts.lag {
-            let records = backlog.looked(
-                measured: lag.records, at: lag.measuredAt, taken: taken, drainRate: lag.drainRate, now: now)
+            let records = backlog.measured(
+                lag.records, at: lag.measuredAt, taken: taken, drainRate: lag.drainRate, now: now)
             readings[.lag] = SheddingLevel(level: records, fall: lag.drainRate)
             // Of a backlog that came in evenly each record that is applied takes an equal part of the age away.
             readings[.timeLag] = lag.seconds.map { seconds in

@@ -45,7 +45,7 @@ public struct SheddingDecision: Sendable, Equatable {
 
     /// Whether a body that is being read may go on at `now`, monotonic nanoseconds: in slots of 10 ms, the admitted share of which is spread
     /// evenly (multiples of the golden ratio).
-    func goesOn(at now: UInt64) -> Bool {
+    func admitsReading(at now: UInt64) -> Bool {
         let phase = (now / Self.slot &* 0x9E37_79B9_7F4A_7C15) >> 33
         return Int64(phase) >= fixedShare
     }

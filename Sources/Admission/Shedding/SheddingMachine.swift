@@ -26,7 +26,7 @@ public struct SheddingMachine: ~Copyable {
     ///
     /// A level that is not known asks for nothing: what was refused on account of it is let in again step by step. So does one that is
     /// turned off, at once.
-    public mutating func looked(at readings: SheddingLevels, now: UInt64, limits: SheddingLimits) -> SheddingDecision {
+    public mutating func levelsRead(_ readings: SheddingLevels, now: UInt64, limits: SheddingLimits) -> SheddingDecision {
         let elapsed = last.map { now > $0 ? Double(now - $0) / 1e9 : 0 } ?? 0
         last = Swift.max(now, last ?? now)
         var most: SheddingCause?

@@ -44,14 +44,14 @@ struct ConnectionLimitMachine: ~Copyable {
 
     private struct Seat {
         var state: State
-        var network: ClientNetwork
+        var network: SocketAddress?
     }
 
     private var limits: Limits
     private var seats: [Seat] = []
     private var free: [Int] = []
     private var taken = 0
-    private var networks: [ClientNetwork: Int] = [:]
+    private var networks: [SocketAddress?: Int] = [:]
     /// Those in the reserve, the oldest first.
     private var reserve: [Int] = []
 
@@ -64,7 +64,7 @@ struct ConnectionLimitMachine: ~Copyable {
     mutating func update(_ limits: Limits) { self.limits = limits }
 
     /// A connection has been accepted.
-    mutating func opened(from network: ClientNetwork) -> Opened {
+    mutating func opened(from network: SocketAddress?) -> Opened {
         let number = free.popLast() ?? seats.count
         let fresh = Seat(state: .leaving, network: network)
         if number == seats.count { seats.append(fresh) } else { seats[number] = fresh }
@@ -84,7 +84,7 @@ struct ConnectionLimitMachine: ~Copyable {
     }
 
     /// The header of a request is there. Answers whether the request is served.
-    mutating func requested(_ number: Int, isVital: Bool) -> Bool {
+    mutating func requested(_ number: Int, isPriority: Bool) -> Bool {
         switch seats[number].state {
         case .seated:
             return true
@@ -93,7 +93,7 @@ struct ConnectionLimitMachine: ~Copyable {
                 reserve.removeAll { $0 == number }
                 return true
             }
-            return isVital
+            return isPriority
         case .leaving:
             return false
         case .free:
@@ -145,7 +145,7 @@ struct ConnectionLimitMachine: ~Copyable {
 
     /// The oldest of the network that has most of this kind in the reserve.
     private func oldest(_ occupation: Occupation) -> Int? {
-        var crowds: [ClientNetwork: Int] = [:]
+        var crowds: [SocketAddress?: Int] = [:]
         for number in reserve where isOccupied(number, occupation) { crowds[seats[number].network, default: 0] += 1 }
         var found: (number: Int?, crowd: Int) = (nil, 0)
         for number in reserve where isOccupied(number, occupation) {

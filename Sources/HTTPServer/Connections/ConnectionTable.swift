@@ -57,7 +57,7 @@ struct ConnectionTable: ~Copyable {
 
     /// A connection has been accepted. Answers what libmicrohttpd is to carry for it, and whether another one had to go.
     mutating func opened(_ connection: OpaquePointer, now: UInt64) -> (context: UnsafeMutableRawPointer, hasEvicted: Bool) {
-        let opened = places.opened(from: ClientNetwork(sluice_mhd_client_address(connection)))
+        let opened = places.opened(from: sluice_mhd_client_address(connection).flatMap { SocketAddress($0)?.network })
         let number = opened.number
         let record = ConnectionRecord(
             number: number, descriptor: sluice_mhd_socket(connection), pace: TransferRateMachine(openedAt: now, idle: idle))
@@ -73,8 +73,8 @@ struct ConnectionTable: ~Copyable {
     }
 
     /// The header of a request is there. Answers whether the request is served.
-    mutating func requested(_ connection: OpaquePointer, isVital: Bool) -> Bool {
-        places.requested(Self.record(connection).number, isVital: isVital)
+    mutating func requested(_ connection: OpaquePointer, isPriority: Bool) -> Bool {
+        places.requested(Self.record(connection).number, isPriority: isPriority)
     }
 
     /// What becomes of the body has been decided.

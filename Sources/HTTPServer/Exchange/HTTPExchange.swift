@@ -36,7 +36,7 @@ public final class HTTPExchange: @unchecked Sendable {
     enum Intake {
         case collect
         /// The handler decides by the first piece.
-        case look
+        case peek
         case stream(any HTTPBodyReader)
         case drop
 
@@ -72,7 +72,7 @@ public final class HTTPExchange: @unchecked Sendable {
 
     /// Ends the wait of a reader that has said ``HTTPBodyDemand/later(taken:within:)``. Any thread, at any time; without effect where
     /// nothing waits.
-    public func proceed() { mailbox.postProceeding(self) }
+    public func resumeReading() { mailbox.postProceeding(self) }
 
     /// The request ended without an answer. While a request waits for its answer nobody reads from its connection, so that a client
     /// that left is noticed only when the answer is sent.

@@ -85,9 +85,9 @@ private let requestCallback: MHD_AccessHandlerCallback = { owner, connection, ur
         }
         return Unmanaged<HTTPExchange>.fromOpaque(known)._withUnsafeGuaranteedRef { exchange in
             let count = size!.pointee
-            guard count > 0 else { return loop.requestContinued(exchange, url: url!) }
+            guard count > 0 else { return loop.requestContinued(exchange) }
             guard case .collect = exchange.intake else {
-                return loop.pieceStreamed(exchange, url: url!, data!, size: size!)
+                return loop.pieceStreamed(exchange, data!, size: size!)
             }
             size!.pointee = 0
             return loop.pieceReceived(exchange, data!, count: count)

@@ -93,30 +93,3 @@ struct ListenSocket: ~Copyable {
         }
     }
 }
-
-/// Writes addresses.
-enum SocketAddress {
-    /// The numeric address, without port; an IPv4 address in IPv6 clothes as IPv4. Empty for other families.
-    static func text(of address: UnsafePointer<sockaddr>) -> String {
-        let raw = UnsafeRawPointer(address)
-        switch Int32(address.pointee.sa_family) {
-        case AF_INET:
-            return text(AF_INET, raw + MemoryLayout<sockaddr_in>.offset(of: \.sin_addr)!)
-        case AF_INET6:
-            let bytes = raw + MemoryLayout<sockaddr_in6>.offset(of: \.sin6_addr)!
-            let isMapped =
-                bytes.loadUnaligned(as: UInt64.self) == 0
-                && bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self).bigEndian == 0xFFFF
-            return isMapped ? text(AF_INET, bytes + 12) : text(AF_INET6, bytes)
-        default:
-            return ""
-        }
-    }
-
-    private static func text(_ family: Int32, _ bytes: UnsafeRawPointer) -> String {
-        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { buffer in
-            guard inet_ntop(family, bytes, buffer.baseAddress, socklen_t(buffer.count)) != nil else { return "" }
-            return String(cString: buffer.baseAddress!)
-        }
-    }
-}

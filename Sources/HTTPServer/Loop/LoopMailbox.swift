@@ -12,7 +12,7 @@ struct LoopCounters: ~Copyable {
     let slowHeaders = Atomic<Int>(0)
     let slowBodies = Atomic<Int>(0)
     let slowReaders = Atomic<Int>(0)
-    let crowdedOut = Atomic<Int>(0)
+    let connectionLimitRefusals = Atomic<Int>(0)
 }
 
 /// A configuration on its way to the loop.
@@ -24,7 +24,6 @@ final class Adoption: Sendable {
 /// The loop's letter box. It outlives the loop, because exchanges that are answered late still post to it.
 final class LoopMailbox: Sendable {
     struct Orders {
-        var quiesce = false
         /// Monotonic nanoseconds; `nil`: nobody asked to stop.
         var stopAt: UInt64?
         /// Handed out once.
@@ -76,12 +75,6 @@ final class LoopMailbox: Sendable {
     /// The last one counts. Any thread.
     func orderAdoption(of configuration: HTTPServerConfiguration) {
         box.withLock { $0.orders.adoption = Adoption(configuration) }
-        wake.signal()
-    }
-
-    /// Any thread.
-    func orderQuiesce() {
-        box.withLock { $0.orders.quiesce = true }
         wake.signal()
     }
 

@@ -5,13 +5,12 @@ internal import CMicrohttpd
 extension ServerLoop {
     /// A piece of a body that is not, or not yet, collected. Leaves in `size` what is to be offered again.
     func pieceStreamed(
-        _ exchange: HTTPExchange, url: UnsafePointer<CChar>, _ data: UnsafePointer<CChar>, size: UnsafeMutablePointer<Int>
+        _ exchange: HTTPExchange, _ data: UnsafePointer<CChar>, size: UnsafeMutablePointer<Int>
     ) -> MHD_Result {
         let piece = UnsafeRawBufferPointer(start: data, count: size.pointee)
         size.pointee = 0
-        if case .look = exchange.intake, exchange.body.offered(piece.count) > 0 {
-            let head = HTTPRequestHead(
-                route: exchange.route, method: exchange.method, url: url, connection: exchange.connection)
+        if case .peek = exchange.intake, exchange.body.offered(piece.count) > 0 {
+            let head = HTTPRequestHead(route: exchange.route, method: exchange.method, connection: exchange.connection)
             switch handler.choose(head, firstBytes: piece) {
             case .skip:
                 return drop(piece.count, of: exchange)

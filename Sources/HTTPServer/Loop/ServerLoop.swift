@@ -27,7 +27,7 @@ final class ServerLoop: @unchecked Sendable {
     private let crowded: HTTPResponse
     private let noMemory: HTTPResponse
     /// By route.
-    private let isVital: [Bool]
+    private let isPriority: [Bool]
     private let broken = HTTPResponse.problem(
         status: 500, title: "Internal Server Error", detail: "The answer to this request could not be written."
     ).prepared()
@@ -73,13 +73,13 @@ final class ServerLoop: @unchecked Sendable {
         crowded = handler.response(to: .tooManyConnections).prepared()
         noMemory = handler.response(to: .tooManyBodies).prepared()
         buffers = BodyBuffers(limit: configuration.bodyMemoryBytes)
-        isVital = routes.routes.indices.map(handler.isVital)
+        isPriority = routes.routes.indices.map(handler.isPriority)
         connections = ConnectionTable(configuration)
         identities = CertificateStore(configuration.identity)
         usualIdle = configuration.idleTimeout.components.seconds
-        let farewell = configuration.farewell.components
+        let shutdownGrace = configuration.shutdownGrace.components
         shutdown = ShutdownMachine(
-            farewell: UInt64(farewell.seconds) * 1_000_000_000 + UInt64(farewell.attoseconds) / 1_000_000_000)
+            shutdownGrace: UInt64(shutdownGrace.seconds) * 1_000_000_000 + UInt64(shutdownGrace.attoseconds) / 1_000_000_000)
         noBody.initializeMemory(as: UInt8.self, repeating: 0)
         epoll = try EpollHandle()
         daemon = nil
@@ -104,7 +104,7 @@ final class ServerLoop: @unchecked Sendable {
             obey(orders)
             let before = callbacks
             daemon?.run()
-            handler.turnEnded()
+            handler.iterationEnded()
             vainTurns = callbacks == before && daemon?.timeout == 0 ? vainTurns + 1 : 0
             endSlowConnections()
             if endTurn() { break }
@@ -130,14 +130,13 @@ final class ServerLoop: @unchecked Sendable {
 
     private func obey(_ orders: LoopMailbox.Orders) {
         if let adoption = orders.adoption { adopt(adoption.configuration) }
-        if orders.quiesce { act(shutdown.quiesceOrdered()) }
         if let deadline = orders.stopAt { act(shutdown.stopOrdered(deadline: deadline)) }
     }
 
     /// - Returns: whether the loop is to end.
     private func endTurn() -> Bool {
         guard shutdown.isDraining else { return false }
-        let action = shutdown.turnEnded(now: monotonicNow(), inFlight: inFlight)
+        let action = shutdown.iterationEnded(now: monotonicNow(), inFlight: inFlight)
         act(action)
         return action == .end
     }
@@ -166,10 +165,10 @@ final class ServerLoop: @unchecked Sendable {
         let match = routes.match(method, url)
         var route = -1
         if case .route(let position) = match { route = position }
-        let head = HTTPRequestHead(route: route, method: method, url: url, connection: connection)
+        let head = HTTPRequestHead(route: route, method: method, connection: connection)
         let isSound = head.isFramedSoundly(version: version)
-        let isServed = connections.requested(connection, isVital: route >= 0 && isVital[route])
-        if !isServed { mailbox.counters.crowdedOut.increment() }
+        let isServed = connections.requested(connection, isPriority: route >= 0 && isPriority[route])
+        if !isServed { mailbox.counters.connectionLimitRefusals.increment() }
         let admission: HTTPAdmission =
             if !isSound {
                 .respond(ambiguous)
@@ -195,9 +194,9 @@ final class ServerLoop: @unchecked Sendable {
         case .stream(let reader, let own):
             limit = own ?? limit
             intake = .stream(reader)
-        case .look(let own):
+        case .peek(let own):
             limit = own ?? limit
-            intake = .look
+            intake = .peek
         case .respond(let response):
             answer = response
             // A body without a length may end before the first bound or not: an answer now would cost every client its connection.
@@ -256,7 +255,7 @@ final class ServerLoop: @unchecked Sendable {
     }
 
     /// The request is whole, or its connection runs again.
-    func requestContinued(_ exchange: HTTPExchange, url: UnsafePointer<CChar>) -> MHD_Result {
+    func requestContinued(_ exchange: HTTPExchange) -> MHD_Result {
         if exchange.isHandled {
             // Without an answer the connection was resumed to be closed: the daemon stops.
             guard let response = exchange.connectionResumed() else { return .NO }
@@ -268,8 +267,7 @@ final class ServerLoop: @unchecked Sendable {
         if case .drop = exchange.intake { return send(exchange) }
         switch exchange.body.bodyEnded() {
         case .handle:
-            let head = HTTPRequestHead(
-                route: exchange.route, method: exchange.method, url: url, connection: exchange.connection)
+            let head = HTTPRequestHead(route: exchange.route, method: exchange.method, connection: exchange.connection)
             let body = exchange.buffer?.bytes ?? UnsafeRawBufferPointer(start: noBody.baseAddress, count: 0)
             handler.handle(HTTPRequest(head: head, body: body), exchange)
             releaseBuffer(of: exchange)
@@ -391,7 +389,7 @@ final class ServerLoop: @unchecked Sendable {
         var next = configuration
         next.connectionLimit = changed.connectionLimit
         next.connectionsPerAddress = changed.connectionsPerAddress
-        next.reserve = changed.reserve
+        next.reservedSlots = changed.reservedSlots
         next.idleTimeout = changed.idleTimeout
         next.headerTimeout = changed.headerTimeout
         next.bodyTimeout = changed.bodyTimeout

@@ -12,30 +12,23 @@ struct ShutdownMachine: ~Copyable {
 
     private enum State {
         case serving
-        case quiet
         case draining(until: UInt64)
         case dismissing(until: UInt64)
         case ended
     }
 
     private var state = State.serving
-    private let farewell: UInt64
+    private let shutdownGrace: UInt64
 
-    /// - Parameter farewell: how long dismissed requests are given to be answered, in nanoseconds.
-    init(farewell: UInt64) { self.farewell = farewell }
+    /// - Parameter shutdownGrace: how long dismissed requests are given to be answered, in nanoseconds.
+    init(shutdownGrace: UInt64) { self.shutdownGrace = shutdownGrace }
 
     /// New requests are to be refused: the server waits for the last ones.
     var isDraining: Bool {
         switch state {
-        case .serving, .quiet: false
+        case .serving: false
         case .draining, .dismissing, .ended: true
         }
-    }
-
-    mutating func quiesceOrdered() -> Action {
-        guard case .serving = state else { return .none }
-        state = .quiet
-        return .closeListener
     }
 
     mutating func stopOrdered(deadline: UInt64) -> Action {
@@ -43,8 +36,6 @@ struct ShutdownMachine: ~Copyable {
         case .serving:
             state = .draining(until: deadline)
             return .closeListener
-        case .quiet:
-            state = .draining(until: deadline)
         case .draining(let until):
             state = .draining(until: min(until, deadline))
         case .dismissing, .ended:
@@ -54,14 +45,14 @@ struct ShutdownMachine: ~Copyable {
     }
 
     /// The loop has gone round once.
-    mutating func turnEnded(now: UInt64, inFlight: Int) -> Action {
+    mutating func iterationEnded(now: UInt64, inFlight: Int) -> Action {
         switch state {
-        case .serving, .quiet, .ended:
+        case .serving, .ended:
             return .none
         case .draining(let until):
             if inFlight == 0 { return end() }
             guard now >= until else { return .none }
-            state = .dismissing(until: now + farewell)
+            state = .dismissing(until: now + shutdownGrace)
             return .dismissWaiting
         case .dismissing(let until):
             return inFlight == 0 || now >= until ? end() : .none
@@ -72,7 +63,7 @@ struct ShutdownMachine: ~Copyable {
     var wakeAt: UInt64? {
         switch state {
         case .draining(let until), .dismissing(let until): until
-        case .serving, .quiet, .ended: nil
+        case .serving, .ended: nil
         }
     }
 

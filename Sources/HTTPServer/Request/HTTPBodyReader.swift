@@ -22,7 +22,7 @@ public enum HTTPBodyDemand: Sendable, Equatable {
     /// The piece was taken whole.
     case more
     /// Not now. The first `taken` bytes were taken, fewer than the piece has; at the body's end it is 0. Nothing is read from the
-    /// connection until ``HTTPExchange/proceed()``, or until `within` has passed; then what was not taken is offered again.
+    /// connection until ``HTTPExchange/resumeReading()``, or until `within` has passed; then what was not taken is offered again.
     case later(taken: Int, within: Duration)
     /// No more is wanted: the rest of the body is dropped, up to ``HTTPServerConfiguration/streamDiscardBytes``, because an answer
     /// can only be sent behind a body. A longer rest ends the connection.
@@ -37,7 +37,7 @@ public enum HTTPBodyEnd: Sendable, Equatable {
     case tooLong(limit: Int)
 }
 
-/// What becomes of a body whose first bytes are there: see ``HTTPAdmission/look(limit:)``.
+/// What becomes of a body whose first bytes are there: see ``HTTPAdmission/peek(limit:)``.
 public enum HTTPBodyChoice: Sendable {
     /// Collect it, then call ``HTTPHandler/handle(_:_:)``. `limit`: as for ``HTTPAdmission/readBody(limit:)``.
     case collect(limit: Int? = nil)

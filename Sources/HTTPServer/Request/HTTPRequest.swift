@@ -9,17 +9,35 @@ public struct HTTPRequestHead: ~Copyable {
     public let route: Int
     /// The method. HEAD for a GET route that is only asked for its header.
     public let method: HTTPMethod
-    let url: UnsafePointer<CChar>
     let connection: OpaquePointer
 
-    /// The path, percent-decoded, without the query.
-    public var path: String { String(cString: url) }
-
     /// A header field's value; `nil` where there is no such field. Names are compared without case.
-    public func header(_ name: String) -> String? { value(.HEADER_KIND, name) }
+    public func header(_ name: String) -> String? {
+        var start: UnsafePointer<CChar>?
+        var count = 0
+        guard MHD_lookup_connection_value_n(connection, .HEADER_KIND, name, name.utf8.count, &start, &count) == .YES else {
+            return nil
+        }
+        guard let start else { return "" }
+        return String(decoding: UnsafeRawBufferPointer(start: start, count: count), as: UTF8.self)
+    }
 
-    /// A query parameter's decoded value, empty where it has none; `nil` where there is no such parameter.
-    public func query(_ name: String) -> String? { value(.GET_ARGUMENT_KIND, name) }
+    /// The values of every line of a header field, in the order they came. Names are compared without case.
+    public func headers(_ name: String) -> [String] {
+        var search = Search(name: name)
+        withUnsafeMutablePointer(to: &search) { pointer in
+            _ = MHD_get_connection_values(
+                connection, .HEADER_KIND,
+                { search, _, key, value in
+                    let search = search!.assumingMemoryBound(to: Search.self)
+                    if let key, strcasecmp(key, search.pointee.name) == 0 {
+                        search.pointee.values.append(value.map { String(cString: $0) } ?? "")
+                    }
+                    return .YES
+                }, pointer)
+        }
+        return search.values
+    }
 
     /// Calls `body` with the bytes of a header field's value and makes no string; `nil` where there is no such field.
     public func withHeader<R>(_ name: StaticString, _ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R? {
@@ -46,24 +64,22 @@ public struct HTTPRequestHead: ~Copyable {
         return Int(clamping: strtoull(value, nil, 10))
     }
 
-    /// The peer's numeric address; empty where it is unknown. An IPv4 peer of an IPv6 socket is written as IPv4.
-    public var remoteAddress: String {
-        guard let address = sluice_mhd_client_address(connection) else { return "" }
-        return SocketAddress.text(of: address)
-    }
+    /// The client's address; `nil` where it is unknown.
+    public var peer: SocketAddress? { sluice_mhd_client_address(connection).flatMap { SocketAddress($0) } }
+
+    /// The client's address as text; empty where it is unknown.
+    public var remoteAddress: String { peer?.text ?? "" }
 
     var expectsContinue: Bool {
         guard let value = MHD_lookup_connection_value(connection, .HEADER_KIND, "Expect") else { return false }
         return strcasecmp(value, "100-continue") == 0
     }
+}
 
-    private func value(_ kind: MHD_ValueKind, _ name: String) -> String? {
-        var start: UnsafePointer<CChar>?
-        var count = 0
-        guard MHD_lookup_connection_value_n(connection, kind, name, name.utf8.count, &start, &count) == .YES else { return nil }
-        guard let start else { return "" }
-        return String(decoding: UnsafeRawBufferPointer(start: start, count: count), as: UTF8.self)
-    }
+/// What a walk over header fields looks for, and what it has found.
+private struct Search {
+    let name: String
+    var values: [String] = []
 }
 
 /// A whole request: a view of the server's memory that is valid during the call it is passed to.

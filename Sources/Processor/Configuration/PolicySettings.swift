@@ -7,8 +7,8 @@ import Settings
 /// A policy with either a bucket or a window.
 struct PolicySettings: Sendable {
     var name = ""
-    var key = LimitPolicy.Key.client
-    var unit = LimitPolicy.Unit.requests
+    var key = RateLimitPolicy.Key.client
+    var unit = RateLimitPolicy.Unit.requests
     var bucket = BucketSettings()
     var window = WindowSettings()
     var shadow = false
@@ -53,8 +53,8 @@ struct PolicySettings: Sendable {
         }
     }
 
-    var policy: LimitPolicy {
-        LimitPolicy(name, key: key, unit: unit, bucket.isSet ? bucket.quota : window.quota, isShadow: shadow)
+    var policy: RateLimitPolicy {
+        RateLimitPolicy(name, key: key, unit: unit, bucket.isSet ? bucket.quota : window.quota, isShadow: shadow)
     }
 }
 
@@ -79,7 +79,7 @@ struct BucketSettings: Sendable {
         ])
 
     var isSet: Bool { rate != 0 || burst != 0 }
-    var quota: LimitPolicy.Quota { .bucket(TokenBucketMachine.Limit(rate: rate, burst: burst)) }
+    var quota: RateLimitPolicy.Quota { .bucket(TokenBucketMachine.Limit(rate: rate, burst: burst)) }
 }
 
 /// A sliding window; all 0: there is none.
@@ -106,15 +106,15 @@ struct WindowSettings: Sendable {
         ])
 
     var isSet: Bool { limit != 0 || seconds != 0 }
-    var quota: LimitPolicy.Quota {
+    var quota: RateLimitPolicy.Quota {
         .window(SlidingWindowMachine.Limit(amount: limit, span: UInt64(Swift.max(0, seconds)) * 1_000_000_000))
     }
 }
 
 extension LimitsSettings {
     /// The limits on requests.
-    var requests: RequestLimits {
-        RequestLimits(policies: policies.map(\.policy), maxKeys: maxKeys, keyIdle: keyIdle.nanoseconds)
+    var requests: RateLimits {
+        RateLimits(policies: policies.map(\.policy), maxKeys: maxKeys, keyIdle: keyIdle.nanoseconds)
     }
 
     /// Faults of valid policies in combination.
@@ -128,15 +128,15 @@ extension LimitsSettings {
                     origin, key: "limits.policies[\(position)].name",
                     "is \(name), the name of limits.policies[\(first)], too; give each policy a name of its own"))
         }
-        if policies.count > RequestLimits.mostPolicies {
+        if policies.count > RateLimits.mostPolicies {
             faults.append(
                 Fault(
                     origin, key: "limits.policies",
-                    "must be at most \(RequestLimits.mostPolicies) policies, are \(policies.count); remove some"))
+                    "must be at most \(RateLimits.mostPolicies) policies, are \(policies.count); remove some"))
             // Their memory cannot be computed for so many.
             return faults
         }
-        let bytes = requests.bytesOfClients
+        let bytes = requests.clientBytes
         if bytes > Self.mostBytes {
             faults.append(
                 Fault(

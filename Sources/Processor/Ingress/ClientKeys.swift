@@ -5,10 +5,10 @@ import HTTPServer
 
 enum ClientKeys {
     /// The key of an address. An IPv6 client is assumed to own the whole /64.
-    static func key(_ address: HTTPAddress) -> LimitKey {
+    static func key(_ address: SocketAddress) -> RateLimitKey {
         switch address {
-        case .ipv4(let number): LimitKey(high: 1, low: UInt64(number))
-        case .ipv6(let network, _): LimitKey(high: 2, low: network)
+        case .ipv4(let number): RateLimitKey(high: 1, low: UInt64(number))
+        case .ipv6(let network, _): RateLimitKey(high: 2, low: network)
         }
     }
 
@@ -19,21 +19,21 @@ enum ClientKeys {
     ///   - trusted: the number of trusted proxies that every request passes. The nearest one is the peer; each appends the address it was
     ///     called from. So the client is the entry that many from the right; entries further left come from the client. If there are
     ///     fewer entries, the leftmost counts.
-    static func key(peer: HTTPAddress?, forwarded: [String], trusted: Int) -> LimitKey {
+    static func key(peer: SocketAddress?, forwarded: [String], trusted: Int) -> RateLimitKey {
         guard trusted > 0 else { return peer.map(key) ?? unknown }
         let chain = forwarded.flatMap { $0.split(separator: ",", omittingEmptySubsequences: false) }.map(trimmed)
         guard let entry = chain.suffix(trusted).first, !entry.isEmpty else { return peer.map(key) ?? unknown }
-        return address(in: entry).map(key) ?? LimitKey(name: "for " + entry)
+        return address(in: entry).map(key) ?? RateLimitKey(name: "for " + entry)
     }
 
     /// All peers whose address is unknown share a key.
-    private static let unknown = LimitKey(high: 0, low: 0)
+    private static let unknown = RateLimitKey(high: 0, low: 0)
 
     /// `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]`, `[2001:db8::7]:4711`.
-    private static func address(in entry: String) -> HTTPAddress? {
-        if entry.hasPrefix("[") { return HTTPAddress(String(entry.dropFirst().prefix { $0 != "]" })) }
-        if let address = HTTPAddress(entry) { return address }
-        return HTTPAddress(String(entry.prefix { $0 != ":" }))
+    private static func address(in entry: String) -> SocketAddress? {
+        if entry.hasPrefix("[") { return SocketAddress(String(entry.dropFirst().prefix { $0 != "]" })) }
+        if let address = SocketAddress(entry) { return address }
+        return SocketAddress(String(entry.prefix { $0 != ":" }))
     }
 
     private static func trimmed(_ text: Substring) -> String {

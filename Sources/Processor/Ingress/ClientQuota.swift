@@ -6,9 +6,9 @@ import HTTPServer
 /// The quotas of one request's client, which is determined once; each event is charged as it arrives.
 final class ClientQuota: EventAdmission {
     private let limits: IngressLimits
-    private let client: LimitKey
+    private let client: RateLimitKey
 
-    init(_ limits: IngressLimits, _ client: LimitKey) {
+    init(_ limits: IngressLimits, _ client: RateLimitKey) {
         self.limits = limits
         self.client = client
     }

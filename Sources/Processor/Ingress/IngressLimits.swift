@@ -31,13 +31,13 @@ final class IngressLimits: Sendable {
     /// The only route with rate limits.
     private static let route = 0
 
-    private let limiter: RequestLimiter
+    private let limiter: RateLimiter
     private let state: Mutex<State>
     private let jitterState = Atomic<UInt64>(.random(in: 0 ... .max))
 
     /// - Parameter clock: monotonic nanoseconds.
     init(_ settings: SluiceSettings, clock: @escaping @Sendable () -> UInt64 = MonotonicClock.nanoseconds) {
-        limiter = RequestLimiter(settings.limits.requests, routes: 1, clock: clock)
+        limiter = RateLimiter(settings.limits.requests, routes: 1, clock: clock)
         state = Mutex(State(settings))
     }
 
@@ -49,8 +49,8 @@ final class IngressLimits: Sendable {
 
     /// The key of a request's client.
     /// - Parameter name: of its token; `nil`: it has none.
-    func client(of head: borrowing HTTPRequestHead, _ name: String?) -> LimitKey {
-        if let name { return LimitKey(name: name) }
+    func client(of head: borrowing HTTPRequestHead, _ name: String?) -> RateLimitKey {
+        if let name { return RateLimitKey(name: name) }
         let trusted = state.withLock { $0.trustedProxies }
         return ClientKeys.key(peer: head.peer, forwarded: trusted > 0 ? head.headers("X-Forwarded-For") : [], trusted: trusted)
     }
@@ -62,24 +62,24 @@ final class IngressLimits: Sendable {
     func admit(_ head: borrowing HTTPRequestHead, _ name: String?, isStreamed: Bool = false) -> Refusal? {
         guard limiter.isLimited else { return nil }
         let bytes = isStreamed ? 0 : head.contentLength ?? 0
-        return ask(client(of: head, name), LimitCost(requests: 1), expecting: LimitCost(events: 1, bytes: bytes))
+        return ask(client(of: head, name), RateLimitCost(requests: 1), expecting: RateLimitCost(events: 1, bytes: bytes))
     }
 
     /// Charges events that have arrived, all or none. The wait in a refusal counts the request of another attempt.
-    func charge(_ client: LimitKey, events: Int, bytes: Int) -> Refusal? {
-        ask(client, LimitCost(events: events, bytes: bytes), expecting: .none, again: LimitCost(requests: 1))
+    func charge(_ client: RateLimitKey, events: Int, bytes: Int) -> Refusal? {
+        ask(client, RateLimitCost(events: events, bytes: bytes), expecting: .none, again: RateLimitCost(requests: 1))
     }
 
     /// The answer to a request with these events now; charges nothing.
-    func preview(_ client: LimitKey, events: Int, bytes: Int) -> Refusal? {
-        ask(client, .none, expecting: LimitCost(requests: 1, events: events, bytes: bytes))
+    func preview(_ client: RateLimitKey, events: Int, bytes: Int) -> Refusal? {
+        ask(client, .none, expecting: RateLimitCost(requests: 1, events: events, bytes: bytes))
     }
 
     /// Charges events together if all of them pass.
     /// - Returns: `false`: nothing was charged.
-    func chargeTogether(_ client: LimitKey, events: Int, bytes: Int) -> Bool {
-        limiter.askTogether(
-            LimitSubject(client: client, route: Self.route), LimitCost(events: events, bytes: bytes), pieces: events)
+    func chargeTogether(_ client: RateLimitKey, events: Int, bytes: Int) -> Bool {
+        limiter.admitTogether(
+            RateLimitSubject(client: client, route: Self.route), RateLimitCost(events: events, bytes: bytes), pieces: events)
     }
 
     /// Charges a body with one event.
@@ -89,12 +89,12 @@ final class IngressLimits: Sendable {
     }
 
     private func ask(
-        _ client: LimitKey, _ cost: LimitCost, expecting expected: LimitCost, again: LimitCost = .none
+        _ client: RateLimitKey, _ cost: RateLimitCost, expecting expected: RateLimitCost, again: RateLimitCost = .none
     ) -> Refusal? {
-        limiter.ask(LimitSubject(client: client, route: Self.route), cost, expecting: expected, again: again).map(refusal)
+        limiter.admit(RateLimitSubject(client: client, route: Self.route), cost, expecting: expected, alreadyCharged: again).map(refusal)
     }
 
-    private func refusal(_ refusal: LimitRefusal) -> Refusal {
+    private func refusal(_ refusal: RateLimitRefusal) -> Refusal {
         let decision = refusal.decision
         return state.withLock { state in
             if state.responses?.policies !== refusal.policies {

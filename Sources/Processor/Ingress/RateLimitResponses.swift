@@ -31,20 +31,20 @@ struct RateLimitResponses: Sendable {
     private static let mostKept = 256
     private static let exceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
-    let policies: LimitPolicies
+    let policies: RateLimitPolicies
     private let hasFields: Bool
     private let policyField: String
     private var kept: [Shape: Answer] = [:]
 
     /// - Parameter hasFields: RateLimit and RateLimit-Policy are sent.
-    init(_ policies: LimitPolicies, hasFields: Bool) {
+    init(_ policies: RateLimitPolicies, hasFields: Bool) {
         self.policies = policies
         self.hasFields = hasFields
         policyField = policies.list.filter { !$0.isShadow }.map(\.field).joined(separator: ", ")
     }
 
     /// - Parameter retryAfter: seconds; not used if the request can never pass.
-    mutating func answer(to decision: LimitDecision, retryAfter: Int) -> Answer {
+    mutating func answer(to decision: RateLimitDecision, retryAfter: Int) -> Answer {
         let shape = Shape(
             isTooLarge: decision.verdict == .tooLarge, violated: decision.violated, policy: decision.policy,
             remaining: decision.remaining, reset: Self.seconds(decision.wait), retryAfter: retryAfter)
@@ -57,7 +57,7 @@ struct RateLimitResponses: Sendable {
     }
 
     private func problem(_ shape: Shape) -> ProblemDetails {
-        let violated = policies.named(by: shape.violated)
+        let violated = policies.policies(in: shape.violated)
         var fields = [ProblemDetails.Field(name: "Cache-Control", value: "no-store")]
         if hasFields {
             fields.append(.init(name: "RateLimit-Policy", value: policyField))
@@ -89,7 +89,7 @@ struct RateLimitResponses: Sendable {
 /// An integer of a structured field has at most 15 digits (RFC 9651, section 3.3.1).
 private let mostInField = 999_999_999_999_999.0
 
-extension LimitPolicy {
+extension RateLimitPolicy {
     /// The policy as an item of the field RateLimit-Policy.
     fileprivate var field: String {
         let unit =

@@ -31,7 +31,7 @@ final class Routes: HTTPHandler {
         }
 
         /// Whether the reserved connection slots serve it.
-        var isVital: Bool {
+        var isPriority: Bool {
             switch self {
             case .metrics, .livez, .readyz, .pause, .resume, .pauses: true
             case .index, .send, .openAPI: false
@@ -95,7 +95,7 @@ final class Routes: HTTPHandler {
         for status in [400, 404, 405, 503] { requests.child("other", "\(status)") }
     }
 
-    func isVital(_ route: Int) -> Bool { known[route].isVital }
+    func isPriority(_ route: Int) -> Bool { known[route].isPriority }
 
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
         let route = known[head.route]
@@ -111,7 +111,7 @@ final class Routes: HTTPHandler {
         guard let eventProducer else { return .readBody(limit: 0) }
         // The server refuses it by its Content-Length; that costs nothing of the client's quota.
         if let length = head.contentLength, length > eventProducer.bounds.bodyBytes {
-            return .look(limit: eventProducer.bounds.bodyBytes)
+            return .peek(limit: eventProducer.bounds.bodyBytes)
         }
         // curl -d sends the media type of a form by default; a body that is no JSON is refused as malformed.
         let isJSON =
@@ -127,7 +127,7 @@ final class Routes: HTTPHandler {
         let isBatch = isLines || head.contentLength.map { $0 > eventProducer.bounds.eventBytes } ?? false
         if let refusal = limits?.admit(head, client, isStreamed: isBatch) { return .respond(refusal.response) }
         // The first byte tells one event from an array of them.
-        if isJSON { return .look(limit: eventProducer.bounds.bodyBytes) }
+        if isJSON { return .peek(limit: eventProducer.bounds.bodyBytes) }
         guard isLines else { return .respond(unsupported) }
         return .stream(
             eventProducer.batch(.lines, quotas.quota(for: head, client), shedding), limit: eventProducer.bounds.bodyBytes)
@@ -174,7 +174,7 @@ final class Routes: HTTPHandler {
         }
     }
 
-    func turnEnded() { eventProducer?.produceGathered() }
+    func iterationEnded() { eventProducer?.produceGathered() }
 
     func ended(_ outcome: HTTPOutcome) {
         let status = outcome.status ?? 0

@@ -42,7 +42,7 @@ final class HTTPServerReloader: Sendable {
 
     private func adopt(_ http: HTTPSettings, _ identity: TLSIdentity?) {
         do throws(HTTPServerError) {
-            try server.adopt(http.server(identity: identity))
+            try server.update(http.server(identity: identity))
         } catch {
             logger.error("HTTP settings not applied; the server keeps those it has.", ["message": error.description])
         }
@@ -69,7 +69,7 @@ final class HTTPServerReloader: Sendable {
             "sluice_http_crowded_out_total", type: .counter,
             help: "Requests answered 503 because too many connections were open, in total or from one client."
         ) { sink, statistics in
-            if let statistics { sink.sample(statistics.crowdedOut) }
+            if let statistics { sink.sample(statistics.connectionLimitRefusals) }
         }
         registry.collector(
             "sluice_http_certificate_expiry_timestamp_seconds", type: .gauge,

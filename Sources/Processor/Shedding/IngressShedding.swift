@@ -24,7 +24,7 @@ final class IngressShedding: Sendable {
         registry.collector(
             "sluice_shed_share", type: .gauge,
             help: "Share of the requests to POST /send refused by load shedding, 0 to 1."
-        ) { sink in sink.sample(shedder.order.share) }
+        ) { sink in sink.sample(shedder.decision.share) }
         let requests = registry.counterFamily(
             "sluice_shed_requests_total", help: "Requests refused by load shedding, by cause.",
             labels: ["cause"])
@@ -32,7 +32,7 @@ final class IngressShedding: Sendable {
         registry.collector(
             "sluice_shed_retry_after_seconds", type: .gauge,
             help: "Retry-After of refused requests in seconds, without jitter; 0 while none is refused."
-        ) { sink in sink.sample(shedder.order.retryAfter) }
+        ) { sink in sink.sample(shedder.decision.retryAfter) }
         registry.collector(
             "sluice_shed_signal_known", type: .gauge,
             help: "1 while the level of a cause can be measured; without a level, nothing is refused because of it."
@@ -66,7 +66,7 @@ final class IngressShedding: Sendable {
                 inFlight: Credits(records: statistics.inFlightRecords, bytes: statistics.inFlightBytes), bound: bound,
                 delivered: statistics.delivered)
         }
-        shedder.looked(at: inputs, now: now)
+        shedder.evaluate(inputs, now: now)
     }
 
     /// The response to a request whose header has arrived; `nil`: it is admitted.
@@ -82,7 +82,7 @@ final class IngressShedding: Sendable {
     }
 
     /// Whether batches are suspended at `now`, monotonic nanoseconds.
-    func isHolding(at now: UInt64) -> Bool { shedder.isHolding(at: now) }
+    func isHolding(at now: UInt64) -> Bool { shedder.mustPauseReading(at: now) }
 
     /// The answer to the remaining events of a batch that has been suspended for too long; `nil`: they are admitted.
     func refusalOfRest() -> ProblemDetails? {
@@ -90,13 +90,13 @@ final class IngressShedding: Sendable {
     }
 
     private func refuse() -> SheddingRefusal? {
-        guard let refusal = shedder.requested() else { return nil }
+        guard let refusal = shedder.admit() else { return nil }
         refused[refusal.cause.rawValue].increment()
         return refusal
     }
 
     /// The share of requests that is refused now, and why.
-    var decision: SheddingDecision { shedder.order }
+    var decision: SheddingDecision { shedder.decision }
 
     private static func problem(_ refusal: SheddingRefusal) -> ProblemDetails {
         let cause =

@@ -24,7 +24,7 @@ extension SheddingInputs {
             zip(snapshot.positions, snapshot.lags).map { position, lag in
                 PartitionLag(backlog: position.backlog, seconds: lag.seconds, answerAge: lag.answerAgeSeconds)
             }, drainRate: snapshot.rates.drain, lagInterval: lagInterval, now: now)
-        if !snapshot.positions.isEmpty { credits = Account(free: snapshot.freeCredits, total: snapshot.totalCredits) }
+        if !snapshot.positions.isEmpty { credits = PipelineCredits(free: snapshot.freeCredits, total: snapshot.totalCredits) }
     }
 
     /// The inputs from the lag of the whole group; its credits are unknown.

@@ -1,18 +1,18 @@
 // Decides what becomes of levels when the limits on requests are changed while they are in force.
 
-extension RequestLimitMachine {
+extension RateLimitMachine {
     /// The limits were changed. A policy of the same name, key and unit goes on with its levels, whatever else has changed: nothing is ever
     /// refilled, also where a bucket becomes a window (then what is used is carried over as a share). Any other policy begins anew.
     ///
     /// Every client that has used something is carried over; where they are more than `maxKeys`, those that may go do so as new ones
     /// come. Takes two to four microseconds a client.
-    public mutating func update(_ limits: RequestLimits, now: UInt64) {
+    public mutating func update(_ limits: RateLimits, now: UInt64) {
         guard limits != self.limits else { return }
         let before = self.limits.policies
         counts = limits.policies.map { policy in
-            before.firstIndex { $0.name == policy.name }.map { counts[$0] } ?? LimitCounts()
+            before.firstIndex { $0.name == policy.name }.map { counts[$0] } ?? RateLimitCounts()
         }
-        if before != limits.policies { policies = LimitPolicies(limits.policies) }
+        if before != limits.policies { policies = RateLimitPolicies(limits.policies) }
         self.limits = limits
 
         var global = QuotaStorage(limits.policies, key: .global, count: 1)

@@ -1,21 +1,21 @@
 // Says what became of a request that asked the limits.
 
 /// Who asks: which client, for which route.
-public struct LimitSubject: Sendable, Equatable {
+public struct RateLimitSubject: Sendable, Equatable {
     /// The client.
-    public var client: LimitKey
+    public var client: RateLimitKey
     /// The route's number, from 0.
     public var route: Int
 
     /// A client and the route it asks for.
-    public init(client: LimitKey, route: Int) {
+    public init(client: RateLimitKey, route: Int) {
         self.client = client
         self.route = route
     }
 }
 
 /// What is decided about a request, or about a piece of one. Policies are named by their position, sets of them by bits.
-public struct LimitDecision: Sendable, Equatable {
+public struct RateLimitDecision: Sendable, Equatable {
     /// What becomes of it.
     public enum Verdict: Sendable, Equatable {
         /// It passes, and has been charged.
@@ -44,27 +44,27 @@ public struct LimitDecision: Sendable, Equatable {
 }
 
 /// A refusal, with the policies it speaks of.
-public struct LimitRefusal: Sendable {
+public struct RateLimitRefusal: Sendable {
     /// What was decided.
-    public let decision: LimitDecision
+    public let decision: RateLimitDecision
     /// The policies in force when it was.
-    public let policies: LimitPolicies
+    public let policies: RateLimitPolicies
 }
 
 /// The policies in force for a while. Its identity tells one configuration from the next.
-public final class LimitPolicies: Sendable {
+public final class RateLimitPolicies: Sendable {
     /// The policies, in the order of their positions.
-    public let list: [LimitPolicy]
+    public let list: [RateLimitPolicy]
 
     /// The policies of a configuration.
-    public init(_ list: [LimitPolicy]) { self.list = list }
+    public init(_ list: [RateLimitPolicy]) { self.list = list }
 
     /// The policies of a set.
-    public func named(by bits: UInt32) -> [LimitPolicy] { list.indices.filter { bits >> $0 & 1 == 1 }.map { list[$0] } }
+    public func named(by bits: UInt32) -> [RateLimitPolicy] { list.indices.filter { bits >> $0 & 1 == 1 }.map { list[$0] } }
 }
 
 /// How often a policy has decided what.
-public struct LimitCounts: Sendable, Equatable {
+public struct RateLimitCounts: Sendable, Equatable {
     /// Passed, and charged.
     public var allowed = 0
     /// Refused.

@@ -3,7 +3,7 @@
 public import Backpressure
 
 /// One limit on requests: a quota in one unit, kept for everybody together, for each client or for each route.
-public struct LimitPolicy: Sendable, Equatable {
+public struct RateLimitPolicy: Sendable, Equatable {
     /// Whose requests share one quota.
     public enum Key: String, Sendable, CaseIterable {
         /// All requests.
@@ -65,12 +65,12 @@ public struct LimitPolicy: Sendable, Equatable {
 }
 
 /// The limits on requests, and what it may cost to keep them.
-public struct RequestLimits: Sendable, Equatable {
+public struct RateLimits: Sendable, Equatable {
     /// Most policies there can be: refusals name them by the bits of a word.
     public static let mostPolicies = 32
 
     /// All of them are checked before any is charged.
-    public var policies: [LimitPolicy]
+    public var policies: [RateLimitPolicy]
     /// Clients that are known one by one; further ones share one quota.
     public var maxKeys: Int
     /// Nanoseconds after which a client that was not heard of makes room for a new one where there is no other room and it is not
@@ -78,7 +78,7 @@ public struct RequestLimits: Sendable, Equatable {
     public var keyIdle: UInt64
 
     /// Limits; without a policy nothing is limited.
-    public init(policies: [LimitPolicy] = [], maxKeys: Int = 100_000, keyIdle: UInt64 = 300_000_000_000) {
+    public init(policies: [RateLimitPolicy] = [], maxKeys: Int = 100_000, keyIdle: UInt64 = 300_000_000_000) {
         precondition(policies.count <= Self.mostPolicies, "\(policies.count) policies; \(Self.mostPolicies) are the most")
         self.policies = policies
         self.maxKeys = Swift.min(Swift.max(1, maxKeys), 16_000_000)
@@ -86,7 +86,7 @@ public struct RequestLimits: Sendable, Equatable {
     }
 
     /// Bytes that the quotas of all clients may come to take.
-    public var bytesOfClients: Int {
+    public var clientBytes: Int {
         let (bytes, isBeyond) = QuotaStorage.stride(of: policies, key: .client).multipliedReportingOverflow(by: maxKeys + 1)
         return isBeyond ? .max : bytes
     }
@@ -96,7 +96,7 @@ public struct RequestLimits: Sendable, Equatable {
 }
 
 /// What a request, or a piece of one, costs.
-public struct LimitCost: Sendable, Equatable {
+public struct RateLimitCost: Sendable, Equatable {
     /// Requests.
     public var requests: Int
     /// Events.
@@ -112,19 +112,19 @@ public struct LimitCost: Sendable, Equatable {
     }
 
     /// No cost.
-    public static let none = LimitCost()
+    public static let none = RateLimitCost()
 
     /// Both together; beyond all numbers it is the largest.
-    static func + (a: LimitCost, b: LimitCost) -> LimitCost {
+    static func + (a: RateLimitCost, b: RateLimitCost) -> RateLimitCost {
         func sum(_ a: Int, _ b: Int) -> Int {
             let (sum, isBeyond) = a.addingReportingOverflow(b)
             return isBeyond ? .max : sum
         }
-        return LimitCost(requests: sum(a.requests, b.requests), events: sum(a.events, b.events), bytes: sum(a.bytes, b.bytes))
+        return RateLimitCost(requests: sum(a.requests, b.requests), events: sum(a.events, b.events), bytes: sum(a.bytes, b.bytes))
     }
 
     @inline(__always)
-    subscript(unit: LimitPolicy.Unit) -> Int {
+    subscript(unit: RateLimitPolicy.Unit) -> Int {
         switch unit {
         case .requests: requests
         case .events: events

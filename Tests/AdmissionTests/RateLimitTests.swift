@@ -6,37 +6,39 @@ import TestSupport
 import Testing
 
 private let second: UInt64 = 1_000_000_000
-private let secret = LimitKey(high: 7, low: 11)
+private let secret = RateLimitKey(high: 7, low: 11)
 
 /// A bucket.
 private func bucket(
-    _ name: String, _ key: LimitPolicy.Key, _ unit: LimitPolicy.Unit, rate: Double, burst: Int, isShadow: Bool = false
-) -> LimitPolicy {
-    LimitPolicy(name, key: key, unit: unit, .bucket(.init(rate: rate, burst: burst)), isShadow: isShadow)
+    _ name: String, _ key: RateLimitPolicy.Key, _ unit: RateLimitPolicy.Unit, rate: Double, burst: Int, isShadow: Bool = false
+) -> RateLimitPolicy {
+    RateLimitPolicy(name, key: key, unit: unit, .bucket(.init(rate: rate, burst: burst)), isShadow: isShadow)
 }
 
 /// A window.
 private func window(
-    _ name: String, _ key: LimitPolicy.Key, _ unit: LimitPolicy.Unit, _ amount: Int, _ seconds: UInt64, isShadow: Bool = false
-) -> LimitPolicy {
-    LimitPolicy(name, key: key, unit: unit, .window(.init(amount: amount, span: seconds * second)), isShadow: isShadow)
+    _ name: String, _ key: RateLimitPolicy.Key, _ unit: RateLimitPolicy.Unit, _ amount: Int, _ seconds: UInt64,
+    isShadow: Bool = false
+) -> RateLimitPolicy {
+    RateLimitPolicy(name, key: key, unit: unit, .window(.init(amount: amount, span: seconds * second)), isShadow: isShadow)
 }
 
-private func subject(_ client: UInt64, route: Int = 0) -> LimitSubject {
-    LimitSubject(client: LimitKey(high: 1, low: client), route: route)
+private func subject(_ client: UInt64, route: Int = 0) -> RateLimitSubject {
+    RateLimitSubject(client: RateLimitKey(high: 1, low: client), route: route)
 }
 
-private func machine(_ policies: LimitPolicy..., keys: Int = 100, routes: Int = 1) -> RequestLimitMachine {
-    RequestLimitMachine(RequestLimits(policies: policies, maxKeys: keys), routes: routes, secret: secret, now: 0)
+private func machine(_ policies: RateLimitPolicy..., keys: Int = 100, routes: Int = 1) -> RateLimitMachine {
+    RateLimitMachine(RateLimits(policies: policies, maxKeys: keys), routes: routes, secret: secret, now: 0)
 }
 
-private let one = LimitCost(requests: 1)
+private let one = RateLimitCost(requests: 1)
 
-@Suite struct RequestLimitTests {
+@Suite struct RateLimitTests {
     @Test func withoutAPolicyEverythingPasses() {
         var machine = machine()
         for _ in 0..<100 {
-            #expect(machine.asked(subject(1), LimitCost(requests: 1, events: .max, bytes: .max), now: 0).verdict == .admitted)
+            #expect(
+                machine.requested(subject(1), RateLimitCost(requests: 1, events: .max, bytes: .max), now: 0).verdict == .admitted)
         }
         #expect(machine.keyCount == 0)
     }
@@ -45,18 +47,18 @@ private let one = LimitCost(requests: 1)
         var machine = machine(
             bucket("all", .global, .requests, rate: 1, burst: 3), bucket("mine", .client, .events, rate: 1, burst: 10),
             window("route", .route, .bytes, 100, 20))
-        #expect(machine.asked(subject(1), LimitCost(requests: 1, events: 4, bytes: 90), now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(1), RateLimitCost(requests: 1, events: 4, bytes: 90), now: 0).verdict == .admitted)
         // The route's window has no room: neither the bucket of all nor the client's loses anything.
         for _ in 0..<10 {
-            let decision = machine.asked(subject(1), LimitCost(requests: 1, events: 1, bytes: 20), now: 0)
+            let decision = machine.requested(subject(1), RateLimitCost(requests: 1, events: 1, bytes: 20), now: 0)
             #expect(decision.verdict == .refused)
             #expect(decision.violated == 0b100)
             #expect(decision.policy == 2)
             #expect(decision.remaining == 10)
             #expect(decision.wait == 21 * second)
         }
-        #expect(machine.asked(subject(1), LimitCost(requests: 1, events: 6, bytes: 10), now: 0).verdict == .admitted)
-        #expect(machine.asked(subject(1), LimitCost(requests: 1), now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(1), RateLimitCost(requests: 1, events: 6, bytes: 10), now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(1), RateLimitCost(requests: 1), now: 0).verdict == .admitted)
         #expect(machine.counts.map(\.allowed) == [3, 2, 2])
         #expect(machine.counts.map(\.refused) == [0, 0, 10])
     }
@@ -65,13 +67,13 @@ private let one = LimitCost(requests: 1)
         var machine = machine(
             bucket("slow", .global, .requests, rate: 0.5, burst: 1), bucket("fast", .client, .requests, rate: 10, burst: 1),
             bucket("wide", .client, .requests, rate: 1, burst: 100))
-        #expect(machine.asked(subject(1), one, now: 0).verdict == .admitted)
-        let refused = machine.asked(subject(1), one, now: 0)
+        #expect(machine.requested(subject(1), one, now: 0).verdict == .admitted)
+        let refused = machine.requested(subject(1), one, now: 0)
         #expect(refused.violated == 0b011)
         #expect(refused.policy == 0)
         #expect(refused.wait == 2 * second)
-        #expect(machine.asked(subject(1), one, now: second).violated == 0b001)
-        #expect(machine.asked(subject(1), one, now: 2 * second).verdict == .admitted)
+        #expect(machine.requested(subject(1), one, now: second).violated == 0b001)
+        #expect(machine.requested(subject(1), one, now: 2 * second).verdict == .admitted)
         #expect(machine.policies.named(by: refused.violated).map(\.name) == ["slow", "fast"])
     }
 
@@ -79,18 +81,18 @@ private let one = LimitCost(requests: 1)
         var machine = machine(
             bucket("burst", .client, .bytes, rate: 1_000, burst: 100), window("cap", .global, .bytes, 50, 10),
             bucket("requests", .client, .requests, rate: 1, burst: 1))
-        let decision = machine.asked(subject(1), LimitCost(requests: 1, bytes: 101), now: 0)
+        let decision = machine.requested(subject(1), RateLimitCost(requests: 1, bytes: 101), now: 0)
         #expect(decision.verdict == .tooLarge)
         #expect(decision.violated == 0b011)
         #expect(decision.wait == 0)
         // Also where it would have to wait besides, and nothing was charged.
-        #expect(machine.asked(subject(1), LimitCost(requests: 1), now: 0).verdict == .admitted)
-        let both = machine.asked(subject(1), LimitCost(requests: 1, bytes: 60), now: 0)
+        #expect(machine.requested(subject(1), RateLimitCost(requests: 1), now: 0).verdict == .admitted)
+        let both = machine.requested(subject(1), RateLimitCost(requests: 1, bytes: 60), now: 0)
         #expect(both.verdict == .tooLarge)
         #expect(both.violated == 0b010)
         #expect(machine.counts.map(\.tooLarge) == [1, 2, 0])
         #expect(machine.counts.map(\.refused) == [0, 0, 0])
-        #expect(machine.asked(subject(2), LimitCost(bytes: 50), now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(2), RateLimitCost(bytes: 50), now: 0).verdict == .admitted)
     }
 
     @Test func aShadowRefusesNobodyAndCountsWhatItWould() {
@@ -98,16 +100,16 @@ private let one = LimitCost(requests: 1)
             bucket("shadow", .client, .requests, rate: 1, burst: 2, isShadow: true),
             window("small", .global, .bytes, 5, 10, isShadow: true), bucket("real", .client, .requests, rate: 1, burst: 5))
         for round in 0..<5 {
-            #expect(machine.asked(subject(1), LimitCost(requests: 1, bytes: 6), now: 0).verdict == .admitted, "\(round)")
+            #expect(machine.requested(subject(1), RateLimitCost(requests: 1, bytes: 6), now: 0).verdict == .admitted, "\(round)")
         }
-        let refused = machine.asked(subject(1), one, now: 0)
+        let refused = machine.requested(subject(1), one, now: 0)
         #expect(refused.verdict == .refused)
         #expect(refused.violated == 0b100)
         #expect(refused.shadowed == 0b001)
         #expect(machine.counts.map(\.allowed) == [2, 0, 5])
         #expect(machine.counts.map(\.shadowRefused) == [4, 5, 0])
         // What it would have refused it is not charged with: a second later one passes.
-        _ = machine.asked(subject(1), one, now: second)
+        _ = machine.requested(subject(1), one, now: second)
         #expect(machine.counts[0].allowed == 3)
     }
 
@@ -116,17 +118,17 @@ private let one = LimitCost(requests: 1)
         var machine = machine(
             bucket("real", .client, .events, rate: 1, burst: 10),
             bucket("shadow", .client, .events, rate: 1, burst: 6, isShadow: true))
-        let four = machine.askedTogether(subject(1), LimitCost(events: 4, bytes: 90), pieces: 4, now: 0)
+        let four = machine.requestedTogether(subject(1), RateLimitCost(events: 4, bytes: 90), pieces: 4, now: 0)
         #expect(four)
         #expect(machine.counts.map(\.allowed) == [4, 4])
         // Shadows judge each for itself; what is beyond a capacity is none.
-        let three = machine.askedTogether(subject(1), LimitCost(events: 3), pieces: 3, now: 0)
-        let eleven = machine.askedTogether(subject(2), LimitCost(events: 11), pieces: 11, now: 0)
+        let three = machine.requestedTogether(subject(1), RateLimitCost(events: 3), pieces: 3, now: 0)
+        let eleven = machine.requestedTogether(subject(2), RateLimitCost(events: 11), pieces: 11, now: 0)
         #expect(!three && !eleven)
         #expect(machine.keyCount == 1)
         #expect(machine.counts.map(\.allowed) == [4, 4])
         #expect(machine.counts.allSatisfy { $0.refused == 0 && $0.tooLarge == 0 && $0.shadowRefused == 0 })
-        for _ in 0..<3 { #expect(machine.asked(subject(1), LimitCost(events: 1), now: 0).verdict == .admitted) }
+        for _ in 0..<3 { #expect(machine.requested(subject(1), RateLimitCost(events: 1), now: 0).verdict == .admitted) }
         #expect(machine.counts.map(\.allowed) == [7, 6])
         #expect(machine.counts[1].shadowRefused == 1)
     }
@@ -135,12 +137,12 @@ private let one = LimitCost(requests: 1)
         var machine = machine(
             bucket("client", .client, .requests, rate: 1, burst: 2), bucket("route", .route, .requests, rate: 1, burst: 3),
             routes: 2)
-        #expect(machine.asked(subject(1, route: 0), one, now: 0).verdict == .admitted)
-        #expect(machine.asked(subject(1, route: 0), one, now: 0).verdict == .admitted)
-        #expect(machine.asked(subject(1, route: 1), one, now: 0).violated == 0b01)
-        #expect(machine.asked(subject(2, route: 0), one, now: 0).verdict == .admitted)
-        #expect(machine.asked(subject(3, route: 0), one, now: 0).violated == 0b10)
-        #expect(machine.asked(subject(3, route: 1), one, now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(1, route: 0), one, now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(1, route: 0), one, now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(1, route: 1), one, now: 0).violated == 0b01)
+        #expect(machine.requested(subject(2, route: 0), one, now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(3, route: 0), one, now: 0).violated == 0b10)
+        #expect(machine.requested(subject(3, route: 1), one, now: 0).verdict == .admitted)
         #expect(machine.keyCount == 3, "a client that was only refused takes no row")
     }
 
@@ -148,13 +150,14 @@ private let one = LimitCost(requests: 1)
         var machine = machine(
             bucket("requests", .client, .requests, rate: 1, burst: 10), bucket("events", .client, .events, rate: 1, burst: 2),
             window("bytes", .client, .bytes, 100, 10))
-        let expected = LimitCost(events: 1, bytes: 80)
-        #expect(machine.asked(subject(1), one, expecting: expected, now: 0).verdict == .admitted)
-        #expect(machine.asked(subject(1), one, expecting: expected, now: 0).verdict == .admitted)
-        #expect(machine.asked(subject(1), LimitCost(events: 1, bytes: 80), now: 0).verdict == .admitted)
-        #expect(machine.asked(subject(1), one, expecting: expected, now: 0).violated == 0b100)
-        #expect(machine.asked(subject(1), one, expecting: LimitCost(bytes: 101), now: 0).verdict == .tooLarge)
-        #expect(machine.asked(subject(1), one, expecting: LimitCost(events: .max, bytes: .max), now: 0).verdict == .tooLarge)
+        let expected = RateLimitCost(events: 1, bytes: 80)
+        #expect(machine.requested(subject(1), one, expecting: expected, now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(1), one, expecting: expected, now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(1), RateLimitCost(events: 1, bytes: 80), now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(1), one, expecting: expected, now: 0).violated == 0b100)
+        #expect(machine.requested(subject(1), one, expecting: RateLimitCost(bytes: 101), now: 0).verdict == .tooLarge)
+        #expect(
+            machine.requested(subject(1), one, expecting: RateLimitCost(events: .max, bytes: .max), now: 0).verdict == .tooLarge)
         #expect(machine.counts.map(\.allowed) == [2, 1, 1])
     }
 
@@ -163,12 +166,12 @@ private let one = LimitCost(requests: 1)
         var machine = machine(
             bucket("requests", .client, .requests, rate: 1, burst: 1), bucket("events", .client, .events, rate: 10, burst: 100),
             window("bytes", .client, .bytes, 1_000, 10))
-        #expect(machine.asked(subject(1), one, now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(1), one, now: 0).verdict == .admitted)
         var passed = 0
-        while machine.asked(subject(1), LimitCost(events: 1, bytes: 30), now: 0).verdict == .admitted { passed += 1 }
+        while machine.requested(subject(1), RateLimitCost(events: 1, bytes: 30), now: 0).verdict == .admitted { passed += 1 }
         #expect(passed == 33)
-        #expect(machine.asked(subject(1), LimitCost(events: 67), now: 0).verdict == .admitted)
-        #expect(machine.asked(subject(1), LimitCost(bytes: 10), now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(1), RateLimitCost(events: 67), now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(1), RateLimitCost(bytes: 10), now: 0).verdict == .admitted)
     }
 
     /// Every bound in every window, over all pairs of passings, and every wait: not a nanosecond too short or too long.
@@ -177,14 +180,14 @@ private let one = LimitCost(requests: 1)
         var random = SeededRandom(seed: seed)
         for round in 0..<60 {
             let policies = (0..<Int.random(in: 1...5, using: &random)).map { randomPolicy($0, &random) }
-            var machine = RequestLimitMachine(RequestLimits(policies: policies), routes: 2, secret: secret, now: 0)
-            var passed: [(time: UInt64, subject: LimitSubject, cost: LimitCost)] = []
+            var machine = RateLimitMachine(RateLimits(policies: policies), routes: 2, secret: secret, now: 0)
+            var passed: [(time: UInt64, subject: RateLimitSubject, cost: RateLimitCost)] = []
             var now: UInt64 = 0
             for _ in 0..<300 {
                 if Int.random(in: 0..<3, using: &random) == 0 { now += UInt64.random(in: 0...second / 10, using: &random) }
                 let subject = subject(.random(in: 0..<3, using: &random), route: .random(in: 0..<2, using: &random))
                 let cost = randomCost(&random)
-                let decision = machine.asked(subject, cost, now: now)
+                let decision = machine.requested(subject, cost, now: now)
                 switch decision.verdict {
                 case .admitted: passed.append((now, subject, cost))
                 case .tooLarge:
@@ -194,9 +197,10 @@ private let one = LimitCost(requests: 1)
                     #expect(decision.violated != 0 && decision.wait > 0)
                     #expect(decision.violated >> decision.policy & 1 == 1)
                     guard decision.wait < 100 * second else { continue }
-                    #expect(machine.asked(subject, cost, now: now + decision.wait - 1).wait == 1, "seed \(seed), round \(round)")
+                    #expect(
+                        machine.requested(subject, cost, now: now + decision.wait - 1).wait == 1, "seed \(seed), round \(round)")
                     now += decision.wait
-                    let again = machine.asked(subject, cost, now: now)
+                    let again = machine.requested(subject, cost, now: now)
                     #expect(again.verdict == .admitted, "seed \(seed), round \(round): refused after the wait it was told")
                     passed.append((now, subject, cost))
                 }
@@ -221,38 +225,38 @@ private let one = LimitCost(requests: 1)
 
     @Test func theShellNamesThePoliciesThatRefused() {
         let now = Shared<UInt64>(0)
-        let limiter = RequestLimiter(
-            RequestLimits(policies: [bucket("burst", .client, .requests, rate: 1, burst: 1)]), routes: 1
+        let limiter = RateLimiter(
+            RateLimits(policies: [bucket("burst", .client, .requests, rate: 1, burst: 1)]), routes: 1
         ) { now.current }
-        #expect(limiter.ask(subject(1), one) == nil)
-        let refusal = limiter.ask(subject(1), one)
+        #expect(limiter.admit(subject(1), one) == nil)
+        let refusal = limiter.admit(subject(1), one)
         #expect(refusal?.decision.wait == second)
         #expect(refusal?.policies.list.map(\.name) == ["burst"])
-        limiter.update(RequestLimits(policies: [window("other", .client, .requests, 1, 1)]))
-        #expect(limiter.ask(subject(1), one) == nil)
-        #expect(limiter.ask(subject(1), one)?.policies.list.map(\.name) == ["other"])
+        limiter.update(RateLimits(policies: [window("other", .client, .requests, 1, 1)]))
+        #expect(limiter.admit(subject(1), one) == nil)
+        #expect(limiter.admit(subject(1), one)?.policies.list.map(\.name) == ["other"])
         #expect(limiter.statistics.policies.map(\.counts.refused) == [1])
         #expect(limiter.statistics.keys == 1)
-        limiter.update(RequestLimits())
+        limiter.update(RateLimits())
         #expect(!limiter.isLimited)
-        #expect(limiter.ask(subject(1), one) == nil)
+        #expect(limiter.admit(subject(1), one) == nil)
     }
 
     @Test func theShellReadsNoClockWithoutAPolicy() {
         let asked = Shared(0)
-        let limiter = RequestLimiter(RequestLimits(), routes: 1) {
+        let limiter = RateLimiter(RateLimits(), routes: 1) {
             asked.withLock { $0 += 1 }
             return 0
         }
         let before = asked.current
-        #expect(limiter.ask(subject(1), one) == nil)
+        #expect(limiter.admit(subject(1), one) == nil)
         #expect(asked.current == before)
     }
 }
 
 // MARK: Random limits and their bounds
 
-private func amount(_ cost: LimitCost, _ unit: LimitPolicy.Unit) -> Int {
+private func amount(_ cost: RateLimitCost, _ unit: RateLimitPolicy.Unit) -> Int {
     switch unit {
     case .requests: cost.requests
     case .events: cost.events
@@ -260,25 +264,25 @@ private func amount(_ cost: LimitCost, _ unit: LimitPolicy.Unit) -> Int {
     }
 }
 
-private func randomCost(_ random: inout SeededRandom) -> LimitCost {
-    LimitCost(
+private func randomCost(_ random: inout SeededRandom) -> RateLimitCost {
+    RateLimitCost(
         requests: .random(in: 0...1, using: &random), events: .random(in: 0...5, using: &random),
         bytes: .random(in: 0...Int.random(in: 1...300, using: &random), using: &random))
 }
 
-private func randomPolicy(_ number: Int, _ random: inout SeededRandom) -> LimitPolicy {
-    let unit = LimitPolicy.Unit.allCases.randomElement(using: &random)!
+private func randomPolicy(_ number: Int, _ random: inout SeededRandom) -> RateLimitPolicy {
+    let unit = RateLimitPolicy.Unit.allCases.randomElement(using: &random)!
     let scale = unit == .bytes ? 60 : 1
     let most = Int.random(in: 1...40, using: &random) * scale
-    let quota: LimitPolicy.Quota =
+    let quota: RateLimitPolicy.Quota =
         Bool.random(using: &random)
         ? .bucket(.init(rate: Double(Int.random(in: 1...200, using: &random) * scale) / 3, burst: most))
         : .window(.init(amount: most, span: UInt64.random(in: second / 100...2 * second, using: &random)))
-    return LimitPolicy("p\(number)", key: LimitPolicy.Key.allCases.randomElement(using: &random)!, unit: unit, quota)
+    return RateLimitPolicy("p\(number)", key: RateLimitPolicy.Key.allCases.randomElement(using: &random)!, unit: unit, quota)
 }
 
 /// Brute force over all spans from one passing to another, in whole numbers.
-private func keepsBound(_ passed: [(time: UInt64, amount: Int)], _ quota: LimitPolicy.Quota) -> Bool {
+private func keepsBound(_ passed: [(time: UInt64, amount: Int)], _ quota: RateLimitPolicy.Quota) -> Bool {
     for first in passed.indices {
         var sum = 0
         for last in first..<passed.endIndex {

@@ -7,27 +7,27 @@ import Testing
 @testable import Admission
 
 private let second: UInt64 = 1_000_000_000
-private let secret = LimitKey(high: 0x1234_5678_9ABC_DEF0, low: 0x0FED_CBA9_8765_4321)
-private let one = LimitCost(requests: 1)
+private let secret = RateLimitKey(high: 0x1234_5678_9ABC_DEF0, low: 0x0FED_CBA9_8765_4321)
+private let one = RateLimitCost(requests: 1)
 
-private func key(_ number: Int) -> LimitKey { LimitKey(high: 1, low: UInt64(number)) }
-private func subject(_ number: Int) -> LimitSubject { LimitSubject(client: key(number), route: 0) }
+private func key(_ number: Int) -> RateLimitKey { RateLimitKey(high: 1, low: UInt64(number)) }
+private func subject(_ number: Int) -> RateLimitSubject { RateLimitSubject(client: key(number), route: 0) }
 
-private func limits(_ quotas: LimitPolicy.Quota..., keys: Int, idle: UInt64) -> RequestLimits {
-    RequestLimits(
-        policies: quotas.enumerated().map { LimitPolicy("p\($0)", key: .client, unit: .requests, $1) }, maxKeys: keys,
+private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64) -> RateLimits {
+    RateLimits(
+        policies: quotas.enumerated().map { RateLimitPolicy("p\($0)", key: .client, unit: .requests, $1) }, maxKeys: keys,
         keyIdle: idle)
 }
 
-@Suite struct LimitKeyTests {
+@Suite struct QuotaEvictionTests {
     @Test func theTableIsADictionary() {
         let seed = testSeed("table of keys")
         var random = SeededRandom(seed: seed)
         for capacity in [0, 1, 2, 12, 13, 100] {
-            var table = QuotaKeyTable(capacity: capacity, secret: LimitKey(high: random.next(), low: random.next()))
-            var model: [LimitKey: Int] = [:]
+            var table = QuotaKeyTable(capacity: capacity, secret: RateLimitKey(high: random.next(), low: random.next()))
+            var model: [RateLimitKey: Int] = [:]
             for _ in 0..<3_000 {
-                let key = LimitKey(
+                let key = RateLimitKey(
                     high: .random(in: 0..<3, using: &random), low: .random(in: 0...UInt64(capacity), using: &random))
                 #expect(table.row(of: key) == model[key], "seed \(seed)")
                 if let row = model[key] {
@@ -48,9 +48,9 @@ private func limits(_ quotas: LimitPolicy.Quota..., keys: Int, idle: UInt64) -> 
     }
 
     @Test func namesAndAddressesNeverMeet() {
-        #expect(LimitKey(name: "a") == LimitKey(name: "a"))
-        #expect(LimitKey(name: "a") != LimitKey(name: "b"))
-        #expect(LimitKey(name: "a").high >> 63 == 1)
+        #expect(RateLimitKey(name: "a") == RateLimitKey(name: "a"))
+        #expect(RateLimitKey(name: "a") != RateLimitKey(name: "b"))
+        #expect(RateLimitKey(name: "a").high >> 63 == 1)
     }
 
     @Test func theQueueGivesTheEarliestFirst() {
@@ -77,49 +77,49 @@ private func limits(_ quotas: LimitPolicy.Quota..., keys: Int, idle: UInt64) -> 
     }
 
     @Test func aFullBucketMakesRoomAndAnEmptyOneDoesNot() {
-        var machine = RequestLimitMachine(
+        var machine = RateLimitMachine(
             limits(.bucket(.init(rate: 1, burst: 2)), keys: 2, idle: 1_000 * second), routes: 1, secret: secret, now: 0)
-        _ = machine.asked(subject(1), one, now: 0)
-        for _ in 0..<2 { _ = machine.asked(subject(2), one, now: 0) }
+        _ = machine.requested(subject(1), one, now: 0)
+        for _ in 0..<2 { _ = machine.requested(subject(2), one, now: 0) }
         // Neither is as if it had just begun: whoever comes shares a row.
-        #expect(machine.asked(subject(3), one, now: 0).verdict == .admitted)
-        #expect(machine.asked(subject(4), one, now: 0).verdict == .admitted)
-        #expect(machine.asked(subject(5), one, now: 0).verdict == .refused)
+        #expect(machine.requested(subject(3), one, now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(4), one, now: 0).verdict == .admitted)
+        #expect(machine.requested(subject(5), one, now: 0).verdict == .refused)
         #expect(machine.overflowed == 3, "a refusal counts, too: it is when sharing hurts")
         #expect(machine.keyCount == 2)
         // A second later the first one's bucket is full, and its row goes to another.
-        for _ in 0..<2 { #expect(machine.asked(subject(6), one, now: second).verdict == .admitted) }
+        for _ in 0..<2 { #expect(machine.requested(subject(6), one, now: second).verdict == .admitted) }
         #expect(machine.table.row(of: key(1)) == nil)
         #expect(machine.table.row(of: key(6)) != nil)
-        #expect(machine.asked(subject(2), one, now: second).verdict == .admitted)
-        #expect(machine.asked(subject(2), one, now: second).verdict == .refused)
+        #expect(machine.requested(subject(2), one, now: second).verdict == .admitted)
+        #expect(machine.requested(subject(2), one, now: second).verdict == .refused)
         // Nobody lost a limit: the first one comes back to the shared row, or a fresh one that is as its own was.
-        #expect(machine.asked(subject(6), one, now: second).verdict == .refused)
+        #expect(machine.requested(subject(6), one, now: second).verdict == .refused)
     }
 
     @Test func theIdleMakeRoomUnlessTheyAreLimited() {
-        var machine = RequestLimitMachine(
+        var machine = RateLimitMachine(
             limits(.window(.init(amount: 2, span: 1_000 * second)), keys: 2, idle: 10 * second), routes: 1, secret: secret, now: 0
         )
-        for _ in 0..<3 { _ = machine.asked(subject(1), one, now: 0) }
-        _ = machine.asked(subject(2), one, now: 0)
-        _ = machine.asked(subject(3), one, now: 10 * second - 1)
+        for _ in 0..<3 { _ = machine.requested(subject(1), one, now: 0) }
+        _ = machine.requested(subject(2), one, now: 0)
+        _ = machine.requested(subject(3), one, now: 10 * second - 1)
         #expect(machine.overflowed == 1, "2 is not idle for long enough")
-        _ = machine.asked(subject(4), one, now: 10 * second)
+        _ = machine.requested(subject(4), one, now: 10 * second)
         #expect(machine.table.row(of: key(2)) == nil)
         #expect(machine.table.row(of: key(4)) != nil)
         // The limited one stays as long as it is limited, however silent.
-        for number in 10..<200 { _ = machine.asked(subject(number), one, now: UInt64(number) * second) }
+        for number in 10..<200 { _ = machine.requested(subject(number), one, now: UInt64(number) * second) }
         #expect(machine.table.row(of: key(1)) != nil)
-        #expect(machine.asked(subject(1), one, now: 200 * second).verdict == .refused)
+        #expect(machine.requested(subject(1), one, now: 200 * second).verdict == .refused)
     }
 
     @Test func theTableShrinksAgainAfterAFlood() {
-        var machine = RequestLimitMachine(
+        var machine = RateLimitMachine(
             limits(.bucket(.init(rate: 10, burst: 10)), keys: 1_000, idle: 10 * second), routes: 1, secret: secret, now: 0)
-        for number in 0..<5_000 { _ = machine.asked(subject(number), one, now: 0) }
+        for number in 0..<5_000 { _ = machine.requested(subject(number), one, now: 0) }
         #expect(machine.keyCount == 1_000)
-        for number in 0..<1_000 { _ = machine.asked(subject(10_000 + number), one, now: (1 + UInt64(number)) * second) }
+        for number in 0..<1_000 { _ = machine.requested(subject(10_000 + number), one, now: (1 + UInt64(number)) * second) }
         #expect(machine.keyCount < 5)
     }
 
@@ -135,7 +135,7 @@ private func limits(_ quotas: LimitPolicy.Quota..., keys: Int, idle: UInt64) -> 
             // Nobody is forgotten who is not as new: every bound is exact.
             let idle = Swift.max(span * 2, UInt64(Double(burst) / rate * 1e9) + 1)
             let keys = Int.random(in: 1...8, using: &random)
-            var machine = RequestLimitMachine(
+            var machine = RateLimitMachine(
                 limits(
                     .bucket(.init(rate: rate, burst: burst)), .window(.init(amount: amount, span: span)), keys: keys, idle: idle),
                 routes: 1, secret: secret, now: 0)
@@ -147,7 +147,7 @@ private func limits(_ quotas: LimitPolicy.Quota..., keys: Int, idle: UInt64) -> 
                 now += UInt64.random(in: 0...second / 30, using: &random)
                 let number = Int.random(in: 0..<(Bool.random(using: &random) ? 3 : 60), using: &random)
                 let before = machine.table.row(of: key(number)) != nil
-                let decision = machine.asked(subject(number), one, now: now)
+                let decision = machine.requested(subject(number), one, now: now)
                 let after = machine.table.row(of: key(number)) != nil
                 #expect(machine.keyCount <= keys)
                 if before {
@@ -183,7 +183,7 @@ private func limits(_ quotas: LimitPolicy.Quota..., keys: Int, idle: UInt64) -> 
         for round in 0..<40 {
             let keys = Int.random(in: 1...8, using: &random)
             let idle = UInt64.random(in: second / 10...3 * second, using: &random)
-            var machine = RequestLimitMachine(
+            var machine = RateLimitMachine(
                 limits(.window(.init(amount: 3, span: second)), keys: keys, idle: idle), routes: 1, secret: secret, now: 0)
             var now: UInt64 = 0
             for _ in 0..<1_000 {
@@ -193,7 +193,7 @@ private func limits(_ quotas: LimitPolicy.Quota..., keys: Int, idle: UInt64) -> 
                 var mayGo = false
                 for row in machine.table.rows where machine.leavingAsked(row, now) <= now { mayGo = true }
                 let hasRoom = machine.keyCount < keys || mayGo
-                let decision = machine.asked(subject(number), one, now: now)
+                let decision = machine.requested(subject(number), one, now: now)
                 guard !isKnown, decision.verdict == .admitted else { continue }
                 #expect((machine.table.row(of: key(number)) != nil) == hasRoom, "seed \(seed), round \(round)")
             }

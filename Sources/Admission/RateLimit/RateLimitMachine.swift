@@ -13,20 +13,20 @@
 /// So nobody gets rid of a limit by making others come. The second rule forgets what an idle client has used: where `keyIdle` is no
 /// shorter than the longest window and the slowest bucket's filling, it never applies before the first, and every cap is exact.
 /// Clients that find no row share one, until there is one for them.
-public struct RequestLimitMachine: ~Copyable {
+public struct RateLimitMachine: ~Copyable {
     /// Most rows that are looked at for one new client. Whoever would need more shares the common row for now.
     private static let mostLooks = 64
 
     /// The limits in force.
-    public internal(set) var limits: RequestLimits
+    public internal(set) var limits: RateLimits
     /// The policies among them.
-    public internal(set) var policies: LimitPolicies
+    public internal(set) var policies: RateLimitPolicies
     /// What each policy has decided so far, by position.
-    public internal(set) var counts: [LimitCounts]
+    public internal(set) var counts: [RateLimitCounts]
     /// Pieces that asked the row that new clients share, refused ones included.
     public private(set) var overflowed = 0
     let routeCount: Int
-    let secret: LimitKey
+    let secret: RateLimitKey
     var global: QuotaStorage
     var routes: QuotaStorage
     /// A row for each client, and one behind them that is shared.
@@ -38,12 +38,12 @@ public struct RequestLimitMachine: ~Copyable {
     /// - Parameters:
     ///   - routes: how many there are; requests name one by its number.
     ///   - secret: random bits: where a client's row lies must not be for clients to choose.
-    public init(_ limits: RequestLimits, routes: Int, secret: LimitKey, now: UInt64) {
+    public init(_ limits: RateLimits, routes: Int, secret: RateLimitKey, now: UInt64) {
         self.limits = limits
         self.secret = secret
         routeCount = Swift.max(1, routes)
-        policies = LimitPolicies(limits.policies)
-        counts = limits.policies.map { _ in LimitCounts() }
+        policies = RateLimitPolicies(limits.policies)
+        counts = limits.policies.map { _ in RateLimitCounts() }
         global = QuotaStorage(limits.policies, key: .global, count: 1)
         self.routes = QuotaStorage(limits.policies, key: .route, count: routeCount)
         let capacity = limits.hasClientPolicy ? limits.maxKeys : 0
@@ -67,16 +67,17 @@ public struct RequestLimitMachine: ~Copyable {
     ///   - cost: what it is charged where it passes.
     ///   - expected: what it will cost beyond that, as far as is known: there must be room for it, but it is not charged yet.
     ///   - again: what was charged for it before and will have to be paid once more: a refusal's wait is until there is room for that, too.
-    public mutating func asked(
-        _ subject: LimitSubject, _ cost: LimitCost, expecting expected: LimitCost = .none, again: LimitCost = .none, now: UInt64
-    ) -> LimitDecision {
+    public mutating func requested(
+        _ subject: RateLimitSubject, _ cost: RateLimitCost, expecting expected: RateLimitCost = .none,
+        alreadyCharged: RateLimitCost = .none, now: UInt64
+    ) -> RateLimitDecision {
         let (route, row) = places(of: subject, now)
-        var decision = LimitDecision()
+        var decision = RateLimitDecision()
         var tooLarge: UInt32 = 0
         let whole = expected == .none ? cost : cost + expected
         checkAll(route, row, whole, now, &decision, &tooLarge)
         if tooLarge != 0 || decision.violated != 0 {
-            if tooLarge == 0, again != .none { waitForAll(&decision, route, row, whole + again, now) }
+            if tooLarge == 0, alreadyCharged != .none { waitForAll(&decision, route, row, whole + alreadyCharged, now) }
             refuse(&decision, tooLarge, route, row, now)
             return decision
         }
@@ -88,9 +89,9 @@ public struct RequestLimitMachine: ~Copyable {
     /// - Parameter cost: of all of them.
     /// - Returns: whether they have passed, every policy in shadow included, and were charged. Where they have not, nothing was charged,
     ///   counted or remembered: each has to ask for itself.
-    public mutating func askedTogether(_ subject: LimitSubject, _ cost: LimitCost, pieces: Int, now: UInt64) -> Bool {
+    public mutating func requestedTogether(_ subject: RateLimitSubject, _ cost: RateLimitCost, pieces: Int, now: UInt64) -> Bool {
         let (route, row) = places(of: subject, now)
-        var decision = LimitDecision()
+        var decision = RateLimitDecision()
         var tooLarge: UInt32 = 0
         checkAll(route, row, cost, now, &decision, &tooLarge)
         guard tooLarge == 0, decision.violated == 0, decision.shadowed == 0 else { return false }
@@ -99,7 +100,7 @@ public struct RequestLimitMachine: ~Copyable {
     }
 
     /// Where a subject's quotas are. A row of −1: a client that is not known, for whom there is one.
-    private mutating func places(of subject: LimitSubject, _ now: UInt64) -> (route: Int, row: Int) {
+    private mutating func places(of subject: RateLimitSubject, _ now: UInt64) -> (route: Int, row: Int) {
         let route = Swift.min(Swift.max(0, subject.route), routeCount - 1)
         guard !clients.columns.isEmpty else { return (route, -1) }
         return (route, table.row(of: subject.client) ?? (makeRoom(now) ? -1 : table.capacity))
@@ -107,7 +108,8 @@ public struct RequestLimitMachine: ~Copyable {
 
     /// Charges what passes, but for what policies in shadow would have refused.
     private mutating func pass(
-        _ subject: LimitSubject, _ route: Int, _ known: Int, _ cost: LimitCost, _ shadowed: UInt32, pieces: Int, _ now: UInt64
+        _ subject: RateLimitSubject, _ route: Int, _ known: Int, _ cost: RateLimitCost, _ shadowed: UInt32, pieces: Int,
+        _ now: UInt64
     ) {
         var row = known
         if row < 0, !clients.columns.isEmpty {
@@ -125,7 +127,8 @@ public struct RequestLimitMachine: ~Copyable {
     }
 
     private mutating func checkAll(
-        _ route: Int, _ row: Int, _ cost: LimitCost, _ now: UInt64, _ decision: inout LimitDecision, _ tooLarge: inout UInt32
+        _ route: Int, _ row: Int, _ cost: RateLimitCost, _ now: UInt64, _ decision: inout RateLimitDecision,
+        _ tooLarge: inout UInt32
     ) {
         Self.check(&global, 0, cost, now, &decision, &tooLarge)
         Self.check(&routes, route, cost, now, &decision, &tooLarge)
@@ -134,7 +137,7 @@ public struct RequestLimitMachine: ~Copyable {
     }
 
     private static func check(
-        _ rows: inout QuotaStorage, _ row: Int, _ cost: LimitCost, _ now: UInt64, _ decision: inout LimitDecision,
+        _ rows: inout QuotaStorage, _ row: Int, _ cost: RateLimitCost, _ now: UInt64, _ decision: inout RateLimitDecision,
         _ tooLarge: inout UInt32
     ) {
         for column in rows.columns {
@@ -162,9 +165,9 @@ public struct RequestLimitMachine: ~Copyable {
 
     /// Makes a refusal's wait long enough for the whole to be tried again.
     private mutating func waitForAll(
-        _ decision: inout LimitDecision, _ route: Int, _ row: Int, _ cost: LimitCost, _ now: UInt64
+        _ decision: inout RateLimitDecision, _ route: Int, _ row: Int, _ cost: RateLimitCost, _ now: UInt64
     ) {
-        var whole = LimitDecision()
+        var whole = RateLimitDecision()
         var tooLarge: UInt32 = 0
         checkAll(route, row, cost, now, &whole, &tooLarge)
         guard whole.wait > decision.wait else { return }
@@ -174,7 +177,7 @@ public struct RequestLimitMachine: ~Copyable {
 
     /// Completes a refusal, and counts it.
     private mutating func refuse(
-        _ decision: inout LimitDecision, _ tooLarge: UInt32, _ route: Int, _ row: Int, _ now: UInt64
+        _ decision: inout RateLimitDecision, _ tooLarge: UInt32, _ route: Int, _ row: Int, _ now: UInt64
     ) {
         let isKnown = row >= 0 && row < table.capacity
         if isKnown { table.visited(row, now: now) }
@@ -206,8 +209,8 @@ public struct RequestLimitMachine: ~Copyable {
     }
 
     private static func charge(
-        _ rows: inout QuotaStorage, _ row: Int, _ cost: LimitCost, _ shadowed: UInt32, _ pieces: Int, _ now: UInt64,
-        _ counts: inout [LimitCounts]
+        _ rows: inout QuotaStorage, _ row: Int, _ cost: RateLimitCost, _ shadowed: UInt32, _ pieces: Int, _ now: UInt64,
+        _ counts: inout [RateLimitCounts]
     ) {
         for column in rows.columns {
             let amount = cost[column.unit]
