@@ -1,37 +1,37 @@
-// Says what a server asks of the code that answers its requests.
+// Owns the protocol between a server and the code that handles its requests.
 
-/// Answers the requests of a server. Every method is called on the server's one loop thread: none may block.
+/// Handles the requests of a server. Every method is called on the server's one loop thread and must not block.
 public protocol HTTPHandler: Sendable {
-    /// The routes that exist. Read once, when the server starts.
+    /// The routes. Read once, when the server starts.
     var routes: HTTPRoutes { get }
 
-    /// Whether a route, by its position, is served also to connections beyond the limits of connections: health checks and operators. Asked
-    /// once for each route, when the server starts.
+    /// Whether a route, by its position, is a priority route: it is served to connections in reserved slots as well. For health checks and
+    /// operators. Asked once for each route, when the server starts.
     func isPriority(_ route: Int) -> Bool
 
-    /// The header of a request for a known route is there: read its body, or answer at once.
+    /// The header of a request for a known route was received: read its body, or respond at once.
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission
 
-    /// The first bytes of a body are there whose request was admitted with ``HTTPAdmission/peek(limit:)``: say how it is to be read.
+    /// The first bytes of a body were received whose request was admitted with ``HTTPAdmission/peek(limit:)``: choose how it is read.
     func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice
 
-    /// The whole request is there. `exchange` takes the answer, now or later, from any thread; the request is valid during the
+    /// The whole request was received. `exchange` takes the response, now or later, from any thread; the request is valid during the
     /// call only.
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange)
 
-    /// The answer to what the server refuses by itself. Asked once per kind when the server starts, and per request for
+    /// The response to a request that the server itself refuses. Asked once for each kind when the server starts, and for each request for
     /// ``HTTPRefusal/bodyTooLarge(limit:)``.
     func response(to refusal: HTTPRefusal) -> HTTPResponse
 
-    /// Everything that had arrived has been handled: the loop looks for more. Called once a turn of the loop.
+    /// Everything that had been received is handled. Called at the end of each iteration of the loop.
     func iterationEnded()
 
-    /// A request is over: for counting. Called once per request whose header was understood.
+    /// A request is over. Called once for each request whose header was understood.
     func ended(_ outcome: HTTPOutcome)
 }
 
 extension HTTPHandler {
-    /// No route is.
+    /// There are no priority routes.
     public func isPriority(_ route: Int) -> Bool { false }
 
     /// Reads every body up to the server's limit.
@@ -44,91 +44,32 @@ extension HTTPHandler {
     public func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice { .collect() }
 
     /// Problem details (RFC 9457).
-    public func response(to refusal: HTTPRefusal) -> HTTPResponse { refusal.problem }
+    public func response(to refusal: HTTPRefusal) -> HTTPResponse { refusal.problem() }
 
-    /// Counts nothing.
+    /// Does nothing.
     public func ended(_ outcome: HTTPOutcome) {}
 }
 
-/// What becomes of a request whose header is there.
+/// How a request goes on after its header.
 public enum HTTPAdmission: Sendable {
     /// Read the body, then call ``HTTPHandler/handle(_:_:)``. A body of more than `limit` bytes is refused with
     /// ``HTTPRefusal/bodyTooLarge(limit:)``; `nil` stands for the server's ``HTTPServerConfiguration/maxBodyBytes``.
     case readBody(limit: Int? = nil)
-    /// Read the body piece by piece. One whose announced length is above `limit` is refused at once; of one that turns out longer the
-    /// reader sees `limit` bytes. `nil`: as above.
+    /// Read the body piece by piece. A body whose Content-Length is above `limit` is refused at once; of a longer one without a length the
+    /// reader gets `limit` bytes. `nil`: as above.
     case stream(any HTTPBodyReader, limit: Int? = nil)
-    /// Ask ``HTTPHandler/choose(_:firstBytes:)`` when the first bytes are there. `limit` bounds the body whatever is chosen. A body
-    /// without bytes is collected.
+    /// Call ``HTTPHandler/choose(_:firstBytes:)`` with the first bytes. `limit` applies whatever is chosen. An empty body is collected.
     case peek(limit: Int? = nil)
-    /// Answer with this. The body is read and dropped where it is short, so that the connection can be kept.
+    /// Respond with this. A short body is read and dropped, so that the connection can be kept.
     case respond(HTTPResponse)
-}
-
-/// What the server refuses by itself.
-public enum HTTPRefusal: Sendable, Equatable {
-    /// No route has this path.
-    case notFound
-    /// The path exists, but not with this method. `allow` is the value of the `Allow` header.
-    case methodNotAllowed(allow: String)
-    /// The body has more bytes than the route takes.
-    case bodyTooLarge(limit: Int)
-    /// Where the request ends can be read in two ways: its length is given twice, or in two ways, or in a coding nobody knows.
-    case ambiguousLength
-    /// There are too many connections, of all clients or of this one.
-    case tooManyConnections
-    /// The memory for bodies is used up by others that have not ended.
-    case tooManyBodies
-    /// The server is stopping and takes no new requests.
-    case stopping
-    /// The server stopped before the request was answered: what became of it is not known.
-    case unanswered
-
-    /// The refusal as problem details (RFC 9457).
-    public var problem: HTTPResponse {
-        switch self {
-        case .notFound:
-            .problem(status: 404, title: "Not Found", detail: "No route has this path.")
-        case .methodNotAllowed(let allow):
-            .problem(
-                status: 405, title: "Method Not Allowed", detail: "This path takes \(allow).", headers: [("Allow", allow)])
-        case .bodyTooLarge(let limit):
-            .problem(
-                status: 413, title: "Content Too Large", detail: "The body of this request may have at most \(limit) bytes.")
-        case .ambiguousLength:
-            .problem(
-                status: 400, title: "Bad Request",
-                detail: "A request names its length once: by one Content-Length, or by Transfer-Encoding: chunked; and one Host.",
-                headers: [("Connection", "close")])
-        case .tooManyConnections:
-            .problem(
-                status: 503, title: "Service Unavailable",
-                detail: "There are too many connections, of all clients or of yours; nothing was done. Close some, or try again.",
-                extra: [.init("possibly_persisted", .bool(false))], headers: [("Retry-After", "1"), ("Connection", "close")])
-        case .tooManyBodies:
-            .problem(
-                status: 503, title: "Service Unavailable",
-                detail: "Too many large bodies are being read; nothing was done. Try again.",
-                extra: [.init("possibly_persisted", .bool(false))], headers: [("Retry-After", "1")])
-        case .stopping:
-            .problem(
-                status: 503, title: "Service Unavailable", detail: "The server is stopping; nothing was done. Try again.",
-                extra: [.init("possibly_persisted", .bool(false))], headers: [("Retry-After", "1"), ("Connection", "close")])
-        case .unanswered:
-            .problem(
-                status: 503, title: "Service Unavailable",
-                detail: "The server stopped before this request was answered: it may or may not have been carried out.",
-                extra: [.init("possibly_persisted", .bool(true))], headers: [("Retry-After", "1"), ("Connection", "close")])
-        }
-    }
 }
 
 /// How a request ended.
 public struct HTTPOutcome: Sendable, Equatable {
     /// Its route's position in the handler's routes; `nil` where it had none.
     public let route: Int?
-    /// The status it was answered with; `nil` where its connection ended before there was an answer.
+    /// The status of its response; `nil` where its connection ended before there was one.
     public let status: Int?
-    /// The whole answer was handed to the kernel.
+    /// The whole response was handed to the kernel.
     public let isDelivered: Bool
 }

@@ -1,4 +1,4 @@
-// Owns a running server: start, stop, and the figures it can be asked for.
+// Owns a running server: start, stop, reload, and statistics.
 
 internal import CMicrohttpd
 internal import Glibc
@@ -6,27 +6,27 @@ internal import Synchronization
 
 /// An HTTP/1.1 server with one thread of its own.
 ///
-/// It serves until ``stop(deadline:)`` has returned; a server that is let go without it stops at once.
+/// It serves until ``stop(deadline:)`` has returned; a server that is released without it stops at once.
 public final class HTTPServer: Sendable {
-    /// Figures of a server, each exact by itself.
+    /// Counts and levels of a server. Each is exact; together they are no snapshot.
     public struct Statistics: Sendable, Equatable {
         /// Connections that are open.
         public let openConnections: Int
-        /// Requests whose header is there and whose answer is not yet sent.
+        /// Requests whose header was received and whose response is not yet sent.
         public let requestsInFlight: Int
         /// Requests since the start.
         public let requests: Int
-        /// Requests since the start whose answer did not reach the kernel whole: the client left, or the server stopped.
+        /// Requests since the start whose response was not handed to the kernel as a whole: the client left, or the server stopped.
         public let undelivered: Int
-        /// Connections since the start that were closed because the reserve beyond the limits was full.
+        /// Connections since the start that were closed because all reserved slots were taken.
         public let evicted: Int
-        /// Connections since the start that were closed because a header took too long.
+        /// Connections since the start that were closed at the deadline of a header.
         public let slowHeaders: Int
-        /// Connections since the start that were closed because a body came too slowly.
+        /// Connections since the start that were closed because a body came below the minimum transfer rate.
         public let slowBodies: Int
-        /// Connections that were ended because their client took too long over reading a long answer.
+        /// Connections since the start that were closed because a long response was read below the minimum transfer rate.
         public let slowReaders: Int
-        /// Requests since the start that were refused because there were too many connections.
+        /// Requests since the start that were refused because of the connection limit.
         public let connectionLimitRefusals: Int
     }
 
@@ -39,13 +39,14 @@ public final class HTTPServer: Sendable {
         self.mailbox = mailbox
     }
 
-    deinit { mailbox.orderStop(at: 0) }
+    deinit { mailbox.requestStop(at: 0) }
 
-    /// Starts a server. Blocks while the host is looked up, where it is a name.
-    /// - Parameter log: takes what an operator should know; called on the server's thread.
+    /// Starts a server. Blocks while the host is resolved, where it is a name.
+    /// - Parameter log: takes log lines: a fixed sentence, and the details or libmicrohttpd's own text in `message`. Called on the server's
+    ///   thread.
     public static func start(
         configuration: HTTPServerConfiguration, handler: any HTTPHandler,
-        log: @escaping @Sendable (HTTPLogLevel, String) -> Void = { _, _ in }
+        log: @escaping HTTPLog = { _, _, _ in }
     ) throws(HTTPServerError) -> HTTPServer {
         try configuration.check()
         let configuration = configuration.fitted(log)
@@ -57,26 +58,26 @@ public final class HTTPServer: Sendable {
         return HTTPServer(port: port, mailbox: mailbox)
     }
 
-    /// Puts other limits of connections and times, and another certificate, into force. The rest of the configuration is as it was at the
-    /// start: address, memory, and whether the server speaks TLS. Connections that are open keep their place and their idle time.
+    /// Changes connection limits, timeouts and the certificate. Address, memory, and whether the server speaks TLS stay as they were at the
+    /// start. Open connections stay admitted and keep their idle timeout.
     /// - Throws: ``HTTPServerError/Code/invalidConfiguration``; nothing has changed then.
     public func update(_ configuration: HTTPServerConfiguration) throws(HTTPServerError) {
         try configuration.check()
-        mailbox.orderAdoption(of: configuration)
+        mailbox.requestUpdate(to: configuration)
     }
 
     /// Stops listening, refuses new requests with ``HTTPRefusal/stopping``, waits for the requests in flight, and ends the server.
     /// Requests still unanswered at the deadline are answered with ``HTTPRefusal/unanswered``. Returns when the last connection is
-    /// closed and the server's thread has nothing left to do. May be called more than once; the earliest deadline counts.
+    /// closed and the server's thread ends. May be called more than once; the earliest deadline counts.
     /// - Parameter deadline: how long to wait for requests in flight.
     public func stop(deadline: Duration) async {
         let (seconds, attoseconds) = deadline.components
         let wait = seconds < 0 ? 0 : UInt64(min(seconds, 1 << 30)) * 1_000_000_000 + UInt64(attoseconds) / 1_000_000_000
-        mailbox.orderStop(at: monotonicNow() + wait)
+        mailbox.requestStop(at: monotonicNow() + wait)
         await mailbox.closed()
     }
 
-    /// Figures of this moment. Any thread.
+    /// The current statistics. Any thread.
     public var statistics: Statistics {
         Statistics(
             openConnections: mailbox.counters.connections.load(ordering: .relaxed),
@@ -97,9 +98,9 @@ private enum LoopThread {
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)
         defer { pthread_attr_destroy(&attributes) }
-        // Detached: its last act tells whoever waits in `stop`, so there is nothing to join.
+        // Detached: the loop resumes the callers of `stop` at its end, so nobody has to join.
         pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-        // Signals are for other threads; a broken connection's SIGPIPE is for nobody. The new thread inherits the mask.
+        // The new thread inherits the mask: signals go to other threads, and SIGPIPE of a broken connection to none.
         var all = sigset_t()
         var previous = sigset_t()
         sigfillset(&all)

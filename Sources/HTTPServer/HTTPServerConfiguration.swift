@@ -1,46 +1,45 @@
-// Says how a server listens and what a client may cost it.
+// Owns the configuration of a server: address, limits, timeouts and memory.
 
-/// How a server listens, and what one client may cost it.
+/// The configuration of a server.
 public struct HTTPServerConfiguration: Sendable {
-    /// Address to listen on: a numeric address, or a name that is looked up once at start. `::` takes IPv4 too.
+    /// Address to listen on: a numeric address, or a name that is resolved once at the start. `::` accepts IPv4 as well.
     public var host: String
     /// Port to listen on; 0 takes a free one, which ``HTTPServer/port`` then names.
     public var port: UInt16
-    /// Connections that are served at once; further ones are served vital routes only (``HTTPHandler/isPriority(_:)``), from the reserve.
+    /// Connections that are admitted; further ones take reserved slots, where only priority routes are served (``HTTPHandler/isPriority(_:)``).
     public var connectionLimit = 4096
-    /// Connections that are served at once from one IPv4 address, or one /64 of IPv6; further ones as above. 0: no limit.
+    /// Connections that are admitted from one IPv4 address, or one IPv6 /64; further ones as above. 0: no limit.
     public var connectionsPerAddress = 0
-    /// Connections beyond the two limits; where there are more, the oldest that asks for nothing is closed.
+    /// Slots for connections beyond the two limits; when all are taken, the oldest idle one is closed for a new one.
     public var reservedSlots = 64
-    /// A connection on which nothing happens for so long is closed, whole seconds. A connection that waits for its answer is exempt.
+    /// Idle timeout of a connection, in whole seconds. A connection whose request is being handled is exempt.
     public var idleTimeout: Duration = .seconds(60)
-    /// How long the header of a request may take, TLS's handshake included: from the connection's beginning, and on one that is kept from the
-    /// end of ``idleTimeout`` after the last answer.
+    /// How long the header of a request may take, TLS's handshake included: from the opening of a connection, and on a kept one from the
+    /// end of ``idleTimeout`` after the last response.
     public var headerTimeout: Duration = .seconds(10)
-    /// How long a body may take before it must have come at ``bodyRate`` on average since then. The time in which nobody reads it is not
-    /// counted.
+    /// How long a body may take before the minimum transfer rate ``bodyRate`` applies. Time in which the server does not read it does not
+    /// count.
     public var bodyTimeout: Duration = .seconds(10)
-    /// Bytes a second a body must come at, behind ``bodyTimeout``. 0: no limit but ``idleTimeout``.
+    /// Minimum transfer rate in bytes a second, on average after ``bodyTimeout``. 0: no limit but ``idleTimeout``.
     public var bodyRate = 500
     /// The certificate of a server that speaks TLS; `nil`: it speaks plain HTTP.
     public var identity: TLSIdentity?
-    /// Longest body that is read, in bytes, where the handler asks for no other bound. A longer one is answered with 413.
+    /// Longest body in bytes, where the handler sets no other limit. A longer one gets 413.
     public var maxBodyBytes = 1 << 20
-    /// Memory in bytes that all bodies which are being collected may hold together, beyond 4 KiB of each. Who needs more is answered
-    /// 503.
+    /// Memory in bytes of all bodies that are being collected, beyond 4 KiB of each. A request that needs more gets 503.
     public var bodyMemoryBytes = 64 << 20
-    /// Bytes of a refused body that are still read, so that the client sees the answer and keeps its connection. A longer one is
-    /// answered before its body.
+    /// Bytes of a refused body that are still read, so that the client gets the response and keeps its connection. The response to a longer
+    /// body is sent before it, and ends the connection.
     public var discardBytes = 1 << 20
-    /// The same for a body without a length, and for one that is read piece by piece and was cut short: beyond it the connection ends
-    /// without an answer.
+    /// The same for a body without a length, and for the rest of one that a reader takes no more of: beyond it the connection ends
+    /// without a response.
     public var streamDiscardBytes = 16 << 20
-    /// Memory of one connection in bytes: the bound on a request's header, and the size of the pieces bodies arrive in. It is
-    /// cleared for every request: 128 KiB instead of 16 halves the rate.
+    /// Memory of one connection in bytes: the limit of a request's header, and the size of the pieces in which bodies arrive.
+    /// libmicrohttpd clears it for every request: 128 KiB instead of 16 halve the request rate.
     public var poolBytes = 16 << 10
-    /// Connections the kernel completes before they are accepted.
+    /// Connections that the kernel completes before they are accepted (`listen(2)`).
     public var backlog = 1024
-    /// How long unanswered requests are given to hear that the server is stopping, after the deadline of ``HTTPServer/stop(deadline:)``.
+    /// How long ``HTTPRefusal/unanswered`` responses may take to be sent after the deadline of ``HTTPServer/stop(deadline:)``.
     public var shutdownGrace: Duration = .milliseconds(250)
 
     /// A server at `host` and `port`; everything else has defaults.
@@ -49,7 +48,7 @@ public struct HTTPServerConfiguration: Sendable {
         self.port = port
     }
 
-    /// Throws where a value cannot work.
+    /// - Throws: ``HTTPServerError/Code/invalidConfiguration`` for the first value that is out of its range.
     func check() throws(HTTPServerError) {
         let least = [
             ("connectionLimit", connectionLimit, 1), ("connectionsPerAddress", connectionsPerAddress, 0),
@@ -69,31 +68,30 @@ public struct HTTPServerConfiguration: Sendable {
 }
 
 extension HTTPServerConfiguration {
-    /// The limits of connections, for those who keep them.
-    var places: ConnectionLimitMachine.Limits {
-        ConnectionLimitMachine.Limits(places: connectionLimit, perNetwork: connectionsPerAddress, reserve: reservedSlots)
+    var connectionLimits: ConnectionLimitMachine.Limits {
+        ConnectionLimitMachine.Limits(
+            slots: connectionLimit, perNetwork: connectionsPerAddress, reservedSlots: reservedSlots)
     }
 
-    /// The limits of time, for those who keep them.
-    var pace: TransferRateMachine.Limits {
+    var rateLimits: TransferRateMachine.Limits {
         TransferRateMachine.Limits(
             header: headerTimeout.wholeNanoseconds, bodyGrace: bodyTimeout.wholeNanoseconds, bodyRate: bodyRate)
     }
 
-    /// How long libmicrohttpd lets a connection be silent; it knows whole seconds.
+    /// The idle timeout; libmicrohttpd takes whole seconds.
     var idleNanoseconds: UInt64 { UInt64(max(0, idleTimeout.components.seconds)) * 1_000_000_000 }
 
-    /// As much of it as the process has descriptors for.
-    func fitted(_ log: (HTTPLogLevel, String) -> Void) -> HTTPServerConfiguration {
-        let room = DescriptorLimit.room(for: connectionLimit + reservedSlots)
-        guard room < connectionLimit + reservedSlots else { return self }
+    /// The configuration with connection limits that the process's file descriptors allow.
+    func fitted(_ log: HTTPLog) -> HTTPServerConfiguration {
+        let capacity = DescriptorLimit.capacity(for: connectionLimit + reservedSlots)
+        guard capacity < connectionLimit + reservedSlots else { return self }
         var fitted = self
-        fitted.reservedSlots = max(1, min(reservedSlots, room / 4))
-        fitted.connectionLimit = max(1, room - fitted.reservedSlots)
+        fitted.reservedSlots = max(1, min(reservedSlots, capacity / 4))
+        fitted.connectionLimit = max(1, capacity - fitted.reservedSlots)
         log(
-            .warning,
-            "this process may have too few file descriptors (`ulimit -Hn`) for \(connectionLimit) connections; it takes "
-                + "\(fitted.connectionLimit)")
+            .warning, "Connection limit lowered: too few file descriptors.",
+            "\(connectionLimit) connections were asked for and \(fitted.connectionLimit) are taken; raise the hard limit (`ulimit -Hn`)"
+        )
         return fitted
     }
 }
@@ -105,7 +103,10 @@ extension Duration {
     }
 }
 
-/// How much a log line matters.
+/// Takes one log line: its level, what happened, and the details or libmicrohttpd's own text.
+public typealias HTTPLog = @Sendable (_ level: HTTPLogLevel, _ sentence: StaticString, _ message: String) -> Void
+
+/// The level of a log line.
 public enum HTTPLogLevel: Sendable {
     /// Trouble of a single connection: malformed requests, connections that break.
     case debug

@@ -2,21 +2,21 @@
 
 /// Why a server did not start.
 public struct HTTPServerError: Error, Sendable, CustomStringConvertible {
-    /// What went wrong, for callers that decide by it.
+    /// What went wrong, for callers that act on it.
     public enum Code: Sendable, Equatable {
-        /// Somebody else listens on the port.
+        /// Another process listens on the port.
         case addressInUse
         /// This machine has no such address.
         case addressUnavailable
-        /// The process may not listen on that port.
+        /// The process lacks the permission to listen on that port.
         case permissionDenied
-        /// The host's name means nothing here.
+        /// The host's name cannot be resolved.
         case unknownHost
         /// A value of the configuration cannot work.
         case invalidConfiguration
         /// A certificate or its key cannot be used.
         case invalidCertificate
-        /// The system or libmicrohttpd refused.
+        /// A system call or libmicrohttpd failed.
         case system
     }
 

@@ -1,4 +1,4 @@
-// Proves who has a row of its own: the table against a dictionary, a flood of keys against those who are limited, and the shared row.
+// Which clients have rows of quotas: the key table against a dictionary, eviction under a flood of keys, and the shared row.
 
 import Backpressure
 import TestSupport
@@ -20,7 +20,7 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
 }
 
 @Suite struct QuotaEvictionTests {
-    @Test func theTableIsADictionary() {
+    @Test func theTableEqualsADictionary() {
         let seed = testSeed("table of keys")
         var random = SeededRandom(seed: seed)
         for capacity in [0, 1, 2, 12, 13, 100] {
@@ -32,13 +32,13 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
                 #expect(table.row(of: key) == model[key], "seed \(seed)")
                 if let row = model[key] {
                     if Bool.random(using: &random) {
-                        table.removed(row)
+                        table.remove(row)
                         model[key] = nil
                     }
                 } else if model.count < capacity {
-                    let row = table.inserted(key, now: 0)
+                    let row = table.insert(key, now: 0)
                     #expect(row < capacity && !model.values.contains(row), "seed \(seed)")
-                    #expect(table.visit(row).key == key)
+                    #expect(table.client(row).key == key)
                     model[key] = row
                 }
                 #expect(table.count == model.count)
@@ -47,13 +47,13 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
         }
     }
 
-    @Test func namesAndAddressesNeverMeet() {
+    @Test func keysOfNamesDifferFromKeysOfAddresses() {
         #expect(RateLimitKey(name: "a") == RateLimitKey(name: "a"))
         #expect(RateLimitKey(name: "a") != RateLimitKey(name: "b"))
         #expect(RateLimitKey(name: "a").high >> 63 == 1)
     }
 
-    @Test func theQueueGivesTheEarliestFirst() {
+    @Test func theQueueReturnsTheEarliestFirst() {
         var random = SeededRandom(seed: testSeed("queue of rows"))
         var queue = EvictionQueue()
         var model: [UInt64] = []
@@ -61,43 +61,42 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
             switch Int.random(in: 0..<4, using: &random) {
             case 0...1:
                 let instant = UInt64.random(in: 0..<500, using: &random)
-                queue.pushed(model.count, at: instant)
+                queue.push(model.count, at: instant)
                 model.append(instant)
             case 2 where !model.isEmpty:
                 let later = (queue.first?.instant ?? 0) + .random(in: 0..<100, using: &random)
                 model[model.firstIndex(of: queue.first!.instant)!] = later
-                queue.firstPostponed(to: later)
+                queue.postponeFirst(to: later)
             case _ where !model.isEmpty:
                 model.remove(at: model.firstIndex(of: queue.first!.instant)!)
-                queue.firstRemoved()
+                queue.removeFirst()
             default: break
             }
             #expect(queue.first?.instant == model.min())
         }
     }
 
-    @Test func aFullBucketMakesRoomAndAnEmptyOneDoesNot() {
+    @Test func aFullBucketIsEvictedAndAnEmptyOneIsNot() {
         var machine = RateLimitMachine(
             limits(.bucket(.init(rate: 1, burst: 2)), keys: 2, idle: 1_000 * second), routes: 1, secret: secret, now: 0)
         _ = machine.requested(subject(1), one, now: 0)
         for _ in 0..<2 { _ = machine.requested(subject(2), one, now: 0) }
-        // Neither is as if it had just begun: whoever comes shares a row.
+        // Neither row is unused: new clients share a row.
         #expect(machine.requested(subject(3), one, now: 0).verdict == .admitted)
         #expect(machine.requested(subject(4), one, now: 0).verdict == .admitted)
         #expect(machine.requested(subject(5), one, now: 0).verdict == .refused)
-        #expect(machine.overflowed == 3, "a refusal counts, too: it is when sharing hurts")
+        #expect(machine.overflowed == 3, "refusals count as well")
         #expect(machine.keyCount == 2)
-        // A second later the first one's bucket is full, and its row goes to another.
+        // A second later the bucket of client 1 is full, and its row is evicted.
         for _ in 0..<2 { #expect(machine.requested(subject(6), one, now: second).verdict == .admitted) }
         #expect(machine.table.row(of: key(1)) == nil)
         #expect(machine.table.row(of: key(6)) != nil)
         #expect(machine.requested(subject(2), one, now: second).verdict == .admitted)
         #expect(machine.requested(subject(2), one, now: second).verdict == .refused)
-        // Nobody lost a limit: the first one comes back to the shared row, or a fresh one that is as its own was.
         #expect(machine.requested(subject(6), one, now: second).verdict == .refused)
     }
 
-    @Test func theIdleMakeRoomUnlessTheyAreLimited() {
+    @Test func idleClientsAreEvictedUnlessTheyAreLimited() {
         var machine = RateLimitMachine(
             limits(.window(.init(amount: 2, span: 1_000 * second)), keys: 2, idle: 10 * second), routes: 1, secret: secret, now: 0
         )
@@ -108,13 +107,13 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
         _ = machine.requested(subject(4), one, now: 10 * second)
         #expect(machine.table.row(of: key(2)) == nil)
         #expect(machine.table.row(of: key(4)) != nil)
-        // The limited one stays as long as it is limited, however silent.
+        // A limited client keeps its row as long as it is limited.
         for number in 10..<200 { _ = machine.requested(subject(number), one, now: UInt64(number) * second) }
         #expect(machine.table.row(of: key(1)) != nil)
         #expect(machine.requested(subject(1), one, now: 200 * second).verdict == .refused)
     }
 
-    @Test func theTableShrinksAgainAfterAFlood() {
+    @Test func theTableShrinksAfterAFlood() {
         var machine = RateLimitMachine(
             limits(.bucket(.init(rate: 10, burst: 10)), keys: 1_000, idle: 10 * second), routes: 1, secret: secret, now: 0)
         for number in 0..<5_000 { _ = machine.requested(subject(number), one, now: 0) }
@@ -123,8 +122,8 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
         #expect(machine.keyCount < 5)
     }
 
-    /// Many keys, few rows: each row keeps its client's bound whoever else comes, and so does the shared one.
-    @Test func aFloodFreesNobodyOfALimit() {
+    /// Many keys, few rows: each row keeps its client's bound, and so does the shared one.
+    @Test func aFloodOfKeysResetsNoLimit() {
         let seed = testSeed("flood of keys")
         var random = SeededRandom(seed: seed)
         for round in 0..<40 {
@@ -132,7 +131,7 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
             let burst = Int.random(in: 1...6, using: &random)
             let span = UInt64.random(in: second / 10...2 * second, using: &random)
             let amount = Int.random(in: 1...8, using: &random)
-            // Nobody is forgotten who is not as new: every bound is exact.
+            // Only unused rows are evicted: every bound is exact.
             let idle = Swift.max(span * 2, UInt64(Double(burst) / rate * 1e9) + 1)
             let keys = Int.random(in: 1...8, using: &random)
             var machine = RateLimitMachine(
@@ -151,10 +150,11 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
                 let after = machine.table.row(of: key(number)) != nil
                 #expect(machine.keyCount <= keys)
                 if before {
-                    #expect(after, "whoever asks keeps its row")
+                    #expect(after, "a client that sends requests keeps its row")
                     if let until = told[number], now < until {
                         #expect(
-                            decision.verdict == .refused, "seed \(seed), round \(round): \(number) was let in before its time")
+                            decision.verdict == .refused,
+                            "seed \(seed), round \(round): \(number) was admitted before the end of its wait")
                     }
                 }
                 if decision.verdict == .admitted {
@@ -176,8 +176,8 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
         }
     }
 
-    /// While some row may go, whoever is new gets one; when none may, nobody does.
-    @Test func theSharedRowIsForThoseForWhomThereIsNoOther() {
+    /// A new client gets a row of its own exactly when a row is free or may be evicted.
+    @Test func theSharedRowIsUsedOnlyWithoutAnother() {
         let seed = testSeed("shared row")
         var random = SeededRandom(seed: seed)
         for round in 0..<40 {
@@ -190,9 +190,9 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
                 now += UInt64.random(in: 0...second / 20, using: &random)
                 let number = Int.random(in: 0..<20, using: &random)
                 let isKnown = machine.table.row(of: key(number)) != nil
-                var mayGo = false
-                for row in machine.table.rows where machine.leavingAsked(row, now) <= now { mayGo = true }
-                let hasRoom = machine.keyCount < keys || mayGo
+                var isEvictable = false
+                for row in machine.table.rows where machine.evictionInstant(row, now) <= now { isEvictable = true }
+                let hasRoom = machine.keyCount < keys || isEvictable
                 let decision = machine.requested(subject(number), one, now: now)
                 guard !isKnown, decision.verdict == .admitted else { continue }
                 #expect((machine.table.row(of: key(number)) != nil) == hasRoom, "seed \(seed), round \(round)")

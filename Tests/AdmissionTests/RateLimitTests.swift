@@ -1,4 +1,4 @@
-// Proves what the limits on requests decide: all policies before any charge, shadows, what is too large, honest waits, exact bounds.
+// Decisions of rate limits: all policies before any charge, shadow mode, costs above a capacity, exact waits and exact bounds.
 
 import Admission
 import Backpressure
@@ -34,7 +34,7 @@ private func machine(_ policies: RateLimitPolicy..., keys: Int = 100, routes: In
 private let one = RateLimitCost(requests: 1)
 
 @Suite struct RateLimitTests {
-    @Test func withoutAPolicyEverythingPasses() {
+    @Test func withoutAPolicyEverythingIsAdmitted() {
         var machine = machine()
         for _ in 0..<100 {
             #expect(
@@ -43,12 +43,12 @@ private let one = RateLimitCost(requests: 1)
         #expect(machine.keyCount == 0)
     }
 
-    @Test func allAreAskedBeforeAnyIsCharged() {
+    @Test func allPoliciesAreCheckedBeforeAnyIsCharged() {
         var machine = machine(
             bucket("all", .global, .requests, rate: 1, burst: 3), bucket("mine", .client, .events, rate: 1, burst: 10),
             window("route", .route, .bytes, 100, 20))
         #expect(machine.requested(subject(1), RateLimitCost(requests: 1, events: 4, bytes: 90), now: 0).verdict == .admitted)
-        // The route's window has no room: neither the bucket of all nor the client's loses anything.
+        // The route's window refuses: neither the global bucket nor the client's is charged.
         for _ in 0..<10 {
             let decision = machine.requested(subject(1), RateLimitCost(requests: 1, events: 1, bytes: 20), now: 0)
             #expect(decision.verdict == .refused)
@@ -74,10 +74,10 @@ private let one = RateLimitCost(requests: 1)
         #expect(refused.wait == 2 * second)
         #expect(machine.requested(subject(1), one, now: second).violated == 0b001)
         #expect(machine.requested(subject(1), one, now: 2 * second).verdict == .admitted)
-        #expect(machine.policies.named(by: refused.violated).map(\.name) == ["slow", "fast"])
+        #expect(machine.policies.policies(in: refused.violated).map(\.name) == ["slow", "fast"])
     }
 
-    @Test func whatIsLargerThanAPolicyIsNeverToldToWait() {
+    @Test func aCostAboveACapacityGetsNoWait() {
         var machine = machine(
             bucket("burst", .client, .bytes, rate: 1_000, burst: 100), window("cap", .global, .bytes, 50, 10),
             bucket("requests", .client, .requests, rate: 1, burst: 1))
@@ -85,7 +85,7 @@ private let one = RateLimitCost(requests: 1)
         #expect(decision.verdict == .tooLarge)
         #expect(decision.violated == 0b011)
         #expect(decision.wait == 0)
-        // Also where it would have to wait besides, and nothing was charged.
+        // Also where another policy asks for a wait; nothing was charged.
         #expect(machine.requested(subject(1), RateLimitCost(requests: 1), now: 0).verdict == .admitted)
         let both = machine.requested(subject(1), RateLimitCost(requests: 1, bytes: 60), now: 0)
         #expect(both.verdict == .tooLarge)
@@ -95,7 +95,7 @@ private let one = RateLimitCost(requests: 1)
         #expect(machine.requested(subject(2), RateLimitCost(bytes: 50), now: 0).verdict == .admitted)
     }
 
-    @Test func aShadowRefusesNobodyAndCountsWhatItWould() {
+    @Test func aPolicyInShadowModeRefusesNothingAndCounts() {
         var machine = machine(
             bucket("shadow", .client, .requests, rate: 1, burst: 2, isShadow: true),
             window("small", .global, .bytes, 5, 10, isShadow: true), bucket("real", .client, .requests, rate: 1, burst: 5))
@@ -108,20 +108,20 @@ private let one = RateLimitCost(requests: 1)
         #expect(refused.shadowed == 0b001)
         #expect(machine.counts.map(\.allowed) == [2, 0, 5])
         #expect(machine.counts.map(\.shadowRefused) == [4, 5, 0])
-        // What it would have refused it is not charged with: a second later one passes.
+        // What it would have refused was not charged: a second later one request is admitted.
         _ = machine.requested(subject(1), one, now: second)
         #expect(machine.counts[0].allowed == 3)
     }
 
-    /// Many pieces at once are either all charged, as so many, or it is as if nobody had asked.
-    @Test func togetherAllPassOrNothingHappens() {
+    /// Several pieces are either all charged and counted, or none is.
+    @Test func piecesTogetherAreAllAdmittedOrNone() {
         var machine = machine(
             bucket("real", .client, .events, rate: 1, burst: 10),
             bucket("shadow", .client, .events, rate: 1, burst: 6, isShadow: true))
         let four = machine.requestedTogether(subject(1), RateLimitCost(events: 4, bytes: 90), pieces: 4, now: 0)
         #expect(four)
         #expect(machine.counts.map(\.allowed) == [4, 4])
-        // Shadows judge each for itself; what is beyond a capacity is none.
+        // A policy in shadow mode decides each piece by itself; a cost above a capacity is refused.
         let three = machine.requestedTogether(subject(1), RateLimitCost(events: 3), pieces: 3, now: 0)
         let eleven = machine.requestedTogether(subject(2), RateLimitCost(events: 11), pieces: 11, now: 0)
         #expect(!three && !eleven)
@@ -146,7 +146,7 @@ private let one = RateLimitCost(requests: 1)
         #expect(machine.keyCount == 3, "a client that was only refused takes no row")
     }
 
-    @Test func whatIsExpectedMustFitAndIsNotCharged() {
+    @Test func theExpectedCostIsCheckedAndNotCharged() {
         var machine = machine(
             bucket("requests", .client, .requests, rate: 1, burst: 10), bucket("events", .client, .events, rate: 1, burst: 2),
             window("bytes", .client, .bytes, 100, 10))
@@ -161,27 +161,27 @@ private let one = RateLimitCost(requests: 1)
         #expect(machine.counts.map(\.allowed) == [2, 1, 1])
     }
 
-    /// A streamed body: request at the header, then piece by piece, all policies at once; what was refused was not charged.
+    /// A streamed body: the request at its header, then each piece; a refused piece is not charged.
     @Test func piecesAreChargedAsTheyArrive() {
         var machine = machine(
             bucket("requests", .client, .requests, rate: 1, burst: 1), bucket("events", .client, .events, rate: 10, burst: 100),
             window("bytes", .client, .bytes, 1_000, 10))
         #expect(machine.requested(subject(1), one, now: 0).verdict == .admitted)
-        var passed = 0
-        while machine.requested(subject(1), RateLimitCost(events: 1, bytes: 30), now: 0).verdict == .admitted { passed += 1 }
-        #expect(passed == 33)
+        var admitted = 0
+        while machine.requested(subject(1), RateLimitCost(events: 1, bytes: 30), now: 0).verdict == .admitted { admitted += 1 }
+        #expect(admitted == 33)
         #expect(machine.requested(subject(1), RateLimitCost(events: 67), now: 0).verdict == .admitted)
         #expect(machine.requested(subject(1), RateLimitCost(bytes: 10), now: 0).verdict == .admitted)
     }
 
-    /// Every bound in every window, over all pairs of passings, and every wait: not a nanosecond too short or too long.
-    @Test func randomRequestsKeepEveryBoundAndEveryWaitIsHonest() {
-        let seed = testSeed("limits on requests")
+    /// Every bound over all pairs of admitted requests, and every wait to the nanosecond.
+    @Test func randomRequestsKeepEveryBoundAndEveryWaitIsExact() {
+        let seed = testSeed("rate limits")
         var random = SeededRandom(seed: seed)
         for round in 0..<60 {
             let policies = (0..<Int.random(in: 1...5, using: &random)).map { randomPolicy($0, &random) }
             var machine = RateLimitMachine(RateLimits(policies: policies), routes: 2, secret: secret, now: 0)
-            var passed: [(time: UInt64, subject: RateLimitSubject, cost: RateLimitCost)] = []
+            var admitted: [(time: UInt64, subject: RateLimitSubject, cost: RateLimitCost)] = []
             var now: UInt64 = 0
             for _ in 0..<300 {
                 if Int.random(in: 0..<3, using: &random) == 0 { now += UInt64.random(in: 0...second / 10, using: &random) }
@@ -189,7 +189,7 @@ private let one = RateLimitCost(requests: 1)
                 let cost = randomCost(&random)
                 let decision = machine.requested(subject, cost, now: now)
                 switch decision.verdict {
-                case .admitted: passed.append((now, subject, cost))
+                case .admitted: admitted.append((now, subject, cost))
                 case .tooLarge:
                     let tooSmall = policies.indices.filter { policies[$0].capacity < amount(cost, policies[$0].unit) }
                     #expect(decision.violated == tooSmall.reduce(0) { $0 | UInt32(1) << $1 })
@@ -201,13 +201,13 @@ private let one = RateLimitCost(requests: 1)
                         machine.requested(subject, cost, now: now + decision.wait - 1).wait == 1, "seed \(seed), round \(round)")
                     now += decision.wait
                     let again = machine.requested(subject, cost, now: now)
-                    #expect(again.verdict == .admitted, "seed \(seed), round \(round): refused after the wait it was told")
-                    passed.append((now, subject, cost))
+                    #expect(again.verdict == .admitted, "seed \(seed), round \(round): refused after its wait")
+                    admitted.append((now, subject, cost))
                 }
             }
             for policy in policies {
                 var groups: [UInt64: [(time: UInt64, amount: Int)]] = [:]
-                for one in passed where amount(one.cost, policy.unit) > 0 {
+                for one in admitted where amount(one.cost, policy.unit) > 0 {
                     let group =
                         switch policy.key {
                         case .global: 0 as UInt64
@@ -223,7 +223,7 @@ private let one = RateLimitCost(requests: 1)
         }
     }
 
-    @Test func theShellNamesThePoliciesThatRefused() {
+    @Test func aRefusalCarriesThePoliciesInForce() {
         let now = Shared<UInt64>(0)
         let limiter = RateLimiter(
             RateLimits(policies: [bucket("burst", .client, .requests, rate: 1, burst: 1)]), routes: 1
@@ -242,15 +242,15 @@ private let one = RateLimitCost(requests: 1)
         #expect(limiter.admit(subject(1), one) == nil)
     }
 
-    @Test func theShellReadsNoClockWithoutAPolicy() {
-        let asked = Shared(0)
+    @Test func withoutAPolicyTheClockIsNotRead() {
+        let reads = Shared(0)
         let limiter = RateLimiter(RateLimits(), routes: 1) {
-            asked.withLock { $0 += 1 }
+            reads.withLock { $0 += 1 }
             return 0
         }
-        let before = asked.current
+        let before = reads.current
         #expect(limiter.admit(subject(1), one) == nil)
-        #expect(asked.current == before)
+        #expect(reads.current == before)
     }
 }
 
@@ -281,13 +281,13 @@ private func randomPolicy(_ number: Int, _ random: inout SeededRandom) -> RateLi
     return RateLimitPolicy("p\(number)", key: RateLimitPolicy.Key.allCases.randomElement(using: &random)!, unit: unit, quota)
 }
 
-/// Brute force over all spans from one passing to another, in whole numbers.
-private func keepsBound(_ passed: [(time: UInt64, amount: Int)], _ quota: RateLimitPolicy.Quota) -> Bool {
-    for first in passed.indices {
+/// Brute force over all spans from one admitted cost to another, in integers.
+private func keepsBound(_ admitted: [(time: UInt64, amount: Int)], _ quota: RateLimitPolicy.Quota) -> Bool {
+    for first in admitted.indices {
         var sum = 0
-        for last in first..<passed.endIndex {
-            sum += passed[last].amount
-            let span = passed[last].time - passed[first].time
+        for last in first..<admitted.endIndex {
+            sum += admitted[last].amount
+            let span = admitted[last].time - admitted[first].time
             switch quota {
             case .window(let limit):
                 if span <= limit.span, sum > limit.amount { return false }

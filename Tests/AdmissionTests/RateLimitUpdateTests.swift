@@ -1,4 +1,4 @@
-// Proves that a change of the limits on requests carries every level over, refills nothing, and loses no client that has used something.
+// Changed rate limits carry every level over, refill nothing, and keep every client that has used something.
 
 import Admission
 import Backpressure
@@ -25,7 +25,7 @@ private func window(_ name: String, _ key: RateLimitPolicy.Key, _ amount: Int, _
     RateLimitPolicy(name, key: key, unit: .requests, .window(.init(amount: amount, span: seconds * second)))
 }
 
-/// Takes single requests until one is refused.
+/// Sends single requests until one is refused.
 private func drained(_ machine: inout RateLimitMachine, _ client: UInt64, now: UInt64) -> Int {
     var passed = 0
     while passed < 100_000, machine.requested(subject(client), one, now: now).verdict == .admitted { passed += 1 }
@@ -52,7 +52,7 @@ private func drained(_ machine: inout RateLimitMachine, _ client: UInt64, now: U
         #expect(drained(&machine, 1, now: 210 * second) == 12)
     }
 
-    @Test func anotherKindOfQuotaTakesTheUsedShareOver() {
+    @Test func anotherKindOfQuotaKeepsTheUsedShare() {
         var machine = RateLimitMachine(limits(bucket("p", .client, rate: 1, burst: 10)), routes: 1, secret: secret, now: 0)
         for _ in 0..<9 { _ = machine.requested(subject(1), one, now: 0) }
         machine.update(limits(window("p", .client, 15, 20)), now: 0)
@@ -73,7 +73,7 @@ private func drained(_ machine: inout RateLimitMachine, _ client: UInt64, now: U
         #expect(machine.keyCount == 0)
     }
 
-    @Test func aShadowBecomesRealAtItsLevel() {
+    @Test func aPolicyThatLeavesShadowModeKeepsItsLevel() {
         var shadow = bucket("s", .client, rate: 1, burst: 5)
         shadow.isShadow = true
         var machine = RateLimitMachine(limits(shadow), routes: 1, secret: secret, now: 0)
@@ -85,7 +85,7 @@ private func drained(_ machine: inout RateLimitMachine, _ client: UInt64, now: U
         #expect(machine.counts[0].refused == 1)
     }
 
-    @Test func whoeverIsLimitedStaysSoAlsoWhereFewerClientsMayBeKnown() {
+    @Test func limitedClientsStayLimitedWithFewerKeys() {
         let policy = window("w", .client, 2, 60)
         var machine = RateLimitMachine(limits(policy, keys: 50), routes: 1, secret: secret, now: 0)
         for client in 0..<50 as Range<UInt64> { #expect(drained(&machine, client, now: 0) == 2) }
@@ -99,8 +99,8 @@ private func drained(_ machine: inout RateLimitMachine, _ client: UInt64, now: U
         for client in 0..<50 as Range<UInt64> {
             #expect(machine.requested(subject(client), one, now: second).verdict == .refused)
         }
-        #expect(drained(&machine, 99, now: second) == 2, "now there is a row for a new client")
-        // A shrunken table goes down to its size as the windows empty.
+        #expect(drained(&machine, 99, now: second) == 2, "a row is free for a new client")
+        // The table shrinks to `maxKeys` as the windows become empty.
         machine.update(limits(policy, keys: 16), now: 2 * second)
         for client in 200..<300 as Range<UInt64> { _ = machine.requested(subject(client), one, now: 120 * second) }
         #expect(machine.keyCount == 16)
@@ -108,7 +108,7 @@ private func drained(_ machine: inout RateLimitMachine, _ client: UInt64, now: U
 
     /// At any moment the same limits again, or looser ones: what passes in every window stays within the loosest of them.
     @Test func randomChangesNeverRefill() {
-        let seed = testSeed("changes of limits on requests")
+        let seed = testSeed("changed rate limits")
         var random = SeededRandom(seed: seed)
         for round in 0..<60 {
             let (most, span) = (Int.random(in: 5...40, using: &random), UInt64.random(in: 1...4, using: &random))

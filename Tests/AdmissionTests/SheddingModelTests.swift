@@ -1,4 +1,4 @@
-// Closes the loop in a model: callers that obey Retry-After, an ingress that sheds, and a drain that freezes and recovers.
+// Load shedding in a closed loop: clients that obey Retry-After, an ingress that sheds, and a pipeline that freezes and recovers.
 
 import Admission
 import Backpressure
@@ -6,16 +6,15 @@ import Glibc
 import TestSupport
 import Testing
 
-/// Callers, an ingress, a log and a drain, ten steps a second.
+/// Clients, an ingress, a log and a pipeline, ten steps a second.
 ///
-/// The brokers are asked once a second, and the group's commits are up to a second old, as in role ingress. The drain rate is measured
-/// over 12 s. A caller posts at random moments; one that is refused posts the same event again when it was told to, and nothing else
-/// meanwhile.
+/// The lag is measured once a second, and committed offsets are up to a second old, as in role ingress. The drain rate is measured over 12 s.
+/// A client sends events at random moments; after a refusal it sends the same event again at Retry-After, and nothing meanwhile.
 private struct Model: ~Copyable {
     static let step = 0.1
     struct Setting {
-        var callers: Int
-        /// Events a second of all callers together.
+        var clients: Int
+        /// Events a second of all clients together.
         var offered: Double
         var threshold: Int
         var drain: Double
@@ -24,12 +23,12 @@ private struct Model: ~Copyable {
     let setting: Setting
     var random: SeededRandom
     var now = 0.0
-    var sensor = SheddingLevelMachine()
+    var levelMachine = SheddingLevelMachine()
     var machine = SheddingMachine()
-    var meter = RequestSamplerMachine()
-    /// Who posts in each step, by its number; the flag: for a second time.
+    var sampler = RequestSamplerMachine()
+    /// The events of each step; the flag: sent again after a refusal.
     var calendar: [[(at: Double, isRetry: Bool)]] = []
-    /// Callers that wait to try again.
+    /// Clients that wait for their Retry-After.
     var waiting = 0
     var lag = 0.0
     var admitted = 0
@@ -41,14 +40,14 @@ private struct Model: ~Copyable {
     // What was seen.
     var mostLag = 0.0
     var firstRefusalLag: Double?
-    var order = SheddingDecision.admitAll
+    var decision = SheddingDecision.admitAll
     var shares: [Double] = []
     var admissions: [Int] = []
 
     init(_ setting: Setting, seed: UInt64) {
         self.setting = setting
         random = SeededRandom(seed: seed)
-        for _ in 0..<setting.callers { plan(at: pause(), isRetry: false) }
+        for _ in 0..<setting.clients { plan(at: pause(), isRetry: false) }
     }
 
     private mutating func plan(at: Double, isRetry: Bool) {
@@ -57,26 +56,26 @@ private struct Model: ~Copyable {
         calendar[step].append((at, isRetry))
     }
 
-    /// Exponential: the time to a caller's next event.
+    /// The time to a client's next event, exponentially distributed.
     private mutating func pause() -> Double {
-        -Double(setting.callers) / setting.offered * log(1 - random.unit())
+        -Double(setting.clients) / setting.offered * log(1 - random.unit())
     }
 
     mutating func run(seconds: Double, isFrozen: Bool) {
         let end = now + seconds
         while now < end - Self.step / 2 {
-            look()
+            decide()
             let before = admitted
             post()
             drain(isFrozen)
             now += Self.step
             mostLag = Swift.max(mostLag, lag)
-            shares.append(order.share)
+            shares.append(decision.share)
             admissions.append(admitted - before)
         }
     }
 
-    private mutating func look() {
+    private mutating func decide() {
         let isWhole = (now / 1).rounded(.down) != ((now - Self.step) / 1).rounded(.down)
         if isWhole {
             measured = (Double(admitted) - committed, now)
@@ -84,27 +83,27 @@ private struct Model: ~Copyable {
             if history.count > 13 { history.removeFirst() }
             committed = applied
         }
-        var facts = SheddingInputs()
-        facts.producer = .init(
+        var inputs = SheddingInputs()
+        inputs.producer = .init(
             inFlight: .zero, bound: Credits(records: 50_000, bytes: 1 << 26), delivered: admitted)
         if let measured, let first = history.first, let last = history.last {
             let rate = last.at > first.at ? (last.committed - first.committed) / (last.at - first.at) : 0
-            facts.lag = .init(
+            inputs.lag = .init(
                 records: measured.lag, seconds: nil, measuredAt: UInt64((measured.at + 1) * 1e9), drainRate: rate)
         }
         let instant = UInt64((now + 1) * 1e9)
-        order = machine.levelsRead(
-            sensor.inputsRead(facts, now: instant), now: instant, limits: SheddingLimits(lagRecords: setting.threshold))
+        decision = machine.levelsRead(
+            levelMachine.inputsRead(inputs, now: instant), now: instant, limits: SheddingLimits(lagRecords: setting.threshold))
     }
 
     private mutating func post() {
         let step = Int((now / Self.step).rounded())
         guard step < calendar.count else { return }
-        let callers = calendar[step]
+        let clients = calendar[step]
         calendar[step] = []
-        for caller in callers {
-            if caller.isRetry { waiting -= 1 }
-            if let refusal = meter.requested(order) {
+        for client in clients {
+            if client.isRetry { waiting -= 1 }
+            if let refusal = sampler.requested(decision) {
                 refused += 1
                 waiting += 1
                 if firstRefusalLag == nil { firstRefusalLag = lag }
@@ -113,7 +112,7 @@ private struct Model: ~Copyable {
                 admitted += 1
                 lag += 1
                 // Not in this step again, which is over.
-                plan(at: Swift.max(caller.at + pause(), now + Self.step / 2), isRetry: false)
+                plan(at: Swift.max(client.at + pause(), now + Self.step / 2), isRetry: false)
             }
         }
     }
@@ -124,23 +123,23 @@ private struct Model: ~Copyable {
         applied += step
     }
 
-    /// How often the share turned round by more than `least` within the last so many seconds.
-    func turns(seconds: Double, least: Double) -> Int {
-        var turns = 0
+    /// How often the share changed direction by more than `least` within the last seconds.
+    func reversals(seconds: Double, least: Double) -> Int {
+        var reversals = 0
         var (low, high) = (Double.infinity, -Double.infinity)
         var direction = 0
         for share in shares.suffix(Int(seconds / Self.step)) {
             low = Swift.min(low, share)
             high = Swift.max(high, share)
             if direction >= 0, high - share > least {
-                turns += direction > 0 ? 1 : 0
+                reversals += direction > 0 ? 1 : 0
                 (direction, low) = (-1, share)
             } else if direction <= 0, share - low > least {
-                turns += direction < 0 ? 1 : 0
+                reversals += direction < 0 ? 1 : 0
                 (direction, high) = (1, share)
             }
         }
-        return turns
+        return reversals
     }
 }
 
@@ -150,8 +149,8 @@ private struct Model: ~Copyable {
         var random = SeededRandom(seed: seed)
         let offered = 50 + 350 * random.unit()
         let setting = Model.Setting(
-            callers: Int(offered) + Int(1_000 * random.unit()), offered: offered,
-            // Four to twenty seconds' worth: what is posted between two looks is small beside it.
+            clients: Int(offered) + Int(1_000 * random.unit()), offered: offered,
+            // Records of four to twenty seconds: few are sent between two decisions.
             threshold: Int(offered * (4 + 16 * random.unit())), drain: offered * (1.5 + 4 * random.unit()))
         let threshold = Double(setting.threshold)
         var model = Model(setting, seed: seed &+ 1)
@@ -163,13 +162,13 @@ private struct Model: ~Copyable {
             model.firstRefusalLag.map { $0 < 1.2 * threshold } == true,
             "refusing began at \(model.firstRefusalLag ?? 0): \(setting)")
         #expect(model.mostLag < 2 * threshold, "\(model.mostLag) records: \(setting)")
-        // The last callers were told to wait for 90 s, and may have been refused once more on their return.
+        // The last clients wait for 90 s, and may be refused once more.
         model.run(seconds: 200, isFrozen: false)
-        #expect(model.order == .admitAll, "\(setting)")
+        #expect(model.decision == .admitAll, "\(setting)")
         #expect(model.lag < threshold / 2, "\(setting)")
-        #expect(model.waiting == 0, "\(model.waiting) callers still wait: \(setting)")
-        #expect(model.mostLag < 2 * threshold, "\(model.mostLag) records when all came back: \(setting)")
-        #expect(model.turns(seconds: 200, least: 0.1) <= 2, "the share swings: \(setting)")
+        #expect(model.waiting == 0, "\(model.waiting) clients still wait: \(setting)")
+        #expect(model.mostLag < 2 * threshold, "\(model.mostLag) records when all returned: \(setting)")
+        #expect(model.reversals(seconds: 200, least: 0.1) <= 2, "the share oscillates: \(setting)")
         let refused = model.refused
         model.run(seconds: 60, isFrozen: false)
         #expect(model.refused == refused, "\(setting)")
@@ -181,19 +180,19 @@ private struct Model: ~Copyable {
         var random = SeededRandom(seed: seed)
         let drain = 50 + 100 * random.unit()
         let setting = Model.Setting(
-            callers: 10_000, offered: drain * (1.5 + 3 * random.unit()), threshold: Int(drain * (8 + 20 * random.unit())),
+            clients: 10_000, offered: drain * (1.5 + 3 * random.unit()), threshold: Int(drain * (8 + 20 * random.unit())),
             drain: drain)
         let threshold = Double(setting.threshold)
         var model = Model(setting, seed: seed &+ 1)
         model.run(seconds: 600, isFrozen: false)
         #expect(model.mostLag < 2 * threshold, "\(model.mostLag) records: \(setting)")
         #expect(model.refused > 0)
-        // The pipe is kept busy, and not more is let in than it carries.
+        // The pipeline is kept busy, and no more is admitted than it applies.
         let rate = Double(model.admissions.suffix(3_000).reduce(0, +)) / 300
-        #expect(abs(rate - drain) < drain / 20, "\(rate) events/s are let in: \(setting)")
+        #expect(abs(rate - drain) < drain / 20, "\(rate) events/s are admitted: \(setting)")
         #expect(model.lag > 0, "\(setting)")
         let late = model.shares.suffix(3_000)
         #expect((late.max() ?? 1) - (late.min() ?? 0) < 0.5, "between \(late.min() ?? 0) and \(late.max() ?? 0): \(setting)")
-        #expect(model.turns(seconds: 300, least: 0.2) <= 6, "the share swings: \(setting)")
+        #expect(model.reversals(seconds: 300, least: 0.2) <= 6, "the share oscillates: \(setting)")
     }
 }

@@ -1,4 +1,4 @@
-// Proves that a sliding window lets no more through than its limit in any window whatever, and refuses nothing beyond its documented price.
+// A sliding window admits at most its limit in every span, and refuses no more than documented.
 
 import Admission
 import Backpressure
@@ -7,11 +7,11 @@ import Testing
 
 private let second: UInt64 = 1_000_000_000
 private typealias Limit = SlidingWindowMachine.Limit
-/// What passed, and when.
-private typealias Passed = (time: UInt64, amount: Int)
+/// An admitted amount.
+private typealias Admitted = (time: UInt64, amount: Int)
 
-/// The most that passed within `span` of any passing, brute force over all of them.
-private func most(of passed: [Passed], within span: UInt64) -> Int {
+/// The most that was admitted within `span`, by brute force.
+private func most(of passed: [Admitted], within span: UInt64) -> Int {
     var most = 0
     for first in passed.indices {
         var sum = 0
@@ -22,7 +22,7 @@ private func most(of passed: [Passed], within span: UInt64) -> Int {
 }
 
 @Suite struct SlidingWindowTests {
-    @Test func whatPassedCountsForOnePartLongerThanTheSpan() {
+    @Test func anAmountCountsOnePartLongerThanTheSpan() {
         // Parts of a second.
         var window = SlidingWindowMachine(Limit(amount: 3, span: 20 * second), now: 0)
         #expect(window.retryDelay(for: 3, at: 0) == 0)
@@ -39,14 +39,14 @@ private func most(of passed: [Passed], within span: UInt64) -> Int {
         #expect(window.emptyDelay(at: 26 * second) == 0)
     }
 
-    @Test func moreThanTheLimitNeverPasses() {
+    @Test func moreThanTheLimitIsNeverAdmitted() {
         var window = SlidingWindowMachine(Limit(amount: 3, span: second), now: 0)
         #expect(window.retryDelay(for: 4, at: 0) == .max)
         #expect(window.retryDelay(for: 0, at: 0) == 0)
     }
 
-    /// Whoever takes everything as soon as it is there gets it once in 21/20 of the span: never oftener, and never more seldom.
-    @Test func theGreedyPayTheDocumentedPrice() {
+    /// The whole amount is admitted once in at most 21/20 of a span, and at least one span.
+    @Test func theWholeAmountReturnsWithin21TwentiethsOfTheSpan() {
         var random = SeededRandom(seed: testSeed("greedy"))
         for _ in 0..<50 {
             let span = UInt64.random(in: 1_000_000...100 * second, using: &random)
@@ -112,7 +112,7 @@ private func most(of passed: [Passed], within span: UInt64) -> Int {
             let part = (limit.span + 19) / 20
             var now = UInt64.random(in: 0...second, using: &random)
             var window = SlidingWindowMachine(limit, now: now)
-            var passed: [Passed] = []
+            var passed: [Admitted] = []
             // Bursts, trickles, and pauses that end near the span.
             let pace = [limit.span / 400, limit.span / 40, limit.span / 4].randomElement(using: &random)!
             for _ in 0..<300 {
@@ -162,8 +162,8 @@ private func most(of passed: [Passed], within span: UInt64) -> Int {
             let (old, new) = (limit(), limit())
             var now: UInt64 = 0
             var window = SlidingWindowMachine(old, now: now)
-            var passed: [Passed] = []
-            func run(_ count: Int, _ check: (Passed) -> Void) {
+            var passed: [Admitted] = []
+            func run(_ count: Int, _ check: (Admitted) -> Void) {
                 for _ in 0..<count {
                     now += UInt64.random(in: 0...old.span / 30, using: &random)
                     let amount = Int.random(in: 1...5, using: &random)

@@ -7,7 +7,7 @@ struct ClientError: Error, CustomStringConvertible {
     let description: String
 }
 
-/// What a server answered.
+/// A response.
 struct Answer: Equatable {
     let status: Int
     /// Names in lower case.
@@ -56,7 +56,7 @@ final class Client {
         isOpen = false
     }
 
-    /// Closes so that the server gets a reset instead of an end.
+    /// Closes with a reset (RST) instead of an orderly end (FIN).
     func abort() {
         var linger = linger(l_onoff: 1, l_linger: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<linger>.size))

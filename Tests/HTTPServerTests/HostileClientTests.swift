@@ -1,17 +1,17 @@
-// Clients that hold on, flood or lie: each is refused, and what is vital is answered meanwhile.
+// Slow, flooding and malformed clients: each is refused, and priority routes are served meanwhile.
 
 import Foundation
 import Glibc
 import HTTPServer
 import Testing
 
-/// Asks for the vital route on a connection of its own, again and again, until it is told to stop.
+/// Requests the priority route again and again, each time on a new connection, until it is stopped.
 private final class Probe: @unchecked Sendable {
     // Licence for @unchecked: behind the lock.
     private let lock = NSLock()
     private var isStopped = false
     private var slowest = Duration.zero
-    private var asked = 0
+    private var requests = 0
     private var failures: [String] = []
     private let done = DispatchSemaphore(value: 0)
 
@@ -27,7 +27,7 @@ private final class Probe: @unchecked Sendable {
                     failure = "\(error)"
                 }
                 lock.withLock {
-                    asked += 1
+                    requests += 1
                     slowest = max(slowest, ContinuousClock.now - begin)
                     if let failure { failures.append(failure) }
                 }
@@ -37,22 +37,22 @@ private final class Probe: @unchecked Sendable {
         }.start()
     }
 
-    /// Every question was answered, each within a second.
-    func expectAnswers() {
-        // A test may be over before it has asked much: it asks on, at a server that has just been flooded.
-        while lock.withLock({ asked < 4 && failures.isEmpty }) { usleep(1_000) }
+    /// Every request was served within a second.
+    func expectServed() {
+        // A test may be over after few requests: some more follow, to a server that has just been flooded.
+        while lock.withLock({ requests < 4 && failures.isEmpty }) { usleep(1_000) }
         lock.withLock { isStopped = true }
         done.wait()
         lock.withLock {
-            #expect(asked >= 4)
-            #expect(failures.isEmpty, "\(failures.prefix(3)) of \(asked)")
-            #expect(slowest < .seconds(1), "the slowest of \(asked) took \(slowest)")
+            #expect(requests >= 4)
+            #expect(failures.isEmpty, "\(failures.prefix(3)) of \(requests)")
+            #expect(slowest < .seconds(1), "the slowest of \(requests) took \(slowest)")
         }
     }
 }
 
 @Suite(.serialized) struct HostileClientTests {
-    @Test("2,000 connections that never end their header all end, and what is vital is answered within a second throughout")
+    @Test("2,000 connections with endless headers are closed, and priority routes are served within a second throughout")
     func slowLoris() async throws {
         guard raiseDescriptors(to: 6_000) else {
             print("SKIPPED: the slow loris needs 6,000 file descriptors (ulimit -Hn)")
@@ -74,7 +74,7 @@ private final class Probe: @unchecked Sendable {
                 for client in clients { client.send("x") }
             }
             for client in clients { #expect(try client.isClosedByServer()) }
-            probe.expectAnswers()
+            probe.expectServed()
             #expect(server.statistics.slowHeaders >= 1_024)
             #expect(server.statistics.slowHeaders + server.statistics.evicted >= 2_000)
             try eventually("no connection is left") { server.statistics.openConnections == 0 }
@@ -82,7 +82,7 @@ private final class Probe: @unchecked Sendable {
         }
     }
 
-    @Test("2,000 bodies that come byte by byte are answered 408")
+    @Test("2,000 slow bodies get 408")
     func slowBodies() async throws {
         guard raiseDescriptors(to: 6_000) else {
             print("SKIPPED: the slow bodies need 6,000 file descriptors (ulimit -Hn)")
@@ -99,20 +99,20 @@ private final class Probe: @unchecked Sendable {
                 return client
             }
             for client in clients { #expect(try client.answer().status == 408) }
-            probe.expectAnswers()
+            probe.expectServed()
             #expect(server.statistics.slowBodies == 2_000)
             try eventually("no request is left") { server.statistics.requestsInFlight == 0 }
             #expect(handler.allOutcomes.allSatisfy { $0.status == nil || $0.route == TestHandler.Route.priority.rawValue })
         }
     }
 
-    @Test("large bodies that are never finished use up their own memory, not the process's; small ones pass, and its end is 503")
+    @Test("unfinished large bodies exhaust the body memory only; small bodies pass, and more large ones get 503")
     func unfinishedBodies() async throws {
         try await withServer {
             $0.bodyMemoryBytes = 1 << 20
         } _: { server, _ in
             let piece = [UInt8](repeating: 65, count: 200_000)
-            let hoarders = try (0..<20).map { _ in
+            let unfinished = try (0..<20).map { _ in
                 let client = try Client(port: server.port)
                 client.send("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 200001\r\n\r\n")
                 client.send(piece)
@@ -120,7 +120,7 @@ private final class Probe: @unchecked Sendable {
             }
             let small = try Client(port: server.port)
             #expect(try small.ask("POST", "/echo", body: Array(piece.prefix(4_000))).status == 200)
-            // It passes until the server has read what the others have sent.
+            // Passes until the server has read the unfinished bodies.
             let most = [UInt8](repeating: 65, count: 1_000_000)
             var large = try small.ask("POST", "/echo", body: most)
             for _ in 0..<200 where large.status == 200 {
@@ -129,12 +129,12 @@ private final class Probe: @unchecked Sendable {
             }
             #expect(large.status == 503)
             #expect(large.headers["retry-after"] == "1")
-            let isPersisted = try large.json()["possibly_persisted"] as? Bool
-            #expect(isPersisted == false)
+            let isHandled = try large.json()["handled"] as? Bool
+            #expect(isHandled == false, "a member that the handler adds")
             // Its connection is kept.
             #expect(try small.ask("POST", "/echo", body: [1]).status == 200)
             var statuses: [Int] = []
-            for client in hoarders {
+            for client in unfinished {
                 client.send([65])
                 statuses.append(try client.answer().status)
             }
@@ -144,7 +144,7 @@ private final class Probe: @unchecked Sendable {
         }
     }
 
-    @Test("a body that comes steadily is read to its end, however long it takes")
+    @Test("a steady body is read to its end, however long it takes")
     func steadyBody() async throws {
         try await withServer {
             $0.bodyTimeout = .seconds(1)
@@ -161,7 +161,7 @@ private final class Probe: @unchecked Sendable {
         }
     }
 
-    @Test("chunks that are none, headers without end, and bodies without end are refused")
+    @Test("malformed chunks, endless headers and endless bodies are refused")
     func floods() async throws {
         try await withServer {
             $0.discardBytes = 100_000
@@ -190,13 +190,13 @@ private final class Probe: @unchecked Sendable {
             endless.send("POST /small HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
             for _ in 0..<1_000 { endless.send("3e8\r\n" + String(repeating: "x", count: 1000) + "\r\n") }
             #expect(try endless.refusal() == nil)
-            probe.expectAnswers()
+            probe.expectServed()
             try eventually("no request is left") { server.statistics.requestsInFlight == 0 }
         }
     }
 
     @Test(
-        "a request whose end can be read in two ways is refused, and what stands behind it is no request",
+        "a request with an ambiguous end is refused, and the bytes after it are no request",
         arguments: [
             "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
             "Content-Length: 5\r\nContent-Length: 5\r\n", "Content-Length: 5\r\nContent-Length: 40\r\n",
@@ -230,7 +230,7 @@ private final class Probe: @unchecked Sendable {
 }
 
 @Suite(.serialized) struct ConnectionLimitTests {
-    @Test("connections beyond the limits are served what is vital only, and everything once there is room")
+    @Test("connections beyond the limits are served priority routes only, and every route once a slot is free")
     func limits() async throws {
         for configure: @Sendable (inout HTTPServerConfiguration) -> Void in [
             { $0.connectionLimit = 2 }, { $0.connectionsPerAddress = 2 },
@@ -252,17 +252,17 @@ private final class Probe: @unchecked Sendable {
                 let waiting = try Client(port: server.port)
                 #expect(try waiting.ask("GET", "/priority").status == 200)
                 clients.removeFirst().close()
-                try eventually("there is room") { server.statistics.openConnections == 2 }
+                try eventually("a slot is free") { server.statistics.openConnections == 2 }
                 #expect(try waiting.ask("GET", "/hello").text == "hello")
-                // A client has its answer a moment before the request is over.
+                // A client gets its response a moment before the request is over.
                 try eventually("all requests are over") { handler.allOutcomes.count >= 8 }
                 #expect(handler.allOutcomes.count == 8)
             }
         }
     }
 
-    @Test("beyond the reserve the oldest connection that asks for nothing goes")
-    func reserve() async throws {
+    @Test("with all reserved slots taken the oldest idle connection is evicted")
+    func reservedSlots() async throws {
         try await withServer {
             $0.connectionLimit = 1
             $0.reservedSlots = 2
@@ -283,8 +283,8 @@ private final class Probe: @unchecked Sendable {
         }
     }
 
-    @Test("requests that do not end hold no part of the reserve")
-    func heldReserve() async throws {
+    @Test("incomplete requests do not hold reserved slots")
+    func heldReservedSlots() async throws {
         try await withServer {
             $0.connectionLimit = 1
             $0.reservedSlots = 4
@@ -296,14 +296,14 @@ private final class Probe: @unchecked Sendable {
                 client.send("GET /priority HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\nx")
                 return client
             }
-            try eventually("the reserve is full") { server.statistics.evicted == 8 }
+            try eventually("all reserved slots are taken") { server.statistics.evicted == 8 }
             for _ in 0..<20 { #expect(try Client(port: server.port).ask("GET", "/priority").status == 200) }
             withExtendedLifetime(holders) {}
         }
     }
 
     @Test("limits change while the server runs")
-    func adopted() async throws {
+    func updated() async throws {
         try await withServer {
             $0.connectionLimit = 1
         } _: { server, _ in
@@ -317,14 +317,14 @@ private final class Probe: @unchecked Sendable {
             configuration.idleTimeout = .seconds(1)
             configuration.headerTimeout = .seconds(1)
             try server.update(configuration)
-            try eventually("there is room") { (try? Client(port: server.port).ask("GET", "/hello").status) == 200 }
+            try eventually("a slot is free") { (try? Client(port: server.port).ask("GET", "/hello").status) == 200 }
             let silent = try Client(port: server.port)
             #expect(try silent.ask("GET", "/hello").status == 200)
             #expect(try silent.isClosedByServer())
             let mute = try Client(port: server.port)
             mute.send("GET")
             #expect(try mute.isClosedByServer())
-            #expect(try first.ask("GET", "/hello").status == 200, "its idle time is the old one")
+            #expect(try first.ask("GET", "/hello").status == 200, "its idle timeout is the old one")
         }
     }
 }

@@ -1,4 +1,4 @@
-// Starting, stopping, and clients that leave.
+// Starting, stopping, timeouts, and clients that leave.
 
 import Foundation
 import Glibc
@@ -39,7 +39,7 @@ import Testing
         #expect(code(configuration) == .invalidConfiguration)
     }
 
-    @Test("an IPv6 server that listens everywhere takes IPv4 clients and writes their addresses as such")
+    @Test("an IPv6 server on :: accepts IPv4 clients and reports IPv4 addresses")
     func dualStack() async throws {
         guard let v6 = optional(try HTTPServer.start(configuration: .init(host: "::", port: 0), handler: TestHandler())) else {
             print("SKIPPED: this machine has no IPv6")
@@ -51,7 +51,7 @@ import Testing
         await v6.stop(deadline: .zero)
     }
 
-    @Test("clients that leave while they wait cost nothing that stays")
+    @Test("clients that leave while they wait for a response leak nothing")
     func clientsLeave() async throws {
         let before = descriptors()
         try await withServer { server, handler in
@@ -73,11 +73,11 @@ import Testing
             #expect(server.statistics.undelivered > 0)
             #expect(try Client(port: server.port).ask("GET", "/hello").text == "hello")
         }
-        // Other suites open and close descriptors beside this one; a leak here would be of 400.
+        // Other suites open and close descriptors at the same time; a leak here would be of 400.
         try eventually("no descriptor is left") { descriptors() <= before + 150 }
     }
 
-    @Test("clients that leave inside a body are forgotten, and their requests never reach the handler")
+    @Test("requests of clients that leave inside a body never reach the handler")
     func clientsLeaveEarly() async throws {
         try await withServer { server, handler in
             for _ in 0..<50 {
@@ -91,7 +91,7 @@ import Testing
         }
     }
 
-    @Test("an idle connection is closed, one that waits for its answer is not")
+    @Test("an idle connection is closed, one that waits for its response is not")
     func idle() async throws {
         try await withServer {
             $0.idleTimeout = .seconds(1)
@@ -124,7 +124,7 @@ import Testing
         let exchange = try #require(try await onThread { try handler.held(1) }.first)
         async let stopped: Void = server.stop(deadline: .seconds(20))
         try await onThread {
-            try eventually("nobody listens") { (try? Client(port: port)) == nil }
+            try eventually("the port is closed") { (try? Client(port: port)) == nil }
             let refused = try other.client.ask("GET", "/hello")
             #expect(refused.status == 503)
             #expect(refused.headers["retry-after"] == "1")
@@ -138,7 +138,7 @@ import Testing
         #expect(server.statistics.openConnections == 0)
     }
 
-    @Test("at the deadline unanswered requests are told so, and a late answer is refused")
+    @Test("at the deadline waiting requests get 503, and a late response is refused")
     func stopAtDeadline() async throws {
         let handler = TestHandler()
         let server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: handler)
@@ -165,8 +165,8 @@ import Testing
         await server.stop(deadline: .seconds(1))
     }
 
-    @Test("requests that arrive after the shutdownGrace has begun are cut off when it ends, and their exchanges know it")
-    func stopAfterFarewell() async throws {
+    @Test("requests that are completed in the shutdown grace are cut off at its end, and their exchanges report it")
+    func stopAfterGrace() async throws {
         let handler = TestHandler()
         var configuration = HTTPServerConfiguration(port: 0)
         configuration.shutdownGrace = .seconds(1)
@@ -194,18 +194,18 @@ import Testing
         #expect(server.statistics.undelivered == 1)
     }
 
-    @Test("what libmicrohttpd says about a client reaches the log, on one line, and its own answer the client")
+    @Test("a message of libmicrohttpd is logged on one line, and its own response reaches the client")
     func messages() async throws {
         let lines = Mutex<[String]>([])
         let server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: TestHandler()) {
-            level, line in
-            lines.withLock { $0.append("\(level): \(line)") }
+            level, sentence, message in
+            lines.withLock { $0.append("\(level): \(sentence) \(message)") }
         }
         let port = server.port
         try await onThread {
             let client = try Client(port: port)
             client.send("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: many\r\n\r\n")
-            // libmicrohttpd 0.9.75 sends the head of this answer twice, so that only the status can be relied on.
+            // libmicrohttpd 0.9.75 sends the head of this response twice, so only the status is checked.
             #expect(try client.answer().status == 400)
             let nameless = try Client(port: port)
             nameless.send("GET /hello HTTP/1.1\r\n\r\n")
@@ -217,16 +217,16 @@ import Testing
         await server.stop(deadline: .zero)
         let all = lines.withLock { $0 }
         #expect(!all.isEmpty)
-        #expect(all.allSatisfy { $0.hasPrefix("debug: ") && !$0.contains("\n") })
+        #expect(all.allSatisfy { $0.hasPrefix("debug: libmicrohttpd logged a message. ") && !$0.contains("\n") })
     }
 
-    @Test("a server that is let go stops by itself")
+    @Test("a server that is released stops by itself")
     func letGo() async throws {
         let port = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: TestHandler()).port
-        try await onThread { try eventually("nobody listens") { (try? Client(port: port)) == nil } }
+        try await onThread { try eventually("the port is closed") { (try? Client(port: port)) == nil } }
     }
 
-    @Test("a hundred servers come and go without a descriptor or thread that stays")
+    @Test("a hundred servers leak no descriptor and no thread")
     func startAndStop() async throws {
         let before = (descriptors(), threads())
         for round in 0..<100 {
@@ -239,7 +239,7 @@ import Testing
                 }
             }
         }
-        // Other suites come and go beside this one; a leak here would be of three descriptors and a thread for each server.
+        // Other suites run at the same time; a leak here would be of three descriptors and a thread for each server.
         try await onThread {
             try eventually("descriptors are as before: \(before.0)") { descriptors() <= before.0 + 150 }
             try eventually("threads are as before: \(before.1)") { threads() <= before.1 + 50 }
@@ -247,7 +247,7 @@ import Testing
     }
 }
 
-/// A client that goes from one thread to the next, never used by two at once.
+/// A client that is passed from one thread to the next and never used by two at once.
 struct Handed: @unchecked Sendable {
     // Licence for @unchecked: the tests above use it from one `onThread` at a time and await each.
     let client: Client

@@ -1,4 +1,4 @@
-// Transcripts of the room's machines, and of its small pure parts.
+// Transcripts of the machines of requests, bodies and shutdown, and of small pure parts.
 
 import Foundation
 import Testing
@@ -6,45 +6,45 @@ import Testing
 @testable import HTTPServer
 
 @Suite struct ExchangeMachineTests {
-    @Test("an answer during the handler needs no wake-up")
+    @Test("a response during the handler needs no wake-up")
     func synchronous() {
         var machine = ExchangeMachine<Int>()
-        #expect(machine.answerGiven(1) == .keep)
-        #expect(machine.answerGiven(2) == .refuse)
+        #expect(machine.responded(1) == .keep)
+        #expect(machine.responded(2) == .refuse)
         #expect(machine.handlerReturned() == .send(1))
         machine.requestEnded()
         #expect(machine.isAbandoned == false)
-        #expect(machine.answerGiven(3) == .refuse)
+        #expect(machine.responded(3) == .refuse)
     }
 
-    @Test("an answer after the handler wakes the loop once")
+    @Test("a response after the handler wakes the loop once")
     func deferred() {
         var machine = ExchangeMachine<Int>()
         #expect(machine.handlerReturned() == .suspend)
         #expect(machine.connectionResumed() == nil)
-        #expect(machine.answerGiven(1) == .wake)
-        #expect(machine.answerGiven(2) == .refuse)
+        #expect(machine.responded(1) == .wake)
+        #expect(machine.responded(2) == .refuse)
         #expect(machine.connectionResumed() == 1)
         #expect(machine.connectionResumed() == nil)
         machine.requestEnded()
         #expect(machine.isAbandoned == false)
     }
 
-    @Test("a request that ends before its answer was taken is abandoned")
+    @Test("a request that ends before its response was taken is abandoned")
     func abandoned() {
         var machine = ExchangeMachine<Int>()
         #expect(machine.handlerReturned() == .suspend)
         machine.requestEnded()
         #expect(machine.isAbandoned == true)
-        #expect(machine.answerGiven(1) == .refuse)
+        #expect(machine.responded(1) == .refuse)
         var answered = ExchangeMachine<Int>()
-        #expect(answered.answerGiven(1) == .keep)
+        #expect(answered.responded(1) == .keep)
         answered.requestEnded()
         #expect(answered.isAbandoned == true)
     }
 }
 
-extension ExchangeMachine.ReturnAction: Equatable where Answer: Equatable {
+extension ExchangeMachine.ReturnAction: Equatable where Response: Equatable {
     static func == (a: Self, b: Self) -> Bool {
         switch (a, b) {
         case (.send(let x), .send(let y)): x == y
@@ -64,19 +64,19 @@ extension ExchangeMachine.ReturnAction: Equatable where Answer: Equatable {
         #expect(machine.bodyEnded() == .handle)
     }
 
-    @Test("a long body is dropped where it is announced and short enough, or answered before it is sent")
+    @Test("a body with a Content-Length above the limit is dropped where it is short, else the response comes first")
     func announced() {
         var short = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
         #expect(short.headerReceived(length: 15, expectsContinue: false) == .discard)
         #expect(short.pieceReceived(15) == .discard)
         #expect(short.bodyEnded() == .refuse)
         var long = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
-        #expect(long.headerReceived(length: 16, expectsContinue: false) == .answerNow)
-        var polite = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
-        #expect(polite.headerReceived(length: 11, expectsContinue: true) == .answerNow)
+        #expect(long.headerReceived(length: 16, expectsContinue: false) == .respondNow)
+        var waiting = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
+        #expect(waiting.headerReceived(length: 11, expectsContinue: true) == .respondNow)
     }
 
-    @Test("a chunked body is read until it breaks its limit, dropped a while, then given up")
+    @Test("a chunked body is read up to its limit, then dropped, then the connection is closed")
     func chunked() {
         var machine = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
         #expect(machine.headerReceived(length: nil, expectsContinue: true) == .read(expecting: 0))
@@ -87,7 +87,7 @@ extension ExchangeMachine.ReturnAction: Equatable where Answer: Equatable {
         #expect(machine.pieceReceived(1) == .close)
     }
 
-    @Test("a body that is refused in its middle is dropped up to the bound behind what it had")
+    @Test("the rest of a body that is refused inside is dropped up to the bound")
     func refusedInside() {
         var machine = BodyMachine(limit: 100, discardBytes: 5, isRefused: false)
         #expect(machine.headerReceived(length: nil, expectsContinue: false) == .read(expecting: 0))
@@ -95,11 +95,11 @@ extension ExchangeMachine.ReturnAction: Equatable where Answer: Equatable {
         machine.refused()
         #expect(machine.offered(1) == 0)
         #expect(machine.pieceReceived(5) == .discard)
-        #expect(machine.bodyEnded() == .answer)
+        #expect(machine.bodyEnded() == .respond)
         #expect(machine.pieceReceived(1) == .close)
     }
 
-    @Test("buffers grow to twice their size, to what is needed, or not at all, and give back what they held")
+    @Test("buffers grow to twice their size, to the size needed, or not at all, and release what they held")
     func bodyMemory() {
         var buffers = BodyBuffers(limit: 100_000)
         let first = buffers.take(expecting: 10)
@@ -108,7 +108,7 @@ extension ExchangeMachine.ReturnAction: Equatable where Answer: Equatable {
         var hasGrown = buffers.grow(first, to: 60_000)
         #expect(hasGrown && buffers.held == 60_000 - 4_096)
         let second = buffers.take(expecting: 60_000)
-        #expect(second.capacity == BodyBuffers.firstBytes, "what is announced is not worth a refusal")
+        #expect(second.capacity == BodyBuffers.firstBytes, "a Content-Length alone is not refused")
         hasGrown = buffers.grow(second, to: 40_000)
         #expect(hasGrown && second.capacity == 40_000)
         hasGrown = buffers.grow(second, to: 50_000)
@@ -126,14 +126,14 @@ extension ExchangeMachine.ReturnAction: Equatable where Answer: Equatable {
     func refused() {
         var none = BodyMachine(limit: 10, discardBytes: 5, isRefused: true)
         #expect(none.headerReceived(length: 0, expectsContinue: false) == .discard)
-        #expect(none.bodyEnded() == .answer)
+        #expect(none.bodyEnded() == .respond)
         var some = BodyMachine(limit: 10, discardBytes: 5, isRefused: true)
         #expect(some.headerReceived(length: nil, expectsContinue: false) == .discard)
         #expect(some.pieceReceived(5) == .discard)
-        #expect(some.bodyEnded() == .answer)
+        #expect(some.bodyEnded() == .respond)
         #expect(some.pieceReceived(1) == .close)
-        var polite = BodyMachine(limit: 10, discardBytes: 5, isRefused: true)
-        #expect(polite.headerReceived(length: 1, expectsContinue: true) == .answerNow)
+        var waiting = BodyMachine(limit: 10, discardBytes: 5, isRefused: true)
+        #expect(waiting.headerReceived(length: 1, expectsContinue: true) == .respondNow)
     }
 
     @Test("a reader is offered the body up to the limit, or until it stops")
@@ -155,7 +155,7 @@ extension ExchangeMachine.ReturnAction: Equatable where Answer: Equatable {
         #expect(stopped.pieceReceived(1) == .close)
     }
 
-    @Test("a bound that is lowered when the first bytes are there counts what was announced")
+    @Test("a limit that is lowered at the first bytes applies to the Content-Length")
     func lowered() {
         var machine = BodyMachine(limit: 100, discardBytes: 50, isRefused: false)
         #expect(machine.headerReceived(length: 20, expectsContinue: false) == .read(expecting: 20))
@@ -168,9 +168,9 @@ extension ExchangeMachine.ReturnAction: Equatable where Answer: Equatable {
 }
 
 @Suite struct ShutdownMachineTests {
-    @Test("nobody asked: nothing happens")
+    @Test("without a stop nothing happens")
     func serving() {
-        var machine = ShutdownMachine(shutdownGrace: 10)
+        var machine = ShutdownMachine(grace: 10)
         #expect(machine.iterationEnded(now: .max, inFlight: 0) == .none)
         #expect(machine.wakeAt == nil)
         #expect(machine.isDraining == false)
@@ -178,39 +178,39 @@ extension ExchangeMachine.ReturnAction: Equatable where Answer: Equatable {
 
     @Test("the listener closes at once; the server ends with the last request")
     func drained() {
-        var machine = ShutdownMachine(shutdownGrace: 10)
-        #expect(machine.stopOrdered(deadline: 100) == .closeListener)
+        var machine = ShutdownMachine(grace: 10)
+        #expect(machine.stopRequested(deadline: 100) == .closeListener)
         #expect(machine.isDraining == true)
         #expect(machine.iterationEnded(now: 50, inFlight: 1) == .none)
         #expect(machine.wakeAt == 100)
         #expect(machine.iterationEnded(now: 60, inFlight: 0) == .end)
         #expect(machine.wakeAt == nil)
-        #expect(machine.stopOrdered(deadline: 10) == .none)
+        #expect(machine.stopRequested(deadline: 10) == .none)
     }
 
-    @Test("a deadline that passes dismisses who waits, and then ends; the earlier one of two counts")
+    @Test("at the earlier of two deadlines waiting requests get a response; the server ends after the grace")
     func dismissed() {
-        var machine = ShutdownMachine(shutdownGrace: 10)
-        #expect(machine.stopOrdered(deadline: 100) == .closeListener)
-        #expect(machine.stopOrdered(deadline: 200) == .none)
-        #expect(machine.stopOrdered(deadline: 80) == .none)
+        var machine = ShutdownMachine(grace: 10)
+        #expect(machine.stopRequested(deadline: 100) == .closeListener)
+        #expect(machine.stopRequested(deadline: 200) == .none)
+        #expect(machine.stopRequested(deadline: 80) == .none)
         #expect(machine.iterationEnded(now: 79, inFlight: 2) == .none)
-        #expect(machine.iterationEnded(now: 80, inFlight: 2) == .dismissWaiting)
+        #expect(machine.iterationEnded(now: 80, inFlight: 2) == .answerWaiting)
         #expect(machine.iterationEnded(now: 89, inFlight: 1) == .none)
         #expect(machine.iterationEnded(now: 90, inFlight: 1) == .end)
     }
 }
 
 @Suite struct LogRateLimitTests {
-    @Test("so many a second, and the next one says how many were dropped")
-    func gate() {
-        var gate = LogRateLimit(limit: 2)
-        #expect(gate.messageCame(now: 1_000_000_000) == .pass(missed: 0))
-        #expect(gate.messageCame(now: 1_100_000_000) == .pass(missed: 0))
-        #expect(gate.messageCame(now: 1_200_000_000) == .drop)
-        #expect(gate.messageCame(now: 1_999_999_999) == .drop)
-        #expect(gate.messageCame(now: 2_000_000_000) == .pass(missed: 2))
-        #expect(gate.messageCame(now: 2_000_000_001) == .pass(missed: 0))
+    @Test("messages beyond the limit of a second are dropped, and the next one says how many")
+    func limit() {
+        var limit = LogRateLimit(limit: 2)
+        #expect(limit.messageLogged(now: 1_000_000_000) == .pass(dropped: 0))
+        #expect(limit.messageLogged(now: 1_100_000_000) == .pass(dropped: 0))
+        #expect(limit.messageLogged(now: 1_200_000_000) == .drop)
+        #expect(limit.messageLogged(now: 1_999_999_999) == .drop)
+        #expect(limit.messageLogged(now: 2_000_000_000) == .pass(dropped: 2))
+        #expect(limit.messageLogged(now: 2_000_000_001) == .pass(dropped: 0))
     }
 }
 

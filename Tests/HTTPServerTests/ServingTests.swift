@@ -1,11 +1,11 @@
-// What a client sees: requests, bodies, refusals and answers that come later.
+// Requests, bodies, refusals and late responses as a client sees them.
 
 import Foundation
 import HTTPServer
 import Testing
 
 @Suite(.serialized) struct ServingTests {
-    @Test("a connection serves one request after the other")
+    @Test("a kept connection serves one request after the other")
     func keepAlive() async throws {
         try await withServer { server, _ in
             let client = try Client(port: server.port)
@@ -20,7 +20,7 @@ import Testing
         }
     }
 
-    @Test("pipelined requests are answered in order, also when one of them waits")
+    @Test("responses to pipelined requests come in order, also when one of them is late")
     func pipelining() async throws {
         try await withServer { server, _ in
             let client = try Client(port: server.port)
@@ -32,7 +32,7 @@ import Testing
         }
     }
 
-    @Test("a body in chunks, and one that comes byte by byte")
+    @Test("a chunked body, and one that comes byte by byte")
     func pieces() async throws {
         try await withServer { server, _ in
             let client = try Client(port: server.port)
@@ -72,7 +72,7 @@ import Testing
         }
     }
 
-    @Test("a body beyond the limit is 413: at once where its length says so, else after it was dropped, and never without bound")
+    @Test("a body beyond the limit gets 413: at once by its Content-Length, else after it was dropped, and never without bound")
     func tooLarge() async throws {
         try await withServer {
             $0.discardBytes = 100_000
@@ -137,7 +137,7 @@ import Testing
         }
     }
 
-    @Test("what a handler can ask a request for")
+    @Test("the view of a request that a handler gets")
     func requestView() async throws {
         try await withServer { server, _ in
             let client = try Client(port: server.port)
@@ -155,7 +155,7 @@ import Testing
         }
     }
 
-    @Test("an answer whose header has a line break becomes a 500, not a second header")
+    @Test("a response whose header has a line break becomes a 500, not a second header")
     func brokenHeader() async throws {
         try await withServer { server, _ in
             let client = try Client(port: server.port)
@@ -165,7 +165,7 @@ import Testing
         }
     }
 
-    @Test("answers from another thread, to 128 and to 256 connections that are all ready at once", arguments: [128, 256])
+    @Test("responses from another thread to many connections that are all ready at once", arguments: [128, 256])
     func readyAtOnce(_ count: Int) async throws {
         try await withServer { server, handler in
             let clients = try (0..<count).map { _ in try Client(port: server.port) }
@@ -183,7 +183,7 @@ import Testing
         }
     }
 
-    @Test("only the first answer counts")
+    @Test("only the first response counts")
     func answeredTwice() async throws {
         try await withServer { server, handler in
             let client = try Client(port: server.port)

@@ -1,4 +1,4 @@
-// The handler that reads bodies piece by piece in the tests, and a server around it.
+// A handler that reads bodies piece by piece, and a server with it.
 
 import Glibc
 import HTTPServer
@@ -6,19 +6,19 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// How a reader of the tests behaves.
+/// How a test reader behaves.
 struct ReaderPlan: Sendable {
-    /// Takes a random part of each piece and waits up to two milliseconds in between, by this seed.
-    var dawdle: UInt64?
-    /// Wants nothing before the test lets it.
+    /// Takes a random part of each piece and suspends up to two milliseconds in between, by this seed.
+    var slowSeed: UInt64?
+    /// Takes nothing before `release`.
     var isHeld = false
-    /// Says "enough" at this many bytes.
+    /// Returns `.enough` at this many bytes.
     var most = Int.max
-    /// Waits once more at the end of the body.
+    /// Suspends once more at the end of the body.
     var waitsAtEnd = false
 }
 
-/// Collects what it is shown and answers with it.
+/// Collects the body and responds with it.
 final class TestReader: HTTPBodyReader {
     struct State {
         var bytes: [UInt8] = []
@@ -36,7 +36,7 @@ final class TestReader: HTTPBodyReader {
 
     init(_ plan: ReaderPlan) {
         self.plan = plan
-        state = Mutex(State(random: SeededRandom(seed: plan.dawdle ?? 0)))
+        state = Mutex(State(random: SeededRandom(seed: plan.slowSeed ?? 0)))
     }
 
     func read(_ piece: UnsafeRawBufferPointer, _ exchange: HTTPExchange) -> HTTPBodyDemand {
@@ -46,7 +46,7 @@ final class TestReader: HTTPBodyReader {
                 state.waits += 1
                 return .later(taken: 0, within: .seconds(60))
             }
-            if plan.dawdle != nil, state.random.next() % 3 == 0 {
+            if plan.slowSeed != nil, state.random.next() % 3 == 0 {
                 state.waits += 1
                 let count = Int(state.random.next() % UInt64(piece.count))
                 state.bytes += piece[..<count]
@@ -73,7 +73,7 @@ final class TestReader: HTTPBodyReader {
     func abandoned() { state.withLock { $0.abandoned += 1 } }
 
     /// Lets a held reader read.
-    func letGo() {
+    func release() {
         let exchange = state.withLock { state in
             state.mayRead = true
             return state.exchange
@@ -94,15 +94,15 @@ final class TestSource: HTTPBodySource {
 
     deinit { onRelease() }
 
-    func write(from position: Int, into room: UnsafeMutableRawBufferPointer) -> Int {
-        // Sometimes less than there is room for.
-        let count = min(room.count, byteCount - position, 20_000)
-        for index in 0..<count { room[index] = UInt8(truncatingIfNeeded: position + index) }
+    func write(from position: Int, into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        // Sometimes less than the buffer takes.
+        let count = min(buffer.count, byteCount - position, 20_000)
+        for index in 0..<count { buffer[index] = UInt8(truncatingIfNeeded: position + index) }
         return count
     }
 }
 
-/// Routes that stream.
+/// Routes whose bodies are streamed.
 final class StreamHandler: HTTPHandler {
     static let limit = 1 << 20
 

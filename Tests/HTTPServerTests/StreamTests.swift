@@ -1,4 +1,4 @@
-// What becomes of bodies that are read piece by piece, and of answers that are written while they are sent.
+// Bodies that are read piece by piece, and responses that are written while they are sent.
 
 import Foundation
 import HTTPServer
@@ -7,10 +7,10 @@ import TestSupport
 import Testing
 
 @Suite(.serialized) struct StreamTests {
-    @Test("every byte arrives once, in order, however it is cut, sent and taken", arguments: [false, true])
+    @Test("every byte arrives once and in order, however the body is cut, sent and taken", arguments: [false, true])
     func randomSplits(_ isSlow: Bool) async throws {
         let seed = testSeed("randomSplits")
-        try await withStreams(StreamHandler(ReaderPlan(dawdle: isSlow ? seed : nil, waitsAtEnd: isSlow))) { server, _ in
+        try await withStreams(StreamHandler(ReaderPlan(slowSeed: isSlow ? seed : nil, waitsAtEnd: isSlow))) { server, _ in
             var random = SeededRandom(seed: seed)
             let client = try Client(port: server.port)
             for round in 0..<40 {
@@ -37,7 +37,7 @@ import Testing
         }
     }
 
-    @Test("a reader that waits makes the sender wait, and nobody else")
+    @Test("a suspended request makes its sender wait, and no other client")
     func backPressure() async throws {
         let size = 64 << 20
         try await withStreams(StreamHandler(ReaderPlan(isHeld: true), limit: size)) { server, handler in
@@ -55,8 +55,8 @@ import Testing
             }
             sender.start()
             let reader = try handler.onlyReader()
-            try eventually("the reader was asked") { reader.state.withLock { $0.waits == 1 } }
-            // Full is what no longer grows; the kernel's buffers hold some megabytes.
+            try eventually("the reader got a piece") { reader.state.withLock { $0.waits == 1 } }
+            // The kernel's buffers hold some megabytes: they are full when no more is sent.
             var before = -1
             try eventually("the sender waits") {
                 usleep(100_000)
@@ -67,29 +67,29 @@ import Testing
             #expect(sent.count.load(ordering: .relaxed) < size / 2)
             #expect(try Client(port: port).ask("GET", "/hello").text == "hello")
             #expect(reader.state.withLock { $0.waits } == 1)
-            reader.letGo()
+            reader.release()
             try eventually("the body was taken") { sent.status.load(ordering: .relaxed) == 200 }
             #expect(reader.state.withLock { $0.bytes.count } == size)
         }
     }
 
-    @Test("a reader learns once that its client is gone, waiting or not", arguments: [false, true])
+    @Test("a reader is told once that its client has left, suspended or not", arguments: [false, true])
     func clientGone(_ isWaiting: Bool) async throws {
         try await withStreams(StreamHandler(ReaderPlan(isHeld: isWaiting))) { server, handler in
             let client = try Client(port: server.port)
             client.send("POST /stream HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\nhalf of it")
             let reader = try handler.onlyReader()
-            try eventually("it was shown something") { reader.state.withLock { $0.waits + $0.bytes.count > 0 } }
+            try eventually("the reader got a piece") { reader.state.withLock { $0.waits + $0.bytes.count > 0 } }
             client.abort()
-            // Nobody reads from a connection that waits, so that its end is seen afterwards.
-            if isWaiting { reader.letGo() }
+            // A suspended connection is not read, so its end is noticed later.
+            if isWaiting { reader.release() }
             try eventually("the request is over") { server.statistics.requestsInFlight == 0 }
             #expect(reader.state.withLock { $0.abandoned } == 1)
             #expect(reader.state.withLock { $0.ends }.isEmpty)
         }
     }
 
-    @Test("a body beyond the limit: refused by its announced length, else shown up to the limit, and never read without bound")
+    @Test("a body beyond the limit is refused by its Content-Length, or cut at the limit, and never read without bound")
     func tooLong() async throws {
         try await withStreams(StreamHandler(limit: 1000)) {
             $0.streamDiscardBytes = 50_000
@@ -117,7 +117,7 @@ import Testing
         }
     }
 
-    @Test("what a reader does not want is dropped, then comes its answer, and the connection is kept")
+    @Test("the rest after `.enough` is dropped, then the response is sent, and the connection is kept")
     func enough() async throws {
         try await withStreams(StreamHandler(ReaderPlan(most: 10))) { server, _ in
             let client = try Client(port: server.port)
@@ -130,8 +130,8 @@ import Testing
         }
     }
 
-    @Test("the first bytes decide; white space decides nothing")
-    func look() async throws {
+    @Test("the first bytes choose how a body is read; white space is skipped")
+    func peek() async throws {
         try await withStreams(StreamHandler(limit: 1000)) { server, _ in
             let client = try Client(port: server.port)
             #expect(try client.ask("POST", "/peek", body: Array("{one}".utf8)).status == 201)
@@ -141,7 +141,7 @@ import Testing
             client.send("POST /peek HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
             for chunk in chunks { client.send(chunk) }
             #expect(try client.answer().text == " [12]")
-            // The smaller bound of what is collected, and the common one of both.
+            // The smaller limit of a collected body, and the common limit of both.
             #expect(try client.ask("POST", "/peek", body: Array("{0123456789abcdef}".utf8)).status == 413)
             #expect(try client.ask("POST", "/peek", body: Array(repeating: 0x20, count: 1001)).status == 413)
             #expect(try client.ask("POST", "/peek", body: Array(repeating: 0x20, count: 1000)).status == 201)
@@ -149,7 +149,7 @@ import Testing
         }
     }
 
-    @Test("a stop does not wait for readers beyond its deadline")
+    @Test("a stop does not wait for suspended requests beyond its deadline")
     func stop() async throws {
         let handler = StreamHandler(ReaderPlan(isHeld: true))
         let server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: handler)
@@ -172,11 +172,11 @@ import Testing
         }
         for reader in handler.readers.withLock({ $0 }) {
             #expect(reader.state.withLock { $0.abandoned } == 1)
-            reader.letGo()
+            reader.release()
         }
     }
 
-    @Test("an answer that is written while it is sent arrives whole, and its source is let go")
+    @Test("a response that is written while it is sent arrives whole, and its source is released")
     func source() async throws {
         try await withStreams(StreamHandler()) { server, handler in
             let client = try Client(port: server.port)
@@ -190,13 +190,13 @@ import Testing
             leaver.request("GET", "/source", headers: ["X-Bytes: 100000000"])
             try eventually("it is being sent") { server.statistics.requestsInFlight == 1 }
             leaver.abort()
-            try eventually("every source was let go") { handler.releases.load(ordering: .relaxed) == 6 }
+            try eventually("every source was released") { handler.releases.load(ordering: .relaxed) == 6 }
             #expect(try client.ask("GET", "/hello").text == "hello")
         }
     }
 }
 
-/// What the sender's thread tells.
+/// What the sender's thread reports.
 private final class SharedCount: Sendable {
     let count = Atomic(0)
     let status = Atomic(0)

@@ -1,4 +1,4 @@
-// TLS as curl sees it: the handshake, a certificate that changes while the server runs, and files that are no pair.
+// TLS with curl: the handshake, a certificate that changes while the server runs, and files that do not match.
 
 import Foundation
 import HTTPServer
@@ -52,7 +52,7 @@ private final class Certificates: Sendable {
         return (code, child.output)
     }
 
-    /// The two programs the tests of this file talk by.
+    /// The two programs that these tests need.
     static var areTestable: Bool {
         get async {
             guard let certificates = try? Certificates(),
@@ -66,7 +66,7 @@ private final class Certificates: Sendable {
 
 @Suite(.serialized, .enabled("needs openssl and curl") { await Certificates.areTestable })
 struct TLSTests {
-    @Test("requests, bodies and answers that wait go over TLS", arguments: ["ec", "rsa:2048"])
+    @Test("requests, bodies and late responses over TLS", arguments: ["ec", "rsa:2048"])
     func serving(key: String) async throws {
         let certificates = try Certificates()
         try await certificates.make("a", key: key)
@@ -85,7 +85,7 @@ struct TLSTests {
         let old = try await certificates.run(
             "curl", ["-sS", "--cacert", certificates.path("a.pem"), "--tls-max", "1.1", "https://127.0.0.1:\(port)/hello"])
         #expect(old.code != 0, "TLS 1.1 is refused")
-        // Plain HTTP is no handshake, and harms nobody.
+        // Plain HTTP is no handshake, and affects no other client.
         try await onThread {
             let plain = try Client(port: port)
             plain.request("GET", "/hello")
@@ -95,7 +95,7 @@ struct TLSTests {
         await server.stop(deadline: .seconds(5))
     }
 
-    @Test("a renewed certificate is shown to who connects next, and open connections go on")
+    @Test("new connections get a renewed certificate, and open ones stay")
     func renewal() async throws {
         let certificates = try Certificates()
         try await certificates.make("a")
@@ -120,7 +120,7 @@ struct TLSTests {
         await server.stop(deadline: .seconds(5))
     }
 
-    @Test("a handshake that never comes ends at the header's deadline")
+    @Test("an incomplete handshake is closed at the deadline of the header")
     func silentHandshake() async throws {
         let certificates = try Certificates()
         try await certificates.make("a")
@@ -131,7 +131,7 @@ struct TLSTests {
         let port = server.port
         try await onThread {
             let silent = try Client(port: port)
-            // The beginning of a record whose rest never comes.
+            // The beginning of a TLS record.
             silent.send([0x16, 0x03, 0x01, 0x02, 0x00])
             #expect(try silent.isClosedByServer())
         }
@@ -139,7 +139,7 @@ struct TLSTests {
         await server.stop(deadline: .zero)
     }
 
-    @Test("files that are no pair are told apart, without a word of what is in them")
+    @Test("files that do not match are reported without their content")
     func faults() async throws {
         let certificates = try Certificates()
         try await certificates.make("a")

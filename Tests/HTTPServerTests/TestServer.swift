@@ -1,10 +1,10 @@
-// The handler the tests talk to, and a server around it that is stopped whatever happens.
+// The handler of the tests, and a server with it that is always stopped.
 
 import Glibc
 import HTTPServer
 import Synchronization
 
-/// Answers in every way a handler can.
+/// Responds in every way a handler can.
 final class TestHandler: HTTPHandler {
     enum Route: Int, CaseIterable {
         case hello, echo, small, later, hold, about, refused, broken, slow, priority
@@ -27,9 +27,13 @@ final class TestHandler: HTTPHandler {
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
         switch Route(rawValue: head.route) {
         case .small: .readBody(limit: 16)
-        case .refused: .respond(.problem(status: 415, title: "Unsupported Media Type", detail: "Never welcome."))
+        case .refused: .respond(.problem(status: 415, title: "Unsupported Media Type", detail: "Always refused."))
         default: .readBody()
         }
+    }
+
+    func response(to refusal: HTTPRefusal) -> HTTPResponse {
+        refusal.problem(refusal == .tooManyBodies ? [.init("handled", .bool(false))] : [])
     }
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
@@ -46,7 +50,7 @@ final class TestHandler: HTTPHandler {
         case .broken:
             exchange.respond(HTTPResponse(status: 200, headers: [("X-Split", "a\r\nX-Other: b")]))
         default:
-            // Reading behind the body's end is what simdjson does.
+            // simdjson reads beyond the end of a body.
             let padding = UnsafeRawBufferPointer(start: request.body.baseAddress! + request.body.count, count: 64)
             let sum = padding.reduce(0) { $0 &+ Int($1) }
             exchange.respond(HTTPResponse(status: 200, headers: [("X-Padding", "\(sum >= 0)")], body: Array(request.body)))
@@ -109,11 +113,11 @@ final class Worker: Sendable {
     }
 }
 
-/// Looks again and again until `condition` holds; fails after ten seconds.
+/// Waits until `condition` holds; fails after ten seconds.
 func eventually(_ what: String, _ condition: () -> Bool) throws {
     let end = ContinuousClock.now + .seconds(10)
     while !condition() {
-        guard ContinuousClock.now < end else { throw ClientError(description: "never came true: \(what)") }
+        guard ContinuousClock.now < end else { throw ClientError(description: "not within ten seconds: \(what)") }
         usleep(1000)
     }
 }

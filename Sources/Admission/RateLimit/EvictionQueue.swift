@@ -1,7 +1,7 @@
-// Owns the order in which rows of clients may be given to others: a heap by the earliest moment.
+// Owns the order in which rows of clients may be evicted: a binary heap by instant.
 
-/// Rows by the moment from which each may go, the earliest first. A moment may be too early: whoever takes a row looks again, and puts it
-/// back with a later one. So nothing has to be done here when a known client asks.
+/// Rows by the instant from which each may be evicted, the earliest first. The instant of an entry may be too early, never too late: the
+/// caller checks a row before it evicts it, and postpones the entry otherwise. So a request of a known client need not change the heap.
 struct EvictionQueue: ~Copyable {
     struct Entry {
         var instant: UInt64
@@ -12,40 +12,39 @@ struct EvictionQueue: ~Copyable {
 
     var first: Entry? { entries.first }
 
-    mutating func pushed(_ row: Int, at instant: UInt64) {
+    mutating func push(_ row: Int, at instant: UInt64) {
         entries.append(Entry(instant: instant, row: UInt32(row)))
-        var place = entries.count - 1
-        while place > 0 {
-            let parent = (place - 1) / 2
-            guard entries[place].instant < entries[parent].instant else { return }
-            entries.swapAt(place, parent)
-            place = parent
+        var position = entries.count - 1
+        while position > 0 {
+            let parent = (position - 1) / 2
+            guard entries[position].instant < entries[parent].instant else { return }
+            entries.swapAt(position, parent)
+            position = parent
         }
     }
 
-    /// The first turned out to be due later.
-    mutating func firstPostponed(to instant: UInt64) {
+    mutating func postponeFirst(to instant: UInt64) {
         entries[0].instant = instant
-        sink()
+        siftDown()
     }
 
-    mutating func firstRemoved() {
+    mutating func removeFirst() {
         let last = entries.removeLast()
         guard !entries.isEmpty else { return }
         entries[0] = last
-        sink()
+        siftDown()
     }
 
-    private mutating func sink() {
-        var place = 0
+    private mutating func siftDown() {
+        var position = 0
         while true {
-            let left = 2 * place + 1
+            let left = 2 * position + 1
             guard left < entries.count else { return }
             let right = left + 1
             let least = right < entries.count && entries[right].instant < entries[left].instant ? right : left
-            guard entries[least].instant < entries[place].instant else { return }
-            entries.swapAt(place, least)
-            place = least
+            guard entries[least].instant < entries[position].instant else { return }
+            entries.swapAt(position, least)
+            position = least
         }
     }
 }

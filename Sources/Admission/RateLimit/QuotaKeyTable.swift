@@ -1,21 +1,21 @@
-// Owns who is known by name: the table from a client's key to its row, in fixed memory.
+// Owns the hash table from a client's key to its row of quotas, in fixed memory.
 
-/// A client's key as the limiter keeps it: 128 bits, so that nothing is allocated for one, however long its name.
+/// A client's key in 128 bits, so that no key allocates memory.
 ///
-/// Addresses are kept as they are; names as a hash under a secret of the process, which nobody outside can aim at.
+/// Addresses are stored as they are, names as a hash with the process's random seed, so that collisions cannot be constructed.
 public struct RateLimitKey: Hashable, Sendable {
-    /// What the key is, and the upper half of it.
+    /// The kind of the key, and its upper half.
     public let high: UInt64
     /// The lower half.
     public let low: UInt64
 
-    /// A key as its two halves; whoever makes them sees to it that two clients never share one.
+    /// The caller ensures that no two clients share a key.
     public init(high: UInt64, low: UInt64) {
         self.high = high
         self.low = low
     }
 
-    /// The key of a name. The highest bit is set: it meets no key made of an address.
+    /// The key of a name. The highest bit is set, so it is never equal to the key of an address.
     public init(name: String) {
         var first = Hasher()
         first.combine(0 as UInt8)
@@ -28,134 +28,133 @@ public struct RateLimitKey: Hashable, Sendable {
     }
 }
 
-/// Keys and their rows: open addressing with linear probing, never more than three quarters full, so nothing grows or moves.
+/// Keys and their rows: open addressing with linear probing, at most three quarters full, so it never grows.
 struct QuotaKeyTable: ~Copyable {
-    /// What is known of a row besides its quotas.
-    struct Visit {
+    /// A row without its quotas.
+    struct Client {
         let key: RateLimitKey
-        /// When it was last heard of.
+        /// The instant of its last request.
         var seen: UInt64
-        /// Until when it was told to wait.
+        /// Until when a refused client was told to wait.
         var limitedUntil: UInt64
     }
 
-    /// Rows there are.
+    /// Number of rows.
     let capacity: Int
     /// Rows in use.
     private(set) var count = 0
     /// Rows that have ever been in use.
-    private var begun = 0
-    /// Of each row.
-    private let visits: UnsafeMutablePointer<Visit>
-    /// Of each place: the upper half of the hash, and the row and one in the lower half; 0: nobody's.
-    private let places: UnsafeMutablePointer<UInt64>
+    private var everUsed = 0
+    /// By row.
+    private let clients: UnsafeMutablePointer<Client>
+    /// Of each slot: the upper half of the hash, and row + 1 in the lower half; 0: empty.
+    private let slots: UnsafeMutablePointer<UInt64>
     private let mask: Int
     private let secret: RateLimitKey
-    /// Rows whose client has gone.
+    /// Rows whose client was removed.
     private var free: [UInt32] = []
 
-    /// - Parameter secret: what no client knows, so that none can choose where its keys come to lie.
+    /// - Parameter secret: seeds the hash, so that clients cannot choose the slots of their keys.
     init(capacity: Int, secret: RateLimitKey) {
         self.capacity = capacity
         self.secret = secret
         var size = 16
         while size / 4 * 3 < capacity { size *= 2 }
         mask = size - 1
-        visits = .allocate(capacity: Swift.max(1, capacity))
-        places = .allocate(capacity: size)
-        places.initialize(repeating: 0, count: size)
+        clients = .allocate(capacity: Swift.max(1, capacity))
+        slots = .allocate(capacity: size)
+        slots.initialize(repeating: 0, count: size)
     }
 
     deinit {
-        visits.deallocate()
-        places.deallocate()
+        clients.deallocate()
+        slots.deallocate()
     }
 
-    /// Bytes for a row beside its quotas.
-    var bytesPerKey: Int { MemoryLayout<Visit>.stride + (mask + 1) * MemoryLayout<UInt64>.stride / Swift.max(1, capacity) }
+    /// Bytes of a row without its quotas.
+    var bytesPerKey: Int { MemoryLayout<Client>.stride + (mask + 1) * MemoryLayout<UInt64>.stride / Swift.max(1, capacity) }
 
-    /// The row of a client that is known.
+    /// The row of a client; `nil`: it has none.
     func row(of key: RateLimitKey) -> Int? {
         let hash = hash(key)
-        var place = Int(truncatingIfNeeded: hash) & mask
+        var slot = Int(truncatingIfNeeded: hash) & mask
         while true {
-            let entry = places[place]
+            let entry = slots[slot]
             if entry == 0 { return nil }
             if entry >> 32 == hash >> 32 {
                 let row = Int(entry & 0xFFFF_FFFF) - 1
-                if visits[row].key == key { return row }
+                if clients[row].key == key { return row }
             }
-            place = (place + 1) & mask
+            slot = (slot + 1) & mask
         }
     }
 
-    /// A client comes that is not known, and there is a row for it.
-    mutating func inserted(_ key: RateLimitKey, now: UInt64) -> Int {
+    /// Adds a client. There must be a free row, and no row of this key.
+    mutating func insert(_ key: RateLimitKey, now: UInt64) -> Int {
         precondition(count < capacity, "no row is free")
         let row: Int
         if let known = free.popLast() {
             row = Int(known)
         } else {
-            row = begun
-            begun += 1
+            row = everUsed
+            everUsed += 1
         }
         count += 1
-        visits.advanced(by: row).initialize(to: Visit(key: key, seen: now, limitedUntil: 0))
+        clients.advanced(by: row).initialize(to: Client(key: key, seen: now, limitedUntil: 0))
         let hash = hash(key)
-        var place = Int(truncatingIfNeeded: hash) & mask
-        while places[place] != 0 { place = (place + 1) & mask }
-        places[place] = hash & 0xFFFF_FFFF_0000_0000 | UInt64(row + 1)
+        var slot = Int(truncatingIfNeeded: hash) & mask
+        while slots[slot] != 0 { slot = (slot + 1) & mask }
+        slots[slot] = hash & 0xFFFF_FFFF_0000_0000 | UInt64(row + 1)
         return row
     }
 
-    /// A client has gone. Those behind it move up, so that no gaps are left.
-    mutating func removed(_ row: Int) {
-        var gap = Int(truncatingIfNeeded: hash(visits[row].key)) & mask
-        while places[gap] & 0xFFFF_FFFF != UInt64(row + 1) { gap = (gap + 1) & mask }
-        var place = gap
+    /// Removes a client. The entries after it move back, so that the probe sequences have no gaps.
+    mutating func remove(_ row: Int) {
+        var gap = Int(truncatingIfNeeded: hash(clients[row].key)) & mask
+        while slots[gap] & 0xFFFF_FFFF != UInt64(row + 1) { gap = (gap + 1) & mask }
+        var slot = gap
         while true {
-            place = (place + 1) & mask
-            let entry = places[place]
+            slot = (slot + 1) & mask
+            let entry = slots[slot]
             if entry == 0 { break }
-            let home = Int(truncatingIfNeeded: hash(visits[Int(entry & 0xFFFF_FFFF) - 1].key)) & mask
-            // It may move where the gap lies between its home and its place.
-            if (place - home) & mask >= (place - gap) & mask {
-                places[gap] = entry
-                gap = place
+            let home = Int(truncatingIfNeeded: hash(clients[Int(entry & 0xFFFF_FFFF) - 1].key)) & mask
+            // It may move where the gap lies between its home slot and its slot.
+            if (slot - home) & mask >= (slot - gap) & mask {
+                slots[gap] = entry
+                gap = slot
             }
         }
-        places[gap] = 0
+        slots[gap] = 0
         free.append(UInt32(row))
         count -= 1
     }
 
-    /// The rows in use, in no order that means anything.
+    /// The rows in use, in no particular order.
     var rows: [Int] {
         var rows: [Int] = []
         rows.reserveCapacity(count)
-        for place in 0...mask where places[place] != 0 { rows.append(Int(places[place] & 0xFFFF_FFFF) - 1) }
+        for slot in 0...mask where slots[slot] != 0 { rows.append(Int(slots[slot] & 0xFFFF_FFFF) - 1) }
         return rows
     }
 
-    func visit(_ row: Int) -> Visit { visits[row] }
+    func client(_ row: Int) -> Client { clients[row] }
 
-    mutating func visited(_ row: Int, now: UInt64) { visits[row].seen = now }
+    mutating func set(_ row: Int, _ client: Client) { clients[row] = client }
 
-    mutating func limited(_ row: Int, until instant: UInt64) {
-        visits[row].limitedUntil = Swift.max(visits[row].limitedUntil, instant)
+    mutating func setSeen(_ row: Int, at now: UInt64) { clients[row].seen = now }
+
+    mutating func setLimited(_ row: Int, until instant: UInt64) {
+        clients[row].limitedUntil = Swift.max(clients[row].limitedUntil, instant)
     }
 
-    /// What a client that was taken over from another table brings along.
-    mutating func continued(_ row: Int, as visit: Visit) { visits[row] = visit }
-
-    /// Multiplications fold key and secret; the seed keeps the distribution out of the clients' hands.
+    /// Two full-width multiplications mix key and secret (as in wyhash).
     private func hash(_ key: RateLimitKey) -> UInt64 {
-        let first = Self.fold(key.high ^ secret.high, 0x9E37_79B9_7F4A_7C15 ^ secret.low)
-        return Self.fold(first ^ key.low, secret.low | 1) ^ first
+        let first = Self.mix(key.high ^ secret.high, 0x9E37_79B9_7F4A_7C15 ^ secret.low)
+        return Self.mix(first ^ key.low, secret.low | 1) ^ first
     }
 
     @inline(__always)
-    private static func fold(_ a: UInt64, _ b: UInt64) -> UInt64 {
+    private static func mix(_ a: UInt64, _ b: UInt64) -> UInt64 {
         let (high, low) = a.multipliedFullWidth(by: b)
         return high ^ low
     }

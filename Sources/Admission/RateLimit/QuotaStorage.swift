@@ -1,12 +1,12 @@
-// Owns the memory of quotas: a row for each client or route, in it one machine for each policy that applies to it.
+// Owns the memory of quotas: a row for each client or route, with one machine for each policy that applies to it.
 
 import Backpressure
 
-/// Rows of quotas in one piece of memory. A row is `stride` bytes; nothing is allocated once the rows are.
+/// Rows of quotas in one piece of memory, allocated once. A row is `stride` bytes.
 ///
-/// The memory is asked for as a whole, but costs nothing until a row is begun: the system hands out pages when they are touched.
+/// The system backs the memory with pages only when they are written, so rows that were never initialized cost nothing.
 struct QuotaStorage: ~Copyable {
-    /// One policy's place in a row.
+    /// One policy's machine in a row.
     struct Column {
         /// The policy's position in the list of all.
         let policy: Int
@@ -25,7 +25,7 @@ struct QuotaStorage: ~Copyable {
 
     /// - Parameters:
     ///   - policies: all of them; those of `key` get a column.
-    ///   - count: rows; none is begun.
+    ///   - count: rows; none is initialized.
     init(_ policies: [RateLimitPolicy], key: RateLimitPolicy.Key, count: Int) {
         var columns: [Column] = []
         var size = 0
@@ -43,7 +43,7 @@ struct QuotaStorage: ~Copyable {
         memory = .allocate(byteCount: Swift.max(size * count, 16), alignment: 16)
     }
 
-    // Machines hold numbers only: there is nothing to end in them.
+    // Machines hold numbers only: they need no deinitialization.
     deinit { memory.deallocate() }
 
     /// Bytes of a row of these policies.
@@ -51,7 +51,7 @@ struct QuotaStorage: ~Copyable {
         policies.lazy.filter { $0.key == key }.reduce(0) { $0 + size(of: $1.quota) }
     }
 
-    /// Bytes of a quota's machine, so that the next one is aligned as well.
+    /// Bytes of a quota's machine, rounded up to the alignment of the next one.
     private static func size(of quota: RateLimitPolicy.Quota) -> Int {
         let stride =
             switch quota {
@@ -69,34 +69,34 @@ struct QuotaStorage: ~Copyable {
         (memory + row * stride + column.offset).assumingMemoryBound(to: SlidingWindowMachine.self)
     }
 
-    /// Every quota of a row is whole: nothing has passed yet.
-    mutating func began(_ row: Int, now: UInt64) {
-        for column in columns { begin(row, column, now) }
+    /// Makes every quota of a row full.
+    mutating func initialize(_ row: Int, now: UInt64) {
+        for column in columns { initialize(row, column, now) }
     }
 
-    private func begin(_ row: Int, _ column: Column, _ now: UInt64) {
+    private func initialize(_ row: Int, _ column: Column, _ now: UInt64) {
         switch policies[column.policy].quota {
         case .bucket(let limit): bucket(row, column).initialize(to: TokenBucketMachine(limit, now: now))
         case .window(let limit): window(row, column).initialize(to: SlidingWindowMachine(limit, now: now))
         }
     }
 
-    /// How long until so much can pass, nanoseconds.
+    /// Nanoseconds until `amount` is admitted; 0: now.
     mutating func retryDelay(_ row: Int, _ column: Column, for amount: Int, at now: UInt64) -> UInt64 {
         column.isWindow
             ? window(row, column).pointee.retryDelay(for: amount, at: now)
             : bucket(row, column).pointee.retryDelay(for: amount, at: now)
     }
 
-    /// How much can pass now.
+    /// How much is admitted now.
     mutating func availableTokens(_ row: Int, _ column: Column, at now: UInt64) -> Int {
         column.isWindow
             ? window(row, column).pointee.availableTokens(at: now)
             : Swift.max(0, bucket(row, column).pointee.availableTokens(at: now))
     }
 
-    /// So much has passed.
-    mutating func spent(_ row: Int, _ column: Column, _ amount: Int, now: UInt64) {
+    /// Charges an admitted amount.
+    mutating func spend(_ row: Int, _ column: Column, _ amount: Int, now: UInt64) {
         if column.isWindow {
             window(row, column).pointee.spent(amount, now: now)
         } else {
@@ -104,8 +104,8 @@ struct QuotaStorage: ~Copyable {
         }
     }
 
-    /// Nanoseconds after which a row is as one that has just begun, if nothing passes.
-    mutating func freshAsked(_ row: Int, now: UInt64) -> UInt64 {
+    /// Nanoseconds until all quotas of a row are full, if nothing is charged; 0: it is unused.
+    mutating func unusedDelay(_ row: Int, at now: UInt64) -> UInt64 {
         var wait: UInt64 = 0
         for column in columns {
             let own =
@@ -117,17 +117,16 @@ struct QuotaStorage: ~Copyable {
         return wait
     }
 
-    /// Nanoseconds for which a row refuses even the least, if nothing passes.
-    mutating func limitedAsked(_ row: Int, now: UInt64) -> UInt64 {
+    /// Nanoseconds for which a row refuses even a cost of 1, if nothing is charged; 0: it is not limited.
+    mutating func refusalDelay(_ row: Int, at now: UInt64) -> UInt64 {
         var wait: UInt64 = 0
         for column in columns where !column.isShadow { wait = Swift.max(wait, retryDelay(row, column, for: 1, at: now)) }
         return wait
     }
 
-    // MARK: Change
+    // MARK: Changed limits
 
-    /// For each of these columns, which one of `old` holds the same policy's levels, by name. Where key or unit differ it is another
-    /// policy, and begins anew.
+    /// For each column the one of `old` that holds the levels of the same policy, by name and unit; `nil`: it is a new policy.
     func origins(in old: borrowing QuotaStorage) -> [Int?] {
         columns.map { column in
             let policy = policies[column.policy]
@@ -135,44 +134,44 @@ struct QuotaStorage: ~Copyable {
         }
     }
 
-    /// A row goes on as what it was under other limits. Levels are carried over and never refilled.
-    mutating func continued(
+    /// Carries the levels of a row over; nothing is refilled.
+    mutating func carryOver(
         _ row: Int, from old: borrowing QuotaStorage, _ oldRow: Int, _ origins: [Int?], now: UInt64
     ) {
         for (position, column) in columns.enumerated() {
             guard let origin = origins[position] else {
-                begin(row, column, now)
+                initialize(row, column, now)
                 continue
             }
-            carry(row, column, from: old, oldRow, old.columns[origin], now)
+            carryOver(row, column, from: old, oldRow, old.columns[origin], now)
         }
     }
 
-    private func carry(
+    private func carryOver(
         _ row: Int, _ column: Column, from old: borrowing QuotaStorage, _ oldRow: Int, _ origin: Column, _ now: UInt64
     ) {
         switch (policies[column.policy].quota, origin.isWindow) {
         case (.bucket(let limit), false):
-            let place = bucket(row, column)
-            place.moveInitialize(from: old.bucket(oldRow, origin), count: 1)
-            place.pointee.update(limit, now: now)
+            let machine = bucket(row, column)
+            machine.moveInitialize(from: old.bucket(oldRow, origin), count: 1)
+            machine.pointee.update(limit, now: now)
         case (.window(let limit), true):
-            let place = window(row, column)
-            place.moveInitialize(from: old.window(oldRow, origin), count: 1)
-            place.pointee.update(limit, now: now)
+            let machine = window(row, column)
+            machine.moveInitialize(from: old.window(oldRow, origin), count: 1)
+            machine.pointee.update(limit, now: now)
         case (.bucket, true):
-            // Of another kind: what was used is carried over as a share, rounded up.
+            // Of another kind: the used share is carried over, rounded up.
             let level = old.window(oldRow, origin).pointee.availableTokens(at: now)
-            begin(row, column, now)
+            initialize(row, column, now)
             bucket(row, column).pointee.spent(Self.used(level, of: origin.capacity, in: column.capacity), now: now)
         case (.window, false):
             let level = old.bucket(oldRow, origin).pointee.availableTokens(at: now)
-            begin(row, column, now)
+            initialize(row, column, now)
             window(row, column).pointee.spent(Self.used(level, of: origin.capacity, in: column.capacity), now: now)
         }
     }
 
-    /// What is used of a capacity, as a share of another one.
+    /// The used share of a capacity, in terms of another one: ⌈(capacity − level) / capacity · other⌉.
     private static func used(_ level: Int, of capacity: Int, in other: Int) -> Int {
         let used = Swift.min(Swift.max(0, capacity - level), capacity)
         let (product, divisor) = (Int128(used) * Int128(other), Int128(capacity))

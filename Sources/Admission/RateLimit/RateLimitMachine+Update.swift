@@ -1,11 +1,11 @@
-// Decides what becomes of levels when the limits on requests are changed while they are in force.
+// Decides which levels are carried over when rate limits change.
 
 extension RateLimitMachine {
-    /// The limits were changed. A policy of the same name, key and unit goes on with its levels, whatever else has changed: nothing is ever
-    /// refilled, also where a bucket becomes a window (then what is used is carried over as a share). Any other policy begins anew.
+    /// Puts other limits into force. A policy of the same name, key and unit keeps its levels: nothing is refilled, also where a bucket
+    /// becomes a window (then the used share is carried over). Any other policy starts with full quotas.
     ///
-    /// Every client that has used something is carried over; where they are more than `maxKeys`, those that may go do so as new ones
-    /// come. Takes two to four microseconds a client.
+    /// Every client that has used something is carried over; where they are more than `maxKeys`, rows are evicted as new clients come. Takes
+    /// two to four microseconds a client.
     public mutating func update(_ limits: RateLimits, now: UInt64) {
         guard limits != self.limits else { return }
         let before = self.limits.policies
@@ -16,35 +16,35 @@ extension RateLimitMachine {
         self.limits = limits
 
         var global = QuotaStorage(limits.policies, key: .global, count: 1)
-        global.continued(0, from: self.global, 0, global.origins(in: self.global), now: now)
+        global.carryOver(0, from: self.global, 0, global.origins(in: self.global), now: now)
         self.global = global
         var routes = QuotaStorage(limits.policies, key: .route, count: routeCount)
         let origins = routes.origins(in: self.routes)
-        for route in 0..<routeCount { routes.continued(route, from: self.routes, route, origins, now: now) }
+        for route in 0..<routeCount { routes.carryOver(route, from: self.routes, route, origins, now: now) }
         self.routes = routes
-        changeClients(now)
+        updateClients(now)
     }
 
-    private mutating func changeClients(_ now: UInt64) {
+    private mutating func updateClients(_ now: UInt64) {
         var kept: [Int] = []
-        // In the order they lie in memory: with a million clients most of the time is spent waiting for it.
-        for row in table.rows.sorted() where clients.freshAsked(row, now: now) > 0 { kept.append(row) }
+        // In the order of memory: with a million clients most of the time is spent on cache misses.
+        for row in table.rows.sorted() where clients.unusedDelay(row, at: now) > 0 { kept.append(row) }
         let capacity = limits.hasClientPolicy ? Swift.max(limits.maxKeys, kept.count) : 0
         var fresh = QuotaStorage(limits.policies, key: .client, count: capacity + 1)
         let origins = fresh.origins(in: clients)
-        fresh.continued(capacity, from: clients, table.capacity, origins, now: now)
+        fresh.carryOver(capacity, from: clients, table.capacity, origins, now: now)
         var known = QuotaKeyTable(capacity: capacity, secret: secret)
         if capacity > 0 {
             for row in kept {
-                let visit = table.visit(row)
-                let new = known.inserted(visit.key, now: now)
-                known.continued(new, as: visit)
-                fresh.continued(new, from: clients, row, origins, now: now)
+                let client = table.client(row)
+                let new = known.insert(client.key, now: now)
+                known.set(new, client)
+                fresh.carryOver(new, from: clients, row, origins, now: now)
             }
         }
         clients = fresh
         table = known
         queue = EvictionQueue()
-        for row in table.rows.sorted() { queue.pushed(row, at: leavingAsked(row, now)) }
+        for row in table.rows.sorted() { queue.push(row, at: evictionInstant(row, now)) }
     }
 }

@@ -1,43 +1,43 @@
-// Decides whether a request may pass all limits, and charges it to all of them or to none.
+// Decides whether a request is within all rate limits, and charges it to all of them or to none.
 
-/// The limits on requests: quotas of everybody together, of each route and of each client.
+/// The rate limits: one quota for all requests, and one for each route and for each client.
 ///
-/// All policies that a cost touches are asked before any is charged. A policy in shadow mode refuses nobody; it is charged only with what
-/// it would have let pass, so that its counts say what it would do in force.
+/// All policies that a cost applies to are checked before any is charged. A policy in shadow mode refuses nothing. It is charged only
+/// with what it would have admitted, so its counts show what it would do in force.
 ///
-/// Clients have rows of their own, at most `maxKeys`. A row is given to another client only when there is no other, and
+/// Each client has a row of quotas, up to `maxKeys` rows. A row is evicted for another client only when no row is free, and
 ///
-/// - it is as one that has just begun: its buckets are full and its windows empty; or
-/// - it was not heard of for `keyIdle`, and is not limited: it would be let through now, and any wait it was told is over.
+/// - it is unused: its buckets are full and its windows empty; or
+/// - the client sent nothing for `keyIdle` and is not limited: it would be admitted now, and any wait it was told is over.
 ///
-/// So nobody gets rid of a limit by making others come. The second rule forgets what an idle client has used: where `keyIdle` is no
-/// shorter than the longest window and the slowest bucket's filling, it never applies before the first, and every cap is exact.
-/// Clients that find no row share one, until there is one for them.
+/// So a client cannot escape a limit by a flood of other keys. The second rule forgets what an idle client has used. Where `keyIdle` is at
+/// least the longest window and the longest filling time of a bucket, the first rule always applies earlier, and every limit is exact.
+/// Clients without a row share one until a row is free.
 public struct RateLimitMachine: ~Copyable {
-    /// Most rows that are looked at for one new client. Whoever would need more shares the common row for now.
-    private static let mostLooks = 64
+    /// Most rows that are checked for eviction for one new client; after that it gets the shared row.
+    private static let mostChecks = 64
 
     /// The limits in force.
     public internal(set) var limits: RateLimits
     /// The policies among them.
     public internal(set) var policies: RateLimitPolicies
-    /// What each policy has decided so far, by position.
+    /// Counts of decisions, by policy.
     public internal(set) var counts: [RateLimitCounts]
-    /// Pieces that asked the row that new clients share, refused ones included.
+    /// Pieces that were decided by the shared row, refused ones included.
     public private(set) var overflowed = 0
     let routeCount: Int
     let secret: RateLimitKey
     var global: QuotaStorage
     var routes: QuotaStorage
-    /// A row for each client, and one behind them that is shared.
+    /// A row for each client, and after them the shared row.
     var clients: QuotaStorage
     var table: QuotaKeyTable
     var queue = EvictionQueue()
 
-    /// Limits that nothing has been charged to, at the monotonic instant `now`, nanoseconds.
+    /// Limits with full quotas at `now`, monotonic nanoseconds.
     /// - Parameters:
     ///   - routes: how many there are; requests name one by its number.
-    ///   - secret: random bits: where a client's row lies must not be for clients to choose.
+    ///   - secret: random bits that seed the hash of client keys, so that clients cannot choose their place in the table.
     public init(_ limits: RateLimits, routes: Int, secret: RateLimitKey, now: UInt64) {
         self.limits = limits
         self.secret = secret
@@ -49,29 +49,30 @@ public struct RateLimitMachine: ~Copyable {
         let capacity = limits.hasClientPolicy ? limits.maxKeys : 0
         clients = QuotaStorage(limits.policies, key: .client, count: capacity + 1)
         table = QuotaKeyTable(capacity: capacity, secret: secret)
-        global.began(0, now: now)
-        for route in 0..<routeCount { self.routes.began(route, now: now) }
-        clients.began(capacity, now: now)
+        global.initialize(0, now: now)
+        for route in 0..<routeCount { self.routes.initialize(route, now: now) }
+        clients.initialize(capacity, now: now)
     }
 
-    /// Clients that are known one by one now.
+    /// Clients with a row of their own.
     public var keyCount: Int { table.count }
 
-    /// Bytes a client takes.
+    /// Bytes of memory for a client.
     public var bytesPerKey: Int { clients.stride + table.bytesPerKey + MemoryLayout<EvictionQueue.Entry>.stride }
 
-    // MARK: Asking
+    // MARK: Decisions
 
-    /// A request, or a piece of one, asks to pass.
+    /// A request, or a piece of one, came in.
     /// - Parameters:
-    ///   - cost: what it is charged where it passes.
-    ///   - expected: what it will cost beyond that, as far as is known: there must be room for it, but it is not charged yet.
-    ///   - again: what was charged for it before and will have to be paid once more: a refusal's wait is until there is room for that, too.
+    ///   - cost: what it is charged where it is admitted.
+    ///   - expected: its further cost as far as is known: the quotas must suffice for it, but it is not charged yet.
+    ///   - alreadyCharged: what earlier pieces of the request were charged. A refused client repeats the whole request, so its wait lasts
+    ///     until the quotas suffice for this as well.
     public mutating func requested(
         _ subject: RateLimitSubject, _ cost: RateLimitCost, expecting expected: RateLimitCost = .none,
         alreadyCharged: RateLimitCost = .none, now: UInt64
     ) -> RateLimitDecision {
-        let (route, row) = places(of: subject, now)
+        let (route, row) = rows(of: subject, now)
         var decision = RateLimitDecision()
         var tooLarge: UInt32 = 0
         let whole = expected == .none ? cost : cost + expected
@@ -85,12 +86,12 @@ public struct RateLimitMachine: ~Copyable {
         return decision
     }
 
-    /// Several pieces of a request ask to pass together.
-    /// - Parameter cost: of all of them.
-    /// - Returns: whether they have passed, every policy in shadow included, and were charged. Where they have not, nothing was charged,
-    ///   counted or remembered: each has to ask for itself.
+    /// Several pieces of a request came in together.
+    /// - Parameter cost: of all pieces together.
+    /// - Returns: whether all policies, those in shadow mode included, admit all of them; then they were charged. If not, nothing was charged,
+    ///   counted or stored, and each piece has to be decided by itself.
     public mutating func requestedTogether(_ subject: RateLimitSubject, _ cost: RateLimitCost, pieces: Int, now: UInt64) -> Bool {
-        let (route, row) = places(of: subject, now)
+        let (route, row) = rows(of: subject, now)
         var decision = RateLimitDecision()
         var tooLarge: UInt32 = 0
         checkAll(route, row, cost, now, &decision, &tooLarge)
@@ -99,27 +100,27 @@ public struct RateLimitMachine: ~Copyable {
         return true
     }
 
-    /// Where a subject's quotas are. A row of −1: a client that is not known, for whom there is one.
-    private mutating func places(of subject: RateLimitSubject, _ now: UInt64) -> (route: Int, row: Int) {
+    /// The rows of a subject's quotas. −1: a new client, for which there is a free row.
+    private mutating func rows(of subject: RateLimitSubject, _ now: UInt64) -> (route: Int, row: Int) {
         let route = Swift.min(Swift.max(0, subject.route), routeCount - 1)
         guard !clients.columns.isEmpty else { return (route, -1) }
         return (route, table.row(of: subject.client) ?? (makeRoom(now) ? -1 : table.capacity))
     }
 
-    /// Charges what passes, but for what policies in shadow would have refused.
+    /// Charges an admitted cost, except to policies in shadow mode that would have refused it.
     private mutating func pass(
         _ subject: RateLimitSubject, _ route: Int, _ known: Int, _ cost: RateLimitCost, _ shadowed: UInt32, pieces: Int,
         _ now: UInt64
     ) {
         var row = known
         if row < 0, !clients.columns.isEmpty {
-            row = table.inserted(subject.client, now: now)
-            clients.began(row, now: now)
+            row = table.insert(subject.client, now: now)
+            clients.initialize(row, now: now)
             Self.charge(&clients, row, cost, shadowed, pieces, now, &counts)
-            queue.pushed(row, at: leavingAsked(row, now))
+            queue.push(row, at: evictionInstant(row, now))
         } else {
             Self.charge(&clients, row, cost, shadowed, pieces, now, &counts)
-            if row >= 0, row < table.capacity { table.visited(row, now: now) }
+            if row >= 0, row < table.capacity { table.setSeen(row, at: now) }
             if row == table.capacity, !clients.columns.isEmpty { overflowed += pieces }
         }
         Self.charge(&global, 0, cost, shadowed, pieces, now, &counts)
@@ -132,7 +133,7 @@ public struct RateLimitMachine: ~Copyable {
     ) {
         Self.check(&global, 0, cost, now, &decision, &tooLarge)
         Self.check(&routes, route, cost, now, &decision, &tooLarge)
-        // A row that has not begun holds all there is.
+        // The quotas of a new client are full.
         Self.check(&clients, row, cost, now, &decision, &tooLarge)
     }
 
@@ -163,7 +164,7 @@ public struct RateLimitMachine: ~Copyable {
         }
     }
 
-    /// Makes a refusal's wait long enough for the whole to be tried again.
+    /// Extends a refusal's wait until the quotas suffice for the repeated request.
     private mutating func waitForAll(
         _ decision: inout RateLimitDecision, _ route: Int, _ row: Int, _ cost: RateLimitCost, _ now: UInt64
     ) {
@@ -175,12 +176,12 @@ public struct RateLimitMachine: ~Copyable {
         decision.policy = whole.policy
     }
 
-    /// Completes a refusal, and counts it.
+    /// Completes and counts a refusal.
     private mutating func refuse(
         _ decision: inout RateLimitDecision, _ tooLarge: UInt32, _ route: Int, _ row: Int, _ now: UInt64
     ) {
         let isKnown = row >= 0 && row < table.capacity
-        if isKnown { table.visited(row, now: now) }
+        if isKnown { table.setSeen(row, at: now) }
         if row == table.capacity, !clients.columns.isEmpty { overflowed += 1 }
         if tooLarge != 0 {
             decision.verdict = .tooLarge
@@ -189,8 +190,8 @@ public struct RateLimitMachine: ~Copyable {
             decision.policy = tooLarge.trailingZeroBitCount
         } else {
             decision.verdict = .refused
-            // Until then it keeps its row: also where only others' policies refuse it, which does no harm.
-            if isKnown { table.limited(row, until: Self.sum(now, decision.wait)) }
+            // The client keeps its row until then, also where only a policy of all clients or of the route refused it.
+            if isKnown { table.setLimited(row, until: Self.sum(now, decision.wait)) }
         }
         decision.remaining = remaining(of: decision.policy, route, row, now)
         for position in counts.indices where decision.violated >> position & 1 == 1 {
@@ -219,46 +220,46 @@ public struct RateLimitMachine: ~Copyable {
                 counts[column.policy].shadowRefused += 1
                 continue
             }
-            rows.spent(row, column, amount, now: now)
+            rows.spend(row, column, amount, now: now)
             counts[column.policy].allowed += pieces
         }
     }
 
-    // MARK: Rows
+    // MARK: Eviction
 
-    /// Sees to it that there is a row for a new client. Where there is room anyhow, two that are of no use any more still go, so that the
-    /// table shrinks after a flood.
-    /// - Returns: whether there is a row.
+    /// Evicts rows for a new client. Where a row is free, up to two unused rows are evicted all the same, so that the table shrinks after a
+    /// flood.
+    /// - Returns: whether a row is free.
     private mutating func makeRoom(_ now: UInt64) -> Bool {
-        var looks = table.count < limits.maxKeys ? 2 : Self.mostLooks
-        while looks > 0, let first = queue.first, first.instant <= now {
-            looks -= 1
+        var checks = table.count < limits.maxKeys ? 2 : Self.mostChecks
+        while checks > 0, let first = queue.first, first.instant <= now {
+            checks -= 1
             let row = Int(first.row)
-            let instant = leavingAsked(row, now)
+            let instant = evictionInstant(row, now)
             guard instant <= now else {
-                queue.firstPostponed(to: instant)
+                queue.postponeFirst(to: instant)
                 continue
             }
-            // Only need drives out somebody who has used something.
-            guard table.count >= limits.maxKeys || clients.freshAsked(row, now: now) == 0 else { break }
-            queue.firstRemoved()
-            table.removed(row)
-            if table.count < limits.maxKeys { looks = Swift.min(looks, 2) }
+            // A client that has used something is evicted only where no row is free.
+            guard table.count >= limits.maxKeys || clients.unusedDelay(row, at: now) == 0 else { break }
+            queue.removeFirst()
+            table.remove(row)
+            if table.count < limits.maxKeys { checks = Swift.min(checks, 2) }
         }
         return table.count < limits.maxKeys
     }
 
-    /// The moment from which a row may be given to another client, if nothing passes until then.
-    mutating func leavingAsked(_ row: Int, _ now: UInt64) -> UInt64 {
-        let fresh = clients.freshAsked(row, now: now)
-        guard fresh > 0 else { return now }
-        let visit = table.visit(row)
-        let limited = Swift.max(visit.limitedUntil, Self.sum(now, clients.limitedAsked(row, now: now)))
-        return Swift.min(Self.sum(now, fresh), Swift.max(Self.sum(visit.seen, limits.keyIdle), limited))
+    /// From when a row may be evicted, if nothing is charged until then. Monotonic nanoseconds.
+    mutating func evictionInstant(_ row: Int, _ now: UInt64) -> UInt64 {
+        let unused = clients.unusedDelay(row, at: now)
+        guard unused > 0 else { return now }
+        let client = table.client(row)
+        let limited = Swift.max(client.limitedUntil, Self.sum(now, clients.refusalDelay(row, at: now)))
+        return Swift.min(Self.sum(now, unused), Swift.max(Self.sum(client.seen, limits.keyIdle), limited))
     }
 
     private static func sum(_ instant: UInt64, _ span: UInt64) -> UInt64 {
-        let (sum, isBeyondTime) = instant.addingReportingOverflow(span)
-        return isBeyondTime ? .max : sum
+        let (sum, isOverflow) = instant.addingReportingOverflow(span)
+        return isOverflow ? .max : sum
     }
 }

@@ -1,16 +1,16 @@
-// Says what a policy of the ingress limits: whose requests, in which unit, and how much of it.
+// Owns the declaration of rate limits: policies, their quotas, and the cost of a request.
 
 public import Backpressure
 
-/// One limit on requests: a quota in one unit, kept for everybody together, for each client or for each route.
+/// One rate limit: a quota in one unit, for all requests together, for each client, or for each route.
 public struct RateLimitPolicy: Sendable, Equatable {
-    /// Whose requests share one quota.
+    /// Which requests share one quota.
     public enum Key: String, Sendable, CaseIterable {
         /// All requests.
         case global
-        /// Those of one client.
+        /// The requests of one client.
         case client
-        /// Those for one route.
+        /// The requests for one route.
         case route
     }
 
@@ -19,23 +19,23 @@ public struct RateLimitPolicy: Sendable, Equatable {
         case requests, events, bytes
     }
 
-    /// How much of it may pass.
+    /// How much is admitted.
     public enum Quota: Sendable, Equatable {
-        /// In every span of `t` seconds at most `burst + rate · t`.
+        /// Token bucket: at most `burst + rate · t` in every span of `t` seconds.
         case bucket(TokenBucketMachine.Limit)
-        /// In every window at most the limit.
+        /// Sliding window: at most `amount` in every span.
         case window(SlidingWindowMachine.Limit)
     }
 
-    /// Its name: in metrics, in header fields and in what refused clients are told. No two policies share one.
+    /// Its name in metrics, header fields and responses. Unique.
     public var name: String
-    /// Whose requests share one quota.
+    /// Which requests share one quota.
     public var key: Key
     /// What is counted.
     public var unit: Unit
-    /// How much may pass.
+    /// How much is admitted.
     public var quota: Quota
-    /// Counted as if it were in force, but nobody is refused.
+    /// Shadow mode: counted as if it were in force, but nothing is refused.
     public var isShadow: Bool
 
     /// A policy.
@@ -47,7 +47,7 @@ public struct RateLimitPolicy: Sendable, Equatable {
         self.isShadow = isShadow
     }
 
-    /// The most that can ever pass at once, in the policy's unit.
+    /// The most that can be admitted at once, in the policy's unit.
     public var capacity: Int {
         switch quota {
         case .bucket(let limit): limit.burst
@@ -55,7 +55,7 @@ public struct RateLimitPolicy: Sendable, Equatable {
         }
     }
 
-    /// Seconds in which the capacity comes again: a window's length, or the time a bucket takes to fill; at most 10¹⁵.
+    /// Seconds in which the capacity is restored: a window's span, or the time a bucket takes to fill; at most 10¹⁵.
     public var seconds: Double {
         switch quota {
         case .bucket(let limit): Swift.min(Double(limit.burst) / limit.rate, 1e15)
@@ -64,20 +64,19 @@ public struct RateLimitPolicy: Sendable, Equatable {
     }
 }
 
-/// The limits on requests, and what it may cost to keep them.
+/// All rate limits, with the bounds of their memory.
 public struct RateLimits: Sendable, Equatable {
-    /// Most policies there can be: refusals name them by the bits of a word.
+    /// Most policies: decisions name them by the bits of a word.
     public static let mostPolicies = 32
 
-    /// All of them are checked before any is charged.
+    /// The policies. All are checked before any is charged.
     public var policies: [RateLimitPolicy]
-    /// Clients that are known one by one; further ones share one quota.
+    /// Clients with quotas of their own; further clients share one quota.
     public var maxKeys: Int
-    /// Nanoseconds after which a client that was not heard of makes room for a new one where there is no other room and it is not
-    /// limited.
+    /// Nanoseconds without a request after which a client that is not limited may be evicted for a new one, where no row is free.
     public var keyIdle: UInt64
 
-    /// Limits; without a policy nothing is limited.
+    /// Without a policy nothing is limited.
     public init(policies: [RateLimitPolicy] = [], maxKeys: Int = 100_000, keyIdle: UInt64 = 300_000_000_000) {
         precondition(policies.count <= Self.mostPolicies, "\(policies.count) policies; \(Self.mostPolicies) are the most")
         self.policies = policies
@@ -85,17 +84,17 @@ public struct RateLimits: Sendable, Equatable {
         self.keyIdle = keyIdle
     }
 
-    /// Bytes that the quotas of all clients may come to take.
+    /// Most bytes of the quotas of all clients.
     public var clientBytes: Int {
         let (bytes, isBeyond) = QuotaStorage.stride(of: policies, key: .client).multipliedReportingOverflow(by: maxKeys + 1)
         return isBeyond ? .max : bytes
     }
 
-    /// Where nothing is limited by client, no client has to be known.
+    /// Without such a policy no client needs a row.
     var hasClientPolicy: Bool { policies.contains { $0.key == .client } }
 }
 
-/// What a request, or a piece of one, costs.
+/// The cost of a request, or of a piece of one.
 public struct RateLimitCost: Sendable, Equatable {
     /// Requests.
     public var requests: Int
@@ -114,7 +113,7 @@ public struct RateLimitCost: Sendable, Equatable {
     /// No cost.
     public static let none = RateLimitCost()
 
-    /// Both together; beyond all numbers it is the largest.
+    /// The sum; saturates.
     static func + (a: RateLimitCost, b: RateLimitCost) -> RateLimitCost {
         func sum(_ a: Int, _ b: Int) -> Int {
             let (sum, isBeyond) = a.addingReportingOverflow(b)

@@ -1,18 +1,18 @@
-// Shares the limits on requests between those who ask and whoever changes them.
+// Owns the rate limits with their lock: admits requests, and takes changed limits.
 
 import Synchronization
 
-/// The limits on requests behind one lock.
+/// The rate limits behind one lock.
 ///
-/// Asking is synchronous and allocates nothing for a client that is known; without a policy neither the lock is taken nor the clock read.
+/// A decision about a known client allocates nothing. Without a policy neither is the lock taken nor the clock read.
 public final class RateLimiter: Sendable {
-    /// How often each policy has decided what, and how many clients are known.
+    /// Counts of decisions, and of clients.
     public struct Statistics: Sendable {
         /// By policy, in the order of the configuration.
         public let policies: [(policy: RateLimitPolicy, counts: RateLimitCounts)]
         /// Clients with quotas of their own.
         public let keys: Int
-        /// Pieces that were charged to the quotas shared by clients for which there was no room.
+        /// Pieces that were charged to the quota shared by clients without one of their own.
         public let overflowed: Int
     }
 
@@ -21,9 +21,9 @@ public final class RateLimiter: Sendable {
     private let clock: @Sendable () -> UInt64
 
     /// - Parameters:
-    ///   - limits: the policies, and how many clients are known.
+    ///   - limits: the policies, and the bounds of their memory.
     ///   - routes: how many there are; requests name one by its number.
-    ///   - secret: random bits that decide where clients lie in memory.
+    ///   - secret: seeds the hash of client keys.
     ///   - clock: monotonic nanoseconds.
     public init(
         _ limits: RateLimits, routes: Int,
@@ -35,13 +35,14 @@ public final class RateLimiter: Sendable {
         machine = Mutex(RateLimitMachine(limits, routes: routes, secret: secret, now: clock()))
     }
 
-    /// Whether anything is limited; if not, nobody has to ask.
+    /// Whether there are policies.
     public var isLimited: Bool { hasPolicies.load(ordering: .relaxed) }
 
-    /// A request, or a piece of one, asks to pass; `nil`: it passes, and has been charged.
+    /// Decides about a request, or a piece of one. `nil`: it is admitted, and was charged.
     /// - Parameters:
-    ///   - expected: what it will cost beyond that: there must be room for it, but it is not charged yet.
-    ///   - again: what was charged before and will have to be paid once more by whoever is refused now.
+    ///   - expected: its further cost: the quotas must suffice for it, but it is not charged yet.
+    ///   - alreadyCharged: what earlier pieces of the request were charged. A refused client repeats the whole request, so its wait lasts
+    ///     until the quotas suffice for this as well.
     public func admit(
         _ subject: RateLimitSubject, _ cost: RateLimitCost, expecting expected: RateLimitCost = .none,
         alreadyCharged: RateLimitCost = .none
@@ -54,20 +55,20 @@ public final class RateLimiter: Sendable {
         }
     }
 
-    /// Several pieces of a request ask to pass together.
-    /// - Returns: whether they have passed and were charged; otherwise nothing has happened, and each has to ask for itself.
+    /// Decides about several pieces of a request together.
+    /// - Returns: whether all were admitted and charged; if not, nothing was charged or counted, and each has to be decided by itself.
     public func admitTogether(_ subject: RateLimitSubject, _ cost: RateLimitCost, pieces: Int) -> Bool {
         guard isLimited else { return true }
         return machine.withLock { $0.requestedTogether(subject, cost, pieces: pieces, now: clock()) }
     }
 
-    /// Other limits are in force; levels are carried over.
+    /// Puts other limits into force; levels are carried over.
     public func update(_ limits: RateLimits) {
         machine.withLock { $0.update(limits, now: clock()) }
         hasPolicies.store(!limits.policies.isEmpty, ordering: .relaxed)
     }
 
-    /// Figures of this moment.
+    /// The current counts.
     public var statistics: Statistics {
         machine.withLock { machine in
             Statistics(
@@ -76,6 +77,6 @@ public final class RateLimiter: Sendable {
         }
     }
 
-    /// Bytes a client takes.
+    /// Bytes of memory for a client.
     public var bytesPerKey: Int { machine.withLock { $0.bytesPerKey } }
 }

@@ -1,32 +1,32 @@
-// Decides how much may pass a quota of a sliding window: a hard cap, from counts of a few parts of the window, as pure state.
+// Decides how much a sliding window admits: a hard limit, from counts of parts of the window.
 
-/// A sliding window: in no window of the span, wherever it begins, does more pass than the amount.
+/// A sliding window: at most `amount` is admitted in every interval of length `span`, wherever it begins. Pure; times in monotonic
+/// nanoseconds.
 ///
-/// Time is cut into parts of a twentieth of the span. What passed is counted by part, and a part counts in full until no moment of it
-/// lies within the span any more:
+/// Time is divided into parts of a twentieth of the span. Amounts are counted by part, and a part counts as a whole as long as any moment of
+/// it lies within the span:
 ///
 /// ```
-/// counted(t) = sum of the parts ⌊t / part⌋ − 20 … ⌊t / part⌋ ≥ what passed in [t − span, t]
+/// counted(t) = sum of the parts ⌊t / part⌋ − 20 … ⌊t / part⌋ ≥ what was admitted in [t − span, t]
 /// ```
 ///
-/// The price of the whole oldest part: what has passed is forgotten after one span at least and 21/20 of it at most. So whoever takes all
-/// there is as soon as it is there gets between `amount` in 1.05 spans and `amount` in one: nobody is ever admitted beyond the cap, and
-/// nobody refused whose last 1.05 spans leave room. (Two counters and an estimate between them cost less memory and let through up to
-/// twice the amount.)
+/// So an amount stops counting after between 1 and 21/20 of a span: never more than `amount` is admitted in a span, and nothing is refused
+/// that would fit the last 1.05 spans. A sliding window of two counters with an estimate between them needs less memory, but admits up to
+/// twice the amount.
 public struct SlidingWindowMachine: ~Copyable {
     /// Parts of a span.
     public static let parts = 20
-    /// Counters: the parts of a span, and one more, because a span touches that many.
+    /// Counters: a span overlaps one part more than it has.
     private static let counters = 21
 
-    /// How much may pass in every window of a span.
+    /// How much is admitted in every interval of a span.
     public struct Limit: Sendable, Equatable {
-        /// What may pass; 1 to 10¹².
+        /// 1 to 10¹².
         public let amount: Int
         /// Nanoseconds; 1 ms to 30 days.
         public let span: UInt64
 
-        /// How much may pass in every window of `span` nanoseconds; both are brought within their bounds.
+        /// Both are clamped to their bounds.
         public init(amount: Int, span: UInt64) {
             self.amount = Swift.min(Swift.max(1, amount), 1_000_000_000_000)
             self.span = Swift.min(Swift.max(1_000_000, span), 30 * 86_400 * 1_000_000_000)
@@ -38,26 +38,26 @@ public struct SlidingWindowMachine: ~Copyable {
 
     /// The limit in force.
     public private(set) var limit: Limit
-    /// The number of the newest part that was looked at, since the clock's beginning.
+    /// The number of the newest part so far, from the clock's zero.
     private var newest: UInt64
     private var sum = 0
     /// By part number, modulo their count.
     private var counts = InlineArray<21, Int>(repeating: 0)
 
-    /// An empty window at the monotonic instant `now`, nanoseconds.
+    /// An empty window.
     public init(_ limit: Limit, now: UInt64) {
         self.limit = limit
         newest = now / limit.part
     }
 
-    /// Somebody asks how much may pass now.
+    /// How much is admitted now.
     public mutating func availableTokens(at now: UInt64) -> Int {
         advance(now)
         return Swift.max(0, limit.amount - sum)
     }
 
-    /// Somebody who wants `amount` asks how long to wait, nanoseconds: 0: pass now; `UInt64.max`: it is more than ever passes. Nothing is
-    /// taken. Where nobody else takes anything, `amount` passes after exactly that wait.
+    /// Nanoseconds until `amount` is admitted, if nothing is spent meanwhile; 0: now; `UInt64.max`: never, it is above the limit. Spends
+    /// nothing.
     public mutating func retryDelay(for amount: Int, at now: UInt64) -> UInt64 {
         advance(now)
         let wanted = Swift.max(0, amount)
@@ -66,19 +66,19 @@ public struct SlidingWindowMachine: ~Copyable {
         return sum <= most ? 0 : wait(untilAtMost: most, now: now)
     }
 
-    /// Somebody asks when nothing will be counted any more if nothing passes: nanoseconds from now.
+    /// Nanoseconds until the window is empty, if nothing is spent meanwhile.
     public mutating func emptyDelay(at now: UInt64) -> UInt64 {
         advance(now)
         return sum == 0 ? 0 : wait(untilAtMost: 0, now: now)
     }
 
-    /// So much passed, whether there was room for it or not.
+    /// An amount was admitted, also one above what is available.
     public mutating func spent(_ amount: Int, now: UInt64) {
         advance(now)
         add(amount, to: newest)
     }
 
-    /// The limit was changed. What passed stays counted, at its latest possible time, as far back as the old span reached.
+    /// Puts another limit into force. What was spent stays counted, at its latest possible time, as far back as the old span reached.
     public mutating func update(_ limit: Limit, now: UInt64) {
         advance(now)
         let (old, last) = (self.limit.part, newest)
@@ -89,7 +89,7 @@ public struct SlidingWindowMachine: ~Copyable {
         sum = 0
         newest = now / limit.part
         for age in UInt64(0)..<UInt64(Self.counters) where age <= last {
-            let amount = before[Self.place(last - age)]
+            let amount = before[Self.index(last - age)]
             guard amount > 0 else { continue }
             // The end of the part it was counted in, or now.
             let latest = Swift.min(now, Self.start(of: last - age + 1, part: old) - 1) / limit.part
@@ -99,26 +99,26 @@ public struct SlidingWindowMachine: ~Copyable {
 
     // MARK: Parts
 
-    private static func place(_ part: UInt64) -> Int { Int(truncatingIfNeeded: part % UInt64(counters)) }
+    private static func index(_ part: UInt64) -> Int { Int(truncatingIfNeeded: part % UInt64(counters)) }
 
     private static func start(of number: UInt64, part: UInt64) -> UInt64 {
-        let (instant, isBeyondTime) = number.multipliedReportingOverflow(by: part)
-        return isBeyondTime ? .max : instant
+        let (instant, isOverflow) = number.multipliedReportingOverflow(by: part)
+        return isOverflow ? .max : instant
     }
 
     private mutating func add(_ amount: Int, to part: UInt64) {
-        // A quintillion stays counted either way; the bound keeps the sum of all parts within 64 bits.
-        let place = Self.place(part)
-        let added = Swift.min(Swift.max(0, amount), 100_000_000_000_000_000 - counts[place])
-        counts[place] += added
+        // At most 10¹⁷ a part keep the sum of all parts within 64 bits; no limit is that large.
+        let index = Self.index(part)
+        let added = Swift.min(Swift.max(0, amount), 100_000_000_000_000_000 - counts[index])
+        counts[index] += added
         sum += added
     }
 
-    /// How long until old parts have left that many.
+    /// Nanoseconds until the sum is at most `most`, as old parts stop counting.
     private func wait(untilAtMost most: Int, now: UInt64) -> UInt64 {
         var left = sum
         for age in (UInt64(0)..<UInt64(Self.counters)).reversed() where age <= newest {
-            left -= counts[Self.place(newest - age)]
+            left -= counts[Self.index(newest - age)]
             guard left <= most else { continue }
             let instant = Self.start(of: newest - age + UInt64(Self.counters), part: limit.part)
             return instant > now ? instant - now : 0
@@ -126,7 +126,7 @@ public struct SlidingWindowMachine: ~Copyable {
         return 0
     }
 
-    /// A clock that stands or goes back changes nothing.
+    /// A clock that stands still or goes back changes nothing.
     private mutating func advance(_ now: UInt64) {
         let part = now / limit.part
         guard part > newest else { return }
@@ -138,9 +138,9 @@ public struct SlidingWindowMachine: ~Copyable {
             return
         }
         for gone in newest + 1...part {
-            let place = Self.place(gone)
-            sum -= counts[place]
-            counts[place] = 0
+            let index = Self.index(gone)
+            sum -= counts[index]
+            counts[index] = 0
         }
     }
 }

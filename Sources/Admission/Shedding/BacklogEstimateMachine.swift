@@ -1,41 +1,41 @@
-// Knows how long the backlog is between two answers of the brokers: what was let in meanwhile is known here first.
+// Estimates the backlog between two measurements, from what this process produced since the last one.
 
-/// The backlog as measured last, and what this process has added to it since.
+/// The backlog in records: the last measurement, and what this process has added since. Pure; times in monotonic nanoseconds.
 ///
 /// ```
-/// estimate = measured + max(0, taken since − drain rate · time since)
+/// estimate = measured + max(0, produced since − drain rate · time since)
 /// ```
 ///
-/// A backlog that is asked for once a second is known up to a second late, and a fast ingress lets in a lot in a second. What it took is
-/// counted here from one look before the new answer was seen, so rather too much is counted than too little. What others write is known
-/// with the next answer.
+/// The backlog is measured about once a second, in which a fast ingress admits many records. What it produced counts from the check before
+/// a new measurement was seen: the estimate is rather too high than too low. Records of other producers are known with the next
+/// measurement.
 public struct BacklogEstimateMachine: ~Copyable {
-    /// Answers that are closer together are one, nanoseconds.
+    /// Measurements closer together are the same one, nanoseconds.
     private static let grain: UInt64 = 1_000_000
 
     private var measuredAt: UInt64?
     private var base = 0
-    private var taken = 0
+    private var produced = 0
 
     /// Nothing was measured yet.
     public init() {}
 
-    /// Looked without an answer that counts.
-    public mutating func unmeasured(taken: Int) { self.taken = taken }
+    /// There is no valid measurement.
+    public mutating func unmeasured(produced: Int) { self.produced = produced }
 
-    /// Looked at `now`, monotonic nanoseconds.
+    /// Returns the estimate at `now`.
     /// - Parameters:
-    ///   - measured: the backlog in the last answer.
-    ///   - at: when that came, monotonic nanoseconds.
-    ///   - taken: records this process has handed to the brokers since its start, those under way included.
-    ///   - drainRate: records applied a second, lately.
-    public mutating func measured(_ measured: Double, at: UInt64, taken: Int, drainRate: Double, now: UInt64) -> Double {
+    ///   - measured: the last measurement.
+    ///   - at: its instant.
+    ///   - produced: records that this process has produced since its start, those in flight included.
+    ///   - drainRate: recent rate of applied records, per second.
+    public mutating func measured(_ measured: Double, at: UInt64, produced: Int, drainRate: Double, now: UInt64) -> Double {
         if measuredAt.map({ at > $0 + Self.grain || at + Self.grain < $0 }) ?? true {
-            base = measuredAt == nil ? taken : self.taken
+            base = measuredAt == nil ? produced : self.produced
             measuredAt = at
         }
-        self.taken = taken
+        self.produced = produced
         let since = now > at ? Double(now - at) / 1e9 : 0
-        return measured + Swift.max(0, Double(taken - base) - Swift.max(0, drainRate) * since)
+        return measured + Swift.max(0, Double(produced - base) - Swift.max(0, drainRate) * since)
     }
 }

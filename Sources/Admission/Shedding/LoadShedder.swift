@@ -1,61 +1,61 @@
-// Shares the shedding between whoever looks at the levels and the thread that takes requests.
+// Owns the shedding machines with their locks: one thread evaluates inputs, the loop's thread admits requests.
 
 import Synchronization
 
-/// The machines of shedding behind their locks. While nothing is shed, a request costs one relaxed load.
+/// Load shedding. While nothing is shed, a request costs one relaxed load.
 public final class LoadShedder: Sendable {
     private struct State: ~Copyable {
         var limits: SheddingLimits
-        var sensor = SheddingLevelMachine()
+        var levelMachine = SheddingLevelMachine()
         var machine = SheddingMachine()
-        var readings = SheddingLevels()
-        var order = SheddingDecision.admitAll
+        var levels = SheddingLevels()
+        var decision = SheddingDecision.admitAll
     }
 
-    private struct Meter: ~Copyable {
-        var order = SheddingDecision.admitAll
+    private struct Sampler: ~Copyable {
+        var decision = SheddingDecision.admitAll
         var machine = RequestSamplerMachine()
     }
 
     private let state: Mutex<State>
     private let isShedding = Atomic(false)
-    /// Apart from the state: a request never waits for a look.
-    private let meter = Mutex(Meter())
+    /// Has a lock of its own, so that a request never waits for an evaluation.
+    private let sampler = Mutex(Sampler())
 
-    /// Nothing is shed until somebody has looked.
+    /// Nothing is shed before the first ``evaluate(_:now:)``.
     public init(_ limits: SheddingLimits) { state = Mutex(State(limits: limits)) }
 
-    /// Other thresholds hold from the next look on; what is being shed goes on from where it is.
+    /// Other thresholds apply from the next evaluation on; the shed share is carried over.
     public func update(_ limits: SheddingLimits) { state.withLock { $0.limits = limits } }
 
-    /// The facts of the moment `now`, monotonic nanoseconds; to be told some times a second.
+    /// Decides how requests are shed from the inputs at `now`, monotonic nanoseconds. Called several times a second.
     @discardableResult
-    public func evaluate(_ facts: SheddingInputs, now: UInt64) -> SheddingDecision {
-        let order = state.withLock { state in
-            state.readings = state.sensor.inputsRead(facts, now: now)
-            state.order = state.machine.levelsRead(state.readings, now: now, limits: state.limits)
-            return state.order
+    public func evaluate(_ inputs: SheddingInputs, now: UInt64) -> SheddingDecision {
+        let decision = state.withLock { state in
+            state.levels = state.levelMachine.inputsRead(inputs, now: now)
+            state.decision = state.machine.levelsRead(state.levels, now: now, limits: state.limits)
+            return state.decision
         }
-        meter.withLock { $0.order = order }
-        isShedding.store(order.cause != nil, ordering: .relaxed)
-        return order
+        sampler.withLock { $0.decision = decision }
+        isShedding.store(decision.cause != nil, ordering: .relaxed)
+        return decision
     }
 
-    /// A request has come. `nil`: it is admitted.
+    /// Decides about a request. `nil`: it is admitted.
     public func admit() -> SheddingRefusal? {
         guard isShedding.load(ordering: .relaxed) else { return nil }
-        return meter.withLock { $0.machine.requested($0.order) }
+        return sampler.withLock { $0.machine.requested($0.decision) }
     }
 
-    /// Whether a body that is being read has to wait at `now`, monotonic nanoseconds.
+    /// Whether bodies must not be read at `now`, monotonic nanoseconds.
     public func mustPauseReading(at now: UInt64) -> Bool {
         guard isShedding.load(ordering: .relaxed) else { return false }
-        return meter.withLock { !$0.order.admitsReading(at: now) }
+        return sampler.withLock { !$0.decision.admitsReading(at: now) }
     }
 
-    /// What is done with requests now.
-    public var decision: SheddingDecision { state.withLock { $0.order } }
+    /// The current decision.
+    public var decision: SheddingDecision { state.withLock { $0.decision } }
 
-    /// The level of a cause at the last look; `nil`: not known.
-    public func level(of cause: SheddingCause) -> Double? { state.withLock { $0.readings[cause]?.level } }
+    /// The level of a cause at the last evaluation; `nil`: unknown.
+    public func level(of cause: SheddingCause) -> Double? { state.withLock { $0.levels[cause]?.level } }
 }

@@ -1,34 +1,34 @@
-// Decides for each request whether it belongs to the share that is refused, and when its caller may come back.
+// Decides for each request whether it belongs to the shed share, and what its Retry-After is.
 
-/// Refuses an exact share of the requests.
+/// Refuses an exact share of the requests. Pure.
 ///
-/// What is refused too little or too much is carried over to the next request, so after any number of requests at one share the count of
-/// the refused is off by less than one. Which of two neighbours it hits is dithered: a strict rhythm would always refuse the same one of two
-/// callers that take turns. The dither is a hash of the request's number (SplitMix64), so a transcript is the same each time.
+/// The rounding error is carried over to the next request, so after any number of requests at one share the count of refused ones is off by
+/// less than one. Dither decides which of neighbouring requests is refused: without it, of two clients that alternate always the same one
+/// would be. It is a hash of the request's number (SplitMix64), so the same requests give the same decisions.
 ///
-/// Callers that are refused together are told different times, spread evenly (multiples of the golden ratio) over half of the wait again,
-/// at least a second.
+/// Retry-After is `retryAfter + jitter` seconds, with a jitter of 0 … max(1, ⌈retryAfter / 2⌉): ⌊frac(n · φ) · (most + 1)⌋ for the n-th
+/// refusal (φ: the golden ratio), which spreads clients evenly that are refused together.
 public struct RequestSamplerMachine: ~Copyable {
     /// The whole, in the unit of shares.
     static let one: Int64 = 1 << 31
 
-    /// What is still to be refused; never more than one request's worth, in either direction.
+    /// The rounding error: at most one request, in either direction.
     private var due: Int64 = 0
     private var requests: UInt64 = 0
     private var refusals: UInt64 = 0
 
-    /// Nothing was asked yet.
+    /// No request yet.
     public init() {}
 
-    /// A request has come. `nil`: it is admitted.
-    public mutating func requested(_ order: SheddingDecision) -> SheddingRefusal? {
-        guard let cause = order.cause else { return nil }
+    /// A request came in. `nil`: it is admitted.
+    public mutating func requested(_ decision: SheddingDecision) -> SheddingRefusal? {
+        guard let cause = decision.cause else { return nil }
         requests &+= 1
-        due += order.fixedShare
+        due += decision.fixedShare
         guard due + Int64(Self.hash(requests) >> 33) >= Self.one else { return nil }
         due -= Self.one
         return SheddingRefusal(
-            cause: cause, retryAfter: order.retryAfter + jitter(upTo: Swift.max(1, (order.retryAfter + 1) / 2)))
+            cause: cause, retryAfter: decision.retryAfter + jitter(upTo: Swift.max(1, (decision.retryAfter + 1) / 2)))
     }
 
     private mutating func jitter(upTo most: Int) -> Int {

@@ -1,21 +1,21 @@
-// Turns what the rooms around the ingress say of themselves into the levels that shedding decides by.
+// Computes the levels that shedding is decided from, out of lag, credits and the producer's queue.
 
 public import Backpressure
 
-/// What is known at one moment; `nil`: nobody can say.
+/// The inputs of load shedding at one moment; `nil`: unknown.
 public struct SheddingInputs: Sendable, Equatable {
-    /// How far the group is behind.
+    /// The consumer lag of the group.
     public struct Lag: Sendable, Equatable {
-        /// Records that are in the log and not applied.
+        /// Records that are not yet applied.
         public var records: Double
-        /// Age of the oldest of them, seconds; `nil`: not known.
+        /// Age of the oldest of them, seconds; `nil`: unknown.
         public var seconds: Double?
-        /// When the log's ends were answered, monotonic nanoseconds.
+        /// When the end offsets were read, monotonic nanoseconds.
         public var measuredAt: UInt64
-        /// Records applied a second, lately.
+        /// Recent rate of applied records, per second.
         public var drainRate: Double
 
-        /// How far the group is behind.
+        /// The consumer lag of the group.
         public init(records: Double, seconds: Double?, measuredAt: UInt64, drainRate: Double) {
             self.records = records
             self.seconds = seconds
@@ -26,9 +26,9 @@ public struct SheddingInputs: Sendable, Equatable {
 
     /// The pipeline's credits.
     public struct PipelineCredits: Sendable, Equatable {
-        /// What is free; negative: a debt.
+        /// Free credits; negative: a debt.
         public var free: Credits
-        /// What there is.
+        /// All credits.
         public var total: Credits
 
         /// The pipeline's credits.
@@ -38,16 +38,16 @@ public struct SheddingInputs: Sendable, Equatable {
         }
     }
 
-    /// What is on its way to the brokers.
+    /// The producer's queue.
     public struct Producer: Sendable, Equatable {
-        /// Taken and not acknowledged.
+        /// Produced and not acknowledged.
         public var inFlight: Credits
-        /// The most that is taken.
+        /// The capacity of the queue.
         public var bound: Credits
         /// Records acknowledged since the start.
         public var delivered: Int
 
-        /// What is on its way to the brokers.
+        /// The producer's queue.
         public init(inFlight: Credits, bound: Credits, delivered: Int) {
             self.inFlight = inFlight
             self.bound = bound
@@ -55,70 +55,70 @@ public struct SheddingInputs: Sendable, Equatable {
         }
     }
 
-    /// How far the group is behind.
+    /// The consumer lag of the group.
     public var lag: Lag?
     /// The pipeline's credits.
     public var credits: PipelineCredits?
-    /// What is on its way to the brokers.
+    /// The producer's queue.
     public var producer: Producer?
 
-    /// Nothing is known.
+    /// Everything is unknown.
     public init() {}
 }
 
-/// Reads levels off facts, look by look.
+/// The level of each cause, from successive inputs. Pure; times in monotonic nanoseconds.
 public struct SheddingLevelMachine: ~Copyable {
-    /// Free credits count as the most that was free within so long, nanoseconds: at full speed a single reading nearly always finds
-    /// them all out, and they are back a moment later.
+    /// Free credits count as the most that were free within this time, nanoseconds: at full speed a single input nearly always finds none
+    /// free, and they return a moment later.
     public static let creditWindow: UInt64 = 1_000_000_000
-    /// Acknowledgements are counted over so long, nanoseconds.
+    /// The rate of acknowledgements is measured over this time, nanoseconds.
     public static let producerWindow: UInt64 = 5_000_000_000
 
     private var backlog = BacklogEstimateMachine()
     private var free: [(at: UInt64, share: Double)] = []
     private var acknowledged: [(at: UInt64, count: Int)] = []
 
-    /// Nothing was looked at yet.
+    /// No inputs yet.
     public init() {}
 
-    /// The facts of the moment `now`, monotonic nanoseconds.
-    public mutating func inputsRead(_ facts: SheddingInputs, now: UInt64) -> SheddingLevels {
-        var readings = SheddingLevels()
-        let taken = facts.producer.map { $0.delivered + $0.inFlight.records } ?? 0
-        if let lag = facts.lag {
+    /// The inputs at `now` were read.
+    public mutating func inputsRead(_ inputs: SheddingInputs, now: UInt64) -> SheddingLevels {
+        var levels = SheddingLevels()
+        let produced = inputs.producer.map { $0.delivered + $0.inFlight.records } ?? 0
+        if let lag = inputs.lag {
             let records = backlog.measured(
-                lag.records, at: lag.measuredAt, taken: taken, drainRate: lag.drainRate, now: now)
-            readings[.lag] = SheddingLevel(level: records, fall: lag.drainRate)
-            // Of a backlog that came in evenly each record that is applied takes an equal part of the age away.
-            readings[.timeLag] = lag.seconds.map { seconds in
+                lag.records, at: lag.measuredAt, produced: produced, drainRate: lag.drainRate, now: now)
+            levels[.lag] = SheddingLevel(level: records, fall: lag.drainRate)
+            // If the records came in evenly, each applied one reduces the age by an equal part.
+            levels[.timeLag] = lag.seconds.map { seconds in
                 SheddingLevel(level: seconds, fall: lag.records > 0 ? seconds * lag.drainRate / lag.records : lag.drainRate)
             }
         } else {
-            backlog.unmeasured(taken: taken)
+            backlog.unmeasured(produced: produced)
         }
-        readings[.credits] = credits(facts, now: now)
-        readings[.producerQueue] = producer(facts.producer, now: now)
-        return readings
+        levels[.credits] = credits(inputs, now: now)
+        levels[.producerQueue] = producer(inputs.producer, now: now)
+        return levels
     }
 
-    private mutating func credits(_ facts: SheddingInputs, now: UInt64) -> SheddingLevel? {
-        guard let account = facts.credits, account.total.isPositive else {
+    private mutating func credits(_ inputs: SheddingInputs, now: UInt64) -> SheddingLevel? {
+        guard let credits = inputs.credits, credits.total.isPositive else {
             free = []
             return nil
         }
         let share = Swift.min(
-            Double(account.free.records) / Double(account.total.records), Double(account.free.bytes) / Double(account.total.bytes)
+            Double(credits.free.records) / Double(credits.total.records), Double(credits.free.bytes) / Double(credits.total.bytes)
         )
         free.append((now, share))
         free.removeFirst(free.prefix { now > $0.at && now - $0.at >= Self.creditWindow }.count)
         let most = free.map({ $0.share }).max() ?? share
-        return SheddingLevel(level: 1 - most, fall: (facts.lag?.drainRate ?? 0) / Double(account.total.records))
+        return SheddingLevel(level: 1 - most, fall: (inputs.lag?.drainRate ?? 0) / Double(credits.total.records))
     }
 
     private mutating func producer(_ producer: SheddingInputs.Producer?, now: UInt64) -> SheddingLevel? {
         guard let producer, producer.bound.isPositive else { return nil }
         acknowledged.append((now, producer.delivered))
-        // The first one beyond the window stays: it is where the window begins.
+        // The newest entry before the window stays: the rate is measured from it.
         while acknowledged.count > 2, now > acknowledged[1].at, now - acknowledged[1].at >= Self.producerWindow {
             acknowledged.removeFirst()
         }

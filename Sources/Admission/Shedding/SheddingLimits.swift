@@ -1,17 +1,17 @@
-// Says when an ingress begins to refuse requests, and for what.
+// Owns the causes and the thresholds of load shedding.
 
-/// What a request is refused for. In the order of importance: of equals the first is named.
+/// Why requests are shed. With equal shares the first is named.
 public enum SheddingCause: Int, Sendable, CaseIterable {
-    /// Records that are in the log and not applied.
+    /// Consumer lag in records.
     case lag
-    /// Age of the oldest of them.
+    /// Consumer lag in seconds: the age of the oldest unapplied record.
     case timeLag
-    /// Credits of the pipeline behind the log.
+    /// Used share of the pipeline's credits.
     case credits
-    /// Records on their way to the brokers.
+    /// Used share of the producer's queue: records that no broker has acknowledged yet.
     case producerQueue
 
-    /// As metrics, answers and configuration call it.
+    /// Its name in metrics, responses and configuration.
     public var name: String {
         switch self {
         case .lag: "lag"
@@ -22,20 +22,20 @@ public enum SheddingCause: Int, Sendable, CaseIterable {
     }
 }
 
-/// The thresholds. Each counts by itself; 0 turns it off.
+/// The thresholds, one for each cause; 0 turns one off.
 public struct SheddingLimits: Sendable, Equatable {
-    /// Unapplied records at which refusing begins; at twice as many everything is refused.
+    /// Consumer lag in records above which requests are shed; at twice as many all are.
     public var lagRecords: Int
-    /// Seconds of age of the oldest unapplied record at which refusing begins; at twice as many everything is refused.
+    /// Consumer lag in seconds above which requests are shed; at twice as many all are.
     public var lagSeconds: Double
-    /// Share of the pipeline's credits, 0…1: when less is free refusing begins; when nothing is free everything is refused.
+    /// Free share of the pipeline's credits, 0…1, below which requests are shed; with none free all are.
     public var credits: Double
-    /// Share of what the producer may hold, 0…1, at which refusing begins; when it is full everything is refused.
+    /// Used share of the producer's queue, 0…1, above which requests are shed; when it is full all are.
     public var producerQueue: Double
-    /// The longest time a caller is told to wait, jitter aside, seconds.
+    /// The longest Retry-After in seconds, without jitter.
     public var longestRetry: Double
 
-    /// The thresholds; 0 turns one off.
+    /// 0 turns a threshold off.
     public init(
         lagRecords: Int = 0, lagSeconds: Double = 0, credits: Double = 0, producerQueue: Double = 0, longestRetry: Double = 60
     ) {
@@ -46,8 +46,8 @@ public struct SheddingLimits: Sendable, Equatable {
         self.longestRetry = Swift.max(1, longestRetry)
     }
 
-    /// The band of one cause; `nil`: it is off.
-    func band(of cause: SheddingCause) -> SheddingThreshold? {
+    /// The threshold of one cause; `nil`: it is off.
+    func threshold(of cause: SheddingCause) -> SheddingThreshold? {
         switch cause {
         case .lag: lagRecords > 0 ? SheddingThreshold(start: Double(lagRecords), full: 2 * Double(lagRecords)) : nil
         case .timeLag: lagSeconds > 0 ? SheddingThreshold(start: lagSeconds, full: 2 * lagSeconds) : nil
@@ -57,13 +57,13 @@ public struct SheddingLimits: Sendable, Equatable {
     }
 }
 
-/// Where a level begins to count, where it counts in full, and where it has to fall to be forgotten.
+/// The levels between which the shed share goes from 0 to 1.
 struct SheddingThreshold: Equatable {
-    /// Nothing is refused any more at or below this.
+    /// A falling level at or below this sheds nothing.
     let low: Double
-    /// Refusing begins above this.
+    /// A rising level above this sheds requests.
     let start: Double
-    /// Everything is refused from here on.
+    /// From this level on all requests are shed.
     let full: Double
 
     init(start: Double, full: Double) {
@@ -72,10 +72,10 @@ struct SheddingThreshold: Equatable {
         low = start - Swift.min(full - start, start) / 2
     }
 
-    /// The share to refuse while the level rises.
+    /// The shed share of a rising level: (level − start) / (full − start), clamped to 0…1.
     func rising(_ level: Double) -> Double { Self.clamp((level - start) / (full - start)) }
 
-    /// The share to refuse while the level falls: never less than ``rising(_:)``.
+    /// The shed share of a falling level: (level − low) / (full − start), clamped to 0…1; at least ``rising(_:)``.
     func falling(_ level: Double) -> Double { Self.clamp((level - low) / (full - start)) }
 
     private static func clamp(_ share: Double) -> Double { Swift.min(1, Swift.max(0, share)) }

@@ -1,161 +1,161 @@
-// Decides which connections are served: places for everybody, a share of them for each network, and a reserve for what must get through.
+// Decides which connections are admitted: slots for all clients, a limit for each network, and reserved slots for priority routes.
 
-/// The places of a server's connections. Pure.
+/// The connection limit of a server. Pure.
 ///
-/// A connection that finds no place, because all are taken or its network has its share, waits in the reserve. There it is served what is
-/// vital (health checks, operators), and gets a place with its next request once one is free. Everything else it asks for is refused.
-/// Where the reserve is full an idle connection goes, the oldest of the network that has most of them there: whoever asks at once gets
-/// through, whoever holds on without asking does not, and a crowd from one network pushes out its own.
+/// A connection beyond the limit, of all connections or of its network, gets a reserved slot. There only priority routes (health checks,
+/// metrics, operators) are served; other requests are refused. It is admitted with its next request once the limits allow it.
+/// When all reserved slots are taken, a new connection evicts the oldest idle one of the network that holds most of them. So a client that
+/// sends its request at once is served, one that holds a connection without a request is not, and a flood from one network evicts its own.
 struct ConnectionLimitMachine: ~Copyable {
     struct Limits: Equatable {
-        /// Connections with a place.
-        var places: Int
-        /// Places of one network; 0: no limit.
+        /// Connections that are admitted.
+        var slots: Int
+        /// Connections that are admitted from one network; 0: no limit.
         var perNetwork: Int
-        /// Connections without one.
-        var reserve: Int
+        /// Connections beyond these limits.
+        var reservedSlots: Int
     }
 
-    /// What became of a connection that has been accepted.
+    /// The outcome for a connection that has been accepted.
     struct Opened: Equatable {
-        /// Its number, which is used again once it has closed.
+        /// Its number, which is used again after it has closed.
         let number: Int
-        /// The connection that must go for it: perhaps itself.
+        /// The connection to close because of it: perhaps itself.
         var evicted: Int?
     }
 
     private enum State {
         case free
-        case seated
-        case waiting(Occupation)
-        /// Told to go, and not gone yet.
-        case leaving
+        case admitted
+        case reserved(Activity)
+        /// Evicted, and not closed yet.
+        case closing
     }
 
-    /// How dispensable a connection in the reserve is.
-    private enum Occupation {
-        /// It has asked for nothing yet, or not to the end: that could take as long as its client likes.
+    /// What a connection in a reserved slot does. Idle ones are evicted first, then those that are sent a response.
+    private enum Activity {
+        /// No request, or one that is not complete: its client may take any time to complete it.
         case idle
-        /// Its answer is on its way, which could take as long too.
-        case answered
-        /// Its answer is being made.
-        case served
+        /// The response is being sent: its client may take any time to read it.
+        case responding
+        /// The handler has the request.
+        case handling
     }
 
-    private struct Seat {
+    private struct Connection {
         var state: State
+        /// `nil`: unknown.
         var network: SocketAddress?
     }
 
     private var limits: Limits
-    private var seats: [Seat] = []
+    private var connections: [Connection] = []
     private var free: [Int] = []
-    private var taken = 0
-    private var networks: [SocketAddress?: Int] = [:]
-    /// Those in the reserve, the oldest first.
-    private var reserve: [Int] = []
+    private var admittedCount = 0
+    private var admittedByNetwork: [SocketAddress?: Int] = [:]
+    /// Connections in reserved slots, the oldest first.
+    private var reserved: [Int] = []
 
     init(_ limits: Limits) { self.limits = limits }
 
-    /// Connections without a place.
-    var waiting: Int { reserve.count }
+    /// Connections in reserved slots.
+    var reservedCount: Int { reserved.count }
 
-    /// Those who have a place keep it.
+    /// Admitted connections stay admitted.
     mutating func update(_ limits: Limits) { self.limits = limits }
 
     /// A connection has been accepted.
     mutating func opened(from network: SocketAddress?) -> Opened {
-        let number = free.popLast() ?? seats.count
-        let fresh = Seat(state: .leaving, network: network)
-        if number == seats.count { seats.append(fresh) } else { seats[number] = fresh }
-        if seat(number) { return Opened(number: number) }
-        seats[number].state = .waiting(.idle)
-        guard reserve.count >= limits.reserve else {
-            reserve.append(number)
+        let number = free.popLast() ?? connections.count
+        let connection = Connection(state: .closing, network: network)
+        if number == connections.count { connections.append(connection) } else { connections[number] = connection }
+        if admit(number) { return Opened(number: number) }
+        connections[number].state = .reserved(.idle)
+        guard reserved.count >= limits.reservedSlots else {
+            reserved.append(number)
             return Opened(number: number)
         }
-        let evicted = dispensable ?? number
-        seats[evicted].state = .leaving
+        let evicted = oldest(.idle) ?? oldest(.responding) ?? number
+        connections[evicted].state = .closing
         if evicted != number {
-            reserve.removeAll { $0 == evicted }
-            reserve.append(number)
+            reserved.removeAll { $0 == evicted }
+            reserved.append(number)
         }
         return Opened(number: number, evicted: evicted)
     }
 
-    /// The header of a request is there. Answers whether the request is served.
+    /// The header of a request was received.
+    /// - Returns: whether the request is served.
     mutating func requested(_ number: Int, isPriority: Bool) -> Bool {
-        switch seats[number].state {
-        case .seated:
+        switch connections[number].state {
+        case .admitted:
             return true
-        case .waiting:
-            if seat(number) {
-                reserve.removeAll { $0 == number }
+        case .reserved:
+            if admit(number) {
+                reserved.removeAll { $0 == number }
                 return true
             }
             return isPriority
-        case .leaving:
+        case .closing:
             return false
         case .free:
-            preconditionFailure("a closed connection asks")
+            preconditionFailure("a request on a closed connection")
         }
     }
 
-    /// The whole request is there, and its answer is being made.
-    mutating func requestReceived(_ number: Int) { occupy(number, .served) }
+    /// The whole request was received and is being handled.
+    mutating func requestReceived(_ number: Int) { changeActivity(number, .handling) }
 
-    /// There is an answer.
-    mutating func answered(_ number: Int) { occupy(number, .answered) }
+    /// The response was queued.
+    mutating func responded(_ number: Int) { changeActivity(number, .responding) }
 
     /// The request is over.
-    mutating func requestEnded(_ number: Int) { occupy(number, .idle) }
+    mutating func requestEnded(_ number: Int) { changeActivity(number, .idle) }
 
     mutating func closed(_ number: Int) {
-        switch seats[number].state {
-        case .seated:
-            taken -= 1
-            let network = seats[number].network
-            if let count = networks[network], count > 1 { networks[network] = count - 1 } else { networks[network] = nil }
-        case .waiting: reserve.removeAll { $0 == number }
-        case .leaving: break
+        switch connections[number].state {
+        case .admitted:
+            admittedCount -= 1
+            let network = connections[number].network
+            if let count = admittedByNetwork[network], count > 1 {
+                admittedByNetwork[network] = count - 1
+            } else {
+                admittedByNetwork[network] = nil
+            }
+        case .reserved: reserved.removeAll { $0 == number }
+        case .closing: break
         case .free: preconditionFailure("a connection closes twice")
         }
-        seats[number].state = .free
+        connections[number].state = .free
         free.append(number)
     }
 
-    /// Gives a connection a place, where it may have one.
-    private mutating func seat(_ number: Int) -> Bool {
-        let network = seats[number].network
-        guard taken < limits.places else { return false }
-        let count = networks[network, default: 0]
+    /// Gives a connection a slot where the limits allow it.
+    private mutating func admit(_ number: Int) -> Bool {
+        let network = connections[number].network
+        guard admittedCount < limits.slots else { return false }
+        let count = admittedByNetwork[network, default: 0]
         guard limits.perNetwork == 0 || count < limits.perNetwork else { return false }
-        networks[network] = count + 1
-        taken += 1
-        seats[number].state = .seated
+        admittedByNetwork[network] = count + 1
+        admittedCount += 1
+        connections[number].state = .admitted
         return true
     }
 
-    private mutating func occupy(_ number: Int, _ occupation: Occupation) {
-        if case .waiting = seats[number].state { seats[number].state = .waiting(occupation) }
+    private mutating func changeActivity(_ number: Int, _ activity: Activity) {
+        if case .reserved = connections[number].state { connections[number].state = .reserved(activity) }
     }
 
-    /// Who goes first; `nil`: all answers are being made.
-    private var dispensable: Int? { oldest(.idle) ?? oldest(.answered) }
-
-    /// The oldest of the network that has most of this kind in the reserve.
-    private func oldest(_ occupation: Occupation) -> Int? {
-        var crowds: [SocketAddress?: Int] = [:]
-        for number in reserve where isOccupied(number, occupation) { crowds[seats[number].network, default: 0] += 1 }
-        var found: (number: Int?, crowd: Int) = (nil, 0)
-        for number in reserve where isOccupied(number, occupation) {
-            let crowd = crowds[seats[number].network, default: 0]
-            if crowd > found.crowd { found = (number, crowd) }
+    /// The oldest connection with this activity of the network that has most of them in reserved slots.
+    private func oldest(_ activity: Activity) -> Int? {
+        let candidates = reserved.filter { if case .reserved(activity) = connections[$0].state { true } else { false } }
+        var counts: [SocketAddress?: Int] = [:]
+        for number in candidates { counts[connections[number].network, default: 0] += 1 }
+        var found: (number: Int?, count: Int) = (nil, 0)
+        for number in candidates {
+            let count = counts[connections[number].network, default: 0]
+            if count > found.count { found = (number, count) }
         }
         return found.number
-    }
-
-    private func isOccupied(_ number: Int, _ occupation: Occupation) -> Bool {
-        if case .waiting(occupation) = seats[number].state { true } else { false }
     }
 }

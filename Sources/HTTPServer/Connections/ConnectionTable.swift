@@ -1,4 +1,4 @@
-// Owns what is known of each open connection, and ends those whose clients are too slow or too many.
+// Owns the state of each open connection, and closes those that are evicted or whose clients are too slow.
 
 internal import CMicrohttpd
 internal import Glibc
@@ -7,138 +7,134 @@ internal import Glibc
 final class ConnectionRecord {
     let number: Int
     let descriptor: Int32
-    var pace: TransferRateMachine
+    var rate: TransferRateMachine
 
-    init(number: Int, descriptor: Int32, pace: consuming TransferRateMachine) {
+    init(number: Int, descriptor: Int32, rate: consuming TransferRateMachine) {
         self.number = number
         self.descriptor = descriptor
-        self.pace = pace
+        self.rate = rate
     }
 }
 
 /// The open connections. Confined to the loop's thread.
 struct ConnectionTable: ~Copyable {
-    /// How often clients are looked at: a deadline is kept to within this and a turn of the loop.
-    private static let interval: UInt64 = 250_000_000
-    /// Looks that lie further apart mean that the loop stood still: the process was stopped, or got no processor.
-    private static let stall: UInt64 = 1_000_000_000
-    /// Sent before a connection ends whose body was too slow. One whose header was too slow ends without: it may never have asked for
-    /// anything, and would take this for the answer to what it asks next.
-    private static let tooSlow: [UInt8] = {
-        let body = #"{"type":"about:blank","title":"Request Timeout","status":408,"detail":"The body came too slowly."}"#
-        let head =
-            "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
-            + "Content-Length: \(body.utf8.count)\r\n\r\n"
-        return Array((head + body).utf8)
-    }()
+    /// How often clients are checked, in nanoseconds: the precision of every deadline.
+    private static let checkInterval: UInt64 = 250_000_000
+    /// Checks further apart than this mean that the loop stood still: the process was stopped, or got no processor.
+    private static let loopDelay: UInt64 = 1_000_000_000
 
-    private var places: ConnectionLimitMachine
-    private var pace: TransferRateMachine.Limits
+    private var limiter: ConnectionLimitMachine
+    private var rateLimits: TransferRateMachine.Limits
     private let isEncrypted: Bool
+    /// Sent past libmicrohttpd, which cannot respond before a body is whole, when a body is too slow. A header that is too slow gets no
+    /// response: the client may not have sent a request, and would take it for the response to its next one.
+    private let slowBodyResponse: [UInt8]
     /// By number.
     private var records: [ConnectionRecord?] = []
-    /// How long libmicrohttpd lets a new connection be silent.
+    /// libmicrohttpd's idle timeout for new connections.
     private var idle: UInt64
-    private var lastLook: UInt64?
+    private var checkedAt: UInt64?
 
-    init(_ configuration: HTTPServerConfiguration) {
-        places = ConnectionLimitMachine(configuration.places)
-        pace = configuration.pace
+    init(_ configuration: HTTPServerConfiguration, slowBodyResponse: HTTPResponse) {
+        limiter = ConnectionLimitMachine(configuration.connectionLimits)
+        rateLimits = configuration.rateLimits
         idle = configuration.idleNanoseconds
         isEncrypted = configuration.identity != nil
+        self.slowBodyResponse = slowBodyResponse.serialized
     }
 
-    /// Connections opened before keep their places and their idle time.
+    /// Connections that are open stay admitted and keep their idle timeout.
     mutating func update(_ configuration: HTTPServerConfiguration) {
-        places.update(configuration.places)
-        pace = configuration.pace
+        limiter.update(configuration.connectionLimits)
+        rateLimits = configuration.rateLimits
         idle = configuration.idleNanoseconds
     }
 
-    /// A connection has been accepted. Answers what libmicrohttpd is to carry for it, and whether another one had to go.
+    /// A connection has been accepted.
+    /// - Returns: what libmicrohttpd is to carry for it, and whether a connection was evicted.
     mutating func opened(_ connection: OpaquePointer, now: UInt64) -> (context: UnsafeMutableRawPointer, hasEvicted: Bool) {
-        let opened = places.opened(from: sluice_mhd_client_address(connection).flatMap { SocketAddress($0)?.network })
+        let opened = limiter.opened(from: sluice_mhd_client_address(connection).flatMap { SocketAddress($0)?.network })
         let number = opened.number
         let record = ConnectionRecord(
-            number: number, descriptor: sluice_mhd_socket(connection), pace: TransferRateMachine(openedAt: now, idle: idle))
+            number: number, descriptor: sluice_mhd_socket(connection), rate: TransferRateMachine(openedAt: now, idle: idle))
         if number == records.count { records.append(record) } else { records[number] = record }
-        if let evicted = opened.evicted, let last = records[evicted] { Self.end(last) }
+        if let evicted = opened.evicted, let record = records[evicted] { Self.close(record) }
         return (Unmanaged.passUnretained(record).toOpaque(), opened.evicted != nil)
     }
 
     mutating func closed(_ context: UnsafeMutableRawPointer) {
         let number = Self.record(context).number
-        places.closed(number)
+        limiter.closed(number)
         records[number] = nil
     }
 
-    /// The header of a request is there. Answers whether the request is served.
+    /// The header of a request was received.
+    /// - Returns: whether the request is served.
     mutating func requested(_ connection: OpaquePointer, isPriority: Bool) -> Bool {
-        places.requested(Self.record(connection).number, isPriority: isPriority)
+        limiter.requested(Self.record(connection).number, isPriority: isPriority)
     }
 
-    /// What becomes of the body has been decided.
+    /// It has been decided whether the body is read.
     func headerReceived(_ connection: OpaquePointer, now: UInt64, isBodyExpected: Bool) {
-        Self.record(connection).pace.headerReceived(now: now, isBodyExpected: isBodyExpected)
+        Self.record(connection).rate.headerReceived(now: now, isBodyExpected: isBodyExpected)
     }
 
-    /// - Parameter count: bytes that are taken; what will be offered again is counted then.
-    func pieceReceived(_ connection: OpaquePointer, _ count: Int) { Self.record(connection).pace.pieceReceived(count) }
+    /// - Parameter count: bytes that were taken; bytes that will be offered again count then.
+    func pieceReceived(_ connection: OpaquePointer, _ count: Int) { Self.record(connection).rate.received(count) }
 
-    /// Nobody reads from the connection for now.
-    func paused(_ connection: OpaquePointer, now: UInt64) { Self.record(connection).pace.paused(now: now) }
+    /// The connection is not read for now.
+    func paused(_ connection: OpaquePointer, now: UInt64) { Self.record(connection).rate.paused(now: now) }
 
-    /// The connection is read from again.
-    func resumed(_ connection: OpaquePointer, now: UInt64) { Self.record(connection).pace.resumed(now: now) }
+    /// The connection is read again.
+    func resumed(_ connection: OpaquePointer, now: UInt64) { Self.record(connection).rate.resumed(now: now) }
 
-    /// The whole request is there, and its answer is being made.
+    /// The whole request was received and is being handled.
     mutating func requestReceived(_ connection: OpaquePointer) {
         let record = Self.record(connection)
-        places.requestReceived(record.number)
-        record.pace.requestReceived()
+        limiter.requestReceived(record.number)
+        record.rate.requestReceived()
     }
 
-    /// A long answer is on its way. Its client is held to a pace by what is told of it.
-    func answerBegan(_ connection: OpaquePointer, now: UInt64) -> (_ count: Int) -> Void {
+    /// A response is being sent that is written as its client reads it.
+    /// - Returns: to be called with the bytes of every piece that is written.
+    func responseStarted(_ connection: OpaquePointer, now: UInt64) -> (_ count: Int) -> Void {
         let record = Self.record(connection)
-        record.pace.answerBegan(now: now)
-        return { record.pace.pieceSent($0) }
+        record.rate.responseStarted(now: now)
+        return { record.rate.sent($0) }
     }
 
-    /// There is an answer. It may come before the body has ended.
-    mutating func answered(_ connection: OpaquePointer) { places.answered(Self.record(connection).number) }
+    /// The response was queued, perhaps before the body has ended.
+    mutating func responded(_ connection: OpaquePointer) { limiter.responded(Self.record(connection).number) }
 
     mutating func requestEnded(_ connection: OpaquePointer, now: UInt64) {
         let record = Self.record(connection)
-        places.requestEnded(record.number)
-        record.pace.requestEnded(now: now)
+        limiter.requestEnded(record.number)
+        record.rate.requestEnded(now: now)
     }
 
-    /// Ends the connections whose clients took too long; calls `ended` for each.
-    mutating func look(now: UInt64, _ ended: (TransferRateMachine.Fault) -> Void) {
-        let gap = lastLook.map { now - $0 } ?? Self.interval
-        guard gap >= Self.interval else { return }
-        lastLook = now
+    /// Closes the connections of slow clients; calls `closed` for each, before its client can notice.
+    mutating func closeSlow(now: UInt64, _ closed: (TransferRateMachine.Violation) -> Void) {
+        let gap = checkedAt.map { now - $0 } ?? Self.checkInterval
+        guard gap >= Self.checkInterval else { return }
+        checkedAt = now
         for case let record? in records {
-            // What clients sent while the loop stood still is only now being read.
-            if gap > Self.stall { record.pace.stalled(for: gap - Self.interval, now: now) }
-            guard let fault = record.pace.fault(now: now, pace) else { continue }
-            // Before the client can know of it.
-            ended(fault)
-            if fault == .body, !isEncrypted {
-                // Whether it gets there is the client's business.
-                _ = Self.tooSlow.withUnsafeBytes {
+            if gap > Self.loopDelay { record.rate.loopDelayed(by: gap - Self.checkInterval, now: now) }
+            guard let violation = record.rate.violation(now: now, rateLimits) else { continue }
+            closed(violation)
+            if violation == .body, !isEncrypted {
+                // Best effort: the client may not be reading.
+                _ = slowBodyResponse.withUnsafeBytes {
                     send(record.descriptor, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
                 }
             }
-            Self.end(record)
-            // Ended once: libmicrohttpd closes it in its next turn.
-            record.pace.requestReceived()
+            Self.close(record)
+            // No second violation before libmicrohttpd closes the connection in its next iteration.
+            record.rate.requestReceived()
         }
     }
 
-    /// libmicrohttpd then finds the end of the stream, and closes the connection by itself.
-    private static func end(_ record: ConnectionRecord) { shutdown(record.descriptor, Int32(SHUT_RDWR)) }
+    /// libmicrohttpd then reads the end of the stream, and closes the connection itself.
+    private static func close(_ record: ConnectionRecord) { shutdown(record.descriptor, Int32(SHUT_RDWR)) }
 
     private static func record(_ connection: OpaquePointer) -> ConnectionRecord { record(sluice_mhd_context(connection)) }
 

@@ -1,128 +1,130 @@
-// Decides when a client takes too long over a header or a body.
+// Decides when a client is too slow: with a header, with a body, or with reading a long response.
 
-/// The pace of one connection's client. Pure; one instance a connection, times in monotonic nanoseconds.
+/// The deadlines and the minimum transfer rate of one connection. Pure; times in monotonic nanoseconds.
 ///
-/// Nobody tells when the first byte of a header arrives. A new connection has the header's time from its beginning on. One that is kept has
-/// it behind the idle time: a silent one is closed then by libmicrohttpd, so one that still lives has begun a header before.
+/// libmicrohttpd does not report the first byte of a header. A new connection has ``Limits/header`` from its opening on. A kept one has
+/// the idle timeout and that: libmicrohttpd closes a silent connection at the idle timeout, so one that is still open began a header before.
+///
+/// A body, and the reading of a long response, must keep the minimum rate on average, after a grace. The surplus over it is kept in bytes:
+/// ```
+/// surplus(t) = min(cap, surplus(t₀) + bytes moved in t₀ … t − bodyRate · (t − t₀))     cap = max(bodyRate · idle timeout, 64 KiB)
+/// ```
+/// The client is too slow when the surplus falls below 0. The cap bounds how long a client that was fast may be silent.
 struct TransferRateMachine: ~Copyable {
     struct Limits: Equatable {
-        /// For a whole header, TLS's handshake included.
+        /// Time for a whole header, with the TLS handshake on a new connection.
         var header: UInt64
-        /// Before a body must keep up its rate.
+        /// Time before the minimum rate applies.
         var bodyGrace: UInt64
-        /// Bytes a second of a body, on average behind the grace.
+        /// The minimum rate in bytes a second; 0: none.
         var bodyRate: Int
     }
 
-    /// What took too long.
-    enum Fault: Equatable {
-        case header, body
-        /// The client reads its answer too slowly.
-        case answer
-    }
+    /// What the client is too slow with.
+    enum Violation: Equatable { case header, body, response }
 
     private enum Phase {
         /// No request has come yet.
         case opened
-        /// An answer has been sent, and the next request has not come.
+        /// A response has been sent, and the next request has not come.
         case kept
         case readingBody
-        /// We read no body for now: its time stands still.
+        /// The server does not read the body for now: this time does not count.
         case paused(at: UInt64)
-        /// The request is whole: the time is ours.
-        case ours
-        /// A long answer is being read.
-        case readingAnswer
+        /// The request is whole: the server works, and nothing is expected of the client.
+        case handling
+        /// The client reads a long response.
+        case sendingResponse
     }
 
-    /// Bytes: twice what an answer's source writes at a time.
-    private static let leastCredit: Int128 = 64 << 10
+    /// The least cap of the surplus in bytes: twice what the source of a response writes at a time.
+    private static let leastCap: Int128 = 64 << 10
 
     private var phase = Phase.opened
     private var since: UInt64
-    /// Bytes that were moved and not judged yet.
+    /// Bytes moved since the last check.
     private var moved = 0
-    /// Bytes ahead of the pace at the last judgement, in billionths.
-    private var credit: Int128 = 0
-    /// The instant of the last judgement; 0: there was none.
-    private var judged: UInt64 = 0
+    /// In billionths of a byte.
+    private var surplus: Int128 = 0
+    /// The instant of the last check; 0: there was none.
+    private var checkedAt: UInt64 = 0
     private let idle: UInt64
 
-    /// - Parameter idle: how long libmicrohttpd lets this connection be silent between two requests.
+    /// - Parameter idle: libmicrohttpd's idle timeout of this connection.
     init(openedAt now: UInt64, idle: UInt64) {
         since = now
         self.idle = idle
     }
 
     mutating func headerReceived(now: UInt64, isBodyExpected: Bool) {
-        phase = isBodyExpected ? .readingBody : .ours
-        begin(now)
+        phase = isBodyExpected ? .readingBody : .handling
+        restart(now)
     }
 
-    private mutating func begin(_ now: UInt64) {
+    private mutating func restart(_ now: UInt64) {
         since = now
-        (moved, credit, judged) = (0, 0, 0)
+        (moved, surplus, checkedAt) = (0, 0, 0)
     }
 
-    mutating func pieceReceived(_ count: Int) { moved += count }
+    /// Bytes of the body were received.
+    mutating func received(_ count: Int) { moved += count }
 
-    /// A long answer is on its way.
-    mutating func answerBegan(now: UInt64) {
-        phase = .readingAnswer
-        begin(now)
+    /// A long response is being sent.
+    mutating func responseStarted(now: UInt64) {
+        phase = .sendingResponse
+        restart(now)
     }
 
-    /// The client has made room for so much more of it.
-    mutating func pieceSent(_ count: Int) { moved += count }
+    /// The client has read on, so that more of the response was written.
+    mutating func sent(_ count: Int) { moved += count }
 
-    /// We stopped reading the body.
+    /// The server stopped reading the body.
     mutating func paused(now: UInt64) {
         if case .readingBody = phase { phase = .paused(at: now) }
     }
 
-    /// We read on.
+    /// The server reads the body again.
     mutating func resumed(now: UInt64) {
         guard case .paused(let at) = phase else { return }
         phase = .readingBody
         since += now - at
-        if judged > 0 { judged += now - at }
+        if checkedAt > 0 { checkedAt += now - at }
     }
 
-    /// Nobody looked for so long: what the client sent meanwhile has not been read either.
-    mutating func stalled(for time: UInt64, now: UInt64) {
-        // A pause takes its whole length off when it ends: its beginning moves with the rest.
+    /// The loop stood still for `time`, so what clients sent meanwhile has not been read: this time does not count.
+    mutating func loopDelayed(by time: UInt64, now: UInt64) {
+        // A pause is subtracted as a whole when it ends, so its beginning moves as well.
         if case .paused(let at) = phase { phase = .paused(at: min(at + time, now)) }
         since = min(since + time, now)
-        if judged > 0 { judged = min(judged + time, now) }
+        if checkedAt > 0 { checkedAt = min(checkedAt + time, now) }
     }
 
-    mutating func requestReceived() { phase = .ours }
+    mutating func requestReceived() { phase = .handling }
 
     mutating func requestEnded(now: UInt64) {
         phase = .kept
         since = now
     }
 
-    mutating func fault(now: UInt64, _ limits: Limits) -> Fault? {
+    /// Checks the client. The limits apply from the last check on, so a changed rate does not count for the time before.
+    mutating func violation(now: UInt64, _ limits: Limits) -> Violation? {
         let elapsed = now > since ? now - since : 0
         switch phase {
         case .opened: return elapsed > limits.header ? .header : nil
         case .kept: return elapsed > idle + limits.header ? .header : nil
         case .readingBody: return isSlow(now, limits) ? .body : nil
-        case .readingAnswer: return isSlow(now, limits) ? .answer : nil
-        case .paused, .ours: return nil
+        case .sendingResponse: return isSlow(now, limits) ? .response : nil
+        case .paused, .handling: return nil
         }
     }
 
-    /// Judges the time since the last judgement, by the limits in force now: others count from here on.
     private mutating func isSlow(_ now: UInt64, _ limits: Limits) -> Bool {
         let begin = since + limits.bodyGrace
         guard now > begin else { return false }
-        let due = Int128(limits.bodyRate) * Int128(now - min(now, max(judged, begin)))
-        // Whoever was fast may be silent for as long as anybody, and not for hours; but answers are counted in blocks.
-        let most = max(Int128(idle) * Int128(limits.bodyRate), Self.leastCredit * 1_000_000_000)
-        credit = min(credit + Int128(moved) * 1_000_000_000 - due, most)
-        (moved, judged) = (0, now)
-        return credit < 0
+        let due = Int128(limits.bodyRate) * Int128(now - min(now, max(checkedAt, begin)))
+        let cap = max(Int128(idle) * Int128(limits.bodyRate), Self.leastCap * 1_000_000_000)
+        surplus = min(surplus + Int128(moved) * 1_000_000_000 - due, cap)
+        (moved, checkedAt) = (0, now)
+        return surplus < 0
     }
 }

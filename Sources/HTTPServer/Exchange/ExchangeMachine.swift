@@ -1,30 +1,29 @@
-// Decides, for one request, who sends its answer and when: the handler's thread, another one, or nobody.
+// Decides for one request when its response is sent: as the handler returns, later, or not at all.
 
-/// The life of one request between its header and its end. Pure; entered under the exchange's lock, from the loop's thread and from
-/// whoever answers.
-struct ExchangeMachine<Answer: Sendable>: ~Copyable {
-    enum AnswerAction: Equatable {
-        /// Nothing to do: the loop looks when the handler returns.
+/// One request from its header to its end. Pure; used under the exchange's lock, by the loop's thread and by the one that responds.
+struct ExchangeMachine<Response: Sendable>: ~Copyable {
+    enum ResponseAction: Equatable {
+        /// The loop takes the response when the handler returns.
         case keep
-        /// The connection is suspended: put the exchange on the loop's list.
+        /// The connection is suspended: post the exchange to the loop.
         case wake
-        /// There is an answer already, or the request is over.
+        /// There is a response already, or the request is over.
         case refuse
     }
 
     enum ReturnAction {
-        case send(Answer)
+        case send(Response)
         case suspend
     }
 
     private enum State {
-        /// Until the handler has returned.
+        /// The handler has not returned.
         case open
-        /// The handler has returned without an answer; the connection is suspended.
+        /// The handler has returned without a response; the connection is suspended.
         case waiting
-        /// There is an answer that the loop has not taken.
-        case answered(Answer)
-        /// The loop has taken the answer.
+        /// There is a response that the loop has not taken.
+        case answered(Response)
+        /// The loop has taken the response.
         case sending
         /// The request is over.
         case ended
@@ -32,16 +31,16 @@ struct ExchangeMachine<Answer: Sendable>: ~Copyable {
 
     private var state = State.open
 
-    /// The request ended before the loop had taken an answer.
+    /// The request ended before the loop had taken a response.
     private(set) var isAbandoned = false
 
-    mutating func answerGiven(_ answer: Answer) -> AnswerAction {
+    mutating func responded(_ response: Response) -> ResponseAction {
         switch state {
         case .open:
-            state = .answered(answer)
+            state = .answered(response)
             return .keep
         case .waiting:
-            state = .answered(answer)
+            state = .answered(response)
             return .wake
         case .answered, .sending, .ended:
             return .refuse
@@ -53,19 +52,20 @@ struct ExchangeMachine<Answer: Sendable>: ~Copyable {
         case .open:
             state = .waiting
             return .suspend
-        case .answered(let answer):
+        case .answered(let response):
             state = .sending
-            return .send(answer)
+            return .send(response)
         case .waiting, .sending, .ended:
-            preconditionFailure("a handler returned twice from one request")
+            preconditionFailure("the handler returned twice from one request")
         }
     }
 
-    /// The connection runs again: the answer it was suspended for, or `nil` where the request is over or was resumed without one.
-    mutating func connectionResumed() -> Answer? {
-        guard case .answered(let answer) = state else { return nil }
+    /// The connection was resumed.
+    /// - Returns: the response it was suspended for; `nil`: the request is over, or was resumed without one.
+    mutating func connectionResumed() -> Response? {
+        guard case .answered(let response) = state else { return nil }
         state = .sending
-        return answer
+        return response
     }
 
     mutating func requestEnded() {

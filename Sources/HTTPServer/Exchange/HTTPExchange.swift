@@ -1,13 +1,13 @@
-// Owns the answering side of one request: what a handler keeps until it knows what to say.
+// Owns the response side of one request, which a handler keeps until it responds.
 
 internal import Synchronization
 
-/// One request's way back to its client. May be kept, and answered from any thread.
+/// Takes the response to one request. May be kept, and used from any thread.
 ///
-/// A request that is never answered holds its connection until the server stops: whoever keeps an exchange must answer it.
+/// Without a response the request holds its connection until the server stops.
 public final class HTTPExchange: @unchecked Sendable {
-    // Licence for @unchecked: `machine` is behind its lock and `mailbox` is constant; the variables below belong to the loop's
-    // thread, which is the only one that touches them.
+    // Licence for @unchecked: `machine` is behind its lock and `mailbox` is constant; the variables below are
+    // used by the loop's thread only.
 
     private let machine = Mutex(ExchangeMachine<HTTPResponse>())
     private let mailbox: LoopMailbox
@@ -17,25 +17,25 @@ public final class HTTPExchange: @unchecked Sendable {
     let method: HTTPMethod
     /// How its body is read. Loop's thread only.
     var intake: Intake
-    /// When a parked exchange is woken, in monotonic nanoseconds; `nil`: it is not parked. Loop's thread only.
-    var parkedUntil: UInt64?
+    /// When the suspended request is resumed at the latest, in monotonic nanoseconds; `nil`: it is not suspended. Loop's thread only.
+    var suspendedUntil: UInt64?
     /// libmicrohttpd's connection; it outlives the request. Loop's thread only.
     let connection: OpaquePointer
     /// Loop's thread only.
     var body: BodyMachine
     /// The body so far. Loop's thread only.
     var buffer: BodyBuffer?
-    /// The handler has been called, or the answer queued. Loop's thread only.
+    /// The handler has been called, or the response queued. Loop's thread only.
     var isHandled = false
-    /// Position among the suspended, or the parked exchanges; −1 where it is neither. Loop's thread only.
+    /// Index in the list of those that wait for a response, or of suspended requests; −1: in neither. Loop's thread only.
     var slot = -1
-    /// Status of the queued answer; 0 before. Loop's thread only.
+    /// Status of the queued response; 0 before. Loop's thread only.
     var status: Int32 = 0
 
-    /// What becomes of the pieces of a body.
+    /// How the pieces of a body are read.
     enum Intake {
         case collect
-        /// The handler decides by the first piece.
+        /// The handler chooses by the first piece.
         case peek
         case stream(any HTTPBodyReader)
         case drop
@@ -55,27 +55,27 @@ public final class HTTPExchange: @unchecked Sendable {
         self.body = body
     }
 
-    /// Answers the request.
-    /// - Returns: `false` where it has an answer already, or its connection is gone; the response is then dropped.
+    /// Responds to the request.
+    /// - Returns: `false` where there is a response already, or the connection is closed; this one is then dropped.
     @discardableResult
     public func respond(_ response: HTTPResponse) -> Bool {
-        switch machine.withLock({ $0.answerGiven(response) }) {
+        switch machine.withLock({ $0.responded(response) }) {
         case .keep:
             return true
         case .wake:
-            mailbox.post(self)
+            mailbox.postAnswered(self)
             return true
         case .refuse:
             return false
         }
     }
 
-    /// Ends the wait of a reader that has said ``HTTPBodyDemand/later(taken:within:)``. Any thread, at any time; without effect where
-    /// nothing waits.
-    public func resumeReading() { mailbox.postProceeding(self) }
+    /// Resumes a request that its reader suspended (``HTTPBodyDemand/later(taken:within:)``). Any thread, at any time; no effect on a
+    /// request that is not suspended.
+    public func resumeReading() { mailbox.postResuming(self) }
 
-    /// The request ended without an answer. While a request waits for its answer nobody reads from its connection, so that a client
-    /// that left is noticed only when the answer is sent.
+    /// The request ended without a response. A connection that waits for a response is not read, so that a client that has left is noticed
+    /// only when the response is sent.
     public var isClientGone: Bool { machine.withLock { $0.isAbandoned } }
 
     func handlerReturned() -> ExchangeMachine<HTTPResponse>.ReturnAction { machine.withLock { $0.handlerReturned() } }

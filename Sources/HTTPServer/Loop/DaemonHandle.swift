@@ -1,29 +1,29 @@
-// Owns libmicrohttpd's daemon and the callbacks through which it enters the loop.
+// Owns libmicrohttpd's daemon and its callbacks.
 
 internal import CMicrohttpd
 internal import Glibc
 
-/// One `MHD_Daemon` without a thread of its own. All calls on the thread that runs it.
+/// One `MHD_Daemon` without a thread of its own. Confined to the thread that runs it.
 struct DaemonHandle: ~Copyable {
     private let pointer: OpaquePointer
     private let sink: UnsafeMutablePointer<sluice_mhd_sink>
     /// The daemon's epoll descriptor, for the loop's own epoll. It belongs to the daemon.
     let epollDescriptor: Int32
 
-    /// - Parameter owner: receives every callback. Must live until after this handle: the daemon keeps an unretained pointer.
+    /// - Parameter owner: receives every callback. Must outlive this handle: the daemon keeps an unretained pointer.
     init(
         socket: consuming ListenSocket, configuration: HTTPServerConfiguration, owner: ServerLoop
     ) throws(HTTPServerError) {
         var options = [
             MHD_OptionItem(.LISTEN_SOCKET, Int(socket.descriptor)),
-            // The loop keeps the limits of connections itself: they change while it runs, and let pass what is vital.
+            // The loop limits connections itself: its limits change while it runs, and have reserved slots.
             MHD_OptionItem(.CONNECTION_LIMIT, 1 << 20),
             MHD_OptionItem(.CONNECTION_TIMEOUT, Int(configuration.idleTimeout.components.seconds)),
             MHD_OptionItem(.CONNECTION_MEMORY_LIMIT, configuration.poolBytes),
-            // A request for HTTP/1.1 without Host is 400. (0.9.75 sends the head of this answer, and of the one to a malformed
-            // Content-Length, twice: the status is right, the body is not. The connection is closed either way.)
+            // A request of HTTP/1.1 without Host gets 400. (0.9.75 sends the head of this response, and of the one to a malformed
+            // Content-Length, twice, and then closes the connection: the status is right, the body is not.)
             MHD_OptionItem(.STRICT_FOR_CLIENT, 1),
-            // The loop's thread blocks every signal, SIGPIPE among them.
+            // The loop's thread blocks every signal, SIGPIPE included.
             MHD_OptionItem(.SIGPIPE_HANDLED_BY_APP, 1),
             MHD_OptionItem(.END, 0),
         ]
@@ -35,14 +35,14 @@ struct DaemonHandle: ~Copyable {
             flags, owner, requestCallback, endedCallback, connectionCallback, sink,
             configuration.identity == nil ? nil : certificateCallback, CertificateStore.priorities, &options)
         guard let started else {
-            // The library leaves a socket it was given open when it fails; ours closes itself.
+            // libmicrohttpd does not close the socket when it fails; `socket` does.
             sink.deallocate()
             throw HTTPServerError(
                 .system,
-                "HTTP server: libmicrohttpd did not start; its last message stands in the log above, and the usual cause is "
-                    + "too few file descriptors (`ulimit -n`)")
+                "HTTP server: libmicrohttpd did not start; its message is in the log above; the usual cause is too few file "
+                    + "descriptors (`ulimit -n`)")
         }
-        // From here on the library closes the socket.
+        // From here on libmicrohttpd closes the socket.
         _ = socket.release()
         pointer = started
         self.sink = sink
@@ -54,16 +54,16 @@ struct DaemonHandle: ~Copyable {
         sink.deallocate()
     }
 
-    /// Milliseconds until the daemon must be run though nothing happened; `nil`: any time will do.
+    /// Milliseconds until the daemon must be run though nothing happened; `nil`: there is no such time.
     var timeout: UInt64? {
         var milliseconds: UInt64 = 0
         return MHD_get_timeout(pointer, &milliseconds) == .YES ? milliseconds : nil
     }
 
-    /// Does what can be done without waiting. The callbacks are called from here.
+    /// Processes all ready connections without blocking. Calls the callbacks.
     func run() { _ = MHD_run(pointer) }
 
-    /// Stops listening. Connections that are open stay.
+    /// Closes the listening socket. Open connections stay.
     func quiesce() {
         let descriptor = MHD_quiesce_daemon(pointer)
         if descriptor >= 0 { close(descriptor) }
@@ -74,8 +74,8 @@ extension MHD_OptionItem {
     fileprivate init(_ option: MHD_OPTION, _ value: Int) { self.init(option: option, value: value, ptr_value: nil) }
 }
 
-// The five doors through which libmicrohttpd calls in. Each finds the loop by the unretained pointer given to `DaemonHandle`: the
-// loop's thread holds the loop until the daemon is gone.
+// The callbacks. Each finds the loop by the unretained pointer given to `DaemonHandle`: the loop's thread holds the loop until the daemon
+// is stopped.
 
 private let requestCallback: MHD_AccessHandlerCallback = { owner, connection, url, method, version, data, size, context in
     Unmanaged<ServerLoop>.fromOpaque(owner!)._withUnsafeGuaranteedRef { loop in
@@ -117,11 +117,11 @@ private let connectionCallback: MHD_NotifyConnectionCallback = { owner, connecti
     }
 }
 
-/// Called inside `MHD_run`, so on the loop's thread; the manual wants what it lends to live as long as the handshake.
+/// Called inside `MHD_run`, so on the loop's thread. The certificate must outlive the handshake, which `CertificateStore` ensures.
 private let certificateCallback: sluice_mhd_certificate = { _, _, _, _, _, chain, length, key in
-    LoopOfThread.with { $0.lendIdentity(chain!, length!, key!) }
+    CurrentLoop.with { $0.certificates.retrieve(chain!, length!, key!) }
 }
 
 private let messageCallback: @convention(c) (UnsafeMutableRawPointer?, UnsafePointer<CChar>?) -> Void = { owner, text in
-    Unmanaged<ServerLoop>.fromOpaque(owner!)._withUnsafeGuaranteedRef { $0.messageCame(String(cString: text!)) }
+    Unmanaged<ServerLoop>.fromOpaque(owner!)._withUnsafeGuaranteedRef { $0.messageLogged(String(cString: text!)) }
 }

@@ -1,4 +1,4 @@
-// Owns the loop's epoll descriptor, and the clock it sleeps by.
+// Owns the loop's epoll descriptor and its clock.
 
 internal import CMicrohttpd
 internal import Glibc
@@ -21,7 +21,7 @@ struct EpollHandle: ~Copyable {
         guard epoll_ctl(descriptor, EPOLL_CTL_ADD, watched, &event) == 0 else { throw .system("cannot watch a descriptor") }
     }
 
-    /// Waits for input on any descriptor, at most so long.
+    /// Waits for input on any watched descriptor, at most `milliseconds`.
     /// - Returns: whether `wanted` has input.
     func wait(milliseconds: Int32, for wanted: Int32) -> Bool {
         withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 2) { events in

@@ -1,16 +1,16 @@
-// Opens the socket a server listens on, and says clearly why it cannot.
+// Owns the listening socket of a server, with the errors of opening it.
 
 internal import CMicrohttpd
 internal import Glibc
 
-/// A listening TCP socket that nobody else has taken over yet.
+/// A listening TCP socket.
 struct ListenSocket: ~Copyable {
     let descriptor: Int32
-    /// The port, also where a free one was asked for.
+    /// The port; a free one where port 0 was asked for.
     let port: UInt16
 
-    /// Opened by us and not by libmicrohttpd, which answers every failure with a bare NULL. SO_REUSEPORT stays off: with it a second
-    /// process would bind the same port without an error and take half of the requests.
+    /// Not opened by libmicrohttpd, which returns NULL without a reason on every failure. SO_REUSEPORT stays off: with it a second process
+    /// could bind the same port without an error and would get half of the requests.
     init(host: String, port: UInt16, backlog: Int) throws(HTTPServerError) {
         var hints = addrinfo()
         hints.ai_family = AF_UNSPEC
@@ -32,7 +32,7 @@ struct ListenSocket: ~Copyable {
             self.port = try Self.listen(opened, at: first.pointee, host: host, port: port, backlog: backlog)
             descriptor = opened
         } catch {
-            // Not `deinit`'s business: no value has come into being.
+            // `deinit` does not run: the value was not initialized.
             close(opened)
             throw error
         }
@@ -40,7 +40,7 @@ struct ListenSocket: ~Copyable {
 
     deinit { close(descriptor) }
 
-    /// Hands the descriptor to an owner that closes it.
+    /// Passes the descriptor on to an owner that closes it.
     consuming func release() -> Int32 {
         let descriptor = descriptor
         discard self
@@ -67,18 +67,18 @@ struct ListenSocket: ~Copyable {
         }
         guard isKnown else { throw .system("cannot read the port of \(host):\(port)") }
         return withUnsafeBytes(of: &bound) { bytes in
-            // sin_port and sin6_port lie at the same place.
+            // sin_port and sin6_port have the same offset.
             UInt16(bigEndian: bytes.load(fromByteOffset: MemoryLayout<sockaddr_in>.offset(of: \.sin_port)!, as: UInt16.self))
         }
     }
 
     private static func refusal(_ code: Int32, host: String, port: UInt16) -> HTTPServerError {
-        let place = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        let address = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         return switch code {
         case EADDRINUSE:
             HTTPServerError(
                 .addressInUse,
-                "HTTP server: \(place) is taken by another process; stop it (`ss -ltnp` names it) or choose another port, 0 for a free one"
+                "HTTP server: \(address) is taken by another process; stop it (`ss -ltnp` names it) or choose another port, 0 for a free one"
             )
         case EADDRNOTAVAIL:
             HTTPServerError(
@@ -87,9 +87,10 @@ struct ListenSocket: ~Copyable {
         case EACCES, EPERM:
             HTTPServerError(
                 .permissionDenied,
-                "HTTP server: this process may not listen on \(place); choose a port from 1024 on, or grant CAP_NET_BIND_SERVICE")
+                "HTTP server: this process may not listen on \(address); choose a port from 1024 on, or grant CAP_NET_BIND_SERVICE"
+            )
         default:
-            HTTPServerError(.system, "HTTP server: cannot listen on \(place): \(String(cString: strerror(code)))")
+            HTTPServerError(.system, "HTTP server: cannot listen on \(address): \(String(cString: strerror(code)))")
         }
     }
 }

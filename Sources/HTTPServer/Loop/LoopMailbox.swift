@@ -1,8 +1,8 @@
-// Owns what other threads tell the loop: answers that are ready, and orders to stop.
+// Owns what other threads send to the loop: responses, resumed readers, a changed configuration, and the stop.
 
 internal import Synchronization
 
-/// Counters of a server. Written by the loop's thread alone, so that plain loads and stores do.
+/// Counters of a server. Only the loop's thread writes them, so plain loads and stores suffice.
 struct LoopCounters: ~Copyable {
     let connections = Atomic<Int>(0)
     let inFlight = Atomic<Int>(0)
@@ -15,25 +15,25 @@ struct LoopCounters: ~Copyable {
     let connectionLimitRefusals = Atomic<Int>(0)
 }
 
-/// A configuration on its way to the loop.
-final class Adoption: Sendable {
+/// A changed configuration. A reference, because the loop copies it out of the mailbox in every iteration.
+final class ConfigurationUpdate: Sendable {
     let configuration: HTTPServerConfiguration
     init(_ configuration: HTTPServerConfiguration) { self.configuration = configuration }
 }
 
-/// The loop's letter box. It outlives the loop, because exchanges that are answered late still post to it.
+/// The loop's mailbox. It outlives the loop, because late responses are still posted to it.
 final class LoopMailbox: Sendable {
-    struct Orders {
-        /// Monotonic nanoseconds; `nil`: nobody asked to stop.
+    struct Requests {
+        /// The deadline of a requested stop, in monotonic nanoseconds.
         var stopAt: UInt64?
-        /// Handed out once.
-        var adoption: Adoption?
+        /// Taken once.
+        var update: ConfigurationUpdate?
     }
 
     private struct Box {
-        var ready: [HTTPExchange] = []
-        var proceeding: [HTTPExchange] = []
-        var orders = Orders()
+        var answered: [HTTPExchange] = []
+        var resuming: [HTTPExchange] = []
+        var requests = Requests()
         var isClosed = false
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
@@ -44,43 +44,43 @@ final class LoopMailbox: Sendable {
 
     init() throws(HTTPServerError) { wake = try WakeHandle() }
 
-    /// An exchange whose connection is suspended has got its answer. Any thread.
-    func post(_ exchange: HTTPExchange) {
-        let isFirst = box.withLock { box in !box.isClosed && Self.isFirst(exchange, in: &box.ready) }
+    /// An exchange whose connection is suspended has its response. Any thread.
+    func postAnswered(_ exchange: HTTPExchange) {
+        let isFirst = box.withLock { box in !box.isClosed && Self.isFirst(exchange, in: &box.answered) }
         if isFirst { wake.signal() }
     }
 
-    /// A parked exchange may go on. Any thread.
-    func postProceeding(_ exchange: HTTPExchange) {
-        let isFirst = box.withLock { box in !box.isClosed && Self.isFirst(exchange, in: &box.proceeding) }
+    /// A suspended request is to be read again. Any thread.
+    func postResuming(_ exchange: HTTPExchange) {
+        let isFirst = box.withLock { box in !box.isClosed && Self.isFirst(exchange, in: &box.resuming) }
         if isFirst { wake.signal() }
     }
 
-    /// Adds an exchange. Only the first one has to wake the loop.
+    /// Appends an exchange. Only the first one has to wake the loop.
     private static func isFirst(_ exchange: HTTPExchange, in list: inout [HTTPExchange]) -> Bool {
         list.append(exchange)
         return list.count == 1
     }
 
-    /// Swaps the list of ready exchanges for `empty`, so that both keep their memory.
-    /// - Returns: the orders, and the parked exchanges that may go on.
-    func takeReady(into empty: inout [HTTPExchange]) -> (orders: Orders, proceeding: [HTTPExchange]) {
+    /// Takes what was posted.
+    /// - Parameter answered: an empty list; swapped with the one of the mailbox, so that both keep their memory.
+    func take(answered: inout [HTTPExchange]) -> (requests: Requests, resuming: [HTTPExchange]) {
         box.withLock { box in
-            swap(&box.ready, &empty)
-            defer { (box.orders.adoption, box.proceeding) = (nil, []) }
-            return (box.orders, box.proceeding)
+            swap(&box.answered, &answered)
+            defer { (box.requests.update, box.resuming) = (nil, []) }
+            return (box.requests, box.resuming)
         }
     }
 
-    /// The last one counts. Any thread.
-    func orderAdoption(of configuration: HTTPServerConfiguration) {
-        box.withLock { $0.orders.adoption = Adoption(configuration) }
+    /// The last configuration counts. Any thread.
+    func requestUpdate(to configuration: HTTPServerConfiguration) {
+        box.withLock { $0.requests.update = ConfigurationUpdate(configuration) }
         wake.signal()
     }
 
-    /// The earliest deadline wins. Any thread.
-    func orderStop(at deadline: UInt64) {
-        box.withLock { $0.orders.stopAt = min($0.orders.stopAt ?? .max, deadline) }
+    /// The earliest deadline counts. Any thread.
+    func requestStop(at deadline: UInt64) {
+        box.withLock { $0.requests.stopAt = min($0.requests.stopAt ?? .max, deadline) }
         wake.signal()
     }
 
@@ -95,15 +95,15 @@ final class LoopMailbox: Sendable {
         }
     }
 
-    /// The loop's last act.
+    /// The loop has ended.
     func close() {
-        let (waiters, ready) = box.withLock { box in
+        let (waiters, exchanges) = box.withLock { box in
             box.isClosed = true
-            defer { (box.waiters, box.ready, box.proceeding) = ([], [], []) }
-            return (box.waiters, box.ready + box.proceeding)
+            defer { (box.waiters, box.answered, box.resuming) = ([], [], []) }
+            return (box.waiters, box.answered + box.resuming)
         }
-        // Exchanges that were answered in the last moment are let go here, outside the lock.
-        withExtendedLifetime(ready) {}
+        // Exchanges that were posted last are released here, outside the lock.
+        withExtendedLifetime(exchanges) {}
         for waiter in waiters { waiter.resume() }
     }
 }

@@ -1,9 +1,9 @@
-// Owns the loop's part for bodies that are read piece by piece: offering, dropping, parking and waking.
+// Owns the loop's part of bodies that are read piece by piece: offering pieces, suspending and resuming requests.
 
 internal import CMicrohttpd
 
 extension ServerLoop {
-    /// A piece of a body that is not, or not yet, collected. Leaves in `size` what is to be offered again.
+    /// A piece of a body was received that is not, or not yet, collected. Leaves in `size` the number of bytes to offer again.
     func pieceStreamed(
         _ exchange: HTTPExchange, _ data: UnsafePointer<CChar>, size: UnsafeMutablePointer<Int>
     ) -> MHD_Result {
@@ -29,11 +29,11 @@ extension ServerLoop {
         case .more:
             return drop(piece.count, of: exchange)
         case .later(let taken, let within):
-            precondition(taken >= 0 && taken < offered, "a reader that waits must leave something to wait with")
+            precondition(taken >= 0 && taken < offered, "a reader that suspends its request must leave bytes to offer again")
             _ = exchange.body.pieceReceived(taken)
             connections.pieceReceived(exchange.connection, taken)
             size.pointee = piece.count - taken
-            park(exchange, within)
+            suspend(exchange, within)
             return .YES
         case .enough:
             exchange.body.readerStopped()
@@ -41,53 +41,52 @@ extension ServerLoop {
         }
     }
 
-    /// Counts bytes that are done with; too many behind the end of what is wanted end the connection.
+    /// Counts bytes that were taken or dropped; ends the connection when too many are dropped.
     private func drop(_ count: Int, of exchange: HTTPExchange) -> MHD_Result {
         connections.pieceReceived(exchange.connection, count)
         return exchange.body.pieceReceived(count) == .close ? .NO : .YES
     }
 
-    /// The body that a reader takes has ended.
+    /// The body of a reader has ended.
     func streamEnded(_ exchange: HTTPExchange, _ reader: any HTTPBodyReader) -> MHD_Result {
         connections.requestReceived(exchange.connection)
         let end: HTTPBodyEnd = exchange.body.isCut ? .tooLong(limit: exchange.body.limit) : .complete
         if case .later(_, let within) = reader.ended(end, exchange) {
-            park(exchange, within)
+            suspend(exchange, within)
             return .YES
         }
         exchange.isHandled = true
         return send(exchange)
     }
 
-    private func park(_ exchange: HTTPExchange, _ within: Duration) {
+    private func suspend(_ exchange: HTTPExchange, _ within: Duration) {
         let (seconds, attoseconds) = within.components
         let wait = UInt64(clamping: seconds) * 1_000_000_000 + UInt64(clamping: attoseconds) / 1_000_000_000
-        parked.park(exchange, until: monotonicNow() + wait)
+        suspended.insert(exchange, until: monotonicNow() + wait)
         connections.paused(exchange.connection, now: now)
         MHD_suspend_connection(exchange.connection)
     }
 
-    /// Lets a parked exchange go on; one that is not parked does so anyway.
-    func wake(_ exchange: HTTPExchange) {
-        guard exchange.parkedUntil != nil else { return }
-        parked.remove(exchange)
+    /// Reads the body of a suspended request again; no effect on others.
+    func resumeReading(_ exchange: HTTPExchange) {
+        guard exchange.suspendedUntil != nil else { return }
+        suspended.remove(exchange)
         connections.resumed(exchange.connection, now: now)
         MHD_resume_connection(exchange.connection)
     }
 
-    /// The server stops and cannot wait for the rest of these bodies: they are dropped as they come, and answered where they end in
-    /// time.
-    func dismissParked(_ answer: HTTPResponse) {
-        for exchange in parked.all {
+    /// The server stops: the rest of all suspended bodies is dropped, and those that end in time get this response.
+    func dismissSuspended(_ response: HTTPResponse) {
+        for exchange in suspended.all {
             abandonStream(of: exchange)
-            exchange.respond(answer)
-            wake(exchange)
+            exchange.respond(response)
+            resumeReading(exchange)
         }
-        // The daemon has had its turn: nobody else tells it that connections run again.
+        // The daemon has run already in this iteration: without a signal it would not notice the resumed connections.
         mailbox.wake.signal()
     }
 
-    /// The reader is told that its body has no end.
+    /// Tells the reader that its body will not end.
     func abandonStream(of exchange: HTTPExchange) {
         guard case .stream(let reader) = exchange.intake else { return }
         exchange.intake = .drop

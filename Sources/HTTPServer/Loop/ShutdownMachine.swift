@@ -1,50 +1,46 @@
-// Decides when a server stops listening, when it stops waiting, and when it ends.
+// Decides when a stopping server responds to requests that wait, and when it ends.
 
-/// The life of a server after the first order to stop. Pure: time is passed in, in monotonic nanoseconds.
+/// The shutdown of a server. Pure; times in monotonic nanoseconds.
 struct ShutdownMachine: ~Copyable {
     enum Action: Equatable {
         case none
         case closeListener
-        /// The deadline has passed: give every request that waits for an answer the one that says so.
-        case dismissWaiting
+        /// The deadline has passed: respond to every request that waits for its response.
+        case answerWaiting
         case end
     }
 
     private enum State {
         case serving
         case draining(until: UInt64)
-        case dismissing(until: UInt64)
+        /// Responses to waiting requests are being sent.
+        case grace(until: UInt64)
         case ended
     }
 
     private var state = State.serving
-    private let shutdownGrace: UInt64
+    private let grace: UInt64
 
-    /// - Parameter shutdownGrace: how long dismissed requests are given to be answered, in nanoseconds.
-    init(shutdownGrace: UInt64) { self.shutdownGrace = shutdownGrace }
+    /// - Parameter grace: how long the responses to waiting requests may take to be sent, in nanoseconds.
+    init(grace: UInt64) { self.grace = grace }
 
-    /// New requests are to be refused: the server waits for the last ones.
-    var isDraining: Bool {
-        switch state {
-        case .serving: false
-        case .draining, .dismissing, .ended: true
-        }
-    }
+    /// New requests are refused: the server waits for the last ones.
+    var isDraining: Bool { if case .serving = state { false } else { true } }
 
-    mutating func stopOrdered(deadline: UInt64) -> Action {
+    mutating func stopRequested(deadline: UInt64) -> Action {
         switch state {
         case .serving:
             state = .draining(until: deadline)
             return .closeListener
         case .draining(let until):
             state = .draining(until: min(until, deadline))
-        case .dismissing, .ended:
+        case .grace, .ended:
             break
         }
         return .none
     }
 
-    /// The loop has gone round once.
+    /// An iteration of the loop has ended.
     mutating func iterationEnded(now: UInt64, inFlight: Int) -> Action {
         switch state {
         case .serving, .ended:
@@ -52,17 +48,17 @@ struct ShutdownMachine: ~Copyable {
         case .draining(let until):
             if inFlight == 0 { return end() }
             guard now >= until else { return .none }
-            state = .dismissing(until: now + shutdownGrace)
-            return .dismissWaiting
-        case .dismissing(let until):
+            state = .grace(until: now + grace)
+            return .answerWaiting
+        case .grace(let until):
             return inFlight == 0 || now >= until ? end() : .none
         }
     }
 
-    /// The moment at which the loop must go round again though nothing happened.
+    /// When the loop must run again though nothing happened; `nil`: not at all.
     var wakeAt: UInt64? {
         switch state {
-        case .draining(let until), .dismissing(let until): until
+        case .draining(let until), .grace(let until): until
         case .serving, .ended: nil
         }
     }

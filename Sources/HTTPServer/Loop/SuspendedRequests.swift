@@ -1,14 +1,14 @@
-// Owns the exchanges whose body waits because its reader said "not now".
+// Owns the requests whose body is not read for now.
 
-/// Parked exchanges, each with the moment at which it is woken at the latest. The loop's thread only.
+/// Suspended requests, each with the moment at which it is resumed at the latest. Confined to the loop's thread.
 struct SuspendedRequests: ~Copyable {
     private var list: [Unmanaged<HTTPExchange>] = []
-    /// Not later than the earliest moment; `nil`: nobody is parked.
+    /// Not later than the earliest of these moments, in monotonic nanoseconds; `nil`: there are none.
     private(set) var wakeAt: UInt64?
 
     /// - Parameter moment: monotonic nanoseconds.
-    mutating func park(_ exchange: HTTPExchange, until moment: UInt64) {
-        exchange.parkedUntil = moment
+    mutating func insert(_ exchange: HTTPExchange, until moment: UInt64) {
+        exchange.suspendedUntil = moment
         exchange.slot = list.count
         list.append(Unmanaged.passUnretained(exchange))
         wakeAt = min(wakeAt ?? .max, moment)
@@ -21,17 +21,17 @@ struct SuspendedRequests: ~Copyable {
             last.slot = exchange.slot
         }
         exchange.slot = -1
-        exchange.parkedUntil = nil
+        exchange.suspendedUntil = nil
         if list.isEmpty { wakeAt = nil }
     }
 
-    /// Those whose moment has come; they stay parked.
+    /// The requests whose moment has come. They stay in the list.
     mutating func due(at now: UInt64) -> [HTTPExchange] {
         guard let wakeAt, wakeAt <= now else { return [] }
         var due: [HTTPExchange] = []
         var next = UInt64.max
         for exchange in list.lazy.map({ $0.takeUnretainedValue() }) {
-            let moment = exchange.parkedUntil ?? 0
+            let moment = exchange.suspendedUntil ?? 0
             if moment <= now { due.append(exchange) } else { next = min(next, moment) }
         }
         self.wakeAt = next == .max ? now : next

@@ -1,4 +1,4 @@
-// Owns the eventfd that other threads wake the loop with.
+// Owns the eventfd by which other threads wake the loop.
 
 internal import CMicrohttpd
 internal import Glibc
@@ -16,14 +16,14 @@ struct WakeHandle: ~Copyable, Sendable {
 
     /// Makes the descriptor readable. Any thread.
     func signal() {
-        // The only failure is a counter that is full, which means readable already.
+        // It fails only when the counter is full, so the descriptor is readable already.
         _ = eventfd_write(descriptor, 1)
     }
 
     /// Makes the descriptor unreadable until the next signal.
     func clear() {
         var count: eventfd_t = 0
-        // The only failure is a counter at zero, which is what is wanted.
+        // It fails only when the counter is zero, so the descriptor is not readable.
         _ = eventfd_read(descriptor, &count)
     }
 }

@@ -1,7 +1,6 @@
-// Owns the memory request bodies are collected in, and the loop's stock of it.
+// Owns the memory in which request bodies are collected, with its limit.
 
-/// A growable piece of memory for one body, with 64 readable bytes behind the content. Confined to the loop's thread. ``BodyBuffers`` lets it
-/// grow.
+/// Growable memory for one body, with 64 readable bytes after the content. Confined to the loop's thread; grown by ``BodyBuffers``.
 final class BodyBuffer {
     static let padding = 64
 
@@ -20,7 +19,7 @@ final class BodyBuffer {
 
     func removeAll() { count = 0 }
 
-    /// There must be room.
+    /// The bytes must fit the capacity.
     func append(_ source: UnsafeRawPointer, count added: Int) {
         precondition(count + added <= capacity, "a body grows by BodyBuffers.grow")
         (memory + count).copyMemory(from: source, byteCount: added)
@@ -36,23 +35,25 @@ final class BodyBuffer {
     }
 }
 
-/// The memory of all bodies that are being collected. A body holds a buffer from its first piece to the handler's return, so a few serve
-/// many connections; and many that are never finished find an end of it, whatever each of them may have.
+/// The memory of all bodies that are being collected. A body holds a buffer from its first piece until the handler returns, so a few
+/// buffers serve many connections. The limit is one for all bodies: many unfinished ones cannot exceed it.
 struct BodyBuffers: ~Copyable {
+    /// Unused buffers that are kept.
     private static let kept = 64
+    /// Larger buffers are not kept.
     private static let keptBytes = 64 << 10
-    /// What each body has for nothing: small ones pass whatever large ones hold.
+    /// Bytes of each body that do not count: small bodies pass when large ones have used up the limit.
     static let firstBytes = 4 << 10
 
     private var free: [BodyBuffer] = []
     private let limit: Int
-    /// Bytes beyond the first of the buffers that are in use.
+    /// Bytes of the buffers in use, beyond ``firstBytes`` of each.
     private(set) var held = 0
 
-    /// - Parameter limit: bytes all bodies may hold beyond their first 4 KiB.
+    /// - Parameter limit: for ``held``, in bytes.
     init(limit: Int) { self.limit = limit }
 
-    /// - Parameter expecting: bytes the client announced. Believed up to 64 KiB: announcing costs a client nothing.
+    /// - Parameter expecting: the Content-Length. At most 64 KiB are allocated for it, because a client may send any number.
     mutating func take(expecting: Int) -> BodyBuffer {
         let buffer = free.popLast() ?? BodyBuffer(capacity: Self.firstBytes)
         held += buffer.capacity - Self.firstBytes
@@ -60,8 +61,8 @@ struct BodyBuffers: ~Copyable {
         return buffer
     }
 
-    /// Makes room for so many bytes in all.
-    /// - Returns: whether there is so much memory.
+    /// Grows a buffer to a capacity of at least `bytes`.
+    /// - Returns: whether the limit allows it.
     mutating func grow(_ buffer: BodyBuffer, to bytes: Int) -> Bool {
         guard bytes > buffer.capacity else { return true }
         for capacity in [max(bytes, buffer.capacity * 2), bytes] where held + capacity - buffer.capacity <= limit {

@@ -1,29 +1,29 @@
-// Decides what becomes of a request's body: read, dropped, or not waited for.
+// Decides whether a request's body is read, dropped, or not waited for.
 
-/// The life of one request's body. Pure; one instance a request.
+/// The body of one request. Pure.
 struct BodyMachine: ~Copyable {
     enum HeaderAction: Equatable {
-        /// Read the body. `expecting`: bytes the client named, 0 where it named none.
+        /// Read the body. `expecting`: its Content-Length, 0 where it has none.
         case read(expecting: Int)
-        /// Read the body and drop it, then answer: the client keeps its connection, and sees the answer though it writes first.
+        /// Read and drop the body, then respond: the client keeps its connection, and gets the response though it sends the body first.
         case discard
-        /// Answer before the body, which ends the connection.
-        case answerNow
+        /// Respond before the body, which ends the connection.
+        case respondNow
     }
 
     enum PieceAction: Equatable {
         case append
         case discard
-        /// The client has been listened to long enough: end the connection without an answer.
+        /// More bytes came than are dropped: end the connection without a response.
         case close
     }
 
     enum EndAction: Equatable {
         case handle
-        /// The body broke its limit; it has been dropped.
+        /// The body was longer than its limit and has been dropped: respond with 413.
         case refuse
-        /// The request was refused at its header.
-        case answer
+        /// The request was refused earlier: send that response.
+        case respond
     }
 
     /// Most bytes the body may have.
@@ -36,9 +36,9 @@ struct BodyMachine: ~Copyable {
     private var announced: Int?
 
     /// - Parameters:
-    ///   - limit: bytes the body may have; ignored where the request is refused anyhow.
-    ///   - discardBytes: bytes of a refused body, or beyond the limit, that are read before the connection is given up.
-    ///   - isRefused: the request's answer stands already.
+    ///   - limit: bytes the body may have; ignored where the request is refused.
+    ///   - discardBytes: bytes of a refused body, or beyond the limit, that are read before the connection is closed.
+    ///   - isRefused: the request was refused at its header.
     init(limit: Int, discardBytes: Int, isRefused: Bool) {
         self.limit = isRefused ? 0 : limit
         self.discardBytes = discardBytes
@@ -46,43 +46,43 @@ struct BodyMachine: ~Copyable {
     }
 
     /// - Parameters:
-    ///   - length: bytes the client named, `nil` where it sends chunks.
+    ///   - length: the Content-Length; `nil` for a chunked body.
     ///   - expectsContinue: the client waits for 100 before it sends the body.
     mutating func headerReceived(length: Int?, expectsContinue: Bool) -> HeaderAction {
         announced = length
         if let length, length > limit { isTooLong = true }
         guard isRefused || isTooLong else { return .read(expecting: length ?? 0) }
         if length == 0 { return .discard }
-        // A client that waits for 100 has sent nothing yet: the answer now spares it the body.
-        if expectsContinue { return .answerNow }
-        if let length, length > limit + discardBytes { return .answerNow }
+        // A client that waits for 100 has not sent the body yet, and now need not.
+        if expectsContinue { return .respondNow }
+        if let length, length > limit + discardBytes { return .respondNow }
         return .discard
     }
 
-    /// How many of `count` bytes a reader may see.
+    /// How many of `count` bytes are offered to the reader.
     func offered(_ count: Int) -> Int { isRefused || isTooLong || isStopped ? 0 : min(count, limit - received) }
 
-    /// Another bound than the one the header was judged by.
+    /// The limit became lower than the one at the header.
     mutating func limitLowered(to bytes: Int) {
         guard bytes < limit else { return }
         limit = bytes
         if let announced, announced > bytes { isTooLong = true }
     }
 
-    /// There is an answer before the end: what comes is dropped.
+    /// The request was refused inside its body: the rest is dropped.
     mutating func refused() {
         isRefused = true
         limit = received
     }
 
-    /// The reader has seen enough: so much is the body, and the rest is dropped.
+    /// The reader takes no more: the rest is dropped, and does not make the body too long.
     mutating func readerStopped() {
         guard !isStopped, !isTooLong else { return }
         isStopped = true
         limit = received
     }
 
-    /// The body is longer than its limit, and not because the reader has stopped.
+    /// The body is longer than its limit.
     var isCut: Bool { isTooLong && !isStopped }
 
     mutating func pieceReceived(_ count: Int) -> PieceAction {
@@ -92,5 +92,5 @@ struct BodyMachine: ~Copyable {
         return isRefused || isTooLong ? .discard : .append
     }
 
-    func bodyEnded() -> EndAction { isRefused ? .answer : isTooLong ? .refuse : .handle }
+    func bodyEnded() -> EndAction { isRefused ? .respond : isTooLong ? .refuse : .handle }
 }

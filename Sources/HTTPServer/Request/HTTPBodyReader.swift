@@ -1,48 +1,49 @@
-// Says how a handler takes a body piece by piece, and how it makes the sender wait.
+// Owns the protocol by which a handler takes a body piece by piece and suspends its request.
 
 /// Takes one request's body in pieces. Every method is called on the server's one loop thread: none may block.
 ///
-/// Nothing is buffered for it: what it does not take stays in the connection's memory and, behind that, in the sender's.
+/// Nothing is buffered for it: bytes that it does not take stay in the connection's memory, in the kernel, and with the client (TCP flow
+/// control).
 public protocol HTTPBodyReader: AnyObject, Sendable {
-    /// A piece of the body: not empty, not longer than the connection's memory, valid during the call. The bytes behind its end
-    /// are not to be read.
+    /// A piece of the body: not empty, at most as long as the connection's memory, valid during the call. The bytes after its end must not
+    /// be read.
     func read(_ piece: UnsafeRawBufferPointer, _ exchange: HTTPExchange) -> HTTPBodyDemand
 
-    /// The body is over. Unless the reader says ``HTTPBodyDemand/later(taken:within:)``, after which it is asked again, `exchange`
-    /// takes the answer, now or later, from any thread.
+    /// The body is over. After ``HTTPBodyDemand/later(taken:within:)`` this is called again; otherwise `exchange` takes the response, now or
+    /// later, from any thread.
     func ended(_ end: HTTPBodyEnd, _ exchange: HTTPExchange) -> HTTPBodyDemand
 
-    /// The request is over before its body was: the client left, or the server stops. Called instead of ``ended(_:_:)``; there is
-    /// nobody to answer.
+    /// The request ended before its body: the client left, or the server stops. Called instead of ``ended(_:_:)``; no response can be
+    /// sent.
     func abandoned()
 }
 
-/// What a reader wants next.
+/// What the server does next with the body.
 public enum HTTPBodyDemand: Sendable, Equatable {
-    /// The piece was taken whole.
+    /// Read on: the piece was taken whole.
     case more
-    /// Not now. The first `taken` bytes were taken, fewer than the piece has; at the body's end it is 0. Nothing is read from the
-    /// connection until ``HTTPExchange/resumeReading()``, or until `within` has passed; then what was not taken is offered again.
+    /// Suspend the request. The first `taken` bytes were taken, fewer than the piece has; 0 at the body's end. The connection is not read
+    /// until ``HTTPExchange/resumeReading()`` or until `within` has passed; then the bytes that were not taken are offered again.
     case later(taken: Int, within: Duration)
-    /// No more is wanted: the rest of the body is dropped, up to ``HTTPServerConfiguration/streamDiscardBytes``, because an answer
-    /// can only be sent behind a body. A longer rest ends the connection.
+    /// Drop the rest of the body, up to ``HTTPServerConfiguration/streamDiscardBytes``, because libmicrohttpd sends a response only after
+    /// the body. A longer rest ends the connection.
     case enough
 }
 
-/// How a body came to its end.
+/// How a body ended.
 public enum HTTPBodyEnd: Sendable, Equatable {
-    /// All of it was offered, or the reader had said ``HTTPBodyDemand/enough``.
+    /// All of it was offered, or the reader had returned ``HTTPBodyDemand/enough``.
     case complete
     /// It is longer than `limit` bytes; those were offered, the rest was dropped.
     case tooLong(limit: Int)
 }
 
-/// What becomes of a body whose first bytes are there: see ``HTTPAdmission/peek(limit:)``.
+/// How a body is read, by its first bytes: see ``HTTPAdmission/peek(limit:)``.
 public enum HTTPBodyChoice: Sendable {
     /// Collect it, then call ``HTTPHandler/handle(_:_:)``. `limit`: as for ``HTTPAdmission/readBody(limit:)``.
     case collect(limit: Int? = nil)
-    /// The reader takes it, these bytes included.
+    /// Pass it to the reader, these bytes included.
     case stream(any HTTPBodyReader)
-    /// These bytes mean nothing: drop them and ask again with the next.
+    /// Drop these bytes and ask again with the next ones.
     case skip
 }

@@ -1,4 +1,4 @@
-// Names the request methods a route can have.
+// Owns the request methods a route can have.
 
 internal import Glibc
 
@@ -14,9 +14,9 @@ public enum HTTPMethod: String, Sendable, CaseIterable {
     /// A method no route can have.
     case other = ""
 
-    /// Reads a method as it stands in the request line. Methods are case-sensitive.
+    /// Parses the method of a request line. Methods are case-sensitive.
     init(_ name: UnsafePointer<CChar>) {
-        // By the first letter first: this runs for every request, and a Swift string would cost more than the comparison.
+        // Branches by the first letter: this runs for every request, and making a Swift string would cost more than the comparison.
         let candidate: HTTPMethod
         switch UInt8(bitPattern: name[0]) {
         case UInt8(ascii: "P"):

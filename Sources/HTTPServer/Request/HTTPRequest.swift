@@ -1,4 +1,4 @@
-// Owns the views of a request that a handler gets: its head, and the head with the body.
+// Owns the views of a request that a handler gets: the head, and the head with the body.
 
 internal import CMicrohttpd
 internal import Glibc
@@ -7,11 +7,11 @@ internal import Glibc
 public struct HTTPRequestHead: ~Copyable {
     /// Position of the route in the handler's ``HTTPHandler/routes``.
     public let route: Int
-    /// The method. HEAD for a GET route that is only asked for its header.
+    /// The method; HEAD on a GET route, where only the header is sent.
     public let method: HTTPMethod
     let connection: OpaquePointer
 
-    /// A header field's value; `nil` where there is no such field. Names are compared without case.
+    /// A header field's value; `nil` where the field is missing. Names are compared without case.
     public func header(_ name: String) -> String? {
         var start: UnsafePointer<CChar>?
         var count = 0
@@ -39,7 +39,7 @@ public struct HTTPRequestHead: ~Copyable {
         return search.values
     }
 
-    /// Calls `body` with the bytes of a header field's value and makes no string; `nil` where there is no such field.
+    /// Calls `body` with the bytes of a header field's value, without making a string; `nil` where the field is missing.
     public func withHeader<R>(_ name: StaticString, _ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R? {
         guard let value = MHD_lookup_connection_value(connection, .HEADER_KIND, name.cString) else { return nil }
         return try body(UnsafeRawBufferPointer(start: value, count: strlen(value)))
@@ -56,7 +56,7 @@ public struct HTTPRequestHead: ~Copyable {
         }
     }
 
-    /// Bytes of the body where the client named its length; `nil` for a chunked body. 0 where there is none.
+    /// The Content-Length; `nil` for a chunked body, 0 where there is no body.
     public var contentLength: Int? {
         if MHD_lookup_connection_value(connection, .HEADER_KIND, "Transfer-Encoding") != nil { return nil }
         guard let value = MHD_lookup_connection_value(connection, .HEADER_KIND, "Content-Length") else { return 0 }
@@ -76,7 +76,7 @@ public struct HTTPRequestHead: ~Copyable {
     }
 }
 
-/// What a walk over header fields looks for, and what it has found.
+/// The state of a walk over header fields.
 private struct Search {
     let name: String
     var values: [String] = []
@@ -86,7 +86,7 @@ private struct Search {
 public struct HTTPRequest: ~Copyable {
     /// The request's line and header fields.
     public let head: HTTPRequestHead
-    /// The body. At least 64 bytes behind its end may be read (their content is undefined), as simdjson wants it.
+    /// The body. At least 64 bytes after its end may be read (their content is undefined), as simdjson requires.
     public let body: UnsafeRawBufferPointer
 
     /// Position of the route in the handler's ``HTTPHandler/routes``.
@@ -94,6 +94,6 @@ public struct HTTPRequest: ~Copyable {
 }
 
 extension StaticString {
-    /// The text as a C string. The text must not be a single scalar's literal.
+    /// The text as a C string. It must not be a literal of a single scalar.
     var cString: UnsafePointer<CChar> { UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self) }
 }

@@ -1,4 +1,4 @@
-// Owns the table that turns a method and a path into a route's number without making a string.
+// Owns the route table: a method and a path give a route's number, without making a string.
 
 internal import Glibc
 
@@ -20,7 +20,7 @@ public struct HTTPRoute: Sendable, Equatable {
 public struct HTTPRoutes: Sendable {
     enum Match: Equatable {
         case route(Int)
-        /// The path is known, the method is not; the number is one for ``allow``.
+        /// The path is known, the method is not; `path` is an index of ``allow``.
         case wrongMethod(path: Int)
         case notFound
     }
@@ -34,7 +34,7 @@ public struct HTTPRoutes: Sendable {
 
     /// The routes, as given.
     public let routes: [HTTPRoute]
-    /// Values of the `Allow` header, one per different path.
+    /// Values of the `Allow` header, by path.
     let allow: [String]
     private let entries: [Entry]
     private let bytes: [UInt8]
@@ -46,7 +46,7 @@ public struct HTTPRoutes: Sendable {
         var methods: [[HTTPMethod]] = []
         var paths: [String: Int] = [:]
         for route in routes {
-            precondition(route.method != .other && route.path.hasPrefix("/"), "\(route) can never be asked for")
+            precondition(route.method != .other && route.path.hasPrefix("/"), "\(route) can never be requested")
             let path = paths[route.path] ?? methods.count
             if paths.updateValue(path, forKey: route.path) == nil { methods.append([]) }
             precondition(!methods[path].contains(route.method), "\(route) is there twice")

@@ -1,13 +1,15 @@
-// Owns what a request is answered with.
+// Owns a response: status, header fields and body.
+
+internal import CMicrohttpd
 
 /// A status, header fields and a body.
 ///
-/// Date, Content-Length and Connection are the library's business; `("Connection", "close")` ends the connection after the answer.
+/// libmicrohttpd adds Date, Content-Length and Connection; `("Connection", "close")` ends the connection after the response.
 public struct HTTPResponse: Sendable {
     enum Content: Sendable {
         case built(headers: [(name: String, value: String)], body: [UInt8])
         case prepared(PreparedResponse)
-        case written(headers: [(name: String, value: String)], source: any HTTPBodySource)
+        case streamed(headers: [(name: String, value: String)], source: any HTTPBodySource)
     }
 
     /// The status code.
@@ -19,14 +21,14 @@ public struct HTTPResponse: Sendable {
         self.content = content
     }
 
-    /// - Parameter headers: names and values without line breaks. Fields that break this rule turn the answer into a 500.
+    /// - Parameter headers: names and values without line breaks. With a line break in one the response becomes a 500.
     public init(status: Int, headers: [(name: String, value: String)] = [], body: [UInt8] = []) {
         self.init(status: status, content: .built(headers: headers, body: body))
     }
 
-    /// An answer whose body is written while it is sent. `source` is let go when the answer was sent, or could not be.
+    /// A response whose body is written while it is sent. `source` is released when the response was sent, or could not be.
     public init(status: Int, headers: [(name: String, value: String)], source: any HTTPBodySource) {
-        self.init(status: status, content: .written(headers: headers, source: source))
+        self.init(status: status, content: .streamed(headers: headers, source: source))
     }
 
     /// Plain text.
@@ -45,7 +47,7 @@ public struct HTTPResponse: Sendable {
     /// - Parameters:
     ///   - title: the kind of problem, the same for every occurrence.
     ///   - detail: this occurrence, and what to do about it.
-    ///   - type: a URI that names the kind of problem; `about:blank`: nothing is to be said beyond the status.
+    ///   - type: a URI that names the kind of problem; `about:blank`: the status names it.
     ///   - extra: further members, in order.
     public static func problem(
         status: Int, title: String, detail: String, type: String = "about:blank", extra: [JSONValue.Member] = [],
@@ -60,13 +62,24 @@ public struct HTTPResponse: Sendable {
             body: JSONValue.object(members + extra).utf8)
     }
 
-    /// The same answer in the library's own form, made once and shared by every request that is answered with it. For answers that
-    /// are given often: nothing is then allocated or copied for one.
+    /// The same response in libmicrohttpd's form, made once and shared by all requests that get it. For frequent responses: nothing is
+    /// allocated or copied for a request.
     public func prepared() -> HTTPResponse {
         guard case .built(let headers, let body) = content else { return self }
         guard let handle = ResponseHandle(headers: headers, body: body) else {
-            preconditionFailure("a header of the prepared answer \(status) has a line break: \(headers.map(\.name))")
+            preconditionFailure("a header of the prepared response \(status) has a line break: \(headers.map(\.name))")
         }
         return HTTPResponse(status: status, content: .prepared(PreparedResponse(handle)))
+    }
+
+    /// The response as it goes over the wire, for the one case in which it is sent past libmicrohttpd. Only for bodies in memory.
+    var serialized: [UInt8] {
+        guard case .built(let headers, let body) = content else {
+            preconditionFailure("the response \(status) has no body in memory")
+        }
+        let reason = String(cString: MHD_get_reason_phrase_for(UInt32(status)))
+        let lines =
+            ["HTTP/1.1 \(status) \(reason)"] + headers.map { "\($0.name): \($0.value)" } + ["Content-Length: \(body.count)"]
+        return Array((lines.joined(separator: "\r\n") + "\r\n\r\n").utf8) + body
     }
 }

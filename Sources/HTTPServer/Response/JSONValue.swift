@@ -1,6 +1,6 @@
-// Writes the small JSON documents a server answers with.
+// Owns the small JSON documents of responses.
 
-/// A JSON document to be written. Objects keep their members' order.
+/// A JSON document. Objects keep the order of their members.
 public enum JSONValue: Sendable, Equatable {
     case null
     case bool(Bool)

@@ -1,13 +1,13 @@
-// Owns the identities that a loop's handshakes are lent: the one in force, and those that some handshake may still hold.
+// Owns the certificates that the handshakes of one loop use: the current one, and replaced ones that a handshake may still use.
 
 internal import CMicrohttpd
 internal import Glibc
 
-/// The identities of one loop. Confined to its thread.
+/// The certificates of one loop. Confined to its thread.
 struct CertificateStore: ~Copyable {
-    /// TLS 1.2 and 1.3, by the library's own choice of everything else.
+    /// GnuTLS's defaults, with TLS 1.2 and 1.3 only.
     static let priorities = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
-    /// How long a replaced identity is kept: longer than any handshake, which ends with `headerTimeout` at the latest.
+    /// How long a replaced certificate is kept, in nanoseconds: longer than any handshake, which ends at `headerTimeout`.
     private static let kept: UInt64 = 3_600_000_000_000
 
     private var current: TLSIdentity?
@@ -15,7 +15,7 @@ struct CertificateStore: ~Copyable {
 
     init(_ identity: TLSIdentity?) { current = identity }
 
-    /// Handshakes that begin from now on are shown `identity`.
+    /// Handshakes that begin from now on use `identity`.
     mutating func update(_ identity: TLSIdentity?, now: UInt64) {
         replaced.removeAll { now > $0.at + Self.kept }
         guard let identity, let before = current, identity !== before else { return }
@@ -23,8 +23,9 @@ struct CertificateStore: ~Copyable {
         current = identity
     }
 
-    /// Lends the identity in force to a handshake. Answers GnuTLS's code.
-    func lend(
+    /// Passes the current certificate to a handshake (`gnutls_certificate_retrieve_function2`).
+    /// - Returns: 0, or −1 where there is none.
+    func retrieve(
         _ chain: UnsafeMutablePointer<UnsafeMutablePointer<gnutls_pcert_st>?>, _ length: UnsafeMutablePointer<UInt32>,
         _ key: UnsafeMutablePointer<gnutls_privkey_t?>
     ) -> Int32 {
@@ -36,12 +37,12 @@ struct CertificateStore: ~Copyable {
     }
 }
 
-/// The loop that runs on this thread: GnuTLS's callback gets nothing to find its owner by.
-enum LoopOfThread {
+/// The loop that runs on this thread: GnuTLS's callback has no argument that leads to it.
+enum CurrentLoop {
     private static let key: pthread_key_t = {
         var key = pthread_key_t()
         let code = pthread_key_create(&key, nil)
-        precondition(code == 0, "no key for a thread's own data: \(String(cString: strerror(code)))")
+        precondition(code == 0, "no thread-specific data key: \(String(cString: strerror(code)))")
         return key
     }()
 

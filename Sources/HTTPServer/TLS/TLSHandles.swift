@@ -5,12 +5,12 @@ internal import Glibc
 
 /// A certificate chain, the server's own first.
 struct ChainHandle: ~Copyable {
-    /// More than any chain has.
+    /// Most certificates of a chain.
     private static let longest = 16
 
     let pointer: UnsafeMutablePointer<gnutls_pcert_st>
     let count: UInt32
-    /// When the first certificate ends, in seconds since 1970.
+    /// When the first certificate expires, in seconds since 1970.
     let expires: Int64
 
     /// - Parameter path: for the error.
@@ -42,7 +42,7 @@ struct ChainHandle: ~Copyable {
         pointer.deallocate()
     }
 
-    /// The key is the one of the first certificate.
+    /// Whether the key belongs to the first certificate.
     func matches(_ key: borrowing KeyHandle) -> Bool {
         var own: gnutls_pubkey_t?
         guard gnutls_pubkey_init(&own) >= 0 else { return false }
@@ -73,11 +73,11 @@ struct KeyHandle: ~Copyable {
     deinit { gnutls_privkey_deinit(pointer) }
 }
 
-/// What GnuTLS's functions want and give.
+/// Conversions for GnuTLS's functions.
 enum GnuTLS {
     static func text(_ code: Int32) -> String { gnutls_strerror(code).map { String(cString: $0) } ?? "error \(code)" }
 
-    /// Calls `body` with bytes in the library's form; it does not write to them.
+    /// Calls `body` with bytes as a datum; GnuTLS does not write to them.
     static func withDatum(_ bytes: [UInt8], _ body: (UnsafePointer<gnutls_datum_t>) -> Int32) -> Int32 {
         var bytes = bytes
         return bytes.withUnsafeMutableBufferPointer { buffer in
@@ -86,7 +86,7 @@ enum GnuTLS {
         }
     }
 
-    /// A digest that only this key has; `nil` where there is none.
+    /// The SHA-256 digest of a public key; `nil` where GnuTLS cannot compute it.
     static func identity(of key: gnutls_pubkey_t?) -> [UInt8]? {
         var size = 64
         var identity = [UInt8](repeating: 0, count: size)

@@ -1,22 +1,22 @@
-// Owns the certificate a server shows, with its private key: read from files, and checked to belong together.
+// Owns a server's certificate chain with its private key: read from files, and checked to match.
 
 internal import CMicrohttpd
 internal import Glibc
 
-/// A certificate chain and its private key, ready to be shown to clients.
+/// A certificate chain and its private key.
 public final class TLSIdentity: Sendable {
-    /// Most bytes either file may have.
+    /// Most bytes of either file.
     private static let fileBytes = 1 << 20
 
-    /// When the first certificate of the chain ends, in seconds since 1970.
+    /// When the first certificate of the chain expires, in seconds since 1970.
     public let expires: Int64
     let credentials: CredentialsHandle
 
-    /// Reads both files. Blocks for as long as the disk does.
+    /// Reads both files; blocks on the disk.
     /// - Parameters:
-    ///   - certificate: PEM: the server's certificate, and the ones between it and the authority's behind it.
-    ///   - key: PEM: its private key, not encrypted.
-    /// - Throws: ``HTTPServerError/Code/invalidCertificate``, naming the file and never what is in it.
+    ///   - certificate: a file in PEM: the server's certificate, then the intermediate certificates.
+    ///   - key: a file in PEM: its private key, not encrypted.
+    /// - Throws: ``HTTPServerError/Code/invalidCertificate``, naming the file and never its content.
     public init(certificate: String, key: String) throws(HTTPServerError) {
         let chain = try ChainHandle(try Self.read(certificate, "certificate"), path: certificate)
         let secret = try KeyHandle(try Self.read(key, "key"), path: key)
@@ -53,9 +53,9 @@ public final class TLSIdentity: Sendable {
     }
 }
 
-/// A chain and a key for GnuTLS to borrow.
+/// A chain and a key that GnuTLS borrows.
 struct CredentialsHandle: ~Copyable, @unchecked Sendable {
-    // Licence for @unchecked: neither is changed after `init`; GnuTLS only reads them, on the thread of the loop they are lent to.
+    // Licence for @unchecked: neither is changed after `init`; GnuTLS only reads them, on the thread of the loop that passes them to it.
 
     let chain: ChainHandle
     let key: KeyHandle

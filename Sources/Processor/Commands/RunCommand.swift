@@ -165,11 +165,12 @@ struct RunCommand {
             role: role, eventProducer: eventProducer, limits: eventProducer == nil ? nil : ingressLimits(),
             shedding: components.started.shedding, admin: admin,
             authorizer: authorizer, registry: registry, health: health)
-        let server = try HTTPServer.start(configuration: http.server(identity: identity), handler: routes) { level, sentence in
+        let server = try HTTPServer.start(configuration: http.server(identity: identity), handler: routes) {
+            level, sentence, message in
             switch level {
-            case .debug: log.debug("libmicrohttpd logged a message.", ["message": sentence])
-            case .warning: log.warning("libmicrohttpd logged a message.", ["message": sentence])
-            case .error: log.error("libmicrohttpd logged a message.", ["message": sentence])
+            case .debug: log.debug(sentence, ["message": message])
+            case .warning: log.warning(sentence, ["message": message])
+            case .error: log.error(sentence, ["message": message])
             }
         }
         if identity == nil, !HTTPSettings.isLoopback(http.host) {

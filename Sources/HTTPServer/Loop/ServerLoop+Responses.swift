@@ -1,0 +1,62 @@
+// Owns the loop's part of a response: waiting for it, and queueing it at libmicrohttpd.
+
+internal import CMicrohttpd
+
+extension ServerLoop {
+    /// The handler has returned: queues its response, or suspends the connection until there is one.
+    func send(_ exchange: HTTPExchange) -> MHD_Result {
+        switch exchange.handlerReturned() {
+        case .send(let response):
+            return queue(response, on: exchange)
+        case .suspend:
+            exchange.slot = awaitingResponse.count
+            awaitingResponse.append(Unmanaged.passUnretained(exchange))
+            MHD_suspend_connection(exchange.connection)
+            return .YES
+        }
+    }
+
+    /// Resumes the connection of an exchange that waits for its response.
+    func resume(_ exchange: HTTPExchange) {
+        guard exchange.slot >= 0 else { return }
+        let last = awaitingResponse.removeLast().takeUnretainedValue()
+        if last !== exchange {
+            awaitingResponse[exchange.slot] = Unmanaged.passUnretained(last)
+            last.slot = exchange.slot
+        }
+        exchange.slot = -1
+        MHD_resume_connection(exchange.connection)
+    }
+
+    func queue(_ response: HTTPResponse, on exchange: HTTPExchange) -> MHD_Result {
+        switch response.content {
+        case .prepared(let prepared):
+            return queue(response.status, prepared.handle, on: exchange)
+        case .built(let headers, let body):
+            return queue(ResponseHandle(headers: headers, body: body), response.status, on: exchange)
+        case .streamed(let headers, let source):
+            let sent = connections.responseStarted(exchange.connection, now: now)
+            let written = { (count: Int) in
+                self.callbacks &+= 1
+                sent(count)
+            }
+            return queue(ResponseHandle(headers: headers, source: source, written: written), response.status, on: exchange)
+        }
+    }
+
+    private func queue(_ made: consuming ResponseHandle?, _ status: Int, on exchange: HTTPExchange) -> MHD_Result {
+        guard let handle = made else {
+            log(.error, "Response header with a line break; 500 is sent instead.", "status \(status)")
+            return queue(refusals.invalidHeader, on: exchange)
+        }
+        return queue(status, handle, on: exchange)
+    }
+
+    private func queue(_ status: Int, _ handle: borrowing ResponseHandle, on exchange: HTTPExchange) -> MHD_Result {
+        exchange.status = Int32(status)
+        connections.responded(exchange.connection)
+        let result = MHD_queue_response(exchange.connection, UInt32(status), handle.pointer)
+        if result != .YES { log(.error, "libmicrohttpd refused a response; its connection is closed.", "status \(status)") }
+        return result
+    }
+}
