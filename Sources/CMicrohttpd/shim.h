@@ -1,5 +1,5 @@
-// libmicrohttpd for Swift. No logic: only what Swift cannot call itself (C variadics, va_list) is wrapped here, with the Linux
-// headers the loop around the library needs and Swift's Glibc module leaves out.
+// libmicrohttpd and GnuTLS for Swift. No logic: wraps what Swift cannot call itself (C variadics, va_list), and includes Linux headers
+// that Swift's Glibc module lacks.
 #ifndef SLUICE_CMICROHTTPD_SHIM_H
 #define SLUICE_CMICROHTTPD_SHIM_H
 #include <gnutls/abstract.h>
@@ -13,7 +13,7 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 
-// Where the library's messages go: Swift has no C function that takes a va_list.
+// Receives the library's log messages: a Swift function cannot take a va_list.
 struct sluice_mhd_sink {
   void *owner;
   void (*message)(void *owner, const char *text);
@@ -25,7 +25,7 @@ static inline void sluice_mhd_log(void *sink, const char *format, va_list argume
   ((struct sluice_mhd_sink *)sink)->message(((struct sluice_mhd_sink *)sink)->owner, text);
 }
 
-// GnuTLS's gnutls_certificate_retrieve_function2: lends the chain and the key of one handshake.
+// GnuTLS's gnutls_certificate_retrieve_function2: returns the chain and the key for one handshake.
 typedef int (*sluice_mhd_certificate)(gnutls_session_t session, const gnutls_datum_t *authorities, int authority_count,
                                       const gnutls_pk_algorithm_t *algorithms, int algorithm_count, gnutls_pcert_st **chain,
                                       unsigned int *length, gnutls_privkey_t *key);
@@ -65,12 +65,12 @@ static inline int sluice_mhd_socket(struct MHD_Connection *connection) {
   return info == NULL ? -1 : info->connect_fd;
 }
 
-// What the connection's notifier has left with it.
+// The context that MHD_NotifyConnectionCallback set.
 static inline void *sluice_mhd_context(struct MHD_Connection *connection) {
   return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
-// Sets the idle time of one connection in seconds.
+// Sets the idle timeout of one connection in seconds.
 static inline enum MHD_Result sluice_mhd_set_timeout(struct MHD_Connection *connection, unsigned int seconds) {
   return MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, seconds);
 }

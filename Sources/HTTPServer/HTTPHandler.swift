@@ -50,7 +50,7 @@ extension HTTPHandler {
     public func ended(_ outcome: HTTPOutcome) {}
 }
 
-/// How a request goes on after its header.
+/// What happens to a request after its header.
 public enum HTTPAdmission: Sendable {
     /// Read the body, then call ``HTTPHandler/handle(_:_:)``. A body of more than `limit` bytes is refused with
     /// ``HTTPRefusal/bodyTooLarge(limit:)``; `nil` stands for the server's ``HTTPServerConfiguration/maxBodyBytes``.

@@ -98,7 +98,7 @@ private enum LoopThread {
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)
         defer { pthread_attr_destroy(&attributes) }
-        // Detached: the loop resumes the callers of `stop` at its end, so nobody has to join.
+        // Detached: the loop resumes the callers of `stop` at its end, so no thread has to join.
         pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
         // The new thread inherits the mask: signals go to other threads, and SIGPIPE of a broken connection to none.
         var all = sigset_t()

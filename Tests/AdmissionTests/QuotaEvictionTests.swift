@@ -140,7 +140,7 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
                 routes: 1, secret: secret, now: 0)
             // By client; nil: the shared row.
             var passed: [Int?: [UInt64]] = [:]
-            var told: [Int: UInt64] = [:]
+            var waits: [Int: UInt64] = [:]
             var now: UInt64 = 0
             for _ in 0..<1_500 {
                 now += UInt64.random(in: 0...second / 30, using: &random)
@@ -151,7 +151,7 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
                 #expect(machine.keyCount <= keys)
                 if before {
                     #expect(after, "a client that sends requests keeps its row")
-                    if let until = told[number], now < until {
+                    if let until = waits[number], now < until {
                         #expect(
                             decision.verdict == .refused,
                             "seed \(seed), round \(round): \(number) was admitted before the end of its wait")
@@ -160,7 +160,7 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
                 if decision.verdict == .admitted {
                     passed[after ? number : nil, default: []].append(now)
                 } else if before {
-                    told[number] = now + decision.wait
+                    waits[number] = now + decision.wait
                 }
             }
             for (owner, times) in passed {

@@ -78,7 +78,7 @@ private func most(of passed: [Admitted], within span: UInt64) -> Int {
         #expect(window.availableTokens(at: 2 * second) == 2)
         #expect(window.availableTokens(at: 200 * second) == 2)
         #expect(window.availableTokens(at: 210 * second) == 10)
-        // Of a shorter one: what is older is forgotten.
+        // A shorter span: older amounts stop counting.
         window.spent(4, now: 210 * second)
         window.update(Limit(amount: 10, span: second), now: 211 * second)
         #expect(window.availableTokens(at: 211 * second) == 6, "it may have passed just now")
@@ -102,7 +102,7 @@ private func most(of passed: [Admitted], within span: UInt64) -> Int {
         #expect(back.availableTokens(at: 13 * second) == 5)
     }
 
-    /// Exact: in every window of the span, wherever it begins, at most the limit; and refused only where the last 21 parts have no room.
+    /// At most the limit in every span, wherever it begins; refused only where the last 21 parts leave too little.
     @Test func randomArrivalsKeepTheCapInEveryWindow() {
         let seed = testSeed("sliding window")
         var random = SeededRandom(seed: seed)
@@ -114,20 +114,20 @@ private func most(of passed: [Admitted], within span: UInt64) -> Int {
             var window = SlidingWindowMachine(limit, now: now)
             var passed: [Admitted] = []
             // Bursts, trickles, and pauses that end near the span.
-            let pace = [limit.span / 400, limit.span / 40, limit.span / 4].randomElement(using: &random)!
+            let step = [limit.span / 400, limit.span / 40, limit.span / 4].randomElement(using: &random)!
             for _ in 0..<300 {
                 switch Int.random(in: 0..<20, using: &random) {
                 case 0: now += limit.span - Swift.min(limit.span, UInt64.random(in: 0...3, using: &random))
                 case 1: now += limit.span + UInt64.random(in: 0...part, using: &random)
                 case 2...8: break
-                default: now += UInt64.random(in: 0...pace, using: &random)
+                default: now += UInt64.random(in: 0...step, using: &random)
                 }
                 let amount = Int.random(
                     in: 1...Swift.max(1, limit.amount / Int.random(in: 1...20, using: &random)), using: &random)
                 let wait = window.retryDelay(for: amount, at: now)
                 let counted = passed.filter { now - $0.time <= 21 * part }.reduce(0) { $0 + $1.amount }
                 if counted + amount <= limit.amount {
-                    #expect(wait == 0, "seed \(seed), round \(round): refused although the documented price leaves room")
+                    #expect(wait == 0, "seed \(seed), round \(round): refused though the last 21 parts leave enough")
                 }
                 if wait == 0 {
                     window.spent(amount, now: now)

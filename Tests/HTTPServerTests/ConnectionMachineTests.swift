@@ -15,7 +15,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
 
 @Suite struct ConnectionLimitMachineTests {
     @Test("a connection beyond the limit is served priority routes only, and is admitted once a slot is free")
-    func reserve() {
+    func reservedSlots() {
         var machine = ConnectionLimitMachine(.init(slots: 2, perNetwork: 0, reservedSlots: 2))
         #expect(machine.opened(from: near) == opened(0))
         #expect(machine.opened(from: near) == opened(1))

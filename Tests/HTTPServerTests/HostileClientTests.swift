@@ -7,7 +7,7 @@ import Testing
 
 /// Requests the priority route again and again, each time on a new connection, until it is stopped.
 private final class Probe: @unchecked Sendable {
-    // Licence for @unchecked: behind the lock.
+    // Licence for @unchecked: guarded by the lock.
     private let lock = NSLock()
     private var isStopped = false
     private var slowest = Duration.zero

@@ -22,7 +22,7 @@ import Testing
         await second.stop(deadline: .zero)
     }
 
-    @Test("other addresses that cannot work are told apart")
+    @Test("errors of other addresses have codes of their own")
     func wrongAddress() throws {
         func code(_ configuration: HTTPServerConfiguration) -> HTTPServerError.Code? {
             do throws(HTTPServerError) {

@@ -6,7 +6,7 @@ internal import Synchronization
 ///
 /// Without a response the request holds its connection until the server stops.
 public final class HTTPExchange: @unchecked Sendable {
-    // Licence for @unchecked: `machine` is behind its lock and `mailbox` is constant; the variables below are
+    // Licence for @unchecked: `machine` is guarded by its lock and `mailbox` is constant; the variables below are
     // used by the loop's thread only.
 
     private let machine = Mutex(ExchangeMachine<HTTPResponse>())

@@ -4,7 +4,7 @@ internal import Glibc
 
 /// One route: a method and an exact path.
 public struct HTTPRoute: Sendable, Equatable {
-    /// The method. A route for GET answers HEAD too, unless HEAD has a route of its own.
+    /// The method. A route for GET serves HEAD too, unless HEAD has a route of its own.
     public let method: HTTPMethod
     /// The whole path, percent-decoded, without a query.
     public let path: String
