@@ -48,7 +48,7 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     /// Most bytes of an event that waits for the end of the loop's iteration; a larger one is produced alone.
     private static let gatheredBytes = 16 << 10
     private static let notReady = ProblemDetails.unavailable("Kafka has not been reached yet. Nothing was written.")
-    private let stoppingResponse = HTTPRefusal.stopping.problem.prepared()
+    private let stoppingResponse = HTTPRefusal.stopping.response.prepared()
     private let notReadyResponse = EventProducer.notReady.response.prepared()
 
     /// - Parameter waitLimit: how long a batch waits before the rest of its events is refused. Longer than a healthy broker needs to

@@ -91,7 +91,8 @@ final class IngressLimits: Sendable {
     private func ask(
         _ client: RateLimitKey, _ cost: RateLimitCost, expecting expected: RateLimitCost, again: RateLimitCost = .none
     ) -> Refusal? {
-        limiter.admit(RateLimitSubject(client: client, route: Self.route), cost, expecting: expected, alreadyCharged: again).map(refusal)
+        limiter.admit(RateLimitSubject(client: client, route: Self.route), cost, expecting: expected, alreadyCharged: again).map(
+            refusal)
     }
 
     private func refusal(_ refusal: RateLimitRefusal) -> Refusal {

@@ -140,13 +140,13 @@ final class Routes: HTTPHandler {
     }
 
     func response(to refusal: HTTPRefusal) -> HTTPResponse {
-        guard case .bodyTooLarge(let limit) = refusal, let eventProducer else { return refusal.problem }
+        guard case .bodyTooLarge(let limit) = refusal, let eventProducer else { return refusal.response }
         // Other limits are those of the operator's routes, which are no settings.
         if limit == eventProducer.bounds.eventBytes {
             eventProducer.counters.count(413)
             return ResultTable.tooLarge(limit).response
         }
-        guard limit == eventProducer.bounds.bodyBytes else { return refusal.problem }
+        guard limit == eventProducer.bounds.bodyBytes else { return refusal.response }
         return ProblemDetails(status: 413, detail: "A body may have at most \(limit) bytes (http.max_body_bytes).").response
     }
 

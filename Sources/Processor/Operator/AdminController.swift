@@ -79,8 +79,8 @@ final class AdminController: Sendable {
         switch queue.yield(Job(verb: verb, request: parsed, caller: caller, exchange: exchange)) {
         case .enqueued: return nil
         case .dropped: return Self.unavailable("Too many requests wait for PostgreSQL. Nothing was changed; try again.")
-        case .terminated: return HTTPRefusal.stopping.problem
-        @unknown default: return HTTPRefusal.unanswered.problem
+        case .terminated: return HTTPRefusal.stopping.response
+        @unknown default: return HTTPRefusal.unanswered.response
         }
     }
 
@@ -97,7 +97,7 @@ final class AdminController: Sendable {
     private func answer(
         _ job: Job, _ pauses: OperatorPauseSync, _ partitions: @Sendable (String) async throws -> Int
     ) async -> HTTPResponse {
-        if Task.isCancelled { return HTTPRefusal.stopping.problem }
+        if Task.isCancelled { return HTTPRefusal.stopping.response }
         do {
             // Resuming needs no check with Kafka: the partition existed when it was paused.
             if job.verb == .pause, let scope = job.request?.scope, let topic = scope.topic, let partition = scope.partition {
@@ -112,7 +112,7 @@ final class AdminController: Sendable {
         } catch let error as KafkaError {
             return Self.unavailable("Kafka did not return the number of partitions: \(error). Nothing was changed; try again.")
         } catch {
-            return HTTPRefusal.unanswered.problem
+            return HTTPRefusal.unanswered.response
         }
     }
 

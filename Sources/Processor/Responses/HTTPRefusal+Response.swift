@@ -1,0 +1,14 @@
+// Owns what the ingress adds to the HTTP server's own refusals.
+
+import HTTPServer
+
+extension HTTPRefusal {
+    /// The refusal as problem details; a 503 says whether the request may have been carried out all the same.
+    var response: HTTPResponse {
+        switch self {
+        case .tooManyConnections, .tooManyBodies, .stopping: problem([.init("possibly_persisted", .bool(false))])
+        case .unanswered: problem([.init("possibly_persisted", .bool(true))])
+        case .notFound, .methodNotAllowed, .bodyTooLarge, .bodyTooSlow, .ambiguousLength: problem()
+        }
+    }
+}
