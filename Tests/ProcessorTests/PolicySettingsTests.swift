@@ -112,7 +112,7 @@ private func survey(_ text: String) throws -> (settings: LimitsSettings, faults:
         for round in 0..<12_000 {
             // A hundred requests; an open loop that comes in bursts of a tenth of a second.
             if round % 20 == 0 { now += 100_000_000 }
-            let decision = machine.asked(client, RateLimitCost(requests: 100, events: 100, bytes: 20_000), now: now)
+            let decision = machine.requested(client, RateLimitCost(requests: 100, events: 100, bytes: 20_000), now: now)
             guard decision.verdict == .admitted else {
                 Issue.record("refused at \(round)")
                 return
