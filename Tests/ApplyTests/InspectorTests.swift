@@ -114,7 +114,7 @@ extension ServerTests {
                 columns: [
                     ColumnShape(name: "select", type: .int4), ColumnShape(name: "va\"l;--", type: .text, isOptional: true),
                     ColumnShape(name: "é %", type: .text),
-                ], key: [0], touch: [("to uch", .now)])
+                ], key: [0], onUpdate: [("to uch", .now)])
             let database = try await TestDatabase.fresh(
                 """
                 CREATE SCHEMA "sch ema"; CREATE TABLE "sch ema"."ta""b'le$$" ("select" int PRIMARY KEY, "va""l;--" text,

@@ -30,7 +30,7 @@ struct OneAtATime {
                 + "VALUES (\(there.map { values[$0].literal }.joined(separator: ", ")))"
         case (.update, true), (.upsert, true):
             var sets = there.filter { !shape.key.contains($0) }.map { "\(quoted($0)) = \(values[$0].literal)" }
-            sets += shape.touch.map { "\($0.column) = current_date" }
+            sets += shape.onUpdate.map { "\($0.column) = current_date" }
             sql = "UPDATE \(shape.name) SET \(sets.joined(separator: ", ")) WHERE \(key)"
         }
         // Outside of a transaction a statement is its own savepoint, and what is deferred is checked at its end.

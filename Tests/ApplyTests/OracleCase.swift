@@ -119,7 +119,7 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
             columns: [
                 ColumnShape(name: "id", type: .int4), ColumnShape(name: "a b\"", type: .text, isOptional: true, isNullable: true),
                 ColumnShape(name: "c", type: .int4, isOptional: true), ColumnShape(name: "d", type: .text, isNullable: nullable),
-            ], key: [0], touch: [("day", .currentDate)])
+            ], key: [0], onUpdate: [("day", .currentDate)])
     }
 
     @Sendable private static func optionalValues(_ key: Int, _ random: inout SeededRandom) -> [TestValue] {

@@ -32,7 +32,7 @@ extension TestRecord {
 
 /// A batch with these records, from offset `start` on with every second offset missing, as compaction leaves a log.
 func changeBatch(_ source: TopicPartition, from start: Int64, _ records: [TestRecord], shape: TableShape) -> ChangeBatch {
-    let batch = RecordBatch(source: source, assignment: 1)
+    let batch = RecordBatch(source: source, generation: 1)
     for (index, _) in records.enumerated() {
         Array("key \(index)".utf8).withUnsafeBytes { key in
             Array("payload \(start + Int64(index) * 2)".utf8).withUnsafeBytes { value in
@@ -72,7 +72,7 @@ let messagesShape = TableShape(
     columns: [
         ColumnShape(name: "message_id", type: .int4), ColumnShape(name: "name", type: .text),
         ColumnShape(name: "message", type: .text),
-    ], key: [0], touch: [("last_updated", .currentDate)])
+    ], key: [0], onUpdate: [("last_updated", .currentDate)])
 
 /// An event of ``messagesShape``.
 func message(_ operation: Operation, _ id: Int, _ name: String = "n", _ text: String = "m") -> TestRecord {

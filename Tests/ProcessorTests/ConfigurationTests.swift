@@ -52,7 +52,7 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
         #expect(mapping.table.name == "messages")
         #expect(mapping.table.columns.map(\.name) == ["message_id", "name", "message"])
         #expect(mapping.table.columns.map(\.type) == [.int4, .text, .text])
-        #expect(mapping.table.touch.map(\.column) == ["last_updated"])
+        #expect(mapping.table.onUpdate.map(\.column) == ["last_updated"])
     }
 
     @Test func theReferenceOfAllKeysIsUpToDate() throws {

@@ -79,7 +79,7 @@ struct SequentialWriter {
 
     private func update(_ columns: [Int], _ value: (Int) -> String) -> String {
         var sets = columns.filter { !shape.key.contains($0) }.map { "\(name($0)) = \(value($0))" }
-        sets += shape.touch.map { "\(quoteIdentifier($0.column)) = \(StatementTexts.expression($0.value))" }
+        sets += shape.onUpdate.map { "\(quoteIdentifier($0.column)) = \(StatementTexts.expression($0.value))" }
         if sets.isEmpty, let key = shape.key.first { sets = ["\(name(key)) = t.\(name(key))"] }
         let keys = shape.key.map { "t.\(name($0)) = \(value($0))" }.joined(separator: " AND ")
         return "UPDATE \(relation) AS t SET \(sets.joined(separator: ", ")) WHERE \(keys)"

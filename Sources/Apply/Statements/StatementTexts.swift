@@ -49,7 +49,7 @@ struct StatementTexts {
         self.relation = relation
         names = shape.columns.map { quoteIdentifier($0.name) }
         keyNames = shape.key.map { quoteIdentifier(shape.columns[$0].name) }
-        touches = shape.touch.map { (quoteIdentifier($0.column), Self.expression($0.value)) }
+        touches = shape.onUpdate.map { (quoteIdentifier($0.column), Self.expression($0.value)) }
     }
 
     static func expression(_ value: OnUpdateValue) -> String {

@@ -88,7 +88,7 @@ public struct TableSchema: Sendable, Equatable {
 
     /// Whether the columns that events touch on a present row get the same value when the row is inserted.
     func touchEqualsDefault(_ shape: TableShape) -> Bool {
-        shape.touch.allSatisfy { touch in
+        shape.onUpdate.allSatisfy { touch in
             guard let facts = columns[touch.column], let expression = facts.defaultExpression else { return false }
             switch touch.value {
             case .currentDate: return facts.baseType == TypeOID.date && expression.uppercased() == "CURRENT_DATE"
@@ -118,7 +118,7 @@ public struct TableSchema: Sendable, Equatable {
             }
             if facts.isGenerated { return fault("column \(column.name) is generated; take it out of the mapping") }
         }
-        for touch in shape.touch {
+        for touch in shape.onUpdate {
             if columns[touch.column] == nil { return fault("column \(touch.column), to be touched, does not exist") }
             if shape.columns.contains(where: { $0.name == touch.column }) {
                 return fault("column \(touch.column) is both touched and filled from events; keep one of the two")
