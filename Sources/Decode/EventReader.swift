@@ -199,8 +199,8 @@ struct EventReader {
         return last
     }
 
-    /// Handles a document that simdjson refused. Throws its fault; or, where it is JSON with numbers beyond 64 bits, parses it with these
-    /// numbers replaced by ones that fit and that no column accepts, and returns its root.
+    /// Handles a document that simdjson refused. Throws its fault; or, where it is JSON with numbers beyond 64 bits, parses it
+    /// with these numbers replaced by ones that fit and that no column accepts, and returns its root.
     @inline(never)
     private func reparse(_ payload: UnsafeRawBufferPointer, after outcome: Int32) throws(EventFault) -> sj_value {
         switch Int(outcome) {

@@ -36,8 +36,8 @@ extension EventReader {
         return prefix
     }
 
-    /// Appends the Kafka key of the event that was read last. Each row has one spelling: integers in the shortest decimal form, JSON without
-    /// spaces and with the shortest escapes.
+    /// Appends the Kafka key of the event that was read last. Each row has one spelling: integers in the shortest decimal form,
+    /// JSON without spaces and with the shortest escapes.
     func appendKafkaKey(to buffer: inout ByteBuffer) {
         if plan.kafkaKey == .json { buffer.append(byte: UInt8(ascii: "[")) }
         for (position, column) in plan.key.enumerated() {

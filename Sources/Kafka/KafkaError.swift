@@ -2,7 +2,8 @@
 
 internal import CKafka
 
-/// An error of Kafka, librdkafka or this module: its code, whether a retry can help, and a sentence that names the subject and the remedy.
+/// An error of Kafka, librdkafka or this module: its code, whether a retry can help, and a sentence that names the subject and
+/// the remedy.
 ///
 /// It never contains payloads or secrets.
 public struct KafkaError: Error, Sendable, Equatable, CustomStringConvertible {

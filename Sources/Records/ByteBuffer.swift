@@ -5,7 +5,8 @@
 /// At least ``padding`` bytes after the last one written are readable, because simdjson reads past the end of a document
 /// (`SIMDJSON_PADDING`, 64 bytes). Their content is undefined.
 public struct ByteBuffer: ~Copyable, @unchecked Sendable {
-    // Licence for @unchecked: this non-copyable value is the only owner of the pointer, so only the value's holder can write to it.
+    // Licence for @unchecked: this non-copyable value is the only owner of the pointer, so only the value's holder can write to
+    // it.
 
     /// Bytes that may be read after the last byte written.
     public static let padding = 64

@@ -1,7 +1,7 @@
 // Owns a decoded record batch: for each record an operation and column values in PostgreSQL's binary form.
 
-/// What an event does to its row: Create inserts it if absent, Update changes it if present, Upsert does one or the other, Delete removes it
-/// if present.
+/// What an event does to its row: Create inserts it if absent, Update changes it if present, Upsert does one or the other, Delete
+/// removes it if present.
 public enum Operation: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case create, update, upsert, delete
 }
@@ -43,11 +43,11 @@ public struct DecodeFault: Sendable, Equatable {
 
 /// The decoded form of one ``RecordBatch``: changes in log order, their cells, and the records that could not be decoded.
 ///
-/// Cells are stored row by row in the column order of the mapping's ``TableShape``. Each is a slice of the batch's value buffer in
-/// PostgreSQL's binary format (int4: 4 bytes big-endian; text: UTF-8; date: days since 2000-01-01 as int4).
+/// Cells are stored row by row in the column order of the mapping's ``TableShape``. Each is a slice of the batch's value buffer
+/// in PostgreSQL's binary format (int4: 4 bytes big-endian; text: UTF-8; date: days since 2000-01-01 as int4).
 public final class ChangeBatch: @unchecked Sendable {
-    // Licence for @unchecked, and for the unchecked exclusivity: filled by one decoder call and then read-only. The check would cost a third
-    // of reading a cell.
+    // Licence for @unchecked, and for the unchecked exclusivity: filled by one decoder call and then read-only. The check would
+    // cost a third of reading a cell.
 
     /// The records of the changes. Kept for their coordinates, and for the bytes of dead letters.
     public let records: RecordBatch

@@ -2,8 +2,8 @@
 
 /// The content of a ``ChangeBatch``, with one owner: a decoder fills it without the access checks of a class's properties.
 ///
-/// A change is written cell by cell, in column order, and finished by ``append(record:operation:keyPrefix:)``; the cells of a change that
-/// cannot be finished are removed by ``abandonRow()``.
+/// A change is written cell by cell, in column order, and finished by ``append(record:operation:keyPrefix:)``; the cells of a
+/// change that cannot be finished are removed by ``abandonRow()``.
 public struct ChangeRows: ~Copyable, @unchecked Sendable {
     // Licence for @unchecked: this non-copyable value is the only owner of the cells' memory.
 

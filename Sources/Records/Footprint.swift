@@ -12,12 +12,12 @@
 ///
 /// So ``perRecord`` is the larger of the first two, and the third fits into ``copiesInTransaction`` times the charge.
 public struct Footprint: Sendable, Equatable {
-    /// Maximum memory of a transaction as a multiple of its batches' charge: its parameter arrays and libpq's copy of them. Each may be twice
-    /// as large as its content, because both grow by doubling.
+    /// Maximum memory of a transaction as a multiple of its batches' charge: its parameter arrays and libpq's copy of them. Each
+    /// may be twice as large as its content, because both grow by doubling.
     public static let copiesInTransaction = 4
 
-    /// Bytes a batch is charged in addition to its records: its objects, the headers of their arrays, the smallest buffers with their padding,
-    /// and malloc's overhead. They matter for batches of single records.
+    /// Bytes a batch is charged in addition to its records: its objects, the headers of their arrays, the smallest buffers with
+    /// their padding, and malloc's overhead. They matter for batches of single records.
     public static let perBatch = 768
 
     /// Bytes a record is charged in addition to its key, payload and headers.

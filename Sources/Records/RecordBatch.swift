@@ -27,8 +27,8 @@ public struct Record: Sendable, Equatable {
 ///
 /// The poll thread fills a batch and hands it over; from then on it is read-only.
 public final class RecordBatch: @unchecked Sendable {
-    // Licence for @unchecked, and for the unchecked exclusivity: written by the poll thread only until it is handed over through a queue
-    // with a lock, and read-only from then on. Nothing enforces this but that `append` has one caller.
+    // Licence for @unchecked, and for the unchecked exclusivity: written by the poll thread only until it is handed over through
+    // a queue with a lock, and read-only from then on. Nothing enforces this but that `append` has one caller.
 
     /// The partition of the records.
     public let source: TopicPartition
@@ -75,7 +75,8 @@ public final class RecordBatch: @unchecked Sendable {
     /// The start of the batch's buffer, which every ``Slice`` of its records is relative to. Valid as long as the batch exists.
     public var base: UnsafeRawPointer { buffer.base }
 
-    /// The bytes of one part of a record; `nil` where it is null. Valid as long as the batch exists; padded as described for ``ByteBuffer``.
+    /// The bytes of one part of a record; `nil` where it is null. Valid as long as the batch exists; padded as described for
+    /// ``ByteBuffer``.
     @inline(__always)
     public func bytes(of slice: Slice) -> UnsafeRawBufferPointer? { buffer.bytes(of: slice) }
 }

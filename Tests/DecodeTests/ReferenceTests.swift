@@ -11,7 +11,7 @@ import Testing
 
     init() throws { decoder = Decoder(mapping: try compile(messagesText)) }
 
-    @Test func `random events decode as the reference says`() {
+    @Test func `random events decode as in the reference`() {
         let seed = testSeed("random events")
         var generator = EventGenerator(random: SeededRandom(seed: seed))
         for round in 0..<60 {
@@ -28,7 +28,7 @@ import Testing
     }
 
     /// Random bytes are changed, removed or doubled. Both decoders must agree on whether the result is an event, and on its row.
-    @Test func `damaged events decode as the reference says`() {
+    @Test func `damaged events decode as in the reference`() {
         let seed = testSeed("damaged events")
         var generator = EventGenerator(random: SeededRandom(seed: seed))
         var accepted = 0
@@ -107,8 +107,8 @@ enum Reference {
         guard let number = id as? NSNumber, !["c", "B"].contains(String(cString: number.objCType)) else {
             return .fault("wrong_type")
         }
-        // Foundation returns a Double for numbers that do not fit an integer, and for some of nineteen digits that would: 1e20 and its
-        // decimal digits cannot be distinguished.
+        // Foundation returns a Double for numbers that do not fit an integer, and for some of nineteen digits that would: 1e20
+        // and its decimal digits cannot be distinguished.
         if abs(number.doubleValue) >= 0x1p53 { return .fault(["wrong_type", "out_of_range"]) }
         if ["d", "f"].contains(String(cString: number.objCType)) { return .fault("wrong_type") }
         guard let exact = Int32(exactly: number) else { return .fault("out_of_range") }

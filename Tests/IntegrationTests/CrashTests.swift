@@ -13,7 +13,8 @@ extension EndToEnd {
             // The load lasts until the last kill, so that every killed worker has records in flight.
             let load = try world.load(
                 LoadPlan(rate: 6_000, badFraction: 0.002, seed: random.next() % 1_000_000))
-            // With static membership a start does not wait for the end of the killed worker's session; small batches make many transactions.
+            // With static membership a start does not wait for the end of the killed worker's session; small batches make many
+            // transactions.
             let settings = ["SLUICE_KAFKA_GROUP_INSTANCE_ID": "mortal", "SLUICE_APPLY_BATCH_RECORDS": "100"]
             var kills = 0
             var withProgress = 0

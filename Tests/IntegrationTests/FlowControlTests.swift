@@ -49,7 +49,8 @@ extension EndToEnd {
         }
     }
 
-    /// A budget too small for the topic's partitions ends the start with an error that names the least budget; with that it starts.
+    /// A budget too small for the topic's partitions ends the start with an error that names the least budget; with that it
+    /// starts.
     @Test func aBudgetTooSmallEndsTheStart() async throws {
         try await World.run("small-budget", partitions: 64) { world in
             let process = try world.launch("small", ["SLUICE_PIPELINE_MEMORY_BUDGET_BYTES": "\(16 << 20)"])

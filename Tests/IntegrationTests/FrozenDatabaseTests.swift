@@ -1,4 +1,5 @@
-// Tests a database that hangs during a backlog: memory is bounded, the member stays in its group, and the backlog is applied afterwards.
+// Tests a database that hangs during a backlog: memory is bounded, the member stays in its group, and the backlog is applied
+// afterwards.
 
 import Foundation
 import Postgres
@@ -6,7 +7,8 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    /// All processes of the server are stopped for 20 s with 500,000 events; with `SLUICE_TEST_FREEZE=full` for 60 s with 5,000,000.
+    /// All processes of the server are stopped for 20 s with 500,000 events; with `SLUICE_TEST_FREEZE=full` for 60 s with
+    /// 5,000,000.
     @Test func theDatabaseStandsStill() async throws {
         try await World.run("frozen-database", partitions: 8, onServerOfItsOwn: true) { world in
             let isFull = ProcessInfo.processInfo.environment["SLUICE_TEST_FREEZE"] == "full"

@@ -5,8 +5,8 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    /// A paused partition makes no progress while the others do: also after a restart of its worker, and on a worker that joins. Resumed, it
-    /// continues at the same offset.
+    /// A paused partition makes no progress while the others do: also after a restart of its worker, and on a worker that joins.
+    /// Resumed, it continues at the same offset.
     @Test func anOperatorPauseLastsUntilTheResume() async throws {
         try await World.run("operator", partitions: 4) { world in
             let token = ["SLUICE_HTTP_ADMIN_TOKEN": "0123456789abcdef", "SLUICE_PIPELINE_PAUSE_INTERVAL": "500ms"]

@@ -6,7 +6,8 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    /// A consume limit is set, effective, and removed without a restart; a file with a fault changes nothing; SIGHUP does not end the process.
+    /// A consume limit is set, effective, and removed without a restart; a file with a fault changes nothing; SIGHUP does not end
+    /// the process.
     @Test func limitsChangeWhileTheWorkerRuns() async throws {
         try await World.run("reload", partitions: 4) { world in
             let load = try world.load(LoadPlan(events: 30_000))

@@ -80,7 +80,8 @@ extension EndToEnd {
                     if answer.status == 200 { accepted += 1 } else { refusal = answer }
                 }
                 let answer = try #require(refusal, "\(accepted) events were accepted")
-                // Events accepted since the last sample of the offsets may be counted twice: so no request is shed below half the threshold.
+                // Events accepted since the last sample of the offsets may be counted twice: so no request is shed below half the
+                // threshold.
                 try #require((100..<400).contains(accepted), "\(accepted) events were accepted")
                 try #require(answer.status == 503)
                 try #require(answer.headers["content-type"] == "application/problem+json")

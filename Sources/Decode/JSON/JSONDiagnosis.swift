@@ -1,7 +1,7 @@
 // Diagnoses a document that simdjson refused: the position and field of the fault, or that it is JSON all the same.
 
-/// A strict parser of one JSON document (RFC 8259). It runs only on documents that simdjson refused: simdjson reports neither the position
-/// nor the field, and it also refuses numbers that are JSON but do not fit 64 bits.
+/// A strict parser of one JSON document (RFC 8259). It runs only on documents that simdjson refused: simdjson reports neither the
+/// position nor the field, and it also refuses numbers that are JSON but do not fit 64 bits.
 struct JSONDiagnosis {
     enum Result {
         /// Not JSON from this byte on.

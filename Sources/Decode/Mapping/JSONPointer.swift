@@ -7,7 +7,8 @@ struct JSONPointer: Hashable, Sendable {
 
     init(tokens: [String]) { self.tokens = tokens }
 
-    /// Parses the string form: empty, or `/` before each token, with `~0` for `~` and `~1` for `/` in tokens. Nil for any other text.
+    /// Parses the string form: empty, or `/` before each token, with `~0` for `~` and `~1` for `/` in tokens. Nil for any other
+    /// text.
     init?(_ text: String) {
         guard !text.isEmpty else {
             tokens = []

@@ -2,7 +2,8 @@
 
 import Settings
 
-/// Reads typed values from a ``YAMLNode`` tree. A method that fails adds a fault and returns nil, so that one pass finds all faults.
+/// Reads typed values from a ``YAMLNode`` tree. A method that fails adds a fault and returns nil, so that one pass finds all
+/// faults.
 ///
 /// The parameter `subject` names the value in messages.
 struct MappingReader {

@@ -70,9 +70,9 @@ final class ActionEnvelope: Sendable {
 
 /// A mapping's plan. Immutable; decoders share it.
 ///
-/// Every field of an event that is read has a *slot*. The fields of one object have consecutive slots, so that one pass over the object
-/// fills them. Objects are ordered so that a parent precedes its children, and those that the envelope and the key need precede the others:
-/// for a Delete only these are read.
+/// Every field of an event that is read has a *slot*. The fields of one object have consecutive slots, so that one pass over the
+/// object fills them. Objects are ordered so that a parent precedes its children, and those that the envelope and the key need
+/// precede the others: for a Delete only these are read.
 final class DecodePlan: Sendable {
     let objects: PlanTable<ObjectStep>
     /// How many of `objects` the envelope and the key need.

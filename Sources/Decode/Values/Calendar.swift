@@ -6,8 +6,8 @@ enum Calendar {
     /// Days from 0001-01-01 to 2000-01-01, PostgreSQL's day zero (`POSTGRES_EPOCH_JDATE`).
     private static let epoch = 730_119
 
-    /// A record's timestamp (milliseconds since 1970) → microseconds since 2000-01-01 UTC. `nil` beyond the range of `timestamptz`: producers
-    /// can set any value.
+    /// A record's timestamp (milliseconds since 1970) → microseconds since 2000-01-01 UTC. `nil` beyond the range of
+    /// `timestamptz`: producers can set any value.
     static func timestamp(milliseconds: Int64) -> Int64? {
         // The end of timestamptz, in the year 294276 (END_TIMESTAMP in src/include/datatype/timestamp.h).
         guard milliseconds >= 0, milliseconds < 9_224_318_016_000_000 else { return nil }
@@ -20,8 +20,8 @@ enum Calendar {
         return Int32(try days(text))
     }
 
-    /// RFC 3339 (`2024-02-29T23:59:59.123456+01:00`; `T`, `t` or a space; `Z`, `z` or an offset) → microseconds since 2000-01-01 UTC.
-    /// Fractions are rounded to microseconds; a leap second becomes the first second of the next minute, as in PostgreSQL.
+    /// RFC 3339 (`2024-02-29T23:59:59.123456+01:00`; `T`, `t` or a space; `Z`, `z` or an offset) → microseconds since 2000-01-01
+    /// UTC. Fractions are rounded to microseconds; a leap second becomes the first second of the next minute, as in PostgreSQL.
     static func timestamp(_ text: UnsafeRawBufferPointer) throws(ValueFault) -> Int64 {
         guard text.count >= 20 else { throw .wrongType }
         let days = try days(text)

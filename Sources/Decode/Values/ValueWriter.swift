@@ -35,8 +35,8 @@ enum ValueWriter {
         }
     }
 
-    /// Writes a value given as text: a Kafka key, a header, a constant. Integers must be in their shortest decimal form, because the events
-    /// of a row whose key has two spellings would be in two partitions.
+    /// Writes a value given as text: a Kafka key, a header, a constant. Integers must be in their shortest decimal form, because
+    /// the events of a row whose key has two spellings would be in two partitions.
     static func cell(text: UnsafeRawBufferPointer, type: ColumnType, into rows: inout ChangeRows) throws(ValueFault) -> Slice {
         switch type {
         case .int2: return rows.appendValue(bigEndian: try integer(text, Int16.self))

@@ -5,9 +5,9 @@ internal import Synchronization
 
 /// A Kafka cluster in memory that listens on loopback, for this process and others.
 ///
-/// Each partition keeps its last 5 MiB only: limit producers by lag and use many partitions. It has no admin API, no static membership, no
-/// authentication, and does not de-duplicate the records of idempotent producers. A group's first join takes 3 s, later rebalances up to
-/// the session timeout.
+/// Each partition keeps its last 5 MiB only: limit producers by lag and use many partitions. It has no admin API, no static
+/// membership, no authentication, and does not de-duplicate the records of idempotent producers. A group's first join takes 3 s,
+/// later rebalances up to the session timeout.
 public final class EmbeddedBroker: Sendable {
     /// Kinds of requests that can be made to fail.
     public enum Request: Int16, Sendable {
@@ -32,8 +32,8 @@ public final class EmbeddedBroker: Sendable {
 
     /// The cluster and the client it runs in; the cluster must be destroyed first.
     private final class State: @unchecked Sendable {
-        // Licence for @unchecked: every call of rdkafka_mock.h passes an operation to the cluster's own thread or takes its lock; the mutex
-        // around `state` excludes calls during and after the destruction.
+        // Licence for @unchecked: every call of rdkafka_mock.h passes an operation to the cluster's own thread or takes its lock;
+        // the mutex around `state` excludes calls during and after the destruction.
         let cluster: OpaquePointer
         let client: Client
 
@@ -109,8 +109,8 @@ public final class EmbeddedBroker: Sendable {
         }
     }
 
-    /// Stops the cluster and discards its log; blocks for some milliseconds. Later calls on it fail. Releasing the last reference does the
-    /// same.
+    /// Stops the cluster and discards its log; blocks for some milliseconds. Later calls on it fail. Releasing the last reference
+    /// does the same.
     public func stop() {
         let last = state.withLock { $0.take() }
         _ = consume last

@@ -4,8 +4,8 @@ internal import Records
 
 /// Offset commits of one assignment. Kafka accepts a commit of a lower offset; this machine does not send one.
 ///
-/// One request is in flight at a time; offsets that come meanwhile wait, merged, for its answer. A slow coordinator would otherwise
-/// queue up requests until the heartbeats that follow them are late and the session ends.
+/// One request is in flight at a time; offsets that come meanwhile wait, merged, for its answer. A slow coordinator would
+/// otherwise queue up requests until the heartbeats that follow them are late and the session ends.
 struct CommitMachine: ~Copyable {
     private var acknowledged: [TopicPartition: Int64] = [:]
     private var inFlight: [TopicPartition: Int64] = [:]
@@ -14,7 +14,8 @@ struct CommitMachine: ~Copyable {
     /// A request is in flight, or offsets wait for its answer.
     var isBusy: Bool { !inFlight.isEmpty || !waiting.isEmpty }
 
-    /// Offsets are to be committed. Returns what to send now: empty where none is ahead of the last commit, or a request is in flight.
+    /// Offsets are to be committed. Returns what to send now: empty where none is ahead of the last commit, or a request is in
+    /// flight.
     mutating func requested(_ offsets: [(TopicPartition, Int64)]) -> [(TopicPartition, Int64)] {
         for (partition, offset) in offsets {
             let reached = max(acknowledged[partition] ?? -1, inFlight[partition] ?? -1, waiting[partition] ?? -1)

@@ -4,7 +4,8 @@ public import Records
 
 /// Limits how much the poll thread reads from each partition. Thread-safe; called from the poll thread, which it must not block.
 public protocol ReadLimit: Sendable {
-    /// How many records and bytes may be read from one partition now. Where both are above 0, at least one record is read; otherwise none.
+    /// How many records and bytes may be read from one partition now. Where both are above 0, at least one record is read;
+    /// otherwise none.
     ///
     /// Allowing single records makes batches of single records: return 0 until a useful amount is free.
     /// - Parameters:
@@ -12,8 +13,8 @@ public protocol ReadLimit: Sendable {
     ///   - generation: the assignment generation its batches would carry.
     func allowance(slot: Int, generation: UInt64) -> (records: Int, bytes: Int)
 
-    /// Nanoseconds until the first partition may be read that was refused by a rate alone; `nil` where there is none. Asked once before
-    /// each sleep of the poll thread.
+    /// Nanoseconds until the first partition may be read that was refused by a rate alone; `nil` where there is none. Asked once
+    /// before each sleep of the poll thread.
     func nanosecondsUntilAllowed() -> UInt64?
 
     /// A batch was read. Its bytes exceed the allowance by less than one record, its records never do.
@@ -33,19 +34,19 @@ extension ReadLimit {
 
 /// What happened at a consumer, in order.
 public enum ConsumerEvent: Sendable {
-    /// The group assigned these partitions. The whole group waits until ``KafkaConsumer/assign(_:generation:)`` is called: call it within a
-    /// deadline, with an allowance of 0 if need be.
+    /// The group assigned these partitions. The whole group waits until ``KafkaConsumer/assign(_:generation:)`` is called: call
+    /// it within a deadline, with an allowance of 0 if need be.
     case assigned([TopicPartition])
-    /// The group revokes these partitions; reading has stopped. Drain, commit, then call ``KafkaConsumer/unassign()``, within a deadline.
-    /// Where `isLost`, another member may own them already: drop the work and call `unassign` at once.
+    /// The group revokes these partitions; reading has stopped. Drain, commit, then call ``KafkaConsumer/unassign()``, within a
+    /// deadline. Where `isLost`, another member may own them already: drop the work and call `unassign` at once.
     case revoked([TopicPartition], isLost: Bool)
     /// Records of one partition.
     case records(RecordBatch)
-    /// The end of the log was reached at this offset, which is beyond the last record handed over: between them are only transaction
-    /// markers or compacted records.
+    /// The end of the log was reached at this offset, which is beyond the last record handed over: between them are only
+    /// transaction markers or compacted records.
     case reachedEnd(TopicPartition, offset: Int64, generation: UInt64)
-    /// A partition cannot be read: its position is outside the log, it does not exist any more, or it is not allowed. It is not read until
-    /// a `seek` or the next assignment.
+    /// A partition cannot be read: its position is outside the log, it does not exist any more, or it is not allowed. It is not
+    /// read until a `seek` or the next assignment.
     case partitionFailed(TopicPartition, KafkaError)
     /// An asynchronous commit was answered.
     case committed([(TopicPartition, Int64)], KafkaError?)

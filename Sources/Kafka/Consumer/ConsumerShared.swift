@@ -15,8 +15,8 @@ enum ConsumerCommand: Sendable {
     case close(limit: UInt64)
 }
 
-/// Shared by ``KafkaConsumer`` and its ``PollLoop``. Tasks that prefer it as their executor run on the poll thread, between two reads of
-/// the queues.
+/// Shared by ``KafkaConsumer`` and its ``PollLoop``. Tasks that prefer it as their executor run on the poll thread, between two
+/// reads of the queues.
 final class ConsumerShared: TaskExecutor {
     private struct Inbox {
         var commands: [ConsumerCommand] = []

@@ -1,7 +1,7 @@
 // Decides for one partition when librdkafka's broker thread has to be woken to fetch.
 
-/// Up to 2.2.0, librdkafka's broker thread sleeps up to 1 s once all queues it feeds are full, whatever is read meanwhile.
-/// So wake-ups are needed from when a queue that was full has been drained to half, until it is more than half full again or has not
+/// Up to 2.2.0, librdkafka's broker thread sleeps up to 1 s once all queues it feeds are full, whatever is read meanwhile. So
+/// wake-ups are needed from when a queue that was full has been drained to half, until it is more than half full again or has not
 /// grown for a second (the end of the log).
 struct FetchWakeUpMachine: ~Copyable {
     /// Nanoseconds without growth after which there is nothing to fetch.

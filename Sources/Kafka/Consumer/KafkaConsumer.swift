@@ -6,8 +6,9 @@ internal import Synchronization
 
 /// A member of a consumer group.
 ///
-/// One thread of its own (the poll thread) makes every call that may block. It reads no more records than the ``ReadLimit`` allows, and
-/// always serves the main queue, so the member stays in its group whatever its user does. All methods are thread-safe and return at once.
+/// One thread of its own (the poll thread) makes every call that may block. It reads no more records than the ``ReadLimit``
+/// allows, and always serves the main queue, so the member stays in its group whatever its user does. All methods are thread-safe
+/// and return at once.
 public final class KafkaConsumer: Sendable {
     private let shared: ConsumerShared
 
@@ -42,15 +43,16 @@ public final class KafkaConsumer: Sendable {
         return KafkaConsumer(shared)
     }
 
-    /// The next event, in order. `nil` after the close, or where the calling task is cancelled; no event is lost by that. One caller at a
-    /// time.
+    /// The next event, in order. `nil` after the close, or where the calling task is cancelled; no event is lost by that. One
+    /// caller at a time.
     public func next() async -> ConsumerEvent? { await shared.mailbox.next() }
 
-    /// Runs tasks on the poll thread, without a thread switch after each batch: for quick work that never blocks. The group is served in
-    /// between. Once the consumer closes, such tasks continue on Swift's own threads.
+    /// Runs tasks on the poll thread, without a thread switch after each batch: for quick work that never blocks. The group is
+    /// served in between. Once the consumer closes, such tasks continue on Swift's own threads.
     public var executor: any TaskExecutor { shared }
 
-    /// Starts reading these partitions at these offsets: the answer to ``ConsumerEvent/assigned(_:)``. Replaces the previous assignment.
+    /// Starts reading these partitions at these offsets: the answer to ``ConsumerEvent/assigned(_:)``. Replaces the previous
+    /// assignment.
     /// - Parameters:
     ///   - partitions: a partition's position in the list is its slot in ``ReadLimit``.
     ///   - generation: the assignment generation that batches carry.
@@ -69,20 +71,20 @@ public final class KafkaConsumer: Sendable {
         shared.send(.seek(partition, offset, generation: generation))
     }
 
-    /// Stops fetching these partitions and frees their prefetched records, which will be fetched again: for long stalls. Pausing a paused
-    /// partition does nothing. A pause ends with the assignment.
+    /// Stops fetching these partitions and frees their prefetched records, which will be fetched again: for long stalls. Pausing
+    /// a paused partition does nothing. A pause ends with the assignment.
     public func pause(_ partitions: [TopicPartition]) { shared.send(.pause(partitions)) }
 
     /// Resumes fetching paused partitions where reading stopped. Resuming a partition that is not paused does nothing.
     public func resume(_ partitions: [TopicPartition]) { shared.send(.resume(partitions)) }
 
-    /// Commits offsets (of the next record to read) to the group, without waiting; answered by ``ConsumerEvent/committed(_:_:)``. Offsets
-    /// that are not ahead of the last commit are left out; during a rebalance nothing is sent. One request is in flight at a time; later
-    /// offsets are merged into the next one.
+    /// Commits offsets (of the next record to read) to the group, without waiting; answered by ``ConsumerEvent/committed(_:_:)``.
+    /// Offsets that are not ahead of the last commit are left out; during a rebalance nothing is sent. One request is in flight
+    /// at a time; later offsets are merged into the next one.
     public func commit(_ offsets: [(TopicPartition, Int64)]) { shared.send(.commit(offsets)) }
 
-    /// Commits offsets and waits until all commits are answered, or `limit` has passed. For the end of a drain: it also works while a
-    /// revoke waits for ``unassign()``.
+    /// Commits offsets and waits until all commits are answered, or `limit` has passed. For the end of a drain: it also works
+    /// while a revoke waits for ``unassign()``.
     /// - Returns: the failure, or `nil`.
     public func commitAndWait(_ offsets: [(TopicPartition, Int64)], within limit: Duration) async -> KafkaError? {
         await withCheckedContinuation { continuation in
@@ -100,14 +102,15 @@ public final class KafkaConsumer: Sendable {
         return await shared.finished.wait(within: deadline)
     }
 
-    /// How long ago the poll thread last served the main queue. Beyond some seconds the thread is stuck: librdkafka would not notice, because
-    /// any read of any queue counts as a poll there.
+    /// How long ago the poll thread last served the main queue. Beyond some seconds the thread is stuck: librdkafka would not
+    /// notice, because any read of any queue counts as a poll there.
     public var lastPollAge: Duration {
         .nanoseconds(Int64(clamping: MonotonicTime.now() &- shared.lastPoll.load(ordering: .relaxed)))
     }
 
-    /// Estimate of the bytes librdkafka holds for all assigned partitions: the records in their queues, each counted with the average size
-    /// of its partition and ``PrefetchShare/overheadPerRecord``. Updated at least every 100 ms; a response that is being received is not in it.
+    /// Estimate of the bytes librdkafka holds for all assigned partitions: the records in their queues, each counted with the
+    /// average size of its partition and ``PrefetchShare/overheadPerRecord``. Updated at least every 100 ms; a response that is
+    /// being received is not in it.
     public var prefetchedBytes: Int { shared.prefetchedBytes.load(ordering: .relaxed) }
 
     /// Maximum of ``prefetchedBytes`` since the partitions were assigned.

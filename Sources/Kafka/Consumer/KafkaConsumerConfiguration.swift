@@ -14,8 +14,8 @@ public struct KafkaConsumerConfiguration: Sendable {
     public var topics: [String]
     /// `session.timeout.ms`: how long the group waits for a member without heartbeats.
     public var sessionTimeout: Duration = .seconds(10)
-    /// `fetch.wait.max.ms`: how long a broker holds an empty fetch open. Seeks and fetch wake-ups wait for its end. The embedded broker
-    /// always waits the full time.
+    /// `fetch.wait.max.ms`: how long a broker holds an empty fetch open. Seeks and fetch wake-ups wait for its end. The embedded
+    /// broker always waits the full time.
     public var fetchWait: Duration = .milliseconds(50)
     /// `queued.min.messages`: records librdkafka prefetches per partition.
     public var queuedMinimumRecords: Int = 5000
@@ -23,8 +23,8 @@ public struct KafkaConsumerConfiguration: Sendable {
     public var queuedMaximumKibibytes: Int = 2048
     /// `fetch.message.max.bytes`: bytes of one partition in one fetch.
     public var fetchMaximumBytes: Int = 1 << 20
-    /// Wakes librdkafka's broker thread while drained queues wait for records (see ``FetchWakeUp``). Not used where librdkafka has the
-    /// property `fetch.queue.backoff.ms`.
+    /// Wakes librdkafka's broker thread while drained queues wait for records (see ``FetchWakeUp``). Not used where librdkafka
+    /// has the property `fetch.queue.backoff.ms`.
     public var fetchWakeUp = true
     /// Records read from one partition in one visit.
     public var visitLimit = 1024
@@ -36,7 +36,8 @@ public struct KafkaConsumerConfiguration: Sendable {
         self.topics = topics
     }
 
-    /// Sets the values that suit the embedded broker: it always waits the full fetch wait, and its groups form faster with short sessions.
+    /// Sets the values that suit the embedded broker: it always waits the full fetch wait, and its groups form faster with short
+    /// sessions.
     public mutating func adaptToEmbeddedBroker() {
         fetchWait = .milliseconds(10)
         sessionTimeout = .seconds(6)

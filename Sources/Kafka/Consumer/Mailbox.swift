@@ -2,7 +2,8 @@
 
 internal import Synchronization
 
-/// A queue with one producing thread and one awaiting task. Its records are bounded by the ``ReadLimit``; all other events are rare.
+/// A queue with one producing thread and one awaiting task. Its records are bounded by the ``ReadLimit``; all other events are
+/// rare.
 final class Mailbox: Sendable {
     private struct State {
         // A taken event is replaced by nil, so that its batch is freed when its user releases it.
@@ -57,8 +58,8 @@ final class Mailbox: Sendable {
             await withCheckedContinuation { continuation in
                 let now: ConsumerEvent?? = state.withLock { state in
                     if let event = state.take() { return .some(event) }
-                    // A cancellation that came before the continuation is stored finds no waiter to resume: so it is checked here,
-                    // under the lock that the handler takes.
+                    // A cancellation that came before the continuation is stored finds no waiter to resume: so it is checked
+                    // here, under the lock that the handler takes.
                     if state.isClosed || Task.isCancelled { return .some(nil) }
                     precondition(state.waiter == nil, "next() has one caller at a time")
                     state.waiter = continuation

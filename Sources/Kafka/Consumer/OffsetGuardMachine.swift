@@ -3,8 +3,8 @@
 /// Checks one partition's offsets.
 ///
 /// A gap is answered with one seek to the expected offset; the first record after that is taken whatever its offset, because
-/// compaction and transaction markers leave legal gaps. The seek takes effect: the gap shows that the partition is being fetched, and
-/// `rd_kafka_seek_partitions` makes everything already queued stale before it returns.
+/// compaction and transaction markers leave legal gaps. The seek takes effect: the gap shows that the partition is being fetched,
+/// and `rd_kafka_seek_partitions` makes everything already queued stale before it returns.
 struct OffsetGuardMachine: ~Copyable {
     enum Action: Equatable {
         /// Take the record.
@@ -50,8 +50,8 @@ struct OffsetGuardMachine: ~Copyable {
         return .acceptGap
     }
 
-    /// The end of the log was reached at this offset. Skipped records before it look like a log that ends in transaction markers, so the
-    /// gap is checked by one seek, too, before the end is reported.
+    /// The end of the log was reached at this offset. Skipped records before it look like a log that ends in transaction markers,
+    /// so the gap is checked by one seek, too, before the end is reported.
     mutating func ended(at offset: Int64) -> EndAction {
         guard offset > expected else { return .none }
         guard hasReseeked else {

@@ -24,8 +24,8 @@ final class PartitionReader {
     /// A record that was taken from the queue while none might be read; it is read first.
     private var pending: MessageHandle?
 
-    /// Separates the partition's queue from the main queue. Must happen before `rd_kafka_assign`: only then does the start of fetching keep
-    /// it separate.
+    /// Separates the partition's queue from the main queue. Must happen before `rd_kafka_assign`: only then does the start of
+    /// fetching keep it separate.
     init(_ client: Client, _ partition: TopicPartition, offset: Int64, generation: UInt64, wakeUp descriptor: Int32)
         throws(KafkaError)
     {
@@ -48,8 +48,8 @@ final class PartitionReader {
     /// Drops the pending record, because the position changes.
     func dropPending() { pending = nil }
 
-    /// Makes librdkafka drop the stale records at the head of the queue, which count as full, and as memory, until the queue is read. A
-    /// current record that is taken by this becomes the pending one.
+    /// Makes librdkafka drop the stale records at the head of the queue, which count as full, and as memory, until the queue is
+    /// read. A current record that is taken by this becomes the pending one.
     func dropStale() {
         if pending == nil { pending = queue.takeMessage() }
     }

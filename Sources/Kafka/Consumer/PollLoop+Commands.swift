@@ -58,8 +58,8 @@ extension PollLoop {
         if hasFailed { restart() } else { seek([(partition, offset)]) }
     }
 
-    /// Repeats the assignment, each partition at its present offset: librdkafka has stopped fetching the failed partition and refuses to seek
-    /// there, and with an eager assignor only a whole assignment starts it again.
+    /// Repeats the assignment, each partition at its present offset: librdkafka has stopped fetching the failed partition and
+    /// refuses to seek there, and with an eager assignor only a whole assignment starts it again.
     private func restart() {
         // During a rebalance the next assignment is the user's answer, and starts the partition anyway.
         guard !isRebalancing else { return }
@@ -72,8 +72,8 @@ extension PollLoop {
         for reader in readers { reader.dropStale() }
     }
 
-    /// Makes librdkafka fetch from other offsets. With a timeout of 0 it only starts the seek (2.0.2 takes other timeouts for microseconds);
-    /// everything already queued is stale when the call returns, and ``OffsetGuardMachine`` checks the rest.
+    /// Makes librdkafka fetch from other offsets. With a timeout of 0 it only starts the seek (2.0.2 takes other timeouts for
+    /// microseconds); everything already queued is stale when the call returns, and ``OffsetGuardMachine`` checks the rest.
     func seek(_ offsets: [(TopicPartition, Int64)]) {
         guard !offsets.isEmpty else { return }
         let list = PartitionListHandle(offsets)
@@ -104,8 +104,8 @@ extension PollLoop {
             reader.isPaused = false
             reader.dropPending()
         }
-        // A resume alone takes effect when the broker thread wakes, up to a second later; a seek wakes it. A failed partition is outside
-        // its log, where a seek is refused; it continues with the seek that follows its next claim.
+        // A resume alone takes effect when the broker thread wakes, up to a second later; a seek wakes it. A failed partition is
+        // outside its log, where a seek is refused; it continues with the seek that follows its next claim.
         seek(resumed.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) })
     }
 

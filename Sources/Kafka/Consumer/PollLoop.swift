@@ -82,14 +82,16 @@ final class PollLoop {
         return close(limit: closeLimit ?? 0)
     }
 
-    /// Performs the commands and runs the tasks of this executor. Tasks that they resume run, too, before the queues are read, but for a
-    /// bounded number of rounds, and not once the consumer is to close: the rest waits for the next iteration, or is released.
+    /// Performs the commands and runs the tasks of this executor. Tasks that they resume run, too, before the queues are read,
+    /// but for a bounded number of rounds, and not once the consumer is to close: the rest waits for the next iteration, or is
+    /// released.
     private func work() {
         for _ in 0..<PollLoop.jobRounds where closeLimit == nil {
             let (commands, jobs) = shared.takeWork()
             for command in commands { perform(command) }
             if jobs.isEmpty {
-                // Only now: a user who trusts a partition because of a later poll must have seen its revoke, which a task here handles.
+                // Only now: a user who trusts a partition because of a later poll must have seen its revoke, which a task here
+                // handles.
                 if servedAt > 0 { shared.lastPoll.store(servedAt, ordering: .relaxed) }
                 return
             }
@@ -97,7 +99,8 @@ final class PollLoop {
         }
     }
 
-    /// Visits every partition once, in the order of ``RoundRobinMachine``, so that partitions share a rate limit or a common budget equally.
+    /// Visits every partition once, in the order of ``RoundRobinMachine``, so that partitions share a rate limit or a common
+    /// budget equally.
     private func readAll() -> Bool {
         guard !readers.isEmpty else { return false }
         var hasMore = false

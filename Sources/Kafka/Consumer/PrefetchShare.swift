@@ -1,14 +1,14 @@
 // Decides how much librdkafka may prefetch for one partition within a given number of bytes.
 
-/// One partition's share of the prefetch memory: its queue, librdkafka's own memory for each record in it, and one more fetch, because
-/// librdkafka compares the queue with its limits only before a fetch.
+/// One partition's share of the prefetch memory: its queue, librdkafka's own memory for each record in it, and one more fetch,
+/// because librdkafka compares the queue with its limits only before a fetch.
 public struct PrefetchShare: Equatable, Sendable {
     /// Bytes librdkafka 2.0.2 keeps for each queued record in addition to its payload (measured: 900 in all for records of 230).
     public static let overheadPerRecord = 670
     /// Least average size of records that the bounds hold for; of shorter ones a fetch brings more than is counted here.
     public static let shortestRecord = 64
-    /// What a record is counted for when the queue's two limits are chosen: ``overheadPerRecord`` and some payload. With the fetch wake-up
-    /// the number of records that follows is enough for full speed.
+    /// What a record is counted for when the queue's two limits are chosen: ``overheadPerRecord`` and some payload. With the
+    /// fetch wake-up the number of records that follows is enough for full speed.
     private static let countedRecord = 1024
     /// Smaller fetches and queues cost more in requests than they save.
     public static let leastFetch = 16 << 10
@@ -48,9 +48,9 @@ public struct PrefetchShare: Equatable, Sendable {
         return bytes
     }
 
-    /// Bytes of one partition in one fetch where Sluice sets `fetch.message.max.bytes` to `standard` and the user sets `properties`: the
-    /// partition's limit under either of its names, and the response's, which librdkafka raises to `message.max.bytes`. A single record may
-    /// be larger all the same: brokers return at least one.
+    /// Bytes of one partition in one fetch where Sluice sets `fetch.message.max.bytes` to `standard` and the user sets
+    /// `properties`: the partition's limit under either of its names, and the response's, which librdkafka raises to
+    /// `message.max.bytes`. A single record may be larger all the same: brokers return at least one.
     public static func fetchBytes(of standard: Int, properties: [String: String]) -> Int {
         func value(_ name: String) -> Int? { properties[name].flatMap { Int($0) } }
         // Properties are set in the order of their names, and the last one counts.
@@ -62,8 +62,8 @@ public struct PrefetchShare: Equatable, Sendable {
     /// Most bytes one fetch adds to a full queue, for records of 128 bytes.
     private static func overshoot(_ fetch: Int) -> Int { fetch + fetch / 128 * overheadPerRecord }
 
-    /// Most bytes librdkafka holds for the partition, for any size of records from ``shortestRecord`` on: a queue at its limit of records or
-    /// of bytes, and one more fetch.
+    /// Most bytes librdkafka holds for the partition, for any size of records from ``shortestRecord`` on: a queue at its limit of
+    /// records or of bytes, and one more fetch.
     public var worstCase: Int {
         let bytes = queuedKibibytes * 1024
         func held(_ record: Int) -> Int {

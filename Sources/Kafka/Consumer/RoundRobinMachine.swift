@@ -1,8 +1,9 @@
-// Decides in which order the partitions are visited, so that all are served equally where the allowance is less than all could read.
+// Decides in which order the partitions are visited, so that all are served equally where the allowance is less than all could
+// read.
 
-/// One round over the slots of an assignment. The next round starts after the slot that was served last; where none was, at the same slot
-/// as this one. Starting one slot further each round would be fair only while every slot is served: a rate limit that serves one slot every
-/// few rounds can otherwise keep step with the rounds and serve the same slots each time.
+/// One round over the slots of an assignment. The next round starts after the slot that was served last; where none was, at the
+/// same slot as this one. Starting one slot further each round would be fair only while every slot is served: a rate limit that
+/// serves one slot every few rounds can otherwise keep step with the rounds and serve the same slots each time.
 struct RoundRobinMachine: ~Copyable {
     /// The slot at which the next round starts.
     private(set) var first: Int

@@ -17,8 +17,8 @@ struct ClientHandle: ~Copyable, @unchecked Sendable {
 
 /// A client that several threads use.
 final class Client: @unchecked Sendable {
-    // Licence for @unchecked: "librdkafka is completely thread-safe" (rdkafka.h, INTRODUCTION.md) for every call but destroy. Destroy runs
-    // once: either in `destroy()`, whose callers have ended all other use, or with the last reference.
+    // Licence for @unchecked: "librdkafka is completely thread-safe" (rdkafka.h, INTRODUCTION.md) for every call but destroy.
+    // Destroy runs once: either in `destroy()`, whose callers have ended all other use, or with the last reference.
 
     /// The client. Not to be used after ``destroy()``.
     let pointer: OpaquePointer

@@ -4,8 +4,8 @@ internal import CKafka
 internal import Dispatch
 public import Records
 
-/// Queries topics and offsets with a client of its own, which never joins a group: on the fetching client each answer would wait for the end
-/// of an open fetch.
+/// Queries topics and offsets with a client of its own, which never joins a group: on the fetching client each answer would wait
+/// for the end of an open fetch.
 ///
 /// Queries run one after another, on a dispatch queue.
 public final class KafkaMetadata: Sendable {
@@ -48,7 +48,8 @@ public final class KafkaMetadata: Sendable {
         return try answer.get()
     }
 
-    /// The number of partitions of each topic, or the error of a topic that is missing or not allowed. Throws where no broker answers.
+    /// The number of partitions of each topic, or the error of a topic that is missing or not allowed. Throws where no broker
+    /// answers.
     public func topics(
         _ names: [String], timeout: Duration = .seconds(10)
     ) async throws(KafkaError) -> [String: Result<Int, KafkaError>] {

@@ -14,12 +14,13 @@ public struct Delivery: Sendable, Equatable {
     }
 }
 
-/// Receives the delivery report of each record that ``KafkaProducer/produce(_:key:value:partition:token:)`` accepted: one per token.
+/// Receives the delivery report of each record that ``KafkaProducer/produce(_:key:value:partition:token:)`` accepted: one per
+/// token.
 public protocol DeliveryHandler: Sendable {
     /// Called on the producer's report thread, which it must not block.
     ///
-    /// `error` is nil where all in-sync replicas have the record. Otherwise ``KafkaError/mayBePersisted`` tells whether the broker may have
-    /// written it all the same.
+    /// `error` is nil where all in-sync replicas have the record. Otherwise ``KafkaError/mayBePersisted`` tells whether the
+    /// broker may have written it all the same.
     func delivered(_ token: UInt, partition: Int32, offset: Int64, error: KafkaError?)
 
     /// Called on the same thread after the last of several reports that came together.

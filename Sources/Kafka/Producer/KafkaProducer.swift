@@ -4,8 +4,8 @@ internal import CKafka
 
 /// An idempotent producer (acks=all, murmur2_random).
 ///
-/// A fatal error of librdkafka does not end it: the librdkafka client is replaced, and records in flight are reported as failed, with
-/// ``KafkaError/mayBePersisted``.
+/// A fatal error of librdkafka does not end it: the librdkafka client is replaced, and records in flight are reported as failed,
+/// with ``KafkaError/mayBePersisted``.
 public final class KafkaProducer: Sendable {
     private let core: ProducerCore
 
@@ -27,8 +27,8 @@ public final class KafkaProducer: Sendable {
     /// A topic to produce to. Whether it exists is not checked: see ``prepare(_:within:)``.
     public func topic(_ name: String) throws(KafkaError) -> ProducerTopic { ProducerTopic(index: try core.topic(name)) }
 
-    /// A topic to produce to, and its number of partitions. Throws ``KafkaError/Code/unknownTopic`` where it does not exist. It also loads the
-    /// topic's metadata, which the first record would otherwise wait for.
+    /// A topic to produce to, and its number of partitions. Throws ``KafkaError/Code/unknownTopic`` where it does not exist. It
+    /// also loads the topic's metadata, which the first record would otherwise wait for.
     public func prepare(
         _ name: String, within limit: Duration = .seconds(10)
     ) async throws(KafkaError) -> (topic: ProducerTopic, partitions: Int) {
@@ -46,7 +46,8 @@ public final class KafkaProducer: Sendable {
     ///   - value: `nil` is a tombstone.
     ///   - partition: −1: determined by the key.
     ///   - token: passed to the ``DeliveryHandler``; below 2^63.
-    /// - Returns: `nil` where the record was accepted, and will be reported exactly once. Otherwise the error; it was not written.
+    /// - Returns: `nil` where the record was accepted, and will be reported exactly once. Otherwise the error; it was not
+    ///   written.
     @inline(__always)
     public func produce(
         _ topic: ProducerTopic, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, partition: Int32 = -1, token: UInt
@@ -64,15 +65,15 @@ public final class KafkaProducer: Sendable {
         group.removeAll()
     }
 
-    /// Whether a record of `bytes` would be accepted now and less than three quarters of the bounds are in use. Senders that can wait ask
-    /// this, so that the last quarter is left for those that cannot. Any thread; the answer may be outdated at once.
+    /// Whether a record of `bytes` would be accepted now and less than three quarters of the bounds are in use. Senders that can
+    /// wait ask this, so that the last quarter is left for those that cannot. Any thread; the answer may be outdated at once.
     public func hasRoom(forBytes bytes: Int) -> Bool { core.hasRoom(forBytes: bytes) }
 
     /// How many records may be produced together where ``hasRoom(forBytes:)`` is true.
     public var groupRecords: Int { core.groupRecords }
 
-    /// Sends one record and waits until all in-sync replicas have it, at most the message timeout. Cancellation does not end the wait,
-    /// because the record is in flight.
+    /// Sends one record and waits until all in-sync replicas have it, at most the message timeout. Cancellation does not end the
+    /// wait, because the record is in flight.
     public func send(
         _ topic: ProducerTopic, key: [UInt8]?, value: [UInt8]?, headers: [ProducerHeader] = [], partition: Int32 = -1
     ) async throws(KafkaError) -> Delivery {

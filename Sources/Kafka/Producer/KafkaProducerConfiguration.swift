@@ -10,7 +10,8 @@ public struct KafkaProducerConfiguration: Sendable {
     public var linger: Duration = .zero
     /// Requests in flight to one broker; at most 5 with idempotence.
     public var requestsInFlight: Int = 5
-    /// How long a record may take to be acknowledged, retries included. Keep it below the timeout of the clients that wait for it.
+    /// How long a record may take to be acknowledged, retries included. Keep it below the timeout of the clients that wait for
+    /// it.
     public var messageTimeout: Duration = .seconds(8)
     /// Most records in flight (accepted and not reported yet); further ones are refused as ``KafkaError/Code/queueFull``.
     public var inFlightRecords: Int = 50_000

@@ -242,9 +242,10 @@ final class ProducerCore: Sendable {
         }
     }
 
-    /// Reports all records that an instance still has as failed: queued ones as not written, sent ones as possibly written. Then releases its
-    /// topics, so that the client is destroyed on this thread.
-    /// - Parameter topics: no longer in `state`. A thread that still references one may be producing a record, which must be reported, too.
+    /// Reports all records that an instance still has as failed: queued ones as not written, sent ones as possibly written. Then
+    /// releases its topics, so that the client is destroyed on this thread.
+    /// - Parameter topics: no longer in `state`. A thread that still references one may be producing a record, which must be
+    ///   reported, too.
     private func drain(
         _ instance: ProducerInstance, _ topics: inout [InstanceTopic], _ reports: borrowing QueueHandle
     ) {
@@ -270,7 +271,7 @@ final class ProducerCore: Sendable {
                     }
                     guard count > 0 else { break }
                     let messages = UnsafeBufferPointer(start: list.baseAddress, count: count)
-                    count(messages)
+                    countReports(messages)
                     for message in messages { report(message) }
                     handler?.reportsEnded()
                 }
@@ -281,7 +282,7 @@ final class ProducerCore: Sendable {
         }
     }
 
-    private func count(_ messages: UnsafeBufferPointer<UnsafePointer<rd_kafka_message_t>>) {
+    private func countReports(_ messages: UnsafeBufferPointer<UnsafePointer<rd_kafka_message_t>>) {
         var (bytes, good) = (0, 0)
         for message in messages {
             bytes += message.pointee.len + message.pointee.key_len

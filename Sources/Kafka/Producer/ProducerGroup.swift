@@ -3,8 +3,8 @@
 internal import CKafka
 internal import Records
 
-/// Records that are produced with one call, so that clock, locks and counters are used once for all of them. Reused; one thread at a time.
-/// Keys are copied; of a group either all values are copied or none.
+/// Records that are produced with one call, so that clock, locks and counters are used once for all of them. Reused; one thread
+/// at a time. Keys are copied; of a group either all values are copied or none.
 public struct ProducerGroup: ~Copyable {
     /// Maximum number of records.
     public static let capacity = 128

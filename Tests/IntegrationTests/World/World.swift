@@ -50,7 +50,8 @@ final class World: Sendable {
 
     /// Runs a test in a world of its own; without a Kafka, or without executables, it prints SKIPPED and the reason.
     ///
-    /// All processes that the test starts end with it. Logs of a failed test are printed and kept; `SLUICE_TEST_KEEP_LOGS=1` keeps all.
+    /// All processes that the test starts end with it. Logs of a failed test are printed and kept; `SLUICE_TEST_KEEP_LOGS=1`
+    /// keeps all.
     static func run(
         _ name: String, partitions: Int, onServerOfItsOwn: Bool = false, _ body: (World) async throws -> Void
     ) async throws {
