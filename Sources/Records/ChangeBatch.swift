@@ -78,8 +78,6 @@ public final class ChangeBatch: @unchecked Sendable {
     public var changes: ContiguousArray<Change> { rows.changes }
     /// Records that could not be decoded, in log order.
     public var faults: [DecodeFault] { rows.faults }
-    /// Bytes of the decoded values, without the record batch.
-    public var valueByteCount: Int { rows.values.count }
 
     /// Appends bytes to the value buffer, for a cell that is then given to ``append(record:operation:keyPrefix:cells:)``.
     @inline(__always)

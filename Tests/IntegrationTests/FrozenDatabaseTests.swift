@@ -1,5 +1,4 @@
-// Tests a database that hangs during a backlog: memory is bounded, the member stays in its group, and the backlog is applied
-// afterwards.
+// Tests a database that hangs during a backlog: bounded memory, no rebalance, and the backlog applied afterwards.
 
 import Foundation
 import Postgres

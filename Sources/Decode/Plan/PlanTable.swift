@@ -41,5 +41,4 @@ final class NameTable: Sendable {
 
     /// One per text, in their order.
     var names: UnsafePointer<sj_name> { UnsafeRawPointer(table.start).assumingMemoryBound(to: sj_name.self) }
-    var count: Int { table.count }
 }

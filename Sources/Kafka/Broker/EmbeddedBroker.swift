@@ -9,17 +9,9 @@ internal import Synchronization
 /// membership, no authentication, and does not de-duplicate the records of idempotent producers. A group's first join takes 3 s,
 /// later rebalances up to the session timeout.
 public final class EmbeddedBroker: Sendable {
-    /// Kinds of requests that can be made to fail.
+    /// Requests that can be made to fail, with Kafka's API keys.
     public enum Request: Int16, Sendable {
         case produce = 0
-        case fetch = 1
-        case listOffsets = 2
-        case metadata = 3
-        case offsetCommit = 8
-        case offsetFetch = 9
-        case findCoordinator = 10
-        case joinGroup = 11
-        case heartbeat = 12
         case initProducerID = 22
     }
 

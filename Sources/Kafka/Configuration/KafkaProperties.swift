@@ -5,7 +5,7 @@ internal import CKafka
 /// The rules for pass-through properties.
 public enum KafkaProperties {
     /// Properties that Sluice sets itself, each with what to do instead. All of `queued.*` is refused, too.
-    public static let owned: [String: String] = [
+    private static let owned: [String: String] = [
         "group.id": "set kafka.group_id",
         "group.instance.id": "set kafka.group_instance_id",
         "auto.offset.reset": "set kafka.auto_offset_reset",

@@ -1,5 +1,4 @@
-// Decides in which order the partitions are visited, so that all are served equally where the allowance is less than all could
-// read.
+// Decides in which order partitions are visited, so that all get an equal part of a limited allowance.
 
 /// One round over the slots of an assignment. The next round starts after the slot that was served last; where none was, at the
 /// same slot as this one. Starting one slot further each round would be fair only while every slot is served: a rate limit that
