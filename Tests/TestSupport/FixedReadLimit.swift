@@ -10,6 +10,8 @@ public struct FixedReadLimit: ReadLimit {
     /// 0 records: nothing is ever read.
     public init(records: Int = 50_000, bytes: Int = 64 << 20) { (self.records, self.bytes) = (records, bytes) }
 
+    /// The fixed amount.
     public func allowance(slot: Int, generation: UInt64) -> (records: Int, bytes: Int) { (records, bytes) }
+    /// Does nothing.
     public func spent(slot: Int, generation: UInt64, records: Int, bytes: Int) {}
 }
