@@ -12,7 +12,7 @@ struct DecodeBench {
 
     init() throws {
         mapping = try Mapping.messages()
-        batch = RecordBatch(source: TopicPartition("messages", 0), assignment: 1, records: Self.events, bytes: Self.events * 256)
+        batch = RecordBatch(source: TopicPartition("messages", 0), generation: 1, records: Self.events, bytes: Self.events * 256)
         var stream = EventStream(count: Self.events)
         var offset: Int64 = 0
         while stream.withNext({ key, value in

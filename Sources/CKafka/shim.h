@@ -1,4 +1,4 @@
-// librdkafka for Swift, and the Linux calls its room needs that Swift's Glibc module leaves out. No logic.
+// librdkafka for Swift, and the Linux calls that the Kafka module needs and Swift's Glibc module lacks. No logic.
 #ifndef SLUICE_CKAFKA_SHIM_H
 #define SLUICE_CKAFKA_SHIM_H
 #include <librdkafka/rdkafka.h>
@@ -10,13 +10,13 @@
 // prctl is variadic.
 static inline int sluice_name_thread(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 
-// Swift's Glibc module leaves malloc.h out.
+// Swift's Glibc module lacks malloc.h.
 static inline int sluice_map_from(int bytes) { return mallopt(M_MMAP_THRESHOLD, bytes); }
 
 // EFD_… arrive in Swift as an enum without operators.
 static inline int sluice_eventfd(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
 
-// rd_kafka_producev is variadic. The headers go over to librdkafka only where it succeeds.
+// rd_kafka_producev is variadic. librdkafka takes over the headers only where it succeeds.
 static inline rd_kafka_resp_err_t sluice_produce_with_headers(
     rd_kafka_t *client, rd_kafka_topic_t *topic, int32_t partition, const void *key, size_t key_size, const void *value,
     size_t value_size, rd_kafka_headers_t *headers, void *opaque) {

@@ -16,12 +16,12 @@ struct sj_parser {
     dom::parser parser;
     size_t max_bytes;
     size_t max_depth;
-    /// Bytes of the largest document the memory is made for.
+    /// Bytes of the largest document that the allocated memory suffices for.
     size_t capacity = 0;
 
     sj_parser(size_t bytes, size_t depth) noexcept : parser(), max_bytes(bytes), max_depth(depth) {}
 
-    // simdjson grows to the exact size it is asked for; whole powers of two keep slowly growing documents from allocating each time.
+    // simdjson allocates exactly what is requested; with powers of two, slowly growing documents do not allocate each time.
     error_code grow(size_t length) noexcept {
         size_t larger = 16384;
         while (larger < length) { larger *= 2; }
@@ -35,10 +35,10 @@ struct sj_parser {
 
 namespace {
 
-// Values are read from the parser's tape (simdjson's doc/tape.md) instead of through dom::element, which asks for the type again
-// at each step: a third of the instructions. A container's value is its place on the tape: `pointer` the document, `bits` the index.
+// Values are read from the parser's tape (simdjson's doc/tape.md) instead of through dom::element, which reads the type again at each
+// step: a third of the instructions. The value of a container is its position on the tape: `pointer` is the document, `bits` the index.
 
-inline tape_ref place(const sj_value &container) noexcept {
+inline tape_ref position(const sj_value &container) noexcept {
     return tape_ref(static_cast<const dom::document *>(container.pointer), static_cast<size_t>(container.bits));
 }
 
@@ -128,7 +128,7 @@ int32_t sj_parse(sj_parser *parser, const void *document, size_t length, sj_valu
     }
     switch (parser->parser.parse(static_cast<const uint8_t *>(document), length, false).error()) {
     case SUCCESS:
-        // The tape begins with a root word; the document's value follows.
+        // The tape starts with a root word; the document's value follows.
         read(tape_ref(&parser->parser.doc, 1), *root);
         return SJ_OK;
     case MEMALLOC:
@@ -142,9 +142,9 @@ int32_t sj_parse(sj_parser *parser, const void *document, size_t length, sj_valu
     }
 }
 
-void sj_find(const sj_value *object, const sj_name *names, size_t count, sj_value *found) noexcept {
-    for (size_t index = 0; index < count; index++) { found[index] = sj_value{}; }
-    tape_ref key = place(*object);
+void sj_find(const sj_value *object, const sj_name *names, size_t count, sj_value *values) noexcept {
+    for (size_t index = 0; index < count; index++) { values[index] = sj_value{}; }
+    tape_ref key = position(*object);
     // The last word inside the object closes it.
     const size_t end = key.matching_brace_index() - 1;
     size_t next = 0;
@@ -156,10 +156,10 @@ void sj_find(const sj_value *object, const sj_name *names, size_t count, sj_valu
             const size_t candidate = next;
             next = next + 1 == count ? 0 : next + 1;
             if (names[candidate].length != length || !equals(names[candidate], key.get_c_str())) { continue; }
-            if (found[candidate].type == SJ_ABSENT) {
-                read(value, found[candidate]);
+            if (values[candidate].type == SJ_ABSENT) {
+                read(value, values[candidate]);
             } else {
-                found[candidate].is_repeated = true;
+                values[candidate].is_repeated = true;
             }
             break;
         }
@@ -177,7 +177,7 @@ ptrdiff_t sj_word(const sj_value *string, const sj_name *words, size_t count) no
 
 sj_value sj_at(const sj_value *array, size_t index) noexcept {
     sj_value value{};
-    tape_ref element = place(*array);
+    tape_ref element = position(*array);
     const size_t end = element.matching_brace_index() - 1;
     element.json_index++;
     while (element.json_index < end) {

@@ -1,27 +1,27 @@
-// The stable names of what can be wrong with a record.
+// Names the reasons for which a record is rejected.
 
-/// Why a record could not be decoded: the values of ``DecodeFault/reason``, and of a metric's label.
+/// Why a record could not be decoded: the values of ``DecodeFault/reason`` and of a metric label. The names are stable.
 public enum DecodeReason: String, Sendable, CaseIterable {
-    /// The payload is no JSON document.
+    /// The payload is not a JSON document.
     case malformedJSON = "malformed_json"
-    /// The payload is JSON, but no object.
+    /// The payload is JSON, but not an object.
     case notAnObject = "not_an_object"
-    /// A field that is required is not there.
+    /// A required field is missing.
     case missingField = "missing_field"
-    /// A field holds another kind of value than its column.
+    /// The type of a field's value does not fit its column.
     case wrongType = "wrong_type"
-    /// A value is of the right kind, but none its column can hold.
+    /// A value is of the right type, but its column cannot represent it.
     case outOfRange = "out_of_range"
-    /// A text that PostgreSQL cannot store: not UTF-8, half of a surrogate pair, or with a NUL.
+    /// A text that PostgreSQL cannot store: not UTF-8, with an unpaired surrogate, or with a NUL.
     case invalidText = "invalid_text"
-    /// The action is none of the mapping's words.
+    /// The value of the action field is not one of the mapping's words.
     case unknownAction = "unknown_action"
     /// A field that the mapping reads appears twice.
     case duplicateField = "duplicate_field"
-    /// The Kafka key of a record without a payload names no row.
+    /// The Kafka key of a record without payload does not name a row.
     case badKey = "bad_key"
-    /// The payload is larger than the decoder takes.
+    /// The payload is larger than the decoder accepts.
     case tooLarge = "too_large"
-    /// The payload is nested deeper than the decoder takes.
+    /// The payload is nested deeper than the decoder accepts.
     case tooDeep = "too_deep"
 }

@@ -1,9 +1,9 @@
-// The room's door: record batches in, change batches out; and the same checks for one event at the ingress.
+// The public API of the module: decodes record batches into change batches, and checks single events for the ingress.
 
 import CSimdjson
 public import Records
 
-/// What a decoder takes at most.
+/// Limits of a payload.
 public struct DecodeLimits: Sendable, Equatable {
     /// Bytes of one payload.
     public var payloadBytes: Int
@@ -17,27 +17,25 @@ public struct DecodeLimits: Sendable, Equatable {
     }
 }
 
-/// Decodes records by one mapping. It owns a JSON parser and scratch memory: one thread or task at a time, so keep one for each.
+/// Decodes records with one mapping. It owns a JSON parser and scratch memory: use it from one thread or task at a time.
 public final class Decoder {
-    /// The mapping it decodes by.
+    /// The mapping.
     public let mapping: Mapping
-    /// The mapping's index, which the change batches carry.
+    /// The mapping's index, which its change batches carry.
     public let index: Int
     private let limits: DecodeLimits
     private let parser: JSONParserHandle
     private let scratch: DecodeScratch
     private let reader: EventReader
-    /// Where the ingress writes cells that nobody wants.
+    /// The cells of ``validate(_:key:)``, which are not used.
     private var discarded: ChangeRows
-    /// Bytes of values per 256 bytes of records in the last batch: what to make room for in the next.
+    /// Bytes of values per 256 bytes of records in the last batch: what is reserved for the next.
     private var valueShare = 64
 
-    /// Above this the parser's memory (about 14 times as much) is given back after the batch that needed it.
+    /// After a batch with a larger document, the parser's memory (about 14 times the document) is freed.
     private static let keptParserBytes = 1 << 20
 
-    /// - Parameters:
-    ///   - mapping: how records are read.
-    ///   - index: what ``ChangeBatch/mapping`` will say.
+    /// - Parameter index: the ``ChangeBatch/mapping`` of its batches.
     public init(mapping: Mapping, index: Int = 0, limits: DecodeLimits = DecodeLimits()) {
         self.mapping = mapping
         self.index = index
@@ -46,11 +44,11 @@ public final class Decoder {
         parser = JSONParserHandle(limits)
         scratch = DecodeScratch(slots: plan.pointers.count, columns: plan.columns.count)
         reader = EventReader(
-            plan: plan, limits: limits, parser: parser.pointer, found: scratch.found, fixed: scratch.fixed)
+            plan: plan, limits: limits, parser: parser.pointer, values: scratch.values, fixed: scratch.fixed)
         discarded = ChangeRows(columnCount: plan.columns.count)
     }
 
-    /// Decodes all records of a batch. A record that cannot be decoded becomes a ``DecodeFault`` and touches no other.
+    /// Decodes all records of a batch. A record that cannot be decoded becomes a ``DecodeFault`` and does not affect the others.
     public func decode(_ batch: RecordBatch) -> ChangeBatch {
         let reader = reader
         let records = batch.records
@@ -80,13 +78,13 @@ public final class Decoder {
         return ChangeBatch(records: batch, mapping: index, rows: rows)
     }
 
-    /// Checks one event as ``decode(_:)`` would, and appends the Kafka key it must be produced with.
+    /// Checks one event as ``decode(_:)`` does, and appends the Kafka key it must be produced with.
     ///
-    /// Columns that the record gives (`metadata`) are not checked: there is no record yet.
+    /// `metadata` columns are not checked, because there is no record yet.
     /// - Parameters:
-    ///   - event: one JSON document with at least ``ByteBuffer/padding`` readable bytes behind it.
-    ///   - key: gets the key appended: by the mapping's `kafka_key`, text or a JSON array.
-    /// - Returns: what is wrong with the event, its `record` 0; nil where nothing is. Then, and only then, `key` has grown.
+    ///   - event: one JSON document with at least ``ByteBuffer/padding`` readable bytes after it.
+    ///   - key: the key is appended to it in the format of the mapping's `kafka_key`, if the event is valid.
+    /// - Returns: the fault, with `record` 0; nil for a valid event.
     public func validate(_ event: UnsafeRawBufferPointer, key: inout ByteBuffer) -> DecodeFault? {
         let reader = reader
         defer {
@@ -107,7 +105,7 @@ public final class Decoder {
         DecodeFault(record: Int32(record), reason: fault.reason.rawValue, detail: fault.detail(mapping.plan, limits))
     }
 
-    /// Writes the values that all records of a batch share: once, for all its rows.
+    /// Writes the values that are the same in all records of a batch, once for all rows.
     private func writeFixedCells(_ source: TopicPartition, into rows: inout ChangeRows) {
         for (column, value) in mapping.plan.fixed {
             switch value {

@@ -1,13 +1,13 @@
-// Reads one record by the plan: parse, look the fields up, check, write the cells.
+// Reads one record as the plan says: parses it, looks up the fields, checks them, and writes the cells.
 
 import CSimdjson
 import Glibc
 import Records
 
-/// What a record carries besides its payload. The ingress has none of it yet.
+/// A record with the buffer of its batch. An event at the ingress has none yet.
 struct RecordContext {
     let record: Record
-    /// The buffer the record's slices count from.
+    /// The start of the batch's buffer, which the record's slices are relative to.
     let base: UnsafeRawPointer
 
     func bytes(_ slice: Slice) -> UnsafeRawBufferPointer? {
@@ -15,16 +15,16 @@ struct RecordContext {
     }
 }
 
-/// Reads records one by one, in a decoder's parser and scratch. The decoder that made it must live as long.
+/// Reads records with a decoder's parser and scratch memory. The decoder must outlive it.
 ///
-/// What is read per record lies here as plain pointers into the plan's tables, so that no reference is counted.
+/// Everything that is used per record is a plain pointer into the plan's tables, so that no reference is counted.
 struct EventReader {
     let plan: DecodePlan
     let limits: DecodeLimits
     let parser: OpaquePointer
-    /// One value a slot, of the record read last.
-    let found: UnsafeMutablePointer<sj_value>
-    /// One cell a column; only those of `fixed` columns count.
+    /// The value of each slot, of the record read last.
+    let values: UnsafeMutablePointer<sj_value>
+    /// One cell per column; only those of `fixed` columns are used.
     let fixed: UnsafeMutablePointer<Slice>
     let columns: UnsafeBufferPointer<ColumnStep>
     private let objects: UnsafeBufferPointer<ObjectStep>
@@ -32,19 +32,19 @@ struct EventReader {
     private let names: UnsafePointer<sj_name>
     private let envelope: EnvelopeReader
 
-    /// The plan's envelope, in plain pointers.
+    /// The plan's envelope as plain pointers.
     private enum EnvelopeReader {
         case action(slot: Int, words: UnsafePointer<sj_name>, operations: UnsafeBufferPointer<Operation>)
     }
 
     init(
-        plan: DecodePlan, limits: DecodeLimits, parser: OpaquePointer, found: UnsafeMutablePointer<sj_value>,
+        plan: DecodePlan, limits: DecodeLimits, parser: OpaquePointer, values: UnsafeMutablePointer<sj_value>,
         fixed: UnsafeMutablePointer<Slice>
     ) {
         self.plan = plan
         self.limits = limits
         self.parser = parser
-        self.found = found
+        self.values = values
         self.fixed = fixed
         columns = UnsafeBufferPointer(start: plan.columns.start, count: plan.columns.count)
         objects = UnsafeBufferPointer(start: plan.objects.start, count: plan.objects.count)
@@ -58,7 +58,7 @@ struct EventReader {
         }
     }
 
-    /// Reads an event and writes its cells. The payload has 64 readable bytes behind it.
+    /// Reads an event and writes its cells. 64 bytes after the payload must be readable.
     /// - Returns: the operation and the key's prefix.
     @inline(__always)
     func event(
@@ -66,14 +66,14 @@ struct EventReader {
     ) throws(EventFault) -> (Operation, UInt64) {
         var root = sj_value()
         let outcome = sj_parse(parser, payload.baseAddress, payload.count, &root)
-        if Int(outcome) != SJ_OK { root = try refused(payload, outcome) }
-        guard Int(root.type) == SJ_OBJECT else { throw .notAnObject(found: root.type) }
+        if Int(outcome) != SJ_OK { root = try reparse(payload, after: outcome) }
+        guard Int(root.type) == SJ_OBJECT else { throw .notAnObject(actual: root.type) }
         for index in 0..<essentialObjects { try lookUp(objects[index], in: root) }
         let operation = try operation()
         if operation != .delete {
             for index in essentialObjects..<objects.count { try lookUp(objects[index], in: root) }
         }
-        // Raw control characters are no JSON, so a NUL can only have come from an escape.
+        // JSON allows no raw control characters, so a NUL can only come from an escape.
         let mayHoldNUL = memchr(payload.baseAddress!, Int32(UInt8(ascii: "\\")), payload.count) != nil
         var prefix: UInt64 = 0
         for index in columns.indices {
@@ -94,35 +94,35 @@ struct EventReader {
         return (operation, prefix)
     }
 
-    /// Looks the parts of one object up. Where the object is absent or null its parts are absent.
+    /// Looks up the fields of one object. Where the object is absent or null, its fields are absent.
     @inline(__always)
     private func lookUp(_ step: ObjectStep, in root: sj_value) throws(EventFault) {
         if step.parent < 0 {
             var root = root
-            sj_find(&root, names + step.first, step.count, found + step.first)
+            sj_find(&root, names + step.first, step.count, values + step.first)
         } else {
-            if found[step.parent].is_repeated { throw .repeated(slot: step.parent) }
-            if Int(found[step.parent].type) == SJ_OBJECT {
-                sj_find(found + step.parent, names + step.first, step.count, found + step.first)
+            if values[step.parent].is_repeated { throw .repeated(slot: step.parent) }
+            if Int(values[step.parent].type) == SJ_OBJECT {
+                sj_find(values + step.parent, names + step.first, step.count, values + step.first)
             } else {
-                try lookUpElsewhere(step, found[step.parent])
+                try lookUpInOther(step, values[step.parent])
             }
         }
     }
 
     @inline(never)
-    private func lookUpElsewhere(_ step: ObjectStep, _ container: sj_value) throws(EventFault) {
+    private func lookUpInOther(_ step: ObjectStep, _ container: sj_value) throws(EventFault) {
         var container = container
         let slots = step.first..<step.first + step.count
         switch Int(container.type) {
         case SJ_ABSENT, SJ_NULL:
-            for slot in slots { found[slot] = sj_value() }
+            for slot in slots { values[slot] = sj_value() }
         case SJ_ARRAY where slots.contains { plan.indices[$0] >= 0 }:
             for slot in slots {
                 let index = plan.indices[slot]
-                found[slot] = index < 0 ? sj_value() : sj_at(&container, index)
+                values[slot] = index < 0 ? sj_value() : sj_at(&container, index)
             }
-        default: throw .noContainer(slot: step.parent, found: container.type)
+        default: throw .notAContainer(slot: step.parent, actual: container.type)
         }
     }
 
@@ -130,12 +130,12 @@ struct EventReader {
     private func operation() throws(EventFault) -> Operation {
         switch envelope {
         case .action(let slot, let words, let operations):
-            if found[slot].is_repeated { throw .repeated(slot: slot) }
-            guard Int(found[slot].type) == SJ_STRING else {
-                if Int(found[slot].type) == SJ_ABSENT { throw .missing(slot: slot) }
-                throw .actionIsNoText(found: found[slot].type)
+            if values[slot].is_repeated { throw .repeated(slot: slot) }
+            guard Int(values[slot].type) == SJ_STRING else {
+                if Int(values[slot].type) == SJ_ABSENT { throw .missing(slot: slot) }
+                throw .actionNotAString(actual: values[slot].type)
             }
-            let word = sj_word(found + slot, words, operations.count)
+            let word = sj_word(values + slot, words, operations.count)
             if word < 0 { throw .unknownAction }
             return operations[word]
         }
@@ -145,7 +145,7 @@ struct EventReader {
     private func field(
         _ slot: Int, _ column: Int, _ step: ColumnStep, _ mayHoldNUL: Bool, into rows: inout ChangeRows
     ) throws(EventFault) -> Slice {
-        let value = found[slot]
+        let value = values[slot]
         if value.is_repeated { throw .repeated(slot: slot) }
         if Int(value.type) <= SJ_NULL {
             if Int(value.type) == SJ_NULL, step.isNullable { return .null }
@@ -155,11 +155,11 @@ struct EventReader {
         do throws(ValueFault) {
             return try ValueWriter.cell(value, type: step.type, mayHoldNUL: mayHoldNUL, into: &rows)
         } catch {
-            throw .value(error, column: column, found: value.type)
+            throw .value(error, column: column, actual: value.type)
         }
     }
 
-    /// A column that the record gives, not the event.
+    /// The value of a `metadata` column, which comes from the record and not from the event.
     @inline(never)
     private func metadata(
         _ column: Int, _ step: ColumnStep, _ context: RecordContext?, into rows: inout ChangeRows
@@ -170,7 +170,7 @@ struct EventReader {
         case .offset: return rows.appendValue(bigEndian: context.record.offset)
         case .timestamp where context.record.timestamp >= 0:
             guard let microseconds = Calendar.timestamp(milliseconds: context.record.timestamp) else {
-                throw .value(.outOfRange, column: column, found: UInt8(SJ_ABSENT))
+                throw .value(.outOfRange, column: column, actual: UInt8(SJ_ABSENT))
             }
             return rows.appendValue(bigEndian: microseconds)
         case .key: text = context.bytes(context.record.key)
@@ -185,11 +185,11 @@ struct EventReader {
         do throws(ValueFault) {
             return try ValueWriter.cell(text: text, type: step.type, into: &rows)
         } catch {
-            throw .value(error, column: column, found: UInt8(SJ_ABSENT))
+            throw .value(error, column: column, actual: UInt8(SJ_ABSENT))
         }
     }
 
-    /// The last header of a name, as Kafka's own `lastHeader` has it.
+    /// The value of the last header with a name, as with Kafka's `Headers.lastHeader`.
     private func header(_ index: Int, in headers: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
         let wanted = plan.headers[index]
         var last: UnsafeRawBufferPointer?
@@ -199,21 +199,21 @@ struct EventReader {
         return last
     }
 
-    /// Why simdjson took no document: a fault, or numbers that are JSON but fit no 64 bits. Then the root of the document with
-    /// numbers in their place that fit and are as wrong for every column.
+    /// Handles a document that simdjson refused. Throws its fault; or, where it is JSON with numbers beyond 64 bits, parses it
+    /// with these numbers replaced by ones that fit and that no column accepts, and returns its root.
     @inline(never)
-    private func refused(_ payload: UnsafeRawBufferPointer, _ outcome: Int32) throws(EventFault) -> sj_value {
+    private func reparse(_ payload: UnsafeRawBufferPointer, after outcome: Int32) throws(EventFault) -> sj_value {
         switch Int(outcome) {
         case SJ_TOO_LARGE: throw .tooLarge(bytes: payload.count)
         case SJ_TOO_DEEP: throw .tooDeep
-        case SJ_NO_MEMORY: fatalError("no memory to parse a payload of \(payload.count) bytes")
+        case SJ_NO_MEMORY: fatalError("cannot allocate memory to parse a payload of \(payload.count) bytes")
         default: break
         }
         if payload.isEmpty { throw .empty }
         var diagnosis = JSONDiagnosis(payload, depth: limits.depth)
-        let finding = diagnosis.run()
+        let result = diagnosis.run()
         let slot = diagnosis.field(among: plan.pointers) ?? -1
-        switch finding {
+        switch result {
         case .malformed(let at): throw .malformed(at: at, slot: slot)
         case .notUTF8(let at): throw .notUTF8(at: at, slot: slot)
         case .loneSurrogate(let at): throw .loneSurrogate(at: at, slot: slot)
@@ -223,9 +223,9 @@ struct EventReader {
             var next = 0
             for number in numbers {
                 fitting.append(UnsafeRawBufferPointer(rebasing: payload[next..<number.range.lowerBound]))
-                // An integer above every column's range; a fraction, which no column takes.
-                let stand: StaticString = number.isInteger ? "18446744073709551615" : "0.5"
-                fitting.append(UnsafeRawBufferPointer(start: stand.utf8Start, count: stand.utf8CodeUnitCount))
+                // An integer beyond every column's range, or a fraction, which no column accepts.
+                let replacement: StaticString = number.isInteger ? "18446744073709551615" : "0.5"
+                fitting.append(UnsafeRawBufferPointer(start: replacement.utf8Start, count: replacement.utf8CodeUnitCount))
                 next = number.range.upperBound
             }
             fitting.append(UnsafeRawBufferPointer(rebasing: payload[next...]))

@@ -1,10 +1,10 @@
-// The Kafka key of a row: written for producing, read where a record has nothing else.
+// Writes the Kafka key of an event, and reads the key of a tombstone.
 
 import CSimdjson
 import Records
 
 extension EventReader {
-    /// Writes the row's key columns, all others absent, from the key of a record without payload.
+    /// Writes the cells of a record without payload: the key columns from its Kafka key, all others absent.
     /// - Returns: the key's prefix.
     func tombstone(_ key: UnsafeRawBufferPointer?, into rows: inout ChangeRows) throws(EventFault) -> UInt64 {
         guard let key else { throw .noKey }
@@ -36,14 +36,14 @@ extension EventReader {
         return prefix
     }
 
-    /// Appends the Kafka key of the event that was read last. A row has one spelling: the shortest decimal, a text as it is, and in
-    /// JSON no space and the shortest escapes.
+    /// Appends the Kafka key of the event that was read last. Each row has one spelling: integers in the shortest decimal form,
+    /// JSON without spaces and with the shortest escapes.
     func appendKafkaKey(to buffer: inout ByteBuffer) {
         if plan.kafkaKey == .json { buffer.append(byte: UInt8(ascii: "[")) }
         for (position, column) in plan.key.enumerated() {
             guard case .field(let slot) = columns[column].source else { preconditionFailure("key columns are fields") }
             if position > 0 { buffer.append(byte: UInt8(ascii: ",")) }
-            let value = found[slot]
+            let value = values[slot]
             switch Int(value.type) {
             case SJ_INT64: buffer.append(decimal: Int64(bitPattern: value.bits))
             default:

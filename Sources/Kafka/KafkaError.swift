@@ -1,36 +1,37 @@
-// Owns what goes wrong between Sluice and Kafka: one error type with a code to decide by and a sentence to read.
+// Owns the error type for everything that fails between Sluice and Kafka.
 
 internal import CKafka
 
-/// A Kafka fault: what it is, whether trying again can help, and a sentence that names the thing and the remedy.
+/// An error of Kafka, librdkafka or this module: its code, whether a retry can help, and a sentence that names the subject and
+/// the remedy.
 ///
-/// It never holds payloads or secrets.
+/// It never contains payloads or secrets.
 public struct KafkaError: Error, Sendable, Equatable, CustomStringConvertible {
-    /// What kind of fault it is; the thing to switch over.
+    /// Kinds of errors.
     public enum Code: String, Sendable, CaseIterable {
         /// A setting is unknown, invalid, or one that Sluice sets itself.
         case configuration
         /// The topic or the partition does not exist.
         case unknownTopic
-        /// The credentials are good, but this action is not allowed.
+        /// The credentials are valid, but this action is not allowed.
         case notAuthorized
         /// The credentials or the TLS handshake were refused.
         case authentication
-        /// No broker can be reached at the moment.
+        /// No broker is reachable at the moment.
         case brokerUnreachable
         /// No answer came in time.
         case timedOut
         /// The position asked for lies outside the partition's log.
         case offsetOutOfRange
-        /// The producer holds as much as it may.
+        /// The producer's bound of records or bytes in flight is reached.
         case queueFull
-        /// The record is larger than the broker or the producer takes.
+        /// The record is larger than the broker or the producer accepts.
         case recordTooLarge
-        /// Another process uses this member's `group.instance.id`, or a newer producer its identity.
+        /// Another process uses this member's `group.instance.id`, or a newer producer this producer's id.
         case fenced
-        /// The handle is unusable for another reason and must be made anew.
+        /// The client cannot be used any more for another reason and must be replaced.
         case fatal
-        /// The group moved on: the generation or the assignment this request was made under is over.
+        /// The group's generation, or the assignment, that the request was made in is over.
         case groupChanged
         /// The client was closed.
         case closed
@@ -38,23 +39,23 @@ public struct KafkaError: Error, Sendable, Equatable, CustomStringConvertible {
         case other
     }
 
-    /// What kind of fault it is.
+    /// The kind of error.
     public let code: Code
-    /// librdkafka's number: negative for its own errors, positive for a broker's, 0 where Sluice found the fault.
+    /// librdkafka's number: negative for its own errors, positive for a broker's, 0 for errors of this module.
     public let kafkaCode: Int32
-    /// One sentence that names the thing and, where there is one, the remedy.
+    /// One sentence that names the subject and, where there is one, the remedy.
     public let message: String
-    /// The same request may succeed later without anybody changing anything.
+    /// The same request may succeed later without a change of configuration.
     public let isRetriable: Bool
-    /// Of a produced record: the broker may have written it although the producer does not know.
+    /// For a produced record: the broker may have written it although the producer got no acknowledgement.
     public let mayBePersisted: Bool
 
-    /// The fault as log lines show it.
+    /// The message with Kafka's name of the error.
     public var description: String {
         kafkaCode == 0 ? message : "\(message) [\(KafkaError.name(of: kafkaCode))]"
     }
 
-    /// A fault that Sluice itself found.
+    /// An error of this module.
     public init(_ code: Code, _ message: String, isRetriable: Bool = false) {
         self.init(code: code, kafkaCode: 0, message: message, isRetriable: isRetriable, mayBePersisted: false)
     }
@@ -67,7 +68,7 @@ public struct KafkaError: Error, Sendable, Equatable, CustomStringConvertible {
         self.mayBePersisted = mayBePersisted
     }
 
-    /// A fault that librdkafka reported. Without `message` its own text is used.
+    /// An error that librdkafka reported. Without `message` its own text is used.
     init(_ error: rd_kafka_resp_err_t, _ message: String? = nil, mayBePersisted: Bool = false) {
         let text = message ?? String(cString: rd_kafka_err2str(error))
         self.init(
@@ -120,7 +121,7 @@ public struct KafkaError: Error, Sendable, Equatable, CustomStringConvertible {
         default: return false
         }
         switch error {
-        // Brokers answer these while leaders and replicas move; the purge and fatal codes appear while a producer is made anew.
+        // Brokers return these while leaders and replicas move; the purge and state codes appear while a producer is replaced.
         case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
             RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION,
             RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, RD_KAFKA_RESP_ERR_NOT_COORDINATOR,

@@ -1,31 +1,30 @@
-// Owns one growable piece of raw memory: the bytes of a batch, or of a binary parameter that is built and reused.
+// Owns one growable buffer of raw memory: the bytes of a batch, or of a binary parameter that is reused.
 
-/// A growable, reusable run of bytes with one owner.
+/// A growable, reusable buffer of bytes with one owner.
 ///
-/// Behind `count` there are always at least ``padding`` readable bytes, because simdjson reads past the end of a document
-/// (`SIMDJSON_PADDING`, 64 bytes). The padding's content is undefined.
+/// At least ``padding`` bytes after the last one written are readable, because simdjson reads past the end of a document
+/// (`SIMDJSON_PADDING`, 64 bytes). Their content is undefined.
 public struct ByteBuffer: ~Copyable, @unchecked Sendable {
-    // Licence for @unchecked: the pointer is owned by this non-copyable value alone, so whoever holds the value is the only one
-    // who can write to it.
+    // Licence for @unchecked: this non-copyable value is the only owner of the pointer, so only the value's holder can write to
+    // it.
 
-    /// Bytes that may be read behind the last byte written.
+    /// Bytes that may be read after the last byte written.
     public static let padding = 64
 
-    // The members that every record passes through are inlinable: decoding calls them across the module's edge.
+    // The members that are used for every record are inlinable, because Decode calls them from another module.
     @usableFromInline var written = 0
-    @usableFromInline var room: Int
     @usableFromInline var memory: UnsafeMutableRawPointer
 
     /// - Parameter capacity: bytes that fit without growing.
     public init(capacity: Int = 0) {
-        room = Swift.max(capacity, 64)
-        memory = .allocate(byteCount: room + Self.padding, alignment: 16)
+        self.capacity = Swift.max(capacity, 64)
+        memory = .allocate(byteCount: self.capacity + Self.padding, alignment: 16)
     }
 
     /// Bytes written so far.
     @inlinable public var count: Int { written }
-    /// Bytes that fit before the memory grows; the padding comes on top.
-    @inlinable public var capacity: Int { room }
+    /// Bytes that fit before the memory grows, without the padding.
+    public private(set) var capacity: Int
 
     deinit { memory.deallocate() }
 
@@ -42,38 +41,38 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
         return UnsafeRawBufferPointer(start: memory + Int(slice.start), count: Int(slice.length))
     }
 
-    /// Makes room for `additional` more bytes.
+    /// Reserves space for `additional` more bytes.
     @inlinable @inline(__always)
     public mutating func reserve(_ additional: Int) {
-        if written + additional > room { grow(to: written + additional) }
+        if written + additional > capacity { grow(to: written + additional) }
     }
 
     @usableFromInline @inline(never)
     mutating func grow(to least: Int) {
-        room = Swift.max(least, room * 2)
-        let larger = UnsafeMutableRawPointer.allocate(byteCount: room + Self.padding, alignment: 16)
+        capacity = Swift.max(least, capacity * 2)
+        let larger = UnsafeMutableRawPointer.allocate(byteCount: capacity + Self.padding, alignment: 16)
         larger.copyMemory(from: memory, byteCount: written)
         memory.deallocate()
         memory = larger
     }
 
-    /// Forgets the content and keeps the memory.
+    /// Removes the content and keeps the memory.
     public mutating func removeAll() { written = 0 }
 
-    /// Forgets everything behind the first `count` bytes.
+    /// Removes everything after the first `count` bytes.
     @inlinable
     public mutating func truncate(to count: Int) {
-        precondition(count >= 0 && count <= written, "truncate behind the written bytes")
+        precondition(count >= 0 && count <= written, "truncate beyond the written bytes")
         written = count
     }
 
-    /// Gives memory beyond `bytes` back, so that one huge batch does not make a buffer huge for ever. The content is forgotten.
+    /// Frees memory beyond `bytes`, so that one huge batch does not leave a huge buffer. Removes the content.
     public mutating func shrink(to bytes: Int) {
         written = 0
-        guard room > bytes else { return }
+        guard capacity > bytes else { return }
         memory.deallocate()
-        room = Swift.max(bytes, 64)
-        memory = .allocate(byteCount: room + Self.padding, alignment: 16)
+        capacity = Swift.max(bytes, 64)
+        memory = .allocate(byteCount: capacity + Self.padding, alignment: 16)
     }
 
     /// Appends a copy of `source`.
@@ -85,7 +84,7 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
         written += source.count
     }
 
-    /// Appends a copy of `source` and answers where it lies.
+    /// Appends a copy of `source` and returns its position.
     @inlinable @inline(__always)
     public mutating func appendSlice(_ source: UnsafeRawBufferPointer) -> Slice {
         let start = written
@@ -93,7 +92,7 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
         return Slice(start: start, length: source.count)
     }
 
-    /// Appends an integer in network byte order, as PostgreSQL's binary format wants it.
+    /// Appends an integer in network byte order, as in PostgreSQL's binary format.
     @inlinable @inline(__always)
     public mutating func append<T: FixedWidthInteger>(bigEndian value: T) {
         reserve(MemoryLayout<T>.size)
@@ -115,15 +114,15 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
     }
 }
 
-/// Where a value lies in its batch's buffer: a start and a length, with two lengths that are no lengths.
+/// The position of a value in its batch's buffer; null and absent are special lengths.
 @frozen
 public struct Slice: Sendable, Equatable, BitwiseCopyable {
     /// First byte, counted from the start of the buffer. Undefined where ``length`` is negative.
     public var start: UInt32
-    /// Bytes; −1: the value is null; −2: there is no value (an optional field that was not sent).
+    /// Bytes; −1: the value is null; −2: the value is absent (an optional field that was not sent).
     public var length: Int32
 
-    /// A slice of `length` bytes from `start` on. Both must fit 31 bits: batches are bounded far below that.
+    /// A slice of `length` bytes from `start` on. Both must fit 31 bits; batches are much smaller.
     @inlinable @inline(__always)
     public init(start: Int, length: Int) {
         self.start = UInt32(truncatingIfNeeded: start)
@@ -132,11 +131,11 @@ public struct Slice: Sendable, Equatable, BitwiseCopyable {
 
     /// The value is null.
     public static let null = Slice(start: 0, length: -1)
-    /// There is no value: an optional field that was not sent.
+    /// The value is absent: an optional field that was not sent.
     public static let absent = Slice(start: 0, length: -2)
 
     /// The value is null.
     @inlinable public var isNull: Bool { length == -1 }
-    /// There is no value.
+    /// The value is absent.
     @inlinable public var isAbsent: Bool { length == -2 }
 }

@@ -1,9 +1,7 @@
-// Owns what a record batch means: per record an operation, its key and its column values in PostgreSQL's binary form.
+// Owns a decoded record batch: for each record an operation and column values in PostgreSQL's binary form.
 
-/// What an event does to its row.
-///
-/// Each is a function on {absent, present row}: Create inserts if absent, Update changes if present, Upsert does whichever fits,
-/// Delete removes if present.
+/// What an event does to its row: Create inserts it if absent, Update changes it if present, Upsert does one or the other, Delete
+/// removes it if present.
 public enum Operation: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case create, update, upsert, delete
 }
@@ -12,9 +10,9 @@ public enum Operation: UInt8, Sendable, CaseIterable, BitwiseCopyable {
 public struct Change: Sendable, BitwiseCopyable {
     /// Position of the event's record in the batch's ``RecordBatch/records``.
     public let record: Int32
-    /// What the event does.
+    /// The event's operation.
     public let operation: Operation
-    /// The first bytes of the key in a form that sorts as unsigned integers do; see ``KeyPrefix``.
+    /// The first bytes of the key in a form that sorts as an unsigned integer; see ``KeyPrefix``.
     public let keyPrefix: UInt64
 
     /// One decoded event.
@@ -30,7 +28,7 @@ public struct Change: Sendable, BitwiseCopyable {
 public struct DecodeFault: Sendable, Equatable {
     /// Position of the record in the batch's ``RecordBatch/records``.
     public let record: Int32
-    /// A short stable name for metrics: `malformed_json`, `missing_field`, `wrong_type`, `out_of_range`, `invalid_text`, …
+    /// A short stable code, also for metrics: `malformed_json`, `missing_field`, `wrong_type`, …
     public let reason: String
     /// One sentence that names the field. It never contains the payload.
     public let detail: String
@@ -45,24 +43,24 @@ public struct DecodeFault: Sendable, Equatable {
 
 /// The decoded form of one ``RecordBatch``: changes in log order, their cells, and the records that could not be decoded.
 ///
-/// Cells are stored row by row in the column order of the mapping's ``TableShape``; each is a slice of the batch's value buffer in
-/// PostgreSQL's binary send format (int4: 4 bytes big-endian; text: UTF-8; date: days since 2000-01-01 as int4).
+/// Cells are stored row by row in the column order of the mapping's ``TableShape``. Each is a slice of the batch's value buffer
+/// in PostgreSQL's binary format (int4: 4 bytes big-endian; text: UTF-8; date: days since 2000-01-01 as int4).
 public final class ChangeBatch: @unchecked Sendable {
-    // Licence for @unchecked, and for the accesses without a check at run time: filled by one decoder call and handed over; read-only
-    // from then on. The check would cost a third of reading a cell.
+    // Licence for @unchecked, and for the unchecked exclusivity: filled by one decoder call and then read-only. The check would
+    // cost a third of reading a cell.
 
-    /// The records behind the changes. Kept for their coordinates, and for the bytes of dead letters.
+    /// The records of the changes. Kept for their coordinates, and for the bytes of dead letters.
     public let records: RecordBatch
-    /// Index of the mapping that decoded it, for a worker with several.
+    /// Index of the mapping that it was decoded with, for a worker with several.
     public let mapping: Int
-    /// Cells a change has.
+    /// Number of cells of a change.
     public let columnCount: Int
     @exclusivity(unchecked) @usableFromInline var rows: ChangeRows
 
     /// An empty batch, to be filled change by change.
     /// - Parameters:
-    ///   - columnCount: cells a change has.
-    ///   - bytes: how many bytes of values to make room for.
+    ///   - columnCount: number of cells of a change.
+    ///   - bytes: bytes of values to reserve space for.
     public convenience init(records: RecordBatch, mapping: Int = 0, columnCount: Int, bytes: Int = 0) {
         let rows = ChangeRows(columnCount: columnCount, changes: records.count, bytes: bytes)
         self.init(records: records, mapping: mapping, rows: rows)
@@ -80,8 +78,6 @@ public final class ChangeBatch: @unchecked Sendable {
     public var changes: ContiguousArray<Change> { rows.changes }
     /// Records that could not be decoded, in log order.
     public var faults: [DecodeFault] { rows.faults }
-    /// Bytes the decoded values take, without the record batch.
-    public var valueByteCount: Int { rows.values.count }
 
     /// Appends bytes to the value buffer, for a cell that is then given to ``append(record:operation:keyPrefix:cells:)``.
     @inline(__always)
@@ -98,7 +94,7 @@ public final class ChangeBatch: @unchecked Sendable {
         rows.append(record: record, operation: operation, keyPrefix: keyPrefix)
     }
 
-    /// Notes a record that could not be decoded.
+    /// Appends a record that could not be decoded.
     public func append(_ fault: DecodeFault) { rows.append(fault) }
 
     /// The cell of a change in a column.
@@ -110,7 +106,7 @@ public final class ChangeBatch: @unchecked Sendable {
     public func value(_ cell: Slice) -> UnsafeRawBufferPointer? { rows.values.bytes(of: cell) }
 }
 
-/// The order-preserving prefix of a key: what batches are sorted by before longer keys are compared byte by byte.
+/// The order-preserving prefix of a key, by which batches are sorted before longer keys are compared byte by byte.
 public enum KeyPrefix {
     /// Of an integer key: exact, so equal prefixes mean equal keys.
     @inlinable @inline(__always)
@@ -118,7 +114,7 @@ public enum KeyPrefix {
         UInt64(bitPattern: Int64(value)) ^ (1 << 63)
     }
 
-    /// Of any other key: its first eight bytes. Equal prefixes say nothing: compare the bytes.
+    /// Of any other key: its first eight bytes. With equal prefixes the keys must be compared.
     @inlinable @inline(__always)
     public static func of(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
         if bytes.count >= 8 { return UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)) }

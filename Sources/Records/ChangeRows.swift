@@ -1,38 +1,37 @@
-// Owns the rows of a change batch while they are filled.
+// Owns the rows of a change batch while they are written.
 
-/// What a ``ChangeBatch`` is made of, with one owner: a decoder fills it without the access checks that a class brings, and hands
-/// it over in one move.
+/// The content of a ``ChangeBatch``, with one owner: a decoder fills it without the access checks of a class's properties.
 ///
-/// A change is written cell by cell, in column order, and finished by ``append(record:operation:keyPrefix:)``; what was written of
-/// a change that turned out bad is taken back by ``abandonRow()``.
+/// A change is written cell by cell, in column order, and finished by ``append(record:operation:keyPrefix:)``; the cells of a
+/// change that cannot be finished are removed by ``abandonRow()``.
 public struct ChangeRows: ~Copyable, @unchecked Sendable {
-    // Licence for @unchecked: the cells' memory is owned by this non-copyable value alone.
+    // Licence for @unchecked: this non-copyable value is the only owner of the cells' memory.
 
-    /// Cells a change has.
+    /// Number of cells of a change.
     public let columnCount: Int
     /// The finished changes, in log order.
     @inlinable public var changes: ContiguousArray<Change> { finished }
     /// The records that could not be decoded, in log order.
     public private(set) var faults: [DecodeFault] = []
-    /// The values the cells point into.
+    /// The buffer of the cells' values.
     public var values: ByteBuffer
     @usableFromInline var finished: ContiguousArray<Change> = []
     @usableFromInline var valuesOfFinished = 0
-    // The cells, row by row: memory of its own, because an array asks at every append whether it is shared.
+    // The cells, row by row. Not an array, because that checks at every append whether it is shared.
     @usableFromInline var cells: UnsafeMutablePointer<Slice>
     @usableFromInline var cellCount = 0
-    @usableFromInline var cellRoom: Int
+    @usableFromInline var cellCapacity: Int
 
     /// - Parameters:
-    ///   - columnCount: cells a change has.
-    ///   - changes: how many changes to make room for.
-    ///   - bytes: how many bytes of values to make room for.
+    ///   - columnCount: number of cells of a change.
+    ///   - changes: number of changes to reserve space for.
+    ///   - bytes: bytes of values to reserve space for.
     public init(columnCount: Int, changes: Int = 0, bytes: Int = 0) {
         self.columnCount = columnCount
         values = ByteBuffer(capacity: bytes)
         finished.reserveCapacity(changes)
-        cellRoom = max(changes * columnCount, 16)
-        cells = .allocate(capacity: cellRoom)
+        cellCapacity = max(changes * columnCount, 16)
+        cells = .allocate(capacity: cellCapacity)
     }
 
     deinit { cells.deallocate() }
@@ -48,18 +47,18 @@ public struct ChangeRows: ~Copyable, @unchecked Sendable {
     /// Appends the next cell of the change that is being written.
     @inlinable @inline(__always)
     public mutating func append(cell: Slice) {
-        if cellCount == cellRoom { growCells() }
+        if cellCount == cellCapacity { growCells() }
         (cells + cellCount).initialize(to: cell)
         cellCount += 1
     }
 
     @usableFromInline @inline(never)
     mutating func growCells() {
-        let larger = UnsafeMutablePointer<Slice>.allocate(capacity: cellRoom * 2)
+        let larger = UnsafeMutablePointer<Slice>.allocate(capacity: cellCapacity * 2)
         larger.moveInitialize(from: cells, count: cellCount)
         cells.deallocate()
         cells = larger
-        cellRoom *= 2
+        cellCapacity *= 2
     }
 
     /// The cell of a finished change in a column.
@@ -77,15 +76,15 @@ public struct ChangeRows: ~Copyable, @unchecked Sendable {
         valuesOfFinished = values.count
     }
 
-    /// Takes back what was written since the last finished change: its cells and its values.
+    /// Removes the cells and values that were written since the last finished change.
     public mutating func abandonRow() {
         cellCount = finished.count * columnCount
         values.truncate(to: valuesOfFinished)
     }
 
-    /// Declares that the values written so far serve all changes: they stay when a row is abandoned.
+    /// Keeps the values written so far when a row is abandoned, because all changes use them.
     public mutating func keepValues() { valuesOfFinished = values.count }
 
-    /// Notes a record that could not be decoded.
+    /// Appends a record that could not be decoded.
     public mutating func append(_ fault: DecodeFault) { faults.append(fault) }
 }

@@ -1,10 +1,10 @@
-// Says what a batch takes in memory besides the bytes of its records: the one place where the sum is made.
+// Computes the memory of a batch in addition to the bytes of its records.
 
-/// What batches of a mapping are charged for.
+/// The bytes that batches of a mapping are charged.
 ///
-/// A batch exists up to three times between the reader and the commit, and each time is counted in the same charged bytes:
+/// A batch exists in up to three forms between the poll thread and the commit, each of which is charged the same number of bytes:
 ///
-/// | as | bytes | a record besides |
+/// | form | bytes | in addition, per record |
 /// | --- | --- | --- |
 /// | ``RecordBatch`` | those of the records | a ``Record`` |
 /// | ``ChangeBatch`` | values are no longer than the events they come from | a ``Change`` and a ``Slice`` for each column |
@@ -12,19 +12,19 @@
 ///
 /// So ``perRecord`` is the larger of the first two, and the third fits into ``copiesInTransaction`` times the charge.
 public struct Footprint: Sendable, Equatable {
-    /// What a transaction takes at most as a multiple of its batches' charge: its parameter arrays and libpq's own copy of them, each
-    /// of which may be twice as large as what it holds, because both grow by doubling.
+    /// Maximum memory of a transaction as a multiple of its batches' charge: its parameter arrays and libpq's copy of them. Each
+    /// may be twice as large as its content, because both grow by doubling.
     public static let copiesInTransaction = 4
 
-    /// Bytes a batch is charged for besides its records: the objects, their arrays' headers, the smallest buffers with their padding
-    /// and malloc's own. What a stream of single records costs.
+    /// Bytes a batch is charged in addition to its records: its objects, the headers of their arrays, the smallest buffers with
+    /// their padding, and malloc's overhead. They matter for batches of single records.
     public static let perBatch = 768
 
-    /// Bytes a record is charged for besides its key, payload and headers.
+    /// Bytes a record is charged in addition to its key, payload and headers.
     public let perRecord: Int
 
     /// The footprint of a mapping's batches.
-    /// - Parameter columns: cells a change has.
+    /// - Parameter columns: number of cells of a change.
     public init(columns: Int) {
         perRecord = Swift.max(
             MemoryLayout<Record>.stride, MemoryLayout<Change>.stride + columns * MemoryLayout<Slice>.stride)

@@ -1,10 +1,10 @@
-// Owns what was read from one partition in one go: one padded buffer of bytes and an index of the records in it.
+// Owns the records of one read of a partition: one padded buffer of bytes and an index of the records in it.
 
-/// One record of a ``RecordBatch``: its coordinates and where its parts lie in the batch's buffer.
+/// One record of a ``RecordBatch``: its offset, timestamp, and the positions of its parts in the batch's buffer.
 public struct Record: Sendable, Equatable {
-    /// Position in the partition's log.
+    /// Offset in the partition.
     public let offset: Int64
-    /// Milliseconds since 1970, as the producer or the broker stamped it; −1 where there is none.
+    /// Milliseconds since 1970, set by the producer or the broker; −1 where there is none.
     public let timestamp: Int64
     /// The key's bytes, null where the record has no key.
     public let key: Slice
@@ -13,7 +13,7 @@ public struct Record: Sendable, Equatable {
     /// The headers in the layout of ``RecordHeaders``; null where the record has none.
     public let headers: Slice
 
-    /// A record whose parts already lie in a batch's buffer.
+    /// A record whose parts are already in a batch's buffer.
     public init(offset: Int64, timestamp: Int64, key: Slice, value: Slice, headers: Slice) {
         self.offset = offset
         self.timestamp = timestamp
@@ -23,43 +23,42 @@ public struct Record: Sendable, Equatable {
     }
 }
 
-/// Records of one partition in log order, copied out of librdkafka's memory once: the unit that travels through the pipeline.
+/// Records of one partition in log order, copied out of librdkafka's memory: what the pipeline's stages pass on.
 ///
-/// The reader fills a batch and hands it over; from then on nobody writes to it.
+/// The poll thread fills a batch and hands it over; from then on it is read-only.
 public final class RecordBatch: @unchecked Sendable {
-    // Licence for @unchecked: written by the reader's thread only until it is handed over through a lock-protected queue, and
-    // read-only from then on. Nothing here enforces it but that `append` has one caller.
+    // Licence for @unchecked, and for the unchecked exclusivity: written by the poll thread only until it is handed over through
+    // a queue with a lock, and read-only from then on. Nothing enforces this but that `append` has one caller.
 
-    /// Where the records come from.
+    /// The partition of the records.
     public let source: TopicPartition
-    /// Stamp of the assignment under which they were read. Work of an older assignment of the same partition is dropped.
-    public let assignment: UInt64
-    // For the same reason the check of exclusive access, which every use of a class's variable pays for, has nothing to find.
+    /// Generation of the assignment they were read under. Work of an older one is dropped.
+    public let generation: UInt64
 
     /// The records, in ascending offset order.
     @exclusivity(unchecked) public private(set) var records: ContiguousArray<Record> = []
-    /// Position after the last record: the offset to apply next once this batch is durable.
+    /// Offset after the last record: the next one to apply once this batch is durable.
     @exclusivity(unchecked) public private(set) var nextOffset: Int64 = 0
     /// Earliest timestamp of a record, milliseconds since 1970; −1 where no record carries one.
     @exclusivity(unchecked) public private(set) var earliestTimestamp: Int64 = -1
     @exclusivity(unchecked) private var buffer: ByteBuffer
 
     /// - Parameters:
-    ///   - records: how many records to make room for.
-    ///   - bytes: how many bytes to make room for.
-    public init(source: TopicPartition, assignment: UInt64, records: Int = 0, bytes: Int = 0) {
+    ///   - records: number of records to reserve space for.
+    ///   - bytes: bytes to reserve space for.
+    public init(source: TopicPartition, generation: UInt64, records: Int = 0, bytes: Int = 0) {
         self.source = source
-        self.assignment = assignment
+        self.generation = generation
         self.records.reserveCapacity(records)
         buffer = ByteBuffer(capacity: bytes)
     }
 
     /// Number of records.
     public var count: Int { records.count }
-    /// Bytes of keys, payloads and headers: what the batch is charged for.
+    /// Bytes of keys, payloads and headers.
     public var byteCount: Int { buffer.count }
 
-    /// Copies one record in. `nil` stands for null.
+    /// Appends a copy of one record. `nil` stands for null.
     public func append(
         offset: Int64, timestamp: Int64, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
         headers: UnsafeRawBufferPointer? = nil
@@ -73,10 +72,11 @@ public final class RecordBatch: @unchecked Sendable {
         if timestamp >= 0, earliestTimestamp < 0 || timestamp < earliestTimestamp { earliestTimestamp = timestamp }
     }
 
-    /// The first byte of the batch's buffer, which every ``Slice`` of its records counts from. Valid as long as the batch lives.
+    /// The start of the batch's buffer, which every ``Slice`` of its records is relative to. Valid as long as the batch exists.
     public var base: UnsafeRawPointer { buffer.base }
 
-    /// The bytes of one part of a record; `nil` where it is null. Valid as long as the batch lives; padded as ``ByteBuffer`` says.
+    /// The bytes of one part of a record; `nil` where it is null. Valid as long as the batch exists; padded as described for
+    /// ``ByteBuffer``.
     @inline(__always)
     public func bytes(of slice: Slice) -> UnsafeRawBufferPointer? { buffer.bytes(of: slice) }
 }
@@ -92,7 +92,7 @@ public enum RecordHeaders {
         if let value { buffer.append(value) }
     }
 
-    /// Calls `body` with the name and the value of each header in turn.
+    /// Calls `body` with the name and the value of each header, in order.
     public static func forEach(
         in encoded: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer?) throws -> Void
     ) rethrows {

@@ -1,4 +1,4 @@
-// Says what the decoder promises and the writer relies on: a table, its columns in order, and which of them are the key.
+// Declares what Decode and Apply agree on: a table, its columns in order, and its key columns.
 
 /// A column's type, as a mapping file names it. Each has one binary form in PostgreSQL.
 public enum ColumnType: String, Sendable, CaseIterable, BitwiseCopyable {
@@ -16,7 +16,7 @@ public enum ColumnType: String, Sendable, CaseIterable, BitwiseCopyable {
         }
     }
 
-    /// The SQL name of an array of the type, for casting a parameter.
+    /// The SQL name of the type's array type, for casting a parameter.
     public var arrayName: String { rawValue + "[]" }
 }
 
@@ -40,7 +40,7 @@ public struct ColumnShape: Sendable, Equatable {
     }
 }
 
-/// What a column of a present row is set to by every Update and Upsert, besides the columns of the event.
+/// The value of an `on_update` column.
 public enum OnUpdateValue: String, Sendable, CaseIterable {
     /// `CURRENT_DATE`
     case currentDate = "current_date"
@@ -48,7 +48,7 @@ public enum OnUpdateValue: String, Sendable, CaseIterable {
     case now
 }
 
-/// How rows reach the table.
+/// How events are written to the table.
 public enum WriteMode: String, Sendable, CaseIterable {
     /// Events create, change and delete rows by key.
     case upsert
@@ -56,9 +56,9 @@ public enum WriteMode: String, Sendable, CaseIterable {
     case append
 }
 
-/// The table a mapping writes: what Decode fills and Apply writes, in the same column order.
+/// The table of a mapping: the columns that Decode fills and Apply writes, in the same order.
 public struct TableShape: Sendable, Equatable {
-    /// The schema's name, unquoted; `nil`: found by `search_path`.
+    /// The schema's name, unquoted; `nil`: resolved by `search_path`.
     public let schema: String?
     /// The table's name, unquoted.
     public let name: String
@@ -66,12 +66,12 @@ public struct TableShape: Sendable, Equatable {
     public let columns: [ColumnShape]
     /// Positions in ``columns`` of the key, in key order.
     public let key: [Int]
-    /// How rows reach the table.
+    /// How events are written to the table.
     public let mode: WriteMode
-    /// Columns that Update and Upsert set on a present row, by name.
+    /// `on_update` columns: set by Update and Upsert on a row that is present, in addition to the columns of the event.
     public let onUpdate: [(column: String, value: OnUpdateValue)]
 
-    /// The table a mapping writes.
+    /// The table of a mapping.
     public init(
         schema: String? = nil, name: String, columns: [ColumnShape], key: [Int], mode: WriteMode = .upsert,
         onUpdate: [(column: String, value: OnUpdateValue)] = []

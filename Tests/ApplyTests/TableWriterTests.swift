@@ -76,7 +76,7 @@ extension ServerTests {
         @Test func aDeadLetterTellsEverythingOnce() async throws {
             let database = try await TestDatabase.fresh(try TestDatabase.migration("0001"))
             let writer = try await database.writer(messagesShape)
-            let batch = RecordBatch(source: p1, assignment: 1)
+            let batch = RecordBatch(source: p1, generation: 1)
             var headers = ByteBuffer()
             Array("trace".utf8).withUnsafeBytes { name in RecordHeaders.append(name: name, value: name, to: &headers) }
             Array("k\0".utf8).withUnsafeBytes { key in

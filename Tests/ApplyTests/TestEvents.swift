@@ -33,7 +33,7 @@ extension TestRecord {
 
 /// A batch with these records, from offset `start` on with every second offset missing, as compaction leaves a log.
 func changeBatch(_ source: TopicPartition, from start: Int64, _ records: [TestRecord], shape: TableShape) -> ChangeBatch {
-    let batch = RecordBatch(source: source, assignment: 1)
+    let batch = RecordBatch(source: source, generation: 1)
     for (index, _) in records.enumerated() {
         Array("key \(index)".utf8).withUnsafeBytes { key in
             Array("payload \(start + Int64(index) * 2)".utf8).withUnsafeBytes { value in

@@ -1,8 +1,9 @@
-// The decoder on single events: values, operations, keys, metadata.
+// Tests decoded events: values, operations, keys, metadata.
 
 import Decode
 import Foundation
 import Records
+import TestSupport
 import Testing
 
 @Suite struct DecoderTests {
@@ -46,7 +47,7 @@ import Testing
         #expect(changes.changes.isEmpty && changes.faults.isEmpty)
     }
 
-    @Test func `numbers that fit no 64 bits are JSON where nobody reads them`() throws {
+    @Test func `numbers beyond 64 bits are JSON in fields that are not read`() throws {
         let huge = "123456789012345678901234567890"
         for number in [huge, "-" + huge, "1e400", "-1.5E+999", "18446744073709551616", "-9223372036854775809"] {
             let json =
@@ -55,12 +56,12 @@ import Testing
         }
     }
 
-    @Test func `escaped names are the names they stand for`() throws {
+    @Test func `escaped names are compared unescaped`() throws {
         let json = #"{"\u0061ction":"Upsert","message\u005fid":1,"data":{"n\u0061me":"x","message":"y"}}"#
         #expect(try decoder.row(json).cells == [.int4(1), .text("x"), .text("y")])
     }
 
-    @Test func `a large record is decoded and its memory given back`() throws {
+    @Test func `a large record is decoded more than once`() throws {
         let text = String(repeating: "é", count: 4 << 20)
         for _ in 0..<2 {
             let json = #"{"action":"Create","message_id":1,"data":{"name":"n","message":"\#(text)"}}"#
@@ -105,7 +106,7 @@ import Testing
         calendar.timeZone = try #require(TimeZone(identifier: "UTC"))
         let epoch = try #require(calendar.date(from: DateComponents(year: 2000, month: 1, day: 1)))
         let seed = testSeed("dates")
-        var random = Seeded(seed)
+        var random = SeededRandom(seed: seed)
         for _ in 0..<300 {
             // Foundation's Gregorian calendar is the Julian one before 1582-10-15.
             let parts = (
@@ -159,7 +160,7 @@ import Testing
         }
     }
 
-    @Test func `optional and nullable are two things`() throws {
+    @Test func `optional allows absent, nullable allows null`() throws {
         let columns = { (more: String) in "v: {path: /d/v, type: text\(more)}" }
         for absent in [#""x":1"#, #""d":{}"#, #""d":null"#] {
             #expect(try decode(columns(""), absent) == .fault("missing_field"))
@@ -196,13 +197,13 @@ import Testing
                 == row(.text("baz"), .text("bar")))
     }
 
-    @Test func `a record gives columns too`() throws {
+    @Test func `metadata columns and constants`() throws {
         let columns = """
             id: {path: /id, type: int4}
             topic: {metadata: topic}
             partition: {metadata: partition}
             wide: {metadata: partition, type: int8}
-            place: {metadata: offset}
+            position: {metadata: offset}
             time: {metadata: timestamp, optional: true}
             k: {metadata: key, nullable: true}
             trace: {metadata: headers.trace, nullable: true}
@@ -227,7 +228,7 @@ import Testing
             ])
         #expect(changes.row(1).cells == [.int4(2)] + shared + [.int8(102), .absent, .null, .null] + constants + [.int8(2)])
         #expect(changes.faults.map(\.reason) == ["invalid_text"])
-        #expect(changes.faults[0].detail == "the header trace is not UTF-8, or holds a NUL, which PostgreSQL cannot store")
+        #expect(changes.faults[0].detail == "the header trace is not UTF-8 or contains a NUL, which PostgreSQL cannot store")
 
         let strict = Decoder(mapping: try mapping(columns: "id: {path: /id, type: int4}\nk: {metadata: key}"))
         #expect(strict.decode(batch([bare])).faults.map(\.detail) == ["the record has no key"])
@@ -235,31 +236,17 @@ import Testing
         #expect(validate(strict, Array(#"{"a":"c","id":2}"#.utf8)).fault == nil)
     }
 
-    @Test func `a producer may have stamped anything`() throws {
+    @Test func `timestamps of records beyond the range of timestamptz`() throws {
         let decoder = Decoder(mapping: try mapping(columns: "id: {path: /id, type: int4}\ntime: {metadata: timestamp}"))
-        // The last millisecond a timestamptz holds, the one after it, and the largest a record can carry.
-        let samples = [9_224_318_015_999_999, 9_224_318_016_000_000, Int64.max].map { generation in
+        // The last millisecond of timestamptz, the one after it, and the largest timestamp of a record.
+        let samples = [9_224_318_015_999_999, 9_224_318_016_000_000, Int64.max].map { timestamp in
             var sample = Sample(#"{"a":"c","id":1}"#)
-            sample.timestamp = generation
+            sample.timestamp = timestamp
             return sample
         }
         let changes = decoder.decode(batch(samples))
         #expect(changes.changes.map(\.record) == [0])
         #expect(changes.row(0).cells == [.int4(1), .int8(9_223_371_331_199_999_000)])
         #expect(changes.faults.map(\.reason) == ["out_of_range", "out_of_range"])
-    }
-}
-
-/// A small seeded generator (SplitMix64), so that a failure can be run again.
-struct Seeded: RandomNumberGenerator {
-    private var state: UInt64
-    init(_ seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

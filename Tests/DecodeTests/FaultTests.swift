@@ -1,4 +1,4 @@
-// Every kind of fault: its stable reason, its sentence, and that the records around it do not suffer.
+// Tests every fault: its reason, its message, and that other records of the batch are not affected.
 
 import Decode
 import Foundation
@@ -20,7 +20,7 @@ import Testing
     }
 
     private static let cases: [(String, String)] = [
-        ("", "malformed_json: the payload is empty, which is no JSON"),
+        ("", "malformed_json: the payload is empty, which is not JSON"),
         (" ", "malformed_json: malformed JSON at byte 1"),
         ("{", "malformed_json: malformed JSON at byte 1"),
         ("{}{}", "malformed_json: malformed JSON at byte 2"),
@@ -64,11 +64,14 @@ import Testing
         (event(name: "5"), "wrong_type: /data/name must be a string, not an integer"),
         (event(name: "null"), "wrong_type: /data/name must be a string, not null"),
         (event(name: "{}"), "wrong_type: /data/name must be a string, not an object"),
-        (event(name: #""a\u0000b""#), #"invalid_text: /data/name holds a NUL character (\u0000), which PostgreSQL cannot store"#),
-        (event(name: #""a\ud800b""#), "invalid_text: half of a surrogate pair at byte 51, in /data/name"),
-        (event(name: #""\udc00\ud800""#), "invalid_text: half of a surrogate pair at byte 50, in /data/name"),
-        (event(name: #""\ud800\u0041""#), "invalid_text: half of a surrogate pair at byte 50, in /data/name"),
-        (event(more: #","x":"\udfff""#), "invalid_text: half of a surrogate pair at byte 73"),
+        (
+            event(name: #""a\u0000b""#),
+            #"invalid_text: /data/name contains a NUL character (\u0000), which PostgreSQL cannot store"#
+        ),
+        (event(name: #""a\ud800b""#), "invalid_text: an unpaired surrogate at byte 51, in /data/name"),
+        (event(name: #""\udc00\ud800""#), "invalid_text: an unpaired surrogate at byte 50, in /data/name"),
+        (event(name: #""\ud800\u0041""#), "invalid_text: an unpaired surrogate at byte 50, in /data/name"),
+        (event(more: #","x":"\udfff""#), "invalid_text: an unpaired surrogate at byte 73"),
         (event(more: #","action":"Create""#), "duplicate_field: /action appears twice"),
         (event(more: #","message_id":1"#), "duplicate_field: /message_id appears twice"),
         (event(more: #","data":{}"#), "duplicate_field: /data appears twice"),
@@ -77,14 +80,14 @@ import Testing
     ]
 
     @Test(arguments: cases)
-    func `a bad record is a fault with a reason and a sentence`(json: String, expected: String) throws {
+    func `a bad record is a fault with a reason and a message`(json: String, expected: String) throws {
         #expect(try fault(Sample(json)) == expected)
         let checked = validate(decoder, Array(json.utf8))
         #expect(checked.fault.map { "\($0.reason): \($0.detail)" } == expected)
         #expect(checked.key.isEmpty)
     }
 
-    @Test func `bytes that are not UTF-8 are found anywhere`() throws {
+    @Test func `bytes that are not UTF-8 are a fault in any field`() throws {
         for bytes: [UInt8] in [[0x80], [0xC0, 0xAF], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xE2, 0x82], [0xFF]] {
             let inName =
                 Array(#"{"action":"Create","message_id":1,"data":{"name":""#.utf8) + bytes + Array(#"","message":"m"}}"#.utf8)
@@ -102,33 +105,35 @@ import Testing
     }
 
     @Test func `a tombstone without a key names no row`() throws {
-        #expect(try fault(Sample(nil)) == "bad_key: a record without payload deletes the row its key names, and it has no key")
+        #expect(
+            try fault(Sample(nil))
+                == "bad_key: a record without payload deletes the row that its key names, but this record has no key")
     }
 
-    @Test func `size and depth are bounded`() throws {
+    @Test func `size and depth are limited`() throws {
         let limits = DecodeLimits(payloadBytes: 200, depth: 20)
         let small = Decoder(mapping: try compile(messagesText), limits: limits)
         let long = Self.event(name: "\"" + String(repeating: "x", count: 200) + "\"")
         #expect(
             try small.fault(Sample(long), good: Self.good)
-                == "too_large: the payload has \(long.utf8.count) bytes, more than the 200 that are taken")
+                == "too_large: the payload has \(long.utf8.count) bytes, more than the limit of 200")
         let deep = { (levels: Int) in
             Self.event(more: #","x":"# + String(repeating: "[", count: levels) + String(repeating: "]", count: levels))
         }
         #expect(try small.row(deep(18)).cells[0] == .int4(1))
         #expect(
             try small.fault(Sample(deep(30)), good: Self.good) == "too_deep: the payload is nested deeper than 20 levels")
-        // Deep and malformed: the second reading is bounded too.
+        // Deep and malformed: the diagnosis is limited, too.
         #expect(
             try small.fault(Sample(String(repeating: "[", count: 150) + "\u{1}"), good: Self.good).hasPrefix("too_deep: "))
     }
 
-    @Test func `every prefix of an event is a fault, whatever lies behind it`() throws {
+    @Test func `every prefix of an event is a fault, whatever bytes follow it`() throws {
         let event = Array(
             #" {"action":"Create","x":[1.5e3,{"y":null}],"message_id":-12345,"data":{"name":"Zo\u00eb é","message":"m","t":true}}"#
                 .utf8)
         for length in 0..<event.count {
-            // What follows in the batch's memory is exactly what the prefix lacks.
+            // In the batch's memory the prefix is followed by exactly the bytes it lacks.
             let changes = decoder.decode(
                 batch([Sample(bytes: Array(event[..<length])), Sample(bytes: Array(event[length...])), Self.good]))
             #expect(changes.faults.first?.record == 0, "prefix of \(length)")
@@ -140,11 +145,11 @@ import Testing
         #expect(decoder.decode(batch([Sample(bytes: event)])).faults.isEmpty)
     }
 
-    @Test func `reasons are distinct names`() {
+    @Test func `reasons are distinct`() {
         #expect(Set(DecodeReason.allCases.map(\.rawValue)).count == DecodeReason.allCases.count)
     }
 
-    @Test func `date faults say what a date is`() throws {
+    @Test func `date faults name the format`() throws {
         let decoder = Decoder(
             mapping: try mapping(
                 columns:
@@ -157,9 +162,9 @@ import Testing
         #expect(
             details == [
                 "wrong_type: /d must be a date as YYYY-MM-DD", "wrong_type: /d must be a string, not an integer",
-                "out_of_range: /d is no day of the calendar",
-                "wrong_type: /t must be a timestamp as RFC 3339 writes it, such as 2000-01-01T00:00:00Z",
-                "out_of_range: /t is no time of the calendar",
+                "out_of_range: /d is not a valid date",
+                "wrong_type: /t must be an RFC 3339 timestamp, such as 2000-01-01T00:00:00Z",
+                "out_of_range: /t is not a valid time",
             ])
     }
 }

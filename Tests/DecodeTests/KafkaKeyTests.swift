@@ -1,4 +1,4 @@
-// Kafka keys: what the ingress produces with is what a tombstone is read back from.
+// Proves that the Kafka key the ingress makes for an event names the same row when it is the key of a tombstone.
 
 import Decode
 import Foundation
@@ -6,7 +6,7 @@ import Records
 import Testing
 
 @Suite struct KafkaKeyTests {
-    /// Checks an event, then deletes its row by the key it was given: the key's cells must be the same.
+    /// Checks an event, then decodes a tombstone with the resulting key: the key's cells must be equal.
     private func roundTrip(_ mapping: Mapping, _ json: String) throws -> String {
         let decoder = Decoder(mapping: mapping)
         let (fault, key) = validate(decoder, Array(json.utf8))

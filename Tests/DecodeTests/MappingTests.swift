@@ -1,4 +1,4 @@
-// Mapping files: what they compile to, and that everything wrong with them is said at once, with its line.
+// Tests what mapping files compile to, and that all their faults are reported at once, with their lines.
 
 import Decode
 import Foundation
@@ -33,7 +33,7 @@ import Testing
         #expect(Decoder(mapping: shipped).outcomes([event]) == Decoder(mapping: expected).outcomes([event]))
     }
 
-    @Test func `what may be left out is left out`() throws {
+    @Test func `optional keys may be left out`() throws {
         let mapping = try compile(
             """
             topics: a
@@ -87,44 +87,44 @@ import Testing
                 "2: envelope debezium is not supported yet",
                 "3: table must be a name or schema.name, each of 1 to 63 bytes",
                 "4: mode append is not supported yet",
-                "5: the key names 'nam', which is not among the columns; did you mean 'name'?",
-                "6: kafka_key text names one column; a key of 2 columns needs kafka_key: json",
+                "5: key 'nam' is not one of the columns; did you mean 'name'?",
+                "6: kafka_key: text needs a key of one column; use kafka_key: json for 2 columns",
                 "7: version is not supported yet",
-                "8: the word 'd' stands for two operations, or twice for one",
-                "8: path 'action' is no JSON Pointer: '/' before each name, '~1' for '/' and '~0' for '~' in names",
-                "10: column id is of the key and cannot be optional or nullable",
-                "11: column name: type 'tex' is none of int2, int4, int8, text, date, timestamptz; did you mean 'text'?",
+                "8: the word 'd' is given twice",
+                "8: path 'action' is not a JSON Pointer: write '/' before each name, and in names '~1' for '/' and '~0' for '~'",
+                "10: column id is in the key and cannot be optional or nullable",
+                "11: column name: type 'tex' is not one of int2, int4, int8, text, date, timestamptz; did you mean 'text'?",
                 "12: column u: type uuid is not supported yet",
                 "13: column both needs exactly one of path, metadata and constant",
                 "14: column none needs exactly one of path, metadata and constant",
                 "15: column untyped needs a type: int2, int4, int8, text, date, timestamptz",
-                "16: column meta: metadata 'topik' is none of topic, partition, offset, timestamp, key, headers.NAME; "
+                "16: column meta: metadata 'topik' is not one of topic, partition, offset, timestamp, key, headers.NAME; "
                     + "did you mean 'topic'?",
                 "17: column part: metadata partition has the type int4 or int8",
-                "18: column const: the constant is no int2",
-                "19: path '' is the whole event, which no column type holds yet",
-                "20: path '/id/x' and '/id' cannot both be values: one lies inside the other",
+                "18: column const: the constant is not of type int2",
+                "19: path '' is the whole event; no column type supports that yet",
+                "20: path '/id/x' and '/id' cannot both be read: one is inside the other",
                 "21: column flag: nullable must be true or false",
-                "22: on_update: 'id' is among the columns already",
-                "22: on_update seen 'today' is none of current_date, now",
+                "22: on_update: 'id' is already one of the columns",
+                "22: on_update seen 'today' is not one of current_date, now",
             ], "\(found.joined(separator: "\n"))")
     }
 
-    @Test func `more that is refused`() {
+    @Test func `more faults`() {
         let base = "topics: [t]\ntable: t\n"
         let action = "action: {path: /a, create: [c]}\n"
         #expect(
             faults(base) == [
                 "1: the mapping needs 'key'", "1: the mapping needs 'columns'",
-                "1: envelope action needs 'action': the path of the field and the words for each operation",
+                "1: envelope action needs 'action': the path of the field and the words of each operation",
             ])
         #expect(
             faults(base + "key: [id]\n" + action + "columns: {id: {metadata: key}}") == [
-                "5: column id is of the key and must be read from the event by a path"
+                "5: column id is in the key and must have a path"
             ])
         #expect(
             faults(base + "key: [id, id]\n" + action + "columns: {id: {path: /a/b, type: int4}}\nkafka_key: json") == [
-                "3: the key names 'id' twice", "4: path '/a' and '/a/b' cannot both be values: one lies inside the other",
+                "3: key 'id' is given twice", "4: path '/a' and '/a/b' cannot both be read: one is inside the other",
             ])
         #expect(
             faults(base + "key: [id]\naction: {create: [c]}\ncolumns: {id: {path: /id, type: timestamptz}}") == [
@@ -132,22 +132,22 @@ import Testing
             ])
         #expect(
             faults(base + "key: [id]\naction: {path: /x}\ncolumns: {id: {path: /id, type: int4}}") == [
-                "4: action needs words for one operation at least, such as 'create: [Create]'"
+                "4: action needs words for at least one operation, such as 'create: [Create]'"
             ])
         #expect(
             faults("topics: [a b, a, a]\ntable: t\nkey: [id]\n" + action + "columns: {id: {path: /id, type: int4}}") == [
-                "1: 'a b' is no topic name: up to 249 letters, digits, '.', '_' and '-'", "1: topic 'a' is given twice",
+                "1: 'a b' is not a topic name: up to 249 letters, digits, '.', '_' and '-'", "1: topic 'a' is given twice",
             ])
         #expect(
             faults("topics: [t]\ntable: {a: b}\nkey: [id]\n" + action + "columns: [id]") == [
-                "2: table must be a single value", "3: the key names 'id', which is not among the columns",
+                "2: table must be a single value", "3: key 'id' is not one of the columns",
                 "5: columns must be a mapping of names to values",
             ])
     }
 
     @Test func `a topic belongs to one mapping`() {
         let text = "topics: [t]\ntable: t\nkey: [id]\naction: {path: /a, create: [c]}\ncolumns: {id: {path: /id, type: int4}}"
-        #expect(faults(text, text) == ["1: topic 't' is also mapped by 0.yaml; a topic belongs to one mapping"])
+        #expect(faults(text, text) == ["1: topic 't' is also in 0.yaml; a topic belongs to one mapping"])
     }
 
     @Test func `a fault reads file, line, message`() throws {

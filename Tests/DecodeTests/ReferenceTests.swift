@@ -1,8 +1,9 @@
-// The decoder against a slow, independent one (Foundation's JSON), over random events and random damage.
+// Compares the decoder with a slow, independent one (Foundation's JSON), on random and on damaged events.
 
 import Decode
 import Foundation
 import Records
+import TestSupport
 import Testing
 
 @Suite struct ReferenceTests {
@@ -10,9 +11,9 @@ import Testing
 
     init() throws { decoder = Decoder(mapping: try compile(messagesText)) }
 
-    @Test func `random events decode as the reference says`() {
+    @Test func `random events decode as in the reference`() {
         let seed = testSeed("random events")
-        var generator = EventGenerator(random: Seeded(seed))
+        var generator = EventGenerator(random: SeededRandom(seed: seed))
         for round in 0..<60 {
             let events = (0..<50).map { _ in generator.event() }
             let samples = events.map { Sample(bytes: Array($0.utf8)) }
@@ -26,10 +27,10 @@ import Testing
         }
     }
 
-    /// Random bytes are changed, removed, doubled. Whatever comes out, both must agree on whether it is an event, and on its row.
-    @Test func `damaged events decode as the reference says`() {
+    /// Random bytes are changed, removed or doubled. Both decoders must agree on whether the result is an event, and on its row.
+    @Test func `damaged events decode as in the reference`() {
         let seed = testSeed("damaged events")
-        var generator = EventGenerator(random: Seeded(seed))
+        var generator = EventGenerator(random: SeededRandom(seed: seed))
         var accepted = 0
         for round in 0..<60 {
             let events = (0..<50).map { _ in generator.damaged() }
@@ -37,12 +38,12 @@ import Testing
             for (bytes, outcome) in zip(events, outcomes) {
                 let expected = Reference.outcome(bytes)
                 let text = String(decoding: bytes, as: UTF8.self)
-                // Foundation cannot tell a name that appears twice; both texts of it must be there then.
+                // Foundation does not report a name that appears twice.
                 if outcome == .fault("duplicate_field") {
                     #expect(Reference.namesTwice(text), "seed \(seed), round \(round): \(text)")
                     continue
                 }
-                // Foundation takes a comma before a closing bracket, which is no JSON.
+                // Foundation accepts a comma before a closing bracket, which is not JSON.
                 if outcome == .fault("malformed_json"), text.contains(#/,\s*[}\]]/#) { continue }
                 if case .row = outcome { accepted += 1 }
                 #expect(expected.allows(outcome), "seed \(seed), round \(round): \(text)")
@@ -62,7 +63,7 @@ import Testing
     }
 }
 
-/// What the reference says of an event.
+/// The reference's result for an event.
 enum Verdict {
     case row(Row)
     /// A fault with one of these reasons.
@@ -79,13 +80,13 @@ enum Verdict {
     }
 }
 
-/// What the default mapping makes of an event, worked out the slow way.
+/// Decodes an event with the default mapping, using Foundation's JSON.
 enum Reference {
-    /// No JSON: Foundation does not say whether a text or the syntax is to blame.
+    /// Not JSON: Foundation does not tell an invalid text from invalid syntax.
     private static let refused = Verdict.fault(["malformed_json", "invalid_text"])
 
     static func outcome(_ bytes: [UInt8]) -> Verdict {
-        // Foundation takes UTF-16 and a byte order mark, too; an event is UTF-8 without.
+        // Foundation accepts UTF-16 and a byte order mark; an event is UTF-8 without one.
         if bytes.contains(0) || bytes.starts(with: [0xEF, 0xBB, 0xBF]) { return refused }
         guard let json = try? JSONSerialization.jsonObject(with: Data(bytes), options: [.fragmentsAllowed]) else {
             return refused
@@ -106,8 +107,8 @@ enum Reference {
         guard let number = id as? NSNumber, !["c", "B"].contains(String(cString: number.objCType)) else {
             return .fault("wrong_type")
         }
-        // Foundation makes a Double of what fits no integer, and of some numbers with nineteen digits that would, so that 1e20 and its
-        // digits in full look alike.
+        // Foundation returns a Double for numbers that do not fit an integer, and for some of nineteen digits that would: 1e20
+        // and its decimal digits cannot be distinguished.
         if abs(number.doubleValue) >= 0x1p53 { return .fault(["wrong_type", "out_of_range"]) }
         if ["d", "f"].contains(String(cString: number.objCType)) { return .fault("wrong_type") }
         guard let exact = Int32(exactly: number) else { return .fault("out_of_range") }
@@ -128,9 +129,9 @@ enum Reference {
     }
 }
 
-/// Makes random events: good ones mostly, with everything JSON allows, and some that are bad in a known way.
+/// Makes random events: mostly valid ones, with everything JSON allows, and some with known faults.
 struct EventGenerator {
-    var random: Seeded
+    var random: SeededRandom
 
     private mutating func pick<T>(_ choices: T...) -> T { choices[Int.random(in: 0..<choices.count, using: &random)] }
 

@@ -1,4 +1,4 @@
-// What the decoder's tests share: mappings, batches, and cells as values one can compare.
+// Owns what the decoder's tests share: mappings, batches, and cells as comparable values.
 
 import Decode
 import Foundation
@@ -76,7 +76,7 @@ struct Sample {
 }
 
 func batch(_ samples: [Sample], topic: String = "t", partition: Int32 = 3) -> RecordBatch {
-    let batch = RecordBatch(source: TopicPartition(topic, partition), assignment: 1)
+    let batch = RecordBatch(source: TopicPartition(topic, partition), generation: 1)
     for (index, sample) in samples.enumerated() {
         var headers = ByteBuffer()
         for (name, value) in sample.headers {
@@ -89,7 +89,7 @@ func batch(_ samples: [Sample], topic: String = "t", partition: Int32 = 3) -> Re
                 }
             }
         }
-        // An empty array has a start here, so that an empty value is not taken for null.
+        // An empty array has an address here, so that an empty value is not null.
         withBytes(sample.key) { key in
             withBytes(sample.value) { value in
                 batch.append(
@@ -135,7 +135,7 @@ struct Row: Equatable {
     var cells: [Cell]
 }
 
-/// What a record became.
+/// The result for a record.
 enum Outcome: Equatable {
     case row(Row)
     case fault(String)
@@ -152,7 +152,7 @@ extension ChangeBatch {
             })
     }
 
-    /// What each record became, in the batch's order.
+    /// The result for each record, in the batch's order.
     var outcomes: [Outcome] {
         var outcomes: [Int32: Outcome] = [:]
         for index in changes.indices { outcomes[changes[index].record] = .row(row(index)) }
@@ -162,10 +162,10 @@ extension ChangeBatch {
 }
 
 extension Decoder {
-    /// Decodes records and answers what each became.
+    /// Decodes records and returns the result for each.
     func outcomes(_ samples: [Sample]) -> [Outcome] { decode(batch(samples)).outcomes }
 
-    /// Decodes one event that must be good.
+    /// Decodes one event that must be valid.
     func row(_ json: String) throws -> Row {
         let changes = decode(batch([Sample(json)]))
         if let fault = changes.faults.first { Issue.record("\(json): \(fault.reason): \(fault.detail)") }
@@ -173,7 +173,7 @@ extension Decoder {
         return changes.row(0)
     }
 
-    /// Decodes one record that must be bad, between two good ones that must not suffer: `reason: detail`.
+    /// Decodes one record that must be a fault, between two valid ones that must not be affected. Returns `reason: detail`.
     func fault(_ sample: Sample, good: Sample) throws -> String {
         let changes = decode(batch([good, sample, good]))
         try #require(changes.faults.count == 1, "\(changes.outcomes)")
@@ -182,14 +182,6 @@ extension Decoder {
         #expect(changes.faults[0].record == 1)
         return "\(changes.faults[0].reason): \(changes.faults[0].detail)"
     }
-}
-
-/// The seed of a random test: printed, and taken from `SLUICE_TEST_SEED` to run a failure again.
-func testSeed(_ name: String) -> UInt64 {
-    let given = ProcessInfo.processInfo.environment["SLUICE_TEST_SEED"].flatMap(UInt64.init)
-    let seed = given ?? UInt64.random(in: 0 ... .max)
-    print("\(name): SLUICE_TEST_SEED=\(seed)")
-    return seed
 }
 
 /// Runs the ingress check on one event: its fault, and the Kafka key.

@@ -1,4 +1,4 @@
-// Records that cannot be applied, of both kinds, among many that can.
+// Tests records that cannot be decoded and events that the table refuses, among many valid ones.
 
 import Foundation
 import Kafka
@@ -6,8 +6,8 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    /// Some records are no events, some events are refused by the table only, some are tombstones; each lands where it belongs.
-    @Test func mixedPoison() async throws {
+    /// Some records are not events, some events are refused by the table, some records are tombstones.
+    @Test func mixedBadRecords() async throws {
         try await World.run("poison", partitions: 6) { world in
             try await world.sql("ALTER TABLE messages ADD CONSTRAINT unlucky CHECK (name NOT LIKE '%13')")
             let worker = try await world.worker("worker")
@@ -17,7 +17,7 @@ extension EndToEnd {
             let reasons = try await world.number("SELECT count(DISTINCT reason) FROM sluice_dead_letters")
             try #require(reasons > 2)
             let refused = try await world.number("SELECT count(*) FROM sluice_dead_letters WHERE sqlstate = '23514'")
-            try #require(refused > 10, "the table refused \(refused) events only")
+            try #require(refused > 10, "the table refused only \(refused) events")
             let counted = try await worker.metric("sluice_dead_letters_total")
             try #require(try await world.number("SELECT count(*) FROM sluice_dead_letters") == Int64(counted))
             try #require(try await worker.get("/readyz").status == 200)
@@ -26,7 +26,7 @@ extension EndToEnd {
 }
 
 extension World {
-    /// Deletes by key, most of rows that are there, and one by a key that names no row.
+    /// Deletes by tombstones, most of present rows, and one with a key that does not name a row.
     fileprivate func produceTombstones() async throws {
         let producer = try KafkaProducer.start(
             KafkaProducerConfiguration(client: KafkaClientConfiguration(bootstrapServers: kafka.bootstrapServers)))

@@ -1,4 +1,4 @@
-// What the credits and the second brake do on a real Kafka: records of any size, a slow database, and one at full speed.
+// Tests credits and pauses on a real Kafka: large records, a slow database, and one at full speed.
 
 import Foundation
 import Kafka
@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    /// Records larger than a partition's share, and than all shares together, pass among small ones with the shipped budget.
+    /// With the shipped budget, records larger than a partition's credits, or than all credits, are applied among small ones.
     @Test func largeRecordsPassAmongSmallOnes() async throws {
         try await World.run("large-records", partitions: 4) { world in
             try await world.kafka.tool(
@@ -16,21 +16,21 @@ extension EndToEnd {
                     world.topic, "--add-config", "max.message.bytes=16777216",
                 ])
             let worker = try await world.worker("worker")
-            try await world.holds(worker, 4)
+            try await world.hasPartitions(worker, 4)
             try await world.load(LoadPlan(events: 4_000)).finished()
             let budget = try await worker.metric("sluice_memory_budget_bytes")
             try #require(budget == Double(64 << 20))
 
-            // A record of 8 MiB in each partition while nothing can be written: two are more than all credits.
+            // One record of 8 MiB in each partition while nothing can be written; two of them are more than all credits.
             try await world.holdingTable {
                 try await world.produce(
                     (0..<4).map { (partition: $0, id: 100_000 + $0, bytes: 8 << 20) }
                         + (0..<400).map { (partition: $0 % 4, id: 101_000 + $0, bytes: 300) })
-                try await world.reached("the credits are in debt", within: .seconds(60)) {
+                try await world.reached("the credits are below 0", within: .seconds(60)) {
                     try await worker.metric("sluice_stage_credits{stage=\"poll\",unit=\"bytes\"}") < 0
                 }
                 let records = try await worker.metric("sluice_memory_share_bytes{share=\"records\",kind=\"used\"}")
-                try #require(records > 12e6 && records < 22e6, "at most one record too many: \(records)")
+                try #require(records > 12e6 && records < 22e6, "at most one record beyond the credits: \(records)")
             }
             let sizes = [64 << 10, 1 << 20, 2_000_000, 5 << 20, 8_300_000]
             for round in 0..<3 {
@@ -49,7 +49,8 @@ extension EndToEnd {
         }
     }
 
-    /// Too little memory for the topic's partitions is said at once, with the least that would do; and that does.
+    /// A budget too small for the topic's partitions ends the start with an error that names the least budget; with that it
+    /// starts.
     @Test func aBudgetTooSmallEndsTheStart() async throws {
         try await World.run("small-budget", partitions: 64) { world in
             let process = try world.launch("small", ["SLUICE_PIPELINE_MEMORY_BUDGET_BYTES": "\(16 << 20)"])
@@ -66,9 +67,9 @@ extension EndToEnd {
         }
     }
 
-    /// Transactions that take longer than the dwell pause partitions and resume them; at full speed nobody is paused.
-    @Test func theSecondBrakeFollowsTheDatabase() async throws {
-        try await World.run("brakes", partitions: 6) { world in
+    /// With transactions that take longer than the pause dwell, partitions are paused and resumed; at full speed none is.
+    @Test func partitionsArePausedForASlowDatabase() async throws {
+        try await World.run("pauses", partitions: 6) { world in
             try await world.load(LoadPlan(events: 60_000)).finished()
             var worker = try await world.worker("worker")
             try await world.expectExact()
@@ -85,7 +86,7 @@ extension EndToEnd {
             try await world.load(LoadPlan(events: 40_000, keys: 400_000, base: 1_000_000, mix: "1:0:0")).finished()
             worker = try await world.worker(
                 "worker", ["SLUICE_PIPELINE_PAUSE_DWELL": "300ms", "SLUICE_APPLY_BATCH_RECORDS": "2000"])
-            try await world.holds(worker, 6)
+            try await world.hasPartitions(worker, 6)
             for (counter, least) in [("pauses", 3.0), ("resumes", 3.0)] {
                 try await world.reached("\(least) \(counter)", within: .seconds(90)) { [worker] in
                     try await worker.expectWithinBudget()
@@ -93,17 +94,19 @@ extension EndToEnd {
                 }
             }
             try await world.expectExact(within: .seconds(180))
-            try await world.reached("nobody is paused") { [worker] in try await worker.metric("sluice_partition_paused") == 0 }
+            try await world.reached("no partition is paused") { [worker] in
+                try await worker.metric("sluice_partition_paused") == 0
+            }
             let pauses = try await worker.metric("sluice_partition_pauses_total")
             try #require(try await worker.metric("sluice_partition_resumes_total") == pauses)
-            print("brakes: \(pauses) pauses, \(try await worker.metric("sluice_partition_flaps_total")) of them flaps")
+            print("pauses: \(pauses) pauses, \(try await worker.metric("sluice_partition_flaps_total")) of them flaps")
             try #require(try await worker.metric("sluice_rebalances_total") == 1, "the member stays in its group")
         }
     }
 }
 
 extension Worker {
-    /// What is used must be inside of the budget.
+    /// The memory used must not exceed the budget.
     fileprivate func expectWithinBudget() async throws {
         let used = try await metric("sluice_memory_used_bytes")
         let budget = try await metric("sluice_memory_budget_bytes")
@@ -112,7 +115,7 @@ extension Worker {
 }
 
 extension World {
-    /// Produces one upsert for each: its partition, its id and about so many bytes.
+    /// Produces one Upsert each, with this partition, id and approximate size.
     fileprivate func produce(_ records: [(partition: Int, id: Int, bytes: Int)]) async throws {
         var configuration = KafkaProducerConfiguration(
             client: KafkaClientConfiguration(

@@ -1,4 +1,4 @@
-// A database that hangs under a backlog: memory stays where it is, the member stays in its group, and everything drains afterwards.
+// Tests a database that hangs during a backlog: bounded memory, no rebalance, and the backlog applied afterwards.
 
 import Foundation
 import Postgres
@@ -6,24 +6,25 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    /// Every process of the server is stopped. `SLUICE_TEST_FREEZE=full`: for 60 s under 5,000,000 events, which takes minutes.
+    /// All processes of the server are stopped for 20 s with 500,000 events; with `SLUICE_TEST_FREEZE=full` for 60 s with
+    /// 5,000,000.
     @Test func theDatabaseStandsStill() async throws {
         try await World.run("frozen-database", partitions: 8, onServerOfItsOwn: true) { world in
             let isFull = ProcessInfo.processInfo.environment["SLUICE_TEST_FREEZE"] == "full"
             let events = isFull ? 5_000_000 : 500_000
             let patience = Duration.seconds(isFull ? 1_200 : 240)
-            // The load looks whether its range of ids is free, before there is a worker that would make the tables.
+            // The load checks whether its ids are free, before there is a worker that would create the tables.
             try await world.sql { session in
                 _ = try MigrationRunner().apply(session, Migrations.load(directory: TestPostgres.migrations))
             }
             let load = try world.verifiedLoad(LoadPlan(events: events, keys: 100_000))
-            // A broker that is busy with so much may be without an answer for a moment.
+            // A broker with so much work may not answer for a moment.
             let isFilled = await eventually(within: patience, every: .milliseconds(500)) {
                 (try? await world.ends().values.reduce(0, +)) == Int64(events)
             }
             try #require(isFilled, "the backlog is not in the log: \(load.process.output.suffix(500))")
             let worker = try await world.worker("worker")
-            try await world.holds(worker, 8)
+            try await world.hasPartitions(worker, 8)
             try await world.progress(10_000)
             let rebalances = try await worker.metric("sluice_rebalances_total")
 
@@ -42,18 +43,18 @@ extension EndToEnd {
             try memory.require(budgetMebibytes: 64)
             try #require(worker.process.ending == nil)
             try #require(try await worker.metric("sluice_rebalances_total") == rebalances)
-            // The first member made the first generation; whatever had moved a partition since would have made another.
+            // Every change of the group's members since its first one would have increased the generation.
             let generations = try await world.generations()
-            try #require(generations.last == 1, "the broker has written of generations \(generations)")
+            try #require(generations.last == 1, "generations in the broker's log: \(generations)")
             try await world.expectAllResumed(worker)
         }
     }
 
-    /// Stopped whenever all partitions run, and continued whenever some are paused, under a backlog that never ends.
+    /// The server is stopped whenever no partition is paused, and continued whenever some are, under constant load.
     @Test func theDatabaseStandsStillAgainAndAgain() async throws {
         try await World.run("frozen-again", partitions: 6, onServerOfItsOwn: true) { world in
             let worker = try await world.worker("worker", ["SLUICE_PIPELINE_PAUSE_DWELL": "1s"])
-            try await world.holds(worker, 6)
+            try await world.hasPartitions(worker, 6)
             let load = try world.verifiedLoad(LoadPlan(keys: 20_000), ["--max-lag", "200000"])
             for _ in 0..<5 {
                 try await world.progress(10_000)
@@ -82,28 +83,22 @@ extension EndToEnd {
 }
 
 extension World {
-    /// A load that compares the tables with its own model once everything is applied.
+    /// A load that compares the tables with its own model when everything is applied.
     fileprivate func verifiedLoad(_ plan: LoadPlan, _ extra: [String] = []) throws -> Load {
         try load(
             plan, ["--verify", "--postgres", database, "--group", group, "--verify-timeout", "1200"] + extra)
     }
 
-    /// Runs `body` while the test's own server is stopped.
-    fileprivate func frozen<R>(_ body: () async throws -> R) async throws -> R {
-        guard let server else { throw Trouble("\(name) has no server of its own to freeze") }
-        return try await server.frozen(body)
-    }
-
-    /// No partition has stuck: all is applied, none is paused, and each pause was followed by a resume.
+    /// Waits until everything is applied and no partition is paused; each pause must have been followed by a resume.
     fileprivate func expectAllResumed(_ worker: Worker) async throws {
         try await reached("no partition is paused") { try await worker.metric("sluice_partition_paused") == 0 }
         try await reached("no lag is left") { try await worker.metric("kafka_consumergroup_lag") == 0 }
         let pauses = try await worker.metric("sluice_partition_pauses_total")
-        try #require(pauses > 0, "the second brake was never used")
+        try #require(pauses > 0, "no partition was ever paused")
         try #require(try await worker.metric("sluice_partition_resumes_total") == pauses)
     }
 
-    /// The generations of the group, as the broker has written them down: one for each time its members have changed.
+    /// The group's generations in the broker's log, one for each change of its members.
     fileprivate func generations() async throws -> [Int] {
         let text = try await kafka.tool(
             "kafka-console-consumer.sh",
@@ -125,7 +120,7 @@ private struct MemoryWatch: CustomStringConvertible {
         "\(Int(resident.min() ?? 0)) to \(Int(resident.max() ?? 0)) MiB, at the end \(Int(resident.last ?? 0)) MiB"
     }
 
-    /// Below the budget and 80 MiB for the program itself, and flat once everything has filled up.
+    /// Below the budget plus 80 MiB for the program itself, and constant in the second half.
     func require(budgetMebibytes: Double, sourceLocation: SourceLocation = #_sourceLocation) throws {
         let late = resident.suffix(resident.count / 2)
         let (least, most) = (late.min() ?? 0, late.max() ?? 0)
@@ -135,7 +130,7 @@ private struct MemoryWatch: CustomStringConvertible {
 }
 
 extension Worker {
-    /// Looks at the memory four times a second, for so long.
+    /// Samples the memory four times a second, for this duration.
     fileprivate func watchedMemory(for duration: Duration) async throws -> MemoryWatch {
         var watch = MemoryWatch()
         let end = ContinuousClock.now + duration

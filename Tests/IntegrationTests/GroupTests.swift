@@ -1,4 +1,4 @@
-// Members that join, leave, die, freeze and come back while events flow.
+// Tests members that join, leave, are killed, hang and continue under load.
 
 import Foundation
 import Glibc
@@ -6,64 +6,64 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    /// One of two workers leaves in order, one is killed in the middle of a batch and started again.
-    @Test func twoWorkersJoinLeaveAndDie() async throws {
+    /// One of two workers leaves the group, one is killed during a transaction and started again.
+    @Test func twoWorkersJoinLeaveAndAreKilled() async throws {
         try await World.run("two-workers", partitions: 12) { world in
             var first = try await world.worker("first")
             let load = try world.load(LoadPlan(rate: 4_000, badFraction: 0.002))
             try await world.progress(2_000)
 
             let second = try await world.worker("second")
-            try await world.holds(second, 6)
-            try await world.holds(first, 6)
+            try await world.hasPartitions(second, 6)
+            try await world.hasPartitions(first, 6)
             try await world.progress(2_000)
 
-            // In order.
+            // With SIGTERM.
             try #require(try await second.terminate() == .exited(0))
-            try await world.holds(first, 12)
+            try await world.hasPartitions(first, 12)
             try await world.progress(2_000)
 
-            // Not in order: its transaction has begun and cannot end before it is dead.
+            // With SIGKILL: its transaction has started and cannot end before the kill.
             let again = try await world.worker("second")
-            try await world.holds(again, 6)
+            try await world.hasPartitions(again, 6)
             try await world.holdingTable {
                 try await world.reached("a batch of each worker waits") { try await world.waitingLanes() >= 2 }
                 await first.process.kill()
             }
             first = try await world.worker("first")
-            try await world.holds(first, 6)
+            try await world.hasPartitions(first, 6)
             try await world.progress(2_000)
             try await load.stopped()
             try await world.expectExact()
         }
     }
 
-    /// A worker that is frozen in the middle of a batch, longer than its session lasts, has nothing to say when it wakes.
+    /// A worker that is stopped during a transaction, for longer than its session timeout, writes nothing when it continues.
     @Test func aZombieWritesNothing() async throws {
         try await World.run("zombie", partitions: 6) { world in
             let settings = ["SLUICE_POSTGRES_LOCK_TIMEOUT": "1s"]
             let zombie = try await world.worker("zombie", settings)
             let load = try world.load(LoadPlan(rate: 5_000))
             try await world.progress(1_000)
-            // What it has sent goes on in the server; what it has read and decoded waits in its memory.
+            // The server executes what the zombie has sent; what it has read and decoded is in its memory.
             try await world.holdingTable {
                 try await world.reached("a batch of the zombie waits") { try await world.waitingLanes() >= 1 }
                 zombie.process.signal(SIGSTOP)
             }
             let successor = try await world.worker("successor", settings)
-            try await world.holds(successor, 6)
+            try await world.hasPartitions(successor, 6)
             try await world.progress(5_000)
             zombie.process.signal(SIGCONT)
-            try await world.holds(zombie, 3)
-            try await world.holds(successor, 3)
+            try await world.hasPartitions(zombie, 3)
+            try await world.hasPartitions(successor, 3)
 
-            // The other one, in the middle of whatever it is doing.
+            // Then the other worker, at any moment.
             try await world.progress(5_000)
             successor.process.signal(SIGSTOP)
-            try await world.holds(zombie, 6)
+            try await world.hasPartitions(zombie, 6)
             try await world.progress(5_000)
             successor.process.signal(SIGCONT)
-            for worker in [zombie, successor] { try await world.holds(worker, 3) }
+            for worker in [zombie, successor] { try await world.hasPartitions(worker, 3) }
 
             try await load.stopped()
             try await world.expectExact()
@@ -75,34 +75,34 @@ extension EndToEnd {
         }
     }
 
-    /// With a name of its own a worker's restart is nobody else's business; two processes of one name are one too many.
+    /// With static membership a restart does not rebalance the group; of two processes with one instance id the first ends.
     @Test func staticMembership() async throws {
         try await World.run("static", partitions: 4) { world in
             func settings(_ name: String) -> [String: String] {
                 ["SLUICE_KAFKA_GROUP_INSTANCE_ID": name, "SLUICE_KAFKA_SESSION_TIMEOUT": "20s"]
             }
-            let steady = try await world.worker("steady", settings("a"))
-            try await world.holds(steady, 4)
+            let first = try await world.worker("first", settings("a"))
+            try await world.hasPartitions(first, 4)
             let mortal = try await world.worker("mortal", settings("b"))
-            try await world.holds(mortal, 2)
-            try await world.holds(steady, 2)
-            let before = try await steady.metric("sluice_rebalances_total")
+            try await world.hasPartitions(mortal, 2)
+            try await world.hasPartitions(first, 2)
+            let before = try await first.metric("sluice_rebalances_total")
 
             let load = try world.load(LoadPlan(events: 20_000, rate: 4_000))
             try await world.progress(2_000)
             await mortal.process.kill()
             let reborn = try await world.worker("mortal", settings("b"))
-            try await world.holds(reborn, 2)
+            try await world.hasPartitions(reborn, 2)
             try await load.finished()
             try await world.expectExact()
-            try #require(try await steady.metric("sluice_rebalances_total") == before)
+            try #require(try await first.metric("sluice_rebalances_total") == before)
 
             let usurper = try await world.worker("usurper", settings("b"))
             let ending = try await reborn.process.ended(within: .seconds(30))
             try #require(ending != .exited(0))
-            let lastWords = reborn.process.output.split(separator: "\n").suffix(5).joined(separator: "\n")
-            try #require(lastWords.contains("group_instance_id"), "what it says at its end: \(lastWords)")
-            try await world.holds(usurper, 2)
+            let lastLines = reborn.process.output.split(separator: "\n").suffix(5).joined(separator: "\n")
+            try #require(lastLines.contains("group_instance_id"), "its last lines: \(lastLines)")
+            try await world.hasPartitions(usurper, 2)
         }
     }
 }

@@ -1,22 +1,22 @@
-// POST /send in front of a real Kafka.
+// Tests POST /send with a real Kafka.
 
 import Foundation
 import TestSupport
 import Testing
 
-/// What sluice-loadtest says about its run.
+/// The summary of sluice-loadtest.
 private struct LoadSummary: Decodable {
     let acknowledged: Int
     let unknown: Int
 }
 
 extension EndToEnd {
-    /// A 200 means that the event is in the log and will be in the table, whatever happens to the broker and the ingress.
+    /// An event that was answered 200 is in the log and will be in the table, whatever happens to the broker and the ingress.
     @Test func everyAcknowledgementIsKept() async throws {
         try await World.run("ingress", partitions: 6) { world in
             _ = try await world.worker("worker")
             let ingress = try await world.worker("ingress", role: "ingress", ["SLUICE_KAFKA_MESSAGE_TIMEOUT": "2s"])
-            try await world.reached("the ingress is open") { try await ingress.get("/readyz").status == 200 }
+            try await world.reached("the ingress is ready") { try await ingress.get("/readyz").status == 200 }
             let first = try await world.posted(LoadPlan(events: 4_000, keys: 1_000), to: ingress)
             try #require(first.acknowledged == 4_000)
             try #require(try await world.ends().values.reduce(0, +) == 4_000)
@@ -30,11 +30,11 @@ extension EndToEnd {
             try #require(refused.body.contains("possibly_persisted"))
             try #require(refused.headers["retry-after"].flatMap { Int($0) } ?? 0 >= 1)
             try await world.kafka.start()
-            try await world.reached("events are taken again") {
+            try await world.reached("events are accepted again") {
                 try await ingress.send(event).status == 200
             }
 
-            // The end of the ingress under load: the load's own model knows which events were acknowledged.
+            // SIGTERM under load: the load's own model has the events that were acknowledged.
             let load = try world.load(
                 LoadPlan(rate: 1_500, keys: 2_000, base: 10_000), over: ingress,
                 [
@@ -49,12 +49,12 @@ extension EndToEnd {
         }
     }
 
-    /// The same of the events of batches, each by its own result: the broker goes in the middle of them, then the ingress.
+    /// The same for the events of batches, each with its own result: the broker is killed meanwhile, then the ingress ends.
     @Test func everyAcknowledgementInABatchIsKept() async throws {
         try await World.run("batches", partitions: 6) { world in
             _ = try await world.worker("worker")
             let ingress = try await world.worker("ingress", role: "ingress", ["SLUICE_KAFKA_MESSAGE_TIMEOUT": "2s"])
-            try await world.reached("the ingress is open") { try await ingress.get("/readyz").status == 200 }
+            try await world.reached("the ingress is ready") { try await ingress.get("/readyz").status == 200 }
             let load = try world.load(
                 LoadPlan(rate: 4_000, keys: 5_000), over: ingress,
                 [
@@ -65,8 +65,8 @@ extension EndToEnd {
             await world.kafka.kill()
             try await Task.sleep(for: .seconds(3))
             try await world.kafka.start()
-            try await world.reached("events are taken again") { try await ingress.get("/readyz").status == 200 }
-            // Batches are taken again, and what they hold is applied.
+            try await world.reached("events are accepted again") { try await ingress.get("/readyz").status == 200 }
+            // Batches are accepted again, and their events are applied.
             try await world.progress(4_000)
             let metrics = try await ingress.get("/metrics").body
             try #require(metrics.contains(#"sluice_http_requests_total{route="/send",status="200"}"#))

@@ -1,19 +1,19 @@
-// Where partitions begin, where they stop, and what Kafka's own tools see of it.
+// Tests start offsets, offsets outside the log, and the offsets that Kafka's own tools show.
 
 import Foundation
 import TestSupport
 import Testing
 
 extension EndToEnd {
-    /// Kafka's tools see what is in PostgreSQL; a stored offset the log does not have stops its partition, or is passed over.
-    @Test func mirroredAndOutOfRangeOffsets() async throws {
+    /// Kafka's tools show the offsets stored in PostgreSQL; a stored offset outside the log stops its partition, or is replaced.
+    @Test func committedAndOutOfRangeOffsets() async throws {
         try await World.run("offsets", partitions: 4) { world in
             let load = try world.load(LoadPlan(events: 8_000))
             var worker = try await world.worker("worker")
             try await load.finished()
             try await world.expectExact()
             let stored = try await world.offsets()
-            try await world.reached("the offsets are mirrored", within: .seconds(5)) { try await world.mirrored() == stored }
+            try await world.reached("the offsets are committed", within: .seconds(5)) { try await world.committed() == stored }
             let description = try await world.kafka.tool(
                 "kafka-consumer-groups.sh",
                 ["--bootstrap-server", world.kafka.bootstrapServers, "--describe", "--group", world.group])
@@ -24,7 +24,7 @@ extension EndToEnd {
             }
             try #require(try await worker.terminate() == .exited(0))
 
-            // Everything from the beginning, but for partition 1, whose row is beyond the log.
+            // All partitions from the beginning, but for partition 1, whose stored offset is beyond the log.
             try await world.sql("TRUNCATE messages, messages_cdc")
             try await world.sql("UPDATE sluice_offsets SET next_offset = CASE partition WHEN 1 THEN 1000000 ELSE 0 END")
             worker = try await world.worker("worker")
@@ -42,8 +42,8 @@ extension EndToEnd {
         }
     }
 
-    /// A topic of transactions ends in a marker, which is no record: nobody reports a backlog for it, also after a restart.
-    @Test func transactionsLeaveNoBacklog() async throws {
+    /// A log that ends in a transaction marker, which is not a record, leaves no lag, also after a restart.
+    @Test func transactionMarkersLeaveNoLag() async throws {
         try await World.run("transactions", partitions: 2) { world in
             let file = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-\(UUID().uuidString)")
             defer { try? FileManager.default.removeItem(at: file) }
@@ -60,23 +60,23 @@ extension EndToEnd {
             try #require(ends.values.reduce(0, +) > 400, "there are no markers: \(ends)")
             for _ in 0..<2 {
                 let worker = try await world.worker("worker")
-                try await world.holds(worker, 2)
-                try await world.reached("no backlog is left", within: .seconds(15)) {
+                try await world.hasPartitions(worker, 2)
+                try await world.reached("no lag is left", within: .seconds(15)) {
                     let metrics = [
                         try await worker.metric("kafka_consumergroup_lag"), try await worker.metric("sluice_lag_seconds"),
                         try await worker.metric("sluice_lag_eta_seconds"),
                     ]
                     return metrics == [0, 0, 0]
                 }
-                try await world.reached("Kafka is told the same", within: .seconds(5)) { try await world.mirrored() == ends }
+                try await world.reached("the end is committed", within: .seconds(5)) { try await world.committed() == ends }
                 try #require(try await worker.terminate() == .exited(0))
             }
-            // The stored offsets are behind the last records, which is before the markers.
+            // The stored offsets are those after the last records, before the markers.
             try await world.expectTables(try await world.oracle())
         }
     }
 
-    /// Without a row the group's committed offset counts, and only without that `auto_offset_reset`.
+    /// Without a stored offset the group's committed one is used, and without that `auto_offset_reset`.
     @Test func theFirstStart() async throws {
         try await World.run("first-start", partitions: 4) { world in
             try await world.load(LoadPlan(events: 4_000)).finished()
@@ -89,7 +89,7 @@ extension EndToEnd {
                     "--topic", "\(world.topic):0,1", "--to-offset", "100", "--execute",
                 ])
             let worker = try await world.worker("worker", ["SLUICE_KAFKA_AUTO_OFFSET_RESET": "latest"])
-            try await world.holds(worker, 4)
+            try await world.hasPartitions(worker, 4)
             try await world.load(LoadPlan(events: 2_000, base: 50_000, mix: "1:0:0")).finished()
             try await world.expectExact(skipping: [0: 100, 1: 100, 2: ends[2] ?? 0, 3: ends[3] ?? 0])
         }

@@ -1,11 +1,11 @@
-// Proves that the commands of docs/limits.md that change a limit do what it says: the block as it stands there, run by a shell.
+// Runs the commands of docs/limits.md that change a rate limit, and checks their effect.
 
 import Foundation
 import TestSupport
 import Testing
 
 extension EndToEnd {
-    @Test func theCommandsForALimitDoWhatTheDocumentationSays() async throws {
+    @Test func theDocumentedCommandsChangeARateLimit() async throws {
         try await World.run("recipe", partitions: 2) { world in
             let checkout = TestPostgres.checkout
             let folder = world.directory.appendingPathComponent("recipe")
@@ -20,18 +20,18 @@ extension EndToEnd {
                 "ingress", role: "ingress",
                 ["SLUICE_KAFKA_BOOTSTRAP_SERVERS": world.kafka.bootstrapServers, "SLUICE_HTTP_PORT": "0"],
                 configuration: config.appendingPathComponent("sluice.yaml").path)
-            try await world.reached("the ingress is open") { try await ingress.get("/readyz").status == 200 }
+            try await world.reached("the ingress is ready") { try await ingress.get("/readyz").status == 200 }
 
             let page = try String(contentsOf: checkout.appendingPathComponent("docs/limits.md"), encoding: .utf8)
             let blocks = page.components(separatedBy: "\n```").filter { $0.contains("sed -i") && $0.contains("burst") }
-            try #require(blocks.count == 1, "docs/limits.md has one block that changes a limit")
-            // Its first line is the language of the block.
+            try #require(blocks.count == 1, "docs/limits.md has one block that changes a rate limit")
+            // The first line is the block's language.
             let recipe = blocks[0].drop { $0 != "\n" }
                 .replacingOccurrences(of: "127.0.0.1:8000", with: "127.0.0.1:\(ingress.port)")
             let shell = try ChildProcess.start(
                 "/bin/bash", ["-euc", "cd '\(folder.path)'\n" + recipe], environment: ProcessInfo.processInfo.environment,
                 log: folder.appendingPathComponent("recipe.log").path)
-            try await world.reached("the recipe ends") { shell.ending != nil }
+            try await world.reached("the commands end") { shell.ending != nil }
             try #require(shell.ending == .exited(0), "\(shell.output)")
             try #require(shell.output.contains("200 200 200 200 200 429 429 429"), "\(shell.output)")
             for line in [

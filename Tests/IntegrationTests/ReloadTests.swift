@@ -1,4 +1,4 @@
-// How a running worker takes a changed configuration: limits of reading, faults, and the signal that asks for it.
+// Tests the reload of a changed configuration: consume limits, faults, and SIGHUP.
 
 import Foundation
 import Glibc
@@ -6,7 +6,8 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    /// A limit is set, obeyed, changed live and lifted; a file with a fault changes nothing; SIGHUP ends nothing.
+    /// A consume limit is set, effective, and removed without a restart; a file with a fault changes nothing; SIGHUP does not end
+    /// the process.
     @Test func limitsChangeWhileTheWorkerRuns() async throws {
         try await World.run("reload", partitions: 4) { world in
             let load = try world.load(LoadPlan(events: 30_000))
@@ -21,12 +22,12 @@ extension EndToEnd {
                     try await worker.metric("sluice_config_generation") == number
                 }
             }
-            // The start writes the file anew; the first change comes before the group has formed.
+            // The start has written the file again; the first change comes before the group has formed.
             let worker = try await world.worker("worker")
             try write("limits: {consume: {events_per_second: 300}}")
             worker.process.signal(SIGHUP)
             try await generation(2, worker)
-            try await world.holds(worker, 4)
+            try await world.hasPartitions(worker, 4)
             try await world.progress(100)
             let begun = ContinuousClock.now
             let before = try await world.applied()
@@ -34,16 +35,18 @@ extension EndToEnd {
             let passed = try await world.applied() - before
             let seconds = (ContinuousClock.now - begun) / Duration.seconds(1)
             print("reload: \(passed) events in \(seconds) s under a limit of 300 a second")
-            // The bucket, and what was read before the first look and written after it.
+            // 30: the bucket; 60: events that were read before the first sample and applied after it.
             try #require(Double(passed) <= 300 * seconds + 30 + 60)
-            try #require(Double(passed) >= 300 * seconds * 0.6, "the limit is not used")
+            try #require(Double(passed) >= 300 * seconds * 0.6, "the limit is not reached")
 
             try write("limits: {consume: {events_per_second: many}}")
             worker.process.signal(SIGHUP)
             try await world.reached("the fault is logged") { worker.process.output.contains("configuration refused") }
             try #require(worker.process.output.contains("limits.consume.events_per_second: must be"))
             try #require(try await worker.metric("sluice_config_generation") == 2)
-            try #require(try await worker.metric("sluice_partition_pauses_total") == 0, "who waits for a limit is not starved")
+            try #require(
+                try await worker.metric("sluice_partition_pauses_total") == 0,
+                "a partition that waits for a rate limit is not paused")
 
             // Without a signal: the file is checked at an interval.
             try write("limits: {consume: {events_per_second: 0}}\npipeline: {memory_budget_bytes: 96MiB}")

@@ -1,11 +1,11 @@
-// How a process begins and how it ends.
+// Tests the start and the end of a process.
 
 import Foundation
 import TestSupport
 import Testing
 
 extension EndToEnd {
-    /// A topic that is not there is said at once.
+    /// A topic that does not exist ends the start with an error.
     @Test func aMissingTopicEndsTheStart() async throws {
         try await World.run("missing-topic", partitions: 1) { world in
             for role in ["worker", "ingress"] {
@@ -18,7 +18,7 @@ extension EndToEnd {
         }
     }
 
-    /// SIGTERM under full load: everything under way is finished, mirrored, and the next start goes on exactly there.
+    /// SIGTERM under full load: records in flight are applied, offsets committed, and the next start continues there.
     @Test func aGracefulEndUnderLoad() async throws {
         try await World.run("graceful", partitions: 6) { world in
             var worker = try await world.worker("worker")
@@ -29,10 +29,10 @@ extension EndToEnd {
                 try #require(try await worker.terminate(within: .seconds(25)) == .exited(0))
                 print("graceful: ended in \(ContinuousClock.now - start)")
                 let stored = try await world.offsets()
-                let mirrored = try await world.mirrored()
+                let committed = try await world.committed()
                 try #require(
-                    stored.filter { $0.value > 0 } == mirrored.filter { $0.value > 0 }, "sluice_offsets and Kafka differ")
-                try #require(try await world.ends().values.reduce(0, +) > stored.values.reduce(0, +), "nothing was left to do")
+                    stored.filter { $0.value > 0 } == committed.filter { $0.value > 0 }, "sluice_offsets and Kafka differ")
+                try #require(try await world.ends().values.reduce(0, +) > stored.values.reduce(0, +), "nothing was left to apply")
                 worker = try await world.worker("worker")
             }
             try await load.stopped()

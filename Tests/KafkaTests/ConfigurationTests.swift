@@ -1,4 +1,4 @@
-// What a user is told about a wrong setting.
+// Tests the errors for wrong settings.
 
 import Kafka
 import Testing
@@ -9,7 +9,7 @@ import Testing
             client: KafkaClientConfiguration(bootstrapServers: "127.0.0.1:1", properties: properties), groupID: "g", topics: ["t"]
         )
         change(&configuration)
-        _ = try KafkaConsumer.start(configuration, gate: CreditGate())
+        _ = try KafkaConsumer.start(configuration, limit: TestCredits())
     }
 
     @Test(arguments: [
@@ -75,27 +75,5 @@ import Testing
         #expect(throws: KafkaError.self) { try start([:]) { $0.groupID = "" } }
         #expect(throws: KafkaError.self) { try start([:]) { $0.topics = [] } }
         #expect(throws: KafkaError.self) { try start([:]) { $0.client.bootstrapServers = "" } }
-    }
-
-    @Test func theOvershootOfAFetchCountsAsPrefetch() {
-        var configuration = KafkaConsumerConfiguration(
-            client: KafkaClientConfiguration(bootstrapServers: "b"), groupID: "g", topics: ["t"])
-        configuration.queuedMaximumKibibytes = 1024
-        #expect(configuration.prefetchBytesPerPartition == 2 << 20)
-        configuration.client.properties["max.partition.fetch.bytes"] = "4096"
-        #expect(configuration.prefetchBytesPerPartition == (1 << 20) + 4096)
-    }
-
-    @Test func theSizeOfAFetchIsWhatLibrdkafkaMakesOfTheProperties() {
-        func bytes(_ properties: [String: String]) -> Int {
-            KafkaConsumerConfiguration.fetchBytes(of: 2_000_000, properties: properties)
-        }
-        #expect(bytes([:]) == 2_000_000)
-        #expect(bytes(["fetch.message.max.bytes": "5"]) == 5)
-        #expect(bytes(["fetch.message.max.bytes": "5", "max.partition.fetch.bytes": "7"]) == 7)
-        #expect(bytes(["fetch.max.bytes": "1500000"]) == 1_500_000)
-        #expect(bytes(["fetch.max.bytes": "5"]) == 1_000_000, "librdkafka raises it to message.max.bytes")
-        #expect(bytes(["fetch.max.bytes": "5", "message.max.bytes": "2000"]) == 2_000)
-        #expect(bytes(["fetch.max.bytes": "9000000"]) == 2_000_000)
     }
 }

@@ -1,4 +1,4 @@
-// How the consumer reads, stops reading and goes on elsewhere, on one member with a partition or two.
+// Tests how one member reads, pauses and seeks, with one or two partitions.
 
 import Foundation
 import Records
@@ -11,25 +11,25 @@ import Testing
 struct FlowTests {
     /// A broker with `count` records in `partitions` partitions, and a member that has its assignment.
     private func world(
-        partitions: Int, count: Int, gate: CreditGate, _ change: (inout KafkaConsumerConfiguration) -> Void = { _ in }
+        partitions: Int, count: Int, credits: TestCredits, _ change: (inout KafkaConsumerConfiguration) -> Void = { _ in }
     ) async throws -> (EmbeddedBroker, Driver) {
         let broker = try EmbeddedBroker.start(topics: [("t", partitions)])
         if count > 0 { try await fill(broker, partitions: partitions, count: count) }
         var configuration = consumerConfiguration(broker)
         change(&configuration)
-        var driver = Driver(try KafkaConsumer.start(configuration, gate: gate))
+        var driver = Driver(try KafkaConsumer.start(configuration, limit: credits))
         try await driver.join()
         return (broker, driver)
     }
 
     @Test func pauseAndResumeLoseAndRepeatNothing() async throws {
-        let gate = CreditGate()
-        var (broker, driver) = try await world(partitions: 1, count: 20_000, gate: gate)
+        let credits = TestCredits()
+        var (broker, driver) = try await world(partitions: 1, count: 20_000, credits: credits)
         defer { broker.stop() }
         let consumer = driver.consumer
         var next: Int64 = 0
         var hasPaused = false
-        gate.grant(0, records: 500, bytes: 1 << 20)
+        credits.grant(0, records: 500, bytes: 1 << 20)
         consumer.creditsReturned()
         while next < 20_000 {
             guard let batch = try await driver.step() else { continue }
@@ -37,7 +37,7 @@ struct FlowTests {
                 #expect(record.offset == next)
                 next = record.offset + 1
             }
-            gate.grant(0, records: batch.count, bytes: batch.byteCount)
+            credits.grant(0, records: batch.count, bytes: batch.byteCount)
             consumer.creditsReturned()
             if next > 5000, !hasPaused {
                 hasPaused = true
@@ -54,12 +54,12 @@ struct FlowTests {
         #expect(isClosed)
     }
 
-    @Test func tasksThatPreferTheReaderRunOnItsThreadUntilItCloses() async throws {
-        let gate = CreditGate()
-        let (broker, driver) = try await world(partitions: 1, count: 10, gate: gate)
+    @Test func tasksOfTheExecutorRunOnThePollThreadUntilTheClose() async throws {
+        let credits = TestCredits()
+        let (broker, driver) = try await world(partitions: 1, count: 10, credits: credits)
         defer { broker.stop() }
         let consumer = driver.consumer
-        // A hundred turns, so that the reader is met sleeping and awake.
+        // A hundred times, so that the poll thread is found sleeping and awake.
         let names = await Task(executorPreference: consumer.executor) {
             var names: Set<String> = []
             for _ in 0..<100 {
@@ -77,35 +77,35 @@ struct FlowTests {
         #expect(after != "kafka-poll")
     }
 
-    @Test func whatIsPrefetchedIsCountedAndGoesWithAPause() async throws {
-        let gate = CreditGate()
-        var (broker, driver) = try await world(partitions: 2, count: 2_000, gate: gate)
+    @Test func prefetchedBytesAreCountedAndFreedByAPause() async throws {
+        let credits = TestCredits()
+        var (broker, driver) = try await world(partitions: 2, count: 2_000, credits: credits)
         defer { broker.stop() }
         let consumer = driver.consumer
-        let beside = KafkaConsumerConfiguration.bytesBesideEachRecord
-        try await untilTrue { consumer.prefetchedBytes >= 1_500 * beside }
-        // The ends of the partitions, told of again and again, wait in the queues, too, and are counted like records.
-        #expect(consumer.prefetchedBytes <= 2_200 * (beside + 256))
-        gate.grant(0, records: 400, bytes: 1 << 20)
+        let overhead = PrefetchShare.overheadPerRecord
+        try await untilTrue { consumer.prefetchedBytes >= 1_500 * overhead }
+        // End-of-partition events wait in the queues, too, and are counted like records.
+        #expect(consumer.prefetchedBytes <= 2_200 * (overhead + 256))
+        credits.grant(0, records: 400, bytes: 1 << 20)
         consumer.creditsReturned()
         while driver.others.isEmpty {
             if try await driver.step() != nil { break }
         }
         consumer.pause([TopicPartition("t", 0), TopicPartition("t", 1)])
-        try await untilTrue { consumer.prefetchedBytes < 50 * beside }
+        try await untilTrue { consumer.prefetchedBytes < 50 * overhead }
         let isClosed = await consumer.close(deadline: .seconds(10))
         #expect(isClosed)
         #expect(consumer.prefetchedBytes == 0)
     }
 
-    @Test func whatARecordTakesBesideItsBytesEndsABatch() async throws {
-        let gate = CreditGate(recordOverhead: 60)
-        var (broker, driver) = try await world(partitions: 1, count: 1_000, gate: gate)
+    @Test func theOverheadOfRecordsCountsTowardsTheAllowance() async throws {
+        let credits = TestCredits(recordOverhead: 60)
+        var (broker, driver) = try await world(partitions: 1, count: 1_000, credits: credits)
         defer { broker.stop() }
         let consumer = driver.consumer
-        try await untilTrue { consumer.prefetchedBytes >= 1_000 * KafkaConsumerConfiguration.bytesBesideEachRecord }
-        // Records of 40 bytes and a key of as much: 140 each.
-        gate.grant(0, records: 1_000, bytes: 1_400)
+        try await untilTrue { consumer.prefetchedBytes >= 1_000 * PrefetchShare.overheadPerRecord }
+        // Records with a value and a key of 40 bytes each: 140 bytes with the overhead.
+        credits.grant(0, records: 1_000, bytes: 1_400)
         consumer.creditsReturned()
         var batch: RecordBatch?
         while batch == nil { batch = try await driver.step() }
@@ -114,59 +114,59 @@ struct FlowTests {
         #expect(isClosed)
     }
 
-    @Test func aSeekChangesPositionAndStamp() async throws {
-        let gate = CreditGate(unlimited: true)
-        var (broker, driver) = try await world(partitions: 1, count: 5000, gate: gate)
+    @Test func aSeekChangesOffsetAndGeneration() async throws {
+        let credits = TestCredits(unlimited: true)
+        var (broker, driver) = try await world(partitions: 1, count: 5000, credits: credits)
         defer { broker.stop() }
         let partition = TopicPartition("t", 0)
         var last: Int64 = -1
         while last < 4999 {
             if let batch = try await driver.step() {
-                #expect(batch.assignment == 1)
+                #expect(batch.generation == 1)
                 last = batch.nextOffset - 1
             }
         }
-        driver.consumer.seek(partition, to: 1234, assignment: 7)
+        driver.consumer.seek(partition, to: 1234, generation: 7)
         var next: Int64 = 1234
         while next < 5000 {
             guard let batch = try await driver.step() else { continue }
-            #expect(batch.assignment == 7)
+            #expect(batch.generation == 7)
             #expect(batch.records.first?.offset == next)
             next = batch.nextOffset
         }
         _ = await driver.consumer.close(deadline: .seconds(10))
     }
 
-    @Test func aClosedGateIsNeverReadAndOpensAtOnce() async throws {
-        let gate = CreditGate()
-        var (broker, driver) = try await world(partitions: 2, count: 2000, gate: gate)
+    @Test func aPartitionWithoutCreditsIsNotReadUntilTheyReturn() async throws {
+        let credits = TestCredits()
+        var (broker, driver) = try await world(partitions: 2, count: 2000, credits: credits)
         defer { broker.stop() }
-        gate.grant(1, records: 10, bytes: 1 << 20)
+        credits.grant(1, records: 10, bytes: 1 << 20)
         driver.consumer.creditsReturned()
         var first: RecordBatch?
         while first == nil { first = try await driver.step() }
         #expect(first?.source.partition == 1)
         #expect((first?.count ?? 0) <= 10)
-        gate.grant(0, records: 1000, bytes: 1 << 20)
+        credits.grant(0, records: 1000, bytes: 1 << 20)
         let start = ContinuousClock.now
         driver.consumer.creditsReturned()
         var read = first?.count ?? 0
         while read < 1010 { read += try await driver.step()?.count ?? 0 }
         // Far below the second that librdkafka's own back-off would take.
         #expect(ContinuousClock.now - start < .milliseconds(900))
-        #expect(gate.state.withLock { $0.unaskedReads } == 0)
+        #expect(credits.state.withLock { $0.readsWithoutCredits } == 0)
         _ = await driver.consumer.close(deadline: .seconds(10))
     }
 
-    @Test func anOffsetOutsideTheLogIsLoudAndASeekRepairsIt() async throws {
-        let gate = CreditGate()
+    @Test func anOffsetOutsideTheLogIsReportedAndASeekRepairsIt() async throws {
+        let credits = TestCredits()
         let broker = try EmbeddedBroker.start(topics: [("t", 2)])
         defer { broker.stop() }
         try await fill(broker, partitions: 2, count: 4000)
-        var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), gate: gate))
+        var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), limit: credits))
         let (bad, good) = (TopicPartition("t", 0), TopicPartition("t", 1))
         driver.positions[bad] = 1_000_000
-        gate.grant(0, records: 100_000, bytes: 1 << 30)
+        credits.grant(0, records: 100_000, bytes: 1 << 30)
         try await driver.join()
         var failure: (TopicPartition, KafkaError)?
         while failure == nil {
@@ -175,18 +175,18 @@ struct FlowTests {
         #expect(failure?.0 == bad)
         #expect(failure?.1.code == .offsetOutOfRange)
         #expect(failure?.1.description.contains("1000000") == true)
-        // Its neighbour is in the middle of its log when the repair comes, and goes on without a gap or a repetition.
-        gate.grant(1, records: 1000, bytes: 1 << 30)
+        // The other partition is in the middle of its log at the seek, and continues without a gap or a duplicate.
+        credits.grant(1, records: 1000, bytes: 1 << 30)
         driver.consumer.creditsReturned()
         var next: [TopicPartition: Int64] = [bad: 40, good: 0]
         while next != [bad: 2000, good: 2000] {
             guard let batch = try await driver.step() else { continue }
             #expect(batch.records.first?.offset == next[batch.source])
-            #expect(batch.assignment == (batch.source == bad ? 2 : 1))
+            #expect(batch.generation == (batch.source == bad ? 2 : 1))
             next[batch.source] = batch.nextOffset
             if batch.source == good, batch.nextOffset == 1000 {
-                driver.consumer.seek(bad, to: 40, assignment: 2)
-                gate.grant(1, records: 1000, bytes: 1 << 30)
+                driver.consumer.seek(bad, to: 40, generation: 2)
+                credits.grant(1, records: 1000, bytes: 1 << 30)
                 driver.consumer.creditsReturned()
             }
         }
@@ -194,34 +194,36 @@ struct FlowTests {
         _ = await driver.consumer.close(deadline: .seconds(10))
     }
 
-    @Test func theKickerFillsSmallQueuesFast() async throws {
-        // Other suites run beside this one: a round that they disturbed is measured again.
+    @Test func theFetchWakeUpFillsSmallQueuesFast() async throws {
+        // Other suites run at the same time: a round that they disturbed is measured again.
         for round in 1...4 {
             let seconds = try await drainSmallQueues()
-            print("60,000 records through queues of 1,000: \(seconds[true] ?? 0) s kicked, \(seconds[false] ?? 0) s not")
+            print(
+                "60,000 records through queues of 1,000: \(seconds[true] ?? 0) s with fetch wake-up, \(seconds[false] ?? 0) s without"
+            )
             if seconds[true] ?? .infinity < seconds[false] ?? 0 { return }
-            try #require(round < 4, "the kicker does not help")
+            try #require(round < 4, "the fetch wake-up does not help")
         }
     }
 
-    /// Seconds to read 60,000 records through small queues, with the kicker and without.
+    /// Seconds to read 60,000 records through small queues, with the fetch wake-up and without.
     private func drainSmallQueues() async throws -> [Bool: Double] {
         let count = 60_000
         var seconds: [Bool: Double] = [:]
-        for kicker in [true, false] {
-            let gate = CreditGate()
-            var (broker, driver) = try await world(partitions: 4, count: count, gate: gate) {
-                $0.kicker = kicker
+        for fetchWakeUp in [true, false] {
+            let credits = TestCredits()
+            var (broker, driver) = try await world(partitions: 4, count: count, credits: credits) {
+                $0.fetchWakeUp = fetchWakeUp
                 $0.queuedMinimumRecords = 1000
             }
             let start = ContinuousClock.now
-            gate.setUnlimited(true)
+            credits.setUnlimited(true)
             driver.consumer.creditsReturned()
             var read = 0
             while read < count { read += try await driver.step()?.count ?? 0 }
             let time = ContinuousClock.now - start
-            seconds[kicker] = Double(time.components.seconds) + Double(time.components.attoseconds) / 1e18
-            #expect(kicker == (driver.consumer.statistics.kicks > 0))
+            seconds[fetchWakeUp] = Double(time.components.seconds) + Double(time.components.attoseconds) / 1e18
+            #expect(fetchWakeUp == (driver.consumer.statistics.wakeUps > 0))
             _ = await driver.consumer.close(deadline: .seconds(10))
             broker.stop()
         }
@@ -229,12 +231,12 @@ struct FlowTests {
     }
 
     @Test func anIdleConsumerSeesARecordWithinMilliseconds() async throws {
-        let gate = CreditGate(unlimited: true)
-        var (broker, driver) = try await world(partitions: 1, count: 0, gate: gate) { $0.fetchWait = .milliseconds(2) }
+        let credits = TestCredits(unlimited: true)
+        var (broker, driver) = try await world(partitions: 1, count: 0, credits: credits) { $0.fetchWait = .milliseconds(2) }
         defer { broker.stop() }
         let producer = try KafkaProducer.start(KafkaProducerConfiguration(client: clientConfiguration(broker)))
         let topic = try await producer.prepare("t").topic
-        // A lost wake-up costs the safety poll's 100 ms. Other suites run beside this one: a round that they disturbed is measured again.
+        // A lost wake-up costs 100 ms. Other suites run at the same time: a round that they disturbed is measured again.
         var medians: [Duration] = []
         while medians.count < 5, medians.last ?? .seconds(1) >= .milliseconds(50) {
             var times: [Duration] = []
@@ -254,8 +256,8 @@ struct FlowTests {
     }
 
     @Test func keysPayloadsAndHeadersArriveAsTheyWereSent() async throws {
-        let gate = CreditGate(unlimited: true)
-        var (broker, driver) = try await world(partitions: 1, count: 0, gate: gate)
+        let credits = TestCredits(unlimited: true)
+        var (broker, driver) = try await world(partitions: 1, count: 0, credits: credits)
         defer { broker.stop() }
         let producer = try KafkaProducer.start(KafkaProducerConfiguration(client: clientConfiguration(broker)))
         let topic = try producer.topic("t")
@@ -296,7 +298,7 @@ struct FlowTests {
     }
 }
 
-/// What `top -H` shows for the thread that asks.
+/// The name that `top -H` shows for the calling thread.
 private func nameOfThisThread() -> String {
     let name = FileManager.default.contents(atPath: "/proc/thread-self/comm") ?? Data()
     return String(decoding: name, as: UTF8.self).trimmingCharacters(in: .newlines)

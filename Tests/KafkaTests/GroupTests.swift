@@ -1,4 +1,4 @@
-// Members that come and go, commits, and ends with a deadline.
+// Tests members that join and leave, commits, and closes with a deadline.
 
 import Kafka
 import Records
@@ -12,8 +12,8 @@ struct GroupTests {
         let broker = try EmbeddedBroker.start(topics: [("t", partitions)])
         defer { broker.stop() }
         try await fill(broker, partitions: partitions, count: 8000)
-        let gate = CreditGate(unlimited: true)
-        let first = try KafkaConsumer.start(consumerConfiguration(broker), gate: gate)
+        let credits = TestCredits(unlimited: true)
+        let first = try KafkaConsumer.start(consumerConfiguration(broker), limit: credits)
         var driver = Driver(first)
         var received: [TopicPartition: Int64] = [:]
         while received.values.reduce(0, +) < 8000 {
@@ -24,21 +24,20 @@ struct GroupTests {
         #expect(driver.assigned.count == 4)
         driver.positions = received
 
-        // The second member joins: the first gives everything back, commits during the revoke, and keeps two partitions.
-        let second = try KafkaConsumer.start(consumerConfiguration(broker), gate: CreditGate())
+        // The second member joins: the first releases all partitions, commits during the revoke, and gets two of them again.
+        let second = try KafkaConsumer.start(consumerConfiguration(broker), limit: TestCredits())
         let offsets = received.map { ($0.key, $0.value) }
         var revoked: [TopicPartition] = []
         while revoked.isEmpty {
-            if case .revoked(let lost, let isLost) = try await driver.next() {
+            if case .revoked(let partitions, let isLost) = try await driver.next() {
                 #expect(!isLost)
-                revoked = lost
+                revoked = partitions
             }
         }
         #expect(revoked.count == 4)
-        // Not while a rebalance waits for its answer …
+        // A commit is not sent while a rebalance waits for its answer …
         first.commit(offsets.map { ($0.0, $0.1 - 1) })
-        // … but the drain's own commit is.
-        // A broker takes it until all members have joined again; the embedded one takes none during a rebalance, and says so.
+        // … but the drain's own commit is. A broker accepts it until all members have joined again; the embedded one rejects it.
         let error = await first.commitAndWait(offsets, within: .seconds(5))
         #expect(error == nil || error?.code == .groupChanged)
         driver.assigned = []
@@ -49,9 +48,9 @@ struct GroupTests {
         try await driver.join()
         #expect(driver.assigned.count == 2)
         #expect(Set(driver.assigned + other.assigned).count == 4)
-        #expect(driver.assignment == 2)
+        #expect(driver.generation == 2)
 
-        // It leaves: the first gets everything again, and reads on without a gap.
+        // It leaves: the first gets all partitions again, and continues without a gap.
         let isClosed = await second.close(deadline: .seconds(10))
         #expect(isClosed)
         while driver.assigned.count < 4 { _ = try await driver.step() }
@@ -59,7 +58,7 @@ struct GroupTests {
         while received.values.reduce(0, +) < 8400 {
             guard let batch = try await driver.step() else { continue }
             #expect(batch.records.first?.offset == received[batch.source])
-            #expect(batch.assignment == driver.assignment)
+            #expect(batch.generation == driver.generation)
             received[batch.source] = batch.nextOffset
         }
         #expect(first.statistics.gaps == 0)
@@ -77,7 +76,7 @@ struct GroupTests {
         let broker = try EmbeddedBroker.start(topics: [("t", 1)])
         defer { broker.stop() }
         let partition = TopicPartition("t", 0)
-        var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), gate: CreditGate()))
+        var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), limit: TestCredits()))
         try await driver.join()
         driver.consumer.commit([(partition, 50)])
         var answer: [(TopicPartition, Int64)]?
@@ -102,12 +101,12 @@ struct GroupTests {
     @Test func closingWithADeadBrokerObeysItsDeadline() async throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 1)])
         defer { broker.stop() }
-        var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), gate: CreditGate()))
+        var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), limit: TestCredits()))
         try await driver.join()
         try broker.setBroker(isDown: true)
         driver.consumer.commit([(TopicPartition("t", 0), 1)])
         let start = ContinuousClock.now
-        // True or false: librdkafka may or may not manage it without a broker. In time it must be.
+        // librdkafka may or may not leave the group without a broker; either way the close must end in time.
         _ = await driver.consumer.close(deadline: .seconds(2))
         #expect(ContinuousClock.now - start < .milliseconds(5500))
     }
@@ -115,12 +114,12 @@ struct GroupTests {
     @Test func aCancelledTaskStopsWaitingAndLosesNothing() async throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 1)])
         defer { broker.stop() }
-        let consumer = try KafkaConsumer.start(consumerConfiguration(broker), gate: CreditGate())
+        let consumer = try KafkaConsumer.start(consumerConfiguration(broker), limit: TestCredits())
         var driver = Driver(consumer)
         for _ in 0..<50 {
             let task = Task { await consumer.next() }
             task.cancel()
-            // Cancelled before or after the event: either it comes here, or to the next call.
+            // The event comes either here or to the next call.
             if let event = await task.value { driver.handle(event) }
         }
         try await driver.join()
@@ -131,10 +130,10 @@ struct GroupTests {
         let broker = try EmbeddedBroker.start(topics: [("t", 1)])
         defer { broker.stop() }
         do {
-            var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), gate: CreditGate()))
+            var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), limit: TestCredits()))
             try await driver.join()
         }
-        var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), gate: CreditGate()))
+        var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), limit: TestCredits()))
         try await driver.join(within: .seconds(15))
         _ = await driver.consumer.close(deadline: .seconds(10))
     }

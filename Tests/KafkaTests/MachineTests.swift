@@ -1,4 +1,4 @@
-// Transcripts of the room's pure machines.
+// Transcripts of the Kafka module's machines.
 
 import Records
 import TestSupport
@@ -17,31 +17,31 @@ import Testing
         #expect(machine.expected == 8)
     }
 
-    @Test func aJumpIsSoughtOnceAndAcceptedIfItStands() {
+    @Test func aGapIsCheckedByOneSeekAndThenAccepted() {
         var machine = OffsetGuardMachine(expected: 0)
         #expect(machine.observed(10) == .reseek(to: 0))
         #expect(machine.observed(10) == .acceptGap)
         #expect(machine.observed(11) == .accept)
-        // The next jump is suspect again.
+        // The next gap is checked again.
         #expect(machine.observed(20) == .reseek(to: 12))
         #expect(machine.observed(12) == .accept)
         #expect(machine.observed(20) == .reseek(to: 13))
         #expect(machine.observed(20) == .acceptGap)
     }
 
-    @Test func anEndBeyondTheLastRecordIsSoughtOnceAndToldIfItStands() {
+    @Test func anEndBeyondTheLastRecordIsCheckedByOneSeekAndThenReported() {
         var machine = OffsetGuardMachine(expected: 5)
         #expect(machine.ended(at: 5) == .none)
         #expect(machine.ended(at: 7) == .reseek(to: 5))
         #expect(machine.ended(at: 7) == .report)
         #expect(machine.observed(7) == .acceptGap)
-        // The jump over the last records was librdkafka's.
+        // Here librdkafka had skipped the last records.
         #expect(machine.ended(at: 10) == .reseek(to: 8))
         #expect(machine.observed(8) == .accept && machine.observed(9) == .accept)
         #expect(machine.ended(at: 10) == .none)
     }
 
-    @Test func aMoveForgetsTheJump() {
+    @Test func aMoveForgetsTheGap() {
         var machine = OffsetGuardMachine(expected: 0)
         #expect(machine.observed(10) == .reseek(to: 0))
         machine.moved(to: 3)
@@ -49,9 +49,9 @@ import Testing
         #expect(machine.observed(3) == .accept)
     }
 
-    /// A log with legal gaps, delivered with random rewinds and jumps: each record is taken once, in order.
-    @Test func randomRewindsAndJumps() {
-        var random = SeededRandom(seed: printedSeed("randomRewindsAndJumps"))
+    /// A log with legal gaps, delivered with random rewinds and skips: each record is taken once, in order.
+    @Test func randomRewindsAndSkips() {
+        var random = SeededRandom(seed: testSeed("randomRewindsAndSkips"))
         for _ in 0..<200 {
             var log: [Int64] = []
             var offset: Int64 = 0
@@ -83,7 +83,7 @@ import Testing
 @Suite struct FetchWakeUpMachineTests {
     private let second: UInt64 = 1_000_000_000
 
-    @Test func kicksOnlyWhatWasFullAndIsDrainedBelowHalf() {
+    @Test func wakesOnlyForAQueueThatWasFullAndIsDrainedToHalf() {
         var machine = FetchWakeUpMachine()
         func sample(_ queued: Int, _ consumed: Int, _ now: UInt64) -> Bool {
             machine.sampled(queued: queued, consumed: consumed, capacity: 1000, now: now)
@@ -109,7 +109,7 @@ import Testing
         #expect(sample(10, 1000, second * 3 / 2 + 1))  // growth: another second
         #expect(sample(10, 1000, second * 2 + 1))
         #expect(!sample(10, 1000, second * 5 / 2 + 1))
-        // At the log's end nothing is kicked until a queue has been full again.
+        // After the log's end there is no wake-up until the queue has been full again.
         #expect(!sample(10, 2000, second * 4))
     }
 }
@@ -130,7 +130,7 @@ import Testing
         #expect(machine.requested([(a, 3)]).count == 1)
     }
 
-    @Test func oneAtATimeAndWhatWaitsIsMerged() {
+    @Test func oneRequestAtATimeAndWaitingOffsetsAreMerged() {
         var machine = CommitMachine()
         #expect(machine.requested([(a, 1)]).count == 1)
         #expect(machine.requested([(a, 2)]).isEmpty)
@@ -143,14 +143,14 @@ import Testing
         #expect(machine.isBusy == false)
     }
 
-    @Test func whatFailedMayBeSentAgain() {
+    @Test func failedOffsetsMayBeSentAgain() {
         var machine = CommitMachine()
         #expect(machine.requested([(a, 20), (b, 1)]).count == 2)
         #expect(machine.answered(failed: [a]).isEmpty)
         #expect(machine.requested([(a, 20), (b, 1)]).map(\.0) == [a])
     }
 
-    @Test func theEndOfAnAssignmentDropsWhatWaits() {
+    @Test func theEndOfAnAssignmentDropsWaitingOffsets() {
         var machine = CommitMachine()
         #expect(machine.requested([(a, 1)]).count == 1)
         #expect(machine.requested([(a, 2)]).isEmpty)
@@ -162,42 +162,42 @@ import Testing
 }
 
 @Suite struct RoundRobinMachineTests {
-    @Test func aRoundVisitsEachOnceAndTheNextBeginsBehindTheLastServed() {
-        var turn = RoundRobinMachine(first: 2, count: 4)
+    @Test func aRoundVisitsEachOnceAndTheNextStartsAfterTheLastServed() {
+        var round = RoundRobinMachine(first: 2, count: 4)
         var visited: [Int] = []
-        while let slot = turn.next() {
+        while let slot = round.next() {
             visited.append(slot)
-            if slot == 3 || slot == 0 { turn.served(slot) }
+            if slot == 3 || slot == 0 { round.served(slot) }
         }
         #expect(visited == [2, 3, 0, 1])
-        #expect(turn.first == 1)
+        #expect(round.first == 1)
     }
 
-    @Test func whereNobodyIsServedTheOrderStands() {
-        var turn = RoundRobinMachine(first: 3, count: 4)
-        while turn.next() != nil {}
-        #expect(turn.first == 3)
+    @Test func aRoundThatServesNoneKeepsTheOrder() {
+        var round = RoundRobinMachine(first: 3, count: 4)
+        while round.next() != nil {}
+        #expect(round.first == 3)
         #expect(RoundRobinMachine(first: 9, count: 4).first == 0)
         var none = RoundRobinMachine(first: 0, count: 0)
         #expect(none.next() == nil)
     }
 
-    /// One portion every few rounds, however many: everybody gets as many portions as everybody else.
-    @Test func scarcePortionsGoRoundWhateverTheBeat() {
+    /// One portion every few rounds, for any number of rounds: all slots get the same number of portions.
+    @Test func scarcePortionsAreSharedEqually() {
         for count in 1...12 {
             for rounds in 1...12 {
                 var first = 0
                 var portions = [Int](repeating: 0, count: count)
-                for round in 0..<count * rounds * 10 {
-                    var turn = RoundRobinMachine(first: first, count: count)
-                    var isThere = round.isMultiple(of: rounds)
-                    while let slot = turn.next() {
+                for number in 0..<count * rounds * 10 {
+                    var round = RoundRobinMachine(first: first, count: count)
+                    var isThere = number.isMultiple(of: rounds)
+                    while let slot = round.next() {
                         guard isThere else { continue }
                         isThere = false
                         portions[slot] += 1
-                        turn.served(slot)
+                        round.served(slot)
                     }
-                    first = turn.first
+                    first = round.first
                 }
                 #expect(Set(portions) == [10], "\(count) slots, a portion every \(rounds) rounds: \(portions)")
             }

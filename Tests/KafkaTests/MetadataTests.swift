@@ -1,4 +1,4 @@
-// Questions about topics and offsets, and the embedded broker's own doors.
+// Tests queries for topics and offsets, and the embedded broker's own methods.
 
 import Kafka
 import Records
@@ -30,7 +30,7 @@ struct MetadataTests {
     @Test func aMissingTopicIsAClearError() async throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 1)])
         defer { broker.stop() }
-        // The embedded broker creates what it is asked for; so it is told to deny it.
+        // The embedded broker creates a topic that is asked for; so it is made to report UNKNOWN_TOPIC_OR_PARTITION.
         broker.setTopicError("typo", code: 3)
         let metadata = try KafkaMetadata.start(clientConfiguration(broker), groupID: "g")
         let topics = try await metadata.topics(["t", "typo"])

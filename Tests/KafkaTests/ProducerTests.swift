@@ -1,4 +1,4 @@
-// What becomes of produced records, on good days and bad.
+// Tests the delivery of produced records, with brokers that answer, fail and refuse.
 
 import Records
 import Synchronization
@@ -68,7 +68,7 @@ struct ProducerTests {
         _ = await producer.close(deadline: .seconds(10))
     }
 
-    @Test func aGroupIsHandedOverInItsOrderAndEachRecordIsReportedOnce() async throws {
+    @Test func aGroupIsProducedInOrderAndEachRecordIsReportedOnce() async throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 3)])
         defer { broker.stop() }
         let reports = Reports()
@@ -118,7 +118,7 @@ struct ProducerTests {
         let large = [UInt8](repeating: 1, count: 3_000)
         var group = ProducerGroup()
         var refused: [UInt: KafkaError.Code] = [:]
-        func hand(_ values: [[UInt8]], from token: UInt) {
+        func produce(_ values: [[UInt8]], from token: UInt) {
             for (index, value) in values.enumerated() {
                 small.withUnsafeBytes { key in
                     value.withUnsafeBytes { group.append(key: key, value: $0, token: token + UInt(index)) }
@@ -126,16 +126,16 @@ struct ProducerTests {
             }
             producer.produce(topic, &group) { refused[$0] = $1.code }
         }
-        hand([small, large, small], from: 0)
+        produce([small, large, small], from: 0)
         #expect(refused == [1: .recordTooLarge])
-        hand(Array(repeating: small, count: 7), from: 10)
+        produce(Array(repeating: small, count: 7), from: 10)
         #expect(refused.count == 8 && (10..<17).allSatisfy { refused[$0] == .queueFull })
         #expect(producer.statistics.inFlightRecords == 2)
         _ = await producer.close(deadline: .seconds(10))
         #expect(reports.state.withLock { $0.counts } == [0: 1, 2: 1])
     }
 
-    @Test func ownBoundsInRecordsAndBytes() async throws {
+    @Test func theProducersBoundsInRecordsAndBytes() async throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 1)])
         defer { broker.stop() }
         var configuration = configuration(broker)
@@ -153,7 +153,7 @@ struct ProducerTests {
         #expect(produce(producer, topic, large, token: 0) == nil)
         #expect(produce(producer, topic, large, token: 0)?.code == .queueFull)
         _ = await producer.flush(within: .seconds(10))
-        // A record larger than the bound passes alone.
+        // A record larger than the bound is taken while it is the only one.
         #expect(produce(producer, topic, String(repeating: "x", count: 2000), token: 0) == nil)
         let isClosed = await producer.close(deadline: .seconds(10))
         #expect(isClosed)
@@ -196,7 +196,7 @@ struct ProducerTests {
         #expect(producer.statistics.inFlightRecords == 0)
     }
 
-    @Test func aFatalErrorMakesANewClientAndGoesOn() async throws {
+    @Test func aFatalErrorReplacesTheClient() async throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 1)])
         defer { broker.stop() }
         let reports = Reports()
@@ -226,7 +226,7 @@ struct ProducerTests {
         #expect(isClosed)
     }
 
-    @Test func whatIsHandedOverWhileAClientFailsIsReportedOnceToo() async throws {
+    @Test func recordsProducedWhileAClientFailsAreReportedOnceToo() async throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 1)])
         defer { broker.stop() }
         let reports = Reports()
@@ -259,7 +259,7 @@ struct ProducerTests {
         #expect(counts.values.allSatisfy { $0 == 1 })
     }
 
-    @Test func aProducerThatMayNotWriteSaysSoAndDoesNotAskAsFastAsItIsRefused() async throws {
+    @Test func aProducerWithoutPermissionReportsItAndRetriesWithBackOff() async throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 1)])
         defer { broker.stop() }
         // CLUSTER_AUTHORIZATION_FAILED

@@ -1,4 +1,4 @@
-// Records that go through the embedded broker: all of them, once, within the credits.
+// Proves that all records pass through the embedded broker once, in order, within the credits.
 
 import Kafka
 import Records
@@ -8,26 +8,26 @@ import Testing
 
 @Suite(.serialized, .timeLimit(.minutes(2)))
 struct RoundTripTests {
-    @Test func everyRecordOnceBehindARandomGate() async throws {
+    @Test func everyRecordOnceWithRandomCredits() async throws {
         let count = 200_000
         let partitions = 8
-        var random = SeededRandom(seed: printedSeed("everyRecordOnceBehindARandomGate"))
+        var random = SeededRandom(seed: testSeed("everyRecordOnceWithRandomCredits"))
         let broker = try EmbeddedBroker.start(topics: [("t", partitions)])
         try await fill(broker, partitions: partitions, count: count)
 
-        let gate = CreditGate()
-        let consumer = try KafkaConsumer.start(consumerConfiguration(broker), gate: gate)
+        let credits = TestCredits()
+        let consumer = try KafkaConsumer.start(consumerConfiguration(broker), limit: credits)
         var driver = Driver(consumer)
         try await driver.join()
         #expect(driver.assigned.count == partitions)
 
         var received = 0
         var largest = 0
-        for slot in 0..<partitions { gate.grant(slot, records: 100, bytes: 1 << 20) }
+        for slot in 0..<partitions { credits.grant(slot, records: 100, bytes: 1 << 20) }
         consumer.creditsReturned()
         while received < count {
             guard let batch = try await driver.step() else { continue }
-            // In order, without gaps or repetitions.
+            // In order, without gaps or duplicates.
             for record in batch.records {
                 let expected = driver.positions[batch.source] ?? 0
                 if record.offset != expected { Issue.record("\(batch.source): \(record.offset) instead of \(expected)") }
@@ -37,15 +37,15 @@ struct RoundTripTests {
             largest = max(largest, batch.records.map { Int($0.key.length) + Int($0.value.length) }.max() ?? 0)
             // Credits come back to this or another partition, or a while later.
             let slot = Int.random(in: 0..<partitions, using: &random)
-            gate.grant(
+            credits.grant(
                 slot, records: Int.random(in: 1...2000, using: &random), bytes: Int.random(in: 1...200_000, using: &random))
             let own = driver.assigned.firstIndex(of: batch.source) ?? 0
-            gate.grant(own, records: batch.count, bytes: batch.byteCount)
+            credits.grant(own, records: batch.count, bytes: batch.byteCount)
             consumer.creditsReturned()
         }
-        let state = gate.state.withLock { $0 }
+        let state = credits.state.withLock { $0 }
         #expect(state.recordOvershoots == 0)
-        #expect(state.unaskedReads == 0)
+        #expect(state.readsWithoutCredits == 0)
         #expect(state.largestByteDebt < largest)
         #expect(consumer.statistics.records == count)
         #expect(driver.positions.values.reduce(0, +) == Int64(count))

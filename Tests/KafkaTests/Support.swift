@@ -1,19 +1,12 @@
-// What the tests of this room share: a gate with credits, a consumer's driver, seeds, deadlines.
+// Owns what the Kafka tests share: a read limit with credits, a consumer's driver, seeds, deadlines.
 
 import Kafka
 import Records
 import Synchronization
 import Testing
 
-/// A seed, printed so that a failure can be repeated.
-func printedSeed(_ test: String) -> UInt64 {
-    let seed = UInt64.random(in: 1...UInt64.max)
-    print("\(test): seed \(seed)")
-    return seed
-}
-
-/// A gate whose slots can be opened to a number of records and bytes; it remembers any overshoot.
-final class CreditGate: FetchGate {
+/// A read limit whose slots are granted records and bytes; it counts what was read beyond them.
+final class TestCredits: ReadLimit {
     struct Slot {
         var records: Int
         var bytes: Int
@@ -23,7 +16,7 @@ final class CreditGate: FetchGate {
         var unlimited = false
         var recordOvershoots = 0
         var largestByteDebt = 0
-        var unaskedReads = 0
+        var readsWithoutCredits = 0
     }
     let state = Mutex(State())
     let recordOverhead: Int
@@ -33,7 +26,7 @@ final class CreditGate: FetchGate {
         state.withLock { $0.unlimited = unlimited }
     }
 
-    func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int) {
+    func allowance(slot: Int, generation: UInt64) -> (records: Int, bytes: Int) {
         state.withLock { state in
             if state.unlimited { return (100_000, 1 << 30) }
             guard let credit = state.slots[slot], credit.records > 0, credit.bytes > 0 else { return (0, 0) }
@@ -41,11 +34,11 @@ final class CreditGate: FetchGate {
         }
     }
 
-    func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int) {
+    func spent(slot: Int, generation: UInt64, records: Int, bytes: Int) {
         state.withLock { state in
             if state.unlimited { return }
             guard var credit = state.slots[slot], credit.records > 0, credit.bytes > 0 else {
-                state.unaskedReads += 1
+                state.readsWithoutCredits += 1
                 return
             }
             credit.records -= records
@@ -68,29 +61,29 @@ final class CreditGate: FetchGate {
     func setUnlimited(_ value: Bool) { state.withLock { $0.unlimited = value } }
 }
 
-/// Thrown where something did not happen in time.
-struct TooLate: Error, CustomStringConvertible {
+/// A condition was not met in time.
+struct TimedOut: Error, CustomStringConvertible {
     let description: String
 }
 
-/// Waits for a fact; an error where it does not come about within 20 s.
+/// Waits until a condition is true; throws after 20 s.
 func untilTrue(_ condition: () -> Bool) async throws {
     let end = ContinuousClock.now + .seconds(20)
     while !condition() {
-        guard ContinuousClock.now < end else { throw TooLate(description: "not within 20 s") }
+        guard ContinuousClock.now < end else { throw TimedOut(description: "not within 20 s") }
         try await Task.sleep(for: .milliseconds(5))
     }
 }
 
-/// Events of a consumer with a deadline each, and the usual answers to rebalances.
+/// Takes a consumer's events, each within a deadline, and answers its rebalances.
 struct Driver {
     let consumer: KafkaConsumer
-    /// Where partitions begin that have no entry in `positions`.
+    /// Start offset of partitions without an entry in `positions`.
     var start: Int64 = 0
-    /// Next offset by partition, kept over assignments.
+    /// Next offset by partition, kept across assignments.
     var positions: [TopicPartition: Int64] = [:]
     var assigned: [TopicPartition] = []
-    var assignment: UInt64 = 0
+    var generation: UInt64 = 0
     var others: [ConsumerEvent] = []
 
     init(_ consumer: KafkaConsumer) { self.consumer = consumer }
@@ -106,39 +99,39 @@ struct Driver {
             }
             let first = await group.next() ?? nil
             group.cancelAll()
-            // The loser of the race may have got an event meanwhile.
+            // The cancelled task may have got an event meanwhile.
             if first == nil, let late = await group.next(), let event = late { return event }
             return first
         }
-        guard let event, let event else { throw TooLate(description: "no event within \(limit)") }
+        guard let event, let event else { throw TimedOut(description: "no event within \(limit)") }
         return event
     }
 
-    /// Answers rebalances; returns the first batch of records, or `nil` where the event was something else.
+    /// Handles the next event; returns its records, or `nil` where it was another kind of event.
     mutating func step(within limit: Duration = .seconds(20)) async throws -> RecordBatch? {
         handle(try await next(within: limit))
     }
 
-    /// Answers one event; returns its records.
+    /// Answers a rebalance, returns records, keeps other events in `others`.
     @discardableResult
     mutating func handle(_ event: ConsumerEvent) -> RecordBatch? {
         switch event {
         case .assigned(let partitions):
-            assignment += 1
+            generation += 1
             assigned = partitions
-            consumer.assign(partitions.map { ($0, positions[$0] ?? start) }, assignment: assignment)
+            consumer.assign(partitions.map { ($0, positions[$0] ?? start) }, generation: generation)
         case .revoked:
             assigned = []
             consumer.unassign()
-        case .records(let batch, let slot):
-            #expect(assigned.indices.contains(slot) && assigned[slot] == batch.source)
+        case .records(let batch):
+            #expect(assigned.contains(batch.source))
             return batch
         default: others.append(event)
         }
         return nil
     }
 
-    /// Steps until the group has assigned something.
+    /// Handles events until partitions are assigned.
     mutating func join(within limit: Duration = .seconds(20)) async throws {
         while assigned.isEmpty { _ = try await step(within: limit) }
     }

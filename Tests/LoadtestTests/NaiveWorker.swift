@@ -15,21 +15,17 @@ struct ReadRecord: Sendable {
 
 /// Reads everything below the given end of each partition, in the order of each partition.
 func readBack(_ broker: EmbeddedBroker, topic: String, ends: [Int64]) async throws -> [[ReadRecord]] {
-    struct OpenGate: FetchGate {
-        func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int) { (4096, 1 << 20) }
-        func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int) {}
-    }
     var configuration = KafkaConsumerConfiguration(
         client: KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers), groupID: "reader", topics: [topic])
     configuration.adaptToEmbeddedBroker()
-    let consumer = try KafkaConsumer.start(configuration, gate: OpenGate())
+    let consumer = try KafkaConsumer.start(configuration, limit: FixedReadLimit())
     var log = [[ReadRecord]](repeating: [], count: ends.count)
     var left = ends.reduce(0, +)
     while left > 0, let event = await consumer.next() {
         switch event {
-        case .assigned(let partitions): consumer.assign(partitions.map { ($0, offset: 0) }, assignment: 1)
+        case .assigned(let partitions): consumer.assign(partitions.map { ($0, offset: 0) }, generation: 1)
         case .revoked: consumer.unassign()
-        case .records(let batch, _):
+        case .records(let batch):
             let partition = batch.source.partition
             for record in batch.records {
                 log[Int(partition)].append(

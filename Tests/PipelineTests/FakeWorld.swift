@@ -100,7 +100,7 @@ final class FakeSource: RecordSource {
                 guard allowance.isPositive else { break }
                 let count = Swift.min(allowance.records, Int(state.ends[source]! - reader.next), state.maximumBatch)
                 guard count > 0 else { continue }
-                let batch = RecordBatch(source: source, assignment: reader.generation)
+                let batch = RecordBatch(source: source, generation: reader.generation)
                 for offset in reader.next..<(reader.next + Int64(count)) {
                     withUnsafeBytes(of: offset) {
                         batch.append(offset: offset, timestamp: clock.wallMilliseconds, key: $0, value: $0)
@@ -111,7 +111,7 @@ final class FakeSource: RecordSource {
                 limiter.spent(slot: reader.slot, Credits(records: batch.count, bytes: batch.byteCount))
                 state.first = (reader.slot + 1) % slots
                 state.readers[source]?.next = batch.nextOffset
-                events.append(.records(batch, slot: reader.slot))
+                events.append(.records(batch))
             }
             return events
         }

@@ -98,13 +98,13 @@ final class BatchWorld: Sendable {
         var configuration = KafkaConsumerConfiguration(
             client: KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers), groupID: "reader", topics: ["messages"])
         configuration.adaptToEmbeddedBroker()
-        let consumer = try KafkaConsumer.start(configuration, gate: OpenGate())
+        let consumer = try KafkaConsumer.start(configuration, limit: FixedReadLimit())
         var log: [String: [String]] = [:]
         var read = 0
         while read < count, let event = await consumer.next() {
             switch event {
-            case .assigned(let partitions): consumer.assign(partitions.map { ($0, 0) }, assignment: 1)
-            case .records(let batch, _):
+            case .assigned(let partitions): consumer.assign(partitions.map { ($0, 0) }, generation: 1)
+            case .records(let batch):
                 for record in batch.records {
                     let text = { (slice: Slice) in
                         String(
@@ -120,12 +120,6 @@ final class BatchWorld: Sendable {
         _ = await consumer.close(deadline: .seconds(5))
         return log
     }
-}
-
-/// A gate without credits.
-private struct OpenGate: FetchGate {
-    func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int) { (10_000, 1 << 24) }
-    func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int) {}
 }
 
 /// An answer to a batch, read.

@@ -49,7 +49,7 @@ private struct LaneWorld {
     }
 
     func work(_ ids: Range<Int>) -> [PartitionBatches] {
-        let batch = RecordBatch(source: Self.source, assignment: 1)
+        let batch = RecordBatch(source: Self.source, generation: 1)
         for id in ids {
             let event = Array(#"{"action":"Upsert","message_id":\#(id),"data":{"name":"n","message":"m"}}"#.utf8)
             event.withUnsafeBytes { batch.append(offset: Int64(id), timestamp: 1, key: nil, value: $0) }

@@ -12,12 +12,6 @@ import Testing
 
 @testable import sluice
 
-/// A gate that lets nothing be read.
-private struct ShutGate: FetchGate {
-    func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int) { (0, 0) }
-    func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int) {}
-}
-
 /// A broker with one topic, a group that commits, and an ingress that watches it.
 private struct Watched {
     static let partitions = 4
@@ -66,10 +60,10 @@ private struct Watched {
     func commit(_ offset: Int64) async throws {
         var configuration = KafkaConsumerConfiguration(client: client, groupID: "g", topics: ["messages"])
         configuration.adaptToEmbeddedBroker()
-        let consumer = try KafkaConsumer.start(configuration, gate: ShutGate())
+        let consumer = try KafkaConsumer.start(configuration, limit: FixedReadLimit(records: 0))
         while let event = await consumer.next() {
             guard case .assigned(let assigned) = event else { continue }
-            consumer.assign(assigned.map { ($0, 0) }, assignment: 1)
+            consumer.assign(assigned.map { ($0, 0) }, generation: 1)
             let error = await consumer.commitAndWait(assigned.map { ($0, offset) }, within: .seconds(10))
             #expect(error == nil && assigned.count == Self.partitions)
             break

@@ -11,7 +11,7 @@ import Testing
     @Test func agreesWithSingleObservations() {
         var random = SeededRandom(seed: testSeed("latency buckets"))
         let now: Int64 = 1_800_000_000_000
-        let batch = RecordBatch(source: TopicPartition("t", 0), assignment: 1)
+        let batch = RecordBatch(source: TopicPartition("t", 0), generation: 1)
         let registry = MetricsRegistry()
         let single = registry.histogram("a_seconds", help: "a", buckets: LatencyBuckets.seconds)
         for offset in 0..<2_000 {

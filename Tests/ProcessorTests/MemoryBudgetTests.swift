@@ -35,10 +35,6 @@ import Testing
         #expect(configuration.budget.bytes == budget.records)
         #expect(configuration.batch.bytes <= settings.apply.batchBytes)
         #expect(configuration.batch.bytes * Footprint.copiesInTransaction * lanes <= budget.database)
-        for partitions in [1, 3, 8, 17, 64, 200] {
-            guard let share = PrefetchShare(bytes: budget.prefetch, partitions: partitions) else { continue }
-            #expect(share.worstCase * partitions <= budget.prefetch, "\(partitions) partitions: \(share)")
-        }
     }
 
     @Test func theShippedBudgetIsEnoughForFullSpeed() throws {

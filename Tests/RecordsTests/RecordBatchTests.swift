@@ -1,4 +1,4 @@
-// Proves that what goes into a batch comes out of it, and that arrays have PostgreSQL's binary form.
+// Proves that batches and buffers return what was appended, and that key prefixes sort like their keys.
 
 import Records
 import Testing
@@ -6,8 +6,8 @@ import Testing
 private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
 
 @Suite struct RecordBatchTests {
-    @Test func keepsNullEmptyAndFilledPartsApart() {
-        let batch = RecordBatch(source: TopicPartition("t", 3), assignment: 7, records: 3, bytes: 16)
+    @Test func distinguishesNullEmptyAndNonEmptyParts() {
+        let batch = RecordBatch(source: TopicPartition("t", 3), generation: 7, records: 3, bytes: 16)
         bytes("key").withUnsafeBytes { key in
             bytes("value").withUnsafeBytes { value in
                 batch.append(offset: 10, timestamp: 5, key: key, value: value)
@@ -26,7 +26,7 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
         #expect(batch.records[1].value.isNull)
     }
 
-    @Test func headersComeBackInOrder() {
+    @Test func headersKeepTheirOrder() {
         var buffer = ByteBuffer()
         let pairs: [(String, String?)] = [("a", "1"), ("a", nil), ("", ""), ("trace", "x y")]
         for (name, value) in pairs {
@@ -45,7 +45,7 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
         #expect(read.elementsEqual(pairs) { $0 == $1 })
     }
 
-    @Test func bufferGrowsWithoutLosingBytes() {
+    @Test func aGrowingBufferKeepsItsBytes() {
         var buffer = ByteBuffer(capacity: 1)
         for value in 0..<10_000 { buffer.append(bigEndian: Int32(value)) }
         #expect(buffer.count == 40_000)
@@ -57,7 +57,7 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
         #expect(buffer.capacity == 100)
     }
 
-    @Test func keyPrefixesSortAsTheirKeysDo() {
+    @Test func keyPrefixesSortLikeTheirKeys() {
         let numbers: [Int64] = [.min, -70_000, -1, 0, 1, 255, 256, 70_000, .max]
         #expect(numbers.map { KeyPrefix.of($0) } == numbers.map { KeyPrefix.of($0) }.sorted())
         let texts = ["", "a", "ab", "abcdefgh", "abd", "b", "é"]

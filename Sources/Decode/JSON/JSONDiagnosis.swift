@@ -1,23 +1,22 @@
-// Finds out why simdjson refused a document: where, in which field, and whether it is JSON after all.
+// Diagnoses a document that simdjson refused: the position and field of the fault, or that it is JSON all the same.
 
-/// A strict reading of one JSON document (RFC 8259), byte by byte. It runs only on documents that simdjson refused: simdjson says
-/// neither where nor in which field, and it also refuses numbers that are JSON but fit no 64 bits.
+/// A strict parser of one JSON document (RFC 8259). It runs only on documents that simdjson refused: simdjson reports neither the
+/// position nor the field, and it also refuses numbers that are JSON but do not fit 64 bits.
 struct JSONDiagnosis {
-    /// What a document suffers from.
-    enum Finding {
-        /// No JSON from this byte on.
+    enum Result {
+        /// Not JSON from this byte on.
         case malformed(at: Int)
-        /// A string with bytes that are no UTF-8.
+        /// A string with bytes that are not UTF-8.
         case notUTF8(at: Int)
-        /// A string with half of a surrogate pair.
+        /// A string with an unpaired surrogate.
         case loneSurrogate(at: Int)
-        /// Deeper than the limit.
+        /// Nested deeper than the limit.
         case tooDeep
-        /// JSON, with numbers that fit no 64 bits at these places; with none, a document in which nothing is wrong.
+        /// JSON, with these numbers that do not fit 64 bits; with none, a valid document.
         case numbers([OversizedNumber])
     }
 
-    /// A number that fits no 64 bits.
+    /// A number that does not fit 64 bits.
     struct OversizedNumber {
         let range: Range<Int>
         let isInteger: Bool
@@ -31,8 +30,8 @@ struct JSONDiagnosis {
 
     private enum Step { case value, key, afterValue }
 
-    /// Thrown inside to leave the reading.
-    private struct Stop: Error { let finding: Finding }
+    /// Ends the parsing.
+    private struct Stop: Error { let result: Result }
 
     private let document: UnsafeRawBufferPointer
     private let depth: Int
@@ -45,17 +44,17 @@ struct JSONDiagnosis {
         self.depth = depth
     }
 
-    /// Reads the document up to the first thing that is wrong.
-    mutating func run() -> Finding {
+    /// Parses the document up to its first fault.
+    mutating func run() -> Result {
         do throws(Stop) {
             try read()
             return .numbers(numbers)
         } catch {
-            return error.finding
+            return error.result
         }
     }
 
-    /// Which of `pointers` the reading stands at or in. Names that are written with escapes are not followed.
+    /// The index of the pointer to the field in which the parser stopped. Names written with escapes are not recognised.
     func field(among pointers: [JSONPointer]) -> Int? {
         var path: [String] = []
         for frame in frames {
@@ -68,7 +67,7 @@ struct JSONDiagnosis {
             }
         }
         while !path.isEmpty {
-            if let found = pointers.firstIndex(where: { $0.tokens == path }) { return found }
+            if let index = pointers.firstIndex(where: { $0.tokens == path }) { return index }
             path.removeLast()
         }
         return nil
@@ -123,7 +122,7 @@ struct JSONDiagnosis {
     }
 
     private mutating func open(isObject: Bool, end: UInt8) throws(Stop) -> Step {
-        if frames.count == depth { throw Stop(finding: .tooDeep) }
+        if frames.count == depth { throw Stop(result: .tooDeep) }
         at += 1
         skipSpace()
         if peek() == end {
@@ -189,11 +188,11 @@ struct JSONDiagnosis {
             let unit = try hexUnit()
             guard (0xD800..<0xE000).contains(unit) else { return }
             let second = at
-            guard unit < 0xDC00, peek() == UInt8(ascii: "\\") else { throw Stop(finding: .loneSurrogate(at: start)) }
+            guard unit < 0xDC00, peek() == UInt8(ascii: "\\") else { throw Stop(result: .loneSurrogate(at: start)) }
             at += 1
             guard peek() == UInt8(ascii: "u"), (0xDC00..<0xE000).contains(try hexUnit()) else {
                 at = second
-                throw Stop(finding: .loneSurrogate(at: start))
+                throw Stop(result: .loneSurrogate(at: start))
             }
         case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"), UInt8(ascii: "b"), UInt8(ascii: "f"), UInt8(ascii: "n"),
             UInt8(ascii: "r"), UInt8(ascii: "t"):
@@ -202,7 +201,7 @@ struct JSONDiagnosis {
         }
     }
 
-    /// The four digits behind a `u`.
+    /// The four digits after a `u`.
     private mutating func hexUnit() throws(Stop) -> UInt32 {
         at += 1
         var unit: UInt32 = 0
@@ -214,7 +213,7 @@ struct JSONDiagnosis {
         return unit
     }
 
-    /// One character of two to four bytes, in the ranges of Unicode's table 3-7.
+    /// One character of two to four bytes, in the ranges of table 3-7 of the Unicode standard.
     private mutating func multibyte() throws(Stop) {
         let lead = document[at]
         let (count, second): (Int, ClosedRange<UInt8>)
@@ -226,11 +225,11 @@ struct JSONDiagnosis {
         case 0xF0: (count, second) = (3, 0x90...0xBF)
         case 0xF4: (count, second) = (3, 0x80...0x8F)
         case 0xF1...0xF3: (count, second) = (3, 0x80...0xBF)
-        default: throw Stop(finding: .notUTF8(at: at))
+        default: throw Stop(result: .notUTF8(at: at))
         }
-        for place in 1...count {
-            guard at + place < document.count, (place == 1 ? second : 0x80...0xBF).contains(document[at + place]) else {
-                throw Stop(finding: .notUTF8(at: at))
+        for index in 1...count {
+            guard at + index < document.count, (index == 1 ? second : 0x80...0xBF).contains(document[at + index]) else {
+                throw Stop(result: .notUTF8(at: at))
             }
         }
         at += count + 1
@@ -238,7 +237,7 @@ struct JSONDiagnosis {
 
     private static func isDigit(_ byte: UInt8) -> Bool { byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") }
 
-    private func malformed() -> Stop { Stop(finding: .malformed(at: at)) }
+    private func malformed() -> Stop { Stop(result: .malformed(at: at)) }
 
     private func peek() -> UInt8? { at < document.count ? document[at] : nil }
 

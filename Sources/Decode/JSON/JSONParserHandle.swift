@@ -1,15 +1,15 @@
-// Owns simdjson's parser.
+// Owns a simdjson parser, and the scratch memory of a decoder.
 
 import CSimdjson
 import Records
 
-/// simdjson's DOM parser: one C pointer, one owner.
+/// A simdjson DOM parser.
 struct JSONParserHandle: ~Copyable {
     let pointer: OpaquePointer
 
     init(_ limits: DecodeLimits) {
         guard let parser = sj_parser_new(limits.payloadBytes, limits.depth) else {
-            fatalError("no memory for a JSON parser")
+            fatalError("cannot allocate memory for a JSON parser")
         }
         pointer = parser
     }
@@ -17,20 +17,20 @@ struct JSONParserHandle: ~Copyable {
     deinit { sj_parser_free(pointer) }
 }
 
-/// Places for the values a plan reads and for the cells all records of a batch share: memory of one decoder.
+/// Memory for the values of a plan's slots, and for the cells that are the same in all records of a batch.
 struct DecodeScratch: ~Copyable {
-    let found: UnsafeMutablePointer<sj_value>
+    let values: UnsafeMutablePointer<sj_value>
     let fixed: UnsafeMutablePointer<Slice>
 
     init(slots: Int, columns: Int) {
-        found = .allocate(capacity: max(slots, 1))
-        found.initialize(repeating: sj_value(), count: max(slots, 1))
+        values = .allocate(capacity: max(slots, 1))
+        values.initialize(repeating: sj_value(), count: max(slots, 1))
         fixed = .allocate(capacity: max(columns, 1))
         fixed.initialize(repeating: .absent, count: max(columns, 1))
     }
 
     deinit {
-        found.deallocate()
+        values.deallocate()
         fixed.deallocate()
     }
 }

@@ -1,4 +1,4 @@
-// JSON Pointer (RFC 6901): how a mapping names a place in an event.
+// JSON Pointer (RFC 6901), by which a mapping names a field of an event.
 
 /// A parsed JSON Pointer: names of fields, or indices of elements, from the root down.
 struct JSONPointer: Hashable, Sendable {
@@ -7,7 +7,8 @@ struct JSONPointer: Hashable, Sendable {
 
     init(tokens: [String]) { self.tokens = tokens }
 
-    /// Parses the string form: empty, or each token behind a `/`, with `~0` for `~` and `~1` for `/`. Nil where it is neither.
+    /// Parses the string form: empty, or `/` before each token, with `~0` for `~` and `~1` for `/` in tokens. Nil for any other
+    /// text.
     init?(_ text: String) {
         guard !text.isEmpty else {
             tokens = []
@@ -55,7 +56,7 @@ struct JSONPointer: Hashable, Sendable {
         }.joined()
     }
 
-    /// The element a token names where it meets an array: digits without leading zeros. Nil: it names none.
+    /// The array index that a token stands for: digits without leading zeros. Nil for any other token.
     static func index(_ token: String) -> Int? {
         guard !token.isEmpty, token.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
         guard token == "0" || token.utf8.first != UInt8(ascii: "0") else { return nil }

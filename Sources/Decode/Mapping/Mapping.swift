@@ -1,4 +1,4 @@
-// A compiled mapping: what a topic's events mean for a table.
+// Owns a compiled mapping: how the events of topics become rows of a table.
 
 public import Records
 public import Settings
@@ -11,9 +11,9 @@ public enum KafkaKeyFormat: String, Sendable, CaseIterable {
     case json
 }
 
-/// One mapping file, compiled: everything a ``Decoder`` needs, worked out once.
+/// One compiled mapping file.
 public struct Mapping: Sendable {
-    /// The file it came from, as messages should name it.
+    /// The file's name for messages.
     public let file: String
     /// The topics whose events it decodes.
     public let topics: [String]
@@ -23,10 +23,10 @@ public struct Mapping: Sendable {
     public let kafkaKey: KafkaKeyFormat
     let plan: DecodePlan
 
-    /// Compiles mapping files that will work together: one a table, and no topic in two of them.
+    /// Compiles mapping files that are used together: one per table; no topic may be in two of them.
     /// - Parameter files: the root node of each file.
     /// - Returns: the mappings in the order of the files.
-    /// - Throws: ``MappingFaults`` with everything that is wrong in all of them.
+    /// - Throws: ``MappingFaults`` with all faults of all files.
     public static func compile(_ files: [YAMLNode]) throws(MappingFaults) -> [Mapping] {
         var mappings: [Mapping] = []
         var faults: [MappingFault] = []
@@ -39,7 +39,7 @@ public struct Mapping: Sendable {
             mappings.append(mapping)
             for topic in mapping.topics {
                 if let owner = owners.updateValue(file.file, forKey: topic) {
-                    let message = "topic '\(topic)' is also mapped by \(owner); a topic belongs to one mapping"
+                    let message = "topic '\(topic)' is also in \(owner); a topic belongs to one mapping"
                     faults.append(MappingFault(file: file.file, line: file.line, message: message))
                 }
             }

@@ -1,9 +1,9 @@
-// Compiles one mapping file to a mapping: reads every key, checks what belongs together, lays the plan out.
+// Compiles one mapping file: reads all keys, checks them against each other, and makes the decode plan.
 
 import Records
 import Settings
 
-/// Compiles one mapping file. What is wrong is collected in ``faults``; a mapping comes out only where nothing is.
+/// Compiles one mapping file. Collects ``faults``; returns a mapping only if there are none.
 struct MappingCompiler {
     private var reader = MappingReader()
     private let tree = SlotTree()
@@ -67,7 +67,7 @@ struct MappingCompiler {
                 }
             }
             if !isLegal || name.isEmpty || name.utf8.count > 249 || name == "." || name == ".." {
-                reader.fault(node, "'\(name)' is no topic name: up to 249 letters, digits, '.', '_' and '-'")
+                reader.fault(node, "'\(name)' is not a topic name: up to 249 letters, digits, '.', '_' and '-'")
             }
             if !seen.insert(name).inserted { reader.fault(node, "topic '\(name)' is given twice") }
         }
@@ -90,10 +90,10 @@ struct MappingCompiler {
         var seen: Set<String> = []
         for (name, node) in names {
             if !declared.contains(name) {
-                let near = MappingReader.suggestion(for: name, among: declared)
-                reader.fault(node, "the key names '\(name)', which is not among the columns" + near)
+                let hint = MappingReader.suggestion(for: name, among: declared)
+                reader.fault(node, "key '\(name)' is not one of the columns" + hint)
             }
-            if !seen.insert(name).inserted { reader.fault(node, "the key names '\(name)' twice") }
+            if !seen.insert(name).inserted { reader.fault(node, "key '\(name)' is given twice") }
         }
         return names.compactMap { name in columns.firstIndex { $0.shape.name == name.text } }
     }
@@ -104,7 +104,7 @@ struct MappingCompiler {
         guard let node else { return keyNames.count == 1 ? .text : .json }
         guard let format = reader.choice(node, "kafka_key", of: KafkaKeyFormat.self) else { return .text }
         if format == .text, keyNames.count > 1 {
-            reader.fault(node, "kafka_key text names one column; a key of \(keyNames.count) columns needs kafka_key: json")
+            reader.fault(node, "kafka_key: text needs a key of one column; use kafka_key: json for \(keyNames.count) columns")
         }
         return format
     }
@@ -113,7 +113,7 @@ struct MappingCompiler {
         _ node: YAMLNode?, root: YAMLNode
     ) -> (pointer: JSONPointer, words: [(text: String, operation: Operation)])? {
         guard let node else {
-            reader.fault(root, "envelope action needs 'action': the path of the field and the words for each operation")
+            reader.fault(root, "envelope action needs 'action': the path of the field and the words of each operation")
             return nil
         }
         let operations = Operation.allCases.map { ("\($0)", $0) }
@@ -125,14 +125,14 @@ struct MappingCompiler {
         }
         var words: [(text: String, operation: Operation)] = []
         for (name, operation) in operations {
-            for (word, place) in entries[name].flatMap({ reader.strings($0, "action \(name)") }) ?? [] {
+            for (word, node) in entries[name].flatMap({ reader.strings($0, "action \(name)") }) ?? [] {
                 if words.contains(where: { $0.text == word }) {
-                    reader.fault(place, "the word '\(word)' stands for two operations, or twice for one")
+                    reader.fault(node, "the word '\(word)' is given twice")
                 }
                 words.append((word, operation))
             }
         }
-        if words.isEmpty { reader.fault(node, "action needs words for one operation at least, such as 'create: [Create]'") }
+        if words.isEmpty { reader.fault(node, "action needs words for at least one operation, such as 'create: [Create]'") }
         return ColumnCompiler.pointer(path, reader: &reader, tree: tree, isEssential: true).map { ($0, words) }
     }
 
@@ -140,9 +140,9 @@ struct MappingCompiler {
         guard let entries = reader.entries(of: node, in: "on_update") else { return [] }
         return entries.compactMap { entry in
             if columns.contains(where: { $0.shape.name == entry.key }) {
-                reader.fault(entry.value, "on_update: '\(entry.key)' is among the columns already")
+                reader.fault(entry.value, "on_update: '\(entry.key)' is already one of the columns")
             } else if !ColumnCompiler.isIdentifier(entry.key) {
-                reader.fault(entry.value, "on_update: '\(entry.key)' is no column name of 1 to 63 bytes")
+                reader.fault(entry.value, "on_update: '\(entry.key)' is not a column name of 1 to 63 bytes")
             }
             return reader.choice(entry.value, "on_update \(entry.key)", of: OnUpdateValue.self).map { (entry.key, $0) }
         }

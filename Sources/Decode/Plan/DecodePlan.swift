@@ -1,21 +1,21 @@
-// The plan a mapping is compiled to: which fields of which objects to look up, and what each column makes of them.
+// The plan a mapping is compiled to: which fields of which objects are looked up, and how each column is read from them.
 
 import Records
 
-/// One object (or array) of an event whose parts the plan reads.
+/// One object (or array) of an event from which fields are read.
 struct ObjectStep: Sendable, BitwiseCopyable {
-    /// Slot that holds the object; −1: the event itself.
+    /// Slot of the object; −1: the event itself.
     let parent: Int
-    /// Its parts take `count` slots from `first` on.
+    /// Its fields have `count` slots from `first` on.
     let first: Int
     let count: Int
 }
 
-/// Where a column's value comes from.
+/// The source of a column's value.
 enum ColumnSource: Sendable, BitwiseCopyable {
     /// A field of the event: its slot.
     case field(Int)
-    /// The same for every record of a batch: written once a batch. The topic, the partition, a constant.
+    /// The topic, the partition or a constant: the same for every record of a batch, and written once per batch.
     case fixed
     /// The record's offset.
     case offset
@@ -23,21 +23,21 @@ enum ColumnSource: Sendable, BitwiseCopyable {
     case timestamp
     /// The record's key.
     case key
-    /// The value of a header: position of its name in ``DecodePlan/headers``.
+    /// The value of a header: index of its name in ``DecodePlan/headers``.
     case header(Int)
 }
 
-/// What the decoder does for one column.
+/// How the decoder reads one column.
 struct ColumnStep: Sendable, BitwiseCopyable {
     let source: ColumnSource
     let type: ColumnType
     let isOptional: Bool
     let isNullable: Bool
-    /// Position in the key; −1: not of the key.
+    /// Position in the key; −1: not a key column.
     let keyPosition: Int
 }
 
-/// What a `fixed` column holds.
+/// The value of a `fixed` column.
 enum FixedValue: Sendable {
     case topic
     case partition
@@ -45,7 +45,7 @@ enum FixedValue: Sendable {
     case constant([UInt8])
 }
 
-/// How an event says what it is: the port for further envelopes.
+/// How an event states its operation.
 enum Envelope: Sendable {
     case action(ActionEnvelope)
 }
@@ -56,7 +56,7 @@ final class ActionEnvelope: Sendable {
     let slot: Int
     /// The words, in the mapping's order.
     let words: [String]
-    /// What each word means.
+    /// The operation of each word.
     let operations: PlanTable<Operation>
     let names: NameTable
 
@@ -70,9 +70,9 @@ final class ActionEnvelope: Sendable {
 
 /// A mapping's plan. Immutable; decoders share it.
 ///
-/// Every place of an event that is read has a *slot*. The parts of one object have consecutive slots, so that one pass over the
-/// object fills them. Objects come in an order in which a parent precedes its children, and those that the envelope and the key
-/// need precede the others: a Delete looks no further.
+/// Every field of an event that is read has a *slot*. The fields of one object have consecutive slots, so that one pass over the
+/// object fills them. Objects are ordered so that a parent precedes its children, and those that the envelope and the key need
+/// precede the others: for a Delete only these are read.
 final class DecodePlan: Sendable {
     let objects: PlanTable<ObjectStep>
     /// How many of `objects` the envelope and the key need.
@@ -86,7 +86,7 @@ final class DecodePlan: Sendable {
     let headers: [String]
     /// The JSON Pointer of each slot.
     let pointers: [JSONPointer]
-    /// The element each slot's token names in an array; −1: none.
+    /// The array index that each slot's token stands for; −1: none.
     let indices: [Int]
     let columnNames: [String]
     let names: NameTable

@@ -1,10 +1,10 @@
-// Owns the plan's tables as plain memory: read per record without a reference count, and by C.
+// Owns the plan's tables as plain memory, which C can read, and Swift without counting references.
 
 import CSimdjson
 
-/// A fixed run of plain values that stays where it is for as long as the table lives.
+/// A fixed array of plain values at a stable address.
 final class PlanTable<Element: BitwiseCopyable & Sendable>: @unchecked Sendable {
-    // Licence for @unchecked: written in init only; afterwards it is memory that everyone may read.
+    // Licence for @unchecked: written in init only, and read-only afterwards.
 
     let start: UnsafePointer<Element>
     let count: Int
@@ -19,12 +19,12 @@ final class PlanTable<Element: BitwiseCopyable & Sendable>: @unchecked Sendable 
     deinit { start.deallocate() }
 }
 
-/// Names that C compares with.
+/// Names for csimdjson's comparisons.
 final class NameTable: Sendable {
     private let bytes: PlanTable<CChar>
     private let table: PlanTable<Name>
 
-    /// Licence for @unchecked: the bytes behind it belong to its table, which nobody writes to.
+    /// Licence for @unchecked: its bytes belong to its table and are never written.
     private struct Name: BitwiseCopyable, @unchecked Sendable {
         let name: sj_name
     }
@@ -39,7 +39,6 @@ final class NameTable: Sendable {
             })
     }
 
-    /// One a text, in their order.
+    /// One per text, in their order.
     var names: UnsafePointer<sj_name> { UnsafeRawPointer(table.start).assumingMemoryBound(to: sj_name.self) }
-    var count: Int { table.count }
 }

@@ -1,8 +1,6 @@
-// Lays the fields a mapping reads out as slots, object by object.
+// Assigns slots to the fields a mapping reads, object by object.
 
-/// The fields a mapping reads, as a tree while it is compiled.
-///
-/// `insert` every pointer, then `layout`: it numbers the slots as ``DecodePlan`` wants them.
+/// The fields a mapping reads, as a tree. Used while a mapping is compiled: `insert` every pointer, then call `layout`.
 struct SlotTree {
     private final class Node {
         let pointer: JSONPointer
@@ -14,7 +12,7 @@ struct SlotTree {
         init(_ pointer: JSONPointer) { self.pointer = pointer }
     }
 
-    /// Where everything lies.
+    /// The slots, in the order that ``DecodePlan`` requires.
     struct Layout {
         var objects: [ObjectStep] = []
         var essentialObjects = 0
@@ -25,7 +23,7 @@ struct SlotTree {
     private let root = Node(JSONPointer(tokens: []))
 
     /// Adds a field that is read as a value. `isEssential`: a Delete needs it.
-    /// - Returns: a pointer above or below it that is read as a value too, which cannot be.
+    /// - Returns: a pointer to a field inside or around it that is read as a value, too, which is a fault; nil: none.
     func insert(_ pointer: JSONPointer, isEssential: Bool) -> JSONPointer? {
         var node = root
         for (depth, token) in pointer.tokens.enumerated() {
@@ -45,17 +43,17 @@ struct SlotTree {
         return nil
     }
 
-    /// Numbers the slots: objects that a Delete needs first, parents before children.
+    /// Assigns the slots: first objects that a Delete needs, parents before children.
     func layout() -> Layout {
         var layout = Layout()
-        place(root, into: &layout) { $0.isEssential }
+        assignSlots(root, into: &layout) { $0.isEssential }
         layout.essentialObjects = layout.objects.count
-        place(root, into: &layout) { !$0.isEssential }
+        assignSlots(root, into: &layout) { !$0.isEssential }
         return layout
     }
 
-    private func place(_ node: Node, into layout: inout Layout, where isWanted: (Node) -> Bool) {
-        if !node.children.isEmpty, isWanted(node) {
+    private func assignSlots(_ node: Node, into layout: inout Layout, where isIncluded: (Node) -> Bool) {
+        if !node.children.isEmpty, isIncluded(node) {
             let first = layout.pointers.count
             for (index, child) in node.children.enumerated() {
                 child.slot = first + index
@@ -64,6 +62,6 @@ struct SlotTree {
             }
             layout.objects.append(ObjectStep(parent: node.slot, first: first, count: node.children.count))
         }
-        for child in node.children { place(child, into: &layout, where: isWanted) }
+        for child in node.children { assignSlots(child, into: &layout, where: isIncluded) }
     }
 }

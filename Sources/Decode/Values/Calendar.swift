@@ -1,13 +1,13 @@
-// Reads dates and timestamps from text, strictly, into PostgreSQL's binary form.
+// Converts dates and timestamps to PostgreSQL's binary form.
 
-/// The Gregorian calendar, as far back as year 1.
+/// The proleptic Gregorian calendar from year 1 on.
 enum Calendar {
     private static let daysBeforeMonth = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365]
     /// Days from 0001-01-01 to 2000-01-01, PostgreSQL's day zero (`POSTGRES_EPOCH_JDATE`).
     private static let epoch = 730_119
 
-    /// Milliseconds since 1970, as a record carries them → microseconds since 2000-01-01 UTC. `nil` for what a `timestamptz` cannot
-    /// hold: a producer may have stamped anything.
+    /// A record's timestamp (milliseconds since 1970) → microseconds since 2000-01-01 UTC. `nil` beyond the range of
+    /// `timestamptz`: producers can set any value.
     static func timestamp(milliseconds: Int64) -> Int64? {
         // The end of timestamptz, in the year 294276 (END_TIMESTAMP in src/include/datatype/timestamp.h).
         guard milliseconds >= 0, milliseconds < 9_224_318_016_000_000 else { return nil }
@@ -20,8 +20,8 @@ enum Calendar {
         return Int32(try days(text))
     }
 
-    /// RFC 3339 (`2024-02-29T23:59:59.123456+01:00`; `T`, `t` or a space; `Z`, `z` or an offset) → microseconds since 2000-01-01 UTC.
-    /// Finer fractions are rounded to the nearest microsecond; a leap second is the next minute's first, as in PostgreSQL.
+    /// RFC 3339 (`2024-02-29T23:59:59.123456+01:00`; `T`, `t` or a space; `Z`, `z` or an offset) → microseconds since 2000-01-01
+    /// UTC. Fractions are rounded to microseconds; a leap second becomes the first second of the next minute, as in PostgreSQL.
     static func timestamp(_ text: UnsafeRawBufferPointer) throws(ValueFault) -> Int64 {
         guard text.count >= 20 else { throw .wrongType }
         let days = try days(text)
@@ -39,10 +39,10 @@ enum Calendar {
             at += 1
             let start = at
             while at < text.count, isDigit(text[at]) {
-                let place = at - start
+                let position = at - start
                 let digit = Int(text[at] - UInt8(ascii: "0"))
-                if place < 6 { microseconds = microseconds * 10 + digit }
-                if place == 6, digit >= 5 { microseconds += 1 }
+                if position < 6 { microseconds = microseconds * 10 + digit }
+                if position == 6, digit >= 5 { microseconds += 1 }
                 at += 1
             }
             guard at > start else { throw .wrongType }

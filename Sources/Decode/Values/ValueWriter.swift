@@ -1,23 +1,23 @@
-// Writes a value in the binary form of its column's type, or says why it has none.
+// Writes values in the binary form of their column's type.
 
 import CSimdjson
 import Glibc
 import Records
 
-/// Why a value has no binary form in its column's type.
+/// Why a value cannot be written to its column.
 enum ValueFault: Error {
-    /// Another kind of value.
+    /// Not a value of the type.
     case wrongType
-    /// The right kind, outside the type's range or off the calendar.
+    /// A value outside the type's range, or a date or time that does not exist.
     case outOfRange
-    /// A text PostgreSQL cannot store.
+    /// A text that PostgreSQL cannot store.
     case invalidText
 }
 
-/// Binary forms, as PostgreSQL's `*send` functions write them. A further type is one more case in each function.
+/// Binary forms as PostgreSQL's `*send` functions write them. A new type is one more case in each function.
 enum ValueWriter {
     /// Writes a JSON value that is not null.
-    /// - Parameter mayHoldNUL: the document has escapes, the only way a NUL gets into a text.
+    /// - Parameter mayHoldNUL: the document has escapes, without which a text cannot contain a NUL.
     @inline(__always)
     static func cell(
         _ value: sj_value, type: ColumnType, mayHoldNUL: Bool, into rows: inout ChangeRows
@@ -35,8 +35,8 @@ enum ValueWriter {
         }
     }
 
-    /// Writes a value that is given as text: a Kafka key, a header, a constant. Integers must be in their shortest decimal form,
-    /// because a row whose key has two spellings has its events in two partitions.
+    /// Writes a value given as text: a Kafka key, a header, a constant. Integers must be in their shortest decimal form, because
+    /// the events of a row whose key has two spellings would be in two partitions.
     static func cell(text: UnsafeRawBufferPointer, type: ColumnType, into rows: inout ChangeRows) throws(ValueFault) -> Slice {
         switch type {
         case .int2: return rows.appendValue(bigEndian: try integer(text, Int16.self))
@@ -70,7 +70,7 @@ enum ValueWriter {
         return UnsafeRawBufferPointer(start: value.pointer, count: Int(truncatingIfNeeded: value.bits))
     }
 
-    /// A JSON integer. `1.0` and `1e3` are none: a producer that sends them may send 1.5 next.
+    /// A JSON integer. `1.0` and `1e3` are refused: a producer that sends them may send 1.5 next.
     @inline(__always)
     private static func integer<T: FixedWidthInteger & SignedInteger>(
         _ value: sj_value, _ type: T.Type
@@ -88,10 +88,10 @@ enum ValueWriter {
         for byte in digits {
             guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { throw .wrongType }
             let digit = T(byte - UInt8(ascii: "0"))
-            let (product, isTooLarge) = number.multipliedReportingOverflow(by: 10)
-            let (sum, isTooFar) =
+            let (product, productOverflows) = number.multipliedReportingOverflow(by: 10)
+            let (sum, sumOverflows) =
                 isNegative ? product.subtractingReportingOverflow(digit) : product.addingReportingOverflow(digit)
-            if isTooLarge || isTooFar { throw .outOfRange }
+            if productOverflows || sumOverflows { throw .outOfRange }
             number = sum
         }
         return number

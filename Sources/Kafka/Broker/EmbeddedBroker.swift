@@ -3,37 +3,29 @@
 internal import CKafka
 internal import Synchronization
 
-/// A Kafka cluster in memory, reached over loopback by this process and any other.
+/// A Kafka cluster in memory that listens on loopback, for this process and others.
 ///
-/// Each partition is a ring of 5 MiB: pace producers by lag and take many partitions. It has no admin API, no static membership, no
-/// authentication and does not de-duplicate idempotent producers. A group's first join takes 3 s, later rebalances up to the
-/// session timeout.
+/// Each partition keeps its last 5 MiB only: limit producers by lag and use many partitions. It has no admin API, no static
+/// membership, no authentication, and does not de-duplicate the records of idempotent producers. A group's first join takes 3 s,
+/// later rebalances up to the session timeout.
 public final class EmbeddedBroker: Sendable {
-    /// Kinds of requests that can be made to fail.
+    /// Requests that can be made to fail, with Kafka's API keys.
     public enum Request: Int16, Sendable {
         case produce = 0
-        case fetch = 1
-        case listOffsets = 2
-        case metadata = 3
-        case offsetCommit = 8
-        case offsetFetch = 9
-        case findCoordinator = 10
-        case joinGroup = 11
-        case heartbeat = 12
         case initProducerID = 22
     }
 
-    /// Partitions a topic gets where nothing else is said: 160 MiB of log.
+    /// Default number of partitions of a topic: 160 MiB of log.
     public static let defaultPartitions = 32
 
     /// `host:port` of each broker, comma-separated.
     public let bootstrapServers: String
     private let state: Mutex<State?>
 
-    /// The cluster and its host, in the order in which they must go.
+    /// The cluster and the client it runs in; the cluster must be destroyed first.
     private final class State: @unchecked Sendable {
-        // Licence for @unchecked: every call of rdkafka_mock.h hands an operation to the cluster's own thread or takes its lock;
-        // `state`'s mutex keeps calls away from the end.
+        // Licence for @unchecked: every call of rdkafka_mock.h passes an operation to the cluster's own thread or takes its lock;
+        // the mutex around `state` excludes calls during and after the destruction.
         let cluster: OpaquePointer
         let client: Client
 
@@ -68,23 +60,23 @@ public final class EmbeddedBroker: Sendable {
         return broker
     }
 
-    /// Creates a topic, replicated to every broker. A topic that is there already is an error.
+    /// Creates a topic, replicated to every broker. A topic that exists already is an error.
     public func createTopic(_ name: String, partitions: Int = EmbeddedBroker.defaultPartitions) throws(KafkaError) {
         let error = withCluster { rd_kafka_mock_topic_create($0, name, Int32(clamping: partitions), 1) }
         try EmbeddedBroker.check(error, "topic \(name) cannot be created")
     }
 
-    /// Takes a broker (numbered from 1) off the network, or brings it back. Its log is kept.
+    /// Disconnects a broker (numbered from 1), or connects it again. Its log is kept.
     public func setBroker(_ number: Int = 1, isDown: Bool) throws(KafkaError) {
         let error = withCluster { cluster in
             isDown
                 ? rd_kafka_mock_broker_set_down(cluster, Int32(clamping: number))
                 : rd_kafka_mock_broker_set_up(cluster, Int32(clamping: number))
         }
-        try EmbeddedBroker.check(error, "broker \(number) cannot be switched")
+        try EmbeddedBroker.check(error, "broker \(number) cannot be connected or disconnected")
     }
 
-    /// Delays every answer of a broker (numbered from 1).
+    /// Delays every response of a broker (numbered from 1).
     public func setRoundTrip(_ time: Duration, broker number: Int = 1) throws(KafkaError) {
         let error = withCluster { rd_kafka_mock_broker_set_rtt($0, Int32(clamping: number), time.milliseconds) }
         try EmbeddedBroker.check(error, "broker \(number) cannot be delayed")
@@ -101,7 +93,7 @@ public final class EmbeddedBroker: Sendable {
         }
     }
 
-    /// Makes every request about a topic fail with one of Kafka's protocol numbers; 0 ends that.
+    /// Makes every request for a topic fail with one of Kafka's protocol numbers; 0 ends that.
     public func setTopicError(_ name: String, code: Int32) {
         _ = withCluster { cluster in
             rd_kafka_mock_topic_set_error(cluster, name, rd_kafka_resp_err_t(rawValue: code))
@@ -109,7 +101,8 @@ public final class EmbeddedBroker: Sendable {
         }
     }
 
-    /// Stops the cluster and forgets its log; blocks for some milliseconds. Later calls on it fail. Also done when nobody holds it.
+    /// Stops the cluster and discards its log; blocks for some milliseconds. Later calls on it fail. Releasing the last reference
+    /// does the same.
     public func stop() {
         let last = state.withLock { $0.take() }
         _ = consume last

@@ -1,19 +1,19 @@
-// Owns the settings every client shares: where the brokers are, who is calling, and the user's own properties.
+// Owns the settings all clients share: brokers, client id, and the user's own librdkafka properties.
 
 internal import CKafka
 
-/// What consumer, producer and metadata client have in common.
+/// Settings of the consumer, the producer and the metadata client.
 public struct KafkaClientConfiguration: Sendable {
     /// `host:port`, comma-separated.
     public var bootstrapServers: String
-    /// Shown in brokers' logs and quotas. Shorter than 32 characters (librdkafka 2.0.2 crashes on longer ones).
+    /// `client.id`, which brokers use in logs and quotas. Shorter than 32 characters (librdkafka 2.0.2 crashes on longer ones).
     public var clientID: String
-    /// Pass-through properties; see ``KafkaProperties``. They win over Sluice's defaults.
+    /// Pass-through properties; see ``KafkaProperties``. They override Sluice's defaults.
     public var properties: [String: String]
-    /// Where librdkafka's log lines go.
+    /// Receives librdkafka's log lines.
     public var log: KafkaLog
 
-    /// What consumer, producer and metadata client have in common.
+    /// Settings of the consumer, the producer and the metadata client.
     public init(
         bootstrapServers: String, clientID: String = "sluice", properties: [String: String] = [:],
         log: @escaping KafkaLog = { _, _ in }
@@ -24,10 +24,10 @@ public struct KafkaClientConfiguration: Sendable {
         self.log = log
     }
 
-    /// The shared defaults; the caller adds its own and then the user's properties.
+    /// The shared defaults; the caller adds its own, and then the user's properties.
     func makeConfiguration() throws(KafkaError) -> ConfigurationHandle {
         guard !bootstrapServers.isEmpty else {
-            throw KafkaError(.configuration, "no Kafka broker is named; set kafka.bootstrap_servers to host:port")
+            throw KafkaError(.configuration, "no Kafka broker is configured; set kafka.bootstrap_servers to host:port")
         }
         guard clientID.utf8.count < 32 else {
             throw KafkaError(.configuration, "the Kafka client id \(clientID) has 32 characters or more; choose a shorter one")
@@ -38,7 +38,7 @@ public struct KafkaClientConfiguration: Sendable {
         try configuration.set("socket.nagle.disable", "true")
         try configuration.set("socket.keepalive.enable", "true")
         try configuration.set("socket.timeout.ms", "10000")
-        // librdkafka's 10 s would delay every recovery by as much.
+        // librdkafka's default of 10 s would delay the recovery after an outage by as much.
         try configuration.set("reconnect.backoff.max.ms", "1000")
         try configuration.set("log.connection.close", "false")
         return configuration

@@ -1,28 +1,28 @@
-// Decides which librdkafka properties a user may set, and says in plain words what is wrong with one.
+// Decides which librdkafka properties a user may set, and words the error where one is refused.
 
 internal import CKafka
 
 /// The rules for pass-through properties.
 public enum KafkaProperties {
-    /// Properties that Sluice sets itself, each with what to do instead. `queued.*` is refused as a family.
-    public static let owned: [String: String] = [
+    /// Properties that Sluice sets itself, each with what to do instead. All of `queued.*` is refused, too.
+    private static let owned: [String: String] = [
         "group.id": "set kafka.group_id",
         "group.instance.id": "set kafka.group_instance_id",
         "auto.offset.reset": "set kafka.auto_offset_reset",
         "enable.auto.commit": "offsets are committed with the rows they belong to",
         "enable.auto.offset.store": "offsets are committed with the rows they belong to",
-        "partition.assignment.strategy": "all members of a group must use the same one, and this version's is range",
-        "acks": "an event counts as sent once all in-sync replicas have it",
-        "request.required.acks": "an event counts as sent once all in-sync replicas have it",
+        "partition.assignment.strategy": "all members of a group must use the same one; Sluice uses range",
+        "acks": "an event is acknowledged once all in-sync replicas have it",
+        "request.required.acks": "an event is acknowledged once all in-sync replicas have it",
         "enable.idempotence": "the producer is always idempotent",
-        "partitioner": "keys must land where Java producers put them (murmur2_random)",
-        "partitioner_cb": "keys must land where Java producers put them (murmur2_random)",
+        "partitioner": "keys must go to the partitions that Java producers choose (murmur2_random)",
+        "partitioner_cb": "keys must go to the partitions that Java producers choose (murmur2_random)",
         "transactional.id": "the producer uses no transactions",
         "bootstrap.servers": "set kafka.bootstrap_servers",
         "metadata.broker.list": "set kafka.bootstrap_servers",
     ]
 
-    /// All that is wrong with a map of pass-through properties, by name; empty where all can be used.
+    /// The errors of all pass-through properties that are refused, in the order of their names.
     public static func faults(in properties: [String: String]) -> [(name: String, error: KafkaError)] {
         let scratch = ConfigurationHandle()
         var faults: [(name: String, error: KafkaError)] = []
@@ -36,7 +36,7 @@ public enum KafkaProperties {
         return faults
     }
 
-    /// Sets the user's properties, after Sluice's defaults, so that they win; refuses the owned ones.
+    /// Sets the user's properties; called after Sluice's defaults, so that they override them. Throws for the owned ones.
     static func apply(_ properties: [String: String], to configuration: borrowing ConfigurationHandle) throws(KafkaError) {
         for (name, value) in properties.sorted(by: { $0.key < $1.key }) { try apply(name, value, to: configuration) }
     }
@@ -45,11 +45,11 @@ public enum KafkaProperties {
         _ name: String, _ value: String, to configuration: borrowing ConfigurationHandle
     ) throws(KafkaError) {
         if let instead = owned[name] {
-            throw KafkaError(.configuration, "kafka.properties: \(name) is Sluice's own: \(instead)")
+            throw KafkaError(.configuration, "kafka.properties: \(name) is set by Sluice: \(instead)")
         }
         if name.hasPrefix("queued.") {
             throw KafkaError(
-                .configuration, "kafka.properties: \(name) is Sluice's own: it follows from pipeline.memory_budget_bytes")
+                .configuration, "kafka.properties: \(name) is set by Sluice: it follows from pipeline.memory_budget_bytes")
         }
         try configuration.set(name, value)
     }
@@ -58,12 +58,12 @@ public enum KafkaProperties {
         if isUnknown {
             return KafkaError(
                 .configuration,
-                "kafka.properties: librdkafka \(String(cString: rd_kafka_version_str())) knows no property \(name); "
-                    + "its CONFIGURATION.md lists them all")
+                "kafka.properties: librdkafka \(String(cString: rd_kafka_version_str())) has no property \(name); "
+                    + "its CONFIGURATION.md lists all")
         }
         // librdkafka quotes the value it refuses.
         let isSecret = ["password", "secret", ".pem", "oauthbearer.config", "jaas"].contains { name.contains($0) }
-        let reason = isSecret ? "its value is refused" : text
+        let reason = isSecret ? "librdkafka refuses its value" : text
         return KafkaError(.configuration, "kafka.properties: \(name): \(reason); correct the value or remove the property")
     }
 }

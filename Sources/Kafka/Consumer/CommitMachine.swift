@@ -2,43 +2,44 @@
 
 internal import Records
 
-/// The mirror of the applied offsets in Kafka. Kafka accepts a commit that goes back; this does not.
+/// Offset commits of one assignment. Kafka accepts a commit of a lower offset; this machine does not send one.
 ///
-/// One request is on the way at a time, and what comes meanwhile waits, merged, for its answer: a coordinator that is slow would
-/// otherwise collect requests until heartbeats behind them are late and the session ends.
+/// One request is in flight at a time; offsets that come meanwhile wait, merged, for its answer. A slow coordinator would
+/// otherwise queue up requests until the heartbeats that follow them are late and the session ends.
 struct CommitMachine: ~Copyable {
     private var acknowledged: [TopicPartition: Int64] = [:]
-    private var onTheWay: [TopicPartition: Int64] = [:]
+    private var inFlight: [TopicPartition: Int64] = [:]
     private var waiting: [TopicPartition: Int64] = [:]
 
-    /// A request has not been answered, or offsets wait for their turn.
-    var isBusy: Bool { !onTheWay.isEmpty || !waiting.isEmpty }
+    /// A request is in flight, or offsets wait for its answer.
+    var isBusy: Bool { !inFlight.isEmpty || !waiting.isEmpty }
 
-    /// Offsets are to be committed. Returns what to send now; nothing where that is not ahead, or has to wait.
+    /// Offsets are to be committed. Returns what to send now: empty where none is ahead of the last commit, or a request is in
+    /// flight.
     mutating func requested(_ offsets: [(TopicPartition, Int64)]) -> [(TopicPartition, Int64)] {
         for (partition, offset) in offsets {
-            let reached = max(acknowledged[partition] ?? -1, onTheWay[partition] ?? -1, waiting[partition] ?? -1)
+            let reached = max(acknowledged[partition] ?? -1, inFlight[partition] ?? -1, waiting[partition] ?? -1)
             if offset > reached { waiting[partition] = offset }
         }
-        return onTheWay.isEmpty ? sendWaiting() : []
+        return inFlight.isEmpty ? sendWaiting() : []
     }
 
-    /// The request was answered. What failed may be requested again. Returns what to send now.
+    /// The request was answered. Offsets that failed may be requested again. Returns what to send now.
     mutating func answered(failed: Set<TopicPartition>) -> [(TopicPartition, Int64)] {
-        for (partition, offset) in onTheWay where !failed.contains(partition) { acknowledged[partition] = offset }
-        onTheWay = [:]
+        for (partition, offset) in inFlight where !failed.contains(partition) { acknowledged[partition] = offset }
+        inFlight = [:]
         return sendWaiting()
     }
 
-    /// The assignment is over: what waits is dropped, and another member may move the offsets from now on.
+    /// The assignment is over: waiting offsets are dropped, and another member may move the committed ones from now on.
     mutating func unassigned() {
         waiting = [:]
         acknowledged = [:]
     }
 
     private mutating func sendWaiting() -> [(TopicPartition, Int64)] {
-        swap(&onTheWay, &waiting)
+        swap(&inFlight, &waiting)
         waiting = [:]
-        return onTheWay.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+        return inFlight.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
     }
 }

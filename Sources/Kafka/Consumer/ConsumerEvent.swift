@@ -1,60 +1,62 @@
-// Says what a consumer tells its user, and what it asks before it reads.
+// Declares what a consumer reports, and what it asks before it reads.
 
 public import Records
 
-/// Decides how much may be read from each partition. Thread-safe; called from the poll thread, which it must not hold up.
-public protocol FetchGate: Sendable {
-    /// How much may be read now from one partition: at least one record is read where both are above 0; 0 is closed.
+/// Limits how much the poll thread reads from each partition. Thread-safe; called from the poll thread, which it must not block.
+public protocol ReadLimit: Sendable {
+    /// How many records and bytes may be read from one partition now. Where both are above 0, at least one record is read;
+    /// otherwise none.
     ///
-    /// A gate that hands out single records makes single-record batches: answer 0 until a useful amount is free.
+    /// Allowing single records makes batches of single records: return 0 until a useful amount is free.
     /// - Parameters:
-    ///   - slot: the partition's position in the list given to `assign`.
-    ///   - assignment: the generation the records would carry.
-    func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int)
+    ///   - slot: the partition's position in the list given to ``KafkaConsumer/assign(_:generation:)``.
+    ///   - generation: the assignment generation its batches would carry.
+    func allowance(slot: Int, generation: UInt64) -> (records: Int, bytes: Int)
 
-    /// Nanoseconds until the first partition that was refused for a time alone can be read; the reader looks again then. `nil`: none
-    /// was, or a wake-up comes. Asked once before each sleep.
-    func opensIn() -> UInt64?
+    /// Nanoseconds until the first partition may be read that was refused by a rate alone; `nil` where there is none. Asked once
+    /// before each sleep of the poll thread.
+    func nanosecondsUntilAllowed() -> UInt64?
 
-    /// A batch was sealed. Bytes overshoot the allowance by one record at most, records never.
-    func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int)
+    /// A batch was read. Its bytes exceed the allowance by less than one record, its records never do.
+    func spent(slot: Int, generation: UInt64, records: Int, bytes: Int)
 
-    /// What each record takes of the allowed bytes besides its own. 0 where it is not said.
+    /// Bytes that each record takes of the allowance in addition to its key, payload and headers.
     var recordOverhead: Int { get }
 }
 
-extension FetchGate {
-    /// Nothing: the gate counts bytes of keys, payloads and headers.
+extension ReadLimit {
+    /// 0: the limit counts bytes of keys, payloads and headers only.
     public var recordOverhead: Int { 0 }
 
-    /// A gate that only opens with a wake-up.
-    public func opensIn() -> UInt64? { nil }
+    /// `nil`: an allowance grows only together with ``KafkaConsumer/creditsReturned()``.
+    public func nanosecondsUntilAllowed() -> UInt64? { nil }
 }
 
 /// What happened at a consumer, in order.
 public enum ConsumerEvent: Sendable {
-    /// The group gave these partitions. Until `assign` is called the whole group waits: call it within a deadline, with a closed
-    /// gate if need be.
+    /// The group assigned these partitions. The whole group waits until ``KafkaConsumer/assign(_:generation:)`` is called: call
+    /// it within a deadline, with an allowance of 0 if need be.
     case assigned([TopicPartition])
-    /// The group takes these partitions away. Reading has stopped. Drain, commit, then call `unassign`, within a deadline; where
-    /// `isLost`, somebody else may own them already: drop the work and call `unassign` at once.
+    /// The group revokes these partitions; reading has stopped. Drain, commit, then call ``KafkaConsumer/unassign()``, within a
+    /// deadline. Where `isLost`, another member may own them already: drop the work and call `unassign` at once.
     case revoked([TopicPartition], isLost: Bool)
     /// Records of one partition.
-    case records(RecordBatch, slot: Int)
-    /// The log was read up to here, beyond the last record handed over: what lies between are markers of transactions, or is compacted.
-    case reachedEnd(TopicPartition, offset: Int64, assignment: UInt64)
-    /// A partition cannot be read: its position is outside the log, it is gone, or it is not allowed. It stays idle until a `seek`
-    /// or the next assignment.
+    case records(RecordBatch)
+    /// The end of the log was reached at this offset, which is beyond the last record handed over: between them are only
+    /// transaction markers or compacted records.
+    case reachedEnd(TopicPartition, offset: Int64, generation: UInt64)
+    /// A partition cannot be read: its position is outside the log, it does not exist any more, or it is not allowed. It is not
+    /// read until a `seek` or the next assignment.
     case partitionFailed(TopicPartition, KafkaError)
     /// An asynchronous commit was answered.
     case committed([(TopicPartition, Int64)], KafkaError?)
-    /// The consumer is useless from now on (fenced, fatal): stop writing at once; no revoke follows.
+    /// The consumer cannot be used any more (fenced, fatal): stop writing at once; no revoke follows.
     case failed(KafkaError)
-    /// Something that may pass or that only an operator can change: brokers out of reach, a topic missing or not allowed.
+    /// A fault that may pass, or that an operator must remedy: brokers unreachable, a topic missing or not allowed.
     case notice(KafkaError)
 }
 
-/// Counters of one consumer since its start.
+/// Counters of one consumer since its start. Read by tests; not exported as metrics yet.
 public struct KafkaConsumerStatistics: Sendable, Equatable {
     /// Records handed over.
     public var records = 0
@@ -64,10 +66,10 @@ public struct KafkaConsumerStatistics: Sendable, Equatable {
     public var batches = 0
     /// Records below the expected offset, dropped.
     public var duplicates = 0
-    /// Forward jumps that were answered with a seek.
+    /// Offset gaps that were checked by a seek.
     public var reseeks = 0
-    /// Forward jumps that stood and were accepted (compaction and transaction markers leave such gaps).
+    /// Offset gaps that were there after the seek, too (left by compaction or transaction markers), and accepted.
     public var gaps = 0
-    /// Times librdkafka's broker threads were kicked awake.
-    public var kicks = 0
+    /// Fetch wake-ups (see ``KafkaConsumerConfiguration/fetchWakeUp``).
+    public var wakeUps = 0
 }

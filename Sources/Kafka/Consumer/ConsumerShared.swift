@@ -1,22 +1,22 @@
-// Owns what a consumer's user and its poll thread share: commands one way, events and counters the other.
+// Owns what a consumer's user and its poll thread share: commands in one direction, events and counters in the other.
 
 internal import Records
 internal import Synchronization
 
-/// What the poll thread is told to do.
+/// A command for the poll thread. Limits are in monotonic nanoseconds.
 enum ConsumerCommand: Sendable {
-    case assign([(TopicPartition, Int64)], assignment: UInt64)
+    case assign([(TopicPartition, Int64)], generation: UInt64)
     case unassign
-    case seek(TopicPartition, Int64, assignment: UInt64)
+    case seek(TopicPartition, Int64, generation: UInt64)
     case pause([TopicPartition])
     case resume([TopicPartition])
     case commit([(TopicPartition, Int64)])
     case commitAndWait([(TopicPartition, Int64)], limit: UInt64, CheckedContinuation<KafkaError?, Never>)
-    /// The limit is in monotonic nanoseconds.
     case close(limit: UInt64)
 }
 
-/// Shared by ``KafkaConsumer`` and its ``PollLoop``. Tasks that prefer it run on the poll thread, between two looks at the queues.
+/// Shared by ``KafkaConsumer`` and its ``PollLoop``. Tasks that prefer it as their executor run on the poll thread, between two
+/// reads of the queues.
 final class ConsumerShared: TaskExecutor {
     private struct Inbox {
         var commands: [ConsumerCommand] = []
@@ -29,9 +29,9 @@ final class ConsumerShared: TaskExecutor {
     let finished = Latch()
     let descriptor: EventDescriptor
     let lastPoll = Atomic<UInt64>(MonotonicTime.now())
-    /// Bytes librdkafka held for all partitions when their queues were looked at last.
+    /// Bytes librdkafka held for all partitions when their queues were sampled last.
     let prefetchedBytes = Atomic(0)
-    /// The most of it since the assignment.
+    /// Maximum of ``prefetchedBytes`` since the assignment.
     let mostPrefetchedBytes = Atomic(0)
     let statistics = Mutex(KafkaConsumerStatistics())
     private let inbox = Mutex(Inbox())
@@ -40,7 +40,7 @@ final class ConsumerShared: TaskExecutor {
 
     init() throws(KafkaError) { descriptor = try EventDescriptor() }
 
-    /// Hands a command to the poll thread; false where the thread has ended.
+    /// Sends a command to the poll thread; false where the thread has ended.
     @discardableResult
     func send(_ command: ConsumerCommand) -> Bool {
         let isTaken = inbox.withLock { inbox in
@@ -51,7 +51,7 @@ final class ConsumerShared: TaskExecutor {
         return isTaken
     }
 
-    /// Takes a part of a task; called by Swift's runtime. Once the thread is closing, Swift's own threads take it.
+    /// Called by Swift's runtime to run a part of a task. Once the consumer is closing, Swift's own threads run it.
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         let isTaken = inbox.withLock { inbox in
@@ -61,7 +61,7 @@ final class ConsumerShared: TaskExecutor {
         if isTaken { wake() } else { globalConcurrentExecutor.enqueue(job) }
     }
 
-    /// Called by the poll thread: from now on it waits for Kafka only, and tasks go on elsewhere.
+    /// Called by the poll thread before it closes: from now on tasks run on Swift's own threads.
     func releaseJobs() {
         let jobs = inbox.withLock { inbox in
             inbox.takesJobs = false
@@ -71,15 +71,15 @@ final class ConsumerShared: TaskExecutor {
         for job in jobs { globalConcurrentExecutor.enqueue(job) }
     }
 
-    /// Makes the poll thread look round once more. Costs a system call only where the thread sleeps.
+    /// Makes the poll thread run another iteration. Costs a system call only where the thread sleeps.
     func wake() {
         hasWork.store(true, ordering: .sequentiallyConsistent)
         if isSleeping.exchange(false, ordering: .sequentiallyConsistent) { descriptor.signal() }
     }
 
-    /// Called by the poll thread: what came since the last call.
+    /// Called by the poll thread: commands and jobs that came since the last call.
     func takeWork() -> (commands: [ConsumerCommand], jobs: [UnownedJob]) {
-        // Cleared before the look, so that what comes after the look sets it again.
+        // Cleared before the inbox is read, so that work that comes after that sets it again.
         guard hasWork.exchange(false, ordering: .sequentiallyConsistent) else { return ([], []) }
         return inbox.withLock { inbox in
             defer {
@@ -90,15 +90,15 @@ final class ConsumerShared: TaskExecutor {
         }
     }
 
-    /// Called by the poll thread: sleeps until librdkafka or a user has something, or `milliseconds` have passed.
+    /// Called by the poll thread: sleeps until librdkafka or a user signals, or `milliseconds` have passed.
     func sleep(milliseconds: Int32) {
         isSleeping.store(true, ordering: .sequentiallyConsistent)
-        // Whoever sets `hasWork` after this look sees `isSleeping` and signals.
+        // A thread that sets `hasWork` after this load sees `isSleeping` and signals.
         if !hasWork.load(ordering: .sequentiallyConsistent) { descriptor.wait(milliseconds: milliseconds) }
         isSleeping.store(false, ordering: .sequentiallyConsistent)
     }
 
-    /// Called by the poll thread at its end: further commands are refused; returns those that came too late.
+    /// Called by the poll thread at its end: further commands are refused. Returns those that came too late.
     func end() -> [ConsumerCommand] {
         inbox.withLock { inbox in
             inbox.isEnded = true

@@ -1,49 +1,44 @@
-// Decides for one partition when librdkafka's broker thread has to be kicked awake.
+// Decides for one partition when librdkafka's broker thread has to be woken to fetch.
 
-/// Up to 2.2.0, librdkafka's broker thread sleeps up to 1 s once all queues it feeds are full, whatever is read meanwhile.
-/// A kick is wanted from when a queue that was full has been drained below half until it is half full again, or nothing has come
-/// for a second (the log's end).
+/// Up to 2.2.0, librdkafka's broker thread sleeps up to 1 s once all queues it feeds are full, whatever is read meanwhile. So
+/// wake-ups are needed from when a queue that was full has been drained to half, until it is more than half full again or has not
+/// grown for a second (the end of the log).
 struct FetchWakeUpMachine: ~Copyable {
-    /// Without growth for as long, there is nothing to fetch.
-    static let patience: UInt64 = 1_000_000_000
+    /// Nanoseconds without growth after which there is nothing to fetch.
+    static let idleLimit: UInt64 = 1_000_000_000
 
     private var wasFull = false
-    private var kickingSince: UInt64?
+    private var lastGrowth: UInt64?
     private var fetched = 0
 
-    /// The queue was looked at.
+    /// The queue's length was read.
     /// - Parameters:
     ///   - queued: records in it.
     ///   - consumed: records read from it since the assignment.
     ///   - capacity: records at which librdkafka stops fetching.
     ///   - now: monotonic nanoseconds.
-    /// - Returns: whether kicks are wanted now.
+    /// - Returns: whether wake-ups are needed now.
     mutating func sampled(queued: Int, consumed: Int, capacity: Int, now: UInt64) -> Bool {
-        // A little below the limit counts as full: the reader has taken something since librdkafka looked.
+        // A little below the capacity counts as full: the reader has taken records since librdkafka stopped.
         if queued >= capacity - capacity / 8 {
             wasFull = true
-            kickingSince = nil
+            lastGrowth = nil
             return false
         }
         guard wasFull else { return false }
         if queued > capacity / 2 {
-            kickingSince = nil
+            lastGrowth = nil
             return false
         }
         let total = consumed + queued
-        guard let since = kickingSince else {
-            kickingSince = now
+        guard let since = lastGrowth, total <= fetched else {
+            lastGrowth = now
             fetched = total
             return true
         }
-        if total > fetched {
-            fetched = total
-            kickingSince = now
-            return true
-        }
-        if now &- since < FetchWakeUpMachine.patience { return true }
+        if now &- since < FetchWakeUpMachine.idleLimit { return true }
         wasFull = false
-        kickingSince = nil
+        lastGrowth = nil
         return false
     }
 }

@@ -4,28 +4,29 @@ internal import CKafka
 
 /// A group member's settings.
 public struct KafkaConsumerConfiguration: Sendable {
-    /// Brokers, name, pass-through properties, log.
+    /// Brokers, client id, pass-through properties, log.
     public var client: KafkaClientConfiguration
     /// The consumer group.
     public var groupID: String
     /// Static membership: a restart within the session timeout keeps the partitions. Empty: none.
     public var groupInstanceID: String = ""
-    /// Topics to subscribe to. Subscribing to one that does not exist is silent: ask ``KafkaMetadata`` first.
+    /// Topics to subscribe to. Kafka reports no error for one that does not exist: ask ``KafkaMetadata`` first.
     public var topics: [String]
-    /// How long the group waits for a silent member.
+    /// `session.timeout.ms`: how long the group waits for a member without heartbeats.
     public var sessionTimeout: Duration = .seconds(10)
-    /// How long a broker holds an empty fetch open. Seeks and kicks wait behind it. The embedded broker sleeps it out in full.
+    /// `fetch.wait.max.ms`: how long a broker holds an empty fetch open. Seeks and fetch wake-ups wait for its end. The embedded
+    /// broker always waits the full time.
     public var fetchWait: Duration = .milliseconds(50)
-    /// Records librdkafka prefetches per partition (`queued.min.messages`).
+    /// `queued.min.messages`: records librdkafka prefetches per partition.
     public var queuedMinimumRecords: Int = 5000
-    /// KiB librdkafka prefetches per partition (`queued.max.messages.kbytes`); one fetch may overshoot it.
+    /// `queued.max.messages.kbytes`: KiB librdkafka prefetches per partition; one fetch may exceed it.
     public var queuedMaximumKibibytes: Int = 2048
-    /// Bytes of one partition in one fetch (`fetch.message.max.bytes`): the overshoot.
+    /// `fetch.message.max.bytes`: bytes of one partition in one fetch.
     public var fetchMaximumBytes: Int = 1 << 20
-    /// Wakes librdkafka's broker thread while drained queues wait for it (see ``FetchWakeUp``). Not used where librdkafka knows
-    /// `fetch.queue.backoff.ms`.
-    public var kicker = true
-    /// Records read from one partition before the next one has its turn.
+    /// Wakes librdkafka's broker thread while drained queues wait for records (see ``FetchWakeUp``). Not used where librdkafka
+    /// has the property `fetch.queue.backoff.ms`.
+    public var fetchWakeUp = true
+    /// Records read from one partition in one visit.
     public var visitLimit = 1024
 
     /// A group member's settings.
@@ -35,35 +36,16 @@ public struct KafkaConsumerConfiguration: Sendable {
         self.topics = topics
     }
 
-    /// Suits the embedded broker: it sleeps out the whole fetch wait, and its groups form best with short sessions.
+    /// Sets the values that suit the embedded broker: it always waits the full fetch wait, and its groups form faster with short
+    /// sessions.
     public mutating func adaptToEmbeddedBroker() {
         fetchWait = .milliseconds(10)
         sessionTimeout = .seconds(6)
     }
 
-    /// Bytes librdkafka 2.0.2 keeps for each record in a queue besides its payload (measured: 900 in all for records of 230).
-    public static let bytesBesideEachRecord = 670
-
-    /// Most bytes of payloads librdkafka may hold for one partition: the queue's limit and the overshoot of one fetch. A pass-through
-    /// property for the size of a fetch counts.
-    public var prefetchBytesPerPartition: Int {
-        queuedMaximumKibibytes * 1024 + Self.fetchBytes(of: fetchMaximumBytes, properties: client.properties)
-    }
-
-    /// Bytes of one partition in one fetch where ``fetchMaximumBytes`` is `standard` and the user has properties of their own: the
-    /// partition's limit under either of its names, and the whole response's, which librdkafka raises to a message's limit.
-    /// A single record may be larger all the same: brokers answer with at least one.
-    public static func fetchBytes(of standard: Int, properties: [String: String]) -> Int {
-        func given(_ name: String) -> Int? { properties[name].flatMap { Int($0) } }
-        // Properties are set in the order of their names, and the last one counts.
-        let partition = given("max.partition.fetch.bytes") ?? given("fetch.message.max.bytes") ?? standard
-        guard let response = given("fetch.max.bytes") else { return partition }
-        return min(partition, max(response, given("message.max.bytes") ?? 1_000_000))
-    }
-
-    /// librdkafka's configuration for the fetching handle.
-    /// - Parameter needsKicker: set to whether the kicker has to run.
-    func makeConfiguration(needsKicker: inout Bool) throws(KafkaError) -> ConfigurationHandle {
+    /// librdkafka's configuration for the fetching client.
+    /// - Parameter needsWakeUp: set to whether ``FetchWakeUp`` has to run.
+    func makeConfiguration(needsWakeUp: inout Bool) throws(KafkaError) -> ConfigurationHandle {
         guard !groupID.isEmpty else { throw KafkaError(.configuration, "the consumer group has no name; set kafka.group_id") }
         guard !topics.isEmpty else { throw KafkaError(.configuration, "no topic to consume; a mapping names its topics") }
         let configuration = try client.makeConfiguration()
@@ -81,12 +63,12 @@ public struct KafkaConsumerConfiguration: Sendable {
         try configuration.set("fetch.message.max.bytes", "\(fetchMaximumBytes)")
         try configuration.set("fetch.wait.max.ms", "\(fetchWait.milliseconds)")
         try configuration.set("fetch.error.backoff.ms", "100")
-        // Says how far was read where the log ends in records that nobody is given: markers of transactions, compacted ones.
+        // Reports the end of the log, also where it ends in transaction markers or compacted records.
         try configuration.set("enable.partition.eof", "true")
-        let knowsBackoff = configuration.setIfKnown("fetch.queue.backoff.ms", "5")
+        let hasQueueBackoff = configuration.setIfKnown("fetch.queue.backoff.ms", "5")
         try KafkaProperties.apply(client.properties, to: configuration)
         configuration.setEvents(RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_OFFSET_COMMIT)
-        needsKicker = kicker && !knowsBackoff
+        needsWakeUp = fetchWakeUp && !hasQueueBackoff
         return configuration
     }
 }

@@ -1,12 +1,12 @@
-// Owns the way of events from the poll thread to the one task that awaits them.
+// Owns the queue of events from the poll thread to the one task that awaits them.
 
 internal import Synchronization
 
-/// A queue with one producer thread and one awaiting task. Bounded by the credits: the reader does not read what the gate has not
-/// allowed, and everything else is rare.
+/// A queue with one producing thread and one awaiting task. Its records are bounded by the ``ReadLimit``; all other events are
+/// rare.
 final class Mailbox: Sendable {
     private struct State {
-        // A taken event leaves nil behind: its batch must not live on here.
+        // A taken event is replaced by nil, so that its batch is freed when its user releases it.
         var events: [ConsumerEvent?] = []
         var first = 0
         var waiter: CheckedContinuation<ConsumerEvent?, Never>?
@@ -28,7 +28,7 @@ final class Mailbox: Sendable {
     }
     private let state = Mutex(State())
 
-    /// Appends an event. Events after the end are dropped: nobody awaits them.
+    /// Appends an event. After ``close()`` events are dropped.
     func push(_ event: ConsumerEvent) {
         let waiter: CheckedContinuation<ConsumerEvent?, Never>? = state.withLock { state in
             if state.isClosed { return nil }
@@ -42,7 +42,7 @@ final class Mailbox: Sendable {
         waiter?.resume(returning: event)
     }
 
-    /// Ends the stream: what is there may still be taken.
+    /// Ends the sequence; events that are in the queue can still be taken.
     func close() {
         let waiter = state.withLock { state in
             state.isClosed = true
@@ -58,8 +58,8 @@ final class Mailbox: Sendable {
             await withCheckedContinuation { continuation in
                 let now: ConsumerEvent?? = state.withLock { state in
                     if let event = state.take() { return .some(event) }
-                    // A cancellation that came before the continuation was stored finds no waiter to resume: look here, under
-                    // the lock that the handler takes.
+                    // A cancellation that came before the continuation is stored finds no waiter to resume: so it is checked
+                    // here, under the lock that the handler takes.
                     if state.isClosed || Task.isCancelled { return .some(nil) }
                     precondition(state.waiter == nil, "next() has one caller at a time")
                     state.waiter = continuation

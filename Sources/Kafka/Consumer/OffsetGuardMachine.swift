@@ -1,15 +1,15 @@
-// Decides which records of a partition are the next ones: librdkafka may repeat some after a rewind, or jump over some.
+// Decides which records of a partition are taken: librdkafka may repeat some after a rewind, or skip some.
 
-/// Watches one partition's offsets.
+/// Checks one partition's offsets.
 ///
-/// A jump forward is answered with one seek to what was expected; the first record after it is then taken as it comes, because
-/// compaction and transaction markers leave legal gaps. The seek works: the jump shows that the partition is being fetched, and
-/// `rd_kafka_seek_partitions` makes everything already queued stale before it returns.
+/// A gap is answered with one seek to the expected offset; the first record after that is taken whatever its offset, because
+/// compaction and transaction markers leave legal gaps. The seek takes effect: the gap shows that the partition is being fetched,
+/// and `rd_kafka_seek_partitions` makes everything already queued stale before it returns.
 struct OffsetGuardMachine: ~Copyable {
     enum Action: Equatable {
         /// Take the record.
         case accept
-        /// Take the record; the gap before it stood after a seek.
+        /// Take the record; the gap before it was there after a seek, too.
         case acceptGap
         /// The record was taken before.
         case drop
@@ -22,7 +22,7 @@ struct OffsetGuardMachine: ~Copyable {
         case none
         /// Seek there.
         case reseek(to: Int64)
-        /// Nothing that would be handed over lies between the last record and the end.
+        /// There is no record between the last one and the end.
         case report
     }
 
@@ -50,8 +50,8 @@ struct OffsetGuardMachine: ~Copyable {
         return .acceptGap
     }
 
-    /// The log's end came at this offset. A jump over its last records looks like one that ends in markers, so it is answered in the same
-    /// way: with one seek, and where it stands the end is told.
+    /// The end of the log was reached at this offset. Skipped records before it look like a log that ends in transaction markers,
+    /// so the gap is checked by one seek, too, before the end is reported.
     mutating func ended(at offset: Int64) -> EndAction {
         guard offset > expected else { return .none }
         guard hasReseeked else {
@@ -61,7 +61,7 @@ struct OffsetGuardMachine: ~Copyable {
         return .report
     }
 
-    /// The reader was told to go on elsewhere.
+    /// Reading continues at another offset.
     mutating func moved(to offset: Int64) {
         expected = offset
         hasReseeked = false

@@ -1,31 +1,31 @@
-// Owns one assigned partition on the poll thread: its split queue and what is known of its position.
+// Owns one assigned partition on the poll thread: its queue in librdkafka and what is known of its position.
 
 internal import CKafka
 internal import Records
 
-/// One partition of the current assignment. Lives on the poll thread only.
+/// One partition of the current assignment. Used by the poll thread only.
 final class PartitionReader {
     let partition: TopicPartition
     let queue: QueueHandle
-    /// Stamp of the batches read from now on.
+    /// Assignment generation of the batches read from now on.
     var generation: UInt64
     var position: OffsetGuardMachine
-    var kick = FetchWakeUpMachine()
-    var isKickWanted = false
+    var wakeUp = FetchWakeUpMachine()
+    var needsWakeUp = false
     var isPaused = false
     /// Nothing is read until a seek or a new assignment.
     var hasFailed = false
-    /// Records taken since the assignment.
+    /// Records read since the assignment.
     var consumed = 0
-    /// Moving average, for reserving memory and for judging when librdkafka's queue is full.
+    /// Moving average, to reserve memory for a batch and to estimate when librdkafka's queue is full.
     var bytesPerRecord = 256
-    /// Bytes librdkafka held for the partition when its queue was looked at last, its own included.
+    /// Estimate of the bytes librdkafka held for the partition when its queue was sampled last, including its overhead.
     private(set) var prefetchedBytes = 0
-    /// A record that came out while the gate was closed; read first when it opens.
-    private var held: MessageHandle?
+    /// A record that was taken from the queue while none might be read; it is read first.
+    private var pending: MessageHandle?
 
-    /// Splits the partition's queue off, so that nothing of it reaches the main queue. Must happen before `rd_kafka_assign`:
-    /// only then does the start of fetching keep the split.
+    /// Separates the partition's queue from the main queue. Must happen before `rd_kafka_assign`: only then does the start of
+    /// fetching keep it separate.
     init(_ client: Client, _ partition: TopicPartition, offset: Int64, generation: UInt64, wakeUp descriptor: Int32)
         throws(KafkaError)
     {
@@ -42,22 +42,20 @@ final class PartitionReader {
 
     deinit { queue.disableWakeUp() }
 
-    /// The held record, to be read before the queue.
-    func takeHeld() -> MessageHandle? { held.take() }
+    /// The pending record, to be read before the queue.
+    func takePending() -> MessageHandle? { pending.take() }
 
-    /// Makes librdkafka drop what is stale at the queue's head: it counts as full, and as memory, until somebody looks. A fresh
-    /// record that comes out is held.
-    func sweep() {
-        if held == nil { held = queue.takeMessage() }
+    /// Drops the pending record, because the position changes.
+    func dropPending() { pending = nil }
+
+    /// Makes librdkafka drop the stale records at the head of the queue, which count as full, and as memory, until the queue is
+    /// read. A current record that is taken by this becomes the pending one.
+    func dropStale() {
+        if pending == nil { pending = queue.takeMessage() }
     }
 
-    /// Forgets the held record: the position moves.
-    func dropHeld() { held = nil }
-
-    /// The queue was looked at.
-    func noteQueued(_ records: Int) {
-        prefetchedBytes = records * (bytesPerRecord + KafkaConsumerConfiguration.bytesBesideEachRecord)
-    }
+    /// The queue's length was read.
+    func sampled(queued records: Int) { prefetchedBytes = records * (bytesPerRecord + PrefetchShare.overheadPerRecord) }
 
     /// Records at which librdkafka stops fetching this partition.
     func capacity(records: Int, bytes: Int) -> Int { max(1, min(records, bytes / max(1, bytesPerRecord))) }

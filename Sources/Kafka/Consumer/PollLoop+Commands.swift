@@ -1,18 +1,18 @@
-// Carries out what the consumer's user asks for: assignments, seeks, pauses, commits, the close.
+// Performs the commands of the consumer's user: assignments, seeks, pauses, commits, the close.
 
 internal import CKafka
 internal import Records
 internal import Synchronization
 
 extension PollLoop {
-    func assign(_ partitions: [(TopicPartition, Int64)], assignment: UInt64) {
+    func assign(_ partitions: [(TopicPartition, Int64)], generation: UInt64) {
         dropReaders()
         isRebalancing = false
         do throws(KafkaError) {
             for (partition, offset) in partitions {
                 readers.append(
                     try PartitionReader(
-                        client, partition, offset: offset, generation: assignment, wakeUp: shared.descriptor.descriptor))
+                        client, partition, offset: offset, generation: generation, wakeUp: shared.descriptor.descriptor))
             }
         } catch {
             readers = []
@@ -22,11 +22,11 @@ extension PollLoop {
         let list = PartitionListHandle(partitions)
         let error = rd_kafka_assign(client.pointer, list.pointer)
         guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
-            shared.mailbox.push(.failed(client.fatalError() ?? KafkaError(error, "the assignment was not taken")))
+            shared.mailbox.push(.failed(client.fatalError() ?? KafkaError(error, "librdkafka refused the assignment")))
             return
         }
-        // Records of the last assignment that nobody looks at count as full and block fetching.
-        for reader in readers { reader.sweep() }
+        // Stale records of the last assignment count as a full queue and block fetching until the queue is read.
+        for reader in readers { reader.dropStale() }
         isReading = true
     }
 
@@ -36,11 +36,11 @@ extension PollLoop {
         rd_kafka_assign(client.pointer, nil)
     }
 
-    /// Lets go of the partitions' queues, which must happen before librdkafka is told about a new assignment.
+    /// Releases the partitions' queues, which must happen before librdkafka gets a new assignment.
     private func dropReaders() {
         isReading = false
-        kicker?.want([])
-        // A pause survives in librdkafka: end it here, so that the next assignment begins without one.
+        wakeUp?.update(waiting: [])
+        // librdkafka keeps a pause beyond the assignment: it is ended here, so that the next assignment starts without one.
         resumeInLibrary(readers.filter(\.isPaused).map(\.partition))
         readers = []
         shared.prefetchedBytes.store(0, ordering: .relaxed)
@@ -48,32 +48,32 @@ extension PollLoop {
         commits.unassigned()
     }
 
-    func seek(_ partition: TopicPartition, to offset: Int64, assignment: UInt64) {
+    func seek(_ partition: TopicPartition, to offset: Int64, generation: UInt64) {
         guard let reader = readers.first(where: { $0.partition == partition }) else { return }
         let hasFailed = reader.hasFailed
-        reader.generation = assignment
+        reader.generation = generation
         reader.hasFailed = false
         reader.position.moved(to: offset)
-        reader.dropHeld()
+        reader.dropPending()
         if hasFailed { restart() } else { seek([(partition, offset)]) }
     }
 
-    /// Assigns what is assigned once more, each partition where it stands: librdkafka has stopped fetching a failed partition,
-    /// where a seek is refused, and under an eager assignor only a whole assignment starts it again.
+    /// Repeats the assignment, each partition at its present offset: librdkafka has stopped fetching the failed partition and
+    /// refuses to seek there, and with an eager assignor only a whole assignment starts it again.
     private func restart() {
-        // The answer to a rebalance is not ours to give, and makes this pointless.
+        // During a rebalance the next assignment is the user's answer, and starts the partition anyway.
         guard !isRebalancing else { return }
-        for reader in readers { reader.dropHeld() }
+        for reader in readers { reader.dropPending() }
         let list = PartitionListHandle(readers.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) })
         let error = rd_kafka_assign(client.pointer, list.pointer)
         if error != RD_KAFKA_RESP_ERR_NO_ERROR {
-            shared.mailbox.push(.failed(client.fatalError() ?? KafkaError(error, "the assignment was not taken")))
+            shared.mailbox.push(.failed(client.fatalError() ?? KafkaError(error, "librdkafka refused the assignment")))
         }
-        for reader in readers { reader.sweep() }
+        for reader in readers { reader.dropStale() }
     }
 
-    /// Asks librdkafka to fetch from elsewhere. With a time-out of 0 it only starts the seek (2.0.2 reads other time-outs as
-    /// microseconds); everything already queued is stale when the call returns, and the offset guard watches the rest.
+    /// Makes librdkafka fetch from other offsets. With a timeout of 0 it only starts the seek (2.0.2 takes other timeouts for
+    /// microseconds); everything already queued is stale when the call returns, and ``OffsetGuardMachine`` checks the rest.
     func seek(_ offsets: [(TopicPartition, Int64)]) {
         guard !offsets.isEmpty else { return }
         let list = PartitionListHandle(offsets)
@@ -84,29 +84,29 @@ extension PollLoop {
     }
 
     func pause(_ partitions: [TopicPartition]) {
-        let found = readers.filter { !$0.isPaused && partitions.contains($0.partition) }
-        guard !found.isEmpty else { return }
-        let list = PartitionListHandle(found.map(\.partition), offset: Int64(RD_KAFKA_OFFSET_INVALID))
+        let paused = readers.filter { !$0.isPaused && partitions.contains($0.partition) }
+        guard !paused.isEmpty else { return }
+        let list = PartitionListHandle(paused.map(\.partition), offset: Int64(RD_KAFKA_OFFSET_INVALID))
         rd_kafka_pause_partitions(client.pointer, list.pointer)
-        for reader in found {
+        for reader in paused {
             reader.isPaused = true
-            reader.dropHeld()
-            // The prefetched records are stale now, and free their memory when somebody looks.
-            reader.sweep()
+            reader.dropPending()
+            // The prefetched records are stale now; their memory is freed when the queue is read.
+            reader.dropStale()
         }
     }
 
     func resume(_ partitions: [TopicPartition]) {
-        // Resuming a partition that is not paused would rewind it: hence the map of our own.
-        let found = readers.filter { $0.isPaused && partitions.contains($0.partition) }
-        resumeInLibrary(found.map(\.partition))
-        for reader in found {
+        // Resuming a partition that is not paused would rewind it: so `isPaused` is kept here.
+        let resumed = readers.filter { $0.isPaused && partitions.contains($0.partition) }
+        resumeInLibrary(resumed.map(\.partition))
+        for reader in resumed {
             reader.isPaused = false
-            reader.dropHeld()
+            reader.dropPending()
         }
-        // Resume alone waits for the broker thread's next round, up to a second; the seek wakes it.
-        // One that has failed is out of its log's range, where a seek is refused; it goes on with the seek that its claim leads to.
-        seek(found.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) })
+        // A resume alone takes effect when the broker thread wakes, up to a second later; a seek wakes it. A failed partition is
+        // outside its log, where a seek is refused; it continues with the seek that follows its next claim.
+        seek(resumed.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) })
     }
 
     private func resumeInLibrary(_ partitions: [TopicPartition]) {
@@ -149,13 +149,13 @@ extension PollLoop {
         commitWaiters.removeAll { $0.limit <= now }
     }
 
-    /// Leaves the group. False where that takes longer than it may; the client must then not be destroyed.
+    /// Leaves the group. False where that takes until after `limit`; the client must then not be destroyed.
     func close(limit: UInt64) -> Bool {
         isClosing = true
         isReading = false
         shared.releaseJobs()
-        defer { endOfCommands() }
-        // An outstanding commit makes the close wait for a session time-out or more: let it end first, in half of the time.
+        defer { answerLateCommands() }
+        // A commit in flight makes the close wait for a session timeout or more: so half of the time is for its answer.
         let now = MonotonicTime.now()
         let commitLimit = limit > now ? now + (limit - now) / 2 : now
         while commits.isBusy, MonotonicTime.now() < commitLimit {
@@ -163,10 +163,10 @@ extension PollLoop {
             expireCommitWaiters()
         }
         dropReaders()
-        kicker?.stop()
+        wakeUp?.stop()
         defer { mainQueue.disableWakeUp() }
         guard client.fatalError() == nil else { return true }
-        // A queue of its own: the group's queue is forwarded to it, which would be a loop with the main queue.
+        // A separate queue: the group's queue is forwarded to it, which would be a loop with the main queue.
         guard let pointer = rd_kafka_queue_new(client.pointer) else { return false }
         let queue = QueueHandle(owning: pointer)
         if let error = rd_kafka_consumer_close_queue(client.pointer, queue.pointer) {
@@ -180,8 +180,8 @@ extension PollLoop {
         return true
     }
 
-    /// Nobody may wait for ever: commands that came too late are answered.
-    private func endOfCommands() {
+    /// Answers the commands that came too late, and ends the events.
+    private func answerLateCommands() {
         let tooLate = KafkaError(.closed, "the consumer is closed")
         for waiter in commitWaiters { waiter.continuation.resume(returning: tooLate) }
         commitWaiters = []

@@ -1,22 +1,22 @@
-// Reads one partition's queue into a batch: the hot path of the room.
+// Reads one partition's queue into a batch: the hot path of the module.
 
 internal import CKafka
 internal import Records
 internal import Synchronization
 
 extension PollLoop {
-    /// Stale or repeated records may not hold the thread at one partition for ever.
+    /// Records dropped in one visit, at most: so stale or repeated records do not keep the thread at one partition.
     private static let dropLimit = 4096
 
-    /// Reads what the gate allows and hands it over as one batch. True where the visit ended before the queue did.
+    /// Reads what the limit allows and hands it over as one batch. True where the visit ended before the queue was empty.
     func visit(_ reader: PartitionReader, slot: Int) -> Bool {
         if reader.isPaused || reader.hasFailed {
-            reader.isKickWanted = false
-            reader.sweep()
-            reader.noteQueued(reader.queue.length)
+            reader.needsWakeUp = false
+            reader.dropStale()
+            reader.sampled(queued: reader.queue.length)
             return false
         }
-        let allowance = gate.allowance(slot, assignment: reader.generation)
+        let allowance = readLimit.allowance(slot: slot, generation: reader.generation)
         guard allowance.records > 0, allowance.bytes > 0 else {
             sample(reader)
             return false
@@ -24,10 +24,10 @@ extension PollLoop {
         let (batch, end) = read(
             reader, position: &reader.position, headers: &headers, records: min(allowance.records, configuration.visitLimit),
             bytes: allowance.bytes)
-        if let batch { hand(over: batch, of: reader, slot: slot) }
+        if let batch { handOver(batch, of: reader, slot: slot) }
         switch end {
-        case .jump(let offset): seek([(reader.partition, offset)])
-        case .end(let offset): shared.mailbox.push(.reachedEnd(reader.partition, offset: offset, assignment: reader.generation))
+        case .gap(let offset): seek([(reader.partition, offset)])
+        case .end(let offset): shared.mailbox.push(.reachedEnd(reader.partition, offset: offset, generation: reader.generation))
         case .empty, .limit: break
         }
         sample(reader)
@@ -38,13 +38,13 @@ extension PollLoop {
     private enum End: Equatable {
         case empty
         case limit
-        /// Records are missing: seek there.
-        case jump(to: Int64)
-        /// Nothing is there before this offset that would be handed over, and it is the log's end.
+        /// Records are missing from this offset on: seek there.
+        case gap(from: Int64)
+        /// This offset is the end of the log, and all records before it were handed over.
         case end(Int64)
     }
 
-    // Position and scratch memory come as `inout`: read as properties, each record would pay for Swift's check of exclusive access.
+    // Position and scratch memory are `inout`: as properties, each record would pay for Swift's check of exclusive access.
     private func read(
         _ reader: PartitionReader, position: inout OffsetGuardMachine, headers: inout ByteBuffer, records: Int, bytes: Int
     ) -> (RecordBatch?, End) {
@@ -52,16 +52,16 @@ extension PollLoop {
         var dropped = 0
         var gaps = 0
         defer { if dropped > 0 || gaps > 0 { count(dropped: dropped, gaps: gaps) } }
-        var held = reader.takeHeld()
+        var pending = reader.takePending()
         var taken = 0
-        let overhead = gate.recordOverhead
+        let overhead = readLimit.recordOverhead
         while taken < records, dropped < PollLoop.dropLimit {
-            guard let message = held.take() ?? reader.queue.takeMessage() else { return (batch, .empty) }
+            guard let message = pending.take() ?? reader.queue.takeMessage() else { return (batch, .empty) }
             guard message.error == RD_KAFKA_RESP_ERR_NO_ERROR else {
                 if message.error == RD_KAFKA_RESP_ERR__PARTITION_EOF {
                     switch position.ended(at: message.offset) {
                     case .none: continue
-                    case .reseek(let offset): return (batch, .jump(to: offset))
+                    case .reseek(let offset): return (batch, .gap(from: offset))
                     case .report: return (batch, .end(message.offset))
                     }
                 }
@@ -76,7 +76,7 @@ extension PollLoop {
                 continue
             case .reseek(let offset):
                 shared.statistics.withLock { $0.reseeks += 1 }
-                return (batch, .jump(to: offset))
+                return (batch, .gap(from: offset))
             }
             let target = batch ?? makeBatch(reader, limit: records, bytes: bytes)
             copy(message, to: target, headers: &headers)
@@ -97,7 +97,7 @@ extension PollLoop {
     private func makeBatch(_ reader: PartitionReader, limit: Int, bytes: Int) -> RecordBatch {
         let records = min(limit, reader.queue.length + 1)
         return RecordBatch(
-            source: reader.partition, assignment: reader.generation, records: records,
+            source: reader.partition, generation: reader.generation, records: records,
             bytes: min(bytes, records * reader.bytesPerRecord + reader.bytesPerRecord))
     }
 
@@ -110,17 +110,17 @@ extension PollLoop {
             headers: hasHeaders ? headers.bytes : nil)
     }
 
-    private func hand(over batch: RecordBatch, of reader: PartitionReader, slot: Int) {
+    private func handOver(_ batch: RecordBatch, of reader: PartitionReader, slot: Int) {
         let (count, bytes) = (batch.count, batch.byteCount)
         reader.consumed += count
         reader.bytesPerRecord = max(16, (reader.bytesPerRecord * 3 + bytes / count) / 4)
-        gate.spent(slot: slot, assignment: reader.generation, records: count, bytes: bytes)
+        readLimit.spent(slot: slot, generation: reader.generation, records: count, bytes: bytes)
         shared.statistics.withLock { statistics in
             statistics.records += count
             statistics.bytes += bytes
             statistics.batches += 1
         }
-        shared.mailbox.push(.records(batch, slot: slot))
+        shared.mailbox.push(.records(batch))
     }
 
     private func failed(_ reader: PartitionReader, _ message: borrowing MessageHandle, at offset: Int64) {
@@ -133,14 +133,14 @@ extension PollLoop {
         }
     }
 
-    /// Looks how much librdkafka holds for the partition, and whether its queue was full and has been drained.
+    /// Samples how much librdkafka holds for the partition, and whether its queue was full and has been drained.
     private func sample(_ reader: PartitionReader) {
         let queued = reader.queue.length
-        reader.noteQueued(queued)
-        guard kicker != nil else { return }
+        reader.sampled(queued: queued)
+        guard wakeUp != nil else { return }
         let capacity = reader.capacity(
             records: configuration.queuedMinimumRecords, bytes: configuration.queuedMaximumKibibytes * 1024)
-        reader.isKickWanted = reader.kick.sampled(
+        reader.needsWakeUp = reader.wakeUp.sampled(
             queued: queued, consumed: reader.consumed, capacity: capacity, now: MonotonicTime.now())
     }
 }

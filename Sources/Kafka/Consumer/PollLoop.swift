@@ -1,31 +1,31 @@
-// Owns the poll thread of one consumer: the only caller of everything that may block on the fetching handle.
+// Owns the poll thread of one consumer, the only caller of everything on the fetching client that may block.
 
 internal import CKafka
 internal import Records
 internal import Synchronization
 
-/// The loop: commands, then the main queue, then each partition in turn, then sleep.
+/// The loop: commands, the main queue, one visit of each partition, sleep.
 ///
-/// It never waits for its user: rebalances are handed out as events, and the answers come back as commands.
+/// It never waits for its user: rebalances are events, and the user's answers are commands.
 final class PollLoop {
-    /// A lost wake-up costs at most this (edge-triggered descriptors have been known to lose one).
-    private static let safetyPoll: Int32 = 100
-    /// How often tasks may resume each other before the queues are looked at again.
-    private static let turns = 16
+    /// Longest sleep in milliseconds, in case a wake-up is lost (edge-triggered descriptors have been known to lose one).
+    private static let longestSleep: Int32 = 100
+    /// How often tasks may resume each other before the queues are read again.
+    private static let jobRounds = 16
 
     let configuration: KafkaConsumerConfiguration
     let shared: ConsumerShared
     let client: Client
-    let gate: any FetchGate
+    let readLimit: any ReadLimit
     let mainQueue: QueueHandle
-    let kicker: FetchWakeUp?
+    let wakeUp: FetchWakeUp?
     var readers: [PartitionReader] = []
-    /// Reading stops at a revoke and begins with the next assignment.
+    /// Reading stops at a revoke and starts with the next assignment.
     var isReading = false
-    /// A rebalance event was handed out and not answered yet.
+    /// A rebalance event has not been answered yet.
     var isRebalancing = false
     var isClosing = false
-    /// The user knows that the client is useless.
+    /// ``ConsumerEvent/failed(_:)`` was reported.
     private var isFatal = false
     var commits = CommitMachine()
     var commitWaiters: [(limit: UInt64, continuation: CheckedContinuation<KafkaError?, Never>)] = []
@@ -36,35 +36,29 @@ final class PollLoop {
     private var closeLimit: UInt64?
 
     private init(
-        _ configuration: KafkaConsumerConfiguration, _ client: Client, _ gate: any FetchGate, _ kicker: FetchWakeUp?,
-        _ shared: ConsumerShared, queue: OpaquePointer
+        _ configuration: KafkaConsumerConfiguration, _ client: Client, _ limit: any ReadLimit, _ wakeUp: FetchWakeUp?,
+        _ shared: ConsumerShared
     ) {
+        guard let queue = rd_kafka_queue_get_consumer(client.pointer) else {
+            preconditionFailure("a client with a group has a queue")
+        }
         self.configuration = configuration
         self.client = client
-        self.gate = gate
-        self.kicker = kicker
+        readLimit = limit
+        self.wakeUp = wakeUp
         self.shared = shared
         mainQueue = QueueHandle(owning: queue)
         mainQueue.enableWakeUp(shared.descriptor.descriptor)
     }
 
-    /// The body of the poll thread. Destroys the client at the end, or leaks it where closing takes longer than it may.
+    /// The body of the poll thread. Destroys the client at the end, or leaks it where the close exceeds its limit.
     static func run(
-        _ configuration: KafkaConsumerConfiguration, _ client: Client, _ gate: any FetchGate, _ kicker: FetchWakeUp?,
+        _ configuration: KafkaConsumerConfiguration, _ client: Client, _ limit: any ReadLimit, _ wakeUp: FetchWakeUp?,
         _ shared: ConsumerShared
     ) {
-        let isClosed: Bool
-        if let queue = rd_kafka_queue_get_consumer(client.pointer) {
-            // In a function of its own, so that the loop's queues are gone before the client is.
-            isClosed = runLoop(PollLoop(configuration, client, gate, kicker, shared, queue: queue))
-        } else {
-            shared.mailbox.push(.failed(KafkaError(.fatal, "the consumer of group \(configuration.groupID) has no queue")))
-            shared.mailbox.close()
-            shared.releaseJobs()
-            isClosed = true
-        }
-        guard isClosed else {
-            // librdkafka may still write to the descriptor and log: what it uses stays for ever. The process is about to exit.
+        // In a function of its own, so that the loop's queues are released before the client.
+        guard runLoop(PollLoop(configuration, client, limit, wakeUp, shared)) else {
+            // librdkafka may still write to the descriptor and log: what it uses is never released. The process is about to exit.
             _ = Unmanaged.passRetained(client)
             _ = Unmanaged.passRetained(shared)
             return
@@ -74,7 +68,7 @@ final class PollLoop {
     }
 
     @inline(never)
-    private static func runLoop(_ loop: PollLoop) -> Bool { loop.run() }
+    private static func runLoop(_ loop: consuming PollLoop) -> Bool { loop.run() }
 
     private func run() -> Bool {
         while closeLimit == nil {
@@ -88,14 +82,16 @@ final class PollLoop {
         return close(limit: closeLimit ?? 0)
     }
 
-    /// Does what it was told, and runs the tasks that want to be here: what they resume of each other runs before the queues are looked at,
-    /// but not without end, and not once the consumer is to close: what is left then waits for the next turn, or is released.
+    /// Performs the commands and runs the tasks of this executor. Tasks that they resume run, too, before the queues are read,
+    /// but for a bounded number of rounds, and not once the consumer is to close: the rest waits for the next iteration, or is
+    /// released.
     private func work() {
-        for _ in 0..<PollLoop.turns where closeLimit == nil {
+        for _ in 0..<PollLoop.jobRounds where closeLimit == nil {
             let (commands, jobs) = shared.takeWork()
             for command in commands { perform(command) }
             if jobs.isEmpty {
-                // Only now: whoever trusts a partition because a poll has passed must have seen its revoke, which a task here takes.
+                // Only now: a user who trusts a partition because of a later poll must have seen its revoke, which a task here
+                // handles.
                 if servedAt > 0 { shared.lastPoll.store(servedAt, ordering: .relaxed) }
                 return
             }
@@ -103,27 +99,27 @@ final class PollLoop {
         }
     }
 
-    /// Visits every partition once, beginning behind the one that was served last: where there is less than all could take (a rate limit,
-    /// a budget they share), each has its turn, however often the loop comes round in between.
+    /// Visits every partition once, in the order of ``RoundRobinMachine``, so that partitions share a rate limit or a common
+    /// budget equally.
     private func readAll() -> Bool {
         guard !readers.isEmpty else { return false }
         var hasMore = false
-        var wantsKick = false
+        var needsWakeUp = false
         var prefetched = 0
-        var turn = RoundRobinMachine(first: firstReader, count: readers.count)
-        while let slot = turn.next() {
+        var round = RoundRobinMachine(first: firstReader, count: readers.count)
+        while let slot = round.next() {
             let before = readers[slot].consumed
             if visit(readers[slot], slot: slot) { hasMore = true }
-            if readers[slot].consumed > before { turn.served(slot) }
-            if readers[slot].isKickWanted { wantsKick = true }
+            if readers[slot].consumed > before { round.served(slot) }
+            if readers[slot].needsWakeUp { needsWakeUp = true }
             prefetched += readers[slot].prefetchedBytes
         }
         shared.prefetchedBytes.store(prefetched, ordering: .relaxed)
         if prefetched > shared.mostPrefetchedBytes.load(ordering: .relaxed) {
             shared.mostPrefetchedBytes.store(prefetched, ordering: .relaxed)
         }
-        firstReader = turn.first
-        kicker?.want(wantsKick ? readers.filter(\.isKickWanted).map(\.partition) : [])
+        firstReader = round.first
+        wakeUp?.update(waiting: needsWakeUp ? readers.filter(\.needsWakeUp).map(\.partition) : [])
         return hasMore
     }
 
@@ -144,7 +140,7 @@ final class PollLoop {
     private func handleRebalance(_ event: borrowing EventHandle) {
         let partitions = PartitionEntry.all(in: rd_kafka_event_topic_partition_list(event.pointer)).map(\.partition)
         if isClosing {
-            // Nobody is there to answer; the drain came before the close.
+            // The user no longer answers; the drain came before the close.
             rd_kafka_assign(client.pointer, nil)
             return
         }
@@ -153,7 +149,7 @@ final class PollLoop {
             shared.mailbox.push(.assigned(partitions.sorted()))
         } else {
             isReading = false
-            kicker?.want([])
+            wakeUp?.update(waiting: [])
             let isLost = rd_kafka_assignment_lost(client.pointer) != 0
             shared.mailbox.push(.revoked(partitions.sorted(), isLost: isLost))
         }
@@ -161,7 +157,7 @@ final class PollLoop {
 
     private func handleError(_ event: borrowing EventHandle) {
         guard let error = event.failure else { return }
-        // A fenced member is told so by the cause's own code, not by _FATAL.
+        // A fenced member gets the cause's own code, not _FATAL.
         if let fatal = client.fatalError() {
             if !isFatal { shared.mailbox.push(.failed(fatal)) }
             isFatal = true
@@ -183,9 +179,9 @@ final class PollLoop {
 
     private func perform(_ command: ConsumerCommand) {
         switch command {
-        case .assign(let partitions, let assignment): assign(partitions, assignment: assignment)
+        case .assign(let partitions, let generation): assign(partitions, generation: generation)
         case .unassign: unassign()
-        case .seek(let partition, let offset, let assignment): seek(partition, to: offset, assignment: assignment)
+        case .seek(let partition, let offset, let generation): seek(partition, to: offset, generation: generation)
         case .pause(let partitions): pause(partitions)
         case .resume(let partitions): resume(partitions)
         case .commit(let offsets): if !isRebalancing { commit(offsets) }
@@ -196,11 +192,14 @@ final class PollLoop {
         }
     }
 
+    /// Milliseconds.
     private func sleepLimit() -> Int32 {
-        var limit = PollLoop.safetyPoll
-        if isReading, let wait = gate.opensIn() { limit = Int32(min(UInt64(limit), wait / 1_000_000 + 1)) }
-        guard let first = commitWaiters.map(\.limit).min() else { return limit }
+        var longest = PollLoop.longestSleep
+        if isReading, let wait = readLimit.nanosecondsUntilAllowed() {
+            longest = Int32(min(UInt64(longest), wait / 1_000_000 + 1))
+        }
+        guard let first = commitWaiters.map(\.limit).min() else { return longest }
         let now = MonotonicTime.now()
-        return first <= now ? 0 : min(limit, Int32(clamping: (first - now) / 1_000_000) + 1)
+        return first <= now ? 0 : min(longest, Int32(clamping: (first - now) / 1_000_000) + 1)
     }
 }

@@ -1,16 +1,16 @@
-// Decides in which order the partitions are visited, so that each has its turn where there is less than all could take.
+// Decides in which order partitions are visited, so that all get an equal part of a limited allowance.
 
-/// One round over the slots of an assignment. The next round begins behind the last slot that was served; where none was, where this
-/// one began. Beginning one further each round would do as long as all are served; where only some are, the rounds and what there is
-/// to share out can fall into step, and the same partitions would go away empty each time.
+/// One round over the slots of an assignment. The next round starts after the slot that was served last; where none was, at the
+/// same slot as this one. Starting one slot further each round would be fair only while every slot is served: a rate limit that
+/// serves one slot every few rounds can otherwise keep step with the rounds and serve the same slots each time.
 struct RoundRobinMachine: ~Copyable {
-    /// Where the next round begins.
+    /// The slot at which the next round starts.
     private(set) var first: Int
     private let count: Int
     private let start: Int
     private var step = 0
 
-    /// A round over `count` slots, beginning with `first`; one that is not there begins with 0.
+    /// A round over `count` slots that starts at `first`, or at 0 where there is no such slot.
     init(first: Int, count: Int) {
         start = first < count ? first : 0
         self.first = start

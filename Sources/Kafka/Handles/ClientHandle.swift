@@ -1,9 +1,9 @@
-// Owns an `rd_kafka_t`, and the box in which threads share one.
+// Owns an `rd_kafka_t`, and the object through which threads share one.
 
 internal import CKafka
 internal import Synchronization
 
-/// One librdkafka client. Destroying it joins librdkafka's threads and may block: only owned threads let go of it.
+/// One librdkafka client. Destroying it joins librdkafka's threads and may block: only threads of this module release it.
 struct ClientHandle: ~Copyable, @unchecked Sendable {
     // Licence for @unchecked: as for ``Client``.
 
@@ -11,16 +11,16 @@ struct ClientHandle: ~Copyable, @unchecked Sendable {
 
     init(owning pointer: OpaquePointer) { self.pointer = pointer }
 
-    // Closing a group member is the consumer's business, under a deadline; never hidden in here.
+    // Leaving the group is done by the consumer before, under a deadline.
     deinit { rd_kafka_destroy_flags(pointer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) }
 }
 
-/// A client that several threads call.
+/// A client that several threads use.
 final class Client: @unchecked Sendable {
-    // Licence for @unchecked: "librdkafka is completely thread-safe" (rdkafka.h, INTRODUCTION.md) for every call but destroy,
-    // and destroy runs once, either in `destroy()`, whose callers have ended all other use, or with the last reference.
+    // Licence for @unchecked: "librdkafka is completely thread-safe" (rdkafka.h, INTRODUCTION.md) for every call but destroy.
+    // Destroy runs once: either in `destroy()`, whose callers have ended all other use, or with the last reference.
 
-    /// The client, for calls. Not to be used after ``destroy()``.
+    /// The client. Not to be used after ``destroy()``.
     let pointer: OpaquePointer
     private let handle: Mutex<ClientHandle?>
     private let log: LogSink
@@ -42,7 +42,7 @@ final class Client: @unchecked Sendable {
         _ = consume last
     }
 
-    /// The underlying cause of a fatal error; `nil` where the client has not failed fatally.
+    /// The cause of the client's fatal error; `nil` where there is none.
     func fatalError() -> KafkaError? {
         var text = [CChar](repeating: 0, count: 512)
         let error = rd_kafka_fatal_error(pointer, &text, text.count)
@@ -51,7 +51,7 @@ final class Client: @unchecked Sendable {
         let code: KafkaError.Code = cause.code == .fenced ? .fenced : .fatal
         let remedy =
             error == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID
-            ? "; another process has joined with the same kafka.group_instance_id, which must be one process's own" : ""
+            ? "; another process has joined with the same kafka.group_instance_id: give each process its own" : ""
         return KafkaError(
             code: code, kafkaCode: error.rawValue, message: text.asString + remedy, isRetriable: false, mayBePersisted: false)
     }

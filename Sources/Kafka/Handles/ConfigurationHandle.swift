@@ -2,7 +2,7 @@
 
 internal import CKafka
 
-/// One set of librdkafka properties on its way into a client.
+/// The librdkafka properties of a client that is being made.
 struct ConfigurationHandle: ~Copyable {
     private let pointer: OpaquePointer
 
@@ -10,7 +10,7 @@ struct ConfigurationHandle: ~Copyable {
 
     deinit { rd_kafka_conf_destroy(pointer) }
 
-    /// Sets a property. A wrong name or value throws librdkafka's text with the name and a remedy.
+    /// Sets a property. For a wrong name or value it throws librdkafka's text with the name and a remedy.
     func set(_ name: String, _ value: String) throws(KafkaError) {
         var text = [CChar](repeating: 0, count: 512)
         let result = rd_kafka_conf_set(pointer, name, value, &text, text.count)
@@ -18,21 +18,21 @@ struct ConfigurationHandle: ~Copyable {
         throw KafkaProperties.refusal(of: name, value: value, isUnknown: result == RD_KAFKA_CONF_UNKNOWN, text: text.asString)
     }
 
-    /// Sets a property where this librdkafka knows it; false where it does not.
+    /// Sets a property if this version of librdkafka has it; false otherwise.
     func setIfKnown(_ name: String, _ value: String) -> Bool {
         rd_kafka_conf_set(pointer, name, value, nil, 0) == RD_KAFKA_CONF_OK
     }
 
-    /// Which kinds of events `rd_kafka_queue_poll` hands out instead of calling back.
+    /// Sets which kinds of events `rd_kafka_queue_poll` returns instead of calling back.
     func setEvents(_ mask: Int32) { rd_kafka_conf_set_events(pointer, mask) }
 
-    /// Makes the client. The configuration goes over to it.
+    /// Makes the client, which takes over the configuration.
     consuming func makeClient(_ type: rd_kafka_type_t, log: LogSink) throws(KafkaError) -> ClientHandle {
         rd_kafka_conf_set_opaque(pointer, Unmanaged.passUnretained(log).toOpaque())
         rd_kafka_conf_set_log_cb(pointer, LogSink.callback)
         var text = [CChar](repeating: 0, count: 512)
         guard let client = rd_kafka_new(type, pointer, &text, text.count) else {
-            // librdkafka takes the configuration over only where it succeeds.
+            // On failure librdkafka does not take over the configuration.
             _ = consume self
             throw KafkaError(
                 .configuration, "librdkafka refuses the configuration: \(text.asString); check kafka.properties")

@@ -1,4 +1,4 @@
-// Owns an `rd_kafka_topic_partition_list_t`: how librdkafka takes and gives partitions with offsets.
+// Owns an `rd_kafka_topic_partition_list_t`: partitions with offsets, as librdkafka takes and returns them.
 
 internal import CKafka
 internal import Records
@@ -29,13 +29,13 @@ struct PartitionListHandle: ~Copyable {
     var entries: [PartitionEntry] { PartitionEntry.all(in: pointer) }
 }
 
-/// One element of a list: what librdkafka answered for a partition.
+/// One element of a list: librdkafka's answer for a partition.
 struct PartitionEntry: Sendable {
     let partition: TopicPartition
     let offset: Int64
     let error: KafkaError?
 
-    /// The elements of a list that somebody else owns.
+    /// The elements of a list that another object owns.
     static func all(in list: UnsafePointer<rd_kafka_topic_partition_list_t>?) -> [PartitionEntry] {
         guard let list, let elements = list.pointee.elems else { return [] }
         return (0..<Int(list.pointee.cnt)).map { index in

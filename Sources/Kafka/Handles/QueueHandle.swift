@@ -11,16 +11,16 @@ struct QueueHandle: ~Copyable {
 
     deinit { rd_kafka_queue_destroy(pointer) }
 
-    /// Writes to `descriptor` when the queue goes from empty to non-empty: once, until the next read of the queue.
+    /// Makes librdkafka write to `descriptor` when the queue becomes non-empty: once, until the queue is read again.
     func enableWakeUp(_ descriptor: Int32) {
         var one: UInt64 = 1
         rd_kafka_queue_io_event_enable(pointer, descriptor, &one, MemoryLayout<UInt64>.size)
     }
 
-    /// Ends the wake-ups, so that the descriptor may be closed although librdkafka keeps the queue.
+    /// Ends that, so that the descriptor may be closed while librdkafka keeps the queue.
     func disableWakeUp() { rd_kafka_queue_io_event_enable(pointer, -1, nil, 0) }
 
-    /// Records and other operations that wait, stale ones included.
+    /// Number of records and other operations in the queue, including stale ones.
     var length: Int { Int(rd_kafka_queue_length(pointer)) }
 
     /// Takes one message without waiting.
@@ -37,7 +37,7 @@ struct QueueHandle: ~Copyable {
     }
 }
 
-/// One message in librdkafka's memory. It pins the whole fetch response it came with: copy it and let it go.
+/// One message in librdkafka's memory. It keeps the whole fetch response it came with: copy it and release it.
 struct MessageHandle: ~Copyable {
     private let pointer: UnsafeMutablePointer<rd_kafka_message_t>
 
@@ -47,10 +47,10 @@ struct MessageHandle: ~Copyable {
     @inline(__always)
     deinit { rd_kafka_message_destroy(pointer) }
 
-    /// An error in the place of a record, or `RD_KAFKA_RESP_ERR_NO_ERROR`.
+    /// The error that this message stands for, or `RD_KAFKA_RESP_ERR_NO_ERROR` for a record.
     var error: rd_kafka_resp_err_t { pointer.pointee.err }
 
-    /// What librdkafka says about ``error``.
+    /// librdkafka's text for ``error``.
     var errorText: String { rd_kafka_message_errstr(pointer).map { String(cString: $0) } ?? "" }
 
     var offset: Int64 { pointer.pointee.offset }
@@ -71,7 +71,7 @@ struct MessageHandle: ~Copyable {
         pointer.pointee.payload.map { UnsafeRawBufferPointer(start: $0, count: pointer.pointee.len) }
     }
 
-    /// Calls `body` with each header in turn; false where the record has none.
+    /// Calls `body` with each header in order; false where the record has none.
     func forEachHeader(_ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer?) -> Void) -> Bool {
         var headers: OpaquePointer?
         guard rd_kafka_message_headers(pointer, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR, let headers else { return false }

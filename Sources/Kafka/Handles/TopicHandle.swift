@@ -1,8 +1,8 @@
-// Owns an `rd_kafka_topic_t`: a topic as one client knows it.
+// Owns an `rd_kafka_topic_t`: a topic of one client.
 
 internal import CKafka
 
-/// A topic of one client. Must be gone before the client is.
+/// A topic of one client. Must be released before the client.
 struct TopicHandle: ~Copyable {
     let pointer: OpaquePointer
 
@@ -26,8 +26,8 @@ struct TopicHandle: ~Copyable {
             return .failure(
                 KafkaError(
                     error,
-                    "no broker told about topic \(name) in time (\(String(cString: rd_kafka_err2str(error)))); "
-                        + "check kafka.bootstrap_servers and that the broker runs"))
+                    "no broker returned the metadata of topic \(name) in time (\(String(cString: rd_kafka_err2str(error)))); "
+                        + "check kafka.bootstrap_servers and that a broker is running"))
         }
         defer { rd_kafka_metadata_destroy(answer) }
         guard answer.pointee.topic_cnt == 1 else {

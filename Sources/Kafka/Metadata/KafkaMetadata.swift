@@ -1,35 +1,34 @@
-// Owns the second handle of a worker: questions about topics and offsets, each with a time-out, beside the fetching handle.
+// Owns the metadata client of a worker: queries for topics and offsets, each with a timeout.
 
 internal import CKafka
 internal import Dispatch
 public import Records
 
-/// Answers questions about topics and offsets on a handle of its own that never joins a group: on the fetching handle every answer
-/// would wait behind an open fetch.
+/// Queries topics and offsets with a client of its own, which never joins a group: on the fetching client each answer would wait
+/// for the end of an open fetch.
 ///
-/// Questions are answered one after another on a thread of their own.
+/// Queries run one after another, on a dispatch queue.
 public final class KafkaMetadata: Sendable {
-    /// A position every partition has.
+    /// An end of a partition's log.
     private enum Bound: Int64 {
         case beginning = -2  // RD_KAFKA_OFFSET_BEGINNING
         case end = -1  // RD_KAFKA_OFFSET_END
     }
 
     private let client: Client
-    // One question at a time. A queue, not a loop thread: it sleeps without a wake-up while nobody asks, and dispatch makes threads
-    // for what blocks.
-    private let questions = DispatchQueue(label: "kafka-metadata")
+    // A serial dispatch queue: it needs no thread while there is no query, and dispatch replaces threads that block.
+    private let queries = DispatchQueue(label: "kafka-metadata")
 
     private init(_ client: Client) { self.client = client }
 
-    // Destroying blocks: not on the thread that happens to drop the last reference.
+    // Destroying blocks: so not on the thread that releases the last reference.
     deinit {
         let client = client
-        questions.async { client.destroy() }
+        queries.async { client.destroy() }
     }
 
-    /// Makes the handle.
-    /// - Parameter groupID: the group whose committed offsets can be asked for.
+    /// Makes the client.
+    /// - Parameter groupID: the group whose committed offsets can be queried; empty: none.
     public static func start(_ configuration: KafkaClientConfiguration, groupID: String) throws(KafkaError) -> KafkaMetadata {
         let properties = try configuration.makeConfiguration()
         if !groupID.isEmpty { try properties.set("group.id", groupID) }
@@ -37,25 +36,25 @@ public final class KafkaMetadata: Sendable {
         return KafkaMetadata(try Client(RD_KAFKA_CONSUMER, properties, log: configuration.log))
     }
 
-    private func ask<T: Sendable>(_ question: @escaping @Sendable (Client) -> Result<T, KafkaError>) async throws(KafkaError) -> T
-    {
+    private func run<T: Sendable>(_ query: @escaping @Sendable (Client) -> Result<T, KafkaError>) async throws(KafkaError) -> T {
         let client = client
         let answer: Result<T, KafkaError> = await withCheckedContinuation { continuation in
-            questions.async {
+            queries.async {
                 let isOpen = !client.isDestroyed
                 continuation.resume(
-                    returning: isOpen ? question(client) : .failure(KafkaError(.closed, "the metadata client is closed")))
+                    returning: isOpen ? query(client) : .failure(KafkaError(.closed, "the metadata client is closed")))
             }
         }
         return try answer.get()
     }
 
-    /// How many partitions each topic has; a topic that is missing or not allowed has its error. Throws where no broker answers.
+    /// The number of partitions of each topic, or the error of a topic that is missing or not allowed. Throws where no broker
+    /// answers.
     public func topics(
         _ names: [String], timeout: Duration = .seconds(10)
     ) async throws(KafkaError) -> [String: Result<Int, KafkaError>] {
         let limit = MonotonicTime.now() + UInt64(timeout.nanoseconds)
-        return try await ask { client in
+        return try await run { client in
             var answers: [String: Result<Int, KafkaError>] = [:]
             for name in names {
                 let now = MonotonicTime.now()
@@ -72,30 +71,30 @@ public final class KafkaMetadata: Sendable {
         }
     }
 
-    /// The offset behind the last record of each partition. One request to each leader.
+    /// The offset after the last record of each partition. One request to each leader.
     public func endOffsets(
         _ partitions: [TopicPartition], timeout: Duration = .seconds(5)
     ) async throws(KafkaError) -> [TopicPartition: Result<Int64, KafkaError>] {
         try await offsets(partitions, .end, timeout)
     }
 
-    /// The offset of the first record each partition still has. One request to each leader.
+    /// The offset of the first record of each partition. One request to each leader.
     public func beginningOffsets(
         _ partitions: [TopicPartition], timeout: Duration = .seconds(5)
     ) async throws(KafkaError) -> [TopicPartition: Result<Int64, KafkaError>] {
         try await offsets(partitions, .beginning, timeout)
     }
 
-    // Not rd_kafka_query_watermark_offsets: in 2.0.2 it ignores its time-out.
+    // Not rd_kafka_query_watermark_offsets: in 2.0.2 it ignores its timeout.
     private func offsets(
         _ partitions: [TopicPartition], _ bound: Bound, _ timeout: Duration
     ) async throws(KafkaError) -> [TopicPartition: Result<Int64, KafkaError>] {
         if partitions.isEmpty { return [:] }
-        return try await ask { client in
+        return try await run { client in
             let list = PartitionListHandle(partitions, offset: bound.rawValue)
             let error = rd_kafka_offsets_for_times(client.pointer, list.pointer, max(1, timeout.milliseconds))
             guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
-                return .failure(KafkaError(error, "offsets: \(String(cString: rd_kafka_err2str(error)))"))
+                return .failure(KafkaError(error, "the offsets cannot be read: \(String(cString: rd_kafka_err2str(error)))"))
             }
             return .success(KafkaMetadata.answers(list.entries) { $0 })
         }
@@ -106,11 +105,12 @@ public final class KafkaMetadata: Sendable {
         _ partitions: [TopicPartition], timeout: Duration = .seconds(5)
     ) async throws(KafkaError) -> [TopicPartition: Result<Int64?, KafkaError>] {
         if partitions.isEmpty { return [:] }
-        return try await ask { client in
+        return try await run { client in
             let list = PartitionListHandle(partitions, offset: Int64(RD_KAFKA_OFFSET_INVALID))
             let error = rd_kafka_committed(client.pointer, list.pointer, max(1, timeout.milliseconds))
             guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
-                return .failure(KafkaError(error, "committed offsets: \(String(cString: rd_kafka_err2str(error)))"))
+                return .failure(
+                    KafkaError(error, "the committed offsets cannot be read: \(String(cString: rd_kafka_err2str(error)))"))
             }
             return .success(KafkaMetadata.answers(list.entries) { $0 >= 0 ? $0 : nil })
         }
@@ -124,12 +124,12 @@ public final class KafkaMetadata: Sendable {
         return answers
     }
 
-    /// Destroys the handle behind the questions that are there; later questions fail.
+    /// Destroys the client after the queries that are waiting; later queries fail.
     /// - Returns: false where `deadline` passed first.
     public func close(deadline: Duration) async -> Bool {
         let ended = Latch()
         let client = client
-        questions.async {
+        queries.async {
             client.destroy()
             ended.open()
         }

@@ -1,4 +1,4 @@
-// Says what a producer's user learns about a record.
+// Declares what a producer reports about a record.
 
 /// Where a record was written.
 public struct Delivery: Sendable, Equatable {
@@ -14,15 +14,16 @@ public struct Delivery: Sendable, Equatable {
     }
 }
 
-/// Learns the fate of each record that ``KafkaProducer/produce(_:key:value:partition:token:)`` took: once per token.
+/// Receives the delivery report of each record that ``KafkaProducer/produce(_:key:value:partition:token:)`` accepted: one per
+/// token.
 public protocol DeliveryHandler: Sendable {
-    /// Called on the producer's report thread, which it must not hold up.
+    /// Called on the producer's report thread, which it must not block.
     ///
-    /// `error` nil: all in-sync replicas have the record. Otherwise ``KafkaError/mayBePersisted`` says whether the broker may have
-    /// written it all the same.
+    /// `error` is nil where all in-sync replicas have the record. Otherwise ``KafkaError/mayBePersisted`` tells whether the
+    /// broker may have written it all the same.
     func delivered(_ token: UInt, partition: Int32, offset: Int64, error: KafkaError?)
 
-    /// The last of some reports that came together has been told. Called on the same thread.
+    /// Called on the same thread after the last of several reports that came together.
     func reportsEnded()
 }
 
@@ -50,15 +51,15 @@ public struct ProducerHeader: Sendable, Equatable {
     }
 }
 
-/// Counters of one producer since its start, and what it holds now.
+/// Counters of one producer since its start, and what is in flight now.
 public struct KafkaProducerStatistics: Sendable, Equatable {
     /// Records acknowledged.
     public var delivered = 0
     /// Records reported as failed.
     public var failed = 0
-    /// Times the librdkafka client was made anew after a fatal error.
+    /// Times the librdkafka client was replaced after a fatal error.
     public var recreations = 0
-    /// Records taken and not reported yet.
+    /// Records accepted and not reported yet.
     public var inFlightRecords = 0
     /// Their bytes of keys and payloads.
     public var inFlightBytes = 0

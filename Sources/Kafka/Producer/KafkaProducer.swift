@@ -1,21 +1,21 @@
-// The producer's public face: a hot door without allocations, an async one, and an end with a deadline.
+// The public API of the producer: non-blocking and async methods to produce, and a close with a deadline.
 
 internal import CKafka
 
 /// An idempotent producer (acks=all, murmur2_random).
 ///
-/// A fatal error of librdkafka does not end it: the client inside is made anew, records in flight are reported as failed with
-/// ``KafkaError/mayBePersisted``, and the producer goes on.
+/// A fatal error of librdkafka does not end it: the librdkafka client is replaced, and records in flight are reported as failed,
+/// with ``KafkaError/mayBePersisted``.
 public final class KafkaProducer: Sendable {
     private let core: ProducerCore
 
     private init(_ core: ProducerCore) { self.core = core }
 
-    /// A producer nobody holds any more fails what it still has in flight.
+    /// A producer without references reports the records in flight as failed.
     deinit { core.stop() }
 
-    /// Starts the producer and its report thread. Brokers that cannot be reached are no error here.
-    /// - Parameter handler: learns the fate of records given to ``produce(_:key:value:partition:token:)``.
+    /// Starts the producer and its report thread. Unreachable brokers are not an error here.
+    /// - Parameter handler: receives the delivery reports of ``produce(_:key:value:partition:token:)``.
     public static func start(
         _ configuration: KafkaProducerConfiguration, handler: (any DeliveryHandler)? = nil
     ) throws(KafkaError) -> KafkaProducer {
@@ -24,11 +24,11 @@ public final class KafkaProducer: Sendable {
         return KafkaProducer(core)
     }
 
-    /// A topic to produce to. Whether it exists is not asked: see ``prepare(_:within:)``.
+    /// A topic to produce to. Whether it exists is not checked: see ``prepare(_:within:)``.
     public func topic(_ name: String) throws(KafkaError) -> ProducerTopic { ProducerTopic(index: try core.topic(name)) }
 
-    /// A topic to produce to, and how many partitions it has. Throws ``KafkaError/Code/unknownTopic`` where there is none. It also
-    /// warms the way up: the first record to an unknown topic waits for its metadata.
+    /// A topic to produce to, and its number of partitions. Throws ``KafkaError/Code/unknownTopic`` where it does not exist. It
+    /// also loads the topic's metadata, which the first record would otherwise wait for.
     public func prepare(
         _ name: String, within limit: Duration = .seconds(10)
     ) async throws(KafkaError) -> (topic: ProducerTopic, partitions: Int) {
@@ -40,13 +40,14 @@ public final class KafkaProducer: Sendable {
         return (ProducerTopic(index: index), try count.get())
     }
 
-    /// Hands over a copy of one record: the hot door. Any thread; never blocks, never allocates for a record that is taken.
+    /// Produces a copy of one record. Any thread; never blocks, never allocates for a record that is accepted.
     /// - Parameters:
-    ///   - key: chooses the partition; `nil`: no key, any partition.
+    ///   - key: determines the partition; `nil`: no key, any partition.
     ///   - value: `nil` is a tombstone.
-    ///   - partition: −1: by the key.
-    ///   - token: given back to the ``DeliveryHandler``; below 2^63.
-    /// - Returns: `nil` where the record was taken, and will be reported exactly once. Otherwise why not; it was not written.
+    ///   - partition: −1: determined by the key.
+    ///   - token: passed to the ``DeliveryHandler``; below 2^63.
+    /// - Returns: `nil` where the record was accepted, and will be reported exactly once. Otherwise the error; it was not
+    ///   written.
     @inline(__always)
     public func produce(
         _ topic: ProducerTopic, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, partition: Int32 = -1, token: UInt
@@ -55,8 +56,8 @@ public final class KafkaProducer: Sendable {
         return core.produce(topic.index, key: key, value: value, partition: partition, opaque: token << 1)
     }
 
-    /// Hands over copies of all records of a group, in their order, and empties it. Any thread; never blocks.
-    /// - Parameter refused: is told each record that was not taken, and why: it was not written. The others are reported exactly once.
+    /// Produces copies of all records of a group, in order, and empties it. Any thread; never blocks.
+    /// - Parameter refused: called for each record that was not accepted, and not written. The others are reported exactly once.
     public func produce(
         _ topic: ProducerTopic, _ group: inout ProducerGroup, refused: (_ token: UInt, _ error: KafkaError) -> Void
     ) {
@@ -64,21 +65,21 @@ public final class KafkaProducer: Sendable {
         group.removeAll()
     }
 
-    /// Whether a record of `bytes` would be taken now, and less than three quarters of the bounds are in use: for senders that can wait,
-    /// so that those who cannot find room. Any thread; a moment's answer.
+    /// Whether a record of `bytes` would be accepted now and less than three quarters of the bounds are in use. Senders that can
+    /// wait ask this, so that the last quarter is left for those that cannot. Any thread; the answer may be outdated at once.
     public func hasRoom(forBytes bytes: Int) -> Bool { core.hasRoom(forBytes: bytes) }
 
-    /// How many records may be handed over together where ``hasRoom(forBytes:)`` says that there is room.
+    /// How many records may be produced together where ``hasRoom(forBytes:)`` is true.
     public var groupRecords: Int { core.groupRecords }
 
-    /// Sends one record and waits until all in-sync replicas have it, at most the message time-out. Not ended by cancellation: the
-    /// record is on its way.
+    /// Sends one record and waits until all in-sync replicas have it, at most the message timeout. Cancellation does not end the
+    /// wait, because the record is in flight.
     public func send(
         _ topic: ProducerTopic, key: [UInt8]?, value: [UInt8]?, headers: [ProducerHeader] = [], partition: Int32 = -1
     ) async throws(KafkaError) -> Delivery {
         let result: Result<Delivery, KafkaError> = await withCheckedContinuation { continuation in
             let pending = Unmanaged.passRetained(ProducerCore.PendingSend(continuation))
-            // Objects are aligned, so the lowest bit is free to tell a pointer from a token.
+            // Objects are aligned, so the lowest bit can distinguish a pointer from a token.
             let opaque = UInt(bitPattern: pending.toOpaque()) | 1
             let error = KafkaProducer.withBytes(key) { key in
                 KafkaProducer.withBytes(value) { value in
@@ -96,14 +97,14 @@ public final class KafkaProducer: Sendable {
         return bytes.withUnsafeBytes { body($0) }
     }
 
-    /// Waits until everything in flight is reported.
+    /// Waits until all records in flight are reported.
     /// - Returns: false where `limit` passed first.
     public func flush(within limit: Duration) async -> Bool {
         let core = core
         do throws(KafkaError) {
             let error = try await OwnedThread.run("kafka-flush") {
-                guard let generation = core.generation else { return RD_KAFKA_RESP_ERR_NO_ERROR }
-                return withExtendedLifetime(generation) { rd_kafka_flush(generation.client.pointer, limit.milliseconds) }
+                guard let instance = core.instance else { return RD_KAFKA_RESP_ERR_NO_ERROR }
+                return withExtendedLifetime(instance) { rd_kafka_flush(instance.client.pointer, limit.milliseconds) }
             }
             return error == RD_KAFKA_RESP_ERR_NO_ERROR && core.statistics.inFlightRecords == 0
         } catch {
@@ -112,7 +113,7 @@ public final class KafkaProducer: Sendable {
     }
 
     /// Refuses new records, waits for those in flight, and destroys the client.
-    /// - Returns: false where `deadline` passed first: the rest was reported as failed, or is being so.
+    /// - Returns: false where `deadline` passed first: the remaining records are reported as failed.
     public func close(deadline: Duration) async -> Bool {
         let start = ContinuousClock.now
         core.refuse()
@@ -126,10 +127,10 @@ public final class KafkaProducer: Sendable {
     /// Counters since the start, and what is in flight now.
     public var statistics: KafkaProducerStatistics { core.statistics }
 
-    /// Makes the client inside fail fatally, as a broker's answer would. For tests.
+    /// Makes the librdkafka client fail fatally, as a broker's answer would. For tests.
     func failFatally() {
-        guard let generation = core.generation else { return }
+        guard let instance = core.instance else { return }
         rd_kafka_test_fatal_error(
-            generation.client.pointer, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "asked for by a test")
+            instance.client.pointer, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "requested by a test")
     }
 }

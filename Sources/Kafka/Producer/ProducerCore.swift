@@ -1,4 +1,4 @@
-// Owns a producer's state and its report thread: bounds, delivery reports, and the change of generations.
+// Owns a producer's state and its report thread: bounds, delivery reports, and the replacement of failed instances.
 
 internal import CKafka
 internal import Synchronization
@@ -6,11 +6,11 @@ internal import Synchronization
 /// Shared by ``KafkaProducer`` and its report thread.
 final class ProducerCore: Sendable {
     private struct State {
-        /// `nil` behind the end.
-        var generation: ProducerGeneration?
-        var topics: [GenerationTopic] = []
+        /// `nil` after the end.
+        var instance: ProducerInstance?
+        var topics: [InstanceTopic] = []
         var isClosed = false
-        /// Why the last generation ended, or this one cannot go on.
+        /// The fatal error of the last instance, or of this one.
         var cause: KafkaError?
     }
 
@@ -22,7 +22,7 @@ final class ProducerCore: Sendable {
 
     private static let isClosed = KafkaError(.closed, "the producer is closed")
     private static let queueFull = KafkaError(
-        .queueFull, "the producer holds as much as it may; the brokers are slower than the senders", isRetriable: true)
+        .queueFull, "the producer's queue is full: the brokers are slower than the senders", isRetriable: true)
 
     let finished = Latch()
     private let configuration: KafkaProducerConfiguration
@@ -38,7 +38,7 @@ final class ProducerCore: Sendable {
     init(_ configuration: KafkaProducerConfiguration, _ handler: (any DeliveryHandler)?) throws(KafkaError) {
         self.configuration = configuration
         self.handler = handler
-        state = Mutex(State(generation: try ProducerGeneration(configuration)))
+        state = Mutex(State(instance: try ProducerInstance(configuration)))
     }
 
     var statistics: KafkaProducerStatistics {
@@ -48,8 +48,8 @@ final class ProducerCore: Sendable {
             inFlightBytes: inFlightBytes.load(ordering: .relaxed))
     }
 
-    /// The one of this moment; whoever holds it keeps its client.
-    var generation: ProducerGeneration? { state.withLock { $0.generation } }
+    /// The current instance; a reference to it keeps its client.
+    var instance: ProducerInstance? { state.withLock { $0.instance } }
 
     func hasRoom(forBytes bytes: Int) -> Bool {
         let records = inFlightRecords.load(ordering: .relaxed)
@@ -59,17 +59,17 @@ final class ProducerCore: Sendable {
             && held + bytes <= configuration.inFlightBytes
     }
 
-    /// Records of a group that has room wherever ``hasRoom(forBytes:)`` says so, and one more beside it.
+    /// Records of a group that fits, with one more record, where ``hasRoom(forBytes:)`` is true.
     var groupRecords: Int { max(1, min(ProducerGroup.capacity, configuration.inFlightRecords / 4 - 1)) }
 
-    /// The topic's number in every generation.
+    /// The topic's index, which is the same in every instance.
     func topic(_ name: String) throws(KafkaError) -> Int {
         let result: Result<Int, KafkaError> = state.withLock { state in
             if state.isClosed { return .failure(Self.isClosed) }
             if let index = state.topics.firstIndex(where: { $0.name == name }) { return .success(index) }
             do throws(KafkaError) {
-                guard let generation = state.generation else { throw Self.isClosed }
-                state.topics.append(try GenerationTopic(generation, name))
+                guard let instance = state.instance else { throw Self.isClosed }
+                state.topics.append(try InstanceTopic(instance, name))
                 return .success(state.topics.count - 1)
             } catch {
                 return .failure(error)
@@ -78,13 +78,13 @@ final class ProducerCore: Sendable {
         return try result.get()
     }
 
-    /// Asks the brokers how many partitions a topic has; blocks up to `timeout`.
+    /// The number of partitions of a topic, asked of the brokers; blocks up to `timeout`.
     func partitionCount(_ topic: Int, timeout: Duration) throws(KafkaError) -> Int {
-        let asked = state.withLock { $0.isClosed ? nil : ($0.generation, $0.topics[topic].name) }
-        guard let (now, name) = asked, let generation = now else { throw Self.isClosed }
-        // A handle of its own: the end of a generation waits for whoever holds one of its topics.
-        let handle = try TopicHandle(generation.client, name)
-        return try TopicHandle.partitionCount(of: handle.pointer, generation.client, name: name, timeout: timeout).get()
+        let current = state.withLock { $0.isClosed ? nil : ($0.instance, $0.topics[topic].name) }
+        guard case (let instance?, let name)? = current else { throw Self.isClosed }
+        // A separate handle: the end of an instance waits until its topics are no longer referenced.
+        let handle = try TopicHandle(instance.client, name)
+        return try TopicHandle.partitionCount(of: handle.pointer, instance.client, name: name, timeout: timeout).get()
     }
 
     @inline(__always)
@@ -95,7 +95,7 @@ final class ProducerCore: Sendable {
         let bytes = (key?.count ?? 0) + (value?.count ?? 0)
         let records = inFlightRecords.add(1, ordering: .relaxed).newValue
         let total = inFlightBytes.add(bytes, ordering: .relaxed).newValue
-        // A record larger than the whole bound passes alone.
+        // A record larger than the bound is accepted while it is the only one.
         guard records <= configuration.inFlightRecords, total <= configuration.inFlightBytes || records == 1 else {
             release(bytes: bytes)
             return ProducerCore.queueFull
@@ -134,19 +134,20 @@ final class ProducerCore: Sendable {
 
     private static func token(_ message: rd_kafka_message_t) -> UInt { UInt(bitPattern: message._private) >> 1 }
 
-    private func refusal(_ error: rd_kafka_resp_err_t, _ target: GenerationTopic) -> KafkaError {
+    private func refusal(_ error: rd_kafka_resp_err_t, _ target: InstanceTopic) -> KafkaError {
         switch error {
         case RD_KAFKA_RESP_ERR__QUEUE_FULL: ProducerCore.queueFull
         case RD_KAFKA_RESP_ERR__FATAL:
             denial
                 ?? KafkaError(
-                    code: .fatal, kafkaCode: error.rawValue, message: "the producer is being made anew", isRetriable: true,
+                    code: .fatal, kafkaCode: error.rawValue, message: "the producer is being restarted after a fatal error",
+                    isRetriable: true,
                     mayBePersisted: false)
         default: KafkaError(error, "topic \(target.name): \(String(cString: rd_kafka_err2str(error)))")
         }
     }
 
-    /// Why no generation will go on: one that may not write is not mended by another one.
+    /// The error where another instance cannot help, because the producer is not allowed to write.
     private var denial: KafkaError? {
         guard let cause = state.withLock({ $0.cause }) else { return nil }
         let code = KafkaError(rd_kafka_resp_err_t(rawValue: cause.kafkaCode)).code
@@ -161,10 +162,10 @@ final class ProducerCore: Sendable {
         inFlightBytes.subtract(bytes, ordering: .relaxed)
     }
 
-    /// New records are refused from now on.
+    /// Refuses new records from now on.
     func refuse() { state.withLock { $0.isClosed = true } }
 
-    /// Ends the report thread; what is in flight is reported as failed.
+    /// Ends the report thread; records in flight are reported as failed.
     func stop() {
         refuse()
         isStopping.store(true, ordering: .relaxed)
@@ -173,62 +174,62 @@ final class ProducerCore: Sendable {
     // MARK: The report thread
 
     func run() {
-        var pause = Self.shortest
-        // Held here, so that its queue goes before it.
-        while let generation, let delivered = serve(generation, failing: pause) {
+        var pause = Self.shortestPause
+        // Referenced here, so that its queue is released before it.
+        while let instance, let delivered = serve(instance, failing: pause) {
             recreations.add(1, ordering: .relaxed)
-            // Brokers that refuse one client after the other are not asked as fast as they can refuse.
-            pause = delivered > 0 ? Self.shortest : min(Self.longest, pause * 2)
+            // Back-off while brokers refuse one instance after the other.
+            pause = delivered > 0 ? Self.shortestPause : min(Self.longestPause, pause * 2)
         }
         finished.open()
     }
 
-    private static let shortest: UInt64 = 50_000_000
-    private static let longest: UInt64 = 5_000_000_000
+    private static let shortestPause: UInt64 = 50_000_000
+    private static let longestPause: UInt64 = 5_000_000_000
 
-    /// Serves one generation to its end.
-    /// - Parameter pause: nanoseconds from its failure until another one takes its place.
-    /// - Returns: how many records it has delivered; `nil` where the producer is closed.
-    private func serve(_ generation: ProducerGeneration, failing pause: UInt64) -> Int? {
-        guard let pointer = rd_kafka_queue_get_main(generation.client.pointer) else { return nil }
+    /// Serves one instance to its end.
+    /// - Parameter pause: nanoseconds from its failure until it is replaced.
+    /// - Returns: the number of records it delivered; `nil` where the producer is closed.
+    private func serve(_ instance: ProducerInstance, failing pause: UInt64) -> Int? {
+        guard let pointer = rd_kafka_queue_get_main(instance.client.pointer) else { return nil }
         let reports = QueueHandle(owning: pointer)
         let before = delivered.load(ordering: .relaxed)
         var replaceAt: UInt64?
         while !isStopping.load(ordering: .relaxed) {
             if let event = reports.takeEvent(milliseconds: replaceAt == nil ? 100 : 10) { handle(event) }
-            guard let error = generation.client.fatalError() else { continue }
+            guard let error = instance.client.fatalError() else { continue }
             if replaceAt == nil {
-                configuration.client.log(.error, "the producer failed and is made anew: \(error)")
+                configuration.client.log(.error, "the producer failed and is restarted: \(error)")
                 state.withLock { $0.cause = error }
                 replaceAt = MonotonicTime.now() + pause
             }
-            // Nothing of it goes out any more: whoever waits is told now.
-            rd_kafka_purge(generation.client.pointer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)
+            // Its queued records will not be sent any more: their senders get the report now.
+            rd_kafka_purge(instance.client.pointer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)
             guard let due = replaceAt, MonotonicTime.now() >= due else { continue }
-            guard var topics = replaceGeneration() else {
-                replaceAt = MonotonicTime.now() + Self.longest
+            guard var topics = replaceInstance() else {
+                replaceAt = MonotonicTime.now() + Self.longestPause
                 continue
             }
-            drain(generation, &topics, reports)
+            drain(instance, &topics, reports)
             return delivered.load(ordering: .relaxed) - before
         }
         var topics = state.withLock { state in
-            defer { (state.generation, state.topics) = (nil, []) }
+            defer { (state.instance, state.topics) = (nil, []) }
             return state.topics
         }
-        drain(generation, &topics, reports)
+        drain(instance, &topics, reports)
         return nil
     }
 
-    /// Puts a new generation in the place of the one that failed, and returns the old one's topics; `nil` where none could be made.
-    private func replaceGeneration() -> [GenerationTopic]? {
+    /// Replaces the failed instance and returns the old one's topics; `nil` where no new one could be made.
+    private func replaceInstance() -> [InstanceTopic]? {
         do throws(KafkaError) {
-            let next = try ProducerGeneration(configuration)
-            let old: Result<[GenerationTopic], KafkaError> = state.withLock { state in
+            let next = try ProducerInstance(configuration)
+            let old: Result<[InstanceTopic], KafkaError> = state.withLock { state in
                 do throws(KafkaError) {
-                    var topics: [GenerationTopic] = []
-                    for topic in state.topics { topics.append(try GenerationTopic(next, topic.name)) }
-                    defer { (state.generation, state.topics) = (next, topics) }
+                    var topics: [InstanceTopic] = []
+                    for topic in state.topics { topics.append(try InstanceTopic(next, topic.name)) }
+                    defer { (state.instance, state.topics) = (next, topics) }
                     return .success(state.topics)
                 } catch {
                     return .failure(error)
@@ -236,19 +237,20 @@ final class ProducerCore: Sendable {
             }
             return try old.get()
         } catch {
-            configuration.client.log(.error, "the producer cannot be made anew yet: \(error)")
+            configuration.client.log(.error, "the producer cannot be restarted yet: \(error)")
             return nil
         }
     }
 
-    /// Fails everything a client still holds and reports it: queued records as not written, sent ones as unknown. Then lets its topics go,
-    /// so that the client is destroyed on this thread.
-    /// - Parameter topics: nobody finds them any more. Who still holds one may be handing a record over, which would never be reported.
+    /// Reports all records that an instance still has as failed: queued ones as not written, sent ones as possibly written. Then
+    /// releases its topics, so that the client is destroyed on this thread.
+    /// - Parameter topics: no longer in `state`. A thread that still references one may be producing a record, which must be
+    ///   reported, too.
     private func drain(
-        _ generation: ProducerGeneration, _ topics: inout [GenerationTopic], _ reports: borrowing QueueHandle
+        _ instance: ProducerInstance, _ topics: inout [InstanceTopic], _ reports: borrowing QueueHandle
     ) {
-        let pointer = generation.client.pointer
-        // In this order: what was handed over before its topic was let go is counted.
+        let pointer = instance.client.pointer
+        // In this order: a record that was produced before its topic was released is in the queue's length.
         while !topics.indices.allSatisfy({ isKnownUniquelyReferenced(&topics[$0]) }) || rd_kafka_outq_len(pointer) > 0 {
             rd_kafka_purge(pointer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)
             if let event = reports.takeEvent(milliseconds: 10) { handle(event) }
@@ -259,7 +261,7 @@ final class ProducerCore: Sendable {
     private func handle(_ event: borrowing EventHandle) {
         switch event.type {
         case RD_KAFKA_EVENT_DR:
-            // A few at a time: counters that other threads ask are touched once for all of them, and before anybody is told.
+            // Several at a time: the counters shared with other threads are updated once for all of them, before the reports.
             withUnsafeTemporaryAllocation(of: UnsafePointer<rd_kafka_message_t>.self, capacity: 128) { list in
                 while true {
                     var count = 0
@@ -269,7 +271,7 @@ final class ProducerCore: Sendable {
                     }
                     guard count > 0 else { break }
                     let messages = UnsafeBufferPointer(start: list.baseAddress, count: count)
-                    account(messages)
+                    countReports(messages)
                     for message in messages { report(message) }
                     handler?.reportsEnded()
                 }
@@ -280,7 +282,7 @@ final class ProducerCore: Sendable {
         }
     }
 
-    private func account(_ messages: UnsafeBufferPointer<UnsafePointer<rd_kafka_message_t>>) {
+    private func countReports(_ messages: UnsafeBufferPointer<UnsafePointer<rd_kafka_message_t>>) {
         var (bytes, good) = (0, 0)
         for message in messages {
             bytes += message.pointee.len + message.pointee.key_len
@@ -301,7 +303,7 @@ final class ProducerCore: Sendable {
             return
         }
         guard let pending = UnsafeRawPointer(bitPattern: opaque & ~1) else { return }
-        // Takes over the reference that `send` retained.
+        // Consumes the reference that `send` retained.
         let send = Unmanaged<PendingSend>.fromOpaque(pending).takeRetainedValue()
         let delivery = Delivery(partition: message.pointee.partition, offset: message.pointee.offset)
         send.continuation.resume(returning: error.map { .failure($0) } ?? .success(delivery))
@@ -309,12 +311,10 @@ final class ProducerCore: Sendable {
 
     private func failure(_ message: UnsafePointer<rd_kafka_message_t>) -> KafkaError {
         let mayBePersisted = rd_kafka_message_status(message) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED
-        // Purged because of it.
+        // Purged because of the missing permission.
         if !mayBePersisted, message.pointee.err == RD_KAFKA_RESP_ERR__PURGE_QUEUE, let denial { return denial }
         let topic = message.pointee.rkt.map { String(cString: rd_kafka_topic_name($0)) } ?? "?"
         let text = String(cString: rd_kafka_err2str(message.pointee.err))
-        return KafkaError(
-            message.pointee.err, "topic \(topic): \(text)",
-            mayBePersisted: mayBePersisted)
+        return KafkaError(message.pointee.err, "topic \(topic): \(text)", mayBePersisted: mayBePersisted)
     }
 }

@@ -1,20 +1,20 @@
-// Owns records that are handed to librdkafka together.
+// Owns records that are produced together.
 
 internal import CKafka
 internal import Records
 
-/// A few records on their way to the producer: the clock, the locks and the counters are asked once for all of them. Reused; one thread at a
-/// time. Keys are copied; values are either all lent or all copied until the group is produced.
+/// Records that are produced with one call, so that clock, locks and counters are used once for all of them. Reused; one thread
+/// at a time. Keys are copied; of a group either all values are copied or none.
 public struct ProducerGroup: ~Copyable {
-    /// Most records of a group.
+    /// Maximum number of records.
     public static let capacity = 128
 
-    /// Records in it.
+    /// Number of records.
     public private(set) var count = 0
     /// Bytes of their keys and values.
     private(set) var bytes = 0
     private var keys = ByteBuffer(capacity: 4096)
-    /// Values that were copied.
+    /// The copied values.
     private var values = ByteBuffer()
     private let memory = UnsafeMutablePointer<rd_kafka_message_t>.allocate(capacity: Self.capacity)
 
@@ -23,11 +23,11 @@ public struct ProducerGroup: ~Copyable {
 
     deinit { memory.deallocate() }
 
-    /// Adds a record; there must be room for it.
+    /// Appends a record; the group must not be full.
     /// - Parameters:
-    ///   - key: chooses the partition.
-    ///   - value: must stay until the group is produced.
-    ///   - token: given back to the ``DeliveryHandler``; below 2^63.
+    ///   - key: determines the partition.
+    ///   - value: must stay valid until the group is produced.
+    ///   - token: passed to the ``DeliveryHandler``; below 2^63.
     public mutating func append(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, token: UInt) {
         precondition(count < Self.capacity && token >> 63 == 0, "a group has \(Self.capacity) records, a token is below 2^63")
         let message = memory + count
@@ -40,13 +40,13 @@ public struct ProducerGroup: ~Copyable {
         count += 1
     }
 
-    /// Adds a record whose value goes before the group is produced; not behind one whose value is lent.
+    /// Appends a record with a copy of its value; all values of the group must be copied then.
     public mutating func append(key: UnsafeRawBufferPointer, copying value: UnsafeRawBufferPointer, token: UInt) {
         append(key: key, value: value, token: token)
         values.append(value)
     }
 
-    /// The messages, with the keys where they lie now. Valid until the group changes.
+    /// The messages, with the addresses of the keys and copied values. Valid until the group changes.
     mutating func messages() -> UnsafeMutableBufferPointer<rd_kafka_message_t> {
         var (key, value) = (0, 0)
         let areCopied = values.count > 0

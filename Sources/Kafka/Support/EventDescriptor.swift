@@ -1,9 +1,9 @@
-// Owns one eventfd: the single thing a poll thread sleeps on.
+// Owns one eventfd, on which a poll thread sleeps.
 
 internal import CKafka
 internal import Glibc
 
-/// An eventfd. Anybody may signal it, librdkafka's threads included; one thread waits.
+/// An eventfd. Any thread may signal it, including librdkafka's; one thread waits.
 struct EventDescriptor: ~Copyable, Sendable {
     /// The descriptor, for `rd_kafka_queue_io_event_enable`. It must be non-blocking there (librdkafka#2932).
     let descriptor: Int32
@@ -19,10 +19,10 @@ struct EventDescriptor: ~Copyable, Sendable {
 
     deinit { close(descriptor) }
 
-    /// Wakes the waiting thread. A full counter means that a wake-up is already there.
+    /// Wakes the waiting thread. A full counter means that a signal is pending already.
     func signal() { eventfd_write(descriptor, 1) }
 
-    /// Sleeps until somebody signals or `milliseconds` have passed, and takes all signals that came.
+    /// Sleeps until a signal or until `milliseconds` have passed, and clears all signals.
     func wait(milliseconds: Int32) {
         var item = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         guard poll(&item, 1, milliseconds) > 0 else { return }

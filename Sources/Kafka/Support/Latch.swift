@@ -1,9 +1,9 @@
-// Owns a door that opens once and for all, and those who wait before it with a deadline.
+// Owns a one-time signal that tasks await with a deadline.
 
 internal import Dispatch
 internal import Synchronization
 
-/// Opens once. Waiting never blocks a thread.
+/// Opens once and stays open. Waiting never blocks a thread.
 final class Latch: Sendable {
     private struct State {
         var isOpen = false
@@ -12,7 +12,7 @@ final class Latch: Sendable {
     }
     private let state = Mutex(State())
 
-    /// Opens the door and lets everybody through.
+    /// Opens the latch and resumes all waiting tasks.
     func open() {
         let waiters = state.withLock { state in
             state.isOpen = true
@@ -22,18 +22,18 @@ final class Latch: Sendable {
         for waiter in waiters { waiter.resume(returning: true) }
     }
 
-    /// Suspends until the door is open; false where `limit` passed first.
+    /// Suspends until the latch is open; false where `limit` passed first.
     func wait(within limit: Duration) async -> Bool {
         await withCheckedContinuation { continuation in
-            let ticket: Int? = state.withLock { state in
+            let id: Int? = state.withLock { state in
                 if state.isOpen { return nil }
                 state.next += 1
                 state.waiters[state.next] = continuation
                 return state.next
             }
-            guard let ticket else { return continuation.resume(returning: true) }
+            guard let id else { return continuation.resume(returning: true) }
             DispatchQueue.global().asyncAfter(deadline: .now() + .nanoseconds(limit.nanoseconds)) { [self] in
-                state.withLock { $0.waiters.removeValue(forKey: ticket) }?.resume(returning: false)
+                state.withLock { $0.waiters.removeValue(forKey: id) }?.resume(returning: false)
             }
         }
     }

@@ -1,16 +1,16 @@
-// Owns the way of librdkafka's log lines out of the room.
+// Passes librdkafka's log lines to the user of the module.
 
 internal import CKafka
 
-/// How much a log line matters.
+/// Severity of a log line.
 public enum KafkaLogLevel: Int, Sendable, Comparable {
     case debug, info, warning, error
 
-    /// By weight.
+    /// By severity.
     public static func < (a: KafkaLogLevel, b: KafkaLogLevel) -> Bool { a.rawValue < b.rawValue }
 }
 
-/// Where a client's log lines go. Called from librdkafka's threads: must not block and must not call the client.
+/// Receives a client's log lines. Called on librdkafka's threads: must not block and must not call the client.
 public typealias KafkaLog = @Sendable (KafkaLogLevel, String) -> Void
 
 /// The target of one client's log callback. ``Client`` keeps it alive until `rd_kafka_destroy` has joined librdkafka's threads.
@@ -20,7 +20,7 @@ final class LogSink: Sendable {
     init(_ write: @escaping KafkaLog) { self.write = write }
 
     fileprivate func received(severity: Int32, facility: String, text: String) {
-        // One map of properties serves consumer and producer; librdkafka warns about each that does not concern the handle.
+        // Consumer and producer get the same properties; librdkafka warns about each that does not apply to a client.
         if facility == "CONFWARN", text.contains("will be ignored by this") { return }
         let level: KafkaLogLevel =
             switch severity {
@@ -32,8 +32,8 @@ final class LogSink: Sendable {
         write(level, "\(facility): \(text)")
     }
 
-    /// The one function through which librdkafka logs. It finds the sink by the client's opaque pointer, which is unretained:
-    /// the sink outlives the client (see ``Client``).
+    /// librdkafka's log callback. It gets the sink from the client's opaque pointer, which is unretained: the sink outlives the
+    /// client (see ``Client``).
     static let callback: @convention(c) (OpaquePointer?, Int32, UnsafePointer<CChar>?, UnsafePointer<CChar>?) -> Void = {
         client, severity, facility, text in
         guard let client, let facility, let text, let opaque = rd_kafka_opaque(client) else { return }

@@ -5,7 +5,7 @@ public import Records
 /// What a source tells the pipeline, in the order it happened.
 public enum SourceEvent: Sendable {
     /// Records of one assigned partition.
-    case records(RecordBatch, slot: Int)
+    case records(RecordBatch)
     /// The group gave this member these partitions; it waits for ``RecordSource/assign(_:generation:)``.
     case assigned([TopicPartition])
     /// The group takes all partitions back; it waits for ``RecordSource/unassign()``. Lost: they are someone else's already.

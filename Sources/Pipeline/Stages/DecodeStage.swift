@@ -9,7 +9,7 @@ struct DecodeStage: Sendable {
 
     func run() async throws {
         while let batch = try await context.decode.receive() {
-            guard let entry = context.ledger.withLock({ $0.entry(batch.source, generation: batch.assignment) }) else {
+            guard let entry = context.ledger.withLock({ $0.entry(batch.source, generation: batch.generation) }) else {
                 try await context.drop([Completion.Part(batch, credits: context.charge(batch))])
                 continue
             }

@@ -9,7 +9,7 @@ struct PollStage: Sendable {
     func run() async throws {
         while let event = try await context.source.next() {
             switch event {
-            case .records(let batch, _):
+            case .records(let batch):
                 try await received(batch)
             case .assigned(let partitions):
                 try await context.inbox.send(.assigned(partitions))
@@ -41,7 +41,7 @@ struct PollStage: Sendable {
         let credits = context.charge(batch)
         let isCurrent = context.ledger.withLock {
             $0.received(
-                batch.source, generation: batch.assignment, nextOffset: batch.nextOffset, timestamp: batch.earliestTimestamp,
+                batch.source, generation: batch.generation, nextOffset: batch.nextOffset, timestamp: batch.earliestTimestamp,
                 credits: credits) != nil
         }
         // Of an older assignment, or of a partition that was stopped: its memory goes here, and so does what it was charged for.

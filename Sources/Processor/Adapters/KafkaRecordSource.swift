@@ -6,24 +6,24 @@ import Pipeline
 import Records
 import Telemetry
 
-/// The credit pool and the limits of reading as the poll thread's gate.
-struct CreditGate: FetchGate {
+/// The credits and the consume limits of the configuration as the poll thread's limit.
+struct CreditReadLimit: ReadLimit {
     let pool: CreditPool
     /// Knows what a transaction carries at most (charged bytes), too: a batch is written whole, so none may be larger.
     let limiter: ConsumeLimiter
 
-    func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int) {
-        let credits = pool.allowance(slot: slot, generation: assignment)
+    func allowance(slot: Int, generation: UInt64) -> (records: Int, bytes: Int) {
+        let credits = pool.allowance(slot: slot, generation: generation)
         // A partition without credits waits for those, and is no reason to look again when a rate allows it.
         guard credits.isPositive else { return (0, 0) }
         let room = limiter.allowance(slot: slot, within: credits)
         return (room.records, room.bytes)
     }
 
-    func opensIn() -> UInt64? { limiter.opensIn() }
+    func nanosecondsUntilAllowed() -> UInt64? { limiter.opensIn() }
 
-    func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int) {
-        pool.spent(slot: slot, generation: assignment, pool.charge(records: records, bytes: bytes))
+    func spent(slot: Int, generation: UInt64, records: Int, bytes: Int) {
+        pool.spent(slot: slot, generation: generation, pool.charge(records: records, bytes: bytes))
         // A rate is of the log's bytes, not of the memory they take here.
         limiter.spent(slot: slot, Credits(records: records, bytes: bytes))
     }
@@ -45,7 +45,7 @@ struct KafkaRecordSource: RecordSource {
     func next() async throws -> SourceEvent? {
         while let event = await consumer.next() {
             switch event {
-            case .records(let batch, let slot): return .records(batch, slot: slot)
+            case .records(let batch): return .records(batch)
             case .assigned(let partitions): return .assigned(partitions)
             case .revoked(let partitions, let isLost): return .revoked(partitions, isLost: isLost)
             case .reachedEnd(let partition, let offset, let generation):
@@ -68,13 +68,13 @@ struct KafkaRecordSource: RecordSource {
 
     func assign(_ partitions: [PartitionStart], generation: UInt64) {
         limiter.assigned(topics: partitions.map(\.source.topic))
-        consumer.assign(partitions.map { ($0.source, offset: $0.offset) }, assignment: generation)
+        consumer.assign(partitions.map { ($0.source, offset: $0.offset) }, generation: generation)
     }
 
     func unassign() { consumer.unassign() }
 
     func seek(_ start: PartitionStart, generation: UInt64) {
-        consumer.seek(start.source, to: start.offset, assignment: generation)
+        consumer.seek(start.source, to: start.offset, generation: generation)
     }
 
     func pause(_ partition: TopicPartition) { consumer.pause([partition]) }

@@ -54,7 +54,7 @@ struct MemoryBudget: Equatable {
             return share
         }
         let isFetchGiven =
-            KafkaConsumerConfiguration.fetchBytes(of: PrefetchShare.leastFetch, properties: properties)
+            PrefetchShare.fetchBytes(of: PrefetchShare.leastFetch, properties: properties)
             > PrefetchShare.leastFetch
         throw CommandError(
             "pipeline.memory_budget_bytes: \(total) is too little for \(partitions) partitions and \(lanes) lanes: "

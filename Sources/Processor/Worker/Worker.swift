@@ -49,7 +49,7 @@ final class Worker: Sendable {
         _ configuration: Configuration, settings: SluiceSettings, client: KafkaClientConfiguration, metadata: KafkaMetadata,
         partitions: Int, isEmbedded: Bool, telemetry: WorkerTelemetry, logger: Logger
     ) throws -> Worker {
-        LargeBuffers.giveBackWhenFreed()
+        LargeBuffers.returnToSystemWhenFreed()
         let budget = settings.memoryBudget
         let prefetch = try budget.prefetchShare(partitions: partitions, properties: settings.kafka.properties)
         let pool = CreditPool(
@@ -59,7 +59,7 @@ final class Worker: Sendable {
             client: client, groupID: settings.kafka.groupID, topics: configuration.mapping.topics)
         consumerConfiguration.groupInstanceID = settings.kafka.groupInstanceID
         consumerConfiguration.sessionTimeout = settings.kafka.sessionTimeout
-        consumerConfiguration.kicker = settings.kafka.fetchWakeUp
+        consumerConfiguration.fetchWakeUp = settings.kafka.fetchWakeUp
         if isEmbedded { consumerConfiguration.adaptToEmbeddedBroker() }
         consumerConfiguration.queuedMaximumKibibytes = prefetch.queuedKibibytes
         consumerConfiguration.queuedMinimumRecords = prefetch.queuedRecords
@@ -85,7 +85,7 @@ final class Worker: Sendable {
         let limiter = ConsumeLimiter(settings.limits.consume.limits, batch: pipelineConfiguration.visit) {
             MonotonicClock.nanoseconds()
         }
-        let consumer = try KafkaConsumer.start(consumerConfiguration, gate: CreditGate(pool: pool, limiter: limiter))
+        let consumer = try KafkaConsumer.start(consumerConfiguration, limit: CreditReadLimit(pool: pool, limiter: limiter))
         let pipeline = EventPipeline(
             configuration: pipelineConfiguration,
             source: KafkaRecordSource(

@@ -1,4 +1,4 @@
-// Compares the database with the oracle: offsets, rows, each key's captured changes in their order, dead letters.
+// Compares the database with the oracle: offsets, rows, the captured changes of each key in order, dead letters.
 
 import Foundation
 import Postgres
@@ -8,11 +8,11 @@ import TestSupport
 import Testing
 
 extension World {
-    /// Waits until every partition is applied to its end; then everything must be exactly what the oracle says.
+    /// Waits until every partition is applied to its end; then the tables must be equal to the oracle's.
     /// - Parameters:
     ///   - limit: how long the workers may take.
-    ///   - except: partitions that stand still, with nothing applied.
-    ///   - skipping: by partition, how many records at the beginning are not to be applied.
+    ///   - except: partitions of which nothing must be applied.
+    ///   - skipping: by partition, the number of first records that must not be applied.
     func expectExact(
         within limit: Duration = .seconds(90), except: Set<Int32> = [], skipping: [Int32: Int64] = [:],
         refuses: @escaping @Sendable (Texts) -> Bool = { _ in false }, sourceLocation: SourceLocation = #_sourceLocation
@@ -29,7 +29,7 @@ extension World {
         try await expectTables(try await oracle(skipping: skipping, refuses: refuses), sourceLocation: sourceLocation)
     }
 
-    /// The tables must be exactly what the oracle says.
+    /// The tables must be equal to the oracle's.
     func expectTables(_ oracle: Oracle, sourceLocation: SourceLocation = #_sourceLocation) async throws {
         var differences: [String] = []
         let rows = try await tableRows()
@@ -44,13 +44,13 @@ extension World {
                     + expected.map(\.operation).joined(separator: " "))
             if differences.count > 20 { break }
         }
-        let letters = try await deadLetters()
-        differences += letters.subtracting(oracle.deadLetters).sorted().prefix(5).map { "dead letter \($0) should not be there" }
-        differences += oracle.deadLetters.subtracting(letters).sorted().prefix(5).map { "dead letter \($0) is missing" }
+        let actual = try await deadLetters()
+        differences += actual.subtracting(oracle.deadLetters).sorted().prefix(5).map { "dead letter \($0) should not be there" }
+        differences += oracle.deadLetters.subtracting(actual).sorted().prefix(5).map { "dead letter \($0) is missing" }
         if differences.isEmpty {
             let total = oracle.changes.values.reduce(0) { $0 + $1.count }
             print(
-                "\(name): exact: \(oracle.records) records, \(rows.count) rows, \(total) changes, \(letters.count) dead letters")
+                "\(name): exact: \(oracle.records) records, \(rows.count) rows, \(total) changes, \(actual.count) dead letters")
         } else {
             record(differences.joined(separator: "\n"), sourceLocation)
         }
@@ -96,11 +96,11 @@ extension World {
             "SELECT partition, \"offset\" FROM sluice_dead_letters WHERE consumer_group = '\(group)' AND topic = '\(topic)'"
         return try await sql { session in
             let result = try session.execute(query)
-            var letters: Set<Coordinate> = []
+            var coordinates: Set<Coordinate> = []
             for row in 0..<result.rowCount {
-                letters.insert(Coordinate(partition: try result.int32(row, 0), offset: try result.int64(row, 1)))
+                coordinates.insert(Coordinate(partition: try result.int32(row, 0), offset: try result.int64(row, 1)))
             }
-            return letters
+            return coordinates
         }
     }
 }

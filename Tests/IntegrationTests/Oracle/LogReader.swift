@@ -1,19 +1,13 @@
-// Reads a whole topic back from the broker, each partition from its first record to the end it has now.
+// Reads a whole topic from the broker, each partition from its first record to its present end.
 
 import Foundation
 import Kafka
 import Records
 import TestSupport
 
-/// Everything may be read at once.
-private struct OpenGate: FetchGate {
-    func allowance(_ slot: Int, assignment: UInt64) -> (records: Int, bytes: Int) { (50_000, 64 << 20) }
-    func spent(slot: Int, assignment: UInt64, records: Int, bytes: Int) {}
-}
-
 extension World {
-    /// The oracle that has seen the whole log.
-    /// - Parameter skipping: by partition, how many records at the beginning are not to be applied.
+    /// The oracle after the whole log.
+    /// - Parameter skipping: by partition, the number of first records that are not applied.
     func oracle(skipping: [Int32: Int64] = [:], refuses: @escaping @Sendable (Texts) -> Bool = { _ in false }) async throws
         -> Oracle
     {
@@ -22,7 +16,7 @@ extension World {
             client: KafkaClientConfiguration(bootstrapServers: kafka.bootstrapServers),
             groupID: "oracle-\(UUID().uuidString)", topics: [topic])
         configuration.sessionTimeout = .seconds(10)
-        let consumer = try KafkaConsumer.start(configuration, gate: OpenGate())
+        let consumer = try KafkaConsumer.start(configuration, limit: FixedReadLimit())
         // Ends the wait for an event that does not come.
         let limit = Task {
             try await Task.sleep(for: .seconds(60))
@@ -32,12 +26,12 @@ extension World {
         var oracle = Oracle(refuses: refuses)
         var positions: [Int32: Int64] = [:]
         while ends.contains(where: { positions[$0.key, default: 0] < $0.value }) {
-            guard let event = await consumer.next() else { throw Trouble("the log could not be read back within a minute") }
+            guard let event = await consumer.next() else { throw Trouble("the log could not be read within a minute") }
             switch event {
             case .assigned(let partitions):
-                consumer.assign(partitions.map { ($0, positions[$0.partition, default: 0]) }, assignment: 1)
+                consumer.assign(partitions.map { ($0, positions[$0.partition, default: 0]) }, generation: 1)
             case .revoked: consumer.unassign()
-            case .records(let batch, _):
+            case .records(let batch):
                 let partition = batch.source.partition
                 for record in batch.records where record.offset >= positions[partition, default: 0] {
                     positions[partition] = record.offset + 1

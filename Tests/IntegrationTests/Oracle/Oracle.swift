@@ -1,8 +1,8 @@
-// Owns what the tables must hold: every record of the log, read back from the broker and applied one at a time.
+// Owns the expected tables: every record of the log, applied one at a time.
 
 import Foundation
 
-/// Where a record lies.
+/// Partition and offset of a record.
 struct Coordinate: Hashable, Comparable, CustomStringConvertible {
     let partition: Int32
     let offset: Int64
@@ -11,7 +11,7 @@ struct Coordinate: Hashable, Comparable, CustomStringConvertible {
     var description: String { "\(partition)@\(offset)" }
 }
 
-/// A row's texts.
+/// The texts of a row.
 struct Texts: Equatable {
     let name: String
     let message: String
@@ -24,17 +24,17 @@ struct Change: Equatable {
     let after: Texts?
 }
 
-/// The tables after one-at-a-time application. It shares no code with the product: it reads JSON with Foundation.
+/// The tables after every record was applied, one at a time. It shares no code with Sluice: it parses JSON with Foundation.
 struct Oracle {
-    /// The table.
+    /// The rows of `messages`.
     private(set) var rows: [Int32: Texts] = [:]
-    /// The capture of each key, in order.
+    /// The captured changes of each key, in order.
     private(set) var changes: [Int32: [Change]] = [:]
-    /// What must be in the dead letters.
+    /// The records that must be dead letters.
     private(set) var deadLetters: Set<Coordinate> = []
-    /// Records seen.
+    /// Records applied.
     private(set) var records = 0
-    /// What the table refuses, such as by a CHECK.
+    /// Whether the table refuses a row, such as by a CHECK.
     let refuses: @Sendable (Texts) -> Bool
 
     /// An empty table.
@@ -56,7 +56,7 @@ struct Oracle {
         }
     }
 
-    /// Answers false where the table refuses the event. One that finds nothing to do is never refused.
+    /// False where the table refuses the event. An event without effect is never refused.
     private mutating func write(_ event: Event) -> Bool {
         switch event {
         case .create(let id, let texts):
@@ -81,7 +81,7 @@ struct Oracle {
         return true
     }
 
-    /// The event in a record; `nil` where it is none.
+    /// The event of a record; `nil` where it is not an event.
     private static func event(key: Data?, value: Data?) -> Event? {
         guard let value else {
             return key.flatMap { Int32(String(decoding: $0, as: UTF8.self)) }.map { .delete($0) }

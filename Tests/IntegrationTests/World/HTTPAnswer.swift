@@ -1,16 +1,16 @@
-// A plain HTTP client: one request, one connection, one answer.
+// A minimal HTTP client: one request per connection.
 
 import Foundation
 import TestSupport
 
-/// What a worker or an ingress answered.
+/// A response of a worker or an ingress.
 struct HTTPAnswer: Sendable {
     let status: Int
     /// By name, in lower case.
     let headers: [String: String]
     let body: String
 
-    /// Sends a request to a port of this machine and waits for the whole answer.
+    /// Sends a request to a port of this machine and waits for the whole response.
     /// - Parameter token: a bearer token.
     static func to(
         _ method: String, _ path: String, at port: UInt16, body: String? = nil, token: String? = nil
@@ -24,7 +24,7 @@ struct HTTPAnswer: Sendable {
 
     private static func parse(_ bytes: [UInt8], of request: String) throws -> HTTPAnswer {
         let text = String(decoding: bytes, as: UTF8.self)
-        guard let end = text.range(of: "\r\n\r\n") else { throw Trouble("\(request): no answer but \(bytes.count) bytes") }
+        guard let end = text.range(of: "\r\n\r\n") else { throw Trouble("\(request): no response but \(bytes.count) bytes") }
         let lines = text[..<end.lowerBound].split(separator: "\r\n")
         guard let status = lines.first?.split(separator: " ").dropFirst().first.flatMap({ Int($0) }) else {
             throw Trouble("\(request): no status in \(lines.first ?? "")")

@@ -1,14 +1,14 @@
-// Owns the load of a test: sluice-loadtest as a producer, beside the workers.
+// Owns the load of a test: a sluice-loadtest process.
 
 import Foundation
 import Glibc
 import TestSupport
 
-/// What is produced.
+/// Options of a load.
 struct LoadPlan {
-    /// `nil`: until ``Load/stopped(within:)``, so that a slow machine has as much to do as a fast one.
+    /// `nil`: until ``Load/stopped(within:)``, so that the load lasts as long on a slow machine as on a fast one.
     var events: Int?
-    /// Events a second; 0: as fast as it goes.
+    /// Events per second; 0: without a limit.
     var rate = 0
     var keys = 4_000
     /// First id.
@@ -20,17 +20,17 @@ struct LoadPlan {
     var payloadBytes = 60
 }
 
-/// A load under way.
+/// A running load.
 struct Load {
     let process: ChildProcess
 
-    /// Ends it, and waits until everything is acknowledged (and verified, where that was asked for).
+    /// Stops producing and waits until all events are acknowledged (and verified, with `--verify`).
     func stopped(within limit: Duration = .seconds(120)) async throws {
         process.signal(SIGTERM)
         try await finished(within: limit)
     }
 
-    /// Waits until everything that was planned is acknowledged.
+    /// Waits until all planned events are acknowledged.
     func finished(within limit: Duration = .seconds(120)) async throws {
         let ending = try await process.ended(within: limit)
         guard ending == .exited(0) else { throw Trouble("the load ended with \(ending): \(process.output.suffix(3000))") }
@@ -50,7 +50,7 @@ extension World {
                 + extra)
     }
 
-    /// Starts a client of `POST /send`, which verifies what was acknowledged.
+    /// Starts a client of `POST /send`.
     func load(_ plan: LoadPlan, over worker: Worker, _ extra: [String] = []) throws -> Load {
         try loadtest(plan, ["--target", "http", "--url", worker.url + "/send"] + extra)
     }
@@ -58,8 +58,7 @@ extension World {
     private func loadtest(_ plan: LoadPlan, _ target: [String]) throws -> Load {
         let arguments = [
             "--events", "\(plan.events ?? 5_000_000)", "--rate", "\(plan.rate)", "--keys", "\(plan.keys)", "--key-base",
-            "\(plan.base)",
-            "--mix", plan.mix, "--bad-fraction", "\(plan.badFraction)", "--seed", "\(plan.seed)", "--skew", "0.6",
+            "\(plan.base)", "--mix", plan.mix, "--bad-fraction", "\(plan.badFraction)", "--seed", "\(plan.seed)", "--skew", "0.6",
             "--payload-bytes", "\(plan.payloadBytes)",
         ]
         return Load(process: try start("sluice-loadtest", target + arguments, named: "load-\(plan.base)"))

@@ -1,12 +1,12 @@
-// A PostgreSQL server for one test that means to harm it.
+// Owns a PostgreSQL server for one test that stops or kills it.
 
 import Foundation
 import Glibc
 import TestSupport
 
-/// A server of `scripts/private-postgres`, which watches this process and ends with it.
+/// A server of `scripts/private-postgres`, which ends with this process.
 struct PrivatePostgres {
-    /// Of its database.
+    /// The URI of its database.
     let uri: String
     private let directory: String
 
@@ -20,7 +20,7 @@ struct PrivatePostgres {
     /// Stops the server and removes its data.
     func stop() async throws { _ = try await Self.run(["stop", directory]) }
 
-    /// Runs `body` while every process of the server is stopped in its tracks, and continues them however it ends.
+    /// Runs `body` while all processes of the server are stopped (SIGSTOP), and continues them afterwards.
     func frozen<R>(_ body: () async throws -> R) async throws -> R {
         _ = try await Self.run(["freeze", directory])
         let result: Result<R, any Error>

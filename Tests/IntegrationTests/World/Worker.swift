@@ -1,4 +1,4 @@
-// Owns one `sluice run` process of a test: its start, its signals, and what its HTTP side and its log say.
+// Owns one `sluice run` process of a test: its start, its signals, its HTTP routes and its log.
 
 import Foundation
 import Glibc
@@ -39,7 +39,7 @@ struct Worker: Sendable {
         }
     }
 
-    /// Partitions it holds: each has one series of this metric.
+    /// The number of its assigned partitions, each of which has one series of this metric.
     func partitions() async throws -> Int {
         try await get("/metrics").body.split(separator: "\n").count { $0.hasPrefix("sluice_applied_offset{") }
     }
@@ -48,7 +48,7 @@ struct Worker: Sendable {
 extension World {
     /// Starts `sluice run` and waits until it listens.
     /// - Parameters:
-    ///   - name: names the log; a process that is started again under its name goes on with the same log.
+    ///   - name: names the log; a process that is started again under its name appends to the same log.
     ///   - settings: `SLUICE_…` variables.
     ///   - configuration: a file of the test's own.
     func worker(
@@ -73,7 +73,7 @@ extension World {
         return Worker(process: process, url: url)
     }
 
-    /// Starts `sluice run` and waits for nothing.
+    /// Starts `sluice run` without waiting.
     func launch(
         _ name: String, role: String = "worker", topic: String? = nil, _ settings: [String: String] = [:],
         configuration: String? = nil
@@ -84,9 +84,9 @@ extension World {
         return try start("sluice", ["run", "--config", file, "--role", role], named: name, environment: environment)
     }
 
-    /// Waits until a worker holds so many partitions.
-    func holds(_ worker: Worker, _ count: Int, within limit: Duration = .seconds(40)) async throws {
-        try await reached("\(worker.process.log) holds \(count) partitions", within: limit) {
+    /// Waits until a worker has so many partitions assigned.
+    func hasPartitions(_ worker: Worker, _ count: Int, within limit: Duration = .seconds(40)) async throws {
+        try await reached("\(worker.process.log) has \(count) partitions", within: limit) {
             (try? await worker.partitions()) == count
         }
     }

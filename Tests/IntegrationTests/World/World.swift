@@ -1,4 +1,4 @@
-// Owns what one test runs in: a topic, a group and a database of its own, and the processes it starts.
+// Owns the environment of one test: its own topic, group and database, and the processes it starts.
 
 import Foundation
 import Kafka
@@ -8,13 +8,13 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Everything that runs on a real Apache Kafka, one test after the other: they share its broker and two cores.
+/// All tests on a real Apache Kafka. They run one after the other, because they share its broker and the machine's cores.
 @Suite(.serialized) struct EndToEnd {}
 
-/// Why a test cannot go on.
+/// Why a test cannot continue.
 typealias Trouble = ChildProcess.Failure
 
-/// One test's own corner of the servers.
+/// The environment of one test.
 final class World: Sendable {
     let name: String
     /// The topic of the test's mapping.
@@ -25,7 +25,7 @@ final class World: Sendable {
     /// The database's URI.
     let database: String
     let kafka: KafkaServer
-    /// Where the test has one of its own.
+    /// The test's own PostgreSQL server, where it has one.
     let server: PrivatePostgres?
     let directory: URL
     /// A comparison has found a difference, so the logs are wanted.
@@ -48,9 +48,10 @@ final class World: Sendable {
         directory = TestPostgres.checkout.appendingPathComponent(".sluice/e2e/\(topic)")
     }
 
-    /// Runs a test in a world of its own; where there is no Kafka, or no executables, it says so loudly instead.
+    /// Runs a test in a world of its own; without a Kafka, or without executables, it prints SKIPPED and the reason.
     ///
-    /// Whatever the test started ends with it. Logs are printed and kept where the test failed; `SLUICE_TEST_KEEP_LOGS=1` keeps all.
+    /// All processes that the test starts end with it. Logs of a failed test are printed and kept; `SLUICE_TEST_KEEP_LOGS=1`
+    /// keeps all.
     static func run(
         _ name: String, partitions: Int, onServerOfItsOwn: Bool = false, _ body: (World) async throws -> Void
     ) async throws {
@@ -98,12 +99,12 @@ final class World: Sendable {
     private func close(hasFailed: Bool) async {
         let children = children.withLock { $0 }
         for child in children {
-            // A stopped process takes this one, too.
+            // SIGKILL also ends a stopped process.
             await child.process.kill()
         }
         await connection.withLock { $0 }?.close()
         if hasFailed {
-            // A process that was started again under its name has one log with its predecessors.
+            // Processes with the same name share one log.
             for (name, process) in Dictionary(children.map { ($0.name, $0.process) }, uniquingKeysWith: { $1 }) {
                 print("=== \(name) (\(process.log)):\n\(process.output.suffix(6000))")
             }
@@ -126,7 +127,7 @@ final class World: Sendable {
         return process
     }
 
-    /// The settings every process of this test shares, in a file; what differs comes in by the environment.
+    /// A configuration file with the settings that all processes of the test share; others come from the environment.
     func configuration(topic: String? = nil) throws -> String {
         let checkout = TestPostgres.checkout
         let topic = topic ?? self.topic
@@ -148,23 +149,23 @@ final class World: Sendable {
 
     // MARK: The database
 
-    /// Runs SQL on the test's own connection, which is made anew where it was lost.
+    /// Runs SQL on the test's own connection, and reconnects where it was lost.
     @discardableResult
     func sql<R: Sendable>(_ body: @Sendable @escaping (PostgresSession) throws -> R) async throws -> R {
-        let known = connection.withLock { $0 }
-        if let known, !known.isBroken { return try await known.perform(body) }
+        let current = connection.withLock { $0 }
+        if let current, !current.isBroken { return try await current.perform(body) }
         var configuration = PostgresConfiguration(uri: database)
         configuration.applicationName = "test"
         configuration.statementTimeout = .seconds(60)
-        let fresh = try await PostgresConnection.connect(configuration)
-        connection.withLock { $0 = fresh }
-        return try await fresh.perform(body)
+        let next = try await PostgresConnection.connect(configuration)
+        connection.withLock { $0 = next }
+        return try await next.perform(body)
     }
 
     /// Runs one statement.
     func sql(_ text: String) async throws { try await sql { session in _ = try session.execute(text) } }
 
-    /// The one number a query answers.
+    /// The number that a query returns.
     func number(_ query: String) async throws -> Int64 { try await sql { try $0.execute(query).int64(0, 0) } }
 
     /// By partition, the next offset to apply.
@@ -178,7 +179,7 @@ final class World: Sendable {
         }
     }
 
-    /// Records applied so far, over all partitions.
+    /// Records applied so far, in all partitions.
     func applied() async throws -> Int64 { try await offsets().values.reduce(0, +) }
 
     /// Waits until so many records more than now are applied.
@@ -187,16 +188,16 @@ final class World: Sendable {
         try await reached("\(goal) records are applied", within: limit) { try await self.applied() >= goal }
     }
 
-    /// Waits for a fact; `Trouble` where it does not come about in time.
+    /// Waits until a condition is true; throws `Trouble` with its description where that takes too long.
     func reached(
-        _ fact: String, within limit: Duration = .seconds(30), _ condition: @Sendable () async throws -> Bool
+        _ description: String, within limit: Duration = .seconds(30), _ condition: @Sendable () async throws -> Bool
     ) async throws {
         guard try await eventually(within: limit, every: .milliseconds(10), condition) else {
-            throw Trouble("\(name): not within \(limit): \(fact)")
+            throw Trouble("\(name): not within \(limit): \(description)")
         }
     }
 
-    /// Takes a lock on the table, so that every batch stays in the middle until `body` has returned.
+    /// Runs `body` with a lock on the table, so that every transaction of a worker waits meanwhile.
     func holdingTable<R>(_ body: () async throws -> R) async throws -> R {
         let holder = try await PostgresConnection.connect(PostgresConfiguration(uri: database))
         try await holder.perform { session in
@@ -213,11 +214,17 @@ final class World: Sendable {
         return result
     }
 
-    /// Sessions of workers that stand inside of a transaction and wait for a lock.
+    /// Number of sessions of workers that wait for a lock.
     func waitingLanes() async throws -> Int64 {
         try await number(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'sluice lane%' "
                 + "AND wait_event_type = 'Lock'")
+    }
+
+    /// Runs `body` while the test's own server is stopped.
+    func frozen<R>(_ body: () async throws -> R) async throws -> R {
+        guard let server else { throw Trouble("\(name) has no server of its own to freeze") }
+        return try await server.frozen(body)
     }
 
     // MARK: The log
@@ -225,8 +232,8 @@ final class World: Sendable {
     /// All partitions of the topic.
     var sources: [TopicPartition] { (0..<partitions).map { TopicPartition(topic, Int32($0)) } }
 
-    /// Asks Kafka about the group and the log.
-    func asking<R>(_ body: (KafkaMetadata) async throws -> R) async throws -> R {
+    /// Runs `body` with a metadata client.
+    func withMetadata<R>(_ body: (KafkaMetadata) async throws -> R) async throws -> R {
         let metadata = try KafkaMetadata.start(
             KafkaClientConfiguration(bootstrapServers: kafka.bootstrapServers), groupID: group)
         let result: Result<R, any Error>
@@ -235,9 +242,9 @@ final class World: Sendable {
         return try result.get()
     }
 
-    /// By partition, the offset behind the last record.
+    /// By partition, the offset after the last record.
     func ends() async throws -> [Int32: Int64] {
-        try await asking { metadata in
+        try await withMetadata { metadata in
             var ends: [Int32: Int64] = [:]
             for (source, end) in try await metadata.endOffsets(sources) { ends[source.partition] = try end.get() }
             return ends
@@ -245,8 +252,8 @@ final class World: Sendable {
     }
 
     /// By partition, the offset the group has committed to Kafka.
-    func mirrored() async throws -> [Int32: Int64] {
-        try await asking { metadata in
+    func committed() async throws -> [Int32: Int64] {
+        try await withMetadata { metadata in
             var offsets: [Int32: Int64] = [:]
             for (source, offset) in try await metadata.committed(sources) { offsets[source.partition] = try offset.get() }
             return offsets

@@ -64,7 +64,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
             world.expect(!work[..<index].contains { $0.source == part.source }, "\(part.source) is in one transaction twice")
             world.expect(!part.batches.isEmpty, "\(part.source) has no batches in its transaction")
             for batch in part.batches {
-                world.expect(batch.records.assignment == part.generation, "\(part.source): another generation in a batch")
+                world.expect(batch.records.generation == part.generation, "\(part.source): another generation in a batch")
                 records += batch.records.count
                 bytes += batch.records.byteCount
                 batches += 1

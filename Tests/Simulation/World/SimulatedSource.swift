@@ -334,7 +334,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         guard allowance.isPositive else { return false }
         let known = world.log.partitions[reader.partition]
         guard reader.position < known.offsets.count else { return false }
-        let batch = RecordBatch(source: SimulatedLog.name(reader.partition), assignment: reader.generation)
+        let batch = RecordBatch(source: SimulatedLog.name(reader.partition), generation: reader.generation)
         var position = reader.position
         // At least one record, however large.
         repeat {
@@ -350,7 +350,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         world.note(
             .read, reader.partition, batch.nextOffset,
             "reader: \(batch.source) \(batch.records[0].offset)..<\(batch.nextOffset), \(cost), generation \(reader.generation)")
-        post(.records(batch, slot: reader.slot))
+        post(.records(batch))
         return true
     }
 

@@ -1,9 +1,9 @@
-// Owns one librdkafka producer with its topics; a fatal error ends it, and the next generation takes its place.
+// Owns one librdkafka producer and its topics; after a fatal error another instance replaces it.
 
 internal import CKafka
 
-/// One librdkafka producer. It goes with its last topic; whoever drops that one destroys it.
-final class ProducerGeneration: Sendable {
+/// One librdkafka producer. Its topics reference it: the thread that releases the last of them destroys it.
+final class ProducerInstance: Sendable {
     let client: Client
 
     init(_ configuration: KafkaProducerConfiguration) throws(KafkaError) {
@@ -14,27 +14,27 @@ final class ProducerGeneration: Sendable {
     deinit { client.destroy() }
 }
 
-/// One topic of one generation.
-final class GenerationTopic: @unchecked Sendable {
+/// One topic of one instance.
+final class InstanceTopic: @unchecked Sendable {
     // Licence for @unchecked: librdkafka's topics are thread-safe and reference-counted; `handle` changes in `deinit` only.
 
-    private let generation: ProducerGeneration
+    private let instance: ProducerInstance
     private let pointer: OpaquePointer
     private var handle: TopicHandle?
     let name: String
 
-    init(_ generation: ProducerGeneration, _ name: String) throws(KafkaError) {
-        let handle = try TopicHandle(generation.client, name)
-        self.generation = generation
+    init(_ instance: ProducerInstance, _ name: String) throws(KafkaError) {
+        let handle = try TopicHandle(instance.client, name)
+        self.instance = instance
         self.name = name
         pointer = handle.pointer
         self.handle = consume handle
     }
 
-    // The topic must go before its client, which the order of stored properties does not promise.
+    // The topic must be released before its client, which the order of stored properties does not guarantee.
     deinit { handle = nil }
 
-    /// Hands a copy of one record to librdkafka.
+    /// Produces a copy of one record.
     @inline(__always)
     func produce(
         key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, headers: [ProducerHeader], partition: Int32, opaque: UInt
@@ -48,7 +48,7 @@ final class GenerationTopic: @unchecked Sendable {
         return result == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_last_error()
     }
 
-    /// Hands copies of all messages to librdkafka. Each one's `err` says what became of it.
+    /// Produces copies of all messages, and sets each one's `err`.
     func produce(_ messages: UnsafeMutableBufferPointer<rd_kafka_message_t>) {
         for index in messages.indices { messages[index].payload = messages[index].payload ?? UnsafeMutableRawPointer(pointer) }
         rd_kafka_produce_batch(
@@ -67,13 +67,13 @@ final class GenerationTopic: @unchecked Sendable {
             }
         }
         let error = sluice_produce_with_headers(
-            generation.client.pointer, pointer, partition, start(key), key?.count ?? 0, start(value), value?.count ?? 0, list,
+            instance.client.pointer, pointer, partition, start(key), key?.count ?? 0, start(value), value?.count ?? 0, list,
             UnsafeMutableRawPointer(bitPattern: opaque))
         if error != RD_KAFKA_RESP_ERR_NO_ERROR { rd_kafka_headers_destroy(list) }
         return error
     }
 
-    /// Where the bytes begin. NULL means null to librdkafka, so bytes without an address get one.
+    /// The address of the bytes. NULL means null to librdkafka, so empty bytes without an address get one.
     @inline(__always)
     private func start(_ bytes: UnsafeRawBufferPointer?) -> UnsafeRawPointer? {
         guard let bytes else { return nil }
