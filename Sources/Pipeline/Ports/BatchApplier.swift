@@ -1,4 +1,4 @@
-// The port on the database's side: claims of partitions, and transactions of changes.
+// The port to the database: claims of partitions, and transactions of changes.
 
 public import Records
 
@@ -20,7 +20,7 @@ public protocol OffsetClaimer: Sendable {
 public struct PartitionWork: Sendable {
     /// The partition.
     public let source: TopicPartition
-    /// Stamp of the assignment the changes were read under.
+    /// Generation of the assignment the changes were read under.
     public let generation: UInt64
     /// Epoch of the claim.
     public let epoch: Int64
@@ -42,39 +42,39 @@ public struct PartitionWork: Sendable {
     }
 }
 
-/// What became of the events of a transaction; each event is counted once.
+/// Outcomes of the events of a transaction; each event is counted once.
 public struct AppliedCounts: Sendable, Equatable {
     /// Events whose effect is in the table, also where they found nothing to do.
     public var applied = 0
-    /// Events that a later event of the same key in the same transaction made invisible.
+    /// Events whose effect a later event of the same key in the same transaction has replaced.
     public var superseded = 0
-    /// Records that went to the dead letters, by reason.
+    /// Records that became dead letters, by reason.
     public var deadLetters: [String: Int] = [:]
 
-    /// Nothing happened yet.
+    /// All zero.
     public init() {}
 }
 
-/// What came of a transaction.
+/// The outcome of a transaction.
 public enum ApplyResult: Sendable {
     /// Durable.
     case applied(AppliedCounts)
-    /// Nothing was written: these partitions belong to someone else by now.
+    /// Nothing was written: another member has claimed these partitions.
     case fenced([TopicPartition])
-    /// Nothing was written: these partitions must not go on; one sentence with the reason and the remedy.
+    /// Nothing was written: these partitions must stop; one sentence with the reason and the remedy.
     case stopped([TopicPartition], reason: String)
-    /// Nothing was written; the same again later. An outage counts against the circuit breaker.
+    /// Nothing was written; the same work is tried again later. An outage counts for the circuit breaker.
     case retry(reason: String, isOutage: Bool)
-    /// Nothing was written; a smaller transaction may get through.
+    /// Nothing was written; a smaller transaction may succeed.
     case tooLarge(reason: String)
 }
 
-/// One lane's way into the database: one transaction at a time.
+/// Writes one lane's transactions, one at a time.
 public protocol BatchApplier: Sendable {
-    /// Writes all of the work in one transaction, or nothing of it. Settles unknown outcomes itself before it answers.
-    /// - Parameter attempt: how often this same work was tried before.
+    /// Writes all of the work in one transaction, or nothing of it. Resolves unknown outcomes itself before it returns.
+    /// - Parameter attempt: how often the same work was tried before.
     func apply(_ work: [PartitionWork], attempt: Int) async throws -> ApplyResult
-    /// Where the lane's stage had best run: beside the connection, so that no thread has to be woken in between. `nil`: anywhere.
+    /// Where the lane's stage should run: on the connection's thread, so that no other has to be woken. `nil`: anywhere.
     var executor: (any TaskExecutor)? { get }
 }
 
