@@ -1,4 +1,4 @@
-// Wires the stages into one task group and answers what is going on in it.
+// Runs the stages in one task group, and shows their state.
 
 public import Backpressure
 public import Records
@@ -13,11 +13,9 @@ public final class EventPipeline: Sendable {
     private let decoder: any RecordDecoder
     private let claimer: any OffsetClaimer
     private let appliers: [any BatchApplier]
-    private let board = PublishedAssignment()
-    private let control = PauseControl()
 
     /// - Parameters:
-    ///   - pool: the credit accounts the source's reader asks; shared with it.
+    ///   - pool: the credit accounts that limit the source's reader; shared with it.
     ///   - appliers: one per lane.
     public init(
         configuration: PipelineConfiguration, source: any RecordSource, decoder: any RecordDecoder,
@@ -34,56 +32,38 @@ public final class EventPipeline: Sendable {
 
     /// Runs until ``shutdown(within:)`` has drained the pipeline, or until it fails.
     ///
-    /// - Throws: the source's error where it died, a stage's error, or `CancellationError`. Nothing is lost by any of them: what is
+    /// - Throws: the source's error where it died, a stage's error, or `CancellationError`. No record is lost by any of them: what is
     ///   not durable is read again from the offsets in the database.
     public func run() async throws {
         try await withThrowingTaskGroup(of: Bool.self) { group in
             let context = self.context
-            // A record is on its way through three threads: the reader's, its lane's, and the database's.
-            group.addStage(on: context.source.executor) {
-                try await PollStage(context: context).run()
-                return false
-            }
+            group.addStage(on: context.source.executor) { try await PollStage(context: context).run() }
             group.addStage(on: context.source.executor) { [decoder] in
                 try await DecodeStage(context: context, decoder: decoder).run()
-                return false
             }
             for (lane, applier) in appliers.enumerated() {
                 group.addStage(on: applier.executor) {
                     try await ApplyStage(context: context, lane: lane, applier: applier).run()
-                    return false
                 }
             }
-            group.addTask {
-                try await CommitStage(context: context).run()
-                return false
-            }
-            group.addTask {
-                try await CommitStage(context: context).commitOffsets()
-                return false
-            }
-            group.addTask {
-                try await LagStage(context: context).run()
-                return false
-            }
-            group.addTask { [surroundings] in
-                try await WatchStage(context: context, surroundings: surroundings).run()
-                return false
-            }
-            group.addTask { [tick = context.configuration.tick] in
+            group.addStage { try await CommitStage(context: context).run() }
+            group.addStage { try await CommitStage(context: context).commitOffsets() }
+            group.addStage { try await LagStage(context: context).run() }
+            group.addStage { try await WatchStage(context: context).run() }
+            group.addStage { [tick = context.configuration.tick] in
                 while true {
                     try await context.clock.sleep(until: context.clock.now + tick)
                     try await context.inbox.send(.tick)
                 }
             }
-            group.addTask { [claimer, board, control] in
-                try await AssignmentStage(context: context, claimer: claimer, board: board, control: control).run()
+            group.addTask { [claimer] in
+                try await AssignmentStage(context: context, claimer: claimer).run()
                 return true
             }
             while let hasEnded = try await group.next() {
                 guard hasEnded else { continue }
                 group.cancelAll()
-                // What the others throw from here on is the answer to this cancellation.
+                // From here on `CancellationError` is the answer of the other stages to this cancellation.
                 while let result = await group.nextResult() {
                     if case .failure(let error) = result, !(error is CancellationError) { throw error }
                 }
@@ -91,7 +71,7 @@ public final class EventPipeline: Sendable {
         }
     }
 
-    /// The lane a partition belongs to, whoever holds which others: neighbours of a topic on different lanes, topics of one partition
+    /// The lane a partition belongs to, whatever else is assigned: neighbours of a topic on different lanes, topics of one partition
     /// spread by name (FNV-1a).
     public static func lane(of source: TopicPartition, among lanes: Int) -> Int {
         let hash = fnv1a(source.topic)
@@ -99,13 +79,13 @@ public final class EventPipeline: Sendable {
     }
 
     /// Asks the pipeline to stop reading, finish what is under way, commit the applied offsets to the group and end. ``run()`` returns when it has.
-    /// - Parameter within: nanoseconds the drain may take; what is not durable by then is read again next time.
+    /// - Parameter within: nanoseconds the drain may take; what is not durable by then is read again after the next start.
     public func shutdown(within: UInt64) async throws {
         try await context.inbox.send(.shutdown(deadline: context.clock.now + within))
     }
 
-    /// Puts another configuration in force while the pipeline runs. Credits under way stay counted; waits that have begun end as they
-    /// were begun. The number of lanes cannot change.
+    /// Changes the configuration while the pipeline runs. Credits under way stay counted; waits that have begun keep their length.
+    /// The number of lanes cannot change.
     /// - Throws: `CancellationError`.
     public func reconfigure(_ configuration: PipelineConfiguration) async throws {
         precondition(configuration.lanes == appliers.count, "the number of lanes is fixed for the life of a pipeline")
@@ -115,122 +95,45 @@ public final class EventPipeline: Sendable {
         try await context.inbox.send(.reconfigured)
     }
 
-    /// Tells the pipeline all that operators have paused; it replaces what was said before and holds over rebalances. Said before a
-    /// claim is answered, it counts before the first record is read.
+    /// Replaces what operators have paused; it holds over rebalances. Called before a claim is answered, it takes effect before the
+    /// first record is read.
     public func operatorDecided(_ pauses: OperatorPauses) async throws { try await context.inbox.send(.operatorPauses(pauses)) }
 
-    /// What the watchdog sees of the assignment.
-    private var surroundings: @Sendable () -> PipelineWatch.Surroundings {
-        { [board, control] in
-            PipelineWatch.Surroundings(board: board, pausedByOperator: Set(control.pausedByOperator.keys))
-        }
-    }
-
-    /// What is going on, without stopping a stage.
+    /// The state of the pipeline now, without stopping a stage.
     public func snapshot() -> PipelineSnapshot {
-        let pausedByOperator = control.pausedByOperator
-        let stopped = board.stopped
+        let pausedByOperator = context.pauses.pausedByOperator
+        let assignment = context.assignment.withLock { $0 }
         let level = context.pool.level()
-        let look = context.watch.look(at: context)
+        let sample = context.watch.sample(context)
         return PipelineSnapshot(
-            summary: board.summary,
-            stopped: stopped.map { PipelineSnapshot.Stopped(source: $0.source, reason: $0.reason) },
-            paused: board.paused.union(pausedByOperator.keys),
+            state: assignment.state,
+            stopped: assignment.stopped.map { PipelineSnapshot.Stopped(source: $0.source, reason: $0.reason) },
+            paused: context.pauses.pausedForCredits.union(pausedByOperator.keys),
             pausedByOperator: pausedByOperator,
-            positions: look.positions, lags: look.lags, rates: look.rates, stall: look.stall,
-            laneBusySeconds: look.laneBusySeconds, pollAgeSeconds: look.pollAgeSeconds,
+            positions: sample.positions, lags: sample.lags, rates: sample.rates, stall: sample.stall,
+            laneBusySeconds: sample.laneBusySeconds, pollAgeSeconds: sample.pollAgeSeconds,
             circuit: context.circuit.withLock { $0.state },
             freeCredits: level.free, totalCredits: level.total,
             decodeQueue: context.decode.level,
             laneQueues: zip(context.lanes, context.waiting).map { $0.level + $1.value },
-            wallMilliseconds: look.wallMilliseconds)
+            wallMilliseconds: sample.wallMilliseconds)
     }
 }
 
 extension ThrowingTaskGroup<Bool, any Error> {
-    /// Adds a stage where its port wants it. Without a wish it runs where the group does: `nil` as a preference would send it to Swift's
-    /// own threads instead.
+    /// Adds a stage, whose end does not end the pipeline, on its port's executor, or where the group runs if it has none: `nil` as a preference would send it to Swift's own
+    /// threads instead.
     fileprivate mutating func addStage(
-        on executor: (any TaskExecutor)?, _ operation: sending @escaping @isolated(any) () async throws -> Bool
+        on executor: (any TaskExecutor)? = nil, _ stage: @escaping @Sendable () async throws -> Void
     ) {
+        let operation: @Sendable () async throws -> Bool = {
+            try await stage()
+            return false
+        }
         if let executor {
             addTask(executorPreference: executor, operation: operation)
         } else {
             addTask(operation: operation)
         }
     }
-}
-
-/// The state of a pipeline at one moment.
-public struct PipelineSnapshot: Sendable {
-    /// A partition that is out of service.
-    public struct Stopped: Sendable, Equatable {
-        /// The partition.
-        public let source: TopicPartition
-        /// Why, and what helps.
-        public let reason: String
-    }
-
-    /// How far a partition is behind in time.
-    public struct Lag: Sendable, Equatable {
-        /// The partition.
-        public let source: TopicPartition
-        /// Age of the oldest unapplied record, as ``LagMachine`` knows it; 0 where the partition is caught up, `nil` where its end is
-        /// not known.
-        public let seconds: Double?
-        /// How long ago its end was answered last; where it never was, since it was first asked for.
-        public let answerAgeSeconds: Double
-    }
-
-    /// How fast all partitions together move, as ``DrainRateMachine`` measures it.
-    public struct Rates: Sendable, Equatable {
-        /// Records applied a second.
-        public let drain: Double
-        /// Offsets by which the logs grow a second.
-        public let arrival: Double
-        /// Until all is applied, if all goes on like this: 0 where it is, infinity where nothing drains or more arrives; `nil` where a
-        /// partition's end is not known, or there is none.
-        public let secondsToDrain: Double?
-    }
-
-    /// The worker has something to do and does not move.
-    public struct Stall: Sendable, Equatable {
-        /// What holds it up.
-        public let reason: StallReason
-        /// For how long.
-        public let seconds: Double
-    }
-
-    /// A few words for health.
-    public let summary: String
-    /// Partitions out of service.
-    public let stopped: [Stopped]
-    /// Partitions that are not fetched: their second brake is pulled, or an operator has paused them.
-    public let paused: Set<TopicPartition>
-    /// Those that an operator has paused, with the reason.
-    public let pausedByOperator: [TopicPartition: String]
-    /// The ledger's positions.
-    public let positions: [OffsetLedgerMachine.Position]
-    /// How far each is behind in time, in the order of ``positions``.
-    public let lags: [Lag]
-    /// How fast they move.
-    public let rates: Rates
-    /// The present stall.
-    public let stall: Stall?
-    /// For how long each lane has had its present work in hand, retries included; `nil`: it has none.
-    public let laneBusySeconds: [Double?]
-    /// How long ago the member last polled.
-    public let pollAgeSeconds: Double
-    /// The circuit to the database.
-    public let circuit: CircuitBreakerMachine.State
-    /// Credits that are free, over all partitions; negative: a debt.
-    public let freeCredits: Credits
-    /// Credits there are, over all partitions.
-    public let totalCredits: Credits
-    /// What lies before the decoder.
-    public let decodeQueue: Credits
-    /// What lies before each lane.
-    public let laneQueues: [Credits]
-    /// When the snapshot was taken, milliseconds since 1970.
-    public let wallMilliseconds: Int64
 }

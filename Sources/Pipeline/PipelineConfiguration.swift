@@ -1,4 +1,4 @@
-// Says how large the pipeline's stages are and how long it waits for what.
+// Declares the sizes, intervals and deadlines of a pipeline.
 
 public import Backpressure
 
@@ -6,11 +6,11 @@ public import Backpressure
 public struct PipelineConfiguration: Sendable {
     /// Apply lanes: one connection each.
     public var lanes = 2
-    /// What may be under way in all partitions together, from the reader to the commit.
+    /// Credits of all partitions together, from the reader to the commit.
     public var budget = Credits(records: 65_536, bytes: 32 << 20)
     /// Most records of one partition that may be under way, however few partitions there are.
     public var partitionRecords = 16_384
-    /// What a transaction carries at most.
+    /// The largest transaction.
     public var batch = Credits(records: 5_000, bytes: 8 << 20)
     /// Free share below which a partition counts as starved, and at which a refused reader is woken.
     public var lowWatermark = 0.25
@@ -20,15 +20,15 @@ public struct PipelineConfiguration: Sendable {
     public var pauseDwell: UInt64 = 750_000_000
     /// How long work may take to finish when partitions are revoked.
     public var drainDeadline: UInt64 = 5_000_000_000
-    /// How long the group waits for our claim before we answer with nothing and claim in the background.
+    /// How long the group waits for the claim before it is answered with nothing, and claiming continues in the background.
     public var claimDeadline: UInt64 = 2_000_000_000
     /// How often applied offsets are committed to the group.
     public var offsetCommitInterval: UInt64 = 1_000_000_000
     /// How often end offsets are asked for.
     public var lagInterval: UInt64 = 1_000_000_000
-    /// How long a partition may stand with something to do before the worker counts as stalled.
+    /// How long a partition with records to apply may make no progress before the worker counts as stalled.
     public var stallTimeout: UInt64 = 30_000_000_000
-    /// How often deadlines and watermarks are looked at.
+    /// How often deadlines and watermarks are checked.
     public var tick: UInt64 = 100_000_000
     /// Waits between tries of a transaction or a claim.
     public var retry = Backoff(initial: 50_000_000, maximum: 10_000_000_000)
@@ -41,17 +41,18 @@ public struct PipelineConfiguration: Sendable {
     /// How long a probe through the half-open circuit may take before another lane tries.
     public var circuitProbeTimeout: UInt64 = 60_000_000_000
 
-    /// The shipped sizes.
+    /// The defaults.
     public init() {}
 
-    /// The same while the source holds `bytes` more than its share of the memory: the budget gives way by as much, to a quarter at most.
-    public func yielding(_ bytes: Int) -> PipelineConfiguration {
+    /// The same while the source holds `bytes` more than its share of the memory: the budget is smaller by as much, but at least a
+    /// quarter of itself.
+    public func reduced(byOverrun bytes: Int) -> PipelineConfiguration {
         var configuration = self
         configuration.budget.bytes = Swift.max(1, budget.bytes / 4, budget.bytes - bytes)
         return configuration
     }
 
-    /// What one of `partitions` partitions may have under way.
+    /// The credits of one of `partitions` partitions.
     public func share(partitions: Int) -> Credits {
         let count = Swift.max(1, partitions)
         return Credits(

@@ -1,11 +1,11 @@
-// Says how much of the memory budget the pipeline's own work takes.
+// Reports how much of the memory budget the pipeline's own work takes.
 
 public import Backpressure
 import Synchronization
 
 /// What is under way in a pipeline, over all partitions and assignments, in the units it is charged in.
 public struct PipelineMemory: Sendable, Equatable {
-    /// Read and not gone yet; more than ``total`` by what a record larger than everything free took.
+    /// Charged for batches in the pipeline; more than ``total`` where a record was larger than what was free.
     public let outstanding: Credits
     /// What may be under way.
     public let total: Credits

@@ -1,10 +1,10 @@
-// Proves by a model that a channel that is closed, or whose users are cancelled at any moment, loses nobody and nothing.
+// Proves by a model that a channel that is finished, or whose users are cancelled at any moment, loses no task and no element.
 
 import Backpressure
 import TestSupport
 import Testing
 
-/// A channel beside a plain description of what it must do: a list of what lies in it, and of who waits.
+/// A channel and its model: a list of its elements, and of the senders and receivers that wait.
 private struct ChannelModel: ~Copyable {
     var channel: ChannelMachine<Int, Int, Int>
     let capacity: Credits
@@ -25,7 +25,7 @@ private struct ChannelModel: ~Copyable {
     static func cost(_ element: Int) -> Credits { Credits(records: 1, bytes: element % 7) }
 
     var level: Credits { held.reduce(.zero) { $0 + Self.cost($1) } }
-    var hasRoom: Bool { (capacity - level).isPositive }
+    var hasCapacity: Bool { (capacity - level).isPositive }
 
     mutating func accept(_ element: Int) {
         held.append(element)
@@ -34,7 +34,7 @@ private struct ChannelModel: ~Copyable {
 
     mutating func admit() -> [Int] {
         var admitted: [Int] = []
-        while let first = senders.first, hasRoom {
+        while let first = senders.first, hasCapacity {
             senders.removeFirst()
             accept(first.element)
             admitted.append(Int(first.id))
@@ -59,11 +59,11 @@ private struct ChannelModel: ~Copyable {
                 sent.append(element)
                 received.append(element)
             } else {
-                #expect(receivers.isEmpty && senders.isEmpty && hasRoom)
+                #expect(receivers.isEmpty && senders.isEmpty && hasCapacity)
                 accept(element)
             }
         case .suspended:
-            #expect(!isCancelledEarly && !isFinished && receivers.isEmpty && !(senders.isEmpty && hasRoom))
+            #expect(!isCancelledEarly && !isFinished && receivers.isEmpty && !(senders.isEmpty && hasCapacity))
             senders.append((id, element))
         case .refused(let isCancelled):
             #expect(isCancelled == isCancelledEarly)
@@ -95,9 +95,9 @@ private struct ChannelModel: ~Copyable {
         channel.departed(id: id)
     }
 
-    mutating func take(upTo limit: Credits) {
-        let taken = channel.take(upTo: limit)
-        guard let first = held.first, limit.covers(Self.cost(first)) else {
+    mutating func take() {
+        let taken = channel.take()
+        guard let first = held.first else {
             #expect(taken == nil)
             return
         }
@@ -136,16 +136,16 @@ private struct ChannelModel: ~Copyable {
     func check() {
         #expect(channel.level == level)
         #expect(channel.count == held.count)
-        // An element may be larger than the room that let it in; never two.
+        // One element may be larger than what was free; never two.
         #expect((capacity - level + Credits(records: 1, bytes: 6)).covers(Credits(records: 1, bytes: 0)))
         #expect(received + held == sent, "lost, repeated or out of order")
-        #expect(senders.isEmpty || (receivers.isEmpty && !hasRoom))
+        #expect(senders.isEmpty || (receivers.isEmpty && !hasCapacity))
         #expect(receivers.isEmpty || held.isEmpty)
     }
 }
 
 @Suite struct ChannelModelTests {
-    @Test func randomClosesAndCancellationsLoseNobody() {
+    @Test func randomClosesAndCancellationsLoseNothing() {
         var random = SeededRandom(seed: testSeed("channel model"))
         for _ in 0..<300 {
             var model = ChannelModel(
@@ -157,9 +157,7 @@ private struct ChannelModel: ~Copyable {
                 case 36..<40: model.send(isCancelledEarly: true)
                 case 40..<72: model.receive(isCancelledEarly: false)
                 case 72..<76: model.receive(isCancelledEarly: true)
-                case 76..<84:
-                    model.take(
-                        upTo: Credits(records: .random(in: 0...2, using: &random), bytes: .random(in: 0...7, using: &random)))
+                case 76..<84: model.take()
                 case 84..<92: model.cancelSender(&random)
                 default: model.cancelReceiver(&random)
                 }

@@ -1,4 +1,4 @@
-// Proves that a bounded channel keeps order and bound, and loses nobody who waits: by transcript, by model and with real tasks.
+// Proves that a bounded channel keeps order and capacity and loses no waiting task: by transcript, by model and with real tasks.
 
 import Backpressure
 import TestSupport
@@ -15,11 +15,11 @@ private func machine(records: Int, bytes: Int) -> Machine {
     @Test func aLargeElementPassesAlone() {
         var channel = machine(records: 10, bytes: 10)
         guard case .accepted(nil) = channel.sendArrived(1000, id: channel.makeID(), sender: 1) else {
-            Issue.record("an empty channel takes anything")
+            Issue.record("an empty channel accepts any element")
             return
         }
         guard case .suspended = channel.sendArrived(1, id: channel.makeID(), sender: 2) else {
-            Issue.record("a channel in debt takes nothing")
+            Issue.record("a channel in debt accepts nothing")
             return
         }
         let taken = channel.take()
@@ -28,7 +28,7 @@ private func machine(records: Int, bytes: Int) -> Machine {
         #expect(channel.level == Credits(records: 1, bytes: 1))
     }
 
-    @Test func whatWasTakenDoesNotLiveOnInTheChannel() {
+    @Test func aTakenElementIsReleased() {
         final class Batch: Sendable {}
         var channel = ChannelMachine<Batch, Int, Int>(capacity: Credits(records: 10, bytes: 10)) { _ in
             Credits(records: 1, bytes: 1)
@@ -42,11 +42,11 @@ private func machine(records: Int, bytes: Int) -> Machine {
         _ = channel.sendArrived(Batch(), id: channel.makeID(), sender: 2)
         #expect(first != nil)
         #expect(channel.take() != nil)
-        #expect(first == nil, "its credits are refunded, so its memory must go")
+        #expect(first == nil, "its credits return, so its memory must be free")
         #expect(channel.count == 1)
     }
 
-    @Test func aCancelledSenderTakesItsElementAlong() {
+    @Test func aCancelledSendersElementIsRemoved() {
         var channel = machine(records: 1, bytes: 100)
         _ = channel.sendArrived(1, id: channel.makeID(), sender: 1)
         let id = channel.makeID()
@@ -103,7 +103,7 @@ private func machine(records: Int, bytes: Int) -> Machine {
                             received.append(handTo.element)
                         }
                     case .suspended: waitingSenders.append((id, element))
-                    case .refused: Issue.record("nobody closed or cancelled")
+                    case .refused: Issue.record("nothing was finished or cancelled")
                     }
                 case 4..<8:
                     let id = channel.makeID()
@@ -116,7 +116,7 @@ private func machine(records: Int, bytes: Int) -> Machine {
                             accepted.append(first.element)
                         }
                     case .suspended: waitingReceivers.append(id)
-                    case .ended: Issue.record("nobody closed or cancelled")
+                    case .ended: Issue.record("nothing was finished or cancelled")
                     }
                 case 8 where !waitingSenders.isEmpty:
                     let index = Int.random(in: 0..<waitingSenders.count, using: &random)
@@ -132,8 +132,8 @@ private func machine(records: Int, bytes: Int) -> Machine {
                 #expect(channel.count == accepted.count - received.count)
                 #expect(channel.count <= capacity.records)
                 #expect(waitingSenders.isEmpty || waitingReceivers.isEmpty)
-                let hasRoom = (capacity - channel.level).isPositive
-                #expect(waitingSenders.isEmpty || !hasRoom || channel.count == 0, "a sender waits although there is room")
+                let hasCapacity = (capacity - channel.level).isPositive
+                #expect(waitingSenders.isEmpty || !hasCapacity || channel.count == 0, "a sender waits although there is capacity")
                 #expect(waitingReceivers.isEmpty || channel.count == 0, "a receiver waits although there is an element")
             }
         }
@@ -222,7 +222,7 @@ private func machine(records: Int, bytes: Int) -> Machine {
         mutex.unlock()
     }
 
-    @Test func finishWakesEverybody() async throws {
+    @Test func finishWakesAllWaiting() async throws {
         let channel = BoundedChannel<Int>(capacity: Credits(records: 1, bytes: .max)) { _ in Credits(records: 1, bytes: 1) }
         let receiver = Task { try await channel.receive() }
         channel.finish()

@@ -1,4 +1,4 @@
-// Proves that rates of reading are kept in both units, of all topics and of single ones, and that a change refills nothing.
+// Proves that read rates hold in both units, of all topics and of single ones, and that a change refills nothing.
 
 import Backpressure
 import TestSupport
@@ -7,7 +7,7 @@ import Testing
 private let second: UInt64 = 1_000_000_000
 private typealias Rates = ConsumeLimits.Rates
 
-/// What lies in the buckets at 0, in both units.
+/// The levels of the buckets at time 0, in both units.
 private func expectLevel(
     _ machine: inout ConsumeLimitMachine, topic: String? = nil, _ records: Int?, _ bytes: Int?,
     at place: SourceLocation = #_sourceLocation
@@ -18,7 +18,7 @@ private func expectLevel(
 }
 
 @Suite struct ConsumeLimitTests {
-    @Test func theLeastCountsAndAllAreCharged() {
+    @Test func theLowestRateDecidesAndAllAreCharged() {
         var machine = ConsumeLimitMachine(
             ConsumeLimits(
                 all: Rates(events: 1_000, bytes: 100_000), topics: ["a": Rates(events: 200), "b": Rates(bytes: 2_000)]),
@@ -34,12 +34,12 @@ private func expectLevel(
         expectLevel(&machine, topic: "c", nil, nil)
     }
 
-    @Test func aRefusedReaderLearnsWhenToLookAgain() {
+    @Test func aRefusedReaderLearnsWhenToReadAgain() {
         var machine = ConsumeLimitMachine(ConsumeLimits(topics: ["a": Rates(events: 100)]), now: 0)
         machine.assigned(topics: ["a", "b"])
         #expect(machine.openingAsked() == nil)
         machine.spent(slot: 0, Credits(records: 10, bytes: 10), now: 0)
-        #expect(machine.allowanceAsked(slot: 1, now: 0) != .zero, "another topic is not held up")
+        #expect(machine.allowanceAsked(slot: 1, now: 0) != .zero, "another topic is not delayed")
         #expect(machine.openingAsked() == nil)
         #expect(machine.allowanceAsked(slot: 0, now: 0) == .zero)
         #expect(machine.openingAsked() == second / 20)
@@ -66,13 +66,13 @@ private func expectLevel(
         #expect(machine.allowanceAsked(slot: 0, now: second).records == 1)
     }
 
-    @Test func aChangeCarriesLevelsOverAndRefillsNothing() {
+    @Test func aChangeKeepsLevelsAndRefillsNothing() {
         let limits = ConsumeLimits(all: Rates(events: 1_000), topics: ["a": Rates(events: 500)])
         var machine = ConsumeLimitMachine(limits, now: 0)
         machine.assigned(topics: ["a"])
         machine.spent(slot: 0, Credits(records: 30, bytes: 30), now: 0)
         machine.update(ConsumeLimits(all: Rates(events: 100_000, bytes: 1 << 20), topics: limits.topics), now: 0)
-        // A limit that was not there before begins empty.
+        // A new limit begins empty.
         expectLevel(&machine, 70, 0)
         expectLevel(&machine, topic: "a", 20, nil)
         // Off and on again.
@@ -85,9 +85,9 @@ private func expectLevel(
         #expect(machine.allowanceAsked(slot: 0, now: 0) == .zero, "the assigned slots know the new buckets")
     }
 
-    /// Partitions of three topics read in turn what they may, with changes of the limits in between.
+    /// Partitions of three topics read round robin what they may, with changes of the limits in between.
     @Test func randomReadingKeepsEveryRateInEverySpan() {
-        let seed = testSeed("limits of reading")
+        let seed = testSeed("read limits")
         var random = SeededRandom(seed: seed)
         let topics = ["a", "b", "a", "c", "b"]
         for round in 0..<30 {

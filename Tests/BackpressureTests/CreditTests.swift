@@ -83,19 +83,19 @@ import Testing
         #expect(pool.level().total == share + share)
     }
 
-    @Test func brakeWaitsForItsDwellAndReleasesAtTheHighWatermark() {
+    @Test func aPauseWaitsForTheDwellAndEndsAtTheHighWatermark() {
         let limits = PauseDecisionMachine.Limits(dwell: 100, low: 0.25, high: 0.75)
         let total = Credits(records: 100, bytes: 100)
         func free(_ n: Int) -> Credits { Credits(records: n, bytes: 100) }
-        var brake = PauseDecisionMachine()
-        #expect(brake.levelRead(free: free(10), total: total, now: 0, limits: limits) == .none)
-        #expect(brake.levelRead(free: free(10), total: total, now: 99, limits: limits) == .none)
+        var decision = PauseDecisionMachine()
+        #expect(decision.levelRead(free: free(10), total: total, now: 0, limits: limits) == .none)
+        #expect(decision.levelRead(free: free(10), total: total, now: 99, limits: limits) == .none)
         // A break in the starvation starts the dwell anew.
-        #expect(brake.levelRead(free: free(30), total: total, now: 99, limits: limits) == .none)
-        #expect(brake.levelRead(free: free(10), total: total, now: 100, limits: limits) == .none)
-        #expect(brake.levelRead(free: free(24), total: total, now: 200, limits: limits) == .pause)
-        #expect(brake.levelRead(free: free(74), total: total, now: 300, limits: limits) == .none)
-        #expect(brake.levelRead(free: free(75), total: total, now: 400, limits: limits) == .resume)
-        #expect(brake.isPaused == false)
+        #expect(decision.levelRead(free: free(30), total: total, now: 99, limits: limits) == .none)
+        #expect(decision.levelRead(free: free(10), total: total, now: 100, limits: limits) == .none)
+        #expect(decision.levelRead(free: free(24), total: total, now: 200, limits: limits) == .pause)
+        #expect(decision.levelRead(free: free(74), total: total, now: 300, limits: limits) == .none)
+        #expect(decision.levelRead(free: free(75), total: total, now: 400, limits: limits) == .resume)
+        #expect(decision.isPaused == false)
     }
 }

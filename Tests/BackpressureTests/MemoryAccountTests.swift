@@ -1,4 +1,4 @@
-// Proves that the account of the whole counts every batch from the reader to its end, whatever becomes of its assignment.
+// Proves that the account of the whole pipeline counts every batch until it has left, also when its assignment is over.
 
 import Backpressure
 import TestSupport
@@ -27,17 +27,17 @@ import Testing
         #expect(pool.memory.outstanding == Credits(records: 20, bytes: 200))
         pool.renew(slot: 1, generation: 3, lowWatermark: 0.25, isOpen: true)
         #expect(pool.allowance(slot: 1, generation: 3) == .zero)
-        // A part of the first is too little for a useful batch; then the refused reader is woken, though no account got anything.
+        // A part of the first is too little for a useful batch; then the refused reader is woken, although no partition's account got any.
         #expect(!pool.returned(slot: 0, generation: 1, Credits(records: 1, bytes: 10)))
         #expect(pool.left(Credits(records: 4, bytes: 40)))
         #expect(pool.level().free == Self.share + Self.share)
         #expect(pool.allowance(slot: 0, generation: 2) == Credits(records: 5, bytes: 50))
     }
 
-    @Test func workOfAnOlderStampIsChargedToTheWholeOnly() {
+    @Test func workOfAnOlderGenerationIsChargedToTheWholeOnly() {
         let pool = Self.pool(total: Credits(records: 100, bytes: 1000))
         pool.renew(slot: 0, generation: 2, lowWatermark: 0.25, isOpen: true)
-        // The reader has not heard of the new generation yet.
+        // The reader does not have the new generation yet.
         pool.spent(slot: 0, generation: 1, Self.share)
         #expect(pool.allowance(slot: 0, generation: 2) == Self.share)
         #expect(pool.memory.outstanding == Self.share)
@@ -52,13 +52,13 @@ import Testing
         pool.spent(slot: 0, generation: 1, large)
         #expect(pool.level(slot: 0, generation: 1)?.free.bytes == 100 - 8 << 20)
         #expect(pool.allowance(slot: 0, generation: 1) == .zero)
-        #expect(pool.allowance(slot: 1, generation: 1) == .zero, "its neighbour's account is free, but memory is not")
+        #expect(pool.allowance(slot: 1, generation: 1) == .zero, "its own account is free, the whole pipeline's is not")
         #expect(pool.returned(slot: 0, generation: 1, large))
         #expect(pool.allowance(slot: 0, generation: 1) == Self.share)
         #expect(pool.allowance(slot: 1, generation: 1) == Self.share)
     }
 
-    @Test func aBatchCostsWhatItTakes() {
+    @Test func aBatchIsChargedWithItsOverhead() {
         let pool = CreditPool(batchOverhead: 700, recordOverhead: 40)
         #expect(pool.charge(records: 3, bytes: 100) == Credits(records: 3, bytes: 100 + 700 + 120))
     }
@@ -71,7 +71,7 @@ import Testing
         #expect(pool.allowance(slot: 1, generation: 1) == Self.share)
     }
 
-    /// A reader as the poll thread is one: it looks at all slots while it is awake and sleeps when all refuse.
+    /// A reader like the poll thread: it visits all slots while it is awake and sleeps when all refuse.
     @Test func randomActionsNeverLoseAWakeUpNorGrantTooMuch() {
         var random = SeededRandom(seed: testSeed("memory account"))
         for _ in 0..<200 {
@@ -116,7 +116,7 @@ import Testing
             assign(&random)
             for _ in 0..<400 {
                 switch Int.random(in: 0..<100, using: &random) {
-                case 0..<45: look(&random)
+                case 0..<45: visit(&random)
                 case 45..<90: complete(&random)
                 case 90..<93: assign(&random)
                 case 93..<95:
@@ -150,7 +150,7 @@ import Testing
             isAwake = true
         }
 
-        private mutating func look(_ random: inout SeededRandom) {
+        private mutating func visit(_ random: inout SeededRandom) {
             guard isAwake else { return }
             var hasRead = false
             for slot in slots.indices {
@@ -161,8 +161,8 @@ import Testing
                 }
                 hasRead = true
                 #expect(slots[slot].isOpen)
-                #expect((share - slots[slot].outstanding).covers(allowance), "more than its account has")
-                #expect((total - outstanding).covers(allowance), "more than the whole has")
+                #expect((share - slots[slot].outstanding).covers(allowance), "more than its account has free")
+                #expect((total - outstanding).covers(allowance), "more than the whole pipeline has free")
                 // The last record may be larger than what is free.
                 let batch = Credits(
                     records: .random(in: 1...allowance.records, using: &random),
@@ -201,7 +201,7 @@ import Testing
                 #expect(pool.level(slot: index, generation: slot.generation)?.free == free)
                 guard !isAwake, slot.isOpen else { continue }
                 let couldRead = free.covers(low(share)) && (total - outstanding).covers(low(share))
-                #expect(!couldRead, "slot \(index) sleeps although there is room: \(free) and \(total - outstanding)")
+                #expect(!couldRead, "slot \(index) sleeps although credits are free: \(free) and \(total - outstanding)")
             }
         }
     }

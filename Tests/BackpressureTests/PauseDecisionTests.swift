@@ -1,4 +1,4 @@
-// Transcripts of the second brake: its dwell, what it inherits, and how it keeps from flapping.
+// Transcripts of pauses for lack of credits: their dwell, what a partition inherits, and how flapping is limited.
 
 import Backpressure
 import Testing
@@ -7,21 +7,21 @@ private let limits = PauseDecisionMachine.Limits(dwell: 100, low: 0.25, high: 0.
 private let total = Credits(records: 100, bytes: 100)
 
 extension PauseDecisionMachine {
-    fileprivate mutating func read(_ records: Int, hadRoom: Bool = false, at now: UInt64) -> Action {
-        levelRead(free: Credits(records: records, bytes: 100), total: total, hadRoom: hadRoom, now: now, limits: limits)
+    fileprivate mutating func read(_ records: Int, wasAvailable: Bool = false, at now: UInt64) -> Action {
+        levelRead(free: Credits(records: records, bytes: 100), total: total, wasAvailable: wasAvailable, now: now, limits: limits)
     }
 }
 
 @Suite struct PauseDecisionTests {
-    @Test func roomBetweenTwoReadingsBreaksAStarvation() {
-        var brake = PauseDecisionMachine()
-        #expect(brake.read(0, at: 0) == .none)
+    @Test func creditsBetweenTwoReadingsEndAStarvation() {
+        var decision = PauseDecisionMachine()
+        #expect(decision.read(0, at: 0) == .none)
         // Every level that is read is low, as it is under full load, but credits came and went in between.
         for now in stride(from: UInt64(10), through: 1000, by: 10) {
-            #expect(brake.read(0, hadRoom: now % 50 == 0, at: now) == .none)
+            #expect(decision.read(0, wasAvailable: now % 50 == 0, at: now) == .none)
         }
-        #expect(brake.read(0, at: 1010) == .none)
-        #expect(brake.read(0, at: 1110) == .pause)
+        #expect(decision.read(0, at: 1010) == .none)
+        #expect(decision.read(0, at: 1110) == .pause)
     }
 
     @Test func anInheritedStarvationCountsFromItsBeginning() {
@@ -37,41 +37,41 @@ extension PauseDecisionMachine {
     }
 
     /// Starved again at once after each resume: the pauses come further and further apart, up to a bound.
-    @Test func flappingMakesEachPauseWaitLonger() {
-        var brake = PauseDecisionMachine()
+    @Test func eachFlapDelaysTheNextPause() {
+        var decision = PauseDecisionMachine()
         var pauses: [UInt64] = []
         for now in stride(from: UInt64(0), to: 12_000, by: 10) {
-            switch brake.read(brake.isPaused ? 100 : 0, at: now) {
+            switch decision.read(decision.isPaused ? 100 : 0, at: now) {
             case .pause: pauses.append(now)
             case .resume, .none: break
             }
         }
         #expect(pauses == [100, 220, 430, 840, 1650, 3260, 4870, 6480, 8090, 9700, 11310])
-        #expect(brake.flaps == pauses.count - 1)
+        #expect(decision.flaps == pauses.count - 1)
         let gaps = zip(pauses.dropFirst(), pauses).map { $0 - $1 }
         #expect(gaps.allSatisfy { $0 <= limits.longestHold + 30 })
     }
 
-    @Test func calmTakesTheWaitBack() {
-        var brake = PauseDecisionMachine()
+    @Test func windowsWithoutAPauseTakeTheDelayBack() {
+        var decision = PauseDecisionMachine()
         var now: UInt64 = 0
         func step() -> UInt64 {
             now += 10
             return now
         }
-        while brake.flaps < 4 { _ = brake.read(brake.isPaused ? 100 : 0, at: step()) }
-        #expect(brake.read(100, at: step()) == .resume)
+        while decision.flaps < 4 { _ = decision.read(decision.isPaused ? 100 : 0, at: step()) }
+        #expect(decision.read(100, at: step()) == .resume)
         let resumed = now
         // Five windows without a pause: as new.
-        while now < resumed + 5 * limits.window { #expect(brake.read(100, at: step()) == .none) }
+        while now < resumed + 5 * limits.window { #expect(decision.read(100, at: step()) == .none) }
         let starved = step()
-        #expect(brake.read(0, at: starved) == .none)
-        #expect(brake.read(0, at: starved + 99) == .none)
-        #expect(brake.read(0, at: starved + 100) == .pause)
-        #expect(brake.flaps == 4, "it comes long after the last resume")
+        #expect(decision.read(0, at: starved) == .none)
+        #expect(decision.read(0, at: starved + 99) == .none)
+        #expect(decision.read(0, at: starved + 100) == .pause)
+        #expect(decision.flaps == 4, "it comes long after the last resume")
     }
 
-    @Test func aStarvationOfTheWholeLastsUntilItsFirstBreak() {
+    @Test func aStarvationOfThePipelineLastsUntilItsFirstBreak() {
         var starvation = StarvationMachine()
         #expect(starvation.since == nil)
         starvation.levelRead(isStarved: true, now: 5)
@@ -84,18 +84,18 @@ extension PauseDecisionMachine {
     }
 }
 
-@Suite struct RoomTests {
-    @Test func roomIsRememberedUntilItIsRead() {
+@Suite struct CreditSampleTests {
+    @Test func availabilityIsRememberedUntilTheNextSample() {
         var account = CreditMachine(total: Credits(records: 100, bytes: 100), lowWatermark: 0.25)
-        #expect(account.roomRead() == true)
+        #expect(account.sampled() == true)
         account.spent(Credits(records: 100, bytes: 100))
-        #expect(account.roomRead() == true, "there was room after the last reading")
-        #expect(account.roomRead() == false)
+        #expect(account.sampled() == true, "credits were free after the last sample")
+        #expect(account.sampled() == false)
         _ = account.returned(Credits(records: 24, bytes: 24))
-        #expect(account.roomRead() == false)
+        #expect(account.sampled() == false)
         _ = account.returned(Credits(records: 1, bytes: 1))
         account.spent(Credits(records: 25, bytes: 25))
-        #expect(account.roomRead() == true)
-        #expect(account.roomRead() == false)
+        #expect(account.sampled() == true)
+        #expect(account.sampled() == false)
     }
 }

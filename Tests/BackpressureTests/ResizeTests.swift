@@ -1,4 +1,4 @@
-// Proves that what holds credits can change its size while they are under way, and that nobody sleeps through it.
+// Proves that accounts and channels can change their size while credits are under way, and wake those that wait.
 
 import Backpressure
 import TestSupport
@@ -11,13 +11,13 @@ import Testing
         let pool = CreditPool()
         pool.reset(slots: 2, generation: 1, share: Credits(records: 100, bytes: 100), lowWatermark: 0.5, isOpen: true)
         pool.spent(slot: 0, generation: 1, Credits(records: 90, bytes: 90))
-        #expect(!pool.resize(total: whole, share: Credits(records: 50, bytes: 60), lowWatermark: 0.5), "nobody was refused")
+        #expect(!pool.resize(total: whole, share: Credits(records: 50, bytes: 60), lowWatermark: 0.5), "no reader was refused")
         #expect(pool.level(slot: 0, generation: 1)?.free == Credits(records: -40, bytes: -30))
         #expect(pool.level(slot: 1, generation: 1)?.free == Credits(records: 50, bytes: 60))
         #expect(pool.allowance(slot: 0, generation: 1) == .zero)
         #expect(!pool.resize(total: whole, share: Credits(records: 100, bytes: 100), lowWatermark: 0.5))
         let isWoken = pool.resize(total: whole, share: Credits(records: 1_000, bytes: 1_000), lowWatermark: 0.5)
-        #expect(isWoken, "the refused reader sleeps on")
+        #expect(isWoken, "the refused reader is not woken")
         #expect(pool.allowance(slot: 0, generation: 1) == Credits(records: 910, bytes: 910))
         #expect(!pool.returned(slot: 0, generation: 1, Credits(records: 90, bytes: 90)))
         #expect(pool.level().free == pool.level().total)
@@ -29,13 +29,13 @@ import Testing
         pool.reset(slots: 2, generation: 1, share: share, lowWatermark: 0.5, isOpen: true)
         #expect(!pool.resize(total: Credits(records: 60, bytes: 60), share: share, lowWatermark: 0.5))
         pool.spent(slot: 0, generation: 1, Credits(records: 60, bytes: 60))
-        #expect(pool.allowance(slot: 1, generation: 1) == .zero, "the neighbour holds all there is")
+        #expect(pool.allowance(slot: 1, generation: 1) == .zero, "the other partition holds all credits")
         #expect(!pool.resize(total: Credits(records: 80, bytes: 80), share: share, lowWatermark: 0.5))
         #expect(pool.resize(total: Credits(records: 120, bytes: 120), share: share, lowWatermark: 0.5))
         #expect(pool.allowance(slot: 1, generation: 1) == Credits(records: 60, bytes: 60))
     }
 
-    @Test func aShutAccountIsResizedAndWakesNobody() {
+    @Test func aClosedAccountIsResizedAndWakesNoReader() {
         let pool = CreditPool()
         pool.reset(slots: 1, generation: 1, share: Credits(records: 10, bytes: 10), lowWatermark: 0.5, isOpen: true)
         pool.spent(slot: 0, generation: 1, Credits(records: 10, bytes: 10))
@@ -44,7 +44,7 @@ import Testing
         #expect(!pool.resize(total: whole, share: Credits(records: 100, bytes: 100), lowWatermark: 0.5))
     }
 
-    @Test func aChannelThatGrowsLetsItsSendersIn() {
+    @Test func aChannelThatGrowsAcceptsItsSenders() {
         var channel = ChannelMachine<Int, String, String>(capacity: Credits(records: 1, bytes: 100)) { _ in
             Credits(records: 1, bytes: 1)
         }
@@ -55,13 +55,13 @@ import Testing
         #expect(channel.count == 1)
         #expect(channel.resized(to: Credits(records: 3, bytes: 100)) == ["sender 1", "sender 2"])
         #expect(channel.resized(to: Credits(records: 1, bytes: 100)) == [])
-        #expect(channel.level.records == 3, "what lies in it stays")
+        #expect(channel.level.records == 3, "its elements stay")
         #expect(channel.take()?.element == 0)
         #expect(channel.take()?.element == 1)
         #expect(channel.take()?.resume == ["sender 3"])
     }
 
-    @Test func aSenderThatWaitsIsLetInByTheShell() async throws {
+    @Test func aWaitingSenderIsResumedByTheShell() async throws {
         let channel = BoundedChannel<Int>(capacity: Credits(records: 1, bytes: .max)) { _ in Credits(records: 1, bytes: 0) }
         try await channel.send(1)
         let second = Task { try await channel.send(2) }

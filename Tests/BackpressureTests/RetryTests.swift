@@ -46,8 +46,8 @@ import Testing
         #expect(circuit.admissionAsked(now: 600) == .proceed)
     }
 
-    /// Callers read the clock before they have their turn, so one who comes later may have read it earlier.
-    @Test func anEarlierTimeAfterALaterOneIsNoFault() {
+    /// Callers read the clock before they take the lock, so one that comes later may have read it earlier.
+    @Test func anEarlierTimeAfterALaterOneIsAccepted() {
         var circuit = CircuitBreakerMachine(
             threshold: 1, backoff: Backoff(initial: 100, maximum: 100), probeTimeout: 500)
         #expect(circuit.failed(now: 0, random: 0) == true)

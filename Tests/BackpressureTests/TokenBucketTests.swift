@@ -1,4 +1,4 @@
-// Proves that a token bucket lets through what it says in every span of time, pays its debts, and is never refilled by a change.
+// Proves that a token bucket keeps its rate in every span of time, pays its debts, and is never refilled by a change.
 
 import Backpressure
 import TestSupport
@@ -27,7 +27,7 @@ private let second: UInt64 = 1_000_000_000
     }
 
     @Test func isExactHoweverOftenItIsAsked() {
-        // A third of a token a second, asked every 7 ns for a while: rounding would lose all of it.
+        // A third of a token per second, asked every 7 ns for a while: rounding would lose all of it.
         var often = TokenBucketMachine(.init(rate: 1.0 / 3, burst: 10), isFull: false, now: 0)
         var now: UInt64 = 0
         for _ in 0..<200_000 {
@@ -38,7 +38,7 @@ private let second: UInt64 = 1_000_000_000
         #expect(often.retryDelay(for: 1, at: now) == once.retryDelay(for: 1, at: now))
     }
 
-    @Test func whatIsLargerThanTheBucketPassesOnceItIsFullAndLeavesADebt() {
+    @Test func aUseLargerThanTheBucketNeedsItFullAndLeavesADebt() {
         var bucket = TokenBucketMachine(.init(rate: 10, burst: 10), now: 0)
         bucket.spent(1, now: 0)
         #expect(bucket.retryDelay(for: 25, at: 0) == second / 10)
@@ -48,7 +48,7 @@ private let second: UInt64 = 1_000_000_000
         #expect(bucket.retryDelay(for: 1, at: second / 10) == 16 * second / 10)
     }
 
-    @Test func aChangeCarriesTheLevelOverAndNeverRefills() {
+    @Test func aChangeKeepsTheLevelAndNeverRefills() {
         var bucket = TokenBucketMachine(.init(rate: 10, burst: 100), now: 0)
         bucket.spent(70, now: 0)
         bucket.update(.init(rate: 1_000, burst: 1_000), now: 0)
@@ -57,7 +57,7 @@ private let second: UInt64 = 1_000_000_000
         #expect(bucket.availableTokens(at: 0) == 20)
         bucket.update(.init(rate: 1_000, burst: 1_000), now: 0)
         #expect(bucket.availableTokens(at: 0) == 20)
-        // What came in before the change came at the old rate.
+        // Tokens before the change were added at the old rate.
         bucket.update(.init(rate: 10, burst: 1_000), now: 0)
         bucket.update(.init(rate: 1_000_000, burst: 1_000), now: second)
         #expect(bucket.availableTokens(at: second) == 30)
@@ -76,13 +76,13 @@ private let second: UInt64 = 1_000_000_000
         for _ in 0..<100 { huge.spent(.max, now: .max) }
         #expect(huge.availableTokens(at: .max) < 0)
         #expect(huge.retryDelay(for: 1, at: .max) > 0)
-        // A clock that goes back brings nothing and takes nothing.
+        // A clock that goes back adds nothing and takes nothing.
         var bucket = TokenBucketMachine(.init(rate: 1, burst: 5), isFull: false, now: 10 * second)
         #expect(bucket.availableTokens(at: 0) == 0)
         #expect(bucket.availableTokens(at: 11 * second) == 1)
     }
 
-    /// In every span from one passing to another: passed ≤ burst + rate · span + what the largest overdrew.
+    /// In every span from one use to another: used ≤ burst + rate · span + the largest debt.
     @Test func randomUseKeepsTheBoundInEverySpan() {
         let seed = testSeed("token bucket")
         var random = SeededRandom(seed: seed)
@@ -116,7 +116,7 @@ private let second: UInt64 = 1_000_000_000
         }
     }
 
-    /// Whoever waits as long as it is told passes then, and all of what the rate gives is used.
+    /// A user that waits as long as it is told gets its tokens then, and the whole rate is used.
     @Test func aPatientUserGetsTheWholeRate() {
         var random = SeededRandom(seed: testSeed("patient user"))
         for _ in 0..<50 {

@@ -1,4 +1,4 @@
-// Transcripts of the assignment machine: what it is told, and what it answers.
+// Transcripts of the assignment machine: inputs and actions.
 
 import Backpressure
 import Records
@@ -81,7 +81,7 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         var machine = machine()
         _ = machine.assigned([a], now: 0)
         _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        #expect(machine.fenced(a, generation: 9, now: 50, random: 0) == [], "a fence of another generation is old news")
+        #expect(machine.fenced(a, generation: 9, now: 50, random: 0) == [], "a fence of another generation does not count")
         #expect(machine.fenced(a, generation: 1, now: 50, random: 0) == [.retract(a, slot: 0, generation: 1)])
         #expect(machine.fenced(a, generation: 1, now: 50, random: 0) == [])
         #expect(machine.ticked(now: 59, lastPoll: 55) == [])
@@ -96,9 +96,12 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
     @Test func aLostPositionIsDecidedByAClaim() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
-        #expect(machine.positionLost(a, now: 0, random: 0) == [], "nothing was read yet")
+        #expect(machine.positionLost(a, isDrained: true, now: 0, random: 0) == [], "nothing was read yet")
         _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        #expect(machine.positionLost(a, now: 50, random: 0) == [.retract(a, slot: 0, generation: 1)])
+        #expect(machine.positionLost(a, isDrained: false, now: 49, random: 0) == [], "what was read before is applied first")
+        #expect(machine.lostPositions == [a])
+        #expect(machine.positionLost(a, isDrained: true, now: 50, random: 0) == [.retract(a, slot: 0, generation: 1)])
+        #expect(machine.lostPositions == [])
         #expect(machine.ticked(now: 60, lastPoll: 60) == [.claim(claimRound: 1, [a])])
         #expect(
             machine.claimAnswered(claimRound: 1, [a: .held(reason: "outside of the log")], now: 61, random: 0)
@@ -106,7 +109,7 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         #expect(machine.stopped(a, reason: "again") == [])
     }
 
-    @Test func aVerdictBelongsToItsAssignment() {
+    @Test func aStopBelongsToItsGeneration() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
         #expect(machine.stopped(a, generation: 7, reason: "old") == [], "nothing was read yet")
@@ -158,7 +161,7 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
             machine.ticked(now: 900, lastPoll: 0)
                 == [.reportDrained(isComplete: false, nanoseconds: 800), .release(commitsOffsets: true), .end])
         #expect(machine.assigned([b], now: 901) == [])
-        #expect(machine.summary == "ended")
+        #expect(machine.state == .ended)
     }
 
     @Test func aRevokeDuringALongShutdownIsAnsweredInTime() {

@@ -4,7 +4,7 @@ import Backpressure
 
 @testable import Pipeline
 
-/// Short waits, small sizes: so that a test sees many turns.
+/// Short waits and small sizes: so that a test sees many rounds.
 func brisk(lanes: Int = 2) -> PipelineConfiguration {
     var configuration = PipelineConfiguration()
     configuration.lanes = lanes

@@ -56,7 +56,7 @@ private struct Flow: ~Copyable {
 
     @Test func aYoungWindowMakesNoPeak() {
         var flow = Flow(end: 1_000_000)
-        // A whole batch a millisecond after the first look is not a million a second.
+        // A whole batch a millisecond after the first sample is not a million per second.
         flow.now += 1_000_000
         flow.applied += 5_000
         flow.records += 5_000
@@ -90,34 +90,34 @@ private struct Flow: ~Copyable {
         #expect(flow.eta == .infinity)
     }
 
-    @Test func whoKeepsUpIsNotToldInfinity() {
+    @Test func aWorkerThatKeepsUpIsNotToldInfinity() {
         var flow = Flow(end: 0)
         #expect(flow.eta == 0)
         flow.run(seconds: 30, drain: 5_000, arrival: 1_000)
         #expect(flow.eta == 0)
-        // What is under way of a steady flow.
+        // The records under way in a steady flow.
         #expect(abs(flow.machine.secondsToDrain(300) - 0.3) < 0.01)
-        // More than a steady flow has under way, and nothing is gained on it.
+        // More than a steady flow has under way, and it does not shrink.
         #expect(flow.machine.secondsToDrain(10_000) == .infinity)
     }
 
     @Test func assignmentsMakeNoPeaks() {
         var flow = Flow(end: 100_000)
         flow.run(seconds: 20, drain: 1_000, arrival: 0)
-        // Taken away, drained and filled by others, and given back.
+        // Revoked, drained and filled by others, and assigned again.
         flow.machine.sampled([], records: flow.records, now: flow.now, window: 12 * second)
         flow.applied += 50_000
         flow.end += 1_000_000
         flow.sample()
         #expect(abs(flow.machine.drainRate - 1_000) < 1)
         #expect(flow.machine.arrivalRate == 0)
-        // Claimed again without having gone, elsewhere.
+        // Claimed again at another offset.
         flow.generation = 2
         flow.applied += 70_000
         flow.sample()
         flow.run(seconds: 20, drain: 1_000, arrival: 0)
         #expect(abs(flow.machine.drainRate - 1_000) < 1)
-        // The end is learned late: what the partition brings along has not arrived.
+        // The end is answered late: the backlog of a new partition has not arrived in the window.
         var late = DrainRateMachine()
         late.sampled([position(applied: 0, end: nil)], records: 0, now: 0, window: 12 * second)
         late.sampled([position(applied: 0, end: 1_000_000)], records: 0, now: second, window: 12 * second)

@@ -1,4 +1,4 @@
-// Proves that stages run where their ports want them: on the reader's thread and on the lane's.
+// Proves that stages run on the executors of their ports: on the reader's thread and on the lane's.
 
 import Records
 import TestSupport
@@ -6,21 +6,21 @@ import Testing
 
 @testable import Pipeline
 
-/// Passes everything on to Swift's threads, and can be recognised by a task that prefers it.
+/// Passes jobs on to Swift's threads; a task that prefers it can tell.
 private final class Marked: TaskExecutor {
     func enqueue(_ job: consuming ExecutorJob) { globalConcurrentExecutor.enqueue(job) }
 
-    /// The task that asks prefers this executor.
+    /// The current task prefers this executor.
     var isCurrent: Bool { withUnsafeCurrentTask { $0?.unownedTaskExecutor } == asUnownedTaskExecutor() }
 }
 
 @Suite(.timeLimit(.minutes(1))) struct ExecutorTests {
-    @Test func stagesRunWhereTheirPortsWantThem() async throws {
+    @Test func stagesRunOnTheExecutorsOfTheirPorts() async throws {
         let (reader, lane) = (Marked(), Marked())
         let seen = Shared((decoding: Set<Bool>(), writing: Set<Bool>()))
         let world = World(
             seed: 30, partitions: 4, records: 500, configuration: brisk(),
-            places: Places(
+            executors: Executors(
                 source: reader, lane: lane, decoding: { seen.withLock { _ = $0.decoding.insert(reader.isCurrent) } }),
             plan: { _, _ in
                 seen.withLock { _ = $0.writing.insert(lane.isCurrent) }

@@ -1,4 +1,4 @@
-// Proves that partitions of equal backlog fall together, and that one with a huge backlog does not hold up its neighbours.
+// Proves that partitions of equal backlog drain at the same rate, and that one with a huge backlog does not delay others.
 
 import Backpressure
 import Records
@@ -8,11 +8,11 @@ import Testing
 
 @testable import Pipeline
 
-/// Credits of several transactions a partition: what waits in a lane is what could be unfair.
+/// Credits of several transactions a partition: only batches that wait in a lane can be ordered unfairly.
 private func roomy(lanes: Int) -> PipelineConfiguration {
     var configuration = PipelineConfiguration()
     configuration.lanes = lanes
-    // Whole batches of the fake reader: no partition writes smaller ones than its neighbours because of where its credits end.
+    // Whole batches of the fake reader: no partition writes smaller ones than others because of where its credits end.
     configuration.budget = Credits(records: 8 * 1_024, bytes: 8 << 20)
     configuration.partitionRecords = 1_024
     configuration.batch = Credits(records: 120, bytes: 1 << 20)
@@ -21,7 +21,7 @@ private func roomy(lanes: Int) -> PipelineConfiguration {
     return configuration
 }
 
-/// A database that takes a while for a transaction and for each row.
+/// A database with a delay for each transaction and for each row.
 private let slowly: @Sendable ([PartitionBatches], Int) async throws -> ApplyResult? = { work, _ in
     let rows = work.reduce(0) { $0 + $1.batches.reduce(0) { $0 + $1.records.count } }
     try await Task.sleep(nanoseconds: 1_000_000 + UInt64(rows) * 20_000)
@@ -33,7 +33,7 @@ extension World {
         database.state.withLock { $0.offsets.mapValues(\.next) }
     }
 
-    /// What is left of each partition's backlog when each quarter of the whole is applied, or read.
+    /// The rest of each partition's backlog when each quarter of all records is applied, or read.
     fileprivate func quarters(read: Bool = false) async -> [[TopicPartition: Int64]] {
         @Sendable func applied() -> [TopicPartition: Int64] { read ? source.positions : self.applied() }
         let total = ends.values.reduce(0, +)
@@ -47,8 +47,8 @@ extension World {
         return samples
     }
 
-    /// Appends a record and waits until it is applied, again and again. Answers what another partition was applied in between, each time:
-    /// by the database's book, since whoever waits may hear of it late.
+    /// Appends a record and waits until it is applied, repeatedly. Returns how many records of another partition were applied in between,
+    /// each time: as the database counted them, since the waiting task may resume late.
     fileprivate func probe(_ source: TopicPartition, beside other: TopicPartition, times: Int) async -> [Int64] {
         var passed: [Int64] = []
         for _ in 0..<times {
@@ -67,27 +67,27 @@ extension World {
 }
 
 @Suite(.timeLimit(.minutes(3))) struct FairnessTests {
-    @Test func equalBacklogsFallTogether() async throws {
+    @Test func equalBacklogsDrainAtTheSameRate() async throws {
         let decoded = Shared(0)
         let isOpen = Shared(false)
         let world = World(
             seed: 1, partitions: 8, records: 1_536, configuration: roomy(lanes: 2),
-            places: Places(decoding: { decoded.withLock { $0 += 1 } })
+            executors: Executors(decoding: { decoded.withLock { $0 += 1 } })
         ) { work, attempt in
             while !isOpen.current { try await Task.sleep(nanoseconds: 1_000_000) }
             return try await slowly(work, attempt)
         }
         try await world.run { world in
             try await world.source.post(.assigned(Array(world.ends.keys)))
-            // From here on each has something to write at each of its turns, however late this machine lets the reader run.
+            // From here on each has a batch in every round, however late this machine lets the reader run.
             #expect(await eventually { decoded.current == 8 * 1_024 / 64 }, "not all credits are used")
             isOpen.withLock { $0 = true }
             var before = world.ends
             for (quarter, left) in await world.quarters().enumerated() {
                 let values = left.values.sorted()
                 print("left at quarter \(quarter + 1): \(values)")
-                // On one lane they differ by a turn, one of the fake reader's batches, and by the one that was written before the others had
-                // come; the lanes share nothing but the clock.
+                // On one lane they differ by a round, one of the fake reader's batches, and by the one that was written before the others
+                // had arrived; lanes share only the clock.
                 for lane in 0..<2 {
                     let own = left.filter { EventPipeline.lane(of: $0.key, among: 2) == lane }.values
                     #expect(own.max()! - own.min()! <= 2 * 64, "the partitions of lane \(lane) drift apart: \(left)")
@@ -101,7 +101,7 @@ extension World {
         #expect(world.isExact)
     }
 
-    @Test func aHugeBacklogDoesNotHoldUpItsNeighboursOnTheSameLane() async throws {
+    @Test func aHugeBacklogDoesNotDelayOthersOnTheSameLane() async throws {
         let hot = TopicPartition("t", 0)
         let world = World(
             seed: 2, partitions: 3, records: 200, configuration: roomy(lanes: 1), backlogs: [hot: 20_000], plan: slowly)
@@ -118,7 +118,7 @@ extension World {
         #expect(world.isExact)
     }
 
-    @Test func aLimitIsSharedByThoseWhoCanUseIt() async throws {
+    @Test func aLimitIsSharedByPartitionsThatCanUseIt() async throws {
         let hot = TopicPartition("t", 5)
         let world = World(
             seed: 3, partitions: 8, records: 0, configuration: roomy(lanes: 2), backlogs: [hot: 100_000],
@@ -129,27 +129,27 @@ extension World {
             #expect(await eventually { world.applied()[hot] ?? 0 >= 200 })
             let passed = await world.probe(TopicPartition("t", 2), beside: hot, times: 30)
             print("records of the huge backlog that passed a neighbour's under a limit: \(passed)")
-            // A turn takes 100 records; the neighbour is next.
+            // A quantum is 100 records; the other partition is next.
             #expect(passed[passed.count / 2] <= 200)
             #expect(passed.last! <= 500)
             let seconds = Double(world.clock.now - begun) / 1e9
             #expect(Double(world.applied().values.reduce(0, +)) <= 200 + 2_000 * seconds)
-            #expect(world.source.brakes.pauses == 0, "a partition that waits for the limit is not starved")
+            #expect(world.source.pauseCounts.pauses == 0, "a partition that waits for the limit is not starved")
         }
         #expect(world.isExact)
     }
 
-    @Test func equalBacklogsUnderALimitFallTogether() async throws {
+    @Test func equalBacklogsUnderALimitDrainAtTheSameRate() async throws {
         let world = World(
             seed: 4, partitions: 8, records: 1_500, configuration: roomy(lanes: 3),
             limits: ConsumeLimits(all: .init(events: 4_000), topics: ["t": .init(bytes: 1 << 20)]))
         try await world.run { world in
             try await world.source.post(.assigned(Array(world.ends.keys)))
-            // What is read: a limit holds readers, while lanes share nothing but the clock.
+            // Records read: a limit slows readers, while lanes share only the clock.
             for left in await world.quarters(read: true) {
                 let values = left.values.sorted()
                 print("left under a limit: \(values)")
-                // Turns of 64 records, the fake reader's largest batch: three of them.
+                // Three reads of 64 records, the fake reader's largest batch.
                 #expect(values.last! - values.first! <= 256)
             }
             #expect(await eventually(within: .seconds(60)) { world.isComplete })

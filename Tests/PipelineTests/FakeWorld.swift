@@ -7,7 +7,7 @@ import TestSupport
 
 @testable import Pipeline
 
-/// Time that passes really, with a seeded random source for jitter.
+/// Real time, with a seeded random source for jitter.
 final class RealClock: PipelineClock {
     private let start = ContinuousClock().now
     private let generator: Mutex<SeededRandom>
@@ -40,13 +40,13 @@ final class FakeSource: RecordSource {
         var readers: [TopicPartition: Reader] = [:]
         var overspent = 0
         var maximumBatch: Int
-        /// The slot visited first: the one behind the last that was served, as the real reader does it.
+        /// The slot visited first: the one after the last that was served, as in the real reader.
         var first = 0
         var committed: [TopicPartition: Int64] = [:]
         var pauses = 0
         var resumes = 0
-        /// Pauses of what was paused, resumes of what ran: a real log rewinds then.
-        var wrongMoves = 0
+        /// Pauses of paused partitions, resumes of running ones: a real consumer rewinds then.
+        var wrongPauses = 0
         var unassigns = 0
         var assigns = 0
         var isSilent = false
@@ -77,7 +77,7 @@ final class FakeSource: RecordSource {
         state = Mutex(State(ends: ends, maximumBatch: maximumBatch))
     }
 
-    /// Reads for as long as its task lives.
+    /// Reads until cancelled.
     func read() async throws {
         while true {
             for batch in readOnce() { try await events.send(batch) }
@@ -95,8 +95,8 @@ final class FakeSource: RecordSource {
                 let credits = pool.allowance(slot: reader.slot, generation: reader.generation)
                 guard credits.isPositive else { continue }
                 let allowance = limiter.allowance(slot: reader.slot, within: credits)
-                // All have one topic: who is refused now is refused for all. The clock moves on within a slow pass, and who is asked
-                // later in it must not be let in before those who had their turn.
+                // All have one topic: a refusal holds for all. The clock advances within a slow pass, and a slot that is visited later in
+                // it must not be served before those that were refused.
                 guard allowance.isPositive else { break }
                 let count = Swift.min(allowance.records, Int(state.ends[source]! - reader.next), state.maximumBatch)
                 guard count > 0 else { continue }
@@ -117,7 +117,7 @@ final class FakeSource: RecordSource {
         }
     }
 
-    /// Makes a partition of the log longer. Answers the offset of the last record.
+    /// Appends to a partition of the log. Returns the offset of the last record.
     func append(_ count: Int64, to source: TopicPartition) -> Int64 {
         state.withLock { state in
             state.ends[source]! += count
@@ -155,14 +155,14 @@ final class FakeSource: RecordSource {
     func pause(_ partition: TopicPartition) {
         state.withLock { state in
             state.pauses += 1
-            if state.readers[partition]?.isPaused == true { state.wrongMoves += 1 }
+            if state.readers[partition]?.isPaused == true { state.wrongPauses += 1 }
             state.readers[partition]?.isPaused = true
         }
     }
     func resume(_ partition: TopicPartition) {
         state.withLock { state in
             state.resumes += 1
-            if state.readers[partition]?.isPaused == false { state.wrongMoves += 1 }
+            if state.readers[partition]?.isPaused == false { state.wrongPauses += 1 }
             state.readers[partition]?.isPaused = false
         }
     }
@@ -184,13 +184,13 @@ final class FakeSource: RecordSource {
     func grow(_ source: TopicPartition, to end: Int64) { state.withLock { $0.ends[source] = end } }
     var questions: Int { state.withLock { $0.questions } }
     var overrun: Int { state.withLock { $0.overrun } }
-    /// From now on it holds so many bytes of the budget beyond its share.
+    /// From now on it holds `bytes` of the budget beyond its share.
     func overruns(by bytes: Int) { state.withLock { $0.overrun = bytes } }
     var lastPoll: UInt64 { clock.now }
 
     var committed: [TopicPartition: Int64] { state.withLock { $0.committed } }
-    var brakes: (pauses: Int, resumes: Int) { state.withLock { ($0.pauses, $0.resumes) } }
-    var wrongMoves: Int { state.withLock { $0.wrongMoves } }
+    var pauseCounts: (pauses: Int, resumes: Int) { state.withLock { ($0.pauses, $0.resumes) } }
+    var wrongPauses: Int { state.withLock { $0.wrongPauses } }
     /// The next offset each reader would read.
     var positions: [TopicPartition: Int64] { state.withLock { $0.readers.mapValues(\.next) } }
     var unassigns: Int { state.withLock { $0.unassigns } }
@@ -224,7 +224,7 @@ final class FakeDatabase: OffsetClaimer {
     struct State {
         var offsets: [TopicPartition: Row] = [:]
         var applied: [TopicPartition: [Int64]] = [:]
-        /// Records of each partition, a transaction after the other.
+        /// Records of each partition, by transaction.
         var written: [[TopicPartition: Int64]] = []
         var held: [TopicPartition: String] = [:]
         var isDown = false
@@ -254,7 +254,7 @@ final class FakeDatabase: OffsetClaimer {
         }
     }
 
-    /// Someone else claims a partition.
+    /// Another member claims a partition.
     func steal(_ source: TopicPartition) { state.withLock { $0.offsets[source]?.epoch += 1 } }
 
     func write(_ work: [PartitionBatches]) -> ApplyResult {
@@ -297,21 +297,21 @@ struct FakeApplier: BatchApplier {
     }
 }
 
-/// Remembers what happened.
+/// Keeps all events.
 final class Recorder: PipelineObserver {
     private let events = Mutex<[PipelineEvent]>([])
     func observed(_ event: PipelineEvent) { events.withLock { $0.append(event) } }
     var all: [PipelineEvent] { events.withLock { $0 } }
 }
 
-/// Where the source and the lanes want their stages to run, and who is told when something is decoded.
-struct Places: Sendable {
+/// The executors of the source and of the lanes, and a callback for each decoded batch.
+struct Executors: Sendable {
     var source: (any TaskExecutor)?
     var lane: (any TaskExecutor)?
     var decoding: @Sendable () -> Void = {}
 }
 
-/// A pipeline in its world.
+/// A pipeline with a fake source and database.
 struct World: Sendable {
     let clock: RealClock
     let source: FakeSource
@@ -324,7 +324,7 @@ struct World: Sendable {
     init(
         seed: UInt64, partitions: Int, records: Int64, configuration: PipelineConfiguration, maximumBatch: Int = 64,
         pool: CreditPool = CreditPool(), backlogs: [TopicPartition: Int64] = [:], limits: ConsumeLimits = ConsumeLimits(),
-        places: Places = Places(),
+        executors: Executors = Executors(),
         plan: @escaping @Sendable ([PartitionBatches], Int) async throws -> ApplyResult? = { _, _ in nil }
     ) {
         clock = RealClock(seed: seed)
@@ -333,12 +333,12 @@ struct World: Sendable {
         limiter = ConsumeLimiter(limits, batch: configuration.batch) { [clock] in clock.now }
         source = FakeSource(
             pool: pool, limiter: limiter, ends: ends, maximumBatch: maximumBatch, clock: clock,
-            executor: places.source)
+            executor: executors.source)
         let database = self.database
         pipeline = EventPipeline(
-            configuration: configuration, source: source, decoder: FakeDecoder(witness: places.decoding), claimer: database,
+            configuration: configuration, source: source, decoder: FakeDecoder(witness: executors.decoding), claimer: database,
             appliers: (0..<configuration.lanes).map { _ in
-                FakeApplier(database: database, executor: places.lane, plan: plan)
+                FakeApplier(database: database, executor: executors.lane, plan: plan)
             }, pool: pool,
             clock: clock, observer: recorder)
     }

@@ -1,4 +1,4 @@
-// Transcripts of a group's lag as Kafka tells it: what is known, what is not, and how fast it drains.
+// Transcripts of a group's lag from its committed offsets: what is known, what is not, and how fast it drains.
 
 import Records
 import Testing
@@ -25,7 +25,7 @@ private let other = TopicPartition("t", 1)
         #expect(lag.rates.secondsToDrain == nil)
     }
 
-    @Test func lagIsTheEndBehindTheCommittedOffset() {
+    @Test func lagIsTheDistanceFromTheCommittedOffsetToTheEnd() {
         var machine = GroupLagMachine()
         machine.asked([other, first], now: second)
         machine.answered([first: Self.answer(40, 100), other: Self.answer(7, 7)], now: second)
@@ -58,7 +58,7 @@ private let other = TopicPartition("t", 1)
         #expect(lag.partitions.map(\.end) == [50, 0])
         #expect(lag.rates.secondsToDrain == nil)
         #expect(lag.rates.drain == 0)
-        // The first commit is where the group stands, not what it has done.
+        // The first commit shows where the group is, not what it has applied.
         machine.answered([first: Self.answer(40, 50), other: Self.answer(nil, 0)], now: 2 * second)
         let known = machine.sampled(now: 2 * second, window: window)
         #expect(known.partitions.map(\.backlog) == [10, 0])
@@ -74,7 +74,7 @@ private let other = TopicPartition("t", 1)
         let lag = machine.sampled(now: 6 * second, window: window)
         #expect(lag.partitions.map(\.backlog) == [12, 10])
         #expect(lag.partitions.map(\.answerAgeSeconds) == [1, 5])
-        // What is not asked for any more is forgotten.
+        // Partitions that are no longer requested are forgotten.
         machine.asked([first], now: 7 * second)
         #expect(machine.sampled(now: 7 * second, window: window).partitions.map(\.source) == [first])
     }
@@ -95,7 +95,7 @@ private let other = TopicPartition("t", 1)
         for step in 21...34 { lag = machine.sampled(now: UInt64(step + 1) * second, window: window) }
         #expect(lag?.rates.drain == 0, "nobody has committed for longer than the window")
         #expect(lag?.rates.secondsToDrain == .infinity)
-        // Offsets that were set back are no drain, and neither is the way over again.
+        // Offsets that were set back are no drain, and neither is reading them again.
         machine.answered([first: Self.answer(0, 10_000)], now: 36 * second)
         #expect(machine.sampled(now: 36 * second, window: window).rates.drain == 0)
     }

@@ -1,6 +1,5 @@
 // Transcripts of the lag machine, and its bound against a model that knows every record's age.
 
-import Backpressure
 import Records
 import TestSupport
 import Testing
@@ -10,20 +9,18 @@ import Testing
 private let source = TopicPartition("t", 0)
 private let second: UInt64 = 1_000_000_000
 
-/// A partition as the ledger would show it. `oldest`: the earliest timestamp under way.
+/// A partition of which `underWay` records are under way. `oldest`: the earliest timestamp under way.
 func position(
     _ source: TopicPartition = source, generation: UInt64 = 1, applied: Int64, end: Int64?, underWay: Int = 0,
     oldest: Int64? = nil
-) -> OffsetLedgerMachine.Position {
-    .init(
-        entry: .init(source: source, slot: 0, lane: 0, generation: generation, epoch: 1, offset: 0), isValid: true,
-        applied: applied,
-        committed: nil, end: end, oldestTimestamp: oldest, outstanding: Credits(records: underWay, bytes: underWay),
-        settled: applied)
+) -> PartitionSample {
+    PartitionSample(
+        source: source, generation: generation, applied: applied, settled: applied, end: end, isUnderWay: underWay > 0,
+        oldestTimestamp: oldest)
 }
 
 @Suite struct LagMachineTests {
-    @Test func aPartitionNobodyReadsAgesFromWhenItsRecordsWereSeen() {
+    @Test func aPartitionThatIsNotReadAgesFromWhenItsRecordsWereSeen() {
         var machine = LagMachine()
         machine.asked([source], now: 10 * second)
         #expect(machine.sampled(position(applied: 5, end: nil), now: 10 * second, wallMilliseconds: 0) == nil)
@@ -83,7 +80,7 @@ func position(
         #expect(machine.sampled(position(applied: 0, end: 8), now: 11 * second, wallMilliseconds: 0) == 0)
     }
 
-    @Test func aTopicMadeAnewForgetsTheOldOne() {
+    @Test func aTopicCreatedAnewForgetsTheOldOne() {
         var machine = LagMachine()
         machine.endRead(source, end: 100, now: second)
         #expect(machine.sampled(position(applied: 50, end: 100), now: 9 * second, wallMilliseconds: 0) == 8 * second)

@@ -1,4 +1,4 @@
-// Proves that a lane's transactions are shared out equally, keep each partition's order and postpone nobody for ever.
+// Proves that a lane's transactions are shared equally, keep each partition's order and starve none.
 
 import Backpressure
 import Records
@@ -14,7 +14,7 @@ private let cool = TopicPartition("t", 2)
 private func records(_ count: Int) -> Credits { Credits(records: count, bytes: count) }
 
 @Suite struct LaneQueueTests {
-    @Test func oneThatComesLateIsInTheNextTransaction() {
+    @Test func aLateBatchIsInTheNextTransaction() {
         var queue = LaneQueueMachine<String>()
         for number in 0..<100 { queue.arrived("hot \(number)", from: hot, cost: records(10)) }
         #expect(queue.laneFreed(limit: records(30)) == ["hot 0", "hot 1", "hot 2"])
@@ -32,7 +32,7 @@ private func records(_ count: Int) -> Credits { Credits(records: count, bytes: c
         #expect(taken.count { $0.hasPrefix("mild") } == 20)
     }
 
-    @Test func whereATransactionHoldsOneBatchTheyTakeTurns() {
+    @Test func withOneBatchATransactionPartitionsAlternate() {
         var queue = LaneQueueMachine<String>()
         for number in 0..<3 {
             queue.arrived("hot \(number)", from: hot, cost: records(90))
@@ -45,8 +45,8 @@ private func records(_ count: Int) -> Credits { Credits(records: count, bytes: c
             taken == ["cool 0", "mild 0", "hot 0", "cool 1", "mild 1", "hot 1", "cool 2", "mild 2", "hot 2"])
     }
 
-    /// Two that come and go, with a batch in each transaction: the third, which waits, has its turn.
-    @Test func thoseWhoComeAndGoDoNotOvertakeThoseWhoWait() {
+    /// Two partitions empty and fill again, with a batch in each transaction: the third, which waits, is served.
+    @Test func partitionsThatEmptyAndFillDoNotOvertakeThoseThatWait() {
         var queue = LaneQueueMachine<String>()
         for number in 0..<20 { queue.arrived("hot \(number)", from: hot, cost: records(1)) }
         var taken: [String] = []
@@ -58,7 +58,7 @@ private func records(_ count: Int) -> Credits { Credits(records: count, bytes: c
         #expect(taken.count { $0.hasPrefix("hot") } >= 7, "\(taken)")
     }
 
-    @Test func oneLargerThanATransactionGoesAlone() {
+    @Test func aBatchLargerThanATransactionGoesAlone() {
         var queue = LaneQueueMachine<String>()
         queue.arrived("hot", from: hot, cost: records(10_000))
         queue.arrived("hot too", from: hot, cost: records(1))
@@ -68,7 +68,7 @@ private func records(_ count: Int) -> Credits { Credits(records: count, bytes: c
         #expect(queue.isEmpty == true)
     }
 
-    @Test func randomArrivalsKeepTheirOrderAndNobodyIsLeftBehind() {
+    @Test func randomArrivalsKeepTheirOrderAndAllAreServed() {
         let seed = testSeed("lane queue")
         var random = SeededRandom(seed: seed)
         for _ in 0..<50 {

@@ -1,4 +1,4 @@
-// Proves that what is under way stays within the budget over assignments, and that the second brake follows from it.
+// Proves that credits under way stay within the budget over assignments, and that pauses for lack of credits follow from them.
 
 import Backpressure
 import Records
@@ -16,7 +16,7 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
 }
 
 @Suite(.timeLimit(.minutes(3))) struct MemoryTests {
-    /// Partitions are lost and come back, again and again, while their lanes stand in the database.
+    /// Partitions are lost and assigned again, repeatedly, while their lanes wait for the database.
     @Test(arguments: [true, false]) func assignmentsDoNotPileUp(isLost: Bool) async throws {
         let isFrozen = Shared(true)
         let pool = CreditPool(batchOverhead: 20, recordOverhead: 5)
@@ -59,8 +59,8 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
         #expect(world.isExact)
     }
 
-    /// What a stopped partition had under way is counted back, also what the reader hands over after it was stopped.
-    @Test func aStoppedPartitionGivesItsMemoryBack() async throws {
+    /// The credits of a stopped partition return, also those of batches that the reader hands over after it was stopped.
+    @Test func aStoppedPartitionReturnsItsCredits() async throws {
         let bad = TopicPartition("t", 0)
         let world = World(seed: 21, partitions: 3, records: 600, configuration: configuration(lanes: 1), maximumBatch: 7) {
             work, _ in
@@ -76,7 +76,7 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
         #expect(world.isExact)
     }
 
-    /// Bytes for one batch and no more: every batch is larger than all that is free, and passes alone.
+    /// Bytes for one batch and no more: every batch is larger than what is free, and passes alone.
     @Test func aRecordLargerThanEverythingPasses() async throws {
         var configuration = configuration()
         configuration.budget = Credits(records: 400, bytes: 24)
@@ -97,7 +97,7 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
         #expect(world.isExact)
     }
 
-    /// The pipeline is full of an older assignment's work: whoever comes new is paused without a dwell of its own.
+    /// The pipeline is full of an older assignment's work: new partitions are paused without a dwell of their own.
     @Test func aNewAssignmentInheritsTheStarvation() async throws {
         var configuration = configuration()
         configuration.pauseDwell = 600_000_000
@@ -109,13 +109,13 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
         try await world.run { world in
             let partitions = Array(world.ends.keys)
             try await world.source.post(.assigned(partitions))
-            #expect(await eventually { world.source.brakes.pauses == 4 })
+            #expect(await eventually { world.source.pauseCounts.pauses == 4 })
             try await world.source.post(.revoked(partitions, isLost: true))
             #expect(await eventually { world.source.unassigns == 1 })
             #expect(world.pipeline.snapshot().paused.isEmpty)
             let start = world.clock.now
             try await world.source.post(.assigned(partitions))
-            #expect(await eventually { world.source.brakes.pauses == 8 })
+            #expect(await eventually { world.source.pauseCounts.pauses == 8 })
             let waited = world.clock.now - start
             #expect(waited < 550_000_000, "it waited for a dwell of its own: \(waited / 1_000_000) ms")
             #expect(world.pipeline.snapshot().paused.count == 4)
@@ -139,22 +139,22 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
             #expect(await eventually(within: .seconds(60)) { world.isComplete })
             #expect(await eventually { world.pipeline.snapshot().paused.isEmpty })
         }
-        let brakes = world.source.brakes
-        #expect(brakes.pauses > 0)
-        #expect(brakes.pauses == brakes.resumes)
+        let counts = world.source.pauseCounts
+        #expect(counts.pauses > 0)
+        #expect(counts.pauses == counts.resumes)
         let events = world.recorder.all
         let paused = events.count { if case .paused = $0 { true } else { false } }
         let flaps = events.count { if case .flapped = $0 { true } else { false } }
-        #expect(paused == brakes.pauses)
+        #expect(paused == counts.pauses)
         #expect(flaps < paused)
         #expect(world.isExact)
     }
 
-    /// The level is low at almost every reading, but credits come back all the time: nobody is paused.
-    @Test func fullSpeedPausesNobody() async throws {
+    /// The level is low at almost every sample, but credits return all the time: no partition is paused.
+    @Test func fullSpeedPausesNoPartition() async throws {
         var configuration = configuration()
         configuration.pauseDwell = 300_000_000
-        // Few readings, as with the shipped dwell: the level alone would seldom show what came back in between.
+        // Few samples, as with the default dwell: the level alone would seldom show what returned in between.
         configuration.tick = 50_000_000
         let world = World(seed: 25, partitions: 4, records: 40_000, configuration: configuration) { _, _ in
             try await Task.sleep(nanoseconds: 3_000_000)
@@ -164,7 +164,7 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
             try await world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually(within: .seconds(60)) { world.isComplete })
         }
-        #expect(world.source.brakes.pauses == 0)
+        #expect(world.source.pauseCounts.pauses == 0)
         #expect(world.isExact)
     }
 }

@@ -1,4 +1,4 @@
-// Proves that the ledger refunds what was received, once, and only moves applied offsets forward.
+// Proves that the ledger returns the credits of what was received, once, and only moves applied offsets forward.
 
 import Backpressure
 import Records
@@ -51,7 +51,7 @@ import Testing
         #expect(ledger.positions.first?.end == 20)
     }
 
-    @Test func anEndBehindMarkersLeavesNoBacklog() {
+    @Test func anEndAfterMarkersLeavesNoBacklog() {
         var ledger = OffsetLedgerMachine()
         ledger.assigned([Self.entry(generation: 2, offset: 10)])
         ledger.endRead(Self.source, end: 16)
@@ -73,7 +73,7 @@ import Testing
         #expect(isLater && ledger.positions.first?.backlog == 3)
     }
 
-    @Test func whatAStoppedPartitionHasReadIsStillItsBacklog() {
+    @Test func recordsReadByAStoppedPartitionStayItsBacklog() {
         var ledger = OffsetLedgerMachine()
         ledger.assigned([Self.entry(generation: 1, offset: 10)])
         ledger.endRead(Self.source, end: 21)
@@ -97,7 +97,7 @@ import Testing
         #expect(ledger.takeOffsetsToCommit() == [PartitionStart(source: Self.source, offset: 10)])
     }
 
-    @Test func workOfAnOlderStampChangesNothing() {
+    @Test func workOfAnOlderGenerationChangesNothing() {
         var ledger = OffsetLedgerMachine()
         ledger.assigned([Self.entry(generation: 1)])
         _ = ledger.received(Self.source, generation: 1, nextOffset: 5, timestamp: -1, credits: Credits(records: 5, bytes: 5))
@@ -109,7 +109,7 @@ import Testing
         #expect(ledger.positions.first?.oldestTimestamp == nil)
     }
 
-    @Test func anInvalidatedPartitionDropsItsWorkButRefundsIt() {
+    @Test func anInvalidatedPartitionDropsItsWorkButReturnsItsCredits() {
         var ledger = OffsetLedgerMachine()
         ledger.assigned([Self.entry(generation: 1)])
         _ = ledger.received(Self.source, generation: 1, nextOffset: 5, timestamp: -1, credits: Credits(records: 5, bytes: 5))
@@ -123,7 +123,7 @@ import Testing
         #expect(ledger.positions.first?.applied == 0)
     }
 
-    @Test func randomFlightsAddUp() {
+    @Test func randomBatchesAddUp() {
         var random = SeededRandom(seed: testSeed("ledger"))
         for _ in 0..<100 {
             var ledger = OffsetLedgerMachine()

@@ -1,4 +1,4 @@
-// Proves that what an operator pauses stands still, and nothing else does, through brakes, fences, rebalances and the end.
+// Proves that what an operator pauses is not read, and everything else is, through other pauses, fences, rebalances and the end.
 
 import Backpressure
 import Records
@@ -23,8 +23,8 @@ extension World {
     /// Every partition but the second is applied to its end.
     fileprivate var areOthersComplete: Bool { ends.allSatisfy { $0.key == second || next($0.key) == $0.value } }
 
-    /// Nothing of a partition is under way, and a while later it stands where it stood.
-    fileprivate func stands(_ source: TopicPartition) async throws -> Bool {
+    /// Nothing of a partition is under way, and a while later its offset has not moved.
+    fileprivate func isStill(_ source: TopicPartition) async throws -> Bool {
         let isIdle = await eventually {
             pipeline.snapshot().positions.first { $0.source == source }?.outstanding.records == 0
         }
@@ -41,7 +41,7 @@ extension World {
 }
 
 @Suite(.timeLimit(.minutes(3))) struct OperatorPauseTests {
-    /// A world whose second partition cannot get past record 500 while `isHeld`, and says so.
+    /// A world whose second partition cannot get past record 500 while `isHeld`, and reports that it waits.
     private func world(_ seed: UInt64, _ isHeld: Shared<Bool>, _ isWaiting: Shared<Bool>, pauseDwell: UInt64 = 20_000_000)
         -> World
     {
@@ -53,9 +53,9 @@ extension World {
         }
     }
 
-    @Test func aPausedPartitionStandsAndTheOthersGoOn() async throws {
+    @Test func aPausedPartitionIsNotReadAndTheOthersAre() async throws {
         let (isHeld, isWaiting) = (Shared(true), Shared(false))
-        // The second brake keeps out of it.
+        // No pauses for lack of credits.
         let world = world(1, isHeld, isWaiting, pauseDwell: 60_000_000_000)
         try await world.run { world in
             try await world.source.post(.assigned(Array(world.ends.keys)))
@@ -66,18 +66,18 @@ extension World {
             #expect(snapshot.paused.contains(second))
             isHeld.withLock { $0 = false }
             #expect(await eventually { world.areOthersComplete })
-            #expect(try await world.stands(second))
+            #expect(try await world.isStill(second))
             #expect(world.next(second) < 2_000)
-            #expect(world.source.brakes.pauses == 1)
+            #expect(world.source.pauseCounts.pauses == 1)
 
             try await world.pipeline.operatorDecided(.none)
             #expect(await eventually { world.isComplete })
             #expect(world.pipeline.snapshot().pausedByOperator == [:])
         }
         #expect(world.isExact)
-        #expect(world.source.wrongMoves == 0)
-        let isBrakeCounted = world.recorder.all.contains { if case .paused = $0 { true } else { false } }
-        #expect(!isBrakeCounted, "an operator's pause is not the second brake")
+        #expect(world.source.wrongPauses == 0)
+        let isCreditPauseCounted = world.recorder.all.contains { if case .paused = $0 { true } else { false } }
+        #expect(!isCreditPauseCounted, "an operator's pause is not one for lack of credits")
     }
 
     @Test func whatIsPausedBeforeTheClaimIsNotRead() async throws {
@@ -85,8 +85,8 @@ extension World {
         try await world.run { world in
             try await world.pipeline.operatorDecided(OperatorPauses([OperatorPause(reason: "maintenance")]))
             try await world.source.post(.assigned(Array(world.ends.keys)))
-            #expect(await eventually { world.source.brakes.pauses == 3 })
-            for source in world.ends.keys { #expect(try await world.stands(source)) }
+            #expect(await eventually { world.source.pauseCounts.pauses == 3 })
+            for source in world.ends.keys { #expect(try await world.isStill(source)) }
             #expect(world.database.state.withLock { $0.applied.isEmpty }, "a paused partition has been read")
 
             try await world.hold()
@@ -96,7 +96,7 @@ extension World {
             #expect(await eventually { world.isComplete })
         }
         #expect(world.isExact)
-        #expect(world.source.wrongMoves == 0)
+        #expect(world.source.wrongPauses == 0)
     }
 
     @Test func aPauseHoldsOverARebalance() async throws {
@@ -115,7 +115,7 @@ extension World {
                 #expect(world.pipeline.snapshot().pausedByOperator == [:], "it is not ours now")
                 try await world.source.post(.assigned(partitions))
                 #expect(await eventually { world.pipeline.snapshot().pausedByOperator[second] != nil })
-                #expect(try await world.stands(second))
+                #expect(try await world.isStill(second))
             }
             #expect(await eventually { world.areOthersComplete })
             #expect(world.next(second) < 2_000)
@@ -123,10 +123,10 @@ extension World {
             #expect(await eventually { world.isComplete })
         }
         #expect(world.isExact)
-        #expect(world.source.wrongMoves == 0)
+        #expect(world.source.wrongPauses == 0)
     }
 
-    @Test func theSecondBrakeAndTheOperatorDoNotUndoEachOther() async throws {
+    @Test func pausesForCreditsAndByOperatorsDoNotUndoEachOther() async throws {
         let isFrozen = Shared(true)
         let world = World(seed: 4, partitions: 3, records: 2_000, configuration: brisk(pauseDwell: 20_000_000)) { _, _ in
             while isFrozen.current { try await Task.sleep(nanoseconds: 1_000_000) }
@@ -134,21 +134,21 @@ extension World {
         }
         try await world.run { world in
             try await world.source.post(.assigned(Array(world.ends.keys)))
-            #expect(await eventually { world.source.brakes.pauses == 3 })
+            #expect(await eventually { world.source.pauseCounts.pauses == 3 })
             try await world.hold()
             isFrozen.withLock { $0 = false }
             #expect(await eventually { world.areOthersComplete })
             #expect(await eventually { world.pipeline.snapshot().paused == [second] })
-            #expect(try await world.stands(second))
+            #expect(try await world.isStill(second))
             #expect(world.next(second) < 2_000)
-            #expect(world.source.brakes.resumes >= 2)
+            #expect(world.source.pauseCounts.resumes >= 2)
             try await world.pipeline.operatorDecided(.none)
             #expect(await eventually { world.isComplete })
             #expect(await eventually { world.pipeline.snapshot().paused.isEmpty })
         }
         #expect(world.isExact)
-        #expect(world.source.wrongMoves == 0)
-        #expect(world.source.brakes.pauses == world.source.brakes.resumes)
+        #expect(world.source.wrongPauses == 0)
+        #expect(world.source.pauseCounts.pauses == world.source.pauseCounts.resumes)
     }
 
     @Test func aPartitionThatIsClaimedAgainStaysPaused() async throws {
@@ -166,16 +166,16 @@ extension World {
                         if case .claimed(let claims) = event { claims.map(\.source) == [second] } else { false }
                     }
                 }, "what was under way is refused, and the partition claimed again")
-            #expect(try await world.stands(second))
+            #expect(try await world.isStill(second))
             #expect(world.next(second) < 2_000)
             try await world.pipeline.operatorDecided(.none)
             #expect(await eventually { world.isComplete })
         }
         #expect(world.isExact)
-        #expect(world.source.wrongMoves == 0)
+        #expect(world.source.wrongPauses == 0)
     }
 
-    @Test func theEndDoesNotWaitForWhatIsPaused() async throws {
+    @Test func theEndDoesNotWaitForPausedPartitions() async throws {
         let world = World(seed: 6, partitions: 3, records: 500, configuration: brisk(pauseDwell: 20_000_000))
         try await world.run { world in
             try await world.pipeline.operatorDecided(pauseOfSecond)
@@ -188,7 +188,7 @@ extension World {
         #expect(world.isExact)
     }
 
-    @Test func theWatchdogNamesTheOperator() async throws {
+    @Test func theStallCheckNamesTheOperator() async throws {
         var configuration = brisk(pauseDwell: 20_000_000)
         configuration.stallTimeout = 50_000_000
         let world = World(seed: 7, partitions: 2, records: 500, configuration: configuration)
@@ -203,7 +203,7 @@ extension World {
         #expect(world.isExact)
     }
 
-    /// Pauses and resumes of anything, beside fences, rebalances, outages and brakes.
+    /// Pauses and resumes at random, during fences, rebalances, outages and pauses for lack of credits.
     @Test(arguments: 0..<6) func randomPausesNeverLoseOrRepeatARecord(round: Int) async throws {
         let seed = testSeed("operator pauses \(round)") &+ UInt64(round)
         let random = Mutex(SeededRandom(seed: seed))
@@ -238,6 +238,6 @@ extension World {
             #expect(await eventually(within: .seconds(60)) { world.isComplete }, "stuck: \(world.pipeline.snapshot())")
         }
         #expect(world.isExact)
-        #expect(world.source.wrongMoves == 0)
+        #expect(world.source.wrongPauses == 0)
     }
 }

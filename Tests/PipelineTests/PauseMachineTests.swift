@@ -10,26 +10,26 @@ import Testing
     @Test func anOperatorPausesAndResumes() {
         var machine = PauseMachine()
         #expect(machine.operatorDecided(isPaused: false) == [])
-        #expect(machine.operatorDecided(isPaused: true) == [.shutGate, .pause])
+        #expect(machine.operatorDecided(isPaused: true) == [.closeAccount, .pause])
         #expect(machine.operatorDecided(isPaused: true) == [])
-        #expect(machine.operatorDecided(isPaused: false) == [.openGate, .resume])
+        #expect(machine.operatorDecided(isPaused: false) == [.openAccount, .resume])
         #expect(machine.operatorDecided(isPaused: false) == [])
     }
 
-    @Test func aPartitionIsResumedOnlyWhereNeitherHoldsIt() {
+    @Test func aPartitionIsResumedOnlyWhenNeitherPausesIt() {
         var machine = PauseMachine()
-        #expect(machine.brakeMoved(isPulled: true) == [.pause])
-        #expect(machine.operatorDecided(isPaused: true) == [.shutGate])
-        #expect(machine.brakeMoved(isPulled: false) == [])
-        #expect(machine.operatorDecided(isPaused: false) == [.openGate, .resume])
+        #expect(machine.creditsDecided(isPaused: true) == [.pause])
+        #expect(machine.operatorDecided(isPaused: true) == [.closeAccount])
+        #expect(machine.creditsDecided(isPaused: false) == [])
+        #expect(machine.operatorDecided(isPaused: false) == [.openAccount, .resume])
 
-        #expect(machine.operatorDecided(isPaused: true) == [.shutGate, .pause])
-        #expect(machine.brakeMoved(isPulled: true) == [])
-        #expect(machine.operatorDecided(isPaused: false) == [.openGate])
-        #expect(machine.brakeMoved(isPulled: false) == [.resume])
+        #expect(machine.operatorDecided(isPaused: true) == [.closeAccount, .pause])
+        #expect(machine.creditsDecided(isPaused: true) == [])
+        #expect(machine.operatorDecided(isPaused: false) == [.openAccount])
+        #expect(machine.creditsDecided(isPaused: false) == [.resume])
     }
 
-    @Test func aPartitionOutOfServiceStaysShut() {
+    @Test func aRetractedPartitionStaysClosed() {
         var machine = PauseMachine()
         machine.retracted()
         #expect(machine.operatorDecided(isPaused: true) == [.pause])
@@ -37,54 +37,54 @@ import Testing
         #expect(machine.operatorDecided(isPaused: true) == [.pause])
         let isOpenWhilePaused = machine.restarted()
         #expect(!isOpenWhilePaused)
-        #expect(machine.operatorDecided(isPaused: false) == [.openGate, .resume])
+        #expect(machine.operatorDecided(isPaused: false) == [.openAccount, .resume])
         machine.retracted()
         let isOpen = machine.restarted()
         #expect(isOpen)
         #expect(machine.operatorDecided(isPaused: false) == [])
     }
 
-    /// Whatever comes in whatever order, gate and source are where the wishes want them, and nothing is said twice.
+    /// After any inputs in any order, account and source are as wanted, and no action is repeated.
     @Test func agreesWithItsModel() {
         var random = SeededRandom(seed: testSeed("pause machine"))
         for _ in 0..<2_000 {
             var machine = PauseMachine()
-            var (isInService, isBraked, isOperators, isGateOpen, isPaused) = (true, false, false, true, false)
+            var (isInService, lacksCredits, isPausedByOperator, isAccountOpen, isPaused) = (true, false, false, true, false)
             for _ in 0..<40 {
                 var actions: [PauseMachine.Action] = []
                 let wish = random.unit() < 0.5
                 switch random.unit() {
                 case ..<0.35:
-                    isBraked = wish
-                    actions = machine.brakeMoved(isPulled: wish)
+                    lacksCredits = wish
+                    actions = machine.creditsDecided(isPaused: wish)
                 case ..<0.7:
-                    isOperators = wish
+                    isPausedByOperator = wish
                     actions = machine.operatorDecided(isPaused: wish)
                 case ..<0.85:
                     isInService = false
-                    isGateOpen = false
+                    isAccountOpen = false
                     machine.retracted()
                 default:
                     isInService = true
-                    isGateOpen = machine.restarted()
+                    isAccountOpen = machine.restarted()
                 }
                 for action in actions {
                     switch action {
-                    case .shutGate, .openGate:
-                        #expect(isGateOpen == (action == .shutGate))
-                        isGateOpen.toggle()
+                    case .closeAccount, .openAccount:
+                        #expect(isAccountOpen == (action == .closeAccount))
+                        isAccountOpen.toggle()
                     case .pause, .resume:
                         #expect(isPaused == (action == .resume))
                         isPaused.toggle()
                     }
                 }
-                #expect(isGateOpen == (isInService && !isOperators))
-                #expect(isPaused == (isBraked || isOperators))
+                #expect(isAccountOpen == (isInService && !isPausedByOperator))
+                #expect(isPaused == (lacksCredits || isPausedByOperator))
             }
         }
     }
 
-    @Test func theNarrowestPauseSaysWhy() {
+    @Test func theMostSpecificPauseGivesTheReason() {
         let pauses = OperatorPauses([
             OperatorPause(topic: "a", partition: 1, reason: "one"), OperatorPause(topic: "a", reason: "topic"),
             OperatorPause(topic: "b", partition: 0, reason: "b"),

@@ -1,4 +1,4 @@
-// Proves that every record is applied exactly once and in order, whatever the source and the database do.
+// Proves that every record is applied exactly once and in order, under faults of the source and the database.
 
 import Backpressure
 import Records
@@ -25,7 +25,7 @@ import Testing
         #expect(world.pipeline.snapshot().summary == "ended")
     }
 
-    @Test func whatArrivesDuringATransactionIsTheNextTransaction() async throws {
+    @Test func batchesThatArriveDuringATransactionMakeUpTheNext() async throws {
         let world = World(seed: 1, partitions: 1, records: 2_000, configuration: brisk(lanes: 1), maximumBatch: 10) { _, _ in
             try await Task.sleep(nanoseconds: 20_000_000)
             return nil
@@ -52,7 +52,7 @@ import Testing
             case ..<0.16: return .retry(reason: "connection lost", isOutage: true)
             case ..<0.22: return .tooLarge(reason: "statement timeout")
             case ..<0.26:
-                // The commit went through and its answer was lost: settled as applied on a second look.
+                // The commit succeeded and its answer was lost: resolved as applied.
                 if let database = database.current { return database.write(work) }
                 return nil
             default: return nil
@@ -81,17 +81,17 @@ import Testing
             #expect(await eventually(within: .seconds(60)) { world.isComplete }, "stuck: \(world.pipeline.snapshot())")
             #expect(
                 await eventually { world.pipeline.memory.outstanding == .zero },
-                "whatever became of a batch, its memory is counted back: \(world.pipeline.memory)")
+                "the credits of every batch return: \(world.pipeline.memory)")
         }
         #expect(world.isExact)
     }
 
-    @Test func aDatabaseThatIsDownAtTheStartDelaysNobodyElse() async throws {
+    @Test func aDatabaseThatIsDownAtTheStartDelaysNoOtherMember() async throws {
         let world = World(seed: 3, partitions: 2, records: 100, configuration: brisk())
         world.database.state.withLock { $0.isDown = true }
         try await world.run { world in
             try await world.source.post(.assigned(Array(world.ends.keys)))
-            // The group gets its answer within the claim deadline, with nothing in it.
+            // The group gets an empty answer within the claim deadline.
             #expect(await eventually { world.source.assigns == 1 })
             #expect(world.database.state.withLock { $0.claims } == 0)
             world.database.state.withLock { $0.isDown = false }
@@ -100,7 +100,7 @@ import Testing
         #expect(world.isExact)
     }
 
-    @Test func aHeldPartitionStopsAloneAndSaysWhy() async throws {
+    @Test func aHeldPartitionStopsAloneAndReportsWhy() async throws {
         let world = World(seed: 4, partitions: 3, records: 200, configuration: brisk())
         let held = TopicPartition("t", 1)
         world.database.state.withLock { $0.held[held] = "the offset is outside the log" }
@@ -115,7 +115,7 @@ import Testing
         #expect(world.isExact)
     }
 
-    @Test func aStoppedPartitionDoesNotHoldTheOthersUp() async throws {
+    @Test func aStoppedPartitionDoesNotDelayTheOthers() async throws {
         let bad = TopicPartition("t", 0)
         let world = World(seed: 5, partitions: 3, records: 500, configuration: brisk(lanes: 1)) { work, _ in
             work.contains { $0.source == bad } ? .stopped([bad], reason: "mostly poison") : nil
@@ -132,7 +132,7 @@ import Testing
         #expect(world.isExact)
     }
 
-    @Test func aFrozenDatabasePullsTheSecondBrakeAndThawingReleasesIt() async throws {
+    @Test func aFrozenDatabasePausesPartitionsAndItsEndResumesThem() async throws {
         var configuration = brisk()
         configuration.pauseDwell = 20_000_000
         let isFrozen = Shared(true)
@@ -142,13 +142,13 @@ import Testing
         }
         try await world.run { world in
             try await world.source.post(.assigned(Array(world.ends.keys)))
-            #expect(await eventually { world.source.brakes.pauses == 2 })
+            #expect(await eventually { world.source.pauseCounts.pauses == 2 })
             #expect(world.pipeline.snapshot().paused.count == 2)
             isFrozen.withLock { $0 = false }
             #expect(await eventually { world.isComplete })
             #expect(await eventually { world.pipeline.snapshot().paused.isEmpty })
-            let brakes = world.source.brakes
-            #expect(brakes.pauses == brakes.resumes)
+            let counts = world.source.pauseCounts
+            #expect(counts.pauses == counts.resumes)
         }
         #expect(world.isExact)
     }
@@ -177,7 +177,7 @@ import Testing
     }
 
     @Test func aRevokePassesRecordsThatWaitForTheDatabase() async throws {
-        // Records so large that everything is in debt by one batch: more is under way than the channels hold.
+        // Records so large that one batch puts every account into debt: more is under way than the channels hold.
         var configuration = brisk(lanes: 1)
         configuration.budget = Credits(records: 4_000, bytes: 64)
         configuration.drainDeadline = 50_000_000
@@ -195,7 +195,7 @@ import Testing
         #expect(world.isExact)
     }
 
-    @Test func aVerdictOfAnOlderAssignmentDoesNotStopTheNewOne() async throws {
+    @Test func aStopOfAnOlderAssignmentDoesNotStopTheNewOne() async throws {
         let source = TopicPartition("t", 0)
         let isReleased = Shared(false)
         let calls = Shared(0)
@@ -234,14 +234,14 @@ import Testing
             try await world.source.post(.assigned([source]))
             #expect(await eventually { world.pipeline.snapshot().positions.first?.outstanding.records == 40 })
             try await world.source.post(.positionLost(source, reason: "retention has passed it"))
-            // A claim that does not wait comes within the back-off, 4 ms; one that waits does not come at all.
+            // A claim that does not wait is made within the back-off, 4 ms; one that waits is not made at all.
             let patience = ContinuousClock().now + .milliseconds(300)
             while ContinuousClock().now < patience, world.database.state.withLock({ $0.claims }) < 2 {
                 try await Task.sleep(nanoseconds: 1_000_000)
             }
             isFrozen.withLock { $0 = false }
             #expect(await eventually { world.database.state.withLock { $0.claims } == 2 })
-            // The claim is counted where it is made, and observed once its answer has come.
+            // The claim is counted when it is made, and observed after its answer.
             let begins: @Sendable () -> [Int64] = {
                 world.recorder.all.compactMap { event in
                     if case .claimed(let claims) = event { claims.first?.offset } else { nil }

@@ -1,4 +1,4 @@
-// Proves that a pipeline takes another configuration while it runs: nothing is lost, repeated, refilled or left asleep.
+// Proves that a pipeline takes another configuration while it runs: nothing is lost, repeated, refilled or not woken.
 
 import Backpressure
 import Records
@@ -27,7 +27,7 @@ import Testing
             larger.partitionRecords = 150
             larger.budget.records = 600
             try await world.pipeline.reconfigure(larger)
-            // The readers sleep: they are woken for what became free, and take it.
+            // The readers sleep: they are woken for the new credits, and use them.
             #expect(await eventually { world.pipeline.snapshot().totalCredits.records == 600 })
             #expect(await eventually { world.pipeline.snapshot().freeCredits.records == 0 })
             #expect(world.pipeline.snapshot().positions.allSatisfy { $0.outstanding.records == 150 })
@@ -38,7 +38,7 @@ import Testing
         #expect(world.isExact)
     }
 
-    @Test func whatTheSourceHoldsBeyondItsShareGivesWay() async throws {
+    @Test func theBudgetIsReducedByTheSourcesOverrun() async throws {
         let isFrozen = Shared(true)
         @Sendable func configuration(_ records: Int) -> PipelineConfiguration {
             var configuration = brisk()
@@ -57,7 +57,7 @@ import Testing
             #expect(await becomes(16 * 300))
             #expect(world.pipeline.snapshot().totalCredits.bytes == 16 * 300, "the partitions' accounts give way, too")
             #expect(world.pipeline.snapshot().freeCredits.bytes == -16 * 100, "what is under way is a debt now")
-            // A reload must not give back what is still held.
+            // A reload must not undo the reduction.
             try await world.pipeline.reconfigure(configuration(360))
             #expect(await becomes(16 * 260))
             world.source.overruns(by: 1 << 30)
@@ -70,7 +70,7 @@ import Testing
         #expect(world.isExact)
     }
 
-    @Test func aSmallerBatchIsObeyedByTheNextTransaction() async throws {
+    @Test func aSmallerBatchAppliesToTheNextTransaction() async throws {
         let world = World(seed: 2, partitions: 2, records: 4_000, configuration: brisk(), maximumBatch: 10) { _, _ in
             try await Task.sleep(nanoseconds: 2_000_000)
             return nil
@@ -91,7 +91,7 @@ import Testing
         #expect(world.isExact)
     }
 
-    @Test func aShorterIntervalIsObeyedAtOnce() async throws {
+    @Test func aShorterIntervalTakesEffectAtOnce() async throws {
         var slow = brisk()
         slow.offsetCommitInterval = 3_600_000_000_000
         let world = World(seed: 3, partitions: 1, records: 100, configuration: slow)
@@ -112,14 +112,14 @@ import Testing
             #expect(await eventually { world.pipeline.snapshot().positions.count == 2 })
             try await Task.sleep(for: .milliseconds(200))
             #expect(world.pipeline.snapshot().positions.map { Int($0.applied) }.reduce(0, +) <= 2)
-            #expect(world.source.brakes.pauses == 0)
+            #expect(world.source.pauseCounts.pauses == 0)
             world.limiter.update(ConsumeLimits(), batch: brisk().batch)
             #expect(await eventually { world.isComplete })
         }
         #expect(world.isExact)
     }
 
-    @Test(arguments: 0..<6) func randomChangesBesideFaultsAndRebalances(round: Int) async throws {
+    @Test(arguments: 0..<6) func randomChangesDuringFaultsAndRebalances(round: Int) async throws {
         let seed = testSeed("pipeline changes \(round)") &+ UInt64(round)
         let random = Mutex(SeededRandom(seed: seed))
         let world = World(seed: seed, partitions: 5, records: 3_000, configuration: brisk()) { _, _ in

@@ -34,8 +34,8 @@ import Testing
         #expect(hashes.count == 50, "two seeds have led to the same transcript")
     }
 
-    /// The database of the simulation is its judge: what it lets pass is never found.
-    @Test func theDatabaseJudgesEveryWrite() {
+    /// The simulation's database checks every write: what it accepts wrongly is never found.
+    @Test func theDatabaseChecksEveryWrite() {
         func verdict(_ write: (SimulatedWorld) -> [Int]) -> (refused: [Int], violation: String?) {
             let world = SimulatedWorld(seed: 1, keepsTranscript: false)
             var random = SimulationRandom(seed: 1, stream: 1)

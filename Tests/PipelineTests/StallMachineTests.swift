@@ -1,4 +1,4 @@
-// Transcripts of the stall watchdog: each reason, their precedence, and what is no stall.
+// Transcripts of the stall check: each reason, their precedence, and what is no stall.
 
 import Records
 import Testing
@@ -18,28 +18,28 @@ private func partition(
     return partition
 }
 
-private func facts(
-    _ partitions: StallMachine.Partition..., change: (inout StallMachine.Facts) -> Void = { _ in }
-) -> StallMachine.Facts {
-    var facts = StallMachine.Facts()
-    facts.partitions = partitions
-    change(&facts)
-    return facts
+private func inputs(
+    _ partitions: StallMachine.Partition..., change: (inout StallMachine.Inputs) -> Void = { _ in }
+) -> StallMachine.Inputs {
+    var inputs = StallMachine.Inputs()
+    inputs.partitions = partitions
+    change(&inputs)
+    return inputs
 }
 
-/// The reason after the same facts have held for the time-out.
-private func reason(of facts: StallMachine.Facts) -> StallReason? {
+/// The reason after the same inputs have held for the time-out.
+private func reason(of inputs: StallMachine.Inputs) -> StallReason? {
     var machine = StallMachine()
-    #expect(machine.checked(facts, now: 100, limits: limits) == .none)
-    #expect(machine.checked(facts, now: 129, limits: limits) == .none)
-    _ = machine.checked(facts, now: 130, limits: limits)
+    #expect(machine.checked(inputs, now: 100, limits: limits) == .none)
+    #expect(machine.checked(inputs, now: 129, limits: limits) == .none)
+    _ = machine.checked(inputs, now: 130, limits: limits)
     return machine.stall?.reason
 }
 
 @Suite struct StallMachineTests {
-    @Test func aStallIsToldOnceAndItsEndOnce() {
+    @Test func aStallIsReportedOnceAndItsEndOnce() {
         var machine = StallMachine()
-        let stuck = facts(
+        let stuck = inputs(
             partition {
                 $0.isUnderWay = true; $0.isLaneBusy = true
             })
@@ -50,39 +50,39 @@ private func reason(of facts: StallMachine.Facts) -> StallReason? {
         var open = stuck
         open.isCircuitClosed = false
         #expect(machine.checked(open, now: 150, limits: limits) == .entered(.circuitOpen, nanoseconds: 50))
-        let moved = facts(partition(applied: 6) { $0.isUnderWay = true })
+        let moved = inputs(partition(applied: 6) { $0.isUnderWay = true })
         #expect(machine.checked(moved, now: 160, limits: limits) == .left(nanoseconds: 60))
         #expect(machine.checked(moved, now: 189, limits: limits) == .none)
         #expect(machine.stall == nil)
     }
 
     @Test func everyReasonIsFound() {
-        #expect(reason(of: facts(partition { $0.isUnderWay = true }) { $0.isCircuitClosed = false }) == .circuitOpen)
+        #expect(reason(of: inputs(partition { $0.isUnderWay = true }) { $0.isCircuitClosed = false }) == .circuitOpen)
         #expect(
             reason(
-                of: facts(
+                of: inputs(
                     partition {
                         $0.isUnderWay = true; $0.isLaneBusy = true
                     })) == .waitingForDatabase)
-        #expect(reason(of: facts(partition { $0.answerAge = 10 })) == .brokerGone)
-        #expect(reason(of: facts(partition()) { $0.pollAge = 30 }) == .brokerGone)
-        #expect(reason(of: facts(partition { $0.hasCredits = false })) == .noCredits)
+        #expect(reason(of: inputs(partition { $0.answerAge = 10 })) == .brokerGone)
+        #expect(reason(of: inputs(partition()) { $0.pollAge = 30 }) == .brokerGone)
+        #expect(reason(of: inputs(partition { $0.hasCredits = false })) == .noCredits)
         #expect(
             reason(
-                of: facts(
+                of: inputs(
                     partition {
                         $0.isUnderWay = true; $0.hasCredits = false
                     })) == .noCredits)
-        #expect(reason(of: facts(partition { $0.isFenced = true })) == .claiming)
-        #expect(reason(of: facts { $0.isClaiming = true }) == .claiming)
-        #expect(reason(of: facts(partition { $0.isStopped = true })) == .partitionStopped)
-        #expect(reason(of: facts(partition(applied: nil, backlog: nil) { $0.isStopped = true })) == .partitionStopped)
-        #expect(reason(of: facts(partition { $0.isPausedByOperator = true })) == .pausedByOperator)
-        #expect(reason(of: facts(partition())) == .unknown)
-        #expect(reason(of: facts(partition { $0.isUnderWay = true })) == .unknown)
+        #expect(reason(of: inputs(partition { $0.isFenced = true })) == .claiming)
+        #expect(reason(of: inputs { $0.isClaiming = true }) == .claiming)
+        #expect(reason(of: inputs(partition { $0.isStopped = true })) == .partitionStopped)
+        #expect(reason(of: inputs(partition(applied: nil, backlog: nil) { $0.isStopped = true })) == .partitionStopped)
+        #expect(reason(of: inputs(partition { $0.isPausedByOperator = true })) == .pausedByOperator)
+        #expect(reason(of: inputs(partition())) == .unknown)
+        #expect(reason(of: inputs(partition { $0.isUnderWay = true })) == .unknown)
     }
 
-    @Test func whatIsUnderWayWaitsForThoseBehindTheReader() {
+    @Test func recordsUnderWayWaitForLaterStages() {
         // Everything is wrong at once.
         let all = partition { partition in
             partition.isUnderWay = true
@@ -93,17 +93,17 @@ private func reason(of facts: StallMachine.Facts) -> StallReason? {
         }
         #expect(
             reason(
-                of: facts(all) {
+                of: inputs(all) {
                     $0.isCircuitClosed = false; $0.pollAge = 1_000
                 }) == .circuitOpen)
-        #expect(reason(of: facts(all) { $0.pollAge = 1_000 }) == .waitingForDatabase)
+        #expect(reason(of: inputs(all) { $0.pollAge = 1_000 }) == .waitingForDatabase)
         var unread = all
         unread.isUnderWay = false
-        #expect(reason(of: facts(unread)) == .brokerGone, "everybody's trouble comes before one partition's")
+        #expect(reason(of: inputs(unread)) == .brokerGone, "everybody's trouble comes before one partition's")
         unread.answerAge = 0
-        #expect(reason(of: facts(unread)) == .pausedByOperator)
+        #expect(reason(of: inputs(unread)) == .pausedByOperator)
         unread.isPausedByOperator = false
-        #expect(reason(of: facts(unread)) == .noCredits)
+        #expect(reason(of: inputs(unread)) == .noCredits)
     }
 
     @Test func acrossPartitionsTheOrderOfTheReasonsCounts() {
@@ -111,32 +111,32 @@ private func reason(of facts: StallMachine.Facts) -> StallReason? {
         let waiting = partition(b) {
             $0.isUnderWay = true; $0.isLaneBusy = true
         }
-        #expect(reason(of: facts(stopped, waiting)) == .waitingForDatabase)
-        #expect(reason(of: facts(stopped, partition(b))) == .partitionStopped)
-        #expect(reason(of: facts(partition(a), partition(b) { $0.isPausedByOperator = true })) == .pausedByOperator)
+        #expect(reason(of: inputs(stopped, waiting)) == .waitingForDatabase)
+        #expect(reason(of: inputs(stopped, partition(b))) == .partitionStopped)
+        #expect(reason(of: inputs(partition(a), partition(b) { $0.isPausedByOperator = true })) == .pausedByOperator)
         #expect(StallReason.allCases.last == .unknown)
     }
 
-    @Test func nothingToDoIsNoStall() {
-        #expect(reason(of: facts()) == nil)
-        #expect(reason(of: facts(partition(backlog: 0))) == nil)
-        #expect(reason(of: facts(partition(backlog: nil))) == nil)
-        #expect(reason(of: facts(partition(backlog: 0) { $0.isStopped = true })) == nil)
-        // Given back: what is not read any more is somebody else's.
-        #expect(reason(of: facts(partition()) { $0.isDraining = true }) == nil)
+    @Test func noBacklogIsNoStall() {
+        #expect(reason(of: inputs()) == nil)
+        #expect(reason(of: inputs(partition(backlog: 0))) == nil)
+        #expect(reason(of: inputs(partition(backlog: nil))) == nil)
+        #expect(reason(of: inputs(partition(backlog: 0) { $0.isStopped = true })) == nil)
+        // Given back: records that are not read any more belong to another member.
+        #expect(reason(of: inputs(partition()) { $0.isDraining = true }) == nil)
     }
 
-    @Test func noAnswerAboutTheEndsMeansNobodyKnowsThatThereIsNothingToDo() {
-        #expect(reason(of: facts(partition(backlog: 0) { $0.answerAge = 30 })) == .brokerGone)
-        #expect(reason(of: facts(partition(backlog: nil) { $0.answerAge = 30 })) == .brokerGone)
-        #expect(reason(of: facts(partition(a, backlog: 0) { $0.answerAge = 30 }, partition(b, backlog: 0))) == nil)
-        // Partitions that were lost by it do not end it.
-        #expect(reason(of: facts { $0.silence = 30 }) == .brokerGone)
-        #expect(reason(of: facts(partition(backlog: 0)) { $0.silence = 29 }) == nil)
+    @Test func withoutAnswersTheBacklogIsNotKnownToBeZero() {
+        #expect(reason(of: inputs(partition(backlog: 0) { $0.answerAge = 30 })) == .brokerGone)
+        #expect(reason(of: inputs(partition(backlog: nil) { $0.answerAge = 30 })) == .brokerGone)
+        #expect(reason(of: inputs(partition(a, backlog: 0) { $0.answerAge = 30 }, partition(b, backlog: 0))) == nil)
+        // The loss of the partitions does not end it.
+        #expect(reason(of: inputs { $0.silence = 30 }) == .brokerGone)
+        #expect(reason(of: inputs(partition(backlog: 0)) { $0.silence = 29 }) == nil)
         // Records still come.
         var machine = StallMachine()
         for now in stride(from: UInt64(100), to: 200, by: 10) {
-            let silent = facts(partition(applied: Int64(now), backlog: 1) { $0.answerAge = now })
+            let silent = inputs(partition(applied: Int64(now), backlog: 1) { $0.answerAge = now })
             #expect(machine.checked(silent, now: now, limits: limits) == .none)
         }
     }
@@ -145,37 +145,37 @@ private func reason(of facts: StallMachine.Facts) -> StallReason? {
         var machine = StallMachine()
         let paused = partition(a) { $0.isPausedByOperator = true }
         for now in stride(from: UInt64(100), through: 200, by: 10) {
-            #expect(machine.checked(facts(paused, partition(b, applied: Int64(now))), now: now, limits: limits) == .none)
+            #expect(machine.checked(inputs(paused, partition(b, applied: Int64(now))), now: now, limits: limits) == .none)
         }
         let idle = partition(b, applied: 200, backlog: 0)
-        #expect(machine.checked(facts(paused, idle), now: 229, limits: limits) == .none)
+        #expect(machine.checked(inputs(paused, idle), now: 229, limits: limits) == .none)
         #expect(
-            machine.checked(facts(paused, idle), now: 230, limits: limits) == .entered(.pausedByOperator, nanoseconds: 130))
-        // Another that stands is named, whatever an operator has paused.
+            machine.checked(inputs(paused, idle), now: 230, limits: limits) == .entered(.pausedByOperator, nanoseconds: 130))
+        // Another stalled partition is named, also while an operator has paused some.
         let gone = partition(b, applied: 200) {
             $0.isUnderWay = true; $0.isLaneBusy = true
         }
-        _ = machine.checked(facts(paused, gone), now: 231, limits: limits)
+        _ = machine.checked(inputs(paused, gone), now: 231, limits: limits)
         #expect(
-            machine.checked(facts(paused, gone), now: 261, limits: limits) == .entered(.waitingForDatabase, nanoseconds: 161))
+            machine.checked(inputs(paused, gone), now: 261, limits: limits) == .entered(.waitingForDatabase, nanoseconds: 161))
     }
 
-    @Test func whoIsLetGoByAnOperatorBeginsAnew() {
+    @Test func timeInAnOperatorsPauseDoesNotCount() {
         var machine = StallMachine()
         let paused = partition(a) { $0.isPausedByOperator = true }
         for now in stride(from: UInt64(100), through: 200, by: 10) {
-            #expect(machine.checked(facts(paused, partition(b, applied: Int64(now))), now: now, limits: limits) == .none)
+            #expect(machine.checked(inputs(paused, partition(b, applied: Int64(now))), now: now, limits: limits) == .none)
         }
         let idle = partition(b, applied: 200, backlog: 0)
-        #expect(machine.checked(facts(partition(a), idle), now: 210, limits: limits) == .none, "it stood still on request")
-        #expect(machine.checked(facts(partition(a), idle), now: 239, limits: limits) == .none)
-        #expect(machine.checked(facts(partition(a), idle), now: 240, limits: limits) != .none)
+        #expect(machine.checked(inputs(partition(a), idle), now: 210, limits: limits) == .none, "it stood still on request")
+        #expect(machine.checked(inputs(partition(a), idle), now: 239, limits: limits) == .none)
+        #expect(machine.checked(inputs(partition(a), idle), now: 240, limits: limits) != .none)
     }
 
-    @Test func questionsThatAreSeldomAskedAreNoSilence() {
+    @Test func aLongLagIntervalIsNoSilence() {
         var machine = StallMachine()
         let seldom = StallMachine.Limits(timeout: limits.timeout, answers: 10 * limits.timeout)
-        var seen = facts(partition(backlog: 0) { $0.answerAge = 60 })
+        var seen = inputs(partition(backlog: 0) { $0.answerAge = 60 })
         seen.silence = 60
         #expect(machine.checked(seen, now: 100, limits: seldom) == .none)
         #expect(machine.checked(seen, now: 200, limits: seldom) == .none)
@@ -183,19 +183,19 @@ private func reason(of facts: StallMachine.Facts) -> StallReason? {
 
     @Test func aBreakBeginsTheTimeAnew() {
         var machine = StallMachine()
-        #expect(machine.checked(facts(partition()), now: 100, limits: limits) == .none)
-        #expect(machine.checked(facts(partition(backlog: 0)), now: 120, limits: limits) == .none)
-        #expect(machine.checked(facts(partition()), now: 129, limits: limits) == .none)
-        #expect(machine.checked(facts(partition()), now: 140, limits: limits) == .none)
-        // Given away and back.
-        #expect(machine.checked(facts(), now: 150, limits: limits) == .none)
-        #expect(machine.checked(facts(partition()), now: 160, limits: limits) == .none)
-        #expect(machine.checked(facts(partition()), now: 189, limits: limits) == .none)
-        #expect(machine.checked(facts(partition()), now: 190, limits: limits) == .entered(.unknown, nanoseconds: 30))
+        #expect(machine.checked(inputs(partition()), now: 100, limits: limits) == .none)
+        #expect(machine.checked(inputs(partition(backlog: 0)), now: 120, limits: limits) == .none)
+        #expect(machine.checked(inputs(partition()), now: 129, limits: limits) == .none)
+        #expect(machine.checked(inputs(partition()), now: 140, limits: limits) == .none)
+        // Revoked and assigned again.
+        #expect(machine.checked(inputs(), now: 150, limits: limits) == .none)
+        #expect(machine.checked(inputs(partition()), now: 160, limits: limits) == .none)
+        #expect(machine.checked(inputs(partition()), now: 189, limits: limits) == .none)
+        #expect(machine.checked(inputs(partition()), now: 190, limits: limits) == .entered(.unknown, nanoseconds: 30))
         // A shorter time-out counts at once.
-        #expect(machine.checked(facts(), now: 200, limits: limits) == .left(nanoseconds: 40))
-        _ = machine.checked(facts(partition()), now: 210, limits: limits)
+        #expect(machine.checked(inputs(), now: 200, limits: limits) == .left(nanoseconds: 40))
+        _ = machine.checked(inputs(partition()), now: 210, limits: limits)
         let short = StallMachine.Limits(timeout: 5, answers: 5)
-        #expect(machine.checked(facts(partition()), now: 215, limits: short) == .entered(.unknown, nanoseconds: 5))
+        #expect(machine.checked(inputs(partition()), now: 215, limits: short) == .entered(.unknown, nanoseconds: 5))
     }
 }

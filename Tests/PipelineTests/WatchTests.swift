@@ -1,4 +1,4 @@
-// Proves on a running pipeline that lag stays true while nothing moves, and that a stall is found and named without a scrape.
+// Proves on a running pipeline that lag stays right while nothing moves, and that a stall is found and named without a scrape.
 
 import Backpressure
 import Records
@@ -29,7 +29,7 @@ extension World {
 }
 
 @Suite(.timeLimit(.minutes(2))) struct WatchTests {
-    @Test func aFrozenDatabaseIsNamedAndItsThawingToo() async throws {
+    @Test func aFrozenDatabaseIsNamedAndItsEndToo() async throws {
         let isFrozen = Shared(true)
         let world = World(seed: 21, partitions: 2, records: 2_000, configuration: watchful()) { _, _ in
             while isFrozen.current { try await Task.sleep(nanoseconds: 1_000_000) }
@@ -37,7 +37,7 @@ extension World {
         }
         try await world.run { world in
             try await world.source.post(.assigned(Array(world.ends.keys)))
-            // Nobody takes a snapshot before it was told.
+            // No snapshot was taken before it was reported.
             #expect(await eventually { world.stalls == [.waitingForDatabase] })
             let snapshot = world.pipeline.snapshot()
             #expect(snapshot.stall?.reason == .waitingForDatabase)
@@ -47,7 +47,7 @@ extension World {
             #expect(snapshot.rates.secondsToDrain == .infinity)
             isFrozen.withLock { $0 = false }
             #expect(await eventually { world.isComplete && world.stall == nil })
-            // A machine that stands still for a tenth of a second may see another one.
+            // A machine that pauses for a tenth of a second may see another one.
             #expect(await eventually { world.ended.first == .waitingForDatabase })
             #expect(await eventually { world.lag(0) == 0 && world.lag(1) == 0 })
             #expect(await eventually { world.pipeline.snapshot().rates.secondsToDrain == 0 })
@@ -82,7 +82,7 @@ extension World {
         }
     }
 
-    @Test func aPartitionOutOfServiceIsNamedWhileTheOthersGoOn() async throws {
+    @Test func aStoppedPartitionIsNamedWhileTheOthersContinue() async throws {
         let bad = TopicPartition("t", 0)
         let world = World(seed: 24, partitions: 2, records: 500, configuration: watchful()) { work, _ in
             work.contains { $0.source == bad } ? .stopped([bad], reason: "mostly poison") : nil
@@ -90,7 +90,7 @@ extension World {
         try await world.run { world in
             try await world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.stall == .partitionStopped })
-            // Its lag is known, and stays true while nobody reads it.
+            // Its lag is known, and stays right while it is not read.
             let before = try #require(world.lag(0))
             world.source.grow(bad, to: 900)
             #expect(
@@ -102,7 +102,7 @@ extension World {
         }
     }
 
-    @Test func partitionsThatAreNotReadHaveATrueLag() async throws {
+    @Test func partitionsThatAreNotReadHaveTheRightLag() async throws {
         var configuration = watchful()
         configuration.pauseDwell = 10_000_000
         let isFrozen = Shared(true)
@@ -118,7 +118,7 @@ extension World {
             let (first, second) = (try #require(world.lag(0)), try #require(world.lag(1)))
             #expect(await eventually { (world.lag(0) ?? 0) > first && (world.lag(1) ?? 0) > second })
             isFrozen.withLock { $0 = false }
-            // Applied runs past ends that were read before it: never a negative lag.
+            // The applied offset passes ends that were read before it: never a negative lag.
             while world.database.state.withLock({ state in !world.ends.keys.allSatisfy { state.offsets[$0]?.next == 3_000 } }) {
                 #expect(world.pipeline.snapshot().positions.allSatisfy { ($0.backlog ?? 0) >= 0 })
                 try await Task.sleep(nanoseconds: 1_000_000)
@@ -127,7 +127,7 @@ extension World {
         }
     }
 
-    @Test func unansweredQuestionsLeaveTheLastAnswerAndAreTold() async throws {
+    @Test func unansweredQuestionsLeaveTheLastAnswerAndAreReported() async throws {
         let world = World(seed: 26, partitions: 1, records: 100, configuration: watchful())
         let source = TopicPartition("t", 0)
         try await world.run { world in
@@ -142,7 +142,7 @@ extension World {
             #expect(snapshot.lags.first.map { $0.answerAgeSeconds >= 0.1 } == true)
             let notices = world.recorder.all.count { if case .sourceNotice = $0 { true } else { false } }
             #expect(notices == 1, "told once, not at every question")
-            // The session times out, and the partitions are gone: so are the brokers, still.
+            // The session times out and the partitions are lost; the brokers still do not answer.
             try await world.source.post(.revoked([source], isLost: true))
             #expect(await eventually { world.pipeline.snapshot().positions.isEmpty })
             let lost = world.source.questions

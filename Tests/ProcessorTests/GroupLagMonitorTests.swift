@@ -74,7 +74,7 @@ private struct Watched {
 
     /// Runs `body` while the group is watched.
     func watching(_ body: () async throws -> Void) async throws {
-        let watching = Task { try await watch.run(metadata) }
+        let watching = Task { try await watch.run(KafkaGroupOffsets(metadata: metadata)) }
         let result: Result<Void, any Error>
         do { result = .success(try await body()) } catch { result = .failure(error) }
         watching.cancel()

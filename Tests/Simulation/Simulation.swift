@@ -1,27 +1,27 @@
-// Runs one schedule from its seed: chaos, then calm, the end, and where it ended early a second life that finishes the work.
+// Runs one schedule from its seed: faults, then a part without faults, then the end; after an early end a second member finishes.
 
 import Pipeline
 
-/// What came of a schedule.
+/// The result of a schedule.
 struct Report {
     let seed: UInt64
     /// Of every step; the same for the same seed.
     let hash: UInt64
     /// Jobs that were run.
     let jobs: Int
-    /// What must not be and was; `nil`: nothing.
+    /// The invariant that was violated; `nil`: none.
     let violation: String?
     let coverage: Coverage
     let lines: [String]
-    /// How long the calm part took at most, nanoseconds.
+    /// How long the longest part without faults took, nanoseconds.
     let calm: UInt64
 }
 
-/// The driver: the only one that runs jobs, and moves time where no job is ready.
+/// The driver: runs all jobs, and advances time when no job is ready.
 final class Simulation {
-    /// Once nothing goes wrong any more everything must be applied and given back within this, nanoseconds; what stalls comes on top.
+    /// Without faults everything must be applied and all credits returned within this, nanoseconds; stalls of the machine come on top.
     static let calmLimit: UInt64 = 5_000 * millisecond
-    /// Jobs that a schedule may take: beyond, somebody spins.
+    /// The most jobs of a schedule: with more, a task spins.
     static let jobLimit = 1_000_000
 
     private let world: SimulatedWorld
@@ -60,7 +60,7 @@ final class Simulation {
         } else {
             finish(scenario.ending)
             guard world.violation == nil else { return }
-            // Whoever comes next finds everything it needs in the database.
+            // The next member finds all it needs in the database.
             world.coverage.met(.secondLives)
             member = Member(world, life: 1)
             invariants = Invariants(world: world, member: member)
@@ -69,7 +69,7 @@ final class Simulation {
         }
     }
 
-    /// Nothing goes wrong any more: everything must be applied, given back and read.
+    /// No more faults: everything must be read and applied, and all credits returned.
     private func settle() {
         world.isChaotic = false
         world.database.thaw()
@@ -82,7 +82,7 @@ final class Simulation {
         var hindrance: String? = ""
         let stalledBefore = world.stalled
         while world.violation == nil {
-            // Only a rebalance brings back what was stopped, and the partitions that others have.
+            // Only a rebalance brings back stopped partitions, and those that other members have.
             let group = member.source.group
             let isServed = member.pipeline?.snapshot().stopped.isEmpty ?? true
             if group.isStable, !group.isWhole || !isServed { group.rebalance(isLost: false) }
@@ -117,7 +117,7 @@ final class Simulation {
                 "run() has not returned \((world.clock.now - begun) / millisecond) ms after the end began (\(ending))")
         }
         guard world.violation == nil else { return }
-        // Jobs that are still ready belong to whoever asked for the end.
+        // Jobs that are still ready belong to the task that asked for the end.
         while world.violation == nil, world.executor.readyCount > 0 {
             world.executor.run(at: random.below(world.executor.readyCount))
         }
@@ -125,7 +125,7 @@ final class Simulation {
         member.source.group.leave()
     }
 
-    /// Runs jobs and the reader, and moves time, until an instant or a fact.
+    /// Runs jobs and the reader, and advances time, until an instant or a condition.
     private func drive(until limit: UInt64, _ isDone: () -> Bool) {
         while world.violation == nil, !isDone() {
             let jobs = world.executor.readyCount

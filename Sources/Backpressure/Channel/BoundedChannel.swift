@@ -2,7 +2,7 @@
 
 import Synchronization
 
-/// A bounded, ordered channel between stages: `send` waits for room in records and bytes, `receive` waits for an element.
+/// A bounded, ordered channel between stages: `send` waits until records and bytes are free, `receive` waits for an element.
 ///
 /// Both are cancel-safe: a cancelled `send` has either delivered its element or thrown, a cancelled `receive` loses nothing.
 public final class BoundedChannel<Element: Sendable>: Sendable {
@@ -12,16 +12,16 @@ public final class BoundedChannel<Element: Sendable>: Sendable {
     private let machine: Mutex<ChannelMachine<Element, Sender, Receiver>>
 
     /// - Parameters:
-    ///   - capacity: what may lie in the channel at most; one larger element passes alone.
-    ///   - cost: what an element costs.
+    ///   - capacity: what the channel holds at most; a larger element passes alone.
+    ///   - cost: the cost of an element.
     public init(capacity: Credits, cost: @escaping @Sendable (Element) -> Credits) {
         machine = Mutex(ChannelMachine(capacity: capacity, cost: cost))
     }
 
-    /// What lies in the channel.
+    /// The cost of the elements in the channel.
     public var level: Credits { machine.withLock { $0.level } }
 
-    /// Hands an element over, waiting for room.
+    /// Appends an element, waiting until there is capacity.
     ///
     /// - Returns: false where the channel is finished; the element was not taken.
     /// - Throws: `CancellationError`; the element was not taken.
@@ -81,19 +81,19 @@ public final class BoundedChannel<Element: Sendable>: Sendable {
         }
     }
 
-    /// Takes the next element if one is there now and costs no more than `limit`. Never waits.
-    public func takeIfReady(upTo limit: Credits? = nil) -> Element? {
-        guard let (element, resume) = machine.withLock({ $0.take(upTo: limit) }) else { return nil }
+    /// Takes the next element if there is one now. Never waits.
+    public func takeIfReady() -> Element? {
+        guard let (element, resume) = machine.withLock({ $0.take() }) else { return nil }
         for sender in resume { sender.resume(returning: true) }
         return element
     }
 
-    /// Gives the channel another capacity. What lies in it stays, also where it is more than that.
+    /// Changes the capacity. Elements in the channel stay, also where they are more than that.
     public func resize(to capacity: Credits) {
         for sender in machine.withLock({ $0.resized(to: capacity) }) { sender.resume(returning: true) }
     }
 
-    /// No element comes any more: receivers get what lies in the channel and then `nil`, senders get `false`.
+    /// Ends the channel: receivers get the elements in it and then `nil`, senders get `false`.
     public func finish() {
         let (senders, receivers) = machine.withLock { $0.finished() }
         for sender in senders { sender.resume(returning: false) }

@@ -1,11 +1,11 @@
-// Decides who may read how much: one account of credits with watermarks, as pure state.
+// Decides how much may be read: one account of credits with watermarks, as pure state.
 
-/// An account of credits: how much may be under way, how much is, and whether its reader must wait. One partition has one, and so
-/// has the pipeline as a whole.
+/// An account of credits: how many records and bytes may be under way, how many are, and whether its reader must wait. Each partition
+/// has one, and so has the pipeline as a whole.
 ///
 /// A reader asks for its allowance, reads up to it and reports what it spent. A single record may be larger than what was free,
-/// so an account can go into debt; it then stays closed until the debt is paid. Once an account has refused, it opens again only
-/// when at least the low watermark is free: otherwise a reader would be woken for a record at a time.
+/// so an account can go into debt; it is closed until the debt is paid. An account that has refused opens again only when at least
+/// the low watermark is free: otherwise the reader would be woken for single records.
 ///
 /// Invariant: `free + outstanding == total`, in both units, after every step.
 public struct CreditMachine: ~Copyable {
@@ -16,14 +16,14 @@ public struct CreditMachine: ~Copyable {
     /// What must be free before an account that has refused opens again.
     public private(set) var low: Credits
     private var hasRefused = false
-    /// At least `low` was free at some moment since the level was read last.
-    private var hadRoom = true
+    /// At least `low` was free at some moment since the last sample.
+    private var wasAvailable = true
 
-    /// What a return of credits leads to.
+    /// What to do when credits return.
     public enum ReturnAction: Equatable, Sendable {
-        /// Nobody waits, or there is still too little.
+        /// No reader waits, or too little is free.
         case none
-        /// The account refused its reader and can serve it again: wake the reader.
+        /// The account refused its reader and is open again.
         case wakeReader
     }
 
@@ -64,12 +64,12 @@ public struct CreditMachine: ~Copyable {
         return wakeIfOpen()
     }
 
-    /// The account was given another size; what is under way stays counted.
+    /// The account's size was changed; what is under way stays counted.
     public mutating func resized(to total: Credits, lowWatermark: Double) -> ReturnAction {
         resized(to: total, low: Self.watermark(lowWatermark, of: total))
     }
 
-    /// The account was given another size and another watermark; what is under way stays counted.
+    /// The account's size and watermark were changed; what is under way stays counted.
     public mutating func resized(to total: Credits, low: Credits) -> ReturnAction {
         precondition(total.isPositive, "an account needs credits of both units")
         self.total = total
@@ -77,16 +77,16 @@ public struct CreditMachine: ~Copyable {
         return wakeIfOpen()
     }
 
-    /// The level was read. Answers whether at least the low watermark was free at some moment since it was read last, which the
-    /// level alone does not show: a reader spends what comes back within a millisecond.
-    public mutating func roomRead() -> Bool {
-        defer { hadRoom = free.covers(low) }
-        return hadRoom
+    /// The account was sampled. Returns whether at least the low watermark was free at some moment since the last sample. The level
+    /// alone does not show that: a reader spends returned credits within a millisecond.
+    public mutating func sampled() -> Bool {
+        defer { wasAvailable = free.covers(low) }
+        return wasAvailable
     }
 
     private mutating func wakeIfOpen() -> ReturnAction {
         guard free.covers(low) else { return .none }
-        hadRoom = true
+        wasAvailable = true
         guard hasRefused else { return .none }
         hasRefused = false
         return .wakeReader

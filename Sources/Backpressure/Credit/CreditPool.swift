@@ -3,13 +3,13 @@
 
 import Synchronization
 
-/// The credit accounts of the partitions that are assigned now, one per slot, and the account of everything under way.
+/// The credit accounts of the assigned partitions, one per slot, and one of the whole pipeline.
 ///
-/// The reader's thread calls ``allowance(slot:generation:)`` and ``spent(slot:generation:_:)``; the ledger alone refunds. A partition's account
-/// carries the generation of its assignment, so work of an older assignment neither spends from it nor refunds it. The account of the
-/// whole knows no generations: it is charged for every batch that is read, and refunded when that batch has really left the pipeline. A
-/// lane that the database holds up keeps the batches of an assignment that is over; without it the next assignment would read as
-/// much again.
+/// The reader's thread calls ``allowance(slot:generation:)`` and ``spent(slot:generation:_:)``; only the ledger returns credits. A
+/// partition's account carries the generation of its assignment, so work of an older assignment neither spends from it nor returns to
+/// it. The account of the whole pipeline knows no generations: it is charged for every batch that is read, until that batch has really
+/// left the pipeline. A lane that waits for the database keeps batches of an assignment that is over; without this account the next
+/// assignment would read as much again.
 public final class CreditPool: Sendable {
     private struct Account: ~Copyable {
         var generation: UInt64
@@ -20,34 +20,34 @@ public final class CreditPool: Sendable {
     private struct State: ~Copyable {
         // A dictionary of non-copyable values does not exist; slots are few, dense and replaced as a whole.
         var accounts: UniqueAccounts
-        /// Everything under way, whatever its generation.
-        var memory: CreditMachine
+        /// Of the whole pipeline, over all generations.
+        var whole: CreditMachine
     }
 
-    /// Minimal owner of non-copyable accounts in a row.
+    /// An array of non-copyable accounts.
     private struct UniqueAccounts: ~Copyable {
-        private let memory: UnsafeMutableBufferPointer<Account>
-        var count: Int { memory.count }
+        private let storage: UnsafeMutableBufferPointer<Account>
+        var count: Int { storage.count }
 
         init(count: Int, _ make: (Int) -> Account) {
-            memory = .allocate(capacity: count)
-            for index in 0..<count { memory.initializeElement(at: index, to: make(index)) }
+            storage = .allocate(capacity: count)
+            for index in 0..<count { storage.initializeElement(at: index, to: make(index)) }
         }
 
         deinit {
-            memory.deinitialize()
-            memory.deallocate()
+            storage.deinitialize()
+            storage.deallocate()
         }
 
-        /// The account of a slot if it belongs to the assignment `generation`.
+        /// Calls `body` with the account of a slot if it belongs to the assignment `generation`.
         mutating func withAccount<R>(_ slot: Int, _ generation: UInt64, _ body: (inout Account) -> R) -> R? {
-            guard memory.indices.contains(slot), memory[slot].generation == generation else { return nil }
-            return body(&memory[slot])
+            guard storage.indices.contains(slot), storage[slot].generation == generation else { return nil }
+            return body(&storage[slot])
         }
 
         mutating func withAccount<R>(_ slot: Int, _ body: (inout Account) -> R) -> R? {
-            guard memory.indices.contains(slot) else { return nil }
-            return body(&memory[slot])
+            guard storage.indices.contains(slot) else { return nil }
+            return body(&storage[slot])
         }
     }
 
@@ -57,30 +57,30 @@ public final class CreditPool: Sendable {
     public let recordOverhead: Int
     private let state: Mutex<State>
 
-    /// A pool without accounts. Until ``resize(total:)`` the whole is as good as unbounded.
+    /// A pool without accounts of partitions. Until ``resize(total:)`` the whole pipeline's is unbounded.
     public init(batchOverhead: Int = 0, recordOverhead: Int = 0) {
         self.batchOverhead = batchOverhead
         self.recordOverhead = recordOverhead
         state = Mutex(
             State(
                 accounts: UniqueAccounts(count: 0) { _ in fatalError("no account in an empty pool") },
-                memory: CreditMachine(
+                whole: CreditMachine(
                     total: Credits(records: .max / 2, bytes: .max / 2), low: Credits(records: 1, bytes: 1))))
     }
 
-    /// What a batch costs: the only place that says so.
+    /// The cost of a batch: the only place that computes it.
     public func charge(records: Int, bytes: Int) -> Credits {
         Credits(records: records, bytes: bytes + batchOverhead + records * recordOverhead)
     }
 
-    /// Says how much may be under way over all partitions and assignments. Answers whether the reader must be woken.
+    /// Sets how much may be under way over all partitions and assignments. Returns whether the reader must be woken.
     public func resize(total: Credits) -> Bool {
-        state.withLock { $0.memory.resized(to: total, low: $0.memory.low) == .wakeReader }
+        state.withLock { $0.whole.resized(to: total, low: $0.whole.low) == .wakeReader }
     }
 
-    /// Replaces all accounts: `slots` accounts of `share` each, all for the assignment `generation`. What is under way stays counted in
-    /// the whole, which from now on opens again when one partition's low watermark is free in it: with more, work that is stuck
-    /// could keep it closed although there is room to go on.
+    /// Replaces the accounts of partitions: `slots` accounts of `share` each, all for the assignment `generation`. What is under way stays
+    /// counted in the account of the whole pipeline. That one opens again as soon as one partition's low watermark is free in it: with a
+    /// larger watermark, batches that wait for the database could keep it closed although credits are free.
     ///
     /// - Parameter isOpen: whether reading may begin at once.
     public func reset(slots: Int, generation: UInt64, share: Credits, lowWatermark: Double, isOpen: Bool) {
@@ -88,12 +88,12 @@ public final class CreditPool: Sendable {
             state.accounts = UniqueAccounts(count: slots) { _ in
                 Account(generation: generation, isOpen: isOpen, credits: CreditMachine(total: share, lowWatermark: lowWatermark))
             }
-            // The reader looks at its partitions by itself when they are assigned.
-            _ = state.memory.resized(to: state.memory.total, low: CreditMachine.watermark(lowWatermark, of: share))
+            // The reader visits its partitions when they are assigned, without being woken.
+            _ = state.whole.resized(to: state.whole.total, low: CreditMachine.watermark(lowWatermark, of: share))
         }
     }
 
-    /// Gives one slot a fresh account for a newer assignment, after its partition was claimed again.
+    /// Replaces the account of one slot for a newer generation, after its partition was claimed again.
     public func renew(slot: Int, generation: UInt64, lowWatermark: Double, isOpen: Bool) {
         state.withLock { state in
             _ = state.accounts.withAccount(slot) { account in
@@ -104,12 +104,12 @@ public final class CreditPool: Sendable {
         }
     }
 
-    /// Gives the whole and every account another size; what is under way stays counted, and where it is more than that, the account is
-    /// in debt until it has come back. Answers whether a reader waits for what is free now and must be woken.
+    /// Changes the size of all accounts. What is under way stays counted; an account of which more is under way than its new size is in
+    /// debt until that has returned. Returns whether the reader must be woken.
     public func resize(total: Credits, share: Credits, lowWatermark: Double) -> Bool {
         state.withLock { state in
-            let whole = state.memory.resized(to: total, low: CreditMachine.watermark(lowWatermark, of: share))
-            var isReaderWaiting = whole == .wakeReader
+            let action = state.whole.resized(to: total, low: CreditMachine.watermark(lowWatermark, of: share))
+            var isReaderWaiting = action == .wakeReader
             for index in 0..<state.accounts.count {
                 _ = state.accounts.withAccount(index) { account in
                     let action = account.credits.resized(to: share, lowWatermark: lowWatermark)
@@ -120,7 +120,7 @@ public final class CreditPool: Sendable {
         }
     }
 
-    /// Shuts one slot's gate, or all gates: nothing more is read, what is under way stays counted.
+    /// Closes one slot's account, or all: nothing more is read, what is under way stays counted.
     public func close(slot: Int? = nil) {
         state.withLock { state in
             for index in slot.map({ $0..<$0 + 1 }) ?? 0..<state.accounts.count {
@@ -129,49 +129,49 @@ public final class CreditPool: Sendable {
         }
     }
 
-    /// Opens one slot's gate, where it still has an account under this generation. The reader must be woken by whoever opens it.
+    /// Opens one slot's account, where it still belongs to this generation. The caller must wake the reader.
     public func open(slot: Int, generation: UInt64) {
         state.withLock { state in _ = state.accounts.withAccount(slot, generation) { $0.isOpen = true } }
     }
 
-    /// What the reader may read from a slot now; zero while its gate is shut, the generation is not the current one, or nothing is free in
-    /// its account or in the whole.
+    /// What the reader may read from a slot now; zero while its account is closed, the generation is not the current one, or nothing is
+    /// free in its account or in that of the whole pipeline.
     public func allowance(slot: Int, generation: UInt64) -> Credits {
         state.withLock { state in
             let own = state.accounts.withAccount(slot, generation) { $0.isOpen ? $0.credits.allowanceAsked() : .zero } ?? .zero
-            // Asked only by a reader that its own account lets through: who is refused here is woken from here.
+            // Asked only where the partition's account allows something: an account that refuses must also wake the reader.
             guard own.isPositive else { return .zero }
-            return own.least(state.memory.allowanceAsked())
+            return own.least(state.whole.allowanceAsked())
         }
     }
 
     /// The reader took a batch from a slot.
     public func spent(slot: Int, generation: UInt64, _ amount: Credits) {
         state.withLock { state in
-            state.memory.spent(amount)
+            state.whole.spent(amount)
             _ = state.accounts.withAccount(slot, generation) { $0.credits.spent(amount) }
         }
     }
 
-    /// Batches have left the pipeline: `amount` goes back to a slot's account where the generation is the current one, `leaving` to the
-    /// whole. Answers whether the reader waits for it and must be woken.
+    /// Batches have left the pipeline: `amount` returns to a slot's account where the generation is the current one, `leaving` to that of
+    /// the whole pipeline. Returns whether the reader must be woken.
     public func returned(slot: Int, generation: UInt64, _ amount: Credits, leaving: Credits) -> Bool {
         state.withLock { state in
             let isOwn =
                 state.accounts.withAccount(slot, generation) { $0.credits.returned(amount) == .wakeReader && $0.isOpen } ?? false
-            let isWhole = state.memory.returned(leaving) == .wakeReader
+            let isWhole = state.whole.returned(leaving) == .wakeReader
             return isOwn || isWhole
         }
     }
 
-    /// A batch of a slot has left the pipeline. Answers whether the reader waits for it and must be woken.
+    /// A batch of a slot has left the pipeline. Returns whether the reader must be woken.
     public func returned(slot: Int, generation: UInt64, _ amount: Credits) -> Bool {
         returned(slot: slot, generation: generation, amount, leaving: amount)
     }
 
-    /// Batches have left the pipeline that no present account was charged for. Answers whether the reader must be woken.
+    /// Batches of an older generation have left the pipeline. Returns whether the reader must be woken.
     public func left(_ leaving: Credits) -> Bool {
-        state.withLock { $0.memory.returned(leaving) == .wakeReader }
+        state.withLock { $0.whole.returned(leaving) == .wakeReader }
     }
 
     /// Free and total credits of a slot; `nil` where it has no account under this generation.
@@ -181,7 +181,7 @@ public final class CreditPool: Sendable {
         }
     }
 
-    /// Sum over all accounts: free and total.
+    /// Free and total credits, summed over the accounts of partitions.
     public func level() -> (free: Credits, total: Credits) {
         state.withLock { state in
             var free = Credits.zero
@@ -196,21 +196,22 @@ public final class CreditPool: Sendable {
         }
     }
 
-    /// Everything under way, and what may be, over all partitions and assignments.
+    /// Credits under way, and all there are, over all partitions and assignments.
     public var memory: (outstanding: Credits, total: Credits) {
-        state.withLock { ($0.memory.outstanding, $0.memory.total) }
+        state.withLock { ($0.whole.outstanding, $0.whole.total) }
     }
 
-    /// Whether the whole had room for a reader since this was asked last; for one caller, which asks at its own pace.
-    public func roomOfWholeRead() -> Bool { state.withLock { $0.memory.roomRead() } }
+    /// Samples the account of the whole pipeline. Returns whether its low watermark was free at some moment since the last sample. For
+    /// one caller.
+    public func sampleTotal() -> Bool { state.withLock { $0.whole.sampled() } }
 
-    /// The room a slot's reader has: the lesser of what is free in its account and in the whole, measured by its own share, and
-    /// whether its account had room since this was asked last. `nil` where it has no account under this generation. For one caller.
-    public func roomRead(slot: Int, generation: UInt64) -> (free: Credits, total: Credits, hadRoom: Bool)? {
+    /// Samples a slot's account: the lesser of what is free in it and in that of the whole pipeline, its own total, and whether its low
+    /// watermark was free at some moment since the last sample. `nil` where it does not belong to this generation. For one caller.
+    public func sample(slot: Int, generation: UInt64) -> (free: Credits, total: Credits, wasAvailable: Bool)? {
         state.withLock { state in
-            let whole = state.memory.free
+            let free = state.whole.free
             return state.accounts.withAccount(slot, generation) {
-                ($0.credits.free.least(whole), $0.credits.total, $0.credits.roomRead())
+                ($0.credits.free.least(free), $0.credits.total, $0.credits.sampled())
             }
         }
     }

@@ -1,6 +1,6 @@
-// Names the two units that flow control counts in: records and bytes.
+// The unit of flow control: an amount of records and bytes.
 
-/// An amount of records and bytes: what a batch costs, what a pool holds.
+/// An amount of records and bytes: the cost of a batch, the level of an account.
 public struct Credits: Sendable, Equatable, CustomStringConvertible {
     /// Number of records.
     public var records: Int
@@ -14,7 +14,7 @@ public struct Credits: Sendable, Equatable, CustomStringConvertible {
         self.bytes = bytes
     }
 
-    /// Nothing.
+    /// No record and no byte.
     public static let zero = Credits(records: 0, bytes: 0)
 
     /// Unit by unit.
@@ -37,7 +37,7 @@ public struct Credits: Sendable, Equatable, CustomStringConvertible {
     @inlinable
     public static func -= (a: inout Credits, b: Credits) { a = a - b }
 
-    /// There is something of both units.
+    /// More than zero in both units.
     @inlinable public var isPositive: Bool { records > 0 && bytes > 0 }
 
     /// At least `other` in both units.

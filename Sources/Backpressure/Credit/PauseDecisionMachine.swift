@@ -1,33 +1,33 @@
-// Decides when the second brake is pulled: pausing a partition that has long been without credits, and letting it go.
+// Decides when a partition that has long been without credits is paused in librdkafka, and when it is resumed.
 
-/// The second brake of one partition: pause after it has been starved for a dwell time without a break, resume at the high watermark.
+/// Pauses one partition after it has been starved for a dwell time without a break, and resumes it at the high watermark.
 ///
-/// Starved means: free credits below the low watermark. The everyday brake is not to read; a pause throws prefetched messages away
-/// and fetches them again, so it must be rare. The gap between the watermarks and the dwell time bound how often it can flap, and a
-/// brake that flaps all the same waits longer each time: a pause that comes within ``Limits/window`` of the last resume is a flap, and
-/// each flap doubles the least time from a resume to the next pause, up to ``Limits/longestHold``; each window without a pause takes
-/// one doubling back. So a database that is slow for good costs about one refetch a window, while one that stands still once is
-/// answered at once. Holding a pause back costs no memory: nothing is read meanwhile, and the prefetch is inside of the budget.
+/// Starved means: free credits below the low watermark. Usually it is enough not to read; a pause drops prefetched messages, which are
+/// fetched again, so it must be rare. The dwell time and the gap between the watermarks limit how often a partition is paused. A pause
+/// within ``Limits/window`` of the last resume is a flap. Each flap doubles the least time from a resume to the next pause, up to
+/// ``Limits/longestHold``; each window without a pause takes one doubling back. So a database that is slow all the time costs about one
+/// refetch a window, while the first pause comes after one dwell time. Putting a pause off costs no memory: nothing is read meanwhile,
+/// and the prefetch is part of the budget.
 public struct PauseDecisionMachine: ~Copyable {
-    /// When the brake is pulled and released.
+    /// Watermarks and times.
     public struct Limits: Sendable, Equatable {
         /// How long a partition must be starved, nanoseconds.
         public var dwell: UInt64
         /// Starved below this share of the total, 0…1.
         public var low: Double
-        /// Released at this share of the total, 0…1; not below `low`.
+        /// Resumed at this share of the total, 0…1; not below `low`.
         public var high: Double
 
-        /// When the brake is pulled and released.
+        /// Watermarks and times.
         public init(dwell: UInt64, low: Double, high: Double) {
             self.dwell = dwell
             self.low = low
             self.high = Swift.max(low, high)
         }
 
-        /// A pause within so long of the last resume is a flap, nanoseconds.
+        /// A pause within this time of the last resume is a flap, nanoseconds.
         public var window: UInt64 { dwell.multipliedReportingOverflow(by: 20).partialValue }
-        /// The longest time a brake that flaps is held released, nanoseconds: less than the window, so that it can be found again.
+        /// The longest least time from a resume to a pause, nanoseconds: less than the window, so that a further flap is still found.
         public var longestHold: UInt64 { dwell << UInt64(PauseDecisionMachine.mostDoublings) }
     }
 
@@ -37,7 +37,7 @@ public struct PauseDecisionMachine: ~Copyable {
     }
 
     private enum State: Equatable {
-        case released
+        case running
         case starved(since: UInt64)
         case paused
     }
@@ -52,30 +52,30 @@ public struct PauseDecisionMachine: ~Copyable {
     /// Pauses that came soon after a resume.
     public private(set) var flaps = 0
 
-    /// A released brake, or that of a partition whose pipeline was starved before it came.
-    /// - Parameter starvedSince: since when, monotonic nanoseconds; `nil`: it was not.
+    /// A partition that runs.
+    /// - Parameter starvedSince: since when the pipeline was starved before the partition came, monotonic nanoseconds; `nil`: it was not.
     public init(starvedSince: UInt64? = nil) {
-        state = starvedSince.map { .starved(since: $0) } ?? .released
+        state = starvedSince.map { .starved(since: $0) } ?? .running
     }
 
-    /// Whether the partition is paused by this brake.
+    /// Whether the partition is paused for lack of credits.
     public var isPaused: Bool { state == .paused }
-    /// Whether the partition was without credits when the level was read last.
-    public var isStarved: Bool { state != .released }
+    /// Whether the partition was starved when the level was read last.
+    public var isStarved: Bool { state != .running }
 
     /// The account's level was read at `now` (monotonic nanoseconds).
-    /// - Parameter hadRoom: the low watermark was free at some moment since the last reading, which breaks a starvation.
+    /// - Parameter wasAvailable: the low watermark was free at some moment since the last reading, which ends a starvation.
     public mutating func levelRead(
-        free: Credits, total: Credits, hadRoom: Bool = false, now: UInt64, limits: Limits
+        free: Credits, total: Credits, wasAvailable: Bool = false, now: UInt64, limits: Limits
     ) -> Action {
         decay(now: now, limits: limits)
         switch state {
-        case .released:
-            if isStarved(free, total, hadRoom, limits) { state = .starved(since: now) }
+        case .running:
+            if isStarved(free, total, wasAvailable, limits) { state = .starved(since: now) }
             return .none
         case .starved(let since):
-            guard isStarved(free, total, hadRoom, limits) else {
-                state = .released
+            guard isStarved(free, total, wasAvailable, limits) else {
+                state = .running
                 return .none
             }
             guard now >= since + limits.dwell, !isHeld(now: now, limits: limits) else { return .none }
@@ -88,15 +88,15 @@ public struct PauseDecisionMachine: ~Copyable {
             return .pause
         case .paused:
             guard !Self.isBelow(limits.high, free: free, total: total) else { return .none }
-            state = .released
+            state = .running
             resumedAt = now
             calmSince = now
             return .resume
         }
     }
 
-    private func isStarved(_ free: Credits, _ total: Credits, _ hadRoom: Bool, _ limits: Limits) -> Bool {
-        !hadRoom && Self.isBelow(limits.low, free: free, total: total)
+    private func isStarved(_ free: Credits, _ total: Credits, _ wasAvailable: Bool, _ limits: Limits) -> Bool {
+        !wasAvailable && Self.isBelow(limits.low, free: free, total: total)
     }
 
     private func isHeld(now: UInt64, limits: Limits) -> Bool {

@@ -1,11 +1,11 @@
-// Decides since when the pipeline as a whole has been without credits, over assignments.
+// Tracks since when the pipeline as a whole has been without credits, over assignments.
 
-/// Since when there has been no room in the pipeline, without a break. What a newly assigned partition inherits.
+/// Since when the pipeline has been without credits, without a break. A newly assigned partition inherits it.
 public struct StarvationMachine: ~Copyable {
-    /// Monotonic nanoseconds; `nil`: there is room.
+    /// Monotonic nanoseconds; `nil`: there are credits.
     public private(set) var since: UInt64?
 
-    /// There is room.
+    /// A pipeline with credits.
     public init() {}
 
     /// The level was read at `now` (monotonic nanoseconds).

@@ -1,13 +1,13 @@
-// Decides how much a reader may take from one partition at once, so that the rates of reading are kept and every partition has its turn.
+// Decides how much a reader may take from one partition at once, so that read rates hold and partitions share them equally.
 
 /// The token buckets of a reader: one for each rate that is limited, of all topics together and of single ones.
 ///
-/// A bucket holds a tenth of a second's worth, at least one token. A partition is let in when half of each bucket that applies to it is
-/// there, and gets at most that half: so batches do not shrink to single records, whoever comes next finds the other half, and
-/// partitions that are visited in turn share a rate equally. A record larger than what is there passes and leaves a debt of its bytes.
+/// A bucket holds a tenth of a second's worth, at least one token; half of it is the quantum. A partition may read when one quantum is in
+/// each bucket that applies to it, and at most that: so batches do not shrink to single records, the next partition finds the other half,
+/// and partitions that are visited round robin share a rate equally. A record larger than the quantum passes and leaves a debt of bytes.
 ///
-/// So in every span of `w` seconds at most `rate · w` records and the tenth of a second's worth (or the one) are read; bytes the same,
-/// and what the last record took more than it found.
+/// So in every span of `w` seconds at most `rate · w` records and the tenth of a second's worth (or the one) are read; of bytes the same,
+/// and what the last record took beyond what was there.
 public struct ConsumeLimitMachine: ~Copyable {
     /// Buckets in a box, because neither arrays nor dictionaries hold non-copyable values.
     private final class Topic {
@@ -18,13 +18,13 @@ public struct ConsumeLimitMachine: ~Copyable {
     private var all: RateBuckets
     private var topics: [String: Topic]
     private var names: [String] = []
-    /// By slot, the buckets of its topic.
+    /// The buckets of each slot's topic.
     private var slots: [Topic?] = []
     private var opening: UInt64?
 
     /// The limits in force.
     public private(set) var limits: ConsumeLimits
-    /// Whether anything is limited; if not, nothing has to be asked or charged.
+    /// Whether there is any limit.
     public private(set) var isLimited: Bool
 
     /// Full buckets at the monotonic instant `now`, nanoseconds.
@@ -39,7 +39,7 @@ public struct ConsumeLimitMachine: ~Copyable {
         limits.all != ConsumeLimits.Rates() || limits.topics.values.contains { $0 != ConsumeLimits.Rates() }
     }
 
-    /// The reader was given partitions: the topic of each, by slot.
+    /// Partitions were assigned: the topic of each, by slot.
     public mutating func assigned(topics names: [String]) {
         self.names = names
         slots = names.map { topics[$0] }
@@ -54,23 +54,23 @@ public struct ConsumeLimitMachine: ~Copyable {
             opening = Swift.min(opening ?? .max, instant.overflow ? .max : instant.partialValue)
             return .zero
         }
-        let (whole, own) = (all.turn, topic?.buckets.turn ?? RateBuckets.unlimited)
+        let (whole, own) = (all.quantum, topic?.buckets.quantum ?? RateBuckets.unlimited)
         return Credits(records: Swift.min(whole.records, own.records), bytes: Swift.min(whole.bytes, own.bytes))
     }
 
-    /// The reader took this from a slot.
+    /// The reader read this from a slot.
     public mutating func spent(slot: Int, _ amount: Credits, now: UInt64) {
         all.spent(amount, now: now)
         if slots.indices.contains(slot) { slots[slot]?.buckets.spent(amount, now: now) }
     }
 
-    /// The reader asks when the first of those refused since it last asked can be let in: monotonic nanoseconds; `nil`: none was refused.
+    /// The reader asks when the first slot that was refused since it last asked may be read: monotonic nanoseconds; `nil`: none was refused.
     public mutating func openingAsked() -> UInt64? {
         defer { opening = nil }
         return opening
     }
 
-    /// The limits were changed. Levels and debts are carried over; a limit that was not there before begins with an empty bucket.
+    /// Changes the limits. Levels and debts are kept; a new limit begins with an empty bucket.
     public mutating func update(_ limits: ConsumeLimits, now: UInt64) {
         self.limits = limits
         isLimited = Self.isLimited(limits)

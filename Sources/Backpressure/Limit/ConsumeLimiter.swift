@@ -1,8 +1,8 @@
-// Shares the limits of reading between the reader's thread and whoever changes them.
+// Shares the read limits between the reader's thread and the configuration reload.
 
 import Synchronization
 
-/// The limits of reading behind one lock, and what a batch may hold at most.
+/// The read limits behind one lock, and the largest batch.
 ///
 /// The reader's thread asks and charges synchronously; nothing is allocated, and without a limit the clock is not read.
 public final class ConsumeLimiter: Sendable {
@@ -15,8 +15,8 @@ public final class ConsumeLimiter: Sendable {
     private let clock: @Sendable () -> UInt64
 
     /// - Parameters:
-    ///   - limits: the rates of reading.
-    ///   - batch: what a batch may hold at most.
+    ///   - limits: the read rates.
+    ///   - batch: the largest batch.
     ///   - clock: monotonic nanoseconds.
     public init(_ limits: ConsumeLimits, batch: Credits, clock: @escaping @Sendable () -> UInt64) {
         self.clock = clock
@@ -26,18 +26,17 @@ public final class ConsumeLimiter: Sendable {
     /// The limits in force.
     public var limits: ConsumeLimits { state.withLock { $0.machine.limits } }
 
-    /// The reader was given partitions: the topic of each, by slot.
+    /// Partitions were assigned: the topic of each, by slot.
     public func assigned(topics: [String]) { state.withLock { $0.machine.assigned(topics: topics) } }
 
     /// What may be read from a slot now, where its credits allow `credits`; zero: nothing yet.
     public func allowance(slot: Int, within credits: Credits) -> Credits {
         state.withLock { state in
-            var room = state.batch
+            var most = state.batch.least(credits)
             if state.machine.isLimited {
-                let turn = state.machine.allowanceAsked(slot: slot, now: clock())
-                room = Credits(records: Swift.min(room.records, turn.records), bytes: Swift.min(room.bytes, turn.bytes))
+                most = most.least(state.machine.allowanceAsked(slot: slot, now: clock()))
             }
-            return Credits(records: Swift.min(room.records, credits.records), bytes: Swift.min(room.bytes, credits.bytes))
+            return most
         }
     }
 
@@ -57,7 +56,7 @@ public final class ConsumeLimiter: Sendable {
         }
     }
 
-    /// The limits were changed; levels are carried over.
+    /// Changes the limits; levels are kept.
     public func update(_ limits: ConsumeLimits, batch: Credits) {
         state.withLock { state in
             state.batch = batch

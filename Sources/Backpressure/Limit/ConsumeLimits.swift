@@ -1,12 +1,12 @@
-// Says how fast a worker may read at most: rates for all topics together and for single ones.
+// Declares how fast a worker may read: rates for all topics together and for single topics.
 
-/// Rates of reading. Records and bytes are limited side by side: the least of all that apply counts, and all are charged.
+/// Read rates. All rates that apply must allow a read, in records and in bytes, and all are charged.
 public struct ConsumeLimits: Sendable, Equatable {
     /// A rate in each unit; 0: no limit.
     public struct Rates: Sendable, Equatable {
-        /// Records a second.
+        /// Records per second.
         public var events: Int
-        /// Bytes of keys, payloads and headers a second.
+        /// Bytes of keys, payloads and headers per second.
         public var bytes: Int
 
         /// A rate in each unit; 0: no limit.
@@ -21,7 +21,7 @@ public struct ConsumeLimits: Sendable, Equatable {
     /// Single topics, by name.
     public var topics: [String: Rates]
 
-    /// Rates of reading; without any nothing is limited.
+    /// Read rates; without any there is no limit.
     public init(all: Rates = Rates(), topics: [String: Rates] = [:]) {
         self.all = all
         self.topics = topics

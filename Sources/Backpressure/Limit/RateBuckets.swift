@@ -1,8 +1,8 @@
-// Owns the pair of buckets that keep one pair of rates, records and bytes a second, either of which may be without a limit.
+// Owns the token buckets of one pair of rates, records and bytes per second, either of which may be unlimited.
 
-/// The buckets of one pair of rates. Each holds a tenth of a second's worth, at least one token; half of it is a turn.
+/// The buckets of one pair of rates. Each holds a tenth of a second's worth, at least one token; half of it is the quantum.
 struct RateBuckets: ~Copyable {
-    /// What a turn takes where nothing is limited.
+    /// The quantum without a limit.
     static let unlimited = Credits(records: .max, bytes: .max)
 
     private var records: RateBucket
@@ -13,10 +13,10 @@ struct RateBuckets: ~Copyable {
         bytes = RateBucket(rates.bytes, isFull: isFull, now: now)
     }
 
-    /// What one turn takes.
-    var turn: Credits { Credits(records: records.turn, bytes: bytes.turn) }
+    /// What one read takes at most.
+    var quantum: Credits { Credits(records: records.quantum, bytes: bytes.quantum) }
 
-    /// How long until a turn is there in both units, nanoseconds.
+    /// Nanoseconds until a quantum is there in both units.
     mutating func retryDelay(at now: UInt64) -> UInt64 { Swift.max(records.retryDelay(at: now), bytes.retryDelay(at: now)) }
 
     mutating func spent(_ amount: Credits, now: UInt64) {
@@ -48,9 +48,9 @@ private struct RateBucket: ~Copyable {
         TokenBucketMachine.Limit(rate: Double(rate), burst: rate / 10 + (rate % 10 > 0 ? 1 : 0))
     }
 
-    var turn: Int { isLimited ? Swift.max(1, bucket.limit.burst / 2) : .max }
+    var quantum: Int { isLimited ? Swift.max(1, bucket.limit.burst / 2) : .max }
 
-    mutating func retryDelay(at now: UInt64) -> UInt64 { isLimited ? bucket.retryDelay(for: turn, at: now) : 0 }
+    mutating func retryDelay(at now: UInt64) -> UInt64 { isLimited ? bucket.retryDelay(for: quantum, at: now) : 0 }
 
     mutating func spent(_ amount: Int, now: UInt64) {
         if isLimited { bucket.spent(amount, now: now) }
@@ -60,7 +60,7 @@ private struct RateBucket: ~Copyable {
         if isLimited, rate > 0 {
             bucket.update(Self.limit(rate), now: now)
         } else {
-            // A limit that was not there before begins empty: switching one off and on refills nothing.
+            // A new limit begins empty: switching one off and on must not refill it.
             bucket = TokenBucketMachine(Self.limit(rate), isFull: false, now: now)
             isLimited = rate > 0
         }

@@ -1,7 +1,7 @@
-// Computes how long to wait before the next try: exponential growth with a cap and full jitter over the upper half.
+// Computes the wait before the next try: exponential growth with a cap and jitter over the upper half.
 
 /// Exponential back-off. The wait before try `n` (from 0) is `initial · 2ⁿ`, at most `maximum`, of which the upper half is random:
-/// so retries of several workers spread out, and none comes at once.
+/// so retries of several workers spread out, and none is immediate.
 public struct Backoff: Sendable, Equatable {
     /// Wait before the first retry, nanoseconds.
     public var initial: UInt64
@@ -19,7 +19,7 @@ public struct Backoff: Sendable, Equatable {
     /// The wait before retry `attempt` (0 is the first), nanoseconds.
     /// - Parameter random: a number in 0..<1, drawn by the caller.
     public func delay(attempt: Int, random: Double) -> UInt64 {
-        // Beyond 2^40 × 1 ns every cap is long reached; a larger shift would overflow.
+        // At 2^40 × 1 ns every cap is reached; a larger shift would overflow.
         let grown = initial.multipliedReportingOverflow(by: 1 << UInt64(Swift.min(Swift.max(attempt, 0), 40)))
         let full = grown.overflow ? maximum : Swift.min(grown.partialValue, maximum)
         return full / 2 + UInt64(Double(full - full / 2) * random)

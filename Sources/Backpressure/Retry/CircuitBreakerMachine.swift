@@ -2,8 +2,8 @@
 
 /// A circuit breaker shared by all callers of one dependency.
 ///
-/// Closed: everybody may call. After ``init(threshold:backoff:)``'s number of failures in a row it opens: nobody may call until a
-/// back-off has passed. Then exactly one caller probes (half-open); its success closes the circuit, its failure opens it for longer.
+/// Closed: all callers may call. After `threshold` failures in a row it opens: no caller may call until a back-off has passed. Then
+/// exactly one caller probes (half-open); its success closes the circuit, its failure opens it for longer.
 public struct CircuitBreakerMachine: ~Copyable {
     /// What a caller may do now.
     public enum Admission: Equatable, Sendable {
@@ -34,7 +34,7 @@ public struct CircuitBreakerMachine: ~Copyable {
     /// - Parameters:
     ///   - threshold: failures in a row that open the circuit; at least 1.
     ///   - backoff: how long it stays open, by the number of openings in a row.
-    ///   - probeTimeout: a probe that has not reported for so long, nanoseconds, is taken for lost and another caller may probe.
+    ///   - probeTimeout: nanoseconds after which a probe that has not reported counts as lost and another caller may probe.
     public init(threshold: Int, backoff: Backoff, probeTimeout: UInt64) {
         precondition(threshold >= 1, "a circuit needs a positive threshold")
         self.threshold = threshold
@@ -59,7 +59,7 @@ public struct CircuitBreakerMachine: ~Copyable {
             probeSince = now
             return .proceed
         case .halfOpen:
-            // Not `now - since`: another caller's clock was read later, and its turn came first.
+            // Not `now - since`: the caller that probes may have read its clock later than this one.
             if let since = probeSince, now < since + probeTimeout {
                 return .wait(until: now + Swift.min(backoff.initial, probeTimeout))
             }
@@ -68,7 +68,7 @@ public struct CircuitBreakerMachine: ~Copyable {
         }
     }
 
-    /// A call succeeded. Answers whether the circuit closed by it.
+    /// A call succeeded. Returns whether that closed the circuit.
     public mutating func succeeded() -> Bool {
         failuresInRow = 0
         openings = 0
@@ -77,7 +77,7 @@ public struct CircuitBreakerMachine: ~Copyable {
         return state != .closed
     }
 
-    /// A call failed at `now` in a way that says the dependency is out of order. Answers whether the circuit opened by it.
+    /// A call failed at `now` because the dependency is out of order. Returns whether that opened the circuit.
     /// - Parameter random: a number in 0..<1, drawn by the caller.
     public mutating func failed(now: UInt64, random: Double) -> Bool {
         failuresInRow += 1

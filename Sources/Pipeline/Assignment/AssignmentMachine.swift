@@ -1,9 +1,9 @@
 // Decides the life of an assignment: claim, run, fence, drain, give back, end.
 
 import Backpressure
-public import Records
+import Records
 
-/// The life of the partitions a member holds, as pure state: time comes in as monotonic nanoseconds, commands go out as actions.
+/// The life of the partitions that a member holds, as pure state. Time comes in as monotonic nanoseconds, commands go out as actions.
 ///
 /// ```
 ///           assigned            claim succeeded              revoked / shutdown           drained or deadline
@@ -11,26 +11,26 @@ public import Records
 ///                        │  ▲ failed: retry        │  ▲
 ///                        ▼  │ after back-off       ▼  │ claimed again after back-off and a poll
 ///               deadline: assign nothing,        fenced partition
-///               go on claiming
+///               continue claiming
 /// ```
-public struct AssignmentMachine: ~Copyable {
+struct AssignmentMachine: ~Copyable {
     /// What to do, in this order.
-    public enum Action: Equatable, Sendable {
-        /// Claim partitions in the database and report under this claimRound.
+    enum Action: Equatable, Sendable {
+        /// Claim partitions in the database and report under this number.
         case claim(claimRound: UInt64, [TopicPartition])
-        /// Begin with these partitions, all gates open.
+        /// Start reading these partitions, all credit accounts open.
         case begin([OffsetLedgerMachine.Entry])
         /// Answer the group although nothing is claimed yet.
         case assignNothing
-        /// Go on with one partition that was claimed again.
+        /// Continue with one partition that was claimed again.
         case restart(OffsetLedgerMachine.Entry)
         /// Read and write nothing more of a partition under this generation.
         case retract(TopicPartition, slot: Int, generation: UInt64)
-        /// Shut all gates and tell when the pipeline is empty.
+        /// Stop reading, and report when the pipeline is empty.
         case drain
-        /// Drop what is under way, commit the applied offsets where they are still ours, forget the partitions and give them back.
+        /// Drop what is under way, commit the applied offsets where they are still ours, and give the partitions back.
         case release(commitsOffsets: Bool)
-        /// A partition is out of service.
+        /// A partition is stopped.
         case reportStopped(TopicPartition, reason: String)
         /// Draining is over.
         case reportDrained(isComplete: Bool, nanoseconds: UInt64)
@@ -40,212 +40,197 @@ public struct AssignmentMachine: ~Copyable {
         case end
     }
 
-    private enum Phase: Equatable {
-        case idle, claiming, running
-        case draining(since: UInt64, deadline: UInt64)
+    private enum Phase {
+        case idle
+        case claiming(Claiming)
+        /// `inFlight`: fenced partitions whose new claim is under way.
+        case running(inFlight: [TopicPartition])
+        case draining(Draining)
         case ended
     }
 
-    private enum Status: Equatable {
-        case waiting
-        case active(slot: Int, generation: UInt64)
-        case fenced(slot: Int, attempt: Int, since: UInt64, due: UInt64)
-        case stopped(reason: String)
+    /// The first claim of an assignment; nothing is read yet.
+    private struct Claiming {
+        /// Empty between a failure and the next try.
+        var inFlight: [TopicPartition]
+        var attempt = 0
+        var retryDue: UInt64?
+        /// When the group must have an answer; `nil`: it has one.
+        var answerDue: UInt64?
+    }
+
+    private struct Draining {
+        let since: UInt64
+        var deadline: UInt64
+        /// The pipeline ends afterwards.
+        var isEnding: Bool
     }
 
     private var configuration: PipelineConfiguration
     private var phase = Phase.idle
-    private var isEnding = false
+    /// Of the present assignment; none while idle and after the end.
+    private var partitions = AssignedPartitions()
     private var claimRound: UInt64 = 0
     private var generation: UInt64 = 0
-    private var order: [TopicPartition] = []
-    private var status: [TopicPartition: Status] = [:]
-    private var fences: [TopicPartition: Int] = [:]
-    private var claimInFlight: [TopicPartition] = []
-    private var claimAttempt = 0
-    private var claimDue: UInt64?
-    private var answerDue: UInt64?
 
     /// - Parameter configuration: deadlines and back-offs.
-    public init(configuration: PipelineConfiguration) { self.configuration = configuration }
+    init(configuration: PipelineConfiguration) { self.configuration = configuration }
 
     // MARK: Inputs
 
-    /// Deadlines and back-offs were changed. What is waited for already keeps its deadline.
-    public mutating func reconfigured(_ configuration: PipelineConfiguration) { self.configuration = configuration }
+    /// Deadlines and back-offs were changed. A deadline that is running stays as it is.
+    mutating func reconfigured(_ configuration: PipelineConfiguration) { self.configuration = configuration }
 
     /// The group gave partitions.
-    public mutating func assigned(_ partitions: [TopicPartition], now: UInt64) -> [Action] {
-        guard phase != .ended else { return [] }
+    mutating func assigned(_ assigned: [TopicPartition], now: UInt64) -> [Action] {
+        if case .ended = phase { return [] }
         claimRound += 1
-        order = partitions.sorted()
-        status = Dictionary(uniqueKeysWithValues: order.map { ($0, .waiting) })
-        fences = [:]
-        claimAttempt = 0
-        claimDue = nil
+        partitions = AssignedPartitions(assigned)
         if case .draining = phase { return [.assignNothing] }
-        guard !order.isEmpty else {
-            phase = .running
+        guard !assigned.isEmpty else {
+            phase = .running(inFlight: [])
             return [.assignNothing]
         }
-        phase = .claiming
-        answerDue = now + configuration.claimDeadline
-        claimInFlight = order
-        return [.claim(claimRound: claimRound, order)]
+        phase = .claiming(Claiming(inFlight: partitions.order, answerDue: now + configuration.claimDeadline))
+        return [.claim(claimRound: claimRound, partitions.order)]
     }
 
     /// A claim was answered.
-    public mutating func claimAnswered(
+    mutating func claimAnswered(
         claimRound: UInt64, _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
     ) -> [Action] {
         guard claimRound == self.claimRound else { return [] }
-        let asked = claimInFlight
-        claimInFlight = []
         switch phase {
-        case .claiming: return begin(asked, results, now: now, random: random)
-        case .running: return restart(asked, results, now: now, random: random)
+        case .claiming(let claiming): return begin(claiming, results, now: now, random: random)
+        case .running(let inFlight): return restart(inFlight, results, now: now, random: random)
         case .idle, .draining, .ended: return []
         }
     }
 
     /// A claim failed as a whole.
-    public mutating func claimFailed(claimRound: UInt64, reason: String, now: UInt64, random: Double) -> [Action] {
+    mutating func claimFailed(claimRound: UInt64, reason: String, now: UInt64, random: Double) -> [Action] {
         guard claimRound == self.claimRound else { return [] }
-        let asked = claimInFlight
-        claimInFlight = []
+        var wait: UInt64 = 0
         switch phase {
-        case .claiming:
-            let wait = configuration.retry.delay(attempt: claimAttempt, random: random)
-            claimAttempt += 1
-            claimDue = now + wait
-            return [.reportClaimFailed(reason: reason, retryIn: wait)]
-        case .running:
-            var wait: UInt64 = 0
-            for source in asked { wait = Swift.max(wait, postponeFence(source, now: now, random: random)) }
-            return [.reportClaimFailed(reason: reason, retryIn: wait)]
+        case .claiming(var claiming):
+            wait = configuration.retry.delay(attempt: claiming.attempt, random: random)
+            claiming.inFlight = []
+            claiming.attempt += 1
+            claiming.retryDue = now + wait
+            phase = .claiming(claiming)
+        case .running(let inFlight):
+            for source in inFlight {
+                wait = Swift.max(wait, partitions.postpone(source, by: configuration.reclaim, now: now, random: random))
+            }
+            phase = .running(inFlight: [])
         case .idle, .draining, .ended:
             return []
         }
+        return [.reportClaimFailed(reason: reason, retryIn: wait)]
     }
 
-    /// The database refused a partition's write because someone else claimed it.
-    public mutating func fenced(_ source: TopicPartition, generation: UInt64, now: UInt64, random: Double) -> [Action] {
-        guard case .active(_, generation)? = status[source] else { return [] }
+    /// The database refused a partition's write because its epoch is no longer ours.
+    mutating func fenced(_ source: TopicPartition, generation: UInt64, now: UInt64, random: Double) -> [Action] {
+        guard partitions.generation(of: source) == generation else { return [] }
         return claimAgain(source, now: now, random: random)
     }
 
-    /// The log does not hold the position a partition was read at. Where to go on is decided by a claim, as at the start.
-    public mutating func positionLost(_ source: TopicPartition, now: UInt64, random: Double) -> [Action] {
-        claimAgain(source, now: now, random: random)
+    /// The log does not hold the position a partition was read at. A claim decides where to continue, as at the start, once what was
+    /// read before is applied: it may be gone from the log.
+    /// - Parameter isDrained: nothing of the partition is under way.
+    mutating func positionLost(_ source: TopicPartition, isDrained: Bool, now: UInt64, random: Double) -> [Action] {
+        if isDrained { return claimAgain(source, now: now, random: random) }
+        partitions.markPositionLost(source)
+        return []
     }
 
-    private mutating func claimAgain(_ source: TopicPartition, now: UInt64, random: Double) -> [Action] {
-        guard case .active(let slot, let generation)? = status[source] else { return [] }
-        let attempt = fences[source, default: 0]
-        fences[source] = attempt + 1
-        let wait = configuration.reclaim.delay(attempt: attempt, random: random)
-        status[source] = .fenced(slot: slot, attempt: attempt, since: now, due: now + wait)
-        return [.retract(source, slot: slot, generation: generation)]
-    }
-
-    /// A partition must not go on. `generation`: the assignment under which that was found; `nil`: the present one.
-    public mutating func stopped(_ source: TopicPartition, generation: UInt64? = nil, reason: String) -> [Action] {
-        guard let known = status[source] else { return [] }
-        if case .stopped = known { return [] }
-        if let generation {
-            guard case .active(_, generation) = known else { return [] }
-        }
-        status[source] = .stopped(reason: reason)
-        switch known {
-        case .active(let slot, let generation):
-            return [.retract(source, slot: slot, generation: generation), .reportStopped(source, reason: reason)]
-        case .fenced, .waiting, .stopped:
-            return [.reportStopped(source, reason: reason)]
-        }
+    /// A partition must not continue.
+    /// - Parameter generation: the assignment under which that was found; `nil`: the present one.
+    mutating func stopped(_ source: TopicPartition, generation: UInt64? = nil, reason: String) -> [Action] {
+        let active = partitions.generation(of: source)
+        if let generation, generation != active { return [] }
+        let slot = partitions.slot(of: source)
+        guard partitions.stop(source, reason: reason) else { return [] }
+        let report = Action.reportStopped(source, reason: reason)
+        guard let active, let slot else { return [report] }
+        return [.retract(source, slot: slot, generation: active), report]
     }
 
     /// The group takes all partitions back.
-    public mutating func revoked(isLost: Bool, isDrained: Bool, now: UInt64) -> [Action] {
+    mutating func revoked(isLost: Bool, isDrained: Bool, now: UInt64) -> [Action] {
         claimRound += 1
-        claimInFlight = []
-        claimDue = nil
-        answerDue = nil
+        let deadline = now + configuration.drainDeadline
         switch phase {
         case .ended:
             return []
-        case .draining(let since, let deadline) where !isLost:
-            // The group waits from now on: not for as long as the end of the process may take.
-            phase = .draining(since: since, deadline: Swift.min(deadline, now + configuration.drainDeadline))
-            return []
         case .idle, .claiming:
             return release(commitsOffsets: false)
-        case .running, .draining:
+        case .running:
             if isLost { return release(commitsOffsets: false) }
-            if isDrained { return [.drain, .reportDrained(isComplete: true, nanoseconds: 0)] + release(commitsOffsets: true) }
-            phase = .draining(since: now, deadline: now + configuration.drainDeadline)
-            return [.drain]
+            return drain(until: deadline, isEnding: false, isDrained: isDrained, now: now)
+        case .draining(var draining):
+            if isLost { return release(commitsOffsets: false) }
+            // The group waits from now on: not for as long as the end of the process may take.
+            draining.deadline = Swift.min(draining.deadline, deadline)
+            phase = .draining(draining)
+            return []
         }
     }
 
     /// The process was asked to end; work may take until `deadline` to finish.
-    public mutating func shutdownRequested(deadline: UInt64, isDrained: Bool, now: UInt64) -> [Action] {
-        guard !isEnding else { return [] }
-        isEnding = true
+    mutating func shutdownRequested(deadline: UInt64, isDrained: Bool, now: UInt64) -> [Action] {
         switch phase {
         case .ended:
             return []
         case .idle, .claiming:
             claimRound += 1
-            return release(commitsOffsets: false)
+            return release(commitsOffsets: false, isEnding: true)
         case .running:
-            if isDrained { return [.drain, .reportDrained(isComplete: true, nanoseconds: 0)] + release(commitsOffsets: true) }
-            phase = .draining(since: now, deadline: deadline)
-            return [.drain]
-        case .draining(let since, let earlier):
-            phase = .draining(since: since, deadline: Swift.min(earlier, deadline))
+            return drain(until: deadline, isEnding: true, isDrained: isDrained, now: now)
+        case .draining(var draining):
+            guard !draining.isEnding else { return [] }
+            draining.isEnding = true
+            draining.deadline = Swift.min(draining.deadline, deadline)
+            phase = .draining(draining)
             return []
         }
     }
 
     /// Nothing is under way any more.
-    public mutating func drained(now: UInt64) -> [Action] {
-        guard case .draining(let since, _) = phase else { return [] }
-        return [.reportDrained(isComplete: true, nanoseconds: now - since)] + release(commitsOffsets: true)
+    mutating func drained(now: UInt64) -> [Action] {
+        guard case .draining(let draining) = phase else { return [] }
+        return [.reportDrained(isComplete: true, nanoseconds: now - draining.since)] + release(commitsOffsets: true)
     }
 
     /// The source died: nothing may be written.
-    public mutating func sourceFailed() -> [Action] {
-        guard phase != .ended else { return [] }
-        isEnding = true
-        return release(commitsOffsets: false)
+    mutating func sourceFailed() -> [Action] {
+        if case .ended = phase { return [] }
+        return release(commitsOffsets: false, isEnding: true)
     }
 
     /// Time passed. `lastPoll`: when the source last proved alive in its group.
-    public mutating func ticked(now: UInt64, lastPoll: UInt64) -> [Action] {
+    mutating func ticked(now: UInt64, lastPoll: UInt64) -> [Action] {
         switch phase {
-        case .draining(let since, let deadline) where now >= deadline:
-            return [.reportDrained(isComplete: false, nanoseconds: now - since)] + release(commitsOffsets: true)
-        case .claiming:
+        case .claiming(var claiming):
             var actions: [Action] = []
-            if let due = answerDue, now >= due {
-                answerDue = nil
+            if let due = claiming.answerDue, now >= due {
+                claiming.answerDue = nil
                 actions.append(.assignNothing)
             }
-            if let due = claimDue, now >= due, claimInFlight.isEmpty {
-                claimDue = nil
-                claimInFlight = order.filter { status[$0] == .waiting }
-                actions.append(.claim(claimRound: claimRound, claimInFlight))
+            if let due = claiming.retryDue, now >= due, claiming.inFlight.isEmpty {
+                claiming.retryDue = nil
+                claiming.inFlight = partitions.waiting
+                actions.append(.claim(claimRound: claimRound, claiming.inFlight))
             }
+            phase = .claiming(claiming)
             return actions
-        case .running where claimInFlight.isEmpty:
-            // Claimed again only after a poll has shown the partition still ours: a zombie learns of its loss from that poll.
-            let due = order.filter {
-                guard case .fenced(_, _, let since, let due)? = status[$0] else { return false }
-                return now >= due && lastPoll > since
-            }
+        case .running(let inFlight) where inFlight.isEmpty:
+            let due = partitions.claimDue(now: now, lastPoll: lastPoll)
             guard !due.isEmpty else { return [] }
-            claimInFlight = due
+            phase = .running(inFlight: due)
             return [.claim(claimRound: claimRound, due)]
+        case .draining(let draining) where now >= draining.deadline:
+            return [.reportDrained(isComplete: false, nanoseconds: now - draining.since)] + release(commitsOffsets: true)
         case .idle, .running, .draining, .ended:
             return []
         }
@@ -253,79 +238,87 @@ public struct AssignmentMachine: ~Copyable {
 
     // MARK: Questions
 
-    /// One word for health: what the member is doing.
-    public var summary: String {
+    /// What the member is doing.
+    var state: AssignmentState {
         switch phase {
-        case .idle: "waiting for partitions"
-        case .claiming: Self.claimingSummary
-        case .running: "running"
-        case .draining: Self.drainingSummary
-        case .ended: "ended"
+        case .idle: .waiting
+        case .claiming: .claiming
+        case .running: .running
+        case .draining: .draining
+        case .ended: .ended
         }
     }
 
-    static let claimingSummary = "claiming partitions"
-    static let drainingSummary = "draining"
+    /// Stopped partitions, with the reason.
+    var stoppedPartitions: [(source: TopicPartition, reason: String)] { partitions.stopped }
 
-    /// Partitions out of service, with the reason.
-    public var stoppedPartitions: [(source: TopicPartition, reason: String)] {
-        order.compactMap { source in
-            guard case .stopped(let reason)? = status[source] else { return nil }
-            return (source, reason)
-        }
-    }
+    /// Partitions whose position is lost and of which something is still under way; when that is done, ``positionLost`` is due again.
+    var lostPositions: [TopicPartition] { partitions.lostPositions }
 
     // MARK: Steps
 
     private mutating func begin(
-        _ asked: [TopicPartition], _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
+        _ claiming: Claiming, _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
     ) -> [Action] {
         // All or nothing: a second assign for stragglers would throw away what was fetched for the first.
-        guard asked.allSatisfy({ results[$0] != nil }) else {
-            claimInFlight = asked
+        guard claiming.inFlight.allSatisfy({ results[$0] != nil }) else {
             return claimFailed(
-                claimRound: claimRound, reason: "the database answered for \(results.count) of \(asked.count) partitions",
-                now: now, random: random)
+                claimRound: claimRound,
+                reason: "the database answered for \(results.count) of \(claiming.inFlight.count) partitions", now: now,
+                random: random)
         }
         var actions: [Action] = []
         var entries: [OffsetLedgerMachine.Entry] = []
         generation += 1
-        for source in order {
+        for source in partitions.order {
             switch results[source] {
             case .claimed(let epoch, let offset)?:
                 let slot = entries.count
                 entries.append(entry(source, slot: slot, epoch: epoch, offset: offset))
-                status[source] = .active(slot: slot, generation: generation)
+                partitions.activate(source, slot: slot, generation: generation)
             case .held(let reason)?:
-                actions += stopped(source, reason: reason)
+                if partitions.stop(source, reason: reason) { actions.append(.reportStopped(source, reason: reason)) }
             case nil:
                 break
             }
         }
-        phase = .running
-        answerDue = nil
-        claimAttempt = 0
+        phase = .running(inFlight: [])
         return actions + [.begin(entries)]
     }
 
     private mutating func restart(
-        _ asked: [TopicPartition], _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
+        _ inFlight: [TopicPartition], _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
     ) -> [Action] {
         var actions: [Action] = []
-        for source in asked {
-            guard case .fenced(let slot, _, _, _)? = status[source] else { continue }
+        for source in inFlight {
+            guard let slot = partitions.slotOfFenced(source) else { continue }
             switch results[source] {
             case .claimed(let epoch, let offset)?:
                 generation += 1
-                status[source] = .active(slot: slot, generation: generation)
+                partitions.activate(source, slot: slot, generation: generation)
                 actions.append(.restart(entry(source, slot: slot, epoch: epoch, offset: offset)))
             case .held(let reason)?:
-                actions += stopped(source, reason: reason)
+                if partitions.stop(source, reason: reason) { actions.append(.reportStopped(source, reason: reason)) }
             case nil:
-                _ = postponeFence(source, now: now, random: random)
+                _ = partitions.postpone(source, by: configuration.reclaim, now: now, random: random)
             }
         }
+        phase = .running(inFlight: [])
         return actions
+    }
+
+    private mutating func claimAgain(_ source: TopicPartition, now: UInt64, random: Double) -> [Action] {
+        guard let (slot, generation) = partitions.fence(source, by: configuration.reclaim, now: now, random: random) else {
+            return []
+        }
+        return [.retract(source, slot: slot, generation: generation)]
+    }
+
+    private mutating func drain(
+        until deadline: UInt64, isEnding: Bool, isDrained: Bool, now: UInt64
+    ) -> [Action] {
+        phase = .draining(Draining(since: now, deadline: deadline, isEnding: isEnding))
+        return [.drain] + (isDrained ? drained(now: now) : [])
     }
 
     private func entry(_ source: TopicPartition, slot: Int, epoch: Int64, offset: Int64) -> OffsetLedgerMachine.Entry {
@@ -334,17 +327,11 @@ public struct AssignmentMachine: ~Copyable {
             epoch: epoch, offset: offset)
     }
 
-    private mutating func postponeFence(_ source: TopicPartition, now: UInt64, random: Double) -> UInt64 {
-        guard case .fenced(let slot, let attempt, let since, _)? = status[source] else { return 0 }
-        let wait = configuration.reclaim.delay(attempt: attempt + 1, random: random)
-        status[source] = .fenced(slot: slot, attempt: attempt + 1, since: since, due: now + wait)
-        return wait
-    }
-
-    private mutating func release(commitsOffsets: Bool) -> [Action] {
-        order = []
-        status = [:]
-        claimInFlight = []
+    /// The pipeline ends with it where `isEnding`, or where it was draining for its end.
+    private mutating func release(commitsOffsets: Bool, isEnding: Bool = false) -> [Action] {
+        var isEnding = isEnding
+        if case .draining(let draining) = phase, draining.isEnding { isEnding = true }
+        partitions = AssignedPartitions()
         phase = isEnding ? .ended : .idle
         return [.release(commitsOffsets: commitsOffsets)] + (isEnding ? [.end] : [])
     }

@@ -1,10 +1,10 @@
-// Shares the ledger between the stages, and the credits with it.
+// Shares the ledger between the stages, and returns credits as it decides.
 
 import Backpressure
 import Records
 import Synchronization
 
-/// The ledger behind its lock, together with the credit accounts it alone refunds.
+/// The ledger behind its lock, and the credit accounts: the only place from which credits return.
 final class OffsetLedger: Sendable {
     let pool: CreditPool
     private let machine = Mutex(OffsetLedgerMachine())
@@ -15,8 +15,8 @@ final class OffsetLedger: Sendable {
         machine.withLock(body)
     }
 
-    /// Batches left the pipeline: the only place from which credits go back. The partition's account gets what was received under its
-    /// generation, the account of the whole what the batches cost, whatever their generation. Answers whether the reader waits for it.
+    /// Batches left the pipeline. The partition's account gets back what was received under its generation, the account of the whole
+    /// pipeline the batches' cost, whatever their generation. Returns whether the reader must be woken.
     func completed(_ part: Completion.Part, isDurable: Bool) -> Bool {
         let refund = machine.withLock {
             part.isReceived

@@ -1,9 +1,9 @@
-// Knows, per partition, what is under way and what is durable: the one place from which credits are refunded.
+// Tracks, per partition, what is under way and what is durable; decides what credits to return.
 
 public import Backpressure
 public import Records
 
-/// The offset ledger: per partition the applied offset, the batches after it, and the generation that tells work of this
+/// The offset ledger: per partition the applied offset, the batches under way after it, and the generation that tells work of this
 /// assignment from work of an older one.
 ///
 /// A partition belongs to one lane and keeps its order, so its batches become durable in the order they were received.
@@ -16,7 +16,7 @@ public struct OffsetLedgerMachine: ~Copyable {
         public let slot: Int
         /// Its lane.
         public let lane: Int
-        /// Stamp of the assignment.
+        /// Generation of the assignment.
         public let generation: UInt64
         /// Epoch of the claim.
         public let epoch: Int64
@@ -24,34 +24,34 @@ public struct OffsetLedgerMachine: ~Copyable {
         public let offset: Int64
     }
 
-    /// What a finished batch leads to.
+    /// The credits that a finished batch returns.
     public struct Refund: Equatable, Sendable {
-        /// The account to refund.
+        /// The account they return to.
         public let slot: Int
         /// The account's generation.
         public let generation: UInt64
-        /// What to refund.
+        /// What returns.
         public let credits: Credits
     }
 
-    /// A partition as metrics and health see it.
+    /// A partition as metrics and health show it.
     public struct Position: Sendable, Equatable {
         /// The partition as it was claimed.
         public let entry: Entry
-        /// Whether it may still be written; not while it is claimed again, or out of service.
+        /// Whether it may be written; false while it is fenced or stopped.
         public let isValid: Bool
         /// Next offset to apply: everything before it is durable.
         public let applied: Int64
-        /// What the log's group was told last; `nil`: nothing yet.
+        /// The offset sent to the group last; `nil`: none yet.
         public let committed: Int64?
-        /// One past the log's last record as last asked, or as read since: never before `applied`. `nil`: not answered yet.
+        /// One past the log's last record, as answered last or read since; at least `applied`. `nil`: not answered yet.
         public let end: Int64?
         /// Earliest timestamp under way, milliseconds since 1970; `nil`: nothing is under way, or it carries none.
         public let oldestTimestamp: Int64?
         /// What is under way.
         public let outstanding: Credits
 
-        /// Nothing before this offset is left to be applied: `applied`, or further on where the log ends in markers of transactions.
+        /// No record before this offset is left to apply: `applied`, or beyond it where the log ends with transaction markers.
         public let settled: Int64
 
         /// The partition.
@@ -60,7 +60,7 @@ public struct OffsetLedgerMachine: ~Copyable {
         public var backlog: Int64? { end.map { Swift.max(0, $0 - settled) } }
     }
 
-    private struct Flight {
+    private struct PendingBatch {
         let nextOffset: Int64
         let timestamp: Int64
         let credits: Credits
@@ -74,10 +74,10 @@ public struct OffsetLedgerMachine: ~Copyable {
         var end: Int64?
         var readTo: Int64?
         var outstanding = Credits.zero
-        var flights: [Flight] = []
+        var pending: [PendingBatch] = []
 
-        /// Nothing before this offset is left to be applied. Where the partition may not be written, what was read was dropped.
-        var settled: Int64 { isValid && flights.isEmpty ? Swift.max(applied, readTo ?? applied) : applied }
+        /// No record before this offset is left to apply. Where the partition may not be written, what was read was dropped.
+        var settled: Int64 { isValid && pending.isEmpty ? Swift.max(applied, readTo ?? applied) : applied }
     }
 
     private var partitions: [TopicPartition: Partition] = [:]
@@ -85,7 +85,7 @@ public struct OffsetLedgerMachine: ~Copyable {
     /// An empty ledger.
     public init() {}
 
-    /// These partitions are ours from now on; all others are not.
+    /// These partitions were assigned and claimed; they replace all others.
     public mutating func assigned(_ entries: [Entry]) {
         partitions = Dictionary(
             uniqueKeysWithValues: entries.map { ($0.source, Partition(entry: $0, applied: $0.offset)) })
@@ -98,7 +98,7 @@ public struct OffsetLedgerMachine: ~Copyable {
             entry: entry, applied: entry.offset, committed: old?.committed, end: old?.end)
     }
 
-    /// A partition must not be written any more under this generation. Answers whether it was valid until now.
+    /// A partition must not be written any more under this generation. Returns whether it was valid until now.
     public mutating func invalidated(_ source: TopicPartition, generation: UInt64) -> Bool {
         guard let known = partitions[source], known.entry.generation == generation, known.isValid else { return false }
         partitions[source]?.isValid = false
@@ -110,32 +110,32 @@ public struct OffsetLedgerMachine: ~Copyable {
         for source in partitions.keys { partitions[source]?.isValid = false }
     }
 
-    /// A batch arrived. Answers its entry, or `nil` where its generation is not the current one: then it is dropped.
+    /// A batch was read. Returns its entry, or `nil` where its generation is not the current one: then it must be dropped.
     public mutating func received(
         _ source: TopicPartition, generation: UInt64, nextOffset: Int64, timestamp: Int64, credits: Credits
     ) -> Entry? {
         guard let known = partitions[source], known.entry.generation == generation, known.isValid else { return nil }
         partitions[source]?.outstanding += credits
-        partitions[source]?.flights.append(Flight(nextOffset: nextOffset, timestamp: timestamp, credits: credits))
+        partitions[source]?.pending.append(PendingBatch(nextOffset: nextOffset, timestamp: timestamp, credits: credits))
         return known.entry
     }
 
-    /// The entry work of this generation belongs to; `nil` where it must be dropped.
+    /// The entry of work of this generation; `nil` where the work must be dropped.
     public func entry(_ source: TopicPartition, generation: UInt64) -> Entry? {
         guard let known = partitions[source], known.entry.generation == generation, known.isValid else { return nil }
         return known.entry
     }
 
-    /// Everything received before `nextOffset` left the pipeline: durable, or dropped. Answers what to refund, or `nil` where the
+    /// Everything received before `nextOffset` left the pipeline: durable, or dropped. Returns the credits to return, or `nil` where the
     /// generation is an older one: those credits went with their account.
     public mutating func completed(
         _ source: TopicPartition, generation: UInt64, nextOffset: Int64, isDurable: Bool
     ) -> Refund? {
         guard var known = partitions[source], known.entry.generation == generation else { return nil }
         var credits = Credits.zero
-        let done = known.flights.prefix { $0.nextOffset <= nextOffset }.count
-        for flight in known.flights[..<done] { credits += flight.credits }
-        known.flights.removeFirst(done)
+        let done = known.pending.prefix { $0.nextOffset <= nextOffset }.count
+        for batch in known.pending[..<done] { credits += batch.credits }
+        known.pending.removeFirst(done)
         known.outstanding -= credits
         if isDurable {
             precondition(nextOffset >= known.applied, "the applied offset of \(source) moved backwards")
@@ -145,7 +145,7 @@ public struct OffsetLedgerMachine: ~Copyable {
         return Refund(slot: known.entry.slot, generation: generation, credits: credits)
     }
 
-    /// A batch was not received, and has left the pipeline. Answers the account it was charged to, or `nil` where that is gone.
+    /// A batch that was not received has left the pipeline. Returns the credits to return, or `nil` where their account is gone.
     public func refused(_ source: TopicPartition, generation: UInt64, credits: Credits) -> Refund? {
         guard let known = partitions[source], known.entry.generation == generation else { return nil }
         return Refund(slot: known.entry.slot, generation: generation, credits: credits)
@@ -154,7 +154,7 @@ public struct OffsetLedgerMachine: ~Copyable {
     /// The log's end was read.
     public mutating func endRead(_ source: TopicPartition, end: Int64) { partitions[source]?.end = end }
 
-    /// The log was read to its end, which is beyond the last record that came: markers of transactions lie between.
+    /// The log was read to its end, which is beyond the last record: transaction markers lie between.
     public mutating func endReached(_ source: TopicPartition, generation: UInt64, offset: Int64) {
         if partitions[source]?.entry.generation == generation { partitions[source]?.readTo = offset }
     }
@@ -177,26 +177,26 @@ public struct OffsetLedgerMachine: ~Copyable {
     /// All partitions were given back.
     public mutating func released() { partitions = [:] }
 
-    /// The partitions that are ours.
+    /// The assigned partitions.
     public var entries: [Entry] { partitions.values.map(\.entry).sorted { $0.source < $1.source } }
 
     /// Nothing is under way that may still be written.
-    public var isDrained: Bool { partitions.values.allSatisfy { !$0.isValid || $0.flights.isEmpty } }
+    public var isDrained: Bool { partitions.values.allSatisfy { !$0.isValid || $0.pending.isEmpty } }
 
     /// Nothing of one partition is under way that may still be written.
     public func isDrained(_ source: TopicPartition) -> Bool {
         guard let known = partitions[source] else { return true }
-        return !known.isValid || known.flights.isEmpty
+        return !known.isValid || known.pending.isEmpty
     }
 
-    /// All partitions as metrics and health see them.
+    /// All partitions as metrics and health show them.
     public var positions: [Position] {
         partitions.values.map { known in
             Position(
                 entry: known.entry, isValid: known.isValid, applied: known.applied, committed: known.committed,
-                // What was read since the question shows that the log has grown.
-                end: known.end.map { Swift.max($0, known.applied, known.flights.last?.nextOffset ?? 0) },
-                oldestTimestamp: known.flights.lazy.map(\.timestamp).filter { $0 >= 0 }.min(), outstanding: known.outstanding,
+                // Records that were read after the answer show that the log has grown.
+                end: known.end.map { Swift.max($0, known.applied, known.pending.last?.nextOffset ?? 0) },
+                oldestTimestamp: known.pending.lazy.map(\.timestamp).filter { $0 >= 0 }.min(), outstanding: known.outstanding,
                 settled: known.settled)
         }.sorted { $0.source < $1.source }
     }

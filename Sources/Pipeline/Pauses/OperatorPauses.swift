@@ -24,14 +24,13 @@ public struct OperatorPause: Sendable, Equatable {
         (topic == nil || topic == source.topic) && (partition == nil || partition == source.partition)
     }
 
-    /// How narrow it is: 0 everything, 1 a topic, 2 a partition.
-    private var narrowness: Int { (topic == nil ? 0 : 1) + (partition == nil ? 0 : 1) }
+    /// 0: everything, 1: a topic, 2: a partition.
+    private var specificity: Int { (topic == nil ? 0 : 1) + (partition == nil ? 0 : 1) }
 
-    /// The narrower one of two says best why.
-    fileprivate static func isNarrower(_ a: OperatorPause, _ b: OperatorPause) -> Bool { a.narrowness < b.narrowness }
+    fileprivate static func isBroader(_ a: OperatorPause, _ b: OperatorPause) -> Bool { a.specificity < b.specificity }
 }
 
-/// Everything operators have paused, whoever holds the partitions.
+/// Everything that operators have paused for the group.
 public struct OperatorPauses: Sendable, Equatable {
     /// What is paused. Entries may overlap: a partition is read when none covers it.
     public let all: [OperatorPause]
@@ -42,8 +41,8 @@ public struct OperatorPauses: Sendable, Equatable {
     /// Nothing is paused.
     public static let none = OperatorPauses([])
 
-    /// Why a partition must not be read, by the narrowest entry that covers it; `nil`: it may be.
+    /// Why a partition must not be read, by the most specific entry that covers it; `nil`: it may be.
     public func reason(for source: TopicPartition) -> String? {
-        all.filter { $0.covers(source) }.max(by: OperatorPause.isNarrower)?.reason
+        all.filter { $0.covers(source) }.max(by: OperatorPause.isBroader)?.reason
     }
 }

@@ -1,68 +1,65 @@
-// Decides for one partition what its two brakes, the operator's and the credits', mean together.
+// Decides for one partition what an operator's pause and a pause for lack of credits mean together.
 
-/// Whether one partition is read: by its gate in the credit pool, and by a pause in the source.
+/// Whether one partition is read: by its credit account, and by a pause in the source.
 ///
 /// ```
-///                     gate                                   source
-///   open    ⇔ in service and not the operator's    paused ⇔ the operator's or braked
+/// account open  ⇔  in service and not paused by an operator
+/// source paused ⇔  paused by an operator or for lack of credits
 /// ```
 ///
-/// The operator's pause shuts the gate, because a source still holds records that it has fetched; the second brake does not: it is
-/// pulled where the account is closed anyhow. Both ask the same source, which must be told to resume only where neither holds, and
-/// only where it was told to pause: resuming a partition that runs rewinds it.
-public struct PauseMachine: ~Copyable {
+/// An operator's pause closes the account, because a source still holds records that it has fetched. A pause for lack of credits does
+/// not: nothing is allowed by the account anyhow. Both pause the same source, which must be resumed only when neither holds, and only
+/// after it was paused: resuming a partition that runs rewinds it.
+struct PauseMachine: ~Copyable {
     /// What to do, in this order.
-    public enum Action: Equatable, Sendable {
+    enum Action: Equatable, Sendable {
         /// Nothing more is read; what is under way is finished.
-        case shutGate
-        /// Reading may go on.
-        case openGate
-        /// Stop fetching, and let go of what was prefetched.
+        case closeAccount
+        /// Reading may continue.
+        case openAccount
+        /// Stop fetching, and drop what was prefetched.
         case pause
         /// Fetch again, from where reading stopped.
         case resume
     }
 
     private var isInService = true
-    private var isBraked = false
-    private var isOperators = false
-    private var isGateOpen = true
+    private var lacksCredits = false
+    private var isPausedByOperator = false
+    private var isAccountOpen = true
     private var isPaused = false
 
-    /// A partition of a new assignment: its gate open, its source running.
-    public init() {}
-
-    /// The second brake moved.
-    public mutating func brakeMoved(isPulled: Bool) -> [Action] {
-        isBraked = isPulled
-        return settled()
+    /// The credits' watermarks decided.
+    mutating func creditsDecided(isPaused: Bool) -> [Action] {
+        lacksCredits = isPaused
+        return changes()
     }
 
     /// The operator decided.
-    public mutating func operatorDecided(isPaused: Bool) -> [Action] {
-        isOperators = isPaused
-        return settled()
+    mutating func operatorDecided(isPaused: Bool) -> [Action] {
+        isPausedByOperator = isPaused
+        return changes()
     }
 
-    /// The partition is out of service, and its gate has been shut with it.
-    public mutating func retracted() {
+    /// The partition is out of service, and its account has been closed with it.
+    mutating func retracted() {
         isInService = false
-        isGateOpen = false
+        isAccountOpen = false
     }
 
-    /// The partition is in service again under a new generation. Answers whether the gate of its new account is open.
-    public mutating func restarted() -> Bool {
+    /// The partition is in service again under a new generation. Returns whether its new account is open.
+    mutating func restarted() -> Bool {
         isInService = true
-        isGateOpen = !isOperators
-        return isGateOpen
+        isAccountOpen = !isPausedByOperator
+        return isAccountOpen
     }
 
-    private mutating func settled() -> [Action] {
+    private mutating func changes() -> [Action] {
         var actions: [Action] = []
-        let opensGate = isInService && !isOperators
-        if opensGate != isGateOpen { actions.append(opensGate ? .openGate : .shutGate) }
-        isGateOpen = opensGate
-        let pauses = isOperators || isBraked
+        let opensAccount = isInService && !isPausedByOperator
+        if opensAccount != isAccountOpen { actions.append(opensAccount ? .openAccount : .closeAccount) }
+        isAccountOpen = opensAccount
+        let pauses = isPausedByOperator || lacksCredits
         if pauses != isPaused { actions.append(pauses ? .pause : .resume) }
         isPaused = pauses
         return actions

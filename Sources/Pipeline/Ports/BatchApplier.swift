@@ -1,4 +1,4 @@
-// The port on the database's side: claims of partitions, and transactions of changes.
+// The port to the database: claims of partitions, and transactions of changes.
 
 public import Records
 
@@ -16,12 +16,12 @@ public protocol OffsetClaimer: Sendable {
     func claim(_ partitions: [TopicPartition]) async throws -> [TopicPartition: ClaimResult]
 }
 
-/// One lane's way into the database: one transaction at a time.
+/// Writes one lane's transactions, one at a time.
 public protocol BatchApplier: Sendable {
-    /// Writes all of the work in one transaction, or nothing of it. Settles unknown outcomes itself before it answers.
-    /// - Parameter attempt: how often this same work was tried before.
+    /// Writes all of the work in one transaction, or nothing of it. Resolves unknown outcomes itself before it returns.
+    /// - Parameter attempt: how often the same work was tried before.
     func apply(_ work: [PartitionBatches], attempt: Int) async throws -> ApplyResult
-    /// Where the lane's stage had best run: beside the connection, so that no thread has to be woken in between. `nil`: anywhere.
+    /// Where the lane's stage should run: on the connection's thread, so that no other has to be woken. `nil`: anywhere.
     var executor: (any TaskExecutor)? { get }
 }
 

@@ -1,4 +1,4 @@
-// The port on time: the pipeline has no clock of its own.
+// The port to time: the pipeline has no clock of its own.
 
 /// Time as the pipeline sees it. Tests pass one that moves by hand.
 public protocol PipelineClock: Sendable {

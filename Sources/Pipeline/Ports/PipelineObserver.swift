@@ -1,4 +1,4 @@
-// The port for those who watch: every event worth a log line or a metric, once, by batch.
+// The port to logs and metrics: every event worth a log line or a metric, once, by batch.
 
 public import Backpressure
 public import Records
@@ -9,11 +9,11 @@ public enum PipelineEvent: Sendable {
     case rebalanced(assigned: [TopicPartition], revoked: [TopicPartition], isLost: Bool)
     /// Partitions were claimed and reading began.
     case claimed([Claim])
-    /// Claiming failed and is tried again after a wait in nanoseconds.
+    /// Claiming failed and is tried again after `retryIn` nanoseconds.
     case claimFailed(reason: String, retryIn: UInt64)
-    /// A partition was taken out of service until a restart or a rebalance.
+    /// A partition was stopped until a restart or a rebalance.
     case stopped(TopicPartition, reason: String)
-    /// A partition turned out to belong to someone else.
+    /// Another member has claimed a partition.
     case fenced(TopicPartition)
     /// The log does not hold the position a partition was read at; it is claimed again.
     case positionLost(TopicPartition, reason: String)
@@ -21,26 +21,26 @@ public enum PipelineEvent: Sendable {
     case drained(isComplete: Bool, nanoseconds: UInt64)
     /// A transaction is durable. `seconds` counts from its start.
     case applied(lane: Int, work: [PartitionBatches], counts: AppliedCounts, seconds: Double)
-    /// A transaction is tried again after a wait in nanoseconds.
+    /// A transaction is tried again after `wait` nanoseconds.
     case retrying(lane: Int, reason: String, wait: UInt64)
     /// The circuit to the database changed.
     case circuit(CircuitBreakerMachine.State)
-    /// The second brake was pulled.
+    /// A partition was paused for lack of credits.
     case paused(TopicPartition)
-    /// The pause told of last came soon after a resume.
+    /// The pause before this event came soon after a resume.
     case flapped(TopicPartition)
-    /// The second brake was released.
+    /// A partition was resumed because credits are back.
     case resumed(TopicPartition)
-    /// The worker has had something to do for so long, and does not move; also where a stall goes on for another reason.
+    /// The worker has had records to apply for `nanoseconds` and makes no progress; also where a stall continues for another reason.
     case stalled(StallReason, nanoseconds: UInt64)
-    /// The worker moves again after so long, or has nothing left to do. The reason is the last one.
+    /// The worker makes progress again, or has nothing left to apply, after `nanoseconds`. The reason is the last one.
     case stallEnded(StallReason, nanoseconds: UInt64)
-    /// The source holds more than its share of the memory, in bytes of the budget, which has become so small for it; 0: no more.
+    /// The source holds `bytes` more than its share of the memory, 0: no longer; the pipeline's budget is reduced to `budget` bytes.
     case overran(bytes: Int, budget: Int)
-    /// The source said something that passes by itself.
+    /// A trouble of the source that passes by itself.
     case sourceNotice(String)
 
-    /// A partition that is ours now.
+    /// A partition that was claimed.
     public struct Claim: Sendable, Equatable {
         /// The partition.
         public let source: TopicPartition
@@ -53,8 +53,8 @@ public enum PipelineEvent: Sendable {
     }
 }
 
-/// Watches the pipeline. Called from its stages: must be quick and must not wait.
+/// Observes the pipeline. Called from its stages: must be quick and must not wait.
 public protocol PipelineObserver: Sendable {
-    /// Something happened.
+    /// An event happened.
     func observed(_ event: PipelineEvent)
 }

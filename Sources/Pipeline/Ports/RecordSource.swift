@@ -1,24 +1,24 @@
-// The port on the log's side: what the pipeline wants from a consumer of partitions.
+// The port to Kafka: what the pipeline needs of a consumer.
 
 public import Records
 
-/// What a source tells the pipeline, in the order it happened.
+/// Events of a source, in the order they happened.
 public enum SourceEvent: Sendable {
     /// Records of one assigned partition.
     case records(RecordBatch)
     /// The group gave this member these partitions; it waits for ``RecordSource/assign(_:generation:)``.
     case assigned([TopicPartition])
-    /// The group takes all partitions back; it waits for ``RecordSource/unassign()``. Lost: they are someone else's already.
+    /// The group takes all partitions back; it waits for ``RecordSource/unassign()``. Lost: another member may have them already.
     case revoked([TopicPartition], isLost: Bool)
-    /// The log was read up to here: its end, beyond the last record of the partition, with nothing to apply between.
+    /// The log was read to its end at `offset`, beyond the last record, with nothing to apply between.
     case reachedEnd(TopicPartition, offset: Int64, generation: UInt64)
-    /// A partition cannot be read on: one sentence with the remedy.
+    /// A partition cannot be read any further: one sentence with the remedy.
     case partitionFailed(TopicPartition, reason: String)
-    /// The log does not hold the position a partition was read at: where to go on is decided as at the start.
+    /// The log does not hold the position a partition was read at: a claim decides where to continue.
     case positionLost(TopicPartition, reason: String)
     /// The group did not take the offsets of these partitions. `reason`: one sentence.
     case offsetCommitFailed([TopicPartition], reason: String)
-    /// Something that passes by itself (a broker is down); for the log and for readiness.
+    /// A trouble that passes by itself (a broker is down).
     case notice(String)
     /// The source is dead: nothing may be written any more.
     case failed(any Error)
@@ -46,27 +46,27 @@ public protocol RecordSource: Sendable {
     func assign(_ partitions: [PartitionStart], generation: UInt64)
     /// Gives all partitions back.
     func unassign()
-    /// Goes on reading one assigned partition elsewhere; its batches carry `generation` from then on.
+    /// Continues reading one assigned partition at another offset; its batches carry `generation` from then on.
     func seek(_ start: PartitionStart, generation: UInt64)
-    /// Stops fetching a partition; what was prefetched is thrown away.
+    /// Stops fetching a partition; what was prefetched is dropped.
     func pause(_ partition: TopicPartition)
     /// Fetches a paused partition again, from where it was read last.
     func resume(_ partition: TopicPartition)
     /// Credits came back to a reader that had none.
     func creditsReturned()
-    /// Tells the log's group how far rows are durable; asynchronous, for lag tools only.
+    /// Commits applied offsets to the group, for lag tools only; asynchronous.
     func commit(_ offsets: [PartitionStart])
-    /// The same, waiting for the answer at most until a monotonic instant, nanoseconds.
+    /// The same, and waits for the answer, at most until a monotonic instant, nanoseconds.
     func commitAndWait(_ offsets: [PartitionStart], until deadline: UInt64) async
     /// One past the last record of each partition, where it could be learned within the deadline.
     func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
-    /// Bytes of the budget that must give way because the source has held more than its own share since it was assigned. Grows only,
-    /// until the next assignment.
+    /// Bytes by which the pipeline's budget must be reduced because the source has held more than its share since it was assigned.
+    /// Does not shrink before the next assignment.
     var overrun: Int { get }
     /// When the source last proved to be alive in its group, monotonic nanoseconds.
     var lastPoll: UInt64 { get }
-    /// Where the stages that take the records and decode them had best run: on the thread that reads, so that no other has to be woken.
-    /// `nil`: anywhere.
+    /// Where the stages that take records and decode them should run: on the thread that reads, so that no other has to be woken. `nil`:
+    /// anywhere.
     var executor: (any TaskExecutor)? { get }
 }
 

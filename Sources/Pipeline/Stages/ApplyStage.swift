@@ -1,23 +1,24 @@
-// The third stage: one lane into the database, a transaction at a time; what arrived meanwhile is the next transaction.
+// The third stage: one lane, one transaction at a time; batches that arrive meanwhile make up the next one.
 
 import Backpressure
 import Records
 import Synchronization
 
-/// One lane. While a transaction is in the database the next one grows in the lane's channel: transactions are small when there is
-/// little to do and large under load, without a timer.
+/// One lane. While a transaction is in the database the next one grows in the lane's channel: transactions are small at low load and
+/// large at high load.
 struct ApplyStage: Sendable {
     let context: StageContext
     let lane: Int
     let applier: any BatchApplier
 
     func run() async throws {
-        // Where a partition's next transaction must begin: what this lane committed last. A new generation starts at its claim.
+        // The offset at which a partition's next transaction must begin: what this lane committed last. A new generation starts at its
+        // claim.
         var committed: [TopicPartition: (generation: UInt64, next: Int64)] = [:]
         var limit = context.configuration.batch
         let channel = context.lanes[lane]
         var queue = LaneQueueMachine<RoutedChanges>()
-        var pace = CommitPacingMachine()
+        var pacing = CommitPacingMachine()
         while true {
             if queue.isEmpty {
                 guard let first = try await channel.receive() else { return }
@@ -25,9 +26,9 @@ struct ApplyStage: Sendable {
             }
             takeArrived(&queue)
             let batch = context.configuration.batch
-            // Whoever gives partitions back waits for what is under way.
+            // A drain waits for what is under way.
             if !context.isDraining.load(ordering: .relaxed),
-                let end = pace.rest(waiting: queue.level, limit: batch, now: context.clock.now)
+                let end = pacing.nextStart(waiting: queue.level, limit: batch, now: context.clock.now)
             {
                 context.waiting[lane].set(queue.level)
                 try await context.clock.sleep(until: end)
@@ -39,7 +40,7 @@ struct ApplyStage: Sendable {
             context.watch.laneTookWork(lane, now: context.clock.now)
             let started = context.clock.now
             try await apply(taken, committed: &committed, limit: &limit)
-            pace.ended(started: started, now: context.clock.now)
+            pacing.ended(started: started, now: context.clock.now)
             context.watch.laneIsFree(lane)
         }
     }
@@ -56,7 +57,7 @@ struct ApplyStage: Sendable {
         while true {
             pending = try await dropStale(pending)
             guard !pending.isEmpty else { return }
-            try await admission()
+            try await waitForCircuit()
             let work = grouped(pending, committed: committed)
             let started = context.clock.now
             let result = try await transaction(work, attempt: attempt, bytes: pending.reduce(0) { $0 + $1.cost.bytes })
@@ -92,7 +93,7 @@ struct ApplyStage: Sendable {
                 attempt += 1
             case .tooLarge(let reason):
                 if pending.count > 1 {
-                    // Halves in order: the second half is only tried once the first is durable.
+                    // In order: the second half is only written once the first is durable.
                     limit.records = Swift.max(1, limit.records / 2)
                     let half = pending.count / 2
                     try await apply(Array(pending[..<half]), committed: &committed, limit: &limit)
@@ -111,7 +112,7 @@ struct ApplyStage: Sendable {
         return try await applier.apply(work, attempt: attempt)
     }
 
-    /// Drops work whose partition is not ours any more.
+    /// Drops work of an older generation, or of a partition that is fenced or stopped.
     private func dropStale(_ pending: [RoutedChanges]) async throws -> [RoutedChanges] {
         var current: [RoutedChanges] = []
         var stale: [Completion.Part] = []
@@ -152,8 +153,8 @@ struct ApplyStage: Sendable {
         _ = context.ledger.withLock { $0.invalidated(part.source, generation: part.generation) }
     }
 
-    /// Waits until the circuit to the database lets this lane through.
-    private func admission() async throws {
+    /// Waits until the circuit breaker admits this lane.
+    private func waitForCircuit() async throws {
         while true {
             let now = context.clock.now
             let (admission, state) = context.circuit.withLock { ($0.admissionAsked(now: now), $0.state) }
@@ -167,7 +168,7 @@ struct ApplyStage: Sendable {
         }
     }
 
-    /// Tells the circuit: whatever is not an outage is an answer, and an answer shows that the database is there.
+    /// Reports the result to the circuit breaker: any result but an outage shows that the database answers.
     private func answered(_ result: ApplyResult) {
         if case .retry(_, isOutage: true) = result {
             let now = context.clock.now

@@ -1,35 +1,52 @@
-// Runs the assignment machine: the only one who gives the source commands about partitions.
+// Runs the assignment machine: the only one that gives the source commands about partitions.
 
 import Backpressure
 import Records
 import Synchronization
 
 /// Takes inputs from the inbox one after the other, so that claims, revokes, fences and the end never cross.
+///
+/// Other threads read, decode, write and complete batches meanwhile. They ask the ledger (is this generation valid?) and the credit
+/// pool (is this account open?), so correctness depends on the order of the steps here:
+///
+/// - **begin**: ledger, pause state and accounts know the new generation before `source.assign`, because the reader may hand over a
+///   batch at once: without a ledger entry it would be dropped, without an account it would be read without limit. Accounts of
+///   partitions that an operator has paused are closed before `assign`, so that no record of them is read. Pauses in the source come
+///   after `assign`, which forgets them, and before the reader has had time to fetch much.
+/// - **retract**: the ledger invalidates the generation first, so that no lane writes it any more; then the account is closed, so that
+///   no more is read for nothing; then the pause state learns it, so that an operator's resume does not open the account.
+/// - **restart** (after a retract): ledger, then account, then `source.seek`, for the reasons of begin; then the reader is woken, which
+///   has slept on the closed account.
+/// - **drain**: accounts are closed before `isDraining` is set, so that what is under way becomes less only. `isDraining` is set before
+///   the ledger is asked whether it is empty: the commit stage completes a batch and then reads `isDraining`, so one of the two sees it.
+/// - **release**: the offsets are taken and the ledger is invalidated under one lock, so that nothing is written after the last offset
+///   commit. The commit comes before `unassign`, since a member cannot commit for partitions it has given back. `source.unassign` is
+///   the last step: from then on another member may have the partitions, so nothing of ours may be valid or open by then.
+///
+/// Lost partitions belong to another member already: the poll stage invalidates the ledger before it even sends `revoked`.
 struct AssignmentStage: Sendable {
     let context: StageContext
     let claimer: any OffsetClaimer
-    let board: PublishedAssignment
-    let control: PauseControl
 
     /// Runs until the pipeline has ended.
     /// - Throws: the source's error where it died.
     func run() async throws {
         var machine = AssignmentMachine(configuration: context.configuration)
         var failure: (any Error)?
-        var lostPositions: Set<TopicPartition> = []
-        // Discarding: nobody asks for a claim's end, and a process that claims for months must not keep them all.
+        // Discarding: no task waits for a claim's end, and a process that claims for months must not keep them all.
         try await withThrowingDiscardingTaskGroup { claims in
             while let input = try await context.inbox.receive() {
-                let actions = self.actions(for: input, &machine, &failure, &lostPositions)
+                if case .sourceFailed(let error) = input { failure = error }
                 var hasEnded = false
-                for action in actions {
+                for action in self.actions(for: input, &machine) {
                     if case .claim(let claimRound, let partitions) = action {
                         claims.addTask { await claim(partitions, claimRound: claimRound) }
                     } else {
                         hasEnded = try await perform(action) || hasEnded
                     }
                 }
-                board.update(summary: machine.summary, stopped: machine.stoppedPartitions)
+                let published = PublishedAssignment(state: machine.state, stopped: machine.stoppedPartitions)
+                context.assignment.withLock { $0 = published }
                 if hasEnded { break }
             }
             claims.cancelAll()
@@ -37,14 +54,10 @@ struct AssignmentStage: Sendable {
         if let failure { throw failure }
     }
 
-    private func actions(
-        for input: AssignmentInput, _ machine: inout AssignmentMachine, _ failure: inout (any Error)?,
-        _ lostPositions: inout Set<TopicPartition>
-    ) -> [AssignmentMachine.Action] {
+    private func actions(for input: AssignmentInput, _ machine: inout AssignmentMachine) -> [AssignmentMachine.Action] {
         let now = context.clock.now
         switch input {
         case .assigned(let partitions):
-            lostPositions = []
             context.observer.observed(.rebalanced(assigned: partitions, revoked: [], isLost: false))
             return machine.assigned(partitions, now: now)
         case .revoked(let partitions, let isLost):
@@ -58,22 +71,18 @@ struct AssignmentStage: Sendable {
                 claimRound: claimRound, reason: reason, now: now, random: context.clock.random())
         case .fenced(let source, let generation):
             let actions = machine.fenced(source, generation: generation, now: now, random: context.clock.random())
-            // Work of an older assignment is refused, too, once the partition is claimed anew: that is nobody else's doing.
+            // Work of an older generation is refused, too, once the partition is claimed anew: no other member did that.
             if !actions.isEmpty { context.observer.observed(.fenced(source)) }
             return actions
         case .positionLost(let source, let reason):
             context.observer.observed(.positionLost(source, reason: reason))
-            lostPositions.insert(source)
-            return claimLostPositions(&machine, &lostPositions, now: now)
+            return positionLost(source, &machine, now: now)
         case .notice(let sentence):
             context.observer.observed(.sourceNotice(sentence))
             return []
         case .stopped(let source, let generation, let reason):
             return machine.stopped(source, generation: generation, reason: reason)
-        case .sourceFailed(let error):
-            failure = error
-            return machine.sourceFailed()
-        case .sourceClosed:
+        case .sourceFailed, .sourceClosed:
             return machine.sourceFailed()
         case .shutdown(let deadline):
             return machine.shutdownRequested(
@@ -86,7 +95,7 @@ struct AssignmentStage: Sendable {
             guard context.ledger.withLock({ $0.isDrained }) else { return [] }
             return machine.drained(now: now)
         case .operatorPauses(let pauses):
-            operatorDecided(pauses)
+            perform(context.pauses.operatorDecided(pauses))
             return []
         case .tick:
             let overrun = context.source.overrun
@@ -94,26 +103,21 @@ struct AssignmentStage: Sendable {
                 reconfigure(&machine)
                 context.observer.observed(.overran(bytes: overrun, budget: context.configuration.budget.bytes))
             }
-            moveBrakes(now: now)
-            return claimLostPositions(&machine, &lostPositions, now: now)
-                + machine.ticked(now: now, lastPoll: context.source.lastPoll)
+            sampleCredits(now: now)
+            var actions: [AssignmentMachine.Action] = []
+            for source in machine.lostPositions { actions += positionLost(source, &machine, now: now) }
+            return actions + machine.ticked(now: now, lastPoll: context.source.lastPoll)
         }
     }
 
-    /// What was read before a position was lost may be gone from the log: it is applied before a claim decides where to go on.
-    private func claimLostPositions(
-        _ machine: inout AssignmentMachine, _ lostPositions: inout Set<TopicPartition>, now: UInt64
+    private func positionLost(
+        _ source: TopicPartition, _ machine: inout AssignmentMachine, now: UInt64
     ) -> [AssignmentMachine.Action] {
-        guard !lostPositions.isEmpty else { return [] }
-        // Sorted: jitter is drawn for each in turn, and what follows from it must not hang on a set's order.
-        let ready = lostPositions.filter { source in context.ledger.withLock { $0.isDrained(source) } }.sorted()
-        lostPositions.subtract(ready)
-        var actions: [AssignmentMachine.Action] = []
-        for source in ready { actions += machine.positionLost(source, now: now, random: context.clock.random()) }
-        return actions
+        machine.positionLost(
+            source, isDrained: context.ledger.withLock { $0.isDrained(source) }, now: now, random: context.clock.random())
     }
 
-    /// Performs one action. Answers whether the pipeline has ended.
+    /// Performs one action. Returns whether the pipeline has ended.
     private func perform(_ action: AssignmentMachine.Action) async throws -> Bool {
         switch action {
         case .claim:
@@ -126,19 +130,18 @@ struct AssignmentStage: Sendable {
             context.ledger.withLock { $0.restarted(entry) }
             context.pool.renew(
                 slot: entry.slot, generation: entry.generation, lowWatermark: context.configuration.lowWatermark,
-                isOpen: control.restarted(entry))
+                isOpen: context.pauses.restarted(entry))
             context.source.seek(PartitionStart(source: entry.source, offset: entry.offset), generation: entry.generation)
             context.source.creditsReturned()
             context.observer.observed(.claimed([Self.claim(entry)]))
         case .retract(let source, let slot, let generation):
             _ = context.ledger.withLock { $0.invalidated(source, generation: generation) }
             context.pool.close(slot: slot)
-            control.retracted(source)
+            context.pauses.retracted(source)
         case .drain:
             context.pool.close()
-            control.retracted()
+            context.pauses.retracted()
             context.isDraining.store(true, ordering: .sequentiallyConsistent)
-            // The last batch may have left between the question whether all is drained and this store.
             if context.ledger.withLock({ $0.isDrained }) { try await context.inbox.send(.drained) }
         case .release(let commitsOffsets):
             await release(commitsOffsets: commitsOffsets)
@@ -157,19 +160,17 @@ struct AssignmentStage: Sendable {
     private func begin(_ entries: [OffsetLedgerMachine.Entry]) {
         context.isDraining.store(false, ordering: .sequentiallyConsistent)
         context.ledger.withLock { $0.assigned(entries) }
-        board.assigned(entries)
+        let steps = context.pauses.assigned(entries)
         let generation = entries.first?.generation ?? 0
         context.pool.reset(
             slots: entries.count, generation: generation, share: context.configuration.share(partitions: entries.count),
             lowWatermark: context.configuration.lowWatermark, isOpen: true)
-        let holds = control.assigned(entries)
-        // Gates first: a partition that an operator has paused must not read a record of the new assignment.
-        perform(holds.filter { $0.action == .shutGate })
+        perform(steps.filter { $0.action == .closeAccount })
         context.source.assign(entries.map { PartitionStart(source: $0.source, offset: $0.offset) }, generation: generation)
-        perform(holds.filter { $0.action == .pause })
+        perform(steps.filter { $0.action == .pause })
         context.observer.observed(.claimed(entries.map(Self.claim)))
-        // Where the pipeline has long been full, they are paused before anything is fetched for them.
-        moveBrakes(now: context.clock.now)
+        // Where the pipeline has long been without credits, they are paused before anything is fetched for them.
+        sampleCredits(now: context.clock.now)
     }
 
     private func release(commitsOffsets: Bool) async {
@@ -184,8 +185,7 @@ struct AssignmentStage: Sendable {
         }
         context.isDraining.store(false, ordering: .sequentiallyConsistent)
         context.ledger.withLock { $0.released() }
-        board.assigned([])
-        _ = control.assigned([])
+        _ = context.pauses.assigned([])
         context.pool.reset(
             slots: 0, generation: 0, share: context.configuration.budget, lowWatermark: context.configuration.lowWatermark,
             isOpen: false)
@@ -202,7 +202,7 @@ struct AssignmentStage: Sendable {
         do {
             try await context.inbox.send(answer)
         } catch {
-            // Cancelled: the pipeline ends, and nobody waits for an answer.
+            // Cancelled: the pipeline ends, and the answer is not needed.
         }
     }
 
@@ -215,6 +215,26 @@ struct AssignmentStage: Sendable {
             total: configuration.budget, share: configuration.share(partitions: partitions),
             lowWatermark: configuration.lowWatermark)
         if isReaderWaiting { context.source.creditsReturned() }
+    }
+
+    /// Samples the credits of every partition, and pauses or resumes it in the source.
+    private func sampleCredits(now: UInt64) {
+        for change in context.pauses.creditsSampled(context.pool, context.configuration, now: now) {
+            perform(change.steps)
+            context.observer.observed(change.isPaused ? .paused(change.source) : .resumed(change.source))
+            if change.isFlap { context.observer.observed(.flapped(change.source)) }
+        }
+    }
+
+    private func perform(_ steps: [PauseController.Step]) {
+        for step in steps {
+            switch step.action {
+            case .closeAccount: context.pool.close(slot: step.slot)
+            case .openAccount: context.pool.open(slot: step.slot, generation: step.generation)
+            case .pause: context.source.pause(step.source)
+            case .resume: context.source.resume(step.source)
+            }
+        }
     }
 
     private static func claim(_ entry: OffsetLedgerMachine.Entry) -> PipelineEvent.Claim {

@@ -1,4 +1,4 @@
-// The fourth stage: tells the ledger what is durable, refunds the credits, and commits applied offsets to the group.
+// The fourth stage: tells the ledger what is durable, which returns the credits, and commits applied offsets to the group.
 
 import Backpressure
 import Synchronization

@@ -1,4 +1,4 @@
-// The second stage: turns records into changes and routes them to their partition's lane.
+// The second stage: decodes records into changes and routes them to their partition's lane.
 
 import Backpressure
 import Records

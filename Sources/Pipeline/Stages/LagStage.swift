@@ -1,17 +1,17 @@
-// Asks for the log's ends, so that lag stays true for partitions nobody reads at the moment.
+// Asks for the logs' ends, so that lag is known also for partitions that are not read at the moment.
 
 import Records
 
 struct LagStage: Sendable {
     let context: StageContext
 
-    /// Asks at its interval, and at once for partitions that are new, for as long as the task lives. Every partition in the ledger is
-    /// asked for, read or not: paused, gated, claimed again or stopped.
+    /// Asks at its interval, and at once for partitions that are new, until cancelled. Every partition in the ledger is asked for: also
+    /// those that are paused, fenced or stopped.
     ///
-    /// Without partitions the last ones are asked for: brokers that are gone for a session time-out cost the member its partitions,
-    /// and that they do not answer must be known all the same.
+    /// Without partitions the last ones are asked for: a member loses its partitions when the brokers are away for a session time-out,
+    /// and the stall check must see that they do not answer.
     ///
-    /// A failed question leaves the last answers standing while their age grows; the first failure in a row is told.
+    /// After a failure the last answers stay while their age grows; the first failure in a row is reported.
     func run() async throws {
         var asked: Set<TopicPartition> = []
         var last: UInt64?
@@ -21,7 +21,7 @@ struct LagStage: Sendable {
             let now = context.clock.now
             let hasNew = !asked.isSuperset(of: partitions)
             if !partitions.isEmpty { asked = Set(partitions) }
-            // The interval is looked at each time: it may change while it passes.
+            // The interval may have changed meanwhile.
             let isDue = last.map { now - $0 >= context.configuration.lagInterval } ?? true
             if !asked.isEmpty, isDue || hasNew {
                 let question = asked.sorted()
@@ -34,7 +34,7 @@ struct LagStage: Sendable {
         }
     }
 
-    /// Answers whether the question failed.
+    /// Returns whether it failed.
     private func ask(_ partitions: [TopicPartition], isQuiet: Bool) async throws -> Bool {
         do {
             let ends = try await context.source.endOffsets(partitions)
@@ -46,7 +46,7 @@ struct LagStage: Sendable {
         } catch {
             if !isQuiet {
                 context.observer.observed(
-                    .sourceNotice("End offsets could not be read; lag is what was known before: \(error)"))
+                    .sourceNotice("End offsets could not be read; lag is computed from the last ones: \(error)"))
             }
             return true
         }

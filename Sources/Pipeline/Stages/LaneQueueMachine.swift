@@ -1,27 +1,27 @@
-// Decides which batches make up a lane's next transaction, so that a partition with a long queue holds nobody else up.
+// Decides which batches make up a lane's next transaction, so that a partition with a long queue does not delay others.
 
 import Backpressure
 import Records
 
-/// What waits at one lane, by partition, each partition in its order.
+/// The batches that wait at one lane, by partition, each partition in order.
 ///
-/// A transaction takes the next batch of the partition that has the fewest records in it so far; among equals, of the one that was served
-/// longest ago. So a lane's partitions share every transaction equally, as far as they have something to write, and a record that
-/// arrives behind another partition's backlog is in the next transaction: it waits for the one under way and no more.
+/// A transaction takes the next batch of the partition that has the fewest records in it so far; of several, that of the one that was
+/// served longest ago. So the lane's partitions share every transaction equally, as far as they have batches, and a record that arrives
+/// after another partition's backlog is in the next transaction: it waits only for the one under way.
 struct LaneQueueMachine<Element>: ~Copyable {
     private struct Item {
         let element: Element
         let cost: Credits
     }
 
-    private struct Line {
+    private struct PartitionQueue {
         let source: TopicPartition
-        // A taken item leaves nil behind: its memory must not live on here.
+        // A taken item is replaced by nil, so that its memory is freed.
         var items: [Item?] = []
         var head = 0
-        /// Records in the transaction that is being put together.
+        /// Records in the transaction that is being made up.
         var taken = 0
-        /// Number of the turn it was served at last.
+        /// The step at which it was served last.
         var served: UInt64
 
         init(source: TopicPartition, served: UInt64) {
@@ -40,44 +40,44 @@ struct LaneQueueMachine<Element>: ~Copyable {
         }
     }
 
-    private var lines: [Line] = []
-    private var turn: UInt64 = 0
+    private var queues: [PartitionQueue] = []
+    private var step: UInt64 = 0
 
-    /// What waits.
+    /// Records and bytes that wait.
     private(set) var level = Credits.zero
 
-    /// Nothing waits.
-    var isEmpty: Bool { level.records == 0 && lines.allSatisfy { $0.next == nil } }
+    /// No batch waits.
+    var isEmpty: Bool { level.records == 0 && queues.allSatisfy { $0.next == nil } }
 
     /// A batch arrived from a partition.
     mutating func arrived(_ element: Element, from source: TopicPartition, cost: Credits) {
         let item = Item(element: element, cost: cost)
         level += cost
-        if let index = lines.firstIndex(where: { $0.source == source }) {
-            lines[index].items.append(item)
+        if let index = queues.firstIndex(where: { $0.source == source }) {
+            queues[index].items.append(item)
             return
         }
-        // Lines of partitions that have gone are few; they go when a new one comes.
-        lines.removeAll { $0.next == nil }
-        // As if it had been served just now: one that comes and goes must not overtake those who wait each time.
-        var line = Line(source: source, served: turn)
-        line.items.append(item)
-        lines.append(line)
+        // Queues of partitions that were revoked are few; they are removed when a new one is added.
+        queues.removeAll { $0.next == nil }
+        // As if it had been served just now: a queue that empties and fills again must not overtake those that wait.
+        var queue = PartitionQueue(source: source, served: step)
+        queue.items.append(item)
+        queues.append(queue)
     }
 
-    /// The lane is free: what it writes next, within `limit`; at least one batch where any waits.
+    /// The lane is free. Returns what it writes next, within `limit`; at least one batch where any waits.
     mutating func laneFreed(limit: Credits) -> [Element] {
-        for index in lines.indices { lines[index].taken = 0 }
+        for index in queues.indices { queues[index].taken = 0 }
         var elements: [Element] = []
-        var room = limit
-        while room.isPositive, let index = leastServed(), let item = lines[index].next {
-            guard elements.isEmpty || room.covers(item.cost) else { break }
-            turn += 1
-            lines[index].drop()
-            lines[index].taken += item.cost.records
-            lines[index].served = turn
+        var left = limit
+        while left.isPositive, let index = leastServed(), let item = queues[index].next {
+            guard elements.isEmpty || left.covers(item.cost) else { break }
+            step += 1
+            queues[index].drop()
+            queues[index].taken += item.cost.records
+            queues[index].served = step
             elements.append(item.element)
-            room -= item.cost
+            left -= item.cost
             level -= item.cost
         }
         return elements
@@ -85,13 +85,13 @@ struct LaneQueueMachine<Element>: ~Copyable {
 
     private func leastServed() -> Int? {
         var best: Int?
-        for index in lines.indices where lines[index].next != nil {
+        for index in queues.indices where queues[index].next != nil {
             guard let known = best else {
                 best = index
                 continue
             }
-            // In a tie the later line is the one that has just come, the other the one that was served last.
-            if (lines[index].taken, lines[index].served) <= (lines[known].taken, lines[known].served) { best = index }
+            // In a tie the later queue is the one that was just added, the other the one that was served last.
+            if (queues[index].taken, queues[index].served) <= (queues[known].taken, queues[known].served) { best = index }
         }
         return best
     }

@@ -1,4 +1,4 @@
-// The first stage: takes batches from the source to the decoder, and rebalances to the assignment stage.
+// The first stage: passes batches from the source to the decoder, and rebalances to the assignment stage.
 
 import Backpressure
 import Records
@@ -14,7 +14,7 @@ struct PollStage: Sendable {
             case .assigned(let partitions):
                 try await context.inbox.send(.assigned(partitions))
             case .revoked(let partitions, let isLost):
-                // Lost partitions are someone else's by now: nothing of them may be written from this moment on.
+                // Another member may have lost partitions already: nothing of them may be written from now on.
                 if isLost { context.ledger.withLock { $0.allInvalidated() } }
                 try await context.inbox.send(.revoked(partitions, isLost: isLost))
             case .reachedEnd(let partition, let offset, let generation):
@@ -27,7 +27,7 @@ struct PollStage: Sendable {
                 context.ledger.withLock { $0.offsetCommitFailed(partitions) }
                 try await context.inbox.send(.notice(reason))
             case .notice(let sentence):
-                // Told by the assignment's stage: a log that blocks must not hold up whoever reads.
+                // Observed by the assignment stage: a log that blocks must not delay reading.
                 try await context.inbox.send(.notice(sentence))
             case .failed(let error):
                 context.ledger.withLock { $0.allInvalidated() }
@@ -44,7 +44,7 @@ struct PollStage: Sendable {
                 batch.source, generation: batch.generation, nextOffset: batch.nextOffset, timestamp: batch.earliestTimestamp,
                 credits: credits) != nil
         }
-        // Of an older assignment, or of a partition that was stopped: its memory goes here, and so does what it was charged for.
+        // Of an older generation, or of a partition that is fenced or stopped: its memory is freed here, and its credits return.
         guard isCurrent else { return try await context.drop([Completion.Part(batch, credits: credits, isReceived: false)]) }
         try await context.decode.send(batch)
     }

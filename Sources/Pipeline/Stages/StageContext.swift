@@ -1,4 +1,4 @@
-// What the stages of one pipeline share.
+// Holds what the stages of one pipeline share, and the messages between them.
 
 import Backpressure
 import Records
@@ -21,25 +21,19 @@ struct Completion: Sendable {
         /// What the reader was charged for the batches that leave.
         let credits: Credits
         /// The ledger knows of them.
-        let isReceived: Bool
-
-        init(source: TopicPartition, generation: UInt64, nextOffset: Int64, credits: Credits, isReceived: Bool = true) {
-            self.source = source
-            self.generation = generation
-            self.nextOffset = nextOffset
-            self.credits = credits
-            self.isReceived = isReceived
-        }
-
-        init(_ batch: RecordBatch, credits: Credits, isReceived: Bool = true) {
-            self.init(
-                source: batch.source, generation: batch.generation, nextOffset: batch.nextOffset, credits: credits,
-                isReceived: isReceived)
-        }
+        var isReceived = true
     }
 
     let parts: [Part]
     let isDurable: Bool
+}
+
+extension Completion.Part {
+    init(_ batch: RecordBatch, credits: Credits, isReceived: Bool = true) {
+        self.init(
+            source: batch.source, generation: batch.assignment, nextOffset: batch.nextOffset, credits: credits,
+            isReceived: isReceived)
+    }
 }
 
 /// What reaches the assignment stage, from the source and from the other stages.
@@ -50,7 +44,7 @@ enum AssignmentInput: Sendable {
     case claimFailed(claimRound: UInt64, reason: String)
     case fenced(TopicPartition, generation: UInt64)
     case positionLost(TopicPartition, reason: String)
-    /// The source said something that passes by itself.
+    /// A trouble of the source that passes by itself.
     case notice(String)
     /// `generation`: the assignment under which it was found; `nil`: the present one.
     case stopped(TopicPartition, generation: UInt64?, reason: String)
@@ -63,7 +57,7 @@ enum AssignmentInput: Sendable {
     case tick
 }
 
-/// A level that one task sets and others show.
+/// A level that one task sets and others read.
 final class SharedLevel: Sendable {
     private let level = Mutex(Credits.zero)
     func set(_ level: Credits) { self.level.withLock { $0 = level } }
@@ -73,17 +67,17 @@ final class SharedLevel: Sendable {
 /// The channels, the ledger and the ports that join the stages.
 final class StageContext: Sendable {
     private struct Reloadable {
-        /// As it was given.
+        /// As configured.
         var given: PipelineConfiguration
-        /// What the source holds more than its share, in bytes of the budget.
+        /// What the source holds beyond its share, in bytes of the budget.
         var overrun = 0
         var inForce: PipelineConfiguration
 
-        mutating func settle() { inForce = given.yielding(overrun) }
+        mutating func apply() { inForce = given.reduced(byOverrun: overrun) }
     }
 
     private let reloadable: Mutex<Reloadable>
-    /// What is in force now; read it anew for each batch.
+    /// The configuration in force; read it anew for each batch.
     var configuration: PipelineConfiguration { reloadable.withLock { $0.inForce } }
     let source: any RecordSource
     let clock: any PipelineClock
@@ -92,13 +86,15 @@ final class StageContext: Sendable {
     let ledger: OffsetLedger
     let circuit: Mutex<CircuitBreakerMachine>
     let watch: PipelineWatch
+    let pauses = PauseController()
+    let assignment = Mutex(PublishedAssignment())
     let inbox: BoundedChannel<AssignmentInput>
     let decode: BoundedChannel<RecordBatch>
     let lanes: [BoundedChannel<RoutedChanges>]
     /// What the lanes have taken out of their channels and not begun to write.
     let waiting: [SharedLevel]
     let commit: BoundedChannel<Completion>
-    /// The commit stage reports an empty pipeline only while somebody waits for it.
+    /// The commit stage reports an empty pipeline only while this is set.
     let isDraining = Atomic(false)
     /// Charged bytes of the batches whose transaction is under way in a lane.
     let bytesInTransactions = Atomic(0)
@@ -113,7 +109,7 @@ final class StageContext: Sendable {
         self.observer = observer
         self.pool = pool
         ledger = OffsetLedger(pool: pool)
-        // Nobody reads yet, so nobody waits.
+        // There is no reader yet, so none waits.
         _ = pool.resize(total: configuration.budget)
         watch = PipelineWatch(lanes: configuration.lanes)
         circuit = Mutex(
@@ -121,8 +117,8 @@ final class StageContext: Sendable {
                 threshold: configuration.circuitThreshold, backoff: configuration.circuit,
                 probeTimeout: configuration.circuitProbeTimeout))
         inbox = BoundedChannel(capacity: Credits(records: 4096, bytes: .max)) { _ in Credits(records: 1, bytes: 0) }
-        // Bounded by the credits alone, which each large record overdraws: a rebalance comes behind the records of its assignment, and
-        // a channel that was full while the database stands still would keep it, and with it the whole group, waiting.
+        // Bounded by the credits alone, which each large record overdraws: a rebalance comes after the records of its assignment, and a
+        // channel that was full while the database does not answer would keep it, and with it the whole group, waiting.
         decode = BoundedChannel(capacity: Credits(records: .max, bytes: .max)) { Credits(records: $0.count, bytes: $0.byteCount) }
         lanes = (0..<configuration.lanes).map { _ in BoundedChannel(capacity: configuration.budget) { $0.cost } }
         waiting = (0..<configuration.lanes).map { _ in SharedLevel() }
@@ -132,25 +128,25 @@ final class StageContext: Sendable {
     /// What the reader was charged for a batch.
     func charge(_ batch: RecordBatch) -> Credits { pool.charge(records: batch.count, bytes: batch.byteCount) }
 
-    /// Puts another configuration in force for everybody who asks from now on.
+    /// Changes the configuration.
     func swap(_ configuration: PipelineConfiguration) {
         reloadable.withLock {
             $0.given = configuration
-            $0.settle()
+            $0.apply()
         }
     }
 
-    /// Makes the budget give way to what the source holds beyond its share. Answers whether that is news.
+    /// Reduces the budget by what the source holds beyond its share. Returns whether that has changed.
     func overrun(by bytes: Int) -> Bool {
         reloadable.withLock {
             guard $0.overrun != bytes else { return false }
             $0.overrun = bytes
-            $0.settle()
+            $0.apply()
             return true
         }
     }
 
-    /// Sleeps for an interval of the configuration. Looks at it every second at the latest, so that a shorter one is obeyed at once.
+    /// Sleeps for an interval of the configuration. Reads it every second at least, so that a shorter one takes effect soon.
     func sleep(for interval: @Sendable (PipelineConfiguration) -> UInt64) async throws {
         let start = clock.now
         while true {

@@ -1,17 +1,16 @@
-// Looks at the pipeline at every tick, so that a stall is found and told also while nobody scrapes.
+// Checks for a stall at every tick, so that it is found without a scrape of the metrics.
 
 import Records
 
 struct WatchStage: Sendable {
     let context: StageContext
-    let surroundings: @Sendable () -> PipelineWatch.Surroundings
 
-    /// Looks for as long as the task lives.
+    /// Checks until cancelled.
     func run() async throws {
         var reason: StallReason?
         while true {
             try await context.clock.sleep(until: context.clock.now + context.configuration.tick)
-            switch context.watch.lookForStall(at: context, surroundings()) {
+            switch context.watch.checkStall(context) {
             case .none: break
             case .entered(let present, let nanoseconds):
                 reason = present

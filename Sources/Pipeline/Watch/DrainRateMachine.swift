@@ -1,13 +1,13 @@
-// Measures how fast records are applied and arrive, and says when a backlog will be gone.
+// Measures how fast records are applied and arrive, and estimates when a backlog will be applied.
 
 import Records
 
 /// Rates over a sliding window: what was counted since the window began, divided by the time since then.
 ///
 /// A window, not an average that decays: it forgets completely, so a drain that has stopped is measured as 0 one window later. A window
-/// counts changes of partitions that stay in one assignment; what another worker has applied meanwhile, or what a partition brings
-/// along, is never a change. A young window divides by at least a twelfth of its length, so a start makes no peak.
-public struct DrainRateMachine: ~Copyable {
+/// counts changes of partitions that stay in one assignment; what another worker has applied meanwhile, or the backlog of a partition
+/// that is assigned, is not a change. A young window divides by at least a twelfth of its length, so that a start makes no peak.
+struct DrainRateMachine: ~Copyable {
     private struct Totals {
         var records = 0
         var drained: Int64 = 0
@@ -27,26 +27,23 @@ public struct DrainRateMachine: ~Copyable {
     /// Seconds the present window covers.
     private var span = 1.0
 
-    /// Nothing was counted yet.
-    public init() {}
-
-    /// All partitions were looked at.
+    /// All partitions were sampled.
     /// - Parameters:
     ///   - records: records applied since the start of the pipeline.
     ///   - now: monotonic nanoseconds.
     ///   - window: the window's length in nanoseconds; some intervals between the questions for the ends.
-    public mutating func sampled(
-        _ positions: [OffsetLedgerMachine.Position], records: Int, now: UInt64, window: UInt64
+    mutating func sampled(
+        _ samples: [PartitionSample], records: Int, now: UInt64, window: UInt64
     ) {
         totals.records = records
         var present: [TopicPartition: Baseline] = [:]
-        for position in positions {
-            if let old = baselines[position.source], old.generation == position.entry.generation {
-                totals.drained += Swift.max(0, position.applied - old.applied)
-                if let end = position.end, let before = old.end { totals.arrived += Swift.max(0, end - before) }
+        for sample in samples {
+            if let old = baselines[sample.source], old.generation == sample.generation {
+                totals.drained += Swift.max(0, sample.applied - old.applied)
+                if let end = sample.end, let before = old.end { totals.arrived += Swift.max(0, end - before) }
             }
-            present[position.source] = Baseline(
-                generation: position.entry.generation, applied: position.applied, end: position.end)
+            present[sample.source] = Baseline(
+                generation: sample.generation, applied: sample.applied, end: sample.end)
         }
         baselines = present
         let step = Swift.max(1, window / Self.steps)
@@ -55,18 +52,18 @@ public struct DrainRateMachine: ~Copyable {
         span = Double(Swift.max(step, now - marks[0].at)) / 1e9
     }
 
-    /// Records applied a second.
-    public var drainRate: Double { marks.isEmpty ? 0 : Double(totals.records - marks[0].totals.records) / span }
+    /// Records applied per second.
+    var drainRate: Double { marks.isEmpty ? 0 : Double(totals.records - marks[0].totals.records) / span }
 
-    /// Offsets by which the logs' ends grow a second.
-    public var arrivalRate: Double { marks.isEmpty ? 0 : Double(totals.arrived - marks[0].totals.arrived) / span }
+    /// Offsets by which the logs' ends grow per second.
+    var arrivalRate: Double { marks.isEmpty ? 0 : Double(totals.arrived - marks[0].totals.arrived) / span }
 
-    /// Seconds until a backlog of so many offsets is gone if all goes on as in the window: 0 without one, infinity while nothing drains or
-    /// more arrives than drains.
+    /// Seconds until a backlog of so many offsets is applied at the window's rates: 0 without one, infinity while nothing drains or more
+    /// arrives than drains.
     ///
-    /// A backlog that drains within a sixth of the window, arrivals or not, is what a worker that keeps up has under way: the time it
-    /// takes is its answer. In a steady flow drain and arrival are equal, and their difference would say nothing.
-    public func secondsToDrain(_ backlog: Int64) -> Double {
+    /// A backlog that drains within a sixth of the window, arrivals left out, is what a worker that keeps up has under way: that time is
+    /// returned. In a steady flow drain and arrival are equal, and their difference means nothing.
+    func secondsToDrain(_ backlog: Int64) -> Double {
         guard backlog > 0 else { return 0 }
         guard let first = marks.first else { return .infinity }
         // Offsets, not records: a backlog can only be counted in offsets, and a compacted log has fewer records.
@@ -75,5 +72,13 @@ public struct DrainRateMachine: ~Copyable {
         guard drained > 0 else { return .infinity }
         if Double(backlog) * Double(Self.steps) <= 2 * drained { return Double(backlog) * span / drained }
         return drained > arrived ? Double(backlog) * span / (drained - arrived) : .infinity
+    }
+
+    /// The rates, and the time to drain these partitions together; unknown where one of them is, or there is none.
+    func rates(backlogs: [Int64?]) -> PipelineSnapshot.Rates {
+        let known = backlogs.compactMap(\.self)
+        let isKnown = !backlogs.isEmpty && known.count == backlogs.count
+        return PipelineSnapshot.Rates(
+            drain: drainRate, arrival: arrivalRate, secondsToDrain: isKnown ? secondsToDrain(known.reduce(0, +)) : nil)
     }
 }

@@ -6,25 +6,25 @@ import Pipeline
 import Records
 import Telemetry
 
-/// The credits and the consume limits of the configuration as the poll thread's limit.
+/// The credit pool and the consume limits as the poll thread's read limit.
 struct CreditReadLimit: ReadLimit {
     let pool: CreditPool
-    /// Knows what a transaction carries at most (charged bytes), too: a batch is written whole, so none may be larger.
+    /// Holds the largest transaction (charged bytes), too: a batch is written whole, so none may be larger.
     let limiter: ConsumeLimiter
 
     func allowance(slot: Int, generation: UInt64) -> (records: Int, bytes: Int) {
         let credits = pool.allowance(slot: slot, generation: generation)
-        // A partition without credits waits for those, and is no reason to look again when a rate allows it.
+        // A partition without credits waits for those: the reader need not come back when a rate allows more.
         guard credits.isPositive else { return (0, 0) }
-        let room = limiter.allowance(slot: slot, within: credits)
-        return (room.records, room.bytes)
+        let allowance = limiter.allowance(slot: slot, within: credits)
+        return (allowance.records, allowance.bytes)
     }
 
     func nanosecondsUntilAllowed() -> UInt64? { limiter.opensIn() }
 
     func spent(slot: Int, generation: UInt64, records: Int, bytes: Int) {
         pool.spent(slot: slot, generation: generation, pool.charge(records: records, bytes: bytes))
-        // A rate is of the log's bytes, not of the memory they take here.
+        // A rate counts the log's bytes, not the memory they take here.
         limiter.spent(slot: slot, Credits(records: records, bytes: bytes))
     }
 
@@ -89,7 +89,7 @@ struct KafkaRecordSource: RecordSource {
         let now = MonotonicClock.nanoseconds()
         let limit = Duration.nanoseconds(Int64(clamping: deadline > now ? deadline - now : 0))
         if let error = await consumer.commitAndWait(offsets.map { ($0.source, $0.offset) }, within: limit) {
-            logger.warning("Last offset commit failed.", ["error": error.description])
+            logger.warning("Last offset commit failed.", ["message": error.description])
         }
     }
 
@@ -99,14 +99,14 @@ struct KafkaRecordSource: RecordSource {
             switch answer {
             case .success(let end): ends[partition] = end
             case .failure(let error):
-                logger.debug("The end of a partition is not known.", ["partition": "\(partition)", "error": error.description])
+                logger.debug("End offset could not be read.", ["partition": "\(partition)", "message": error.description])
             }
         }
         return ends
     }
 
-    /// A broker hands out a producer's batch whole, however small a fetch is, and which batches there are cannot be known before. Each
-    /// byte that is not read saves two: its own, and the one reserved for what it is decoded to.
+    /// A broker sends a producer's batch whole, however small the fetch is, and the size is not known before. Each byte that is not read
+    /// saves two: its own, and the one reserved for its change batch.
     var overrun: Int { Swift.max(0, (consumer.mostPrefetchedBytes - prefetchBytes + 1) / 2) }
 
     var lastPoll: UInt64 {

@@ -6,8 +6,8 @@ import Records
 
 /// The decoder of the decode stage.
 struct StageDecoder: RecordDecoder, @unchecked Sendable {
-    // Licence for @unchecked: a Decoder may be used by one task at a time. The pipeline has one decode stage, which calls it from
-    // one child task only (RecordDecoder's contract).
+    // Licence for @unchecked: a Decoder is used by one task at a time. The decode stage calls it from one child task only
+    // (RecordDecoder's contract).
     private let decoder: Decoder
 
     init(mapping: Mapping) { decoder = Decoder(mapping: mapping) }

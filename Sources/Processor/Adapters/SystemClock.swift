@@ -1,4 +1,4 @@
-// The pipeline's clock in production.
+// The clocks of the machine behind the pipeline's port.
 
 import Pipeline
 import Telemetry

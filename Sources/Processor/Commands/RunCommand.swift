@@ -209,7 +209,7 @@ struct RunCommand {
         let partitions = try await StartUp.topics(configuration.mapping.topics, metadata, logger)
         if let eventProducer { try await bindProducer(eventProducer, client) }
         // These tasks end with this scope.
-        async let _: Void? = outside?.run(metadata)
+        async let _: Void? = outside?.run(KafkaGroupOffsets(metadata: metadata))
         async let _: Void? = components.started.shedding?.run { sheddingInputs(outside, telemetry, now: $0) }
         async let _: Void = KafkaProbe.run(metadata, topic: configuration.mapping.topics[0], eventProducer: eventProducer)
         guard let telemetry else {

@@ -1,4 +1,4 @@
-// What must hold in a schedule: at every moment, once all is quiet, and after the end.
+// The invariants of a schedule: at every moment, when all work is done, and after the end.
 
 import Backpressure
 import Pipeline
@@ -11,7 +11,7 @@ struct Invariants {
     /// At any moment between two jobs.
     func holdNow() {
         let source = member.source
-        source.group.examine()
+        source.group.checkAnswer()
         let configuration = world.scenario.configuration
         let share = configuration.share(partitions: source.readers.count)
         let largest = SimulatedLog.largest(world.scenario)
@@ -29,13 +29,13 @@ struct Invariants {
                 !reader.isIntact || outstanding.covers(underWay),
                 "\(name): \(outstanding) charged, but \(underWay) under way: refunded before it was durable")
         }
-        // A lane lets go of its last transaction only after the ledger has heard of it.
+        // A lane releases its last transaction only after the ledger has been updated.
         let spare = configuration.lanes * (configuration.batch.bytes + largest)
         let held = source.heldBytes()
         let memory = source.pool.memory
         world.expect(
             held <= memory.outstanding.bytes + spare, "\(held) bytes of batches are held, \(memory.outstanding) are charged")
-        // Over all assignments: the one number that memory is bounded by.
+        // Over all assignments: the number that limits memory.
         world.expect(
             configuration.budget.covers(memory.total) && memory.outstanding.records <= configuration.budget.records
                 && memory.outstanding.bytes < configuration.budget.bytes + largest,
@@ -47,7 +47,7 @@ struct Invariants {
             "the accounts hold \(total), more than the budget \(configuration.budget)")
     }
 
-    /// What a scraper of metrics sees.
+    /// Checks a snapshot, as a scrape of the metrics takes it.
     func holdInSnapshot() {
         guard let snapshot = member.pipeline?.snapshot() else { return }
         let total = snapshot.totalCredits - snapshot.freeCredits
@@ -59,11 +59,11 @@ struct Invariants {
             world.expect((position.committed ?? 0) <= position.applied, "\(position.source): committed is ahead of applied")
             outstanding += position.outstanding
         }
-        // What the reader has handed over and the poll stage has not seen is spent, and not in the ledger yet.
+        // A batch that the poll stage has not seen yet is spent, and not in the ledger.
         world.expect(total.covers(outstanding), "the ledger has \(outstanding) under way, the accounts only \(total)")
     }
 
-    /// Everything is applied: is everything given back, too? Answers what is still in the way, or `nil`.
+    /// Checks that everything is applied and all credits are returned. Returns what is missing, or `nil`.
     func hindrance() -> String? {
         guard world.database.isComplete else { return "records are not applied" }
         guard let snapshot = member.pipeline?.snapshot() else { return "there is no pipeline" }
@@ -72,7 +72,7 @@ struct Invariants {
             return "credits are missing: \(snapshot.freeCredits) of \(snapshot.totalCredits)"
         }
         guard member.source.pool.memory.outstanding == .zero else {
-            return "\(member.source.pool.memory.outstanding) are charged to nobody"
+            return "\(member.source.pool.memory.outstanding) are charged without a batch"
         }
         guard snapshot.paused.isEmpty else { return "paused: \(snapshot.paused.sorted())" }
         guard !member.source.readers.contains(where: \.isPaused) else { return "the reader has paused partitions" }
@@ -85,7 +85,7 @@ struct Invariants {
             let partition = Int(position.source.partition)
             guard position.outstanding == .zero else { return "\(position.source) has \(position.outstanding) under way" }
             guard position.applied == world.database.rows[partition].next else {
-                return "the ledger is behind at \(position.source)"
+                return "the ledger lags the database at \(position.source)"
             }
             guard position.committed == position.applied else { return "\(position.source) is not committed to the group" }
             guard position.end == world.log.end(partition) else { return "the end of \(position.source) is not known" }
@@ -102,13 +102,13 @@ struct Invariants {
         }
         if member.ending != .cancelled {
             let summary = member.pipeline?.snapshot().summary ?? ""
-            world.expect(summary == "ended", "an ended pipeline says it is \(summary)")
+            world.expect(summary == "ended", "an ended pipeline shows the state \(summary)")
             world.expect(member.source.unassigns > 0, "the partitions were not given back at the end")
         }
         world.expect(world.executor.readyCount == 0, "\(world.executor.readyCount) jobs are left")
         world.expect(world.clock.sleepers == 0, "\(world.clock.sleepers) tasks still sleep")
-        world.expect(!member.source.isAwaited, "somebody still waits for the source")
-        world.expect(member.isForgotten(), "somebody still holds the pipeline")
-        world.expect(member.source.leakedBatches() == 0, "somebody still holds batches")
+        world.expect(!member.source.isAwaited, "a task still waits for the source")
+        world.expect(member.isForgotten(), "the pipeline is still referenced")
+        world.expect(member.source.leakedBatches() == 0, "batches are still referenced")
     }
 }

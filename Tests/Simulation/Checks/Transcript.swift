@@ -1,4 +1,4 @@
-// What happened in a schedule: a hash of every step, lines where somebody reads them, and counts of what was met.
+// The transcript of a schedule: a hash of every step, lines if they are wanted, and counts of the situations that occurred.
 
 import Glibc
 
@@ -8,14 +8,14 @@ enum Mark: UInt64 {
     case reader, advance, command, read, claim, apply, write, settle, rival, group, fault, event, phase, end
 }
 
-/// What a schedule can meet.
+/// Situations that can occur in a schedule.
 enum Met: Int, CaseIterable {
     case transactions, rebalances, losses, fences, stops, lostPositions, pauses, resumes, retries, circuitOpenings
     case completeDrains, incompleteDrains, failedClaims, lateClaims, unknownOutcomes, lateCommits, refusedZombies, halves
     case debts, cancellations, shutdowns, sourceDeaths, stalls, secondLives, operatorPauses, reloads
 }
 
-/// Counts of what schedules have met, to see that they meet what they are meant to.
+/// Counts of situations, to check that schedules cover what they should.
 struct Coverage {
     private var counts = [Int](repeating: 0, count: Met.allCases.count)
 
@@ -28,7 +28,7 @@ struct Transcript {
     private(set) var hash: UInt64 = 0xcbf2_9ce4_8422_2325
     private(set) var lines: [String] = []
     let isKept: Bool
-    /// Lines are printed at once, too: a schedule may end the process.
+    /// Lines are printed at once, because a schedule may end the process.
     let isPrinted: Bool
 
     init(isKept: Bool, isPrinted: Bool = false) {

@@ -1,9 +1,9 @@
-// Runs many schedules on several threads, each with a driver of its own, and stops at the first that finds something.
+// Runs many schedules on several threads, each with its own driver, and stops at the first violation.
 
 import Glibc
 import Synchronization
 
-/// All seeds from the first on, until enough ran, one failed, or time is up.
+/// Runs seeds from the first on, until enough ran, one failed, or time is up.
 final class Campaign: Sendable {
     private struct Total {
         var done: UInt64 = 0
@@ -13,9 +13,9 @@ final class Campaign: Sendable {
         var failure: (seed: UInt64, sentence: String)?
     }
 
-    /// Every so many schedules one is run twice: the same seed must give the same transcript.
+    /// One schedule in so many is run twice: the same seed must give the same transcript.
     private static let doubleCheck: UInt64 = 100
-    /// Seconds after which a single schedule counts as hung: it spins where the driver cannot see it.
+    /// Seconds after which a single schedule counts as hung.
     private static let hungAfter: UInt64 = 60
 
     private let options: Options
@@ -30,7 +30,7 @@ final class Campaign: Sendable {
         running = Atomic(Int(options.threads))
     }
 
-    /// The process's exit status: 0 only where all schedules ran in time and none found anything.
+    /// The process's exit status: 0 only where all schedules ran in time without a violation.
     func run() -> Int32 {
         print("simulate: \(options.schedules) schedules from seed \(options.from), \(options.threads) at a time")
         fflush(nil)

@@ -1,10 +1,10 @@
-// Remembers which thread runs which seed, so that a schedule that ends the process by a precondition still says how to replay it.
+// Keeps which thread runs which seed, so that the seed is printed when a precondition ends the process.
 
 import Glibc
 import Synchronization
 
 enum CrashNote {
-    /// Threads there can be.
+    /// The most threads.
     static let slots = 64
 
     private struct Slot: ~Copyable {
@@ -20,12 +20,12 @@ enum CrashNote {
         return table
     }()
 
-    /// Names the seed where the process is ended by a trap.
+    /// Prints the seed when a trap ends the process.
     static func install() {
         for number in [SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGABRT, SIGFPE] {
             signal(number) { number in
                 CrashNote.say()
-                // The same instruction again, now with nobody to hear it.
+                // The same instruction again, now without a handler.
                 signal(number, SIG_DFL)
                 if number == SIGABRT { raise(number) }
             }
@@ -43,7 +43,7 @@ enum CrashNote {
         table[slot].thread.store(0, ordering: .relaxed)
     }
 
-    /// A seed that has been running for so many seconds.
+    /// A seed that has been running for at least so many seconds.
     static func oldest(slots: Int, olderThan seconds: UInt64) -> UInt64? {
         for index in 0..<slots {
             let since = table[index].since.load(ordering: .relaxed)
@@ -58,7 +58,7 @@ enum CrashNote {
         return UInt64(time.tv_sec)
     }
 
-    /// Only what a signal handler may do: no memory is allocated, nothing is locked.
+    /// Async-signal-safe: allocates nothing and locks nothing.
     private static func say() {
         let me = UInt(pthread_self())
         for index in 0..<slots where table[index].thread.load(ordering: .relaxed) == me {

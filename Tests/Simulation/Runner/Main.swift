@@ -1,4 +1,4 @@
-// The command `sluice-simulate`: many schedules on all cores, or one of them with its transcript.
+// The command `sluice-simulate`: runs many schedules on all cores, or one of them with its transcript.
 
 import Glibc
 
@@ -26,7 +26,7 @@ struct Main {
     }
 }
 
-/// What the command line says.
+/// The command line's options.
 struct Options {
     struct Fault: Error, CustomStringConvertible { let description: String }
 
@@ -34,11 +34,11 @@ struct Options {
     var seed: UInt64?
     /// How many schedules to run.
     var schedules: UInt64 = 100_000
-    /// Seconds they may take; more is a failure. 0: as long as it takes.
+    /// Seconds they may take; more is a failure. 0: no limit.
     var seconds: UInt64 = 0
     /// The first seed.
     var from = UInt64.random(in: 0..<1_000_000_000_000)
-    /// How many at a time.
+    /// Schedules that run at the same time.
     var threads = UInt64(Swift.max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
 
     init(_ arguments: [String]) throws {

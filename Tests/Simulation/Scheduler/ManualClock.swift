@@ -1,8 +1,8 @@
-// Time that moves when the driver says so.
+// The clock of a schedule, which only the driver advances.
 
 import Pipeline
 
-/// The pipeline's clock in a schedule. Whoever sleeps is a continuation in its list; what the world does later is an action there.
+/// The pipeline's clock in a schedule. Sleeping tasks are continuations in its list; later events of the world are actions there.
 final class ManualClock: PipelineClock, @unchecked Sendable {
     // Licence for @unchecked: used on the driver's thread only; sleeping and waking check it through the executor.
 
@@ -28,7 +28,7 @@ final class ManualClock: PipelineClock, @unchecked Sendable {
     var wallMilliseconds: Int64 { 1_700_000_000_000 + Int64(now / millisecond) }
     func random() -> Double { jitter.unit() }
 
-    /// When something is to happen next.
+    /// When the next task or action is due.
     var nextDue: UInt64? { waiting.lazy.map(\.due).min() }
     /// Tasks that sleep.
     var sleepers: Int {
@@ -42,7 +42,7 @@ final class ManualClock: PipelineClock, @unchecked Sendable {
         try await withTaskCancellationHandler {
             try await withUnsafeThrowingContinuation { (continuation: UnsafeContinuation<Void, any Error>) in
                 executor.requireDriver()
-                // A cancellation before this line found nobody to wake.
+                // A cancellation before this line found no continuation to resume.
                 if Task.isCancelled {
                     continuation.resume(throwing: CancellationError())
                 } else {
@@ -58,13 +58,13 @@ final class ManualClock: PipelineClock, @unchecked Sendable {
         }
     }
 
-    /// Does something in the world after a while, nanoseconds.
+    /// Runs an action after `wait` nanoseconds.
     func after(_ wait: UInt64, _ action: @escaping () -> Void) {
         nextID += 1
         waiting.append((nextID, now + wait, .action(action)))
     }
 
-    /// Moves on; whoever is due is woken, in random order.
+    /// Advances the time; tasks and actions that are due run in random order.
     func advance(to time: UInt64) {
         now = Swift.max(now, time)
         var due: [Wake] = []

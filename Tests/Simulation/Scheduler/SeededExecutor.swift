@@ -1,11 +1,11 @@
-// Holds the jobs of a schedule's tasks until its driver runs one of them.
+// Holds the jobs of a schedule's tasks until the driver runs one of them.
 
 import Glibc
 
-/// A task executor that runs nothing by itself: jobs wait in a list, and the driver's thread takes the one that the seed names.
+/// A task executor that runs nothing by itself: jobs wait in a list, and the driver's thread runs the one that the seed selects.
 final class SeededExecutor: TaskExecutor, @unchecked Sendable {
-    // Licence for @unchecked: used on the driver's thread only, which every entry checks. A job that comes from another thread has
-    // escaped to some executor that is not this one, and nothing a seed says would hold any more.
+    // Licence for @unchecked: used on the driver's thread only, which every entry checks. A job from another thread has escaped to
+    // another executor, and the seed would no longer decide the schedule.
 
     private let driver = pthread_self()
     private var ready: [UnownedJob] = []
@@ -21,7 +21,7 @@ final class SeededExecutor: TaskExecutor, @unchecked Sendable {
         ready.append(UnownedJob(job))
     }
 
-    /// Runs the job at this place in the order of arrival.
+    /// Runs the job at this index in the order of arrival.
     func run(at index: Int) {
         requireDriver()
         precondition(!isRunning, "a job runs inside another one")
@@ -32,7 +32,7 @@ final class SeededExecutor: TaskExecutor, @unchecked Sendable {
         isRunning = false
     }
 
-    /// Ends the process where somebody else's thread is here.
+    /// Ends the process if another thread calls.
     func requireDriver() {
         precondition(pthread_self() == driver, "a job of the pipeline has escaped from the driver's thread")
     }

@@ -1,6 +1,6 @@
-// Draws everything that is random in a schedule from the schedule's seed.
+// Draws all random numbers of a schedule from its seed.
 
-/// SplitMix64 (Steele, Lea, Flood 2014), started from a seed and the name of a stream: what one stream draws does not move another.
+/// SplitMix64 (Steele, Lea, Flood 2014), started from a seed and the number of a stream: streams do not influence each other.
 struct SimulationRandom {
     private var state: UInt64
 

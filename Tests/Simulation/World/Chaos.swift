@@ -1,16 +1,16 @@
-// Plans what goes wrong in a schedule, and when.
+// Plans the faults of a schedule.
 
 import Pipeline
 import Records
 
-/// Bursts of records, rebalances, thefts, freezes and outages at random times of the chaotic part.
+/// Bursts of records, rebalances, claims by rivals, freezes and outages at random times of the part with faults.
 struct Chaos {
     private enum Kind: CaseIterable {
         case rebalance, lost, steal, freezeDatabase, outage, freezeReader, frozenAndLost, positionLost, partitionFailed, notice,
             operatorPause, operatorResume, reload
     }
 
-    /// Puts them into the clock's list.
+    /// Schedules them on the clock.
     static func plan(_ world: SimulatedWorld) {
         var random = SimulationRandom(seed: world.seed, stream: 3)
         let length = Int(world.scenario.chaos / millisecond)
@@ -46,7 +46,7 @@ struct Chaos {
         case .outage: world.database.failConnections(for: duration)
         case .freezeReader: member.source.freeze(for: duration)
         case .frozenAndLost:
-            // The process stood still: the others have the partitions before this member hears of it.
+            // The process was suspended: other members have the partitions before this one learns of it.
             member.source.freeze(for: duration)
             member.source.group.rebalance(isLost: true)
         case .positionLost: member.source.fail(partition, isPositionLost: true)

@@ -1,4 +1,4 @@
-// One life of a member: a pipeline in its ports, and the task that runs it.
+// One member: a pipeline with its ports, and the task that runs it.
 
 import Backpressure
 import Pipeline
@@ -15,7 +15,7 @@ final class Member: @unchecked Sendable {
 
     struct SourceDied: Error {}
 
-    /// What an operator wants.
+    /// A decision of an operator.
     enum Decision {
         case pauses(OperatorPauses)
         case limits(PipelineConfiguration)
@@ -61,7 +61,7 @@ final class Member: @unchecked Sendable {
         world.note(.end, 0, 0, "run() \(outcome)")
     }
 
-    /// The operator has decided. One decision after the other, as they come from the database and the file.
+    /// Carries out an operator's decision, one after the other.
     func decide(_ decision: Decision) {
         switch decision {
         case .pauses(let pauses): world.note(.fault, 20, pauses.all.count, "operator: pauses \(pauses.all)")
@@ -111,7 +111,7 @@ final class Member: @unchecked Sendable {
         }
     }
 
-    /// Lets go of the pipeline. Answers whether anybody still holds it.
+    /// Releases the pipeline. Returns whether it was deallocated.
     func isForgotten() -> Bool {
         task = nil
         weak let pipeline = self.pipeline
@@ -140,7 +140,7 @@ struct SimulatedObserver: PipelineObserver {
             world.note(.event, 4, Int64(wait), "pipeline: claiming failed, again in \(wait / 1_000) µs: \(reason)")
         case .drained(let isComplete, let nanoseconds):
             world.coverage.met(isComplete ? .completeDrains : .incompleteDrains)
-            // Also where it is complete: a batch on its way to the poll stage comes too late, and is read again next time.
+            // Also where it is complete: a batch that has not reached the poll stage is dropped, and read again later.
             world.member?.source.distrustAll()
             world.note(.event, 5, Int64(nanoseconds), "pipeline: drained \(isComplete ? "completely" : "in part")")
         case .retrying(let lane, let reason, let wait):

@@ -1,13 +1,13 @@
-// Draws from a seed what a schedule is about: sizes, deadlines, how much goes wrong, and how it ends.
+// Draws the constants of a schedule from its seed: sizes, deadlines, fault rates, and how it ends.
 
 import Backpressure
 import Pipeline
 
-/// How the first life of a member ends.
+/// How the first member ends.
 enum Ending: CaseIterable {
     /// Faults end, everything drains, then it is asked to stop.
     case calm
-    /// It is asked to stop while things go wrong.
+    /// It is asked to stop during faults.
     case shutdown
     /// Its task is cancelled.
     case cancelled
@@ -17,7 +17,7 @@ enum Ending: CaseIterable {
     case sourceClosed
 }
 
-/// Which of the ready jobs the driver likes to run.
+/// Which of the ready jobs the driver prefers.
 enum JobOrder: CaseIterable {
     case any, oldest, newest
 }
@@ -35,18 +35,18 @@ struct Scenario {
     let largePayload: Int
     /// Share of offsets that the log does not hold.
     let gapShare: Double
-    /// What a batch and a record are charged for besides their bytes.
+    /// Bytes that a batch and a record are charged beyond their own.
     let batchOverhead: Int
     let recordOverhead: Int
-    /// How long things go wrong, nanoseconds.
+    /// How long faults are injected, nanoseconds.
     let chaos: UInt64
     let ending: Ending
     let order: JobOrder
-    /// How often the reader's thread goes first where both it and a job could.
+    /// How often the reader's thread runs first where a job could run, too.
     let readerShare: Double
-    /// How often time passes although there is work: a machine that is slow.
+    /// How often time passes although there is work, as on a slow machine.
     let stallShare: Double
-    /// How often a transaction, and a claim, goes wrong.
+    /// How often a transaction, and a claim, fails.
     let applyFaults: Double
     let claimFaults: Double
     /// How long a transaction takes at most, nanoseconds.
@@ -93,7 +93,7 @@ struct Scenario {
         configuration.circuitProbeTimeout = random.milliseconds(10...80)
     }
 
-    /// Limits that an operator may put in force meanwhile: never larger than those of the schedule, which its checks know.
+    /// Limits that an operator may set meanwhile: never larger than the schedule's, which the checks use.
     func reloaded(_ random: inout SimulationRandom) -> PipelineConfiguration {
         var changed = configuration
         let divisor = random.within(1...4)

@@ -1,10 +1,10 @@
-// The database of a schedule: offsets with epochs, the one update that guards them, and rivals that want the same partitions.
+// The database of a schedule: offsets with epochs, the update that fences them, and rivals that claim the same partitions.
 
 import Pipeline
 import Records
 
-/// Moves a partition's offset only for whoever holds its epoch and knows where it stands, as `sluice_advance` does. What is written
-/// must be the log, record by record: so every write is a proof of "exactly once, in order", or the end of the schedule.
+/// Advances a partition's offset only for the member that has its epoch and expects its offset, as `sluice_advance` does. Every write is
+/// compared with the log, record by record: one that is not "exactly once, in order" is a violation.
 final class SimulatedDatabase {
     struct Row {
         var next: Int64 = 0
@@ -13,7 +13,7 @@ final class SimulatedDatabase {
         var applied = 0
     }
 
-    /// A part of a transaction: records of one partition, behind `expected`.
+    /// A part of a transaction: records of one partition from `expected` on.
     struct Part {
         let partition: Int
         let epoch: Int64
@@ -22,7 +22,7 @@ final class SimulatedDatabase {
         let next: Int64
     }
 
-    /// A transaction whose client has gone and that the server may still carry out.
+    /// A transaction whose client is gone and that the server may still execute.
     private struct Orphan {
         let id: Int
         let parts: [Part]
@@ -35,7 +35,7 @@ final class SimulatedDatabase {
     private(set) var frozenUntil: UInt64 = 0
     private(set) var isDown = false
     private var outages = 0
-    /// What an unknown member that once held the partition believes of it.
+    /// The state of another member that once held the partition.
     private var rivals: [(epoch: Int64, next: Int64)?]
 
     init(world: SimulatedWorld) {
@@ -63,7 +63,7 @@ final class SimulatedDatabase {
         }
     }
 
-    /// Waits until the server goes on.
+    /// Waits until the server answers again.
     func reached() async throws {
         while world.clock.now < frozenUntil { try await world.clock.sleep(until: frozenUntil) }
     }
@@ -78,7 +78,7 @@ final class SimulatedDatabase {
         return (rows[partition].epoch, rows[partition].next)
     }
 
-    /// Writes all parts or none. Answers the partitions that were refused.
+    /// Writes all parts or none. Returns the partitions that were refused.
     func write(_ parts: [Part]) -> [Int] {
         let refused = parts.filter { rows[$0.partition].epoch != $0.epoch || rows[$0.partition].next != $0.expected }
         guard refused.isEmpty else { return refused.map(\.partition) }
@@ -108,7 +108,7 @@ final class SimulatedDatabase {
         return []
     }
 
-    /// A transaction of a client that is gone; the server carries it out after `wait`, unless it is ended before.
+    /// A transaction of a client that is gone; the server executes it after `wait`, unless its backend is ended before.
     func orphan(_ parts: [Part], after wait: UInt64) -> Int {
         nextOrphan += 1
         let id = nextOrphan

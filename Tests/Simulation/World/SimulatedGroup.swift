@@ -1,18 +1,18 @@
-// The consumer group of a schedule: gives partitions, takes them back or away, and waits for the member's answers.
+// The consumer group of a schedule: assigns partitions, revokes them or declares them lost, and waits for the member's answers.
 
 import Pipeline
 import Records
 
-/// One rebalance after the other, as librdkafka does it: an event is handed out, and the next waits until it is answered.
+/// One rebalance after the other, as librdkafka does it: the next event waits until the last one is answered.
 final class SimulatedGroup {
     private enum State: Equatable {
-        /// No partitions; an offer comes.
+        /// No partitions; an assignment will follow.
         case out
-        /// An assignment was handed out.
+        /// An assignment was delivered.
         case offered
         /// The assignment was answered.
         case member
-        /// A revoke was handed out.
+        /// A revoke was delivered.
         case revoked
         /// The member has left.
         case gone
@@ -22,9 +22,9 @@ final class SimulatedGroup {
     private var state = State.out
     private var random: SimulationRandom
     private(set) var partitions: [Int] = []
-    /// What the reader's thread finds when it serves the main queue.
+    /// The event in the main queue.
     private(set) var event: SourceEvent?
-    /// Until when the last event must be answered, and what had stalled when it was handed out.
+    /// When the last event must be answered, and ``SimulatedWorld/stalled`` when it was delivered.
     private var answerDue: (time: UInt64, stalled: UInt64, isRevoke: Bool)?
     private var waitsForRebalance: Bool?
 
@@ -34,12 +34,12 @@ final class SimulatedGroup {
         offerLater()
     }
 
-    /// Partitions are held, and nothing is going on.
+    /// Partitions are assigned, and no rebalance is under way.
     var isStable: Bool { state == .member && event == nil }
-    /// All partitions are held.
+    /// All partitions are assigned.
     var isWhole: Bool { isStable && partitions.count == world.scenario.partitions }
 
-    /// Takes the partitions back (or away) as soon as the last event is answered, and gives others.
+    /// Revokes the partitions (or declares them lost) as soon as the last event is answered, and assigns others.
     func rebalance(isLost: Bool) {
         guard isStable else {
             waitsForRebalance = isLost
@@ -48,10 +48,10 @@ final class SimulatedGroup {
         world.coverage.met(isLost ? .losses : .rebalances)
         if isLost { for partition in partitions where random.chance(0.5) { world.database.rivalClaims(partition, &random) } }
         event = .revoked(partitions.map(SimulatedLog.name), isLost: isLost)
-        world.note(.group, 1, isLost ? 1 : 0, "group: takes \(partitions) \(isLost ? "away" : "back")")
+        world.note(.group, 1, isLost ? 1 : 0, "group: \(isLost ? "lost" : "revokes") \(partitions)")
     }
 
-    /// The reader's thread hands the event on.
+    /// The reader's thread takes the event from the main queue.
     func takeEvent() -> SourceEvent? {
         guard let event else { return nil }
         self.event = nil
@@ -72,7 +72,7 @@ final class SimulatedGroup {
 
     /// The member assigned something.
     func assigned() {
-        // Behind the group's back, where a claim comes late or crosses a revoke: no answer to anything then.
+        // A late claim, or one that crosses a revoke, answers no event.
         guard state == .offered else { return }
         state = .member
         if let isLost = waitsForRebalance {
@@ -92,7 +92,7 @@ final class SimulatedGroup {
 
     func leave() { state = .gone }
 
-    /// The pipeline gave its answer; the reader's thread carries it out when its turn comes.
+    /// The pipeline gave its answer; the reader's thread carries it out in a later step.
     func answerGiven(isUnassign: Bool) {
         if let due = answerDue, isUnassign || !due.isRevoke { answerDue = nil }
     }
@@ -106,11 +106,11 @@ final class SimulatedGroup {
         let all = Array(0..<world.scenario.partitions)
         partitions = all.filter { _ in !world.isChaotic || random.chance(0.8) }
         event = .assigned(partitions.map(SimulatedLog.name))
-        world.note(.group, 0, partitions.count, "group: gives \(partitions)")
+        world.note(.group, 0, partitions.count, "group: assigns \(partitions)")
     }
 
-    /// Time has passed: was the group answered in time?
-    func examine() {
+    /// Checks that the group was answered in time.
+    func checkAnswer() {
         guard let due = answerDue else { return }
         let limit = due.time + (world.stalled - due.stalled)
         guard world.clock.now > limit else { return }

@@ -1,11 +1,11 @@
-// One lane into the simulated database: slow, failing, losing answers, and settling them as the real one promises.
+// One lane into the simulated database: slow, failing, losing answers, and resolving them as the port requires.
 
 import Backpressure
 import Pipeline
 import Records
 
-/// Keeps what is durable beyond what the stage knows, as the real lane does: parts of a transaction that was cut, or whose answer
-/// was lost.
+/// Keeps which work is durable although the stage does not know it, as the real lane does: parts of a transaction that was halved, or
+/// whose answer was lost.
 final class SimulatedLane: BatchApplier, @unchecked Sendable {
     // Licence for @unchecked: called from the pipeline's jobs, on the driver's thread only.
 
@@ -52,7 +52,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         return try await write(remaining(work), of: work)
     }
 
-    /// What every transaction must look like.
+    /// Checks the shape of a transaction.
     private func examine(_ work: [PartitionBatches]) {
         let configuration = world.scenario.configuration
         var records = 0
@@ -79,7 +79,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         work.map { "\($0.source) \($0.expected)..<\($0.next) epoch \($0.epoch)" }.joined(separator: ", ")
     }
 
-    /// The work's way to the server, or back.
+    /// The network delay to the server, or back.
     private func pause() async throws {
         let wait = world.isChaotic ? world.faults.next() % (world.scenario.latency + 1) : world.faults.next() % millisecond
         try await world.clock.sleep(until: world.clock.now + wait)
@@ -101,7 +101,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         }
     }
 
-    /// The connection broke, and nobody knows whether the transaction is durable.
+    /// The connection was lost, and it is not known whether the transaction is durable.
     private func lost(_ parts: [SimulatedDatabase.Part]) -> ApplyResult {
         world.coverage.met(.unknownOutcomes)
         var orphan: Int?
@@ -117,7 +117,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         return .retry(reason: "connection lost", isOutage: true)
     }
 
-    /// Finds out what became of a transaction whose answer was lost.
+    /// Finds out whether a transaction whose answer was lost is durable.
     private func settle(_ work: [PartitionBatches]) -> ApplyResult? {
         guard let unsettled else { return nil }
         self.unsettled = nil
@@ -156,7 +156,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         guard refused.isEmpty else { return .fenced(refused.map(SimulatedLog.name)) }
         world.coverage.met(.transactions)
         note(durable: parts, work)
-        // A cancellation that comes while the answer travels finds it durable.
+        // A cancellation during the answer's way back finds it durable.
         try await pause()
         return .applied(AppliedCounts())
     }
@@ -169,7 +169,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         }
     }
 
-    /// What of the work is not durable yet.
+    /// The work that is not durable yet.
     private func remaining(_ work: [PartitionBatches]) -> [SimulatedDatabase.Part] {
         work.compactMap { part in
             let position: Int64
@@ -193,7 +193,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
     }
 }
 
-/// Claims that take their time, fail before or after their effect, answer for some, or hold a partition.
+/// Claims that are slow, fail before or after their effect, answer for some, or hold a partition.
 final class SimulatedClaimer: OffsetClaimer, @unchecked Sendable {
     // Licence for @unchecked: called from the pipeline's jobs, on the driver's thread only.
 

@@ -1,8 +1,8 @@
-// The log that a schedule reads: per partition ascending offsets, legal gaps among them, and sizes.
+// The log of a schedule: per partition ascending offsets with legal gaps, and sizes.
 
 import Records
 
-/// Grows in bursts; what is in it never changes.
+/// Grows in bursts; records never change.
 struct SimulatedLog {
     struct Partition {
         var offsets: [Int64] = []
@@ -24,7 +24,7 @@ struct SimulatedLog {
         }
     }
 
-    /// Position in the log of the first record at or behind an offset.
+    /// Index in the log of the first record at or after an offset.
     func index(of offset: Int64, in partition: Int) -> Int {
         let offsets = partitions[partition].offsets
         var (low, high) = (0, offsets.count)
@@ -38,7 +38,7 @@ struct SimulatedLog {
     /// One past the last record.
     func end(_ partition: Int) -> Int64 { partitions[partition].offsets.last.map { $0 + 1 } ?? 0 }
 
-    /// Bytes of the largest record there can be, key and payload.
+    /// Bytes of the largest possible record, key and payload.
     static func largest(_ scenario: Scenario) -> Int {
         scenario.batchOverhead + scenario.recordOverhead + 8
             + (scenario.largeShare > 0 ? Swift.max(scenario.payload, scenario.largePayload) : scenario.payload)

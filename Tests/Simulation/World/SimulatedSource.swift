@@ -1,13 +1,13 @@
-// The reader of a schedule: a consumer's poll thread in small steps, whose turn comes between the pipeline's jobs.
+// The reader of a schedule: a consumer's poll thread in small steps, between the pipeline's jobs.
 
 import Backpressure
 import Pipeline
 import Records
 
-/// Does what the Kafka room's poll thread does, a step at a time: commands, the main queue, then one visit a partition.
+/// Does what the Kafka module's poll thread does, a step at a time: commands, the main queue, then a visit to each partition.
 ///
-/// It has no safety poll for reading: once a visit found nothing to do it reads again only after a command, after new records, or
-/// after ``creditsReturned()``. A wake-up that is lost is a partition that stands still.
+/// It has no safety poll for reading: after a visit without work it reads again only after a command, after new records, or after
+/// ``creditsReturned()``. So a lost wake-up stalls a partition for ever.
 final class SimulatedSource: RecordSource, @unchecked Sendable {
     // Licence for @unchecked: used on the driver's thread only; the ports check it.
 
@@ -19,20 +19,20 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         case resume(TopicPartition)
     }
 
-    /// A partition that is read. Its batches are remembered until they are durable.
+    /// A partition that is read, and its batches until they are durable.
     struct Reader {
         let partition: Int
         let slot: Int
         var generation: UInt64
-        /// Place in the log of the next record.
+        /// Index of the next record in the log.
         var position: Int
         var isPaused = false
         var hasFailed = false
-        /// Fetching begins anew after an assignment, a seek and a resume.
+        /// False for a while after an assignment, a seek and a resume.
         var isFetching = false
         var fetch = 0
         var handed: [(next: Int64, cost: Credits)] = []
-        /// Nobody has said yet that nothing may be written under this generation: its batches can only leave by being written.
+        /// Nothing has invalidated this generation yet: its batches can only leave by being written.
         var isIntact = true
     }
 
@@ -59,7 +59,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
     private var frozenUntil: UInt64 = 0
     private(set) var lastPoll: UInt64
     private(set) var overrun = 0
-    /// Batches that were handed over and that the pipeline may still hold.
+    /// Batches that the pipeline may still hold.
     private(set) var batches: [RecordBatch] = []
     private(set) var unassigns = 0
 
@@ -72,7 +72,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         heartbeat()
     }
 
-    // MARK: The pipeline's side
+    // MARK: The port
 
     func next() async throws -> SourceEvent? {
         world.entered("next")
@@ -147,7 +147,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         do {
             try await world.clock.sleep(until: Swift.min(deadline, world.clock.now + wait))
         } catch {
-            // Cancelled: nobody waits for the answer any more.
+            // Cancelled: the answer is not needed any more.
         }
     }
 
@@ -158,7 +158,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         return Dictionary(uniqueKeysWithValues: partitions.map { ($0, world.log.end(Int($0.partition))) })
     }
 
-    // MARK: The world's side
+    // MARK: Faults and events
 
     func post(_ event: SourceEvent) {
         guard !isClosed else { return }
@@ -173,11 +173,11 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
     /// New records are in the log.
     func logGrew() { isAwake = true }
 
-    /// The thread does not come to its turn for a while.
+    /// The thread does not run for a while.
     func freeze(for duration: UInt64) { frozenUntil = Swift.max(frozenUntil, world.clock.now + duration) }
     func thaw() { frozenUntil = 0 }
 
-    /// The log says that it does not hold a partition's position, or that it cannot be read at all.
+    /// The log does not hold a partition's position, or cannot be read at all.
     func fail(_ partition: Int, isPositionLost: Bool) {
         guard isReading, let index = readers.firstIndex(where: { $0.partition == partition }) else { return }
         guard !readers[index].hasFailed else { return }
@@ -193,15 +193,15 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         }
     }
 
-    /// The database has refused a partition, or taken it out of service.
+    /// The database has fenced or stopped a partition.
     func distrust(_ partitions: [TopicPartition]) {
         for source in partitions { if let index = index(of: source) { readers[index].isIntact = false } }
     }
 
-    /// Everything under way may be dropped.
+    /// All batches under way may be dropped.
     func distrustAll() { for index in readers.indices { readers[index].isIntact = false } }
 
-    /// Somebody's continuation waits here.
+    /// A continuation waits here.
     var isAwaited: Bool { waiter != nil }
 
     // MARK: The thread
@@ -213,7 +213,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         !isFrozen && (phase != .asleep || isAwake || !commands.isEmpty || group.event != nil)
     }
 
-    /// The main queue is served now and then whatever happens; that it reads nothing keeps lost wake-ups in sight.
+    /// Serves the main queue from time to time; it reads nothing, so that lost wake-ups are found.
     private func heartbeat() {
         world.clock.after(random.milliseconds(3...30)) { [weak self] in
             guard let self else { return }
@@ -259,7 +259,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
             world.note(
                 .command, 1, Int(generation),
                 "pipeline: assigns \(starts.map { "\($0.source) from \($0.offset)" }), generation \(generation)")
-        case .unassign: world.note(.command, 2, 0, "pipeline: gives everything back")
+        case .unassign: world.note(.command, 2, 0, "pipeline: unassigns")
         case .seek(let start, let generation):
             world.note(.command, 3, start.offset, "pipeline: seeks \(start.source) to \(start.offset), generation \(generation)")
         case .pause(let source): world.note(.command, 4, Int(source.partition), "pipeline: pauses \(source)")
@@ -306,7 +306,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
 
     private func index(of source: TopicPartition) -> Int? { readers.firstIndex { $0.partition == Int(source.partition) } }
 
-    /// What was prefetched is gone; records come again after a while.
+    /// The prefetch was dropped; records are there again after a while.
     private func fetch(_ index: Int) {
         readers[index].isFetching = false
         readers[index].fetch += 1
@@ -322,7 +322,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         }
     }
 
-    /// Reads what the credits allow. True where there may be more.
+    /// Reads what the credits allow. Returns whether there may be more.
     private func visit(_ index: Int) -> Bool {
         let reader = readers[index]
         guard !reader.isPaused, !reader.hasFailed, reader.isFetching else { return false }
@@ -366,20 +366,20 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
 
     // MARK: Questions
 
-    /// Forgets what is durable. Answers what of a reader's batches is not.
+    /// Forgets durable batches. Returns the cost of those that are not.
     func underWay(_ index: Int, appliedUpTo next: Int64) -> Credits {
         let done = readers[index].handed.prefix { $0.next <= next }.count
         readers[index].handed.removeFirst(done)
         return readers[index].handed.reduce(.zero) { $0 + $1.cost }
     }
 
-    /// Batches that somebody still holds once nobody is there any more who could.
+    /// Batches that are still referenced after the pipeline has gone.
     func leakedBatches() -> Int {
         mailbox = []
         return batches.indices.count { !isKnownUniquelyReferenced(&batches[$0]) }
     }
 
-    /// What the batches cost that somebody else still holds, whatever their assignment, bytes.
+    /// The cost of the batches that are still referenced, of all generations, bytes.
     func heldBytes() -> Int {
         var bytes = 0
         var kept = 0

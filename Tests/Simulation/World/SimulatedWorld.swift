@@ -1,10 +1,10 @@
-// Everything one schedule consists of, and the first thing that was found wrong in it.
+// Everything one schedule consists of, and its first violation.
 
 import Backpressure
 import Pipeline
 import Records
 
-/// The world of one schedule: what outlives a member (time, log, database), and what belongs to the member that lives now.
+/// The world of one schedule: what outlives a member (time, log, database), and the present member.
 final class SimulatedWorld: @unchecked Sendable {
     // Licence for @unchecked: everything in here runs on the driver's thread only; every port checks that on entry.
 
@@ -13,19 +13,19 @@ final class SimulatedWorld: @unchecked Sendable {
     let executor = SeededExecutor()
     let clock: ManualClock
     var log: SimulatedLog
-    /// What goes wrong.
+    /// Draws the faults.
     var faults: SimulationRandom
     var transcript: Transcript
     var coverage = Coverage()
     private(set) var violation: String?
-    /// Time that passed although there was work: what deadlines are allowed on top.
+    /// Time that passed although there was work, nanoseconds: deadlines are extended by it.
     var stalled: UInt64 = 0
-    /// Things still go wrong.
+    /// Faults are still injected.
     var isChaotic = true
-    /// The member's `run()` has returned: nobody may call a port any more.
+    /// The member's `run()` has returned: no port may be called any more.
     var hasEnded = false
     private(set) var database: SimulatedDatabase! = nil
-    /// Who lives now.
+    /// The present member.
     weak var member: Member?
 
     init(seed: UInt64, keepsTranscript: Bool, printsIt: Bool = false) {
@@ -38,7 +38,7 @@ final class SimulatedWorld: @unchecked Sendable {
         database = SimulatedDatabase(world: self)
     }
 
-    /// Something that must not be. The first one counts.
+    /// Records a violation. The first one counts.
     func fail(_ sentence: @autoclosure () -> String) {
         guard violation == nil else { return }
         violation = sentence()
@@ -64,6 +64,6 @@ final class SimulatedWorld: @unchecked Sendable {
         expect(!hasEnded, "\(port) was called after run() had returned")
     }
 
-    /// A fault of this likelihood, as long as things go wrong.
+    /// Draws a fault with this probability, while faults are injected.
     func strikes(_ share: Double) -> Bool { isChaotic && faults.chance(share) }
 }
