@@ -45,7 +45,7 @@ import Testing
         #expect(pool.level(slot: 0, generation: 1)?.free.records == 990, "a partition that waits for a rate is not starved")
         now.withLock { $0 = 50_000_000 }
         #expect(gate.allowance(0, assignment: 1) == (5, 300))
-        // Work that is not ours, and a partition without credits, do not make the reader look again.
+        // Work of another generation, and a partition without credits, set no time to read again.
         #expect(gate.allowance(0, assignment: 7) == (0, 0))
         #expect(gate.opensIn() == nil)
     }
