@@ -126,8 +126,8 @@ private struct ChannelModel: ~Copyable {
 
     mutating func finish() {
         let (refused, ended) = channel.finished()
-        #expect(refused == senders.map { Int($0.id) }, "a sender that waits must be told")
-        #expect(ended == receivers.map { Int($0) }, "a receiver that waits must be told")
+        #expect(refused == senders.map { Int($0.id) }, "a sender that waits must be resumed")
+        #expect(ended == receivers.map { Int($0) }, "a receiver that waits must be resumed")
         senders = []
         receivers = []
         isFinished = true

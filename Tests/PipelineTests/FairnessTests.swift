@@ -49,7 +49,7 @@ extension World {
 
     /// Appends a record and waits until it is applied, repeatedly. Returns how many records of another partition were applied in between,
     /// each time: as the database counted them, since the waiting task may resume late.
-    fileprivate func probe(_ source: TopicPartition, beside other: TopicPartition, times: Int) async -> [Int64] {
+    fileprivate func probe(_ source: TopicPartition, against other: TopicPartition, times: Int) async -> [Int64] {
         var passed: [Int64] = []
         for _ in 0..<times {
             let before = database.state.withLock { $0.written.count }
@@ -107,10 +107,10 @@ extension World {
             seed: 2, partitions: 3, records: 200, configuration: roomy(lanes: 1), backlogs: [hot: 20_000], plan: slowly)
         try await world.run { world in
             try await world.source.post(.assigned(Array(world.ends.keys)))
-            let neighbour = TopicPartition("t", 1)
-            #expect(await eventually { world.applied()[neighbour] == 200 })
-            let passed = await world.probe(neighbour, beside: hot, times: 40)
-            print("records of the huge backlog that passed a neighbour's: \(passed)")
+            let small = TopicPartition("t", 1)
+            #expect(await eventually { world.applied()[small] == 200 })
+            let passed = await world.probe(small, against: hot, times: 40)
+            print("records of the huge backlog that passed another partition's: \(passed)")
             // The transaction under way and the one it is in: 240. First come, first served it would be the account's 1,000 before.
             #expect(passed[passed.count / 2] <= 360)
             #expect(passed.last! < 1_000)
@@ -127,8 +127,8 @@ extension World {
         try await world.run { world in
             try await world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.applied()[hot] ?? 0 >= 200 })
-            let passed = await world.probe(TopicPartition("t", 2), beside: hot, times: 30)
-            print("records of the huge backlog that passed a neighbour's under a limit: \(passed)")
+            let passed = await world.probe(TopicPartition("t", 2), against: hot, times: 30)
+            print("records of the huge backlog that passed another partition's under a limit: \(passed)")
             // A quantum is 100 records; the other partition is next.
             #expect(passed[passed.count / 2] <= 200)
             #expect(passed.last! <= 500)

@@ -93,7 +93,7 @@ private let other = TopicPartition("t", 1)
         #expect(lag?.rates.arrival == 30)
         #expect(lag?.rates.secondsToDrain.map { abs($0 - 8_600.0 / 70) < 0.5 } == true)
         for step in 21...34 { lag = machine.sampled(now: UInt64(step + 1) * second, window: window) }
-        #expect(lag?.rates.drain == 0, "nobody has committed for longer than the window")
+        #expect(lag?.rates.drain == 0, "nothing was committed for longer than the window")
         #expect(lag?.rates.secondsToDrain == .infinity)
         // Offsets that were set back are no drain, and neither is reading them again.
         machine.answered([first: Self.answer(0, 10_000)], now: 36 * second)

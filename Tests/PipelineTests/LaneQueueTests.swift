@@ -94,7 +94,7 @@ private func records(_ count: Int) -> Credits { Credits(records: count, bytes: c
                 for source in sources {
                     let hasWaited = waiting.contains(source) && !taken.contains { $0.source == source }
                     missed[source] = hasWaited ? missed[source, default: 0] + 1 : 0
-                    #expect(missed[source]! < sources.count, "seed \(seed): \(source) is left behind")
+                    #expect(missed[source]! < sources.count, "seed \(seed): \(source) is not served")
                 }
             }
             while !queue.isEmpty { for (source, number) in queue.laneFreed(limit: records(100)) { written[source] = number + 1 } }

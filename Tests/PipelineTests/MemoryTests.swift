@@ -27,7 +27,7 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
         try await world.run { world in
             let partitions = Array(world.ends.keys)
             let most = Shared(Credits.zero)
-            @Sendable func look() -> Credits {
+            @Sendable func sample() -> Credits {
                 let seen = world.pipeline.memory.outstanding
                 most.withLock { $0 = Credits(records: max($0.records, seen.records), bytes: max($0.bytes, seen.bytes)) }
                 return seen
@@ -37,12 +37,12 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
                 #expect(
                     await eventually {
                         // Up to the low watermark of a partition stays unread.
-                        look().records > 400 - 25 && world.source.assigns == round
+                        sample().records > 400 - 25 && world.source.assigns == round
                     }, "round \(round): \(world.pipeline.memory)")
                 try await world.source.post(.revoked(partitions, isLost: isLost))
                 #expect(
                     await eventually {
-                        _ = look()
+                        _ = sample()
                         return world.source.unassigns == round
                     })
             }

@@ -141,7 +141,7 @@ extension World {
             #expect(snapshot.positions.first?.end == 100)
             #expect(snapshot.lags.first.map { $0.answerAgeSeconds >= 0.1 } == true)
             let notices = world.recorder.all.count { if case .sourceNotice = $0 { true } else { false } }
-            #expect(notices == 1, "told once, not at every question")
+            #expect(notices == 1, "reported once, not at every question")
             // The session times out and the partitions are lost; the brokers still do not answer.
             try await world.source.post(.revoked([source], isLost: true))
             #expect(await eventually { world.pipeline.snapshot().positions.isEmpty })

@@ -43,7 +43,7 @@ private struct Watched {
         return backlogs.count == Self.partitions && !backlogs.contains(nil) ? backlogs.reduce(0) { $0 + ($1 ?? 0) } : nil
     }
 
-    var facts: SheddingInputs {
+    var inputs: SheddingInputs {
         SheddingInputs(watch.sample(), lagInterval: 0.05, now: MonotonicClock.nanoseconds())
     }
 
@@ -94,14 +94,14 @@ private struct Watched {
             try await world.produce(40)
             #expect(await eventually { world.watch.sample().partitions.allSatisfy { $0.end == 10 } })
             #expect(world.backlog == nil, "nothing is committed: where the group begins is not known")
-            #expect(world.facts.lag == nil)
+            #expect(world.inputs.lag == nil)
             try await world.commit(4)
             #expect(await eventually { world.backlog == 24 })
-            let lag = try #require(world.facts.lag)
+            let lag = try #require(world.inputs.lag)
             #expect(lag.records == 24)
             #expect(lag.seconds.map { $0 > 0 } == true)
             try await world.commit(10)
-            #expect(await eventually { world.backlog == 0 && world.facts.lag?.seconds == 0 })
+            #expect(await eventually { world.backlog == 0 && world.inputs.lag?.seconds == 0 })
             #expect(world.watch.sample().rates.drain > 0)
             #expect(world.lines.current.isEmpty)
         }
@@ -112,15 +112,15 @@ private struct Watched {
         try await world.watching {
             try await world.produce(4)
             try await world.commit(0)
-            #expect(await eventually { world.facts.lag?.records == 4 })
+            #expect(await eventually { world.inputs.lag?.records == 4 })
             try world.broker.setBroker(isDown: true)
-            #expect(await eventually { world.facts.lag == nil }, "the last answer is too old")
+            #expect(await eventually { world.inputs.lag == nil }, "the last answer is too old")
             #expect(world.backlog == 4, "it is shown all the same, with its age")
             #expect(await eventually { world.lines.current.count == 1 })
             #expect(world.lines.current.first?.contains("The group's lag could not be read") == true)
             try world.broker.setBroker(isDown: false)
-            #expect(await eventually { world.facts.lag?.records == 4 })
-            #expect(await eventually { world.lines.current.count == 2 }, "told once, and that it has passed")
+            #expect(await eventually { world.inputs.lag?.records == 4 })
+            #expect(await eventually { world.lines.current.count == 2 }, "reported once, and its end")
         }
     }
 
@@ -131,7 +131,7 @@ private struct Watched {
             try await world.produce(4)
             try await world.commit(1)
             #expect(await eventually { world.backlog == 0 })
-            #expect(world.facts.lag != nil)
+            #expect(world.inputs.lag != nil)
             #expect(await eventually { world.lines.current.count == 1 })
             #expect(world.lines.current.first?.contains("The group's lag could not be read") == true)
         }

@@ -131,7 +131,7 @@ final class Simulation {
             let jobs = world.executor.readyCount
             let canRead = member.source.canStep
             if jobs == 0, !canRead {
-                guard let due = world.clock.nextDue else { return world.fail("nobody waits for anything") }
+                guard let due = world.clock.nextDue else { return world.fail("no task is ready and none sleeps") }
                 guard due <= limit else { return advance(to: limit) }
                 advance(to: due)
                 continue
@@ -151,7 +151,7 @@ final class Simulation {
                 world.transcript.mix(Mark.job.rawValue << 32 | UInt64(index) << 16 | UInt64(jobs))
                 world.executor.run(at: index)
             }
-            world.expect(world.executor.executed < Self.jobLimit, "somebody spins")
+            world.expect(world.executor.executed < Self.jobLimit, "a task spins")
         }
     }
 

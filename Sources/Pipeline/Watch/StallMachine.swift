@@ -107,7 +107,7 @@ struct StallMachine: ~Copyable {
     /// What to report.
     enum Action: Equatable, Sendable {
         case none
-        /// The worker is stalled since `nanoseconds`; or it stays stalled for another reason.
+        /// The worker has been stalled for `nanoseconds`; or it stays stalled for another reason.
         case entered(StallReason, nanoseconds: UInt64)
         /// It makes progress again, or has nothing left to apply, after `nanoseconds`.
         case left(nanoseconds: UInt64)

@@ -48,7 +48,7 @@ final class SimulatedDatabase {
 
     func freeze(for duration: UInt64) {
         frozenUntil = Swift.max(frozenUntil, world.clock.now + duration)
-        world.note(.fault, 1, Int64(duration), "the database stands still for \(duration / millisecond) ms")
+        world.note(.fault, 1, Int64(duration), "the database freezes for \(duration / millisecond) ms")
     }
 
     func thaw() { frozenUntil = 0 }
