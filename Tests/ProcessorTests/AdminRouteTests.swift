@@ -1,4 +1,4 @@
-// Proves what the operator's routes answer: over HTTP, with a real PostgreSQL behind them.
+// Proves what the operator's routes answer over HTTP, with a real PostgreSQL.
 
 import Foundation
 import HTTPServer
@@ -9,7 +9,7 @@ import Testing
 
 @testable import sluice
 
-/// An answer: status, headers in lower case, and what its body says.
+/// An answer: status, headers in lower case, and the members of its body.
 private struct Answer: Sendable {
     struct Pause: Decodable {
         let topic: String?
@@ -92,7 +92,7 @@ private let unreachable = "postgres://127.0.0.1:1/nothing"
     @Test(.enabled("needs PostgreSQL") { await TestPostgres.isAvailable })
     func pausesListsAndResumes() async throws {
         let admin = try AdminServer(uri: try await TestPostgres.database(migrated: true))
-        #expect(try await admin.ask("POST", "/admin/pause", pause).status == 503, "before the worker has been started")
+        #expect(try await admin.ask("POST", "/admin/pause", pause).status == 503, "before the worker has started")
         try await admin.serving {
             #expect(try await admin.ask("GET", "/admin/pauses").paused.isEmpty)
             for _ in 0..<2 {
@@ -157,7 +157,7 @@ private let unreachable = "postgres://127.0.0.1:1/nothing"
         // `serving` has returned: every request was answered.
     }
 
-    @Test func asksForTheToken() async throws {
+    @Test func requiresTheToken() async throws {
         let admin = try AdminServer(uri: unreachable, token: "0123456789abcdef")
         for path in ["/admin/pause", "/admin/resume"] {
             let missing = try await admin.ask("POST", path, pause)
@@ -170,7 +170,7 @@ private let unreachable = "postgres://127.0.0.1:1/nothing"
         #expect(wrong.status == 401)
         #expect(!wrong.detail.contains("0123456789abcde"))
         let right = try await admin.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdef"])
-        #expect(right.status == 503, "admitted, and the worker has not been started")
+        #expect(right.status == 503, "authorized, and the worker has not started")
         var http = HTTPSettings()
         http.adminToken = "fedcba9876543210"
         admin.authorizer.update(http)

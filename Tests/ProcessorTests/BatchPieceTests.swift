@@ -1,4 +1,4 @@
-// Proves that it does not matter where a batch is cut, how its lines end, and how many come at once.
+// Proves that batches are read alike wherever they are cut, however their lines end, and however many arrive at once.
 
 import Admission
 import Backpressure
@@ -47,7 +47,7 @@ import Testing
         }
     }
 
-    @Test("how a line ends is no part of its event, wherever it is cut", arguments: [[1 << 20], [1], [7, 50]])
+    @Test("a line's end is no part of its event, wherever it is cut", arguments: [[1 << 20], [1], [7, 50]])
     func lineEnds(_ sizes: [Int]) async throws {
         try await BatchWorld.run { world in
             let reply = try world.post("\r\n " + event(1) + "\r\n" + event(2) + " \t\n\n" + event(3) + "\r", chunks: sizes)
@@ -67,7 +67,7 @@ import Testing
         }
     }
 
-    @Test("sentences are kept for the first refused events; the others still say why")
+    @Test("problems are kept for the first refused events; the others still have a reason")
     func manyBad() async throws {
         try await BatchWorld.run { world in
             let reply = try world.post(Array(repeating: #"{"action":"Upsert"}"#, count: 3000).joined(separator: "\n"))
@@ -79,8 +79,8 @@ import Testing
         }
     }
 
-    @Test("many batches that wait for room all get it")
-    func crowd() async throws {
+    @Test("many batches that wait for the producer's queue all finish")
+    func manyWaiting() async throws {
         try await BatchWorld.run {
             $0.inFlightRecords = 40
         } _: { world in
@@ -102,7 +102,7 @@ import Testing
         }
     }
 
-    @Test("the limits charge each event; from the first refusal on nothing is produced")
+    @Test("rate limits charge each event; after the first refusal nothing is produced")
     func charged() async throws {
         var settings = SluiceSettings()
         settings.limits.retryJitter = 0
@@ -129,7 +129,7 @@ import Testing
         }
     }
 
-    @Test("behind a hundred thousand refused events the rest has one result")
+    @Test("after a hundred thousand refused events the rest has one result")
     func refusedForLong() async throws {
         var settings = SluiceSettings()
         settings.limits.policies = [
@@ -151,19 +151,19 @@ import Testing
         }
     }
 
-    @Test("where the producer refuses, every later event is refused, too")
+    @Test("after an event that the producer refuses, every later event is refused")
     func producerClosed() async throws {
         try await BatchWorld.run { world in
             _ = try waiting { await world.producer.close(deadline: .seconds(2)) }
             let reply = try world.post([event(1), event(2), "x", event(3)].joined(separator: "\n"))
             #expect(reply.status == 503)
-            // They were on their way together, and one of them was no event.
+            // They were produced together, and one of them was malformed.
             #expect(reply.statuses == [503, 503, 400, 503])
             #expect(reply.detail == KafkaAnswers.problem(.closed).detail)
         }
     }
 
-    /// An ingress's shedding whose lag a test sets; a thousand are allowed.
+    /// Load shedding with a lag set by the test; a thousand records are allowed.
     private func shedding() -> (shedding: IngressShedding, check: @Sendable (_ lag: Double, _ second: UInt64) -> Void) {
         let shedding = IngressShedding(SheddingLimits(lagRecords: 1_000), registry: MetricsRegistry())
         return (
@@ -180,8 +180,8 @@ import Testing
     private static let head = Array(
         "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n".utf8)
 
-    @Test("a body that is being read waits while the pipe does not keep up, and goes on when it does")
-    func held() async throws {
+    @Test("load shedding suspends a batch that is being read, and resumes it")
+    func suspended() async throws {
         let (shedding, check) = shedding()
         try await BatchWorld.run(waitLimit: .seconds(20), shedding: shedding) { world in
             let connection = try LoopbackConnection(port: world.server.port)
@@ -199,8 +199,8 @@ import Testing
         }
     }
 
-    @Test("what waits for longer than a batch's waitLimit is refused, with when to come back")
-    func heldForTooLong() async throws {
+    @Test("a batch that is suspended for too long is refused with Retry-After")
+    func suspendedForTooLong() async throws {
         let (shedding, check) = shedding()
         try await BatchWorld.run(waitLimit: .milliseconds(200), shedding: shedding) { world in
             let connection = try LoopbackConnection(port: world.server.port)
@@ -217,7 +217,7 @@ import Testing
             #expect(reply.results[1].possibly_persisted == false)
             #expect((1...2_000).contains(reply.results[1].retry_after ?? 0))
             #expect(world.producer.statistics.delivered == 1)
-            // At the header from then on.
+            // Further requests are refused at the header.
             let next = try world.post(event(4))
             #expect(next.status == 503 && next.results.isEmpty)
         }

@@ -1,4 +1,4 @@
-// Proves what requests with many events are answered, and what of them is in the log.
+// Proves how requests with many events are answered, and which of their events are in the Kafka log.
 
 import Admission
 import Foundation
@@ -12,7 +12,7 @@ import Testing
 @testable import sluice
 
 @Suite(.serialized, .timeLimit(.minutes(2))) struct BatchTests {
-    @Test("every event is in the log once, byte for byte, its key's in order, however the body is cut", arguments: [false, true])
+    @Test("every event is in the log once, byte for byte and in order by key, however the body is cut", arguments: [false, true])
     func everyEvent(_ isArray: Bool) async throws {
         let seed = testSeed("everyEvent")
         try await BatchWorld.run { world in
@@ -43,7 +43,7 @@ import Testing
         }
     }
 
-    @Test("some were acknowledged: 207, one result each, in order; blank lines are no events")
+    @Test("some acknowledged: 207, one result each, in order; blank lines are no events")
     func mixed() async throws {
         var settings = HTTPSettings()
         settings.maxEventBytes = 500
@@ -66,7 +66,7 @@ import Testing
         }
     }
 
-    @Test("none was acknowledged: the first failure as a problem, with the results in it")
+    @Test("none acknowledged: the first problem, with the results in it")
     func none() async throws {
         try await BatchWorld.run { world in
             let reply = try world.post("{}\nx\n")
@@ -111,7 +111,7 @@ import Testing
         }
     }
 
-    @Test("one event is still one event, whatever its type says, and other types are refused")
+    @Test("a single event is not a batch, whatever its media type; other media types are refused")
     func single() async throws {
         try await BatchWorld.run { world in
             #expect(try world.post(event(1), "application/json").text == "Message sent!\n")
@@ -126,7 +126,7 @@ import Testing
         }
     }
 
-    @Test("beyond the bounds one last result says which, and what came before was produced")
+    @Test("beyond a limit one last result names it; the events before it were produced")
     func bounds() async throws {
         var settings = HTTPSettings()
         settings.maxEventBytes = 200
@@ -162,7 +162,7 @@ import Testing
         }
     }
 
-    @Test("from a limit's first refusal on nothing is produced; an impossible event is refused alone")
+    @Test("after a rate limit's first refusal nothing is produced; an impossible event is refused alone")
     func limited() async throws {
         try await BatchWorld.run(quotas: CountingQuotaProvider(2)) { world in
             let reply = try world.post([event(1), "x", event(2), event(3), "x"].joined(separator: "\n"))
@@ -185,7 +185,7 @@ import Testing
         }
     }
 
-    @Test("half an event that no memory is left for is 503; a small one is kept, and all is given back")
+    @Test("an incomplete event without memory is 503; a small one is kept, and all memory is returned")
     func noMemoryForHalf() async throws {
         try await BatchWorld.run(budget: 10_000) { world in
             let large = event(1, message: String(repeating: "x", count: 20_000))
@@ -198,7 +198,7 @@ import Testing
         }
     }
 
-    @Test("before Kafka was reached, and after the eventProducer was shut, everything is 503")
+    @Test("before Kafka is reached, and after the stop, every event is 503")
     func closed() async throws {
         try await BatchWorld.run(isOpen: false) { world in
             let reply = try world.post(event(1) + "\n" + event(2))
@@ -230,7 +230,7 @@ import Testing
         }
     }
 
-    @Test("a full producer makes the batch wait, not fail")
+    @Test("while the producer's queue is full, the batch waits")
     func waits() async throws {
         try await BatchWorld.run {
             $0.inFlightRecords = 40
@@ -239,12 +239,12 @@ import Testing
             let reply = try world.post(Array(repeating: event(1), count: 600).joined(separator: "\n"))
             #expect(reply.status == 200)
             #expect(reply.results.count == 600)
-            // The quarter that batches leave to single events was never used.
+            // Batches never use the quarter of the queue that is reserved for single events.
             #expect(world.producer.statistics.delivered == 600)
         }
     }
 
-    @Test("a producer that stays full: what was taken is answered by Kafka, the rest is 503, and nothing behind it is produced")
+    @Test("if the queue stays full, the remaining events are 503 and none of them is produced")
     func staysFull() async throws {
         try await BatchWorld.run(waitLimit: .milliseconds(300)) {
             $0.inFlightRecords = 40
@@ -262,7 +262,7 @@ import Testing
         }
     }
 
-    @Test("where nothing was acknowledged and one event may have been written, the answer as a whole says so")
+    @Test("if nothing was acknowledged and one event may have been written, the whole answer says so")
     func uncertain() async throws {
         try await BatchWorld.run {
             $0.messageTimeout = .seconds(2)
@@ -272,14 +272,14 @@ import Testing
             let reply = try world.post("x\n" + event(1))
             #expect(reply.statuses == [400, 503])
             #expect(reply.results[1].possibly_persisted == true)
-            #expect(reply.status == 400, "the first failure's")
+            #expect(reply.status == 400, "that of the first problem")
             #expect(reply.detail?.hasSuffix("Another event of this request may have been written all the same.") == true)
             let head = reply.text.prefix { $0 != "[" }
             #expect(head.contains(#""possibly_persisted":true"#) && head.contains(#""results":"#))
         }
     }
 
-    @Test("a client that leaves: what has arrived is produced and counted")
+    @Test("after a disconnect, the events that have arrived are produced and counted")
     func clientGone() async throws {
         try await BatchWorld.run { world in
             let connection = try LoopbackConnection(port: world.server.port)
@@ -294,12 +294,12 @@ import Testing
         }
     }
 
-    @Test("the results of all requests share their memory; one that gets none is told so")
+    @Test("all requests share the memory for results; a request that gets none is told so")
     func budget() async throws {
         try await BatchWorld.run(budget: 8192) { world in
             let reply = try world.post(Array(repeating: "x", count: 15_000).joined(separator: "\n"))
             #expect(reply.status == 400)
-            // The first block is each batch's own; two blocks fit into what all share.
+            // The first block of each batch is not taken from the budget; the budget holds two blocks.
             #expect(reply.results.count == 3 * 4048 + 1)
             #expect(reply.statuses.last == 503)
             #expect(reply.statuses.dropLast().allSatisfy { $0 == 400 })
@@ -313,7 +313,7 @@ import Testing
         try await BatchWorld.run {
             $0.inFlightBytes = 8 << 20
         } _: { world in
-            // Warm, so that what is measured is the body.
+            // Warm-up, so that only the body is measured.
             let line = Array((event(1, message: String(repeating: "x", count: 16_000)) + "\n").utf8)
             let piece = Array(repeating: line, count: 16).flatMap(\.self)
             let rounds = (256 << 20) / piece.count
@@ -338,7 +338,7 @@ import Testing
 }
 
 @Suite struct BatchAnswerTests {
-    @Test("the table of Kafka's errors in the documentation is the built-in one")
+    @Test("docs/ingress.md has the built-in table of Kafka's errors")
     func documented() throws {
         let text = try String(contentsOfFile: "\(BatchWorld.root)/docs/ingress.md", encoding: .utf8)
         let rows = text.split(separator: "\n").filter { $0.hasPrefix("| `") }
@@ -351,9 +351,9 @@ import Testing
         #expect(text.contains("| any, where the broker may have it | \(uncertain.status) | \(uncertain.detail) |"))
     }
 
-    @Test("a body is the same in rooms of any size, and as long as it says")
-    func rooms() throws {
-        let seed = testSeed("rooms")
+    @Test("a response is the same in buffers of any size, and has its announced length")
+    func bufferSizes() throws {
+        let seed = testSeed("buffers")
         var random = SeededRandom(seed: seed)
         for round in 0..<60 {
             let table = ResultTable()
@@ -395,15 +395,15 @@ import Testing
     }
 }
 
-/// A body, and how many results it must have.
+/// A response's body, and the number of its results.
 private struct HTTPResponseParts {
     let body: BatchBody
     let count: Int
 
-    func written(_ room: (Int) -> Int) -> [UInt8] {
+    func written(_ size: (Int) -> Int) -> [UInt8] {
         var text: [UInt8] = []
         while text.count < body.byteCount {
-            let size = min(room(text.count), body.byteCount - text.count)
+            let size = min(size(text.count), body.byteCount - text.count)
             var piece = [UInt8](repeating: 0, count: size)
             let count = piece.withUnsafeMutableBytes { body.write(from: text.count, into: $0) }
             guard count > 0 else { return text }
@@ -413,9 +413,9 @@ private struct HTTPResponseParts {
     }
 }
 
-/// Admits so many events of a request; none over 500 bytes.
+/// Admits so many events of a request, none over 500 bytes.
 private final class CountingQuotaProvider: QuotaProvider {
-    private final class Account: EventAdmission {
+    private final class Quota: EventAdmission {
         let left: Atomic<Int>
         init(_ events: Int) { left = Atomic(events) }
 
@@ -437,7 +437,7 @@ private final class CountingQuotaProvider: QuotaProvider {
 
     private let events: Int
     init(_ events: Int) { self.events = events }
-    func quota(for head: borrowing HTTPRequestHead, _ name: String?) -> any EventAdmission { Account(events) }
+    func quota(for head: borrowing HTTPRequestHead, _ name: String?) -> any EventAdmission { Quota(events) }
 }
 
 /// Resident memory of this process.

@@ -1,4 +1,4 @@
-// The ingress alone, in front of an embedded broker: what the tests of batches talk to.
+// Owns an ingress with an embedded broker for the tests of batches.
 
 import Foundation
 import HTTPServer
@@ -46,7 +46,7 @@ final class BatchWorld: Sendable {
                 health: Health(role: .ingress, eventProducer: behind.eventProducer) { nil }, quotas: quotas))
     }
 
-    /// Runs `body` on a thread that may block, and ends everything behind it.
+    /// Runs `body` on a thread that may block, and stops everything after it.
     static func run<R: Sendable>(
         _ settings: HTTPSettings = HTTPSettings(), budget: Int = 64 << 20, waitLimit: Duration = .seconds(5),
         quotas: any QuotaProvider = NoLimits(), shedding: IngressShedding? = nil, isOpen: Bool = true,
@@ -70,30 +70,30 @@ final class BatchWorld: Sendable {
         return try BatchReply(connection.answer())
     }
 
-    /// Posts a body in chunks of these sizes, over and over.
+    /// Posts a body in chunks whose sizes repeat `sizes`.
     func post(_ body: String, _ type: String = "application/x-ndjson", chunks sizes: [Int]) throws -> BatchReply {
         let connection = try LoopbackConnection(port: server.port)
         try connection.send(
             "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: \(type)\r\nTransfer-Encoding: chunked\r\n\r\n")
         var rest = Array(body.utf8)[...]
-        var turn = 0
+        var chunk = 0
         while !rest.isEmpty {
-            try connection.sendChunk(rest.prefix(sizes[turn % sizes.count]))
-            rest = rest.dropFirst(sizes[turn % sizes.count])
-            turn += 1
+            try connection.sendChunk(rest.prefix(sizes[chunk % sizes.count]))
+            rest = rest.dropFirst(sizes[chunk % sizes.count])
+            chunk += 1
         }
         try connection.sendChunk([])
         return try BatchReply(connection.answer())
     }
 
-    /// A counted event's series.
+    /// The count of events with this status.
     func counted(_ status: Int) -> Int {
         let page = String(decoding: registry.render(), as: UTF8.self)
         let line = page.split(separator: "\n").first { $0.hasPrefix("sluice_http_events_total{status=\"\(status)\"}") }
         return line.flatMap { Int($0.split(separator: " ").last ?? "") } ?? -1
     }
 
-    /// The payloads in the log, by key, each key's in order. Ends when there are `count`.
+    /// The payloads in the Kafka log by key, in order. Returns when there are `count`.
     func log(_ count: Int) async throws -> [String: [String]] {
         var configuration = KafkaConsumerConfiguration(
             client: KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers), groupID: "reader", topics: ["messages"])

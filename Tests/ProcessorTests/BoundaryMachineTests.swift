@@ -5,7 +5,7 @@ import Testing
 
 @testable import sluice
 
-/// What a machine found: the events' text, and how it ended.
+/// The result of a machine: the events' text, and its fault.
 private struct Found: Equatable {
     var events: [String] = []
     var fault: BoundaryMachine.Fault?
@@ -98,7 +98,7 @@ private func split(_ text: String, _ format: BatchFormat, at sizes: [Int] = []) 
         }
     }
 
-    /// A JSON value with strings full of what a scanner trips over.
+    /// A JSON value with strings full of brackets, quotes and escapes.
     private func value(_ depth: Int, _ random: inout SeededRandom) -> String {
         switch Int.random(in: 0...(depth > 0 ? 5 : 2), using: &random) {
         case 0: return "\(Int.random(in: -99...99, using: &random))"

@@ -34,7 +34,7 @@ private var hasPrograms: Bool {
     }
 }
 
-/// Says that it is there.
+/// Answers every request.
 private final class Greeting: HTTPHandler {
     let routes = HTTPRoutes([HTTPRoute(.get, "/")])
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) { exchange.respond(.text(200, "here")) }
@@ -54,7 +54,7 @@ private final class Greeting: HTTPHandler {
     }
 
     @Test(.enabled("needs openssl and curl") { await hasPrograms })
-    func aRenewedPairIsShownAndHalfAPairIsRefused() async throws {
+    func aRenewedCertificateIsUsedAndOneWithoutItsKeyIsRefused() async throws {
         let directory = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-\(UUID().uuidString)").path
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: directory) }
@@ -116,13 +116,13 @@ private final class Greeting: HTTPHandler {
         #expect(try await !isShown("first"))
         #expect(lines.said("TLS certificate reloaded.", "expires="))
         #expect(lines.said("Configuration reloaded.", "generation=2"))
-        // Other files take a restart, and what is in them then does not count.
+        // Other files need a restart; a change of their content has no effect.
         try "mappings: [\(mapping)]\nhttp: {tls_certificate: next.pem, tls_key: next.key}\n"
             .write(toFile: file, atomically: true, encoding: .utf8)
         await settle()
         #expect(shown.current == 1)
         #expect(lines.said("takes effect at the next restart. key=http.tls_certificate"))
-        // A key that can be read only once is not read again, nor waited for.
+        // A named pipe is neither read again nor waited for.
         try FileManager.default.removeItem(atPath: "\(directory)/next.key")
         try #require(mkfifo("\(directory)/next.key", 0o600) == 0)
         await reloader.check(isRequested: true)

@@ -1,4 +1,4 @@
-// Proves who counts as a client behind proxies: what they have added is believed, what the client wrote itself is not.
+// Proves which address counts as the client behind proxies: the entry of the trusted proxies, not what the client wrote.
 
 import Admission
 import Backpressure
@@ -12,7 +12,7 @@ private func key(_ address: String) throws -> RateLimitKey { ClientKeys.key(try 
 @Suite struct ClientKeyTests {
     private let proxy = SocketAddress("10.0.0.1")
 
-    @Test func withoutProxiesThePeerCountsWhateverIsWritten() throws {
+    @Test func withoutProxiesThePeerCountsWhateverTheHeaderSays() throws {
         #expect(try ClientKeys.key(peer: proxy, forwarded: ["192.0.2.7"], trusted: 0) == key("10.0.0.1"))
         #expect(ClientKeys.key(peer: nil, forwarded: [], trusted: 0) == ClientKeys.key(peer: nil, forwarded: [], trusted: 3))
     }
@@ -21,9 +21,9 @@ private func key(_ address: String) throws -> RateLimitKey { ClientKeys.key(try 
         let lines = ["6.6.6.6, 192.0.2.7 ,10.0.0.9"]
         #expect(try ClientKeys.key(peer: proxy, forwarded: lines, trusted: 1) == key("10.0.0.9"))
         #expect(try ClientKeys.key(peer: proxy, forwarded: lines, trusted: 2) == key("192.0.2.7"))
-        // One that adds a line of its own, behind a client that has sent one.
+        // A proxy that adds a line after the client's own.
         #expect(try ClientKeys.key(peer: proxy, forwarded: ["6.6.6.6", "192.0.2.7"], trusted: 1) == key("192.0.2.7"))
-        // Fewer than there should be.
+        // Fewer entries than trusted proxies.
         #expect(try ClientKeys.key(peer: proxy, forwarded: ["192.0.2.7"], trusted: 3) == key("192.0.2.7"))
         #expect(try ClientKeys.key(peer: proxy, forwarded: [], trusted: 1) == key("10.0.0.1"))
         #expect(try ClientKeys.key(peer: proxy, forwarded: ["192.0.2.7, "], trusted: 1) == key("10.0.0.1"))
@@ -42,7 +42,7 @@ private func key(_ address: String) throws -> RateLimitKey { ClientKeys.key(try 
         #expect(try key("0.0.0.1") != key("::1"))
     }
 
-    @Test func whatIsNoAddressIsAClientOfItsOwn() throws {
+    @Test func anEntryThatIsNoAddressIsAClientOfItsOwn() throws {
         let hidden = ClientKeys.key(peer: proxy, forwarded: ["_hidden"], trusted: 1)
         #expect(hidden == ClientKeys.key(peer: proxy, forwarded: ["_hidden"], trusted: 1))
         #expect(hidden != ClientKeys.key(peer: proxy, forwarded: ["unknown"], trusted: 1))

@@ -1,4 +1,4 @@
-// Proves that readiness names a stall: with 503 where the process only applies, beside 200 where it also takes events.
+// Proves that readiness reports a stall: with 503 in role worker, with 200 in role all.
 
 import Decode
 import Pipeline
@@ -14,7 +14,7 @@ import Testing
         return (response.status, String(decoding: body, as: UTF8.self))
     }
 
-    @Test func aWorkerThatMovesIsReady() {
+    @Test func aWorkerThatAppliesIsReady() {
         let (status, body) = Self.answer(Health(role: .worker, eventProducer: nil) { pipelineState() })
         #expect(status == 200)
         #expect(!body.contains("stalled"))
@@ -27,14 +27,14 @@ import Testing
         #expect(body.contains("no progress for 45 s: \(reason.sentence)"))
     }
 
-    @Test func whatAnOperatorHasPausedIsNamedAndNoTrouble() {
+    @Test func operatorPausesAreReportedAndTheWorkerIsReady() {
         let (status, body) = Self.answer(
             Health(role: .worker, eventProducer: nil) { pipelineState(pausedByOperator: "bad rows") })
         #expect(status == 200)
         #expect(body.contains(#""paused_by_operator":[{"reason":"bad rows","partitions":["t[3]"]}]"#))
     }
 
-    @Test func whoAlsoTakesEventsStaysReadyAndNamesIt() {
+    @Test func aStalledWorkerInRoleAllStaysReady() {
         let (status, body) = Self.answer(Health(role: .all, eventProducer: nil) { pipelineState(stall: .waitingForDatabase) })
         #expect(status == 200)
         #expect(body.contains("\"status\":\"ready\""))

@@ -1,4 +1,4 @@
-// Proves what the limits answer over HTTP: refusals with honest header fields, per client, before the body, and live after a change.
+// Proves what the rate limits answer over HTTP: header fields, clients, refusals before the body, and changes while the process runs.
 
 import Admission
 import Backpressure
@@ -14,7 +14,7 @@ import Testing
 private let second: UInt64 = 1_000_000_000
 private let event = #"{"action":"Create","message_id":1,"data":{"name":"a","message":"b"}}"#
 
-/// An answer: status, headers in lower case, the members of its body.
+/// An answer: status, headers in lower case, and the members of its body.
 private struct Answer {
     let status: Int
     let headers: [String: String]
@@ -30,7 +30,7 @@ private struct Answer {
     var violated: [String] { body["violated-policies"] as? [String] ?? [] }
 }
 
-/// An ingress whose clock stands.
+/// An ingress whose clock the test sets.
 private final class Ingress: Sendable {
     let server: HTTPServer
     let limits: IngressLimits
@@ -79,7 +79,7 @@ private final class Ingress: Sendable {
         return try Answer(try await LoopbackHTTP.ask(request + lines, port: server.port))
     }
 
-    /// Posts so many bytes that are no event, in one chunk: let through, they are answered 400.
+    /// Posts so many bytes that are no event, in one chunk; if admitted, they are answered 400.
     func postChunk(_ count: Int) async throws -> Answer {
         let request = [
             "POST /send HTTP/1.1", "Host: localhost", "Connection: close", "Content-Type: application/json",
@@ -103,7 +103,7 @@ private func settings(_ policies: PolicySettings...) -> SluiceSettings {
 private let burst = PolicySettings(name: "burst", key: .client, unit: .requests, bucket: BucketSettings(rate: 0.4, burst: 2))
 
 @Suite(.timeLimit(.minutes(2))) struct IngressLimitTests {
-    @Test func aRefusalSaysWhoRefusesAndWhenToComeBack() async throws {
+    @Test func aRefusalNamesThePolicyAndTheWait() async throws {
         let quota = PolicySettings(name: "quota", key: .global, unit: .events, window: WindowSettings(limit: 100, seconds: 60))
         let big = PolicySettings(name: "volume", key: .global, unit: .bytes, bucket: BucketSettings(rate: 1_000, burst: 5_000))
         var shadow = PolicySettings(name: "later", key: .client, unit: .requests, bucket: BucketSettings(rate: 1, burst: 1))
@@ -131,7 +131,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
             #expect(refused.body["possibly_persisted"] as? Bool == false)
             #expect((refused.body["detail"] as? String)?.contains("burst (at most 2 requests at once and 0.4 a second") == true)
 
-            // Exactly then it is let through.
+            // At exactly that time it is admitted.
             ingress.now.withLock { $0 = 3 * second }
             #expect(try await ingress.post().status == 200)
             #expect(try await ingress.post().status == 429)
@@ -148,7 +148,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         }
     }
 
-    @Test func whatIsLargerThanAPolicyIs413AndNamesIt() async throws {
+    @Test func aRequestLargerThanAPolicyIs413AndNamesIt() async throws {
         let small = PolicySettings(name: "small", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1, burst: 100))
         try await Ingress.run(settings(small)) { (ingress: Ingress) async throws in
             let answer = try await ingress.post(String(repeating: " ", count: 101))
@@ -173,7 +173,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         }
     }
 
-    @Test func aBatchIsToldWhenAllOfItPasses() async throws {
+    @Test func aBatchIsToldWhenAllOfItsRestPasses() async throws {
         let slow = PolicySettings(name: "slow", key: .client, unit: .events, bucket: BucketSettings(rate: 1, burst: 100))
         try await Ingress.run(settings(slow)) { (ingress: Ingress) async throws in
             let lines = String(repeating: event + "\n", count: 100)
@@ -182,14 +182,15 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
             #expect(part.status == 207)
             let waits = (part.body["results"] as? [[String: Any]])?.compactMap { $0["retry_after"] as? Int }
             #expect(waits == Array(repeating: 70, count: 70), "the 70 that were refused pass together in as many seconds")
-            // At its header nobody knows how many there are.
+            // The number of events is not known at the header.
             #expect(try await ingress.postLines(lines).retryAfter == 1)
             ingress.now.withLock { $0 = 70 * second }
-            #expect(try await ingress.postLines(String(repeating: event + "\n", count: 70)).status == 200, "an honest time")
+            #expect(
+                try await ingress.postLines(String(repeating: event + "\n", count: 70)).status == 200, "after the announced wait")
         }
     }
 
-    @Test func whatIsNoEventCostsBytesToo() async throws {
+    @Test func bytesOfNoEventAreCharged() async throws {
         let volume = PolicySettings(name: "volume", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1, burst: 200_000))
         try await Ingress.run(settings(volume)) { (ingress: Ingress) async throws in
             let blank = try await ingress.postLines(String(repeating: "\n", count: 300_000) + event)
@@ -202,8 +203,8 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         }
     }
 
-    /// Whoever comes again with a body that was refused is a request again.
-    @Test func aBodysRefusalCountsTheRequestThatComesAgain() async throws {
+    /// Sending a refused body again is another request.
+    @Test func theWaitOfARefusedBodyCountsTheNextRequest() async throws {
         let few = PolicySettings(name: "few", key: .client, unit: .requests, bucket: BucketSettings(rate: 0.1, burst: 2))
         let small = PolicySettings(name: "small", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1_000, burst: 1_000))
         try await Ingress.run(settings(few, small)) { (ingress: Ingress) async throws in
@@ -218,7 +219,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         }
     }
 
-    @Test func clientsAreNamesOrElseAddressesBehindProxies() async throws {
+    @Test func clientsBehindProxiesAreAddresses() async throws {
         var settings = settings(burst)
         settings.http.trustedProxies = 1
         try await Ingress.run(settings) { (ingress: Ingress) async throws in
@@ -236,8 +237,8 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         }
     }
 
-    /// 100,000 clients that nobody knows: there is room for a thousand, nobody who is limited is let off, and health is answered.
-    @Test func aFloodOfKeysIsRefusedAndHidesNobody() async throws {
+    /// 100,000 clients and quotas for a thousand: limited clients stay limited, and health checks are answered.
+    @Test func aFloodOfClientsIsRefusedAndFreesNoOne() async throws {
         var settings = settings(
             PolicySettings(name: "slow", key: .client, unit: .requests, bucket: BucketSettings(rate: 0.001, burst: 1)))
         settings.http.trustedProxies = 1
@@ -257,7 +258,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
                     }
                     try connection.send(requests.joined())
                     for _ in requests {
-                        // Let through, it is no event.
+                        // If admitted, it is malformed.
                         let status = try connection.answer().status
                         if status == 400 { passed += 1 } else { #expect(status == 429) }
                     }
@@ -269,10 +270,10 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
                 }
                 return passed
             }
-            // One for each of those who were known beside the first, and one for all others together.
+            // One for each client with a quota except the first, and one for all others together.
             #expect(passed == 999 + 1)
             #expect(ingress.metrics.contains("sluice_ratelimit_keys 1000"))
-            // The one that passed was asked twice: at its header and at its body.
+            // The admitted request was charged twice: at its header and at its body.
             #expect(ingress.metrics.contains("sluice_ratelimit_overflow_total 99002"))
             #expect(try await ingress.post(headers: limited).status == 429)
         }
@@ -296,7 +297,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         }
     }
 
-    /// What the server refuses for its own reasons is no client's fault.
+    /// A request that the server cannot take costs nothing of the client's quota.
     @Test func nothingIsChargedWhileNothingCanBeProduced() async throws {
         try await Ingress.run(settings(burst), isOpen: false) { (ingress: Ingress) async throws in
             for _ in 0..<5 { #expect(try await ingress.post().status == 503) }
@@ -312,7 +313,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         }
     }
 
-    @Test func aChangeIsInForceAtOnceAndRefillsNothing() async throws {
+    @Test func aChangeAppliesAtOnceAndRefillsNothing() async throws {
         try await Ingress.run(settings(burst)) { (ingress: Ingress) async throws in
             for expected in [200, 200, 429] { #expect(try await ingress.post().status == expected) }
             var wider = burst
@@ -339,13 +340,13 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
             for _ in 0..<44 { seen.append(try #require(try await ingress.post().retryAfter)) }
             #expect(seen.min() == 20)
             #expect(seen.max() == 30)
-            #expect(Set(seen).count == 11, "44 clients over 11 seconds: every second is named")
+            #expect(Set(seen).count == 11, "44 clients over 11 seconds: every second occurs")
             #expect(seen.allSatisfy { second in seen.filter { $0 == second }.count <= 6 })
         }
     }
 
-    /// More different answers than are kept.
-    @Test func answersThatWereDroppedAreMadeAnew() async throws {
+    /// More distinct responses than are kept.
+    @Test func responsesThatWereDroppedAreMadeAgain() async throws {
         var settings = settings(
             PolicySettings(name: "slow", key: .client, unit: .requests, bucket: BucketSettings(rate: 0.01, burst: 1)))
         settings.limits.retryJitter = 4

@@ -1,4 +1,4 @@
-// Proves that a batch's latencies land in the buckets single observations would have hit.
+// Proves that a batch's latencies are in the same buckets as single observations.
 
 import Records
 import Telemetry

@@ -1,4 +1,4 @@
-// Proves that the document at /openapi.json says what the routes do: each one is in it, and whatever they answer is declared.
+// Proves that /openapi.json declares every route and every answer.
 
 import Admission
 import Backpressure
@@ -15,8 +15,8 @@ import Testing
 private let event = #"{"action":"Create","message_id":1,"data":{"name":"a","message":"b"}}"#
 
 /// A process's HTTP side with a broker behind it.
-private final class Door: Sendable {
-    let server: HTTPServer
+private final class IngressServer: Sendable {
+    let http: HTTPServer
     private let behind: TestEventProducer?
 
     init(_ role: Role, reachesKafka: Bool = true) async throws {
@@ -46,18 +46,18 @@ private final class Door: Sendable {
             registry: registry, health: Health(role: role, eventProducer: eventProducer) { nil })
         var configuration = HTTPServerConfiguration(port: 0)
         configuration.maxBodyBytes = settings.http.maxEventBytes
-        server = try HTTPServer.start(configuration: configuration, handler: routes)
+        http = try HTTPServer.start(configuration: configuration, handler: routes)
     }
 
     func close() async {
-        await server.stop(deadline: .seconds(5))
+        await http.stop(deadline: .seconds(5))
         await behind?.close()
     }
 
     func ask(_ method: String, _ path: String, _ body: String = "", headers: [String] = []) async throws -> LoopbackHTTP.Answer {
         var lines = ["\(method) \(path) HTTP/1.1", "Host: localhost", "Connection: close"] + headers
         if !body.isEmpty { lines.append("Content-Length: \(body.utf8.count)") }
-        return try await LoopbackHTTP.ask(lines.joined(separator: "\r\n") + "\r\n\r\n" + body, port: server.port)
+        return try await LoopbackHTTP.ask(lines.joined(separator: "\r\n") + "\r\n\r\n" + body, port: http.port)
     }
 
     func document() async throws -> Document {
@@ -78,8 +78,8 @@ private struct Document {
         paths[path]?[method.lowercased()]?["responses"] as? [String: [String: Any]] ?? [:]
     }
 
-    /// What the document does not say of an answer; nil: it says all.
-    func silence(about reply: LoopbackHTTP.Answer, to method: String, _ path: String) -> String? {
+    /// The part of an answer that the document does not declare; nil: it declares all of it.
+    func undeclared(_ reply: LoopbackHTTP.Answer, to method: String, _ path: String) -> String? {
         guard let declared = responses(method, path)["\(reply.status)"] else {
             return "\(method) \(path) answers \(reply.status)"
         }
@@ -92,7 +92,7 @@ private struct Document {
         return told.isEmpty ? nil : "\(method) \(path) answers \(reply.status) with \(told)"
     }
 
-    /// Whether a reference leads to something.
+    /// Whether a reference has a target.
     func resolves(_ reference: String) -> Bool {
         var place: Any? = root
         for step in reference.dropFirst(2).split(separator: "/") { place = (place as? [String: Any])?[String(step)] }
@@ -109,24 +109,24 @@ private struct Document {
 
 @Suite(.timeLimit(.minutes(1))) struct OpenAPITests {
     @Test(arguments: Role.allCases) func everyRouteIsInTheDocumentAndNoOther(role: Role) async throws {
-        let door = try await Door(role, reachesKafka: false)
-        let document = try await door.document()
+        let server = try await IngressServer(role, reachesKafka: false)
+        let document = try await server.document()
         var served: Set<String> = []
         for route in Routes.Route.allCases {
             let (method, path) = (route.pattern.method.rawValue, route.rawValue)
-            let reply = try await door.ask(method, path, headers: ["Content-Type: text/plain"])
+            let reply = try await server.ask(method, path, headers: ["Content-Type: text/plain"])
             if reply.status != 404 { served.insert("\(method) \(path)") }
         }
         let described = document.paths.flatMap { path, methods in methods.keys.map { "\($0.uppercased()) \(path)" } }
         #expect(Set(described) == served)
         #expect(served.contains("POST /send") == (role != .worker))
         #expect(served.contains("POST /admin/pause") == (role != .ingress))
-        await door.close()
+        await server.close()
     }
 
-    @Test func theDocumentIsWhole() async throws {
-        let door = try await Door(.all, reachesKafka: false)
-        let document = try await door.document()
+    @Test func everyReferenceHasATarget() async throws {
+        let server = try await IngressServer(.all, reachesKafka: false)
+        let document = try await server.document()
         #expect(document.root["openapi"] as? String == "3.1.0")
         #expect((document.root["info"] as? [String: Any])?["version"] as? String == sluiceVersion)
         let names = document.operations.compactMap { $0["operationId"] as? String }
@@ -138,20 +138,20 @@ private struct Document {
         }
         let references = Document.references(in: document.root)
         #expect(!references.isEmpty)
-        for reference in references { #expect(document.resolves(reference), "\(reference) leads nowhere") }
-        await door.close()
+        for reference in references { #expect(document.resolves(reference), "\(reference) has no target") }
+        await server.close()
     }
 
-    @Test func whatIsAnsweredIsDeclared() async throws {
-        let door = try await Door(.all)
-        let document = try await door.document()
+    @Test func everyAnswerIsDeclared() async throws {
+        let server = try await IngressServer(.all)
+        let document = try await server.document()
         let json = ["Content-Type: application/json"]
         let token = ["Authorization: Bearer 0123456789abcdef"]
         var seen: [String: Set<Int>] = [:]
         func check(_ method: String, _ path: String, _ body: String = "", headers: [String] = []) async throws {
-            let reply = try await door.ask(method, path, body, headers: headers)
-            let silence = document.silence(about: reply, to: method, path)
-            #expect(silence == nil, "the document does not say that \(silence ?? "")")
+            let reply = try await server.ask(method, path, body, headers: headers)
+            let undeclared = document.undeclared(reply, to: method, path)
+            #expect(undeclared == nil, "not declared: \(undeclared ?? "")")
             seen[path, default: []].insert(reply.status)
         }
         for path in ["/", "/metrics", "/livez", "/readyz", "/openapi.json"] {
@@ -183,6 +183,6 @@ private struct Document {
         #expect(seen["/metrics"] == [200, 401, 413])
         #expect(seen["/admin/pause"] == [400, 401, 404, 413, 415, 503])
         #expect(seen["/readyz"]?.contains(413) == true)
-        await door.close()
+        await server.close()
     }
 }

@@ -1,11 +1,11 @@
-// Makes snapshots of a pipeline for tests of what is shown of them.
+// Makes snapshots of a pipeline.
 
 import Backpressure
 import Records
 
 @testable import Pipeline
 
-/// A worker with one partition, as a snapshot shows it.
+/// The snapshot of a worker with one partition.
 func pipelineState(
     applied: Int64 = 5, end: Int64? = 15, lagSeconds: Double? = 12.5, secondsToDrain: Double? = .infinity,
     stall: StallReason? = nil, pausedByOperator: String? = nil

@@ -138,7 +138,7 @@ private final class Fixture: Sendable {
         #expect(world.applied.current.count == 1)
     }
 
-    @Test func anInvalidFileChangesNothingAndIsSaidOnceWithAllItsFaults() async throws {
+    @Test func anInvalidFileChangesNothingAndIsLoggedOnceWithAllItsFaults() async throws {
         let world = try Fixture()
         try world.write("limits: {consume: {events_per_second: many}}\npipeline: {low_watermark: 7}\nnonsense: 1")
         await world.settle()
@@ -152,10 +152,10 @@ private final class Fixture: Sendable {
         ] { #expect(lines.first?.contains(part) == true, "\(part) is not in \(lines)") }
         #expect(world.applied.current.isEmpty)
         #expect(world.metrics.contains("sluice_config_generation 1"))
-        // Whoever asks is told again.
+        // A request logs it again.
         await world.reloader.check(isRequested: true)
         #expect(world.said("refused"))
-        // A file that is gone is no reason either.
+        // A file that was removed changes nothing.
         try FileManager.default.removeItem(atPath: world.file)
         await world.settle()
         #expect(world.said("refused", "cannot be opened"))
@@ -165,7 +165,7 @@ private final class Fixture: Sendable {
         #expect(world.metrics.contains("sluice_config_generation 1"))
     }
 
-    @Test func whatNeedsARestartSaysSoAndStaysAsItIs() async throws {
+    @Test func aSettingThatNeedsARestartIsLoggedAndNotApplied() async throws {
         let world = try Fixture()
         try world.write("kafka: {group_id: other}\npostgres: {connections: 7}\napply: {batch_records: 77}")
         await world.reloader.check(isRequested: true)
@@ -181,7 +181,7 @@ private final class Fixture: Sendable {
             }
         )
         #expect(lines.contains { $0.contains("at the next restart. key=postgres.connections from=4 to=7") })
-        // Said once; and taken back, it is as if nothing had been.
+        // Logged once; a setting that is taken back is in force again.
         try world.write("kafka: {group_id: sluice}\npostgres: {connections: 7}\napply: {batch_records: 78}")
         await world.reloader.check(isRequested: true)
         let later = world.lines.take()
@@ -190,7 +190,7 @@ private final class Fixture: Sendable {
         #expect(world.metrics.contains("sluice_config_generation 3"))
     }
 
-    @Test func whatTheWorkerCannotRunWithChangesNothing() async throws {
+    @Test func settingsThatTheWorkerDoesNotSupportChangeNothing() async throws {
         let world = try Fixture()
         world.unsupported.withLock { $0 = Fault(.defaults, "too little for 64 partitions: set it to 40 MiB at least") }
         try world.write("pipeline: {memory_budget_bytes: 16777216}")
@@ -202,7 +202,7 @@ private final class Fixture: Sendable {
         #expect(world.applied.current.last?.pipeline.memoryBudget == 16 << 20)
     }
 
-    @Test func aBudgetChangesInPartAndTheLogSaysWhich() async throws {
+    @Test func aBudgetChangesInPartAndTheLogNamesThePart() async throws {
         let world = try Fixture()
         try world.write("pipeline: {memory_budget_bytes: 128MiB}")
         await world.reloader.check(isRequested: true)
@@ -210,7 +210,7 @@ private final class Fixture: Sendable {
         #expect(world.reloader.settings.pipeline.memoryBudget == 128 << 20)
     }
 
-    @Test func aSecretIsComparedAndNeverShown() async throws {
+    @Test func aSecretIsComparedAndNeverLogged() async throws {
         let world = try Fixture()
         try "host=db password=streng".write(toFile: world.secret, atomically: true, encoding: .utf8)
         await world.settle()
@@ -220,7 +220,7 @@ private final class Fixture: Sendable {
         #expect(world.metrics.contains("sluice_config_generation 2"))
     }
 
-    @Test func aChangedMappingIsSaid() async throws {
+    @Test func aChangedMappingIsLogged() async throws {
         let world = try Fixture()
         let mapping = world.directory + "/messages.yaml"
         let text = try String(contentsOfFile: mapping, encoding: .utf8)
@@ -232,7 +232,7 @@ private final class Fixture: Sendable {
         #expect(world.said("refused", "messages.yaml:", "nonsense"))
     }
 
-    @Test func tokensAreLiveAndNeverShown() async throws {
+    @Test func tokensAreLiveAndNeverLogged() async throws {
         let world = try Fixture("http: {tokens: {billing: sehr-geheimes-wort}, admin_token: ganz-geheimes-wort}")
         try world.write("http: {tokens: {billing: noch-geheimeres-wort, shop: auch-geheimes-wort}, connections: 7}")
         await world.settle()
@@ -243,7 +243,7 @@ private final class Fixture: Sendable {
         #expect(lines.contains { $0.contains("Setting changed. key=http.tokens") })
         #expect(lines.contains { $0.contains("Setting changed. key=http.admin_token") })
         #expect(!lines.contains { $0.contains("geheim") }, "\(lines)")
-        // Without tokens an address elsewhere is refused, also while it runs.
+        // Another address without tokens is refused, also in a running process.
         let elsewhere = try Fixture("http: {host: 0.0.0.0, tokens: {billing: sehr-geheimes-wort}}")
         try elsewhere.write("http: {host: 0.0.0.0}")
         await elsewhere.settle()
@@ -259,7 +259,7 @@ private final class Fixture: Sendable {
         #expect(world.logger.level == .warning)
     }
 
-    @Test func theLoopSeesChangesAndHangups() async throws {
+    @Test func theLoopSeesChangesAndSIGHUP() async throws {
         let world = try Fixture()
         let (hangups, hangup) = AsyncStream.makeStream(of: Void.self)
         let loop = Task { await world.reloader.run(hangups: hangups) }

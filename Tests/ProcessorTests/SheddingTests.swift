@@ -70,7 +70,7 @@ private final class Ingress: Sendable {
 }
 
 @Suite(.timeLimit(.minutes(1))) struct SheddingTests {
-    @Test func theGroupsLagCountsWhereItIsLongerThanWhatIsKnownHere() {
+    @Test func theLongerOfTheGroupsAndTheProcessesLagCounts() {
         func inputs(_ records: Double?) -> SheddingInputs {
             var inputs = SheddingInputs()
             inputs.lag = records.map { SheddingInputs.Lag(records: $0, seconds: nil, measuredAt: 1, drainRate: 2) }
@@ -100,7 +100,7 @@ private final class Ingress: Sendable {
         #expect(shedding.refusal() == nil)
     }
 
-    @Test func aRefusalNamesItsCauseAndWhenToComeBack() async throws {
+    @Test func aRefusalNamesItsCauseAndTheWait() async throws {
         let ingress = try await Ingress()
         ingress.check(lag: 5_000, drainRate: 450, at: second)
         for type in ["application/json", "application/x-www-form-urlencoded"] {
@@ -123,13 +123,13 @@ private final class Ingress: Sendable {
         await ingress.close()
     }
 
-    @Test func isRefusedAtTheHeaderAndOnlyWhereEventsAreTaken() async throws {
+    @Test func onlyEventsAreShedAndAtTheHeader() async throws {
         let ingress = try await Ingress()
         ingress.check(lag: 5_000, at: second)
-        // The body never comes. (One of up to a megabyte would be read and dropped, so that the connection can be kept.)
+        // The body is never sent. (A body of up to a megabyte would be read and dropped, so that the connection can be kept.)
         let (_, problem) = try await ingress.post("", length: 9_000_000)
         #expect(problem.cause == "lag")
-        // Nothing that would not have been taken counts in the share.
+        // Requests that are refused for another reason are not sampled.
         #expect(try await ingress.post("x", type: "text/plain").problem.status == 415)
         #expect(ingress.metrics.contains(#"sluice_shed_requests_total{cause="lag"} 1"#))
         for path in ["/metrics", "/livez"] {
@@ -145,13 +145,13 @@ private final class Ingress: Sendable {
         ingress.check(lag: nil, at: second)
         let (answer, problem) = try await ingress.post()
         #expect(problem.cause == nil, "\(problem)")
-        #expect(answer.status == 400, "let in, and no event")
+        #expect(answer.status == 400, "admitted, and malformed")
         #expect(ingress.metrics.contains(#"sluice_shed_signal_known{cause="lag"} 0"#))
         #expect(ingress.metrics.contains("sluice_shed_share 0"))
         await ingress.close()
     }
 
-    @Test func otherThresholdsHoldFromTheNextLookOn() throws {
+    @Test func otherThresholdsApplyFromTheNextCheckOn() throws {
         let shedding = IngressShedding(SheddingLimits(), registry: MetricsRegistry())
         var inputs = SheddingInputs()
         inputs.lag = SheddingInputs.Lag(records: 1_500, seconds: nil, measuredAt: second, drainRate: 0)
@@ -162,13 +162,13 @@ private final class Ingress: Sendable {
         #expect(shedding.decision.share == 0.5)
         shedding.update(SheddingLimits(lagRecords: 3_000))
         shedding.check(inputs, now: 2 * second)
-        #expect(abs(shedding.decision.share - 0.3) < 1e-9, "let in again step by step")
+        #expect(abs(shedding.decision.share - 0.3) < 1e-9, "admitted again step by step")
         shedding.update(SheddingLimits())
         shedding.check(inputs, now: 2 * second)
         #expect(shedding.decision == .admitAll)
     }
 
-    @Test func healthShowsWhatIsShed() throws {
+    @Test func healthReportsLoadShedding() throws {
         let registry = MetricsRegistry()
         let shedding = IngressShedding(SheddingLimits(lagRecords: 1_000), registry: registry)
         let health = Health(role: .all, eventProducer: nil, shedding: shedding) { pipelineState() }
@@ -193,7 +193,7 @@ private final class Ingress: Sendable {
 }
 
 @Suite struct SheddingInputsTests {
-    @Test func aPipelineSaysHowFarItIsBehind() throws {
+    @Test func thePipelinesLagIsAnInput() throws {
         let inputs = SheddingInputs(pipelineState(applied: 5, end: 15), lagInterval: 1, now: 10 * second)
         let lag = try #require(inputs.lag)
         #expect(lag.records == 10 && lag.seconds == 12.5 && lag.drainRate == 100)
@@ -203,7 +203,7 @@ private final class Ingress: Sendable {
         #expect(SheddingInputs(pipelineState(), lagInterval: 0.1, now: 0).lag?.measuredAt == 0)
     }
 
-    @Test func answersThatAreTooOldAreNotKnown() throws {
+    @Test func oldLagIsUnknown() throws {
         var machine = GroupLagMachine()
         let sources = [0, 1].map { TopicPartition("t", $0) }
         machine.asked(sources, now: second)
@@ -214,10 +214,10 @@ private final class Ingress: Sendable {
         }
         #expect(lag(at: 4 * second)?.records == 109)
         let late = try #require(lag(at: 6 * second))
-        #expect(late.records == 9, "what is still known, which is not too much")
+        #expect(late.records == 9, "a lower bound: the partitions whose lag is known")
         #expect(late.measuredAt == 4 * second)
         #expect(lag(at: 8 * second) == nil)
-        #expect(lag(at: 8 * second, interval: 10)?.records == 109, "questions may be further apart")
+        #expect(lag(at: 8 * second, interval: 10)?.records == 109, "the validity follows the lag interval")
         #expect(SheddingInputs(machine.sampled(now: 8 * second, window: second), lagInterval: 1, now: 8 * second).credits == nil)
     }
 }

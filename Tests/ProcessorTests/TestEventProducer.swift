@@ -1,4 +1,4 @@
-// An event gate with an embedded broker behind it: what the tests of the ingress put behind its routes.
+// Owns an event producer with an embedded broker for the tests of the ingress.
 
 import Decode
 import Foundation
@@ -9,7 +9,7 @@ import TestSupport
 
 @testable import sluice
 
-/// A broker with the topic `messages`, a producer, and the gate before it.
+/// A broker with the topic `messages`, a Kafka producer, and the event producer.
 final class TestEventProducer: Sendable {
     let eventProducer: EventProducer
     let broker: EmbeddedBroker
@@ -32,12 +32,12 @@ final class TestEventProducer: Sendable {
         if isOpen { eventProducer.bind(producer, topic: topic) }
     }
 
-    /// The mapping that is shipped.
+    /// The mapping of config/sluice.yaml.
     static func mapping() throws -> Mapping {
         try Configuration.load(path: TestPostgres.checkout.path + "/config/sluice.yaml", environment: [:]).mapping
     }
 
-    /// Behind the server's stop.
+    /// Call it after the server's stop.
     func close() async {
         _ = await producer.close(deadline: .seconds(2))
         broker.stop()
