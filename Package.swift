@@ -54,7 +54,7 @@ let package = Package(
         library("Decode", ["CSimdjson", "Records", "Settings"]),
         library("SluiceTables", ["Postgres", "Records"]),
         library("Apply", ["Postgres", "Records", "SluiceTables"]),
-        library("Pipeline", ["Records", "Backpressure", "Telemetry"]),
+        library("Pipeline", ["Records", "Backpressure"]),
 
         .executableTarget(
             name: "sluice",

@@ -4,6 +4,7 @@ import Foundation
 import Kafka
 import Postgres
 import Records
+import TestSupport
 
 /// One record as it was read back.
 struct ReadRecord: Sendable {

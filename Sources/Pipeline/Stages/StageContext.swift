@@ -31,7 +31,7 @@ struct Completion: Sendable {
 extension Completion.Part {
     init(_ batch: RecordBatch, credits: Credits, isReceived: Bool = true) {
         self.init(
-            source: batch.source, generation: batch.assignment, nextOffset: batch.nextOffset, credits: credits,
+            source: batch.source, generation: batch.generation, nextOffset: batch.nextOffset, credits: credits,
             isReceived: isReceived)
     }
 }
