@@ -76,7 +76,7 @@ let package = Package(
                 "SluiceTables", "Telemetry",
             ],
             path: "Benchmarks",
-            exclude: ["results", "Naive"],
+            exclude: ["results", "Bare"],
             swiftSettings: strict),
 
         .executableTarget(

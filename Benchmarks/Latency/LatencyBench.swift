@@ -44,7 +44,7 @@ struct LatencyBench {
 
     func run() async throws -> LatencyResult? {
         guard let naive = options.naivePath else {
-            say("\nlatency: SKIPPED, no consumer to compare with (--naive); scripts/bench builds Benchmarks/Naive")
+            say("\nlatency: SKIPPED, no consumer to compare with (--naive); scripts/bench builds Benchmarks/Bare/naive.cpp")
             return nil
         }
         return try await BenchSite.run("latency", options) { site in
