@@ -67,6 +67,15 @@ private final class RecordingSink: LogSink {
         #expect(object["text"] as? String == "é\u{2028}\\")
     }
 
+    @Test func theMessageOfALibraryIsTheFieldMessage() throws {
+        logger(.json).error("librdkafka logged a message.", ["message": "FAIL: broker down"])
+        logger(.text).error("librdkafka logged a message.", ["message": "FAIL: broker down"])
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(sink.lines[0].utf8)) as? [String: Any])
+        #expect(object["message"] as? String == "FAIL: broker down")
+        #expect(object["event"] as? String == "librdkafka logged a message.")
+        #expect(sink.lines[1].hasSuffix("sluice librdkafka logged a message. message=\"FAIL: broker down\"\n"))
+    }
+
     @Test func quietLevelsAreNotEvenEvaluated() {
         let calls = Atomic(0)
         func expensive() -> Int { calls.add(1, ordering: .relaxed).newValue }

@@ -1,9 +1,9 @@
-// Starts the room's own threads: the places where librdkafka's blocking calls are allowed to block.
+// Starts threads for librdkafka's blocking calls.
 
 internal import CKafka
 internal import Glibc
 
-/// Threads of this room. Swift's cooperative pool never runs a call that may block.
+/// Threads of this module. Swift's cooperative pool never runs a call that may block.
 enum OwnedThread {
     private final class Body {
         let name: String

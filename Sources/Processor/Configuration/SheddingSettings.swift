@@ -22,7 +22,7 @@ struct SheddingSettings: Sendable {
             Key(
                 "lag_records", \.lagRecords, .int(in: 0...1_000_000_000_000), unit: "records",
                 help:
-                    "Consumer lag of the group in records, whoever has written them; 0: off.", reload: .live),
+                    "Consumer lag of the group in records, from all producers; 0: off.", reload: .live),
             Key(
                 "lag_seconds", \.lagSeconds, .int(in: 0...86_400), unit: "seconds",
                 help:

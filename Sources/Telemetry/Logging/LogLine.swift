@@ -1,11 +1,15 @@
 // Owns the grammar of one log line in both forms, down to the newline that ends it.
 
 /// Writes log lines.
+///
+/// A line has a constant sentence and metadata. Where a line reports the message of a library or a server (librdkafka, libmicrohttpd,
+/// PostgreSQL), that message is the metadata `message`. In JSON it is then the field `message`, where log tools search, and the sentence
+/// is the field `event`. On all other lines the sentence is the field `message`, and there is no `event`.
 enum LogLine {
     typealias Metadata = [(key: String, value: LogValue)]
 
     /// Names of the JSON object that metadata must not overwrite; such a key gets a `_` behind it.
-    private static let reserved: Set<String> = ["time", "level", "label", "message"]
+    private static let reserved: Set<String> = ["time", "level", "label", "event"]
 
     static func text(
         milliseconds: Int64, level: LogLevel, label: String, sentence: String, metadata: Metadata
@@ -22,7 +26,8 @@ enum LogLine {
         milliseconds: Int64, level: LogLevel, label: String, sentence: String, metadata: Metadata
     ) -> String {
         var line = "{\"time\":\"\(timestamp(milliseconds))\",\"level\":\"\(level.rawValue)\""
-        line += ",\"label\":\(quoted(label)),\"message\":\(quoted(sentence))"
+        let name = metadata.contains { $0.key == "message" } ? "event" : "message"
+        line += ",\"label\":\(quoted(label)),\"\(name)\":\(quoted(sentence))"
         for (key, value) in metadata {
             line += ",\(quoted(reserved.contains(key) ? key + "_" : key)):"
             switch value {

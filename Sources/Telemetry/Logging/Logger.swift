@@ -1,6 +1,6 @@
-// Owns the way a room says something to the operator: a fixed sentence, with the data in metadata.
+// Owns how a module reports to the operator: a fixed sentence, with the data in metadata.
 
-/// Writes log lines under a label. Cheap to copy; hand a copy to whoever logs.
+/// Writes log lines under a label. Cheap to copy; hand a copy to each user.
 ///
 /// Sentences are compile-time constants, so that they can be searched for and never carry data: what varies goes into
 /// the metadata. Neither payloads nor secrets belong there.
@@ -46,7 +46,7 @@ public struct Logger: Sendable {
     /// Lines below `level` are not written from now on, by this logger, the one it was made from, and all that were made from either.
     public func setLevel(_ level: LogLevel) { threshold.level = level }
 
-    /// A logger that writes nothing, for tests and for whoever does not care.
+    /// A logger that writes nothing, for tests.
     public static let silent = Logger(label: "", level: .error, sink: NoSink())
 
     /// The same logger under a longer label, with metadata that every one of its lines carries.

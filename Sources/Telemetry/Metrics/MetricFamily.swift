@@ -80,10 +80,10 @@ public final class Family<Member: Sendable>: Sendable {
         }
     }
 
-    /// Takes the series off the page; whoever still holds the instrument counts unseen.
+    /// Removes the series from the page; an instrument that is still held counts without effect.
     public func remove(_ values: String...) { remove(values) }
 
-    /// Takes the series off the page; whoever still holds the instrument counts unseen.
+    /// Removes the series from the page; an instrument that is still held counts without effect.
     public func remove(_ values: [String]) {
         series.withLock { $0.removeAll { $0.values == values } }
     }
