@@ -54,7 +54,7 @@ extension EndToEnd {
     @Test func aBudgetTooSmallEndsTheStart() async throws {
         try await World.run("small-budget", partitions: 64) { world in
             let process = try world.launch("small", ["SLUICE_PIPELINE_MEMORY_BUDGET_BYTES": "\(16 << 20)"])
-            try #require(try await process.ended(within: .seconds(30)) == .exited(1))
+            try #require(try await process.ended(within: .seconds(30)) == .exited(78))
             let last = process.output.split(separator: "\n").last.map(String.init) ?? ""
             for part in ["pipeline.memory_budget_bytes", "64 partitions"] {
                 try #require(last.contains(part), "its last line: \(last)")
