@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// What one door's runs at one load came to.
+/// Figures of the runs of one ingress at one load.
 struct IngressFigures: Codable, Sendable {
     let requestsPerSecond: Runs
     let medianMilliseconds: Runs
@@ -10,12 +10,12 @@ struct IngressFigures: Codable, Sendable {
     let cpuMicroseconds: Runs
     let residentMebibytes: Runs
 
-    init(_ spells: [OpenListener.Spell]) {
-        requestsPerSecond = Runs(spells.map(\.run.requestsPerSecond))
-        medianMilliseconds = Runs(spells.map(\.run.median))
-        p99Milliseconds = Runs(spells.map(\.run.p99))
-        cpuMicroseconds = Runs(spells.map(\.cpuMicroseconds))
-        residentMebibytes = Runs(spells.map(\.residentMebibytes))
+    init(_ measurements: [RunningIngress.Measurement]) {
+        requestsPerSecond = Runs(measurements.map(\.run.requestsPerSecond))
+        medianMilliseconds = Runs(measurements.map(\.run.median))
+        p99Milliseconds = Runs(measurements.map(\.run.p99))
+        cpuMicroseconds = Runs(measurements.map(\.cpuMicroseconds))
+        residentMebibytes = Runs(measurements.map(\.residentMebibytes))
     }
 
     /// Prints one line.
@@ -75,7 +75,7 @@ struct IngressBench {
 
     /// Measures two builds of `sluice` in turn, on the same broker.
     private func comparePrevious(_ program: String, _ wrk: Wrk, _ place: DrainPlace) throws {
-        var listeners: [OpenListener] = []
+        var listeners: [RunningIngress] = []
         defer { for listener in listeners { listener.child.end(within: 30) } }
         listeners.append(try .sluice(options, place, number: 0, limits: Self.high))
         listeners.append(try .sluice(options, place, number: 1, limits: Self.high, program: program))
@@ -85,9 +85,9 @@ struct IngressBench {
         for listener in listeners { _ = try listener.measure(wrk, connections: 64, seconds: 4) }
         for (connections, events) in [(8, 1), (64, 1), (256, 1), (Self.batchConnections, Self.batch)] {
             let figures = try inTurn(listeners, rounds) {
-                let spell = try $0.measure(wrk, connections: connections, seconds: seconds, events: events)
-                guard spell.run.others == 0 else { throw $0.child.failure("refused \(spell.run.others) requests") }
-                return spell
+                let measurement = try $0.measure(wrk, connections: connections, seconds: seconds, events: events)
+                guard measurement.run.others == 0 else { throw $0.child.failure("refused \(measurement.run.others) requests") }
+                return measurement
             }
             let load = "\(connections) clients, \(events) events a request"
             for (listener, figures) in zip(listeners, figures) {
@@ -106,30 +106,30 @@ struct IngressBench {
         """
 
     private func measure(_ bare: String, _ wrk: Wrk, _ place: DrainPlace) throws -> IngressResult {
-        var doors: [OpenListener] = []
-        defer { for door in doors { door.child.end(within: 30) } }
+        var ingresses: [RunningIngress] = []
+        defer { for ingress in ingresses { ingress.child.end(within: 30) } }
         let low = "  policies: [{name: burst, key: client, unit: requests, bucket: {rate: 1, burst: 1}}]"
-        doors.append(try OpenListener.sluice(options, place, number: 0, limits: Self.high))
-        doors.append(try OpenListener.sluice(options, place, number: 1, limits: low))
-        for linger in ["0", "0.3"] { doors.append(try OpenListener.bare(bare, place, linger: linger)) }
-        let (sluice, refusing, prompt, lingering) = (doors[0], doors[1], doors[2], doors[3])
+        ingresses.append(try RunningIngress.sluice(options, place, number: 0, limits: Self.high))
+        ingresses.append(try RunningIngress.sluice(options, place, number: 1, limits: low))
+        for linger in ["0", "0.3"] { ingresses.append(try RunningIngress.bare(bare, place, linger: linger)) }
+        let (sluice, refusing, prompt, lingering) = (ingresses[0], ingresses[1], ingresses[2], ingresses[3])
         // Short and many: what a machine gives changes within seconds, and a bar of a twentieth is narrower than that.
         let seconds = options.roundSeconds ?? 2
         let rounds = options.runs ?? 15
         say("\ningress: one event a request, acks=all, idempotent; \(rounds) rounds of \(seconds) s each")
         // A broker that has just started is slower, and so are a program's first requests.
-        for door in [sluice, prompt, lingering] { _ = try door.measure(wrk, connections: 64, seconds: 4) }
+        for ingress in [sluice, prompt, lingering] { _ = try ingress.measure(wrk, connections: 64, seconds: 4) }
 
         var singles: [String: [IngressFigures]] = [:]
         // The last one's bar is the narrowest: it is asked twice as often.
         for (connections, other, rounds) in [(8, prompt, rounds), (64, prompt, rounds), (256, lingering, 2 * rounds)] {
             singles["\(connections)"] = try inTurn([sluice, other], rounds) {
-                let spell = try $0.measure(wrk, connections: connections, seconds: seconds)
-                guard spell.run.others == 0 else { throw $0.child.failure("refused \(spell.run.others) requests") }
-                return spell
+                let measurement = try $0.measure(wrk, connections: connections, seconds: seconds)
+                guard measurement.run.others == 0 else { throw $0.child.failure("refused \(measurement.run.others) requests") }
+                return measurement
             }
-            for (door, figures) in zip([sluice, other], singles["\(connections)"]!) {
-                figures.show("\(connections) × \(door.name)")
+            for (ingress, figures) in zip([sluice, other], singles["\(connections)"]!) {
+                figures.show("\(connections) × \(ingress.name)")
             }
         }
         // Beside accepted ones of the same minute.
@@ -137,24 +137,26 @@ struct IngressBench {
         for (figures, name) in zip(limited, ["accepted", "answered 429"]) { figures.show("64 × \(name)") }
         say("\ningress: \(Self.batch) events a request")
         let batches = try inTurn([sluice, prompt], rounds) {
-            let spell = try $0.measure(wrk, connections: Self.batchConnections, seconds: seconds, events: Self.batch)
-            guard spell.run.others == 0 else { throw $0.child.failure("refused \(spell.run.others) requests") }
-            return spell
+            let measurement = try $0.measure(wrk, connections: Self.batchConnections, seconds: seconds, events: Self.batch)
+            guard measurement.run.others == 0 else { throw $0.child.failure("refused \(measurement.run.others) requests") }
+            return measurement
         }
-        for (door, figures) in zip([sluice, prompt], batches) { figures.show("lines × \(door.name)", events: Self.batch) }
+        for (ingress, figures) in zip([sluice, prompt], batches) { figures.show("lines × \(ingress.name)", events: Self.batch) }
         return result(singles, batches, accepted: limited[0], refused: limited[1], LimitBench.run().hot)
     }
 
-    /// Measures each door in turn, as often as wanted. By door.
+    /// Measures each ingress in turn, as often as wanted. By ingress.
     private func inTurn(
-        _ doors: [OpenListener], _ rounds: Int, _ measure: (OpenListener) throws -> OpenListener.Spell
+        _ ingresses: [RunningIngress], _ rounds: Int, _ measure: (RunningIngress) throws -> RunningIngress.Measurement
     ) throws -> [IngressFigures] {
-        var spells = doors.map { _ in [OpenListener.Spell]() }
+        var measurements = ingresses.map { _ in [RunningIngress.Measurement]() }
         for round in 0..<rounds {
             // Who begins changes, so that none always follows the same other.
-            for index in doors.indices.map({ ($0 + round) % doors.count }) { spells[index].append(try measure(doors[index])) }
+            for index in ingresses.indices.map({ ($0 + round) % ingresses.count }) {
+                measurements[index].append(try measure(ingresses[index]))
+            }
         }
-        return spells.map { IngressFigures($0) }
+        return measurements.map { IngressFigures($0) }
     }
 
     private func result(

@@ -1,28 +1,28 @@
-// The programs that take events at a door: the ingress as it ships, and a bare one that shows the limit.
+// Starts and measures the ingress of Sluice and the bare one.
 
 import Foundation
 import Glibc
 
-/// A door that is open. Methods block: not for cooperative threads.
-struct OpenListener: Sendable {
+/// A running ingress. Methods block: not for cooperative threads.
+struct RunningIngress: Sendable {
     let name: String
     let child: Child
     let port: UInt16
 
-    /// What clients and the process make of one another.
-    struct Spell: Codable, Sendable {
+    /// Figures of one run of wrk against it.
+    struct Measurement: Codable, Sendable {
         let run: WrkRun
-        /// Processor time of the door's process a request, microseconds.
+        /// Processor time of the process a request, microseconds.
         let cpuMicroseconds: Double
         let residentMebibytes: Double
     }
 
     /// Lets wrk run against it.
-    func measure(_ wrk: Wrk, connections: Int, seconds: Int, events: Int = 1) throws -> Spell {
+    func measure(_ wrk: Wrk, connections: Int, seconds: Int, events: Int = 1) throws -> Measurement {
         guard let before = child.usage() else { throw child.failure("has ended") }
         let run = try wrk.run(port: port, connections: connections, seconds: seconds, events: events)
         guard let after = child.usage() else { throw child.failure("has ended") }
-        return Spell(
+        return Measurement(
             run: run, cpuMicroseconds: (after.cpuSeconds - before.cpuSeconds) * 1e6 / Double(max(1, run.requests)),
             residentMebibytes: Double(after.residentKibibytes) / 1024)
     }
@@ -33,29 +33,29 @@ struct OpenListener: Sendable {
     ///   - program: another build of `sluice`; `nil`: the one that is measured.
     static func sluice(
         _ options: Options, _ place: DrainPlace, number: Int, limits: String, program: String? = nil
-    ) throws -> OpenListener {
+    ) throws -> RunningIngress {
         var worker = SluiceWorker(program: program ?? options.sluicePath, settings: options.settings)
         worker.role = "ingress"
         worker.extra = "limits:\n\(limits)\n"
         // Its files are its own: another one may run beside it.
-        let folder = "\(place.folder)/door-\(number)"
+        let folder = "\(place.folder)/ingress-\(number)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let own = DrainPlace(database: place.database, brokers: place.brokers, topic: place.topic, folder: folder)
         let child = try worker.start(own, run: number)
-        let door = OpenListener(
+        let ingress = RunningIngress(
             name: program == nil ? "sluice" : "previous", child: child, port: try WorkerMetrics(of: child).port)
-        try door.waitUntilReady("/readyz", "GET")
-        return door
+        try ingress.waitUntilReady("/readyz", "GET")
+        return ingress
     }
 
     /// Starts a bare ingress, called as `PROGRAM PORT BROKERS 1 LINGER 5`, and waits until it takes events.
-    static func bare(_ program: String, _ place: DrainPlace, linger: String) throws -> OpenListener {
+    static func bare(_ program: String, _ place: DrainPlace, linger: String) throws -> RunningIngress {
         let port = try Loopback.freePort()
         let child = try Child(
             "bare", program, ["\(port)", place.brokers, "1", linger, "5"], log: "\(place.folder)/bare-ingress-\(linger).log")
-        let door = OpenListener(name: "bare \(linger)", child: child, port: port)
-        try door.waitUntilReady("/bare", "POST")
-        return door
+        let ingress = RunningIngress(name: "bare \(linger)", child: child, port: port)
+        try ingress.waitUntilReady("/bare", "POST")
+        return ingress
     }
 
     private func waitUntilReady(_ path: String, _ method: String) throws {

@@ -4,14 +4,14 @@ import Foundation
 import Glibc
 import Telemetry
 
-/// What came of one policy: minutes of overload, each behind a calm spell.
+/// What came of one policy: minutes of overload, each behind a calm period.
 struct OverloadRun: Codable, Sendable {
     let policy: String
     var admitted = 0.0
     /// What the policy allows in that time.
     var allowed = 0.0
     var refused = 0.0
-    /// Milliseconds from the moment a request was due to its 200, calm and under overload, a figure a spell. Of the tenth that is measured.
+    /// Milliseconds from the moment a request was due to its 200, calm and under overload, a figure a run. Of the tenth that is measured.
     var unloadedP99: [Double] = []
     var p99: [Double] = []
     let residentBefore: Double
@@ -48,7 +48,7 @@ struct OverloadBench {
         let name: String
         let yaml: String
         let allowed: (_ seconds: Double) -> Double
-        /// What it passes comes as fast as it is asked for, not evenly as in the calm spell: its control is the same crowd of which nobody is
+        /// What it passes comes as fast as it is asked for, not evenly as in the calm period: its control is the same crowd of which nobody is
         /// refused.
         let passesInBursts: Bool
     }
@@ -74,9 +74,9 @@ struct OverloadBench {
     }
 
     private func measure(_ wrk: Wrk, _ place: DrainPlace) throws -> OverloadResult {
-        let capacity = try with("  policies: []", place, 0) { door in
-            _ = try door.measure(wrk, connections: 64, seconds: 4)
-            return try door.measure(wrk, connections: 256, seconds: 6).run.requestsPerSecond
+        let capacity = try with("  policies: []", place, 0) { ingress in
+            _ = try ingress.measure(wrk, connections: 64, seconds: 4)
+            return try ingress.measure(wrk, connections: 256, seconds: 6).run.requestsPerSecond
         }
         let limit = Int(capacity / 20)
         say(
@@ -97,12 +97,12 @@ struct OverloadBench {
         for (index, policy) in policies.enumerated() {
             runs.append(try with(policy.yaml, place, index + 1) { try overload($0, wrk, policy, limit, place) })
         }
-        let unlimited = try with("  policies: []", place, 3) { door in
-            _ = try crowd(door, wrk, limit, seconds: 3, place)
+        let unlimited = try with("  policies: []", place, 3) { ingress in
+            _ = try crowd(ingress, wrk, limit, seconds: 3, place)
             return Runs(
                 try (0..<3).map { _ in
-                    let measured = try crowd(door, wrk, limit, seconds: max(5, seconds / 6), place).measured
-                    guard let p99 = measured.latencyMicroseconds?.p99 else { throw door.child.failure("admitted nothing") }
+                    let measured = try crowd(ingress, wrk, limit, seconds: max(5, seconds / 6), place).measured
+                    guard let p99 = measured.latencyMicroseconds?.p99 else { throw ingress.child.failure("admitted nothing") }
                     return p99 / 1000
                 })
         }
@@ -111,32 +111,32 @@ struct OverloadBench {
         return report(capacity, unlimited, policies, runs, cameBack, refusedAgain)
     }
 
-    /// A door with these limits, while `body` runs.
-    private func with<R>(_ limits: String, _ place: DrainPlace, _ number: Int, _ body: (OpenListener) throws -> R) throws -> R {
-        let door = try OpenListener.sluice(options, place, number: number, limits: limits)
-        defer { door.child.end(within: 30) }
-        return try body(door)
+    /// An ingress with these limits, while `body` runs.
+    private func with<R>(_ limits: String, _ place: DrainPlace, _ number: Int, _ body: (RunningIngress) throws -> R) throws -> R {
+        let ingress = try RunningIngress.sluice(options, place, number: number, limits: limits)
+        defer { ingress.child.end(within: 30) }
+        return try body(ingress)
     }
 
     private func overload(
-        _ door: OpenListener, _ wrk: Wrk, _ policy: Policy, _ limit: Int, _ place: DrainPlace
+        _ ingress: RunningIngress, _ wrk: Wrk, _ policy: Policy, _ limit: Int, _ place: DrainPlace
     ) throws -> OverloadRun {
         // What a crowd costs at all is not what a minute of it does.
-        _ = try crowd(door, wrk, limit, seconds: 3, place)
-        var run = OverloadRun(policy: policy.name, residentBefore: try resident(door))
+        _ = try crowd(ingress, wrk, limit, seconds: 3, place)
+        var run = OverloadRun(policy: policy.name, residentBefore: try resident(ingress))
         for _ in 0..<3 {
             // Until the bucket is full, or the window empty.
             sleep(6)
             // Half of the limit: nobody is refused.
-            let calm = try load(door, rate: limit / 2, seconds: max(5, seconds / 6), place)
+            let calm = try load(ingress, rate: limit / 2, seconds: max(5, seconds / 6), place)
             guard calm.limited == 0, let unloaded = calm.latencyMicroseconds?.p99 else {
-                throw door.child.failure("refused \(calm.limited) of \(calm.produced) requests at half of the limit")
+                throw ingress.child.failure("refused \(calm.limited) of \(calm.produced) requests at half of the limit")
             }
             sleep(6)
             let start = MonotonicClock.nanoseconds()
-            let (others, hot) = try crowd(door, wrk, limit, seconds: seconds, place)
+            let (others, hot) = try crowd(ingress, wrk, limit, seconds: seconds, place)
             let elapsed = Double(MonotonicClock.nanoseconds() - start) / 1e9
-            guard let p99 = hot.latencyMicroseconds?.p99 else { throw door.child.failure("admitted nothing") }
+            guard let p99 = hot.latencyMicroseconds?.p99 else { throw ingress.child.failure("admitted nothing") }
             let asked = Double(others.requests) + hot.produced
             guard hot.dropped == 0, asked >= 9.8 * Double(limit * seconds) else {
                 throw BenchError(
@@ -148,7 +148,7 @@ struct OverloadBench {
             run.unloadedP99.append(unloaded / 1000)
             run.p99.append(p99 / 1000)
         }
-        run.residentAfter = try resident(door)
+        run.residentAfter = try resident(ingress)
         say(
             "  \(pad(run.policy, 8)) \(run.admitted.shown) admitted, \(run.allowed.shown) allowed, \(run.refused.shown) refused; p99 "
                 + "\(Runs(run.p99).median.shown) ms, unloaded \(Runs(run.unloadedP99).median.shown) ms; "
@@ -156,27 +156,27 @@ struct OverloadBench {
         return run
     }
 
-    private func resident(_ door: OpenListener) throws -> Double {
-        guard let usage = door.child.usage() else { throw door.child.failure("has ended") }
+    private func resident(_ ingress: RunningIngress) throws -> Double {
+        guard let usage = ingress.child.usage() else { throw ingress.child.failure("has ended") }
         return Double(usage.residentKibibytes) / 1024
     }
 
     /// Ten times the limit, of which a tenth is measured: who measures all of it takes half of the machine, and measures that.
     private func crowd(
-        _ door: OpenListener, _ wrk: Wrk, _ limit: Int, seconds: Int, _ place: DrainPlace
+        _ ingress: RunningIngress, _ wrk: Wrk, _ limit: Int, seconds: Int, _ place: DrainPlace
     ) throws -> (others: WrkRun, measured: Report) {
-        let others = try wrk.start(port: door.port, connections: 256, seconds: seconds, rate: limit * 9)
+        let others = try wrk.start(port: ingress.port, connections: 256, seconds: seconds, rate: limit * 9)
         defer { others.end(within: 10) }
-        let measured = try load(door, rate: limit, seconds: seconds, place)
+        let measured = try load(ingress, rate: limit, seconds: seconds, place)
         return (try WrkRun(of: others), measured)
     }
 
-    private func load(_ door: OpenListener, rate: Int, seconds: Int, _ place: DrainPlace) throws -> Report {
+    private func load(_ ingress: RunningIngress, rate: Int, seconds: Int, _ place: DrainPlace) throws -> Report {
         let file = "\(place.folder)/load.json"
         let child = try Child(
             "sluice-loadtest", options.loadtestPath,
             [
-                "--target", "http", "--url", "http://127.0.0.1:\(door.port)/send", "--rate", "\(rate)", "--duration",
+                "--target", "http", "--url", "http://127.0.0.1:\(ingress.port)/send", "--rate", "\(rate)", "--duration",
                 "\(seconds)",
                 "--keys", "100000", "--mix", "0:0:0:1", "--connections", "256", "--json", file,
             ], log: "\(place.folder)/load.log")
@@ -191,11 +191,11 @@ struct OverloadBench {
         let limits = "  policies: [{name: each, key: client, unit: requests, bucket: {rate: 0.7, burst: 3}}]"
         var worker = options
         worker.settings["http.trusted_proxies"] = "1"
-        let door = try OpenListener.sluice(worker, place, number: 9, limits: limits)
-        defer { door.child.end(within: 30) }
+        let ingress = try RunningIngress.sluice(worker, place, number: 9, limits: limits)
+        defer { ingress.child.end(within: 30) }
         func ask(_ client: Int) throws -> Loopback.Answer {
             try Loopback.ask(
-                "POST", "/send", port: door.port, fields: ["X-Forwarded-For: 192.0.2.\(client)"],
+                "POST", "/send", port: ingress.port, fields: ["X-Forwarded-For: 192.0.2.\(client)"],
                 body: #"{"action":"Delete","message_id":\#(client)}"#)
         }
         var due: [(at: UInt64, client: Int)] = []
@@ -203,7 +203,7 @@ struct OverloadBench {
             var answer = try ask(client)
             while answer.status == 200 { answer = try ask(client) }
             guard answer.status == 429, let wait = answer.field("retry-after").flatMap({ UInt64($0) }) else {
-                throw door.child.failure("answered \(answer.status) without a time")
+                throw ingress.child.failure("answered \(answer.status) without a time")
             }
             due.append((MonotonicClock.nanoseconds() + wait * 1_000_000_000, client))
         }

@@ -1,4 +1,4 @@
-// Shows the closed loop: clients post at a steady rate while the database hangs, and the door gives way and opens again by itself.
+// Shows the closed loop: clients post at a steady rate while the database hangs, and the ingress sheds load and recovers by itself.
 
 import Foundation
 import Telemetry

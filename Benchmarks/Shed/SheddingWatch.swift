@@ -1,10 +1,10 @@
-// Watches a door from outside while the database behind it comes and goes.
+// Watches an ingress from outside while the database behind it comes and goes.
 
 import Foundation
 import Glibc
 import Telemetry
 
-/// What a door's page said at one moment.
+/// The metrics of an ingress at one moment.
 struct SheddingSample: Codable, Sendable {
     /// Seconds since the watch began.
     let at: Double
