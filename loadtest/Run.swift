@@ -64,7 +64,7 @@ struct Run: ~Copyable {
             let load = try await KafkaLoad.start(options, ledger: ledger)
             start = MonotonicClock.nanoseconds()
             schedule = begin(at: start)
-            try load.run(&schedule) { now, issued throws(LoadError) in try turn(now, issued) }
+            try load.run(&schedule) { now, issued throws(LoadError) in try iteration(now, issued) }
             await load.finish()
         case .http:
             let load = try HTTPLoad(
@@ -72,7 +72,9 @@ struct Run: ~Copyable {
                 batch: options.batch, token: options.token, authorities: options.authorities)
             start = MonotonicClock.nanoseconds()
             schedule = begin(at: start)
-            try load.run(&schedule, waitingLimit: options.waitingLimit) { now, issued throws(LoadError) in try turn(now, issued) }
+            try load.run(&schedule, waitingLimit: options.waitingLimit) { now, issued throws(LoadError) in
+                try iteration(now, issued)
+            }
         }
         let end = MonotonicClock.nanoseconds()
         let issued = schedule.issued
@@ -93,8 +95,8 @@ struct Run: ~Copyable {
             start: start, rate: options.rate, events: options.events, duration: options.duration.map { UInt64($0 * 1e9) })
     }
 
-    /// Once a turn of a sending loop: samples, the look at the backlog, the wish to stop.
-    private mutating func turn(_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadRound {
+    /// Once an iteration of a sending loop: samples, the backlog, and whether to stop.
+    private mutating func iteration(_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadRound {
         if progress.isDue(at: now) {
             let sample = progress.sampled(issued: issued, tally: ledger.tally, lag: lag(issued), at: now)
             if options.progress { standardError(sample.line) }
@@ -103,7 +105,7 @@ struct Run: ~Copyable {
         guard backlog != nil, let lag = lag(issued) else { return .send }
         // Without the worker's offsets the load would run blindly, or wait for ever.
         if let error = watch?.error { throw error }
-        let turn = backlog!.lagged(lag, at: now)
+        let round = backlog!.lagged(lag, at: now)
         if Double(backlog!.stuck(at: now)) > options.verifyTimeout * 1e9 {
             throw LoadError(
                 .postgres,
@@ -111,7 +113,7 @@ struct Run: ~Copyable {
                     + "and is \(lag) events behind: "
                     + "does it run, and is it the right --group? (--verify-timeout sets how long to wait)")
         }
-        return turn
+        return round
     }
 
     /// Events on their way or in the log that the worker has not applied.

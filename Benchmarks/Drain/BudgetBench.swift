@@ -1,4 +1,4 @@
-// Measures what memory buys: the same drain within budgets of several sizes, and without the kicker.
+// Measures what memory buys: the same drain within budgets of several sizes, and without the fetch wake-up.
 
 import Postgres
 
@@ -12,7 +12,7 @@ struct BudgetResult: Codable, Sendable {
     let events: Int
     let budgets: [Budget]
     /// 64 MiB with `kafka.fetch_wakeup` off.
-    let withoutKicker: DrainFigures
+    let withoutFetchWakeUp: DrainFigures
     let bars: [Bar]
 }
 
@@ -28,10 +28,10 @@ struct BudgetBench {
         try await BenchSite.run("budgets", options) { site in
             say(
                 "\nbudgets: \(Double(options.events).shown) upserts on \(BenchSite.partitions) partitions, within "
-                    + "\(Self.mebibytes.map(String.init).joined(separator: ", ")) MiB, and within 64 without the kicker")
+                    + "\(Self.mebibytes.map(String.init).joined(separator: ", ")) MiB, and within 64 without the fetch wake-up")
             let drain = try await DrainSite.fill(site, events: options.events, database: "sluice_bench_budgets")
             var workers = Self.mebibytes.map { worker("\($0) MiB", [Self.budgetKey: "\($0)MiB"]) }
-            workers.append(worker("no kicker", [Self.budgetKey: "64MiB", "kafka.fetch_wakeup": "false"]))
+            workers.append(worker("no wake-up", [Self.budgetKey: "64MiB", "kafka.fetch_wakeup": "false"]))
             let runs = try await drain.rounds(workers, options, runs: options.runs ?? 3).map { DrainFigures($0) }
             try await drain.place.database.drop()
             for (worker, figures) in zip(workers, runs) { figures.show(worker.name) }
@@ -42,8 +42,8 @@ struct BudgetBench {
             }
             for bar in bars { bar.show() }
             let slow = runs[Self.mebibytes.count]
-            say("         no kicker: \((slow.rowsPerSecond.median / best).shown) of the best (no bar)")
-            return BudgetResult(events: options.events, budgets: budgets, withoutKicker: slow, bars: bars)
+            say("         no wake-up: \((slow.rowsPerSecond.median / best).shown) of the best (no bar)")
+            return BudgetResult(events: options.events, budgets: budgets, withoutFetchWakeUp: slow, bars: bars)
         }
     }
 

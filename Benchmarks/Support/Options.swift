@@ -53,7 +53,7 @@ struct Options: Sendable {
           drain           the worker on a filled topic of a real Kafka, beside a bare worker where one is given
           latency         produce to visible at 50 events/s, beside a consumer that does one message, one statement, one commit
           loaded-latency  the same at half of the highest rate the worker sustains, beside a bare worker
-          budgets         the drain within memory budgets of 48, 64, 128 and 256 MiB, and without the kicker
+          budgets         the drain within memory budgets of 48, 64, 128 and 256 MiB, and without the fetch wake-up
           frozen          one drain whose server is stopped and continued ten times
           shed            clients that post while the server is stopped for a minute: what is refused, drawn as SVG
           ingress         POST /send under wrk, one event and a thousand a request, beside a bare ingress

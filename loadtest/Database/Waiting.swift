@@ -29,7 +29,7 @@ extension Database {
         _ ledger: RunLedger, deadline: UInt64, tell: (String) -> Void
     ) async throws(LoadError) -> String? {
         let written = ledger.state.withLock { $0.written }
-        var pace = Pace()
+        var interval = Interval()
         while true {
             let applied = try await appliedOffsets()
             var behind = Findings("partitions")
@@ -43,8 +43,8 @@ extension Database {
             }
             if behind.count == 0 { return nil }
             if MonotonicClock.nanoseconds() >= deadline { return behind.line }
-            if pace.tellsNow() { tell("waiting: the worker is \(events) events behind") }
-            await pace.sleep()
+            if interval.tellsNow() { tell("waiting: the worker is \(events) events behind") }
+            await interval.sleep()
         }
     }
 
@@ -55,7 +55,7 @@ extension Database {
             (Totals(rows: state.model.rowCount, captured: state.model.captureCount), state.model.uncertainCount > 0)
         }
         let expectsCapture = !options.captureTable.isEmpty
-        var pace = Pace()
+        var interval = Interval()
         var last: Totals?
         var lastChange = MonotonicClock.nanoseconds()
         while true {
@@ -68,19 +68,19 @@ extension Database {
             let needsStillness = hasUncertain || !expectsCapture
             if isReached && !needsStillness || needsStillness && now - lastChange >= 3_000_000_000 { return }
             if now >= deadline { return }
-            if pace.tellsNow() {
+            if interval.tellsNow() {
                 tell(
                     "waiting: \(totals.rows) of \(expected.rows) rows"
                         + (expectsCapture ? ", \(totals.captured) of \(expected.captured) captured changes" : ""))
             }
             // Counting a large table must not become the load.
-            await pace.sleep(atLeast: 3 * (now - began))
+            await interval.sleep(atLeast: 3 * (now - began))
         }
     }
 }
 
 /// How often a question is repeated, and how often one tells about it.
-private struct Pace {
+private struct Interval {
     private var told = MonotonicClock.nanoseconds()
 
     mutating func tellsNow() -> Bool {

@@ -6,7 +6,7 @@ import Telemetry
 
 /// The event loop under the HTTP load. Everything happens on the thread that calls ``wait(until:)``.
 ///
-/// libcurl's own `curl_multi_perform` looks at every transfer each time; with sockets and a timer of our own a turn costs what
+/// libcurl's own `curl_multi_perform` looks at every transfer each time; with sockets and a timer of our own an iteration costs what
 /// happened in it, whatever the number of connections.
 final class CurlLoop {
     private let multi: CurlMultiHandle

@@ -48,13 +48,13 @@ final class HTTPLoad {
     ///   - turn: called every turn of the loop, with the time and the number of events issued.
     func run(
         _ schedule: inout ScheduleMachine, waitingLimit: Int,
-        turn: (_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadRound
+        iteration: (_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadRound
     ) throws(LoadError) {
         var dispatch = DispatchMachine(connections: transfers.count * batch, limit: waitingLimit)
         var ending: UInt64?
         while true {
             var now = MonotonicClock.nanoseconds()
-            let goesOn = try turn(now, schedule.issued)
+            let goesOn = try iteration(now, schedule.issued)
             if ending == nil {
                 issue(&schedule, &dispatch, now)
                 if goesOn == .end || schedule.isFinished(at: now) { ending = now + UInt64(settleTimeout * 1e9) }
@@ -80,7 +80,7 @@ final class HTTPLoad {
         var due = schedule.due(at: now)
         // As fast as it goes: as many as there are connections, and a few behind them in case their keys are busy.
         if schedule.isUnpaced { due = min(due, UInt64(max(0, dispatch.idle + transfers.count - dispatch.waiting))) }
-        // A turn issues so many at most, so that a late turn does not make the answers wait.
+        // An iteration issues at most this many, so that a late one does not make the answers wait.
         for _ in 0..<min(due, 4096) {
             let (index, dueAt) = schedule.issue(at: now)
             if !dispatch.becameDue(DueEvent(event: plan.event(index), dueAt: dueAt)) {

@@ -5,7 +5,7 @@ import Kafka
 import Synchronization
 import Telemetry
 
-/// The Kafka side of a run. ``run(_:turn:)`` keeps its thread for the whole run.
+/// The Kafka side of a run. ``run(_:iteration:)`` keeps its thread for the whole run.
 final class KafkaLoad {
     private let plan: EventPlan
     private let ledger: RunLedger
@@ -41,9 +41,9 @@ final class KafkaLoad {
     }
 
     /// Sends what the schedule says until it ends. Reports may still be on their way afterwards: see ``finish()``.
-    /// - Parameter turn: called every turn of the loop, with the time and the number of events issued.
+    /// - Parameter iteration: called in every iteration of the loop, with the time and the number of events issued.
     func run(
-        _ schedule: inout ScheduleMachine, turn: (_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadRound
+        _ schedule: inout ScheduleMachine, iteration: (_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadRound
     ) throws(LoadError) {
         while true {
             let now = MonotonicClock.nanoseconds()
@@ -53,7 +53,7 @@ final class KafkaLoad {
                 ledger.state.withLock { $0.tally.dropped += rest }
                 return
             }
-            switch try turn(now, schedule.issued) {
+            switch try iteration(now, schedule.issued) {
             case .end: return
             case .wait:
                 pause(until: nil)
@@ -66,7 +66,7 @@ final class KafkaLoad {
                 continue
             }
             if schedule.isFinished(at: now) { return }
-            // A turn sends so many at most, so that a late turn does not hold up the progress line or the look at the backlog.
+            // An iteration sends at most this many, so that a late one does not hold up the progress line or the look at the backlog.
             var due = min(schedule.due(at: now), 1024)
             if due == 0 { pause(until: schedule.nextDue()) }
             while due > 0 {

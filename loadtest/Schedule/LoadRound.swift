@@ -1,4 +1,4 @@
-// Says what a sending loop is told each turn.
+// Says what a sending loop is told in each iteration.
 
 /// What the loop is to do.
 enum LoadRound: Sendable, Equatable {

@@ -63,7 +63,7 @@ struct ScheduleMachine: ~Copyable {
         return rest
     }
 
-    /// When to look again; `nil` where the sender alone sets the pace.
+    /// When to check again; `nil` where only the sender limits the rate.
     func nextDue() -> UInt64? { rate == 0 ? nil : min(dueTime(of: issued), end) }
 
     /// The backlog was too long from `then` to `now`: what was not yet due then becomes due so much later. The end stays.
