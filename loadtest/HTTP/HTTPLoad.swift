@@ -45,7 +45,7 @@ final class HTTPLoad {
     ///
     /// - Parameters:
     ///   - waitingLimit: due events that may wait for a connection or their key; what comes due beyond is dropped and counted.
-    ///   - turn: called every turn of the loop, with the time and the number of events issued.
+    ///   - iteration: called in every iteration of the loop, with the time and the number of events issued.
     func run(
         _ schedule: inout ScheduleMachine, waitingLimit: Int,
         iteration: (_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadRound
