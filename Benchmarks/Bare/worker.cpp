@@ -131,8 +131,8 @@ class Batch {
     received = 0;
   }
 
-  /// Parses an event; its texts are copied.
-  void add(const void *payload, size_t size) {
+  /// Parses an event; its texts are copied. Ends the program if it is no Create, Update or Upsert.
+  void add(const void *payload, size_t size) try {
     if (document.size() < size + simdjson::SIMDJSON_PADDING) document.resize(2 * size + simdjson::SIMDJSON_PADDING);
     memcpy(&document[0], payload, size);
     auto event = parser.iterate(document.data(), size, document.size());
@@ -141,11 +141,13 @@ class Batch {
     Row row;
     row.key = int32_t(int64_t(event["message_id"]));
     auto data = event["data"];
-    row.start = text.size();
+    row.start = uint32_t(text.size());
     row.nameSize = put(data["name"]);
     row.messageSize = put(data["message"]);
     rows.push_back(row);
     received++;
+  } catch (const simdjson::simdjson_error &error) {
+    fail("event", error.what());
   }
 
   /// Writes the last event of each key into three arrays, in the order of the keys.
