@@ -1,4 +1,4 @@
-// The executable's way in: command line, sections in order, exit codes.
+// The executable: command line, sections in order, exit codes.
 
 import Foundation
 import Glibc
@@ -21,7 +21,7 @@ struct Main {
         }
     }
 
-    /// Runs what was asked for and writes the results. False where a threshold is broken by far.
+    /// Runs the sections and writes the results. False if a figure of `micro` misses its aim by more than a factor of two.
     private static func run(_ options: Options) async throws -> Bool {
         var results = Results(machine: Machine.describe())
         say(results.machine.summary)

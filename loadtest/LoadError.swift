@@ -1,25 +1,24 @@
-// Owns the error that ends a run before it has a result.
+// The error that ends a run without a result.
 
-/// Why a run could not be made.
+/// Why a run failed.
 struct LoadError: Error, Sendable, CustomStringConvertible {
-    /// What kind of trouble it is.
+    /// What kind of problem it is.
     enum Code: Sendable, Equatable {
-        /// Kafka.
+        /// Kafka is unreachable or refuses a request.
         case kafka
-        /// The HTTP side.
+        /// libcurl failed.
         case http
-        /// The database.
+        /// PostgreSQL is unreachable or refuses a statement.
         case postgres
-        /// A file that could not be written.
+        /// A file cannot be written.
         case file
     }
 
-    /// What kind of trouble it is.
+    /// What kind of problem it is.
     let code: Code
-    /// The thing and the remedy.
+    /// What failed, and the remedy.
     let description: String
 
-    /// An error of one kind, in a sentence that names the thing and the remedy.
     init(_ code: Code, _ description: String) {
         self.code = code
         self.description = description

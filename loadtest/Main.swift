@@ -2,8 +2,8 @@
 
 import CommandLine
 import Glibc
+import Platform
 import Synchronization
-import Telemetry
 
 @main
 struct Main {

@@ -1,11 +1,11 @@
-// Owns the course of one run: prepare, send, wait for the answers, verify, report.
+// One run: prepare, send, wait for the responses, verify, report.
 
 import Foundation
+import Platform
 import Postgres
 import Synchronization
-import Telemetry
 
-/// One run. The sending loops keep the main thread; everything that waits for the database or the producer awaits elsewhere.
+/// One run. The sending loops occupy the main thread; waiting for the database or the producer happens on other threads.
 @MainActor
 struct Run: ~Copyable {
     private let options: Options
@@ -15,7 +15,7 @@ struct Run: ~Copyable {
     private var backlog: BacklogMachine?
     private var watch: LagWatch?
 
-    /// Makes the run that `options` describe, and answers its exit code.
+    /// Executes the run that `options` describe, and returns its exit code.
     static func make(_ options: Options) async throws(LoadError) -> Int32 {
         var database: Database?
         if !options.postgres.isEmpty { database = try await Database.connect(options) }
@@ -31,8 +31,8 @@ struct Run: ~Copyable {
         watching.cancel()
         await watching.value
 
-        let tally = ledger.tally
-        var code: Int32 = tally.acknowledged + tally.bad > 0 || summary.produced == 0 ? 0 : 1
+        let counts = ledger.counts
+        var code: Int32 = counts.acknowledged + counts.bad > 0 || summary.produced == 0 ? 0 : 1
         print(summary.text)
         if options.verify, let database {
             let isTelling = options.progress
@@ -55,7 +55,7 @@ struct Run: ~Copyable {
         progress = ProgressMachine(start: MonotonicClock.nanoseconds())
     }
 
-    /// The load itself, until the last answer.
+    /// Sends the load and waits for the last response.
     private mutating func send() async throws(LoadError) -> Summary {
         var schedule: ScheduleMachine
         let start: UInt64
@@ -78,7 +78,7 @@ struct Run: ~Copyable {
         }
         let end = MonotonicClock.nanoseconds()
         let issued = schedule.issued
-        let last = progress.sampled(issued: issued, tally: ledger.tally, lag: lag(issued), at: end)
+        let last = progress.sampled(issued: issued, counts: ledger.counts, lag: lag(issued), at: end)
         if options.progress { standardError(last.line) }
         let held = Double(schedule.held) / 1e9
         let samples = progress.samples
@@ -98,12 +98,12 @@ struct Run: ~Copyable {
     /// Once an iteration of a sending loop: samples, the backlog, and whether to stop.
     private mutating func iteration(_ now: UInt64, _ issued: UInt64) throws(LoadError) -> LoadRound {
         if progress.isDue(at: now) {
-            let sample = progress.sampled(issued: issued, tally: ledger.tally, lag: lag(issued), at: now)
+            let sample = progress.sampled(issued: issued, counts: ledger.counts, lag: lag(issued), at: now)
             if options.progress { standardError(sample.line) }
         }
         if Interrupt.wasRequested { return .end }
         guard backlog != nil, let lag = lag(issued) else { return .send }
-        // Without the worker's offsets the load would run blindly, or wait for ever.
+        // Without the worker's offsets the load could neither be bounded nor end its wait.
         if let error = watch?.error { throw error }
         let round = backlog!.lagged(lag, at: now)
         if Double(backlog!.stuck(at: now)) > options.verifyTimeout * 1e9 {
@@ -116,11 +116,11 @@ struct Run: ~Copyable {
         return round
     }
 
-    /// Events on their way or in the log that the worker has not applied.
+    /// Issued events that the worker has not applied.
     private func lag(_ issued: UInt64) -> UInt64? {
         guard let watch else { return nil }
-        let tally = ledger.tally
-        let gone = tally.failed + tally.unknown + tally.dropped + watch.applied
+        let counts = ledger.counts
+        let gone = counts.failed + counts.unknown + counts.dropped + watch.applied
         return issued > gone ? issued - gone : 0
     }
 

@@ -1,8 +1,8 @@
-// Measures the main job end to end: a filled topic of a real Kafka into a fresh table, the worker and a bare one in turn.
+// Measures the main job end to end: from a filled topic of a real Kafka into a fresh table, alternating between the worker and a bare one.
 
 import Postgres
 
-/// What one program's drains came to.
+/// The figures of one program's drains.
 struct DrainFigures: Codable, Sendable {
     let rowsPerSecond: Runs
     let cpuSecondsPerMillion: Runs
@@ -33,11 +33,11 @@ struct DrainResult: Codable, Sendable {
     let previous: DrainFigures?
     let bare: DrainFigures?
 
-    /// Medians against medians; empty where there was nobody to compare with.
+    /// Ratios of medians; empty if there is no other program.
     var bars: [Bar] {
         var bars: [Bar] = []
         if let previous {
-            // Round by round: what the machine gives changes between rounds.
+            // Round by round, because the machine's speed changes between rounds.
             let ratio = sluice.rowsPerSecond.ratio(to: previous.rowsPerSecond)
             bars.append(Bar("rows/s, × the previous build's", ratio, .atLeast, 0.97))
         }

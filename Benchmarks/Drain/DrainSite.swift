@@ -1,15 +1,15 @@
-// Owns a filled topic and drains it, again and again, each time into a fresh table.
+// A filled topic, which is drained several times, each time into a fresh table.
 
 import Foundation
+import Platform
 import Postgres
-import Telemetry
 
-/// A topic of upserts, and what one program makes of it.
+/// A topic of upserts that workers drain.
 struct DrainSite: Sendable {
     let place: DrainPlace
     let events: Int
 
-    /// Makes the topic and fills it.
+    /// Creates and fills the topic.
     static func fill(_ site: BenchSite, events: Int, isScattered: Bool = true, database: String) async throws -> DrainSite {
         let place = site.place(topic: "messages", database: database)
         try await site.createTopic(place.topic)
@@ -21,7 +21,7 @@ struct DrainSite: Sendable {
         return DrainSite(place: place, events: events)
     }
 
-    /// Starts a worker in an empty database, watches it until all rows are there, and ends it.
+    /// Starts a worker with an empty database, waits until all rows are there, and ends it.
     func drain(_ worker: any DrainWorker, run: Int, perf: String? = nil) async throws -> DrainRun {
         try await place.database.renew()
         try await place.database.migrate()
@@ -45,14 +45,14 @@ struct DrainSite: Sendable {
         return try outcome.get()
     }
 
-    /// Drains with each worker in turn, in as many rounds as wanted and as time allows, and prints every run. By worker.
+    /// Drains with each worker in turn, `runs` times or until the time is over, and prints every run. Returns the runs of each worker.
     func rounds(_ workers: [any DrainWorker], _ options: Options, runs: Int) async throws -> [[DrainRun]] {
         var all = workers.map { _ in [DrainRun]() }
         var number = 0
         let begun = MonotonicClock.nanoseconds()
         for round in 0..<runs {
             if round > 0, Double(MonotonicClock.nanoseconds() - begun) / 1e9 > options.seconds { break }
-            // Who begins changes, so that none always follows the same other.
+            // The order changes from round to round.
             for index in workers.indices.map({ ($0 + round) % workers.count }) {
                 let isProfiled = round == 0 && index == 0
                 let run = try await drain(workers[index], run: number, perf: isProfiled ? options.perfPath : nil)

@@ -1,14 +1,14 @@
-// Times a drain from the database's side: the same way for whoever writes.
+// Times a drain from the database's side, in the same way for every worker.
 
 import Foundation
 import Glibc
+import Platform
 import Postgres
-import Telemetry
 
-/// What one drain came to.
+/// The figures of one drain.
 struct DrainRun: Codable, Sendable {
     let rowsPerSecond: Double
-    /// The worker's own processor time, from its start on.
+    /// The worker's processor time since its start.
     let cpuSecondsPerMillion: Double
     let peakMebibytes: Double
 }
@@ -17,7 +17,7 @@ struct DrainRun: Codable, Sendable {
 struct DrainWatch: Sendable {
     let database: BenchDatabase
     let rows: Int
-    /// A worker that writes nothing for so long has failed.
+    /// Seconds without a write after which a worker has failed.
     private static let patience = 120.0
     private static let interval: UInt32 = 10_000
 
@@ -46,7 +46,7 @@ struct DrainWatch: Sendable {
                 }
                 let present = worker.usage()
                 if let present { usage = present }
-                // Counting reads the whole table, so it waits until nothing seems to happen any more.
+                // Counting reads the whole table, so it waits until the file does not grow any more.
                 if bytes > 0, now - last > 1, now - counted > 2 {
                     let count = try session.execute("SELECT count(*) FROM messages").int64(0, 0)
                     if count == Int64(rows) { break }

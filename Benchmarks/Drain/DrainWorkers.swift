@@ -1,9 +1,8 @@
-// The programs that take the topic to the table: the worker as it ships, a bare one that shows the limit, and the consumer most
-// people write first.
+// The programs that move the topic into the table: the worker, the bare worker and the naive consumer of Benchmarks/Bare.
 
 import Foundation
 
-/// What a worker needs to know of its place.
+/// Where a worker reads and writes.
 struct DrainPlace: Sendable {
     let database: BenchDatabase
     let brokers: String
@@ -13,20 +12,20 @@ struct DrainPlace: Sendable {
 
 /// A program that moves the topic into the table.
 protocol DrainWorker: Sendable {
-    /// At most ten letters, for the columns of the report.
+    /// At most ten characters, for the columns of the report.
     var name: String { get }
     /// Starts the program for one run, in an empty database.
-    /// - Parameter run: no number comes twice in one place.
+    /// - Parameter run: unique for a `place`.
     func start(_ place: DrainPlace, run: Int) throws -> Child
 }
 
-/// `sluice run`, as a worker where nothing else is said, with the shipped configuration, but for `settings`.
+/// `sluice run`, by default as a worker, with default settings except for `settings`.
 struct SluiceWorker: DrainWorker {
     let program: String
     let settings: [String: String]
     var name = "sluice"
     var role = "worker"
-    /// Lines of YAML behind the rest of the configuration.
+    /// Lines of YAML after the rest of the configuration.
     var extra = ""
 
     func start(_ place: DrainPlace, run: Int) throws -> Child {
@@ -34,7 +33,7 @@ struct SluiceWorker: DrainWorker {
         let shipped = try String(contentsOfFile: "\(here)/config/mappings/messages.yaml", encoding: .utf8)
         let mapping = shipped.replacingOccurrences(of: "topics: [messages]", with: "topics: [\(place.topic)]")
         guard mapping.contains("[\(place.topic)]") else { throw BenchError("config/mappings/messages.yaml names other topics") }
-        // A group of its own for every run: nothing is committed yet, and nobody else is a member.
+        // A new group for every run, without offsets and other members.
         let text = """
             kafka:
               bootstrap_servers: \(place.brokers)
@@ -63,10 +62,10 @@ struct SluiceWorker: DrainWorker {
     }
 }
 
-/// A bare worker called as `PROGRAM BROKERS TOPIC PARTITIONS CONNINFO LANES BATCH TOTAL`, which ends by itself.
+/// The bare worker, called as `PROGRAM BROKERS TOPIC PARTITIONS CONNINFO LANES BATCH TOTAL`, which ends by itself.
 struct BareWorker: DrainWorker {
     let program: String
-    /// It ends after so many.
+    /// The number of events after which it ends.
     let events: Int
 
     var name: String { "bare" }

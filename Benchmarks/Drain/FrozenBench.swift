@@ -1,8 +1,7 @@
-// Measures that nothing is left behind by a database that hangs: a drain whose server is stopped and continued ten times.
+// Measures the recovery from a database that hangs: a drain whose server is stopped and continued ten times.
 
 import Foundation
 import Postgres
-import Telemetry
 
 /// What the section `frozen` measured.
 struct FrozenResult: Codable, Sendable {
@@ -17,7 +16,7 @@ struct FrozenResult: Codable, Sendable {
     let resumes: Int
     let rebalances: Int
     let budgetMebibytes: Double
-    /// The most that `sluice_memory_used_bytes` and the process came to.
+    /// The highest `sluice_memory_used_bytes` and resident memory.
     let peakUsedMebibytes: Double
     let peakResidentMebibytes: Double
     let bars: [Bar]
@@ -30,7 +29,7 @@ struct FrozenBench {
     /// Seconds that are measured before the first stop and after the last.
     private static let window = 12
     let options: Options
-    /// It runs for more than a minute and a half, so there must be more to drain than elsewhere.
+    /// It runs for more than a minute and a half, so it needs more events than other sections.
     private var events: Int { options.events * 10 }
 
     init(_ options: Options) { self.options = options }
@@ -44,7 +43,7 @@ struct FrozenBench {
             say(
                 "\nfrozen: \(Double(events).shown) upserts; the server's processes are stopped \(Self.stops) times for "
                     + "\(Int(Self.stopSeconds)) s, and run \(Int(Self.stopSeconds)) s in between")
-            // In scattered order a row costs the more the larger the table is: then before and after could not be compared.
+            // In scattered order the cost of a row grows with the table, so before and after could not be compared.
             let drain = try await DrainSite.fill(
                 site, events: events, isScattered: false, database: "sluice_bench_frozen")
             try await drain.place.database.renew()
@@ -69,20 +68,20 @@ struct FrozenBench {
             let metrics = try WorkerMetrics(of: child)
             var watch = FrozenWatch(child: child, metrics: metrics)
             try watch.waitUntil(applied: 100_000)
-            // The first second finds empty caches on both sides.
+            // Caches are empty in the first second.
             _ = try watch.rates(seconds: 1)
             let rebalances = watch.rebalances
             let before = try watch.rates(seconds: Self.window)
             say("  before    \(Runs(before).median.shown) records/s")
             for stop in 1...Self.stops {
-                try server.frozen { try watch.look(for: Self.stopSeconds) }
-                try watch.look(for: Self.stopSeconds)
+                try server.frozen { try watch.sample(for: Self.stopSeconds) }
+                try watch.sample(for: Self.stopSeconds)
                 say(
                     "  stop \(pad("\(stop)", 4)) pauses \(watch.pauses), resumes \(watch.resumes), resident "
                         + "\(watch.residentMebibytes.shown) MiB")
             }
             let after = try watch.rates(seconds: Self.window)
-            // A lane whose partitions are drained stands idle, and is no slow recovery.
+            // A lane whose partitions are drained is idle, which would look like a slow recovery.
             guard watch.leastLag > 0 else {
                 throw BenchError("a partition was drained before the last measurement: --events \(options.events * 2) would do")
             }

@@ -1,10 +1,10 @@
-// Watches a worker from outside while its database comes and goes: the worker's own page, and what the kernel says of its memory.
+// Observes a worker while its database is stopped and continued: its metrics, and its memory in /proc.
 
 import Foundation
 import Glibc
-import Telemetry
+import Platform
 
-/// Looks at a worker a few times a second. Methods block: not for cooperative threads.
+/// Samples a worker several times a second. Methods block: not for cooperative threads.
 struct FrozenWatch: Sendable {
     let child: Child
     let metrics: WorkerMetrics
@@ -12,14 +12,14 @@ struct FrozenWatch: Sendable {
     private(set) var pauses = 0
     private(set) var resumes = 0
     private(set) var paused = 0.0
-    /// Records left in the partition that has fewest.
+    /// The lag of the partition with the fewest records left.
     private(set) var leastLag = 0.0
     var rebalances = 0
     private(set) var residentMebibytes = 0.0
     private(set) var peakResident = 0.0
     private(set) var peakUsed = 0.0
     private(set) var budgetMebibytes = 0.0
-    /// A worker that applies nothing for so long has failed.
+    /// Seconds without an applied record after which a worker has failed.
     private static let patience = 60.0
 
     init(child: Child, metrics: WorkerMetrics) {
@@ -27,8 +27,8 @@ struct FrozenWatch: Sendable {
         self.metrics = metrics
     }
 
-    /// One look.
-    mutating func look() throws {
+    /// Takes one sample.
+    mutating func sample() throws {
         guard child.isRunning, let usage = child.usage() else { throw child.failure("has ended") }
         let page = try metrics.read()
         applied = page.sum("sluice_events_total") ?? 0
@@ -43,22 +43,22 @@ struct FrozenWatch: Sendable {
         budgetMebibytes = (page.sum("sluice_memory_budget_bytes") ?? 0) / 1_048_576
     }
 
-    /// Looks ten times a second for so long.
-    mutating func look(for seconds: Double) throws {
+    /// Samples ten times a second for some seconds.
+    mutating func sample(for seconds: Double) throws {
         let end = Self.now() + seconds
         while Self.now() < end {
-            try look()
+            try sample()
             usleep(100_000)
         }
     }
 
-    /// Records a second, for each of so many seconds.
+    /// Records a second, in each of some seconds.
     mutating func rates(seconds: Int) throws -> [Double] {
-        try look()
+        try sample()
         return try (0..<seconds).map { _ in
             let (start, first) = (Self.now(), applied)
-            try look(for: 1)
-            try look()
+            try sample(for: 1)
+            try sample()
             return (applied - first) / (Self.now() - start)
         }
     }
@@ -66,7 +66,7 @@ struct FrozenWatch: Sendable {
     mutating func waitUntil(applied goal: Double) throws {
         var (last, since) = (applied, Self.now())
         while true {
-            try look()
+            try sample()
             if applied >= goal { return }
             if applied > last { (last, since) = (applied, Self.now()) }
             if Self.now() - since > Self.patience { throw child.failure("has applied nothing for \(Int(Self.patience)) s") }
@@ -78,7 +78,7 @@ struct FrozenWatch: Sendable {
     mutating func waitUntilResumed() throws {
         let end = Self.now() + Self.patience
         repeat {
-            try look()
+            try sample()
             if paused == 0 { return }
             usleep(100_000)
         } while Self.now() < end

@@ -1,4 +1,4 @@
-// Fills the topic that is drained, once for all runs.
+// Fills the topic that is drained.
 
 import Foundation
 import Glibc

@@ -1,4 +1,4 @@
-// Measures POST /send under closed loops of many clients, the ingress as it ships and a bare one in turn.
+// Measures POST /send with many clients in closed loops, alternating between the ingress and a bare one.
 
 import Foundation
 
@@ -30,11 +30,11 @@ struct IngressFigures: Codable, Sendable {
 /// What the section `ingress` measured.
 struct IngressResult: Codable, Sendable {
     let settings: [String: String]
-    /// By connections: the ingress and the bare one.
+    /// The ingress and the bare one, by number of connections.
     let singles: [String: [IngressFigures]]
     /// A thousand events a request: the ingress and the bare one.
     let batches: [IngressFigures]
-    /// What is refused with 429.
+    /// Requests that are refused with 429.
     let refused: IngressFigures
     /// Nanoseconds of one decision of the limits.
     let decision: Double
@@ -53,7 +53,7 @@ struct IngressBench {
 
     func run() async throws -> IngressResult? {
         guard let bare = options.previousPath ?? options.ingressPath else {
-            say("\ningress: SKIPPED, no bare ingress was named (--bare-ingress); scripts/bench builds the one it finds")
+            say("\ningress: SKIPPED, no bare ingress was named (--bare-ingress); scripts/bench builds one")
             return nil
         }
         return try await BenchSite.run("ingress", options) { site in
@@ -98,7 +98,7 @@ struct IngressBench {
         }
     }
 
-    /// Limits that refuse nothing.
+    /// Rate limits that refuse nothing.
     private static let high = """
           policies:
             - {name: burst, key: client, unit: requests, bucket: {rate: 1000000, burst: 1000000}}
@@ -113,15 +113,15 @@ struct IngressBench {
         ingresses.append(try RunningIngress.sluice(options, place, number: 1, limits: low))
         for linger in ["0", "0.3"] { ingresses.append(try RunningIngress.bare(bare, place, linger: linger)) }
         let (sluice, refusing, prompt, lingering) = (ingresses[0], ingresses[1], ingresses[2], ingresses[3])
-        // Short and many: what a machine gives changes within seconds, and a bar of a twentieth is narrower than that.
+        // Many short rounds, because the machine's speed changes within seconds by more than the bar's twentieth.
         let seconds = options.roundSeconds ?? 2
         let rounds = options.runs ?? 15
         say("\ningress: one event a request, acks=all, idempotent; \(rounds) rounds of \(seconds) s each")
-        // A broker that has just started is slower, and so are a program's first requests.
+        // A broker and a program are slower at their start.
         for ingress in [sluice, prompt, lingering] { _ = try ingress.measure(wrk, connections: 64, seconds: 4) }
 
         var singles: [String: [IngressFigures]] = [:]
-        // The last one's bar is the narrowest: it is asked twice as often.
+        // The last bar is the narrowest, so it has twice as many rounds.
         for (connections, other, rounds) in [(8, prompt, rounds), (64, prompt, rounds), (256, lingering, 2 * rounds)] {
             singles["\(connections)"] = try inTurn([sluice, other], rounds) {
                 let measurement = try $0.measure(wrk, connections: connections, seconds: seconds)
@@ -132,7 +132,7 @@ struct IngressBench {
                 figures.show("\(connections) × \(ingress.name)")
             }
         }
-        // Beside accepted ones of the same minute.
+        // Alternating with accepted ones.
         let limited = try inTurn([sluice, refusing], rounds) { try $0.measure(wrk, connections: 64, seconds: seconds) }
         for (figures, name) in zip(limited, ["accepted", "answered 429"]) { figures.show("64 × \(name)") }
         say("\ningress: \(Self.batch) events a request")
@@ -145,13 +145,13 @@ struct IngressBench {
         return result(singles, batches, accepted: limited[0], refused: limited[1], LimitBench.run().hot)
     }
 
-    /// Measures each ingress in turn, as often as wanted. By ingress.
+    /// Measures each ingress in turn, `rounds` times. Returns the figures of each.
     private func inTurn(
         _ ingresses: [RunningIngress], _ rounds: Int, _ measure: (RunningIngress) throws -> RunningIngress.Measurement
     ) throws -> [IngressFigures] {
         var measurements = ingresses.map { _ in [RunningIngress.Measurement]() }
         for round in 0..<rounds {
-            // Who begins changes, so that none always follows the same other.
+            // The order changes from round to round.
             for index in ingresses.indices.map({ ($0 + round) % ingresses.count }) {
                 measurements[index].append(try measure(ingresses[index]))
             }

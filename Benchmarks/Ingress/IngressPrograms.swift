@@ -17,7 +17,7 @@ struct RunningIngress: Sendable {
         let residentMebibytes: Double
     }
 
-    /// Lets wrk run against it.
+    /// Runs wrk.
     func measure(_ wrk: Wrk, connections: Int, seconds: Int, events: Int = 1) throws -> Measurement {
         guard let before = child.usage() else { throw child.failure("has ended") }
         let run = try wrk.run(port: port, connections: connections, seconds: seconds, events: events)
@@ -27,9 +27,9 @@ struct RunningIngress: Sendable {
             residentMebibytes: Double(after.residentKibibytes) / 1024)
     }
 
-    /// Starts `sluice run --role ingress` with these limits, and waits until it takes events.
+    /// Starts `sluice run --role ingress` with these limits, and waits until it accepts events.
     /// - Parameters:
-    ///   - number: no number comes twice in one place.
+    ///   - number: unique for a `place`.
     ///   - program: another build of `sluice`; `nil`: the one that is measured.
     static func sluice(
         _ options: Options, _ place: DrainPlace, number: Int, limits: String, program: String? = nil
@@ -37,7 +37,7 @@ struct RunningIngress: Sendable {
         var worker = SluiceWorker(program: program ?? options.sluicePath, settings: options.settings)
         worker.role = "ingress"
         worker.extra = "limits:\n\(limits)\n"
-        // Its files are its own: another one may run beside it.
+        // A folder of its own, because several run at the same time.
         let folder = "\(place.folder)/ingress-\(number)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let own = DrainPlace(database: place.database, brokers: place.brokers, topic: place.topic, folder: folder)
@@ -48,7 +48,7 @@ struct RunningIngress: Sendable {
         return ingress
     }
 
-    /// Starts a bare ingress, called as `PROGRAM PORT BROKERS 1 LINGER 5`, and waits until it takes events.
+    /// Starts a bare ingress, called as `PROGRAM PORT BROKERS 1 LINGER 5`, and waits until it accepts events.
     static func bare(_ program: String, _ place: DrainPlace, linger: String) throws -> RunningIngress {
         let port = try Loopback.freePort()
         let child = try Child(
@@ -59,7 +59,7 @@ struct RunningIngress: Sendable {
     }
 
     private func waitUntilReady(_ path: String, _ method: String) throws {
-        var last = "it answers otherwise"
+        var last = "another status than 200"
         for _ in 0..<200 {
             guard child.isRunning else { throw child.failure("has ended") }
             do {

@@ -1,8 +1,8 @@
-// Measures the limits under ten times what they allow, and whether a refused client is told the truth.
+// Measures rate limits under ten times the load they allow, and whether Retry-After holds.
 
 import Foundation
 import Glibc
-import Telemetry
+import Platform
 
 /// What came of one policy: minutes of overload, each behind a calm period.
 struct OverloadRun: Codable, Sendable {
@@ -20,12 +20,12 @@ struct OverloadRun: Codable, Sendable {
 
 /// What the section `overload` measured.
 struct OverloadResult: Codable, Sendable {
-    /// Requests a second that wrk got through.
+    /// The highest rate of wrk, in requests a second.
     let capacity: Double
-    /// Milliseconds; the p99 where the same crowd meets no limit.
+    /// Milliseconds; the p99 of the same load without a limit.
     let unlimitedP99: Runs
     let runs: [OverloadRun]
-    /// Refused clients that came back when they were told to, and those of them that were refused again.
+    /// Refused clients that waited for Retry-After, and those of them that were refused again.
     let cameBack: Int
     let refusedAgain: Int
     let bars: [Bar]
@@ -33,7 +33,7 @@ struct OverloadResult: Codable, Sendable {
 
 /// The section `overload`.
 struct OverloadBench {
-    /// The part of the load's report that counts here.
+    /// The part of the load generator's report that is used here.
     private struct Report: Decodable {
         struct Latency: Decodable { let p99: Double }
         let produced: Double
@@ -43,7 +43,7 @@ struct OverloadBench {
         let latencyMicroseconds: Latency?
     }
 
-    /// A limit, and what it allows within some seconds.
+    /// A rate limit, and what it allows within some seconds.
     private struct Policy {
         let name: String
         let yaml: String
@@ -60,7 +60,8 @@ struct OverloadBench {
 
     func run() async throws -> OverloadResult? {
         guard FileManager.default.isExecutableFile(atPath: options.loadtestPath) else {
-            throw BenchError("there is no load at \(options.loadtestPath): swift build -c release --product sluice-loadtest")
+            throw BenchError(
+                "there is no load generator at \(options.loadtestPath): swift build -c release --product sluice-loadtest")
         }
         return try await BenchSite.run("overload", options) { site in
             guard let wrk = Wrk(folder: site.folder) else {
@@ -87,7 +88,7 @@ struct OverloadBench {
                 name: "bucket",
                 yaml: "  policies: [{name: all, key: global, unit: requests, bucket: {rate: \(limit), burst: \(limit)}}]",
                 allowed: { Double(limit) * (1 + $0) }, passesInBursts: false),
-            // A window's oldest count is counted in full: a twentieth of its time is its price, which falls due once a window.
+            // The oldest part of a window counts in full, so a quota lasts for a twentieth longer than the window.
             Policy(
                 name: "window",
                 yaml: "  policies: [{name: all, key: global, unit: events, window: {limit: \(limit * 5), seconds: 5}}]",
@@ -98,10 +99,10 @@ struct OverloadBench {
             runs.append(try with(policy.yaml, place, index + 1) { try overload($0, wrk, policy, limit, place) })
         }
         let unlimited = try with("  policies: []", place, 3) { ingress in
-            _ = try crowd(ingress, wrk, limit, seconds: 3, place)
+            _ = try peak(ingress, wrk, limit, seconds: 3, place)
             return Runs(
                 try (0..<3).map { _ in
-                    let measured = try crowd(ingress, wrk, limit, seconds: max(5, seconds / 6), place).measured
+                    let measured = try peak(ingress, wrk, limit, seconds: max(5, seconds / 6), place).measured
                     guard let p99 = measured.latencyMicroseconds?.p99 else { throw ingress.child.failure("admitted nothing") }
                     return p99 / 1000
                 })
@@ -121,20 +122,20 @@ struct OverloadBench {
     private func overload(
         _ ingress: RunningIngress, _ wrk: Wrk, _ policy: Policy, _ limit: Int, _ place: DrainPlace
     ) throws -> OverloadRun {
-        // What a crowd costs at all is not what a minute of it does.
-        _ = try crowd(ingress, wrk, limit, seconds: 3, place)
+        // The memory that such a load needs at all does not count.
+        _ = try peak(ingress, wrk, limit, seconds: 3, place)
         var run = OverloadRun(policy: policy.name, residentBefore: try resident(ingress))
         for _ in 0..<3 {
-            // Until the bucket is full, or the window empty.
+            // Until the bucket is full or the window empty.
             sleep(6)
-            // Half of the limit: nobody is refused.
+            // Half of the limit: nothing is refused.
             let calm = try load(ingress, rate: limit / 2, seconds: max(5, seconds / 6), place)
             guard calm.limited == 0, let unloaded = calm.latencyMicroseconds?.p99 else {
                 throw ingress.child.failure("refused \(calm.limited) of \(calm.produced) requests at half of the limit")
             }
             sleep(6)
             let start = MonotonicClock.nanoseconds()
-            let (others, hot) = try crowd(ingress, wrk, limit, seconds: seconds, place)
+            let (others, hot) = try peak(ingress, wrk, limit, seconds: seconds, place)
             let elapsed = Double(MonotonicClock.nanoseconds() - start) / 1e9
             guard let p99 = hot.latencyMicroseconds?.p99 else { throw ingress.child.failure("admitted nothing") }
             let asked = Double(others.requests) + hot.produced
@@ -161,8 +162,8 @@ struct OverloadBench {
         return Double(usage.residentKibibytes) / 1024
     }
 
-    /// Ten times the limit, of which a tenth is measured: who measures all of it takes half of the machine, and measures that.
-    private func crowd(
+    /// Ten times the limit, of which a tenth is measured: measuring all of it would take half of the machine.
+    private func peak(
         _ ingress: RunningIngress, _ wrk: Wrk, _ limit: Int, seconds: Int, _ place: DrainPlace
     ) throws -> (others: WrkRun, measured: Report) {
         let others = try wrk.start(port: ingress.port, connections: 256, seconds: seconds, rate: limit * 9)
@@ -186,7 +187,7 @@ struct OverloadBench {
         return try decoder.decode(Report.self, from: Data(contentsOf: URL(fileURLWithPath: file)))
     }
 
-    /// Clients with a quota each use it up, wait for as long as they are told, and ask again.
+    /// Clients with a quota each use it up, wait for Retry-After, and send again.
     private func honesty(_ place: DrainPlace) throws -> (cameBack: Int, refusedAgain: Int) {
         let limits = "  policies: [{name: each, key: client, unit: requests, bucket: {rate: 0.7, burst: 3}}]"
         var worker = options

@@ -1,15 +1,15 @@
-// Owns the load of cheap clients: wrk, with thousands of different keys, as fast as it goes or on a schedule.
+// Runs wrk, with thousands of different keys, as fast as possible or on a schedule.
 
 import Foundation
 
-/// What wrk said of one run.
+/// The figures that wrk prints.
 struct WrkRun: Codable, Sendable {
     let requestsPerSecond: Double
     /// Milliseconds.
     let median: Double
     let p99: Double
     let requests: Int
-    /// Answers other than 2xx.
+    /// Responses other than 2xx.
     let others: Int
 }
 
@@ -51,7 +51,7 @@ struct Wrk: Sendable {
             ], log: "\(folder)/wrk.log")
     }
 
-    /// Requests are written once, before the load begins.
+    /// The requests are built before the load begins.
     private static func script(_ events: Int) -> String {
         """
         local requests = {}
@@ -70,16 +70,16 @@ struct Wrk: Sendable {
                 requests[r] = wrk.format("POST", nil, {["Content-Type"] = kind}, table.concat(lines, "\\n")\(events == 1 ? "" : " .. \"\\n\""))
             end
         end
-        local turn = 0
+        local next = 0
         function request()
-            turn = turn % #requests + 1
-            return requests[turn]
+            next = next % #requests + 1
+            return requests[next]
         end
 
         """
     }
 
-    /// A connection that is free takes the next moment of the schedule and waits for it; where none was free in time, it sends at once.
+    /// A free connection takes the next moment of the schedule and waits for it; if that has passed, it sends at once.
     private static func schedule(_ rate: Int) -> String {
         """
         local ffi = require("ffi")
@@ -101,17 +101,17 @@ extension WrkRun {
     /// Waits for the end of a run.
     init(of child: Child) throws {
         try child.wait()
-        guard let run = WrkRun(child.log) else { throw child.failure("said what is not understood") }
+        guard let run = WrkRun(child.log) else { throw child.failure("printed something unknown") }
         self = run
     }
 
     /// Reads what wrk prints; `nil` where something is missing.
     init?(_ text: String) {
-        func word(behind label: String) -> Substring? {
+        func word(after label: String) -> Substring? {
             text.range(of: label).flatMap { text[$0.upperBound...].split(whereSeparator: \.isWhitespace).first }
         }
         func milliseconds(_ label: String) -> Double? {
-            guard let word = word(behind: label), let value = Double(word.prefix { $0.isNumber || $0 == "." }) else { return nil }
+            guard let word = word(after: label), let value = Double(word.prefix { $0.isNumber || $0 == "." }) else { return nil }
             switch word.drop(while: { $0.isNumber || $0 == "." }) {
             case "us": return value / 1000
             case "ms": return value
@@ -123,11 +123,11 @@ extension WrkRun {
         let counted = text.range(of: " requests in ").flatMap {
             text[..<$0.lowerBound].split(whereSeparator: \.isWhitespace).last
         }
-        guard let rate = word(behind: "Requests/sec:").flatMap({ Double($0) }), let median = milliseconds(" 50%"),
+        guard let rate = word(after: "Requests/sec:").flatMap({ Double($0) }), let median = milliseconds(" 50%"),
             let p99 = milliseconds(" 99%"), let requests = counted.flatMap({ Int($0) })
         else { return nil }
         self.init(
             requestsPerSecond: rate, median: median, p99: p99, requests: requests,
-            others: word(behind: "Non-2xx or 3xx responses:").flatMap { Int($0) } ?? 0)
+            others: word(after: "Non-2xx or 3xx responses:").flatMap { Int($0) } ?? 0)
     }
 }

@@ -1,8 +1,8 @@
-// Measures what one commit of one row costs just now: no latency can be below it.
+// Measures the commit of one row: no latency can be below it.
 
+import Platform
 import Postgres
 import Records
-import Telemetry
 
 enum CommitTime {
     private static let statement = PreparedStatement(

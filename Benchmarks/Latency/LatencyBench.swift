@@ -1,4 +1,4 @@
-// Measures the latency of single events, the worker and the consumer most people write first in turn.
+// Measures the latency of single events, alternating between the worker and the naive consumer.
 
 import Postgres
 
@@ -36,7 +36,7 @@ struct LatencyResult: Codable, Sendable {
 /// The section `latency`.
 struct LatencyBench {
     private static let rate = 50
-    /// Microseconds between two looks at the table.
+    /// Microseconds between two queries.
     private static let poll: UInt32 = 200
     let options: Options
 
@@ -82,7 +82,7 @@ struct LatencyBench {
         let child = try await Blocking.run { try worker.start(place, run: Int(number)) }
         let outcome: Result<Latencies, any Error>
         do {
-            // Whoever it is reads the log of the rounds before first; then a second of the real thing that does not count.
+            // The program first reads the log of earlier rounds; then one second of events that does not count.
             _ = try await probe.run(20, interval: .milliseconds(50), poll: Self.poll, offset: 0)
             _ = try await probe.run(Self.rate, interval: .milliseconds(1000 / Self.rate), poll: Self.poll, offset: 1_000)
             outcome = .success(

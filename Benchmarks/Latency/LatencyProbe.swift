@@ -3,11 +3,11 @@
 import Foundation
 import Glibc
 import Kafka
+import Platform
 import Postgres
 import Records
-import Telemetry
 
-/// What one stretch of probing came to, in milliseconds from the hand-over to the producer to the row that others can read.
+/// Latencies in milliseconds, from producing an event to the visibility of its row.
 struct Latencies: Codable, Sendable {
     let milliseconds: [Double]
 
@@ -18,17 +18,17 @@ struct Latencies: Codable, Sendable {
     }
 }
 
-/// Probes a pipeline from its two ends; whoever moves the events is watched in the same way.
+/// Measures from both ends of a pipeline, in the same way for every program.
 ///
-/// The schedule is open: a late row delays no event. Only the oldest event that is not visible yet is asked for, on one connection, so
-/// the watching costs the same small part of a core whoever is watched. Each event has a key of its own.
+/// The schedule is open: a late row delays no event. Only the oldest event that is not visible yet is queried, on one connection, so
+/// the measurement costs the same for every program. Each event has a key of its own.
 final class LatencyProbe: Sendable {
     private let producer: KafkaProducer
     private let topic: ProducerTopic
     private let database: BenchDatabase
-    /// Keys below belong to the load.
+    /// The first key; lower ones belong to the load.
     private let firstID: Int32
-    /// A row that is not there after so long will not come.
+    /// Nanoseconds after which a row is missing.
     private static let patience: UInt64 = 60_000_000_000
     private static let statement = PreparedStatement(
         "SELECT 1 FROM messages WHERE message_id = $1", types: [TypeOID.int4])
@@ -50,7 +50,7 @@ final class LatencyProbe: Sendable {
     /// Sends `count` events, `interval` apart, and waits until the last can be seen.
     /// - Parameters:
     ///   - offset: of the first key among the probe's own.
-    ///   - poll: microseconds between two looks; a row is seen up to so much too late.
+    ///   - poll: microseconds between two queries, which is also the error of a latency.
     func run(
         _ count: Int, interval: Duration, poll: UInt32, offset: Int32
     ) async throws -> Latencies {

@@ -1,21 +1,21 @@
-// Produces a steady stream of upserts beside a measurement, at a rate that can be changed while it runs.
+// Produces upserts during a measurement, at a rate that can be changed.
 
 import Foundation
 import Glibc
 import Kafka
+import Platform
 import Synchronization
-import Telemetry
 
 /// A live producer on a thread of its own.
 final class LiveLoad: Sendable {
-    /// Keys that the load visits again and again; a probe's keys lie above.
+    /// How many keys the load uses; a probe's keys are higher.
     static let keys = 1_000_000
 
     private let producer: KafkaProducer
-    private let pace = Pace()
+    private let control = LoadControl()
     private let done: Task<Void, any Error>
 
-    /// Starts a load of no events a second.
+    /// Starts with a rate of 0.
     init(_ place: DrainPlace) async throws {
         var configuration = KafkaProducerConfiguration(client: KafkaClientConfiguration(bootstrapServers: place.brokers))
         configuration.linger = .milliseconds(5)
@@ -23,18 +23,18 @@ final class LiveLoad: Sendable {
         let producer = try KafkaProducer.start(configuration)
         let topic = try await producer.prepare(place.topic).topic
         self.producer = producer
-        done = Task { [pace] in try await Blocking.run { try pace.produce(to: topic, with: producer) } }
+        done = Task { [control] in try await Blocking.run { try control.produce(to: topic, with: producer) } }
     }
 
-    /// Events a second from now on.
-    func set(rate: Double) { pace.state.withLock { $0.rate = rate } }
+    /// Sets the rate in events a second.
+    func set(rate: Double) { control.state.withLock { $0.rate = rate } }
 
     /// Events that the broker has acknowledged.
     var delivered: Int { producer.statistics.delivered }
 
-    /// Ends the load; what was taken is delivered.
+    /// Ends the load and delivers what was produced.
     func close() async throws {
-        pace.state.withLock { $0.isEnding = true }
+        control.state.withLock { $0.isEnding = true }
         let outcome: Result<Void, any Error>
         do { outcome = .success(try await done.value) } catch { outcome = .failure(error) }
         _ = await producer.close(deadline: .seconds(10))
@@ -42,18 +42,18 @@ final class LiveLoad: Sendable {
     }
 }
 
-/// What the producing thread is told.
-private final class Pace: Sendable {
+/// The rate and the end of the load, read by the producing thread.
+private final class LoadControl: Sendable {
     struct State {
         var rate = 0.0
         var isEnding = false
     }
 
     let state = Mutex(State())
-    /// What could not be sent in time is made up for, but no more than so many seconds' worth.
+    /// Late events are sent later, at most those of so many seconds.
     private static let memory = 0.1
 
-    /// Sends what is due each millisecond, until told to end. Blocks.
+    /// Sends due events each millisecond until the end. Blocks.
     func produce(to topic: ProducerTopic, with producer: KafkaProducer) throws {
         var stream = EventStream(count: LiveLoad.keys)
         var due = 0.0

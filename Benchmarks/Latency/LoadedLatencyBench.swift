@@ -1,14 +1,14 @@
-// Measures the latency of single events beside a live load of half of what the worker sustains, the worker and a bare one in turn.
+// Measures the latency of single events at half of the highest rate that the worker sustains, alternating with the bare worker.
 
 import Glibc
+import Platform
 import Postgres
-import Telemetry
 
 /// What the section `loaded-latency` measured.
 struct LoadedLatencyResult: Codable, Sendable {
     /// The highest rate found at which the worker keeps up with a live producer.
     let sustainedPerSecond: Double
-    /// The rate at which was measured.
+    /// The rate of the measurement.
     let eventsPerSecond: Double
     let sluice: LatencyFigures
     let bare: LatencyFigures
@@ -22,7 +22,7 @@ struct LoadedLatencyBench {
     /// A probe each tenth of a second.
     private static let interval = Duration.milliseconds(100)
     private static let perSecond = 10
-    /// Microseconds between two looks at the table: it must not become a load of its own.
+    /// Microseconds between two queries, few enough not to be a load.
     private static let poll: UInt32 = 500
     /// The probe's keys, above the load's.
     private static let firstID: Int32 = 1_000_000_000
@@ -33,14 +33,13 @@ struct LoadedLatencyBench {
     func run() async throws -> LoadedLatencyResult? {
         guard let reference = options.referencePath else {
             say(
-                "\nloaded-latency: SKIPPED, no bare worker was named (--reference); scripts/bench builds one where it finds "
-                    + "its source")
+                "\nloaded-latency: SKIPPED, no bare worker was named (--reference); scripts/bench builds one")
             return nil
         }
         return try await BenchSite.run("loaded-latency", options) { site in
             let seconds = options.roundSeconds ?? 20
             let rounds = options.runs ?? 3
-            say("\nloaded-latency: produce to visible beside a live load, \(rounds) rounds of \(seconds) s each")
+            say("\nloaded-latency: produce to visible with a live load, \(rounds) rounds of \(seconds) s each")
             let sluice = SluiceWorker(program: options.sluicePath, settings: options.settings)
             // A bare worker that is not to end by itself.
             let workers: [any DrainWorker] = [sluice, BareWorker(program: reference, events: 1 << 40)]
@@ -84,7 +83,7 @@ struct LoadedLatencyBench {
             sustainedPerSecond: sustained, eventsPerSecond: sustained / 2, sluice: sluice, bare: bare, commit: commit, bars: bars)
     }
 
-    /// Runs `body` beside a worker of its own on a topic and a database of its own, once the first event has come through.
+    /// Runs `body` with a worker, a topic and a database of its own, after the first event has been applied.
     private func with<R: Sendable>(
         _ worker: any DrainWorker, _ site: BenchSite, number: Int,
         _ body: (LiveLoad, LatencyProbe, BenchDatabase) async throws -> R
@@ -93,7 +92,7 @@ struct LoadedLatencyBench {
         try await site.createTopic(place.topic)
         try await place.database.renew()
         try await place.database.migrate()
-        // What the last one left to be written is not this one's to wait for.
+        // Write-back of the previous run must not delay this one.
         try await Blocking.run { sync() }
         let probe = try await LatencyProbe(place, firstID: Self.firstID)
         let load = try await LiveLoad(place)
@@ -117,7 +116,7 @@ struct LoadedLatencyBench {
 
     // MARK: The highest rate
 
-    /// Raises the rate until the worker falls behind, then closes in on the rate in between.
+    /// Raises the rate until the lag grows, then bisects.
     private func search(_ load: LiveLoad, _ probe: LatencyProbe) async throws -> Double {
         var machine = RateSearchMachine(first: 40_000)
         var offset: Int32 = 100_000
@@ -129,19 +128,19 @@ struct LoadedLatencyBench {
                 4 * Self.perSecond, interval: Self.interval, poll: Self.poll, offset: offset + 1_000)
             let reached = Double(load.delivered - first) / (Double(MonotonicClock.nanoseconds() - begun) / 1e9)
             offset += 2_000
-            // One that falls behind by a twentieth is 300 ms late after these six seconds.
+            // With a rate that is a twentieth too high, events are 300 ms late after six seconds.
             let isBehind = latencies.percentile(0.5) > 250 || settled.percentile(0.5) > 1_000
             let isShort = reached < 0.95 * rate
             say(
                 "  \(pad(rate.shown, 9)) events/s: median \(latencies.percentile(0.5).shown) ms"
-                    + (isBehind ? ", falls behind" : isShort ? ", but the producer sent \(reached.shown)" : ""))
+                    + (isBehind ? ", lag grows" : isShort ? ", but the producer sent \(reached.shown)" : ""))
             machine.tried(keptUp: !isBehind && !isShort)
-            // What is left over belongs to nobody's measurement.
+            // The rest is drained before the next measurement.
             load.set(rate: 0)
             _ = try await probe.run(5, interval: Self.interval, poll: Self.poll, offset: offset)
             offset += 1_000
         }
-        guard let best = machine.best else { throw BenchError("the worker does not even keep up with 10 000 events/s") }
+        guard let best = machine.best else { throw BenchError("the worker does not sustain 10 000 events/s") }
         return best
     }
 }

@@ -1,8 +1,8 @@
 // One run of the loader: connections that write their share of the rows in batches of sorted keys.
 
+import Platform
 import Postgres
 import Records
-import Telemetry
 
 /// Writes `rows` rows over several connections.
 struct Loader: Sendable {

@@ -1,8 +1,8 @@
-// Finds the limit of the database: rows written as fast as it takes them, with neither Kafka nor JSON before it.
+// Measures the limit of the database: rows written as fast as possible, without Kafka and JSON.
 
 import Foundation
+import Platform
 import Postgres
-import Telemetry
 
 /// What the loader measured.
 struct LoaderResult: Codable, Sendable {
@@ -16,7 +16,7 @@ struct LoaderResult: Codable, Sendable {
     let serverVersion: String
     let byConnections: [Lanes]
 
-    /// The most that any number of connections reached.
+    /// The highest rate over all numbers of connections.
     var best: Double { byConnections.map(\.rowsPerSecond.median).max() ?? 0 }
 }
 
@@ -40,7 +40,7 @@ struct LoaderBench {
         var values = connections.map { _ in [Double]() }
         var version = ""
         let start = MonotonicClock.nanoseconds()
-        // Round by round, so that whatever else the machine does meets all of them.
+        // In rounds, so that other load on the machine affects all alike.
         for round in 0..<runs {
             if round > 0, Double(MonotonicClock.nanoseconds() - start) / 1e9 > options.seconds { break }
             for (index, count) in connections.enumerated() {

@@ -1,4 +1,4 @@
-// Measures what flow control costs a batch: credits and channels.
+// Measures the cost of flow control for a batch: credits and channels.
 
 import Backpressure
 import Synchronization
@@ -6,7 +6,7 @@ import Synchronization
 enum FlowBench {
     private static let rounds = 10_000
 
-    /// Nanoseconds for what a batch costs in credits: asked, spent, returned.
+    /// Nanoseconds to request, spend and return the credits of a batch.
     static func credits() -> Double {
         let pool = CreditPool()
         let share = Credits(records: 8_192, bytes: 2 << 20)

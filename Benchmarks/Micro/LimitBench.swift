@@ -1,11 +1,11 @@
-// Measures what the limits on requests cost: a decision for one client, for a million, on both cores, and the memory of a client.
+// Measures the rate limits: a decision for one client, for a million, on both cores, and the memory of a client.
 
 import Admission
 import Backpressure
 import Dispatch
 import Foundation
 import Glibc
-import Telemetry
+import Platform
 
 enum LimitBench {
     /// Nanoseconds a decision, and bytes a client.
@@ -21,7 +21,7 @@ enum LimitBench {
     private static let rounds = 10_000
     private static let clients = 1_000_000
 
-    /// The shipped shape: a bucket of requests and a window of events for each client; one decision looks at both.
+    /// A token bucket of requests and a sliding window of events for each client; one decision checks both.
     private static func limits(burst: Int, keys: Int) -> RateLimits {
         RateLimits(
             policies: [
@@ -63,7 +63,7 @@ enum LimitBench {
         var client = 0
         result.million = Measuring.nanoseconds {
             for _ in 0..<rounds {
-                // A prime step: every client in turn, and never a neighbour of the last one.
+                // A prime step visits all clients and never a neighbour of the last one.
                 client = (client + 618_031) % clients
                 consume(many.admit(subject(client), cost) == nil)
             }

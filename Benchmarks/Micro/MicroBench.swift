@@ -1,4 +1,4 @@
-// Measures the steps of the hot path one by one, each beside something that tells how fast the machine is just now.
+// Measures the steps of the hot path one by one, each as a ratio to a reference measured at the same time.
 
 /// The section `micro`.
 struct MicroBench {
@@ -29,7 +29,7 @@ struct MicroBench {
 
         let limits = LimitBench.run()
         add(figure("limit, one client", nanoseconds: limits.hot, "an uncontended Mutex", lock, atMost: 8))
-        add(figure("limit, refused", nanoseconds: limits.refused, "the same, let through", limits.hot, atMost: 2.5))
+        add(figure("limit, refused", nanoseconds: limits.refused, "the same, admitted", limits.hot, atMost: 2.5))
         add(figure("limit, a million clients", nanoseconds: limits.million, "one client", limits.hot, atMost: 12))
         add(figure("limit, both cores", nanoseconds: limits.contended, "one core", limits.hot, atMost: 3))
         add(

@@ -1,6 +1,6 @@
-// Owns how a measured figure is held against what it must reach.
+// Compares a measured figure with the value it should reach.
 
-/// A figure with a bar. The figures of one run say whether it is met; it changes no exit status, as a noisy machine misses it, too.
+/// A figure with a bar. A missed bar does not change the exit status, because machines differ.
 struct Bar: Codable, Sendable {
     enum Direction: String, Codable { case atLeast = "at least", atMost = "at most" }
 

@@ -1,4 +1,4 @@
-// Describes where the figures come from: without that they mean nothing.
+// Describes the machine of the figures.
 
 import Foundation
 import Glibc
@@ -10,7 +10,7 @@ struct Machine: Codable, Sendable {
     let memoryMiB: Int
     let kernel: String
     let system: String
-    /// Runnable processes when the benchmark began: others at work make every figure worse.
+    /// Load average when the benchmark began: other processes make every figure worse.
     let loadAverage: Double
 
     var summary: String {
@@ -28,7 +28,7 @@ struct Machine: Codable, Sendable {
             system: release.trimmingCharacters(in: CharacterSet(charactersIn: "\"")), loadAverage: load)
     }
 
-    /// A file of the kernel's; empty where it cannot be read.
+    /// A file of `/proc` or `/etc`; empty if it cannot be read.
     private static func text(_ path: String) -> String {
         FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) } ?? ""
     }

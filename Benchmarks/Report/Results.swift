@@ -1,4 +1,4 @@
-// Owns the JSON that a run of the benchmark leaves behind.
+// The JSON file of a benchmark run.
 
 import Foundation
 
@@ -39,7 +39,7 @@ struct Results: Codable, Sendable {
     }
 }
 
-/// One step of the hot path, as a ratio to something measured beside it.
+/// One step of the hot path, as a ratio to a reference.
 struct Figure: Codable, Sendable {
     enum Direction: String, Codable { case atLeast = "at least", atMost = "at most" }
 
@@ -47,16 +47,16 @@ struct Figure: Codable, Sendable {
     /// Of the step itself, in `unit`.
     let value: Double
     let unit: String
-    /// What it was measured against, and that thing's value in the same unit.
+    /// The reference, and its value in the same unit.
     let against: String
     let base: Double
-    /// How much better the step is than what it was measured against, or how much worse, by `direction`.
+    /// Value and reference as a ratio; whether more or less is better is `direction`.
     let ratio: Double
     let direction: Direction
-    /// Where the ratio ought to be.
+    /// The bar of the ratio.
     let aim: Double
 
-    /// Noise alone does not miss the aim by so much: a change of the code has.
+    /// Missed by more than noise can explain.
     static let margin = 2.0
 
     var isBroken: Bool { direction == .atLeast ? ratio < aim / Self.margin : ratio > aim * Self.margin }

@@ -1,6 +1,6 @@
-// Owns the few numbers that a list of runs comes to.
+// The statistics of a list of runs.
 
-/// A list of measured values and what to say about it.
+/// Measured values.
 struct Runs: Codable, Sendable {
     let values: [Double]
     let median: Double
@@ -17,13 +17,12 @@ struct Runs: Codable, Sendable {
         highest = sorted[sorted.count - 1]
     }
 
-    /// The median of each value's ratio to the one that was measured beside it: what a machine gives changes from round to round, and
-    /// more than what is compared.
+    /// The median of the ratios of both values of each round, because the machine's speed changes from round to round.
     func ratio(to others: Runs) -> Double { Runs(zip(values, others.values).map { $0 / $1 }).median }
 }
 
 extension Double {
-    /// With thousands separated, or three digits where it is small.
+    /// With thousands separated, or with three digits if it is small.
     var shown: String {
         let hundredths = Int((self * 100).rounded())
         if hundredths < 1000 { return "\(hundredths / 100).\(String(100 + hundredths % 100).dropFirst())" }

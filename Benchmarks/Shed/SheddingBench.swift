@@ -1,15 +1,14 @@
 // Shows the closed loop: clients post at a steady rate while the database hangs, and the ingress sheds load and recovers by itself.
 
 import Foundation
-import Telemetry
 
 /// What the section `shed` measured.
 struct SheddingResult: Codable, Sendable {
-    /// Requests a second, and the records of lag at which refusing begins.
+    /// Requests a second, and the lag in records at which shedding begins.
     let rate: Int
     let threshold: Int
     let frozenSeconds: Double
-    /// The lag when the first request was refused, and the most it came to.
+    /// The lag at the first refused request, and the highest lag.
     let lagAtFirstRefusal: Double
     let mostLag: Double
     /// Seconds from the database's return until every request was admitted again.
@@ -23,7 +22,7 @@ struct SheddingResult: Codable, Sendable {
 /// The section `shed`.
 struct SheddingBench {
     private static let rate = 1_000
-    /// Fifteen seconds' worth: an undrained minute ends at 1.95 of it.
+    /// The records of fifteen seconds: a minute without a drain ends at 1.95 of it.
     private static let threshold = 15_000
     /// Seconds before the freeze and after the recovery.
     private static let calm = 15.0
@@ -38,11 +37,12 @@ struct SheddingBench {
             return nil
         }
         guard FileManager.default.isExecutableFile(atPath: options.loadtestPath) else {
-            throw BenchError("there is no load at \(options.loadtestPath): swift build -c release --product sluice-loadtest")
+            throw BenchError(
+                "there is no load generator at \(options.loadtestPath): swift build -c release --product sluice-loadtest")
         }
         return try await BenchSite.run("shed", options) { site in
             say(
-                "\nshed: \(Self.rate) requests/s; the database is stopped for \(Int(freeze)) s; refusing begins at \(Self.threshold) records"
+                "\nshed: \(Self.rate) requests/s; the database is stopped for \(Int(freeze)) s; shedding begins at \(Self.threshold) records"
             )
             let place = site.place(topic: "messages", database: "sluice_bench_shed")
             try await site.createTopic(place.topic)
@@ -77,16 +77,16 @@ struct SheddingBench {
             var watch = SheddingWatch(child: child, metrics: metrics)
             let outcome: Result<(Double, Double), any Error>
             do {
-                try watch.look(for: Self.calm)
+                try watch.sample(for: Self.calm)
                 let frozenAt = watch.now
-                try server.frozen { try watch.look(for: freeze) }
-                let recovery = try watch.look(within: 120) { $0.share == 0 }
-                try watch.look(for: Self.calm)
+                try server.frozen { try watch.sample(for: freeze) }
+                let recovery = try watch.sample(within: 120) { $0.share == 0 }
+                try watch.sample(for: Self.calm)
                 outcome = .success((frozenAt, recovery))
             } catch {
                 outcome = .failure(error)
             }
-            // It compares the table with what it was told is acknowledged before it ends.
+            // Before it ends it compares the table with the acknowledged events.
             load.end(within: 180)
             let (frozenAt, recovery) = try outcome.get()
             return (watch, frozenAt, recovery, load.log.contains("VERIFIED"))

@@ -1,4 +1,4 @@
-// Draws what the section `shed` has seen: what was admitted and refused, and the lag that this was decided by.
+// Draws the figures of the section `shed`: admitted and refused requests, and the lag.
 
 import Foundation
 
@@ -7,7 +7,7 @@ struct SheddingPlot {
     let samples: [SheddingSample]
     /// Records of lag at which shedding starts.
     let threshold: Double
-    /// When the database stood still, in seconds.
+    /// When the database was stopped, in seconds.
     let freeze: ClosedRange<Double>
 
     func write(to path: String) throws {

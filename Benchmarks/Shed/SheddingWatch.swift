@@ -2,24 +2,24 @@
 
 import Foundation
 import Glibc
-import Telemetry
+import Platform
 
 /// The metrics of an ingress at one moment.
 struct SheddingSample: Codable, Sendable {
-    /// Seconds since the watch began.
+    /// Seconds since the observation began.
     let at: Double
     /// Events answered 200, and requests refused, since the start of the process.
     let admitted: Double
     let refused: Double
-    /// Records that wait, of all partitions.
+    /// Consumer lag of all partitions, in records.
     let lag: Double
     /// Share of the requests that is refused.
     let share: Double
-    /// Seconds refused callers are told to wait.
+    /// Seconds of Retry-After.
     let retryAfter: Double
 }
 
-/// Looks five times a second. Methods block: not for cooperative threads.
+/// Samples five times a second. Methods block: not for cooperative threads.
 struct SheddingWatch: Sendable {
     let child: Child
     let metrics: WorkerMetrics
@@ -31,12 +31,12 @@ struct SheddingWatch: Sendable {
         self.metrics = metrics
     }
 
-    /// Seconds since the watch began.
+    /// Seconds since the observation began.
     var now: Double { Double(MonotonicClock.nanoseconds() - begun) / 1e9 }
 
-    /// One look.
+    /// Takes one sample.
     @discardableResult
-    mutating func look() throws -> SheddingSample {
+    mutating func sample() throws -> SheddingSample {
         guard child.isRunning else { throw child.failure("has ended") }
         let page = try metrics.read()
         let sample = SheddingSample(
@@ -47,22 +47,22 @@ struct SheddingWatch: Sendable {
         return sample
     }
 
-    /// Looks for so long.
-    mutating func look(for seconds: Double) throws {
+    /// Samples for some seconds.
+    mutating func sample(for seconds: Double) throws {
         let end = now + seconds
         while now < end {
-            try look()
+            try sample()
             usleep(200_000)
         }
     }
 
-    /// Looks until something is so, or `limit` seconds have passed. Answers how long it took.
-    mutating func look(within limit: Double, until isSo: (SheddingSample) -> Bool) throws -> Double {
+    /// Samples until a condition holds and returns how long it took; fails after `limit` seconds.
+    mutating func sample(within limit: Double, until isSo: (SheddingSample) -> Bool) throws -> Double {
         let start = now
         while now < start + limit {
-            if isSo(try look()) { return now - start }
+            if isSo(try sample()) { return now - start }
             usleep(200_000)
         }
-        throw child.failure("did not come to what was waited for within \(Int(limit)) s")
+        throw child.failure("did not reach the expected state within \(Int(limit)) s")
     }
 }

@@ -1,9 +1,9 @@
-// What goes wrong in a benchmark, as one sentence for a person.
+// The error that ends a benchmark.
 
-/// A benchmark that cannot go on.
+/// Why a benchmark cannot continue, in one sentence.
 struct BenchError: Error, CustomStringConvertible {
     let description: String
-    /// The command line is at fault.
+    /// Whether the command line is wrong.
     let isUsage: Bool
 
     init(_ description: String, isUsage: Bool = false) {

@@ -1,20 +1,20 @@
-// Owns what a section on the real Kafka stands on: the servers, a folder, and the worker that ships.
+// What a section with a real Kafka needs: servers, a folder and the worker.
 
 import Foundation
 import Glibc
 
 /// The servers of one section.
 struct BenchSite: Sendable {
-    /// Every topic has so many partitions.
+    /// The partitions of every topic.
     static let partitions = 8
 
     let kafka: KafkaServer
     /// A server whose role may create databases.
     let postgres: String
-    /// Of the section; gone when it ends.
+    /// The section's folder, removed at its end.
     let folder: String
 
-    /// Starts a broker, runs a section on it, and stops it, however the section ends. `nil` where a server is missing, which is said.
+    /// Starts a broker, runs a section on it, and stops it, however the section ends. `nil` if a server is missing, which is printed.
     static func run<R: Sendable>(
         _ section: String, _ options: Options, _ body: (BenchSite) async throws -> R
     ) async throws -> R? {
@@ -49,7 +49,7 @@ struct BenchSite: Sendable {
 
     func deleteTopic(_ name: String) async throws { try await Blocking.run { [kafka] in try kafka.deleteTopic(name) } }
 
-    /// A place for workers of one topic and one database.
+    /// Where workers of one topic and one database read and write.
     func place(topic: String, database: String) -> DrainPlace {
         DrainPlace(
             database: BenchDatabase(server: postgres, name: database), brokers: kafka.address, topic: topic, folder: folder)

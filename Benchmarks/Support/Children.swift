@@ -1,15 +1,15 @@
-// Owns the processes that the benchmark starts: however it ends, they end.
+// The processes that the benchmark starts; they end with it.
 
 import Dispatch
 import Foundation
 import Glibc
 import Synchronization
 
-/// Processes of ours that run now.
+/// The running child processes.
 enum Children {
     private static let running = Mutex<Set<pid_t>>([])
 
-    /// From here on a signal that ends this program ends its children first.
+    /// Makes signals that end this program end its children first.
     static func endWithUs() {
         for number in [SIGINT, SIGTERM, SIGHUP] {
             signal(number, SIG_IGN)
@@ -36,11 +36,11 @@ enum Children {
     fileprivate static func ended(_ pid: pid_t) { running.withLock { _ = $0.remove(pid) } }
 }
 
-/// A process of ours, its output in a file.
+/// A child process, with its output in a file.
 final class Child: @unchecked Sendable {
     // Licence for @unchecked: Process is set up before it is run; afterwards only its documented thread-safe members are used.
 
-    /// What a process has used up to now.
+    /// Resources that a process has used.
     struct Usage: Sendable {
         var cpuSeconds = 0.0
         var peakKibibytes = 0
@@ -66,7 +66,7 @@ final class Child: @unchecked Sendable {
         process.standardError = file
         process.terminationHandler = { Children.ended($0.processIdentifier) }
         do { try process.run() } catch { throw BenchError("\(program) cannot be started: \(error.localizedDescription)") }
-        // In this order a process that is gone already stays in the list, where a late signal finds nobody.
+        // In this order a process that has ended at once stays in the list, where a late signal does no harm.
         Children.started(process.processIdentifier)
         if !process.isRunning { Children.ended(process.processIdentifier) }
     }
@@ -74,7 +74,7 @@ final class Child: @unchecked Sendable {
     var pid: Int32 { process.processIdentifier }
     var isRunning: Bool { process.isRunning }
 
-    /// Waits for the end by itself. Blocks: not for cooperative threads.
+    /// Waits until the process ends by itself. Blocks: not for cooperative threads.
     func wait() throws {
         process.waitUntilExit()
         guard process.terminationStatus == 0 else { throw failure("ended with status \(process.terminationStatus)") }
@@ -91,8 +91,8 @@ final class Child: @unchecked Sendable {
     /// Everything it has written so far.
     var log: String { FileManager.default.contents(atPath: logPath).map { String(decoding: $0, as: UTF8.self) } ?? "" }
 
-    /// An error with the last words of the process.
-    func failure(_ what: String) -> BenchError { BenchError("\(name) \(what); its last words:\n\(log.suffix(2_000))") }
+    /// An error with the end of the process's log.
+    func failure(_ what: String) -> BenchError { BenchError("\(name) \(what); the end of its log:\n\(log.suffix(2_000))") }
 
     /// Processor time and peak memory as proc(5) has them; `nil` once the process is gone.
     func usage() -> Usage? {

@@ -1,8 +1,8 @@
-// Owns a database of the benchmark's own on the server that was given.
+// A database that the benchmark creates on the given server.
 
 import Postgres
 
-/// A database that is made anew for every run and dropped at the end. Nothing else on the server is touched.
+/// A database that is created for every run and dropped at the end. Nothing else on the server is changed.
 struct BenchDatabase: Sendable {
     let server: String
     let name: String

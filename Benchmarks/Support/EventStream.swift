@@ -1,4 +1,4 @@
-// Says what the benchmark's events are: unique keys, in scattered order or ascending, messages of 100 letters.
+// The benchmark's events: unique keys, in scattered or ascending order, messages of 100 letters.
 
 import Records
 

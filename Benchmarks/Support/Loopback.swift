@@ -1,11 +1,11 @@
-// Asks a port of this machine one question on a connection of its own.
+// Sends one HTTP request to a port of this machine.
 
 import Foundation
 import Glibc
 
 /// A plain HTTP exchange. Blocks: not for cooperative threads.
 enum Loopback {
-    /// What was answered.
+    /// The response.
     struct Answer {
         let status: Int
         /// Lines of the head.
@@ -58,7 +58,7 @@ enum Loopback {
         return Answer(status: status ?? 0, head: Array(head.dropFirst()), body: String(text[end.upperBound...]))
     }
 
-    /// A port that nobody listens on now, for programs that cannot choose one themselves.
+    /// A free port, for programs that cannot choose one themselves.
     static func freePort() throws -> UInt16 {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { throw BenchError("no socket: \(String(cString: strerror(errno)))") }

@@ -1,4 +1,4 @@
-// The mapping that the benchmarks decode by: the shipped one, without a file to be found.
+// The benchmarks' mapping: that of config/mappings/messages.yaml, without reading the file.
 
 import Decode
 import Settings

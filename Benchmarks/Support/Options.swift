@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// What is to be measured, and how long.
+/// What is measured, and for how long.
 struct Options: Sendable {
     enum Section: String, CaseIterable {
         case micro, loader, drain, latency
@@ -15,7 +15,7 @@ struct Options: Sendable {
     var sections: [Section] = Section.allCases
     /// Rows a run of the loader writes.
     var rows = 2_000_000
-    /// Events in the topic that is drained; ten times as many where the server is frozen.
+    /// Events in the topic that is drained; ten times as many for the section `frozen`.
     var events = 2_000_000
     /// Runs of the same thing; the median counts. `nil`: five of the drain, seven of wrk, three elsewhere.
     var runs: Int?
@@ -33,7 +33,7 @@ struct Options: Sendable {
     var loadtestPath = Options.sibling("sluice-loadtest")
     /// Where the plot of the section shed goes.
     var plotPath = ".sluice/shed.svg"
-    /// Settings of the worker beside the shipped ones, by key.
+    /// Settings of the worker that differ from the defaults, by key.
     var settings: [String: String] = [:]
     var resultsDirectory = "Benchmarks/results"
     /// Where sections keep Kafka's log, each in a folder of its own.
@@ -48,32 +48,32 @@ struct Options: Sendable {
     static let help = """
         usage: sluice-bench [\(Section.names)|all] [OPTIONS]
 
-          micro           the steps of the hot path one by one, each as a ratio to something measured beside it
+          micro           the steps of the hot path one by one, each as a ratio to a reference
           loader          upserts straight into PostgreSQL, over 1, 2 and 3 connections: the limit of the database
-          drain           the worker on a filled topic of a real Kafka, beside a bare worker where one is given
-          latency         produce to visible at 50 events/s, beside a consumer that does one message, one statement, one commit
-          loaded-latency  the same at half of the highest rate the worker sustains, beside a bare worker
+          drain           the worker on a filled topic of a real Kafka, compared with a bare worker
+          latency         produce to visible at 50 events/s, compared with one message, one statement, one commit
+          loaded-latency  the same at half of the highest rate the worker sustains, compared with a bare worker
           budgets         the drain within memory budgets of 48, 64, 128 and 256 MiB, and without the fetch wake-up
           frozen          one drain whose server is stopped and continued ten times
-          shed            clients that post while the server is stopped for a minute: what is refused, drawn as SVG
-          ingress         POST /send under wrk, one event and a thousand a request, beside a bare ingress
-          overload        ten times what a limit allows for a minute: what is admitted, how fast, and whether Retry-After is true
+          shed            clients that post while the server is stopped for a minute: what is shed, drawn as SVG
+          ingress         POST /send under wrk, one event and a thousand a request, compared with a bare ingress
+          overload        ten times what a limit allows for a minute: what is admitted, how fast, and whether Retry-After holds
 
           --rows N           loader: rows a run (2000000)
           --events N         drain, budgets: events in the topic (2000000); frozen: ten times as many
           --runs N           runs of each kind, the median counts (drain 5, ingress 7, elsewhere 3)
           --round S          latency, loaded-latency: seconds of a run (16, 20); shed: seconds of the freeze (60);
                              ingress: of a run of wrk (3); overload: of the overload (60)
-          --seconds S        loader, drain, budgets: begin no further round after so long (900)
+          --seconds S        loader, drain, budgets: begin no further round after that time (900)
           --set KEY=VALUE    a setting of the worker, such as postgres.connections=4; may be repeated
-          --reference FILE   drain, loaded-latency: a bare worker to alternate with (or SLUICE_BENCH_REFERENCE)
-          --bare-ingress FILE  ingress: the one to alternate with (or SLUICE_BENCH_INGRESS)
-          --loadtest FILE    shed, overload: the load (the `sluice-loadtest` beside this program)
+          --reference FILE   drain, loaded-latency: another bare worker (or SLUICE_BENCH_REFERENCE)
+          --bare-ingress FILE  ingress: another bare ingress (or SLUICE_BENCH_INGRESS)
+          --loadtest FILE    shed, overload: the load generator (the `sluice-loadtest` next to this program)
           --plot FILE        shed: where the plot goes (.sluice/shed.svg)
-          --naive FILE       latency: the consumer to alternate with (or SLUICE_BENCH_NAIVE)
+          --naive FILE       latency: another naive consumer (or SLUICE_BENCH_NAIVE)
           --previous FILE    drain, ingress: an earlier build of `sluice` to alternate with; ingress then leaves the bare one out
-          --sluice FILE      the worker (the `sluice` beside this program)
-          --broker FOLDER    where Kafka's log lies (.sluice); in memory (/dev/shm) its write-back leaves the disk to the database
+          --sluice FILE      the worker (the `sluice` next to this program)
+          --broker FOLDER    the folder of Kafka's log (.sluice); /dev/shm keeps it in memory
           --perf FILE        drain: record the worker's first run with `perf record -g` into FILE
           --results FOLDER   where the JSON goes (Benchmarks/results)
 

@@ -1,4 +1,4 @@
-// Owns the private PostgreSQL as a thing that can hang: its processes are stopped and continued.
+// The private PostgreSQL, whose processes can be stopped and continued.
 
 import Foundation
 

@@ -1,4 +1,4 @@
-// Reads a running worker's own numbers: where its page is, and what stands on it.
+// Reads the metrics of a running worker.
 
 import Foundation
 import Glibc
@@ -7,7 +7,7 @@ import Glibc
 struct WorkerMetrics: Sendable {
     let port: UInt16
 
-    /// Waits until the worker says where it listens. Blocks: not for cooperative threads.
+    /// Waits until the worker's log has the port it listens on. Blocks: not for cooperative threads.
     init(of worker: Child) throws {
         for _ in 0..<600 {
             let log = worker.log
@@ -22,7 +22,7 @@ struct WorkerMetrics: Sendable {
         throw worker.failure("names no address of its metrics")
     }
 
-    /// One look at the page: values by series, as `name{labels}`. Blocks: not for cooperative threads.
+    /// Reads all values by series, as `name{labels}`. Blocks: not for cooperative threads.
     func read() throws -> Page {
         var page = Page()
         let answer = try Loopback.ask("GET", "/metrics", port: port)
@@ -34,7 +34,7 @@ struct WorkerMetrics: Sendable {
         return page
     }
 
-    /// What stood on the page.
+    /// The values of one page.
     struct Page: Sendable {
         fileprivate(set) var values: [String: Double] = [:]
 

@@ -1,5 +1,4 @@
-// libcurl for Swift, and epoll to drive it, which Swift's Glibc module leaves out. No logic: only what Swift cannot call itself
-// (C variadics) is wrapped here.
+// libcurl for Swift, and epoll, which Swift's Glibc module lacks. No logic: only C variadics, which Swift cannot call, are wrapped.
 #ifndef SLUICE_CCURL_SHIM_H
 #define SLUICE_CCURL_SHIM_H
 #include <curl/curl.h>

@@ -5,10 +5,6 @@
 #include <librdkafka/rdkafka_mock.h>
 #include <malloc.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
-
-// prctl is variadic.
-static inline int sluice_name_thread(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 // Swift's Glibc module lacks malloc.h.
 static inline int sluice_map_from(int bytes) { return mallopt(M_MMAP_THRESHOLD, bytes); }

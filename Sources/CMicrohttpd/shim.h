@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 
 // Receives the library's log messages: a Swift function cannot take a va_list.
 struct sluice_mhd_sink {
@@ -74,7 +73,4 @@ static inline void *sluice_mhd_context(struct MHD_Connection *connection) {
 static inline enum MHD_Result sluice_mhd_set_timeout(struct MHD_Connection *connection, unsigned int seconds) {
   return MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, seconds);
 }
-
-// Names the calling thread, at most 15 characters, for top and gdb.
-static inline void sluice_mhd_name_thread(const char *name) { prctl(PR_SET_NAME, name); }
 #endif

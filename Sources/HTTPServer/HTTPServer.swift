@@ -2,6 +2,7 @@
 
 internal import CMicrohttpd
 internal import Glibc
+internal import Platform
 internal import Synchronization
 
 /// An HTTP/1.1 server with one thread of its own.
@@ -71,9 +72,7 @@ public final class HTTPServer: Sendable {
     /// closed and the server's thread ends. May be called more than once; the earliest deadline counts.
     /// - Parameter deadline: how long to wait for requests in flight.
     public func stop(deadline: Duration) async {
-        let (seconds, attoseconds) = deadline.components
-        let wait = seconds < 0 ? 0 : UInt64(min(seconds, 1 << 30)) * 1_000_000_000 + UInt64(attoseconds) / 1_000_000_000
-        mailbox.requestStop(at: monotonicNow() + wait)
+        mailbox.requestStop(at: MonotonicClock.nanoseconds() + deadline.nanoseconds)
         await mailbox.closed()
     }
 
@@ -95,29 +94,11 @@ public final class HTTPServer: Sendable {
 /// Starts the loop's thread.
 private enum LoopThread {
     static func start(_ loop: ServerLoop) throws(HTTPServerError) {
-        var attributes = pthread_attr_t()
-        pthread_attr_init(&attributes)
-        defer { pthread_attr_destroy(&attributes) }
-        // Detached: the loop resumes the callers of `stop` at its end, so no thread has to join.
-        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-        // The new thread inherits the mask: signals go to other threads, and SIGPIPE of a broken connection to none.
-        var all = sigset_t()
-        var previous = sigset_t()
-        sigfillset(&all)
-        pthread_sigmask(SIG_SETMASK, &all, &previous)
-        defer { pthread_sigmask(SIG_SETMASK, &previous, nil) }
-        var thread = pthread_t()
-        let owned = Unmanaged.passRetained(loop)
-        let code = pthread_create(
-            &thread, &attributes,
-            { argument in
-                sluice_mhd_name_thread("sluice-http")
-                Unmanaged<ServerLoop>.fromOpaque(argument!).takeRetainedValue().run()
-                return nil
-            }, owned.toOpaque())
-        guard code == 0 else {
-            owned.release()
-            throw HTTPServerError(.system, "HTTP server: cannot start its thread: \(String(cString: strerror(code)))")
+        do throws(SystemError) {
+            // Detached: the loop resumes the callers of `stop` at its end, so no thread has to join.
+            try OwnedThread.start("sluice-http") { loop.run() }
+        } catch {
+            throw HTTPServerError(.system, "HTTP server: cannot start its thread: \(error)")
         }
     }
 }

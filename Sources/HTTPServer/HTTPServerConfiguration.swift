@@ -1,5 +1,8 @@
 // Owns the configuration of a server: address, limits, timeouts and memory.
 
+internal import Platform
+public import Telemetry
+
 /// The configuration of a server.
 public struct HTTPServerConfiguration: Sendable {
     /// Address to listen on: a numeric address, or a name that is resolved once at the start. `::` accepts IPv4 as well.
@@ -75,7 +78,7 @@ extension HTTPServerConfiguration {
 
     var rateLimits: TransferRateMachine.Limits {
         TransferRateMachine.Limits(
-            header: headerTimeout.wholeNanoseconds, bodyGrace: bodyTimeout.wholeNanoseconds, bodyRate: bodyRate)
+            header: headerTimeout.nanoseconds, bodyGrace: bodyTimeout.nanoseconds, bodyRate: bodyRate)
     }
 
     /// The idle timeout; libmicrohttpd takes whole seconds.
@@ -96,22 +99,5 @@ extension HTTPServerConfiguration {
     }
 }
 
-extension Duration {
-    fileprivate var wholeNanoseconds: UInt64 {
-        let (seconds, attoseconds) = components
-        return UInt64(max(0, seconds)) * 1_000_000_000 + UInt64(max(0, attoseconds)) / 1_000_000_000
-    }
-}
-
 /// Takes one log line: its level, what happened, and the details or libmicrohttpd's own text.
-public typealias HTTPLog = @Sendable (_ level: HTTPLogLevel, _ sentence: StaticString, _ message: String) -> Void
-
-/// The level of a log line.
-public enum HTTPLogLevel: Sendable {
-    /// Trouble of a single connection: malformed requests, connections that break.
-    case debug
-    /// Something an operator should know.
-    case warning
-    /// Something that was expected to work did not.
-    case error
-}
+public typealias HTTPLog = @Sendable (_ level: LogLevel, _ sentence: StaticString, _ message: String) -> Void

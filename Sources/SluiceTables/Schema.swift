@@ -1,13 +1,14 @@
 // Brings a database's schema up to date, or says which migrations it lacks.
 
 public import Postgres
+public import Telemetry
 
 /// The schema that the migration files of a directory describe. Each call connects, does its work and disconnects.
 public enum Schema {
     /// Applies the pending migrations. Returns their file names.
     /// - Parameter applied: is told each migration once it is durable.
     public static func migrate(
-        _ directory: String, _ configuration: PostgresConfiguration, log: @escaping PostgresLog,
+        _ directory: String, _ configuration: PostgresConfiguration, log: @escaping LogHandler,
         applied: @escaping @Sendable (Migration) -> Void
     ) async throws -> [String] {
         let migrations = try Migrations.load(directory: directory)
@@ -18,7 +19,7 @@ public enum Schema {
 
     /// The file names of the pending migrations.
     public static func pending(
-        _ directory: String, _ configuration: PostgresConfiguration, log: @escaping PostgresLog
+        _ directory: String, _ configuration: PostgresConfiguration, log: @escaping LogHandler
     ) async throws -> [String] {
         let migrations = try Migrations.load(directory: directory)
         return try await withConnection(configuration, log) { session in
@@ -27,7 +28,7 @@ public enum Schema {
     }
 
     private static func withConnection<R: Sendable>(
-        _ configuration: PostgresConfiguration, _ log: @escaping PostgresLog,
+        _ configuration: PostgresConfiguration, _ log: @escaping LogHandler,
         _ body: @Sendable @escaping (PostgresSession) throws -> R
     ) async throws -> R {
         let connection = try await PostgresConnection.connect(configuration, log: log)

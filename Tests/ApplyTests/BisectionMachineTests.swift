@@ -1,5 +1,6 @@
 // The search for refused events, against a model of a server: what it writes, what it blames, what it costs.
 
+import TestSupport
 import Testing
 
 @testable import Apply

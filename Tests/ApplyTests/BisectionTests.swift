@@ -3,6 +3,7 @@
 import Postgres
 import Records
 import SluiceTables
+import TestSupport
 import Testing
 
 @testable import Apply

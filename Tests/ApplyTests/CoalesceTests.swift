@@ -1,6 +1,7 @@
 // Coalescing against a model: what a run's net change makes of a row is what its events make of it one at a time.
 
 import Records
+import TestSupport
 import Testing
 
 @testable import Apply

@@ -1,6 +1,7 @@
 // The tables of the oracle test: what each looks like, and what its events are like.
 
 import Records
+import TestSupport
 import Testing
 
 @testable import Apply

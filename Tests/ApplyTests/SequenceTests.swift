@@ -2,6 +2,7 @@
 
 import Records
 import SluiceTables
+import TestSupport
 import Testing
 
 @testable import Apply

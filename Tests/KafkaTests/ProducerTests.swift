@@ -1,5 +1,6 @@
 // Tests the delivery of produced records, with brokers that answer, fail and refuse.
 
+import Platform
 import Records
 import Synchronization
 import Testing
@@ -235,7 +236,7 @@ struct ProducerTests {
         let isOver = Atomic(false)
         let taken = Atomic(0)
         let ended = Latch()
-        try OwnedThread.start("sender") {
+        try OwnedThread.startForKafka("sender") {
             var token: UInt = 0
             while !isOver.load(ordering: .relaxed) {
                 let bytes = [UInt8](repeating: 1, count: 100)

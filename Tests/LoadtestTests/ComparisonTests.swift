@@ -132,7 +132,7 @@ import Testing
         let expected = [(1, 5), (0, 9), (0, 3)].map { Coordinate(partition: $0.0, offset: $0.1) }
         func compare(_ found: [(Int32, Int64)]) -> [String] {
             var comparison = DeadLetterComparison(expected: expected)
-            for (partition, offset) in found { comparison.letter(Coordinate(partition: partition, offset: offset)) }
+            for (partition, offset) in found { comparison.deadLetter(Coordinate(partition: partition, offset: offset)) }
             comparison.finished()
             return comparison.findings.map(\.line)
         }

@@ -1,5 +1,6 @@
 // Lets requests be answered in random order and checks that a key's events never overtake each other.
 
+import Platform
 import Records
 import Testing
 
@@ -47,7 +48,7 @@ import Testing
     @Test func atRandomEachKeyKeepsItsOrder() {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("dispatch test, seed \(seed)")
-        var random = SplitMix64(state: seed)
+        var random = SplitMix64(seed: seed)
         var dispatch = DispatchMachine(connections: 8, limit: 500)
         var underWay: [Int32: UInt64] = [:]
         var lastSent: [Int32: UInt64] = [:]

@@ -1,8 +1,8 @@
 // Drives the HTTP load against a scripted server: order per key, an open loop, and what each answer counts as.
 
 import Foundation
+import Platform
 import Synchronization
-import Telemetry
 import Testing
 
 @testable import sluice_loadtest
@@ -35,7 +35,7 @@ import Testing
         var schedule = ScheduleMachine(start: start, rate: rate, events: events, duration: nil)
         try load.run(&schedule, waitingLimit: waitingLimit) { _, _ in .send }
         #expect(schedule.issued == events)
-        #expect(ledger.tally.settled == events)
+        #expect(ledger.counts.settled == events)
         return (ledger, Double(MonotonicClock.nanoseconds() - start) / 1e9)
     }
 
@@ -48,7 +48,7 @@ import Testing
         defer { server.stop() }
         let plan = EventPlan(seed: 21, keys: 20, skew: 1.2, mix: upserts)
         let (ledger, _) = try run(plan, server, rate: 0, events: 2000)
-        #expect(ledger.tally.acknowledged == 2000)
+        #expect(ledger.counts.acknowledged == 2000)
         let events = received.events.withLock { $0 }
         #expect(Set(events.map(\.index)) == Set(0..<2000) && events.count == 2000)
         for (id, list) in Dictionary(grouping: events, by: \.id) {
@@ -72,7 +72,7 @@ import Testing
         defer { server.stop() }
         let plan = EventPlan(seed: 1, keys: 1_000_000, mix: upserts)
         let (ledger, seconds) = try run(plan, server, rate: 400, events: 200, connections: 64)
-        #expect(ledger.tally.acknowledged == 200)
+        #expect(ledger.counts.acknowledged == 200)
         #expect((0.45..<1.4).contains(seconds), "0.5 s of schedule and one late answer took \(seconds) s")
         let longest = ledger.state.withLock { $0.latencies.max ?? 0 }
         #expect(longest >= 300_000_000)
@@ -95,9 +95,9 @@ import Testing
         defer { server.stop() }
         let plan = EventPlan(seed: 1, keys: 1_000_000, mix: upserts)
         let (ledger, _) = try run(plan, server, rate: 10_000, events: 100, connections: 1, waitingLimit: 5)
-        #expect(ledger.tally.dropped >= 80 && ledger.tally.acknowledged >= 6)
+        #expect(ledger.counts.dropped >= 80 && ledger.counts.acknowledged >= 6)
         let rows = ledger.state.withLock { $0.model.rowCount }
-        #expect(rows == Int(ledger.tally.acknowledged), "dropped events are not in the model")
+        #expect(rows == Int(ledger.counts.acknowledged), "dropped events are not in the model")
     }
 
     @Test func refusalsAndLostConnectionsAreToldApart() throws {
@@ -116,10 +116,10 @@ import Testing
         defer { server.stop() }
         let plan = EventPlan(seed: 5, keys: 1_000_000, mix: upserts)
         let (ledger, _) = try run(plan, server, rate: 0, events: 200, connections: 4)
-        let tally = ledger.tally
-        #expect(tally.acknowledged == 40 && tally.limited == 40 && tally.shed == 40)
-        #expect(tally.unknown == 80, "40 hang-ups and 40 answers 503 that may be written")
-        #expect(tally.retryAfter == 80)
+        let counts = ledger.counts
+        #expect(counts.acknowledged == 40 && counts.limited == 40 && counts.shed == 40)
+        #expect(counts.unknown == 80, "40 hang-ups and 40 answers 503 that may be written")
+        #expect(counts.retryAfter == 80)
         #expect(
             received.events.withLock { $0.count } == 200, "nothing is sent twice, also not on a connection that turned out dead")
         ledger.state.withLock { state in
@@ -132,16 +132,16 @@ import Testing
         let shared = Mutex<ScriptedServer?>(nil)
         let server = ScriptedServer { _ in
             guard count.add(1, ordering: .relaxed).newValue > 2 else { return .answer(200) }
-            // The request has been read; nobody listens any more where libcurl would repeat it.
+            // The request has been read; no server listens where libcurl would repeat it.
             shared.withLock { $0?.stop() }
             return .hangUp
         }
         shared.withLock { $0 = server }
         let plan = EventPlan(seed: 5, keys: 1_000_000, mix: upserts)
         let (ledger, _) = try run(plan, server, rate: 0, events: 5, connections: 1)
-        #expect(ledger.tally.acknowledged == 2)
-        #expect(ledger.tally.unknown == 1)
-        #expect(ledger.tally.failed == 2, "never sent: the connection was refused")
+        #expect(ledger.counts.acknowledged == 2)
+        #expect(ledger.counts.unknown == 1)
+        #expect(ledger.counts.failed == 2, "never sent: the connection was refused")
     }
 
     @Test func theEventsOfABatchAreSettledOneByOne() throws {
@@ -162,9 +162,9 @@ import Testing
         let plan = EventPlan(seed: 9, keys: 300, mix: upserts, badFraction: 0.1)
         let (ledger, _) = try run(plan, server, rate: 0, events: 3000, connections: 3, batch: 50)
         // Of the bad events this server knows those only that are no JSON.
-        #expect(ledger.tally.acknowledged + ledger.tally.bad + ledger.tally.badAccepted == 3000)
-        #expect(ledger.tally.bad > 0 && ledger.tally.settled == 3000)
-        #expect(ledger.tally.acknowledged > 2500)
+        #expect(ledger.counts.acknowledged + ledger.counts.bad + ledger.counts.badAccepted == 3000)
+        #expect(ledger.counts.bad > 0 && ledger.counts.settled == 3000)
+        #expect(ledger.counts.acknowledged > 2500)
         #expect((2...50).contains(largest.withLock { $0 }))
         let events = received.events.withLock { $0 }
         for (id, list) in Dictionary(grouping: events, by: \.id) {
@@ -177,7 +177,7 @@ import Testing
         defer { server.stop() }
         let (ledger, seconds) = try run(
             EventPlan(seed: 1, keys: 100, mix: upserts), server, rate: 0, events: 3, connections: 3, timeout: 0.2)
-        #expect(ledger.tally.unknown == 3 && seconds < 1.4)
+        #expect(ledger.counts.unknown == 3 && seconds < 1.4)
     }
 
     @Test func badEventsMustBeRefused() throws {
@@ -187,10 +187,10 @@ import Testing
         defer { server.stop() }
         let plan = EventPlan(seed: 6, keys: 100, mix: upserts, badFraction: 0.5)
         let (ledger, _) = try run(plan, server, rate: 0, events: 400)
-        let tally = ledger.tally
+        let counts = ledger.counts
         // This server refuses broken JSON only: truncated and brokenElsewhere.
         let flaws = (0..<400).compactMap { plan.event($0).flaw }
         let refused = flaws.filter { $0 == .truncated || $0 == .brokenElsewhere }.count
-        #expect(tally.bad == UInt64(refused) && tally.badAccepted == UInt64(flaws.count - refused) && tally.failed == 0)
+        #expect(counts.bad == UInt64(refused) && counts.badAccepted == UInt64(flaws.count - refused) && counts.failed == 0)
     }
 }

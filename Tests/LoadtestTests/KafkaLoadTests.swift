@@ -1,6 +1,7 @@
 // Produces into an embedded broker, reads the log back, and lets a naive worker fill a database for verification to judge.
 
 import Kafka
+import Platform
 import Postgres
 import Records
 import Synchronization
@@ -64,7 +65,7 @@ import Testing
         }
         #expect(log.joined().count == 20_000)
         ledger.state.withLock { state in
-            #expect(state.tally.acknowledged + state.tally.bad == 20_000 && state.tally.errors == 0)
+            #expect(state.counts.acknowledged + state.counts.bad == 20_000 && state.counts.errors == 0)
             #expect(Set(state.badCoordinates) == bad && bad.count > 50)
             #expect(state.disorder.count == 0)
             #expect(state.latencies.count == 20_000)
@@ -119,7 +120,7 @@ import Testing
         ledger.state.withLock { state in
             #expect(right.rows == state.model.rowCount && right.captured == state.model.captureCount)
             #expect(right.deadLetters == state.badCoordinates.count && right.deadLetters > 20)
-            #expect(right.events == Int(state.tally.acknowledged))
+            #expect(right.events == Int(state.counts.acknowledged))
         }
         #expect(right.partitions == partitions)
 
@@ -186,7 +187,7 @@ import Testing
             }
         }
         #expect(try await database.verify(ledger, since: since) { _ in }.isVerified)
-        // Whoever starts again in a range that has rows is told so before anything is sent.
+        // A run whose range has rows is refused before anything is sent.
         await #expect(throws: LoadError.self) { _ = try await database.begin() }
         await other.close()
         await database.connection.close()

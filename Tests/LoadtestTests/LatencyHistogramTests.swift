@@ -1,26 +1,15 @@
 // Checks the percentiles of the latency histogram against sorted arrays.
 
+import TestSupport
 import Testing
 
 @testable import sluice_loadtest
 
 @Suite struct LatencyHistogramTests {
-    private struct Generator: RandomNumberGenerator {
-        var state: UInt64
-        // splitmix64, S. Vigna, https://prng.di.unimi.it/splitmix64.c
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
-        }
-    }
-
     @Test func percentilesStayWithinATenthOfAPercentOfTheTruth() throws {
         let seed = UInt64.random(in: .min ... .max)
         print("LatencyHistogram seed \(seed)")
-        var random = Generator(state: seed)
+        var random = SeededRandom(seed: seed)
         for _ in 0..<20 {
             var truth: [UInt64] = []
             var halves = [LatencyHistogram(), LatencyHistogram()]

@@ -73,14 +73,14 @@ import Testing
         state.settle(event(7, 4, .truncated), .acknowledged(nil))
         state.settle(event(8, 4), .limited)
         state.settle(event(9, 4), .shed)
-        #expect(state.tally.acknowledged == 2 && state.tally.bad == 2 && state.tally.badAccepted == 1)
-        #expect(state.tally.unknown == 2 && state.tally.failed == 1 && state.tally.limited == 1 && state.tally.shed == 1)
-        #expect(state.tally.settled == 10 && state.tally.errors == 4)
+        #expect(state.counts.acknowledged == 2 && state.counts.bad == 2 && state.counts.badAccepted == 1)
+        #expect(state.counts.unknown == 2 && state.counts.failed == 1 && state.counts.limited == 1 && state.counts.shed == 1)
+        #expect(state.counts.settled == 10 && state.counts.errors == 4)
         #expect(state.written == [WrittenRange(first: 5, next: 6), nil, WrittenRange(first: 10, next: 12)])
         #expect(state.badCoordinates == [Coordinate(partition: 0, offset: 5)] && state.badUnknown == 1)
         #expect(state.model.rowCount == 2 && state.model.uncertainCount == 1)
         #expect(state.disorder.count == 0)
         state.settle(event(10, 1), .acknowledged(Coordinate(partition: 2, offset: 11)))
-        #expect(state.disorder.count == 1, "an offset acknowledged twice is a trouble")
+        #expect(state.disorder.count == 1, "an offset acknowledged twice is an error")
     }
 }

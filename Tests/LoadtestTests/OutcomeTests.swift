@@ -6,29 +6,31 @@ import Testing
 @testable import sluice_loadtest
 
 @Suite struct OutcomeTests {
-    private func fate(_ status: Int, _ body: String = "", isBad: Bool = false) -> Fate {
-        HTTPAnswer(code: CURLE_OK.rawValue, status: status, body: [UInt8](body.utf8)).fate(isBad: isBad)
+    private func outcome(_ status: Int, _ body: String = "", isBad: Bool = false) -> EventOutcome {
+        HTTPAnswer(code: CURLE_OK.rawValue, status: status, body: [UInt8](body.utf8)).outcome(isBad: isBad)
     }
 
     @Test func answersBecomeFates() {
-        #expect(fate(200) == .acknowledged(nil))
-        #expect(fate(400) == .failed)
-        #expect(fate(400, isBad: true) == .refused)
-        #expect(fate(401, isBad: true) == .failed)
-        #expect(fate(429) == .limited)
-        #expect(fate(503) == .unknown)
-        #expect(fate(503, #"{"status":503,"possibly_persisted":false}"#) == .shed)
-        #expect(fate(503, #"{"status":503,"possibly_persisted":true}"#) == .unknown)
-        #expect(fate(500, #"{"possibly_persisted": false}"#) == .failed)
-        #expect(fate(302) == .unknown)
+        #expect(outcome(200) == .acknowledged(nil))
+        #expect(outcome(400) == .failed)
+        #expect(outcome(400, isBad: true) == .refused)
+        #expect(outcome(401, isBad: true) == .failed)
+        #expect(outcome(429) == .limited)
+        #expect(outcome(503) == .unknown)
+        #expect(outcome(503, #"{"status":503,"possibly_persisted":false}"#) == .shed)
+        #expect(outcome(503, #"{"status":503,"possibly_persisted":true}"#) == .unknown)
+        #expect(outcome(500, #"{"possibly_persisted": false}"#) == .failed)
+        #expect(outcome(302) == .unknown)
     }
 
     @Test func aConnectionThatWasNeverMadeIsCertainAndALostOneIsNot() {
-        func fate(_ code: CURLcode) -> Fate { HTTPAnswer(code: code.rawValue, status: 0, body: []).fate(isBad: false) }
-        #expect(fate(CURLE_COULDNT_CONNECT) == .failed)
-        #expect(fate(CURLE_GOT_NOTHING) == .unknown)
-        #expect(fate(CURLE_OPERATION_TIMEDOUT) == .unknown)
-        #expect(fate(CURLE_SEND_FAIL_REWIND) == .unknown)
-        #expect(fate(CURLE_RECV_ERROR) == .unknown)
+        func outcome(_ code: CURLcode) -> EventOutcome {
+            HTTPAnswer(code: code.rawValue, status: 0, body: []).outcome(isBad: false)
+        }
+        #expect(outcome(CURLE_COULDNT_CONNECT) == .failed)
+        #expect(outcome(CURLE_GOT_NOTHING) == .unknown)
+        #expect(outcome(CURLE_OPERATION_TIMEDOUT) == .unknown)
+        #expect(outcome(CURLE_SEND_FAIL_REWIND) == .unknown)
+        #expect(outcome(CURLE_RECV_ERROR) == .unknown)
     }
 }

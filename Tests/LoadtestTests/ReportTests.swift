@@ -1,7 +1,6 @@
 // Checks what a run says about itself: samples, lines, JSON and page.
 
 import Foundation
-import Telemetry
 import Testing
 
 @testable import sluice_loadtest
@@ -9,12 +8,12 @@ import Testing
 @Suite struct ReportTests {
     private func summary() -> Summary {
         var state = RunState(model: TableModel(keys: 10))
-        state.tally = Tally(acknowledged: 900, bad: 10, failed: 3, unknown: 2)
-        for _ in 0..<3 { state.troubles.add("a <broken> & \"odd\" thing") }
+        state.counts = EventCounts(acknowledged: 900, bad: 10, failed: 3, unknown: 2)
+        for _ in 0..<3 { state.errors.add("a <broken> & \"odd\" thing") }
         state.latencies.add(nanoseconds: 1_500_000, count: 900)
         var progress = ProgressMachine(start: 0)
-        _ = progress.sampled(issued: 500, tally: Tally(acknowledged: 450), lag: 70, at: 1_000_000_000)
-        _ = progress.sampled(issued: 915, tally: state.tally, lag: 5, at: 2_000_000_000)
+        _ = progress.sampled(issued: 500, counts: EventCounts(acknowledged: 450), lag: 70, at: 1_000_000_000)
+        _ = progress.sampled(issued: 915, counts: state.counts, lag: 5, at: 2_000_000_000)
         return Summary(Options(), produced: 915, seconds: 2, heldSeconds: 0.5, samples: progress.samples, state: state)
     }
 
@@ -22,11 +21,12 @@ import Testing
         var progress = ProgressMachine(start: 1_000_000_000)
         #expect(progress.isDue(at: 1_999_999_999) == false)
         #expect(progress.isDue(at: 2_000_000_000) == true)
-        let first = progress.sampled(issued: 100, tally: Tally(acknowledged: 80, bad: 10), lag: nil, at: 2_000_000_000)
+        let first = progress.sampled(issued: 100, counts: EventCounts(acknowledged: 80, bad: 10), lag: nil, at: 2_000_000_000)
         #expect(first.line == "1.0 s  produced 100  acknowledged 90  90/s  errors 0")
         // A late sample does not bring the missed ones after it.
         let late = progress.sampled(
-            issued: 500, tally: Tally(acknowledged: 480, bad: 10, limited: 2, shed: 1, unknown: 4), lag: 12, at: 6_000_000_000)
+            issued: 500, counts: EventCounts(acknowledged: 480, bad: 10, limited: 2, shed: 1, unknown: 4), lag: 12,
+            at: 6_000_000_000)
         #expect(late.line == "5.0 s  produced 500  acknowledged 490  100/s  lag 12  refused 3  errors 4")
         #expect(progress.isDue(at: 6_500_000_000) == false)
         #expect(progress.samples == [first, late])
@@ -74,11 +74,11 @@ import Testing
     }
 
     @Test func thousandsOfTheSameErrorAreOneLine() {
-        var troubles = Troubles()
-        for index in 0..<1000 { troubles.add(index % 100 == 0 ? "rare" : "common") }
-        for index in 0..<20 { troubles.add("kind \(index)") }
-        #expect(troubles.count == 1020)
-        #expect(troubles.lines.prefix(2) == ["990 × common", "10 × rare"])
-        #expect(troubles.lines.count == 11 && troubles.lines.last == "12 × something else")
+        var errors = ErrorCounts()
+        for index in 0..<1000 { errors.add(index % 100 == 0 ? "rare" : "common") }
+        for index in 0..<20 { errors.add("kind \(index)") }
+        #expect(errors.count == 1020)
+        #expect(errors.lines.prefix(2) == ["990 × common", "10 × rare"])
+        #expect(errors.lines.count == 11 && errors.lines.last == "12 × something else")
     }
 }

@@ -1,6 +1,7 @@
 // A small HTTP server for tests: it answers as a script says, on threads of its own.
 
 import Glibc
+import Platform
 import Synchronization
 
 /// What the server does with one request.
@@ -32,11 +33,11 @@ final class ScriptedServer: Sendable {
             }
             return UInt16(bigEndian: pointer.pointee.sin_port)
         }
-        Self.onThread { [script] in
+        try! OwnedThread.start("test-server") { [script] in
             while true {
                 let connection = accept(descriptor, nil, nil)
                 guard connection >= 0 else { return }
-                Self.onThread { Self.serve(connection, script) }
+                try! OwnedThread.start("test-server") { Self.serve(connection, script) }
             }
         }
     }
@@ -69,7 +70,7 @@ final class ScriptedServer: Sendable {
         }
     }
 
-    /// The body of the first whole request, and what stands behind it.
+    /// The body of the first whole request, and the bytes after it.
     private static func request(in bytes: [UInt8]) -> (body: String, rest: [UInt8])? {
         let text = String(decoding: bytes, as: UTF8.self)
         let separator: [UInt8] = [13, 10, 13, 10]
@@ -79,23 +80,5 @@ final class ScriptedServer: Sendable {
         let length = line.flatMap { Int($0.dropFirst(15).drop(while: { $0 == " " })) } ?? 0
         guard bytes.count >= end + 4 + length else { return nil }
         return (String(decoding: bytes[end + 4..<end + 4 + length], as: UTF8.self), Array(bytes[(end + 4 + length)...]))
-    }
-
-    private static func onThread(_ body: @escaping @Sendable () -> Void) {
-        let boxed = Unmanaged.passRetained(Box(body)).toOpaque()
-        var thread = pthread_t()
-        let result = pthread_create(
-            &thread, nil,
-            { argument in
-                Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
-                return nil
-            }, boxed)
-        precondition(result == 0, "no thread for the test server")
-        pthread_detach(thread)
-    }
-
-    private final class Box: Sendable {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
     }
 }

@@ -1,6 +1,7 @@
 // Compares drawn ranks with the probabilities of the Zipf law, computed the slow way.
 
 import Foundation
+import Platform
 import Testing
 
 @testable import sluice_loadtest
@@ -9,7 +10,7 @@ import Testing
     @Test(arguments: [(10, 0.0), (10, 1.0), (1000, 0.8), (1000, 1.1), (50, 2.5), (1, 1.0), (2, 12.0)])
     func ranksFollowTheLaw(count: Int, exponent: Double) {
         let sampler = ZipfSampler(count: count, exponent: exponent)
-        var random = SplitMix64(state: 42)
+        var random = SplitMix64(seed: 42)
         let total = 300_000
         var counts = [Int](repeating: 0, count: count)
         for _ in 0..<total { counts[sampler.sample(&random)] += 1 }
@@ -41,7 +42,7 @@ import Testing
 
     @Test func aHugeRangeIsDrawnWithoutATable() {
         let sampler = ZipfSampler(count: 2_000_000_000, exponent: 1)
-        var random = SplitMix64(state: 1)
+        var random = SplitMix64(seed: 1)
         var first = 0
         for _ in 0..<100_000 {
             let rank = sampler.sample(&random)

@@ -117,7 +117,7 @@ struct BinaryTests {
         print("BinaryTests.randomLists: seed \(seed)")
         let connection = try await connect()
         try await connection.perform { session in
-            var random = SplitMix(state: seed)
+            var random = SeededRandom(seed: seed)
             let parameters = Parameters()
             for _ in 0..<100 {
                 parameters.removeAll()
@@ -135,18 +135,6 @@ struct BinaryTests {
             }
         }
         await connection.close()
-    }
-}
-
-/// A small seeded generator (Steele, Lea, Flood: SplitMix64).
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }
 

@@ -2,6 +2,7 @@
 
 import Foundation
 import Postgres
+import Telemetry
 import TestSupport
 import Testing
 

@@ -3,11 +3,12 @@
 import Glibc
 import Postgres
 import Synchronization
+import Telemetry
 import TestSupport
 
 /// A connection for a test; `configure` changes the defaults.
 func connect(
-    _ uri: String? = nil, _ configure: (inout PostgresConfiguration) -> Void = { _ in }, log: @escaping PostgresLog = { _, _ in }
+    _ uri: String? = nil, _ configure: (inout PostgresConfiguration) -> Void = { _ in }, log: @escaping LogHandler = { _, _ in }
 ) async throws -> PostgresConnection {
     let place: String
     if let uri { place = uri } else { place = try await TestPostgres.uri() }
@@ -50,9 +51,9 @@ func waitUntilBlocked(_ pid: Int32, seenBy observer: PostgresConnection) async t
 
 /// Collects what a connection logs.
 final class CapturedLog: Sendable {
-    private let sentences = Mutex<[(PostgresLogLevel, String)]>([])
-    var log: PostgresLog { { level, text in self.sentences.withLock { $0.append((level, text)) } } }
-    var all: [(PostgresLogLevel, String)] { sentences.withLock { $0 } }
+    private let sentences = Mutex<[(LogLevel, String)]>([])
+    var log: LogHandler { { level, text in self.sentences.withLock { $0.append((level, text)) } } }
+    var all: [(LogLevel, String)] { sentences.withLock { $0 } }
 }
 
 /// A loopback port that accepts connections in the kernel and never answers.

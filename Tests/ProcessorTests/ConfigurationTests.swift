@@ -189,7 +189,7 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
         let half = faults(mappings + "http: {tls_certificate: a.pem}")
         #expect(half.count == 1 && half[0].contains("must be set together"), "\(half)")
         let missing = faults(mappings + "http: {tls_certificate: a.pem, tls_key: a.key}")
-        #expect(missing.count == 1 && missing[0].contains("/a.pem cannot be read: No such file"), "\(missing)")
+        #expect(missing.count == 1 && missing[0].contains("/a.pem cannot be opened: No such file"), "\(missing)")
         #expect(missing[0].contains("sluice.yaml:2: http.tls_certificate"), "\(missing)")
     }
 }

@@ -4,6 +4,7 @@ import Admission
 import Backpressure
 import Kafka
 import Pipeline
+import Platform
 import Records
 import Synchronization
 import Telemetry

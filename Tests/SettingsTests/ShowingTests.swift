@@ -1,6 +1,7 @@
 // Checks what people see of settings: the effective configuration, the key table, covered secrets, and guesses.
 
 import Settings
+import TestSupport
 import Testing
 
 @Suite struct ShowingTests {
@@ -45,7 +46,7 @@ import Testing
     @Test func shownValuesReadBackAsTheSameSettings() throws {
         let seed = UInt64.random(in: .min ... .max)
         print("round trip seed \(seed)")
-        var random = SeededGenerator(seed)
+        var random = SeededRandom(seed: seed)
         let pieces = [
             "a", " ", ":", "#", "-", "\"", "'", "\\", "\n", "\t", "é", "\u{0}", "\u{1}", "\u{7f}", "\u{85}", "\u{2028}",
             "\u{feff}", "~", "null", "true", "1", "[", "}", ",", "&", "*", "%", "@", "😀", "?", "|", ">", "!",
@@ -133,7 +134,7 @@ import Testing
     @Test func passwordsNeverSurvive() {
         let seed = UInt64.random(in: .min ... .max)
         print("redaction seed \(seed)")
-        var random = SeededGenerator(seed)
+        var random = SeededRandom(seed: seed)
         let noise = Array("@:/?&=#%' \\ab")
         for _ in 0..<2000 {
             func part() -> String {

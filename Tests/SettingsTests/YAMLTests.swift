@@ -2,6 +2,7 @@
 
 import Foundation
 import Settings
+import TestSupport
 import Testing
 
 @Suite struct YAMLTests {
@@ -126,7 +127,7 @@ import Testing
     @Test func noiseNeverCrashes() {
         let seed = UInt64.random(in: .min ... .max)
         print("YAML noise seed \(seed)")
-        var random = SeededGenerator(seed)
+        var random = SeededRandom(seed: seed)
         let start = """
             kafka: &k
               bootstrap_servers: "a:1,b:2"   # comment
@@ -164,20 +165,5 @@ import Testing
                 #expect((try? YAML.parse(text: settings.yaml, file: "e")) != nil, "seed \(seed)")
             }
         }
-    }
-}
-
-/// Random numbers that a printed seed brings back (splitmix64, S. Vigna, https://prng.di.unimi.it/splitmix64.c).
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(_ seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

@@ -31,7 +31,7 @@ import Testing
         add([0, 0x41, 0xFF], nil)
         add([], [])
         let expected =
-            #"[{"name":"a\"\\\u000a","value":"aGVsbG8="},{"name":"\#u{FFFD}A\#u{FFFD}","value":null},{"name":"","value":""}]"#
+            #"[{"name":"a\"\\\n","value":"aGVsbG8="},{"name":"\#u{FFFD}A\#u{FFFD}","value":null},{"name":"","value":""}]"#
         #expect(DeadLetterWriter.json(buffer.bytes) == expected)
         for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
             #expect(Array(plain.utf8).withUnsafeBytes { DeadLetterWriter.base64($0) } == coded)

@@ -68,8 +68,8 @@ private final class RecordingSink: LogSink {
     }
 
     @Test func theMessageOfALibraryIsTheFieldMessage() throws {
-        logger(.json).error("librdkafka logged a message.", ["message": "FAIL: broker down"])
-        logger(.text).error("librdkafka logged a message.", ["message": "FAIL: broker down"])
+        logger(.json).handler("librdkafka logged a message.")(.error, "FAIL: broker down")
+        logger(.text).handler("librdkafka logged a message.")(.error, "FAIL: broker down")
         let object = try #require(try JSONSerialization.jsonObject(with: Data(sink.lines[0].utf8)) as? [String: Any])
         #expect(object["message"] as? String == "FAIL: broker down")
         #expect(object["event"] as? String == "librdkafka logged a message.")

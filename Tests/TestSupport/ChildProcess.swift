@@ -1,6 +1,7 @@
-// Starts programs beside a test, signals them by pid, and makes sure that none outlives the test process, however that ends.
+// Starts programs for tests, signals them by pid, and ends them with the test process.
 
 public import Glibc
+import Platform
 internal import Synchronization
 
 /// A program started by a test. Its standard output and standard error go to one file.
@@ -41,7 +42,7 @@ public final class ChildProcess: Sendable {
         self.log = log
     }
 
-    /// `POSIX_SPAWN_SETSID`, which Glibc's module hides: Ctrl-C and the signals to our process group do not reach the child.
+    /// `POSIX_SPAWN_SETSID`, which Swift's Glibc module lacks: signals to our process group, such as Ctrl-C, do not reach the child.
     private static let newSession: Int32 = 0x80
 
     /// Starts a program in a session of its own.
@@ -54,20 +55,12 @@ public final class ChildProcess: Sendable {
         let pid = try spawn(program, arguments, environment, input: "/dev/null", log: log)
         let child = ChildProcess(pid: pid, log: log)
         Watchdog.shared.tell("+ \(pid)")
-        let reaper = Unmanaged.passRetained(child)
-        var thread = pthread_t()
-        let error = pthread_create(
-            &thread, nil,
-            { context in
-                Unmanaged<ChildProcess>.fromOpaque(context!).takeRetainedValue().reap()
-                return nil
-            }, reaper.toOpaque())
-        guard error == 0 else {
-            reaper.release()
+        do throws(SystemError) {
+            try OwnedThread.start("reaper") { child.reap() }
+        } catch {
             Glibc.kill(pid, SIGKILL)
-            throw Failure("no thread could be started to wait for \(program)")
+            throw Failure("no thread could be started to wait for \(program): \(error)")
         }
-        pthread_detach(thread)
         return child
     }
 
@@ -105,7 +98,7 @@ public final class ChildProcess: Sendable {
         return ending
     }
 
-    /// Ends it without asking, and waits until it is gone.
+    /// Kills it and waits until it has ended.
     public func kill() async {
         signal(SIGKILL)
         _ = await eventually(within: .seconds(10)) { self.ending != nil }
@@ -159,8 +152,8 @@ public final class ChildProcess: Sendable {
     }
 }
 
-/// One small shell beside the test process: when the pipe from us ends, which happens however we end, it kills what still runs and
-/// removes what was temporary.
+/// A shell that outlives the test process: when the pipe to it is closed, however that process ends, it kills the children that still
+/// run and removes temporary files.
 private final class Watchdog: Sendable {
     static let shared = Watchdog()
 
@@ -181,7 +174,7 @@ private final class Watchdog: Sendable {
     private let descriptor: Mutex<Int32>
 
     private init() {
-        // A line to a watchdog that somebody has killed must not end the tests.
+        // Writing to a watchdog that was killed must not end the tests.
         signal(SIGPIPE, SIG_IGN)
         var ends: [Int32] = [-1, -1]
         guard pipe(&ends) == 0, ends.allSatisfy({ fcntl($0, F_SETFD, FD_CLOEXEC) == 0 }) else {

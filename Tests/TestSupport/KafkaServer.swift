@@ -33,7 +33,7 @@ public actor KafkaServer {
 
     // MARK: Life
 
-    /// A broker that was killed is missed soon, and comes back soon.
+    /// Short time-outs, so that a killed broker is noticed and returns soon.
     private static let settings = ["broker.session.timeout.ms=2000", "broker.heartbeat.interval.ms=500"]
 
     /// Starts the server where it does not run, and waits until it answers.
@@ -61,7 +61,7 @@ public actor KafkaServer {
         try await waitUntilAnswering()
     }
 
-    /// SIGKILL, as a machine that fails; the log it has written stays.
+    /// SIGKILL; the written log stays.
     public func kill() async {
         await process?.kill()
         process = nil
@@ -73,7 +73,7 @@ public actor KafkaServer {
             if let process, let ending = process.ending {
                 throw ChildProcess.Failure("the Kafka server ended with \(ending): \(process.output.suffix(2000))")
             }
-            // That there is no such topic is an answer, too.
+            // An error about a missing topic also shows that the broker responds.
             if (try? await metadata.topics(["no-such-topic"], timeout: .seconds(1))) != nil { return }
             try await Task.sleep(for: .milliseconds(50))
         }
@@ -126,7 +126,7 @@ public actor KafkaServer {
     private nonisolated func environment(heap: String) -> [String: String] {
         var environment = ProcessInfo.processInfo.environment
         environment["KAFKA_HEAP_OPTS"] = heap
-        // The tools live for a second: compiling them well costs more than it saves.
+        // The tools run for a second, so optimizing them costs more than it saves.
         environment["KAFKA_OPTS"] = heap.contains("32m") ? "-XX:TieredStopAtLevel=1" : ""
         environment["LOG_DIR"] = directory.path
         return environment

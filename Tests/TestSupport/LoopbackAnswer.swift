@@ -1,4 +1,4 @@
-// What a server has answered, read by the tests that ask one.
+// An HTTP response, as tests read it.
 
 internal import Foundation
 

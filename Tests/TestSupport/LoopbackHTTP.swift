@@ -14,7 +14,7 @@ public enum LoopbackHTTP {
     /// Sends a request, which must ask for the connection to be closed, and returns everything that is answered.
     public static func exchange(_ request: String, port: UInt16) async throws -> [UInt8] {
         try await withCheckedThrowingContinuation { continuation in
-            // Blocks, and so not on the threads that tasks share.
+            // Blocks, so it does not run on the cooperative pool.
             DispatchQueue.global().async { continuation.resume(with: Result { try blocking(request, port) }) }
         }
     }

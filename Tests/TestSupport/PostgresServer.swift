@@ -1,4 +1,4 @@
-// The PostgreSQL server that tests use: the one the environment names, or a private one for the life of the test process.
+// The PostgreSQL server of the tests: the one the environment names, or a private one.
 
 public import Foundation
 internal import Glibc
@@ -26,7 +26,7 @@ public actor TestPostgres {
     /// The migrations that a worker applies.
     public static var migrations: String { checkout.appendingPathComponent("config/migrations").path }
 
-    /// Whether there is a server, for `@Suite(.enabled("needs PostgreSQL") { await TestPostgres.isAvailable })`. Says why not, once.
+    /// Whether there is a server, for `@Suite(.enabled("needs PostgreSQL") { await TestPostgres.isAvailable })`. Prints the reason, once.
     public static var isAvailable: Bool {
         get async {
             do {
@@ -109,7 +109,7 @@ public actor TestPostgres {
 
     private static let made = Mutex<[String]>([])
 
-    /// Leaves a server that is not ours as it was. Says what it could not drop.
+    /// Drops our databases on a server that is not ours, and prints those it could not drop.
     private static func dropDatabases() {
         guard let uri = named else { return }
         let names = made.withLock { $0 }
@@ -129,7 +129,7 @@ public actor TestPostgres {
         if done.wait(timeout: .now() + 30) == .timedOut { print("databases left behind: \(names.joined(separator: ", "))") }
     }
 
-    /// The script's watchdog would stop the server, too, within a second; this way it is gone when the process is.
+    /// The script's watchdog would stop the server within a second; this stops it before the process ends.
     private static func stopAtExit(_ script: String, _ directory: String) {
         running.withLock { $0 = (script, directory) }
         atexit {

@@ -1,10 +1,10 @@
-// Lets a test wait for a fact instead of sleeping and hoping.
+// Lets a test wait for a condition.
 
 import Synchronization
 
 /// Polls a condition until it holds or a deadline passes. Answers whether it held.
 ///
-/// For facts that have no event of their own to wait for. The deadline only bounds a failing test; a passing one returns at once.
+/// For conditions without an event to wait for. The deadline bounds a failing test; a passing one returns at once.
 public func eventually(
     within limit: Duration = .seconds(20), every pause: Duration = .milliseconds(2),
     _ condition: @Sendable () async throws -> Bool

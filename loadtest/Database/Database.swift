@@ -1,12 +1,12 @@
-// Owns the run's connection to PostgreSQL and the small questions it asks: how far the worker is, is the range free.
+// The run's connection to PostgreSQL, and its small queries.
 
 import Postgres
 
-/// The database behind a run.
+/// The database of a run.
 struct Database: Sendable {
     /// The connection; its bodies may take as long as a comparison of millions of rows takes.
     let connection: PostgresConnection
-    /// Names and ranges.
+    /// The names of tables, group and topic.
     let options: Options
     /// The events.
     let plan: EventPlan
@@ -37,9 +37,9 @@ struct Database: Sendable {
         }
     }
 
-    /// Checks that nobody has rows in the run's range of ids, and answers the server's time.
+    /// Checks that there are no rows in the run's range of ids, and returns the server's time.
     func begin() async throws(LoadError) -> String {
-        try await perform("looking whether the run's range of ids is free") { session in
+        try await perform("checking that the run's range of ids is free") { session in
             for table in tables {
                 let sql = "SELECT EXISTS (SELECT FROM \(quoted(table)) WHERE message_id BETWEEN $1 AND $2)"
                 guard try !session.execute(sql, range()).bool(0, 0) else {
@@ -79,7 +79,7 @@ struct Database: Sendable {
         }
     }
 
-    /// The table and, where there is one, its capture.
+    /// The table and its capture, if there is one.
     var tables: [String] { options.captureTable.isEmpty ? [options.table] : [options.table, options.captureTable] }
 
     /// The last id of the run's range.
@@ -93,7 +93,7 @@ struct Database: Sendable {
         return parameters
     }
 
-    /// A name, with its schema where it has one, as SQL takes it.
+    /// A name, with a schema if it has one, quoted for SQL.
     func quoted(_ table: String) -> String {
         table.split(separator: ".").map { part in
             "\"" + part.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""

@@ -1,28 +1,26 @@
-// Watches how much of what the run wrote the worker has applied, beside the load.
+// Reads, during the load, how many of the run's events the worker has applied.
 
 import Synchronization
-import Telemetry
 
-/// Asks the database ten times a second; others read the number without waiting.
+/// Queries the database ten times a second; others read the figure without waiting.
 final class LagWatch: Sendable {
     private let database: Database
     private let ledger: RunLedger
     private let appliedCount = Atomic<UInt64>(0)
     private let failure = Mutex<LoadError?>(nil)
 
-    /// A watch that has seen nothing applied.
     init(_ database: Database, _ ledger: RunLedger) {
         self.database = database
         self.ledger = ledger
     }
 
-    /// Events of the run's partitions that lie in the range it wrote and are applied.
+    /// How many of the run's events are applied.
     var applied: UInt64 { appliedCount.load(ordering: .relaxed) }
 
-    /// Why the numbers stand still, where they do.
+    /// Why the figure is not updated any more; `nil` while it is.
     var error: LoadError? { failure.withLock { $0 } }
 
-    /// Asks until the task is cancelled or the database fails.
+    /// Queries until the task is cancelled or the database fails.
     func watch() async {
         while !Task.isCancelled {
             do throws(LoadError) {

@@ -1,13 +1,13 @@
-// Owns the comparison of everything the worker wrote with the model: rows, capture, dead letters, offsets.
+// Compares what the worker wrote with the model: rows, capture, dead letters.
 
 import Postgres
 import Synchronization
 
 /// What a verification found.
 struct VerificationResult: Sendable, Equatable {
-    /// What is wrong; nothing, where the run is verified.
+    /// The differences; empty if the run is verified.
     var findings: [String] = []
-    /// Acknowledged events that went into the model.
+    /// Acknowledged events in the model.
     var events = 0
     /// Rows that agree.
     var rows = 0
@@ -17,12 +17,12 @@ struct VerificationResult: Sendable, Equatable {
     var deadLetters = 0
     /// Partitions that were applied to their end.
     var partitions = 0
-    /// Keys that could not be judged.
+    /// Keys that could not be compared.
     var uncertainKeys = 0
     /// Seconds from the last acknowledgement until the worker had applied everything.
     var waitedSeconds = 0.0
 
-    /// Nothing is wrong.
+    /// Whether there is no difference.
     var isVerified: Bool { findings.isEmpty }
 
     /// `VERIFIED: …` or `FAILED: …`, with a line for each finding.
@@ -42,7 +42,7 @@ extension Database {
     private static let chunk = 20_000
 
     /// Compares all rows, captured changes and dead letters with the model, on one snapshot, in chunks.
-    /// - Parameter since: the server's time before the run; older dead letters are not the run's.
+    /// - Parameter since: the server's time before the run; older dead letters are not of this run.
     func compare(_ ledger: RunLedger, since: String) async throws(LoadError) -> VerificationResult {
         try await perform("comparing with the model") { session in
             try session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -56,7 +56,7 @@ extension Database {
                     try checkChains(session, &result)
                 }
                 try compareDeadLetters(session, state.badCoordinates, unknown: state.badUnknown, since: since, &result)
-                judge(state.tally, state.disorder, &result)
+                judge(state.counts, state.disorder, &result)
                 return result
             }
             try session.commit()
@@ -64,7 +64,7 @@ extension Database {
         }
     }
 
-    private func judge(_ tally: Tally, _ disorder: Findings, _ result: inout VerificationResult) {
+    private func judge(_ counts: EventCounts, _ disorder: Findings, _ result: inout VerificationResult) {
         let share = Double(result.uncertainKeys) / Double(plan.keys)
         if share > options.maxUncertain {
             result.findings.append(
@@ -72,7 +72,7 @@ extension Database {
                     + "more than --max-uncertain \(options.maxUncertain)"
             )
         }
-        if tally.badAccepted > 0 { result.findings.append("\(tally.badAccepted) bad events were accepted") }
+        if counts.badAccepted > 0 { result.findings.append("\(counts.badAccepted) bad events were accepted") }
         if disorder.count > 0 { result.findings.append(disorder.line) }
     }
 
@@ -120,9 +120,9 @@ extension Database {
         result.findings += comparison.findings.map(\.line)
     }
 
-    /// Each captured change of a key must begin with the texts its predecessor ended with, and with none after a DELETE and at
-    /// the start: that proves the order, and that nothing was applied twice and undone. Texts are compared by a hash, so that the
-    /// sort carries 8 bytes instead of them.
+    /// The texts before each captured change of a key must be those after the previous one, and NULL after a DELETE and for the first:
+    /// this proves the order, and that nothing was applied twice and undone. Texts are compared by a hash, so that the sort carries 8
+    /// bytes instead of them.
     private func checkChains(_ session: PostgresSession, _ result: inout VerificationResult) throws {
         var broken = Findings("keys whose captured changes do not follow one another")
         try forEachRow(
@@ -165,16 +165,16 @@ extension Database {
             guard !rows.isNull(row, 2), let id = Int64(String(decoding: try rows.bytes(row, 2), as: UTF8.self)),
                 plan.slot(id: id) != nil
             else { return }
-            comparison.letter(Coordinate(partition: try rows.int32(row, 0), offset: try rows.int64(row, 1)))
+            comparison.deadLetter(Coordinate(partition: try rows.int32(row, 0), offset: try rows.int64(row, 1)))
         }
         comparison.finished()
         result.deadLetters = comparison.agreeing
         if comparison.missing.count > 0 { result.findings.append(comparison.missing.line) }
-        // A bad event whose outcome is unknown may have become a dead letter, at a place nobody reported.
+        // A bad event with an unknown outcome may have become a dead letter at an unknown offset.
         if comparison.extra.count > unknown { result.findings.append(comparison.extra.line) }
     }
 
-    /// Reads an answer of any size through a cursor, inside a transaction.
+    /// Reads a result of any size through a cursor, inside a transaction.
     private func forEachRow(
         _ session: PostgresSession, _ sql: String, _ parameters: Parameters, _ body: (PostgresResult, Int) throws -> Void
     ) throws {

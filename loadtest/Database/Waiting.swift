@@ -1,20 +1,20 @@
-// Waits until the worker has applied what the run wrote, or says how far it came.
+// Waits until the worker has applied what the run wrote.
 
+import Platform
 import Synchronization
-import Telemetry
 
 extension Database {
-    /// Waits as long as `--verify-timeout` says, then compares.
-    /// - Parameter tell: called about once a second with what is still missing.
-    func verify(_ ledger: RunLedger, since: String, tell: @Sendable (String) -> Void) async throws(LoadError)
+    /// Waits at most as long as `--verify-timeout`, then compares.
+    /// - Parameter report: called about once a second with what is missing.
+    func verify(_ ledger: RunLedger, since: String, report: @Sendable (String) -> Void) async throws(LoadError)
         -> VerificationResult
     {
         let start = MonotonicClock.nanoseconds()
         let deadline = start + UInt64(options.verifyTimeout * 1e9)
         var behind: String?
         switch options.target {
-        case .kafka: behind = try await waitForOffsets(ledger, deadline: deadline, tell: tell)
-        case .http: try await waitForTotals(ledger, deadline: deadline, tell: tell)
+        case .kafka: behind = try await waitForOffsets(ledger, deadline: deadline, report: report)
+        case .http: try await waitForTotals(ledger, deadline: deadline, report: report)
         }
         let waited = Double(MonotonicClock.nanoseconds() - start) / 1e9
         var result = try await compare(ledger, since: since)
@@ -24,9 +24,9 @@ extension Database {
         return result
     }
 
-    /// Every partition's next offset must reach what was written there. Answers which ones did not.
+    /// Waits until every partition's applied offset has reached what was written. Returns the partitions that have not.
     private func waitForOffsets(
-        _ ledger: RunLedger, deadline: UInt64, tell: (String) -> Void
+        _ ledger: RunLedger, deadline: UInt64, report: (String) -> Void
     ) async throws(LoadError) -> String? {
         let written = ledger.state.withLock { $0.written }
         var interval = Interval()
@@ -43,14 +43,14 @@ extension Database {
             }
             if behind.count == 0 { return nil }
             if MonotonicClock.nanoseconds() >= deadline { return behind.line }
-            if interval.tellsNow() { tell("waiting: the worker is \(events) events behind") }
+            if interval.reportsNow() { report("waiting: the worker is \(events) events behind") }
             await interval.sleep()
         }
     }
 
-    /// Over HTTP nobody says which offsets the events got, so the totals must be reached; where some keys are uncertain, they
-    /// must have been still for three seconds.
-    private func waitForTotals(_ ledger: RunLedger, deadline: UInt64, tell: (String) -> Void) async throws(LoadError) {
+    /// Over HTTP the offsets of the events are not known, so the totals must be reached; with uncertain keys they must not have changed
+    /// for three seconds.
+    private func waitForTotals(_ ledger: RunLedger, deadline: UInt64, report: (String) -> Void) async throws(LoadError) {
         let (expected, hasUncertain) = ledger.state.withLock { state in
             (Totals(rows: state.model.rowCount, captured: state.model.captureCount), state.model.uncertainCount > 0)
         }
@@ -64,12 +64,12 @@ extension Database {
             let now = MonotonicClock.nanoseconds()
             if totals != last { (last, lastChange) = (totals, now) }
             let isReached = totals.rows == expected.rows && (!expectsCapture || totals.captured == expected.captured)
-            // Without a capture equal counts say little: rows may still be changing.
+            // Without a capture equal counts do not suffice: rows may still change.
             let needsStillness = hasUncertain || !expectsCapture
             if isReached && !needsStillness || needsStillness && now - lastChange >= 3_000_000_000 { return }
             if now >= deadline { return }
-            if interval.tellsNow() {
-                tell(
+            if interval.reportsNow() {
+                report(
                     "waiting: \(totals.rows) of \(expected.rows) rows"
                         + (expectsCapture ? ", \(totals.captured) of \(expected.captured) captured changes" : ""))
             }
@@ -79,18 +79,18 @@ extension Database {
     }
 }
 
-/// How often a question is repeated, and how often one tells about it.
+/// How often a query is repeated and progress is reported.
 private struct Interval {
-    private var told = MonotonicClock.nanoseconds()
+    private var reportedAt = MonotonicClock.nanoseconds()
 
-    mutating func tellsNow() -> Bool {
+    mutating func reportsNow() -> Bool {
         let now = MonotonicClock.nanoseconds()
-        guard now - told >= 1_000_000_000 else { return false }
-        told = now
+        guard now - reportedAt >= 1_000_000_000 else { return false }
+        reportedAt = now
         return true
     }
 
-    /// A cancelled wait ends at once: the deadline of the caller's loop still holds.
+    /// A cancelled task does not sleep: the caller's loop has a deadline.
     func sleep(atLeast nanoseconds: UInt64 = 0) async {
         try? await Task.sleep(nanoseconds: max(nanoseconds, 50_000_000))
     }

@@ -1,8 +1,9 @@
-// Says what event number i is: which key, which operation, or in which way it is bad. Any i can be asked for at any time.
+// Computes event number i from i and a seed: its key, its operation, or in which way it is bad.
 
+import Platform
 import Records
 
-/// The ways in which an event can be one that decoding refuses.
+/// The ways in which an event can be refused by decoding.
 enum Flaw: UInt8, CaseIterable, Sendable {
     /// The last brace is missing.
     case truncated
@@ -10,13 +11,13 @@ enum Flaw: UInt8, CaseIterable, Sendable {
     case wrongType
     /// `message_id` does not fit an int4.
     case outOfRange
-    /// An action that nobody knows.
+    /// An unknown action.
     case unknownAction
     /// `data.name` is missing.
     case missingField
     /// A NUL character, which PostgreSQL's text cannot hold.
     case nulCharacter
-    /// A broken value in a field that nobody reads.
+    /// Invalid JSON in a field that the mapping does not use.
     case brokenElsewhere
 }
 
@@ -45,19 +46,19 @@ struct PlannedEvent: Sendable, Equatable {
     let index: UInt64
     /// Its key, counted from the first id of the run.
     let slot: Int32
-    /// What it does. A bad event has one too and never gets to it.
+    /// Its operation. A bad event has one too, which is not applied.
     let operation: Operation
     /// Why it is refused; `nil` for a good event.
     let flaw: Flaw?
 }
 
-/// The whole sequence of events as a function of its position: a seed says everything.
+/// The sequence of events as a function of the position.
 struct EventPlan: Sendable {
     /// Number of keys.
     let keys: Int
     /// The first id of the run's own range.
     let firstID: Int32
-    /// Bytes of the message text, as it stands in the table.
+    /// Bytes of the message text in the table.
     let payloadBytes: Int
     private let seed: UInt64
     private let mix: Mix
@@ -95,7 +96,7 @@ struct EventPlan: Sendable {
         return PlannedEvent(index: index, slot: Int32(truncatingIfNeeded: slot), operation: operation, flaw: flaw)
     }
 
-    /// The random numbers behind the text of event number `index`.
+    /// The seed of the text of event number `index`.
     @inline(__always)
     func textSeed(_ index: UInt64) -> UInt64 { SplitMix64.mix(seed ^ SplitMix64.mix(index &+ 0x5851_F42D_4C95_7F2D)) }
 
@@ -103,7 +104,7 @@ struct EventPlan: Sendable {
     @inline(__always)
     func id(_ slot: Int32) -> Int32 { firstID + slot }
 
-    /// The slot of an id, where it is one of this run's.
+    /// The slot of an id; `nil` if it is not of this run.
     @inline(__always)
     func slot(id: Int64) -> Int32? {
         let slot = id - Int64(firstID)

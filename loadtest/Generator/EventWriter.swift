@@ -1,9 +1,10 @@
-// Writes events as JSON, and the texts that must then stand in the table, into one piece of memory that is used again and again.
+// Writes events as JSON, and the texts they leave in the table, into reused memory.
 
 import Glibc
+import Platform
 import Records
 
-/// Writes one event at a time; what it hands out is valid until the next call.
+/// Writes one event at a time; the result is valid until the next call.
 struct EventWriter: ~Copyable {
     private let plan: EventPlan
     private let memory: UnsafeMutablePointer<UInt8>
@@ -13,7 +14,7 @@ struct EventWriter: ~Copyable {
     /// A writer for the events of `plan`.
     init(_ plan: EventPlan) {
         self.plan = plan
-        // 256 bytes hold everything of an event but its message; escaped characters take at most 64 more than they stand for.
+        // 256 bytes hold an event without its message; escaping adds at most 64 bytes.
         memory = .allocate(capacity: plan.payloadBytes + 320)
         keyMemory = .allocate(capacity: 16)
         at = memory
@@ -24,12 +25,12 @@ struct EventWriter: ~Copyable {
         keyMemory.deallocate()
     }
 
-    /// The event as JSON in the default mapping's form. An event with a flaw comes with it.
+    /// The event as JSON of the default mapping, with its flaw.
     @inline(__always)
     mutating func json(_ event: PlannedEvent) -> UnsafeRawBufferPointer {
         at = memory
         put("{\"action\":\"")
-        // A flaw of the data would be none in a Delete, whose data nobody reads: bad events are Creates.
+        // The data of a Delete is not read, so it could not be bad: bad events are Creates.
         let operation = event.flaw == nil ? event.operation : .create
         if event.flaw == .unknownAction { put("Replace") } else { put(operation) }
         put("\",\"message_id\":")
@@ -101,7 +102,7 @@ struct EventWriter: ~Copyable {
             left -= Self.special.utf8CodeUnitCount
             put(escaped ? Self.specialEscaped : Self.special)
         }
-        var random = SplitMix64(state: seed)
+        var random = SplitMix64(seed: seed)
         while left > 0 {
             let letters = (random.next() & 0x0F0F_0F0F_0F0F_0F0F) &+ 0x6161_6161_6161_6161
             UnsafeMutableRawPointer(at).storeBytes(of: letters, as: UInt64.self)

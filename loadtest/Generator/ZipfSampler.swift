@@ -1,6 +1,7 @@
 // Draws ranks from a Zipf distribution in constant time, whatever the number of keys.
 
 import Glibc
+import Platform
 
 /// Ranks 1 … `count` with probability proportional to rank^−`exponent`.
 ///

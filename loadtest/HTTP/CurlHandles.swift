@@ -1,13 +1,13 @@
-// Owns libcurl's pointers, one type each.
+// Owns libcurl's handles, one type each.
 
 import CCurl
 
-/// One transfer, used again and again.
+/// A transfer, which is reused.
 struct CurlEasyHandle: ~Copyable {
     /// libcurl's handle.
     let pointer: UnsafeMutableRawPointer
 
-    /// - Throws: where libcurl has no memory.
+    /// - Throws: if libcurl has no memory.
     init() throws(LoadError) {
         guard let pointer = curl_easy_init() else { throw LoadError(.http, "libcurl could not make a transfer handle") }
         self.pointer = pointer
@@ -21,7 +21,7 @@ struct CurlMultiHandle: ~Copyable {
     /// libcurl's handle.
     let pointer: UnsafeMutableRawPointer
 
-    /// - Throws: where libcurl has no memory.
+    /// - Throws: if libcurl has no memory.
     init() throws(LoadError) {
         guard let pointer = curl_multi_init() else { throw LoadError(.http, "libcurl could not make a multi handle") }
         self.pointer = pointer

@@ -2,7 +2,7 @@
 
 import CCurl
 import Glibc
-import Telemetry
+import Platform
 
 /// The event loop under the HTTP load. Everything happens on the thread that calls ``wait(until:)``.
 ///
@@ -14,11 +14,11 @@ final class CurlLoop {
     private var deadline: UInt64?
     private var events = [epoll_event](repeating: epoll_event(), count: 256)
 
-    /// - Parameter connections: most connections to hold open.
+    /// - Parameter connections: how many connections are kept open at most.
     init(connections: Int) throws(LoadError) {
         multi = try CurlMultiHandle()
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
-        guard epoll >= 0 else { throw LoadError(.http, "no epoll descriptor could be had: \(String(cString: strerror(errno)))") }
+        guard epoll >= 0 else { throw LoadError(.http, "no epoll descriptor: \(String(cString: strerror(errno)))") }
         // Unretained: libcurl calls back only inside calls on `multi`, which this object makes and outlives.
         let owner = Unmanaged.passUnretained(self).toOpaque()
         _ = sluice_curl_multi_set_socket(multi.pointer, curlSocketChanged)
@@ -30,7 +30,7 @@ final class CurlLoop {
 
     deinit { close(epoll) }
 
-    /// Starts a transfer; it does its first step in the next ``wait(until:)``.
+    /// Adds a transfer, which begins in the next ``wait(until:)``.
     func start(_ easy: borrowing CurlEasyHandle) throws(LoadError) {
         let code = curl_multi_add_handle(multi.pointer, easy.pointer)
         guard code == CURLM_OK else {
@@ -38,10 +38,10 @@ final class CurlLoop {
         }
     }
 
-    /// Takes a transfer out, finished or not.
+    /// Removes a transfer, finished or not.
     func remove(_ easy: borrowing CurlEasyHandle) { curl_multi_remove_handle(multi.pointer, easy.pointer) }
 
-    /// Waits for sockets, for libcurl's timer or until a time, and does what is to be done. `nil`: no time of the caller's.
+    /// Waits for sockets, for libcurl's timer or until a time, and lets libcurl work. `nil`: without a time of the caller.
     func wait(until time: UInt64?) {
         let now = MonotonicClock.nanoseconds()
         let until = [time, deadline].compactMap(\.self).min() ?? now + 100_000_000
@@ -61,15 +61,15 @@ final class CurlLoop {
         }
     }
 
-    /// The next finished transfer and its result. The caller takes it out.
+    /// The next finished transfer and its result. The caller removes it.
     func nextDone() -> (easy: UnsafeMutableRawPointer, code: CURLcode)? {
         var code = CURLE_OK
         guard let easy = sluice_curl_multi_next_done(multi.pointer, &code) else { return nil }
         return (easy, code)
     }
 
-    /// The number of sockets with news. Milliseconds, which plain `epoll_wait` counts, are too coarse for a schedule; only where
-    /// the kernel is older than 5.11 they must do.
+    /// The number of sockets with events. The milliseconds of `epoll_wait` are too coarse for the schedule; they are used only with
+    /// kernels older than 5.11.
     private func waitForSockets(nanoseconds: UInt64) -> Int {
         var timeout = timespec(tv_sec: 0, tv_nsec: Int(nanoseconds))
         var count = epoll_pwait2(epoll, &events, Int32(events.count), &timeout, nil)
@@ -79,7 +79,7 @@ final class CurlLoop {
         return max(0, Int(count))
     }
 
-    /// libcurl wants other events of a socket, or none any more.
+    /// libcurl wants other events of a socket, or none.
     fileprivate func socketChanged(_ socket: curl_socket_t, _ what: Int32) {
         if what == CURL_POLL_REMOVE {
             _ = epoll_ctl(epoll, EPOLL_CTL_DEL, socket, nil)
@@ -89,7 +89,7 @@ final class CurlLoop {
         if what & CURL_POLL_IN != 0 { event.events |= EPOLLIN.rawValue }
         if what & CURL_POLL_OUT != 0 { event.events |= EPOLLOUT.rawValue }
         event.data.fd = socket
-        // A request is one packet: as a rule its socket is wanted once, for the answer.
+        // A request is one packet, so its socket is usually registered once, for the response.
         if epoll_ctl(epoll, EPOLL_CTL_ADD, socket, &event) != 0 { _ = epoll_ctl(epoll, EPOLL_CTL_MOD, socket, &event) }
     }
 

@@ -1,4 +1,4 @@
-// Decides which waiting event goes out next: at most one of a key at a time, so that a key's events cannot overtake each other.
+// Decides which waiting event is sent next: one of a key at a time, so that the events of a key keep their order.
 
 /// An event that is due.
 struct DueEvent: Sendable, Equatable {
@@ -10,23 +10,23 @@ struct DueEvent: Sendable, Equatable {
 
 /// Holds due events until a connection is free and no earlier event of the same key is under way.
 ///
-/// Each busy key has exactly one event that is ready or under way; its later events wait in order behind it. A hot key delays
-/// only itself: events of other keys pass it.
+/// Each busy key has exactly one event that is ready or under way; its later events wait in order. A hot key does not delay other
+/// keys.
 struct DispatchMachine: ~Copyable {
     /// Requests under way.
     private(set) var underWay = 0
     /// Events that wait, for a connection or for their key.
     private(set) var waiting = 0
-    /// Most requests under way at a time.
+    /// How many requests are under way at most.
     let connections: Int
-    /// Most events that may wait.
+    /// How many events may wait.
     let limit: Int
     private var ready = Queue<DueEvent>()
     private var busy: [Int32: Queue<DueEvent>] = [:]
 
     /// - Parameters:
-    ///   - connections: most requests under way at a time.
-    ///   - limit: most events that may wait; what comes due beyond it is dropped.
+    ///   - connections: how many requests are under way at most.
+    ///   - limit: how many events may wait; further due events are dropped.
     init(connections: Int, limit: Int) {
         self.connections = connections
         self.limit = limit
@@ -34,10 +34,10 @@ struct DispatchMachine: ~Copyable {
 
     /// Connections without a request.
     var idle: Int { connections - underWay }
-    /// Neither waiting nor under way.
+    /// Whether no event waits or is under way.
     var isEmpty: Bool { waiting == 0 && underWay == 0 }
 
-    /// An event came due. `false`: too many wait, and this one will never be sent.
+    /// An event became due. `false`: too many wait, and it is dropped.
     mutating func becameDue(_ due: DueEvent) -> Bool {
         guard waiting < limit else { return false }
         waiting += 1
@@ -58,7 +58,7 @@ struct DispatchMachine: ~Copyable {
         return due
     }
 
-    /// The request of a key was answered or given up: its next event becomes ready.
+    /// The request of a key ended: its next event becomes ready.
     mutating func answered(slot: Int32) {
         underWay -= 1
         if let following = busy[slot]!.popFirst() {
@@ -68,7 +68,7 @@ struct DispatchMachine: ~Copyable {
         }
     }
 
-    /// The run is over: everything that waits will never be sent. Answers how many that are.
+    /// The run is over: drops all waiting events and returns how many they are.
     mutating func abandoned() -> Int {
         defer {
             waiting = 0
@@ -79,15 +79,15 @@ struct DispatchMachine: ~Copyable {
     }
 }
 
-/// First in, first out, in an array whose used-up front is given back from time to time.
+/// A queue in an array, whose consumed front is freed from time to time.
 struct Queue<Element> {
     private var items: [Element] = []
     private var head = 0
 
-    /// Puts one at the end.
+    /// Appends an element.
     mutating func append(_ item: Element) { items.append(item) }
 
-    /// Takes the first one.
+    /// Removes the first element.
     mutating func popFirst() -> Element? {
         guard head < items.count else { return nil }
         let item = items[head]

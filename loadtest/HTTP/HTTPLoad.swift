@@ -1,10 +1,10 @@
-// Runs the load over HTTP: one POST an event or a batch, many connections, one thread, a schedule that no answer slows.
+// Sends the load over HTTP: one POST an event or a batch, many connections, one thread.
 
 import CCurl
+import Platform
 import Synchronization
-import Telemetry
 
-/// The HTTP side of a run. ``run(progress:)`` keeps its thread for the whole run.
+/// A run over HTTP. ``run(_:waitingLimit:eachIteration:)`` occupies its thread for the whole run.
 final class HTTPLoad {
     private let plan: EventPlan
     private let ledger: RunLedger
@@ -17,9 +17,9 @@ final class HTTPLoad {
 
     /// - Parameters:
     ///   - url: where events are posted, `http://127.0.0.1:8000/send`.
-    ///   - connections: most requests under way at a time.
+    ///   - connections: how many requests are under way at most.
     ///   - timeout: seconds for one request.
-    ///   - batch: most events in one request. A request takes what is ready, no two events of one key.
+    ///   - batch: how many events a request has at most. A request takes what is ready, no two events of one key.
     ///   - token: bearer token of every request; empty: none.
     ///   - authorities: PEM file of the authorities to trust; empty: the system's.
     init(
@@ -41,10 +41,10 @@ final class HTTPLoad {
         free = transfers
     }
 
-    /// Sends what the schedule says until it ends, then waits for the last answers.
+    /// Sends events as they become due until the schedule ends, then waits for the last responses.
     ///
     /// - Parameters:
-    ///   - waitingLimit: due events that may wait for a connection or their key; what comes due beyond is dropped and counted.
+    ///   - waitingLimit: due events that may wait for a connection or their key; further due events are dropped and counted.
     ///   - iteration: called in every iteration of the loop, with the time and the number of events issued.
     func run(
         _ schedule: inout ScheduleMachine, waitingLimit: Int,
@@ -67,9 +67,9 @@ final class HTTPLoad {
             }
             if let ending {
                 if dispatch.isEmpty { break }
-                if now >= ending { ledger.state.withLock { $0.tally.dropped += UInt64(dispatch.abandoned()) } }
+                if now >= ending { ledger.state.withLock { $0.counts.dropped += UInt64(dispatch.abandoned()) } }
             }
-            // Without a schedule the next thing to do is always an answer; with one, the next due event may come first.
+            // Without a schedule only a response can be next; with one, also the next due event.
             loop.wait(until: ending ?? schedule.nextDue())
             now = MonotonicClock.nanoseconds()
             while let done = loop.nextDone() { settle(HTTPTransfer.of(done.easy), done.code, &dispatch, now) }
@@ -78,13 +78,13 @@ final class HTTPLoad {
 
     private func issue(_ schedule: inout ScheduleMachine, _ dispatch: inout DispatchMachine, _ now: UInt64) {
         var due = schedule.due(at: now)
-        // As fast as it goes: as many as there are connections, and a few behind them in case their keys are busy.
-        if schedule.isUnpaced { due = min(due, UInt64(max(0, dispatch.idle + transfers.count - dispatch.waiting))) }
+        // Without a rate: one event for each connection, and a few more in case their keys are busy.
+        if schedule.hasNoRate { due = min(due, UInt64(max(0, dispatch.idle + transfers.count - dispatch.waiting))) }
         // An iteration issues at most this many, so that a late one does not make the answers wait.
         for _ in 0..<min(due, 4096) {
             let (index, dueAt) = schedule.issue(at: now)
             if !dispatch.becameDue(DueEvent(event: plan.event(index), dueAt: dueAt)) {
-                ledger.state.withLock { $0.tally.dropped += 1 }
+                ledger.state.withLock { $0.counts.dropped += 1 }
             }
         }
     }
@@ -97,21 +97,21 @@ final class HTTPLoad {
         ledger.state.withLock { state in
             for (position, due) in transfer.due.enumerated() {
                 dispatch.answered(slot: due.event.slot)
-                // Behind the last result stands what the server did not read.
+                // Events after the last result were not read by the server.
                 let answer = parts.map { $0[min(position, $0.count - 1)] } ?? whole
-                let fate = answer.fate(isBad: due.event.flaw != nil)
-                state.settle(due.event, fate)
-                if case .acknowledged = fate { state.latencies.add(nanoseconds: now - min(now, due.dueAt)) }
-                if let trouble = answer.trouble(fate) { state.troubles.add(trouble) }
+                let outcome = answer.outcome(isBad: due.event.flaw != nil)
+                state.settle(due.event, outcome)
+                if case .acknowledged = outcome { state.latencies.add(nanoseconds: now - min(now, due.dueAt)) }
+                if let problem = answer.problem(outcome) { state.errors.add(problem) }
             }
-            if retryAfter > 0 { state.tally.retryAfter += 1 }
+            if retryAfter > 0 { state.counts.retryAfter += 1 }
         }
         transfer.forget()
         free.append(transfer)
     }
 
     deinit {
-        // libcurl wants its transfers taken out before they are freed.
+        // libcurl requires that transfers are removed before they are freed.
         for transfer in transfers { loop.remove(transfer.easy) }
     }
 }

@@ -1,22 +1,22 @@
-// Says what an HTTP answer, or the lack of one, means for the event that was sent.
+// Determines an event's outcome from its HTTP response or the lack of one.
 
 import CCurl
 import Foundation
 
-/// What an exchange ended with.
+/// The end of an HTTP exchange.
 struct HTTPAnswer: Sendable, Equatable {
-    /// libcurl's result; `CURLE_OK` where there was an answer.
+    /// libcurl's result; `CURLE_OK` if there was a response.
     let code: UInt32
-    /// The status of the answer; 0 where there was none.
+    /// The status of the response; 0 if there was none.
     let status: Int
-    /// The beginning of the answer's body, read for errors only.
+    /// The beginning of the response's body, read for errors only.
     let body: [UInt8]
 
-    /// The fate of the event.
+    /// The outcome of the event.
     ///
-    /// A retry is never made. Certain are: 200; every 4xx (the event was refused before it was produced); a connection that was
-    /// never made; and a 5xx whose problem+json says `"possibly_persisted": false`. Everything else may be in the log.
-    func fate(isBad: Bool) -> Fate {
+    /// There are no retries. Certain are: 200; every 4xx (the event was refused before it was produced); a failed connect; and a 5xx whose
+    /// problem+json has `"possibly_persisted": false`. After everything else the event may be in the log.
+    func outcome(isBad: Bool) -> EventOutcome {
         guard code == CURLE_OK.rawValue else { return Self.neverSent.contains(code) ? .failed : .unknown }
         switch status {
         case 200: return .acknowledged(nil)
@@ -28,9 +28,9 @@ struct HTTPAnswer: Sendable, Equatable {
         }
     }
 
-    /// What went wrong, in words; `nil` where nothing did or where it is an answer to be expected under load.
-    func trouble(_ fate: Fate) -> String? {
-        switch fate {
+    /// The text of an error; `nil` for success and for responses that are expected under load.
+    func problem(_ outcome: EventOutcome) -> String? {
+        switch outcome {
         case .acknowledged, .refused, .limited, .shed: nil
         case .failed, .unknown:
             switch CURLcode(code) {
@@ -42,9 +42,9 @@ struct HTTPAnswer: Sendable, Equatable {
         }
     }
 
-    /// The answers to the events of a batch, in order; `nil`: all have this one.
+    /// The responses to the events of a batch, in order; `nil`: all have this one.
     var parts: [HTTPAnswer]? {
-        // Only a batch that did not succeed as a whole says more than its status.
+        // Only a batch that did not succeed as a whole has results.
         guard code == CURLE_OK.rawValue, status != 200,
             let object = try? JSONSerialization.jsonObject(with: Data(body)) as? [String: Any],
             let results = object["results"] as? [[String: Any]], !results.isEmpty

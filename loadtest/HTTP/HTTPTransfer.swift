@@ -1,13 +1,13 @@
-// Owns one connection's worth of state: a libcurl transfer, the body it sends and what it has read of the answer.
+// A libcurl transfer with the body it sends and the response it reads.
 
 import CCurl
 import Glibc
 
 /// One request at a time.
 ///
-/// libcurl would by itself repeat a POST on a fresh connection when a kept-alive one turns out dead, and the event could be written
-/// twice: a second request of one transfer is refused. (A body from a callback that cannot be rewound would do as well, but goes out
-/// behind the header, in a packet and two system calls of its own.)
+/// When a kept-alive connection is dead, libcurl repeats a POST on a new one, and the event could be written twice: a second request of
+/// one transfer is refused. (A body from a callback that cannot be rewound would also prevent it, but costs a packet and two system
+/// calls more.)
 final class HTTPTransfer {
     /// libcurl's handle.
     let easy: CurlEasyHandle
@@ -69,7 +69,7 @@ final class HTTPTransfer {
         try loop.start(easy)
     }
 
-    /// The events under way are settled.
+    /// The outcomes of the events under way are recorded.
     func forget() {
         due.removeAll(keepingCapacity: true)
         body.removeAll(keepingCapacity: true)
@@ -77,13 +77,13 @@ final class HTTPTransfer {
         hasBegun = false
     }
 
-    /// What came back, and the seconds after which the server asks to come back (0: not said).
+    /// The response, and the seconds of its `Retry-After` (0: none).
     func finish(_ code: CURLcode) -> (answer: HTTPAnswer, retryAfter: Int) {
         var status = 0
         var retryAfter: curl_off_t = 0
         _ = sluice_curl_get_long(easy.pointer, CURLINFO_RESPONSE_CODE, &status)
         if status >= 400 { _ = sluice_curl_get_large(easy.pointer, CURLINFO_RETRY_AFTER, &retryAfter) }
-        // Where the connection that carried the request has died, the error is that of the one libcurl would have repeated it on.
+        // If the request's connection has died, the error is that of the connection on which libcurl would have repeated it.
         let isRepeated = hasBegun && HTTPAnswer.neverSent.contains(code.rawValue)
         let own = isRepeated ? CURLE_ABORTED_BY_CALLBACK : code
         return (HTTPAnswer(code: own.rawValue, status: status, body: answer), Int(retryAfter))

@@ -1,11 +1,11 @@
-// Packs what must be known when a delivery report comes into the one number that travels with a record.
+// Packs what a delivery report must tell into the one number that travels with a record.
 
 /// The number of an event and the time it was due.
 ///
-/// The time has 27 bits of 10 µs, which is enough to measure up to 22 minutes; the producer gives a record up after seconds. With
-/// it nothing about an event in flight has to be kept anywhere.
+/// The time has 27 bits of 10 µs, enough for 22 minutes; the producer's time-out is some seconds. So no state is kept for events in
+/// flight.
 struct DeliveryToken: Sendable, Equatable {
-    /// Numbers of events are below this.
+    /// The upper bound of event numbers.
     static let indexLimit: UInt64 = 1 << indexBits
     private static let indexBits: UInt64 = 36
     private static let tick: UInt64 = 10_000
@@ -18,7 +18,7 @@ struct DeliveryToken: Sendable, Equatable {
     @inline(__always)
     init(index: UInt64, dueAt: UInt64) { packed = UInt(dueAt / Self.tick & Self.tickMask) << UInt(Self.indexBits) | UInt(index) }
 
-    /// A token that came back.
+    /// The token of a delivery report.
     @inline(__always)
     init(packed: UInt) { self.packed = packed }
 

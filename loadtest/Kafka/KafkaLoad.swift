@@ -1,9 +1,9 @@
-// Runs the load into a topic: one idempotent producer, so that a key's events keep their order.
+// Produces the load to a topic with one idempotent producer, which keeps the order of each key's events.
 
 import Glibc
 import Kafka
+import Platform
 import Synchronization
-import Telemetry
 
 /// The Kafka side of a run. ``run(_:iteration:)`` keeps its thread for the whole run.
 final class KafkaLoad {
@@ -22,7 +22,7 @@ final class KafkaLoad {
         writer = EventWriter(plan)
     }
 
-    /// Connects, and makes sure that the topic is there.
+    /// Connects and checks that the topic exists.
     static func start(_ options: Options, ledger: RunLedger) async throws(LoadError) -> KafkaLoad {
         let plan = options.plan
         var configuration = KafkaProducerConfiguration(
@@ -47,10 +47,10 @@ final class KafkaLoad {
     ) throws(LoadError) {
         while true {
             let now = MonotonicClock.nanoseconds()
-            // More was asked for than can be sent: the duration is kept, and what is missing is said.
+            // The rate is higher than what can be sent: the duration is kept, and the rest counts as dropped.
             if schedule.isOverdue(at: now) {
                 let rest = schedule.gaveUp(at: now)
-                ledger.state.withLock { $0.tally.dropped += rest }
+                ledger.state.withLock { $0.counts.dropped += rest }
                 return
             }
             switch try iteration(now, schedule.issued) {
@@ -78,19 +78,19 @@ final class KafkaLoad {
         }
     }
 
-    /// Waits for the last reports and ends the producer. An event that was issued but found no room is given up.
+    /// Waits for the last delivery reports and ends the producer. An issued event for which its queue has no room has failed.
     nonisolated(nonsending) func finish() async {
         if let pending {
             ledger.state.withLock { $0.settle(pending.event, .failed) }
             self.pending = nil
         }
-        // The time-out of a record comes first, so everything is reported when this returns.
+        // The time-out of a record is shorter, so everything is reported when this returns.
         if await !producer.close(deadline: .seconds(20)) {
-            ledger.state.withLock { $0.troubles.add("the producer did not end within 20 s") }
+            ledger.state.withLock { $0.errors.add("the producer did not end within 20 s") }
         }
     }
 
-    /// Hands the pending event over. `false`: the producer is full.
+    /// Produces the pending event. `false`: the producer's queue is full.
     @inline(__always)
     private func sendPending() -> Bool {
         guard let (event, dueAt) = pending else { return true }
@@ -99,7 +99,7 @@ final class KafkaLoad {
             if error.code == .queueFull { return false }
             ledger.state.withLock { state in
                 state.settle(event, .failed)
-                state.troubles.add("\(error)")
+                state.errors.add("\(error)")
             }
         }
         pending = nil
@@ -114,7 +114,7 @@ final class KafkaLoad {
     }
 }
 
-/// Hears the producer's reports on its report thread and writes them into the ledger.
+/// Writes delivery reports into the ledger, on the producer's report thread.
 private struct DeliveryRecorder: DeliveryHandler {
     private let plan: EventPlan
     private let ledger: RunLedger
@@ -126,13 +126,13 @@ private struct DeliveryRecorder: DeliveryHandler {
 
     func delivered(_ token: UInt, partition: Int32, offset: Int64, error: KafkaError?) {
         let token = DeliveryToken(packed: token)
-        // What the event was is computed again: cheaper than remembering all events in flight.
+        // Computing the event again is cheaper than storing all events in flight.
         let event = plan.event(token.index)
         let age = token.age(at: MonotonicClock.nanoseconds())
         ledger.state.withLock { state in
             if let error {
                 state.settle(event, error.mayBePersisted ? .unknown : .failed)
-                state.troubles.add("\(error)")
+                state.errors.add("\(error)")
             } else {
                 state.settle(event, .acknowledged(Coordinate(partition: partition, offset: offset)))
                 state.latencies.add(nanoseconds: age)

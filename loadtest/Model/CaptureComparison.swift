@@ -1,6 +1,6 @@
 // Compares the counts of the change capture with the model, one key at a time in ascending order of the ids.
 
-/// Walks the model beside the capture's counts per key.
+/// Compares the capture's counts of each key with the model.
 struct CaptureComparison: ~Copyable {
     /// Keys whose counts differ.
     private(set) var different = Findings("keys with other change capture counts")
@@ -9,7 +9,6 @@ struct CaptureComparison: ~Copyable {
     private let plan: EventPlan
     private var next = 0
 
-    /// A comparison that has seen no count.
     init(_ plan: EventPlan) { self.plan = plan }
 
     /// The counts of one key, inside the run's range of ids.

@@ -1,6 +1,6 @@
 // Compares the dead letters of the run's keys with the bad events that were produced, by their coordinates.
 
-/// Where a record lies in its topic.
+/// The position of a record in its topic.
 struct Coordinate: Hashable, Comparable, Sendable, CustomStringConvertible {
     /// The partition's number.
     let partition: Int32
@@ -14,7 +14,7 @@ struct Coordinate: Hashable, Comparable, Sendable, CustomStringConvertible {
     var description: String { "\(partition)@\(offset)" }
 }
 
-/// Walks the expected dead letters beside those of the table, both in ascending order.
+/// Compares the expected dead letters with those of the table, both in ascending order.
 struct DeadLetterComparison: ~Copyable {
     /// Bad events without a dead letter.
     private(set) var missing = Findings("dead letters missing")
@@ -25,11 +25,11 @@ struct DeadLetterComparison: ~Copyable {
     private let expected: [Coordinate]
     private var next = 0
 
-    /// - Parameter expected: where the bad events lie, in any order.
+    /// - Parameter expected: the positions of the bad events, in any order.
     init(expected: [Coordinate]) { self.expected = expected.sorted() }
 
-    /// One dead letter whose key is one of the run's.
-    mutating func letter(_ coordinate: Coordinate) {
+    /// A dead letter with a key of the run.
+    mutating func deadLetter(_ coordinate: Coordinate) {
         while next < expected.count, expected[next] < coordinate {
             missing.add("\(expected[next])")
             next += 1

@@ -1,10 +1,10 @@
-// Collects what went or was found wrong: how often, and the first few by name.
+// Collects differences and errors: how many there are, and the first few.
 
 /// Differences of one kind.
 struct Findings: Sendable, Equatable {
-    /// How many are named.
+    /// How many examples are kept.
     static let named = 10
-    /// What they have in common, as a report says it: `rows missing`.
+    /// What they have in common: `rows missing`.
     let title: String
     /// How many there are.
     private(set) var count = 0
@@ -26,8 +26,8 @@ struct Findings: Sendable, Equatable {
     }
 }
 
-/// Errors by their text: thousands of the same one are one line.
-struct Troubles: Sendable, Equatable {
+/// Errors counted by their text.
+struct ErrorCounts: Sendable, Equatable {
     /// How many there are.
     private(set) var count = 0
     private var kinds: [(text: String, count: Int)] = []
@@ -42,7 +42,7 @@ struct Troubles: Sendable, Equatable {
         }
     }
 
-    /// `100 × Couldn't connect to server`, the most frequent ones first; further kinds are counted together.
+    /// `100 × Couldn't connect to server`, the most frequent first; texts beyond ``Findings/named`` are counted together.
     var lines: [String] {
         let sorted = kinds.sorted { $0.count > $1.count }
         let others = count - sorted.map(\.count).reduce(0, +)
@@ -50,5 +50,5 @@ struct Troubles: Sendable, Equatable {
     }
 
     /// Kind by kind.
-    static func == (a: Troubles, b: Troubles) -> Bool { a.lines == b.lines }
+    static func == (a: ErrorCounts, b: ErrorCounts) -> Bool { a.lines == b.lines }
 }

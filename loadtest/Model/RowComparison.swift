@@ -2,11 +2,11 @@
 
 import Glibc
 
-/// Walks the model beside the table's rows.
+/// Compares the table's rows with the model.
 struct RowComparison: ~Copyable {
-    /// Rows the model has and the table has not.
+    /// Rows that are only in the model.
     private(set) var missing = Findings("rows missing")
-    /// Rows the table has and the model has not.
+    /// Rows that are only in the table.
     private(set) var extra = Findings("rows that should not be there")
     /// Rows with another content.
     private(set) var different = Findings("rows with another content")
@@ -16,7 +16,6 @@ struct RowComparison: ~Copyable {
     private var writer: EventWriter
     private var next = 0
 
-    /// A comparison that has seen no row.
     init(_ plan: EventPlan) {
         self.plan = plan
         writer = EventWriter(plan)

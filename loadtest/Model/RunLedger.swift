@@ -1,33 +1,32 @@
-// Owns what became of the events: the model, the counts and the latencies, fed by whoever hears the answers.
+// The outcomes of a run's events: the expected table, counts and latencies.
 
 import Records
 import Synchronization
-import Telemetry
 
-/// How many events had which fate.
-struct Tally: Sendable, Equatable {
+/// How many events had which outcome.
+struct EventCounts: Sendable, Equatable {
     /// Good events that are certainly in the log.
     var acknowledged: UInt64 = 0
-    /// Bad events whose fate was the expected one: in the log and a dead letter to be, or refused over HTTP.
+    /// Bad events with the expected outcome: in the log, to become dead letters, or refused over HTTP.
     var bad: UInt64 = 0
     /// Bad events that HTTP accepted.
     var badAccepted: UInt64 = 0
-    /// Good events that were certainly refused or never sent out, limits and overload left out.
+    /// Good events that were certainly refused or not sent, except for rate limits and load shedding.
     var failed: UInt64 = 0
-    /// Answers 429.
+    /// Responses 429.
     var limited: UInt64 = 0
-    /// Answers 503 that say nothing was written.
+    /// Responses 503 that state that nothing was written.
     var shed: UInt64 = 0
-    /// Answers that named a time to come back (`Retry-After`).
+    /// Responses with `Retry-After`.
     var retryAfter: UInt64 = 0
-    /// Events that may be in the log and may not.
+    /// Events that may or may not be in the log.
     var unknown: UInt64 = 0
-    /// Due events that were never sent, because too many waited before them.
+    /// Due events that were not sent, because too many waited before them.
     var dropped: UInt64 = 0
 
     /// Everything that is settled.
     var settled: UInt64 { acknowledged + bad + badAccepted + failed + limited + shed + unknown + dropped }
-    /// What an operator would call an error.
+    /// Outcomes that count as errors.
     var errors: UInt64 { badAccepted + failed + unknown + dropped }
 }
 
@@ -35,66 +34,66 @@ struct Tally: Sendable, Equatable {
 struct WrittenRange: Sendable, Equatable {
     /// The lowest offset.
     var first: Int64
-    /// One behind the highest.
+    /// One more than the highest.
     var next: Int64
 }
 
-/// What became of an event.
-enum Fate: Sendable, Equatable {
-    /// It is in the log; over HTTP nobody says where.
+/// The outcome of an event.
+enum EventOutcome: Sendable, Equatable {
+    /// It is in the log. Over HTTP its position is not known.
     case acknowledged(Coordinate?)
     /// It is certainly not in the log, for a reason of its own.
     case failed
-    /// It is certainly not in the log: a limit was reached.
+    /// It is certainly not in the log: a rate limit refused it.
     case limited
-    /// It is certainly not in the log: the receiver is overloaded.
+    /// It is certainly not in the log: load was shed.
     case shed
-    /// A bad event was refused, as it should be.
+    /// A bad event was refused, as expected.
     case refused
-    /// Nobody knows.
+    /// It may or may not be in the log.
     case unknown
 }
 
-/// What is known about a run so far.
+/// The state of a run.
 struct RunState: ~Copyable, Sendable {
     /// The expected table.
     var model: TableModel
     /// The counts.
-    var tally = Tally()
+    var counts = EventCounts()
     /// From when an event was due to its answer.
     var latencies = LatencyHistogram()
-    /// Where the bad events lie.
+    /// The positions of bad events in the log.
     var badCoordinates: [Coordinate] = []
-    /// Bad events that may lie somewhere, and may not.
+    /// How many bad events may or may not be in the log.
     var badUnknown = 0
-    /// By partition number, what the run wrote.
+    /// What the run wrote, by partition number.
     var written: [WrittenRange?] = []
-    /// What went wrong, in words.
-    var troubles = Troubles()
-    /// Offsets that did not rise from one report to the next: the log is not what the run believes it wrote.
+    /// Errors by their text.
+    var errors = ErrorCounts()
+    /// Offsets that did not rise from one delivery report to the next.
     var disorder = Findings("offsets acknowledged out of order")
 
-    /// One event's fate. Fates of one key must come in the order in which its events lie in the log.
+    /// Records an event's outcome. Outcomes of one key must come in the order of its events in the log.
     @inline(__always)
-    mutating func settle(_ event: PlannedEvent, _ fate: Fate) {
-        switch fate {
+    mutating func settle(_ event: PlannedEvent, _ outcome: EventOutcome) {
+        switch outcome {
         case .acknowledged(let coordinate):
             if let coordinate { note(coordinate) }
             if event.flaw == nil {
-                tally.acknowledged += 1
+                counts.acknowledged += 1
                 model.applied(event.operation, slot: event.slot, index: event.index)
             } else if let coordinate {
-                tally.bad += 1
+                counts.bad += 1
                 badCoordinates.append(coordinate)
             } else {
-                tally.badAccepted += 1
+                counts.badAccepted += 1
             }
-        case .refused: tally.bad += 1
-        case .failed: tally.failed += 1
-        case .limited: tally.limited += 1
-        case .shed: tally.shed += 1
+        case .refused: counts.bad += 1
+        case .failed: counts.failed += 1
+        case .limited: counts.limited += 1
+        case .shed: counts.shed += 1
         case .unknown:
-            tally.unknown += 1
+            counts.unknown += 1
             if event.flaw == nil { model.outcomeUnknown(slot: event.slot) } else { badUnknown += 1 }
         }
     }
@@ -117,14 +116,14 @@ struct RunState: ~Copyable, Sendable {
     }
 }
 
-/// The state of a run behind a lock: answers come on the producer's thread, progress and verification read elsewhere.
+/// The state of a run with a lock: the producer's thread or the HTTP loop writes it, progress and verification read it.
 final class RunLedger: Sendable {
-    /// The state. Held for one answer at a time; a lock that nobody waits for costs a tenth of generating an event.
+    /// The state, locked for one response at a time. An uncontended lock costs a tenth of generating an event.
     let state: Mutex<RunState>
 
     /// A ledger for the keys of `plan`.
     init(_ plan: EventPlan) { state = Mutex(RunState(model: TableModel(keys: plan.keys))) }
 
-    /// The counts of now.
-    var tally: Tally { state.withLock { $0.tally } }
+    /// The current counts.
+    var counts: EventCounts { state.withLock { $0.counts } }
 }

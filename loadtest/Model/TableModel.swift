@@ -1,4 +1,4 @@
-// Owns what the table and its change capture must look like, computed one event at a time from what was acknowledged.
+// The expected content of the table and its change capture, computed from the acknowledged events one at a time.
 
 import Records
 
@@ -11,7 +11,7 @@ struct KeyState: Sendable, Equatable {
     }
     /// Rows of the change capture.
     var captured = CaptureCounts()
-    /// An event of the key may or may not have been applied, so nothing can be said.
+    /// An event of the key may or may not have been applied, so the key cannot be compared.
     var isUncertain = false
     private var writerPlusOne: UInt64 = 0
 }
@@ -39,9 +39,9 @@ struct TableModel: ~Copyable, Sendable {
     private(set) var rowCount = 0
     /// Rows of the change capture there must be, without those of uncertain keys.
     private(set) var captureCount = 0
-    /// Keys of which nothing can be said.
+    /// Keys that cannot be compared.
     private(set) var uncertainCount = 0
-    /// Events that went in.
+    /// Events that were applied.
     private(set) var eventCount = 0
 
     /// An empty table for `keys` keys.
@@ -81,7 +81,7 @@ struct TableModel: ~Copyable, Sendable {
         }
     }
 
-    /// An event of the key may have been applied and may not: from here on the key cannot be judged.
+    /// An event of the key may or may not have been applied: the key cannot be compared any more.
     mutating func outcomeUnknown(slot: Int32) {
         let slot = Int(slot)
         guard !states[slot].isUncertain else { return }

@@ -20,11 +20,11 @@ struct HTMLReport: Sendable {
             <pre>\(Self.escaped(summary.text))</pre>
             \(verdict.map { "<p>Verification: \(Self.escaped($0))</p>" } ?? "")
             \(plot("Acknowledged events a second", summary.samples.map { ($0.seconds, $0.rate) }))
-            \(plot("Events the worker is behind", summary.samples.compactMap { s in s.lag.map { (s.seconds, Double($0)) } }))
+            \(plot("Worker's lag in events", summary.samples.compactMap { s in s.lag.map { (s.seconds, Double($0)) } }))
             <table>
             <tr><td>target<td>\(summary.target)<tr><td>seed<td>\(summary.seed)
             <tr><td>keys<td>\(summary.keys) from \(summary.keyBase)
-            <tr><td>rate asked for<td>\(summary.targetRate == 0 ? "as fast as it goes" : "\(fixed(summary.targetRate, 1))/s")
+            <tr><td>target rate<td>\(summary.targetRate == 0 ? "as fast as possible" : "\(fixed(summary.targetRate, 1))/s")
             </table></html>
 
             """

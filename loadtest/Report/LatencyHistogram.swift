@@ -1,11 +1,10 @@
-// Owns a fine histogram of durations from which percentiles can be read: for load generators and benchmarks, not for scraping.
+// A fine histogram of durations for percentiles.
 
 /// Durations counted in log-linear buckets: linear up to 2,048 ns, then 1,024 buckets for each doubling.
 ///
-/// A percentile is at most 1/1024 (0.1 %) above the true value; count, least, greatest and mean are exact. Durations beyond
-/// ``limit`` (73 minutes) share the last bucket, and percentiles that fall there answer the greatest value seen. The bucket
-/// scheme is that of G. Tene's HdrHistogram (https://hdrhistogram.github.io/HdrHistogram/). One value takes 270 KB; it has one
-/// owner at a time, so give each thread its own and ``merge(_:)`` them at the end.
+/// A percentile is at most 1/1024 (0.1 %) above the true value; count, least, greatest and mean are exact. Durations above ``limit``
+/// (73 minutes) share the last bucket, whose percentile is the greatest duration. The buckets are those of G. Tene's HdrHistogram
+/// (https://hdrhistogram.github.io/HdrHistogram/). A histogram takes 270 KB and has one owner at a time.
 struct LatencyHistogram: Sendable {
     /// The longest duration with a bucket of its own, in nanoseconds.
     static let limit: UInt64 = (1 << 42) - 1
@@ -21,7 +20,7 @@ struct LatencyHistogram: Sendable {
     private var least = UInt64.max
     private var greatest: UInt64 = 0
 
-    /// A histogram with nothing counted.
+    /// An empty histogram.
     init() {}
 
     /// Counts `count` durations of the same length.
@@ -67,7 +66,7 @@ struct LatencyHistogram: Sendable {
         return greatest
     }
 
-    /// Values below 2^11 are their own bucket; above, the ten bits behind the leading one number the buckets of an octave.
+    /// Values below 2^11 are their own bucket; above, the ten bits after the leading one number the buckets of an octave.
     private static func index(of value: UInt64) -> Int {
         let width = UInt64.bitWidth - value.leadingZeroBitCount
         let shift = Swift.max(0, width - linearBits)

@@ -1,6 +1,4 @@
-// Owns the run's view of itself over time: one sample a second, and the line that shows it.
-
-import Telemetry
+// Samples of a run, one a second, and the progress line.
 
 /// The run at one moment.
 struct Sample: Sendable, Codable, Equatable {
@@ -8,15 +6,15 @@ struct Sample: Sendable, Codable, Equatable {
     let seconds: Double
     /// Events issued so far.
     let produced: UInt64
-    /// Events acknowledged so far, bad ones that met their expected fate among them.
+    /// Events acknowledged so far, including bad ones with the expected outcome.
     let acknowledged: UInt64
     /// Acknowledged a second since the last sample.
     let rate: Double
-    /// Events the worker is behind; `nil` where nobody asks it.
+    /// The worker's lag in events; `nil` if it is not known.
     let lag: UInt64?
     /// Errors so far.
     let errors: UInt64
-    /// Answers 429 and 503 so far.
+    /// Responses 429 and 503 so far.
     let refused: UInt64
 
     /// `  12.0 s  produced 240000  acknowledged 239871  19998/s  lag 1250  errors 0`
@@ -45,12 +43,12 @@ struct ProgressMachine: ~Copyable {
     func isDue(at now: UInt64) -> Bool { now >= next }
 
     /// Takes a sample.
-    mutating func sampled(issued: UInt64, tally: Tally, lag: UInt64?, at now: UInt64) -> Sample {
-        let acknowledged = tally.acknowledged + tally.bad
+    mutating func sampled(issued: UInt64, counts: EventCounts, lag: UInt64?, at now: UInt64) -> Sample {
+        let acknowledged = counts.acknowledged + counts.bad
         let rate = now > last.at ? Double(acknowledged - last.acknowledged) * 1e9 / Double(now - last.at) : 0
         let sample = Sample(
             seconds: Double(now - start) / 1e9, produced: issued, acknowledged: acknowledged, rate: rate, lag: lag,
-            errors: tally.errors, refused: tally.limited + tally.shed)
+            errors: counts.errors, refused: counts.limited + counts.shed)
         samples.append(sample)
         last = (now, acknowledged)
         while next <= now { next += 1_000_000_000 }
@@ -58,7 +56,7 @@ struct ProgressMachine: ~Copyable {
     }
 }
 
-/// A number with so many digits behind the point.
+/// A number with `digits` decimal places.
 func fixed(_ value: Double, _ digits: Int) -> String {
     var scale = 1.0
     for _ in 0..<digits { scale *= 10 }

@@ -1,9 +1,8 @@
-// Owns the numbers of a finished run, as JSON and as the lines at its end.
+// The figures of a finished run, as JSON and as text.
 
 import Foundation
-import Telemetry
 
-/// Everything a run measured.
+/// The figures of a run.
 struct Summary: Sendable, Codable, Equatable {
     /// Latencies in microseconds, from the time an event was due.
     struct Latency: Sendable, Codable, Equatable {
@@ -47,28 +46,28 @@ struct Summary: Sendable, Codable, Equatable {
     let seed: UInt64
     let keys: Int
     let keyBase: Int
-    /// Events a second that were asked for; 0: as fast as it goes.
+    /// Target rate in events a second; 0: as fast as possible.
     let targetRate: Double
-    /// From the first event to the last answer.
+    /// From the first event to the last response.
     let seconds: Double
-    /// Of that, how long the schedule waited for the backlog.
+    /// How long of that the schedule waited for the worker.
     let heldSeconds: Double
-    /// Events that came due and were handed to the sender.
+    /// Events that were due and were handed to the sender.
     let produced: UInt64
     let acknowledged, bad, badAccepted, failed, limited, shed, retryAfter, unknown, dropped: UInt64
-    /// Good and bad events with the expected fate, a second.
+    /// Good and bad events with the expected outcome, a second.
     let acknowledgedPerSecond: Double
     let latencyMicroseconds: Latency?
     let errors: [String]
     var verification: Verified?
     let samples: [Sample]
 
-    /// The numbers of a run that has heard all answers.
+    /// The figures of a run whose responses are all there.
     init(
         _ options: Options, produced: UInt64, seconds: Double, heldSeconds: Double, samples: [Sample],
         state: borrowing RunState
     ) {
-        let tally = state.tally
+        let counts = state.counts
         target = options.target.rawValue
         seed = options.seed
         keys = options.keys
@@ -77,18 +76,18 @@ struct Summary: Sendable, Codable, Equatable {
         self.seconds = seconds
         self.heldSeconds = heldSeconds
         self.produced = produced
-        acknowledged = tally.acknowledged
-        bad = tally.bad
-        badAccepted = tally.badAccepted
-        failed = tally.failed
-        limited = tally.limited
-        shed = tally.shed
-        retryAfter = tally.retryAfter
-        unknown = tally.unknown
-        dropped = tally.dropped
-        acknowledgedPerSecond = seconds > 0 ? Double(tally.acknowledged + tally.bad) / seconds : 0
+        acknowledged = counts.acknowledged
+        bad = counts.bad
+        badAccepted = counts.badAccepted
+        failed = counts.failed
+        limited = counts.limited
+        shed = counts.shed
+        retryAfter = counts.retryAfter
+        unknown = counts.unknown
+        dropped = counts.dropped
+        acknowledgedPerSecond = seconds > 0 ? Double(counts.acknowledged + counts.bad) / seconds : 0
         latencyMicroseconds = Latency(state.latencies)
-        errors = state.troubles.lines
+        errors = state.errors.lines
         self.samples = samples
     }
 

@@ -1,16 +1,16 @@
-// Decides when the load waits because the worker is too far behind, with room between stop and go against flutter.
+// Decides when the load waits because of the worker's lag, with two thresholds against flapping.
 
-/// Stop and go by the worker's lag. Times are nanoseconds.
+/// Stops the load at the limit and lets it continue at three quarters of it. Times are nanoseconds.
 struct BacklogMachine: ~Copyable {
     private let limit: UInt64
     private var waitsSince: UInt64?
     private var lowest: UInt64 = .max
     private var lowestSince: UInt64 = 0
 
-    /// - Parameter limit: events the worker may be behind.
+    /// - Parameter limit: the worker's lag, in events, at which the load waits.
     init(limit: UInt64) { self.limit = limit }
 
-    /// The worker was found so far behind.
+    /// The worker's lag was read.
     mutating func lagged(_ lag: UInt64, at now: UInt64) -> LoadRound {
         if let since = waitsSince {
             if lag < lowest { (lowest, lowestSince) = (lag, now) }
@@ -24,6 +24,6 @@ struct BacklogMachine: ~Copyable {
         return .wait
     }
 
-    /// How long the load has waited without the worker getting any further.
+    /// How long the lag has not fallen while the load waits; 0 while it sends.
     func stuck(at now: UInt64) -> UInt64 { waitsSince == nil ? 0 : now - lowestSince }
 }

@@ -1,13 +1,13 @@
 // Says what a sending loop is told in each iteration.
 
-/// What the loop is to do.
+/// What the loop does next.
 enum LoadRound: Sendable, Equatable {
     /// Send what is due.
     case send
-    /// Send nothing for the moment: the worker is too far behind.
+    /// Send nothing: the worker's lag is too large.
     case wait
-    /// Send again after having waited since a time; what had not come due then comes due so much later.
+    /// Send again after waiting since a time. Events that were not due then become due later by the time waited.
     case sendAgain(waitedSince: UInt64)
-    /// The schedule ends here, whatever is left of it.
+    /// End before the schedule does.
     case end
 }

@@ -1,14 +1,14 @@
-// Decides when which event is due: an open loop, so a late answer never slows it.
+// Decides when each event is due, independently of the responses (an open loop).
 
 /// The schedule of a run. Times are nanoseconds of one monotonic clock.
 ///
-/// Event number i is due at `start + i / rate`, whatever became of the events before it; latencies are measured from that time
-/// and not from the sending, else a stalled server would hide its own delay ("coordinated omission"). Without a rate an event is
-/// due as soon as the sender is free.
+/// Event number i is due at `start + i / rate`, whatever the outcome of earlier events. Latencies are measured from that time and not
+/// from the sending, because a stalled server would otherwise hide its delay ("coordinated omission"). Without a rate an event is due
+/// as soon as the sender is free.
 struct ScheduleMachine: ~Copyable {
-    /// Number of events handed to the sender.
+    /// How many events were handed to the sender.
     private(set) var issued: UInt64 = 0
-    /// Time for which the schedule stood still because the backlog was too long.
+    /// How long the schedule was suspended because of the worker's lag.
     private(set) var held: UInt64 = 0
     private static let grace: UInt64 = 1_000_000_000
     private let start: UInt64
@@ -18,9 +18,9 @@ struct ScheduleMachine: ~Copyable {
 
     /// - Parameters:
     ///   - start: time of the first event.
-    ///   - rate: events a second; 0: as fast as it goes.
-    ///   - events: most events of the run; `nil`: bounded by time only.
-    ///   - duration: nanoseconds after which nothing is due any more; `nil`: bounded by events only.
+    ///   - rate: events a second; 0: no schedule, as fast as possible.
+    ///   - events: how many events the run has at most; `nil`: bounded by time only.
+    ///   - duration: nanoseconds after which no event is due; `nil`: bounded by events only.
     init(start: UInt64, rate: Double, events: UInt64?, duration: UInt64?) {
         self.start = start
         self.rate = rate
@@ -28,10 +28,10 @@ struct ScheduleMachine: ~Copyable {
         end = duration.map { start + $0 } ?? .max
     }
 
-    /// As fast as it goes.
-    var isUnpaced: Bool { rate == 0 }
+    /// Whether events are sent as fast as possible.
+    var hasNoRate: Bool { rate == 0 }
 
-    /// Events that may be sent now and have not been.
+    /// How many events are due and not issued.
     func due(at now: UInt64) -> UInt64 {
         if rate == 0 { return now >= start && now < end ? limit - issued : 0 }
         let first = start + held
@@ -41,22 +41,22 @@ struct ScheduleMachine: ~Copyable {
         return due > issued ? due - issued : 0
     }
 
-    /// The next event's number and the time it was due, and counts it as handed over.
+    /// Issues the next event: its number, and the time it was due.
     mutating func issue(at now: UInt64) -> (index: UInt64, dueAt: UInt64) {
         let index = issued
         issued += 1
         return (index, rate == 0 ? now : dueTime(of: index))
     }
 
-    /// Nothing more will become due.
+    /// Whether no further event will be due.
     func isFinished(at now: UInt64) -> Bool {
         issued >= limit || (now >= end && due(at: now) == 0)
     }
 
-    /// The end passed so long ago that a sender which still has not sent everything due must give up.
+    /// Whether the end is so long ago that a sender which is late must give up.
     func isOverdue(at now: UInt64) -> Bool { end != .max && now >= end + Self.grace }
 
-    /// Counts everything that is still due as issued, and answers how many that are: they will not be sent.
+    /// The sender gave up. Counts all due events as issued and returns how many they are.
     mutating func gaveUp(at now: UInt64) -> UInt64 {
         let rest = rate == 0 ? 0 : due(at: now)
         issued += rest
@@ -66,7 +66,7 @@ struct ScheduleMachine: ~Copyable {
     /// When to check again; `nil` where only the sender limits the rate.
     func nextDue() -> UInt64? { rate == 0 ? nil : min(dueTime(of: issued), end) }
 
-    /// The backlog was too long from `then` to `now`: what was not yet due then becomes due so much later. The end stays.
+    /// The load waited for the worker from `then` to `now`: events that were not due become due later by that time. The end stays.
     mutating func backlogWaited(from then: UInt64, to now: UInt64) {
         held += now - then
     }

@@ -1,5 +1,7 @@
 // Decides for each request whether it belongs to the shed share, and what its Retry-After is.
 
+internal import Platform
+
 /// Refuses an exact share of the requests. Pure.
 ///
 /// The rounding error is carried over to the next request, so after any number of requests at one share the count of refused ones is off by
@@ -25,7 +27,7 @@ public struct RequestSamplerMachine: ~Copyable {
         guard let cause = decision.cause else { return nil }
         requests &+= 1
         due += decision.fixedShare
-        guard due + Int64(Self.hash(requests) >> 33) >= Self.one else { return nil }
+        guard due + Int64(SplitMix64.mix(requests &* SplitMix64.gamma) >> 33) >= Self.one else { return nil }
         due -= Self.one
         return SheddingRefusal(
             cause: cause, retryAfter: decision.retryAfter + jitter(upTo: Swift.max(1, (decision.retryAfter + 1) / 2)))
@@ -33,14 +35,7 @@ public struct RequestSamplerMachine: ~Copyable {
 
     private mutating func jitter(upTo most: Int) -> Int {
         refusals &+= 1
-        let phase = (refusals &* 0x9E37_79B9_7F4A_7C15) >> 32
+        let phase = (refusals &* SplitMix64.gamma) >> 32
         return Int((phase * UInt64(most + 1)) >> 32)
-    }
-
-    private static func hash(_ number: UInt64) -> UInt64 {
-        var z = number &* 0x9E37_79B9_7F4A_7C15
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

@@ -31,10 +31,3 @@ struct EpollHandle: ~Copyable {
         }
     }
 }
-
-/// Monotonic nanoseconds.
-func monotonicNow() -> UInt64 {
-    var now = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
-}

@@ -2,6 +2,7 @@
 
 internal import CMicrohttpd
 internal import Synchronization
+internal import Telemetry
 
 extension ServerLoop {
     /// - Returns: what libmicrohttpd carries for the connection.

@@ -1,6 +1,7 @@
 // Owns the loop's part of a response: waiting for it, and queueing it at libmicrohttpd.
 
 internal import CMicrohttpd
+internal import Telemetry
 
 extension ServerLoop {
     /// The handler has returned: queues its response, or suspends the connection until there is one.

@@ -1,6 +1,7 @@
 // Owns the loop's part of bodies that are read piece by piece: offering pieces, suspending and resuming requests.
 
 internal import CMicrohttpd
+internal import Platform
 
 extension ServerLoop {
     /// A piece of a body was received that is not, or not yet, collected. Leaves in `size` the number of bytes to offer again.
@@ -60,9 +61,7 @@ extension ServerLoop {
     }
 
     private func suspend(_ exchange: HTTPExchange, _ within: Duration) {
-        let (seconds, attoseconds) = within.components
-        let wait = UInt64(clamping: seconds) * 1_000_000_000 + UInt64(clamping: attoseconds) / 1_000_000_000
-        suspended.insert(exchange, until: monotonicNow() + wait)
+        suspended.insert(exchange, until: MonotonicClock.nanoseconds() + within.nanoseconds)
         connections.paused(exchange.connection, now: now)
         MHD_suspend_connection(exchange.connection)
     }

@@ -2,11 +2,13 @@
 
 internal import CMicrohttpd
 internal import Glibc
+internal import Platform
 internal import Synchronization
+internal import Telemetry
 
 /// The loop of one server. Confined to its thread; other threads reach it through the mailbox.
 final class ServerLoop: @unchecked Sendable {
-    // Licence for @unchecked: made on the starting thread, then handed to the loop's thread by `pthread_create` and used by that one alone.
+    // Licence for @unchecked: made on the starting thread, then handed to the loop's thread by `OwnedThread.start` and used by that one alone.
 
     /// Longest sleep in milliseconds. Every event has a wake-up of its own; this bounds the effect of a lost one.
     private static let longestSleep: UInt64 = 250
@@ -43,7 +45,7 @@ final class ServerLoop: @unchecked Sendable {
     /// Idle timeout in seconds that libmicrohttpd gives to a new connection.
     let defaultIdle: Int64
     /// When this iteration began, in monotonic nanoseconds.
-    private(set) var now = monotonicNow()
+    private(set) var now = MonotonicClock.nanoseconds()
 
     /// The readable memory of an empty body.
     let emptyBody = UnsafeMutableRawBufferPointer.allocate(byteCount: BodyBuffer.padding, alignment: 16)
@@ -63,8 +65,7 @@ final class ServerLoop: @unchecked Sendable {
         connections = ConnectionTable(configuration, slowBodyResponse: handler.response(to: .bodyTooSlow))
         certificates = CertificateStore(configuration.identity)
         defaultIdle = configuration.idleTimeout.components.seconds
-        let grace = configuration.shutdownGrace.components
-        shutdown = ShutdownMachine(grace: UInt64(grace.seconds) * 1_000_000_000 + UInt64(grace.attoseconds) / 1_000_000_000)
+        shutdown = ShutdownMachine(grace: configuration.shutdownGrace.nanoseconds)
         emptyBody.initializeMemory(as: UInt8.self, repeating: 0)
         epoll = try EpollHandle()
         daemon = nil
@@ -83,12 +84,14 @@ final class ServerLoop: @unchecked Sendable {
         CurrentLoop.set(self)
         while true {
             if epoll.wait(milliseconds: sleep(), for: mailbox.wake.descriptor) { mailbox.wake.clear() }
-            now = monotonicNow()
+            now = MonotonicClock.nanoseconds()
             let (requests, resuming) = mailbox.take(answered: &answered)
             for exchange in answered { resume(exchange) }
             answered.removeAll(keepingCapacity: true)
             for exchange in resuming { resumeReading(exchange) }
-            if suspended.wakeAt != nil { for exchange in suspended.due(at: monotonicNow()) { resumeReading(exchange) } }
+            if suspended.wakeAt != nil {
+                for exchange in suspended.due(at: MonotonicClock.nanoseconds()) { resumeReading(exchange) }
+            }
             if let update = requests.update { self.update(update.configuration) }
             if let deadline = requests.stopAt { act(shutdown.stopRequested(deadline: deadline)) }
             let before = callbacks
@@ -110,7 +113,7 @@ final class ServerLoop: @unchecked Sendable {
         if idleIterations > Self.mostIdleIterations { least = max(least, 1) }
         let wakeAt = min(shutdown.wakeAt ?? .max, suspended.wakeAt ?? .max)
         if wakeAt != .max {
-            let now = monotonicNow()
+            let now = MonotonicClock.nanoseconds()
             least = min(least, wakeAt > now ? (wakeAt - now) / 1_000_000 + 1 : 0)
         }
         return Int32(least)
@@ -119,7 +122,7 @@ final class ServerLoop: @unchecked Sendable {
     /// - Returns: whether the loop ends.
     private func endIteration() -> Bool {
         guard shutdown.isDraining else { return false }
-        let action = shutdown.iterationEnded(now: monotonicNow(), inFlight: inFlight)
+        let action = shutdown.iterationEnded(now: MonotonicClock.nanoseconds(), inFlight: inFlight)
         act(action)
         return action == .end
     }
@@ -156,7 +159,7 @@ final class ServerLoop: @unchecked Sendable {
 
     /// libmicrohttpd wrote a log message, in most cases about a client.
     func messageLogged(_ text: String) {
-        guard case .pass(let dropped) = logLimit.messageLogged(now: monotonicNow()) else { return }
+        guard case .pass(let dropped) = logLimit.messageLogged(now: MonotonicClock.nanoseconds()) else { return }
         let line = text.split(whereSeparator: \.isNewline).joined(separator: " ")
         log(
             .debug, "libmicrohttpd logged a message.",

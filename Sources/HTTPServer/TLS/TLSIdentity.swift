@@ -2,6 +2,7 @@
 
 internal import CMicrohttpd
 internal import Glibc
+internal import Platform
 
 /// A certificate chain and its private key.
 public final class TLSIdentity: Sendable {
@@ -29,27 +30,11 @@ public final class TLSIdentity: Sendable {
     }
 
     private static func read(_ path: String, _ what: String) throws(HTTPServerError) -> [UInt8] {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { throw unreadable(path, what) }
-        defer { close(file) }
-        var bytes: [UInt8] = []
-        while bytes.count <= fileBytes {
-            var count = 0
-            let piece = [UInt8](unsafeUninitializedCapacity: 16 << 10) { buffer, filled in
-                count = Glibc.read(file, buffer.baseAddress, buffer.count)
-                filled = max(0, count)
-            }
-            if count < 0 && errno == EINTR { continue }
-            guard count >= 0 else { throw unreadable(path, what) }
-            if count == 0 { return bytes }
-            bytes += piece
+        do throws(SmallFile.Failure) {
+            return try SmallFile.read(path, atMost: fileBytes)
+        } catch {
+            throw HTTPServerError(.invalidCertificate, "TLS: the \(what) \(path) \(error)")
         }
-        throw HTTPServerError(.invalidCertificate, "TLS: the \(what) \(path) has more than \(fileBytes) bytes")
-    }
-
-    private static func unreadable(_ path: String, _ what: String) -> HTTPServerError {
-        let reason = String(cString: strerror(errno))
-        return HTTPServerError(.invalidCertificate, "TLS: the \(what) \(path) cannot be read: \(reason)")
     }
 }
 

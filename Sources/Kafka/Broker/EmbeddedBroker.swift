@@ -1,7 +1,9 @@
 // Owns librdkafka's mock cluster: a Kafka broker inside this process, for the demo and for tests.
 
 internal import CKafka
+internal import Platform
 internal import Synchronization
+public import Telemetry
 
 /// A Kafka cluster in memory that listens on loopback, for this process and others.
 ///
@@ -47,7 +49,7 @@ public final class EmbeddedBroker: Sendable {
 
     /// Starts a cluster with these topics on free ports.
     public static func start(
-        topics: [(name: String, partitions: Int)], brokers: Int = 1, log: @escaping KafkaLog = { _, _ in }
+        topics: [(name: String, partitions: Int)], brokers: Int = 1, log: @escaping LogHandler = { _, _ in }
     ) throws(KafkaError) -> EmbeddedBroker {
         let configuration = ConfigurationHandle()
         try configuration.set("client.id", "sluice-broker")
@@ -78,7 +80,7 @@ public final class EmbeddedBroker: Sendable {
 
     /// Delays every response of a broker (numbered from 1).
     public func setRoundTrip(_ time: Duration, broker number: Int = 1) throws(KafkaError) {
-        let error = withCluster { rd_kafka_mock_broker_set_rtt($0, Int32(clamping: number), time.milliseconds) }
+        let error = withCluster { rd_kafka_mock_broker_set_rtt($0, Int32(clamping: number), Int32(clamping: time.milliseconds)) }
         try EmbeddedBroker.check(error, "broker \(number) cannot be delayed")
     }
 

@@ -1,6 +1,7 @@
 // Owns the settings all clients share: brokers, client id, and the user's own librdkafka properties.
 
 internal import CKafka
+public import Telemetry
 
 /// Settings of the consumer, the producer and the metadata client.
 public struct KafkaClientConfiguration: Sendable {
@@ -11,12 +12,12 @@ public struct KafkaClientConfiguration: Sendable {
     /// Pass-through properties; see ``KafkaProperties``. They override Sluice's defaults.
     public var properties: [String: String]
     /// Receives librdkafka's log lines.
-    public var log: KafkaLog
+    public var log: LogHandler
 
     /// Settings of the consumer, the producer and the metadata client.
     public init(
         bootstrapServers: String, clientID: String = "sluice", properties: [String: String] = [:],
-        log: @escaping KafkaLog = { _, _ in }
+        log: @escaping LogHandler = { _, _ in }
     ) {
         self.bootstrapServers = bootstrapServers
         self.clientID = clientID

@@ -1,5 +1,6 @@
 // Owns what a consumer's user and its poll thread share: commands in one direction, events and counters in the other.
 
+internal import Platform
 internal import Records
 internal import Synchronization
 
@@ -28,7 +29,7 @@ final class ConsumerShared: TaskExecutor {
     let mailbox = Mailbox()
     let finished = Latch()
     let descriptor: EventDescriptor
-    let lastPoll = Atomic<UInt64>(MonotonicTime.now())
+    let lastPoll = Atomic<UInt64>(MonotonicClock.nanoseconds())
     /// Bytes librdkafka held for all partitions when their queues were sampled last.
     let prefetchedBytes = Atomic(0)
     /// Maximum of ``prefetchedBytes`` since the assignment.

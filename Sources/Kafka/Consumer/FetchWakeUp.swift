@@ -2,6 +2,7 @@
 
 internal import CKafka
 internal import Dispatch
+internal import Platform
 internal import Records
 internal import Synchronization
 
@@ -27,7 +28,7 @@ final class FetchWakeUp: Sendable {
     /// - Parameter onWakeUp: called on that thread after each wake-up.
     static func start(_ client: Client, onWakeUp: @escaping @Sendable () -> Void) throws(KafkaError) -> FetchWakeUp {
         let wakeUp = FetchWakeUp(onWakeUp: onWakeUp)
-        try OwnedThread.start("kafka-wakeup") { wakeUp.run(client) }
+        try OwnedThread.startForKafka("kafka-wakeup") { wakeUp.run(client) }
         return wakeUp
     }
 

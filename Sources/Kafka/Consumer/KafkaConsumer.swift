@@ -1,6 +1,7 @@
 // The public API of the consumer: a group member whose records, rebalances and errors arrive in one sequence of events.
 
 internal import CKafka
+internal import Platform
 public import Records
 internal import Synchronization
 
@@ -15,7 +16,7 @@ public final class KafkaConsumer: Sendable {
     private init(_ shared: ConsumerShared) { self.shared = shared }
 
     /// A consumer without references leaves its group.
-    deinit { shared.send(.close(limit: MonotonicTime.now() + 5_000_000_000)) }
+    deinit { shared.send(.close(limit: MonotonicClock.nanoseconds() + 5_000_000_000)) }
 
     /// Joins the group.
     ///
@@ -35,7 +36,7 @@ public final class KafkaConsumer: Sendable {
         }
         let wakeUp = needsWakeUp ? try FetchWakeUp.start(client) { shared.statistics.withLock { $0.wakeUps += 1 } } : nil
         do throws(KafkaError) {
-            try OwnedThread.start("kafka-poll") { PollLoop.run(configuration, client, limit, wakeUp, shared) }
+            try OwnedThread.startForKafka("kafka-poll") { PollLoop.run(configuration, client, limit, wakeUp, shared) }
         } catch {
             wakeUp?.stop()
             throw error
@@ -88,7 +89,7 @@ public final class KafkaConsumer: Sendable {
     /// - Returns: the failure, or `nil`.
     public func commitAndWait(_ offsets: [(TopicPartition, Int64)], within limit: Duration) async -> KafkaError? {
         await withCheckedContinuation { continuation in
-            let end = MonotonicTime.now().addingReportingOverflow(UInt64(limit.nanoseconds)).partialValue
+            let end = MonotonicClock.nanoseconds() + limit.nanoseconds
             if !shared.send(.commitAndWait(offsets, limit: end, continuation)) {
                 continuation.resume(returning: KafkaError(.closed, "the consumer is closed"))
             }
@@ -98,14 +99,14 @@ public final class KafkaConsumer: Sendable {
     /// Waits for the last commit's answer, leaves the group and destroys the client.
     /// - Returns: false where `deadline` passed first. The client is then leaked on purpose: exit the process.
     public func close(deadline: Duration) async -> Bool {
-        shared.send(.close(limit: MonotonicTime.now() + UInt64(deadline.nanoseconds)))
+        shared.send(.close(limit: MonotonicClock.nanoseconds() + deadline.nanoseconds))
         return await shared.finished.wait(within: deadline)
     }
 
     /// How long ago the poll thread last served the main queue. Beyond some seconds the thread is stuck: librdkafka would not
     /// notice, because any read of any queue counts as a poll there.
     public var lastPollAge: Duration {
-        .nanoseconds(Int64(clamping: MonotonicTime.now() &- shared.lastPoll.load(ordering: .relaxed)))
+        .nanoseconds(Int64(clamping: MonotonicClock.nanoseconds() &- shared.lastPoll.load(ordering: .relaxed)))
     }
 
     /// Estimate of the bytes librdkafka holds for all assigned partitions: the records in their queues, each counted with the

@@ -1,6 +1,7 @@
 // Owns a consumer's settings and turns them into librdkafka's.
 
 internal import CKafka
+internal import Platform
 
 /// A group member's settings.
 public struct KafkaConsumerConfiguration: Sendable {

@@ -1,6 +1,7 @@
 // Performs the commands of the consumer's user: assignments, seeks, pauses, commits, the close.
 
 internal import CKafka
+internal import Platform
 internal import Records
 internal import Synchronization
 
@@ -141,7 +142,7 @@ extension PollLoop {
 
     func expireCommitWaiters() {
         guard !commitWaiters.isEmpty else { return }
-        let now = MonotonicTime.now()
+        let now = MonotonicClock.nanoseconds()
         for waiter in commitWaiters where waiter.limit <= now {
             waiter.continuation.resume(
                 returning: KafkaError(.timedOut, "no broker answered the commit in time", isRetriable: true))
@@ -156,9 +157,9 @@ extension PollLoop {
         shared.releaseJobs()
         defer { answerLateCommands() }
         // A commit in flight makes the close wait for a session timeout or more: so half of the time is for its answer.
-        let now = MonotonicTime.now()
+        let now = MonotonicClock.nanoseconds()
         let commitLimit = limit > now ? now + (limit - now) / 2 : now
-        while commits.isBusy, MonotonicTime.now() < commitLimit {
+        while commits.isBusy, MonotonicClock.nanoseconds() < commitLimit {
             if let event = mainQueue.takeEvent(milliseconds: 10) { handle(event) }
             expireCommitWaiters()
         }
@@ -174,7 +175,7 @@ extension PollLoop {
             return true
         }
         while rd_kafka_consumer_closed(client.pointer) == 0 {
-            if MonotonicTime.now() >= limit { return false }
+            if MonotonicClock.nanoseconds() >= limit { return false }
             if let event = queue.takeEvent(milliseconds: 10) { handle(event) }
         }
         return true

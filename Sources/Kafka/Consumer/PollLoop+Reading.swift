@@ -1,6 +1,7 @@
 // Reads one partition's queue into a batch: the hot path of the module.
 
 internal import CKafka
+internal import Platform
 internal import Records
 internal import Synchronization
 
@@ -141,6 +142,6 @@ extension PollLoop {
         let capacity = reader.capacity(
             records: configuration.queuedMinimumRecords, bytes: configuration.queuedMaximumKibibytes * 1024)
         reader.needsWakeUp = reader.wakeUp.sampled(
-            queued: queued, consumed: reader.consumed, capacity: capacity, now: MonotonicTime.now())
+            queued: queued, consumed: reader.consumed, capacity: capacity, now: MonotonicClock.nanoseconds())
     }
 }

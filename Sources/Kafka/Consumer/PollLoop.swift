@@ -1,6 +1,7 @@
 // Owns the poll thread of one consumer, the only caller of everything on the fetching client that may block.
 
 internal import CKafka
+internal import Platform
 internal import Records
 internal import Synchronization
 
@@ -125,7 +126,7 @@ final class PollLoop {
 
     func serveMainQueue() {
         while let event = mainQueue.takeEvent(milliseconds: 0) { handle(event) }
-        servedAt = MonotonicTime.now()
+        servedAt = MonotonicClock.nanoseconds()
     }
 
     func handle(_ event: borrowing EventHandle) {
@@ -199,7 +200,7 @@ final class PollLoop {
             longest = Int32(min(UInt64(longest), wait / 1_000_000 + 1))
         }
         guard let first = commitWaiters.map(\.limit).min() else { return longest }
-        let now = MonotonicTime.now()
+        let now = MonotonicClock.nanoseconds()
         return first <= now ? 0 : min(longest, Int32(clamping: (first - now) / 1_000_000) + 1)
     }
 }

@@ -2,6 +2,7 @@
 
 internal import CKafka
 internal import Synchronization
+internal import Telemetry
 
 /// One librdkafka client. Destroying it joins librdkafka's threads and may block: only threads of this module release it.
 struct ClientHandle: ~Copyable, @unchecked Sendable {
@@ -25,7 +26,7 @@ final class Client: @unchecked Sendable {
     private let handle: Mutex<ClientHandle?>
     private let log: LogSink
 
-    init(_ type: rd_kafka_type_t, _ configuration: consuming ConfigurationHandle, log: @escaping KafkaLog) throws(KafkaError) {
+    init(_ type: rd_kafka_type_t, _ configuration: consuming ConfigurationHandle, log: @escaping LogHandler) throws(KafkaError) {
         let sink = LogSink(log)
         let made = try configuration.makeClient(type, log: sink)
         pointer = made.pointer

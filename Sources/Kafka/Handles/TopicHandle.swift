@@ -1,6 +1,7 @@
 // Owns an `rd_kafka_topic_t`: a topic of one client.
 
 internal import CKafka
+internal import Platform
 
 /// A topic of one client. Must be released before the client.
 struct TopicHandle: ~Copyable {
@@ -21,7 +22,7 @@ struct TopicHandle: ~Copyable {
         of pointer: OpaquePointer, _ client: Client, name: String, timeout: Duration
     ) -> Result<Int, KafkaError> {
         var answer: UnsafePointer<rd_kafka_metadata>?
-        let error = rd_kafka_metadata(client.pointer, 0, pointer, &answer, Swift.max(1, timeout.milliseconds))
+        let error = rd_kafka_metadata(client.pointer, 0, pointer, &answer, Swift.max(1, Int32(clamping: timeout.milliseconds)))
         guard error == RD_KAFKA_RESP_ERR_NO_ERROR, let answer else {
             return .failure(
                 KafkaError(

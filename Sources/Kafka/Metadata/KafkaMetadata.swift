@@ -2,6 +2,7 @@
 
 internal import CKafka
 internal import Dispatch
+internal import Platform
 public import Records
 
 /// Queries topics and offsets with a client of its own, which never joins a group: on the fetching client each answer would wait
@@ -53,11 +54,11 @@ public final class KafkaMetadata: Sendable {
     public func topics(
         _ names: [String], timeout: Duration = .seconds(10)
     ) async throws(KafkaError) -> [String: Result<Int, KafkaError>] {
-        let limit = MonotonicTime.now() + UInt64(timeout.nanoseconds)
+        let limit = MonotonicClock.nanoseconds() + timeout.nanoseconds
         return try await run { client in
             var answers: [String: Result<Int, KafkaError>] = [:]
             for name in names {
-                let now = MonotonicTime.now()
+                let now = MonotonicClock.nanoseconds()
                 let rest = Duration.nanoseconds(Int64(clamping: limit > now ? limit - now : 0))
                 do throws(KafkaError) {
                     let topic = try TopicHandle(client, name)
@@ -92,7 +93,7 @@ public final class KafkaMetadata: Sendable {
         if partitions.isEmpty { return [:] }
         return try await run { client in
             let list = PartitionListHandle(partitions, offset: bound.rawValue)
-            let error = rd_kafka_offsets_for_times(client.pointer, list.pointer, max(1, timeout.milliseconds))
+            let error = rd_kafka_offsets_for_times(client.pointer, list.pointer, max(1, Int32(clamping: timeout.milliseconds)))
             guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
                 return .failure(KafkaError(error, "the offsets cannot be read: \(String(cString: rd_kafka_err2str(error)))"))
             }
@@ -107,7 +108,7 @@ public final class KafkaMetadata: Sendable {
         if partitions.isEmpty { return [:] }
         return try await run { client in
             let list = PartitionListHandle(partitions, offset: Int64(RD_KAFKA_OFFSET_INVALID))
-            let error = rd_kafka_committed(client.pointer, list.pointer, max(1, timeout.milliseconds))
+            let error = rd_kafka_committed(client.pointer, list.pointer, max(1, Int32(clamping: timeout.milliseconds)))
             guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
                 return .failure(
                     KafkaError(error, "the committed offsets cannot be read: \(String(cString: rd_kafka_err2str(error)))"))

@@ -1,6 +1,7 @@
 // The public API of the producer: non-blocking and async methods to produce, and a close with a deadline.
 
 internal import CKafka
+internal import Platform
 
 /// An idempotent producer (acks=all, murmur2_random).
 ///
@@ -20,7 +21,7 @@ public final class KafkaProducer: Sendable {
         _ configuration: KafkaProducerConfiguration, handler: (any DeliveryHandler)? = nil
     ) throws(KafkaError) -> KafkaProducer {
         let core = try ProducerCore(configuration, handler)
-        try OwnedThread.start("kafka-reports") { core.run() }
+        try OwnedThread.startForKafka("kafka-reports") { core.run() }
         return KafkaProducer(core)
     }
 
@@ -104,7 +105,9 @@ public final class KafkaProducer: Sendable {
         do throws(KafkaError) {
             let error = try await OwnedThread.run("kafka-flush") {
                 guard let instance = core.instance else { return RD_KAFKA_RESP_ERR_NO_ERROR }
-                return withExtendedLifetime(instance) { rd_kafka_flush(instance.client.pointer, limit.milliseconds) }
+                return withExtendedLifetime(instance) {
+                    rd_kafka_flush(instance.client.pointer, Int32(clamping: limit.milliseconds))
+                }
             }
             return error == RD_KAFKA_RESP_ERR_NO_ERROR && core.statistics.inFlightRecords == 0
         } catch {

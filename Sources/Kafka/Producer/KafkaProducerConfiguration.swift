@@ -1,6 +1,7 @@
 // Owns a producer's settings and turns them into librdkafka's.
 
 internal import CKafka
+internal import Platform
 
 /// An idempotent producer's settings.
 public struct KafkaProducerConfiguration: Sendable {

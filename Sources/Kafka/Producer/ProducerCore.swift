@@ -1,7 +1,9 @@
 // Owns a producer's state and its report thread: bounds, delivery reports, and the replacement of failed instances.
 
 internal import CKafka
+internal import Platform
 internal import Synchronization
+internal import Telemetry
 
 /// Shared by ``KafkaProducer`` and its report thread.
 final class ProducerCore: Sendable {
@@ -201,13 +203,13 @@ final class ProducerCore: Sendable {
             if replaceAt == nil {
                 configuration.client.log(.error, "the producer failed and is restarted: \(error)")
                 state.withLock { $0.cause = error }
-                replaceAt = MonotonicTime.now() + pause
+                replaceAt = MonotonicClock.nanoseconds() + pause
             }
             // Its queued records will not be sent any more: their senders get the report now.
             rd_kafka_purge(instance.client.pointer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)
-            guard let due = replaceAt, MonotonicTime.now() >= due else { continue }
+            guard let due = replaceAt, MonotonicClock.nanoseconds() >= due else { continue }
             guard var topics = replaceInstance() else {
-                replaceAt = MonotonicTime.now() + Self.longestPause
+                replaceAt = MonotonicClock.nanoseconds() + Self.longestPause
                 continue
             }
             drain(instance, &topics, reports)

@@ -1,6 +1,7 @@
 // Owns a one-time signal that tasks await with a deadline.
 
 internal import Dispatch
+internal import Platform
 internal import Synchronization
 
 /// Opens once and stays open. Waiting never blocks a thread.
@@ -32,7 +33,7 @@ final class Latch: Sendable {
                 return state.next
             }
             guard let id else { return continuation.resume(returning: true) }
-            DispatchQueue.global().asyncAfter(deadline: .now() + .nanoseconds(limit.nanoseconds)) { [self] in
+            DispatchQueue.global().asyncAfter(deadline: .now() + .nanoseconds(Int(limit.nanoseconds))) { [self] in
                 state.withLock { $0.waiters.removeValue(forKey: id) }?.resume(returning: false)
             }
         }

@@ -1,28 +1,18 @@
 // Passes librdkafka's log lines to the user of the module.
 
 internal import CKafka
-
-/// Severity of a log line.
-public enum KafkaLogLevel: Int, Sendable, Comparable {
-    case debug, info, warning, error
-
-    /// By severity.
-    public static func < (a: KafkaLogLevel, b: KafkaLogLevel) -> Bool { a.rawValue < b.rawValue }
-}
-
-/// Receives a client's log lines. Called on librdkafka's threads: must not block and must not call the client.
-public typealias KafkaLog = @Sendable (KafkaLogLevel, String) -> Void
+internal import Telemetry
 
 /// The target of one client's log callback. ``Client`` keeps it alive until `rd_kafka_destroy` has joined librdkafka's threads.
 final class LogSink: Sendable {
-    private let write: KafkaLog
+    private let write: LogHandler
 
-    init(_ write: @escaping KafkaLog) { self.write = write }
+    init(_ write: @escaping LogHandler) { self.write = write }
 
     fileprivate func received(severity: Int32, facility: String, text: String) {
         // Consumer and producer get the same properties; librdkafka warns about each that does not apply to a client.
         if facility == "CONFWARN", text.contains("will be ignored by this") { return }
-        let level: KafkaLogLevel =
+        let level: LogLevel =
             switch severity {
             case ...3: .error
             case 4: .warning

@@ -2,6 +2,8 @@
 
 internal import CPq
 internal import Glibc
+internal import Platform
+internal import Telemetry
 
 /// Keywords and values for `PQconnectStartParams`.
 struct ConnectionKeywords {
@@ -74,7 +76,7 @@ extension Duration {
 
 /// Connects on the calling thread, which blocks until the session is ready or the deadline has passed.
 func connectSession(
-    _ configuration: PostgresConfiguration, signals: ConnectionSignals, log: @escaping PostgresLog
+    _ configuration: PostgresConfiguration, signals: ConnectionSignals, log: @escaping LogHandler
 ) throws(PostgresError) -> PostgresSession {
     guard configuration.connectTimeout > .zero, configuration.replyTimeoutWithoutStatementTimeout > .zero else {
         throw PostgresError(.configuration, "the connect timeout and the reply timeout must be above zero")
@@ -82,11 +84,11 @@ func connectSession(
     let keywords = try ConnectionKeywords(configuration)
     var timeout = configuration.connectTimeout
     if let own = keywords["connect_timeout"].flatMap({ Int64($0) }), own > 0 { timeout = .seconds(own) }
-    let deadline = Monotonic.deadline(after: timeout)
+    let deadline = MonotonicClock.nanoseconds() + timeout.nanoseconds
     let handle = try keywords.start()
     try handshake(handle.pointer, deadline: deadline, timeout: timeout, interrupt: signals.interrupt)
 
-    let left = Duration.nanoseconds(max(1, deadline - Monotonic.now()))
+    let left = Duration.nanoseconds(max(1, Int64(deadline) - Int64(MonotonicClock.nanoseconds())))
     let wire = Wire(handle, signals: signals, replyTimeout: left, log: log)
     let session = PostgresSession(wire: wire, statementCacheSize: configuration.statementCacheSize)
     try applySettings(configuration, options: keywords["options"] ?? "", to: session)
@@ -95,7 +97,7 @@ func connectSession(
 
 /// Drives `PQconnectPoll`, which has no timeout of its own.
 private func handshake(
-    _ connection: OpaquePointer, deadline: Int64, timeout: Duration, interrupt: borrowing InterruptHandle
+    _ connection: OpaquePointer, deadline: UInt64, timeout: Duration, interrupt: borrowing InterruptHandle
 ) throws(PostgresError) {
     // Before there is a result, only verbose messages contain the SQLSTATE.
     PQsetErrorVerbosity(connection, PQERRORS_VERBOSE)

@@ -1,8 +1,7 @@
 // Owns the thread of a connection, on which tasks may run, too.
 
-internal import CPq
 internal import Dispatch
-internal import Glibc
+internal import Platform
 internal import Synchronization
 
 /// A thread for connections and for tasks that use one. Jobs run one at a time and may block.
@@ -14,8 +13,13 @@ public final class ConnectionThread: TaskExecutor {
     /// Starts the thread. It ends when this object is released and what was posted has run.
     /// - Parameter name: what `top -H` shows; at most 15 bytes.
     public init(named name: String) throws(PostgresError) {
-        try startThread(named: name) { [mailbox] in
-            while let job = mailbox.take() { job() }
+        do throws(SystemError) {
+            try OwnedThread.start(name) { [mailbox] in
+                while let job = mailbox.take() { job() }
+            }
+        } catch {
+            throw PostgresError(
+                .configuration, "no thread for a connection: \(error); raise the limit of processes (ulimit -u)")
         }
     }
 
@@ -67,40 +71,4 @@ private final class ConnectionMailbox: Sendable {
             return job
         }
     }
-}
-
-/// Starts a detached thread of our own that runs `body` with all asynchronous signals blocked, so that they reach the threads that
-/// wait for them.
-private func startThread(named name: String, _ body: @escaping @Sendable () -> Void) throws(PostgresError) {
-    final class Box {
-        let name: String
-        let body: @Sendable () -> Void
-        init(_ name: String, _ body: @escaping @Sendable () -> Void) {
-            self.name = name
-            self.body = body
-        }
-    }
-    let box = Unmanaged.passRetained(Box(name, body))
-    var thread = pthread_t()
-    let result = pthread_create(
-        &thread, nil,
-        { argument in
-            guard let argument else { return nil }
-            // Takes over the reference that `startThread` retained.
-            let box = Unmanaged<Box>.fromOpaque(argument).takeRetainedValue()
-            var signals = sigset_t()
-            sigfillset(&signals)
-            for synchronous in [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT] { sigdelset(&signals, synchronous) }
-            pthread_sigmask(SIG_BLOCK, &signals, nil)
-            sluice_name_this_thread(box.name)
-            box.body()
-            return nil
-        }, box.toOpaque())
-    guard result == 0 else {
-        box.release()
-        throw PostgresError(
-            .configuration,
-            "no thread for a connection: \(String(cString: strerror(result))); raise the limit of processes (ulimit -u)")
-    }
-    pthread_detach(thread)
 }

@@ -1,6 +1,7 @@
 // Owns the asynchronous use of a connection on a thread of its own.
 
 internal import Synchronization
+public import Telemetry
 
 /// One connection to PostgreSQL. libpq blocks its thread only; the caller's task is suspended.
 ///
@@ -27,7 +28,7 @@ public final class PostgresConnection: Sendable {
     ///   - thread: the connection's thread; `nil`: a new one.
     ///   - log: takes the server's notices (debug), from the connection's thread.
     public static func connect(
-        _ configuration: PostgresConfiguration, on thread: ConnectionThread? = nil, log: @escaping PostgresLog = { _, _ in }
+        _ configuration: PostgresConfiguration, on thread: ConnectionThread? = nil, log: @escaping LogHandler = { _, _ in }
     ) async throws(PostgresError) -> PostgresConnection {
         let signals = try ConnectionSignals()
         let thread = if let thread { thread } else { try ConnectionThread(named: "postgres") }

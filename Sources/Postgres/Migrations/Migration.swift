@@ -1,6 +1,7 @@
 // Owns migration files: names, order and checksums.
 
 internal import Glibc
+internal import Platform
 internal import Records
 
 /// One numbered file of SQL.
@@ -110,19 +111,12 @@ public enum Migrations {
     }
 
     private static func read(_ path: String) throws(MigrationError) -> String {
-        func failure() -> MigrationError {
-            MigrationError(.unreadable, "\(path) cannot be read: \(String(cString: strerror(errno)))")
+        let content: [UInt8]
+        do throws(SmallFile.Failure) {
+            content = try SmallFile.read(path)
+        } catch {
+            throw MigrationError(.unreadable, "\(path) \(error)")
         }
-        guard let file = fopen(path, "re") else { throw failure() }
-        defer { fclose(file) }
-        var content: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = fread(&chunk, 1, chunk.count, file)
-            content.append(contentsOf: chunk[..<count])
-            if count < chunk.count { break }
-        }
-        if ferror(file) != 0 { throw failure() }
         guard let text = String(validating: content, as: UTF8.self), !text.utf8.contains(0) else {
             throw MigrationError(.unreadable, "\(path) is not UTF-8 text; convert it")
         }

@@ -1,5 +1,7 @@
 // Applies migrations to a database.
 
+internal import Platform
+
 /// Applies migrations, each in one transaction with its row in `sluice_migrations`, one process at a time.
 public struct MigrationRunner: Sendable {
     /// Key of the advisory lock under which migrations run: "sluicemg" in ASCII.

@@ -1,7 +1,9 @@
 // Owns the protocol of one PGconn: sending, waiting for answers, and the loss of the connection.
 
 internal import CPq
+internal import Platform
 internal import Synchronization
+internal import Telemetry
 
 /// The state of a connection that other threads may read and set.
 final class ConnectionSignals: Sendable {
@@ -34,7 +36,7 @@ final class Wire {
     /// The server's FATAL error, where it ended the session with one.
     private var fatalError: PostgresError?
 
-    init(_ handle: consuming ConnectionHandle, signals: ConnectionSignals, replyTimeout: Duration, log: @escaping PostgresLog) {
+    init(_ handle: consuming ConnectionHandle, signals: ConnectionSignals, replyTimeout: Duration, log: @escaping LogHandler) {
         pointer = handle.pointer
         self.handle = consume handle
         self.signals = signals
@@ -111,7 +113,7 @@ final class Wire {
     /// It reads while it writes: a server that is blocked writing answers does not read (libpq manual, PQflush).
     func next() throws(PostgresError) -> ResultHandle? {
         let connection = try usable()
-        var deadline = Monotonic.deadline(after: replyTimeout)
+        var deadline = MonotonicClock.nanoseconds() + replyTimeout.nanoseconds
         while true {
             let flushed = PQflush(connection)
             if flushed < 0 { throw lost() }
@@ -121,13 +123,13 @@ final class Wire {
             case .interrupted: throw lose(.closed("the connection was abandoned by its owner"))
             case .ready(let readable, _):
                 if readable, PQconsumeInput(connection) == 0 { throw lost() }
-                deadline = Monotonic.deadline(after: replyTimeout)
+                deadline = MonotonicClock.nanoseconds() + replyTimeout.nanoseconds
             }
         }
     }
 
     private func readiness(
-        of connection: OpaquePointer, write: Bool, deadline: Int64
+        of connection: OpaquePointer, write: Bool, deadline: UInt64
     ) throws(PostgresError) -> SocketReadiness {
         do throws(PostgresError) {
             return try waitForSocket(
@@ -182,8 +184,8 @@ final class Wire {
 
 /// Passes the server's notices to the log.
 private final class NoticeSink {
-    let log: PostgresLog
-    init(_ log: @escaping PostgresLog) { self.log = log }
+    let log: LogHandler
+    init(_ log: @escaping LogHandler) { self.log = log }
 }
 
 /// Called by libpq for each notice. The owner is the connection's ``NoticeSink``, alive as long as the connection.

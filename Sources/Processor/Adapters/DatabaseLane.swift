@@ -3,6 +3,7 @@
 import Apply
 import Backpressure
 import Pipeline
+import Platform
 import Postgres
 import Records
 import SluiceTables
@@ -138,14 +139,5 @@ final class DatabaseLane: BatchApplier {
 
 extension Logger {
     /// Writes PostgreSQL's notices and this program's lines about it.
-    var postgres: PostgresLog {
-        { level, message in
-            switch level {
-            case .debug: debug("PostgreSQL notice.", ["message": message])
-            case .info: info("PostgreSQL notice.", ["message": message])
-            case .warning: warning("PostgreSQL warning.", ["message": message])
-            case .error: error("PostgreSQL error.", ["message": message])
-            }
-        }
-    }
+    var postgres: LogHandler { handler("PostgreSQL reported a message.") }
 }

@@ -2,6 +2,7 @@
 
 import Kafka
 import Pipeline
+import Platform
 import Records
 import Telemetry
 

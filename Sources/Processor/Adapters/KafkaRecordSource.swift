@@ -3,6 +3,7 @@
 import Backpressure
 import Kafka
 import Pipeline
+import Platform
 import Records
 import Telemetry
 

@@ -1,7 +1,7 @@
 // The clocks of the machine behind the pipeline's port.
 
 import Pipeline
-import Telemetry
+import Platform
 
 /// The machine's monotonic and wall clocks.
 struct SystemClock: PipelineClock {

@@ -8,6 +8,7 @@ import Foundation
 import HTTPServer
 import Kafka
 import Pipeline
+import Platform
 import Synchronization
 import Telemetry
 
@@ -167,11 +168,7 @@ struct RunCommand {
             authorizer: authorizer, registry: registry, health: health)
         let server = try HTTPServer.start(configuration: http.server(identity: identity), handler: routes) {
             level, sentence, message in
-            switch level {
-            case .debug: log.debug(sentence, ["message": message])
-            case .warning: log.warning(sentence, ["message": message])
-            case .error: log.error(sentence, ["message": message])
-            }
+            log.log(level, sentence, ["message": message])
         }
         if identity == nil, !HTTPSettings.isLoopback(http.host) {
             log.warning(
@@ -185,17 +182,9 @@ struct RunCommand {
     }
 
     private func kafkaClient(bootstrapServers: String) -> KafkaClientConfiguration {
-        let log = logger.child("librdkafka")
-        return KafkaClientConfiguration(
-            bootstrapServers: bootstrapServers, clientID: settings.kafka.clientID, properties: settings.kafka.properties
-        ) { level, sentence in
-            switch level {
-            case .debug: log.debug("librdkafka logged a message.", ["message": sentence])
-            case .info: log.info("librdkafka logged a message.", ["message": sentence])
-            case .warning: log.warning("librdkafka logged a message.", ["message": sentence])
-            case .error: log.error("librdkafka logged a message.", ["message": sentence])
-            }
-        }
+        KafkaClientConfiguration(
+            bootstrapServers: bootstrapServers, clientID: settings.kafka.clientID, properties: settings.kafka.properties,
+            log: logger.child("librdkafka").handler("librdkafka logged a message."))
     }
 
     /// Waits for Kafka and PostgreSQL, then serves until cancelled.

@@ -3,6 +3,7 @@
 import Admission
 import Apply
 import Pipeline
+import Platform
 import Settings
 
 struct PipelineSettings: Sendable {
@@ -161,15 +162,4 @@ extension ApplySettings {
         limits.windowSeconds = poisonWindow.inSeconds
         return limits
     }
-}
-
-extension Duration {
-    /// Whole nanoseconds; negative spans count as none.
-    var nanoseconds: UInt64 {
-        let (seconds, attoseconds) = components
-        return seconds < 0 ? 0 : UInt64(seconds) * 1_000_000_000 + UInt64(attoseconds / 1_000_000_000)
-    }
-
-    /// Seconds with a fraction.
-    var inSeconds: Double { Double(nanoseconds) / 1e9 }
 }

@@ -2,6 +2,7 @@
 
 import Admission
 import Backpressure
+import Platform
 import Settings
 
 /// A policy with either a bucket or a window.

@@ -1,6 +1,7 @@
 // Declares the section `limits.shed`: when POST /send sheds load.
 
 import Admission
+import Platform
 import Settings
 
 /// Thresholds of load shedding; 0 turns one off.

@@ -3,6 +3,7 @@
 import Admission
 import Backpressure
 import HTTPServer
+import Platform
 import Synchronization
 import Telemetry
 

@@ -1,7 +1,7 @@
 // Owns the files a configuration is read from: loads it, and digests their content.
 
-import Foundation
 import Glibc
+import Platform
 import Settings
 
 /// The sources of a configuration: the file, the environment, and the files these name.
@@ -79,7 +79,7 @@ struct ConfigurationFiles: Sendable {
         }
         guard status.st_mode & S_IFMT == S_IFREG else { return }
         // Larger than any of them may be: loading refuses it, whatever it holds.
-        guard status.st_size <= YAML.maximumBytes, let data = FileManager.default.contents(atPath: file) else {
+        guard status.st_size <= YAML.maximumBytes, let data = try? SmallFile.read(file, atMost: YAML.maximumBytes) else {
             hasher.combine(status.st_size)
             return
         }

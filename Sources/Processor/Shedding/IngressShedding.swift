@@ -4,6 +4,7 @@ import Admission
 import Backpressure
 import HTTPServer
 import Kafka
+import Platform
 import Synchronization
 import Telemetry
 

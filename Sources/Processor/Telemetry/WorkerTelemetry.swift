@@ -4,6 +4,7 @@ import Apply
 import Backpressure
 import Decode
 import Pipeline
+import Platform
 import Records
 import SluiceTables
 import Synchronization

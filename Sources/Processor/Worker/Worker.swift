@@ -5,6 +5,7 @@ import Backpressure
 import Decode
 import Kafka
 import Pipeline
+import Platform
 import Postgres
 import Records
 import Settings

@@ -1,5 +1,7 @@
 // Owns the kinds with a unit in their text: durations and byte counts.
 
+import Platform
+
 extension ValueKind where Value == Duration {
     /// A span of time: `500ms`, `20s`, `5m`, `1h`, or a number of seconds.
     public static func duration(in range: ClosedRange<Duration> = .zero ... .seconds(Int64.max)) -> ValueKind {
@@ -68,10 +70,9 @@ enum Quantity {
 
     /// In the longest unit that leaves no fraction.
     static func shown(_ duration: Duration) -> String {
-        let (seconds, attoseconds) = duration.components
-        let (scaled, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        guard duration != .zero, !overflow else { return "\(seconds)s" }
-        let nanoseconds = scaled + attoseconds / 1_000_000_000
+        guard duration != .zero else { return "0s" }
+        let magnitude = Int64((duration < .zero ? .zero - duration : duration).nanoseconds)
+        let nanoseconds = duration < .zero ? -magnitude : magnitude
         for (unit, span) in spans where nanoseconds % span == 0 { return "\(nanoseconds / span)\(unit)" }
         return "\(nanoseconds)ns"
     }

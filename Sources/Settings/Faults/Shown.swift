@@ -1,5 +1,7 @@
 // Formats values for messages and for the effective configuration: short, and on one line.
 
+import Platform
+
 /// Text for people.
 enum Shown {
     /// A value inside a sentence: quoted, controls escaped, cut after 80 characters.
@@ -7,7 +9,7 @@ enum Shown {
         var result = "\""
         for (position, scalar) in text.unicodeScalars.enumerated() {
             if position == 80 { return result + "…\"" }
-            result += escaped(scalar)
+            result += JSONText.escape(scalar) ?? String(scalar)
         }
         return result + "\""
     }
@@ -21,21 +23,7 @@ enum Shown {
             !YAMLScalar(text).isNull && text.first.map { !risky.contains($0) } == true && text.last != " " && text.last != ":"
             && !text.contains(": ") && !text.contains(" #") && !text.contains("?")
             && text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value < 0x7F && !",[]{}".unicodeScalars.contains($0) }
-        return isPlain ? text : "\"" + text.unicodeScalars.map(escaped).joined() + "\""
-    }
-
-    private static func escaped(_ scalar: Unicode.Scalar) -> String {
-        switch scalar {
-        case "\"": "\\\""
-        case "\\": "\\\\"
-        case "\n": "\\n"
-        case "\r": "\\r"
-        case "\t": "\\t"
-        case _ where scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value):
-            "\\x" + (scalar.value < 16 ? "0" : "") + String(scalar.value, radix: 16)
-        case "\u{2028}", "\u{2029}", "\u{FEFF}": "\\u" + String(scalar.value, radix: 16)
-        default: String(scalar)
-        }
+        return isPlain ? text : "\"" + text.unicodeScalars.map { JSONText.escape($0) ?? String($0) }.joined() + "\""
     }
 
     /// `a, b or c`

@@ -1,5 +1,6 @@
 // Owns the SQL of `sluice_dead_letters`.
 
+internal import Platform
 public import Postgres
 public import Records
 
@@ -94,27 +95,16 @@ public struct DeadLetterWriter {
         var text = "["
         RecordHeaders.forEach(in: headers) { name, value in
             if text.utf8.count > 1 { text += "," }
-            text += "{\"name\":\"" + escaped(String(decoding: name, as: UTF8.self)) + "\",\"value\":"
+            text += "{\"name\":" + quoted(String(decoding: name, as: UTF8.self)) + ",\"value\":"
             text += value.map { "\"" + base64($0) + "\"" } ?? "null"
             text += "}"
         }
         return text + "]"
     }
 
-    /// A string's inside in JSON. jsonb has no U+0000.
-    private static func escaped(_ text: String) -> String {
-        var out = ""
-        for scalar in text.unicodeScalars {
-            switch scalar.value {
-            case 0: out.unicodeScalars.append("\u{FFFD}")
-            case 0x22, 0x5C: out += "\\" + String(scalar)
-            case 1..<0x20:
-                let hex = String(scalar.value, radix: 16)
-                out += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-            default: out.unicodeScalars.append(scalar)
-            }
-        }
-        return out
+    /// A JSON string. jsonb has no U+0000.
+    private static func quoted(_ text: String) -> String {
+        JSONText.quoted(String(String.UnicodeScalarView(text.unicodeScalars.map { $0 == "\0" ? "\u{FFFD}" : $0 })))
     }
 
     /// RFC 4648, section 4.

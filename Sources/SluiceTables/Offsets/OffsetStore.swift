@@ -1,5 +1,6 @@
 // Owns the SQL of `sluice_offsets`: reading, claiming, moving and settling offsets.
 
+import Platform
 public import Postgres
 public import Records
 
@@ -155,7 +156,7 @@ public struct OffsetStore: Sendable {
     ) throws -> R {
         func attempt() throws -> R {
             try session.transaction {
-                try session.execute("SET LOCAL lock_timeout = \(max(1, Int(lockTimeout / .milliseconds(1))))")
+                try session.execute("SET LOCAL lock_timeout = \(max(1, lockTimeout.milliseconds))")
                 return try body()
             }
         }

@@ -1,19 +1,20 @@
-// Owns how much a log line matters, and the two forms a line can take.
+// The levels of log lines, and the two forms a line can have.
 
-/// How much a log line matters. Nothing is logged once per record.
+/// How important a log line is. Nothing that happens once a record is logged.
 public enum LogLevel: String, Sendable, CaseIterable, Comparable {
-    /// What an engineer wants while looking at a problem.
+    /// For examining a problem.
     case debug
-    /// What an operator wants to read afterwards: starts, stops, changes of state.
+    /// Starts, stops, changes of state.
     case info
-    /// Something is wrong and the process copes.
+    /// Something is wrong, and the process copes with it.
     case warning
-    /// Somebody must act.
+    /// An operator must act.
     case error
 
-    /// By weight.
+    /// In the order of the cases.
     public static func < (a: LogLevel, b: LogLevel) -> Bool { a.weight < b.weight }
 
+    /// The position among `allCases`.
     var weight: Int {
         switch self {
         case .debug: 0
@@ -24,10 +25,13 @@ public enum LogLevel: String, Sendable, CaseIterable, Comparable {
     }
 }
 
+/// Takes log messages of a library. Several threads may call it at once; it must not block.
+public typealias LogHandler = @Sendable (LogLevel, String) -> Void
+
 /// The form of a log line.
 public enum LogFormat: String, Sendable, CaseIterable {
-    /// `2026-01-31T12:00:00.000Z info    sluice.kafka Partition assigned topic=messages partition=3`
+    /// `2026-01-31T12:00:00.000Z info    sluice.kafka Partitions assigned. topic=messages partitions=3`
     case text
-    /// One JSON object a line with `time`, `level`, `label`, `message` and the metadata beside them.
+    /// One JSON object a line with `time`, `level`, `label`, `message` and the metadata.
     case json
 }

@@ -1,14 +1,16 @@
-// Owns the grammar of one log line in both forms, down to the newline that ends it.
+// Writes one log line, as text or as JSON, with the newline that ends it.
+
+import Platform
 
 /// Writes log lines.
 ///
 /// A line has a constant sentence and metadata. Where a line reports the message of a library or a server (librdkafka, libmicrohttpd,
 /// PostgreSQL), that message is the metadata `message`. In JSON it is then the field `message`, where log tools search, and the sentence
-/// is the field `event`. On all other lines the sentence is the field `message`, and there is no `event`.
+/// stands in the field `event`. On all other lines the sentence is the field `message`, and there is no `event`.
 enum LogLine {
     typealias Metadata = [(key: String, value: LogValue)]
 
-    /// Names of the JSON object that metadata must not overwrite; such a key gets a `_` behind it.
+    /// Fields of the JSON object that metadata cannot replace; such a key gets the suffix `_`.
     private static let reserved: Set<String> = ["time", "level", "label", "event"]
 
     static func text(
@@ -27,11 +29,11 @@ enum LogLine {
     ) -> String {
         var line = "{\"time\":\"\(timestamp(milliseconds))\",\"level\":\"\(level.rawValue)\""
         let name = metadata.contains { $0.key == "message" } ? "event" : "message"
-        line += ",\"label\":\(quoted(label)),\"\(name)\":\(quoted(sentence))"
+        line += ",\"label\":\(JSONText.quoted(label)),\"\(name)\":\(JSONText.quoted(sentence))"
         for (key, value) in metadata {
-            line += ",\(quoted(reserved.contains(key) ? key + "_" : key)):"
+            line += ",\(JSONText.quoted(reserved.contains(key) ? key + "_" : key)):"
             switch value {
-            case .string(let text): line += quoted(text)
+            case .string(let text): line += JSONText.quoted(text)
             case .number(let number) where !number.isFinite: line += "\"\(number)\""
             default: line += shown(value)
             }
@@ -53,46 +55,15 @@ enum LogLine {
         let isPlain =
             !text.isEmpty
             && text.unicodeScalars.allSatisfy { scalar in
-                scalar.value > 0x20 && !isControl(scalar) && scalar != "\"" && scalar != "=" && scalar != "\\"
+                scalar.value > 0x20 && !JSONText.isControl(scalar) && scalar != "\"" && scalar != "=" && scalar != "\\"
             }
-        return isPlain ? text : quoted(text)
+        return isPlain ? text : JSONText.quoted(text)
     }
 
-    /// A JSON string; the text form quotes in the same way.
-    private static func quoted(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": result += "\\\""
-            case "\\": result += "\\\\"
-            default: append(scalar, to: &result)
-            }
-        }
-        return result + "\""
-    }
-
-    /// A sentence is ours and fixed, yet a line must stay a line.
+    /// A sentence is constant, yet a line must stay a line.
     private static func escapeControls(_ text: String) -> String {
-        var result = ""
-        for scalar in text.unicodeScalars { append(scalar, to: &result) }
-        return result
-    }
-
-    private static func append(_ scalar: Unicode.Scalar, to result: inout String) {
-        switch scalar {
-        case "\n": result += "\\n"
-        case "\r": result += "\\r"
-        case "\t": result += "\\t"
-        case _ where isControl(scalar):
-            let digits = String(scalar.value, radix: 16)
-            result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-        default: result.unicodeScalars.append(scalar)
-        }
-    }
-
-    /// Control characters, among them the escape that terminals obey, and the two separators some readers take for line ends.
-    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
-        scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) || scalar.value == 0x2028 || scalar.value == 0x2029
+        guard text.unicodeScalars.contains(where: JSONText.isControl) else { return text }
+        return text.unicodeScalars.map { JSONText.isControl($0) ? JSONText.escape($0)! : String($0) }.joined()
     }
 
     /// RFC 3339, UTC, milliseconds. The date follows H. Hinnant's `civil_from_days`

@@ -1,33 +1,32 @@
-// Owns where log lines go: one write a line, so that lines of several processes on one pipe do not mix.
+// Writes finished log lines to a file descriptor, one write a line, so that lines of several processes on one pipe do not mix.
 
 import Glibc
 import Synchronization
 
 /// Takes finished log lines. Several threads may call it at once.
 public protocol LogSink: Sendable {
-    /// Takes one line as UTF-8, with the newline that ends it.
+    /// Takes one line as UTF-8, with its newline.
     func write(_ line: [UInt8])
 }
 
-/// Writes lines to a file descriptor, which stays its owner's to close.
+/// Writes lines to a file descriptor, which it does not close.
 ///
-/// A line that cannot be written (nobody reads the pipe any more, the disk is full) is dropped and counted: a worker does not
-/// stop for its log. A descriptor that blocks makes the caller wait, as standard error does everywhere.
+/// A line that cannot be written (broken pipe, full disk) is dropped and counted. A descriptor that blocks makes the caller wait.
 public final class DescriptorLogSink: LogSink {
-    /// Standard error, where logs belong.
+    /// Standard error.
     public static let standardError = DescriptorLogSink(descriptor: STDERR_FILENO)
 
     private let descriptor: Int32
     private let lock = Mutex(())
     private let dropped = Atomic<Int>(0)
 
-    /// - Parameter descriptor: open for writing as long as lines come.
+    /// - Parameter descriptor: open for writing as long as this sink is used.
     public init(descriptor: Int32) { self.descriptor = descriptor }
 
-    /// Lines that could not be written, wholly or in part.
+    /// How many lines could not be written, or only in part.
     public var droppedLines: Int { dropped.load(ordering: .relaxed) }
 
-    /// Writes the line; short writes are continued before another line may begin.
+    /// Writes the line; a short write is continued before another line begins.
     public func write(_ line: [UInt8]) {
         let isWritten = lock.withLock { _ in
             line.withUnsafeBytes { bytes in
@@ -37,7 +36,7 @@ public final class DescriptorLogSink: LogSink {
                     if count > 0 {
                         done += count
                     } else if count < 0 && errno == EAGAIN {
-                        // Somebody made the descriptor non-blocking: give the reader a moment, then do without the line.
+                        // The descriptor is non-blocking and its pipe full: wait 10 ms for the reader, then drop the line.
                         var state = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
                         if poll(&state, 1, 10) <= 0 && errno != EINTR { return false }
                     } else if count == 0 || errno != EINTR {

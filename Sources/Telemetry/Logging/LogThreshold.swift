@@ -1,4 +1,4 @@
-// Owns how loud a line must be: one level for a logger and all its children, which can be changed while they are in use.
+// The lowest level that a logger and all its children write, which can be changed while they are in use.
 
 import Synchronization
 

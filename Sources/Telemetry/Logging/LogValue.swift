@@ -1,8 +1,8 @@
-// Owns what can stand behind a key of a log line.
+// The values that metadata of a log line can have.
 
-/// A value of a log line, in one of the kinds JSON tells apart.
+/// A value of a log line, with the types of JSON.
 public enum LogValue: Sendable, Equatable {
-    /// Text; quoted and escaped where it needs to be.
+    /// Text; quoted and escaped where necessary.
     case string(String)
     /// A whole number.
     case integer(Int64)
@@ -12,9 +12,9 @@ public enum LogValue: Sendable, Equatable {
     case flag(Bool)
 }
 
-/// What a caller may put behind a key of a log line: `["partition": 3, "topic": name]`.
+/// A type whose values can be metadata of a log line: `["partition": 3, "topic": name]`.
 public protocol LogValueConvertible: Sendable {
-    /// The value as the log shows it.
+    /// The value in the log.
     var logValue: LogValue { get }
 }
 

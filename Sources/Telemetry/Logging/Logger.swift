@@ -1,14 +1,16 @@
-// Owns how a module reports to the operator: a fixed sentence, with the data in metadata.
+// Writes log lines: a constant sentence, and the data in metadata.
 
-/// Writes log lines under a label. Cheap to copy; hand a copy to each user.
+public import Platform
+
+/// Writes log lines under a label. Cheap to copy.
 ///
-/// Sentences are compile-time constants, so that they can be searched for and never carry data: what varies goes into
-/// the metadata. Neither payloads nor secrets belong there.
+/// The sentence of a line is a compile-time constant, so it can be searched for; what varies goes into the metadata. Payloads and
+/// secrets belong into neither.
 public struct Logger: Sendable {
     /// Keys and values of one line, in the order they are shown.
     public typealias Metadata = KeyValuePairs<String, any LogValueConvertible>
 
-    /// Who speaks, with dots: `sluice.kafka`.
+    /// The part of the program, with dots: `sluice.kafka`.
     public let label: String
     /// The form of the lines.
     public var format: LogFormat
@@ -18,7 +20,7 @@ public struct Logger: Sendable {
     private var inherited: LogLine.Metadata = []
 
     /// - Parameters:
-    ///   - label: who speaks, with dots.
+    ///   - label: the part of the program, with dots.
     ///   - level: lines below it are not written.
     ///   - format: the form of the lines.
     ///   - sink: takes the finished lines.
@@ -43,13 +45,13 @@ public struct Logger: Sendable {
     /// Lines below this level are not written.
     public var level: LogLevel { threshold.level }
 
-    /// Lines below `level` are not written from now on, by this logger, the one it was made from, and all that were made from either.
+    /// Sets the lowest level that is written, for this logger, the one it was made from, and all that were made from either.
     public func setLevel(_ level: LogLevel) { threshold.level = level }
 
-    /// A logger that writes nothing, for tests.
+    /// A logger that writes nothing.
     public static let silent = Logger(label: "", level: .error, sink: NoSink())
 
-    /// The same logger under a longer label, with metadata that every one of its lines carries.
+    /// The same logger with a longer label, and with metadata that stands on all of its lines.
     public func child(_ name: String = "", _ metadata: Metadata = [:]) -> Logger {
         var child = Logger(
             label: name.isEmpty ? label : label.isEmpty ? name : "\(label).\(name)", threshold: threshold, format: format,
@@ -58,27 +60,27 @@ public struct Logger: Sendable {
         return child
     }
 
-    /// What an engineer wants while looking at a problem.
+    /// Writes a line for examining a problem.
     public func debug(_ sentence: StaticString, _ metadata: @autoclosure () -> Metadata = [:]) {
         log(.debug, sentence, metadata())
     }
 
-    /// What an operator wants to read afterwards.
+    /// Writes a line about a start, a stop or a change of state.
     public func info(_ sentence: StaticString, _ metadata: @autoclosure () -> Metadata = [:]) {
         log(.info, sentence, metadata())
     }
 
-    /// Something is wrong and the process copes.
+    /// Writes a line about something that is wrong and that the process copes with.
     public func warning(_ sentence: StaticString, _ metadata: @autoclosure () -> Metadata = [:]) {
         log(.warning, sentence, metadata())
     }
 
-    /// Somebody must act.
+    /// Writes a line that asks an operator to act.
     public func error(_ sentence: StaticString, _ metadata: @autoclosure () -> Metadata = [:]) {
         log(.error, sentence, metadata())
     }
 
-    /// Writes one line if `level` is loud enough; only then is `metadata` evaluated.
+    /// Writes a line unless its level is below ``level``; only then is `metadata` evaluated.
     public func log(_ level: LogLevel, _ sentence: StaticString, _ metadata: @autoclosure () -> Metadata = [:]) {
         guard level >= self.level else { return }
         let all = inherited + metadata().map { ($0.key, $0.value.logValue) }
@@ -90,6 +92,11 @@ public struct Logger: Sendable {
                 LogLine.json(milliseconds: clock(), level: level, label: label, sentence: "\(sentence)", metadata: all)
             }
         sink.write(Array(line.utf8))
+    }
+
+    /// Writes a library's messages, each as the metadata `message` of a line with this sentence (see ``LogLine``).
+    public func handler(_ sentence: StaticString) -> LogHandler {
+        { level, message in log(level, sentence, ["message": message]) }
     }
 
     private struct NoSink: LogSink {

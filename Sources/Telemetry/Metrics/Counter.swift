@@ -1,20 +1,20 @@
-// Owns one number that only grows.
+// A number that only grows.
 
 import Synchronization
 
-/// A count of things that happened since the process started. Any thread may add to it; no lock, no allocation.
+/// A count since the process started. Any thread may add to it; no lock, no allocation.
 public final class Counter: Sendable {
     private let count = Atomic<UInt64>(0)
 
     init() {}
 
-    /// Counts `amount` more.
+    /// Adds `amount`, which is not negative.
     public func increment(by amount: Int = 1) {
         precondition(amount >= 0, "a counter only grows")
         count.wrappingAdd(UInt64(amount), ordering: .relaxed)
     }
 
-    /// What was counted so far.
+    /// The count.
     public var value: UInt64 { count.load(ordering: .relaxed) }
 }
 

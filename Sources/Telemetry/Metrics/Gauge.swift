@@ -1,8 +1,8 @@
-// Owns one number that goes up and down.
+// A number that goes up and down.
 
 import Synchronization
 
-/// A level, read whenever somebody scrapes. Any thread may set or shift it; no lock, no allocation.
+/// A level. Any thread may set it; no lock, no allocation.
 public final class Gauge: Sendable {
     /// The bit pattern of a `Double`, which is exact for whole numbers up to 2^53.
     private let bits = Atomic<UInt64>(0)
@@ -18,12 +18,6 @@ public final class Gauge: Sendable {
     /// Sets the level to 1 or 0.
     public func set(_ flag: Bool) { set(flag ? 1.0 : 0.0) }
 
-    /// Shifts the level; negative amounts lower it.
-    public func add(_ amount: Double) { bits.add(amount) }
-
-    /// Shifts the level by a whole number; negative amounts lower it.
-    public func add(_ amount: Int) { add(Double(amount)) }
-
     /// The level now.
     public var value: Double { Double(bitPattern: bits.load(ordering: .relaxed)) }
 }
@@ -31,18 +25,5 @@ public final class Gauge: Sendable {
 extension Gauge: Instrument {
     func write(_ name: String, labels: [(String, String)], into text: inout PrometheusText) {
         text.sample(name, labels: labels, value: value)
-    }
-}
-
-extension Atomic where Value == UInt64 {
-    /// Adds to the `Double` whose bit pattern this holds.
-    func add(_ amount: Double) {
-        var seen = load(ordering: .relaxed)
-        while true {
-            let sum = (Double(bitPattern: seen) + amount).bitPattern
-            let (exchanged, original) = weakCompareExchange(expected: seen, desired: sum, ordering: .relaxed)
-            if exchanged { return }
-            seen = original
-        }
     }
 }

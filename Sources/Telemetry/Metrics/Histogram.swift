@@ -1,11 +1,11 @@
-// Owns the counts of one cumulative histogram as Prometheus reads it.
+// A cumulative histogram of Prometheus.
 
 import Synchronization
 
-/// Observations sorted into fixed buckets. Any thread may observe; no lock, no allocation.
+/// Counts of observations in fixed buckets. Any thread may observe; no lock, no allocation.
 ///
-/// Bucket counts and sum are separate atomics: a scrape in the middle of an observation may see one without the other, and the
-/// next scrape sees both. The count is always the sum of the buckets.
+/// Bucket counts and sum are separate atomics: a scrape during an observation may see one without the other. The count is always the
+/// sum of the buckets.
 public final class Histogram: @unchecked Sendable {
     // Licence for @unchecked: `counts` is set once in `init`, freed in `deinit`, and each of its elements is an atomic.
 
@@ -28,9 +28,9 @@ public final class Histogram: @unchecked Sendable {
         counts.deallocate()
     }
 
-    /// Counts `count` observations of the same value. A value that is not a number is no observation.
+    /// Counts `count` observations of the same value. NaN is not counted.
     public func observe(_ value: Double, count: Int = 1) {
-        precondition(count >= 0, "observations cannot be taken back")
+        precondition(count >= 0, "the number of observations is negative")
         guard !value.isNaN, count > 0 else { return }
         counts[bucket(of: value)].wrappingAdd(UInt64(count), ordering: .relaxed)
         sumBits.add(value * Double(count))
@@ -53,7 +53,7 @@ public final class Histogram: @unchecked Sendable {
     /// The sum of all observations.
     public var sum: Double { Double(bitPattern: sumBits.load(ordering: .relaxed)) }
 
-    /// Bounds for seconds, from 0.5 ms to a minute, about two a factor of ten and a half.
+    /// Default bounds in seconds, from 0.5 ms to a minute.
     public static let secondsBounds: [Double] = [
         0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
     ]
@@ -68,5 +68,18 @@ extension Histogram: Instrument {
         }
         text.sample(name + "_sum", labels: labels, value: sum)
         text.sample(name + "_count", labels: labels, value: total)
+    }
+}
+
+extension Atomic where Value == UInt64 {
+    /// Adds to the `Double` whose bit pattern this holds.
+    fileprivate func add(_ amount: Double) {
+        var seen = load(ordering: .relaxed)
+        while true {
+            let sum = (Double(bitPattern: seen) + amount).bitPattern
+            let (exchanged, original) = weakCompareExchange(expected: seen, desired: sum, ordering: .relaxed)
+            if exchanged { return }
+            seen = original
+        }
     }
 }

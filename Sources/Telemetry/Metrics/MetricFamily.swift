@@ -79,14 +79,6 @@ public final class Family<Member: Sendable>: Sendable {
             return member
         }
     }
-
-    /// Removes the series from the page; an instrument that is still held counts without effect.
-    public func remove(_ values: String...) { remove(values) }
-
-    /// Removes the series from the page; an instrument that is still held counts without effect.
-    public func remove(_ values: [String]) {
-        series.withLock { $0.removeAll { $0.values == values } }
-    }
 }
 
 extension Family: MetricFamily where Member: Instrument {

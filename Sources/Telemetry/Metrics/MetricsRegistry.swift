@@ -1,13 +1,13 @@
-// Owns the list of everything that can be scraped, in the order in which it was registered.
+// The metrics of the process, in the order of their registration, and the page Prometheus scrapes.
 
 import Synchronization
 
-/// All metrics of a process, and the page that shows them.
+/// All metrics of a process.
 ///
-/// Registering a name twice, or under a name Prometheus does not take, is a programmer error and traps. Rendering holds no lock
-/// while instruments are read or collectors run.
+/// Registering a name twice, or one that Prometheus does not accept, is a programming error and traps. Rendering holds no lock while
+/// instruments are read or collectors run.
 public final class MetricsRegistry: Sendable {
-    /// The media type of what ``render()`` answers.
+    /// The media type of ``render()``'s page.
     public static let contentType = "text/plain; version=0.0.4; charset=utf-8"
 
     private struct State {
@@ -18,7 +18,7 @@ public final class MetricsRegistry: Sendable {
 
     private let state = Mutex(State())
 
-    /// A registry with nothing in it.
+    /// An empty registry.
     public init() {}
 
     /// A counter with fixed labels, if any.
@@ -42,7 +42,7 @@ public final class MetricsRegistry: Sendable {
     }
 
     /// A histogram with fixed labels, if any.
-    /// - Parameter buckets: inclusive upper bounds, ascending; +Inf comes by itself.
+    /// - Parameter buckets: inclusive upper bounds, ascending; +Inf is added.
     public func histogram(
         _ name: String, help: String, buckets: [Double] = Histogram.secondsBounds, labels: KeyValuePairs<String, String> = [:]
     ) -> Histogram {
@@ -56,16 +56,15 @@ public final class MetricsRegistry: Sendable {
         register(Family(MetricHeader(name, type: .histogram, help: help, labels: labels)) { Histogram(bounds: buckets) })
     }
 
-    /// A name whose series are computed at each scrape: they appear and disappear with what `body` reports, its HELP and TYPE
-    /// lines stay. Histograms cannot be collected. The registry keeps what `body` captures: it must not capture the
-    /// registry strongly.
+    /// A metric whose series are computed by `body` at each scrape. The HELP and TYPE lines stand on the page also without a series.
+    /// Histograms cannot be collected. The registry keeps `body`, which must not capture the registry strongly.
     public func collector(
         _ name: String, type: MetricType, help: String, _ body: @escaping @Sendable (inout SampleSink) -> Void
     ) {
         register(CollectedFamily(name, type: type, help: help) { sink, _ in body(&sink) })
     }
 
-    /// Families that are all read from one state, which `take` is asked for once a page.
+    /// Families that are all computed from one state, which `take` returns, once a page.
     public func sharedCollector<State: Sendable>(_ take: @escaping @Sendable () -> State) -> SharedCollector<State> {
         SharedCollector(registry: self, take: take)
     }

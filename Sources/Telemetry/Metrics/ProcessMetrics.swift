@@ -1,8 +1,9 @@
-// Owns what the kernel knows about this process: memory, processor time, file descriptors and age.
+// Figures of the kernel about this process: memory, processor time, file descriptors, start.
 
 import Glibc
+import Platform
 
-/// What the kernel says about this process now. A value that cannot be read (no `/proc`) is `nil`, never a guess.
+/// Figures of the kernel about this process. A value that cannot be read (no `/proc`) is `nil`.
 public enum ProcessMetrics {
     /// Resident memory in bytes (`/proc/self/statm`).
     public static func residentMemoryBytes() -> Int? { statm(field: 1) }
@@ -17,7 +18,7 @@ public enum ProcessMetrics {
         return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
     }
 
-    /// Open file descriptors, without the one that counts them.
+    /// Open file descriptors, without the one of this call.
     public static func openFileDescriptors() -> Int? {
         guard let directory = opendir("/proc/self/fd") else { return nil }
         defer { closedir(directory) }
@@ -26,7 +27,7 @@ public enum ProcessMetrics {
         return entries - 3  // ".", ".." and the directory itself
     }
 
-    /// The soft limit on open file descriptors; `nil` also where there is none.
+    /// The soft limit of open file descriptors; `nil` also if there is none.
     public static func fileDescriptorLimit() -> Int? {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return nil }
@@ -35,11 +36,15 @@ public enum ProcessMetrics {
 
     /// When the process started, in seconds since 1970-01-01T00:00:00Z.
     public static func startTimeSeconds() -> Double? {
-        // Field 22 of /proc/self/stat, in ticks since boot. Field 2, the command, may hold spaces: count behind its bracket.
-        guard let stat = read("/proc/self/stat"), let bracket = stat.lastIndex(of: UInt8(ascii: ")")) else { return nil }
+        // Field 22 of /proc/self/stat, in ticks since boot. Field 2, the command, may hold spaces, so fields are counted from its
+        // closing parenthesis.
+        guard let stat = try? SmallFile.read("/proc/self/stat"), let bracket = stat.lastIndex(of: UInt8(ascii: ")")) else {
+            return nil
+        }
         let fields = stat[(bracket + 1)...].split(separator: UInt8(ascii: " "))
         guard fields.count > 19, let ticks = Double(String(decoding: fields[19], as: UTF8.self)) else { return nil }
-        for line in read("/proc/stat")?.split(separator: UInt8(ascii: "\n")) ?? [] where line.starts(with: "btime ".utf8) {
+        for line in (try? SmallFile.read("/proc/stat"))?.split(separator: UInt8(ascii: "\n")) ?? []
+        where line.starts(with: "btime ".utf8) {
             guard let boot = Double(String(decoding: line.dropFirst(6), as: UTF8.self)) else { return nil }
             return boot + ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
         }
@@ -47,36 +52,15 @@ public enum ProcessMetrics {
     }
 
     private static func statm(field: Int) -> Int? {
-        guard let fields = read("/proc/self/statm")?.split(separator: UInt8(ascii: " ")), fields.count > field,
+        guard let fields = (try? SmallFile.read("/proc/self/statm"))?.split(separator: UInt8(ascii: " ")), fields.count > field,
             let pages = Int(String(decoding: fields[field], as: UTF8.self))
         else { return nil }
         return pages * sysconf(Int32(_SC_PAGESIZE))
     }
-
-    /// A file of the kernel's making, whole; these have no size to ask for.
-    private static func read(_ path: String) -> [UInt8]? {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return nil }
-        defer { close(file) }
-        var content: [UInt8] = []
-        while true {
-            var count = 0
-            let piece = [UInt8](unsafeUninitializedCapacity: 16384) { buffer, filled in
-                count = Glibc.read(file, buffer.baseAddress, buffer.count)
-                filled = max(count, 0)
-            }
-            if count < 0 {
-                if errno == EINTR { continue }
-                return nil
-            }
-            if count == 0 { return content }
-            content += piece
-        }
-    }
 }
 
 extension MetricsRegistry {
-    /// Registers the `process_*` metrics every Prometheus client has, read at each scrape.
+    /// Registers the `process_*` metrics that Prometheus client libraries have.
     public func registerProcessMetrics() {
         let start = ProcessMetrics.startTimeSeconds()
         collector("process_resident_memory_bytes", type: .gauge, help: "Resident memory size in bytes.") { sink in

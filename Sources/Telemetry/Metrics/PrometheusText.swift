@@ -1,14 +1,14 @@
-// Owns the grammar of the Prometheus text format 0.0.4: comments, samples, escapes and numbers.
+// Writes the Prometheus text format 0.0.4.
 //
 // Source: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 
-/// A growing page of Prometheus text.
+/// A page of Prometheus text.
 struct PrometheusText: ~Copyable {
     private(set) var bytes: [UInt8] = []
 
     init(reserving capacity: Int) { bytes.reserveCapacity(capacity) }
 
-    /// The two comment lines that open a family.
+    /// The HELP and TYPE lines of a family.
     mutating func open(_ name: String, type: MetricType, help: String) {
         put("# HELP ")
         put(name)
@@ -62,7 +62,7 @@ struct PrometheusText: ~Copyable {
         }
     }
 
-    /// A number as Prometheus parses it: whole numbers without a fraction, `+Inf`, `-Inf`, `NaN`.
+    /// A number as Prometheus reads it: whole numbers without a fraction, `+Inf`, `-Inf`, `NaN`.
     static func number(_ value: Double) -> String {
         if value.isNaN { return "NaN" }
         if value.isInfinite { return value < 0 ? "-Inf" : "+Inf" }
@@ -72,7 +72,7 @@ struct PrometheusText: ~Copyable {
 
     static func isMetricName(_ name: String) -> Bool { isName(name, colons: true) }
 
-    /// Names that begin with two underscores belong to Prometheus.
+    /// Names that begin with two underscores are reserved for Prometheus.
     static func isLabelName(_ name: String) -> Bool { isName(name, colons: false) && !name.hasPrefix("__") }
 
     private static func isName(_ name: String, colons: Bool) -> Bool {

@@ -1,9 +1,8 @@
-// Owns the state that several families of one page are read from, taken once a page.
+// Several metrics of one page that are computed from one state, taken once a page.
 
-/// Families that all show one state. It is taken once for each rendered page, by the first of them, so that the page agrees with itself
-/// and the state's owner is asked once.
+/// Metrics that are computed from one state. It is taken once for each rendered page, so that the figures of a page are consistent.
 ///
-/// The registry keeps what the closures capture: they must not capture the registry strongly.
+/// The registry keeps the closures, which must not capture the registry strongly.
 public final class SharedCollector<State: Sendable>: Sendable {
     private let registry: MetricsRegistry
     private let take: @Sendable () -> State
@@ -13,7 +12,7 @@ public final class SharedCollector<State: Sendable>: Sendable {
         self.take = take
     }
 
-    /// A name whose series are computed at each scrape, from the page's state. See ``MetricsRegistry/collector(_:type:help:_:)``.
+    /// A metric whose series are computed at each scrape from the page's state. See ``MetricsRegistry/collector(_:type:help:_:)``.
     public func family(
         _ name: String, type: MetricType, help: String, _ body: @escaping @Sendable (inout SampleSink, State) -> Void
     ) {
@@ -24,13 +23,13 @@ public final class SharedCollector<State: Sendable>: Sendable {
     }
 }
 
-/// What has been taken for one page so far.
+/// The states taken for one page.
 struct PageState {
     private var states: [ObjectIdentifier: any Sendable] = [:]
 
-    /// The state of one collector: taken now, or already there.
+    /// The state of one collector, which is taken by the first call.
     mutating func state<State: Sendable>(of owner: ObjectIdentifier, _ take: () -> State) -> State {
-        // In two steps: where `State` is an optional, a missing entry could be cast to its nil.
+        // In two steps, because a missing entry could be cast to the nil of an optional `State`.
         if let known = states[owner], let state = known as? State { return state }
         let taken = take()
         states[owner] = taken

@@ -1,24 +1,20 @@
 // Draws all random numbers of a schedule from its seed.
 
+import Platform
+
 /// SplitMix64 (Steele, Lea, Flood 2014), started from a seed and the number of a stream: streams do not influence each other.
 struct SimulationRandom {
-    private var state: UInt64
+    private var generator: SplitMix64
 
     init(seed: UInt64, stream: UInt64) {
-        state = seed &* 0xD1B5_4A32_D192_ED03 ^ stream &* 0x8CB9_2BA7_2F3D_8DD7
+        generator = SplitMix64(seed: seed &* 0xD1B5_4A32_D192_ED03 ^ stream &* 0x8CB9_2BA7_2F3D_8DD7)
         _ = next()
     }
 
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
+    mutating func next() -> UInt64 { generator.next() }
 
     /// A number in 0..<1.
-    mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
+    mutating func unit() -> Double { generator.unit() }
     mutating func below(_ bound: Int) -> Int { Int(next().multipliedFullWidth(by: UInt64(bound)).high) }
     mutating func chance(_ share: Double) -> Bool { share > 0 && unit() < share }
     mutating func within(_ range: ClosedRange<Int>) -> Int { range.lowerBound + below(range.count) }

@@ -2,9 +2,9 @@
 
 import HTTPServer
 import Kafka
+import Platform
 import Records
 import Synchronization
-import Telemetry
 
 /// The reader of a batch's body. It keeps the bytes of an event that two pieces share, and one byte for each result.
 ///
