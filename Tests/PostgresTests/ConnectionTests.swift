@@ -54,6 +54,13 @@ struct ConnectionTests {
         #expect(ContinuousClock.now - start < .seconds(60))
     }
 
+    @Test("A connect timeout longer than the clock can count is no limit, and no trap")
+    func endlessConnectTimeout() async throws {
+        let connection = try await connect { $0.connectTimeout = .seconds(Int64.max) }
+        #expect(try await connection.perform { try $0.execute("SELECT 1").int32(0, 0) } == 1)
+        await connection.close()
+    }
+
     @Test("The user's own connect_timeout wins")
     func ownConnectTimeout() async throws {
         let hole = BlackHole()

@@ -88,7 +88,8 @@ func connectSession(
     let handle = try keywords.start()
     try handshake(handle.pointer, deadline: deadline, timeout: timeout, interrupt: signals.interrupt)
 
-    let left = Duration.nanoseconds(max(1, Int64(deadline) - Int64(MonotonicClock.nanoseconds())))
+    let now = MonotonicClock.nanoseconds()
+    let left = Duration.nanoseconds(Int64(clamping: deadline > now ? deadline - now : 1))
     let wire = Wire(handle, signals: signals, replyTimeout: left, log: log)
     let session = PostgresSession(wire: wire, statementCacheSize: configuration.statementCacheSize)
     try applySettings(configuration, options: keywords["options"] ?? "", to: session)
