@@ -9,51 +9,42 @@ enum GroupCollectors {
     static func register(on states: SharedCollector<GroupLag>, group: String) {
         each(states, "kafka_consumergroup_lag", "Records between the group's committed offset and the partition's end.") {
             sink, partition in
-            guard let backlog = partition.backlog else { return }
-            sink.sample(
-                Int(backlog),
-                ["consumergroup": group, "topic": partition.source.topic, "partition": "\(partition.source.partition)"])
+            if let backlog = partition.backlog { sink.sample(Int(backlog), partition.source.labels(group: group)) }
         }
         each(states, "sluice_end_offset", "One past the last record of the partition.") { sink, partition in
-            if let end = partition.end { sink.sample(Int(end), labels(partition)) }
+            if let end = partition.end { sink.sample(Int(end), partition.source.labels) }
         }
         each(states, "sluice_committed_offset", "Last offset the group has committed to Kafka.") { sink, partition in
-            if let committed = partition.committed { sink.sample(Int(committed), labels(partition)) }
+            if let committed = partition.committed { sink.sample(Int(committed), partition.source.labels) }
         }
         each(
             states, "sluice_lag_seconds",
             "Least age of the oldest uncommitted record: time since an end offset after the committed one is known; 0 if there is none."
         ) { sink, partition in
-            if let seconds = partition.seconds { sink.sample(seconds, labels(partition)) }
+            if let seconds = partition.seconds { sink.sample(seconds, partition.source.labels) }
         }
         each(
             states, "sluice_end_offset_age_seconds", "Time since a broker last returned the partition's end and committed offset."
-        ) { sink, partition in sink.sample(partition.answerAgeSeconds, labels(partition)) }
-        states.family(
-            "sluice_lag_eta_seconds", type: .gauge,
-            help: "Time until the group's lag is applied at the recent rates; +Inf: it does not shrink."
+        ) { sink, partition in sink.sample(partition.answerAgeSeconds, partition.source.labels) }
+        states.gauge(
+            "sluice_lag_eta_seconds", "Time until the group's lag is applied at the recent rates; +Inf: it does not shrink."
         ) { sink, lag in
             if let seconds = lag.rates.secondsToDrain { sink.sample(seconds) }
         }
-        states.family(
-            "sluice_drain_rate_events_per_second", type: .gauge, help: "Offsets the group has recently committed per second."
-        ) { sink, lag in sink.sample(lag.rates.drain) }
-        states.family(
-            "sluice_arrival_rate_events_per_second", type: .gauge,
-            help: "Offsets by which the group's partitions have recently grown per second."
-        ) { sink, lag in sink.sample(lag.rates.arrival) }
+        states.gauge("sluice_drain_rate_events_per_second", "Offsets the group has recently committed per second.") {
+            $0.sample($1.rates.drain)
+        }
+        states.gauge(
+            "sluice_arrival_rate_events_per_second", "Offsets by which the group's partitions have recently grown per second."
+        ) { $0.sample($1.rates.arrival) }
     }
 
     private static func each(
         _ states: SharedCollector<GroupLag>, _ name: String, _ help: String,
         _ body: @escaping @Sendable (inout SampleSink, GroupLag.Partition) -> Void
     ) {
-        states.family(name, type: .gauge, help: help) { sink, lag in
+        states.gauge(name, help) { sink, lag in
             for partition in lag.partitions { body(&sink, partition) }
         }
-    }
-
-    private static func labels(_ partition: GroupLag.Partition) -> KeyValuePairs<String, String> {
-        ["topic": partition.source.topic, "partition": "\(partition.source.partition)"]
     }
 }

@@ -11,35 +11,27 @@ final class MemoryTelemetry: Sendable {
     /// The memory in use: bytes that librdkafka holds, and what the pipeline has spent.
     typealias Use = @Sendable () -> (prefetched: Int, pipeline: PipelineMemory)
 
-    private struct Shares {
-        var prefetch = 0
-        var records = 0
-        var changes = 0
-        var database = 0
-        var all: [(name: String, bytes: Int)] {
-            [("prefetch", prefetch), ("records", records), ("changes", changes), ("database", database)]
-        }
-        var sum: Int { prefetch + records + changes + database }
-    }
+    private static let shares = ["prefetch", "records", "changes", "database"]
+    private static let none = [0, 0, 0, 0]
 
     private let source = Mutex<(budget: MemoryBudget, use: Use)?>(nil)
 
     init(_ registry: MetricsRegistry) {
         registry.collector(
             "sluice_memory_budget_bytes", type: .gauge, help: "Memory budget of all data between Kafka and PostgreSQL."
-        ) { [weak self] sink in sink.sample(self?.budget.sum ?? 0) }
+        ) { [weak self] sink in sink.sample(self?.budget.reduce(0, +) ?? 0) }
         registry.collector(
             "sluice_memory_used_bytes", type: .gauge,
             help: "Used part of the budget; it exceeds the budget while a record larger than the free part is in flight."
-        ) { [weak self] sink in sink.sample(self?.used.sum ?? 0) }
+        ) { [weak self] sink in sink.sample(self?.used.reduce(0, +) ?? 0) }
         registry.collector(
             "sluice_memory_share_bytes", type: .gauge,
             help:
                 "Shares of the budget and their use: librdkafka's prefetch, records in flight, the changes they are decoded to (reserved "
                 + "when they are read), and transactions in PostgreSQL."
         ) { [weak self] sink in
-            for (kind, shares) in [("budget", self?.budget), ("used", self?.used)] {
-                for (name, bytes) in (shares ?? Shares()).all { sink.sample(bytes, ["share": name, "kind": kind]) }
+            for (kind, bytes) in [("budget", self?.budget), ("used", self?.used)] {
+                for (name, bytes) in zip(Self.shares, bytes ?? Self.none) { sink.sample(bytes, ["share": name, "kind": kind]) }
             }
         }
     }
@@ -52,17 +44,15 @@ final class MemoryTelemetry: Sendable {
         source.withLock { if let current = $0 { $0 = (current.budget.resized(to: total), current.use) } }
     }
 
-    private var budget: Shares {
-        guard let budget = source.withLock({ $0?.budget }) else { return Shares() }
-        return Shares(
-            prefetch: budget.prefetch, records: budget.records, changes: budget.changes, database: budget.database)
+    /// Bytes of each share, in the order of ``shares``.
+    private var budget: [Int] {
+        guard let budget = source.withLock({ $0?.budget }) else { return Self.none }
+        return [budget.prefetch, budget.records, budget.changes, budget.database]
     }
 
-    private var used: Shares {
-        guard let (prefetched, pipeline) = source.withLock({ $0?.use })?() else { return Shares() }
+    private var used: [Int] {
+        guard let (prefetched, pipeline) = source.withLock({ $0?.use })?() else { return Self.none }
         let charged = pipeline.outstanding.bytes
-        return Shares(
-            prefetch: prefetched, records: charged, changes: charged,
-            database: pipeline.bytesInTransactions * Footprint.copiesInTransaction)
+        return [prefetched, charged, charged, pipeline.bytesInTransactions * Footprint.copiesInTransaction]
     }
 }
