@@ -32,12 +32,10 @@ enum LimitBench {
     }
 
     private static func limiter(burst: Int, keys: Int = 1_000) -> RateLimiter {
-        RateLimiter(limits(burst: burst, keys: keys), routes: 1, clock: MonotonicClock.nanoseconds)
+        RateLimiter(limits(burst: burst, keys: keys), clock: MonotonicClock.nanoseconds)
     }
 
-    private static func subject(_ client: Int) -> RateLimitSubject {
-        RateLimitSubject(client: RateLimitKey(high: 1, low: UInt64(client)), route: 0)
-    }
+    private static func key(_ client: Int) -> RateLimitKey { RateLimitKey(high: 1, low: UInt64(client)) }
 
     private static let cost = RateLimitCost(requests: 1, events: 1, bytes: 200)
 
@@ -45,19 +43,19 @@ enum LimitBench {
         var result = Result()
         let hot = limiter(burst: 1_000_000_000_000)
         result.hot = Measuring.nanoseconds {
-            for _ in 0..<rounds { consume(hot.admit(subject(1), cost) == nil) }
+            for _ in 0..<rounds { consume(hot.admit(key(1), cost) == nil) }
             return rounds
         }
         let tight = limiter(burst: 1)
         result.refused = Measuring.nanoseconds {
-            for _ in 0..<rounds { consume(tight.admit(subject(1), cost) == nil) }
+            for _ in 0..<rounds { consume(tight.admit(key(1), cost) == nil) }
             return rounds
         }
         result.contended = contended(hot)
 
         let before = residentBytes()
         let many = limiter(burst: 1_000_000_000_000, keys: clients)
-        for client in 0..<clients { consume(many.admit(subject(client), cost) == nil) }
+        for client in 0..<clients { consume(many.admit(key(client), cost) == nil) }
         result.bytesPerKey = Double(residentBytes() - before) / Double(clients)
         result.plannedBytes = Double(many.bytesPerKey)
         var client = 0
@@ -65,7 +63,7 @@ enum LimitBench {
             for _ in 0..<rounds {
                 // A prime step visits all clients and never a neighbour of the last one.
                 client = (client + 618_031) % clients
-                consume(many.admit(subject(client), cost) == nil)
+                consume(many.admit(key(client), cost) == nil)
             }
             return rounds
         }
@@ -76,7 +74,7 @@ enum LimitBench {
     private static func contended(_ limiter: RateLimiter) -> Double {
         Measuring.nanoseconds {
             DispatchQueue.concurrentPerform(iterations: 2) { thread in
-                for _ in 0..<10 * rounds { consume(limiter.admit(subject(thread), cost) == nil) }
+                for _ in 0..<10 * rounds { consume(limiter.admit(key(thread), cost) == nil) }
             }
             return 20 * rounds
         }

@@ -11,7 +11,6 @@ private let secret = RateLimitKey(high: 0x1234_5678_9ABC_DEF0, low: 0x0FED_CBA9_
 private let one = RateLimitCost(requests: 1)
 
 private func key(_ number: Int) -> RateLimitKey { RateLimitKey(high: 1, low: UInt64(number)) }
-private func subject(_ number: Int) -> RateLimitSubject { RateLimitSubject(client: key(number), route: 0) }
 
 private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64) -> RateLimits {
     RateLimits(
@@ -38,7 +37,7 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
                 } else if model.count < capacity {
                     let row = table.insert(key, now: 0)
                     #expect(row < capacity && !model.values.contains(row), "seed \(seed)")
-                    #expect(table.client(row).key == key)
+                    #expect(table[row].key == key)
                     model[key] = row
                 }
                 #expect(table.count == model.count)
@@ -78,47 +77,47 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
 
     @Test func aFullBucketIsEvictedAndAnEmptyOneIsNot() {
         var machine = RateLimitMachine(
-            limits(.bucket(.init(rate: 1, burst: 2)), keys: 2, idle: 1_000 * second), routes: 1, secret: secret, now: 0)
-        _ = machine.requested(subject(1), one, now: 0)
-        for _ in 0..<2 { _ = machine.requested(subject(2), one, now: 0) }
+            limits(.bucket(.init(rate: 1, burst: 2)), keys: 2, idle: 1_000 * second), secret: secret, now: 0)
+        _ = machine.requested(key(1), one, now: 0)
+        for _ in 0..<2 { _ = machine.requested(key(2), one, now: 0) }
         // Neither row is unused: new clients share a row.
-        #expect(machine.requested(subject(3), one, now: 0).verdict == .admitted)
-        #expect(machine.requested(subject(4), one, now: 0).verdict == .admitted)
-        #expect(machine.requested(subject(5), one, now: 0).verdict == .refused)
+        #expect(machine.requested(key(3), one, now: 0).verdict == .admitted)
+        #expect(machine.requested(key(4), one, now: 0).verdict == .admitted)
+        #expect(machine.requested(key(5), one, now: 0).verdict == .refused)
         #expect(machine.overflowed == 3, "refusals count as well")
         #expect(machine.keyCount == 2)
         // A second later the bucket of client 1 is full, and its row is evicted.
-        for _ in 0..<2 { #expect(machine.requested(subject(6), one, now: second).verdict == .admitted) }
+        for _ in 0..<2 { #expect(machine.requested(key(6), one, now: second).verdict == .admitted) }
         #expect(machine.table.row(of: key(1)) == nil)
         #expect(machine.table.row(of: key(6)) != nil)
-        #expect(machine.requested(subject(2), one, now: second).verdict == .admitted)
-        #expect(machine.requested(subject(2), one, now: second).verdict == .refused)
-        #expect(machine.requested(subject(6), one, now: second).verdict == .refused)
+        #expect(machine.requested(key(2), one, now: second).verdict == .admitted)
+        #expect(machine.requested(key(2), one, now: second).verdict == .refused)
+        #expect(machine.requested(key(6), one, now: second).verdict == .refused)
     }
 
     @Test func idleClientsAreEvictedUnlessTheyAreLimited() {
         var machine = RateLimitMachine(
-            limits(.window(.init(amount: 2, span: 1_000 * second)), keys: 2, idle: 10 * second), routes: 1, secret: secret, now: 0
+            limits(.window(.init(amount: 2, span: 1_000 * second)), keys: 2, idle: 10 * second), secret: secret, now: 0
         )
-        for _ in 0..<3 { _ = machine.requested(subject(1), one, now: 0) }
-        _ = machine.requested(subject(2), one, now: 0)
-        _ = machine.requested(subject(3), one, now: 10 * second - 1)
+        for _ in 0..<3 { _ = machine.requested(key(1), one, now: 0) }
+        _ = machine.requested(key(2), one, now: 0)
+        _ = machine.requested(key(3), one, now: 10 * second - 1)
         #expect(machine.overflowed == 1, "2 is not idle for long enough")
-        _ = machine.requested(subject(4), one, now: 10 * second)
+        _ = machine.requested(key(4), one, now: 10 * second)
         #expect(machine.table.row(of: key(2)) == nil)
         #expect(machine.table.row(of: key(4)) != nil)
         // A limited client keeps its row as long as it is limited.
-        for number in 10..<200 { _ = machine.requested(subject(number), one, now: UInt64(number) * second) }
+        for number in 10..<200 { _ = machine.requested(key(number), one, now: UInt64(number) * second) }
         #expect(machine.table.row(of: key(1)) != nil)
-        #expect(machine.requested(subject(1), one, now: 200 * second).verdict == .refused)
+        #expect(machine.requested(key(1), one, now: 200 * second).verdict == .refused)
     }
 
     @Test func theTableShrinksAfterAFlood() {
         var machine = RateLimitMachine(
-            limits(.bucket(.init(rate: 10, burst: 10)), keys: 1_000, idle: 10 * second), routes: 1, secret: secret, now: 0)
-        for number in 0..<5_000 { _ = machine.requested(subject(number), one, now: 0) }
+            limits(.bucket(.init(rate: 10, burst: 10)), keys: 1_000, idle: 10 * second), secret: secret, now: 0)
+        for number in 0..<5_000 { _ = machine.requested(key(number), one, now: 0) }
         #expect(machine.keyCount == 1_000)
-        for number in 0..<1_000 { _ = machine.requested(subject(10_000 + number), one, now: (1 + UInt64(number)) * second) }
+        for number in 0..<1_000 { _ = machine.requested(key(10_000 + number), one, now: (1 + UInt64(number)) * second) }
         #expect(machine.keyCount < 5)
     }
 
@@ -137,7 +136,7 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
             var machine = RateLimitMachine(
                 limits(
                     .bucket(.init(rate: rate, burst: burst)), .window(.init(amount: amount, span: span)), keys: keys, idle: idle),
-                routes: 1, secret: secret, now: 0)
+                secret: secret, now: 0)
             // By client; nil: the shared row.
             var passed: [Int?: [UInt64]] = [:]
             var waits: [Int: UInt64] = [:]
@@ -146,7 +145,7 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
                 now += UInt64.random(in: 0...second / 30, using: &random)
                 let number = Int.random(in: 0..<(Bool.random(using: &random) ? 3 : 60), using: &random)
                 let before = machine.table.row(of: key(number)) != nil
-                let decision = machine.requested(subject(number), one, now: now)
+                let decision = machine.requested(key(number), one, now: now)
                 let after = machine.table.row(of: key(number)) != nil
                 #expect(machine.keyCount <= keys)
                 if before {
@@ -184,7 +183,7 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
             let keys = Int.random(in: 1...8, using: &random)
             let idle = UInt64.random(in: second / 10...3 * second, using: &random)
             var machine = RateLimitMachine(
-                limits(.window(.init(amount: 3, span: second)), keys: keys, idle: idle), routes: 1, secret: secret, now: 0)
+                limits(.window(.init(amount: 3, span: second)), keys: keys, idle: idle), secret: secret, now: 0)
             var now: UInt64 = 0
             for _ in 0..<1_000 {
                 now += UInt64.random(in: 0...second / 20, using: &random)
@@ -193,7 +192,7 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
                 var isEvictable = false
                 for row in machine.table.rows where machine.evictionInstant(row, now) <= now { isEvictable = true }
                 let hasRoom = machine.keyCount < keys || isEvictable
-                let decision = machine.requested(subject(number), one, now: now)
+                let decision = machine.requested(key(number), one, now: now)
                 guard !isKnown, decision.verdict == .admitted else { continue }
                 #expect((machine.table.row(of: key(number)) != nil) == hasRoom, "seed \(seed), round \(round)")
             }

@@ -23,12 +23,10 @@ private func window(
     RateLimitPolicy(name, key: key, unit: unit, .window(.init(amount: amount, span: seconds * second)), isShadow: isShadow)
 }
 
-private func subject(_ client: UInt64, route: Int = 0) -> RateLimitSubject {
-    RateLimitSubject(client: RateLimitKey(high: 1, low: client), route: route)
-}
+private func key(_ client: UInt64) -> RateLimitKey { RateLimitKey(high: 1, low: client) }
 
-private func machine(_ policies: RateLimitPolicy..., keys: Int = 100, routes: Int = 1) -> RateLimitMachine {
-    RateLimitMachine(RateLimits(policies: policies, maxKeys: keys), routes: routes, secret: secret, now: 0)
+private func machine(_ policies: RateLimitPolicy..., keys: Int = 100) -> RateLimitMachine {
+    RateLimitMachine(RateLimits(policies: policies, maxKeys: keys), secret: secret, now: 0)
 }
 
 private let one = RateLimitCost(requests: 1)
@@ -38,7 +36,7 @@ private let one = RateLimitCost(requests: 1)
         var machine = machine()
         for _ in 0..<100 {
             #expect(
-                machine.requested(subject(1), RateLimitCost(requests: 1, events: .max, bytes: .max), now: 0).verdict == .admitted)
+                machine.requested(key(1), RateLimitCost(requests: 1, events: .max, bytes: .max), now: 0).verdict == .admitted)
         }
         #expect(machine.keyCount == 0)
     }
@@ -47,18 +45,18 @@ private let one = RateLimitCost(requests: 1)
         var machine = machine(
             bucket("all", .global, .requests, rate: 1, burst: 3), bucket("mine", .client, .events, rate: 1, burst: 10),
             window("route", .route, .bytes, 100, 20))
-        #expect(machine.requested(subject(1), RateLimitCost(requests: 1, events: 4, bytes: 90), now: 0).verdict == .admitted)
+        #expect(machine.requested(key(1), RateLimitCost(requests: 1, events: 4, bytes: 90), now: 0).verdict == .admitted)
         // The route's window refuses: neither the global bucket nor the client's is charged.
         for _ in 0..<10 {
-            let decision = machine.requested(subject(1), RateLimitCost(requests: 1, events: 1, bytes: 20), now: 0)
+            let decision = machine.requested(key(1), RateLimitCost(requests: 1, events: 1, bytes: 20), now: 0)
             #expect(decision.verdict == .refused)
             #expect(decision.violated == 0b100)
             #expect(decision.policy == 2)
             #expect(decision.remaining == 10)
             #expect(decision.wait == 21 * second)
         }
-        #expect(machine.requested(subject(1), RateLimitCost(requests: 1, events: 6, bytes: 10), now: 0).verdict == .admitted)
-        #expect(machine.requested(subject(1), RateLimitCost(requests: 1), now: 0).verdict == .admitted)
+        #expect(machine.requested(key(1), RateLimitCost(requests: 1, events: 6, bytes: 10), now: 0).verdict == .admitted)
+        #expect(machine.requested(key(1), RateLimitCost(requests: 1), now: 0).verdict == .admitted)
         #expect(machine.counts.map(\.allowed) == [3, 2, 2])
         #expect(machine.counts.map(\.refused) == [0, 0, 10])
     }
@@ -67,32 +65,31 @@ private let one = RateLimitCost(requests: 1)
         var machine = machine(
             bucket("slow", .global, .requests, rate: 0.5, burst: 1), bucket("fast", .client, .requests, rate: 10, burst: 1),
             bucket("wide", .client, .requests, rate: 1, burst: 100))
-        #expect(machine.requested(subject(1), one, now: 0).verdict == .admitted)
-        let refused = machine.requested(subject(1), one, now: 0)
+        #expect(machine.requested(key(1), one, now: 0).verdict == .admitted)
+        let refused = machine.requested(key(1), one, now: 0)
         #expect(refused.violated == 0b011)
         #expect(refused.policy == 0)
         #expect(refused.wait == 2 * second)
-        #expect(machine.requested(subject(1), one, now: second).violated == 0b001)
-        #expect(machine.requested(subject(1), one, now: 2 * second).verdict == .admitted)
-        #expect(machine.policies.policies(in: refused.violated).map(\.name) == ["slow", "fast"])
+        #expect(machine.requested(key(1), one, now: second).violated == 0b001)
+        #expect(machine.requested(key(1), one, now: 2 * second).verdict == .admitted)
     }
 
     @Test func aCostAboveACapacityGetsNoWait() {
         var machine = machine(
             bucket("burst", .client, .bytes, rate: 1_000, burst: 100), window("cap", .global, .bytes, 50, 10),
             bucket("requests", .client, .requests, rate: 1, burst: 1))
-        let decision = machine.requested(subject(1), RateLimitCost(requests: 1, bytes: 101), now: 0)
+        let decision = machine.requested(key(1), RateLimitCost(requests: 1, bytes: 101), now: 0)
         #expect(decision.verdict == .tooLarge)
         #expect(decision.violated == 0b011)
         #expect(decision.wait == 0)
         // Also where another policy asks for a wait; nothing was charged.
-        #expect(machine.requested(subject(1), RateLimitCost(requests: 1), now: 0).verdict == .admitted)
-        let both = machine.requested(subject(1), RateLimitCost(requests: 1, bytes: 60), now: 0)
+        #expect(machine.requested(key(1), RateLimitCost(requests: 1), now: 0).verdict == .admitted)
+        let both = machine.requested(key(1), RateLimitCost(requests: 1, bytes: 60), now: 0)
         #expect(both.verdict == .tooLarge)
         #expect(both.violated == 0b010)
         #expect(machine.counts.map(\.tooLarge) == [1, 2, 0])
         #expect(machine.counts.map(\.refused) == [0, 0, 0])
-        #expect(machine.requested(subject(2), RateLimitCost(bytes: 50), now: 0).verdict == .admitted)
+        #expect(machine.requested(key(2), RateLimitCost(bytes: 50), now: 0).verdict == .admitted)
     }
 
     @Test func aPolicyInShadowModeRefusesNothingAndCounts() {
@@ -100,16 +97,16 @@ private let one = RateLimitCost(requests: 1)
             bucket("shadow", .client, .requests, rate: 1, burst: 2, isShadow: true),
             window("small", .global, .bytes, 5, 10, isShadow: true), bucket("real", .client, .requests, rate: 1, burst: 5))
         for round in 0..<5 {
-            #expect(machine.requested(subject(1), RateLimitCost(requests: 1, bytes: 6), now: 0).verdict == .admitted, "\(round)")
+            #expect(machine.requested(key(1), RateLimitCost(requests: 1, bytes: 6), now: 0).verdict == .admitted, "\(round)")
         }
-        let refused = machine.requested(subject(1), one, now: 0)
+        let refused = machine.requested(key(1), one, now: 0)
         #expect(refused.verdict == .refused)
         #expect(refused.violated == 0b100)
         #expect(refused.shadowed == 0b001)
         #expect(machine.counts.map(\.allowed) == [2, 0, 5])
         #expect(machine.counts.map(\.shadowRefused) == [4, 5, 0])
         // What it would have refused was not charged: a second later one request is admitted.
-        _ = machine.requested(subject(1), one, now: second)
+        _ = machine.requested(key(1), one, now: second)
         #expect(machine.counts[0].allowed == 3)
     }
 
@@ -118,32 +115,31 @@ private let one = RateLimitCost(requests: 1)
         var machine = machine(
             bucket("real", .client, .events, rate: 1, burst: 10),
             bucket("shadow", .client, .events, rate: 1, burst: 6, isShadow: true))
-        let four = machine.requestedTogether(subject(1), RateLimitCost(events: 4, bytes: 90), pieces: 4, now: 0)
+        let four = machine.requestedTogether(key(1), RateLimitCost(events: 4, bytes: 90), pieces: 4, now: 0)
         #expect(four)
         #expect(machine.counts.map(\.allowed) == [4, 4])
         // A policy in shadow mode decides each piece by itself; a cost above a capacity is refused.
-        let three = machine.requestedTogether(subject(1), RateLimitCost(events: 3), pieces: 3, now: 0)
-        let eleven = machine.requestedTogether(subject(2), RateLimitCost(events: 11), pieces: 11, now: 0)
+        let three = machine.requestedTogether(key(1), RateLimitCost(events: 3), pieces: 3, now: 0)
+        let eleven = machine.requestedTogether(key(2), RateLimitCost(events: 11), pieces: 11, now: 0)
         #expect(!three && !eleven)
         #expect(machine.keyCount == 1)
         #expect(machine.counts.map(\.allowed) == [4, 4])
         #expect(machine.counts.allSatisfy { $0.refused == 0 && $0.tooLarge == 0 && $0.shadowRefused == 0 })
-        for _ in 0..<3 { #expect(machine.requested(subject(1), RateLimitCost(events: 1), now: 0).verdict == .admitted) }
+        for _ in 0..<3 { #expect(machine.requested(key(1), RateLimitCost(events: 1), now: 0).verdict == .admitted) }
         #expect(machine.counts.map(\.allowed) == [7, 6])
         #expect(machine.counts[1].shadowRefused == 1)
     }
 
-    @Test func clientsAndRoutesHaveQuotasOfTheirOwn() {
+    @Test func clientsAndTheRouteHaveQuotasOfTheirOwn() {
         var machine = machine(
-            bucket("client", .client, .requests, rate: 1, burst: 2), bucket("route", .route, .requests, rate: 1, burst: 3),
-            routes: 2)
-        #expect(machine.requested(subject(1, route: 0), one, now: 0).verdict == .admitted)
-        #expect(machine.requested(subject(1, route: 0), one, now: 0).verdict == .admitted)
-        #expect(machine.requested(subject(1, route: 1), one, now: 0).violated == 0b01)
-        #expect(machine.requested(subject(2, route: 0), one, now: 0).verdict == .admitted)
-        #expect(machine.requested(subject(3, route: 0), one, now: 0).violated == 0b10)
-        #expect(machine.requested(subject(3, route: 1), one, now: 0).verdict == .admitted)
-        #expect(machine.keyCount == 3, "a client that was only refused takes no row")
+            bucket("client", .client, .requests, rate: 1, burst: 2), bucket("route", .route, .requests, rate: 1, burst: 3))
+        #expect(machine.requested(key(1), one, now: 0).verdict == .admitted)
+        #expect(machine.requested(key(1), one, now: 0).verdict == .admitted)
+        #expect(machine.requested(key(1), one, now: 0).violated == 0b01)
+        #expect(machine.requested(key(2), one, now: 0).verdict == .admitted)
+        #expect(machine.requested(key(2), one, now: 0).violated == 0b10)
+        #expect(machine.requested(key(3), one, now: 0).violated == 0b10)
+        #expect(machine.keyCount == 2, "a client that was only refused takes no row")
     }
 
     @Test func theExpectedCostIsCheckedAndNotCharged() {
@@ -151,13 +147,13 @@ private let one = RateLimitCost(requests: 1)
             bucket("requests", .client, .requests, rate: 1, burst: 10), bucket("events", .client, .events, rate: 1, burst: 2),
             window("bytes", .client, .bytes, 100, 10))
         let expected = RateLimitCost(events: 1, bytes: 80)
-        #expect(machine.requested(subject(1), one, expecting: expected, now: 0).verdict == .admitted)
-        #expect(machine.requested(subject(1), one, expecting: expected, now: 0).verdict == .admitted)
-        #expect(machine.requested(subject(1), RateLimitCost(events: 1, bytes: 80), now: 0).verdict == .admitted)
-        #expect(machine.requested(subject(1), one, expecting: expected, now: 0).violated == 0b100)
-        #expect(machine.requested(subject(1), one, expecting: RateLimitCost(bytes: 101), now: 0).verdict == .tooLarge)
+        #expect(machine.requested(key(1), one, expecting: expected, now: 0).verdict == .admitted)
+        #expect(machine.requested(key(1), one, expecting: expected, now: 0).verdict == .admitted)
+        #expect(machine.requested(key(1), RateLimitCost(events: 1, bytes: 80), now: 0).verdict == .admitted)
+        #expect(machine.requested(key(1), one, expecting: expected, now: 0).violated == 0b100)
+        #expect(machine.requested(key(1), one, expecting: RateLimitCost(bytes: 101), now: 0).verdict == .tooLarge)
         #expect(
-            machine.requested(subject(1), one, expecting: RateLimitCost(events: .max, bytes: .max), now: 0).verdict == .tooLarge)
+            machine.requested(key(1), one, expecting: RateLimitCost(events: .max, bytes: .max), now: 0).verdict == .tooLarge)
         #expect(machine.counts.map(\.allowed) == [2, 1, 1])
     }
 
@@ -166,12 +162,12 @@ private let one = RateLimitCost(requests: 1)
         var machine = machine(
             bucket("requests", .client, .requests, rate: 1, burst: 1), bucket("events", .client, .events, rate: 10, burst: 100),
             window("bytes", .client, .bytes, 1_000, 10))
-        #expect(machine.requested(subject(1), one, now: 0).verdict == .admitted)
+        #expect(machine.requested(key(1), one, now: 0).verdict == .admitted)
         var admitted = 0
-        while machine.requested(subject(1), RateLimitCost(events: 1, bytes: 30), now: 0).verdict == .admitted { admitted += 1 }
+        while machine.requested(key(1), RateLimitCost(events: 1, bytes: 30), now: 0).verdict == .admitted { admitted += 1 }
         #expect(admitted == 33)
-        #expect(machine.requested(subject(1), RateLimitCost(events: 67), now: 0).verdict == .admitted)
-        #expect(machine.requested(subject(1), RateLimitCost(bytes: 10), now: 0).verdict == .admitted)
+        #expect(machine.requested(key(1), RateLimitCost(events: 67), now: 0).verdict == .admitted)
+        #expect(machine.requested(key(1), RateLimitCost(bytes: 10), now: 0).verdict == .admitted)
     }
 
     /// Every bound over all pairs of admitted requests, and every wait to the nanosecond.
@@ -180,16 +176,16 @@ private let one = RateLimitCost(requests: 1)
         var random = SeededRandom(seed: seed)
         for round in 0..<60 {
             let policies = (0..<Int.random(in: 1...5, using: &random)).map { randomPolicy($0, &random) }
-            var machine = RateLimitMachine(RateLimits(policies: policies), routes: 2, secret: secret, now: 0)
-            var admitted: [(time: UInt64, subject: RateLimitSubject, cost: RateLimitCost)] = []
+            var machine = RateLimitMachine(RateLimits(policies: policies), secret: secret, now: 0)
+            var admitted: [(time: UInt64, client: RateLimitKey, cost: RateLimitCost)] = []
             var now: UInt64 = 0
             for _ in 0..<300 {
                 if Int.random(in: 0..<3, using: &random) == 0 { now += UInt64.random(in: 0...second / 10, using: &random) }
-                let subject = subject(.random(in: 0..<3, using: &random), route: .random(in: 0..<2, using: &random))
+                let client = key(.random(in: 0..<3, using: &random))
                 let cost = randomCost(&random)
-                let decision = machine.requested(subject, cost, now: now)
+                let decision = machine.requested(client, cost, now: now)
                 switch decision.verdict {
-                case .admitted: admitted.append((now, subject, cost))
+                case .admitted: admitted.append((now, client, cost))
                 case .tooLarge:
                     let tooSmall = policies.indices.filter { policies[$0].capacity < amount(cost, policies[$0].unit) }
                     #expect(decision.violated == tooSmall.reduce(0) { $0 | UInt32(1) << $1 })
@@ -198,11 +194,11 @@ private let one = RateLimitCost(requests: 1)
                     #expect(decision.violated >> decision.policy & 1 == 1)
                     guard decision.wait < 100 * second else { continue }
                     #expect(
-                        machine.requested(subject, cost, now: now + decision.wait - 1).wait == 1, "seed \(seed), round \(round)")
+                        machine.requested(client, cost, now: now + decision.wait - 1).wait == 1, "seed \(seed), round \(round)")
                     now += decision.wait
-                    let again = machine.requested(subject, cost, now: now)
+                    let again = machine.requested(client, cost, now: now)
                     #expect(again.verdict == .admitted, "seed \(seed), round \(round): refused after its wait")
-                    admitted.append((now, subject, cost))
+                    admitted.append((now, client, cost))
                 }
             }
             for policy in policies {
@@ -210,9 +206,8 @@ private let one = RateLimitCost(requests: 1)
                 for one in admitted where amount(one.cost, policy.unit) > 0 {
                     let group =
                         switch policy.key {
-                        case .global: 0 as UInt64
-                        case .client: one.subject.client.low
-                        case .route: UInt64(one.subject.route)
+                        case .global, .route: 0 as UInt64
+                        case .client: one.client.low
                         }
                     groups[group, default: []].append((one.time, amount(one.cost, policy.unit)))
                 }
@@ -226,30 +221,30 @@ private let one = RateLimitCost(requests: 1)
     @Test func aRefusalCarriesThePoliciesInForce() {
         let now = Shared<UInt64>(0)
         let limiter = RateLimiter(
-            RateLimits(policies: [bucket("burst", .client, .requests, rate: 1, burst: 1)]), routes: 1
+            RateLimits(policies: [bucket("burst", .client, .requests, rate: 1, burst: 1)])
         ) { now.current }
-        #expect(limiter.admit(subject(1), one) == nil)
-        let refusal = limiter.admit(subject(1), one)
+        #expect(limiter.admit(key(1), one) == nil)
+        let refusal = limiter.admit(key(1), one)
         #expect(refusal?.decision.wait == second)
-        #expect(refusal?.policies.list.map(\.name) == ["burst"])
+        #expect(refusal?.policies.map(\.name) == ["burst"])
         limiter.update(RateLimits(policies: [window("other", .client, .requests, 1, 1)]))
-        #expect(limiter.admit(subject(1), one) == nil)
-        #expect(limiter.admit(subject(1), one)?.policies.list.map(\.name) == ["other"])
+        #expect(limiter.admit(key(1), one) == nil)
+        #expect(limiter.admit(key(1), one)?.policies.map(\.name) == ["other"])
         #expect(limiter.statistics.policies.map(\.counts.refused) == [1])
         #expect(limiter.statistics.keys == 1)
         limiter.update(RateLimits())
         #expect(!limiter.isLimited)
-        #expect(limiter.admit(subject(1), one) == nil)
+        #expect(limiter.admit(key(1), one) == nil)
     }
 
     @Test func withoutAPolicyTheClockIsNotRead() {
         let reads = Shared(0)
-        let limiter = RateLimiter(RateLimits(), routes: 1) {
+        let limiter = RateLimiter(RateLimits()) {
             reads.withLock { $0 += 1 }
             return 0
         }
         let before = reads.current
-        #expect(limiter.admit(subject(1), one) == nil)
+        #expect(limiter.admit(key(1), one) == nil)
         #expect(reads.current == before)
     }
 }

@@ -9,9 +9,7 @@ private let second: UInt64 = 1_000_000_000
 private let secret = RateLimitKey(high: 3, low: 5)
 private let one = RateLimitCost(requests: 1)
 
-private func subject(_ client: UInt64) -> RateLimitSubject {
-    RateLimitSubject(client: RateLimitKey(high: 1, low: client), route: 0)
-}
+private func keyed(_ client: UInt64) -> RateLimitKey { RateLimitKey(high: 1, low: client) }
 
 private func limits(_ policies: RateLimitPolicy..., keys: Int = 100) -> RateLimits {
     RateLimits(policies: policies, maxKeys: keys)
@@ -28,14 +26,14 @@ private func window(_ name: String, _ key: RateLimitPolicy.Key, _ amount: Int, _
 /// Sends single requests until one is refused.
 private func drained(_ machine: inout RateLimitMachine, _ client: UInt64, now: UInt64) -> Int {
     var passed = 0
-    while passed < 100_000, machine.requested(subject(client), one, now: now).verdict == .admitted { passed += 1 }
+    while passed < 100_000, machine.requested(keyed(client), one, now: now).verdict == .admitted { passed += 1 }
     return passed
 }
 
 @Suite struct RateLimitUpdateTests {
     @Test(arguments: RateLimitPolicy.Key.allCases) func aBucketKeepsItsLevel(key: RateLimitPolicy.Key) {
-        var machine = RateLimitMachine(limits(bucket("b", key, rate: 1, burst: 10)), routes: 1, secret: secret, now: 0)
-        for _ in 0..<7 { _ = machine.requested(subject(1), one, now: 0) }
+        var machine = RateLimitMachine(limits(bucket("b", key, rate: 1, burst: 10)), secret: secret, now: 0)
+        for _ in 0..<7 { _ = machine.requested(keyed(1), one, now: 0) }
         machine.update(limits(bucket("b", key, rate: 100, burst: 1_000)), now: 0)
         #expect(drained(&machine, 1, now: 0) == 3)
         #expect(drained(&machine, 1, now: second / 10) == 10, "at the new rate from now on")
@@ -44,8 +42,8 @@ private func drained(_ machine: inout RateLimitMachine, _ client: UInt64, now: U
     }
 
     @Test(arguments: RateLimitPolicy.Key.allCases) func aWindowKeepsItsCounts(key: RateLimitPolicy.Key) {
-        var machine = RateLimitMachine(limits(window("w", key, 10, 20)), routes: 1, secret: secret, now: 0)
-        for _ in 0..<7 { _ = machine.requested(subject(1), one, now: 0) }
+        var machine = RateLimitMachine(limits(window("w", key, 10, 20)), secret: secret, now: 0)
+        for _ in 0..<7 { _ = machine.requested(keyed(1), one, now: 0) }
         machine.update(limits(window("w", key, 12, 200)), now: 0)
         #expect(drained(&machine, 1, now: 0) == 5)
         #expect(drained(&machine, 1, now: 200 * second) == 0)
@@ -53,8 +51,8 @@ private func drained(_ machine: inout RateLimitMachine, _ client: UInt64, now: U
     }
 
     @Test func anotherKindOfQuotaKeepsTheUsedShare() {
-        var machine = RateLimitMachine(limits(bucket("p", .client, rate: 1, burst: 10)), routes: 1, secret: secret, now: 0)
-        for _ in 0..<9 { _ = machine.requested(subject(1), one, now: 0) }
+        var machine = RateLimitMachine(limits(bucket("p", .client, rate: 1, burst: 10)), secret: secret, now: 0)
+        for _ in 0..<9 { _ = machine.requested(keyed(1), one, now: 0) }
         machine.update(limits(window("p", .client, 15, 20)), now: 0)
         #expect(drained(&machine, 1, now: 0) == 1, "nine tenths of 15, rounded up, are used")
         machine.update(limits(bucket("p", .client, rate: 1, burst: 100)), now: 0)
@@ -63,7 +61,7 @@ private func drained(_ machine: inout RateLimitMachine, _ client: UInt64, now: U
     }
 
     @Test func anotherNameUnitOrKeyIsAnotherPolicy() {
-        var machine = RateLimitMachine(limits(bucket("a", .client, rate: 1, burst: 3)), routes: 1, secret: secret, now: 0)
+        var machine = RateLimitMachine(limits(bucket("a", .client, rate: 1, burst: 3)), secret: secret, now: 0)
         #expect(drained(&machine, 1, now: 0) == 3)
         machine.update(limits(bucket("b", .client, rate: 1, burst: 3)), now: 0)
         #expect(machine.counts == [RateLimitCounts()])
@@ -76,8 +74,8 @@ private func drained(_ machine: inout RateLimitMachine, _ client: UInt64, now: U
     @Test func aPolicyThatLeavesShadowModeKeepsItsLevel() {
         var shadow = bucket("s", .client, rate: 1, burst: 5)
         shadow.isShadow = true
-        var machine = RateLimitMachine(limits(shadow), routes: 1, secret: secret, now: 0)
-        for _ in 0..<4 { _ = machine.requested(subject(1), one, now: 0) }
+        var machine = RateLimitMachine(limits(shadow), secret: secret, now: 0)
+        for _ in 0..<4 { _ = machine.requested(keyed(1), one, now: 0) }
         shadow.isShadow = false
         machine.update(limits(shadow), now: 0)
         #expect(drained(&machine, 1, now: 0) == 1)
@@ -87,22 +85,22 @@ private func drained(_ machine: inout RateLimitMachine, _ client: UInt64, now: U
 
     @Test func limitedClientsStayLimitedWithFewerKeys() {
         let policy = window("w", .client, 2, 60)
-        var machine = RateLimitMachine(limits(policy, keys: 50), routes: 1, secret: secret, now: 0)
+        var machine = RateLimitMachine(limits(policy, keys: 50), secret: secret, now: 0)
         for client in 0..<50 as Range<UInt64> { #expect(drained(&machine, client, now: 0) == 2) }
         // The shared row is carried over as well.
         #expect(drained(&machine, 50, now: 0) == 2)
         machine.update(limits(policy, keys: 16), now: second)
         for client in 0..<52 as Range<UInt64> {
-            #expect(machine.requested(subject(client), one, now: second).verdict == .refused, "client \(client)")
+            #expect(machine.requested(keyed(client), one, now: second).verdict == .refused, "client \(client)")
         }
         machine.update(limits(policy, keys: 500), now: second)
         for client in 0..<50 as Range<UInt64> {
-            #expect(machine.requested(subject(client), one, now: second).verdict == .refused)
+            #expect(machine.requested(keyed(client), one, now: second).verdict == .refused)
         }
         #expect(drained(&machine, 99, now: second) == 2, "a row is free for a new client")
         // The table shrinks to `maxKeys` as the windows become empty.
         machine.update(limits(policy, keys: 16), now: 2 * second)
-        for client in 200..<300 as Range<UInt64> { _ = machine.requested(subject(client), one, now: 120 * second) }
+        for client in 200..<300 as Range<UInt64> { _ = machine.requested(keyed(client), one, now: 120 * second) }
         #expect(machine.keyCount == 16)
     }
 
@@ -121,14 +119,14 @@ private func drained(_ machine: inout RateLimitMachine, _ client: UInt64, now: U
                         burst: .random(in: 1...burst, using: &random)),
                     keys: Int.random(in: 16...30, using: &random))
             }
-            var machine = RateLimitMachine(policies(), routes: 1, secret: secret, now: 0)
+            var machine = RateLimitMachine(policies(), secret: secret, now: 0)
             var passed: [(time: UInt64, client: UInt64)] = []
             var now: UInt64 = 0
             for _ in 0..<600 {
                 now += UInt64.random(in: 0...second / 20, using: &random)
                 if Int.random(in: 0..<10, using: &random) == 0 { machine.update(policies(), now: now) }
                 let client = UInt64.random(in: 0..<4, using: &random)
-                if machine.requested(subject(client), one, now: now).verdict == .admitted { passed.append((now, client)) }
+                if machine.requested(keyed(client), one, now: now).verdict == .admitted { passed.append((now, client)) }
             }
             for first in passed.indices {
                 var (all, own) = (0, 0)

@@ -31,12 +31,11 @@ private func most(of passed: [Admitted], within span: UInt64) -> Int {
         #expect(window.availableTokens(at: 5 * second) == 0)
         #expect(window.retryDelay(for: 1, at: 5 * second) == 16 * second)
         #expect(window.retryDelay(for: 3, at: 5 * second) == 21 * second)
-        #expect(window.emptyDelay(at: 5 * second) == 21 * second)
         #expect(window.retryDelay(for: 1, at: 21 * second - 1) == 1)
         #expect(window.retryDelay(for: 2, at: 21 * second) == 0)
         #expect(window.availableTokens(at: 21 * second) == 2)
         #expect(window.availableTokens(at: 26 * second) == 3)
-        #expect(window.emptyDelay(at: 26 * second) == 0)
+        #expect(window.retryDelay(for: 3, at: 26 * second) == 0)
     }
 
     @Test func moreThanTheLimitIsNeverAdmitted() {

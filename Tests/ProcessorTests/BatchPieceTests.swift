@@ -110,7 +110,7 @@ import Testing
             PolicySettings(name: "few", key: .client, unit: .events, window: WindowSettings(limit: 3, seconds: 60)),
             PolicySettings(name: "small", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1, burst: 1000)),
         ]
-        try await BatchWorld.run(quotas: IngressLimits(settings)) { world in
+        try await BatchWorld.run(limits: IngressLimits(settings)) { world in
             let large = event(9, message: String(repeating: "x", count: 1000))
             let reply = try world.post([event(1), large, event(2), "x", event(3), event(4)].joined(separator: "\n"))
             #expect(reply.status == 207)
@@ -135,7 +135,7 @@ import Testing
         settings.limits.policies = [
             PolicySettings(name: "few", key: .client, unit: .events, window: WindowSettings(limit: 3, seconds: 60))
         ]
-        try await BatchWorld.run(quotas: IngressLimits(settings)) { world in
+        try await BatchWorld.run(limits: IngressLimits(settings)) { world in
             let connection = try LoopbackConnection(port: world.server.port)
             let body = "\(event(1))\n" + String(repeating: "x\n", count: 150_000)
             try connection.send(

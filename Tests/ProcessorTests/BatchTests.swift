@@ -164,21 +164,31 @@ import Testing
 
     @Test("after a rate limit's first refusal nothing is produced; an impossible event is refused alone")
     func limited() async throws {
-        try await BatchWorld.run(quotas: CountingQuotaProvider(2)) { world in
+        let two = PolicySettings(name: "two", key: .client, unit: .events, bucket: BucketSettings(rate: 0.125, burst: 2))
+        try await BatchWorld.run(limits: limits(two)) { world in
             let reply = try world.post([event(1), "x", event(2), event(3), "x"].joined(separator: "\n"))
             #expect(reply.status == 207)
             #expect(reply.statuses == [200, 400, 429, 429, 429])
-            #expect(reply.results[2].retry_after == 7)
+            #expect(reply.results[2].retry_after == 8)
             #expect(world.counted(429) == 3)
         }
-        try await BatchWorld.run(quotas: CountingQuotaProvider(0)) { world in
+        // Enough bytes for one event: the next request is admitted at its header and refused at its event.
+        let bytes = event(1).utf8.count
+        let full = PolicySettings(
+            name: "full", key: .client, unit: .bytes, bucket: BucketSettings(rate: Double(bytes) / 8, burst: bytes))
+        try await BatchWorld.run(limits: limits(full)) { world in
+            #expect(try world.post(event(1)).status == 200)
             let reply = try world.post(event(1))
             #expect(reply.status == 429)
             #expect(reply.title == "Too Many Requests")
-            #expect(reply.headers["retry-after"] == "7")
+            #expect(reply.headers["retry-after"] == "8")
+            #expect(reply.headers["ratelimit"] == #""full";r=0;t=8"#)
+            #expect(reply.headers["ratelimit-policy"] == #""full";q=\#(bytes);qu="content-bytes";w=8"#)
+            #expect(reply.text.contains("#quota-exceeded"))
             #expect(reply.statuses == [429])
         }
-        try await BatchWorld.run(quotas: CountingQuotaProvider(9)) { world in
+        let small = PolicySettings(name: "small", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1, burst: 500))
+        try await BatchWorld.run(limits: limits(small)) { world in
             let large = event(1, message: String(repeating: "x", count: 1000))
             let reply = try world.post([event(1), large, event(1)].joined(separator: "\n"))
             #expect(reply.statuses == [200, 413, 200])
@@ -413,31 +423,12 @@ private struct HTTPResponseParts {
     }
 }
 
-/// Admits so many events of a request, none over 500 bytes.
-private final class CountingQuotaProvider: QuotaProvider {
-    private final class Quota: EventAdmission {
-        let left: Atomic<Int>
-        init(_ events: Int) { left = Atomic(events) }
-
-        func admitTogether(events: Int, bytes: Int) -> Bool {
-            guard bytes <= 500, left.load(ordering: .relaxed) >= events else { return false }
-            left.subtract(events, ordering: .relaxed)
-            return true
-        }
-
-        func admit(skipped bytes: Int) -> AdmissionVerdict { .admitted }
-        func refusal(ofEvents events: Int, bytes: Int) -> ProblemDetails? { nil }
-
-        func admit(bytes: Int) -> AdmissionVerdict {
-            if bytes > 500 { return .impossible(ProblemDetails(status: 413, detail: "More than the limit ever allows.")) }
-            if left.subtract(1, ordering: .relaxed).newValue >= 0 { return .admitted }
-            return .refused(ProblemDetails(status: 429, detail: "The limit is used up.", retryAfter: 7))
-        }
-    }
-
-    private let events: Int
-    init(_ events: Int) { self.events = events }
-    func quota(for head: borrowing HTTPRequestHead, _ name: String?) -> any EventAdmission { Quota(events) }
+/// These policies, with a clock that stands still.
+private func limits(_ policies: PolicySettings...) -> IngressLimits {
+    var settings = SluiceSettings()
+    settings.limits.retryJitter = 0
+    settings.limits.policies = policies
+    return IngressLimits(settings, clock: { 1_000_000_000 })
 }
 
 /// Resident memory of this process.

@@ -28,9 +28,8 @@ final class BatchWorld: Sendable {
     var producer: KafkaProducer { behind.producer }
 
     private init(
-        _ settings: HTTPSettings, budget: Int, waitLimit: Duration, quotas: any QuotaProvider, shedding: IngressShedding?,
-        isOpen: Bool,
-        _ configure: (inout KafkaProducerConfiguration) -> Void
+        _ settings: HTTPSettings, budget: Int, waitLimit: Duration, limits: IngressLimits?, shedding: IngressShedding?,
+        isOpen: Bool, _ configure: (inout KafkaProducerConfiguration) -> Void
     ) async throws {
         bounds = BatchBounds(settings)
         self.budget = ResultBudget(bytes: budget)
@@ -42,19 +41,19 @@ final class BatchWorld: Sendable {
         server = try HTTPServer.start(
             configuration: listen,
             handler: Routes(
-                role: .ingress, eventProducer: behind.eventProducer, shedding: shedding, admin: nil, registry: registry,
-                health: Health(role: .ingress, eventProducer: behind.eventProducer) { nil }, quotas: quotas))
+                role: .ingress, eventProducer: behind.eventProducer, limits: limits, shedding: shedding, admin: nil,
+                registry: registry, health: Health(role: .ingress, eventProducer: behind.eventProducer) { nil }))
     }
 
     /// Runs `body` on a thread that may block, and stops everything after it.
     static func run<R: Sendable>(
         _ settings: HTTPSettings = HTTPSettings(), budget: Int = 64 << 20, waitLimit: Duration = .seconds(5),
-        quotas: any QuotaProvider = NoLimits(), shedding: IngressShedding? = nil, isOpen: Bool = true,
+        limits: IngressLimits? = nil, shedding: IngressShedding? = nil, isOpen: Bool = true,
         configure: (inout KafkaProducerConfiguration) -> Void = { _ in },
         _ body: @escaping @Sendable (BatchWorld) throws -> R
     ) async throws -> R {
         let world = try await BatchWorld(
-            settings, budget: budget, waitLimit: waitLimit, quotas: quotas, shedding: shedding, isOpen: isOpen, configure)
+            settings, budget: budget, waitLimit: waitLimit, limits: limits, shedding: shedding, isOpen: isOpen, configure)
         let result: Result<R, any Error>
         do { result = .success(try await LoopbackConnection.blocking { try body(world) }) } catch { result = .failure(error) }
         await world.server.stop(deadline: .seconds(1))

@@ -345,8 +345,8 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         }
     }
 
-    /// More distinct responses than are kept.
-    @Test func responsesThatWereDroppedAreMadeAgain() async throws {
+    /// Many distinct responses.
+    @Test func everyRefusalHasItsOwnWait() async throws {
         var settings = settings(
             PolicySettings(name: "slow", key: .client, unit: .requests, bucket: BucketSettings(rate: 0.01, burst: 1)))
         settings.limits.retryJitter = 4

@@ -137,14 +137,9 @@ struct QuotaKeyTable: ~Copyable {
         return rows
     }
 
-    func client(_ row: Int) -> Client { clients[row] }
-
-    mutating func set(_ row: Int, _ client: Client) { clients[row] = client }
-
-    mutating func setSeen(_ row: Int, at now: UInt64) { clients[row].seen = now }
-
-    mutating func setLimited(_ row: Int, until instant: UInt64) {
-        clients[row].limitedUntil = Swift.max(clients[row].limitedUntil, instant)
+    subscript(row: Int) -> Client {
+        get { clients[row] }
+        set { clients[row] = newValue }
     }
 
     /// Two full-width multiplications mix key and secret (as in wyhash).

@@ -1,4 +1,4 @@
-// Owns the memory of quotas: a row for each client or route, with one machine for each policy that applies to it.
+// Owns the memory of quotas: a row for each client, and one for all together, with one machine for each policy that applies to it.
 
 import Backpressure
 
@@ -24,12 +24,13 @@ struct QuotaStorage: ~Copyable {
     private let memory: UnsafeMutableRawPointer
 
     /// - Parameters:
-    ///   - policies: all of them; those of `key` get a column.
+    ///   - policies: all of them.
+    ///   - isByClient: the policies of each client get a column, not the others.
     ///   - count: rows; none is initialized.
-    init(_ policies: [RateLimitPolicy], key: RateLimitPolicy.Key, count: Int) {
+    init(_ policies: [RateLimitPolicy], isByClient: Bool, count: Int) {
         var columns: [Column] = []
         var size = 0
-        for (position, policy) in policies.enumerated() where policy.key == key {
+        for (position, policy) in policies.enumerated() where (policy.key == .client) == isByClient {
             let isWindow = if case .window = policy.quota { true } else { false }
             columns.append(
                 Column(
@@ -46,9 +47,9 @@ struct QuotaStorage: ~Copyable {
     // Machines hold numbers only: they need no deinitialization.
     deinit { memory.deallocate() }
 
-    /// Bytes of a row of these policies.
-    static func stride(of policies: [RateLimitPolicy], key: RateLimitPolicy.Key) -> Int {
-        policies.lazy.filter { $0.key == key }.reduce(0) { $0 + size(of: $1.quota) }
+    /// Bytes of a client's row.
+    static func clientStride(_ policies: [RateLimitPolicy]) -> Int {
+        policies.lazy.filter { $0.key == .client }.reduce(0) { $0 + size(of: $1.quota) }
     }
 
     /// Bytes of a quota's machine, rounded up to the alignment of the next one.
@@ -107,13 +108,7 @@ struct QuotaStorage: ~Copyable {
     /// Nanoseconds until all quotas of a row are full, if nothing is charged; 0: it is unused.
     mutating func unusedDelay(_ row: Int, at now: UInt64) -> UInt64 {
         var wait: UInt64 = 0
-        for column in columns {
-            let own =
-                column.isWindow
-                ? window(row, column).pointee.emptyDelay(at: now)
-                : bucket(row, column).pointee.retryDelay(for: column.capacity, at: now)
-            wait = Swift.max(wait, own)
-        }
+        for column in columns { wait = Swift.max(wait, retryDelay(row, column, for: column.capacity, at: now)) }
         return wait
     }
 
@@ -126,11 +121,14 @@ struct QuotaStorage: ~Copyable {
 
     // MARK: Changed limits
 
-    /// For each column the one of `old` that holds the levels of the same policy, by name and unit; `nil`: it is a new policy.
+    /// For each column the one of `old` that holds the levels of the same policy, by name, key and unit; `nil`: it is a new policy.
     func origins(in old: borrowing QuotaStorage) -> [Int?] {
         columns.map { column in
             let policy = policies[column.policy]
-            return old.columns.firstIndex { old.policies[$0.policy].name == policy.name && $0.unit == policy.unit }
+            return old.columns.firstIndex {
+                let before = old.policies[$0.policy]
+                return before.name == policy.name && before.key == policy.key && before.unit == policy.unit
+            }
         }
     }
 
@@ -139,11 +137,11 @@ struct QuotaStorage: ~Copyable {
         _ row: Int, from old: borrowing QuotaStorage, _ oldRow: Int, _ origins: [Int?], now: UInt64
     ) {
         for (position, column) in columns.enumerated() {
-            guard let origin = origins[position] else {
+            if let origin = origins[position] {
+                carryOver(row, column, from: old, oldRow, old.columns[origin], now)
+            } else {
                 initialize(row, column, now)
-                continue
             }
-            carryOver(row, column, from: old, oldRow, old.columns[origin], now)
         }
     }
 

@@ -1,19 +1,5 @@
 // Owns the decisions of rate limits about requests.
 
-/// The client and the route of a request.
-public struct RateLimitSubject: Sendable, Equatable {
-    /// The client.
-    public var client: RateLimitKey
-    /// The route's number, from 0.
-    public var route: Int
-
-    /// The client and the route of a request.
-    public init(client: RateLimitKey, route: Int) {
-        self.client = client
-        self.route = route
-    }
-}
-
 /// The decision about a request, or about a piece of one. Policies are named by their position, sets of policies by bits.
 public struct RateLimitDecision: Sendable, Equatable {
     /// The outcome.
@@ -48,19 +34,7 @@ public struct RateLimitRefusal: Sendable {
     /// The decision.
     public let decision: RateLimitDecision
     /// The policies in force at that time.
-    public let policies: RateLimitPolicies
-}
-
-/// The policies of one configuration; compared by identity.
-public final class RateLimitPolicies: Sendable {
-    /// The policies, by position.
-    public let list: [RateLimitPolicy]
-
-    /// The policies of a configuration.
-    public init(_ list: [RateLimitPolicy]) { self.list = list }
-
-    /// The policies of a set.
-    public func policies(in bits: UInt32) -> [RateLimitPolicy] { list.indices.filter { bits >> $0 & 1 == 1 }.map { list[$0] } }
+    public let policies: [RateLimitPolicy]
 }
 
 /// Counts of a policy's decisions.

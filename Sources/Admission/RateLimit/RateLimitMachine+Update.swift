@@ -12,16 +12,11 @@ extension RateLimitMachine {
         counts = limits.policies.map { policy in
             before.firstIndex { $0.name == policy.name }.map { counts[$0] } ?? RateLimitCounts()
         }
-        if before != limits.policies { policies = RateLimitPolicies(limits.policies) }
         self.limits = limits
 
-        var global = QuotaStorage(limits.policies, key: .global, count: 1)
-        global.carryOver(0, from: self.global, 0, global.origins(in: self.global), now: now)
-        self.global = global
-        var routes = QuotaStorage(limits.policies, key: .route, count: routeCount)
-        let origins = routes.origins(in: self.routes)
-        for route in 0..<routeCount { routes.carryOver(route, from: self.routes, route, origins, now: now) }
-        self.routes = routes
+        var common = QuotaStorage(limits.policies, isByClient: false, count: 1)
+        common.carryOver(0, from: self.common, 0, common.origins(in: self.common), now: now)
+        self.common = common
         updateClients(now)
     }
 
@@ -30,15 +25,15 @@ extension RateLimitMachine {
         // In the order of memory: with a million clients most of the time is spent on cache misses.
         for row in table.rows.sorted() where clients.unusedDelay(row, at: now) > 0 { kept.append(row) }
         let capacity = limits.hasClientPolicy ? Swift.max(limits.maxKeys, kept.count) : 0
-        var fresh = QuotaStorage(limits.policies, key: .client, count: capacity + 1)
+        var fresh = QuotaStorage(limits.policies, isByClient: true, count: capacity + 1)
         let origins = fresh.origins(in: clients)
         fresh.carryOver(capacity, from: clients, table.capacity, origins, now: now)
         var known = QuotaKeyTable(capacity: capacity, secret: secret)
         if capacity > 0 {
             for row in kept {
-                let client = table.client(row)
+                let client = table[row]
                 let new = known.insert(client.key, now: now)
-                known.set(new, client)
+                known[new] = client
                 fresh.carryOver(new, from: clients, row, origins, now: now)
             }
         }

@@ -1,6 +1,6 @@
 // Decides whether a request is within all rate limits, and charges it to all of them or to none.
 
-/// The rate limits: one quota for all requests, and one for each route and for each client.
+/// The rate limits: quotas for all requests, and quotas for each client.
 ///
 /// All policies that a cost applies to are checked before any is charged. A policy in shadow mode refuses nothing. It is charged only
 /// with what it would have admitted, so its counts show what it would do in force.
@@ -19,38 +19,29 @@ public struct RateLimitMachine: ~Copyable {
 
     /// The limits in force.
     public internal(set) var limits: RateLimits
-    /// The policies among them.
-    public internal(set) var policies: RateLimitPolicies
     /// Counts of decisions, by policy.
     public internal(set) var counts: [RateLimitCounts]
     /// Pieces that were decided by the shared row, refused ones included.
     public private(set) var overflowed = 0
-    let routeCount: Int
     let secret: RateLimitKey
-    var global: QuotaStorage
-    var routes: QuotaStorage
+    /// One row: of the policies that are not by client.
+    var common: QuotaStorage
     /// A row for each client, and after them the shared row.
     var clients: QuotaStorage
     var table: QuotaKeyTable
     var queue = EvictionQueue()
 
     /// Limits with full quotas at `now`, monotonic nanoseconds.
-    /// - Parameters:
-    ///   - routes: how many there are; requests name one by its number.
-    ///   - secret: random bits that seed the hash of client keys, so that clients cannot choose their place in the table.
-    public init(_ limits: RateLimits, routes: Int, secret: RateLimitKey, now: UInt64) {
+    /// - Parameter secret: random bits that seed the hash of client keys, so that clients cannot choose their place in the table.
+    public init(_ limits: RateLimits, secret: RateLimitKey, now: UInt64) {
         self.limits = limits
         self.secret = secret
-        routeCount = Swift.max(1, routes)
-        policies = RateLimitPolicies(limits.policies)
         counts = limits.policies.map { _ in RateLimitCounts() }
-        global = QuotaStorage(limits.policies, key: .global, count: 1)
-        self.routes = QuotaStorage(limits.policies, key: .route, count: routeCount)
+        common = QuotaStorage(limits.policies, isByClient: false, count: 1)
         let capacity = limits.hasClientPolicy ? limits.maxKeys : 0
-        clients = QuotaStorage(limits.policies, key: .client, count: capacity + 1)
+        clients = QuotaStorage(limits.policies, isByClient: true, count: capacity + 1)
         table = QuotaKeyTable(capacity: capacity, secret: secret)
-        global.initialize(0, now: now)
-        for route in 0..<routeCount { self.routes.initialize(route, now: now) }
+        common.initialize(0, now: now)
         clients.initialize(capacity, now: now)
     }
 
@@ -69,20 +60,20 @@ public struct RateLimitMachine: ~Copyable {
     ///   - alreadyCharged: what earlier pieces of the request were charged. A refused client repeats the whole request, so its wait lasts
     ///     until the quotas suffice for this as well.
     public mutating func requested(
-        _ subject: RateLimitSubject, _ cost: RateLimitCost, expecting expected: RateLimitCost = .none,
+        _ client: RateLimitKey, _ cost: RateLimitCost, expecting expected: RateLimitCost = .none,
         alreadyCharged: RateLimitCost = .none, now: UInt64
     ) -> RateLimitDecision {
-        let (route, row) = rows(of: subject, now)
+        let row = row(of: client, now)
         var decision = RateLimitDecision()
         var tooLarge: UInt32 = 0
         let whole = expected == .none ? cost : cost + expected
-        checkAll(route, row, whole, now, &decision, &tooLarge)
+        checkAll(row, whole, now, &decision, &tooLarge)
         if tooLarge != 0 || decision.violated != 0 {
-            if tooLarge == 0, alreadyCharged != .none { waitForAll(&decision, route, row, whole + alreadyCharged, now) }
-            refuse(&decision, tooLarge, route, row, now)
+            if tooLarge == 0, alreadyCharged != .none { waitForAll(&decision, row, whole + alreadyCharged, now) }
+            refuse(&decision, tooLarge, row, now)
             return decision
         }
-        pass(subject, route, row, cost, decision.shadowed, pieces: 1, now)
+        pass(client, row, cost, decision.shadowed, pieces: 1, now)
         return decision
     }
 
@@ -90,49 +81,44 @@ public struct RateLimitMachine: ~Copyable {
     /// - Parameter cost: of all pieces together.
     /// - Returns: whether all policies, those in shadow mode included, admit all of them; then they were charged. If not, nothing was charged,
     ///   counted or stored, and each piece has to be decided by itself.
-    public mutating func requestedTogether(_ subject: RateLimitSubject, _ cost: RateLimitCost, pieces: Int, now: UInt64) -> Bool {
-        let (route, row) = rows(of: subject, now)
+    public mutating func requestedTogether(_ client: RateLimitKey, _ cost: RateLimitCost, pieces: Int, now: UInt64) -> Bool {
+        let row = row(of: client, now)
         var decision = RateLimitDecision()
         var tooLarge: UInt32 = 0
-        checkAll(route, row, cost, now, &decision, &tooLarge)
+        checkAll(row, cost, now, &decision, &tooLarge)
         guard tooLarge == 0, decision.violated == 0, decision.shadowed == 0 else { return false }
-        pass(subject, route, row, cost, 0, pieces: pieces, now)
+        pass(client, row, cost, 0, pieces: pieces, now)
         return true
     }
 
-    /// The rows of a subject's quotas. −1: a new client, for which there is a free row.
-    private mutating func rows(of subject: RateLimitSubject, _ now: UInt64) -> (route: Int, row: Int) {
-        let route = Swift.min(Swift.max(0, subject.route), routeCount - 1)
-        guard !clients.columns.isEmpty else { return (route, -1) }
-        return (route, table.row(of: subject.client) ?? (makeRoom(now) ? -1 : table.capacity))
+    /// The row of a client's quotas. −1: a new client, for which there is a free row.
+    private mutating func row(of client: RateLimitKey, _ now: UInt64) -> Int {
+        guard !clients.columns.isEmpty else { return -1 }
+        return table.row(of: client) ?? (makeRoom(now) ? -1 : table.capacity)
     }
 
     /// Charges an admitted cost, except to policies in shadow mode that would have refused it.
     private mutating func pass(
-        _ subject: RateLimitSubject, _ route: Int, _ known: Int, _ cost: RateLimitCost, _ shadowed: UInt32, pieces: Int,
-        _ now: UInt64
+        _ client: RateLimitKey, _ known: Int, _ cost: RateLimitCost, _ shadowed: UInt32, pieces: Int, _ now: UInt64
     ) {
         var row = known
         if row < 0, !clients.columns.isEmpty {
-            row = table.insert(subject.client, now: now)
+            row = table.insert(client, now: now)
             clients.initialize(row, now: now)
             Self.charge(&clients, row, cost, shadowed, pieces, now, &counts)
             queue.push(row, at: evictionInstant(row, now))
         } else {
             Self.charge(&clients, row, cost, shadowed, pieces, now, &counts)
-            if row >= 0, row < table.capacity { table.setSeen(row, at: now) }
+            if row >= 0, row < table.capacity { table[row].seen = now }
             if row == table.capacity, !clients.columns.isEmpty { overflowed += pieces }
         }
-        Self.charge(&global, 0, cost, shadowed, pieces, now, &counts)
-        Self.charge(&routes, route, cost, shadowed, pieces, now, &counts)
+        Self.charge(&common, 0, cost, shadowed, pieces, now, &counts)
     }
 
     private mutating func checkAll(
-        _ route: Int, _ row: Int, _ cost: RateLimitCost, _ now: UInt64, _ decision: inout RateLimitDecision,
-        _ tooLarge: inout UInt32
+        _ row: Int, _ cost: RateLimitCost, _ now: UInt64, _ decision: inout RateLimitDecision, _ tooLarge: inout UInt32
     ) {
-        Self.check(&global, 0, cost, now, &decision, &tooLarge)
-        Self.check(&routes, route, cost, now, &decision, &tooLarge)
+        Self.check(&common, 0, cost, now, &decision, &tooLarge)
         // The quotas of a new client are full.
         Self.check(&clients, row, cost, now, &decision, &tooLarge)
     }
@@ -166,22 +152,20 @@ public struct RateLimitMachine: ~Copyable {
 
     /// Extends a refusal's wait until the quotas suffice for the repeated request.
     private mutating func waitForAll(
-        _ decision: inout RateLimitDecision, _ route: Int, _ row: Int, _ cost: RateLimitCost, _ now: UInt64
+        _ decision: inout RateLimitDecision, _ row: Int, _ cost: RateLimitCost, _ now: UInt64
     ) {
         var whole = RateLimitDecision()
         var tooLarge: UInt32 = 0
-        checkAll(route, row, cost, now, &whole, &tooLarge)
+        checkAll(row, cost, now, &whole, &tooLarge)
         guard whole.wait > decision.wait else { return }
         decision.wait = whole.wait
         decision.policy = whole.policy
     }
 
     /// Completes and counts a refusal.
-    private mutating func refuse(
-        _ decision: inout RateLimitDecision, _ tooLarge: UInt32, _ route: Int, _ row: Int, _ now: UInt64
-    ) {
+    private mutating func refuse(_ decision: inout RateLimitDecision, _ tooLarge: UInt32, _ row: Int, _ now: UInt64) {
         let isKnown = row >= 0 && row < table.capacity
-        if isKnown { table.setSeen(row, at: now) }
+        if isKnown { table[row].seen = now }
         if row == table.capacity, !clients.columns.isEmpty { overflowed += 1 }
         if tooLarge != 0 {
             decision.verdict = .tooLarge
@@ -190,19 +174,18 @@ public struct RateLimitMachine: ~Copyable {
             decision.policy = tooLarge.trailingZeroBitCount
         } else {
             decision.verdict = .refused
-            // The client keeps its row until then, also where only a policy of all clients or of the route refused it.
-            if isKnown { table.setLimited(row, until: Self.sum(now, decision.wait)) }
+            // The client keeps its row until then, also where only a policy of all clients refused it.
+            if isKnown { table[row].limitedUntil = Swift.max(table[row].limitedUntil, Self.sum(now, decision.wait)) }
         }
-        decision.remaining = remaining(of: decision.policy, route, row, now)
+        decision.remaining = remaining(of: decision.policy, row, now)
         for position in counts.indices where decision.violated >> position & 1 == 1 {
             if tooLarge != 0 { counts[position].tooLarge += 1 } else { counts[position].refused += 1 }
         }
         for position in counts.indices where decision.shadowed >> position & 1 == 1 { counts[position].shadowRefused += 1 }
     }
 
-    private mutating func remaining(of policy: Int, _ route: Int, _ row: Int, _ now: UInt64) -> Int {
-        for column in global.columns where column.policy == policy { return global.availableTokens(0, column, at: now) }
-        for column in routes.columns where column.policy == policy { return routes.availableTokens(route, column, at: now) }
+    private mutating func remaining(of policy: Int, _ row: Int, _ now: UInt64) -> Int {
+        for column in common.columns where column.policy == policy { return common.availableTokens(0, column, at: now) }
         for column in clients.columns where column.policy == policy {
             return row < 0 ? column.capacity : clients.availableTokens(row, column, at: now)
         }
@@ -253,7 +236,7 @@ public struct RateLimitMachine: ~Copyable {
     mutating func evictionInstant(_ row: Int, _ now: UInt64) -> UInt64 {
         let unused = clients.unusedDelay(row, at: now)
         guard unused > 0 else { return now }
-        let client = table.client(row)
+        let client = table[row]
         let limited = Swift.max(client.limitedUntil, Self.sum(now, clients.refusalDelay(row, at: now)))
         return Swift.min(Self.sum(now, unused), Swift.max(Self.sum(client.seen, limits.keyIdle), limited))
     }

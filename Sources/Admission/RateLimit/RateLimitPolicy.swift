@@ -2,7 +2,7 @@
 
 public import Backpressure
 
-/// One rate limit: a quota in one unit, for all requests together, for each client, or for each route.
+/// One rate limit: a quota in one unit, for all requests together, for each client, or for the route.
 public struct RateLimitPolicy: Sendable, Equatable {
     /// Which requests share one quota.
     public enum Key: String, Sendable, CaseIterable {
@@ -10,7 +10,7 @@ public struct RateLimitPolicy: Sendable, Equatable {
         case global
         /// The requests of one client.
         case client
-        /// The requests for one route.
+        /// The requests for one route. Only one has rate limits, so this is the same as `global`.
         case route
     }
 
@@ -86,7 +86,7 @@ public struct RateLimits: Sendable, Equatable {
 
     /// Most bytes of the quotas of all clients.
     public var clientBytes: Int {
-        let (bytes, isBeyond) = QuotaStorage.stride(of: policies, key: .client).multipliedReportingOverflow(by: maxKeys + 1)
+        let (bytes, isBeyond) = QuotaStorage.clientStride(policies).multipliedReportingOverflow(by: maxKeys + 1)
         return isBeyond ? .max : bytes
     }
 

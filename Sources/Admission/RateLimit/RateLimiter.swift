@@ -22,17 +22,15 @@ public final class RateLimiter: Sendable {
 
     /// - Parameters:
     ///   - limits: the policies, and the bounds of their memory.
-    ///   - routes: how many there are; requests name one by its number.
     ///   - secret: seeds the hash of client keys.
     ///   - clock: monotonic nanoseconds.
     public init(
-        _ limits: RateLimits, routes: Int,
-        secret: RateLimitKey = RateLimitKey(high: .random(in: 0 ... .max), low: .random(in: 0 ... .max)),
+        _ limits: RateLimits, secret: RateLimitKey = RateLimitKey(high: .random(in: 0 ... .max), low: .random(in: 0 ... .max)),
         clock: @escaping @Sendable () -> UInt64
     ) {
         self.clock = clock
         hasPolicies = Atomic(!limits.policies.isEmpty)
-        machine = Mutex(RateLimitMachine(limits, routes: routes, secret: secret, now: clock()))
+        machine = Mutex(RateLimitMachine(limits, secret: secret, now: clock()))
     }
 
     /// Whether there are policies.
@@ -44,22 +42,22 @@ public final class RateLimiter: Sendable {
     ///   - alreadyCharged: what earlier pieces of the request were charged. A refused client repeats the whole request, so its wait lasts
     ///     until the quotas suffice for this as well.
     public func admit(
-        _ subject: RateLimitSubject, _ cost: RateLimitCost, expecting expected: RateLimitCost = .none,
+        _ client: RateLimitKey, _ cost: RateLimitCost, expecting expected: RateLimitCost = .none,
         alreadyCharged: RateLimitCost = .none
     ) -> RateLimitRefusal? {
         guard isLimited else { return nil }
         return machine.withLock { machine in
-            let decision = machine.requested(subject, cost, expecting: expected, alreadyCharged: alreadyCharged, now: clock())
+            let decision = machine.requested(client, cost, expecting: expected, alreadyCharged: alreadyCharged, now: clock())
             guard decision.verdict != .admitted else { return nil }
-            return RateLimitRefusal(decision: decision, policies: machine.policies)
+            return RateLimitRefusal(decision: decision, policies: machine.limits.policies)
         }
     }
 
     /// Decides about several pieces of a request together.
     /// - Returns: whether all were admitted and charged; if not, nothing was charged or counted, and each has to be decided by itself.
-    public func admitTogether(_ subject: RateLimitSubject, _ cost: RateLimitCost, pieces: Int) -> Bool {
+    public func admitTogether(_ client: RateLimitKey, _ cost: RateLimitCost, pieces: Int) -> Bool {
         guard isLimited else { return true }
-        return machine.withLock { $0.requestedTogether(subject, cost, pieces: pieces, now: clock()) }
+        return machine.withLock { $0.requestedTogether(client, cost, pieces: pieces, now: clock()) }
     }
 
     /// Puts other limits into force; levels are carried over.
@@ -72,7 +70,7 @@ public final class RateLimiter: Sendable {
     public var statistics: Statistics {
         machine.withLock { machine in
             Statistics(
-                policies: zip(machine.policies.list, machine.counts).map { (policy: $0, counts: $1) }, keys: machine.keyCount,
+                policies: zip(machine.limits.policies, machine.counts).map { (policy: $0, counts: $1) }, keys: machine.keyCount,
                 overflowed: machine.overflowed)
         }
     }

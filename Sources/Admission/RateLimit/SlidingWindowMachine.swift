@@ -66,12 +66,6 @@ public struct SlidingWindowMachine: ~Copyable {
         return sum <= most ? 0 : wait(untilAtMost: most, now: now)
     }
 
-    /// Nanoseconds until the window is empty, if nothing is spent meanwhile.
-    public mutating func emptyDelay(at now: UInt64) -> UInt64 {
-        advance(now)
-        return sum == 0 ? 0 : wait(untilAtMost: 0, now: now)
-    }
-
     /// An amount was admitted, also one above what is available.
     public mutating func spent(_ amount: Int, now: UInt64) {
         advance(now)

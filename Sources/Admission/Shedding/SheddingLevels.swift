@@ -14,19 +14,8 @@ public struct SheddingLevel: Sendable, Equatable {
     }
 }
 
-/// The levels of all causes; `nil`: unknown.
-public struct SheddingLevels: Sendable, Equatable {
-    private var levels: [SheddingLevel?]
-
-    /// All levels are unknown.
-    public init() { levels = Array(repeating: nil, count: SheddingCause.allCases.count) }
-
-    /// The level of one cause.
-    public subscript(cause: SheddingCause) -> SheddingLevel? {
-        get { levels[cause.rawValue] }
-        set { levels[cause.rawValue] = newValue }
-    }
-}
+/// The levels by cause; without an entry a level is unknown.
+public typealias SheddingLevels = [SheddingCause: SheddingLevel]
 
 /// How requests are shed until the next decision.
 public struct SheddingDecision: Sendable, Equatable {

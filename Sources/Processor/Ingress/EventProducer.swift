@@ -19,11 +19,6 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
         let topic: ProducerTopic
     }
 
-    /// No event can be produced now: every event gets this answer.
-    struct Unavailable: Error {
-        let problem: ProblemDetails
-    }
-
     let bounds: BatchBounds
     let counters: EventCounters
     /// The codes and texts of a batch's results.
@@ -41,15 +36,12 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     private var reported: (batch: UnsafeMutableRawPointer?, events: Int) = (nil, 0)
     private let decoder: Decoder
     private var key = ByteBuffer(capacity: 64)
-    private let answers = KafkaAnswers()
     private let isStopped = Atomic(false)
     private let kafkaError = Mutex<String?>(nil)
     private let bound = Mutex<ProducerBinding?>(nil)
     /// Most bytes of an event that waits for the end of the loop's iteration; a larger one is produced alone.
     private static let gatheredBytes = 16 << 10
     private static let notReady = ProblemDetails.unavailable("Kafka has not been reached yet. Nothing was written.")
-    private let stoppingResponse = HTTPRefusal.stopping.response.prepared()
-    private let notReadyResponse = EventProducer.notReady.response.prepared()
 
     /// - Parameter waitLimit: how long a batch waits before the rest of its events is refused. Longer than a healthy broker needs to
     ///   acknowledge a queue of events, shorter than the time-outs of most clients.
@@ -84,15 +76,15 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
 
     /// The answer to every event while there is no producer; `nil`: there is one.
     var refusal: HTTPResponse? {
-        if isStopped.load(ordering: .acquiring) { return stoppingResponse }
-        return bound.withLock { $0 == nil } ? notReadyResponse : nil
+        if isStopped.load(ordering: .acquiring) { return HTTPRefusal.stopping.response }
+        return bound.withLock { $0 == nil } ? Self.notReady.response : nil
     }
 
     /// Validates one event and produces it. The exchange is answered now, or from the delivery report.
     func take(_ body: UnsafeRawBufferPointer, _ exchange: HTTPExchange) {
         guard let binding = bound.withLock({ isStopped.load(ordering: .acquiring) ? nil : $0 }) else {
             counters.count(503)
-            exchange.respond(refusal ?? stoppingResponse)
+            exchange.respond(refusal ?? HTTPRefusal.stopping.response)
             return
         }
         if let fault = check(body) {
@@ -134,7 +126,7 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
         let exchange = Unmanaged<HTTPExchange>.fromOpaque(UnsafeRawPointer(bitPattern: token)!).takeRetainedValue()
         if let error { return answer(error, exchange) }
         counters.sent.increment()
-        exchange.respond(answers.sent)
+        exchange.respond(KafkaAnswers.sent)
     }
 
     func reportsEnded() {
@@ -144,22 +136,18 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     }
 
     private func answer(_ error: KafkaError, _ exchange: HTTPExchange) {
-        let answer = answers.answer(to: error)
-        counters.count(answer.status)
-        exchange.respond(answer)
+        let problem = KafkaAnswers.problem(error)
+        counters.count(problem.status)
+        exchange.respond(problem.response)
     }
 
     // MARK: Batches
 
-    /// A reader for a body with many events.
-    func batch(_ format: BatchFormat, _ admission: any EventAdmission, _ shedding: IngressShedding?) -> BatchIngest {
-        BatchIngest(format, eventProducer: self, admission: admission, shedding: shedding)
-    }
-
     /// The producer for the events of a batch.
-    func binding() throws(Unavailable) -> ProducerBinding {
-        if isStopped.load(ordering: .acquiring) { throw Unavailable(problem: KafkaAnswers.problem(.closed)) }
-        guard let binding = bound.withLock({ $0 }) else { throw Unavailable(problem: Self.notReady) }
+    /// - Throws: the answer to every event, where none can be produced now.
+    func binding() throws(ProblemDetails) -> ProducerBinding {
+        if isStopped.load(ordering: .acquiring) { throw KafkaAnswers.problem(.closed) }
+        guard let binding = bound.withLock({ $0 }) else { throw Self.notReady }
         return binding
     }
 

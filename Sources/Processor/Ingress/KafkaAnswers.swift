@@ -3,29 +3,16 @@
 import HTTPServer
 import Kafka
 
-/// The answers of `POST /send` to delivery reports, made once. `docs/ingress.md` shows the table.
-struct KafkaAnswers: Sendable {
-    let sent = HTTPResponse.text(200, "Message sent!\n").prepared()
-    private let byCode: [KafkaError.Code: HTTPResponse]
-    private let uncertain: HTTPResponse
-
-    init() {
-        byCode = Dictionary(
-            uniqueKeysWithValues: KafkaError.Code.allCases.map { ($0, Self.problem($0).response.prepared()) })
-        uncertain = Self.uncertain.response.prepared()
-    }
-
-    /// The answer to a record that was not acknowledged.
-    func answer(to error: KafkaError) -> HTTPResponse {
-        error.mayBePersisted ? uncertain : byCode[error.code] ?? uncertain
-    }
+/// The answers of `POST /send` to delivery reports. `docs/ingress.md` shows the table.
+enum KafkaAnswers {
+    static let sent = HTTPResponse.text(200, "Message sent!\n").prepared()
 
     /// For errors after which the broker may hold the record, whatever their code is.
     static let uncertain = ProblemDetails.unavailable(
         "The broker did not acknowledge the event in time. It may have been written all the same: sending it again may write "
             + "it twice.", possiblyPersisted: true)
 
-    /// What one event of a batch is answered.
+    /// The answer to an event that was not acknowledged.
     static func problem(_ error: KafkaError) -> ProblemDetails { error.mayBePersisted ? uncertain : problem(error.code) }
 
     /// 503 where trying again can help, 500 where it cannot, 413 for a record that is too large.

@@ -44,7 +44,6 @@ final class Routes: HTTPHandler {
     private let eventProducer: EventProducer?
     private let limits: IngressLimits?
     private let shedding: IngressShedding?
-    private let quotas: any QuotaProvider
     private let admin: AdminController?
     private let authorizer: RequestAuthorizer
     private let registry: MetricsRegistry
@@ -63,14 +62,11 @@ final class Routes: HTTPHandler {
     ///   - limits: rate limits of `POST /send`; `nil`: none.
     ///   - shedding: load shedding of `POST /send`; `nil`: none.
     ///   - admin: handles the operator's routes; `nil`: they do not exist, as this process has no worker.
-    ///   - quotas: the rate limits of batches; `nil`: `limits`.
     init(
         role: Role, eventProducer: EventProducer?, limits: IngressLimits? = nil, shedding: IngressShedding? = nil,
-        admin: AdminController?,
-        authorizer: RequestAuthorizer = RequestAuthorizer(HTTPSettings()), registry: MetricsRegistry, health: Health,
-        quotas: (any QuotaProvider)? = nil
+        admin: AdminController?, authorizer: RequestAuthorizer = RequestAuthorizer(HTTPSettings()), registry: MetricsRegistry,
+        health: Health
     ) {
-        self.quotas = quotas ?? limits ?? NoLimits()
         known = Route.allCases.filter { route in
             switch route {
             case .send: role != .worker
@@ -129,14 +125,15 @@ final class Routes: HTTPHandler {
         // The first byte tells one event from an array of them.
         if isJSON { return .peek(limit: eventProducer.bounds.bodyBytes) }
         guard isLines else { return .respond(unsupported) }
-        return .stream(
-            eventProducer.batch(.lines, quotas.quota(for: head, client), shedding), limit: eventProducer.bounds.bodyBytes)
+        let batch = BatchIngest(.lines, eventProducer: eventProducer, quota: limits?.quota(of: head, client), shedding: shedding)
+        return .stream(batch, limit: eventProducer.bounds.bodyBytes)
     }
 
     func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice {
         guard let eventProducer, let first = firstBytes.first(where: { !BoundaryMachine.isSpace($0) }) else { return .skip }
         guard first == UInt8(ascii: "[") else { return .collect() }
-        return .stream(eventProducer.batch(.array, quotas.quota(for: head, authorizer.client(of: head)), shedding))
+        let quota = limits?.quota(of: head, authorizer.client(of: head))
+        return .stream(BatchIngest(.array, eventProducer: eventProducer, quota: quota, shedding: shedding))
     }
 
     func response(to refusal: HTTPRefusal) -> HTTPResponse {

@@ -3,7 +3,7 @@
 import HTTPServer
 
 /// Why a request or an event failed.
-struct ProblemDetails: Sendable, Equatable {
+struct ProblemDetails: Error, Equatable {
     let status: Int
     /// This occurrence, and what to do about it. Never a payload.
     var detail: String

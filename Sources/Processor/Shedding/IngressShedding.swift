@@ -16,8 +16,6 @@ final class IngressShedding: Sendable {
     private let shedder: LoadShedder
     private let refused: [Counter]
     private let producer = Mutex<(producer: KafkaProducer, bound: Credits)?>(nil)
-    /// One response for each cause and wait: at most 4 × 900, each of some hundred bytes.
-    private let responses = Mutex<[Int: HTTPResponse]>([:])
 
     init(_ limits: SheddingLimits, registry: MetricsRegistry) {
         let shedder = LoadShedder(limits)
@@ -73,13 +71,12 @@ final class IngressShedding: Sendable {
     /// The response to a request whose header has arrived; `nil`: it is admitted.
     func refusal() -> HTTPResponse? {
         guard let refusal = refuse() else { return nil }
-        return responses.withLock { responses in
-            let key = refusal.retryAfter << 2 | refusal.cause.rawValue
-            if let known = responses[key] { return known }
-            let response = Self.response(to: refusal).prepared()
-            responses[key] = response
-            return response
-        }
+        var problem = Self.problem(refusal)
+        // Type and title: draft-ietf-httpapi-ratelimit-headers-11, problem types.
+        problem.type = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+        problem.ownTitle = "Request cannot be satisfied due to temporary server capacity constraints"
+        problem.members.append(.init("retry_after", .integer(refusal.retryAfter)))
+        return problem.response
     }
 
     /// Whether batches are suspended at `now`, monotonic nanoseconds.
@@ -110,14 +107,5 @@ final class IngressShedding: Sendable {
         return ProblemDetails(
             status: 503, detail: "\(cause) Nothing was written; try again in \(refusal.retryAfter) s.",
             members: [.init("cause", .string(refusal.cause.name))], possiblyPersisted: false, retryAfter: refusal.retryAfter)
-    }
-
-    private static func response(to refusal: SheddingRefusal) -> HTTPResponse {
-        var problem = problem(refusal)
-        // Type and title: draft-ietf-httpapi-ratelimit-headers-11, problem types.
-        problem.type = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
-        problem.ownTitle = "Request cannot be satisfied due to temporary server capacity constraints"
-        problem.members.append(.init("retry_after", .integer(refusal.retryAfter)))
-        return problem.response
     }
 }

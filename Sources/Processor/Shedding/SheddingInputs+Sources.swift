@@ -5,11 +5,7 @@ import Pipeline
 
 extension SheddingInputs {
     /// The lag of one partition.
-    private struct PartitionLag {
-        let backlog: Int64?
-        let seconds: Double?
-        let answerAge: Double
-    }
+    private typealias PartitionLag = (backlog: Int64?, seconds: Double?, answerAge: Double)
 
     /// How long an answer of the brokers counts, in lag intervals, each taken as 1 s at least. Older lag is unknown.
     private static let intervalsOfValidity = 3.0
@@ -22,7 +18,7 @@ extension SheddingInputs {
         self.init()
         lag = Self.lag(
             zip(snapshot.positions, snapshot.lags).map { position, lag in
-                PartitionLag(backlog: position.backlog, seconds: lag.seconds, answerAge: lag.answerAgeSeconds)
+                (position.backlog, lag.seconds, lag.answerAgeSeconds)
             }, drainRate: snapshot.rates.drain, lagInterval: lagInterval, now: now)
         if !snapshot.positions.isEmpty { credits = PipelineCredits(free: snapshot.freeCredits, total: snapshot.totalCredits) }
     }
@@ -31,7 +27,7 @@ extension SheddingInputs {
     init(_ group: GroupLag, lagInterval: Double, now: UInt64) {
         self.init()
         lag = Self.lag(
-            group.partitions.map { PartitionLag(backlog: $0.backlog, seconds: $0.seconds, answerAge: $0.answerAgeSeconds) },
+            group.partitions.map { ($0.backlog, $0.seconds, $0.answerAgeSeconds) },
             drainRate: group.rates.drain, lagInterval: lagInterval, now: now)
     }
 

@@ -85,7 +85,7 @@ extension BatchIngest {
         // the element was checked.
         let areAdmitted =
             format == .lines && events.count > 1 && results.reserve(events.count, owner: self)
-            && admission.admitTogether(events: events.count, bytes: bytes)
+            && (quota?.chargeTogether(events: events.count, bytes: bytes) ?? true)
         if areAdmitted { uncharged -= bytes }
         for event in events where !isDone {
             guard results.refusal == nil else {
@@ -110,18 +110,16 @@ extension BatchIngest {
     }
 
     private func isAdmitted(_ event: UnsafeRawBufferPointer) -> Bool {
-        switch admission.admit(bytes: event.count) {
-        case .admitted:
-            uncharged -= event.count
-            return true
-        case .impossible(let problem):
-            uncharged -= event.count
-            refuse(problem, ResultTable.impossible)
-        case .refused(let problem):
-            results.refusal = problem
+        let refusal = quota?.charge(events: 1, bytes: event.count)
+        if let refusal, refusal.status == 429 {
+            results.refusal = refusal
             results.appendRefused(bytes: event.count)
+            return false
         }
-        return false
+        uncharged -= event.count
+        // It costs more than a policy ever allows; the events that follow may pass.
+        if let refusal { refuse(refusal, ResultTable.impossible) }
+        return refusal == nil
     }
 
     /// Produces the group.

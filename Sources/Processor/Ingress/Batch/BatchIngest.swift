@@ -26,7 +26,8 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
 
     let eventProducer: EventProducer
     let format: BatchFormat
-    let admission: any EventAdmission
+    /// The client's; `nil`: without limits.
+    let quota: ClientQuota?
     let eventBytes: Int
     let mostEvents: Int
     let results: BatchResults
@@ -52,10 +53,10 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     /// Before ``close()``: minus the number of reported events. After it: the number of produced events that are not reported.
     private let unsettled = Atomic(0)
 
-    init(_ format: BatchFormat, eventProducer: EventProducer, admission: any EventAdmission, shedding: IngressShedding?) {
+    init(_ format: BatchFormat, eventProducer: EventProducer, quota: ClientQuota?, shedding: IngressShedding?) {
         self.eventProducer = eventProducer
         self.format = format
-        self.admission = admission
+        self.quota = quota
         self.shedding = shedding
         eventBytes = eventProducer.bounds.eventBytes
         mostEvents = eventProducer.bounds.events
@@ -93,11 +94,8 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         let skipped = uncharged - carry.count
         guard !isDone, results.refusal == nil, skipped >= Self.skippedBytes else { return }
         uncharged = carry.count
-        switch admission.admit(skipped: skipped) {
-        case .admitted: break
-        case .refused(let answer): results.refusal = answer
-        case .impossible(let answer): end(answer)
-        }
+        guard let refusal = quota?.charge(events: 0, bytes: skipped) else { return }
+        if refusal.status == 429 { results.refusal = refusal } else { end(refusal) }
     }
 
     /// Stops reading after ``mostRefused`` events that were refused for the same reason.
@@ -175,7 +173,9 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         }
         self.exchange = exchange
         // The first refused event was told when it alone would pass; the answer is for all refused events together.
-        if results.refusal?.status == 429, let whole = admission.refusal(ofEvents: results.refused, bytes: results.refusedBytes) {
+        if results.refusal?.status == 429, let whole = quota?.preview(events: results.refused, bytes: results.refusedBytes),
+            whole.status == 429
+        {
             results.refusal = whole
         }
         close()
@@ -187,10 +187,10 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     /// The producer. Where there is none, the rest of the batch is refused.
     private func binding() -> EventProducer.ProducerBinding? {
         guard results.refusal == nil else { return nil }
-        do throws(EventProducer.Unavailable) {
+        do throws(ProblemDetails) {
             return try eventProducer.binding()
         } catch {
-            results.refusal = error.problem
+            results.refusal = error
             return nil
         }
     }
@@ -198,29 +198,25 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     /// Whether this piece waits because load shedding suspends batches.
     private func isSuspended() -> Bool {
         guard !isDone, results.refusal == nil, let shedding else { return false }
-        let now = MonotonicClock.nanoseconds()
-        guard shedding.isHolding(at: now) else {
-            sheddingWait.end(eventProducer)
-            return false
-        }
-        if !sheddingWait.continues(at: now, eventProducer) { results.refusal = shedding.refusalOfRest() }
-        guard results.refusal == nil else {
-            sheddingWait.end(eventProducer)
-            return false
-        }
-        return true
+        let isHeld = shedding.isHolding(at: MonotonicClock.nanoseconds())
+        return waits(&sheddingWait, while: isHeld) { shedding.refusalOfRest() }
     }
 
     /// Whether the batch waits for the producer's queue.
     private func mustWait(for binding: EventProducer.ProducerBinding) -> Bool {
-        guard results.refusal == nil, !binding.producer.hasRoom(forBytes: eventBytes) else {
-            queueWait.end(eventProducer)
-            return false
+        let isFull = results.refusal == nil && !binding.producer.hasRoom(forBytes: eventBytes)
+        return waits(&queueWait, while: isFull) { KafkaAnswers.problem(.queueFull) }
+    }
+
+    /// Continues or ends a wait. After ``EventProducer/waitLimit`` `refusal` is the answer to all events that follow, not to the next one
+    /// alone: a later event of its key must not overtake it.
+    private func waits(_ wait: inout BatchWait, while isHeld: Bool, _ refusal: () -> ProblemDetails?) -> Bool {
+        if isHeld {
+            if wait.continues(at: MonotonicClock.nanoseconds(), eventProducer) { return true }
+            results.refusal = refusal()
+            if results.refusal == nil { return true }
         }
-        if queueWait.continues(at: MonotonicClock.nanoseconds(), eventProducer) { return true }
-        // All events that follow, not this one alone: a later event of its key must not overtake it.
-        results.refusal = KafkaAnswers.problem(.queueFull)
-        queueWait.end(eventProducer)
+        wait.end(eventProducer)
         return false
     }
 

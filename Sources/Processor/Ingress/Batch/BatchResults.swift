@@ -19,7 +19,6 @@ final class BatchResults: @unchecked Sendable {
 
     /// A refused event with its own problem.
     struct Note {
-        let event: Int
         let start: Int
         let count: Int
         let status: Int
@@ -102,7 +101,7 @@ final class BatchResults: @unchecked Sendable {
             firstNoted = problem
             noteTexts.reserveCapacity(Self.noteBytes)
         }
-        notes.append(Note(event: cells - 1, start: noteTexts.count, count: text.count, status: problem.status))
+        notes.append(Note(start: noteTexts.count, count: text.count, status: problem.status))
         noteTexts += text
         return true
     }

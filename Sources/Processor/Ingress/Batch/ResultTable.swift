@@ -22,34 +22,23 @@ final class ResultTable: Sendable {
 
     /// The text of each code, with a comma before it; empty where the batch has its own.
     let texts: [[UInt8]]
+    /// By code.
     private let problems: [ProblemDetails?]
-    private let kafka: [KafkaError.Code: UInt8]
-    private let reasons: [String: UInt8]
 
     init() {
-        var problems = [ProblemDetails?](repeating: nil, count: Self.codes)
-        problems[Int(Self.tooLarge)] = ProblemDetails(
-            status: 413, detail: "The event has more bytes than an event may have (http.max_event_bytes).")
-        problems[Int(Self.impossible)] = ProblemDetails(
-            status: 413, detail: "The event costs more than a rate limit ever allows.")
-        problems[Int(Self.uncertain)] = KafkaAnswers.uncertain
-        var kafka: [KafkaError.Code: UInt8] = [:]
-        for (index, code) in KafkaError.Code.allCases.enumerated() {
-            kafka[code] = UInt8(Self.firstKafka + index)
-            problems[Self.firstKafka + index] = KafkaAnswers.problem(code)
-        }
-        var reasons: [String: UInt8] = [:]
-        for (index, reason) in DecodeReason.allCases.enumerated() {
-            reasons[reason.rawValue] = UInt8(Self.firstDecode + index)
-            problems[Self.firstDecode + index] = .invalidEvent(
-                reason: reason.rawValue, detail: "The event does not match the mapping.")
-        }
+        problems =
+            [nil, nil, nil, nil]
+            + [
+                ProblemDetails(status: 413, detail: "The event has more bytes than an event may have (http.max_event_bytes)."),
+                ProblemDetails(status: 413, detail: "The event costs more than a rate limit ever allows."),
+                KafkaAnswers.uncertain,
+            ] + KafkaError.Code.allCases.map { KafkaAnswers.problem($0) }
+            + DecodeReason.allCases.map {
+                .invalidEvent(reason: $0.rawValue, detail: "The event does not match the mapping.")
+            }
         var texts = problems.map { $0.map(Self.text) ?? [] }
         texts[Int(Self.sent)] = Array(#",{"status":200}"#.utf8)
-        self.problems = problems
         self.texts = texts
-        self.kafka = kafka
-        self.reasons = reasons
     }
 
     /// One result, with a comma before it.
@@ -63,9 +52,14 @@ final class ResultTable: Sendable {
     func problem(_ code: UInt8) -> ProblemDetails? { problems[Int(code)] }
 
     func code(of error: KafkaError) -> UInt8 {
-        error.mayBePersisted ? Self.uncertain : kafka[error.code] ?? Self.uncertain
+        guard !error.mayBePersisted, let index = KafkaError.Code.allCases.firstIndex(of: error.code) else {
+            return Self.uncertain
+        }
+        return UInt8(Self.firstKafka + index)
     }
 
     /// The code of a decoder's reason, for events whose own problem is not kept.
-    func code(ofReason reason: String) -> UInt8 { reasons[reason] ?? UInt8(Self.firstDecode) }
+    func code(ofReason reason: String) -> UInt8 {
+        UInt8(Self.firstDecode + (DecodeReason.allCases.firstIndex { $0.rawValue == reason } ?? 0))
+    }
 }
