@@ -110,10 +110,8 @@ extension Routes.Route {
     /// The route's operation object.
     fileprivate var operation: JSONValue {
         var members: [JSONValue.Member] = [
-            .init("operationId", .string(name)), .init("summary", .string(summary)),
-            .init(
-                "responses",
-                .object(answers.sorted { $0.status < $1.status }.map { .init("\($0.status)", $0.value) })),
+            .init("operationId", .string(summary.name)), .init("summary", .string(summary.sentence)),
+            .init("responses", .object(answers.sorted { $0.key < $1.key }.map { .init("\($0.key)", $0.value) })),
         ]
         if let requestBody { members.append(.init("requestBody", requestBody)) }
         // Whether a token is required depends on the settings and the client's address.
@@ -121,31 +119,17 @@ extension Routes.Route {
         return .object(members)
     }
 
-    private var name: String {
+    private var summary: (name: String, sentence: String) {
         switch self {
-        case .index: "index"
-        case .send: "send"
-        case .metrics: "metrics"
-        case .livez: "alive"
-        case .readyz: "ready"
-        case .openAPI: "describe"
-        case .pause: "pause"
-        case .resume: "resume"
-        case .pauses: "pauses"
-        }
-    }
-
-    private var summary: String {
-        switch self {
-        case .index: "Lists the routes."
-        case .send: "Takes an event or a batch of events; answers when Kafka has acknowledged them."
-        case .metrics: "Metrics in Prometheus' text format."
-        case .livez: "Liveness: 200 while the process runs."
-        case .readyz: "Readiness, and why the process is not ready."
-        case .openAPI: "This document."
-        case .pause: "Pauses consumption of a partition, a topic or all topics, for all workers of the group."
-        case .resume: "Resumes consumption."
-        case .pauses: "Lists the operator pauses."
+        case .index: ("index", "Lists the routes.")
+        case .send: ("send", "Takes an event or a batch of events; answers when Kafka has acknowledged them.")
+        case .metrics: ("metrics", "Metrics in Prometheus' text format.")
+        case .livez: ("alive", "Liveness: 200 while the process runs.")
+        case .readyz: ("ready", "Readiness, and why the process is not ready.")
+        case .openAPI: ("describe", "This document.")
+        case .pause: ("pause", "Pauses consumption of a partition, a topic or all topics, for all workers of the group.")
+        case .resume: ("resume", "Resumes consumption.")
+        case .pauses: ("pauses", "Lists the operator pauses.")
         }
     }
 
@@ -168,107 +152,76 @@ extension Routes.Route {
     }
 
     /// The statuses of its responses.
-    var statuses: [Int] { answers.map(\.status) }
+    var statuses: [Int] { answers.keys.sorted() }
 
-    private var answers: [(status: Int, value: JSONValue)] {
-        var answers: [(Int, JSONValue)] = [
-            (413, Self.problem("The body is longer than this route takes.")),
-            (503, Self.problem("Not possible now; try again.", headers: ["Retry-After"])),
+    private var answers: [Int: JSONValue] {
+        var answers = [
+            413: Self.problem("The body is longer than this route takes."),
+            503: Self.problem("Not possible now; try again.", headers: ["Retry-After"]),
         ]
         switch self {
-        case .index: answers.append((200, Self.answer("The routes.", "text/plain; charset=utf-8", ["type": "string"])))
+        case .index: answers[200] = Self.answer("The routes.", ["text/plain; charset=utf-8": ["type": "string"]])
         case .send:
-            answers.removeAll { $0.0 == 413 }
-            answers += [
-                (
-                    413,
-                    Self.problem(
-                        "The event or body is too long, or larger than a rate limit ever allows.",
-                        headers: ["RateLimit-Policy"])
-                ),
-                (200, Self.sent),
-                (207, Self.answer("Some events of the batch were written.", "application/json", Self.reference("Results"))),
-                (400, Self.problem("The event does not match the mapping; of a batch, no event does.")),
-                (408, Self.problem("The body arrives too slowly.")),
-                (401, Self.problem("The bearer token is missing or unknown.")),
-                (403, Self.problem("Not allowed from this address or web page without tokens.")),
-                (415, Self.problem("The media type is not supported.")),
-                (
-                    429,
-                    Self.problem(
-                        "Rate limit exceeded; nothing was written.", headers: ["Retry-After", "RateLimit", "RateLimit-Policy"])
-                ),
-                (500, Self.problem("Kafka refuses the event; trying again is useless.")),
-            ]
+            answers[200] = Self.answer(
+                "All in-sync replicas have acknowledged the event, or every event of the batch.",
+                ["text/plain; charset=utf-8": ["type": "string"], "application/json": Self.reference("Results")])
+            answers[207] = Self.answer(
+                "Some events of the batch were written.", ["application/json": Self.reference("Results")])
+            answers[400] = Self.problem("The event does not match the mapping; of a batch, no event does.")
+            answers[401] = Self.problem("The bearer token is missing or unknown.")
+            answers[403] = Self.problem("Not allowed from this address or web page without tokens.")
+            answers[408] = Self.problem("The body arrives too slowly.")
+            answers[413] = Self.problem(
+                "The event or body is too long, or larger than a rate limit ever allows.", headers: ["RateLimit-Policy"])
+            answers[415] = Self.problem("The media type is not supported.")
+            answers[429] = Self.problem(
+                "Rate limit exceeded; nothing was written.", headers: ["Retry-After", "RateLimit", "RateLimit-Policy"])
+            answers[500] = Self.problem("Kafka refuses the event; trying again is useless.")
         case .metrics:
-            answers += [
-                (200, Self.answer("The metrics.", MetricsRegistry.contentType, ["type": "string"])),
-                (401, Self.problem("The bearer token is missing or unknown.")),
-                (403, Self.problem("Without a token, only local requests are allowed.")),
-            ]
+            answers[200] = Self.answer("The metrics.", [MetricsRegistry.contentType: ["type": "string"]])
+            answers[401] = Self.problem("The bearer token is missing or unknown.")
+            answers[403] = Self.problem("Without a token, only local requests are allowed.")
         case .livez:
-            answers.append(
-                (200, Self.answer("The process runs.", "application/json", ["type": "object", "required": ["status"]])))
+            answers[200] = Self.answer(
+                "The process runs.", ["application/json": ["type": "object", "required": ["status"]]])
         case .readyz:
-            answers.removeAll { $0.0 == 503 }
-            answers += [
-                (200, Self.answer("The process is ready.", "application/json", Self.reference("Readiness"))),
-                (503, Self.unready),
-            ]
-        case .openAPI: answers.append((200, Self.answer("This document.", "application/json", ["type": "object"])))
+            answers[200] = Self.answer("The process is ready.", ["application/json": Self.reference("Readiness")])
+            // While the process stops, the server answers with problem details.
+            answers[503] = Self.answer(
+                "The process is not ready.",
+                ["application/json": Self.reference("Readiness"), "application/problem+json": Self.reference("Problem")],
+                headers: ["Retry-After"])
+        case .openAPI: answers[200] = Self.answer("This document.", ["application/json": ["type": "object"]])
         case .pause, .resume, .pauses:
-            answers += [
-                (200, Self.answer("The operator pauses in force.", "application/json", Self.reference("Pauses"))),
-                (401, Self.problem("The bearer token is missing or unknown.")),
-                (403, Self.problem("Without a token, only local requests are allowed.")),
-                (500, Self.problem("PostgreSQL refuses the query; trying again is useless.")),
-            ]
+            answers[200] = Self.answer("The operator pauses in force.", ["application/json": Self.reference("Pauses")])
+            answers[401] = Self.problem("The bearer token is missing or unknown.")
+            answers[403] = Self.problem("Without a token, only local requests are allowed.")
+            answers[500] = Self.problem("PostgreSQL refuses the query; trying again is useless.")
             if self != .pauses {
-                answers += [
-                    (400, Self.problem("The body is invalid.")),
-                    (404, Self.problem("The topic or partition does not exist.")),
-                    (415, Self.problem("The media type is not supported.")),
-                ]
+                answers[400] = Self.problem("The body is invalid.")
+                answers[404] = Self.problem("The topic or partition does not exist.")
+                answers[415] = Self.problem("The media type is not supported.")
             }
-            if self == .resume { answers.append((409, Self.problem("The scope is part of a wider pause."))) }
+            if self == .resume { answers[409] = Self.problem("The scope is part of a wider pause.") }
         }
         return answers
     }
 
-    private static func answer(_ description: String, _ type: String, _ schema: JSONValue) -> JSONValue {
-        ["description": .string(description), "content": .object([.init(type, ["schema": schema])])]
-    }
-
-    private static var sent: JSONValue {
-        [
-            "description": "All in-sync replicas have acknowledged the event, or every event of the batch.",
-            "content": [
-                "text/plain; charset=utf-8": ["schema": ["type": "string"]],
-                "application/json": ["schema": reference("Results")],
-            ],
-        ]
-    }
-
-    /// The process is not ready; while it stops, the server answers with problem details.
-    private static var unready: JSONValue {
-        [
-            "description": "The process is not ready.",
-            "headers": ["Retry-After": ["$ref": "#/components/headers/Retry-After"]],
-            "content": [
-                "application/json": ["schema": reference("Readiness")],
-                "application/problem+json": ["schema": reference("Problem")],
-            ],
-        ]
-    }
-
-    private static func problem(_ description: String, headers: [String] = []) -> JSONValue {
+    /// A response with a schema for each media type.
+    private static func answer(
+        _ description: String, _ content: KeyValuePairs<String, JSONValue>, headers: [String] = []
+    ) -> JSONValue {
         var members: [JSONValue.Member] = [.init("description", .string(description))]
         if !headers.isEmpty {
             members.append(
                 .init("headers", .object(headers.map { .init($0, ["$ref": .string("#/components/headers/\($0)")]) })))
         }
-        members.append(.init("content", ["application/problem+json": ["schema": reference("Problem")]]))
+        members.append(.init("content", .object(content.map { .init($0.key, ["schema": $0.value]) })))
         return .object(members)
+    }
+
+    private static func problem(_ description: String, headers: [String] = []) -> JSONValue {
+        answer(description, ["application/problem+json": reference("Problem")], headers: headers)
     }
 
     private static func reference(_ schema: String) -> JSONValue { ["$ref": .string("#/components/schemas/\(schema)")] }
