@@ -108,7 +108,7 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
         let limits = try load(
             mapping + "\nlimits: {consume: {bytes_per_second: 1MiB, topics: {messages: {events_per_second: 5}}}}",
             environment: ["SLUICE_LIMITS_CONSUME_EVENTS_PER_SECOND": "7"]
-        ).settings.limits.consume.limits
+        ).settings.limits.consume
         #expect(limits.all == .init(events: 7, bytes: 1 << 20))
         #expect(limits.topics == ["messages": .init(events: 5)])
         let found = faults(mapping + "\nlimits: {consume: {topics: {message: {events_per_second: 5}}}}")

@@ -1,5 +1,6 @@
 // Proves when a changed configuration is loaded, what of it is applied, and what is logged.
 
+import Backpressure
 import Foundation
 import Glibc
 import Pipeline
@@ -126,7 +127,7 @@ private final class Fixture: Sendable {
         await world.reloader.check(isRequested: false)
         #expect(world.applied.current.isEmpty, "the file may be half written")
         await world.reloader.check(isRequested: false)
-        #expect(world.applied.current.map(\.limits.consume.eventsPerSecond) == [250])
+        #expect(world.applied.current.map(\.limits.consume.all.events) == [250])
         #expect(world.metrics.contains("sluice_config_generation 2"))
         #expect(world.metrics.contains(#"sluice_consume_limit{unit="events"} 250"#))
         #expect(world.metrics.contains(#"sluice_consume_limit{topic="messages",unit="bytes"} 1024"#))

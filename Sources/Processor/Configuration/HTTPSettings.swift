@@ -1,6 +1,5 @@
 // Declares the sections `http` and `log`.
 
-import Admission
 import HTTPServer
 import Settings
 import Telemetry
@@ -75,19 +74,13 @@ struct HTTPSettings: Sendable {
                     + "X-Forwarded-For: the client is the entry this far from the right. Above 0 the port must be reachable "
                     + "through them only.", reload: .live),
             Key(
-                "admin_token", \.adminToken,
-                .string.checked("must be empty, or at least 16 characters without spaces, and at most 256") {
-                    $0.isEmpty || isToken($0)
-                },
+                "admin_token", \.adminToken, optionalToken,
                 help:
                     "Bearer token of the routes under /admin; SLUICE_HTTP_ADMIN_TOKEN_FILE names a file with it. Empty: only "
                     + "requests from this machine are accepted, and only while the server listens on loopback.",
                 secrecy: .secret, reload: .live),
             Key(
-                "metrics_token", \.metricsToken,
-                .string.checked("must be empty, or at least 16 characters without spaces, and at most 256") {
-                    $0.isEmpty || isToken($0)
-                },
+                "metrics_token", \.metricsToken, optionalToken,
                 help:
                     "Bearer token of /metrics; SLUICE_HTTP_METRICS_TOKEN_FILE names a file with it. Empty: every client may "
                     + "read them where the server listens on loopback or allow_unauthenticated is true, elsewhere only this "
@@ -158,17 +151,13 @@ struct HTTPSettings: Sendable {
             && text.utf8.allSatisfy { (0x21...0x7E).contains($0) }
     }
 
+    private static let optionalToken = ValueKind<String>.string.checked(
+        "must be empty, or at least 16 characters without spaces, and at most 256"
+    ) { $0.isEmpty || isToken($0) }
+
     private static func areTokens(_ tokens: [String: String]) -> Bool {
-        let isNamed = tokens.keys.allSatisfy { name in
-            (1...64).contains(name.utf8.count)
-                && name.utf8.allSatisfy { byte in
-                    switch byte {
-                    case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"): true
-                    default: false
-                    }
-                }
-        }
-        return isNamed && tokens.values.allSatisfy(isToken) && Set(tokens.values).count == tokens.count
+        tokens.keys.allSatisfy { $0.isName(with: "._-") } && tokens.values.allSatisfy(isToken)
+            && Set(tokens.values).count == tokens.count
     }
 
     /// Whether a host is a loopback address, by name or in full numeric form.
@@ -176,6 +165,19 @@ struct HTTPSettings: Sendable {
         let parts = host.split(separator: ".", omittingEmptySubsequences: false)
         let isIPv4 = parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
         return isIPv4 || host == "localhost" || host == "::1"
+    }
+}
+
+extension String {
+    /// Whether it has 1 to 64 characters, each an ASCII letter, a digit or one of `others`.
+    func isName(with others: String) -> Bool {
+        (1...64).contains(utf8.count)
+            && utf8.allSatisfy { byte in
+                switch byte {
+                case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+                default: others.utf8.contains(byte)
+                }
+            }
     }
 }
 

@@ -1,6 +1,5 @@
 // Declares the section `kafka`.
 
-import Admission
 import Settings
 
 /// Where a partition without any offset starts.

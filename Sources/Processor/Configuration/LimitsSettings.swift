@@ -13,7 +13,7 @@ struct LimitsSettings: Sendable {
     var keyIdle = Duration.seconds(300)
     var headers = true
     var retryJitter = 0.25
-    var consume = ConsumeSettings()
+    var consume = ConsumeLimits()
     var shed = SheddingSettings()
 
     static let section = Section<LimitsSettings>(
@@ -47,57 +47,39 @@ struct LimitsSettings: Sendable {
                     "Random addition to Retry-After, as a share of the wait, so that refused clients do not return all at "
                     + "once.",
                 reload: .live),
-            .section(\.consume, ConsumeSettings.section),
+            .section(\.consume, ConsumeLimits.section),
             .section(\.shed, SheddingSettings.section),
         ])
 }
 
-/// Limits of reading from Kafka: they keep part of the database's capacity for others.
-struct ConsumeSettings: Sendable {
-    var eventsPerSecond = 0
-    var bytesPerSecond = 0
-    var topics: [String: RateSettings] = [:]
-
-    static let section = Section<ConsumeSettings>(
+extension ConsumeLimits {
+    static let section = Section<ConsumeLimits>(
         "consume",
         help:
             "How fast a worker reads from Kafka: all topics together, and each topic. The lowest applicable limit "
             + "holds; a tenth of a second's amount may be read at once.",
         keys: [
             Key(
-                "events_per_second", \.eventsPerSecond, .int(in: 0...1_000_000_000),
+                "events_per_second", \.all.events, .int(in: 0...1_000_000_000),
                 help: "Events per second of all topics; 0: no limit.", reload: .live),
             Key(
-                "bytes_per_second", \.bytesPerSecond, .bytes(in: 0...1 << 40),
+                "bytes_per_second", \.all.bytes, .bytes(in: 0...1 << 40),
                 help:
                     "Bytes per second of keys, payloads and headers of all topics; 0: no limit.", reload: .live),
             .namedSections(
-                "topics", \.topics, each: RateSettings.section, fresh: RateSettings(),
+                "topics", \.topics, each: Rates.section, fresh: Rates(),
                 help:
                     "Limits of single topics by name, such as {orders: {events_per_second: 100}}.", reload: .live),
         ])
-
-    var limits: ConsumeLimits {
-        ConsumeLimits(
-            all: ConsumeLimits.Rates(events: eventsPerSecond, bytes: bytesPerSecond), topics: topics.mapValues(\.rates))
-    }
 }
 
-/// The limits of one topic.
-struct RateSettings: Sendable {
-    var eventsPerSecond = 0
-    var bytesPerSecond = 0
-
-    static let section = Section<RateSettings>(
+extension ConsumeLimits.Rates {
+    static let section = Section<ConsumeLimits.Rates>(
         "topic", help: "",
         keys: [
             Key(
-                "events_per_second", \.eventsPerSecond, .int(in: 0...1_000_000_000), help: "Events per second; 0: no limit.",
+                "events_per_second", \.events, .int(in: 0...1_000_000_000), help: "Events per second; 0: no limit.",
                 reload: .live),
-            Key(
-                "bytes_per_second", \.bytesPerSecond, .bytes(in: 0...1 << 40), help: "Bytes per second; 0: no limit.",
-                reload: .live),
+            Key("bytes_per_second", \.bytes, .bytes(in: 0...1 << 40), help: "Bytes per second; 0: no limit.", reload: .live),
         ])
-
-    var rates: ConsumeLimits.Rates { ConsumeLimits.Rates(events: eventsPerSecond, bytes: bytesPerSecond) }
 }

@@ -1,6 +1,5 @@
 // Declares the sections `pipeline` and `apply`.
 
-import Admission
 import Apply
 import Pipeline
 import Platform

@@ -19,9 +19,7 @@ struct PolicySettings: Sendable {
         keys: [
             Key(
                 "name", \.name,
-                .string.checked("must be 1 to 64 letters, digits, _ or -") { name in
-                    (1...64).contains(name.utf8.count) && name.utf8.allSatisfy(isPlain)
-                },
+                .string.checked("must be 1 to 64 letters, digits, _ or -") { $0.isName(with: "_-") },
                 help:
                     "Name of the policy in metrics, header fields and error responses.", isRequired: true,
                 reload: .live),
@@ -44,15 +42,6 @@ struct PolicySettings: Sendable {
                 sentence: "must come with a bucket {rate, burst} or a window {limit, seconds}, and not with both"
             ) { $0.bucket.isSet != $0.window.isSet }
         ])
-
-    private static func isPlain(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
-            UInt8(ascii: "_"), UInt8(ascii: "-"):
-            true
-        default: false
-        }
-    }
 
     var policy: RateLimitPolicy {
         RateLimitPolicy(name, key: key, unit: unit, bucket.isSet ? bucket.quota : window.quota, isShadow: shadow)

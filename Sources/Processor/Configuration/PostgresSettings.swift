@@ -1,6 +1,5 @@
 // Declares the section `postgres`.
 
-import Admission
 import Settings
 
 struct PostgresSettings: Sendable {

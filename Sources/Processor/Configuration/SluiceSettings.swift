@@ -1,7 +1,7 @@
 // Owns the whole configuration: its sections, loading it, and the faults that other modules find.
 
-import Admission
 import Apply
+import Backpressure
 import Decode
 import Foundation
 import HTTPServer

@@ -7,7 +7,7 @@ import Settings
 /// The sources of a configuration: the file, the environment, and the files these name.
 struct ConfigurationFiles: Sendable {
     /// Digests of the files' content, seeded anew in each process.
-    struct Content: Sendable, Equatable {
+    struct Content: Sendable, Hashable {
         /// Of the configuration file and of the files that SLUICE_…_FILE names.
         var settings: Int
         /// Of the mapping files.
@@ -16,13 +16,7 @@ struct ConfigurationFiles: Sendable {
         var certificates: Int
 
         /// Of all of them.
-        var digest: Int {
-            var hasher = Hasher()
-            hasher.combine(settings)
-            hasher.combine(mappings)
-            hasher.combine(certificates)
-            return hasher.finalize()
-        }
+        var digest: Int { hashValue }
     }
 
     let path: String?

@@ -206,7 +206,7 @@ extension Reloader {
             help:
                 "Limit of limits.consume in force, per second: of a topic, or without a topic of all topics together; 0: no limit."
         ) { [weak self] sink in
-            guard let limits = self?.settings.limits.consume.limits else { return }
+            guard let limits = self?.settings.limits.consume else { return }
             sink.sample(limits.all.events, ["unit": "events"])
             sink.sample(limits.all.bytes, ["unit": "bytes"])
             for (topic, rates) in limits.topics.sorted(by: { $0.key < $1.key }) {

@@ -83,7 +83,7 @@ final class Worker: Sendable {
             kafka: settings.kafka, applyConfiguration: applyConfiguration, metadata: metadata, lanes: lanes,
             pauses: pauses, logger: logger.child("claims"))
         let pipelineConfiguration = settings.pipelineConfiguration
-        let limiter = ConsumeLimiter(settings.limits.consume.limits, batch: pipelineConfiguration.visit) {
+        let limiter = ConsumeLimiter(settings.limits.consume, batch: pipelineConfiguration.visit) {
             MonotonicClock.nanoseconds()
         }
         let consumer = try KafkaConsumer.start(consumerConfiguration, limit: CreditReadLimit(pool: pool, limiter: limiter))
@@ -125,7 +125,7 @@ final class Worker: Sendable {
     /// - Throws: `CancellationError`.
     func reconfigure(_ settings: SluiceSettings) async throws {
         let configuration = settings.pipelineConfiguration
-        limiter.update(settings.limits.consume.limits, batch: configuration.visit)
+        limiter.update(settings.limits.consume, batch: configuration.visit)
         claimer.reconfigure(foreignKeyTimeout: settings.apply.foreignKeyTimeout, poison: settings.apply.poisonLimits)
         try await pipeline.reconfigure(configuration)
         telemetry.memory.update(settings.pipeline.memoryBudget)
