@@ -12,37 +12,89 @@ import Platform
 import Synchronization
 import Telemetry
 
-/// A run of the process. Each step of the start waits for the server it needs; a signal ends any step.
-struct RunCommand {
-    let configuration: Configuration
-    let role: Role
-    let isEmbedded: Bool
-    let brokerFile: String?
-    let logger: Logger
-    private let registry = MetricsRegistry()
-    private let components = Components()
-    private let bounds: BatchBounds
+/// A run of the process. What needs no server is made at once; each step of the start after it waits for the server it needs. A signal ends
+/// any step.
+final class RunCommand: Sendable {
+    private let configuration: Configuration
+    private let role: Role
+    private let isEmbedded: Bool
+    private let logger: Logger
+    private let signals: Signals
+    private let broker: BrokerProcess?
+    private let client: KafkaClientConfiguration
+    private let eventProducer: EventProducer?
+    private let telemetry: WorkerTelemetry?
+    private let shedding: IngressShedding?
+    private let admin: AdminController?
+    private let health: Health
+    private let server: HTTPServerReloader
     private let reloader: Reloader
+    /// The consumer lag of the group, for an ingress without a pipeline, or whose pipeline has no partition. The role ingress exports it.
+    private let outside: GroupLagMonitor?
+    private let late: LateComponents
 
-    init(configuration: Configuration, role: Role, isEmbedded: Bool, brokerFile: String?, logger: Logger) {
+    init(configuration: Configuration, role: Role, isEmbedded: Bool, brokerFile: String?, logger: Logger) async throws {
         self.configuration = configuration
         self.role = role
         self.isEmbedded = isEmbedded
-        self.brokerFile = brokerFile
         self.logger = logger
-        let bounds = BatchBounds(configuration.settings.http)
-        self.bounds = bounds
-        reloader = Reloader(
+        signals = Signals(logger: logger)
+        let (settings, mapping) = (configuration.settings, configuration.mapping)
+        let registry = MetricsRegistry()
+        registry.registerProcessMetrics()
+        broker = isEmbedded ? try await BrokerProcess.start(topics: mapping.topics) : nil
+        if let broker {
+            logger.info("Embedded broker started.", ["bootstrap_servers": broker.bootstrapServers])
+            if let brokerFile {
+                try Data("\(broker.bootstrapServers)\n".utf8).write(to: URL(fileURLWithPath: brokerFile), options: .atomic)
+            }
+        }
+        client = KafkaClientConfiguration(
+            bootstrapServers: broker?.bootstrapServers ?? settings.kafka.bootstrapServers, clientID: settings.kafka.clientID,
+            properties: settings.kafka.properties, log: logger.child("librdkafka").handler("librdkafka logged a message."))
+        let bounds = BatchBounds(settings.http)
+        eventProducer = role == .worker ? nil : EventProducer(mapping: mapping, registry: registry, bounds: bounds)
+        let telemetry =
+            role == .ingress
+            ? nil : WorkerTelemetry(group: settings.kafka.groupID, registry: registry, logger: logger.child("worker"))
+        self.telemetry = telemetry
+        let shedding = role == .worker ? nil : IngressShedding(settings.limits.shed.limits, registry: registry)
+        self.shedding = shedding
+        let limits = role == .worker ? nil : IngressLimits(settings)
+        limits?.register(on: registry)
+        health = Health(role: role, eventProducer: eventProducer, shedding: shedding) { telemetry?.snapshot }
+        let authorizer = RequestAuthorizer(settings.http)
+        admin =
+            role == .ingress
+            ? nil : AdminController(authorizer: authorizer, topics: mapping.topics, logger: logger.child("operator"))
+        let routes = Routes(
+            role: role, eventProducer: eventProducer, limits: limits, shedding: shedding, admin: admin, authorizer: authorizer,
+            registry: registry, health: health)
+        let server = try Self.startServer(configuration, routes, authorizer, logger.child("http"))
+        server.register(registry)
+        self.server = server
+        let late = LateComponents()
+        self.late = late
+        let reloader = Reloader(
             configuration, registry: registry, logger: logger.child("configuration"),
-            unsupported: { [components] in components.started.worker?.obstacle(in: $0) },
-            apply: { [components] settings in
-                let started = components.started
+            unsupported: { late.worker.current?.obstacle(in: $0) },
+            apply: { settings in
                 bounds.update(settings.http)
-                started.server?.update(settings.http)
-                started.limits?.update(settings)
-                started.shedding?.update(settings.limits.shed.limits)
-                try await started.worker?.reconfigure(settings)
-            }, applyCertificate: { [components] in components.started.server?.update($0) })
+                server.update(settings.http)
+                limits?.update(settings)
+                shedding?.update(settings.limits.shed.limits)
+                try await late.worker.current?.reconfigure(settings)
+            }, applyCertificate: { server.update($0) })
+        self.reloader = reloader
+        if role != .ingress { reloader.registerConsumeLimits(registry) }
+        outside =
+            role == .worker
+            ? nil
+            : GroupLagMonitor(
+                topics: mapping.topics, interval: { reloader.settings.pipeline.lagInterval }, logger: logger.child("group"))
+        if role == .ingress, let outside {
+            GroupCollectors.register(on: registry.sharedCollector { outside.sample() }, group: settings.kafka.groupID)
+        }
     }
 
     /// The settings in force: keys that take effect at a restart only have the values of the start.
@@ -50,70 +102,34 @@ struct RunCommand {
 
     /// Runs until a SIGTERM or SIGINT has been handled.
     func run() async throws {
-        let signals = Signals(logger: logger)
-        registry.registerProcessMetrics()
-        if role != .ingress { reloader.registerConsumeLimits(registry) }
-        let broker = isEmbedded ? try await BrokerProcess.start(topics: configuration.mapping.topics) : nil
-        if let broker {
-            logger.info("Embedded broker started.", ["bootstrap_servers": broker.bootstrapServers])
-            if let brokerFile {
-                try Data("\(broker.bootstrapServers)\n".utf8).write(to: URL(fileURLWithPath: brokerFile), options: .atomic)
-            }
-        }
-        let client = kafkaClient(bootstrapServers: broker?.bootstrapServers ?? settings.kafka.bootstrapServers)
-        let eventProducer =
-            role == .worker ? nil : EventProducer(mapping: configuration.mapping, registry: registry, bounds: bounds)
-        let telemetry =
-            role == .ingress
-            ? nil : WorkerTelemetry(group: settings.kafka.groupID, registry: registry, logger: logger.child("worker"))
-        if eventProducer != nil { components.set(\.shedding, IngressShedding(settings.limits.shed.limits, registry: registry)) }
-        let outside = role == .worker ? nil : groupLagMonitor()
-        let health = Health(role: role, eventProducer: eventProducer, shedding: components.started.shedding) {
-            telemetry?.snapshot
-        }
-        let authorizer = RequestAuthorizer(settings.http)
-        let admin = role == .ingress ? nil : adminController(authorizer)
-        let server = try startServer(eventProducer: eventProducer, admin: admin, authorizer: authorizer, health: health)
         let scheme = configuration.identity == nil ? "http" : "https"
         let host = settings.http.host.contains(":") ? "[\(settings.http.host)]" : settings.http.host
-        logger.info("HTTP server listening.", ["url": "\(scheme)://\(host):\(server.port)", "role": role.rawValue])
-
-        let outcome = await work(client, eventProducer, outside, admin, telemetry, health, signals)
+        logger.info("HTTP server listening.", ["url": "\(scheme)://\(host):\(server.server.port)", "role": role.rawValue])
+        let outcome = await work()
         // A lane that waits for PostgreSQL must not delay the end of a process that has failed.
-        if case .failure = outcome { components.started.worker?.abandon() }
-        await close(server)
+        if case .failure = outcome { late.worker.current?.abandon() }
+        await close()
         await broker?.stop()
         try outcome.get()
     }
 
     /// Serves until serving fails, or a SIGTERM or SIGINT has been handled.
-    private func work(
-        _ client: KafkaClientConfiguration, _ eventProducer: EventProducer?, _ outside: GroupLagMonitor?,
-        _ admin: AdminController?,
-        _ telemetry: WorkerTelemetry?, _ health: Health, _ signals: Signals
-    ) async -> Result<Void, any Error> {
+    private func work() async -> Result<Void, any Error> {
         await withTaskGroup(of: Result<Void, any Error>.self) { group in
             group.addTask {
-                do {
-                    return .success(
-                        try await self.serve(
-                            client, eventProducer: eventProducer, outside: outside, admin: admin, telemetry: telemetry,
-                            health: health))
-                } catch {
-                    return .failure(error)
-                }
+                do { return .success(try await self.serve()) } catch { return .failure(error) }
             }
             group.addTask {
-                guard let signal = await signals.next() else { return .success(()) }
+                guard let signal = await self.signals.next() else { return .success(()) }
                 self.logger.info("Stopping: signal received.", ["signal": Signals.name(signal)])
-                health.entered("stopping")
+                self.health.entered("stopping")
                 self.endAfterDeadline()
-                eventProducer?.stop()
+                self.eventProducer?.stop()
                 await self.drain()
                 return .success(())
             }
             group.addTask {
-                await self.reloader.run(hangups: signals.hangups)
+                await self.reloader.run(hangups: self.signals.hangups)
                 return .success(())
             }
             // The first task to end cancels the others: after a signal that is serving, once it is drained, or the drain at its deadline.
@@ -124,48 +140,10 @@ struct RunCommand {
 
     // MARK: Start
 
-    private func adminController(_ authorizer: RequestAuthorizer) -> AdminController {
-        AdminController(
-            authorizer: authorizer, topics: configuration.mapping.topics, logger: logger.child("operator"))
-    }
-
-    private func ingressLimits() -> IngressLimits {
-        let limits = IngressLimits(settings)
-        limits.register(on: registry)
-        components.set(\.limits, limits)
-        return limits
-    }
-
-    /// The consumer lag of the group, for an ingress without a pipeline, or whose pipeline has no partition. The role ingress exports it.
-    private func groupLagMonitor() -> GroupLagMonitor {
-        let monitor = GroupLagMonitor(
-            topics: configuration.mapping.topics, interval: { [reloader] in reloader.settings.pipeline.lagInterval },
-            logger: logger.child("group"))
-        if role == .ingress {
-            GroupCollectors.register(on: registry.sharedCollector { monitor.sample() }, group: settings.kafka.groupID)
-        }
-        return monitor
-    }
-
-    /// Inputs of load shedding: from the pipeline of this process, joined by the lag of the group while other workers have partitions.
-    private func sheddingInputs(_ outside: GroupLagMonitor?, _ telemetry: WorkerTelemetry?, now: UInt64) -> SheddingInputs {
-        let interval = settings.pipeline.lagInterval.inSeconds
-        let snapshot = telemetry?.snapshot
-        let inputs = snapshot.map { SheddingInputs($0, lagInterval: interval, now: now) } ?? SheddingInputs()
-        guard let group = outside?.sample(), group.partitions.count > snapshot?.positions.count ?? 0 else { return inputs }
-        return inputs.merged(with: SheddingInputs(group, lagInterval: interval, now: now))
-    }
-
-    private func startServer(
-        eventProducer: EventProducer?, admin: AdminController?, authorizer: RequestAuthorizer, health: Health
-    ) throws -> HTTPServer {
-        let http = settings.http
-        let identity = configuration.identity
-        let log = logger.child("http")
-        let routes = Routes(
-            role: role, eventProducer: eventProducer, limits: eventProducer == nil ? nil : ingressLimits(),
-            shedding: components.started.shedding, admin: admin,
-            authorizer: authorizer, registry: registry, health: health)
+    private static func startServer(
+        _ configuration: Configuration, _ routes: Routes, _ authorizer: RequestAuthorizer, _ log: Logger
+    ) throws -> HTTPServerReloader {
+        let (http, identity) = (configuration.settings.http, configuration.identity)
         let server = try HTTPServer.start(configuration: http.server(identity: identity), handler: routes) {
             level, sentence, message in
             log.log(level, sentence, ["message": message])
@@ -175,31 +153,19 @@ struct RunCommand {
                 "The HTTP server is reachable from other machines without TLS: tokens and events are not encrypted.",
                 ["remedy": "set http.tls_certificate and http.tls_key, or let a proxy terminate TLS"])
         }
-        let reloader = HTTPServerReloader(server, http: http, identity: identity, authorizer: authorizer, logger: log)
-        reloader.register(registry)
-        components.set(\.server, reloader)
-        return server
-    }
-
-    private func kafkaClient(bootstrapServers: String) -> KafkaClientConfiguration {
-        KafkaClientConfiguration(
-            bootstrapServers: bootstrapServers, clientID: settings.kafka.clientID, properties: settings.kafka.properties,
-            log: logger.child("librdkafka").handler("librdkafka logged a message."))
+        return HTTPServerReloader(server, http: http, identity: identity, authorizer: authorizer, logger: log)
     }
 
     /// Waits for Kafka and PostgreSQL, then serves until cancelled.
-    private func serve(
-        _ client: KafkaClientConfiguration, eventProducer: EventProducer?, outside: GroupLagMonitor?, admin: AdminController?,
-        telemetry: WorkerTelemetry?, health: Health
-    ) async throws {
+    private func serve() async throws {
         let metadata = try KafkaMetadata.start(client, groupID: settings.kafka.groupID)
-        components.set(\.metadata, metadata)
+        late.metadata.set(metadata)
         health.entered("waiting for Kafka")
         let partitions = try await StartUp.topics(configuration.mapping.topics, metadata, logger)
-        if let eventProducer { try await bindProducer(eventProducer, client) }
+        if let eventProducer { try await bindProducer(eventProducer) }
         // These tasks end with this scope.
         async let _: Void? = outside?.run(KafkaGroupOffsets(metadata: metadata))
-        async let _: Void? = components.started.shedding?.run { sheddingInputs(outside, telemetry, now: $0) }
+        async let _: Void? = shedding?.run { sheddingInputs(now: $0) }
         async let _: Void = KafkaProbe.run(metadata, topic: configuration.mapping.topics[0], eventProducer: eventProducer)
         guard let telemetry else {
             health.entered("running")
@@ -208,10 +174,10 @@ struct RunCommand {
         health.entered("waiting for PostgreSQL")
         try await StartUp.schema(settings.postgres, logger)
         health.entered("joining the group")
-        let worker = try Worker.start(
+        let worker = try Worker(
             configuration, settings: settings, client: client, metadata: metadata, partitions: partitions,
             isEmbedded: isEmbedded, telemetry: telemetry, logger: logger)
-        components.set(\.worker, worker)
+        late.worker.set(worker)
         // A reload between the two lines above has found no worker.
         try await reloader.applyAgain()
         // Both tasks end with this scope, the last first: requests of operators that wait for the database are then abandoned.
@@ -220,17 +186,26 @@ struct RunCommand {
         try await worker.pipeline.run()
     }
 
-    private func bindProducer(_ eventProducer: EventProducer, _ client: KafkaClientConfiguration) async throws {
+    private func bindProducer(_ eventProducer: EventProducer) async throws {
         var producerConfiguration = KafkaProducerConfiguration(client: client)
         producerConfiguration.linger = settings.kafka.linger
         producerConfiguration.requestsInFlight = settings.kafka.requestsInFlight
         producerConfiguration.messageTimeout = settings.kafka.messageTimeout
         let producer = try KafkaProducer.start(producerConfiguration, handler: eventProducer)
-        components.set(\.producer, producer)
-        components.started.shedding?.watch(
+        late.producer.set(producer)
+        shedding?.watch(
             producer, bound: Credits(records: producerConfiguration.inFlightRecords, bytes: producerConfiguration.inFlightBytes))
         let (topic, _) = try await producer.prepare(configuration.mapping.topics[0])
         eventProducer.bind(producer, topic: topic)
+    }
+
+    /// Inputs of load shedding: from the pipeline of this process, joined by the lag of the group while other workers have partitions.
+    private func sheddingInputs(now: UInt64) -> SheddingInputs {
+        let interval = settings.pipeline.lagInterval.inSeconds
+        let snapshot = telemetry?.snapshot
+        let inputs = snapshot.map { SheddingInputs($0, lagInterval: interval, now: now) } ?? SheddingInputs()
+        guard let group = outside?.sample(), group.partitions.count > snapshot?.positions.count ?? 0 else { return inputs }
+        return inputs.merged(with: SheddingInputs(group, lagInterval: interval, now: now))
     }
 
     // MARK: End
@@ -238,7 +213,7 @@ struct RunCommand {
     /// Drains the pipeline within `pipeline.shutdown_timeout`. Returns only where there is nothing to drain or the deadline has passed:
     /// otherwise the end of ``serve`` cancels it.
     private func drain() async {
-        guard let worker = components.started.worker else { return }
+        guard let worker = late.worker.current else { return }
         let limit = settings.pipeline.shutdownTimeout
         do {
             try await worker.pipeline.shutdown(within: limit.nanoseconds)
@@ -262,36 +237,29 @@ struct RunCommand {
         }
     }
 
-    private func close(_ server: HTTPServer) async {
-        await server.stop(deadline: .seconds(5))
-        let started = components.started
-        if let producer = started.producer, await !producer.close(deadline: .seconds(5)) {
+    private func close() async {
+        await server.server.stop(deadline: .seconds(5))
+        if let producer = late.producer.current, await !producer.close(deadline: .seconds(5)) {
             logger.warning("The producer did not close in time.")
         }
-        await started.worker?.close(within: .seconds(5))
-        if let metadata = started.metadata, await !metadata.close(deadline: .seconds(5)) {
+        await late.worker.current?.close(within: .seconds(5))
+        if let metadata = late.metadata.current, await !metadata.close(deadline: .seconds(5)) {
             logger.warning("The Kafka metadata client did not close in time.")
         }
         logger.info("Stopped.")
     }
 }
 
-/// Components in the order they are started, for the reloader and for the end.
-private final class Components: Sendable {
-    struct Started: Sendable {
-        var shedding: IngressShedding?
-        var limits: IngressLimits?
-        var server: HTTPServerReloader?
-        var metadata: KafkaMetadata?
-        var producer: KafkaProducer?
-        var worker: Worker?
+/// What is started once a server has answered, for the reloader and for the end.
+private final class LateComponents: Sendable {
+    final class Late<Component: Sendable>: Sendable {
+        private let state = Mutex<Component?>(nil)
+        /// `nil`: it is not started.
+        var current: Component? { state.withLock { $0 } }
+        func set(_ component: Component) { state.withLock { $0 = component } }
     }
 
-    private let state = Mutex(Started())
-
-    var started: Started { state.withLock { $0 } }
-
-    func set<Component: Sendable>(_ path: any WritableKeyPath<Started, Component?> & Sendable, _ component: Component) {
-        state.withLock { $0[keyPath: path] = component }
-    }
+    let metadata = Late<KafkaMetadata>()
+    let producer = Late<KafkaProducer>()
+    let worker = Late<Worker>()
 }

@@ -24,23 +24,17 @@ final class HTTPServerReloader: Sendable {
     /// Applies other limits and tokens. Settings that need a restart must have the values of the start.
     func update(_ http: HTTPSettings) {
         authorizer.update(http)
-        let identity = state.withLock { state in
-            state.http = http
-            return state.identity
-        }
-        adopt(http, identity)
+        adopt { $0.http = http }
     }
 
     /// Uses another certificate for connections from now on.
-    func update(_ identity: TLSIdentity) {
-        let http = state.withLock { state in
-            state.identity = identity
-            return state.http
-        }
-        adopt(http, identity)
-    }
+    func update(_ identity: TLSIdentity) { adopt { $0.identity = identity } }
 
-    private func adopt(_ http: HTTPSettings, _ identity: TLSIdentity?) {
+    private func adopt(_ change: (inout (http: HTTPSettings, identity: TLSIdentity?)) -> Void) {
+        let (http, identity) = state.withLock { state in
+            change(&state)
+            return state
+        }
         do throws(HTTPServerError) {
             try server.update(http.server(identity: identity))
         } catch {

@@ -15,8 +15,7 @@ final class Reloader: Sendable {
         var loaded: EffectiveSettings<SluiceSettings>
         /// The same, but with the values of the start for settings that need a restart.
         var inForce: SluiceSettings
-        var mappings: Int
-        var certificates: Int
+        var content: ConfigurationFiles.Content?
         var machine: ReloadMachine
     }
 
@@ -55,11 +54,10 @@ final class Reloader: Sendable {
         generation = registry.gauge(
             "sluice_config_generation", help: "Configurations applied since the start, that of the start included.")
         generation.set(1)
-        let content = configuration.content
         state = Mutex(
             State(
-                loaded: configuration.effective, inForce: configuration.settings, mappings: content?.mappings ?? 0,
-                certificates: content?.certificates ?? 0, machine: ReloadMachine(started: content?.digest ?? 0)))
+                loaded: configuration.effective, inForce: configuration.settings, content: configuration.content,
+                machine: ReloadMachine(started: configuration.content?.digest ?? 0)))
     }
 
     /// The settings in force.
@@ -82,10 +80,8 @@ final class Reloader: Sendable {
     /// - Throws: `CancellationError`.
     func applyAgain() async throws {
         try await mutex.lock()
-        let result: Result<Void, any Error>
-        do { result = .success(try await apply(settings)) } catch { result = .failure(error) }
-        mutex.unlock()
-        try result.get()
+        defer { mutex.unlock() }
+        try await apply(settings)
     }
 
     /// Checks the files once, and loads them if they have changed or a reload is requested.
@@ -127,20 +123,15 @@ final class Reloader: Sendable {
         let settings = try SluiceSettings.schema.adopting(configuration.settings, into: running)
         if let fault = unsupported(configuration.settings) ?? unsupported(settings) { throw SettingsFaults([fault]) }
         let changes = before.changes(to: configuration.effective)
-        let mappings = configuration.content?.mappings ?? 0
-        let hasOtherMappings = state.withLock { state in
-            defer { state.mappings = mappings }
-            return state.mappings != mappings
-        }
-        let certificates = configuration.content?.certificates ?? 0
-        let hasOtherCertificate = state.withLock { state in
-            defer { state.certificates = certificates }
-            return state.certificates != certificates
-        }
+        let content = configuration.content
+        let known = state.withLock { $0.content }
+        let hasOtherMappings = known?.mappings != content?.mappings
+        let hasOtherCertificate = known?.certificates != content?.certificates
         let isDifferent = !changes.isEmpty || hasOtherMappings || hasOtherCertificate
         let number = state.withLock { state in
             state.loaded = configuration.effective
             state.inForce = settings
+            state.content = content
             return state.machine.accepted(isDifferent: isDifferent)
         }
         do {

@@ -10,7 +10,6 @@ import Postgres
 import Records
 import Settings
 import SluiceTables
-import Synchronization
 import Telemetry
 
 /// A member of the consumer group, its lanes into the database, and the pipeline between them.
@@ -26,30 +25,18 @@ final class Worker: Sendable {
     private let partitions: Int
     private let logger: Logger
 
-    private init(
-        consumer: KafkaConsumer, lanes: [DatabaseLane], claimer: PartitionClaimer, limiter: ConsumeLimiter,
-        pipeline: EventPipeline, pauses: OperatorPauseSync, telemetry: WorkerTelemetry, partitions: Int, logger: Logger
-    ) {
-        self.consumer = consumer
-        self.lanes = lanes
-        self.claimer = claimer
-        self.limiter = limiter
-        self.pipeline = pipeline
-        self.pauses = pauses
-        self.telemetry = telemetry
-        self.partitions = partitions
-        self.logger = logger
-    }
-
     /// Joins the group. The topics exist.
     /// - Parameters:
     ///   - settings: the settings in force.
     ///   - partitions: of all topics together: what this member could be assigned.
     /// - Throws: `CommandError` where the memory budget is too small for the partitions.
-    static func start(
+    init(
         _ configuration: Configuration, settings: SluiceSettings, client: KafkaClientConfiguration, metadata: KafkaMetadata,
         partitions: Int, isEmbedded: Bool, telemetry: WorkerTelemetry, logger: Logger
-    ) throws -> Worker {
+    ) throws {
+        self.telemetry = telemetry
+        self.partitions = partitions
+        self.logger = logger
         LargeBuffers.returnToSystemWhenFreed()
         let budget = settings.memoryBudget
         let prefetch = try budget.prefetchShare(partitions: partitions, properties: settings.kafka.properties)
@@ -69,24 +56,25 @@ final class Worker: Sendable {
         consumerConfiguration.visitLimit = 2_500
 
         let applyConfiguration = settings.applyConfiguration(outcomes: configuration.outcomes)
-        let lanes = try (0..<settings.postgres.connections).map { lane in
+        lanes = try (0..<settings.postgres.connections).map { lane in
             try DatabaseLane(
                 configuration: settings.postgres.connection(name: "sluice lane \(lane)"),
                 foreignKeyTimeout: settings.apply.foreignKeyTimeout, outcomes: configuration.outcomes,
                 logger: logger.child("lane", ["lane": lane]))
         }
-        let pauses = OperatorPauseSync(
+        pauses = OperatorPauseSync(
             store: PauseStore(group: settings.kafka.groupID), configuration: settings.postgres.operatorConnection,
             interval: settings.pipeline.pauseInterval, logger: logger.child("operator"))
-        let claimer = PartitionClaimer(
+        claimer = PartitionClaimer(
             member: "\(settings.kafka.clientID)-\(ProcessIdentity.name)", shape: configuration.mapping.table,
             kafka: settings.kafka, applyConfiguration: applyConfiguration, metadata: metadata, lanes: lanes,
             pauses: pauses, logger: logger.child("claims"))
         let pipelineConfiguration = settings.pipelineConfiguration
-        let limiter = ConsumeLimiter(settings.limits.consume, batch: pipelineConfiguration.visit) {
+        limiter = ConsumeLimiter(settings.limits.consume, batch: pipelineConfiguration.visit) {
             MonotonicClock.nanoseconds()
         }
         let consumer = try KafkaConsumer.start(consumerConfiguration, limit: CreditReadLimit(pool: pool, limiter: limiter))
+        self.consumer = consumer
         let pipeline = EventPipeline(
             configuration: pipelineConfiguration,
             source: KafkaRecordSource(
@@ -94,6 +82,7 @@ final class Worker: Sendable {
                 logger: logger.child("kafka")),
             decoder: StageDecoder(mapping: configuration.mapping), claimer: claimer, appliers: lanes, pool: pool,
             clock: SystemClock(), observer: telemetry)
+        self.pipeline = pipeline
         telemetry.watch(pipeline)
         telemetry.memory.watch(budget) { (prefetched: consumer.prefetchedBytes, pipeline: pipeline.memory) }
         logger.info(
@@ -105,9 +94,6 @@ final class Worker: Sendable {
                 "fetch_bytes": prefetch.fetchBytes,
             ])
         pauses.attach { try await pipeline.operatorDecided($0) }
-        return Worker(
-            consumer: consumer, lanes: lanes, claimer: claimer, limiter: limiter, pipeline: pipeline, pauses: pauses,
-            telemetry: telemetry, partitions: partitions, logger: logger)
     }
 
     /// Why this worker cannot run with these settings; `nil` where it can.
