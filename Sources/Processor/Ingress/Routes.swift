@@ -49,7 +49,7 @@ final class Routes: HTTPHandler {
     private let authorizer: RequestAuthorizer
     private let registry: MetricsRegistry
     private let health: Health
-    private let requests: Family<Counter>
+    private let requests: CounterFamily
     private let counters = Mutex<[Int: Counter]>([:])
     private let alive = HTTPResponse.json(200, .object([.init("status", .string("alive"))])).prepared()
     private let description: HTTPResponse
