@@ -151,7 +151,7 @@ final class Routes: HTTPHandler {
     }
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
-        let route = known[request.route]
+        let route = known[request.head.route]
         switch route {
         case .pause, .resume, .pauses: if let verb = route.verb { admin?.handle(request, verb, exchange) }
         case .send:
