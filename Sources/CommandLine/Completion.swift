@@ -15,9 +15,8 @@ extension Program {
     }
 
     private var function: String { "_" + name.map { $0 == "-" ? "_" : String($0) }.joined() }
-    private var listed: [Command] { commands.filter { !$0.isHidden } }
     /// Where options can stand: the program itself, or its commands.
-    private var scopes: [Command] { [root] + listed }
+    private var scopes: [Command] { [root] + visible }
 
     private var bash: String {
         var values = ""
@@ -30,7 +29,7 @@ extension Program {
             }
         }
         let words = scopes.map { scope in
-            let extra = scope.name == name ? listed.map(\.name) + ["--help", "--version"] : scope.choices + ["--help"]
+            let extra = scope.name == name ? visible.map(\.name) + ["--help", "--version"] : scope.choices + ["--help"]
             return "    \(scope.name)) words='\((scope.options.map(\.name) + extra).joined(separator: " "))' ;;\n"
         }
         return """
@@ -69,13 +68,13 @@ extension Program {
                 scope.choices.isEmpty ? [] : [quoted("1:\(plain(scope.operand ?? "")):(\(scope.choices.joined(separator: " ")))")]
             return (options + operand + [quoted("--help[Print this help.]")]).joined(separator: " ")
         }
-        let cases = listed.map { "    \($0.name)) _arguments \(specs($0)) ;;\n" }
+        let cases = visible.map { "    \($0.name)) _arguments \(specs($0)) ;;\n" }
         return """
             #compdef \(name)
             # zsh completion of \(name); made by: \(name) completion zsh
             \(function)() {
                 local -a commands
-                commands=(\(listed.map { quoted("\($0.name):\($0.summary)") }.joined(separator: " ")))
+                commands=(\(visible.map { quoted("\($0.name):\($0.summary)") }.joined(separator: " ")))
                 if ((CURRENT == 2)) && [[ $words[2] != -* ]]; then
                     _describe command commands
                     return
@@ -98,7 +97,7 @@ extension Program {
     private var fish: String {
         func quoted(_ text: String) -> String { "'" + text.map { "'\\".contains($0) ? "\\\($0)" : String($0) }.joined() + "'" }
         var lines = ["# fish completion of \(name); made by: \(name) completion fish", "complete -c \(name) -f"]
-        for command in listed {
+        for command in visible {
             lines.append("complete -c \(name) -n __fish_use_subcommand -a \(command.name) -d \(quoted(command.summary))")
         }
         for scope in scopes {

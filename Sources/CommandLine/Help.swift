@@ -16,7 +16,8 @@ struct HelpSection {
 }
 
 extension Program {
-    private var visible: [Command] { commands.filter { !$0.isHidden } }
+    /// The commands that are listed.
+    var visible: [Command] { commands.filter { !$0.isHidden } }
 
     /// Command lines that the help and the man page show as usage.
     func usage(_ command: Command?) -> [Term] {

@@ -13,7 +13,7 @@ extension Program {
         var page = ".TH \(Self.escaped(name.uppercased())) 1 \"\" \"\(Self.escaped("\(name) \(version)"))\" \"User Commands\"\n"
         page += sections.map { Self.roff($0, macro: "SH") }.joined()
         page += ".SH COMMANDS\n"
-        for command in commands where !command.isHidden {
+        for command in visible {
             let blocks: [HelpSection.Block] = [.text(command.summary)] + command.text.map { .text($0) }
             let options: [HelpSection.Block] = command.options.isEmpty ? [] : [.terms(command.options.map(\.term))]
             page += Self.roff(HelpSection(title: usage(command)[0].name, blocks: blocks + options), macro: "SS")

@@ -57,7 +57,7 @@ extension Program {
                     : ["\(first) stands after its command: \(name) \(Self.listed(owners)) \(first)"], nil)
         default:
             guard let command = commands.first(where: { $0.name == first }) else {
-                let hint = Nearest.name(to: first, among: commands.filter { !$0.isHidden }.map(\.name))
+                let hint = Nearest.name(to: first, among: visible.map(\.name))
                 throw error(["\(name) has no command \(first)" + (hint.map { "; did you mean \($0)?" } ?? "")], nil)
             }
             let parsed = try parse(arguments.dropFirst(), command)

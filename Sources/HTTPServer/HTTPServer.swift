@@ -9,26 +9,26 @@ internal import Synchronization
 ///
 /// It serves until ``stop(deadline:)`` has returned; a server that is released without it stops at once.
 public final class HTTPServer: Sendable {
-    /// Counts and levels of a server. Each is exact; together they are no snapshot.
-    public struct Statistics: Sendable, Equatable {
+    /// Counts and levels of a server at one moment.
+    public struct Statistics: Sendable {
         /// Connections that are open.
-        public let openConnections: Int
+        public internal(set) var openConnections = 0
         /// Requests whose header was received and whose response is not yet sent.
-        public let requestsInFlight: Int
+        public internal(set) var requestsInFlight = 0
         /// Requests since the start.
-        public let requests: Int
+        public internal(set) var requests = 0
         /// Requests since the start whose response was not handed to the kernel as a whole: the client left, or the server stopped.
-        public let undelivered: Int
+        public internal(set) var undelivered = 0
         /// Connections since the start that were closed because all reserved slots were taken.
-        public let evicted: Int
+        public internal(set) var evicted = 0
         /// Connections since the start that were closed at the deadline of a header.
-        public let slowHeaders: Int
+        public internal(set) var slowHeaders = 0
         /// Connections since the start that were closed because a body came below the minimum transfer rate.
-        public let slowBodies: Int
+        public internal(set) var slowBodies = 0
         /// Connections since the start that were closed because a long response was read below the minimum transfer rate.
-        public let slowReaders: Int
+        public internal(set) var slowReaders = 0
         /// Requests since the start that were refused because of the connection limit.
-        public let connectionLimitRefusals: Int
+        public internal(set) var connectionLimitRefusals = 0
     }
 
     /// The port it listens on, also where a free one was asked for.
@@ -55,11 +55,16 @@ public final class HTTPServer: Sendable {
         let port = socket.port
         let mailbox = try LoopMailbox()
         let loop = try ServerLoop(socket: socket, configuration: configuration, handler: handler, mailbox: mailbox, log: log)
-        try LoopThread.start(loop)
+        do throws(SystemError) {
+            // Detached: the loop resumes the callers of `stop` at its end, so no thread has to join.
+            try OwnedThread.start("sluice-http") { loop.run() }
+        } catch {
+            throw HTTPServerError(.system, "HTTP server: cannot start its thread: \(error)")
+        }
         return HTTPServer(port: port, mailbox: mailbox)
     }
 
-    /// Changes connection limits, timeouts and the certificate. Address, memory, and whether the server speaks TLS stay as they were at the
+    /// Changes limits, timeouts and the certificate. Address, memory, and whether the server speaks TLS stay as they were at the
     /// start. Open connections stay admitted and keep their idle timeout.
     /// - Throws: ``HTTPServerError/Code/invalidConfiguration``; nothing has changed then.
     public func update(_ configuration: HTTPServerConfiguration) throws(HTTPServerError) {
@@ -77,28 +82,5 @@ public final class HTTPServer: Sendable {
     }
 
     /// The current statistics. Any thread.
-    public var statistics: Statistics {
-        Statistics(
-            openConnections: mailbox.counters.connections.load(ordering: .relaxed),
-            requestsInFlight: mailbox.counters.inFlight.load(ordering: .relaxed),
-            requests: mailbox.counters.requests.load(ordering: .relaxed),
-            undelivered: mailbox.counters.undelivered.load(ordering: .relaxed),
-            evicted: mailbox.counters.evicted.load(ordering: .relaxed),
-            slowHeaders: mailbox.counters.slowHeaders.load(ordering: .relaxed),
-            slowBodies: mailbox.counters.slowBodies.load(ordering: .relaxed),
-            slowReaders: mailbox.counters.slowReaders.load(ordering: .relaxed),
-            connectionLimitRefusals: mailbox.counters.connectionLimitRefusals.load(ordering: .relaxed))
-    }
-}
-
-/// Starts the loop's thread.
-private enum LoopThread {
-    static func start(_ loop: ServerLoop) throws(HTTPServerError) {
-        do throws(SystemError) {
-            // Detached: the loop resumes the callers of `stop` at its end, so no thread has to join.
-            try OwnedThread.start("sluice-http") { loop.run() }
-        } catch {
-            throw HTTPServerError(.system, "HTTP server: cannot start its thread: \(error)")
-        }
-    }
+    public var statistics: Statistics { mailbox.statistics.withLock { $0 } }
 }

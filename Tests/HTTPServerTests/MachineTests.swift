@@ -13,7 +13,6 @@ import Testing
         #expect(machine.responded(2) == .refuse)
         #expect(machine.handlerReturned() == .send(1))
         machine.requestEnded()
-        #expect(machine.isAbandoned == false)
         #expect(machine.responded(3) == .refuse)
     }
 
@@ -27,20 +26,20 @@ import Testing
         #expect(machine.connectionResumed() == 1)
         #expect(machine.connectionResumed() == nil)
         machine.requestEnded()
-        #expect(machine.isAbandoned == false)
+        #expect(machine.responded(3) == .refuse)
     }
 
-    @Test("a request that ends before its response was taken is abandoned")
-    func abandoned() {
+    @Test("a request that ends before its response was taken takes none")
+    func endedEarly() {
         var machine = ExchangeMachine<Int>()
         #expect(machine.handlerReturned() == .suspend)
         machine.requestEnded()
-        #expect(machine.isAbandoned == true)
         #expect(machine.responded(1) == .refuse)
         var answered = ExchangeMachine<Int>()
         #expect(answered.responded(1) == .keep)
         answered.requestEnded()
-        #expect(answered.isAbandoned == true)
+        #expect(answered.connectionResumed() == nil)
+        #expect(answered.responded(2) == .refuse)
     }
 }
 
@@ -227,12 +226,12 @@ extension ExchangeMachine.ReturnAction: Equatable where Response: Equatable {
         #expect(routes.match(.head, "/send") == .route(3))
         #expect(routes.match(.post, "/sen") == .notFound)
         #expect(routes.match(.post, "/send/") == .notFound)
-        #expect(routes.match(.delete, "/send") == .wrongMethod(path: 1))
+        #expect(routes.match(.other, "/send") == .wrongMethod(path: 1))
         #expect(routes.match(.other, "/") == .wrongMethod(path: 0))
         #expect(routes.allow == ["GET, HEAD", "POST, GET, HEAD"])
     }
 
-    @Test("methods are read exactly", arguments: HTTPMethod.allCases)
+    @Test("methods are read exactly", arguments: [HTTPMethod.get, .head, .post])
     func methods(_ method: HTTPMethod) {
         #expect(HTTPMethod(method.rawValue) == method)
         #expect(HTTPMethod(method.rawValue + "X") == .other)
@@ -244,7 +243,7 @@ extension ExchangeMachine.ReturnAction: Equatable where Response: Equatable {
     @Test("every byte below 128 and some beyond survive a reader")
     func escaping() throws {
         let text = String(decoding: (0..<128).map { UInt8($0) }, as: UTF8.self) + "é☃😀"
-        let value: JSONValue = ["k\"ey\n": .string(text), "n": [1, 2.5, true, nil], "nan": .number(.nan), "o": [:]]
+        let value: JSONValue = ["k\"ey\n": .string(text), "n": [1, .number(2.5), true, nil], "nan": .number(.nan), "o": [:]]
         let read = try JSONSerialization.jsonObject(with: Data(value.utf8)) as? [String: Any]
         #expect(read?["k\"ey\n"] as? String == text)
         #expect((read?["n"] as? [Any])?.count == 4)

@@ -115,10 +115,11 @@ import Testing
             #expect(try client.ask("POST", "/hell", body: Array("ignored".utf8)).status == 404)
             let wrong = try client.ask("DELETE", "/echo")
             #expect(wrong.status == 405)
-            #expect(wrong.headers["allow"] == "POST, PUT")
+            #expect(wrong.headers["allow"] == "POST, GET, HEAD")
             #expect(try client.ask("POST", "/hello", body: Array("ignored".utf8)).headers["allow"] == "GET, HEAD")
             #expect(try client.ask("PROPFIND", "/hello").status == 405)
-            #expect(try client.ask("PUT", "/echo", body: [65], headers: []).status == 200)
+            #expect(try client.ask("PUT", "/echo", body: [65], headers: []).status == 405)
+            #expect(try client.ask("GET", "/echo", body: [65], headers: []).status == 200)
             #expect(try client.ask("POST", "/refused", body: Array("ignored".utf8)).status == 415)
             #expect(try client.ask("GET", "/hello").text == "hello")
             #expect(server.statistics.openConnections == 1)
@@ -194,7 +195,6 @@ import Testing
             #expect(try client.answer().text == "first")
             try eventually("the request is over") { server.statistics.requestsInFlight == 0 }
             #expect(!exchange.respond(.text(200, "third")))
-            #expect(!exchange.isClientGone)
         }
     }
 }

@@ -54,8 +54,9 @@ import Testing
                 sent.status.store((try? client.answer())?.status ?? -1, ordering: .relaxed)
             }
             sender.start()
+            let begin = ContinuousClock.now
             let reader = try handler.onlyReader()
-            try eventually("the reader got a piece") { reader.state.withLock { $0.waits == 1 } }
+            try eventually("the reader got a piece") { reader.state.withLock { $0.waits > 0 } }
             // The kernel's buffers hold some megabytes: they are full when no more is sent.
             var before = -1
             try eventually("the sender waits") {
@@ -66,7 +67,8 @@ import Testing
             }
             #expect(sent.count.load(ordering: .relaxed) < size / 2)
             #expect(try Client(port: port).ask("GET", "/hello").text == "hello")
-            #expect(reader.state.withLock { $0.waits } == 1)
+            let waits = reader.state.withLock { $0.waits }
+            #expect(Double(waits) <= (ContinuousClock.now - begin) / ReaderPlan.hold + 1, "it is not asked before its time")
             reader.release()
             try eventually("the body was taken") { sent.status.load(ordering: .relaxed) == 200 }
             #expect(reader.state.withLock { $0.bytes.count } == size)
@@ -159,7 +161,7 @@ import Testing
             clients[0].request("POST", "/stream", body: Array("whole".utf8))
             clients[1].send("POST /stream HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\nhalf")
             try eventually("both wait") {
-                handler.readers.withLock { $0.count == 2 && $0.allSatisfy { $0.state.withLock { $0.waits == 1 } } }
+                handler.readers.withLock { $0.count == 2 && $0.allSatisfy { $0.state.withLock { $0.waits > 0 } } }
             }
             return clients.map(Handed.init)
         }

@@ -16,7 +16,7 @@ final class TestHandler: HTTPHandler {
             case .hello, .about, .broken, .priority: HTTPRoute(.get, "/\(route)")
             default: HTTPRoute(.post, "/\(route)")
             }
-        } + [HTTPRoute(.put, "/echo")])
+        } + [HTTPRoute(.get, "/echo")])
     private let hello = HTTPResponse.text(200, "hello").prepared()
     private let held = Mutex<[HTTPExchange]>([])
     private let outcomes = Mutex<[HTTPOutcome]>([])
@@ -37,7 +37,7 @@ final class TestHandler: HTTPHandler {
     }
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
-        switch Route(rawValue: request.route) {
+        switch Route(rawValue: request.head.route) {
         case .hello, .priority:
             exchange.respond(hello)
         case .later:

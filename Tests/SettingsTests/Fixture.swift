@@ -112,3 +112,12 @@ struct Fixture: Sendable, Equatable {
         }
     }
 }
+
+extension SettingsSchema {
+    /// The settings, or all faults.
+    func read(_ source: SettingsSource) throws(SettingsFaults) -> EffectiveSettings<Root> {
+        let (effective, faults) = survey(source)
+        guard faults.isEmpty else { throw SettingsFaults(faults) }
+        return effective
+    }
+}

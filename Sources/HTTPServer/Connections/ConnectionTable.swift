@@ -50,6 +50,8 @@ struct ConnectionTable: ~Copyable {
         idle = configuration.idleNanoseconds
     }
 
+    subscript(connection: OpaquePointer) -> ConnectionRecord { Self.record(sluice_mhd_context(connection)) }
+
     /// A connection has been accepted.
     /// - Returns: what libmicrohttpd is to carry for it, and whether a connection was evicted.
     mutating func opened(_ connection: OpaquePointer, now: UInt64) -> (context: UnsafeMutableRawPointer, hasEvicted: Bool) {
@@ -71,43 +73,21 @@ struct ConnectionTable: ~Copyable {
     /// The header of a request was received.
     /// - Returns: whether the request is served.
     mutating func requested(_ connection: OpaquePointer, isPriority: Bool) -> Bool {
-        limiter.requested(Self.record(connection).number, isPriority: isPriority)
+        limiter.requested(self[connection].number, isPriority: isPriority)
     }
-
-    /// It has been decided whether the body is read.
-    func headerReceived(_ connection: OpaquePointer, now: UInt64, isBodyExpected: Bool) {
-        Self.record(connection).rate.headerReceived(now: now, isBodyExpected: isBodyExpected)
-    }
-
-    /// - Parameter count: bytes that were taken; bytes that will be offered again count then.
-    func pieceReceived(_ connection: OpaquePointer, _ count: Int) { Self.record(connection).rate.received(count) }
-
-    /// The connection is not read for now.
-    func paused(_ connection: OpaquePointer, now: UInt64) { Self.record(connection).rate.paused(now: now) }
-
-    /// The connection is read again.
-    func resumed(_ connection: OpaquePointer, now: UInt64) { Self.record(connection).rate.resumed(now: now) }
 
     /// The whole request was received and is being handled.
     mutating func requestReceived(_ connection: OpaquePointer) {
-        let record = Self.record(connection)
+        let record = self[connection]
         limiter.requestReceived(record.number)
         record.rate.requestReceived()
     }
 
-    /// A response is being sent that is written as its client reads it.
-    /// - Returns: to be called with the bytes of every piece that is written.
-    func responseStarted(_ connection: OpaquePointer, now: UInt64) -> (_ count: Int) -> Void {
-        let record = Self.record(connection)
-        record.rate.responseStarted(now: now)
-        return { record.rate.sent($0) }
-    }
-
     /// The response was queued, perhaps before the body has ended.
-    mutating func responded(_ connection: OpaquePointer) { limiter.responded(Self.record(connection).number) }
+    mutating func responded(_ connection: OpaquePointer) { limiter.responded(self[connection].number) }
 
     mutating func requestEnded(_ connection: OpaquePointer, now: UInt64) {
-        let record = Self.record(connection)
+        let record = self[connection]
         limiter.requestEnded(record.number)
         record.rate.requestEnded(now: now)
     }
@@ -135,8 +115,6 @@ struct ConnectionTable: ~Copyable {
 
     /// libmicrohttpd then reads the end of the stream, and closes the connection itself.
     private static func close(_ record: ConnectionRecord) { shutdown(record.descriptor, Int32(SHUT_RDWR)) }
-
-    private static func record(_ connection: OpaquePointer) -> ConnectionRecord { record(sluice_mhd_context(connection)) }
 
     private static func record(_ context: UnsafeMutableRawPointer) -> ConnectionRecord {
         Unmanaged<ConnectionRecord>.fromOpaque(context).takeUnretainedValue()

@@ -43,7 +43,7 @@ struct TransferRateMachine: ~Copyable {
     private var phase = Phase.opened
     private var since: UInt64
     /// Bytes moved since the last check.
-    private var moved = 0
+    private var bytes = 0
     /// In billionths of a byte.
     private var surplus: Int128 = 0
     /// The instant of the last check; 0: there was none.
@@ -63,11 +63,8 @@ struct TransferRateMachine: ~Copyable {
 
     private mutating func restart(_ now: UInt64) {
         since = now
-        (moved, surplus, checkedAt) = (0, 0, 0)
+        (bytes, surplus, checkedAt) = (0, 0, 0)
     }
-
-    /// Bytes of the body were received.
-    mutating func received(_ count: Int) { moved += count }
 
     /// A long response is being sent.
     mutating func responseStarted(now: UInt64) {
@@ -75,8 +72,9 @@ struct TransferRateMachine: ~Copyable {
         restart(now)
     }
 
-    /// The client has read on, so that more of the response was written.
-    mutating func sent(_ count: Int) { moved += count }
+    /// Bytes of the body were received, or the client has read on, so that more of the response was written. Bytes of a body that will be
+    /// offered again count then.
+    mutating func moved(_ count: Int) { bytes += count }
 
     /// The server stopped reading the body.
     mutating func paused(now: UInt64) {
@@ -123,8 +121,8 @@ struct TransferRateMachine: ~Copyable {
         guard now > begin else { return false }
         let due = Int128(limits.bodyRate) * Int128(now - min(now, max(checkedAt, begin)))
         let cap = max(Int128(idle) * Int128(limits.bodyRate), Self.leastCap * 1_000_000_000)
-        surplus = min(surplus + Int128(moved) * 1_000_000_000 - due, cap)
-        (moved, checkedAt) = (0, now)
+        surplus = min(surplus + Int128(bytes) * 1_000_000_000 - due, cap)
+        (bytes, checkedAt) = (0, now)
         return surplus < 0
     }
 }

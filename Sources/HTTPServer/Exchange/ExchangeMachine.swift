@@ -31,9 +31,6 @@ struct ExchangeMachine<Response: Sendable>: ~Copyable {
 
     private var state = State.open
 
-    /// The request ended before the loop had taken a response.
-    private(set) var isAbandoned = false
-
     mutating func responded(_ response: Response) -> ResponseAction {
         switch state {
         case .open:
@@ -68,8 +65,5 @@ struct ExchangeMachine<Response: Sendable>: ~Copyable {
         return response
     }
 
-    mutating func requestEnded() {
-        if case .sending = state {} else { isAbandoned = true }
-        state = .ended
-    }
+    mutating func requestEnded() { state = .ended }
 }

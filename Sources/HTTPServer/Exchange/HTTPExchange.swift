@@ -17,7 +17,7 @@ public final class HTTPExchange: @unchecked Sendable {
     let method: HTTPMethod
     /// How its body is read. Loop's thread only.
     var intake: Intake
-    /// When the suspended request is resumed at the latest, in monotonic nanoseconds; `nil`: it is not suspended. Loop's thread only.
+    /// When the suspended request is resumed, in monotonic nanoseconds; `nil`: it is not suspended. Loop's thread only.
     var suspendedUntil: UInt64?
     /// libmicrohttpd's connection; it outlives the request. Loop's thread only.
     let connection: OpaquePointer
@@ -69,14 +69,6 @@ public final class HTTPExchange: @unchecked Sendable {
             return false
         }
     }
-
-    /// Resumes a request that its reader suspended (``HTTPBodyDemand/later(taken:within:)``). Any thread, at any time; no effect on a
-    /// request that is not suspended.
-    public func resumeReading() { mailbox.postResuming(self) }
-
-    /// The request ended without a response. A connection that waits for a response is not read, so that a client that has left is noticed
-    /// only when the response is sent.
-    public var isClientGone: Bool { machine.withLock { $0.isAbandoned } }
 
     func handlerReturned() -> ExchangeMachine<HTTPResponse>.ReturnAction { machine.withLock { $0.handlerReturned() } }
 

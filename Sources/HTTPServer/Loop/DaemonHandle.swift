@@ -7,7 +7,7 @@ internal import Glibc
 struct DaemonHandle: ~Copyable {
     private let pointer: OpaquePointer
     private let sink: UnsafeMutablePointer<sluice_mhd_sink>
-    /// The daemon's epoll descriptor, for the loop's own epoll. It belongs to the daemon.
+    /// The daemon's epoll descriptor, readable when it has something to do. It belongs to the daemon.
     let epollDescriptor: Int32
 
     /// - Parameter owner: receives every callback. Must outlive this handle: the daemon keeps an unretained pointer.

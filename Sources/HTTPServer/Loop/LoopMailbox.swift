@@ -1,86 +1,55 @@
-// Owns what other threads send to the loop: responses, resumed readers, a changed configuration, and the stop.
+// Owns what the loop and other threads tell each other: responses, a changed configuration, the stop, and statistics.
 
 internal import Synchronization
 
-/// Counters of a server. Only the loop's thread writes them, so plain loads and stores suffice.
-struct LoopCounters: ~Copyable {
-    let connections = Atomic<Int>(0)
-    let inFlight = Atomic<Int>(0)
-    let requests = Atomic<Int>(0)
-    let undelivered = Atomic<Int>(0)
-    let evicted = Atomic<Int>(0)
-    let slowHeaders = Atomic<Int>(0)
-    let slowBodies = Atomic<Int>(0)
-    let slowReaders = Atomic<Int>(0)
-    let connectionLimitRefusals = Atomic<Int>(0)
-}
-
-/// A changed configuration. A reference, because the loop copies it out of the mailbox in every iteration.
-final class ConfigurationUpdate: Sendable {
-    let configuration: HTTPServerConfiguration
-    init(_ configuration: HTTPServerConfiguration) { self.configuration = configuration }
-}
-
 /// The loop's mailbox. It outlives the loop, because late responses are still posted to it.
 final class LoopMailbox: Sendable {
-    struct Requests {
-        /// The deadline of a requested stop, in monotonic nanoseconds.
-        var stopAt: UInt64?
-        /// Taken once.
-        var update: ConfigurationUpdate?
-    }
-
     private struct Box {
         var answered: [HTTPExchange] = []
-        var resuming: [HTTPExchange] = []
-        var requests = Requests()
+        /// Taken once.
+        var update: HTTPServerConfiguration?
+        /// The deadline of a requested stop, in monotonic nanoseconds.
+        var stopAt: UInt64?
         var isClosed = false
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
 
     let wake: WakeHandle
-    let counters = LoopCounters()
+    let statistics = Mutex(HTTPServer.Statistics())
     private let box = Mutex(Box())
 
     init() throws(HTTPServerError) { wake = try WakeHandle() }
 
     /// An exchange whose connection is suspended has its response. Any thread.
     func postAnswered(_ exchange: HTTPExchange) {
-        let isFirst = box.withLock { box in !box.isClosed && Self.isFirst(exchange, in: &box.answered) }
+        // Only the first one has to wake the loop.
+        let isFirst = box.withLock { box in
+            guard !box.isClosed else { return false }
+            box.answered.append(exchange)
+            return box.answered.count == 1
+        }
         if isFirst { wake.signal() }
-    }
-
-    /// A suspended request is to be read again. Any thread.
-    func postResuming(_ exchange: HTTPExchange) {
-        let isFirst = box.withLock { box in !box.isClosed && Self.isFirst(exchange, in: &box.resuming) }
-        if isFirst { wake.signal() }
-    }
-
-    /// Appends an exchange. Only the first one has to wake the loop.
-    private static func isFirst(_ exchange: HTTPExchange, in list: inout [HTTPExchange]) -> Bool {
-        list.append(exchange)
-        return list.count == 1
     }
 
     /// Takes what was posted.
     /// - Parameter answered: an empty list; swapped with the one of the mailbox, so that both keep their memory.
-    func take(answered: inout [HTTPExchange]) -> (requests: Requests, resuming: [HTTPExchange]) {
+    func take(answered: inout [HTTPExchange]) -> (update: HTTPServerConfiguration?, stopAt: UInt64?) {
         box.withLock { box in
             swap(&box.answered, &answered)
-            defer { (box.requests.update, box.resuming) = (nil, []) }
-            return (box.requests, box.resuming)
+            defer { box.update = nil }
+            return (box.update, box.stopAt)
         }
     }
 
     /// The last configuration counts. Any thread.
     func requestUpdate(to configuration: HTTPServerConfiguration) {
-        box.withLock { $0.requests.update = ConfigurationUpdate(configuration) }
+        box.withLock { $0.update = configuration }
         wake.signal()
     }
 
     /// The earliest deadline counts. Any thread.
     func requestStop(at deadline: UInt64) {
-        box.withLock { $0.requests.stopAt = min($0.requests.stopAt ?? .max, deadline) }
+        box.withLock { $0.stopAt = min($0.stopAt ?? .max, deadline) }
         wake.signal()
     }
 
@@ -99,8 +68,8 @@ final class LoopMailbox: Sendable {
     func close() {
         let (waiters, exchanges) = box.withLock { box in
             box.isClosed = true
-            defer { (box.waiters, box.answered, box.resuming) = ([], [], []) }
-            return (box.waiters, box.answered + box.resuming)
+            defer { (box.waiters, box.answered) = ([], []) }
+            return (box.waiters, box.answered)
         }
         // Exchanges that were posted last are released here, outside the lock.
         withExtendedLifetime(exchanges) {}

@@ -16,7 +16,7 @@ extension ServerLoop {
         let head = HTTPRequestHead(route: route, method: method, connection: connection)
         let isUnambiguous = head.hasUnambiguousFraming(version: version)
         let isServed = connections.requested(connection, isPriority: route >= 0 && isPriority[route])
-        if !isServed { mailbox.counters.connectionLimitRefusals.increment() }
+        if !isServed { mailbox.statistics.withLock { $0.connectionLimitRefusals += 1 } }
         let admission: HTTPAdmission =
             if !isUnambiguous {
                 .respond(refusals.ambiguousLength)
@@ -57,13 +57,15 @@ extension ServerLoop {
         let action =
             isUnambiguous && isServed
             ? body.headerReceived(length: length, expectsContinue: expectsContinue) : .respondNow
-        connections.headerReceived(connection, now: now, isBodyExpected: action != .respondNow && length != 0)
+        connections[connection].rate.headerReceived(now: now, isBodyExpected: action != .respondNow && length != 0)
         let exchange = HTTPExchange(
             mailbox: mailbox, connection: connection, route: route, method: method, intake: intake, body: body)
         context.pointee = Unmanaged.passRetained(exchange).toOpaque()
         inFlight += 1
-        mailbox.counters.inFlight.store(inFlight, ordering: .relaxed)
-        mailbox.counters.requests.increment()
+        mailbox.statistics.withLock { statistics in
+            statistics.requestsInFlight += 1
+            statistics.requests += 1
+        }
         switch action {
         case .read(let expecting):
             if expecting > 0, !intake.isStream { exchange.buffer = buffers.take(expecting: expecting) }
@@ -82,7 +84,7 @@ extension ServerLoop {
 
     /// A piece of a body was received that is collected.
     func pieceReceived(_ exchange: HTTPExchange, _ data: UnsafePointer<CChar>, count: Int) -> MHD_Result {
-        connections.pieceReceived(exchange.connection, count)
+        connections[exchange.connection].rate.moved(count)
         switch exchange.body.pieceReceived(count) {
         case .append:
             let buffer = exchange.buffer ?? buffers.take(expecting: 0)
@@ -140,8 +142,10 @@ extension ServerLoop {
         abandonStream(of: exchange)
         releaseBuffer(of: exchange)
         inFlight -= 1
-        mailbox.counters.inFlight.store(inFlight, ordering: .relaxed)
-        if !isDelivered { mailbox.counters.undelivered.increment() }
+        mailbox.statistics.withLock { statistics in
+            statistics.requestsInFlight -= 1
+            if !isDelivered { statistics.undelivered += 1 }
+        }
         handler.ended(
             HTTPOutcome(
                 route: exchange.route < 0 ? nil : exchange.route, status: exchange.status == 0 ? nil : Int(exchange.status),

@@ -36,10 +36,11 @@ extension ServerLoop {
         case .built(let headers, let body):
             return queue(ResponseHandle(headers: headers, body: body), response.status, on: exchange)
         case .streamed(let headers, let source):
-            let sent = connections.responseStarted(exchange.connection, now: now)
+            let record = connections[exchange.connection]
+            record.rate.responseStarted(now: now)
             let written = { (count: Int) in
                 self.callbacks &+= 1
-                sent(count)
+                record.rate.moved(count)
             }
             return queue(ResponseHandle(headers: headers, source: source, written: written), response.status, on: exchange)
         }

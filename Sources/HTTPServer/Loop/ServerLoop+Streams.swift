@@ -32,7 +32,7 @@ extension ServerLoop {
         case .later(let taken, let within):
             precondition(taken >= 0 && taken < offered, "a reader that suspends its request must leave bytes to offer again")
             _ = exchange.body.pieceReceived(taken)
-            connections.pieceReceived(exchange.connection, taken)
+            connections[exchange.connection].rate.moved(taken)
             size.pointee = piece.count - taken
             suspend(exchange, within)
             return .YES
@@ -44,7 +44,7 @@ extension ServerLoop {
 
     /// Counts bytes that were taken or dropped; ends the connection when too many are dropped.
     private func drop(_ count: Int, of exchange: HTTPExchange) -> MHD_Result {
-        connections.pieceReceived(exchange.connection, count)
+        connections[exchange.connection].rate.moved(count)
         return exchange.body.pieceReceived(count) == .close ? .NO : .YES
     }
 
@@ -62,15 +62,14 @@ extension ServerLoop {
 
     private func suspend(_ exchange: HTTPExchange, _ within: Duration) {
         suspended.insert(exchange, until: MonotonicClock.nanoseconds() + within.nanoseconds)
-        connections.paused(exchange.connection, now: now)
+        connections[exchange.connection].rate.paused(now: now)
         MHD_suspend_connection(exchange.connection)
     }
 
-    /// Reads the body of a suspended request again; no effect on others.
+    /// Reads the body of a suspended request again.
     func resumeReading(_ exchange: HTTPExchange) {
-        guard exchange.suspendedUntil != nil else { return }
         suspended.remove(exchange)
-        connections.resumed(exchange.connection, now: now)
+        connections[exchange.connection].rate.resumed(now: now)
         MHD_resume_connection(exchange.connection)
     }
 

@@ -24,8 +24,9 @@ final class ServerLoop: @unchecked Sendable {
     let isPriority: [Bool]
     let refusals: RefusalResponses
 
-    private let epoll: EpollHandle
     private var daemon: DaemonHandle?
+    /// The descriptors that wake the loop: libmicrohttpd's epoll, and the mailbox's.
+    private var watched: [pollfd] = []
     private var shutdown: ShutdownMachine
     private var logLimit = LogRateLimit(limit: 10)
     var buffers: BodyBuffers
@@ -67,11 +68,11 @@ final class ServerLoop: @unchecked Sendable {
         defaultIdle = configuration.idleTimeout.components.seconds
         shutdown = ShutdownMachine(grace: configuration.shutdownGrace.nanoseconds)
         emptyBody.initializeMemory(as: UInt8.self, repeating: 0)
-        epoll = try EpollHandle()
         daemon = nil
         daemon = try DaemonHandle(socket: socket, configuration: configuration, owner: self)
-        try epoll.add(daemon?.epollDescriptor ?? -1)
-        try epoll.add(mailbox.wake.descriptor)
+        watched = [daemon?.epollDescriptor ?? -1, mailbox.wake.descriptor].map {
+            pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+        }
     }
 
     deinit { emptyBody.deallocate() }
@@ -83,17 +84,18 @@ final class ServerLoop: @unchecked Sendable {
     func run() {
         CurrentLoop.set(self)
         while true {
-            if epoll.wait(milliseconds: sleep(), for: mailbox.wake.descriptor) { mailbox.wake.clear() }
+            // It can fail only because of a signal, and this thread blocks them.
+            let milliseconds = sleep()
+            if poll(&watched, 2, milliseconds) > 0, watched[1].revents != 0 { mailbox.wake.clear() }
             now = MonotonicClock.nanoseconds()
-            let (requests, resuming) = mailbox.take(answered: &answered)
+            let (changed, stopAt) = mailbox.take(answered: &answered)
             for exchange in answered { resume(exchange) }
             answered.removeAll(keepingCapacity: true)
-            for exchange in resuming { resumeReading(exchange) }
             if suspended.wakeAt != nil {
                 for exchange in suspended.due(at: MonotonicClock.nanoseconds()) { resumeReading(exchange) }
             }
-            if let update = requests.update { self.update(update.configuration) }
-            if let deadline = requests.stopAt { act(shutdown.stopRequested(deadline: deadline)) }
+            if let changed { update(changed) }
+            if let deadline = stopAt { act(shutdown.stopRequested(deadline: deadline)) }
             let before = callbacks
             daemon?.run()
             handler.iterationEnded()
@@ -142,17 +144,9 @@ final class ServerLoop: @unchecked Sendable {
 
     /// Takes over what can change while the loop runs.
     private func update(_ changed: HTTPServerConfiguration) {
-        var next = configuration
-        next.connectionLimit = changed.connectionLimit
-        next.connectionsPerAddress = changed.connectionsPerAddress
-        next.reservedSlots = changed.reservedSlots
-        next.idleTimeout = changed.idleTimeout
-        next.headerTimeout = changed.headerTimeout
-        next.bodyTimeout = changed.bodyTimeout
-        next.bodyRate = changed.bodyRate
-        next.maxBodyBytes = changed.maxBodyBytes
-        if let identity = changed.identity, configuration.identity != nil { next.identity = identity }
-        configuration = next.fitted(log)
+        let identity = configuration.identity == nil ? nil : changed.identity ?? configuration.identity
+        configuration = changed.fitted(log)
+        configuration.identity = identity
         connections.update(configuration)
         certificates.update(configuration.identity, now: now)
     }

@@ -1,6 +1,6 @@
 // Owns the requests whose body is not read for now.
 
-/// Suspended requests, each with the moment at which it is resumed at the latest. Confined to the loop's thread.
+/// Suspended requests, each with the moment at which it is resumed. Confined to the loop's thread.
 struct SuspendedRequests: ~Copyable {
     private var list: [Unmanaged<HTTPExchange>] = []
     /// Not later than the earliest of these moments, in monotonic nanoseconds; `nil`: there are none.

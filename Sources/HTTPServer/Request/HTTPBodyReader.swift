@@ -23,7 +23,7 @@ public enum HTTPBodyDemand: Sendable, Equatable {
     /// Read on: the piece was taken whole.
     case more
     /// Suspend the request. The first `taken` bytes were taken, fewer than the piece has; 0 at the body's end. The connection is not read
-    /// until ``HTTPExchange/resumeReading()`` or until `within` has passed; then the bytes that were not taken are offered again.
+    /// until `within` has passed; then the bytes that were not taken are offered again.
     case later(taken: Int, within: Duration)
     /// Drop the rest of the body, up to ``HTTPServerConfiguration/streamDiscardBytes``, because libmicrohttpd sends a response only after
     /// the body. A longer rest ends the connection.

@@ -3,49 +3,15 @@
 internal import Glibc
 
 /// A request method (RFC 9110, section 9).
-public enum HTTPMethod: String, Sendable, CaseIterable {
+public enum HTTPMethod: String, Sendable {
     case get = "GET"
     case head = "HEAD"
     case post = "POST"
-    case put = "PUT"
-    case delete = "DELETE"
-    case patch = "PATCH"
-    case options = "OPTIONS"
-    /// A method no route can have.
+    /// A method no route has.
     case other = ""
 
-    /// Parses the method of a request line. Methods are case-sensitive.
+    /// Parses the method of a request line, without making a string. Methods are case-sensitive.
     init(_ name: UnsafePointer<CChar>) {
-        // Branches by the first letter: this runs for every request, and making a Swift string would cost more than the comparison.
-        let candidate: HTTPMethod
-        switch UInt8(bitPattern: name[0]) {
-        case UInt8(ascii: "P"):
-            switch UInt8(bitPattern: name[1]) {
-            case UInt8(ascii: "O"): candidate = .post
-            case UInt8(ascii: "U"): candidate = .put
-            default: candidate = .patch
-            }
-        case UInt8(ascii: "G"): candidate = .get
-        case UInt8(ascii: "H"): candidate = .head
-        case UInt8(ascii: "D"): candidate = .delete
-        case UInt8(ascii: "O"): candidate = .options
-        default:
-            self = .other
-            return
-        }
-        self = strcmp(name, candidate.token.utf8Start) == 0 ? candidate : .other
-    }
-
-    private var token: StaticString {
-        switch self {
-        case .get: "GET"
-        case .head: "HEAD"
-        case .post: "POST"
-        case .put: "PUT"
-        case .delete: "DELETE"
-        case .patch: "PATCH"
-        case .options: "OPTIONS"
-        case .other: ""
-        }
+        self = strcmp(name, "POST") == 0 ? .post : strcmp(name, "GET") == 0 ? .get : strcmp(name, "HEAD") == 0 ? .head : .other
     }
 }

@@ -88,9 +88,6 @@ public struct HTTPRequest: ~Copyable {
     public let head: HTTPRequestHead
     /// The body. At least 64 bytes after its end may be read (their content is undefined), as simdjson requires.
     public let body: UnsafeRawBufferPointer
-
-    /// Position of the route in the handler's ``HTTPHandler/routes``.
-    public var route: Int { head.route }
 }
 
 extension StaticString {

@@ -30,9 +30,9 @@ struct CertificateStore: ~Copyable {
         _ key: UnsafeMutablePointer<gnutls_privkey_t?>
     ) -> Int32 {
         guard let current else { return -1 }
-        chain.pointee = current.credentials.chain.pointer
-        length.pointee = current.credentials.chain.count
-        key.pointee = current.credentials.key.pointer
+        chain.pointee = current.chain.pointer
+        length.pointee = current.chain.count
+        key.pointee = current.key.pointer
         return 0
     }
 }

@@ -5,13 +5,14 @@ internal import Glibc
 internal import Platform
 
 /// A certificate chain and its private key.
-public final class TLSIdentity: Sendable {
+public final class TLSIdentity: @unchecked Sendable {
+    // Licence for @unchecked: neither is changed after `init`; GnuTLS only reads them, on the thread of the loop that passes them to it.
+
     /// Most bytes of either file.
     private static let fileBytes = 1 << 20
 
-    /// When the first certificate of the chain expires, in seconds since 1970.
-    public let expires: Int64
-    let credentials: CredentialsHandle
+    let chain: ChainHandle
+    let key: KeyHandle
 
     /// Reads both files; blocks on the disk.
     /// - Parameters:
@@ -19,15 +20,16 @@ public final class TLSIdentity: Sendable {
     ///   - key: a file in PEM: its private key, not encrypted.
     /// - Throws: ``HTTPServerError/Code/invalidCertificate``, naming the file and never its content.
     public init(certificate: String, key: String) throws(HTTPServerError) {
-        let chain = try ChainHandle(try Self.read(certificate, "certificate"), path: certificate)
-        let secret = try KeyHandle(try Self.read(key, "key"), path: key)
-        guard chain.matches(secret) else {
+        chain = try ChainHandle(try Self.read(certificate, "certificate"), path: certificate)
+        self.key = try KeyHandle(try Self.read(key, "key"), path: key)
+        guard chain.matches(self.key) else {
             throw HTTPServerError(
                 .invalidCertificate, "TLS: the key \(key) is not the one of the certificate \(certificate); name a pair")
         }
-        expires = chain.expires
-        credentials = CredentialsHandle(chain, secret)
     }
+
+    /// When the first certificate of the chain expires, in seconds since 1970.
+    public var expires: Int64 { chain.expires }
 
     private static func read(_ path: String, _ what: String) throws(HTTPServerError) -> [UInt8] {
         do throws(SmallFile.Failure) {
@@ -35,18 +37,5 @@ public final class TLSIdentity: Sendable {
         } catch {
             throw HTTPServerError(.invalidCertificate, "TLS: the \(what) \(path) \(error)")
         }
-    }
-}
-
-/// A chain and a key that GnuTLS borrows.
-struct CredentialsHandle: ~Copyable, @unchecked Sendable {
-    // Licence for @unchecked: neither is changed after `init`; GnuTLS only reads them, on the thread of the loop that passes them to it.
-
-    let chain: ChainHandle
-    let key: KeyHandle
-
-    init(_ chain: consuming ChainHandle, _ key: consuming KeyHandle) {
-        self.chain = chain
-        self.key = key
     }
 }

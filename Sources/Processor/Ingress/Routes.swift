@@ -48,7 +48,7 @@ final class Routes: HTTPHandler {
     private let authorizer: RequestAuthorizer
     private let registry: MetricsRegistry
     private let health: Health
-    private let requests: Family<Counter>
+    private let requests: CounterFamily
     private let counters = Mutex<[Int: Counter]>([:])
     private let alive = HTTPResponse.json(200, .object([.init("status", .string("alive"))])).prepared()
     private let description: HTTPResponse
@@ -148,7 +148,7 @@ final class Routes: HTTPHandler {
     }
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
-        let route = known[request.route]
+        let route = known[request.head.route]
         switch route {
         case .pause, .resume, .pauses: if let verb = route.verb { admin?.handle(request, verb, exchange) }
         case .send:

@@ -17,7 +17,7 @@ final class WorkerTelemetry: PipelineObserver {
     private let applied: Counter
     private let superseded: Counter
     private let deadLettered: Counter
-    private let deadLetters: Family<Counter>
+    private let deadLetters: CounterFamily
     private let retries: Counter
     private let fences: Counter
     private let batchRows: Histogram

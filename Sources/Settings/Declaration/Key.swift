@@ -10,10 +10,12 @@ public struct Key<Root: Sendable>: Sendable {
     /// Copies the value from `fresh` where the key is live.
     let adopt: @Sendable (inout Root, _ fresh: Root) -> Void
     /// Sentences about rules of nested sections that do not hold.
-    let brokenRules: @Sendable (Root, _ scope: String) -> [String]
+    var brokenRules: @Sendable (Root, _ scope: String) -> [String] = { _, _ in [] }
     /// The help of nested sections, by path, for headings.
-    let headings: @Sendable (_ scope: String) -> [(path: String, help: String)]
+    var headings: @Sendable (_ scope: String) -> [(path: String, help: String)] = { _ in [] }
+}
 
+extension Key {
     /// A value.
     /// - Parameters:
     ///   - name: the key in the file: lower case, words parted by `_`. It must not end in `_file`: `SLUICE_…_FILE` reads a value
@@ -31,52 +33,42 @@ public struct Key<Root: Sendable>: Sendable {
     ) {
         precondition(!name.hasSuffix("_file"), "the key \(name) must not end in _file")
         precondition(!name.isEmpty && !name.contains("."), "\"\(name)\" is not a key")
-        self.name = name
-        show = { root, isCovered in kind.show(root[keyPath: path], isCovered ? secrecy : nil) }
-        adopt = { root, fresh in
-            if reload == .live { root[keyPath: path] = fresh[keyPath: path] }
+        let show: @Sendable (Root, Bool) -> String = { root, isCovered in
+            kind.show(root[keyPath: path], isCovered ? secrecy : nil)
         }
-        brokenRules = { _, _ in [] }
-        let show = self.show
-        headings = { _ in [] }
-        describe = { scope, isItem, defaults in
-            let full = Scope.join(scope, name)
-            return [
-                KeyDescription(
-                    path: full, type: kind.typeName, unit: unit, bounds: kind.bounds,
-                    defaultText: isRequired ? nil : kind.show(defaults[keyPath: path], secrecy), help: help, secrecy: secrecy,
-                    reload: reload, environmentName: isItem ? nil : SettingsSource.environmentName(full))
-            ]
-        }
-        read = { root, scope, reading in
-            let key = Scope.join(scope.path, name)
-            guard let written = reading.written(key, name, scope) else {
-                root[keyPath: path] = kind.settle(root[keyPath: path], scope.directory)
-                if isRequired && !reading.isFaulty(key) { reading.reportMissing(key, scope) }
-                reading.note(key, root, show, .defaults, reload)
-                return
-            }
-            var value = ValueReading(key: key, origin: written.origin, secrecy: secrecy, directory: written.directory)
-            if let parsed = kind.parse(written.raw, &value) { root[keyPath: path] = parsed }
-            reading.report(value.faults)
-            reading.note(key, root, show, written.origin, reload)
-        }
+        self.init(
+            name: name,
+            describe: { scope, isItem, defaults in
+                let full = Scope.join(scope, name)
+                return [
+                    KeyDescription(
+                        path: full, type: kind.typeName, unit: unit, bounds: kind.bounds,
+                        defaultText: isRequired ? nil : kind.show(defaults[keyPath: path], secrecy), help: help, secrecy: secrecy,
+                        reload: reload, environmentName: isItem ? nil : SettingsSource.environmentName(full))
+                ]
+            },
+            read: { root, scope, reading in
+                let key = Scope.join(scope.path, name)
+                guard let written = reading.written(key, name, scope) else {
+                    root[keyPath: path] = kind.settle(root[keyPath: path], scope.directory)
+                    if isRequired && !reading.isFaulty(key) { reading.reportMissing(key, scope) }
+                    reading.note(key, root, show, .defaults, reload)
+                    return
+                }
+                var value = ValueReading(key: key, origin: written.origin, secrecy: secrecy, directory: written.directory)
+                if let parsed = kind.parse(written.raw, &value) { root[keyPath: path] = parsed }
+                reading.report(value.faults)
+                reading.note(key, root, show, written.origin, reload)
+            }, show: show, adopt: Self.adoption(path, reload))
     }
 
-    private init(
-        name: String, describe: @escaping @Sendable (String, Bool, Root) -> [KeyDescription],
-        read: @escaping @Sendable (inout Root, Scope, inout SettingsReading) -> Void,
-        show: @escaping @Sendable (Root, Bool) -> String, adopt: @escaping @Sendable (inout Root, Root) -> Void,
-        brokenRules: @escaping @Sendable (Root, String) -> [String],
-        headings: @escaping @Sendable (String) -> [(path: String, help: String)]
-    ) {
-        self.name = name
-        self.describe = describe
-        self.read = read
-        self.show = show
-        self.adopt = adopt
-        self.brokenRules = brokenRules
-        self.headings = headings
+    /// Copies the value from `fresh` where the key is live.
+    private static func adoption<Value: Sendable>(
+        _ path: any WritableKeyPath<Root, Value> & Sendable, _ reload: Reload
+    ) -> @Sendable (inout Root, _ fresh: Root) -> Void {
+        { root, fresh in
+            if reload == .live { root[keyPath: path] = fresh[keyPath: path] }
+        }
     }
 
     /// A section within this one, under the section's own name.
@@ -105,85 +97,81 @@ public struct Key<Root: Sendable>: Sendable {
     /// style: `[{name: a, rate: 1}, {name: b, rate: 2}]`.
     public static func sections<Value: Sendable>(
         _ name: String, _ path: any WritableKeyPath<Root, [Value]> & Sendable, each section: Section<Value>, fresh: Value,
-        help: String,
-        reload: Reload = .restart
+        help: String, reload: Reload = .restart
     ) -> Key {
-        precondition(!name.hasSuffix("_file"), "the key \(name) must not end in _file")
-        let show: @Sendable (Root, Bool) -> String = { root, isCovered in
-            "[" + root[keyPath: path].map { section.show($0, isCovered: isCovered) }.joined(separator: ", ") + "]"
-        }
-        return Key(
-            name: name,
-            describe: { scope, isItem, defaults in
-                let full = Scope.join(scope, name)
-                let list = KeyDescription(
-                    path: full, type: "list of sections", unit: nil, bounds: "", defaultText: show(defaults, true), help: help,
-                    secrecy: .open, reload: reload, environmentName: isItem ? nil : SettingsSource.environmentName(full))
-                return [list] + section.keys.flatMap { $0.describe(full + "[]", true, fresh) }
+        several(
+            name, path, each: section, fresh: fresh, help: help, reload: reload, type: "list of sections", itemPath: "[]",
+            show: { values, isCovered in
+                "[" + values.map { section.show($0, isCovered: isCovered) }.joined(separator: ", ") + "]"
             },
-            read: { root, scope, reading in
-                let key = Scope.join(scope.path, name)
-                let written = reading.written(key, name, scope)
-                if let written, let nodes = reading.items(written, key: key) {
-                    root[keyPath: path] = nodes.enumerated().map { index, node in
-                        var value = fresh
-                        let item = reading.item(
-                            "\(key)[\(index)]", node, directory: written.directory, known: section.keys.map(\.name))
-                        section.read(&value, item, &reading)
-                        return value
-                    }
-                    reading.removeItems(prefix: key + "[")
-                }
-                reading.note(key, root, show, written?.origin ?? .defaults, reload)
-            },
-            show: show,
-            adopt: { root, fresh in
-                if reload == .live { root[keyPath: path] = fresh[keyPath: path] }
-            }, brokenRules: { _, _ in [] }, headings: { _ in [] })
+            read: { written, key, reading, item in
+                reading.items(written, key: key)?.enumerated().map { index, node in item("\(key)[\(index)]", node, &reading) }
+            })
     }
-    /// Sections under free names, each read into a copy of `fresh`. In YAML a mapping of mappings; in the environment the same in YAML's flow style:
-    /// `{a: {rate: 1}, b: {rate: 2}}`.
+
+    /// Sections under free names, each read into a copy of `fresh`. In YAML a mapping of mappings; in the environment the same in YAML's
+    /// flow style: `{a: {rate: 1}, b: {rate: 2}}`.
     public static func namedSections<Value: Sendable>(
         _ name: String, _ path: any WritableKeyPath<Root, [String: Value]> & Sendable, each section: Section<Value>, fresh: Value,
         help: String, reload: Reload = .restart
     ) -> Key {
+        several(
+            name, path, each: section, fresh: fresh, help: help, reload: reload, type: "sections by name", itemPath: ".NAME",
+            show: { values, isCovered in
+                let shown = values.sorted { $0.key < $1.key }.map { name, value in
+                    "\(Shown.yaml(name)): \(section.show(value, isCovered: isCovered))"
+                }
+                return "{" + shown.joined(separator: ", ") + "}"
+            },
+            read: { written, key, reading, item in
+                guard let entries = reading.namedItems(written, key: key) else { return nil }
+                var values: [String: Value] = [:]
+                for entry in entries { values[entry.key] = item(Scope.join(key, Shown.key(entry.key)), entry.value, &reading) }
+                return values
+            })
+    }
+
+    /// Several sections of one kind.
+    /// - Parameters:
+    ///   - itemPath: what stands for an item in the path of its keys.
+    ///   - read: reads all of them, each by `item`, which takes the item's path and its tree; `nil` after it has reported why it cannot.
+    private static func several<Values: Sendable, Value: Sendable>(
+        _ name: String, _ path: any WritableKeyPath<Root, Values> & Sendable, each section: Section<Value>, fresh: Value,
+        help: String, reload: Reload, type: String, itemPath: String,
+        show: @escaping @Sendable (Values, _ isCovered: Bool) -> String,
+        read:
+            @escaping @Sendable (
+                SettingsReading.Written, _ key: String, inout SettingsReading,
+                _ item: (_ path: String, YAMLNode, inout SettingsReading) -> Value
+            ) -> Values?
+    ) -> Key {
         precondition(!name.hasSuffix("_file"), "the key \(name) must not end in _file")
-        let show: @Sendable (Root, Bool) -> String = { root, isCovered in
-            let shown = root[keyPath: path].sorted { $0.key < $1.key }.map { name, value in
-                "\(Shown.yaml(name)): \(section.show(value, isCovered: isCovered))"
-            }
-            return "{" + shown.joined(separator: ", ") + "}"
-        }
+        let show: @Sendable (Root, Bool) -> String = { root, isCovered in show(root[keyPath: path], isCovered) }
         return Key(
             name: name,
             describe: { scope, isItem, defaults in
                 let full = Scope.join(scope, name)
-                let map = KeyDescription(
-                    path: full, type: "sections by name", unit: nil, bounds: "", defaultText: show(defaults, true), help: help,
+                let all = KeyDescription(
+                    path: full, type: type, unit: nil, bounds: "", defaultText: show(defaults, true), help: help,
                     secrecy: .open, reload: reload, environmentName: isItem ? nil : SettingsSource.environmentName(full))
-                return [map] + section.keys.flatMap { $0.describe(full + ".NAME", true, fresh) }
+                return [all] + section.keys.flatMap { $0.describe(full + itemPath, true, fresh) }
             },
             read: { root, scope, reading in
                 let key = Scope.join(scope.path, name)
                 let written = reading.written(key, name, scope)
-                if let written, let entries = reading.namedItems(written, key: key) {
-                    var values: [String: Value] = [:]
-                    for entry in entries {
+                if let written {
+                    let values = read(written, key, &reading) { place, node, reading in
                         var value = fresh
-                        let item = reading.item(
-                            Scope.join(key, Shown.key(entry.key)), entry.value, directory: written.directory,
-                            known: section.keys.map(\.name))
+                        let item = reading.item(place, node, directory: written.directory, known: section.keys.map(\.name))
                         section.read(&value, item, &reading)
-                        values[entry.key] = value
+                        return value
                     }
-                    root[keyPath: path] = values
-                    reading.removeItems(prefix: key + ".")
+                    if let values {
+                        root[keyPath: path] = values
+                        reading.removeItems(prefix: key + itemPath.prefix(1))
+                    }
                 }
                 reading.note(key, root, show, written?.origin ?? .defaults, reload)
-            },
-            show: show,
-            adopt: { root, fresh in
-                if reload == .live { root[keyPath: path] = fresh[keyPath: path] }
-            }, brokenRules: { _, _ in [] }, headings: { _ in [] })
+            }, show: show, adopt: adoption(path, reload))
     }
 }

@@ -98,7 +98,7 @@ extension ValueKind where Value == [String: String] {
                 let remedy = entry.value.isNull ? "; write \"\" for an empty text" : ""
                 reading.report(
                     "the value of \(Shown.quoted(entry.key)) must be one text, is \(entry.value.kindName)\(remedy)",
-                    at: .node(YAMLNode(entry.value.content, file: node.file, line: entry.line)))
+                    at: .node(YAMLNode(content: entry.value.content, file: node.file, line: entry.line)))
                 continue
             }
             result[entry.key] = scalar.text

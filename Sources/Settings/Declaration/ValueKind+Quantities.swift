@@ -7,18 +7,9 @@ extension ValueKind where Value == Duration {
     public static func duration(in range: ClosedRange<Duration> = .zero ... .seconds(Int64.max)) -> ValueKind {
         let bounds = Bounds(
             least: range.lowerBound, most: range.upperBound == .seconds(Int64.max) ? nil : range.upperBound, show: Quantity.shown)
-        return ValueKind(typeName: "duration", bounds: bounds.words) { raw, reading in
-            bounds.checked(
-                reading.convert(raw, mustBe: "a duration such as 500ms, 20s, 5m or a number of seconds", Quantity.duration),
-                of: raw,
-                in: &reading)
-        } show: { duration, secrecy in
-            secrecy.covered(Quantity.shown(duration))
-        }
+        return bounded(
+            "duration", bounds, mustBe: "a duration such as 500ms, 20s, 5m or a number of seconds", Quantity.duration)
     }
-
-    /// A span of time of at least `least`.
-    public static func duration(atLeast least: Duration) -> ValueKind { duration(in: least ... .seconds(Int64.max)) }
 }
 
 extension ValueKind where Value == Int {
@@ -27,45 +18,40 @@ extension ValueKind where Value == Int {
     public static func bytes(in range: ClosedRange<Int> = 0 ... .max) -> ValueKind {
         let bounds = Bounds(
             least: range.lowerBound, most: range.upperBound == .max ? nil : range.upperBound, show: Quantity.shown(bytes:))
-        return ValueKind(typeName: "bytes", bounds: bounds.words) { raw, reading in
-            bounds.checked(
-                reading.convert(
-                    raw, mustBe: "a number of bytes such as 65536, 64KiB or 1GiB (units B, KiB, MiB, GiB)", Quantity.bytes),
-                of: raw, in: &reading)
-        } show: { count, secrecy in
-            secrecy.covered(Quantity.shown(bytes: count))
-        }
+        return bounded(
+            "bytes", bounds, mustBe: "a number of bytes such as 65536, 64KiB or 1GiB (units B, KiB, MiB, GiB)", Quantity.bytes)
     }
 }
 
 /// Numbers with units, read and written.
 enum Quantity {
     /// Nanoseconds of each unit, the longest first.
-    private static let spans: [(unit: String, nanoseconds: Int64)] = [
+    private static let spans: [(unit: String, size: Int64)] = [
         ("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000),
         ("us", 1_000), ("ns", 1),
     ]
-    private static let sizes: [(unit: String, bytes: Int)] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)]
+    private static let sizes: [(unit: String, size: Int)] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)]
 
     static func duration(_ text: String) -> Duration? {
-        let (digits, unit) = parts(text)
-        guard let scale = unit.isEmpty ? 1_000_000_000 : spans.first(where: { $0.unit == unit })?.nanoseconds else { return nil }
-        if let whole = Decimal.whole(digits) {
-            let (product, overflow) = Int64(whole).multipliedReportingOverflow(by: scale)
-            return overflow ? nil : .nanoseconds(product)
-        }
-        return Decimal.fraction(digits).flatMap { Int64(exactly: ($0 * Double(scale)).rounded()) }.map { .nanoseconds($0) }
+        amount(text, spans, plain: 1_000_000_000) { Int64(exactly: $0.rounded()) }.map { .nanoseconds($0) }
     }
 
-    static func bytes(_ text: String) -> Int? {
+    /// 1.5GiB is a whole number of bytes, 1.5 is not.
+    static func bytes(_ text: String) -> Int? { amount(text, sizes, plain: 1) { Int(exactly: $0) } }
+
+    /// - Parameters:
+    ///   - plain: the size of a number without a unit.
+    ///   - whole: makes a product with a fraction whole, or refuses it.
+    private static func amount<Number: FixedWidthInteger>(
+        _ text: String, _ units: [(unit: String, size: Number)], plain: Number, whole: (Double) -> Number?
+    ) -> Number? {
         let (digits, unit) = parts(text)
-        guard let scale = unit.isEmpty ? 1 : sizes.first(where: { $0.unit == unit })?.bytes else { return nil }
-        if let whole = Decimal.whole(digits) {
-            let (product, overflow) = whole.multipliedReportingOverflow(by: scale)
+        guard let size = unit.isEmpty ? plain : units.first(where: { $0.unit == unit })?.size else { return nil }
+        if let number = Decimal.whole(digits) {
+            let (product, overflow) = Number(number).multipliedReportingOverflow(by: size)
             return overflow ? nil : product
         }
-        // 1.5GiB is a whole number of bytes, 1.5 is not.
-        return Decimal.fraction(digits).flatMap { Int(exactly: $0 * Double(scale)) }
+        return Decimal.fraction(digits).flatMap { whole($0 * Double(size)) }
     }
 
     /// In the longest unit that leaves no fraction.

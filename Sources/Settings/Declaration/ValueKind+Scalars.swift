@@ -47,12 +47,7 @@ extension ValueKind where Value == Int {
         let bounds = Bounds(
             least: range.lowerBound == .min ? nil : range.lowerBound, most: range.upperBound == .max ? nil : range.upperBound
         ) { String($0) }
-        return ValueKind(typeName: "integer", bounds: bounds.words) { raw, reading in
-            bounds.checked(
-                reading.convert(raw, mustBe: bounds.mustBe("a whole number"), Decimal.whole), of: raw, in: &reading)
-        } show: { number, secrecy in
-            secrecy.covered(String(number))
-        }
+        return bounded("integer", bounds, mustBe: bounds.mustBe("a whole number"), Decimal.whole)
     }
 }
 
@@ -63,11 +58,7 @@ extension ValueKind where Value == Double {
         let bounds = Bounds(
             least: range.lowerBound.isFinite ? range.lowerBound : nil, most: range.upperBound.isFinite ? range.upperBound : nil,
             show: Decimal.shown)
-        return ValueKind(typeName: "number", bounds: bounds.words) { raw, reading in
-            bounds.checked(reading.convert(raw, mustBe: bounds.mustBe("a number"), Decimal.fraction), of: raw, in: &reading)
-        } show: { number, secrecy in
-            secrecy.covered(Decimal.shown(number))
-        }
+        return bounded("number", bounds, mustBe: bounds.mustBe("a number"), Decimal.fraction)
     }
 }
 
@@ -120,12 +111,6 @@ struct Bounds<Value: Comparable & Sendable>: Sendable {
     let most: Value?
     let show: @Sendable (Value) -> String
 
-    init(least: Value?, most: Value?, show: @escaping @Sendable (Value) -> String) {
-        self.least = least
-        self.most = most
-        self.show = show
-    }
-
     /// `between 0 and 65535`, `at least 1`, `at most 9`, or nothing.
     var words: String {
         switch (least, most) {
@@ -139,13 +124,21 @@ struct Bounds<Value: Comparable & Sendable>: Sendable {
     /// `a whole number between 0 and 65535`
     func mustBe(_ noun: String) -> String { words.isEmpty ? noun : "\(noun) \(words)" }
 
-    /// `value` if it lies within, else a fault.
-    func checked(_ value: Value?, of raw: RawValue, in reading: inout ValueReading) -> Value? {
-        guard let value else { return nil }
-        guard least.map({ value >= $0 }) ?? true, most.map({ value <= $0 }) ?? true else {
-            reading.report("must be \(words), is \(reading.secrecy.covered(show(value)))", at: raw)
+    func contains(_ value: Value) -> Bool { least.map { value >= $0 } ?? true && most.map { value <= $0 } ?? true }
+}
+
+extension ValueKind where Value: Comparable {
+    /// Values within bounds, read from text with `convert`, which returns `nil` for a text that is no such value.
+    static func bounded(
+        _ typeName: String, _ bounds: Bounds<Value>, mustBe wanted: String, _ convert: @escaping @Sendable (String) -> Value?
+    ) -> ValueKind {
+        ValueKind(typeName: typeName, bounds: bounds.words) { raw, reading in
+            guard let value = reading.convert(raw, mustBe: wanted, convert) else { return nil }
+            if bounds.contains(value) { return value }
+            reading.report("must be \(bounds.words), is \(reading.secrecy.covered(bounds.show(value)))", at: raw)
             return nil
+        } show: { value, secrecy in
+            secrecy.covered(bounds.show(value))
         }
-        return value
     }
 }

@@ -88,26 +88,17 @@ struct ValueReading {
     let directory: String
     private(set) var faults: [Fault] = []
 
-    init(key: String, origin: Origin, secrecy: Secrecy, directory: String) {
-        self.key = key
-        self.origin = origin
-        self.secrecy = secrecy
-        self.directory = directory
-    }
-
     mutating func report(_ message: String, at raw: RawValue) {
-        if case .node(let node) = raw {
-            faults.append(Fault(node.origin, key: key, message))
-        } else {
-            faults.append(Fault(origin, key: key, message))
-        }
+        let place = if case .node(let node) = raw { node.origin } else { origin }
+        faults.append(Fault(place, key: key, message))
     }
 
     /// The text, if the value is a single one.
     mutating func text(_ raw: RawValue, mustBe wanted: String) -> String? {
-        guard case .node(let node) = raw else {
-            if case .text(let text) = raw { return text }
-            return nil
+        let node: YAMLNode
+        switch raw {
+        case .text(let text): return text
+        case .node(let tree): node = tree
         }
         guard let scalar = node.scalar else {
             report("must be \(wanted), is \(node.kindName)", at: raw)

@@ -20,7 +20,8 @@ enum Shown {
             "-", "?", ":", ",", "[", "]", "{", "}", "#", "&", "*", "!", "|", ">", "'", "\"", "%", "@", "`", " ",
         ]
         let isPlain =
-            !YAMLScalar(text).isNull && text.first.map { !risky.contains($0) } == true && text.last != " " && text.last != ":"
+            !YAMLScalar(text: text).isNull && text.first.map { !risky.contains($0) } == true && text.last != " "
+            && text.last != ":"
             && !text.contains(": ") && !text.contains(" #") && !text.contains("?")
             && text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value < 0x7F && !",[]{}".unicodeScalars.contains($0) }
         return isPlain ? text : "\"" + text.unicodeScalars.map { JSONText.escape($0) ?? String($0) }.joined() + "\""
@@ -31,9 +32,7 @@ enum Shown {
         guard names.count > 1, let last = names.last else { return names.first ?? "nothing" }
         return names.dropLast().joined(separator: ", ") + " or " + last
     }
-}
 
-extension Shown {
     /// A key from a source as messages show it, on one line.
     static func key(_ text: String) -> String {
         let isPlain = !text.isEmpty && text.utf8.count <= 80 && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }

@@ -104,19 +104,21 @@ struct SettingsReading {
 
     /// The items of sections under free names.
     mutating func namedItems(_ written: Written, key: String) -> [YAMLEntry]? {
-        guard let node = tree(written, key: key) else { return nil }
-        if let entries = node.mapping { return entries }
-        if node.isNull { return [] }
-        report([Fault(written.origin, key: key, "must be a mapping of names to mappings, is \(node.kindName)")])
-        return nil
+        items(written, key, \.mapping, "a mapping of names to mappings")
     }
 
     /// The items of a list of sections.
     mutating func items(_ written: Written, key: String) -> [YAMLNode]? {
+        items(written, key, \.sequence, "a list of mappings")
+    }
+
+    private mutating func items<Item>(
+        _ written: Written, _ key: String, _ items: KeyPath<YAMLNode, [Item]?>, _ wanted: String
+    ) -> [Item]? {
         guard let node = tree(written, key: key) else { return nil }
-        if let nodes = node.sequence { return nodes }
         if node.isNull { return [] }
-        report([Fault(written.origin, key: key, "must be a list of mappings, is \(node.kindName)")])
+        if let items = node[keyPath: items] { return items }
+        report([Fault(written.origin, key: key, "must be \(wanted), is \(node.kindName)")])
         return nil
     }
 

@@ -30,13 +30,6 @@ public struct SettingsSchema<Root: Sendable>: Sendable {
             "a renamed key must lead to a declared one")
     }
 
-    /// The settings, or all faults.
-    public func read(_ source: SettingsSource) throws(SettingsFaults) -> EffectiveSettings<Root> {
-        let (effective, faults) = survey(source)
-        guard faults.isEmpty else { throw SettingsFaults(faults) }
-        return effective
-    }
-
     /// The settings, with faulty keys at their defaults, and all faults: for a caller with further checks, so that all faults can be
     /// shown at once.
     public func survey(_ source: SettingsSource) -> (settings: EffectiveSettings<Root>, faults: [Fault]) {

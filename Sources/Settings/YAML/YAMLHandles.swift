@@ -41,10 +41,10 @@ struct YAMLParserHandle: ~Copyable {
             // The reader knows the byte, not the line.
             let offset = min(parser.pointee.problem_offset, text.count)
             let line = text[..<offset].count { $0 == UInt8(ascii: "\n") } + 1
-            return YAMLProblem(sentence: sentence, context: nil, line: line, column: 1)
+            return YAMLProblem(sentence: sentence, context: nil, line: line)
         }
         let mark = parser.pointee.problem_mark
-        return YAMLProblem(sentence: sentence, context: context, line: Int(mark.line) + 1, column: Int(mark.column) + 1)
+        return YAMLProblem(sentence: sentence, context: context, line: Int(mark.line) + 1)
     }
 }
 
@@ -53,7 +53,6 @@ struct YAMLProblem: Error {
     let sentence: String
     let context: String?
     let line: Int
-    let column: Int
 }
 
 /// One step of a document, copied out of libyaml's memory.
@@ -71,8 +70,6 @@ struct YAMLEvent {
     let tag: String?
     /// From 1.
     let line: Int
-    /// From 1.
-    let column: Int
 }
 
 /// libyaml's memory of one event.
@@ -106,7 +103,7 @@ private struct YAMLEventHandle: ~Copyable {
             tag = Self.text(data.scalar.tag)
             let bytes = UnsafeBufferPointer(start: data.scalar.value, count: data.scalar.length)
             let isPlain = data.scalar.style == YAML_PLAIN_SCALAR_STYLE && tag == nil
-            kind = .scalar(YAMLScalar(String(decoding: bytes, as: UTF8.self), isPlain: isPlain, tag: tag))
+            kind = .scalar(YAMLScalar(text: String(decoding: bytes, as: UTF8.self), isPlain: isPlain, tag: tag))
         case YAML_SEQUENCE_START_EVENT:
             anchor = Self.text(data.sequence_start.anchor)
             tag = Self.text(data.sequence_start.tag)
@@ -120,7 +117,7 @@ private struct YAMLEventHandle: ~Copyable {
         default: kind = .streamEnd
         }
         let mark = event.pointee.start_mark
-        return YAMLEvent(kind: kind, anchor: anchor, tag: tag, line: Int(mark.line) + 1, column: Int(mark.column) + 1)
+        return YAMLEvent(kind: kind, anchor: anchor, tag: tag, line: Int(mark.line) + 1)
     }
 
     private static func text(_ pointer: UnsafeMutablePointer<yaml_char_t>?) -> String? {

@@ -18,16 +18,6 @@ public struct YAMLNode: Sendable {
     public let file: String
     /// The line, from 1.
     public let line: Int
-    /// The column, from 1, in characters.
-    public let column: Int
-
-    /// A value at a place.
-    public init(_ content: Content, file: String, line: Int, column: Int = 1) {
-        self.content = content
-        self.file = file
-        self.line = line
-        self.column = column
-    }
 
     /// The scalar, where it is one.
     public var scalar: YAMLScalar? { if case .scalar(let scalar) = content { scalar } else { nil } }
@@ -62,16 +52,9 @@ public struct YAMLScalar: Sendable, Equatable {
     /// The text, with escapes and line folding resolved.
     public let text: String
     /// Written without quotes, block indicator or tag: YAML would guess a type for it.
-    public let isPlain: Bool
+    var isPlain = true
     /// The tag as YAML resolves it (`tag:yaml.org,2002:str` for `!!str`), where one was written.
-    public let tag: String?
-
-    /// A text as it was written.
-    public init(_ text: String, isPlain: Bool = true, tag: String? = nil) {
-        self.text = text
-        self.isPlain = isPlain
-        self.tag = tag
-    }
+    var tag: String?
 
     /// YAML's null: empty without quotes, `~` or `null`.
     public var isNull: Bool { (isPlain && ["", "~", "null", "Null", "NULL"].contains(text)) || tag == "tag:yaml.org,2002:null" }
@@ -85,11 +68,4 @@ public struct YAMLEntry: Sendable {
     public let line: Int
     /// The value.
     public let value: YAMLNode
-
-    /// A key with its value.
-    public init(key: String, line: Int, value: YAMLNode) {
-        self.key = key
-        self.line = line
-        self.value = value
-    }
 }

@@ -11,7 +11,6 @@ struct YAMLTreeBuilder {
         var key: (text: String, line: Int)?
         var anchor: String?
         let line: Int
-        let column: Int
         /// Nodes counted when the level was opened.
         let nodesBefore: Int
         /// Levels below this one, aliases expanded.
@@ -42,8 +41,7 @@ struct YAMLTreeBuilder {
             if expectsKey {
                 takeKey(scalar.text, event)
             } else {
-                try place(
-                    YAMLNode(.scalar(scalar), file: file, line: event.line, column: event.column), event, anchor: event.anchor)
+                try place(YAMLNode(content: .scalar(scalar), file: file, line: event.line), event, anchor: event.anchor)
             }
         case .alias(let name):
             guard let known = anchors[name] else {
@@ -72,7 +70,7 @@ struct YAMLTreeBuilder {
     /// The tree, if there is no fault.
     consuming func finish() throws(SettingsFaults) -> YAMLNode {
         guard faults.isEmpty else { throw SettingsFaults(faults) }
-        return root ?? YAMLNode(.scalar(YAMLScalar("")), file: file, line: 1)
+        return root ?? YAMLNode(content: .scalar(YAMLScalar(text: "")), file: file, line: 1)
     }
 
     private var expectsKey: Bool { levels.last.map { $0.isMapping && $0.key == nil } ?? false }
@@ -83,14 +81,13 @@ struct YAMLTreeBuilder {
         try check(tag: event.tag, event)
         let before = nodes
         try count(1, event)
-        levels.append(
-            Level(isMapping: isMapping, anchor: event.anchor, line: event.line, column: event.column, nodesBefore: before))
+        levels.append(Level(isMapping: isMapping, anchor: event.anchor, line: event.line, nodesBefore: before))
     }
 
     private mutating func close(_ event: YAMLEvent) throws(YAMLProblem) {
         guard let level = levels.popLast() else { throw refusal(event, "something is closed that was not opened") }
         let content: YAMLNode.Content = level.isMapping ? .mapping(level.entries) : .sequence(level.items)
-        let node = YAMLNode(content, file: file, line: level.line, column: level.column)
+        let node = YAMLNode(content: content, file: file, line: level.line)
         try place(node, event, anchor: level.anchor, nodes: nodes - level.nodesBefore, depth: level.depth + 1)
     }
 
@@ -152,6 +149,6 @@ struct YAMLTreeBuilder {
     }
 
     private func refusal(_ event: YAMLEvent, _ sentence: String) -> YAMLProblem {
-        YAMLProblem(sentence: sentence, context: nil, line: event.line, column: event.column)
+        YAMLProblem(sentence: sentence, context: nil, line: event.line)
     }
 }

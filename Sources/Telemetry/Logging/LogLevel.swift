@@ -15,14 +15,7 @@ public enum LogLevel: String, Sendable, CaseIterable, Comparable {
     public static func < (a: LogLevel, b: LogLevel) -> Bool { a.weight < b.weight }
 
     /// The position among `allCases`.
-    var weight: Int {
-        switch self {
-        case .debug: 0
-        case .info: 1
-        case .warning: 2
-        case .error: 3
-        }
-    }
+    var weight: Int { Self.allCases.firstIndex(of: self)! }
 }
 
 /// Takes log messages of a library. Several threads may call it at once; it must not block.

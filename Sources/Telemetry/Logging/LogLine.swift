@@ -1,5 +1,6 @@
 // Writes one log line, as text or as JSON, with the newline that ends it.
 
+import Glibc
 import Platform
 
 /// Writes log lines.
@@ -20,7 +21,7 @@ enum LogLine {
         var line = "\(timestamp(milliseconds)) \(level.rawValue)"
         line += String(repeating: " ", count: width - level.rawValue.utf8.count + 1)
         line += "\(label) \(escapeControls(sentence))"
-        for (key, value) in metadata { line += " \(bare(key))=\(bare(shown(value)))" }
+        for (key, value) in metadata { line += " \(bare(key))=\(bare(value.text))" }
         return line + "\n"
     }
 
@@ -32,22 +33,9 @@ enum LogLine {
         line += ",\"label\":\(JSONText.quoted(label)),\"\(name)\":\(JSONText.quoted(sentence))"
         for (key, value) in metadata {
             line += ",\(JSONText.quoted(reserved.contains(key) ? key + "_" : key)):"
-            switch value {
-            case .string(let text): line += JSONText.quoted(text)
-            case .number(let number) where !number.isFinite: line += "\"\(number)\""
-            default: line += shown(value)
-            }
+            line += value.isQuoted ? JSONText.quoted(value.text) : value.text
         }
         return line + "}\n"
-    }
-
-    private static func shown(_ value: LogValue) -> String {
-        switch value {
-        case .string(let text): text
-        case .integer(let number): String(number)
-        case .number(let number): number.description
-        case .flag(let flag): flag ? "true" : "false"
-        }
     }
 
     /// A word of the text form: as it is where that is unambiguous, else in quotes.
@@ -66,30 +54,15 @@ enum LogLine {
         return text.unicodeScalars.map { JSONText.isControl($0) ? JSONText.escape($0)! : String($0) }.joined()
     }
 
-    /// RFC 3339, UTC, milliseconds. The date follows H. Hinnant's `civil_from_days`
-    /// (https://howardhinnant.github.io/date_algorithms.html).
-    static func timestamp(_ milliseconds: Int64) -> String {
-        let (days, ofDay) = floorDivide(milliseconds, 86_400_000)
-        let shifted = days + 719_468
-        let (era, ofEra) = floorDivide(shifted, 146_097)
-        let yearOfEra = (ofEra - ofEra / 1460 + ofEra / 36_524 - ofEra / 146_096) / 365
-        let dayOfYear = ofEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let month = (5 * dayOfYear + 2) / 153
-        let day = dayOfYear - (153 * month + 2) / 5 + 1
-        let civilMonth = month < 10 ? month + 3 : month - 9
-        let year = yearOfEra + era * 400 + (civilMonth <= 2 ? 1 : 0)
-        let date = "\(padded(year, 4))-\(padded(civilMonth, 2))-\(padded(day, 2))"
-        let time = "\(padded(ofDay / 3_600_000, 2)):\(padded(ofDay / 60_000 % 60, 2)):\(padded(ofDay / 1000 % 60, 2))"
-        return "\(date)T\(time).\(padded(ofDay % 1000, 3))Z"
-    }
-
-    private static func floorDivide(_ a: Int64, _ b: Int64) -> (quotient: Int64, remainder: Int64) {
-        let remainder = ((a % b) + b) % b
-        return ((a - remainder) / b, remainder)
-    }
-
-    private static func padded(_ number: Int64, _ width: Int) -> String {
-        let digits = String(number)
-        return String(repeating: "0", count: max(0, width - digits.count)) + digits
+    /// RFC 3339, UTC, milliseconds.
+    private static func timestamp(_ milliseconds: Int64) -> String {
+        let fraction = (milliseconds % 1000 + 1000) % 1000
+        var seconds = time_t((milliseconds - fraction) / 1000)
+        var date = tm()
+        gmtime_r(&seconds, &date)
+        let text = String(unsafeUninitializedCapacity: 32) { buffer in
+            buffer.withMemoryRebound(to: CChar.self) { strftime($0.baseAddress, $0.count, "%Y-%m-%dT%H:%M:%S", &date) }
+        }
+        return "\(text).\(String(1000 + fraction).dropFirst())Z"
     }
 }

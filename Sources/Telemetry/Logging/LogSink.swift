@@ -11,24 +11,20 @@ public protocol LogSink: Sendable {
 
 /// Writes lines to a file descriptor, which it does not close.
 ///
-/// A line that cannot be written (broken pipe, full disk) is dropped and counted. A descriptor that blocks makes the caller wait.
+/// A line that cannot be written (broken pipe, full disk) is dropped. A descriptor that blocks makes the caller wait.
 public final class DescriptorLogSink: LogSink {
     /// Standard error.
     public static let standardError = DescriptorLogSink(descriptor: STDERR_FILENO)
 
     private let descriptor: Int32
     private let lock = Mutex(())
-    private let dropped = Atomic<Int>(0)
 
     /// - Parameter descriptor: open for writing as long as this sink is used.
     public init(descriptor: Int32) { self.descriptor = descriptor }
 
-    /// How many lines could not be written, or only in part.
-    public var droppedLines: Int { dropped.load(ordering: .relaxed) }
-
     /// Writes the line; a short write is continued before another line begins.
     public func write(_ line: [UInt8]) {
-        let isWritten = lock.withLock { _ in
+        lock.withLock { _ in
             line.withUnsafeBytes { bytes in
                 var done = 0
                 while done < bytes.count {
@@ -38,14 +34,12 @@ public final class DescriptorLogSink: LogSink {
                     } else if count < 0 && errno == EAGAIN {
                         // The descriptor is non-blocking and its pipe full: wait 10 ms for the reader, then drop the line.
                         var state = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-                        if poll(&state, 1, 10) <= 0 && errno != EINTR { return false }
+                        if poll(&state, 1, 10) <= 0 && errno != EINTR { return }
                     } else if count == 0 || errno != EINTR {
-                        return false
+                        return
                     }
                 }
-                return true
             }
         }
-        if !isWritten { dropped.wrappingAdd(1, ordering: .relaxed) }
     }
 }

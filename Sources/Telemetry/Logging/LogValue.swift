@@ -1,15 +1,10 @@
 // The values that metadata of a log line can have.
 
-/// A value of a log line, with the types of JSON.
-public enum LogValue: Sendable, Equatable {
-    /// Text; quoted and escaped where necessary.
-    case string(String)
-    /// A whole number.
-    case integer(Int64)
-    /// Any other number.
-    case number(Double)
-    /// true or false.
-    case flag(Bool)
+/// A value of a log line.
+public struct LogValue: Sendable {
+    let text: String
+    /// JSON holds it as a string, not as a number or a flag.
+    var isQuoted = false
 }
 
 /// A type whose values can be metadata of a log line: `["partition": 3, "topic": name]`.
@@ -18,29 +13,24 @@ public protocol LogValueConvertible: Sendable {
     var logValue: LogValue { get }
 }
 
-extension LogValue: LogValueConvertible {
-    /// Itself.
-    public var logValue: LogValue { self }
-}
-
 extension String: LogValueConvertible {
     /// The text.
-    public var logValue: LogValue { .string(self) }
+    public var logValue: LogValue { LogValue(text: self, isQuoted: true) }
 }
 
 extension Bool: LogValueConvertible {
     /// The flag.
-    public var logValue: LogValue { .flag(self) }
+    public var logValue: LogValue { LogValue(text: self ? "true" : "false") }
 }
 
 extension Double: LogValueConvertible {
-    /// The number.
-    public var logValue: LogValue { .number(self) }
+    /// The number; JSON has none that is not finite.
+    public var logValue: LogValue { LogValue(text: description, isQuoted: !isFinite) }
 }
 
 extension LogValueConvertible where Self: BinaryInteger {
     /// The number; one that does not fit 64 bits with a sign is shown as text.
-    public var logValue: LogValue { Int64(exactly: self).map(LogValue.integer) ?? .string(String(self)) }
+    public var logValue: LogValue { LogValue(text: String(self), isQuoted: Int64(exactly: self) == nil) }
 }
 
 extension Int: LogValueConvertible {}
@@ -54,6 +44,6 @@ extension UInt64: LogValueConvertible {}
 extension Duration: LogValueConvertible {
     /// Seconds.
     public var logValue: LogValue {
-        .number(Double(components.seconds) + Double(components.attoseconds) / 1e18)
+        (Double(components.seconds) + Double(components.attoseconds) / 1e18).logValue
     }
 }

@@ -15,15 +15,6 @@ public final class Gauge: Sendable {
     /// Sets the level to a whole number.
     public func set(_ level: Int) { set(Double(level)) }
 
-    /// Sets the level to 1 or 0.
-    public func set(_ flag: Bool) { set(flag ? 1.0 : 0.0) }
-
     /// The level now.
     public var value: Double { Double(bitPattern: bits.load(ordering: .relaxed)) }
-}
-
-extension Gauge: Instrument {
-    func write(_ name: String, labels: [(String, String)], into text: inout PrometheusText) {
-        text.sample(name, labels: labels, value: value)
-    }
 }

@@ -10,9 +10,13 @@ public final class MetricsRegistry: Sendable {
     /// The media type of ``render()``'s page.
     public static let contentType = "text/plain; version=0.0.4; charset=utf-8"
 
+    private struct Family: Sendable {
+        let header: MetricHeader
+        let write: @Sendable (inout PrometheusText, inout PageState) -> Void
+    }
+
     private struct State {
-        var families: [any MetricFamily] = []
-        var names: Set<String> = []
+        var families: [Family] = []
         var lastSize = 4096
     }
 
@@ -21,39 +25,32 @@ public final class MetricsRegistry: Sendable {
     /// An empty registry.
     public init() {}
 
-    /// A counter with fixed labels, if any.
-    public func counter(_ name: String, help: String, labels: KeyValuePairs<String, String> = [:]) -> Counter {
-        counterFamily(name, help: help, labels: labels.map(\.key)).child(labels.map(\.value))
-    }
+    /// A counter.
+    public func counter(_ name: String, help: String) -> Counter { counterFamily(name, help: help, labels: []).child() }
 
     /// Counters under one name, one for each combination of label values.
-    public func counterFamily(_ name: String, help: String, labels: [String]) -> Family<Counter> {
-        register(Family(MetricHeader(name, type: .counter, help: help, labels: labels)) { Counter() })
+    public func counterFamily(_ name: String, help: String, labels: [String]) -> CounterFamily {
+        let header = MetricHeader(name, type: .counter, help: help, labels: labels)
+        let family = CounterFamily(header)
+        register(header) { text, _ in family.write(into: &text) }
+        return family
     }
 
-    /// A gauge with fixed labels, if any.
-    public func gauge(_ name: String, help: String, labels: KeyValuePairs<String, String> = [:]) -> Gauge {
-        gaugeFamily(name, help: help, labels: labels.map(\.key)).child(labels.map(\.value))
+    /// A gauge.
+    public func gauge(_ name: String, help: String) -> Gauge {
+        let gauge = Gauge()
+        register(MetricHeader(name, type: .gauge, help: help)) { text, _ in
+            text.sample(name, value: PrometheusText.number(gauge.value))
+        }
+        return gauge
     }
 
-    /// Gauges under one name, one for each combination of label values.
-    public func gaugeFamily(_ name: String, help: String, labels: [String]) -> Family<Gauge> {
-        register(Family(MetricHeader(name, type: .gauge, help: help, labels: labels)) { Gauge() })
-    }
-
-    /// A histogram with fixed labels, if any.
+    /// A histogram.
     /// - Parameter buckets: inclusive upper bounds, ascending; +Inf is added.
-    public func histogram(
-        _ name: String, help: String, buckets: [Double] = Histogram.secondsBounds, labels: KeyValuePairs<String, String> = [:]
-    ) -> Histogram {
-        histogramFamily(name, help: help, buckets: buckets, labels: labels.map(\.key)).child(labels.map(\.value))
-    }
-
-    /// Histograms under one name, one for each combination of label values.
-    public func histogramFamily(
-        _ name: String, help: String, buckets: [Double] = Histogram.secondsBounds, labels: [String]
-    ) -> Family<Histogram> {
-        register(Family(MetricHeader(name, type: .histogram, help: help, labels: labels)) { Histogram(bounds: buckets) })
+    public func histogram(_ name: String, help: String, buckets: [Double] = Histogram.secondsBounds) -> Histogram {
+        let histogram = Histogram(bounds: buckets)
+        register(MetricHeader(name, type: .histogram, help: help)) { text, _ in histogram.write(name, into: &text) }
+        return histogram
     }
 
     /// A metric whose series are computed by `body` at each scrape. The HELP and TYPE lines stand on the page also without a series.
@@ -61,7 +58,7 @@ public final class MetricsRegistry: Sendable {
     public func collector(
         _ name: String, type: MetricType, help: String, _ body: @escaping @Sendable (inout SampleSink) -> Void
     ) {
-        register(CollectedFamily(name, type: type, help: help) { sink, _ in body(&sink) })
+        collect(name, type: type, help: help) { sink, _ in body(&sink) }
     }
 
     /// Families that are all computed from one state, which `take` returns, once a page.
@@ -69,13 +66,24 @@ public final class MetricsRegistry: Sendable {
         SharedCollector(registry: self, take: take)
     }
 
-    @discardableResult
-    func register<F: MetricFamily>(_ family: F) -> F {
-        state.withLock { state in
-            precondition(state.names.insert(family.header.name).inserted, "\(family.header.name) is registered twice")
-            state.families.append(family)
+    func collect(
+        _ name: String, type: MetricType, help: String, _ body: @escaping @Sendable (inout SampleSink, inout PageState) -> Void
+    ) {
+        precondition(type != .histogram, "\(name): a histogram cannot be collected")
+        register(MetricHeader(name, type: type, help: help)) { text, page in
+            var sink = SampleSink(name: name)
+            body(&sink, &page)
+            for sample in sink.samples { text.sample(name, labels: sample.labels, value: sample.value) }
         }
-        return family
+    }
+
+    private func register(
+        _ header: MetricHeader, _ write: @escaping @Sendable (inout PrometheusText, inout PageState) -> Void
+    ) {
+        state.withLock { state in
+            precondition(!state.families.contains { $0.header.name == header.name }, "\(header.name) is registered twice")
+            state.families.append(Family(header: header, write: write))
+        }
     }
 
     /// The page as UTF-8, in the Prometheus text format 0.0.4.
@@ -84,8 +92,8 @@ public final class MetricsRegistry: Sendable {
         var text = PrometheusText(reserving: lastSize + lastSize / 8)
         var page = PageState()
         for family in families {
-            text.open(family.header.name, type: family.header.type, help: family.header.help)
-            family.write(into: &text, &page)
+            text.open(family.header)
+            family.write(&text, &page)
         }
         let bytes = text.bytes
         state.withLock { $0.lastSize = bytes.count }

@@ -4,38 +4,32 @@ import Glibc
 import Platform
 
 /// Figures of the kernel about this process. A value that cannot be read (no `/proc`) is `nil`.
-public enum ProcessMetrics {
-    /// Resident memory in bytes (`/proc/self/statm`).
-    public static func residentMemoryBytes() -> Int? { statm(field: 1) }
-
-    /// Virtual memory in bytes (`/proc/self/statm`).
-    public static func virtualMemoryBytes() -> Int? { statm(field: 0) }
-
+private enum ProcessMetrics {
     /// Processor time spent in this process, user and system, in seconds.
-    public static func cpuSeconds() -> Double? {
+    static func cpuSeconds() -> Double? {
         var time = timespec()
         guard clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time) == 0 else { return nil }
         return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
     }
 
     /// Open file descriptors, without the one of this call.
-    public static func openFileDescriptors() -> Int? {
+    static func openFileDescriptors() -> Double? {
         guard let directory = opendir("/proc/self/fd") else { return nil }
         defer { closedir(directory) }
         var entries = 0
         while readdir(directory) != nil { entries += 1 }
-        return entries - 3  // ".", ".." and the directory itself
+        return Double(entries - 3)  // ".", ".." and the directory itself
     }
 
     /// The soft limit of open file descriptors; `nil` also if there is none.
-    public static func fileDescriptorLimit() -> Int? {
+    static func fileDescriptorLimit() -> Double? {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return nil }
-        return Int(exactly: limit.rlim_cur)
+        return Int(exactly: limit.rlim_cur).map(Double.init)
     }
 
     /// When the process started, in seconds since 1970-01-01T00:00:00Z.
-    public static func startTimeSeconds() -> Double? {
+    static func startTimeSeconds() -> Double? {
         // Field 22 of /proc/self/stat, in ticks since boot. Field 2, the command, may hold spaces, so fields are counted from its
         // closing parenthesis.
         guard let stat = try? SmallFile.read("/proc/self/stat"), let bracket = stat.lastIndex(of: UInt8(ascii: ")")) else {
@@ -51,11 +45,12 @@ public enum ProcessMetrics {
         return nil
     }
 
-    private static func statm(field: Int) -> Int? {
+    /// Memory in bytes (`/proc/self/statm`): field 0 is virtual, field 1 resident.
+    static func memoryBytes(field: Int) -> Double? {
         guard let fields = (try? SmallFile.read("/proc/self/statm"))?.split(separator: UInt8(ascii: " ")), fields.count > field,
             let pages = Int(String(decoding: fields[field], as: UTF8.self))
         else { return nil }
-        return pages * sysconf(Int32(_SC_PAGESIZE))
+        return Double(pages * sysconf(Int32(_SC_PAGESIZE)))
     }
 }
 
@@ -63,27 +58,21 @@ extension MetricsRegistry {
     /// Registers the `process_*` metrics that Prometheus client libraries have.
     public func registerProcessMetrics() {
         let start = ProcessMetrics.startTimeSeconds()
-        collector("process_resident_memory_bytes", type: .gauge, help: "Resident memory size in bytes.") { sink in
-            if let bytes = ProcessMetrics.residentMemoryBytes() { sink.sample(bytes) }
-        }
-        collector("process_virtual_memory_bytes", type: .gauge, help: "Virtual memory size in bytes.") { sink in
-            if let bytes = ProcessMetrics.virtualMemoryBytes() { sink.sample(bytes) }
-        }
-        collector(
-            "process_cpu_seconds_total", type: .counter, help: "User and system processor time spent, in seconds."
-        ) { sink in
-            if let seconds = ProcessMetrics.cpuSeconds() { sink.sample(seconds) }
-        }
-        collector("process_open_fds", type: .gauge, help: "Open file descriptors.") { sink in
-            if let count = ProcessMetrics.openFileDescriptors() { sink.sample(count) }
-        }
-        collector("process_max_fds", type: .gauge, help: "The most file descriptors that may be open.") { sink in
-            if let count = ProcessMetrics.fileDescriptorLimit() { sink.sample(count) }
-        }
-        collector(
-            "process_start_time_seconds", type: .gauge, help: "When the process started, in seconds since 1970 (UTC)."
-        ) { sink in
-            if let start { sink.sample(start) }
+        let metrics: [(name: String, type: MetricType, help: String, read: @Sendable () -> Double?)] = [
+            ("process_resident_memory_bytes", .gauge, "Resident memory size in bytes.", { ProcessMetrics.memoryBytes(field: 1) }),
+            ("process_virtual_memory_bytes", .gauge, "Virtual memory size in bytes.", { ProcessMetrics.memoryBytes(field: 0) }),
+            (
+                "process_cpu_seconds_total", .counter, "User and system processor time spent, in seconds.",
+                ProcessMetrics.cpuSeconds
+            ),
+            ("process_open_fds", .gauge, "Open file descriptors.", ProcessMetrics.openFileDescriptors),
+            ("process_max_fds", .gauge, "The most file descriptors that may be open.", ProcessMetrics.fileDescriptorLimit),
+            ("process_start_time_seconds", .gauge, "When the process started, in seconds since 1970 (UTC).", { start }),
+        ]
+        for (name, type, help, read) in metrics {
+            collector(name, type: type, help: help) { sink in
+                if let value = read() { sink.sample(value) }
+            }
         }
     }
 }

@@ -9,27 +9,13 @@ struct PrometheusText: ~Copyable {
     init(reserving capacity: Int) { bytes.reserveCapacity(capacity) }
 
     /// The HELP and TYPE lines of a family.
-    mutating func open(_ name: String, type: MetricType, help: String) {
-        put("# HELP ")
-        put(name)
-        put(" ")
-        escape(help, quotes: false)
-        put("\n# TYPE ")
-        put(name)
-        put(" ")
-        put(type.rawValue)
-        put("\n")
+    mutating func open(_ header: MetricHeader) {
+        put("# HELP \(header.name) ")
+        escape(header.help, quotes: false)
+        put("\n# TYPE \(header.name) \(header.type.rawValue)\n")
     }
 
-    mutating func sample(_ name: String, labels: [(String, String)], value: Double) {
-        sample(name, labels: labels, value: Self.number(value))
-    }
-
-    mutating func sample(_ name: String, labels: [(String, String)], value: UInt64) {
-        sample(name, labels: labels, value: String(value))
-    }
-
-    mutating func sample(_ name: String, labels: [(String, String)], value: String) {
+    mutating func sample(_ name: String, labels: [(String, String)] = [], value: String) {
         put(name)
         if !labels.isEmpty {
             var separator = "{"

@@ -18,8 +18,7 @@ public final class SharedCollector<State: Sendable>: Sendable {
     ) {
         let owner = ObjectIdentifier(self)
         let take = self.take
-        registry.register(
-            CollectedFamily(name, type: type, help: help) { sink, page in body(&sink, page.state(of: owner, take)) })
+        registry.collect(name, type: type, help: help) { sink, page in body(&sink, page.state(of: owner, take)) }
     }
 }
 
