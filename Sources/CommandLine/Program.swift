@@ -99,7 +99,7 @@ public struct Program: Sendable {
             commands + [
                 Command(
                     "help", summary: "Print this help, or that of a command.", operand: commands.isEmpty ? nil : "[COMMAND]",
-                    choices: commands.map(\.name)),
+                    choices: commands.filter { !$0.isHidden }.map(\.name)),
                 Command(
                     "completion", summary: "Print the completion script of a shell.", operand: "SHELL", choices: shells,
                     examples: [("source <(\(root.name) completion bash)", "Complete commands and options in this bash.")]),
