@@ -59,10 +59,7 @@ final class FakeSource: RecordSource {
     private let pool: CreditPool
     private let limiter: ConsumeLimiter
     private let state: Mutex<State>
-    private let events = BoundedChannel<SourceEvent>(capacity: Credits(records: 100_000, bytes: .max)) { _ in
-        Credits(records: 1, bytes: 0)
-    }
-    private let wake = BoundedChannel<Void>(capacity: Credits(records: 1, bytes: .max)) { _ in Credits(records: 1, bytes: 0) }
+    private let events = Mailbox<SourceEvent>()
     private let clock: RealClock
     let executor: (any TaskExecutor)?
 
@@ -80,7 +77,7 @@ final class FakeSource: RecordSource {
     /// Reads until cancelled.
     func read() async throws {
         while true {
-            for batch in readOnce() { try await events.send(batch) }
+            for batch in readOnce() { events.send(batch) }
             try await Task.sleep(nanoseconds: 200_000)
         }
     }
@@ -125,7 +122,7 @@ final class FakeSource: RecordSource {
         }
     }
 
-    func post(_ event: SourceEvent) async throws { try await events.send(event) }
+    func post(_ event: SourceEvent) { events.send(event) }
     func close() { events.finish() }
 
     func next() async throws -> SourceEvent? { try await events.receive() }
@@ -362,7 +359,7 @@ struct World: Sendable {
             group.addTask { [pipeline] in try await pipeline.run() }
             group.addTask {
                 try await body(self)
-                try await self.pipeline.shutdown(within: 2_000_000_000)
+                self.pipeline.shutdown(within: 2_000_000_000)
             }
             // Not waitForAll: a pipeline that dies must end the body too.
             while try await group.next() != nil {}

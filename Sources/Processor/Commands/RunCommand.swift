@@ -41,7 +41,7 @@ struct RunCommand {
                 started.server?.update(settings.http)
                 started.limits?.update(settings)
                 started.shedding?.update(settings.limits.shed.limits)
-                try await started.worker?.reconfigure(settings)
+                started.worker?.reconfigure(settings)
             }, applyCertificate: { [components] in components.started.server?.update($0) })
     }
 
@@ -241,7 +241,7 @@ struct RunCommand {
         guard let worker = components.started.worker else { return }
         let limit = settings.pipeline.shutdownTimeout
         do {
-            try await worker.pipeline.shutdown(within: limit.nanoseconds)
+            worker.pipeline.shutdown(within: limit.nanoseconds)
             // The pipeline keeps the deadline itself; the further second is for a lane that waits for PostgreSQL.
             try await Task.sleep(for: limit + .seconds(1))
             logger.warning("The drain did not finish in time; records that are not durable are read again at the next start.")
