@@ -17,7 +17,7 @@ enum FlowBench {
                 let slot = round & 7
                 consume(pool.allowance(slot: slot, generation: 1))
                 pool.spent(slot: slot, generation: 1, batch)
-                consume(pool.returned(slot: slot, generation: 1, batch))
+                consume(pool.returned(slot: slot, generation: 1, batch, leaving: batch))
             }
             return rounds
         }

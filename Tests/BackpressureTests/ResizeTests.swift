@@ -19,7 +19,7 @@ import Testing
         let isWoken = pool.resize(total: whole, share: Credits(records: 1_000, bytes: 1_000), lowWatermark: 0.5)
         #expect(isWoken, "the refused reader is not woken")
         #expect(pool.allowance(slot: 0, generation: 1) == Credits(records: 910, bytes: 910))
-        #expect(!pool.returned(slot: 0, generation: 1, Credits(records: 90, bytes: 90)))
+        #expect(!pool.returned(slot: 0, generation: 1, Credits(records: 90, bytes: 90), leaving: Credits(records: 90, bytes: 90)))
         #expect(pool.level().free == pool.level().total)
     }
 
