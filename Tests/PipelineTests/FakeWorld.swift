@@ -199,15 +199,12 @@ struct FakeDecoder: RecordDecoder {
 
     func decode(_ batch: RecordBatch) -> ChangeBatch {
         witness()
-        let changes = ChangeBatch(records: batch, columnCount: 1)
+        var rows = ChangeRows(columnCount: 1)
         for index in batch.records.indices {
-            let cell = changes.appendValue(bigEndian: batch.records[index].offset)
-            withUnsafePointer(to: cell) {
-                changes.append(
-                    record: index, operation: .upsert, keyPrefix: 0, cells: UnsafeBufferPointer(start: $0, count: 1))
-            }
+            rows.append(cell: rows.appendValue(bigEndian: batch.records[index].offset))
+            rows.append(record: index, operation: .upsert, keyPrefix: 0)
         }
-        return changes
+        return ChangeBatch(records: batch, rows: rows)
     }
 }
 
