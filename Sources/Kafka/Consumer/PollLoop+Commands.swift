@@ -21,15 +21,20 @@ extension PollLoop {
             shared.mailbox.send(.failed(error))
             return
         }
+        isReading = assignInLibrary(partitions)
+    }
+
+    /// Starts fetching. False where librdkafka refuses, which is reported.
+    private func assignInLibrary(_ partitions: [(TopicPartition, Int64)]) -> Bool {
         let list = PartitionListHandle(partitions)
         let error = rd_kafka_assign(client.pointer, list.pointer)
         guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
             shared.mailbox.send(.failed(client.fatalError() ?? KafkaError(error, "librdkafka refused the assignment")))
-            return
+            return false
         }
         // Stale records of the last assignment count as a full queue and block fetching until the queue is read.
         for reader in readers { reader.dropStale() }
-        isReading = true
+        return true
     }
 
     func unassign() {
@@ -66,12 +71,7 @@ extension PollLoop {
         // During a rebalance the next assignment is the user's answer, and starts the partition anyway.
         guard !isRebalancing else { return }
         for reader in readers { reader.dropPending() }
-        let list = PartitionListHandle(readers.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) })
-        let error = rd_kafka_assign(client.pointer, list.pointer)
-        if error != RD_KAFKA_RESP_ERR_NO_ERROR {
-            shared.mailbox.send(.failed(client.fatalError() ?? KafkaError(error, "librdkafka refused the assignment")))
-        }
-        for reader in readers { reader.dropStale() }
+        _ = assignInLibrary(readers.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) })
     }
 
     /// Makes librdkafka fetch from other offsets. With a timeout of 0 it only starts the seek (2.0.2 takes other timeouts for
