@@ -49,7 +49,7 @@ let package = Package(
         library("Telemetry", ["Platform"]),
         library("Settings", ["CYaml", "Platform"]),
         library("CommandLine", ["Settings"]),
-        library("Kafka", ["CKafka", "Platform", "Records", "Telemetry"]),
+        library("Kafka", ["Backpressure", "CKafka", "Platform", "Records", "Telemetry"]),
         library("Postgres", ["CPq", "Platform", "Records", "Telemetry"]),
         library("HTTPServer", ["CMicrohttpd", "Platform", "Telemetry"]),
         library("Decode", ["CSimdjson", "Records", "Settings"]),

@@ -21,8 +21,6 @@ public struct DecodeLimits: Sendable, Equatable {
 public final class Decoder {
     /// The mapping.
     public let mapping: Mapping
-    /// The mapping's index, which its change batches carry.
-    public let index: Int
     private let limits: DecodeLimits
     private let parser: JSONParserHandle
     private let scratch: DecodeScratch
@@ -35,10 +33,9 @@ public final class Decoder {
     /// After a batch with a larger document, the parser's memory (about 14 times the document) is freed.
     private static let keptParserBytes = 1 << 20
 
-    /// - Parameter index: the ``ChangeBatch/mapping`` of its batches.
-    public init(mapping: Mapping, index: Int = 0, limits: DecodeLimits = DecodeLimits()) {
+    /// A decoder of one mapping's events.
+    public init(mapping: Mapping, limits: DecodeLimits = DecodeLimits()) {
         self.mapping = mapping
-        self.index = index
         self.limits = limits
         let plan = mapping.plan
         parser = JSONParserHandle(limits)
@@ -75,7 +72,7 @@ public final class Decoder {
         }
         if batch.byteCount >= 4096 { valueShare = rows.values.count / (batch.byteCount >> 8) }
         sj_parser_shrink(parser.pointer, Self.keptParserBytes)
-        return ChangeBatch(records: batch, mapping: index, rows: rows)
+        return ChangeBatch(records: batch, rows: rows)
     }
 
     /// Checks one event as ``decode(_:)`` does, and appends the Kafka key it must be produced with.

@@ -30,12 +30,10 @@ struct EventReader {
     private let objects: UnsafeBufferPointer<ObjectStep>
     private let essentialObjects: Int
     private let names: UnsafePointer<sj_name>
-    private let envelope: EnvelopeReader
-
-    /// The plan's envelope as plain pointers.
-    private enum EnvelopeReader {
-        case action(slot: Int, words: UnsafePointer<sj_name>, operations: UnsafeBufferPointer<Operation>)
-    }
+    /// The slot of the field that names the operation, the words it may hold, and their operations.
+    private let actionSlot: Int
+    private let words: UnsafePointer<sj_name>
+    private let operations: UnsafeBufferPointer<Operation>
 
     init(
         plan: DecodePlan, limits: DecodeLimits, parser: OpaquePointer, values: UnsafeMutablePointer<sj_value>,
@@ -50,12 +48,9 @@ struct EventReader {
         objects = UnsafeBufferPointer(start: plan.objects.start, count: plan.objects.count)
         essentialObjects = plan.essentialObjects
         names = plan.names.names
-        switch plan.envelope {
-        case .action(let action):
-            envelope = .action(
-                slot: action.slot, words: action.names.names,
-                operations: UnsafeBufferPointer(start: action.operations.start, count: action.operations.count))
-        }
+        actionSlot = plan.envelope.slot
+        words = plan.envelope.names.names
+        operations = UnsafeBufferPointer(start: plan.envelope.operations.start, count: plan.envelope.operations.count)
     }
 
     /// Reads an event and writes its cells. 64 bytes after the payload must be readable.
@@ -128,17 +123,15 @@ struct EventReader {
 
     @inline(__always)
     private func operation() throws(EventFault) -> Operation {
-        switch envelope {
-        case .action(let slot, let words, let operations):
-            if values[slot].is_repeated { throw .repeated(slot: slot) }
-            guard Int(values[slot].type) == SJ_STRING else {
-                if Int(values[slot].type) == SJ_ABSENT { throw .missing(slot: slot) }
-                throw .actionNotAString(actual: values[slot].type)
-            }
-            let word = sj_word(values + slot, words, operations.count)
-            if word < 0 { throw .unknownAction }
-            return operations[word]
+        let slot = actionSlot
+        if values[slot].is_repeated { throw .repeated(slot: slot) }
+        guard Int(values[slot].type) == SJ_STRING else {
+            if Int(values[slot].type) == SJ_ABSENT { throw .missing(slot: slot) }
+            throw .actionNotAString(actual: values[slot].type)
         }
+        let word = sj_word(values + slot, words, operations.count)
+        if word < 0 { throw .unknownAction }
+        return operations[word]
     }
 
     @inline(__always)
@@ -169,7 +162,7 @@ struct EventReader {
         switch step.source {
         case .offset: return rows.appendValue(bigEndian: context.record.offset)
         case .timestamp where context.record.timestamp >= 0:
-            guard let microseconds = Calendar.timestamp(milliseconds: context.record.timestamp) else {
+            guard let microseconds = context.record.timestamptz else {
                 throw .value(.outOfRange, column: column, actual: UInt8(SJ_ABSENT))
             }
             return rows.appendValue(bigEndian: microseconds)

@@ -53,7 +53,7 @@ public final class EventPipeline: Sendable {
             group.addStage { [tick = context.configuration.tick] in
                 while true {
                     try await context.clock.sleep(until: context.clock.now + tick)
-                    try await context.inbox.send(.tick)
+                    context.inbox.send(.tick)
                 }
             }
             group.addTask { [claimer] in
@@ -80,24 +80,22 @@ public final class EventPipeline: Sendable {
 
     /// Asks the pipeline to stop reading, finish what is under way, commit the applied offsets to the group and end. ``run()`` returns when it has.
     /// - Parameter within: nanoseconds the drain may take; what is not durable by then is read again after the next start.
-    public func shutdown(within: UInt64) async throws {
-        try await context.inbox.send(.shutdown(deadline: context.clock.now + within))
+    public func shutdown(within: UInt64) {
+        context.inbox.send(.shutdown(deadline: context.clock.now + within))
     }
 
     /// Changes the configuration while the pipeline runs. Credits under way stay counted; waits that have begun keep their length.
     /// The number of lanes cannot change.
-    /// - Throws: `CancellationError`.
-    public func reconfigure(_ configuration: PipelineConfiguration) async throws {
+    public func reconfigure(_ configuration: PipelineConfiguration) {
         precondition(configuration.lanes == appliers.count, "the number of lanes is fixed for the life of a pipeline")
         context.swap(configuration)
         context.circuit.withLock { $0.thresholdChanged(to: configuration.circuitThreshold) }
-        for lane in context.lanes { lane.resize(to: configuration.budget) }
-        try await context.inbox.send(.reconfigured)
+        context.inbox.send(.reconfigured)
     }
 
     /// Replaces what operators have paused; it holds over rebalances. Called before a claim is answered, it takes effect before the
     /// first record is read.
-    public func operatorDecided(_ pauses: OperatorPauses) async throws { try await context.inbox.send(.operatorPauses(pauses)) }
+    public func operatorDecided(_ pauses: OperatorPauses) { context.inbox.send(.operatorPauses(pauses)) }
 
     /// The state of the pipeline now, without stopping a stage.
     public func snapshot() -> PipelineSnapshot {

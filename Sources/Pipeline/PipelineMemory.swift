@@ -11,13 +11,6 @@ public struct PipelineMemory: Sendable, Equatable {
     public let total: Credits
     /// Charged bytes of the batches whose transaction is under way, a part of ``outstanding``.
     public let bytesInTransactions: Int
-
-    /// What is under way in a pipeline.
-    public init(outstanding: Credits, total: Credits, bytesInTransactions: Int) {
-        self.outstanding = outstanding
-        self.total = total
-        self.bytesInTransactions = bytesInTransactions
-    }
 }
 
 extension EventPipeline {

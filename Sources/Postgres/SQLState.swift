@@ -1,12 +1,9 @@
 // Names the SQLSTATEs that this program knows.
 
 /// A SQLSTATE (PostgreSQL manual, appendix A): two characters of class, three of condition.
-public struct SQLState: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
+public struct SQLState: Hashable, Sendable, CustomStringConvertible {
     /// The five characters.
     public let rawValue: String
-
-    /// A SQLSTATE from its five characters.
-    public init(rawValue: String) { self.rawValue = rawValue }
 
     /// A SQLSTATE from its five characters.
     public init(_ rawValue: String) { self.rawValue = rawValue }
@@ -20,7 +17,7 @@ public struct SQLState: RawRepresentable, Hashable, Sendable, CustomStringConver
     /// The five characters.
     public var description: String { rawValue }
 
-    /// Lets `case .uniqueViolation:` match an optional state.
+    /// Lets `case .lockNotAvailable:` match an optional state.
     public static func ~= (pattern: SQLState, state: SQLState?) -> Bool { state == pattern }
 }
 
@@ -31,26 +28,6 @@ extension SQLState {
     public static let invalidStatementName = SQLState("26000")
     /// `0A000`: among others a cached plan whose result type has changed.
     public static let featureNotSupported = SQLState("0A000")
-    /// `21000`: among others one row twice in an `ON CONFLICT` statement.
-    public static let cardinalityViolation = SQLState("21000")
-    /// `23502`
-    public static let notNullViolation = SQLState("23502")
-    /// `23503`
-    public static let foreignKeyViolation = SQLState("23503")
-    /// `23505`
-    public static let uniqueViolation = SQLState("23505")
-    /// `23514`
-    public static let checkViolation = SQLState("23514")
-    /// `28P01`
-    public static let invalidPassword = SQLState("28P01")
-    /// `3D000`: no such database.
-    public static let invalidCatalogName = SQLState("3D000")
-    /// `40001`
-    public static let serializationFailure = SQLState("40001")
-    /// `40P01`
-    public static let deadlockDetected = SQLState("40P01")
-    /// `42P01`: no such table.
-    public static let undefinedTable = SQLState("42P01")
     /// `53300`
     public static let tooManyConnections = SQLState("53300")
     /// `55P03`: `lock_timeout`, or `NOWAIT`.

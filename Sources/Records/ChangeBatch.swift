@@ -51,25 +51,13 @@ public final class ChangeBatch: @unchecked Sendable {
 
     /// The records of the changes. Kept for their coordinates, and for the bytes of dead letters.
     public let records: RecordBatch
-    /// Index of the mapping that it was decoded with, for a worker with several.
-    public let mapping: Int
     /// Number of cells of a change.
     public let columnCount: Int
     @exclusivity(unchecked) @usableFromInline var rows: ChangeRows
 
-    /// An empty batch, to be filled change by change.
-    /// - Parameters:
-    ///   - columnCount: number of cells of a change.
-    ///   - bytes: bytes of values to reserve space for.
-    public convenience init(records: RecordBatch, mapping: Int = 0, columnCount: Int, bytes: Int = 0) {
-        let rows = ChangeRows(columnCount: columnCount, changes: records.count, bytes: bytes)
-        self.init(records: records, mapping: mapping, rows: rows)
-    }
-
     /// A batch of rows that were filled before.
-    public init(records: RecordBatch, mapping: Int = 0, rows: consuming ChangeRows) {
+    public init(records: RecordBatch, rows: consuming ChangeRows) {
         self.records = records
-        self.mapping = mapping
         columnCount = rows.columnCount
         self.rows = rows
     }
@@ -78,24 +66,6 @@ public final class ChangeBatch: @unchecked Sendable {
     public var changes: ContiguousArray<Change> { rows.changes }
     /// Records that could not be decoded, in log order.
     public var faults: [DecodeFault] { rows.faults }
-
-    /// Appends bytes to the value buffer, for a cell that is then given to ``append(record:operation:keyPrefix:cells:)``.
-    @inline(__always)
-    public func appendValue(_ bytes: UnsafeRawBufferPointer) -> Slice { rows.values.appendSlice(bytes) }
-
-    /// Appends an integer's binary form to the value buffer.
-    @inline(__always)
-    public func appendValue<T: FixedWidthInteger>(bigEndian value: T) -> Slice { rows.appendValue(bigEndian: value) }
-
-    /// Appends one change with its cells, one per column.
-    @inline(__always)
-    public func append(record: Int, operation: Operation, keyPrefix: UInt64, cells row: UnsafeBufferPointer<Slice>) {
-        for cell in row { rows.append(cell: cell) }
-        rows.append(record: record, operation: operation, keyPrefix: keyPrefix)
-    }
-
-    /// Appends a record that could not be decoded.
-    public func append(_ fault: DecodeFault) { rows.append(fault) }
 
     /// The cell of a change in a column.
     @inlinable @inline(__always)

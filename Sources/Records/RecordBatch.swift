@@ -21,6 +21,14 @@ public struct Record: Sendable, Equatable {
         self.value = value
         self.headers = headers
     }
+
+    /// ``timestamp`` as a `timestamptz`: microseconds since 2000-01-01 UTC. `nil` where there is none, and for what the type cannot hold: a
+    /// producer may have stamped anything.
+    public var timestamptz: Int64? {
+        // The end of timestamptz, in the year 294276 (END_TIMESTAMP in src/include/datatype/timestamp.h).
+        guard timestamp >= 0, timestamp < 9_224_318_016_000_000 else { return nil }
+        return (timestamp - 946_684_800_000) * 1000
+    }
 }
 
 /// Records of one partition in log order, copied out of librdkafka's memory: what the pipeline's stages pass on.

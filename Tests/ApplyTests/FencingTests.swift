@@ -2,10 +2,10 @@
 
 import Postgres
 import Records
-import SluiceTables
 import Testing
 
 @testable import Apply
+@testable import SluiceTables
 
 private let p0 = TopicPartition("t", 0)
 private let p1 = TopicPartition("t", 1)

@@ -13,7 +13,7 @@ private let outage = PostgresError(.connection, "gone")
 private let dropped = PostgresError(.connection, "dropped", sqlState: SQLState("57P04"))
 private let busy = PostgresError(.server, "busy", sqlState: .lockNotAvailable)
 private let slow = PostgresError(.server, "slow", sqlState: .queryCanceled)
-private let orphan = PostgresError(.server, "no parent", sqlState: .foreignKeyViolation)
+private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("23503"))
 
 @Suite struct LaneMachineTests {
     private typealias Action = LaneMachine.Action

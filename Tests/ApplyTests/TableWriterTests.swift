@@ -84,13 +84,13 @@ extension ServerTests {
                 batch.append(offset: 5, timestamp: 1_700_000_000_123, key: key, value: key, headers: headers.bytes)
                 batch.append(offset: 6, timestamp: -1, key: nil, value: nil)
             }
-            let changes = ChangeBatch(records: batch, columnCount: 3)
+            var changes = ChangeRows(columnCount: 3)
             changes.append(DecodeFault(record: 0, reason: "missing_field", detail: "/message_id is\0 missing"))
             changes.append(DecodeFault(record: 1, reason: "malformed_json", detail: "no object"))
             let claims = try await database.claim(p1)
             try await database.script(
                 "INSERT INTO sluice_dead_letters VALUES ('g', 't', 1, 6, NULL, NULL, NULL, NULL, 'first', NULL, 'kept')")
-            let outcome = try await database.apply(writer, [changes], claims)
+            let outcome = try await database.apply(writer, [ChangeBatch(records: batch, rows: changes)], claims)
             #expect(outcome.report?.deadLetters == ["decode:missing_field": 1, "decode:malformed_json": 1])
             let rows = try await database.rows(
                 """

@@ -41,18 +41,18 @@ func changeBatch(_ source: TopicPartition, from start: Int64, _ records: [TestRe
             }
         }
     }
-    let changes = ChangeBatch(records: batch, columnCount: shape.columns.count)
+    var rows = ChangeRows(columnCount: shape.columns.count)
     for (index, record) in records.enumerated() {
         switch record {
         case .nothing: break
-        case .fault(let reason): changes.append(DecodeFault(record: Int32(index), reason: reason, detail: "field x is odd"))
+        case .fault(let reason): rows.append(DecodeFault(record: Int32(index), reason: reason, detail: "field x is odd"))
         case .event(let operation, let values):
-            let cells = values.map { value -> Slice in
+            for value in values {
                 switch value {
-                case .absent: .absent
-                case .null: .null
-                case .int(let value): changes.appendValue(bigEndian: value)
-                case .text(let text): Array(text.utf8).withUnsafeBytes { changes.appendValue($0) }
+                case .absent: rows.append(cell: .absent)
+                case .null: rows.append(cell: .null)
+                case .int(let value): rows.append(cell: rows.appendValue(bigEndian: value))
+                case .text(let text): rows.append(cell: Array(text.utf8).withUnsafeBytes { rows.values.appendSlice($0) })
                 }
             }
             let prefix: UInt64 =
@@ -61,10 +61,10 @@ func changeBatch(_ source: TopicPartition, from start: Int64, _ records: [TestRe
                 case .text(let text): Array(text.utf8).withUnsafeBytes { KeyPrefix.of($0) }
                 case .absent, .null: 0
                 }
-            cells.withUnsafeBufferPointer { changes.append(record: index, operation: operation, keyPrefix: prefix, cells: $0) }
+            rows.append(record: index, operation: operation, keyPrefix: prefix)
         }
     }
-    return changes
+    return ChangeBatch(records: batch, rows: rows)
 }
 
 /// The table `messages` as the default mapping writes it.

@@ -74,7 +74,7 @@ import Testing
         #expect(pool.allowance(slot: 1, generation: 1) == .zero)
         pool.renew(slot: 1, generation: 2, lowWatermark: 0.25, isOpen: true)
         #expect(pool.allowance(slot: 1, generation: 1) == .zero)
-        #expect(!pool.returned(slot: 1, generation: 1, share))
+        #expect(!pool.returned(slot: 1, generation: 1, share, leaving: share))
         #expect(pool.allowance(slot: 1, generation: 2) == share)
         pool.close(slot: 1)
         #expect(pool.allowance(slot: 1, generation: 2) == .zero)

@@ -28,7 +28,7 @@ import Testing
         pool.renew(slot: 1, generation: 3, lowWatermark: 0.25, isOpen: true)
         #expect(pool.allowance(slot: 1, generation: 3) == .zero)
         // A part of the first is too little for a useful batch; then the refused reader is woken, although no partition's account got any.
-        #expect(!pool.returned(slot: 0, generation: 1, Credits(records: 1, bytes: 10)))
+        #expect(!pool.returned(slot: 0, generation: 1, Credits(records: 1, bytes: 10), leaving: Credits(records: 1, bytes: 10)))
         #expect(pool.left(Credits(records: 4, bytes: 40)))
         #expect(pool.level().free == Self.share + Self.share)
         #expect(pool.allowance(slot: 0, generation: 2) == Credits(records: 5, bytes: 50))
@@ -53,7 +53,7 @@ import Testing
         #expect(pool.level(slot: 0, generation: 1)?.free.bytes == 100 - 8 << 20)
         #expect(pool.allowance(slot: 0, generation: 1) == .zero)
         #expect(pool.allowance(slot: 1, generation: 1) == .zero, "its own account is free, the whole pipeline's is not")
-        #expect(pool.returned(slot: 0, generation: 1, large))
+        #expect(pool.returned(slot: 0, generation: 1, large, leaving: large))
         #expect(pool.allowance(slot: 0, generation: 1) == Self.share)
         #expect(pool.allowance(slot: 1, generation: 1) == Self.share)
     }
@@ -181,7 +181,8 @@ import Testing
             if isCurrent { slots[flight.slot].outstanding -= flight.credits }
             let isWoken =
                 isCurrent || Bool.random(using: &random)
-                ? pool.returned(slot: flight.slot, generation: flight.generation, flight.credits) : pool.left(flight.credits)
+                ? pool.returned(slot: flight.slot, generation: flight.generation, flight.credits, leaving: flight.credits)
+                : pool.left(flight.credits)
             if isWoken { isAwake = true }
         }
 

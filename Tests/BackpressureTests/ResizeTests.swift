@@ -1,4 +1,4 @@
-// Proves that accounts and channels can change their size while credits are under way, and wake those that wait.
+// Proves that accounts can change their size while credits are under way, and wake those that wait.
 
 import Backpressure
 import TestSupport
@@ -19,7 +19,7 @@ import Testing
         let isWoken = pool.resize(total: whole, share: Credits(records: 1_000, bytes: 1_000), lowWatermark: 0.5)
         #expect(isWoken, "the refused reader is not woken")
         #expect(pool.allowance(slot: 0, generation: 1) == Credits(records: 910, bytes: 910))
-        #expect(!pool.returned(slot: 0, generation: 1, Credits(records: 90, bytes: 90)))
+        #expect(!pool.returned(slot: 0, generation: 1, Credits(records: 90, bytes: 90), leaving: Credits(records: 90, bytes: 90)))
         #expect(pool.level().free == pool.level().total)
     }
 
@@ -42,33 +42,6 @@ import Testing
         #expect(pool.allowance(slot: 0, generation: 1) == .zero)
         pool.close()
         #expect(!pool.resize(total: whole, share: Credits(records: 100, bytes: 100), lowWatermark: 0.5))
-    }
-
-    @Test func aChannelThatGrowsAcceptsItsSenders() {
-        var channel = ChannelMachine<Int, String, String>(capacity: Credits(records: 1, bytes: 100)) { _ in
-            Credits(records: 1, bytes: 1)
-        }
-        for number in 0..<4 {
-            let id = channel.makeID()
-            _ = channel.sendArrived(number, id: id, sender: "sender \(number)")
-        }
-        #expect(channel.count == 1)
-        #expect(channel.resized(to: Credits(records: 3, bytes: 100)) == ["sender 1", "sender 2"])
-        #expect(channel.resized(to: Credits(records: 1, bytes: 100)) == [])
-        #expect(channel.level.records == 3, "its elements stay")
-        #expect(channel.take()?.element == 0)
-        #expect(channel.take()?.element == 1)
-        #expect(channel.take()?.resume == ["sender 3"])
-    }
-
-    @Test func aWaitingSenderIsResumedByTheShell() async throws {
-        let channel = BoundedChannel<Int>(capacity: Credits(records: 1, bytes: .max)) { _ in Credits(records: 1, bytes: 0) }
-        try await channel.send(1)
-        let second = Task { try await channel.send(2) }
-        try await Task.sleep(for: .milliseconds(5))
-        channel.resize(to: Credits(records: 2, bytes: .max))
-        #expect(try await second.value)
-        #expect(channel.level.records == 2)
     }
 
     @Test func aCircuitKeepsItsCountUnderAnotherThreshold() {

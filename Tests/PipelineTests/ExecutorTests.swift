@@ -27,7 +27,7 @@ private final class Marked: TaskExecutor {
                 return nil
             })
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.isComplete })
         }
         #expect(world.isExact)

@@ -78,7 +78,7 @@ extension World {
             return try await slowly(work, attempt)
         }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             // From here on each has a batch in every round, however late this machine lets the reader run.
             #expect(await eventually { decoded.current == 8 * 1_024 / 64 }, "not all credits are used")
             isOpen.withLock { $0 = true }
@@ -106,7 +106,7 @@ extension World {
         let world = World(
             seed: 2, partitions: 3, records: 200, configuration: roomy(lanes: 1), backlogs: [hot: 20_000], plan: slowly)
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             let small = TopicPartition("t", 1)
             #expect(await eventually { world.applied()[small] == 200 })
             let passed = await world.probe(small, against: hot, times: 40)
@@ -125,7 +125,7 @@ extension World {
             limits: ConsumeLimits(all: .init(events: 2_000)))
         let begun = world.clock.now
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.applied()[hot] ?? 0 >= 200 })
             let passed = await world.probe(TopicPartition("t", 2), against: hot, times: 30)
             print("records of the huge backlog that passed another partition's under a limit: \(passed)")
@@ -144,7 +144,7 @@ extension World {
             seed: 4, partitions: 8, records: 1_500, configuration: roomy(lanes: 3),
             limits: ConsumeLimits(all: .init(events: 4_000), topics: ["t": .init(bytes: 1 << 20)]))
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             // Records read: a limit slows readers, while lanes share only the clock.
             for left in await world.quarters(read: true) {
                 let values = left.values.sorted()

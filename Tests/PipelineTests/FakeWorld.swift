@@ -59,10 +59,7 @@ final class FakeSource: RecordSource {
     private let pool: CreditPool
     private let limiter: ConsumeLimiter
     private let state: Mutex<State>
-    private let events = BoundedChannel<SourceEvent>(capacity: Credits(records: 100_000, bytes: .max)) { _ in
-        Credits(records: 1, bytes: 0)
-    }
-    private let wake = BoundedChannel<Void>(capacity: Credits(records: 1, bytes: .max)) { _ in Credits(records: 1, bytes: 0) }
+    private let events = Mailbox<SourceEvent>()
     private let clock: RealClock
     let executor: (any TaskExecutor)?
 
@@ -80,7 +77,7 @@ final class FakeSource: RecordSource {
     /// Reads until cancelled.
     func read() async throws {
         while true {
-            for batch in readOnce() { try await events.send(batch) }
+            for batch in readOnce() { events.send(batch) }
             try await Task.sleep(nanoseconds: 200_000)
         }
     }
@@ -125,7 +122,7 @@ final class FakeSource: RecordSource {
         }
     }
 
-    func post(_ event: SourceEvent) async throws { try await events.send(event) }
+    func post(_ event: SourceEvent) { events.send(event) }
     func close() { events.finish() }
 
     func next() async throws -> SourceEvent? { try await events.receive() }
@@ -202,15 +199,12 @@ struct FakeDecoder: RecordDecoder {
 
     func decode(_ batch: RecordBatch) -> ChangeBatch {
         witness()
-        let changes = ChangeBatch(records: batch, columnCount: 1)
+        var rows = ChangeRows(columnCount: 1)
         for index in batch.records.indices {
-            let cell = changes.appendValue(bigEndian: batch.records[index].offset)
-            withUnsafePointer(to: cell) {
-                changes.append(
-                    record: index, operation: .upsert, keyPrefix: 0, cells: UnsafeBufferPointer(start: $0, count: 1))
-            }
+            rows.append(cell: rows.appendValue(bigEndian: batch.records[index].offset))
+            rows.append(record: index, operation: .upsert, keyPrefix: 0)
         }
-        return changes
+        return ChangeBatch(records: batch, rows: rows)
     }
 }
 
@@ -362,7 +356,7 @@ struct World: Sendable {
             group.addTask { [pipeline] in try await pipeline.run() }
             group.addTask {
                 try await body(self)
-                try await self.pipeline.shutdown(within: 2_000_000_000)
+                self.pipeline.shutdown(within: 2_000_000_000)
             }
             // Not waitForAll: a pipeline that dies must end the body too.
             while try await group.next() != nil {}

@@ -33,13 +33,13 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
                 return seen
             }
             for round in 1...5 {
-                try await world.source.post(.assigned(partitions))
+                world.source.post(.assigned(partitions))
                 #expect(
                     await eventually {
                         // Up to the low watermark of a partition stays unread.
                         sample().records > 400 - 25 && world.source.assigns == round
                     }, "round \(round): \(world.pipeline.memory)")
-                try await world.source.post(.revoked(partitions, isLost: isLost))
+                world.source.post(.revoked(partitions, isLost: isLost))
                 #expect(
                     await eventually {
                         _ = sample()
@@ -51,7 +51,7 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
             #expect(world.pipeline.snapshot().positions.isEmpty)
             isFrozen.withLock { $0 = false }
             #expect(await eventually { world.pipeline.memory.outstanding == .zero }, "\(world.pipeline.memory)")
-            try await world.source.post(.assigned(partitions))
+            world.source.post(.assigned(partitions))
             #expect(await eventually { world.isComplete })
             #expect(await eventually { world.pipeline.memory.outstanding == .zero })
             #expect(world.pipeline.memory.bytesInTransactions == 0)
@@ -67,7 +67,7 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
             work.contains { $0.source == bad } ? .stopped([bad], reason: "mostly poison") : nil
         }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(
                 await eventually { world.database.state.withLock { $0.offsets.filter { $0.value.next == 600 }.count == 2 } })
             #expect(await eventually { world.pipeline.memory.outstanding == .zero }, "\(world.pipeline.memory)")
@@ -84,7 +84,7 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
         let lowest = Shared(0)
         let world = World(seed: 22, partitions: 3, records: 60, configuration: configuration, maximumBatch: 3)
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(
                 await eventually {
                     let memory = world.pipeline.memory
@@ -108,13 +108,13 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
         }
         try await world.run { world in
             let partitions = Array(world.ends.keys)
-            try await world.source.post(.assigned(partitions))
+            world.source.post(.assigned(partitions))
             #expect(await eventually { world.source.pauseCounts.pauses == 4 })
-            try await world.source.post(.revoked(partitions, isLost: true))
+            world.source.post(.revoked(partitions, isLost: true))
             #expect(await eventually { world.source.unassigns == 1 })
             #expect(world.pipeline.snapshot().paused.isEmpty)
             let start = world.clock.now
-            try await world.source.post(.assigned(partitions))
+            world.source.post(.assigned(partitions))
             #expect(await eventually { world.source.pauseCounts.pauses == 8 })
             let waited = world.clock.now - start
             #expect(waited < 550_000_000, "it waited for a dwell of its own: \(waited / 1_000_000) ms")
@@ -135,7 +135,7 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
             return nil
         }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually(within: .seconds(60)) { world.isComplete })
             #expect(await eventually { world.pipeline.snapshot().paused.isEmpty })
         }
@@ -161,7 +161,7 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
             return nil
         }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually(within: .seconds(60)) { world.isComplete })
         }
         #expect(world.source.pauseCounts.pauses == 0)

@@ -34,7 +34,7 @@ extension World {
     }
 
     fileprivate func hold(_ pauses: OperatorPauses = pauseOfSecond) async throws {
-        try await pipeline.operatorDecided(pauses)
+        pipeline.operatorDecided(pauses)
         let expected = ends.keys.filter { pauses.reason(for: $0) != nil }
         #expect(await eventually { expected.allSatisfy { pipeline.snapshot().pausedByOperator[$0] != nil } })
     }
@@ -58,7 +58,7 @@ extension World {
         // No pauses for lack of credits.
         let world = world(1, isHeld, isWaiting, pauseDwell: 60_000_000_000)
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { isWaiting.current })
             try await world.hold()
             let snapshot = world.pipeline.snapshot()
@@ -70,7 +70,7 @@ extension World {
             #expect(world.next(second) < 2_000)
             #expect(world.source.pauseCounts.pauses == 1)
 
-            try await world.pipeline.operatorDecided(.none)
+            world.pipeline.operatorDecided(.none)
             #expect(await eventually { world.isComplete })
             #expect(world.pipeline.snapshot().pausedByOperator == [:])
         }
@@ -83,8 +83,8 @@ extension World {
     @Test func whatIsPausedBeforeTheClaimIsNotRead() async throws {
         let world = World(seed: 2, partitions: 3, records: 500, configuration: brisk(pauseDwell: 20_000_000))
         try await world.run { world in
-            try await world.pipeline.operatorDecided(OperatorPauses([OperatorPause(reason: "maintenance")]))
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.pipeline.operatorDecided(OperatorPauses([OperatorPause(reason: "maintenance")]))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.source.pauseCounts.pauses == 3 })
             for source in world.ends.keys { #expect(try await world.isStill(source)) }
             #expect(world.database.state.withLock { $0.applied.isEmpty }, "a paused partition has been read")
@@ -92,7 +92,7 @@ extension World {
             try await world.hold()
             #expect(await eventually { world.areOthersComplete })
             #expect(world.next(second) == 0)
-            try await world.pipeline.operatorDecided(.none)
+            world.pipeline.operatorDecided(.none)
             #expect(await eventually { world.isComplete })
         }
         #expect(world.isExact)
@@ -104,22 +104,22 @@ extension World {
         let world = world(3, isHeld, isWaiting)
         try await world.run { world in
             let partitions = Array(world.ends.keys)
-            try await world.source.post(.assigned(partitions))
+            world.source.post(.assigned(partitions))
             #expect(await eventually { isWaiting.current })
             try await world.hold()
             isHeld.withLock { $0 = false }
             for isLost in [false, true] {
                 let before = world.source.unassigns
-                try await world.source.post(.revoked(partitions, isLost: isLost))
+                world.source.post(.revoked(partitions, isLost: isLost))
                 #expect(await eventually { world.source.unassigns > before })
                 #expect(world.pipeline.snapshot().pausedByOperator == [:], "it is not ours now")
-                try await world.source.post(.assigned(partitions))
+                world.source.post(.assigned(partitions))
                 #expect(await eventually { world.pipeline.snapshot().pausedByOperator[second] != nil })
                 #expect(try await world.isStill(second))
             }
             #expect(await eventually { world.areOthersComplete })
             #expect(world.next(second) < 2_000)
-            try await world.pipeline.operatorDecided(.none)
+            world.pipeline.operatorDecided(.none)
             #expect(await eventually { world.isComplete })
         }
         #expect(world.isExact)
@@ -133,7 +133,7 @@ extension World {
             return nil
         }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.source.pauseCounts.pauses == 3 })
             try await world.hold()
             isFrozen.withLock { $0 = false }
@@ -142,7 +142,7 @@ extension World {
             #expect(try await world.isStill(second))
             #expect(world.next(second) < 2_000)
             #expect(world.source.pauseCounts.resumes >= 2)
-            try await world.pipeline.operatorDecided(.none)
+            world.pipeline.operatorDecided(.none)
             #expect(await eventually { world.isComplete })
             #expect(await eventually { world.pipeline.snapshot().paused.isEmpty })
         }
@@ -155,7 +155,7 @@ extension World {
         let (isHeld, isWaiting) = (Shared(true), Shared(false))
         let world = world(5, isHeld, isWaiting)
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { isWaiting.current })
             try await world.hold()
             world.database.steal(second)
@@ -168,7 +168,7 @@ extension World {
                 }, "what was under way is refused, and the partition claimed again")
             #expect(try await world.isStill(second))
             #expect(world.next(second) < 2_000)
-            try await world.pipeline.operatorDecided(.none)
+            world.pipeline.operatorDecided(.none)
             #expect(await eventually { world.isComplete })
         }
         #expect(world.isExact)
@@ -178,8 +178,8 @@ extension World {
     @Test func theEndDoesNotWaitForPausedPartitions() async throws {
         let world = World(seed: 6, partitions: 3, records: 500, configuration: brisk(pauseDwell: 20_000_000))
         try await world.run { world in
-            try await world.pipeline.operatorDecided(pauseOfSecond)
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.pipeline.operatorDecided(pauseOfSecond)
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.areOthersComplete })
         }
         let isComplete = world.recorder.all.contains { if case .drained(isComplete: true, _) = $0 { true } else { false } }
@@ -193,10 +193,10 @@ extension World {
         configuration.stallTimeout = 50_000_000
         let world = World(seed: 7, partitions: 2, records: 500, configuration: configuration)
         try await world.run { world in
-            try await world.pipeline.operatorDecided(OperatorPauses([OperatorPause(reason: "maintenance")]))
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.pipeline.operatorDecided(OperatorPauses([OperatorPause(reason: "maintenance")]))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.pipeline.snapshot().stall?.reason == .pausedByOperator })
-            try await world.pipeline.operatorDecided(.none)
+            world.pipeline.operatorDecided(.none)
             #expect(await eventually { world.isComplete })
             #expect(await eventually { world.pipeline.snapshot().stall == nil })
         }
@@ -217,24 +217,24 @@ extension World {
         }
         try await world.run { world in
             let partitions = Array(world.ends.keys)
-            try await world.source.post(.assigned(partitions))
+            world.source.post(.assigned(partitions))
             for _ in 0..<20 {
                 try await Task.sleep(nanoseconds: 8_000_000)
                 let dice = random.withLock { $0.unit() }
                 if dice < 0.6 {
                     let pauses = partitions.filter { _ in random.withLock { $0.unit() } < 0.5 }
                         .map { OperatorPause(topic: $0.topic, partition: $0.partition, reason: "random") }
-                    try await world.pipeline.operatorDecided(OperatorPauses(pauses))
+                    world.pipeline.operatorDecided(OperatorPauses(pauses))
                 } else if dice < 0.75 {
                     world.database.steal(partitions[0])
                 } else if dice < 0.9 {
                     let before = world.source.unassigns
-                    try await world.source.post(.revoked(partitions, isLost: dice < 0.82))
+                    world.source.post(.revoked(partitions, isLost: dice < 0.82))
                     #expect(await eventually { world.source.unassigns > before })
-                    try await world.source.post(.assigned(partitions))
+                    world.source.post(.assigned(partitions))
                 }
             }
-            try await world.pipeline.operatorDecided(.none)
+            world.pipeline.operatorDecided(.none)
             #expect(await eventually(within: .seconds(60)) { world.isComplete }, "stuck: \(world.pipeline.snapshot())")
         }
         #expect(world.isExact)

@@ -12,7 +12,7 @@ import Testing
     @Test func appliesEverythingAndCommitsTheOffsets() async throws {
         let world = World(seed: 1, partitions: 4, records: 3_000, configuration: brisk())
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.isComplete })
             #expect(await eventually { world.source.committed == world.ends })
             let snapshot = world.pipeline.snapshot()
@@ -31,7 +31,7 @@ import Testing
             return nil
         }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.database.state.withLock { $0.transactions } >= 8 })
         }
         let (largest, transactions) = world.database.state.withLock { ($0.largest, $0.transactions) }
@@ -61,7 +61,7 @@ import Testing
         database.withLock { $0 = world.database }
         try await world.run { world in
             let partitions = Array(world.ends.keys)
-            try await world.source.post(.assigned(partitions))
+            world.source.post(.assigned(partitions))
             for _ in 0..<12 {
                 try await Task.sleep(nanoseconds: 10_000_000)
                 let dice = random.withLock { $0.unit() }
@@ -69,9 +69,9 @@ import Testing
                     world.database.steal(partitions[0])
                 } else if dice < 0.6 {
                     let before = world.source.unassigns
-                    try await world.source.post(.revoked(partitions, isLost: dice < 0.4))
+                    world.source.post(.revoked(partitions, isLost: dice < 0.4))
                     #expect(await eventually { world.source.unassigns > before })
-                    try await world.source.post(.assigned(partitions))
+                    world.source.post(.assigned(partitions))
                 } else if dice < 0.8 {
                     world.database.state.withLock { $0.isDown = true }
                     try await Task.sleep(nanoseconds: 30_000_000)
@@ -90,7 +90,7 @@ import Testing
         let world = World(seed: 3, partitions: 2, records: 100, configuration: brisk())
         world.database.state.withLock { $0.isDown = true }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             // The group gets an empty answer within the claim deadline.
             #expect(await eventually { world.source.assigns == 1 })
             #expect(world.database.state.withLock { $0.claims } == 0)
@@ -105,7 +105,7 @@ import Testing
         let held = TopicPartition("t", 1)
         world.database.state.withLock { $0.held[held] = "the offset is outside the log" }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(
                 await eventually {
                     world.database.state.withLock { $0.offsets.filter { $0.value.next == 200 }.count == 2 }
@@ -121,7 +121,7 @@ import Testing
             work.contains { $0.source == bad } ? .stopped([bad], reason: "mostly poison") : nil
         }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(
                 await eventually {
                     world.database.state.withLock { $0.offsets.filter { $0.value.next == 500 }.count == 2 }
@@ -141,7 +141,7 @@ import Testing
             return nil
         }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.source.pauseCounts.pauses == 2 })
             #expect(world.pipeline.snapshot().paused.count == 2)
             isFrozen.withLock { $0 = false }
@@ -161,7 +161,7 @@ import Testing
         let clock = ContinuousClock()
         let started = Shared(clock.now)
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(
                 await eventually {
                     world.pipeline.snapshot().positions.contains { $0.outstanding.records > 0 }
@@ -186,10 +186,10 @@ import Testing
             return nil
         }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(
                 await eventually { world.pipeline.snapshot().positions.contains { $0.outstanding.bytes > 64 } })
-            try await world.source.post(.revoked(Array(world.ends.keys), isLost: false))
+            world.source.post(.revoked(Array(world.ends.keys), isLost: false))
             #expect(await eventually { world.source.unassigns == 1 }, "the group waits for a channel that is full")
         }
         #expect(world.isExact)
@@ -209,10 +209,10 @@ import Testing
             return .stopped([source], reason: "what was wrong before the rebalance")
         }
         try await world.run { world in
-            try await world.source.post(.assigned([source]))
+            world.source.post(.assigned([source]))
             #expect(await eventually { calls.current == 1 })
-            try await world.source.post(.revoked([source], isLost: true))
-            try await world.source.post(.assigned([source]))
+            world.source.post(.revoked([source], isLost: true))
+            world.source.post(.assigned([source]))
             #expect(
                 await eventually {
                     world.recorder.all.count { event in if case .claimed = event { true } else { false } } == 2
@@ -231,9 +231,9 @@ import Testing
             isFrozen.current ? .retry(reason: "frozen", isOutage: false) : nil
         }
         try await world.run { world in
-            try await world.source.post(.assigned([source]))
+            world.source.post(.assigned([source]))
             #expect(await eventually { world.pipeline.snapshot().positions.first?.outstanding.records == 40 })
-            try await world.source.post(.positionLost(source, reason: "retention has passed it"))
+            world.source.post(.positionLost(source, reason: "retention has passed it"))
             // A claim that does not wait is made within the back-off, 4 ms; one that waits is not made at all.
             let patience = ContinuousClock().now + .milliseconds(300)
             while ContinuousClock().now < patience, world.database.state.withLock({ $0.claims }) < 2 {
@@ -258,7 +258,7 @@ import Testing
         let world = World(seed: 8, partitions: 1, records: 10, configuration: brisk())
         await #expect(throws: Fenced.self) {
             try await world.run { world in
-                try await world.source.post(.failed(Fenced()))
+                world.source.post(.failed(Fenced()))
                 try await Task.sleep(nanoseconds: 60_000_000_000)
             }
         }

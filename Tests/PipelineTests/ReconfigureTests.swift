@@ -16,17 +16,17 @@ import Testing
             return nil
         }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.pipeline.snapshot().positions.count { $0.outstanding.records == 100 } == 4 })
             var smaller = brisk()
             smaller.budget.records = 200
-            try await world.pipeline.reconfigure(smaller)
+            world.pipeline.reconfigure(smaller)
             #expect(await eventually { world.pipeline.snapshot().totalCredits.records == 200 })
             #expect(world.pipeline.snapshot().freeCredits.records == -200, "what is under way is a debt now")
             var larger = brisk()
             larger.partitionRecords = 150
             larger.budget.records = 600
-            try await world.pipeline.reconfigure(larger)
+            world.pipeline.reconfigure(larger)
             // The readers sleep: they are woken for the new credits, and use them.
             #expect(await eventually { world.pipeline.snapshot().totalCredits.records == 600 })
             #expect(await eventually { world.pipeline.snapshot().freeCredits.records == 0 })
@@ -51,14 +51,14 @@ import Testing
         }
         @Sendable func becomes(_ bytes: Int) async -> Bool { await eventually { world.pipeline.memory.total.bytes == bytes } }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.pipeline.snapshot().freeCredits.records == 0 })
             world.source.overruns(by: 16 * 100)
             #expect(await becomes(16 * 300))
             #expect(world.pipeline.snapshot().totalCredits.bytes == 16 * 300, "the partitions' accounts give way, too")
             #expect(world.pipeline.snapshot().freeCredits.bytes == -16 * 100, "what is under way is a debt now")
             // A reload must not undo the reduction.
-            try await world.pipeline.reconfigure(configuration(360))
+            world.pipeline.reconfigure(configuration(360))
             #expect(await becomes(16 * 260))
             world.source.overruns(by: 1 << 30)
             #expect(await becomes(16 * 90), "a quarter stays, or nothing would move any more")
@@ -76,11 +76,11 @@ import Testing
             return nil
         }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.database.state.withLock { $0.largest } > 20 })
             var smaller = brisk()
             smaller.batch.records = 20
-            try await world.pipeline.reconfigure(smaller)
+            world.pipeline.reconfigure(smaller)
             // One transaction may be under way in each lane.
             let begun = world.database.state.withLock { $0.transactions }
             #expect(await eventually { world.database.state.withLock { $0.transactions } > begun + 4 })
@@ -96,10 +96,10 @@ import Testing
         slow.offsetCommitInterval = 3_600_000_000_000
         let world = World(seed: 3, partitions: 1, records: 100, configuration: slow)
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.isComplete })
             #expect(world.source.committed.isEmpty)
-            try await world.pipeline.reconfigure(brisk())
+            world.pipeline.reconfigure(brisk())
             #expect(await eventually { world.source.committed == world.ends })
         }
     }
@@ -108,7 +108,7 @@ import Testing
         let world = World(
             seed: 4, partitions: 2, records: 3_000, configuration: brisk(), limits: ConsumeLimits(all: .init(events: 1)))
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.pipeline.snapshot().positions.count == 2 })
             try await Task.sleep(for: .milliseconds(200))
             #expect(world.pipeline.snapshot().positions.map { Int($0.applied) }.reduce(0, +) <= 2)
@@ -131,7 +131,7 @@ import Testing
         }
         try await world.run { world in
             let partitions = Array(world.ends.keys)
-            try await world.source.post(.assigned(partitions))
+            world.source.post(.assigned(partitions))
             for _ in 0..<25 {
                 try await Task.sleep(nanoseconds: 4_000_000)
                 var changed = brisk()
@@ -144,18 +144,18 @@ import Testing
                     changed.pauseDwell = UInt64.random(in: 1_000_000...30_000_000, using: &random)
                     changed.circuitThreshold = Int.random(in: 1...10, using: &random)
                 }
-                try await world.pipeline.reconfigure(changed)
+                world.pipeline.reconfigure(changed)
                 let events = random.withLock { Int.random(in: 0...20_000, using: &$0) }
                 world.limiter.update(ConsumeLimits(all: .init(events: events)), batch: changed.batch)
                 if random.withLock({ $0.unit() }) < 0.2 {
                     let before = world.source.unassigns
-                    try await world.source.post(.revoked(partitions, isLost: random.withLock { $0.unit() } < 0.5))
+                    world.source.post(.revoked(partitions, isLost: random.withLock { $0.unit() } < 0.5))
                     #expect(await eventually { world.source.unassigns > before })
-                    try await world.source.post(.assigned(partitions))
+                    world.source.post(.assigned(partitions))
                 }
             }
             world.limiter.update(ConsumeLimits(), batch: brisk().batch)
-            try await world.pipeline.reconfigure(brisk())
+            world.pipeline.reconfigure(brisk())
             #expect(await eventually(within: .seconds(60)) { world.isComplete }, "stuck: \(world.pipeline.snapshot())")
             #expect(
                 await eventually {

@@ -36,7 +36,7 @@ extension World {
             return nil
         }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             // No snapshot was taken before it was reported.
             #expect(await eventually { world.stalls == [.waitingForDatabase] })
             let snapshot = world.pipeline.snapshot()
@@ -59,7 +59,7 @@ extension World {
     @Test func anOpenCircuitIsNamed() async throws {
         let world = World(seed: 22, partitions: 2, records: 500, configuration: watchful())
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.pipeline.snapshot().positions.count == 2 })
             world.database.state.withLock { $0.isDown = true }
             for partition in world.ends.keys { world.source.grow(partition, to: 5_000) }
@@ -74,7 +74,7 @@ extension World {
         let world = World(seed: 23, partitions: 2, records: 50, configuration: watchful())
         world.database.state.withLock { $0.isDown = true }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.stall == .claiming })
             world.database.state.withLock { $0.isDown = false }
             #expect(await eventually { world.isComplete && world.stall == nil })
@@ -88,7 +88,7 @@ extension World {
             work.contains { $0.source == bad } ? .stopped([bad], reason: "mostly poison") : nil
         }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.stall == .partitionStopped })
             // Its lag is known, and stays right while it is not read.
             let before = try #require(world.lag(0))
@@ -111,7 +111,7 @@ extension World {
             return nil
         }
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.pipeline.snapshot().paused.count == 2 })
             for partition in world.ends.keys { world.source.grow(partition, to: 3_000) }
             #expect(await eventually { world.pipeline.snapshot().positions.allSatisfy { $0.backlog == 3_000 } })
@@ -131,7 +131,7 @@ extension World {
         let world = World(seed: 26, partitions: 1, records: 100, configuration: watchful())
         let source = TopicPartition("t", 0)
         try await world.run { world in
-            try await world.source.post(.assigned([source]))
+            world.source.post(.assigned([source]))
             #expect(await eventually { world.isComplete && world.pipeline.snapshot().positions.first?.end == 100 })
             world.source.answers(false)
             let asked = world.source.questions
@@ -143,7 +143,7 @@ extension World {
             let notices = world.recorder.all.count { if case .sourceNotice = $0 { true } else { false } }
             #expect(notices == 1, "reported once, not at every question")
             // The session times out and the partitions are lost; the brokers still do not answer.
-            try await world.source.post(.revoked([source], isLost: true))
+            world.source.post(.revoked([source], isLost: true))
             #expect(await eventually { world.pipeline.snapshot().positions.isEmpty })
             let lost = world.source.questions
             #expect(await eventually { world.source.questions > lost + 20 })
@@ -160,7 +160,7 @@ extension World {
         configuration.lagInterval = 3_600_000_000_000
         let world = World(seed: 27, partitions: 2, records: 100, configuration: configuration)
         try await world.run { world in
-            try await world.source.post(.assigned(Array(world.ends.keys)))
+            world.source.post(.assigned(Array(world.ends.keys)))
             #expect(await eventually { world.pipeline.snapshot().positions.count { $0.end != nil } == 2 })
             #expect(world.source.questions == 1)
         }

@@ -16,28 +16,27 @@ struct BinaryTests {
                 parameters.removeAll()
                 parameters.append(int8: number)
                 parameters.append(int4: Int32(clamping: number))
-                parameters.append(int2: Int16(clamping: number))
                 parameters.append(bool: number > 0)
-                parameters.append(float8: Double(number) / 3)
                 parameters.append(text: "ü€😀 \(number)")
                 parameters.append(bytes: [0, 1, 255])
                 parameters.appendNull(type: TypeOID.text)
                 let row = try session.execute(
-                    "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $1::text, $2::text, $3::text, $4::text, length($7), $5::text::float8",
-                    parameters)
+                    """
+                    SELECT $1, $2, $3, $4, $5, $6, $1::text, $2::text, $3::text, length($5),
+                      least(greatest($2, -32768), 32767)::int2
+                    """, parameters)
                 #expect(try row.int64(0, 0) == number)
                 #expect(try row.int32(0, 1) == Int32(clamping: number))
-                #expect(try row.int32(0, 2) == Int32(Int16(clamping: number)))
-                #expect(try row.bool(0, 3) == (number > 0))
-                #expect(try row.double(0, 4) == Double(number) / 3 && row.double(0, 13) == Double(number) / 3)
-                #expect(try row.text(0, 5) == "ü€😀 \(number)")
-                #expect(try row.bytes(0, 6) == [0, 1, 255])
-                #expect(row.isNull(0, 7) && !row.isNull(0, 6))
-                #expect(try row.text(0, 8) == "\(number)" && row.text(0, 9) == "\(Int32(clamping: number))")
-                #expect(try row.text(0, 10) == "\(Int16(clamping: number))" && row.text(0, 11) == "\(number > 0)")
-                #expect(try row.int32(0, 12) == 3)
-                #expect(postgresError { _ = try row.text(0, 7) }?.code == .protocolViolation)
-                #expect(postgresError { _ = try row.int64(0, 5) }?.code == .protocolViolation)
+                #expect(try row.int32(0, 10) == Int32(Int16(clamping: number)))
+                #expect(try row.bool(0, 2) == (number > 0))
+                #expect(try row.text(0, 3) == "ü€😀 \(number)")
+                #expect(try row.bytes(0, 4) == [0, 1, 255])
+                #expect(row.isNull(0, 5) && !row.isNull(0, 4))
+                #expect(try row.text(0, 6) == "\(number)" && row.text(0, 7) == "\(Int32(clamping: number))")
+                #expect(try row.text(0, 8) == "\(number > 0)")
+                #expect(try row.int32(0, 9) == 3)
+                #expect(postgresError { _ = try row.text(0, 5) }?.code == .protocolViolation)
+                #expect(postgresError { _ = try row.int64(0, 3) }?.code == .protocolViolation)
             }
         }
         await connection.close()
@@ -48,11 +47,11 @@ struct BinaryTests {
         let connection = try await connect()
         try await connection.perform { session in
             let row = try session.execute(
-                "SELECT 4294967295::oid AS o, 2147483648::int8 AS big, 1.5::float4 AS f, 'x'::name AS n")
+                "SELECT 4294967295::oid AS o, 2147483648::int8 AS big, 'x'::name AS n")
             #expect(try row.int64(0, 0) == 4_294_967_295)
             #expect(postgresError { _ = try row.int32(0, 1) }?.message.contains("big") == true)
-            #expect(try row.double(0, 2) == 1.5 && row.text(0, 3) == "x")
-            #expect(row.columnName(3) == "n" && row.columnType(0) == TypeOID.oid && row.columnCount == 4 && row.rowCount == 1)
+            #expect(try row.text(0, 2) == "x")
+            #expect(row.columnName(2) == "n" && row.columnType(0) == TypeOID.oid && row.columnCount == 3 && row.rowCount == 1)
         }
         await connection.close()
     }

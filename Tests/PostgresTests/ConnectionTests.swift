@@ -26,7 +26,7 @@ struct ConnectionTests {
         parts.password = "not-the-password"
         let uri = try #require(parts.string)
         let error = try #require(await postgresError { _ = try await connect(uri) })
-        #expect(error.code == .connection && error.sqlState == .invalidPassword && !error.isRetriable)
+        #expect(error.code == .connection && error.sqlState == SQLState("28P01") && !error.isRetriable)
         #expect(!"\(error)".contains("not-the-password"))
     }
 
@@ -36,7 +36,7 @@ struct ConnectionTests {
         parts.path = "/no_such_database"
         let uri = try #require(parts.string)
         let error = try #require(await postgresError { _ = try await connect(uri) })
-        #expect(error.sqlState == .invalidCatalogName)
+        #expect(error.sqlState == SQLState("3D000"))
         #expect(error.message.contains("no_such_database"))
     }
 

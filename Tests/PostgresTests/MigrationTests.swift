@@ -1,10 +1,11 @@
 // Migrations: files, their checksums, and runners that meet each other, failures and newer databases.
 
 import Foundation
-import Postgres
 import Synchronization
 import TestSupport
 import Testing
+
+@testable import Postgres
 
 /// A directory of migration files for one test.
 private final class Directory {

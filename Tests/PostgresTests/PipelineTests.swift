@@ -52,7 +52,7 @@ struct PipelineTests {
                         try pipeline.execute("COMMIT")
                     }
                 })
-            #expect(error.sqlState == .uniqueViolation && error.commandIndex == 2 && !error.isConnectionLost)
+            #expect(error.sqlState == SQLState("23505") && error.commandIndex == 2 && !error.isConnectionLost)
             #expect(session.transactionStatus == .failed)
             try session.rollback()
             #expect(try session.execute("SELECT count(*) FROM p").int64(0, 0) == 0)

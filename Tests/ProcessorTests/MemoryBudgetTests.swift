@@ -2,11 +2,11 @@
 
 import Backpressure
 import Kafka
-import Pipeline
 import Records
 import Telemetry
 import Testing
 
+@testable import Pipeline
 @testable import sluice
 
 @Suite struct MemoryBudgetTests {

@@ -26,6 +26,18 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
         #expect(batch.records[1].value.isNull)
     }
 
+    @Test func timestampsThatPostgreSQLCannotHoldAreLeftOut() {
+        func stamp(_ milliseconds: Int64) -> Int64? {
+            Record(offset: 0, timestamp: milliseconds, key: .null, value: .null, headers: .null).timestamptz
+        }
+        #expect(stamp(946_684_800_000) == 0)
+        #expect(stamp(0) == -946_684_800_000_000)
+        #expect(stamp(-1) == nil)
+        #expect(stamp(.max) == nil)
+        #expect(stamp(9_224_318_015_999_999) == 9_223_371_331_199_999_000)
+        #expect(stamp(9_224_318_016_000_000) == nil)
+    }
+
     @Test func headersKeepTheirOrder() {
         var buffer = ByteBuffer()
         let pairs: [(String, String?)] = [("a", "1"), ("a", nil), ("", ""), ("trace", "x y")]

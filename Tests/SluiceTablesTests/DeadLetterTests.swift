@@ -1,4 +1,4 @@
-// Dead letters: the reasons they are counted under, and how their headers and timestamps are encoded.
+// Dead letters: the reasons they are counted under, and how their headers are encoded.
 
 import Records
 import Testing
@@ -36,14 +36,5 @@ import Testing
         for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
             #expect(Array(plain.utf8).withUnsafeBytes { DeadLetterWriter.base64($0) } == coded)
         }
-    }
-
-    @Test func timestampsThatPostgreSQLCannotHoldAreLeftOut() {
-        #expect(DeadLetterWriter.microseconds(since2000: 946_684_800_000) == 0)
-        #expect(DeadLetterWriter.microseconds(since2000: 0) == -946_684_800_000_000)
-        #expect(DeadLetterWriter.microseconds(since2000: -1) == nil)
-        #expect(DeadLetterWriter.microseconds(since2000: .max) == nil)
-        #expect(DeadLetterWriter.microseconds(since2000: 9_224_318_015_999_999) == 9_223_371_331_199_999_000)
-        #expect(DeadLetterWriter.microseconds(since2000: 9_224_318_016_000_000) == nil)
     }
 }

@@ -8,7 +8,6 @@ public final class AsyncMutex: Sendable {
         var isLocked = false
         var nextID: UInt64 = 0
         var waiting: [(id: UInt64, continuation: CheckedContinuation<Void, any Error>)] = []
-        var cancelledEarly: Set<UInt64> = []
     }
 
     private let state = Mutex(State())
@@ -23,11 +22,12 @@ public final class AsyncMutex: Sendable {
             state.nextID += 1
             return state.nextID
         }
-        defer { state.withLock { _ = $0.cancelledEarly.remove(id) } }
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
                 let answer: Result<Void, any Error>? = state.withLock { state in
-                    if state.cancelledEarly.contains(id) { return .failure(CancellationError()) }
+                    // A cancellation that came before the task is stored finds none to resume: so it is checked here, under the lock
+                    // that the handler takes.
+                    if Task.isCancelled { return .failure(CancellationError()) }
                     guard state.isLocked else {
                         state.isLocked = true
                         return .success(())
@@ -39,11 +39,7 @@ public final class AsyncMutex: Sendable {
             }
         } onCancel: {
             let waiter = state.withLock { state -> CheckedContinuation<Void, any Error>? in
-                if let index = state.waiting.firstIndex(where: { $0.id == id }) {
-                    return state.waiting.remove(at: index).continuation
-                }
-                state.cancelledEarly.insert(id)
-                return nil
+                state.waiting.firstIndex { $0.id == id }.map { state.waiting.remove(at: $0).continuation }
             }
             waiter?.resume(throwing: CancellationError())
         }

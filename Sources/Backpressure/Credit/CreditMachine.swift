@@ -64,11 +64,6 @@ public struct CreditMachine: ~Copyable {
         return wakeIfOpen()
     }
 
-    /// The account's size was changed; what is under way stays counted.
-    public mutating func resized(to total: Credits, lowWatermark: Double) -> ReturnAction {
-        resized(to: total, low: Self.watermark(lowWatermark, of: total))
-    }
-
     /// The account's size and watermark were changed; what is under way stays counted.
     public mutating func resized(to total: Credits, low: Credits) -> ReturnAction {
         precondition(total.isPositive, "an account needs credits of both units")

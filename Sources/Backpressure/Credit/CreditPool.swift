@@ -11,43 +11,29 @@ import Synchronization
 /// left the pipeline. A lane that waits for the database keeps batches of an assignment that is over; without this account the next
 /// assignment would read as much again.
 public final class CreditPool: Sendable {
-    private struct Account: ~Copyable {
-        var generation: UInt64
+    /// In a box, because arrays hold no non-copyable values.
+    private final class Account {
+        let generation: UInt64
         var isOpen: Bool
         var credits: CreditMachine
+
+        init(generation: UInt64, isOpen: Bool, credits: consuming CreditMachine) {
+            self.generation = generation
+            self.isOpen = isOpen
+            self.credits = credits
+        }
     }
 
     private struct State: ~Copyable {
-        // A dictionary of non-copyable values does not exist; slots are few, dense and replaced as a whole.
-        var accounts: UniqueAccounts
+        /// By slot.
+        var accounts: [Account] = []
         /// Of the whole pipeline, over all generations.
         var whole: CreditMachine
-    }
 
-    /// An array of non-copyable accounts.
-    private struct UniqueAccounts: ~Copyable {
-        private let storage: UnsafeMutableBufferPointer<Account>
-        var count: Int { storage.count }
-
-        init(count: Int, _ make: (Int) -> Account) {
-            storage = .allocate(capacity: count)
-            for index in 0..<count { storage.initializeElement(at: index, to: make(index)) }
-        }
-
-        deinit {
-            storage.deinitialize()
-            storage.deallocate()
-        }
-
-        /// Calls `body` with the account of a slot if it belongs to the assignment `generation`.
-        mutating func withAccount<R>(_ slot: Int, _ generation: UInt64, _ body: (inout Account) -> R) -> R? {
-            guard storage.indices.contains(slot), storage[slot].generation == generation else { return nil }
-            return body(&storage[slot])
-        }
-
-        mutating func withAccount<R>(_ slot: Int, _ body: (inout Account) -> R) -> R? {
-            guard storage.indices.contains(slot) else { return nil }
-            return body(&storage[slot])
+        /// The account of a slot if it belongs to the assignment `generation`.
+        func account(_ slot: Int, _ generation: UInt64) -> Account? {
+            guard accounts.indices.contains(slot), accounts[slot].generation == generation else { return nil }
+            return accounts[slot]
         }
     }
 
@@ -62,10 +48,7 @@ public final class CreditPool: Sendable {
         self.batchOverhead = batchOverhead
         self.recordOverhead = recordOverhead
         state = Mutex(
-            State(
-                accounts: UniqueAccounts(count: 0) { _ in fatalError("no account in an empty pool") },
-                whole: CreditMachine(
-                    total: Credits(records: .max / 2, bytes: .max / 2), low: Credits(records: 1, bytes: 1))))
+            State(whole: CreditMachine(total: Credits(records: .max / 2, bytes: .max / 2), low: Credits(records: 1, bytes: 1))))
     }
 
     /// The cost of a batch: the only place that computes it.
@@ -85,7 +68,7 @@ public final class CreditPool: Sendable {
     /// - Parameter isOpen: whether reading may begin at once.
     public func reset(slots: Int, generation: UInt64, share: Credits, lowWatermark: Double, isOpen: Bool) {
         state.withLock { state in
-            state.accounts = UniqueAccounts(count: slots) { _ in
+            state.accounts = (0..<slots).map { _ in
                 Account(generation: generation, isOpen: isOpen, credits: CreditMachine(total: share, lowWatermark: lowWatermark))
             }
             // The reader visits its partitions when they are assigned, without being woken.
@@ -96,11 +79,10 @@ public final class CreditPool: Sendable {
     /// Replaces the account of one slot for a newer generation, after its partition was claimed again.
     public func renew(slot: Int, generation: UInt64, lowWatermark: Double, isOpen: Bool) {
         state.withLock { state in
-            _ = state.accounts.withAccount(slot) { account in
-                let total = account.credits.total
-                account = Account(
-                    generation: generation, isOpen: isOpen, credits: CreditMachine(total: total, lowWatermark: lowWatermark))
-            }
+            guard state.accounts.indices.contains(slot) else { return }
+            let total = state.accounts[slot].credits.total
+            state.accounts[slot] = Account(
+                generation: generation, isOpen: isOpen, credits: CreditMachine(total: total, lowWatermark: lowWatermark))
         }
     }
 
@@ -108,13 +90,10 @@ public final class CreditPool: Sendable {
     /// debt until that has returned. Returns whether the reader must be woken.
     public func resize(total: Credits, share: Credits, lowWatermark: Double) -> Bool {
         state.withLock { state in
-            let action = state.whole.resized(to: total, low: CreditMachine.watermark(lowWatermark, of: share))
-            var isReaderWaiting = action == .wakeReader
-            for index in 0..<state.accounts.count {
-                _ = state.accounts.withAccount(index) { account in
-                    let action = account.credits.resized(to: share, lowWatermark: lowWatermark)
-                    if action == .wakeReader, account.isOpen { isReaderWaiting = true }
-                }
+            let low = CreditMachine.watermark(lowWatermark, of: share)
+            var isReaderWaiting = state.whole.resized(to: total, low: low) == .wakeReader
+            for account in state.accounts {
+                if account.credits.resized(to: share, low: low) == .wakeReader, account.isOpen { isReaderWaiting = true }
             }
             return isReaderWaiting
         }
@@ -123,22 +102,21 @@ public final class CreditPool: Sendable {
     /// Closes one slot's account, or all: nothing more is read, what is under way stays counted.
     public func close(slot: Int? = nil) {
         state.withLock { state in
-            for index in slot.map({ $0..<$0 + 1 }) ?? 0..<state.accounts.count {
-                _ = state.accounts.withAccount(index) { $0.isOpen = false }
-            }
+            for (index, account) in state.accounts.enumerated() where slot == nil || slot == index { account.isOpen = false }
         }
     }
 
     /// Opens one slot's account, where it still belongs to this generation. The caller must wake the reader.
     public func open(slot: Int, generation: UInt64) {
-        state.withLock { state in _ = state.accounts.withAccount(slot, generation) { $0.isOpen = true } }
+        state.withLock { $0.account(slot, generation)?.isOpen = true }
     }
 
     /// What the reader may read from a slot now; zero while its account is closed, the generation is not the current one, or nothing is
     /// free in its account or in that of the whole pipeline.
     public func allowance(slot: Int, generation: UInt64) -> Credits {
         state.withLock { state in
-            let own = state.accounts.withAccount(slot, generation) { $0.isOpen ? $0.credits.allowanceAsked() : .zero } ?? .zero
+            guard let account = state.account(slot, generation), account.isOpen else { return .zero }
+            let own = account.credits.allowanceAsked()
             // Asked only where the partition's account allows something: an account that refuses must also wake the reader.
             guard own.isPositive else { return .zero }
             return own.least(state.whole.allowanceAsked())
@@ -149,7 +127,7 @@ public final class CreditPool: Sendable {
     public func spent(slot: Int, generation: UInt64, _ amount: Credits) {
         state.withLock { state in
             state.whole.spent(amount)
-            _ = state.accounts.withAccount(slot, generation) { $0.credits.spent(amount) }
+            state.account(slot, generation)?.credits.spent(amount)
         }
     }
 
@@ -157,16 +135,11 @@ public final class CreditPool: Sendable {
     /// the whole pipeline. Returns whether the reader must be woken.
     public func returned(slot: Int, generation: UInt64, _ amount: Credits, leaving: Credits) -> Bool {
         state.withLock { state in
-            let isOwn =
-                state.accounts.withAccount(slot, generation) { $0.credits.returned(amount) == .wakeReader && $0.isOpen } ?? false
+            let account = state.account(slot, generation)
+            let isOwn = account?.credits.returned(amount) == .wakeReader && account?.isOpen == true
             let isWhole = state.whole.returned(leaving) == .wakeReader
             return isOwn || isWhole
         }
-    }
-
-    /// A batch of a slot has left the pipeline. Returns whether the reader must be woken.
-    public func returned(slot: Int, generation: UInt64, _ amount: Credits) -> Bool {
-        returned(slot: slot, generation: generation, amount, leaving: amount)
     }
 
     /// Batches of an older generation have left the pipeline. Returns whether the reader must be woken.
@@ -177,7 +150,7 @@ public final class CreditPool: Sendable {
     /// Free and total credits of a slot; `nil` where it has no account under this generation.
     public func level(slot: Int, generation: UInt64) -> (free: Credits, total: Credits)? {
         state.withLock { state in
-            state.accounts.withAccount(slot, generation) { ($0.credits.free, $0.credits.total) }
+            state.account(slot, generation).map { ($0.credits.free, $0.credits.total) }
         }
     }
 
@@ -186,11 +159,9 @@ public final class CreditPool: Sendable {
         state.withLock { state in
             var free = Credits.zero
             var total = Credits.zero
-            for index in 0..<state.accounts.count {
-                _ = state.accounts.withAccount(index) {
-                    free += $0.credits.free
-                    total += $0.credits.total
-                }
+            for account in state.accounts {
+                free += account.credits.free
+                total += account.credits.total
             }
             return (free, total)
         }
@@ -210,9 +181,7 @@ public final class CreditPool: Sendable {
     public func sample(slot: Int, generation: UInt64) -> (free: Credits, total: Credits, wasAvailable: Bool)? {
         state.withLock { state in
             let free = state.whole.free
-            return state.accounts.withAccount(slot, generation) {
-                ($0.credits.free.least(free), $0.credits.total, $0.credits.sampled())
-            }
+            return state.account(slot, generation).map { ($0.credits.free.least(free), $0.credits.total, $0.credits.sampled()) }
         }
     }
 }

@@ -22,14 +22,11 @@ public struct ConsumeLimitMachine: ~Copyable {
     private var slots: [Topic?] = []
     private var opening: UInt64?
 
-    /// The limits in force.
-    public private(set) var limits: ConsumeLimits
     /// Whether there is any limit.
     public private(set) var isLimited: Bool
 
     /// Full buckets at the monotonic instant `now`, nanoseconds.
     public init(_ limits: ConsumeLimits, now: UInt64) {
-        self.limits = limits
         isLimited = Self.isLimited(limits)
         all = RateBuckets(limits.all, isFull: true, now: now)
         topics = limits.topics.mapValues { Topic(RateBuckets($0, isFull: true, now: now)) }
@@ -72,7 +69,6 @@ public struct ConsumeLimitMachine: ~Copyable {
 
     /// Changes the limits. Levels and debts are kept; a new limit begins with an empty bucket.
     public mutating func update(_ limits: ConsumeLimits, now: UInt64) {
-        self.limits = limits
         isLimited = Self.isLimited(limits)
         all.update(limits.all, now: now)
         for (name, rates) in limits.topics {

@@ -23,9 +23,6 @@ public final class ConsumeLimiter: Sendable {
         state = Mutex(State(batch: batch, machine: ConsumeLimitMachine(limits, now: clock())))
     }
 
-    /// The limits in force.
-    public var limits: ConsumeLimits { state.withLock { $0.machine.limits } }
-
     /// Partitions were assigned: the topic of each, by slot.
     public func assigned(topics: [String]) { state.withLock { $0.machine.assigned(topics: topics) } }
 
@@ -62,10 +59,5 @@ public final class ConsumeLimiter: Sendable {
             state.batch = batch
             state.machine.update(limits, now: clock())
         }
-    }
-
-    /// Whole tokens in the buckets: of all topics together, or of one. `nil`: no limit.
-    public func level(topic: String? = nil) -> (records: Int?, bytes: Int?) {
-        state.withLock { $0.machine.availableTokens(topic: topic, at: clock()) }
     }
 }

@@ -213,26 +213,12 @@ struct JSONDiagnosis {
         return unit
     }
 
-    /// One character of two to four bytes, in the ranges of table 3-7 of the Unicode standard.
+    /// One character of two to four bytes.
     private mutating func multibyte() throws(Stop) {
-        let lead = document[at]
-        let (count, second): (Int, ClosedRange<UInt8>)
-        switch lead {
-        case 0xC2...0xDF: (count, second) = (1, 0x80...0xBF)
-        case 0xE0: (count, second) = (2, 0xA0...0xBF)
-        case 0xED: (count, second) = (2, 0x80...0x9F)
-        case 0xE1...0xEF: (count, second) = (2, 0x80...0xBF)
-        case 0xF0: (count, second) = (3, 0x90...0xBF)
-        case 0xF4: (count, second) = (3, 0x80...0x8F)
-        case 0xF1...0xF3: (count, second) = (3, 0x80...0xBF)
-        default: throw Stop(result: .notUTF8(at: at))
-        }
-        for index in 1...count {
-            guard at + index < document.count, (index == 1 ? second : 0x80...0xBF).contains(document[at + index]) else {
-                throw Stop(result: .notUTF8(at: at))
-            }
-        }
-        at += count + 1
+        var parser = Unicode.UTF8.ForwardParser()
+        var rest = document[at...].makeIterator()
+        guard case .valid(let character) = parser.parseScalar(from: &rest) else { throw Stop(result: .notUTF8(at: at)) }
+        at += character.count
     }
 
     private static func isDigit(_ byte: UInt8) -> Bool { byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") }

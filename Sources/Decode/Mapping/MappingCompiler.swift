@@ -46,7 +46,7 @@ struct MappingCompiler {
                 column.step(layout, keyPosition: key.firstIndex(of: index) ?? -1)
             },
             key: key,
-            envelope: .action(ActionEnvelope(slot: layout.slots[action.pointer] ?? 0, words: action.words)),
+            envelope: ActionEnvelope(slot: layout.slots[action.pointer] ?? 0, words: action.words),
             kafkaKey: kafkaKey, fixed: columns.enumerated().compactMap { index, column in column.fixed.map { (index, $0) } },
             headers: compiler.headers, pointers: layout.pointers, columnNames: columns.map(\.shape.name))
         let shape = TableShape(

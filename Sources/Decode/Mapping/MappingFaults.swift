@@ -9,13 +9,6 @@ public struct MappingFault: Error, Sendable, Equatable, CustomStringConvertible 
     /// What is wrong, and what is expected instead.
     public let message: String
 
-    /// One fault of a mapping file.
-    public init(file: String, line: Int, message: String) {
-        self.file = file
-        self.line = line
-        self.message = message
-    }
-
     /// `file:line: message`
     public var description: String { "\(file):\(line): \(message)" }
 }

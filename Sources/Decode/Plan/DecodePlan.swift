@@ -45,11 +45,6 @@ enum FixedValue: Sendable {
     case constant([UInt8])
 }
 
-/// How an event states its operation.
-enum Envelope: Sendable {
-    case action(ActionEnvelope)
-}
-
 /// The `action` envelope: a field whose text names the operation.
 final class ActionEnvelope: Sendable {
     /// The field's slot.
@@ -80,7 +75,7 @@ final class DecodePlan: Sendable {
     let columns: PlanTable<ColumnStep>
     /// Positions of the key's columns, in key order.
     let key: [Int]
-    let envelope: Envelope
+    let envelope: ActionEnvelope
     let kafkaKey: KafkaKeyFormat
     let fixed: [(column: Int, value: FixedValue)]
     let headers: [String]
@@ -92,7 +87,7 @@ final class DecodePlan: Sendable {
     let names: NameTable
 
     init(
-        objects: [ObjectStep], essentialObjects: Int, columns: [ColumnStep], key: [Int], envelope: Envelope,
+        objects: [ObjectStep], essentialObjects: Int, columns: [ColumnStep], key: [Int], envelope: ActionEnvelope,
         kafkaKey: KafkaKeyFormat, fixed: [(column: Int, value: FixedValue)], headers: [String], pointers: [JSONPointer],
         columnNames: [String]
     ) {

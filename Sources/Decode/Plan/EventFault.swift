@@ -60,8 +60,8 @@ extension EventFault {
         case .repeated(let slot): "\(plan.pointers[slot].text) appears twice"
         case .notAContainer(let slot, let actual):
             "\(plan.pointers[slot].text) must be an object, not \(Self.typeName(actual))"
-        case .actionNotAString(let actual): "\(Self.action(plan).pointer) must be a string, not \(Self.typeName(actual))"
-        case .unknownAction: "\(Self.action(plan).pointer) must be one of \(Self.action(plan).words)"
+        case .actionNotAString(let actual): "\(Self.action(plan)) must be a string, not \(Self.typeName(actual))"
+        case .unknownAction: "\(Self.action(plan)) must be one of \(plan.envelope.words.joined(separator: ", "))"
         case .value(let fault, let column, let actual): Self.value(fault, column, actual, plan)
         case .missingMetadata(let column): "the record has no \(Self.name(column, plan))"
         case .noKey: "a record without payload deletes the row that its key names, but this record has no key"
@@ -73,12 +73,7 @@ extension EventFault {
         (at < 0 ? "" : " at byte \(at)") + (slot < 0 ? "" : ", in \(plan.pointers[slot].text)")
     }
 
-    private static func action(_ plan: DecodePlan) -> (pointer: String, words: String) {
-        switch plan.envelope {
-        case .action(let action):
-            (plan.pointers[action.slot].text, action.words.joined(separator: ", "))
-        }
-    }
+    private static func action(_ plan: DecodePlan) -> String { plan.pointers[plan.envelope.slot].text }
 
     /// The source of a column, for messages.
     private static func name(_ column: Int, _ plan: DecodePlan) -> String {

@@ -6,14 +6,6 @@ enum Calendar {
     /// Days from 0001-01-01 to 2000-01-01, PostgreSQL's day zero (`POSTGRES_EPOCH_JDATE`).
     private static let epoch = 730_119
 
-    /// A record's timestamp (milliseconds since 1970) → microseconds since 2000-01-01 UTC. `nil` beyond the range of
-    /// `timestamptz`: producers can set any value.
-    static func timestamp(milliseconds: Int64) -> Int64? {
-        // The end of timestamptz, in the year 294276 (END_TIMESTAMP in src/include/datatype/timestamp.h).
-        guard milliseconds >= 0, milliseconds < 9_224_318_016_000_000 else { return nil }
-        return (milliseconds - 946_684_800_000) * 1000
-    }
-
     /// `YYYY-MM-DD` → days since 2000-01-01.
     static func date(_ text: UnsafeRawBufferPointer) throws(ValueFault) -> Int32 {
         guard text.count == 10 else { throw .wrongType }

@@ -1,5 +1,6 @@
 // Owns what a consumer's user and its poll thread share: commands in one direction, events and counters in the other.
 
+internal import Backpressure
 internal import Platform
 internal import Records
 internal import Synchronization
@@ -26,7 +27,7 @@ final class ConsumerShared: TaskExecutor {
         var isEnded = false
     }
 
-    let mailbox = Mailbox()
+    let mailbox = Mailbox<ConsumerEvent>()
     let finished = Latch()
     let descriptor: EventDescriptor
     let lastPoll = Atomic<UInt64>(MonotonicClock.nanoseconds())

@@ -1,5 +1,6 @@
 // The public API of the consumer: a group member whose records, rebalances and errors arrive in one sequence of events.
 
+internal import Backpressure
 internal import CKafka
 internal import Platform
 public import Records
@@ -46,7 +47,7 @@ public final class KafkaConsumer: Sendable {
 
     /// The next event, in order. `nil` after the close, or where the calling task is cancelled; no event is lost by that. One
     /// caller at a time.
-    public func next() async -> ConsumerEvent? { await shared.mailbox.next() }
+    public func next() async -> ConsumerEvent? { try? await shared.mailbox.receive() }
 
     /// Runs tasks on the poll thread, without a thread switch after each batch: for quick work that never blocks. The group is
     /// served in between. Once the consumer closes, such tasks continue on Swift's own threads.

@@ -1,5 +1,6 @@
 // Performs the commands of the consumer's user: assignments, seeks, pauses, commits, the close.
 
+internal import Backpressure
 internal import CKafka
 internal import Platform
 internal import Records
@@ -17,18 +18,23 @@ extension PollLoop {
             }
         } catch {
             readers = []
-            shared.mailbox.push(.failed(error))
+            shared.mailbox.send(.failed(error))
             return
         }
+        isReading = assignInLibrary(partitions)
+    }
+
+    /// Starts fetching. False where librdkafka refuses, which is reported.
+    private func assignInLibrary(_ partitions: [(TopicPartition, Int64)]) -> Bool {
         let list = PartitionListHandle(partitions)
         let error = rd_kafka_assign(client.pointer, list.pointer)
         guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
-            shared.mailbox.push(.failed(client.fatalError() ?? KafkaError(error, "librdkafka refused the assignment")))
-            return
+            shared.mailbox.send(.failed(client.fatalError() ?? KafkaError(error, "librdkafka refused the assignment")))
+            return false
         }
         // Stale records of the last assignment count as a full queue and block fetching until the queue is read.
         for reader in readers { reader.dropStale() }
-        isReading = true
+        return true
     }
 
     func unassign() {
@@ -65,12 +71,7 @@ extension PollLoop {
         // During a rebalance the next assignment is the user's answer, and starts the partition anyway.
         guard !isRebalancing else { return }
         for reader in readers { reader.dropPending() }
-        let list = PartitionListHandle(readers.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) })
-        let error = rd_kafka_assign(client.pointer, list.pointer)
-        if error != RD_KAFKA_RESP_ERR_NO_ERROR {
-            shared.mailbox.push(.failed(client.fatalError() ?? KafkaError(error, "librdkafka refused the assignment")))
-        }
-        for reader in readers { reader.dropStale() }
+        _ = assignInLibrary(readers.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) })
     }
 
     /// Makes librdkafka fetch from other offsets. With a timeout of 0 it only starts the seek (2.0.2 takes other timeouts for
@@ -80,7 +81,7 @@ extension PollLoop {
         let list = PartitionListHandle(offsets)
         guard let error = rd_kafka_seek_partitions(client.pointer, list.pointer, 0) else { return }
         let text = String(cString: rd_kafka_error_string(error))
-        shared.mailbox.push(.notice(KafkaError(rd_kafka_error_code(error), "seek: \(text)")))
+        shared.mailbox.send(.notice(KafkaError(rd_kafka_error_code(error), "seek: \(text)")))
         rd_kafka_error_destroy(error)
     }
 
@@ -124,7 +125,7 @@ extension PollLoop {
             let list = PartitionListHandle(offsets)
             let error = rd_kafka_commit_queue(client.pointer, list.pointer, mainQueue.pointer, nil, nil)
             if error == RD_KAFKA_RESP_ERR_NO_ERROR { return }
-            shared.mailbox.push(.committed(offsets, KafkaError(error)))
+            shared.mailbox.send(.committed(offsets, KafkaError(error)))
             offsets = commits.answered(failed: Set(offsets.map(\.0)))
         }
     }
@@ -133,7 +134,7 @@ extension PollLoop {
         let entries = PartitionEntry.all(in: rd_kafka_event_topic_partition_list(event.pointer))
         let failure = event.failure ?? entries.lazy.compactMap(\.error).first
         let failed = event.failure != nil ? entries : entries.filter { $0.error != nil }
-        shared.mailbox.push(.committed(entries.map { ($0.partition, $0.offset) }, failure))
+        shared.mailbox.send(.committed(entries.map { ($0.partition, $0.offset) }, failure))
         send(commits.answered(failed: Set(failed.map(\.partition))))
         guard !commits.isBusy else { return }
         for waiter in commitWaiters { waiter.continuation.resume(returning: failure) }
@@ -187,6 +188,6 @@ extension PollLoop {
         for waiter in commitWaiters { waiter.continuation.resume(returning: tooLate) }
         commitWaiters = []
         for case .commitAndWait(_, _, let continuation) in shared.end() { continuation.resume(returning: tooLate) }
-        shared.mailbox.close()
+        shared.mailbox.finish()
     }
 }

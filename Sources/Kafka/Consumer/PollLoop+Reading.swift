@@ -1,5 +1,6 @@
 // Reads one partition's queue into a batch: the hot path of the module.
 
+internal import Backpressure
 internal import CKafka
 internal import Platform
 internal import Records
@@ -28,7 +29,7 @@ extension PollLoop {
         if let batch { handOver(batch, of: reader, slot: slot) }
         switch end {
         case .gap(let offset): seek([(reader.partition, offset)])
-        case .end(let offset): shared.mailbox.push(.reachedEnd(reader.partition, offset: offset, generation: reader.generation))
+        case .end(let offset): shared.mailbox.send(.reachedEnd(reader.partition, offset: offset, generation: reader.generation))
         case .empty, .limit: break
         }
         sample(reader)
@@ -121,16 +122,16 @@ extension PollLoop {
             statistics.bytes += bytes
             statistics.batches += 1
         }
-        shared.mailbox.push(.records(batch))
+        shared.mailbox.send(.records(batch))
     }
 
     private func failed(_ reader: PartitionReader, _ message: borrowing MessageHandle, at offset: Int64) {
         let error = KafkaError(message.error, "\(reader.partition) at offset \(offset): \(message.errorText)")
         if error.isRetriable {
-            shared.mailbox.push(.notice(error))
+            shared.mailbox.send(.notice(error))
         } else {
             reader.hasFailed = true
-            shared.mailbox.push(.partitionFailed(reader.partition, error))
+            shared.mailbox.send(.partitionFailed(reader.partition, error))
         }
     }
 

@@ -1,5 +1,6 @@
 // Owns the poll thread of one consumer, the only caller of everything on the fetching client that may block.
 
+internal import Backpressure
 internal import CKafka
 internal import Platform
 internal import Records
@@ -147,12 +148,12 @@ final class PollLoop {
         }
         isRebalancing = true
         if event.error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            shared.mailbox.push(.assigned(partitions.sorted()))
+            shared.mailbox.send(.assigned(partitions.sorted()))
         } else {
             isReading = false
             wakeUp?.update(waiting: [])
             let isLost = rd_kafka_assignment_lost(client.pointer) != 0
-            shared.mailbox.push(.revoked(partitions.sorted(), isLost: isLost))
+            shared.mailbox.send(.revoked(partitions.sorted(), isLost: isLost))
         }
     }
 
@@ -160,7 +161,7 @@ final class PollLoop {
         guard let error = event.failure else { return }
         // A fenced member gets the cause's own code, not _FATAL.
         if let fatal = client.fatalError() {
-            if !isFatal { shared.mailbox.push(.failed(fatal)) }
+            if !isFatal { shared.mailbox.send(.failed(fatal)) }
             isFatal = true
             isReading = false
             return
@@ -171,11 +172,11 @@ final class PollLoop {
             if !error.isRetriable, entry.pointee.partition >= 0 {
                 let partition = TopicPartition(String(cString: entry.pointee.topic), entry.pointee.partition)
                 readers.first { $0.partition == partition }?.hasFailed = true
-                shared.mailbox.push(.partitionFailed(partition, error))
+                shared.mailbox.send(.partitionFailed(partition, error))
                 return
             }
         }
-        shared.mailbox.push(.notice(error))
+        shared.mailbox.send(.notice(error))
     }
 
     private func perform(_ command: ConsumerCommand) {

@@ -6,12 +6,6 @@ public struct Delivery: Sendable, Equatable {
     public let partition: Int32
     /// The record's offset there.
     public let offset: Int64
-
-    /// Where a record was written.
-    public init(partition: Int32, offset: Int64) {
-        self.partition = partition
-        self.offset = offset
-    }
 }
 
 /// Receives the delivery report of each record that ``KafkaProducer/produce(_:key:value:partition:token:)`` accepted: one per

@@ -66,18 +66,12 @@ final class ProducerCore: Sendable {
 
     /// The topic's index, which is the same in every instance.
     func topic(_ name: String) throws(KafkaError) -> Int {
-        let result: Result<Int, KafkaError> = state.withLock { state in
-            if state.isClosed { return .failure(Self.isClosed) }
-            if let index = state.topics.firstIndex(where: { $0.name == name }) { return .success(index) }
-            do throws(KafkaError) {
-                guard let instance = state.instance else { throw Self.isClosed }
-                state.topics.append(try InstanceTopic(instance, name))
-                return .success(state.topics.count - 1)
-            } catch {
-                return .failure(error)
-            }
+        try state.withLock { state throws(KafkaError) in
+            guard !state.isClosed, let instance = state.instance else { throw Self.isClosed }
+            if let index = state.topics.firstIndex(where: { $0.name == name }) { return index }
+            state.topics.append(try InstanceTopic(instance, name))
+            return state.topics.count - 1
         }
-        return try result.get()
     }
 
     /// The number of partitions of a topic, asked of the brokers; blocks up to `timeout`.
@@ -227,17 +221,12 @@ final class ProducerCore: Sendable {
     private func replaceInstance() -> [InstanceTopic]? {
         do throws(KafkaError) {
             let next = try ProducerInstance(configuration)
-            let old: Result<[InstanceTopic], KafkaError> = state.withLock { state in
-                do throws(KafkaError) {
-                    var topics: [InstanceTopic] = []
-                    for topic in state.topics { topics.append(try InstanceTopic(next, topic.name)) }
-                    defer { (state.instance, state.topics) = (next, topics) }
-                    return .success(state.topics)
-                } catch {
-                    return .failure(error)
-                }
+            return try state.withLock { state throws(KafkaError) in
+                var topics: [InstanceTopic] = []
+                for topic in state.topics { topics.append(try InstanceTopic(next, topic.name)) }
+                defer { (state.instance, state.topics) = (next, topics) }
+                return state.topics
             }
-            return try old.get()
         } catch {
             configuration.client.log(.error, "the producer cannot be restarted yet: \(error)")
             return nil

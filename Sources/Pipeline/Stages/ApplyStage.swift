@@ -4,7 +4,7 @@ import Backpressure
 import Records
 import Synchronization
 
-/// One lane. While a transaction is in the database the next one grows in the lane's channel: transactions are small at low load and
+/// One lane. While a transaction is in the database the next one grows in the lane's mailbox: transactions are small at low load and
 /// large at high load.
 struct ApplyStage: Sendable {
     let context: StageContext
@@ -16,12 +16,11 @@ struct ApplyStage: Sendable {
         // claim.
         var committed: [TopicPartition: (generation: UInt64, next: Int64)] = [:]
         var limit = context.configuration.batch
-        let channel = context.lanes[lane]
         var queue = LaneQueueMachine<RoutedChanges>()
         var pacing = CommitPacingMachine()
         while true {
             if queue.isEmpty {
-                guard let first = try await channel.receive() else { return }
+                guard let first = try await context.lanes[lane].receive() else { return }
                 queue.arrived(first, from: first.entry.source, cost: first.cost)
             }
             takeArrived(&queue)
@@ -55,7 +54,7 @@ struct ApplyStage: Sendable {
         var pending = taken
         var attempt = 0
         while true {
-            pending = try await dropStale(pending)
+            pending = dropStale(pending)
             guard !pending.isEmpty else { return }
             try await waitForCircuit()
             let work = grouped(pending, committed: committed)
@@ -68,7 +67,7 @@ struct ApplyStage: Sendable {
                 let seconds = Double(context.clock.now - started) / 1e9
                 context.observer.observed(.applied(lane: lane, work: work, counts: counts, seconds: seconds))
                 context.watch.applied(records: pending.reduce(0) { $0 + $1.changes.records.count })
-                try await context.commit.send(
+                context.commit.send(
                     Completion(
                         parts: work.map { part in
                             Completion.Part(
@@ -81,12 +80,12 @@ struct ApplyStage: Sendable {
             case .fenced(let partitions):
                 for part in work where partitions.contains(part.source) {
                     invalidate(part)
-                    try await context.inbox.send(.fenced(part.source, generation: part.generation))
+                    context.inbox.send(.fenced(part.source, generation: part.generation))
                 }
             case .stopped(let partitions, let reason):
                 for part in work where partitions.contains(part.source) {
                     invalidate(part)
-                    try await context.inbox.send(.stopped(part.source, generation: part.generation, reason: reason))
+                    context.inbox.send(.stopped(part.source, generation: part.generation, reason: reason))
                 }
             case .retry(let reason, _):
                 try await wait(reason: reason, attempt: attempt)
@@ -113,7 +112,7 @@ struct ApplyStage: Sendable {
     }
 
     /// Drops work of an older generation, or of a partition that is fenced or stopped.
-    private func dropStale(_ pending: [RoutedChanges]) async throws -> [RoutedChanges] {
+    private func dropStale(_ pending: [RoutedChanges]) -> [RoutedChanges] {
         var current: [RoutedChanges] = []
         var stale: [Completion.Part] = []
         for item in pending {
@@ -123,7 +122,7 @@ struct ApplyStage: Sendable {
                 stale.append(Completion.Part(item.changes.records, credits: item.cost))
             }
         }
-        try await context.drop(stale)
+        context.drop(stale)
         return current
     }
 

@@ -42,7 +42,7 @@ struct AssignmentStage: Sendable {
                     if case .claim(let claimRound, let partitions) = action {
                         claims.addTask { await claim(partitions, claimRound: claimRound) }
                     } else {
-                        hasEnded = try await perform(action) || hasEnded
+                        hasEnded = await perform(action) || hasEnded
                     }
                 }
                 let published = PublishedAssignment(state: machine.state, stopped: machine.stoppedPartitions)
@@ -118,7 +118,7 @@ struct AssignmentStage: Sendable {
     }
 
     /// Performs one action. Returns whether the pipeline has ended.
-    private func perform(_ action: AssignmentMachine.Action) async throws -> Bool {
+    private func perform(_ action: AssignmentMachine.Action) async -> Bool {
         switch action {
         case .claim:
             preconditionFailure("claims are started by the loop")
@@ -142,7 +142,7 @@ struct AssignmentStage: Sendable {
             context.pool.close()
             context.pauses.retracted()
             context.isDraining.store(true, ordering: .sequentiallyConsistent)
-            if context.ledger.withLock({ $0.isDrained }) { try await context.inbox.send(.drained) }
+            if context.ledger.withLock({ $0.isDrained }) { context.inbox.send(.drained) }
         case .release(let commitsOffsets):
             await release(commitsOffsets: commitsOffsets)
         case .reportStopped(let source, let reason):
@@ -193,16 +193,10 @@ struct AssignmentStage: Sendable {
     }
 
     private func claim(_ partitions: [TopicPartition], claimRound: UInt64) async {
-        let answer: AssignmentInput
         do {
-            answer = .claimAnswered(claimRound: claimRound, try await claimer.claim(partitions))
+            context.inbox.send(.claimAnswered(claimRound: claimRound, try await claimer.claim(partitions)))
         } catch {
-            answer = .claimFailed(claimRound: claimRound, reason: "\(error)")
-        }
-        do {
-            try await context.inbox.send(answer)
-        } catch {
-            // Cancelled: the pipeline ends, and the answer is not needed.
+            context.inbox.send(.claimFailed(claimRound: claimRound, reason: "\(error)"))
         }
     }
 

@@ -6,7 +6,7 @@ import Synchronization
 struct CommitStage: Sendable {
     let context: StageContext
 
-    /// Takes completions until the channel ends.
+    /// Takes completions until cancelled.
     func run() async throws {
         while let completion = try await context.commit.receive() {
             var isReaderWaiting = false
@@ -15,7 +15,7 @@ struct CommitStage: Sendable {
             }
             if isReaderWaiting { context.source.creditsReturned() }
             if context.isDraining.load(ordering: .acquiring), context.ledger.withLock({ $0.isDrained }) {
-                try await context.inbox.send(.drained)
+                context.inbox.send(.drained)
             }
         }
     }

@@ -10,12 +10,12 @@ struct DecodeStage: Sendable {
     func run() async throws {
         while let batch = try await context.decode.receive() {
             guard let entry = context.ledger.withLock({ $0.entry(batch.source, generation: batch.generation) }) else {
-                try await context.drop([Completion.Part(batch, credits: context.charge(batch))])
+                context.drop([Completion.Part(batch, credits: context.charge(batch))])
                 continue
             }
             let changes = decoder.decode(batch)
             let routed = RoutedChanges(entry: entry, changes: changes, cost: context.charge(batch))
-            try await context.lanes[entry.lane].send(routed)
+            context.lanes[entry.lane].send(routed)
         }
     }
 }

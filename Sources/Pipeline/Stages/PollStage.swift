@@ -10,34 +10,34 @@ struct PollStage: Sendable {
         while let event = try await context.source.next() {
             switch event {
             case .records(let batch):
-                try await received(batch)
+                received(batch)
             case .assigned(let partitions):
-                try await context.inbox.send(.assigned(partitions))
+                context.inbox.send(.assigned(partitions))
             case .revoked(let partitions, let isLost):
                 // Another member may have lost partitions already: nothing of them may be written from now on.
                 if isLost { context.ledger.withLock { $0.allInvalidated() } }
-                try await context.inbox.send(.revoked(partitions, isLost: isLost))
+                context.inbox.send(.revoked(partitions, isLost: isLost))
             case .reachedEnd(let partition, let offset, let generation):
                 context.ledger.withLock { $0.endReached(partition, generation: generation, offset: offset) }
             case .partitionFailed(let partition, let reason):
-                try await context.inbox.send(.stopped(partition, generation: nil, reason: reason))
+                context.inbox.send(.stopped(partition, generation: nil, reason: reason))
             case .positionLost(let partition, let reason):
-                try await context.inbox.send(.positionLost(partition, reason: reason))
+                context.inbox.send(.positionLost(partition, reason: reason))
             case .offsetCommitFailed(let partitions, let reason):
                 context.ledger.withLock { $0.offsetCommitFailed(partitions) }
-                try await context.inbox.send(.notice(reason))
+                context.inbox.send(.notice(reason))
             case .notice(let sentence):
                 // Observed by the assignment stage: a log that blocks must not delay reading.
-                try await context.inbox.send(.notice(sentence))
+                context.inbox.send(.notice(sentence))
             case .failed(let error):
                 context.ledger.withLock { $0.allInvalidated() }
-                try await context.inbox.send(.sourceFailed(error))
+                context.inbox.send(.sourceFailed(error))
             }
         }
-        try await context.inbox.send(.sourceClosed)
+        context.inbox.send(.sourceClosed)
     }
 
-    private func received(_ batch: RecordBatch) async throws {
+    private func received(_ batch: RecordBatch) {
         let credits = context.charge(batch)
         let isCurrent = context.ledger.withLock {
             $0.received(
@@ -45,7 +45,7 @@ struct PollStage: Sendable {
                 credits: credits) != nil
         }
         // Of an older generation, or of a partition that is fenced or stopped: its memory is freed here, and its credits return.
-        guard isCurrent else { return try await context.drop([Completion.Part(batch, credits: credits, isReceived: false)]) }
-        try await context.decode.send(batch)
+        guard isCurrent else { return context.drop([Completion.Part(batch, credits: credits, isReceived: false)]) }
+        context.decode.send(batch)
     }
 }

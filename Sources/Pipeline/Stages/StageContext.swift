@@ -64,7 +64,7 @@ final class SharedLevel: Sendable {
     var value: Credits { level.withLock { $0 } }
 }
 
-/// The channels, the ledger and the ports that join the stages.
+/// The mailboxes, the ledger and the ports that join the stages.
 final class StageContext: Sendable {
     private struct Reloadable {
         /// As configured.
@@ -88,12 +88,12 @@ final class StageContext: Sendable {
     let watch: PipelineWatch
     let pauses = PauseController()
     let assignment = Mutex(PublishedAssignment())
-    let inbox: BoundedChannel<AssignmentInput>
-    let decode: BoundedChannel<RecordBatch>
-    let lanes: [BoundedChannel<RoutedChanges>]
-    /// What the lanes have taken out of their channels and not begun to write.
+    let inbox = Mailbox<AssignmentInput>()
+    let decode = Mailbox<RecordBatch> { Credits(records: $0.count, bytes: $0.byteCount) }
+    let lanes: [Mailbox<RoutedChanges>]
+    /// What the lanes have taken out of their mailboxes and not begun to write.
     let waiting: [SharedLevel]
-    let commit: BoundedChannel<Completion>
+    let commit = Mailbox<Completion>()
     /// The commit stage reports an empty pipeline only while this is set.
     let isDraining = Atomic(false)
     /// Charged bytes of the batches whose transaction is under way in a lane.
@@ -116,13 +116,8 @@ final class StageContext: Sendable {
             CircuitBreakerMachine(
                 threshold: configuration.circuitThreshold, backoff: configuration.circuit,
                 probeTimeout: configuration.circuitProbeTimeout))
-        inbox = BoundedChannel(capacity: Credits(records: 4096, bytes: .max)) { _ in Credits(records: 1, bytes: 0) }
-        // Bounded by the credits alone, which each large record overdraws: a rebalance comes after the records of its assignment, and a
-        // channel that was full while the database does not answer would keep it, and with it the whole group, waiting.
-        decode = BoundedChannel(capacity: Credits(records: .max, bytes: .max)) { Credits(records: $0.count, bytes: $0.byteCount) }
-        lanes = (0..<configuration.lanes).map { _ in BoundedChannel(capacity: configuration.budget) { $0.cost } }
+        lanes = (0..<configuration.lanes).map { _ in Mailbox { $0.cost } }
         waiting = (0..<configuration.lanes).map { _ in SharedLevel() }
-        commit = BoundedChannel(capacity: Credits(records: 1024, bytes: .max)) { Credits(records: $0.parts.count, bytes: 0) }
     }
 
     /// What the reader was charged for a batch.
@@ -157,8 +152,7 @@ final class StageContext: Sendable {
     }
 
     /// Tells the commit stage that batches will not be written.
-    func drop(_ parts: [Completion.Part]) async throws {
-        guard !parts.isEmpty else { return }
-        try await commit.send(Completion(parts: parts, isDurable: false))
+    func drop(_ parts: [Completion.Part]) {
+        if !parts.isEmpty { commit.send(Completion(parts: parts, isDurable: false)) }
     }
 }

@@ -15,14 +15,6 @@ public struct Migration: Sendable, Equatable {
     /// Its statements.
     public let sql: String
 
-    /// A migration that is not read from a file.
-    public init(version: Int32, name: String, file: String, sql: String) {
-        self.version = version
-        self.name = name
-        self.file = file
-        self.sql = sql
-    }
-
     /// FNV-1a over the file's bytes: `fnv1a64:` and 16 hexadecimal digits. It shows edits after the migration was applied.
     public var checksum: String {
         let digits = String(fnv1a(sql), radix: 16)

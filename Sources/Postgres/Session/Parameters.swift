@@ -51,14 +51,8 @@ public final class Parameters: @unchecked Sendable {
     /// Appends an int4.
     public func append(int4 value: Int32) { append(integer: value, type: TypeOID.int4) }
 
-    /// Appends an int2.
-    public func append(int2 value: Int16) { append(integer: value, type: TypeOID.int2) }
-
     /// Appends a bool.
     public func append(bool value: Bool) { append(integer: UInt8(value ? 1 : 0), type: TypeOID.bool) }
-
-    /// Appends a float8.
-    public func append(float8 value: Double) { append(integer: value.bitPattern, type: TypeOID.float8) }
 
     /// Appends a text.
     public func append(text value: String) {

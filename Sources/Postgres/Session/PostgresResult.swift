@@ -43,7 +43,7 @@ public final class PostgresResult: Sendable {
         return narrow
     }
 
-    /// An int2, int4, int8 or oid, and the raw form of date, timestamptz and float. Throws for NULL and for other sizes.
+    /// An int2, int4, int8 or oid, and the raw form of date and timestamptz. Throws for NULL and for other sizes.
     public func int64(_ row: Int, _ column: Int) throws(PostgresError) -> Int64 {
         try withBytes(row, column) { bytes throws(PostgresError) in
             switch bytes?.count {
@@ -63,17 +63,6 @@ public final class PostgresResult: Sendable {
         try withBytes(row, column) { bytes throws(PostgresError) in
             guard let bytes, bytes.count == 1 else { throw mismatch(column, "a bool") }
             return bytes[0] != 0
-        }
-    }
-
-    /// A float8 or float4. Throws for NULL.
-    public func double(_ row: Int, _ column: Int) throws(PostgresError) -> Double {
-        try withBytes(row, column) { bytes throws(PostgresError) in
-            switch bytes?.count {
-            case 4: Double(Float(bitPattern: UInt32(bigEndian: bytes!.loadUnaligned(as: UInt32.self))))
-            case 8: Double(bitPattern: UInt64(bigEndian: bytes!.loadUnaligned(as: UInt64.self)))
-            default: throw mismatch(column, "a float")
-            }
         }
     }
 
@@ -127,48 +116,28 @@ public enum TypeOID {
     public static let text: UInt32 = 25
     /// oid
     public static let oid: UInt32 = 26
-    /// float8
-    public static let float8: UInt32 = 701
     /// date
     public static let date: UInt32 = 1082
     /// timestamptz
     public static let timestamptz: UInt32 = 1184
-    /// jsonb
-    public static let jsonb: UInt32 = 3802
-    /// bool[]
-    public static let boolArray: UInt32 = 1000
-    /// bytea[]
-    public static let byteaArray: UInt32 = 1001
-    /// int2[]
-    public static let int2Array: UInt32 = 1005
     /// int4[]
     public static let int4Array: UInt32 = 1007
     /// text[]
     public static let textArray: UInt32 = 1009
     /// int8[]
     public static let int8Array: UInt32 = 1016
-    /// float8[]
-    public static let float8Array: UInt32 = 1022
-    /// date[]
-    public static let dateArray: UInt32 = 1182
-    /// timestamptz[]
-    public static let timestamptzArray: UInt32 = 1185
-    /// jsonb[]
-    public static let jsonbArray: UInt32 = 3807
 
     /// The array type of an element type; 0, which lets the server infer it, for types this list does not know.
     public static func array(of element: UInt32) -> UInt32 {
         switch element {
-        case bool: boolArray
-        case bytea: byteaArray
-        case int2: int2Array
+        case bool: 1000
+        case bytea: 1001
+        case int2: 1005
         case int4: int4Array
         case int8: int8Array
         case text: textArray
-        case float8: float8Array
-        case date: dateArray
-        case timestamptz: timestamptzArray
-        case jsonb: jsonbArray
+        case date: 1182
+        case timestamptz: 1185
         default: 0
         }
     }

@@ -83,7 +83,7 @@ final class RunCommand: Sendable {
                 server.update(settings.http)
                 limits?.update(settings)
                 shedding?.update(settings.limits.shed.limits)
-                try await late.worker.current?.reconfigure(settings)
+                late.worker.current?.reconfigure(settings)
             }, applyCertificate: { server.update($0) })
         self.reloader = reloader
         if role != .ingress { reloader.registerConsumeLimits(registry) }
@@ -216,7 +216,7 @@ final class RunCommand: Sendable {
         guard let worker = late.worker.current else { return }
         let limit = settings.pipeline.shutdownTimeout
         do {
-            try await worker.pipeline.shutdown(within: limit.nanoseconds)
+            worker.pipeline.shutdown(within: limit.nanoseconds)
             // The pipeline keeps the deadline itself; the further second is for a lane that waits for PostgreSQL.
             try await Task.sleep(for: limit + .seconds(1))
             logger.warning("The drain did not finish in time; records that are not durable are read again at the next start.")

@@ -93,7 +93,7 @@ final class Worker: Sendable {
                 "partitions": partitions, "queued_kbytes": prefetch.queuedKibibytes, "queued_records": prefetch.queuedRecords,
                 "fetch_bytes": prefetch.fetchBytes,
             ])
-        pauses.attach { try await pipeline.operatorDecided($0) }
+        pauses.attach { pipeline.operatorDecided($0) }
     }
 
     /// Why this worker cannot run with these settings; `nil` where it can.
@@ -108,12 +108,11 @@ final class Worker: Sendable {
 
     /// Applies changed limits. Levels, credits in use and counters are kept. Settings that are fixed for the life of a worker must have
     /// their values of the start.
-    /// - Throws: `CancellationError`.
-    func reconfigure(_ settings: SluiceSettings) async throws {
+    func reconfigure(_ settings: SluiceSettings) {
         let configuration = settings.pipelineConfiguration
         limiter.update(settings.limits.consume, batch: configuration.visit)
         claimer.reconfigure(foreignKeyTimeout: settings.apply.foreignKeyTimeout, poison: settings.apply.poisonLimits)
-        try await pipeline.reconfigure(configuration)
+        pipeline.reconfigure(configuration)
         telemetry.memory.update(settings.pipeline.memoryBudget)
         // A reader that a limit has stopped checks again.
         consumer.creditsReturned()

@@ -72,7 +72,7 @@ public struct DeadLetterWriter {
             }
         }
         column(TypeOID.timestamptz) { array, _, record in
-            if let stamp = Self.microseconds(since2000: record.timestamp) { array.append(stamp) } else { array.append(nil) }
+            if let stamp = record.timestamptz { array.append(stamp) } else { array.append(nil) }
         }
         column(TypeOID.text) { array, dead, _ in array.append(dead.reason) }
         column(TypeOID.text) { array, dead, _ in
@@ -80,14 +80,6 @@ public struct DeadLetterWriter {
         }
         column(TypeOID.text) { array, dead, _ in array.append(dead.detail.filter { $0 != "\0" }) }
         return writer.finish(Self.statement)
-    }
-
-    /// PostgreSQL's timestamps count from 2000-01-01. `nil` for none, and for what a `timestamptz` cannot hold (after the year
-    /// 294276): a producer may have stamped anything.
-    static func microseconds(since2000 milliseconds: Int64) -> Int64? {
-        // The end of timestamptz (END_TIMESTAMP in src/include/datatype/timestamp.h) in milliseconds since 1970.
-        guard milliseconds >= 0, milliseconds < 9_224_318_016_000_000 else { return nil }
-        return (milliseconds - 946_684_800_000) * 1000
     }
 
     /// `[{"name": …, "value": base64 or null}, …]`, in the record's order. Bytes of a name that are no text become U+FFFD.

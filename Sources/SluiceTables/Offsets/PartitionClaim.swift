@@ -49,14 +49,6 @@ public struct StoredOffset: Sendable, Equatable {
     public let nextOffset: Int64
     /// Who claimed it.
     public let member: String
-
-    /// A row.
-    public init(source: TopicPartition, epoch: Int64, nextOffset: Int64, member: String) {
-        self.source = source
-        self.epoch = epoch
-        self.nextOffset = nextOffset
-        self.member = member
-    }
 }
 
 /// Where a partition is after a transaction whose connection was lost.

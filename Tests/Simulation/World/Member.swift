@@ -72,13 +72,9 @@ final class Member: @unchecked Sendable {
         isDeciding = true
         Task(executorPreference: world.executor) { [self] in
             while !decisions.isEmpty {
-                do {
-                    switch decisions.removeFirst() {
-                    case .pauses(let pauses): try await pipeline.operatorDecided(pauses)
-                    case .limits(let configuration): try await pipeline.reconfigure(configuration)
-                    }
-                } catch {
-                    world.fail("a decision was answered with \(error)")
+                switch decisions.removeFirst() {
+                case .pauses(let pauses): pipeline.operatorDecided(pauses)
+                case .limits(let configuration): pipeline.reconfigure(configuration)
                 }
             }
             isDeciding = false
@@ -94,13 +90,7 @@ final class Member: @unchecked Sendable {
         case .calm, .shutdown:
             world.coverage.met(.shutdowns)
             let limit = world.scenario.shutdownLimit
-            Task(executorPreference: world.executor) { [pipeline, world] in
-                do {
-                    try await pipeline?.shutdown(within: limit)
-                } catch {
-                    world.fail("shutdown(within:) threw \(error)")
-                }
-            }
+            pipeline?.shutdown(within: limit)
         case .cancelled:
             world.coverage.met(.cancellations)
             task?.cancel()

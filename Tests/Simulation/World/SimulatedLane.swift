@@ -233,13 +233,11 @@ final class SimulatedClaimer: OffsetClaimer, @unchecked Sendable {
 /// One cell a record: its offset.
 struct SimulatedDecoder: RecordDecoder {
     func decode(_ batch: RecordBatch) -> ChangeBatch {
-        let changes = ChangeBatch(records: batch, columnCount: 1)
+        var rows = ChangeRows(columnCount: 1)
         for (index, record) in batch.records.enumerated() {
-            let cell = changes.appendValue(batch.bytes(of: record.key)!)
-            withUnsafePointer(to: cell) {
-                changes.append(record: index, operation: .upsert, keyPrefix: 0, cells: UnsafeBufferPointer(start: $0, count: 1))
-            }
+            rows.append(cell: rows.values.appendSlice(batch.bytes(of: record.key)!))
+            rows.append(record: index, operation: .upsert, keyPrefix: 0)
         }
-        return changes
+        return ChangeBatch(records: batch, rows: rows)
     }
 }
