@@ -22,6 +22,8 @@ public struct SQLState: Hashable, Sendable, CustomStringConvertible {
 }
 
 extension SQLState {
+    /// `25006`: a write in a read-only transaction, as on a standby.
+    public static let readOnlyTransaction = SQLState("25006")
     /// `25P02`: a statement in a transaction that has failed.
     public static let inFailedTransaction = SQLState("25P02")
     /// `26000`: the prepared statement does not exist (any more).
@@ -40,6 +42,12 @@ extension SQLState {
     public static let crashShutdown = SQLState("57P02")
     /// `57P03`: the server is starting up or shutting down.
     public static let cannotConnectNow = SQLState("57P03")
+    /// `42804`: a value is not assignable to a column.
+    public static let datatypeMismatch = SQLState("42804")
+    /// `42P01`: no such table.
+    public static let undefinedTable = SQLState("42P01")
+    /// `23514`: a CHECK, or no partition of a partitioned table.
+    public static let checkViolation = SQLState("23514")
     /// `SL001`: raised by `sluice_advance` where an offset or an epoch is not the one that the caller expects.
     public static let fenced = SQLState("SL001")
 }

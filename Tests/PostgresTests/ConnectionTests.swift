@@ -120,6 +120,55 @@ struct ConnectionTests {
         await own.close()
     }
 
+    @Test("What the session relies on does not depend on the settings of database and role")
+    func independentSettings() async throws {
+        let uri = try await TestPostgres.database()
+        let owner = try await connect(uri)
+        try await owner.perform { session in
+            let name = try session.execute("SELECT quote_ident(current_database())").text(0, 0)
+            for setting in ["TimeZone = 'Asia/Kolkata'", "idle_session_timeout = '1s'", "jit = on"] {
+                try session.execute("ALTER DATABASE \(name) SET \(setting)")
+            }
+        }
+        let connection = try await connect(uri)
+        try await Task.sleep(for: .milliseconds(1_500))
+        try await connection.perform { session in
+            let row = try session.execute(
+                """
+                SELECT ('2026-11-29 00:30:00Z'::timestamptz)::timestamp::text, current_setting('TimeZone'), current_setting('jit')
+                """)
+            #expect([try row.text(0, 0), try row.text(0, 1), try row.text(0, 2)] == ["2026-11-29 00:30:00", "UTC", "off"])
+        }
+        let own = try await connect(uri + (uri.contains("?") ? "&" : "?") + "options=-c%20timezone%3DAsia/Tokyo")
+        let zone = try await own.perform { try $0.execute("SHOW TimeZone").text(0, 0) }
+        #expect(zone == "Asia/Tokyo")
+        for each in [owner, connection, own] { await each.close() }
+    }
+
+    @Test("A session whose transactions have become read-only is lost, and a new one is not made until it may write")
+    func readOnly() async throws {
+        let uri = try await TestPostgres.database()
+        let connection = try await connect(uri)
+        try await connection.perform { session in
+            try session.execute("CREATE TABLE t (a int)")
+            let name = try session.execute("SELECT quote_ident(current_database())").text(0, 0)
+            try session.execute("ALTER DATABASE \(name) SET default_transaction_read_only = on")
+            try session.execute("SET default_transaction_read_only = on")
+            for write in [
+                { _ = try session.execute("INSERT INTO t VALUES (1)") },
+                { _ = try session.pipeline { try $0.execute("INSERT INTO t VALUES (1)") } },
+            ] as [() throws -> Void] {
+                let error = try #require(postgresError(of: write))
+                #expect(error.sqlState == .readOnlyTransaction && error.isConnectionLost, "\(error)")
+            }
+        }
+        #expect(connection.isBroken)
+        let error = try #require(await postgresError { _ = try await connect(uri) })
+        #expect(error.isConnectionLost && error.message.contains("read-only"), "\(error)")
+        let anywhere = try await connect(uri + (uri.contains("?") ? "&" : "?") + "target_session_attrs=any")
+        await anywhere.close()
+    }
+
     @Test("A backend terminated in the middle of a statement is a lost connection, and stays lost")
     func terminated() async throws {
         let (victim, killer) = (try await connect(), try await connect())

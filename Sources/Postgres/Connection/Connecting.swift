@@ -31,6 +31,8 @@ struct ConnectionKeywords {
         complete("keepalives_idle", "\(configuration.keepalivesIdle.seconds)")
         complete("keepalives_interval", "\(configuration.keepalivesInterval.seconds)")
         complete("keepalives_count", "\(configuration.keepalivesCount)")
+        // Everything here writes: of several hosts the standby is passed over, and a lone server that has become one is an outage.
+        complete("target_session_attrs", "read-write")
         // Overrides the user's choice: this program reads and writes text as UTF-8.
         values.removeAll { $0.keyword == "client_encoding" }
         values.append(("client_encoding", "UTF8"))
@@ -152,21 +154,27 @@ func splitState(_ text: String) -> (message: String, state: SQLState?) {
     return (text, nil)
 }
 
-/// Sets the session's timeouts, except those that the user's `options` set.
+/// Sets what the session relies on, except what the user's `options` set. Values must not depend on the role's or database's settings.
 private func applySettings(
     _ configuration: PostgresConfiguration, options: String, to session: PostgresSession
 ) throws(PostgresError) {
     var settings = [
         ("client_min_messages", "warning"),
+        // Of a timestamptz written into a timestamp, date or text column the value would depend on it.
+        ("TimeZone", "UTC"),
+        // Bulk statements are planned for each batch; compiling each plan costs more than it saves.
+        ("jit", "off"),
         ("statement_timeout", "\(configuration.statementTimeout.milliseconds)"),
         ("lock_timeout", "\(configuration.lockTimeout.milliseconds)"),
         ("idle_in_transaction_session_timeout", "\(configuration.idleInTransactionTimeout.milliseconds)"),
     ]
-    settings.removeAll { options.contains($0.0) }
+    // A topic may be quiet for longer than the server lets sessions idle. PostgreSQL 14 and newer.
+    if session.serverVersion >= 140_000 { settings.append(("idle_session_timeout", "0")) }
+    settings.removeAll { options.lowercased().contains($0.0.lowercased()) }
     let sets = settings.map { "set_config('\($0.0)', '\($0.1)', false)" }.joined(separator: ", ")
     if !sets.isEmpty { try session.execute("SELECT " + sets) }
     var statementTimeout = configuration.statementTimeout
-    if options.contains("statement_timeout") {
+    if options.lowercased().contains("statement_timeout") {
         let answer = try session.execute("SELECT setting::int8 FROM pg_settings WHERE name = 'statement_timeout'")
         statementTimeout = .milliseconds(try answer.int64(0, 0))
     }

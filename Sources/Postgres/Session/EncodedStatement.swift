@@ -50,6 +50,8 @@ public final class ArrayPool: Sendable {
 public struct EncodedStatement: Sendable {
     /// Where the answer says how many rows were written.
     public enum RowCount: Sendable, Equatable {
+        /// Nowhere: it writes no row of a mapping's table.
+        case none
         /// In the command tag.
         case tag
         /// In the last row: the sum of these int8 columns.
@@ -72,6 +74,7 @@ public struct EncodedStatement: Sendable {
     /// The rows that the statement wrote, by its answer.
     public func rows(_ result: PostgresResult) throws -> Int {
         switch rowCount {
+        case .none: 0
         case .tag: result.affectedRows
         case .lastRow(let columns): try columns.reduce(0) { $0 + Int(try result.int64(result.rowCount - 1, $1)) }
         }
@@ -109,6 +112,9 @@ public struct ParameterWriter {
     public mutating func texts(_ values: [String]) {
         array(TypeOID.text) { array in for value in values { array.append(value) } }
     }
+
+    /// Appends an int4.
+    public mutating func int4(_ value: Int32) { parameters.append(int4: value) }
 
     /// Appends a bool.
     public mutating func bool(_ value: Bool) { parameters.append(bool: value) }

@@ -6,6 +6,9 @@ internal import CPq
 ///
 /// The server executes them in order and skips the rest after the first error. Without BEGIN they are one implicit transaction; with
 /// BEGIN, the caller rolls back after an error.
+///
+/// A Flush after every statement with parameters makes the server answer it when it is done, and not at the Sync (PostgreSQL manual,
+/// 55.2.4): so the reply timeout is that of one statement, as `statement_timeout` is, however many there are.
 public struct Pipeline: ~Copyable {
     /// A command whose answer has not been read.
     enum Sent {
@@ -27,6 +30,7 @@ public struct Pipeline: ~Copyable {
     /// Sends one statement without preparing it, such as BEGIN, COMMIT or SAVEPOINT.
     public mutating func execute(_ sql: String, _ parameters: Parameters? = nil) throws(PostgresError) {
         try queue(session.send(sql, parameters, on: connection), .statement(nil))
+        if parameters != nil { try requestAnswer() }
     }
 
     /// Sends a statement, and its preparation before it where the connection does not have it. libpq has copied the parameters when
@@ -41,6 +45,11 @@ public struct Pipeline: ~Copyable {
             preparing[statement] = name
         }
         try queue(session.send(prepared: name, parameters, on: connection), .statement(statement))
+        try requestAnswer()
+    }
+
+    private func requestAnswer() throws(PostgresError) {
+        if PQsendFlushRequest(connection) != 1 { throw session.wire.refused(connection) }
     }
 
     private mutating func queue(_ accepted: Int32, _ what: Sent) throws(PostgresError) {

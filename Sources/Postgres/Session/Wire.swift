@@ -96,10 +96,14 @@ final class Wire {
         return results
     }
 
-    /// Keeps the error with which the server ends the session.
+    /// Keeps the error with which the server ends the session, or which shows that the session is of no use.
+    ///
+    /// A session whose transactions are read-only is on the wrong server: after a failover the former primary may live on as a standby.
+    /// Only a new connection asks the host list, DNS and `target_session_attrs` again, so the connection counts as lost.
     func noteFatal(_ result: borrowing ResultHandle) {
         let severity = result.field(.severity)
-        if severity == "FATAL" || severity == "PANIC" { fatalError = result.error() }
+        let isReadOnly = result.field(.sqlState) == SQLState.readOnlyTransaction.rawValue
+        if severity == "FATAL" || severity == "PANIC" || isReadOnly { fatalError = result.error() }
     }
 
     /// The connection, or the error that says why there is none.
@@ -141,7 +145,7 @@ final class Wire {
 
     /// Throws where libpq has noticed the loss of the connection, perhaps after an answer.
     func checkAlive() throws(PostgresError) {
-        if let pointer, PQstatus(pointer) != CONNECTION_BAD { return }
+        if let pointer, PQstatus(pointer) != CONNECTION_BAD, fatalError?.sqlState != .readOnlyTransaction { return }
         throw lost()
     }
 
