@@ -17,7 +17,9 @@ enum PrepareBench {
         guard plan.choice.strategy == .coalesce else {
             throw BenchError("the table without triggers is not coalesced: \(plan.choice.reasons.joined(separator: "; "))")
         }
-        let writer = TableWriter(plan: plan, configuration: ApplyConfiguration(group: "bench", outcomes: try OutcomeTable()))
+        let writer = TableWriter(
+            plan: plan, configuration: ApplyConfiguration(group: "bench", outcomes: try OutcomeTable()),
+            poison: PoisonGuard(PoisonLimits()))
         let changes = Decoder(mapping: decoding.mapping).decode(decoding.batch)
         let claims = [PartitionClaim(source: changes.records.source, epoch: 1, nextOffset: 0)]
         return try Measuring.nanoseconds {

@@ -8,8 +8,6 @@ public struct ApplyConfiguration: Sendable {
     public var coalesce = CoalesceSetting.auto
     /// What is done about errors, by SQLSTATE.
     public var outcomes: OutcomeTable
-    /// When a partition stops for bad records.
-    public var poison = PoisonLimits()
     /// Least rows of a round with statements of its own. Smaller rounds, of keys with very many events, are written together by the
     /// sequential function.
     public var leastRoundRows = 64

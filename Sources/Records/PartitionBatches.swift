@@ -45,8 +45,8 @@ public enum ApplyResult: Sendable, Equatable {
     case applied(AppliedCounts)
     /// Nothing was written: these partitions have been claimed by somebody else.
     case fenced([TopicPartition])
-    /// Nothing was written, and these partitions must stop; one sentence with the reason and the remedy.
-    case stopped([TopicPartition], reason: String)
+    /// Nothing was written, and these partitions must stop.
+    case stopped([TopicPartition], reason: StopReason)
     /// Nothing was written; try the same again later. An outage counts against the circuit breaker.
     case retry(reason: String, isOutage: Bool)
     /// Nothing was written; a smaller transaction may get through.

@@ -10,7 +10,7 @@ import Testing
 private let p0 = TopicPartition("t", 0)
 private let p1 = TopicPartition("t", 1)
 private let outage = PostgresError(.connection, "gone")
-private let dropped = PostgresError(.connection, "dropped", sqlState: SQLState("57P04"))
+private let unreadable = PostgresError(.server, "no such table", sqlState: .undefinedTable)
 private let busy = PostgresError(.server, "busy", sqlState: .lockNotAvailable)
 private let slow = PostgresError(.server, "slow", sqlState: .queryCanceled)
 private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("23503"))
@@ -84,9 +84,12 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         #expect(machine.executed(.fenced([p1]), of: [], at: 1) == .answer(.fenced([p1])))
         #expect(machine.batchesArrived(batches, attempt: 0) == all)
         #expect(
-            machine.executed(.stopped([p0], message: "poison"), of: [], at: 1) == .answer(.stopped([p0], reason: "poison")))
+            machine.executed(.stopped([p0], reason: StopReason(.poison, "poison")), of: [], at: 1)
+                == .answer(.stopped([p0], reason: StopReason(.poison, "poison"))))
         #expect(machine.batchesArrived(batches, attempt: 0) == all)
-        #expect(machine.failed(ApplyError(.misuse, "not claimed")) == .answer(.stopped([p0, p1], reason: "not claimed")))
+        #expect(
+            machine.failed(ApplyError(.misuse, "not claimed"))
+                == .answer(.stopped([p0, p1], reason: StopReason(.schema, "not claimed"))))
     }
 
     @Test func retried() throws {
@@ -99,7 +102,50 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         #expect(machine.batchesArrived([part(batch)], attempt: 2) == write(BatchSlice(batch)))
         #expect(machine.failed(outage) == retry("PostgreSQL: \(outage)", isOutage: true), "connecting has failed")
         #expect(machine.batchesArrived([part(batch)], attempt: 3) == write(BatchSlice(batch)), "nothing was sent")
-        #expect(machine.failed(dropped) == .answer(.stopped([p0], reason: "PostgreSQL: \(dropped)")))
+        #expect(machine.failed(unreadable) == .answer(.stopped([p0], reason: StopReason(.schema, "PostgreSQL: \(unreadable)"))))
+    }
+
+    /// What the server says when it ends a session, or refuses one, is no reason to stop.
+    @Test(arguments: ["57P05", "57P04", "25P04", "28P01", "3D000", "42501"]) func aLostConnectionIsAnOutage(_ state: String)
+        throws
+    {
+        let last = PostgresError(.connection, "last words", sqlState: SQLState(state))
+        let again = retry("PostgreSQL: \(last)", isOutage: true)
+        var machine = try machine()
+        let batch = batch()
+        _ = machine.batchesArrived([part(batch)], attempt: 0)
+        #expect(machine.failed(last) == again, "connecting")
+        _ = machine.batchesArrived([part(batch)], attempt: 1)
+        #expect(machine.executed(.lost(last), of: [advance()], at: 1) == again)
+        #expect(machine.batchesArrived([part(batch)], attempt: 2) == .settle([advance()]))
+        #expect(machine.failed(last) == again, "connecting to settle")
+    }
+
+    /// The same transaction would take as long again, and be lost again.
+    @Test(arguments: [
+        PostgresError(.timeout, "no answer"), PostgresError(.connection, "too long", sqlState: SQLState("25P04")),
+    ])
+    func aTransactionThatTookTooLongIsHalved(_ slow: PostgresError) throws {
+        var machine = try machine()
+        let batch = batch()
+        func slice(_ records: Range<Int>) -> BatchSlice { BatchSlice(batch, records: records) }
+        #expect(machine.batchesArrived([part(batch)], attempt: 0) == write(slice(0..<5)))
+        #expect(machine.executed(.lost(slow), of: [advance()], at: 1) == retry("PostgreSQL: \(slow)", isOutage: true))
+        #expect(machine.batchesArrived([part(batch)], attempt: 1) == .settle([advance()]))
+        #expect(machine.settled([p0: .notCommitted]) == write(slice(0..<2)))
+        #expect(machine.executed(report(2), of: [advance(p0, 0, 3)], at: 1) == write(slice(2..<5), from: 3))
+        #expect(machine.executed(report(3), of: [advance(p0, 3, 9)], at: 1) == applied(5))
+
+        let next = self.batch(from: 20)
+        _ = machine.batchesArrived([part(batch, next, expected: 9)], attempt: 0)
+        _ = machine.executed(.lost(slow), of: [advance(p0, 9, 29)], at: 2)
+        _ = machine.batchesArrived([part(batch, next, expected: 9)], attempt: 1)
+        #expect(machine.settled([p0: .notCommitted]) == .answer(.tooLarge(reason: "\(slow)")), "the stage halves several")
+        // What was committed after all is not halved.
+        _ = machine.batchesArrived([part(next, expected: 9)], attempt: 0)
+        _ = machine.executed(.lost(slow), of: [advance(p0, 9, 29)], at: 3)
+        _ = machine.batchesArrived([part(next, expected: 9)], attempt: 1)
+        #expect(machine.settled([p0: .committed]) == applied(5))
     }
 
     @Test func severalBatchesAreHalvedByTheStage() throws {

@@ -26,7 +26,7 @@ struct OneAtATime {
         case (.delete, true): sql = "DELETE FROM \(shape.name) WHERE \(key)"
         case (.create, false), (.upsert, false):
             sql =
-                "INSERT INTO \(shape.name) (\(there.map { quoted($0) }.joined(separator: ", "))) "
+                "INSERT INTO \(shape.name) (\(there.map { quoted($0) }.joined(separator: ", "))) OVERRIDING SYSTEM VALUE "
                 + "VALUES (\(there.map { values[$0].literal }.joined(separator: ", ")))"
         case (.update, true), (.upsert, true):
             var sets = there.filter { !shape.key.contains($0) }.map { "\(quoted($0)) = \(values[$0].literal)" }

@@ -1,5 +1,6 @@
 // The promise, tested: batches leave the table, the dead letters and the change capture that one event at a time would have left.
 
+import Foundation
 import Postgres
 import Records
 import SluiceTables
@@ -26,7 +27,8 @@ extension ServerTests {
             #expect(plan.choice.strategy == table.strategy, "\(plan.choice.reasons)")
             random = SeededRandom(seed: seed)
             var states: Set<String> = []
-            for number in 0..<25 {
+            let sequences = ProcessInfo.processInfo.environment["SLUICE_TEST_SEQUENCES"].flatMap { Int($0) } ?? 25
+            for number in 0..<sequences {
                 var run = OracleRun(table: table, plan: plan, seed: random.next())
                 states.formUnion(try await run.compare(real, oracle, label: "seed \(seed), sequence \(number)"))
             }
@@ -48,10 +50,11 @@ struct OracleRun {
         self.table = table
         random = SeededRandom(seed: seed)
         var configuration = ApplyConfiguration(group: "g", outcomes: try! OutcomeTable())
-        configuration.poison.leastRecords = 1_000_000
+        var poison = PoisonLimits()
+        poison.leastRecords = 1_000_000
         configuration.leastRoundRows = [2, 4, 64][Int(random.next() % 3)]
         configuration.bisection.suspectEvents = [1, 8, 128][Int(random.next() % 3)]
-        writer = TableWriter(plan: plan, configuration: configuration)
+        writer = TableWriter(plan: plan, configuration: configuration, poison: PoisonGuard(poison))
     }
 
     private mutating func record(_ keys: Int, _ hot: Double) -> TestRecord {

@@ -14,15 +14,28 @@ import Testing
         ("58030", .retry), ("26000", .retry), ("23503", .foreignKeyRetry), ("22001", .deadLetter), ("22P05", .deadLetter),
         ("23505", .deadLetter),
         ("23514", .deadLetter), ("23502", .deadLetter), ("23P01", .deadLetter), ("54000", .deadLetter), ("54001", .deadLetter),
-        ("P0001", .deadLetter), ("21000", .deadLetter), ("42P01", .stop), ("28P01", .stop), ("3D000", .stop), ("57P04", .stop),
+        ("P0001", .deadLetter), ("21000", .deadLetter), ("42P01", .stop), ("28P01", .stop), ("3D000", .stop), ("57P04", .retry),
         ("0A000", .stop), ("XX000", .stop), ("XX001", .stop), ("55006", .stop), ("P0002", .stop), ("58P01", .stop),
-        ("25P02", .stop), ("SL001", .stop), ("57000", .stop),
+        ("25P02", .stop), ("SL001", .stop), ("57000", .retry), ("57P05", .retry), ("40002", .retry), ("25P04", .retryHalved),
+        ("53200", .retryHalved),
+        ("2200H", .stop),
     ])
     func defaults(_ state: String, _ outcome: ErrorOutcome) throws {
         #expect(try OutcomeTable().outcome(of: SQLState(state)) == outcome)
     }
 
     @Test func anErrorWithoutStateStops() throws { #expect(try OutcomeTable().outcome(of: nil) == .stop) }
+
+    /// A missing table partition is a fault of the schema; a CHECK and a trigger that raises the same state judge rows.
+    @Test func aMissingPartitionIsNoBadRow() throws {
+        var missing = PostgresError(.server, "no partition of relation \"ev\" found for row", sqlState: .checkViolation)
+        #expect(try OutcomeTable().outcome(of: missing) == .deadLetter, "a trigger raises it without a table")
+        missing.table = "ev"
+        #expect(try OutcomeTable().outcome(of: missing) == .stop)
+        #expect(try OutcomeTable(overrides: ["23514": "retry"]).outcome(of: missing) == .retry)
+        missing.constraint = "ev_check"
+        #expect(try OutcomeTable().outcome(of: missing) == .deadLetter)
+    }
 
     @Test func theMostSpecificEntryWins() throws {
         let table = try OutcomeTable(overrides: ["23514": "stop", "42": "retry", "P0": "dead_letter"])
@@ -69,11 +82,43 @@ import Testing
         #expect(
             machine.verdict(source, records: 400, bad: 301, at: 30) == "501 of the last 1000 records of t[0] could not be applied"
         )
-        #expect(machine.verdict(TopicPartition("t", 1), records: 400, bad: 400, at: 30) == nil)
+    }
+
+    /// Ten records a second of which all are bad, over many partitions: no window of a minute has a thousand of one.
+    @Test func mostOfTheLastThousandHoweverLongTheyTook() {
+        var machine = PoisonGuardMachine(PoisonLimits())
+        var verdict: String?
+        var committed = 0
+        while verdict == nil, committed < 2_000 {
+            let partition = TopicPartition("t", Int32(committed / 10 % 32))
+            verdict = machine.verdict(partition, records: 10, bad: 10, at: Double(committed))
+            if verdict == nil { machine.committed(partition, records: 10, bad: 10, at: Double(committed)) }
+            committed += 10
+        }
+        #expect(verdict == "1000 of the last 1000 records of all partitions could not be applied")
+        // Started again, the partition is not stopped at once, and is stopped again if nothing has changed.
+        let partition = TopicPartition("t", Int32((committed - 10) / 10 % 32))
+        machine.forgotten(TopicPartition("t", 40))
+        #expect(machine.verdict(partition, records: 10, bad: 10, at: 5_000) != nil, "another partition was claimed")
+        machine.forgotten(partition)
+        #expect(machine.verdict(partition, records: 999, bad: 999, at: 5_000) == nil)
+        #expect(machine.verdict(partition, records: 1_000, bad: 501, at: 5_000) != nil)
+    }
+
+    /// Of the last records only as many count as are asked for, so that long health does not hide what has begun.
+    @Test func formerRecordsDoNotCount() {
+        var machine = PoisonGuardMachine(PoisonLimits())
+        for second in 0..<1_000 { machine.committed(source, records: 100, bad: 0, at: Double(second) * 100) }
+        for second in 1_000..<1_005 {
+            #expect(machine.verdict(source, records: 100, bad: 100, at: Double(second) * 100) == nil)
+            machine.committed(source, records: 100, bad: 100, at: Double(second) * 100)
+        }
+        #expect(machine.verdict(source, records: 100, bad: 100, at: 100_700) != nil)
     }
 
     @Test func theWindowSlides() {
         var machine = PoisonGuardMachine(PoisonLimits())
+        machine.committed(TopicPartition("t", 1), records: 10_000, bad: 0, at: 0)
         machine.committed(source, records: 900, bad: 900, at: 100)
         #expect(machine.verdict(source, records: 100, bad: 100, at: 150) != nil)
         #expect(machine.verdict(source, records: 100, bad: 100, at: 165) == nil)
@@ -83,6 +128,7 @@ import Testing
 
     @Test func otherLimitsKeepWhatWasCounted() {
         var machine = PoisonGuardMachine(PoisonLimits())
+        machine.committed(TopicPartition("t", 1), records: 100_000, bad: 0, at: 0)
         machine.committed(source, records: 900, bad: 900, at: 100)
         machine.committed(source, records: 10, bad: 10, at: 130)
         var longer = PoisonLimits()

@@ -75,7 +75,8 @@ final class TestDatabase: Sendable {
             try WritePlan(shape, schema: TableInspector.inspect(shape, on: session), coalesce: coalesce)
         }
         return try TableWriter(
-            plan: plan, configuration: configuration ?? ApplyConfiguration(group: "g", outcomes: OutcomeTable()))
+            plan: plan, configuration: configuration ?? ApplyConfiguration(group: "g", outcomes: OutcomeTable()),
+            poison: PoisonGuard(PoisonLimits()))
     }
 
     func claim(_ sources: TopicPartition..., member: String = "m") async throws -> [PartitionClaim] {

@@ -32,6 +32,8 @@ public struct LaneMachine: ~Copyable {
     private struct LostTransaction {
         let advances: [OffsetAdvance]
         let records: [TopicPartition: Int]
+        /// What the loss says of its size; `nil`: nothing.
+        let tooLarge: PostgresError?
     }
 
     private let outcomes: OutcomeTable
@@ -90,9 +92,14 @@ public struct LaneMachine: ~Copyable {
             durable[part.source] = (part.generation, advance.next)
             counts.applied += lost?.records[part.source] ?? 0
         }
+        let tooLarge = lost?.tooLarge
         lost = nil
         let fenced = advances.map(\.source).filter { states[$0] == .fenced }
-        return fenced.isEmpty ? writeRemaining(batches) : answer(.fenced(fenced))
+        if !fenced.isEmpty { return answer(.fenced(fenced)) }
+        if let tooLarge, states.values.contains(.notCommitted) {
+            return writeHalved(batches, remaining(of: batches), [], tooLarge)
+        }
+        return writeRemaining(batches)
     }
 
     /// A transaction was executed.
@@ -115,25 +122,27 @@ public struct LaneMachine: ~Copyable {
         case .retry(let reason, let error):
             return answer(.retry(reason: "\(error)", isOutage: reason == .unavailable))
         case .retryHalved(let error):
-            // The stage splits several batches, and makes later transactions smaller; a single batch is split here.
-            if batches.reduce(0, { $0 + $1.batches.count }) > 1 { return answer(.tooLarge(reason: "\(error)")) }
-            guard let (first, second) = BatchSlice.halve(slices) else {
-                return answer(.retry(reason: "\(error)", isOutage: false))
-            }
-            return write(first, of: batches, later: [second] + later)
-        case .stopped(let partitions, let message):
-            return answer(.stopped(partitions, reason: message))
+            return writeHalved(batches, slices, later, error)
+        case .stopped(let partitions, let reason):
+            return answer(.stopped(partitions, reason: reason))
         case .lost(let error):
             var records: [TopicPartition: Int] = [:]
             for slice in slices { records[slice.source, default: 0] += slice.records.count }
-            lost = LostTransaction(advances: advances, records: records)
+            // A transaction that took too long would take as long again.
+            let isTooLarge = error.code == .timeout || outcomes.outcome(of: error.sqlState) == .retryHalved
+            lost = LostTransaction(advances: advances, records: records, tooLarge: isTooLarge ? error : nil)
             return failed(error)
         }
     }
 
-    /// The connection was lost, or could not be made. If something was sent, ``executed(_:of:at:)`` says so.
+    /// The connection was lost, could not be made, or refused to read the offsets. If something was sent, ``executed(_:of:at:)`` says so.
+    ///
+    /// A lost connection, or one that cannot be made, is an outage whatever its last words: a server that idles sessions out, a password
+    /// that is being rotated and a host that is failing over all pass.
     public mutating func failed(_ error: PostgresError) -> Action {
-        if let state = error.sqlState, outcomes.outcome(of: state) == .stop { return stop("PostgreSQL: \(error)") }
+        if !error.isConnectionLost, let state = error.sqlState, outcomes.outcome(of: state) == .stop {
+            return stop("PostgreSQL: \(error)")
+        }
         return answer(.retry(reason: "PostgreSQL: \(error)", isOutage: true))
     }
 
@@ -143,7 +152,8 @@ public struct LaneMachine: ~Copyable {
     private mutating func stop(_ reason: String) -> Action {
         switch phase {
         case .idle: preconditionFailure("nothing was under way")
-        case .settling(let batches), .writing(let batches, _, _): answer(.stopped(batches.map(\.source), reason: reason))
+        case .settling(let batches), .writing(let batches, _, _):
+            answer(.stopped(batches.map(\.source), reason: StopReason(.schema, reason)))
         }
     }
 
@@ -167,9 +177,26 @@ public struct LaneMachine: ~Copyable {
             claims: batches.map { PartitionClaim(source: $0.source, epoch: $0.epoch, nextOffset: appliedOffset(of: $0)) })
     }
 
+    /// Writes the same events in transactions of half the size.
+    private mutating func writeHalved(
+        _ batches: [PartitionBatches], _ slices: [BatchSlice], _ later: [[BatchSlice]], _ error: PostgresError
+    ) -> Action {
+        // The stage splits several batches, and makes later transactions smaller; a single batch is split here.
+        if batches.reduce(0, { $0 + $1.batches.count }) > 1 { return answer(.tooLarge(reason: "\(error)")) }
+        guard let (first, second) = BatchSlice.halve(slices) else {
+            return answer(.retry(reason: "\(error)", isOutage: false))
+        }
+        return write(first, of: batches, later: [second] + later)
+    }
+
     /// Writes what is not durable yet.
     private mutating func writeRemaining(_ batches: [PartitionBatches]) -> Action {
-        let slices = batches.flatMap { part in
+        let slices = remaining(of: batches)
+        return slices.isEmpty ? answerApplied() : write(slices, of: batches)
+    }
+
+    private func remaining(of batches: [PartitionBatches]) -> [BatchSlice] {
+        batches.flatMap { part in
             let next = appliedOffset(of: part)
             return part.batches.compactMap { batch -> BatchSlice? in
                 let records = batch.records.records
@@ -177,7 +204,6 @@ public struct LaneMachine: ~Copyable {
                 return BatchSlice(batch, records: first..<records.count)
             }
         }
-        return slices.isEmpty ? answerApplied() : write(slices, of: batches)
     }
 
     /// The offset that the database shows for a partition: what the stage knows, or what became durable since.

@@ -18,9 +18,8 @@ struct StatementBuilder {
     let sequence: EventSequence
     let pool: ArrayPool
     let leastRoundRows: Int
-
-    /// Statements that may be combined into one, so that planning it stays cheap.
-    private static let maxCombinedKinds = 16
+    /// The number of the sequence's first event, by which the sequential function knows it. No two events of a transaction have the same.
+    var firstNumber = 0
 
     private var shape: TableShape { plan.shape }
 
@@ -34,7 +33,7 @@ struct StatementBuilder {
             return encode(rounds(keys, upTo: firstSmallRound(keys))) { encode($0, merged: []) }
         case .sequential:
             return BuiltStatements(
-                statements: [sequential(ContiguousArray(0..<sequence.count), isolating: nil)], usesFunction: true)
+                statements: sequential(ContiguousArray(0..<sequence.count), isolating: nil), usesFunction: true)
         }
     }
 
@@ -53,12 +52,9 @@ struct StatementBuilder {
             } else {
                 let keys = sequence.sortByKey()
                 rounds = self.rounds(keys, upTo: firstSmallRound(keys))
-                if rounds.statements > limit, limit > 1 { rounds = self.rounds(keys, upTo: limit - 1) }
+                if rounds.statements > limit, limit > 2 { rounds = self.rounds(keys, upTo: limit - 2) }
             }
-            if rounds.statements > limit || rounds.rounds.contains(where: { $0.keys.count > Self.maxCombinedKinds }) {
-                return nil
-            }
-            return encode(rounds, encodeCombined)
+            return rounds.statements > limit ? nil : encode(rounds, encodeCombined)
         case .sequential: return nil
         }
     }
@@ -78,7 +74,7 @@ struct StatementBuilder {
 
     private func coalesced() -> CoalescedRows {
         let keys = sequence.sortByKey()
-        var machine = CoalesceMachine(columns: shape.columns.count, mergesColumns: plan.optionalColumns != 0)
+        var machine = CoalesceMachine(columns: shape.columns.count, mergesColumns: plan.presence.words > 0)
         var groups = RowGroups(capacity: keys.count)
         var superseded = 0
         for run in 0..<keys.count {
@@ -91,16 +87,15 @@ struct StatementBuilder {
             let net = machine.finish()
             let setsOnUpdate = net.insertWasUpdated && plan.onUpdateDiffersFromDefault
             // A Delete needs the key only, which every event of the run has.
-            if net.deletesFirst {
-                groups.append(
-                    Int32(keys.positions[range.lowerBound]), to: StatementKey(kind: .delete, absent: 0, setsOnUpdate: false))
-            }
-            if let update = net.update, update == net.insert {
-                groups.append(row(update), to: key(.upsert, update, setsOnUpdate, machine.mergedRows))
+            if net.deletesFirst { groups.append(Int32(keys.positions[range.lowerBound]), to: StatementKey(kind: .delete)) }
+            if let update = net.update, update == net.insert, isOneStatement(row(update), machine.mergedRows) {
+                groups.append(row(update), to: StatementKey(kind: .upsert, setsOnUpdate: setsOnUpdate))
                 continue
             }
-            if let update = net.update { groups.append(row(update), to: key(.update, update, false, machine.mergedRows)) }
-            if let insert = net.insert { groups.append(row(insert), to: key(.insert, insert, setsOnUpdate, machine.mergedRows)) }
+            if let update = net.update { groups.append(row(update), to: StatementKey(kind: .update)) }
+            if let insert = net.insert {
+                groups.append(row(insert), to: StatementKey(kind: .insert, setsOnUpdate: setsOnUpdate))
+            }
         }
         return CoalescedRows(groups: groups, merged: machine.mergedRows, superseded: superseded)
     }
@@ -113,19 +108,10 @@ struct StatementBuilder {
         }
     }
 
-    @inline(__always)
-    private func key(
-        _ kind: StatementKind, _ source: RowSource, _ setsOnUpdate: Bool, _ merged: ContiguousArray<Int32>
-    ) -> StatementKey {
-        StatementKey(kind: kind, absent: plan.optionalColumns == 0 ? 0 : absent(row(source), merged), setsOnUpdate: setsOnUpdate)
-    }
-
-    /// Bit n: the row has no value for the n-th column.
-    private func absent(_ row: Int32, _ merged: ContiguousArray<Int32>) -> UInt64 {
-        var absent: UInt64 = 0
-        for column in plan.optionalPositions
-        where sequence.isAbsent(source(row, column, merged), column) { absent |= 1 << UInt64(column) }
-        return absent
+    /// Whether an Upsert of the row is one statement. `ON CONFLICT DO UPDATE` does not know which values the event had, and proposes a
+    /// row that may be refused although it is there; then it is an update and an insert, of which one finds nothing to do.
+    private func isOneStatement(_ row: Int32, _ merged: ContiguousArray<Int32>) -> Bool {
+        !plan.insertsLookUp && plan.presence.columns.allSatisfy { !sequence.isAbsent(source(row, $0, merged), $0) }
     }
 
     @inline(__always)
@@ -138,8 +124,7 @@ struct StatementBuilder {
     private func append() -> RowGroups {
         var groups = RowGroups(capacity: sequence.count)
         for position in 0..<sequence.count where sequence.events[position].operation != .delete {
-            let row = Int32(position)
-            groups.append(row, to: StatementKey(kind: .append, absent: absent(row, []), setsOnUpdate: false))
+            groups.append(Int32(position), to: StatementKey(kind: .append))
         }
         return groups
     }
@@ -149,7 +134,7 @@ struct StatementBuilder {
         var rounds: [RowGroups]
         var tail: ContiguousArray<Int> = []
         /// Statements, where a round is one.
-        var statements: Int { rounds.count + (tail.isEmpty ? 0 : 1) }
+        var statements: Int { rounds.count + (tail.isEmpty ? 0 : 2) }
     }
 
     private func rounds(_ keys: KeyRuns, upTo tailRound: Int) -> Rounds {
@@ -158,22 +143,23 @@ struct StatementBuilder {
         var tailCount = 0
         for run in 0..<keys.count {
             let range = keys[run]
-            var isTail = false
             for index in range {
                 let position = Int(keys.positions[index])
-                let absent = plan.optionalColumns == 0 ? 0 : absent(Int32(position), [])
-                let operation = sequence.events[position].operation
-                // INSERT … ON CONFLICT refuses a row without a required column even where the row exists.
-                let insertsIncomplete = absent & plan.requiredColumns != 0 && (operation == .create || operation == .upsert)
-                if isTail || index - range.lowerBound >= tailRound || insertsIncomplete {
-                    isTail = true
+                let round = index - range.lowerBound
+                guard round < tailRound else {
                     inTail[position] = true
                     tailCount += 1
-                } else {
-                    let isDelete = operation == .delete
-                    built.rounds[index - range.lowerBound].append(
-                        Int32(position),
-                        to: StatementKey(kind: Self.kind(operation), absent: isDelete ? 0 : absent, setsOnUpdate: false))
+                    continue
+                }
+                let row = Int32(position)
+                switch sequence.events[position].operation {
+                case .create: built.rounds[round].append(row, to: StatementKey(kind: .insert))
+                case .update: built.rounds[round].append(row, to: StatementKey(kind: .update))
+                case .delete: built.rounds[round].append(row, to: StatementKey(kind: .delete))
+                case .upsert where isOneStatement(row, []): built.rounds[round].append(row, to: StatementKey(kind: .upsert))
+                case .upsert:
+                    built.rounds[round].append(row, to: StatementKey(kind: .update))
+                    built.rounds[round].append(row, to: StatementKey(kind: .insert))
                 }
             }
         }
@@ -184,19 +170,10 @@ struct StatementBuilder {
     private func encode(_ rounds: Rounds, _ encode: (RowGroups) -> [EncodedStatement]) -> BuiltStatements {
         var built = BuiltStatements(statements: rounds.rounds.flatMap(encode))
         if !rounds.tail.isEmpty {
-            built.statements.append(sequential(rounds.tail, isolating: nil))
+            built.statements += sequential(rounds.tail, isolating: nil)
             built.usesFunction = true
         }
         return built
-    }
-
-    private static func kind(_ operation: Operation) -> StatementKind {
-        switch operation {
-        case .create: .insert
-        case .update: .update
-        case .upsert: .upsert
-        case .delete: .delete
-        }
     }
 
     /// The first round after round 0 with fewer rows than are worth statements of their own.
@@ -219,7 +196,7 @@ struct StatementBuilder {
         groups.inExecutionOrder.map { group in
             let statement = plan.statement(groups.keys[group])
             var writer = ParameterWriter(pool)
-            write(groups.rows[group], statement.columns, merged, to: &writer)
+            write(groups.rows[group], statement, merged, to: &writer)
             return statement.plansEachTime ? writer.finish(planned: statement.sql) : writer.finish(statement.prepared)
         }
     }
@@ -230,56 +207,64 @@ struct StatementBuilder {
         let order = groups.inExecutionOrder
         let statement = plan.combined(order.map { groups.keys[$0] })
         var writer = ParameterWriter(pool)
-        for (group, columns) in zip(order, statement.columns) { write(groups.rows[group], columns, [], to: &writer) }
+        for (group, part) in zip(order, statement.parts) { write(groups.rows[group], part, [], to: &writer) }
         return [writer.finish(planned: statement.sql, rowCount: .lastRow([0]))]
     }
 
     private func write(
-        _ rows: ContiguousArray<Int32>, _ columns: [Int], _ merged: ContiguousArray<Int32>, to writer: inout ParameterWriter
+        _ rows: ContiguousArray<Int32>, _ statement: SetStatement, _ merged: ContiguousArray<Int32>,
+        to writer: inout ParameterWriter
     ) {
+        let columns = statement.columns
+        let types = columns.map { shape.columns[$0].type.oid } + Array(repeating: TypeOID.int8, count: statement.presenceWords)
         // Row by row, because a row's values are neighbours in memory.
-        writer.arrays(columns.map { shape.columns[$0].type.oid }) { arrays in
+        writer.arrays(types) { arrays in
             for row in rows {
                 for (index, column) in columns.enumerated() {
                     sequence.withCell(source(row, column, merged), column) { arrays[index].pointee.append($1) }
+                }
+                for word in 0..<statement.presenceWords {
+                    arrays[columns.count + word].pointee.append(presence(row, word, merged))
                 }
             }
         }
     }
 
-    /// The call of the sequential function. `isolating`: the errors that refuse an event; `nil`: any error fails the statement.
+    /// One word of a row's presence; see ``Presence``.
+    private func presence(_ row: Int32, _ word: Int, _ merged: ContiguousArray<Int32>) -> UInt64 {
+        var bits: UInt64 = 0
+        for (bit, column) in plan.presence.columns(ofWord: word).enumerated()
+        where !sequence.isAbsent(source(row, column, merged), column) { bits |= 1 << UInt64(bit) }
+        return bits
+    }
+
+    /// The statements that fill the table of the sequential function and call it. `isolating`: the errors that refuse an event; `nil`: any
+    /// error fails the statement.
     func sequential(
         _ positions: ContiguousArray<Int>, isolating refusals: (states: [String], otherStates: [String], classes: [String])?
-    ) -> EncodedStatement {
-        var writer = ParameterWriter(pool)
-        var partials: [UInt64: Int16] = [:]
-        var masks: [UInt64] = []
-        writer.array(TypeOID.int2) { array in
-            for position in positions { array.append(Int16(sequence.events[position].operation.rawValue)) }
-        }
-        writer.array(TypeOID.int2) { array in
+    ) -> [EncodedStatement] {
+        guard let first = positions.first, let last = positions.last else { return [] }
+        let columns = shape.columns.map(\.type.oid)
+        let words = Array(repeating: TypeOID.int8, count: plan.presence.words)
+        var fill = ParameterWriter(pool)
+        fill.arrays([TypeOID.int4, TypeOID.int2] + columns + words) { arrays in
             for position in positions {
-                let isDelete = sequence.events[position].operation == .delete
-                let absent = isDelete || plan.optionalColumns == 0 ? 0 : absent(Int32(position), [])
-                if absent != 0, partials[absent] == nil {
-                    masks.append(absent)
-                    partials[absent] = Int16(masks.count)
-                }
-                array.append(absent == 0 ? 0 : partials[absent, default: 0])
+                arrays[0].pointee.append(Int32(firstNumber + position))
+                arrays[1].pointee.append(Int16(sequence.events[position].operation.rawValue))
+                for column in columns.indices { sequence.withCell(position, column) { arrays[2 + column].pointee.append($1) } }
+                for word in words.indices { arrays[2 + columns.count + word].pointee.append(presence(Int32(position), word, [])) }
             }
         }
-        let texts = masks.map { plan.partialStatements(absent: $0) }
-        writer.texts(texts.map(\.insert))
-        writer.texts(texts.map(\.update))
-        writer.bool(refusals != nil)
-        writer.texts(refusals?.states ?? [])
-        writer.texts(refusals?.otherStates ?? [])
-        writer.texts(refusals?.classes ?? [])
-        writer.arrays(shape.columns.map(\.type.oid)) { arrays in
-            for position in positions {
-                for column in arrays.indices { sequence.withCell(position, column) { arrays[column].pointee.append($1) } }
-            }
-        }
-        return writer.finish(plan.function.call, rowCount: SequentialFunction.rowCount)
+        var call = ParameterWriter(pool)
+        call.int4(Int32(firstNumber + first))
+        call.int4(Int32(firstNumber + last))
+        call.bool(refusals != nil)
+        call.texts(refusals?.states ?? [])
+        call.texts(refusals?.otherStates ?? [])
+        call.texts(refusals?.classes ?? [])
+        return [
+            fill.finish(planned: plan.function.fill, rowCount: .none),
+            call.finish(plan.function.call, rowCount: SequentialFunction.rowCount),
+        ]
     }
 }

@@ -12,16 +12,17 @@ public final class TableWriter: Sendable {
     /// Its settings.
     public let configuration: ApplyConfiguration
     let pool: ArrayPool
-    let poisonGuard: Mutex<PoisonGuardMachine>
+    let poison: PoisonGuard
     /// The backend in whose session the table's function was created last.
     let functionOwner = Mutex<Int32>(0)
 
     /// A writer for one table.
-    public init(plan: WritePlan, configuration: ApplyConfiguration) {
+    /// - Parameter poison: counts bad records; shared with the other lanes that write the table.
+    public init(plan: WritePlan, configuration: ApplyConfiguration, poison: PoisonGuard) {
         self.plan = plan
         self.configuration = configuration
+        self.poison = poison
         pool = ArrayPool(keptBytes: configuration.keptBufferBytes)
-        poisonGuard = Mutex(PoisonGuardMachine(configuration.poison))
     }
 
     /// Encodes the events of slices by the plan's strategy. Events are in the order of `slices`, and in log order within each.
@@ -70,10 +71,7 @@ public final class TableWriter: Sendable {
     public func recycle(_ transaction: consuming PreparedTransaction) { pool.give(transaction.arrays) }
 
     /// Starts the count of a partition's bad records at 0.
-    public func resetPoisonCount(of source: TopicPartition) { poisonGuard.withLock { $0.forgotten(source) } }
-
-    /// Changes when a partition is stopped for bad records. What was counted stays counted.
-    public func updatePoisonLimits(_ limits: PoisonLimits) { poisonGuard.withLock { $0.limitsChanged(to: limits) } }
+    public func resetPoisonCount(of source: TopicPartition) { poison.machine.withLock { $0.forgotten(source) } }
 
     var deadLetterWriter: DeadLetterWriter { DeadLetterWriter(group: configuration.group, pool: pool) }
 

@@ -68,7 +68,8 @@ struct TransactionRun {
             // BEGIN, the check of constraints and the offsets come first.
             let result = results[(checksAtOnce ? 3 : 2) + index]
             report.rows += try statement.rows(result)
-            if built.usesFunction, built.statements.count == 1 { report.counts = try FunctionAnswer(result).counts }
+            // The function alone: the statement before it fills its table.
+            if built.usesFunction, built.statements.count == 2, index == 1 { report.counts = try FunctionAnswer(result).counts }
         }
         return applied(report, transaction.faults)
     }
@@ -85,12 +86,12 @@ struct TransactionRun {
         }
     }
 
-    /// Creates the table's sequential function unless this session has it.
+    /// Creates the sequential function and its table unless this session has them.
     mutating func ensureFunction() throws {
         let process = session.backendPID
         if writer.functionOwner.withLock({ $0 == process }) { return }
         statements += 1
-        try session.execute(plan.function.definition)
+        try session.executeScript(plan.function.definition)
         writer.functionOwner.withLock { $0 = process }
     }
 
@@ -105,7 +106,7 @@ struct TransactionRun {
         let counts = countsByPartition(deadLetters)
         let now = now
         for (source, count) in counts {
-            writer.poisonGuard.withLock { $0.committed(source, records: count.records, bad: count.bad, at: now) }
+            writer.poison.machine.withLock { $0.committed(source, records: count.records, bad: count.bad, at: now) }
         }
         return .applied(report)
     }
@@ -115,7 +116,7 @@ struct TransactionRun {
         if deadLetters.isEmpty { return nil }
         let now = now
         let verdicts = countsByPartition(deadLetters).sorted { $0.key < $1.key }.compactMap { source, count in
-            writer.poisonGuard.withLock { $0.verdict(source, records: count.records, bad: count.bad, at: now) }.map {
+            writer.poison.machine.withLock { $0.verdict(source, records: count.records, bad: count.bad, at: now) }.map {
                 (source, $0)
             }
         }
@@ -125,8 +126,10 @@ struct TransactionRun {
         }
         return .stopped(
             verdicts.map(\.0),
-            message: verdicts.map(\.1).joined(separator: "; ")
-                + ", most of them \(reasons[0].key): look at the records before the partition is restarted")
+            reason: StopReason(
+                .poison,
+                verdicts.map(\.1).joined(separator: "; ")
+                    + ", most of them \(reasons[0].key): look at the records, then POST /admin/retry"))
     }
 
     private func countsByPartition(_ deadLetters: [DeadLetter]) -> [TopicPartition: (records: Int, bad: Int)] {
@@ -139,7 +142,7 @@ struct TransactionRun {
     /// Whether the error may be that of one row, so that a replay can isolate it.
     func isRefusal(_ error: any Error) -> Bool {
         guard let error = error as? PostgresError, !error.isConnectionLost else { return false }
-        switch writer.configuration.outcomes.outcome(of: error.sqlState) {
+        switch writer.configuration.outcomes.outcome(of: error) {
         case .deadLetter: return true
         // Before the last attempt a replay could only be refused again.
         case .foreignKeyRetry: return isFinalForeignKeyAttempt
@@ -149,7 +152,8 @@ struct TransactionRun {
 
     private mutating func outcome(of error: any Error) -> ApplyOutcome {
         guard let error = error as? PostgresError else {
-            return .stopped(transaction.partitions, message: "unexpected answer of the server: \(error)")
+            return .stopped(
+                transaction.partitions, reason: StopReason(.schema, "unexpected answer of the server: \(error)"))
         }
         if error.isConnectionLost { return .lost(error) }
         do {
@@ -158,19 +162,19 @@ struct TransactionRun {
         } catch {
             return .lost((error as? PostgresError) ?? PostgresError(.connection, "\(error)"))
         }
-        // The session has lost the temporary function (DISCARD, a pooler): it is created again by the next attempt.
-        if error.sqlState == SQLState("42883"), error.message.contains(plan.function.name) {
+        // The session has lost the temporary function or its table (DISCARD): they are created again by the next attempt.
+        if error.sqlState == SQLState("42883") || error.sqlState == .undefinedTable, error.message.contains("pg_temp.sluice_") {
             writer.functionOwner.withLock { $0 = 0 }
             return .retry(.unavailable, error)
         }
-        switch writer.configuration.outcomes.outcome(of: error.sqlState) {
+        switch writer.configuration.outcomes.outcome(of: error) {
         case .retry:
             let isConflict = error.sqlState?.hasClass("40") == true || error.sqlState == .lockNotAvailable
             return .retry(isConflict ? .conflict : .unavailable, error)
         case .retryHalved: return .retryHalved(error)
         case .foreignKeyRetry where !isFinalForeignKeyAttempt: return .retry(.foreignKey, error)
         case .deadLetter, .foreignKeyRetry, .stop:
-            return .stopped(transaction.partitions, message: error.description)
+            return .stopped(transaction.partitions, reason: StopReason(.schema, error.description))
         }
     }
 
@@ -205,10 +209,10 @@ struct FunctionAnswer {
         typealias Column = SequentialFunction.Column
         for row in 0..<result.rowCount {
             let at = try result.int32(row, Column.position.rawValue)
-            if at > 0 {
+            if at >= 0 {
                 refusals.append(
                     (
-                        Int(at) - 1, try result.text(row, Column.state.rawValue), try result.text(row, Column.message.rawValue)
+                        Int(at), try result.text(row, Column.state.rawValue), try result.text(row, Column.message.rawValue)
                     ))
             } else {
                 counts.created = Int(try result.int64(row, Column.created.rawValue))

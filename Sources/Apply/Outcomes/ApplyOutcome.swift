@@ -41,8 +41,8 @@ public enum ApplyOutcome: Sendable {
     case retry(RetryReason, PostgresError)
     /// Nothing was written; retry in halves: ``BatchSlice/halve(_:)``. A single record is retried as it is.
     case retryHalved(PostgresError)
-    /// Nothing was written; these partitions stop until an operator acts.
-    case stopped([TopicPartition], message: String)
+    /// Nothing was written, and these partitions stop.
+    case stopped([TopicPartition], reason: StopReason)
     /// The connection was lost, and whether anything was written is unknown: reconnect, then ``TableWriter/settle(_:on:)``.
     case lost(PostgresError)
 }

@@ -22,13 +22,17 @@ public struct OutcomeTable: Sendable, Equatable {
 
     /// The table without overrides.
     public static let defaults: [String: ErrorOutcome] = [
-        "08": .retry, "25006": .retry, "25P03": .retry, "40001": .retry, "40P01": .retry, "53": .retry, "55P03": .retry,
-        "57014": .retryHalved, "57P01": .retry, "57P02": .retry, "57P03": .retry, "58030": .retry,
+        "08": .retry, "25006": .retry, "25P03": .retry, "25P04": .retryHalved, "40": .retry, "53": .retry, "55P03": .retry,
+        "57": .retry, "57014": .retryHalved, "58030": .retry,
+        // Too many locks, as of a batch over many table partitions: a smaller one needs fewer.
+        "53200": .retryHalved,
         "21": .deadLetter, "22": .deadLetter, "23": .deadLetter, "54": .deadLetter, "P0001": .deadLetter,
         "23503": .foreignKeyRetry,
+        // A used-up sequence is a fault of the schema, not of the row.
+        "2200H": .stop,
         // The session has lost its prepared statements, as with a connection pooler: they are prepared again.
         "26000": .retry,
-        "0A": .stop, "28": .stop, "3D": .stop, "42": .stop, "57P04": .stop, "XX": .stop,
+        "0A": .stop, "28": .stop, "3D": .stop, "42": .stop, "XX": .stop,
     ]
 
     /// The defaults with overrides.
@@ -55,6 +59,15 @@ public struct OutcomeTable: Sendable, Equatable {
     public func outcome(of state: SQLState?) -> ErrorOutcome {
         guard let state else { return .stop }
         return outcomes[state.rawValue] ?? outcomes[state.classCode] ?? .stop
+    }
+
+    /// What is done about an error of a statement.
+    ///
+    /// Where a partitioned table has no partition for a row, PostgreSQL raises 23514 without a constraint, but with the table's name
+    /// (`ExecFindPartition`). That is a fault of the schema, and of no row; it stops unless the configuration has an entry for 23514.
+    public func outcome(of error: PostgresError) -> ErrorOutcome {
+        let isMissingPartition = error.sqlState == .checkViolation && error.constraint == nil && error.table != nil
+        return isMissingPartition && outcomes["23514"] == nil ? .stop : outcome(of: error.sqlState)
     }
 
     /// The states and classes whose outcome is a dead letter, for the sequential function that decides in the server.

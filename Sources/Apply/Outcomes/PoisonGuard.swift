@@ -1,12 +1,14 @@
 // Owns the decision to stop a partition whose records are mostly bad, before they fill the dead-letter table.
 
 public import Records
+import Synchronization
 
 /// When a partition stops for bad records.
 public struct PoisonLimits: Sendable, Equatable {
-    /// A partition with fewer records within the window does not stop.
+    /// A partition does not stop with fewer records than this within the window, and fewer than this of all partitions, however long
+    /// they took.
     public var leastRecords = 1_000
-    /// The partition stops when more than this share of the window's records is bad.
+    /// The partition stops when more than this share of those records is bad.
     public var share = 0.5
     /// Length of the window in seconds.
     public var windowSeconds = 60.0
@@ -15,9 +17,22 @@ public struct PoisonLimits: Sendable, Equatable {
     public init() {}
 }
 
-/// Counts records and bad records by partition over a sliding window. Pure: time is passed in.
+/// The guard of one mapping, shared by its lanes.
+public final class PoisonGuard: Sendable {
+    let machine: Mutex<PoisonGuardMachine>
+
+    /// Nothing was counted yet.
+    public init(_ limits: PoisonLimits) { machine = Mutex(PoisonGuardMachine(limits)) }
+
+    /// Changes the limits. What was counted stays counted.
+    public func update(_ limits: PoisonLimits) { machine.withLock { $0.limitsChanged(to: limits) } }
+}
+
+/// Counts records and bad records twice: by partition over a sliding window of time, and of the whole mapping over its last records, so
+/// that a topic with few records an hour stops as loudly as a busy one. Pure: time is passed in.
 ///
-/// The window is a ring of 12 slots, the oldest of which counts in full: it spans between 11/12 of its length and all of it.
+/// The window of time is a ring of 12 slots, the oldest of which counts in full: it spans between 11/12 of its length and all of it. The
+/// last records are counted in slots of a tenth of ``PoisonLimits/leastRecords``.
 public struct PoisonGuardMachine: ~Copyable {
     private struct Slot {
         var number: Int64
@@ -28,22 +43,26 @@ public struct PoisonGuardMachine: ~Copyable {
     private static let slots = 12
     private var limits: PoisonLimits
     private var windows: [TopicPartition: [Slot]] = [:]
+    private var last: [Slot] = []
+    private var stopped: Set<TopicPartition> = []
 
     /// Nothing was counted yet.
     public init(_ limits: PoisonLimits) { self.limits = limits }
 
     /// Why a partition must stop if these records are added; `nil`: it need not.
     /// - Parameter now: seconds on any monotonic clock.
-    public func verdict(_ source: TopicPartition, records: Int, bad: Int, at now: Double) -> String? {
+    public mutating func verdict(_ source: TopicPartition, records: Int, bad: Int, at now: Double) -> String? {
+        guard bad > 0 else { return nil }
         let oldest = number(now) - Int64(Self.slots) + 1
-        var records = records
-        var allBad = bad
-        for slot in windows[source] ?? [] where slot.number >= oldest {
-            records += slot.records
-            allBad += slot.bad
+        let window = (windows[source] ?? []).filter { $0.number >= oldest }
+        for (slots, place) in [(window, "\(source)"), (last, "all partitions")] {
+            let all = slots.reduce(records) { $0 + $1.records }
+            let allBad = slots.reduce(bad) { $0 + $1.bad }
+            guard all >= limits.leastRecords, Double(allBad) > Double(all) * limits.share else { continue }
+            stopped.insert(source)
+            return "\(allBad) of the last \(all) records of \(place) could not be applied"
         }
-        guard bad > 0, records >= limits.leastRecords, Double(allBad) > Double(records) * limits.share else { return nil }
-        return "\(allBad) of the last \(records) records of \(source) could not be applied"
+        return nil
     }
 
     /// A transaction with these records has been committed.
@@ -55,10 +74,18 @@ public struct PoisonGuardMachine: ~Copyable {
         window[window.count - 1].records += records
         window[window.count - 1].bad += bad
         windows[source] = window
+
+        if last.last.map({ $0.records * 10 >= limits.leastRecords }) ?? true { last.append(Slot(number: 0)) }
+        last[last.count - 1].records += records
+        last[last.count - 1].bad += bad
+        while last.reduce(0, { $0 + $1.records }) - last[0].records >= limits.leastRecords { last.removeFirst() }
     }
 
-    /// The partition was claimed again.
-    public mutating func forgotten(_ source: TopicPartition) { windows[source] = nil }
+    /// The partition was claimed again. A stopped one starts again only because an operator, a rebalance or a restart wants it: counting begins anew.
+    public mutating func forgotten(_ source: TopicPartition) {
+        windows[source] = nil
+        if stopped.remove(source) != nil { last = [] }
+    }
 
     /// The limits were changed. What was counted stays counted: where the window has another length, each slot is added to the new slot
     /// that its beginning lies in.

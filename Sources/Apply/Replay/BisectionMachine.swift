@@ -18,7 +18,7 @@ struct BisectionMachine: ~Copyable {
 
     /// Statements kept for the end: ROLLBACK TO and the replay of a suspect range; a moved savepoint and the replay of everything after
     /// it; dead letters and COMMIT.
-    private static let reserve = 2 + 3 + 2
+    private static let reserve = 3 + 4 + 2
     /// Statements that move the savepoint before an attempt.
     private static let savepointMove = 2
 

@@ -43,7 +43,7 @@ extension TransactionRun {
             switch machine.action {
             case .finish: return try commit(progress)
             case .apply(let range, let limit):
-                let builder = builder(transaction.sequence.part(range))
+                let builder = builder(transaction.sequence.part(range), firstNumber: range.lowerBound)
                 guard let built = builder.build(atMost: limit) else {
                     machine.didNotFit()
                     continue
@@ -62,8 +62,10 @@ extension TransactionRun {
         }
     }
 
-    private func builder(_ sequence: EventSequence) -> StatementBuilder {
-        StatementBuilder(plan: plan, sequence: sequence, pool: writer.pool, leastRoundRows: writer.configuration.leastRoundRows)
+    private func builder(_ sequence: EventSequence, firstNumber: Int = 0) -> StatementBuilder {
+        StatementBuilder(
+            plan: plan, sequence: sequence, pool: writer.pool, leastRoundRows: writer.configuration.leastRoundRows,
+            firstNumber: firstNumber)
     }
 
     /// Writes a range in bulk; `false`: one of its rows was refused, and the range must be undone.
@@ -93,19 +95,19 @@ extension TransactionRun {
     /// Writes a range by the sequential function, which skips refused events. Returns how many were refused.
     private mutating func replay(_ range: Range<Int>, _ progress: inout Progress) throws -> Int {
         let isolated = writer.configuration.outcomes.refusals(isFinalForeignKeyAttempt: isFinalForeignKeyAttempt)
-        let call = builder(transaction.sequence).sequential(ContiguousArray(range), isolating: isolated)
-        defer { writer.pool.give(call.arrays) }
+        let calls = builder(transaction.sequence).sequential(ContiguousArray(range), isolating: isolated)
+        defer { writer.pool.give(calls.flatMap(\.arrays)) }
         let savepoint = progress.savepoint
         let results = try roundTrip { pipeline in
             for statement in savepoint { try pipeline.execute(statement) }
-            try call.queue(&pipeline)
+            for call in calls { try call.queue(&pipeline) }
         }
         progress.savepoint = Savepoint.move
-        let answer = try FunctionAnswer(results[savepoint.count])
-        progress.report.rows += try call.rows(results[savepoint.count])
+        let answer = try FunctionAnswer(results[results.count - 1])
+        progress.report.rows += try calls[calls.count - 1].rows(results[results.count - 1])
         progress.counts = progress.counts.map { $0 + answer.counts }
         for refusal in answer.refusals {
-            let (batch, record) = transaction.sequence.record(of: range.lowerBound + refusal.position)
+            let (batch, record) = transaction.sequence.record(of: refusal.position)
             progress.deadLetters.append(
                 DeadLetter(
                     batch: batch, record: record, reason: DeadLetterReason.sql(refusal.state), state: refusal.state,

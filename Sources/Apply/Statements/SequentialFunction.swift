@@ -1,4 +1,4 @@
-// Owns the function that applies events strictly one after the other inside the server.
+// Owns the function that applies events strictly one after the other inside the server, and the table that it reads them from.
 
 import Postgres
 import Records
@@ -9,15 +9,19 @@ import Records
 /// run of events began, repeats the events before the refused one, returns the refusal, and continues after it. So every event is executed
 /// at most twice however many are refused. It costs several times what bulk statements do, so ``BisectionMachine`` uses it for small
 /// ranges, and for the rest of a transaction with many refusals.
+///
+/// Events come in a temporary table and not as arguments, of which a function has 100 at most (`FUNC_MAX_ARGS`).
 struct SequentialFunction {
     /// The function's qualified name.
     let name: String
-    /// The statement that creates the function, or replaces it with itself.
+    /// The statements that create table and function, or replace them with themselves.
     let definition: String
-    /// The statement that calls it, with the parameters of ``StatementBuilder/sequential(_:isolating:)``.
+    /// The statement that fills the table: arrays of numbers, operations, columns and words of presence.
+    let fill: String
+    /// The statement that calls the function: the first and last number, and what it isolates.
     let call: PreparedStatement
 
-    /// Columns of the result: a row for each refusal, then one with position 0 and the counts.
+    /// Columns of the result: a row for each refusal, then one with position −1 and the counts.
     enum Column: Int {
         case position, state, message, created, updated, deleted
     }
@@ -26,147 +30,107 @@ struct SequentialFunction {
     static let rowCount = EncodedStatement.RowCount.lastRow([Column.created, .updated, .deleted].map(\.rawValue))
 
     init(_ writer: SequentialWriter) {
-        let shape = writer.shape
-        let body = writer.body()
-        let parameters = [
-            "_s_ops int2[]", "_s_partial int2[]", "_s_inserts text[]", "_s_updates text[]", "_s_isolate bool",
-            "_s_codes text[]", "_s_not_codes text[]", "_s_classes text[]",
-        ]
-        let arrays = shape.columns.enumerated().map { "_s_c\($0) \($1.type.arrayName)" }
+        let shape = writer.texts.shape
+        let columns =
+            [("n", "int4"), ("op", "int2")] + shape.columns.enumerated().map { ("c\($0)", $1.type.rawValue) }
+            + (0..<writer.texts.presence.words).map { ("p\($0)", "int8") }
         // The hash in the name keeps the functions of different tables, and of another version of a table, apart.
-        name = "pg_temp.sluice_\(String(fnv1a(body), radix: 36))"
+        let hash = String(fnv1a(writer.body(events: "") + columns.map(\.1).joined()), radix: 36)
+        let events = "pg_temp.sluice_events_\(hash)"
+        name = "pg_temp.sluice_\(hash)"
         // A plan made while the table was small would scan all of it for each event, as long as the session lives.
         definition = """
-            CREATE OR REPLACE FUNCTION \(name)(\((parameters + arrays).joined(separator: ", ")),
-              OUT _s_at int, OUT _s_state text, OUT _s_message text,
+            CREATE TEMP TABLE IF NOT EXISTS sluice_events_\(hash) (\(columns.map { "\($0) \($1)" }.joined(separator: ", ")),
+              PRIMARY KEY (n)) ON COMMIT DELETE ROWS;
+            CREATE OR REPLACE FUNCTION \(name)(_s_from int, _s_to int, _s_isolate bool, _s_codes text[], _s_not_codes text[],
+              _s_classes text[], OUT _s_at int, OUT _s_state text, OUT _s_message text,
               OUT _s_created int8, OUT _s_updated int8, OUT _s_deleted int8)
             RETURNS SETOF record LANGUAGE plpgsql SET enable_seqscan = off AS $_sluice_$
-            \(body)
+            \(writer.body(events: events))
             $_sluice_$
             """
-        let casts =
-            ["int2[]", "int2[]", "text[]", "text[]", "bool", "text[]", "text[]", "text[]"] + shape.columns.map(\.type.arrayName)
-        let arguments = casts.enumerated().map { "$\($0 + 1)::\($1)" }.joined(separator: ", ")
-        call = PreparedStatement("SELECT * FROM \(name)(\(arguments))")
+        let arrays = columns.enumerated().map { "$\($0 + 1)::\($1.1)[]" }.joined(separator: ", ")
+        fill = "INSERT INTO \(events) SELECT * FROM unnest(\(arrays))"
+        call = PreparedStatement("SELECT * FROM \(name)($1::int, $2::int, $3::bool, $4::text[], $5::text[], $6::text[])")
     }
 }
 
-/// Writes the function's body and its single-row statements.
+/// Writes the function's body.
 struct SequentialWriter {
-    let shape: TableShape
-    let relation: String
+    let texts: RowTexts
     /// The table has a unique index that `ON CONFLICT` may name, and no rule that forbids it.
     let usesArbiter: Bool
+    /// Where an INSERT wrote nothing, another session has inserted the row. Not so where a trigger decides what an INSERT does.
+    let insertsAreExact: Bool
 
-    private func name(_ column: Int) -> String { quoteIdentifier(shape.columns[column].name) }
-    private var match: String { shape.key.map { "t.\(name($0)) = _s_v\($0)" }.joined(separator: " AND ") }
-    private var arbiter: String {
-        guard usesArbiter, shape.mode == .upsert else { return "" }
-        return " ON CONFLICT (\(shape.key.map { name($0) }.joined(separator: ", "))) DO NOTHING"
-    }
-    private var all: [Int] { Array(shape.columns.indices) }
-
-    private func insert(_ columns: [Int], _ value: (Int) -> String) -> String {
-        "INSERT INTO \(relation) AS t (\(columns.map { name($0) }.joined(separator: ", "))) "
-            + "VALUES (\(columns.map(value).joined(separator: ", ")))\(arbiter)"
-    }
-
-    private func update(_ columns: [Int], _ value: (Int) -> String) -> String {
-        var sets = columns.filter { !shape.key.contains($0) }.map { "\(name($0)) = \(value($0))" }
-        sets += shape.onUpdate.map { "\(quoteIdentifier($0.column)) = \(StatementTexts.expression($0.value))" }
-        if sets.isEmpty, let key = shape.key.first { sets = ["\(name(key)) = t.\(name(key))"] }
-        let keys = shape.key.map { "t.\(name($0)) = \(value($0))" }.joined(separator: " AND ")
-        return "UPDATE \(relation) AS t SET \(sets.joined(separator: ", ")) WHERE \(keys)"
-    }
-
-    /// Statements for events that lack some columns; their parameters are all columns in order.
-    func partial(absent: UInt64) -> (insert: String, update: String) {
-        let columns = all.filter { absent & (1 << UInt64($0)) == 0 }
-        func value(_ column: Int) -> String { "$\(column + 1)" }
-        return (insert(columns, value), shape.mode == .append ? "" : update(columns, value))
-    }
-
-    /// Executes one of two statements: the full one as part of the function, or a partial one as text.
-    private func run(_ full: String, orText texts: String) -> String {
-        guard shape.columns.contains(where: \.isOptional) else {
-            return "\(full); GET DIAGNOSTICS _s_n = ROW_COUNT;"
-        }
-        let values = all.map { "_s_v\($0)" }.joined(separator: ", ")
-        return """
-            IF _s_partial[_s_i] = 0 THEN \(full);
-                    ELSE EXECUTE \(texts)[_s_partial[_s_i]] USING \(values); END IF;
-                    GET DIAGNOSTICS _s_n = ROW_COUNT;
-            """
+    private var insertion: String {
+        let (into, values) = texts.insertion(of: "_s_e", isComplete: false, setsOnUpdate: false)
+        let arbiter =
+            usesArbiter && texts.shape.mode == .upsert
+            ? " ON CONFLICT (\(texts.keyNames.joined(separator: ", "))) DO NOTHING" : ""
+        return "\(into) VALUES (\(values))\(arbiter); GET DIAGNOSTICS _s_n = ROW_COUNT; _s_new := _s_new + _s_n;"
     }
 
     private func event() -> String {
-        func value(_ column: Int) -> String { "_s_v\(column)" }
-        let insertion = run(insert(all, value), orText: "_s_inserts")
-        if shape.mode == .append {
-            // Mode append knows no Delete.
-            return """
-                    IF _s_ops[_s_i] <> 3 THEN
-                    \(insertion)
-                    _s_new := _s_new + _s_n;
-                    END IF;
-                """
-        }
+        // Mode append knows no Delete.
+        if texts.shape.mode == .append { return "IF _s_e.op <> 3 THEN \(insertion) END IF;" }
+        let lookUp = "PERFORM FROM \(texts.relation) AS t WHERE \(texts.matches("_s_e"));"
+        let update = "UPDATE \(texts.relation) AS t SET \(texts.assignments(of: "_s_e")) WHERE \(texts.matches("_s_e"))"
         // Where another session writes the same key, the row may appear or vanish between look-up and write: the look-up is repeated.
         return """
-                _s_op := _s_ops[_s_i];
-                PERFORM FROM \(relation) AS t WHERE \(match);
+                \(lookUp)
                 _s_present := FOUND;
-                IF NOT _s_present AND _s_op IN (0, 2) THEN
+                IF NOT _s_present AND _s_e.op IN (0, 2) THEN
                     \(insertion)
-                    _s_new := _s_new + _s_n;
-                    IF _s_n = 0 AND _s_op = 2 THEN
-                        PERFORM FROM \(relation) AS t WHERE \(match);
+                    IF _s_n = 0 AND _s_e.op = 2 AND \(insertsAreExact) THEN
+                        \(lookUp)
                         _s_present := FOUND;
                     END IF;
                 END IF;
-                IF _s_present AND _s_op IN (1, 2) THEN
-                    \(run(update(all, value), orText: "_s_updates"))
+                IF _s_present AND _s_e.op IN (1, 2) THEN
+                    \(update);
+                    GET DIAGNOSTICS _s_n = ROW_COUNT;
                     _s_changed := _s_changed + _s_n;
-                    IF _s_n = 0 AND _s_op = 2 THEN
-                        PERFORM FROM \(relation) AS t WHERE \(match);
+                    IF _s_n = 0 AND _s_e.op = 2 THEN
+                        \(lookUp)
                         IF NOT FOUND THEN
                             \(insertion)
-                            _s_new := _s_new + _s_n;
                         END IF;
                     END IF;
-                ELSIF _s_present AND _s_op = 3 THEN
-                    DELETE FROM \(relation) AS t WHERE \(match);
+                ELSIF _s_present AND _s_e.op = 3 THEN
+                    DELETE FROM \(texts.relation) AS t WHERE \(texts.matches("_s_e"));
                     GET DIAGNOSTICS _s_n = ROW_COUNT;
                     _s_gone := _s_gone + _s_n;
                 END IF;
             """
     }
 
-    func body() -> String {
+    /// - Parameter events: the qualified name of the table that holds the events.
+    func body(events: String) -> String {
         """
         #variable_conflict use_column
         DECLARE
-            _s_i int := 1; _s_first int := 1; _s_last int := cardinality(_s_ops); _s_upto int := _s_last; _s_refused int;
-            _s_op int2; _s_present bool; _s_n int8; _s_why text; _s_what text;
+            _s_e record; _s_i int; _s_first int := _s_from; _s_upto int := _s_to; _s_refused int;
+            _s_present bool; _s_n int8; _s_why text; _s_what text; _s_constraint text; _s_table text;
             _s_new int8 := 0; _s_changed int8 := 0; _s_gone int8 := 0;
             _s_new0 int8 := 0; _s_changed0 int8 := 0; _s_gone0 int8 := 0;
-            \(all.map { "_s_v\($0) \(shape.columns[$0].type.rawValue);" }.joined(separator: " "))
         BEGIN
-            WHILE _s_first <= _s_last LOOP
+            WHILE _s_first <= _s_to LOOP
                 BEGIN
-                    WHILE _s_i <= _s_upto LOOP
-                        \(all.map { "_s_v\($0) := _s_c\($0)[_s_i];" }.joined(separator: " "))
+                    FOR _s_e IN SELECT * FROM \(events) AS e WHERE e.n BETWEEN _s_first AND _s_upto ORDER BY e.n LOOP
+                        _s_i := _s_e.n;
         \(event())
-                        _s_i := _s_i + 1;
                     END LOOP;
                 EXCEPTION WHEN OTHERS THEN
+                    GET STACKED DIAGNOSTICS _s_constraint = CONSTRAINT_NAME, _s_table = TABLE_NAME;
                     IF NOT _s_isolate OR NOT (SQLSTATE = ANY (_s_codes)
-                        OR (left(SQLSTATE, 2) = ANY (_s_classes) AND SQLSTATE <> ALL (_s_not_codes))) THEN
+                        OR (left(SQLSTATE, 2) = ANY (_s_classes) AND SQLSTATE <> ALL (_s_not_codes)))
+                        -- No partition for the row; see OutcomeTable.outcome(of:).
+                        OR (SQLSTATE = '23514' AND _s_constraint = '' AND _s_table <> '' AND SQLSTATE <> ALL (_s_codes)) THEN
                         RAISE;
                     END IF;
                     -- Everything since _s_first is undone. The events before this one are repeated, then the refusal is returned.
-                    _s_refused := _s_i; _s_why := SQLSTATE; _s_what := SQLERRM;
-                    _s_upto := _s_i - 1; _s_i := _s_first;
+                    _s_refused := _s_i; _s_why := SQLSTATE; _s_what := SQLERRM; _s_upto := _s_i - 1;
                     _s_new := _s_new0; _s_changed := _s_changed0; _s_gone := _s_gone0;
                     CONTINUE;
                 END;
@@ -174,9 +138,9 @@ struct SequentialWriter {
                 EXIT WHEN _s_refused IS NULL;
                 _s_at := _s_refused; _s_state := _s_why; _s_message := _s_what;
                 RETURN NEXT;
-                _s_first := _s_refused + 1; _s_i := _s_first; _s_upto := _s_last; _s_refused := NULL;
+                _s_first := _s_refused + 1; _s_upto := _s_to; _s_refused := NULL;
             END LOOP;
-            _s_at := 0; _s_state := NULL; _s_message := NULL;
+            _s_at := -1; _s_state := NULL; _s_message := NULL;
             _s_created := _s_new; _s_updated := _s_changed; _s_deleted := _s_gone;
             RETURN NEXT;
         END

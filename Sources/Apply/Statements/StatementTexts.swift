@@ -1,4 +1,4 @@
-// Owns the SQL of the set statements: one text for each operation and set of absent columns.
+// Owns the SQL of the set statements: one text for each kind of change.
 
 import Postgres
 import Records
@@ -9,7 +9,7 @@ enum StatementKind: UInt8, CaseIterable {
     case delete
     /// Changes rows that are present.
     case update
-    /// Changes rows that are present and inserts the others.
+    /// Changes rows that are present and inserts the others. Its rows have a value for every column.
     case upsert
     /// Inserts rows that are absent.
     case insert
@@ -20,109 +20,80 @@ enum StatementKind: UInt8, CaseIterable {
 /// Which statement a row belongs to.
 struct StatementKey: Hashable {
     let kind: StatementKind
-    /// Bit n: the n-th column has no value in these rows.
-    let absent: UInt64
     /// Inserted rows have been updated within their run: `on_update` columns are set, not defaulted.
-    let setsOnUpdate: Bool
+    var setsOnUpdate = false
 }
 
-/// A set statement and the columns whose arrays are its parameters.
+/// A set statement and its parameters: an array for each of the columns, then one for each word of presence.
 struct SetStatement {
     let sql: String
     let columns: [Int]
+    let presenceWords: Int
     let prepared: PreparedStatement
     /// The statement joins arrays and table, so it must be planned for the arrays' true length: a plan kept from a small batch, or from
     /// when the table was small, may scan the whole table for each row.
     let plansEachTime: Bool
+
+    var parameterCount: Int { columns.count + presenceWords }
 }
 
 /// Writes set statements for one table.
 struct StatementTexts {
-    let relation: String
-    let shape: TableShape
-    private let names: [String]
-    private let keyNames: [String]
-    private let onUpdate: [(name: String, value: String)]
+    let texts: RowTexts
+    /// An INSERT must not propose a row whose key is present: it would be refused for a required column that events may lack.
+    let insertsLookUp: Bool
 
-    init(shape: TableShape, relation: String) {
-        self.shape = shape
-        self.relation = relation
-        names = shape.columns.map { quoteIdentifier($0.name) }
-        keyNames = shape.key.map { quoteIdentifier(shape.columns[$0].name) }
-        onUpdate = shape.onUpdate.map { (quoteIdentifier($0.column), Self.expression($0.value)) }
-    }
+    private var shape: TableShape { texts.shape }
 
-    static func expression(_ value: OnUpdateValue) -> String {
-        switch value {
-        case .currentDate: "CURRENT_DATE"
-        case .now: "CURRENT_TIMESTAMP"
-        }
-    }
-
-    /// Several statements, for rows of different keys, as one. It returns the number of rows written.
+    /// Several statements, for rows of different keys or for an update and an insert of the same, as one. It returns the number of rows
+    /// written.
     ///
     /// All parts see the table as it was before, and the order of their execution is not defined (PostgreSQL manual, WITH queries).
-    func combined(_ keys: [StatementKey]) -> (sql: String, columns: [[Int]]) {
-        var columns: [[Int]] = []
+    func combined(_ keys: [StatementKey]) -> (sql: String, parts: [SetStatement]) {
+        var parts: [SetStatement] = []
         var first = 1
-        let parts = keys.enumerated().map { index, key in
+        for key in keys {
             let part = statement(key, firstParameter: first)
-            columns.append(part.columns)
-            first += part.columns.count
-            return "s\(index) AS (\(part.sql) RETURNING 1)"
+            parts.append(part)
+            first += part.parameterCount
         }
+        let queries = parts.enumerated().map { "s\($0) AS (\($1.sql) RETURNING 1)" }
         let counts = keys.indices.map { "(SELECT count(*) FROM s\($0))" }
-        return ("WITH \(parts.joined(separator: ", ")) SELECT \(counts.joined(separator: " + "))", columns)
+        return ("WITH \(queries.joined(separator: ", ")) SELECT \(counts.joined(separator: " + "))", parts)
     }
 
     func statement(_ key: StatementKey, firstParameter first: Int = 1) -> SetStatement {
-        let columns = key.kind == .delete ? shape.key : shape.columns.indices.filter { key.absent & (1 << UInt64($0)) == 0 }
-        let rows = unnest(columns, firstParameter: first)
+        let columns = key.kind == .delete ? shape.key : Array(shape.columns.indices)
+        let words = key.kind == .delete || key.kind == .upsert ? 0 : texts.presence.words
+        let rows = unnest(columns, words, firstParameter: first)
         let sql: String
         switch key.kind {
-        case .delete: sql = "DELETE FROM \(relation) AS t USING \(rows) WHERE \(keyCondition)"
+        case .delete: sql = "DELETE FROM \(texts.relation) AS t USING \(rows) WHERE \(texts.matches("u"))"
         case .update:
-            let sets = assignments(columns) { "u.c\($0)" }
-            sql = "UPDATE \(relation) AS t SET \(sets) FROM \(rows) WHERE \(keyCondition)"
-        case .upsert:
-            let sets = assignments(columns) { "excluded.\(names[$0])" }
-            sql =
-                insert(columns, rows, setsOnUpdate: key.setsOnUpdate)
-                + " ON CONFLICT (\(keyNames.joined(separator: ", "))) DO UPDATE SET \(sets)"
+            sql = "UPDATE \(texts.relation) AS t SET \(texts.assignments(of: "u")) FROM \(rows) WHERE \(texts.matches("u"))"
+        case .upsert: sql = insert(key, rows) + " ON CONFLICT (\(arbiter)) DO UPDATE SET \(texts.assignments(of: "excluded"))"
         case .insert:
-            sql =
-                insert(columns, rows, setsOnUpdate: key.setsOnUpdate)
-                + " ON CONFLICT (\(keyNames.joined(separator: ", "))) DO NOTHING"
-        case .append: sql = insert(columns, rows, setsOnUpdate: false)
+            let absent = " WHERE NOT EXISTS (SELECT FROM \(texts.relation) AS t WHERE \(texts.matches("u")))"
+            sql = insert(key, rows) + (insertsLookUp ? absent : "") + " ON CONFLICT (\(arbiter)) DO NOTHING"
+        case .append: sql = insert(key, rows)
         }
         return SetStatement(
-            sql: sql, columns: columns, prepared: PreparedStatement(sql),
-            plansEachTime: key.kind == .delete || key.kind == .update)
+            sql: sql, columns: columns, presenceWords: words, prepared: PreparedStatement(sql),
+            plansEachTime: key.kind == .delete || key.kind == .update || (key.kind == .insert && insertsLookUp))
     }
 
-    /// `unnest($1::int4[], …) AS u(c0, …)`: a column's name in `u` carries its position in the shape.
-    private func unnest(_ columns: [Int], firstParameter first: Int) -> String {
-        let arrays = columns.enumerated().map { "$\($0 + first)::\(shape.columns[$1].type.arrayName)" }.joined(separator: ", ")
-        return "unnest(\(arrays)) AS u(\(columns.map { "c\($0)" }.joined(separator: ", ")))"
+    private var arbiter: String { texts.keyNames.joined(separator: ", ") }
+
+    private func insert(_ key: StatementKey, _ rows: String) -> String {
+        let (into, values) = texts.insertion(of: "u", isComplete: key.kind == .upsert, setsOnUpdate: key.setsOnUpdate)
+        return "\(into) SELECT \(values) FROM \(rows)"
     }
 
-    private var keyCondition: String {
-        zip(keyNames, shape.key).map { "t.\($0) = u.c\($1)" }.joined(separator: " AND ")
-    }
-
-    private func insert(_ columns: [Int], _ rows: String, setsOnUpdate: Bool) -> String {
-        let onUpdate = setsOnUpdate ? self.onUpdate : []
-        let into = (columns.map { names[$0] } + onUpdate.map(\.name)).joined(separator: ", ")
-        let values = (columns.map { "u.c\($0)" } + onUpdate.map(\.value)).joined(separator: ", ")
-        return "INSERT INTO \(relation) AS t (\(into)) SELECT \(values) FROM \(rows)"
-    }
-
-    /// The SET list of an update. Where the event has nothing but its key the row is written unchanged, so that triggers that capture
-    /// changes see the Update or Upsert.
-    private func assignments(_ columns: [Int], _ value: (Int) -> String) -> String {
-        let sets =
-            columns.filter { !shape.key.contains($0) }.map { "\(names[$0]) = \(value($0))" }
-            + onUpdate.map { "\($0.name) = \($0.value)" }
-        return sets.isEmpty ? "\(keyNames[0]) = t.\(keyNames[0])" : sets.joined(separator: ", ")
+    /// `unnest($1::int4[], …) AS u(c0, …)`: see ``RowTexts``.
+    private func unnest(_ columns: [Int], _ words: Int, firstParameter first: Int) -> String {
+        let types = columns.map { shape.columns[$0].type.arrayName } + Array(repeating: "int8[]", count: words)
+        let arrays = types.enumerated().map { "$\($0 + first)::\($1)" }.joined(separator: ", ")
+        let names = columns.map { "c\($0)" } + (0..<words).map { "p\($0)" }
+        return "unnest(\(arrays)) AS u(\(names.joined(separator: ", ")))"
     }
 }

@@ -6,16 +6,21 @@ public import Records
 /// Reads ``TableSchema`` when partitions are claimed.
 public enum TableInspector {
     /// Reads what the catalog says about the mapping's table.
-    /// - Throws: `ApplyError` where table and mapping do not fit, `PostgresError` where the catalog could not be read.
+    /// - Throws: `ApplyError` where there is no such table, `PostgresError` where the catalog could not be read.
     public static func inspect(_ shape: TableShape, on session: PostgresSession) throws -> TableSchema {
+        guard session.serverVersion >= 120_000 else {
+            throw ApplyError(
+                .configuration, "the server is PostgreSQL \(session.serverVersion / 10_000); 12 is the oldest that can be used")
+        }
         let wanted = (shape.schema.map { quoteIdentifier($0) + "." } ?? "") + quoteIdentifier(shape.name)
         let found = try ask(
             session, wanted,
             """
-            SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text, c.relrowsecurity,
+            SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text, row_security_active(c.oid),
               EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid OR i.inhparent = c.oid),
               current_setting('server_encoding'),
-              EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tginitdeferred AND t.tgenabled <> 'D')
+              EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tginitdeferred AND t.tgenabled <> 'D'),
+              c.relpersistence = 'u'
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)
             """)
         guard found.rowCount == 1 else {
@@ -31,10 +36,10 @@ public enum TableInspector {
         schema.isInherited = try found.bool(0, 4)
         schema.serverEncoding = try found.text(0, 5)
         schema.hasDeferredChecks = try found.bool(0, 6)
+        schema.isUnlogged = try found.bool(0, 7)
         try readColumns(&schema, session, wanted)
         try readTriggersAndConstraints(&schema, session, wanted)
         try readIndexes(&schema, shape, session, wanted)
-        if let fault = schema.fault(shape) { throw fault }
         return schema
     }
 
@@ -49,20 +54,21 @@ public enum TableInspector {
         let rows = try ask(
             session, table,
             """
-            WITH RECURSIVE base(attnum, type, is_domain, modifier, not_null, has_default) AS (
-              SELECT a.attnum, a.atttypid, false, a.atttypmod, a.attnotnull, false FROM pg_attribute a
+            WITH RECURSIVE base(attnum, type, is_domain, modifier, not_null, default_expression) AS (
+              SELECT a.attnum, a.atttypid, false, a.atttypmod, a.attnotnull, pg_get_expr(d.adbin, d.adrelid)
+              FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
               WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
               UNION ALL
               SELECT b.attnum, t.typbasetype, true, t.typtypmod, b.not_null OR t.typnotnull,
-                b.has_default OR t.typdefault IS NOT NULL
+                coalesce(b.default_expression, pg_get_expr(t.typdefaultbin, 0))
               FROM base b JOIN pg_type t ON t.oid = b.type AND t.typtype = 'd'
             )
             SELECT a.attname::text, b.type, b.is_domain, b.modifier, b.not_null,
-              coalesce(pg_get_expr(d.adbin, d.adrelid), CASE WHEN b.has_default THEN 'of the domain' END),
-              a.attgenerated <> '', a.attidentity <> '', coalesce(l.collisdeterministic, true)
+              CASE WHEN a.attidentity = '' THEN b.default_expression
+                ELSE format('nextval(%L::regclass)', pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)) END,
+              a.attgenerated <> '', a.attidentity::text, coalesce(l.collisdeterministic, true)
             FROM base b JOIN pg_type t ON t.oid = b.type AND t.typtype <> 'd'
             JOIN pg_attribute a ON a.attrelid = to_regclass($1) AND a.attnum = b.attnum
-            LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
             LEFT JOIN pg_collation l ON l.oid = a.attcollation
             """)
         for row in 0..<rows.rowCount {
@@ -73,7 +79,7 @@ public enum TableInspector {
             column.isGenerated = try rows.bool(row, 6)
             // For a generated column pg_attrdef holds its expression.
             column.defaultExpression = rows.isNull(row, 5) || column.isGenerated ? nil : try rows.text(row, 5)
-            column.isIdentity = try rows.bool(row, 7)
+            column.identity = TableSchema.Identity(rawValue: try rows.text(row, 7))
             column.collationIsDeterministic = try rows.bool(row, 8)
             schema.columns[try rows.text(row, 0)] = column
         }

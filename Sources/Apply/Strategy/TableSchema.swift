@@ -19,10 +19,10 @@ public struct TableSchema: Sendable, Equatable {
         var isNotNull = false
         var defaultExpression: String?
         var isGenerated = false
-        var isIdentity = false
+        var identity: Identity?
         var collationIsDeterministic = true
 
-        var hasDefault: Bool { defaultExpression != nil || isIdentity }
+        var hasDefault: Bool { defaultExpression != nil }
 
         /// Whether the column takes every value of a mapping's type.
         func takesEveryValue(of type: ColumnType) -> Bool { Self.wider[type.oid, default: []].contains(baseType) }
@@ -42,6 +42,11 @@ public struct TableSchema: Sendable, Equatable {
             TypeOID.date: [TypeOID.date],
             TypeOID.timestamptz: [TypeOID.timestamptz],
         ]
+    }
+
+    /// How an identity column takes values from outside.
+    enum Identity: String {
+        case always = "a", byDefault = "d"
     }
 
     /// One enabled trigger of INSERT, UPDATE or DELETE that a user created.
@@ -74,7 +79,9 @@ public struct TableSchema: Sendable, Equatable {
     /// The kind of relation.
     public var kind = Kind.table
     var isInherited = false
+    /// Row-level security applies to the role of the session.
     var hasRowSecurity = false
+    var isUnlogged = false
     /// It has constraints, or constraint triggers, that are INITIALLY DEFERRED.
     var hasDeferredChecks = false
     var hasGeneratedColumns: Bool { columns.values.contains(where: \.isGenerated) }
@@ -98,48 +105,11 @@ public struct TableSchema: Sendable, Equatable {
         }
     }
 
-    /// Positions of mapped columns without which an INSERT is refused: NOT NULL and without a default.
-    func requiredOnInsert(_ shape: TableShape) -> [Int] {
-        shape.columns.indices.filter { index in
-            columns[shape.columns[index].name].map { $0.isNotNull && !$0.hasDefault } ?? false
+    /// Whether an INSERT may lack a column that it needs: NOT NULL, without a default, and optional in the mapping or not in it.
+    func insertsMayLackColumns(_ shape: TableShape) -> Bool {
+        columns.contains { name, column in
+            column.isNotNull && !column.hasDefault && !column.isGenerated
+                && shape.columns.first { $0.name == name }?.isOptional != false
         }
-    }
-
-    /// Why the shape cannot be written to this table at all; `nil`: it can.
-    func fault(_ shape: TableShape) -> ApplyError? {
-        func fault(_ text: String) -> ApplyError { ApplyError(.configuration, "table \(relation): \(text)") }
-        if shape.columns.isEmpty { return fault("the mapping names no column") }
-        if shape.columns.lastIndex(where: \.isOptional) ?? 0 > 63 {
-            return fault("only the first 64 columns may be optional; put the required ones last")
-        }
-        for mapped in shape.columns {
-            guard let column = columns[mapped.name] else {
-                return fault("column \(mapped.name) does not exist; correct the mapping or add a migration")
-            }
-            if column.isGenerated { return fault("column \(mapped.name) is generated; remove it from the mapping") }
-        }
-        for name in shape.onUpdate.map(\.column) {
-            if columns[name] == nil { return fault("the on_update column \(name) does not exist") }
-            if shape.columns.contains(where: { $0.name == name }) {
-                return fault("column \(name) stands in both columns and on_update; keep one of the two")
-            }
-        }
-        guard shape.mode == .upsert else { return nil }
-        if shape.key.isEmpty { return fault("mode upsert needs a key") }
-        for mapped in shape.key.map({ shape.columns[$0] }) {
-            if let column = columns[mapped.name], !column.comparesWith(mapped.type) {
-                return fault(
-                    "key column \(mapped.name) cannot be looked up by a \(mapped.type.rawValue); give both the same type")
-            }
-            if mapped.isOptional || mapped.isNullable {
-                return fault("key column \(mapped.name) may be neither optional nor nullable")
-            }
-        }
-        if kind == .view { return fault("is a view; name the table that it reads") }
-        if !indexes.contains(where: \.isKey) {
-            let names = shape.key.map { shape.columns[$0].name }.joined(separator: ", ")
-            return fault("no unique index on exactly (\(names)), immediate and without a condition; create one, or a primary key")
-        }
-        return nil
     }
 }

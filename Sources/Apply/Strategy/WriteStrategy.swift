@@ -62,7 +62,6 @@ extension TableSchema {
         var reasons: [String] = []
         if kind != .table { reasons.append("\(relation) is a \(kind.rawValue)") }
         if isInherited { reasons.append("\(relation) has a parent or children") }
-        if hasRowSecurity { reasons.append("row security is enabled") }
         reasons += rules.map { "rule \($0)" }
         reasons += foreignKeys.filter(\.isSelfReferencing).map { "foreign key \($0.name) references its own table" }
         // Rows that are only inserted cannot remove each other's conflicts: a set statement fails if and only if one row is refused.

@@ -1,0 +1,95 @@
+// Owns what an event's row means in SQL: which values it inserts, what it sets, and which row it is about.
+
+import Records
+
+/// The optional columns of a table, and where an event says which of them it has: bit n % 64 of the word n / 64 for the n-th of them.
+struct Presence: Equatable {
+    /// Positions in ``TableShape/columns``.
+    let columns: [Int]
+
+    init(_ shape: TableShape) { columns = shape.columns.indices.filter { shape.columns[$0].isOptional } }
+
+    /// 64-bit words a row needs.
+    var words: Int { (columns.count + 63) / 64 }
+
+    /// The optional columns of one word.
+    func columns(ofWord word: Int) -> ArraySlice<Int> { columns[word * 64..<min(columns.count, word * 64 + 64)] }
+
+    /// SQL that is true where `row` has a value for a column; `nil`: it always has.
+    func condition(_ column: Int, of row: String) -> String? {
+        guard let index = columns.firstIndex(of: column) else { return nil }
+        return "(\(row).p\(index / 64) & (1::int8 << \(index % 64))) <> 0"
+    }
+}
+
+/// The parts of statements that say what a row of values does to the table's row `t`.
+///
+/// Such a row has a value `c<n>` for the n-th column of the shape, and ``Presence/words`` words `p<n>`. The set statements read rows `u`
+/// from arrays, the sequential function reads its variable; both say the same about them.
+struct RowTexts {
+    let relation: String
+    let shape: TableShape
+    let presence: Presence
+    /// Quoted names of the columns, and of those of the key.
+    let names: [String]
+    let keyNames: [String]
+    private let onUpdate: [(name: String, value: String)]
+    /// What a column gets on insert where the event has no value; `nil`: null.
+    private let defaults: [String?]
+    /// A mapped column is GENERATED ALWAYS AS IDENTITY.
+    private let overridesIdentity: Bool
+
+    init(shape: TableShape, schema: TableSchema) {
+        self.shape = shape
+        relation = schema.relation
+        presence = Presence(shape)
+        names = shape.columns.map { quoteIdentifier($0.name) }
+        keyNames = shape.key.map { quoteIdentifier(shape.columns[$0].name) }
+        onUpdate = shape.onUpdate.map { (quoteIdentifier($0.column), Self.expression($0.value)) }
+        let columns = shape.columns.map { schema.columns[$0.name] }
+        defaults = columns.map { $0?.defaultExpression }
+        overridesIdentity = columns.contains { $0?.identity == .always }
+    }
+
+    static func expression(_ value: OnUpdateValue) -> String {
+        switch value {
+        case .currentDate: "CURRENT_DATE"
+        case .now: "CURRENT_TIMESTAMP"
+        }
+    }
+
+    /// The condition that `t` is the row that `row` is about.
+    func matches(_ row: String) -> String {
+        zip(keyNames, shape.key).map { "t.\($0) = \(row).c\($1)" }.joined(separator: " AND ")
+    }
+
+    /// The beginning of an INSERT, and the values of a row.
+    /// - Parameters:
+    ///   - isComplete: the row has a value for every column.
+    ///   - setsOnUpdate: the `on_update` columns are set, and not defaulted.
+    func insertion(of row: String, isComplete: Bool, setsOnUpdate: Bool) -> (into: String, values: String) {
+        let onUpdate = setsOnUpdate ? self.onUpdate : []
+        let into = (names + onUpdate.map(\.name)).joined(separator: ", ")
+        let values = shape.columns.indices.map { column -> String in
+            guard !isComplete, let isPresent = presence.condition(column, of: row) else { return "\(row).c\(column)" }
+            return "CASE WHEN \(isPresent) THEN \(row).c\(column)\(defaults[column].map { " ELSE \($0)" } ?? "") END"
+        }
+        return (
+            "INSERT INTO \(relation) AS t (\(into))\(overridesIdentity ? " OVERRIDING SYSTEM VALUE" : "")",
+            (values + onUpdate.map(\.value)).joined(separator: ", ")
+        )
+    }
+
+    /// The SET list of an update. A column for which the event has no value is set to itself. Where the event has nothing but its key the
+    /// row is written unchanged, so that triggers that capture changes see the Update or Upsert.
+    /// - Parameter row: `excluded` for the row proposed by an INSERT, which is complete.
+    func assignments(of row: String) -> String {
+        let sets = shape.columns.indices.filter { !shape.key.contains($0) }.map { column -> String in
+            if row == "excluded" { return "\(names[column]) = excluded.\(names[column])" }
+            guard let isPresent = presence.condition(column, of: row) else { return "\(names[column]) = \(row).c\(column)" }
+            return "\(names[column]) = CASE WHEN \(isPresent) THEN \(row).c\(column) ELSE t.\(names[column]) END"
+        }
+        let all = sets + onUpdate.map { "\($0.name) = \($0.value)" }
+        return all.isEmpty ? "\(keyNames[0]) = t.\(keyNames[0])" : all.joined(separator: ", ")
+    }
+}

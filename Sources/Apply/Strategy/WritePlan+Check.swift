@@ -1,0 +1,88 @@
+// Owns the check of a plan's statements on the server, before the first event.
+
+public import Postgres
+import Records
+
+extension WritePlan {
+    /// What works, and will surprise somebody: a sentence each.
+    public var warnings: [String] { schema.warnings(shape) }
+
+    /// Asks the server whether it would execute the plan's statements: types, privileges, and what else only it knows.
+    /// - Throws: `ApplyError` with everything that it refuses, `PostgresError` where it did not answer.
+    public func check(on session: PostgresSession) throws {
+        // What is refused, and the statements for which it is.
+        var refusals: [(sentence: String, verbs: [String])] = []
+        func refuse(_ verb: String, _ sentence: String) {
+            if let known = refusals.firstIndex(where: { $0.sentence == sentence }) {
+                if !refusals[known].verbs.contains(verb) { refusals[known].verbs.append(verb) }
+            } else {
+                refusals.append((sentence, [verb]))
+            }
+        }
+        let kinds: [StatementKind] =
+            shape.mode == .append
+            ? [.append] : schema.rules.isEmpty ? [.insert, .upsert, .update, .delete] : [.append, .update, .delete]
+        for kind in kinds {
+            let statement = texts.statement(StatementKey(kind: kind))
+            guard let error = try refusal(of: statement.sql, parameters: statement.parameterCount, on: session) else { continue }
+            // The server names the first column only.
+            let each =
+                error.sqlState == .datatypeMismatch ? try mismatches(on: session).map(sentence) : [sentence(error)]
+            for sentence in each { refuse(kind.verb, sentence) }
+        }
+        var faults = refusals.map { "\($0.verbs.joined(separator: ", ")): \($0.sentence)" }
+        let mayCreate = try session.execute(
+            "SELECT has_database_privilege(current_database(), 'TEMP'), quote_ident(current_database()), quote_ident(current_user)"
+        )
+        if try !mayCreate.bool(0, 0) {
+            let (database, user) = (try mayCreate.text(0, 1), try mayCreate.text(0, 2))
+            faults.append(
+                "\(user) may not create temporary tables, which isolating a bad record needs: "
+                    + "GRANT TEMPORARY ON DATABASE \(database) TO \(user)")
+        }
+        if !faults.isEmpty {
+            throw ApplyError(.configuration, "table \(schema.relation): \(faults.joined(separator: "; "))")
+        }
+    }
+
+    /// The columns to which the mapping's type cannot be assigned.
+    private func mismatches(on session: PostgresSession) throws -> [PostgresError] {
+        try shape.columns.indices.compactMap { column in
+            let sql =
+                "INSERT INTO \(schema.relation) (\(texts.texts.names[column])) SELECT u.c FROM "
+                + "unnest($1::\(shape.columns[column].type.arrayName)) AS u(c)"
+            let error = try refusal(of: sql, parameters: 1, on: session)
+            return error?.sqlState == .datatypeMismatch ? error : nil
+        }
+    }
+
+    /// Why the server would not execute a statement; `nil`: it would. EXPLAIN analyses, rewrites and plans the statement and checks
+    /// privileges, and executes nothing.
+    private func refusal(of sql: String, parameters count: Int, on session: PostgresSession) throws(PostgresError)
+        -> PostgresError?
+    {
+        let nothing = Parameters()
+        for _ in 0..<count { nothing.appendNull() }
+        do throws(PostgresError) {
+            try session.execute("EXPLAIN " + sql, nothing)
+            return nil
+        } catch {
+            if error.isConnectionLost { throw error }
+            return error
+        }
+    }
+
+    private func sentence(_ error: PostgresError) -> String {
+        error.message + (error.sqlState.map { " (\($0.rawValue))" } ?? "")
+    }
+}
+
+extension StatementKind {
+    fileprivate var verb: String {
+        switch self {
+        case .delete: "DELETE"
+        case .update: "UPDATE"
+        case .upsert, .insert, .append: "INSERT"
+        }
+    }
+}
