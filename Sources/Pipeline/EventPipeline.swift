@@ -97,6 +97,9 @@ public final class EventPipeline: Sendable {
     /// first record is read.
     public func operatorDecided(_ pauses: OperatorPauses) { context.inbox.send(.operatorPauses(pauses)) }
 
+    /// Claims stopped partitions again at once, whatever stopped them. Others are not touched.
+    public func retry(_ partitions: [TopicPartition]) { context.inbox.send(.retryRequested(partitions)) }
+
     /// The state of the pipeline now, without stopping a stage.
     public func snapshot() -> PipelineSnapshot {
         let pausedByOperator = context.pauses.pausedByOperator

@@ -34,6 +34,8 @@ public struct PipelineConfiguration: Sendable {
     public var retry = Backoff(initial: 50_000_000, maximum: 10_000_000_000)
     /// Waits before a fenced partition is claimed again.
     public var reclaim = Backoff(initial: 500_000_000, maximum: 30_000_000_000)
+    /// How long after it was stopped a partition is claimed again, in case what was wrong has been mended; see ``StopReason``.
+    public var recheckInterval: UInt64 = 60_000_000_000
     /// Outages in a row that open the circuit to the database.
     public var circuitThreshold = 5
     /// How long the circuit stays open.

@@ -10,7 +10,7 @@ public struct PipelineSnapshot: Sendable {
         /// The partition.
         public let source: TopicPartition
         /// The reason and the remedy.
-        public let reason: String
+        public let reason: StopReason
     }
 
     /// The lag of a partition in time.

@@ -8,6 +8,9 @@ import Testing
 
 private let a = TopicPartition("t", 0)
 private let b = TopicPartition("t", 1)
+private let outside = StopReason(.offset, "outside of the log")
+private let missing = StopReason(.schema, "the table does not exist")
+private let poison = StopReason(.poison, "mostly bad records")
 
 private func machine() -> AssignmentMachine {
     var configuration = PipelineConfiguration()
@@ -15,6 +18,7 @@ private func machine() -> AssignmentMachine {
     configuration.drainDeadline = 500
     configuration.retry = Backoff(initial: 10, maximum: 10)
     configuration.reclaim = Backoff(initial: 20, maximum: 20)
+    configuration.recheckInterval = 1_000
     return AssignmentMachine(configuration: configuration)
 }
 
@@ -48,8 +52,8 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         _ = machine.assigned([a, b], now: 0)
         #expect(
             machine.claimAnswered(
-                claimRound: 1, [a: .held(reason: "r"), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-                == [.reportStopped(a, reason: "r"), .begin([entry(b, slot: 0, generation: 1, epoch: 1, offset: 0)])])
+                claimRound: 1, [a: .held(reason: outside), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+                == [.reportStopped(a, reason: outside), .begin([entry(b, slot: 0, generation: 1, epoch: 1, offset: 0)])])
         #expect(machine.stoppedPartitions.map(\.source) == [a])
     }
 
@@ -104,21 +108,76 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         #expect(machine.lostPositions == [])
         #expect(machine.ticked(now: 60, lastPoll: 60) == [.claim(claimRound: 1, [a])])
         #expect(
-            machine.claimAnswered(claimRound: 1, [a: .held(reason: "outside of the log")], now: 61, random: 0)
-                == [.reportStopped(a, reason: "outside of the log")])
-        #expect(machine.stopped(a, reason: "again") == [])
+            machine.claimAnswered(claimRound: 1, [a: .held(reason: outside)], now: 61, random: 0)
+                == [.reportStopped(a, reason: outside)])
+        #expect(machine.stopped(a, reason: poison, now: 62) == [])
     }
 
     @Test func aStopBelongsToItsGeneration() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
-        #expect(machine.stopped(a, generation: 7, reason: "old") == [], "nothing was read yet")
+        #expect(machine.stopped(a, generation: 7, reason: poison, now: 2) == [], "nothing was read yet")
         _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        #expect(machine.stopped(a, generation: 7, reason: "old") == [])
+        #expect(machine.stopped(a, generation: 7, reason: poison, now: 2) == [])
         #expect(
-            machine.stopped(a, generation: 1, reason: "ours") == [
-                .retract(a, slot: 0, generation: 1), .reportStopped(a, reason: "ours"),
+            machine.stopped(a, generation: 1, reason: poison, now: 2) == [
+                .retract(a, slot: 0, generation: 1), .reportStopped(a, reason: poison),
             ])
+    }
+
+    @Test func aStoppedPartitionIsClaimedAgainUnlessItsRecordsAreBad() {
+        var machine = machine()
+        _ = machine.assigned([a, b], now: 0)
+        _ = machine.claimAnswered(
+            claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        _ = machine.stopped(a, generation: 1, reason: missing, now: 10)
+        _ = machine.stopped(b, generation: 1, reason: poison, now: 10)
+        #expect(machine.ticked(now: 1_009, lastPoll: 0) == [])
+        #expect(machine.ticked(now: 1_010, lastPoll: 0) == [.claim(claimRound: 1, [a])])
+        #expect(
+            machine.claimAnswered(claimRound: 1, [a: .held(reason: missing)], now: 1_020, random: 0) == [],
+            "a reason that stays the same is reported once")
+        #expect(machine.ticked(now: 2_019, lastPoll: 0) == [])
+        #expect(machine.ticked(now: 2_020, lastPoll: 0) == [.claim(claimRound: 1, [a])])
+        #expect(
+            machine.claimFailed(claimRound: 1, reason: "down", now: 2_021, random: 0)
+                == [.reportClaimFailed(reason: "down", retryIn: 1_000)])
+        // An operator need not wait, and may also mean the one whose records are bad.
+        machine.retryRequested([a, b], now: 2_030)
+        #expect(machine.ticked(now: 2_030, lastPoll: 0) == [.claim(claimRound: 1, [a, b])])
+        #expect(
+            machine.claimAnswered(
+                claimRound: 1, [a: .claimed(epoch: 2, nextOffset: 5), b: .claimed(epoch: 2, nextOffset: 6)], now: 2_031, random: 0
+            )
+                == [
+                    .restart(entry(a, slot: 0, generation: 2, epoch: 2, offset: 5)),
+                    .restart(entry(b, slot: 1, generation: 3, epoch: 2, offset: 6)),
+                ])
+        #expect(machine.stoppedPartitions.isEmpty)
+    }
+
+    /// The source knows only what was assigned to it: so everything is assigned anew, and what the others were doing is read again.
+    @Test func aPartitionThatWasNeverReadJoinsByANewAssignment() {
+        var machine = machine()
+        _ = machine.assigned([a, b], now: 0)
+        _ = machine.claimAnswered(
+            claimRound: 1, [a: .held(reason: missing), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        #expect(machine.ticked(now: 1_001, lastPoll: 0) == [.claim(claimRound: 1, [a])])
+        #expect(
+            machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1_002, random: 0)
+                == [.claim(claimRound: 2, [a, b])])
+        #expect(machine.claimFailed(claimRound: 2, reason: "down", now: 1_003, random: 0).count == 1)
+        #expect(machine.ticked(now: 1_008, lastPoll: 0) == [.claim(claimRound: 2, [a, b])])
+        #expect(
+            machine.claimAnswered(
+                claimRound: 2, [a: .claimed(epoch: 2, nextOffset: 0), b: .claimed(epoch: 2, nextOffset: 9)], now: 1_010, random: 0
+            )
+                == [
+                    .begin([
+                        entry(a, slot: 0, generation: 2, epoch: 2, offset: 0),
+                        entry(b, slot: 1, generation: 2, epoch: 2, offset: 9),
+                    ])
+                ])
     }
 
     @Test func aRevokeDrainsUnderADeadlineAndCommits() {

@@ -220,7 +220,7 @@ final class FakeDatabase: OffsetClaimer {
         var applied: [TopicPartition: [Int64]] = [:]
         /// Records of each partition, by transaction.
         var written: [[TopicPartition: Int64]] = []
-        var held: [TopicPartition: String] = [:]
+        var held: [TopicPartition: StopReason] = [:]
         var isDown = false
         var claims = 0
         var transactions: Int { written.count }

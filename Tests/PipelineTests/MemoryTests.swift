@@ -64,7 +64,7 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
         let bad = TopicPartition("t", 0)
         let world = World(seed: 21, partitions: 3, records: 600, configuration: configuration(lanes: 1), maximumBatch: 7) {
             work, _ in
-            work.contains { $0.source == bad } ? .stopped([bad], reason: "mostly poison") : nil
+            work.contains { $0.source == bad } ? .stopped([bad], reason: StopReason(.poison, "mostly poison")) : nil
         }
         try await world.run { world in
             world.source.post(.assigned(Array(world.ends.keys)))

@@ -103,14 +103,42 @@ import Testing
     @Test func aHeldPartitionStopsAloneAndReportsWhy() async throws {
         let world = World(seed: 4, partitions: 3, records: 200, configuration: brisk())
         let held = TopicPartition("t", 1)
-        world.database.state.withLock { $0.held[held] = "the offset is outside the log" }
+        world.database.state.withLock { $0.held[held] = StopReason(.offset, "the offset is outside the log") }
         try await world.run { world in
             world.source.post(.assigned(Array(world.ends.keys)))
             #expect(
                 await eventually {
                     world.database.state.withLock { $0.offsets.filter { $0.value.next == 200 }.count == 2 }
                 })
-            #expect(world.pipeline.snapshot().stopped == [.init(source: held, reason: "the offset is outside the log")])
+            #expect(
+                world.pipeline.snapshot().stopped == [
+                    .init(source: held, reason: StopReason(.offset, "the offset is outside the log"))
+                ])
+        }
+        #expect(world.isExact)
+    }
+
+    /// The table is created after the start, and later it is dropped and created again: all records arrive without a rebalance.
+    @Test func whatStoppedIsReadOnceItIsMended() async throws {
+        let late = TopicPartition("t", 1)
+        let isBroken = Shared(true)
+        var configuration = brisk(lanes: 1)
+        configuration.recheckInterval = 50_000_000
+        let world = World(seed: 14, partitions: 3, records: 500, configuration: configuration) { work, _ in
+            isBroken.current ? .stopped(work.map(\.source), reason: StopReason(.schema, "the table is gone")) : nil
+        }
+        world.database.state.withLock { $0.held[late] = StopReason(.schema, "the table does not exist") }
+        try await world.run { world in
+            world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.pipeline.snapshot().stopped.count == 3 })
+            isBroken.withLock { $0 = false }
+            #expect(
+                await eventually {
+                    world.database.state.withLock { $0.offsets.filter { $0.value.next == 500 }.count == 2 }
+                })
+            world.database.state.withLock { $0.held[late] = nil }
+            #expect(await eventually { world.isComplete })
+            #expect(await eventually { world.pipeline.snapshot().stopped.isEmpty })
         }
         #expect(world.isExact)
     }
@@ -118,7 +146,7 @@ import Testing
     @Test func aStoppedPartitionDoesNotDelayTheOthers() async throws {
         let bad = TopicPartition("t", 0)
         let world = World(seed: 5, partitions: 3, records: 500, configuration: brisk(lanes: 1)) { work, _ in
-            work.contains { $0.source == bad } ? .stopped([bad], reason: "mostly poison") : nil
+            work.contains { $0.source == bad } ? .stopped([bad], reason: StopReason(.poison, "mostly poison")) : nil
         }
         try await world.run { world in
             world.source.post(.assigned(Array(world.ends.keys)))
@@ -206,7 +234,7 @@ import Testing
             }
             guard isFirst else { return nil }
             while !isReleased.current { try await Task.sleep(nanoseconds: 1_000_000) }
-            return .stopped([source], reason: "what was wrong before the rebalance")
+            return .stopped([source], reason: StopReason(.schema, "what was wrong before the rebalance"))
         }
         try await world.run { world in
             world.source.post(.assigned([source]))

@@ -85,7 +85,7 @@ extension World {
     @Test func aStoppedPartitionIsNamedWhileTheOthersContinue() async throws {
         let bad = TopicPartition("t", 0)
         let world = World(seed: 24, partitions: 2, records: 500, configuration: watchful()) { work, _ in
-            work.contains { $0.source == bad } ? .stopped([bad], reason: "mostly poison") : nil
+            work.contains { $0.source == bad } ? .stopped([bad], reason: StopReason(.poison, "mostly poison")) : nil
         }
         try await world.run { world in
             world.source.post(.assigned(Array(world.ends.keys)))

@@ -2,11 +2,13 @@
 
 import Foundation
 import HTTPServer
+import Records
 import SluiceTables
 import Telemetry
 import TestSupport
 import Testing
 
+@testable import Pipeline
 @testable import sluice
 
 /// An answer: status, headers in lower case, and the members of its body.
@@ -18,20 +20,30 @@ private struct Answer: Sendable {
         let paused_by: String
     }
 
+    struct Retried: Decodable, Equatable {
+        let topic: String
+        let partition: Int
+        let reason: String
+        let message: String
+    }
+
     private struct Body: Decodable {
         var paused: [Pause]?
+        var retried: [Retried]?
         var detail: String?
     }
 
     let status: Int
     let headers: [String: String]
     let paused: [Pause]
+    let retried: [Retried]
     let detail: String
 
     init(_ answer: LoopbackHTTP.Answer) throws {
         (status, headers) = (answer.status, answer.headers)
         let body = try answer.json(Body.self)
         paused = body.paused ?? []
+        retried = body.retried ?? []
         detail = body.detail ?? ""
     }
 }
@@ -61,8 +73,17 @@ private final class AdminServer: Sendable {
     }
 
     /// Carries out requests while `body` runs.
-    func serving(_ body: () async throws -> Void) async throws {
-        let serving = Task { await controller.run(pauses) { $0 == "messages" ? 4 : 1 } }
+    func serving(
+        stopped: [PipelineSnapshot.Stopped] = [], _ body: () async throws -> Void
+    ) async throws {
+        let serving = Task {
+            await controller.run(
+                pauses,
+                retry: { scope in
+                    stopped.filter { scope.contains(PauseScope(topic: $0.source.topic, partition: $0.source.partition)) }
+                }
+            ) { $0 == "messages" ? 4 : 1 }
+        }
         let isServing = await eventually { controller.isServing }
         #expect(isServing)
         let result: Result<Void, any Error>
@@ -89,6 +110,22 @@ private let pause = #"{"topic": "messages", "partition": 3, "reason": "bad rows"
 private let unreachable = "postgres://127.0.0.1:1/nothing"
 
 @Suite(.timeLimit(.minutes(2))) struct AdminRouteTests {
+    /// Needs no database: what has stopped is known here.
+    @Test func retriesWhatIsStoppedAndSaysWhenNothingIs() async throws {
+        let admin = try AdminServer(uri: unreachable)
+        let poisoned = PipelineSnapshot.Stopped(source: TopicPartition("messages", 2), reason: StopReason(.poison, "mostly bad"))
+        try await admin.serving(stopped: [poisoned]) {
+            for body in [#"{}"#, #"{"topic": "messages"}"#, #"{"topic": "messages", "partition": 2, "reason": "mended"}"#] {
+                let answer = try await admin.ask("POST", "/admin/retry", body)
+                #expect(answer.status == 200)
+                #expect(answer.retried == [.init(topic: "messages", partition: 2, reason: "poison", message: "mostly bad")])
+            }
+            let nothing = try await admin.ask("POST", "/admin/retry", #"{"topic": "messages", "partition": 1}"#)
+            #expect(nothing.status == 409 && nothing.detail.contains("messages[1] is stopped"))
+            #expect(try await admin.ask("POST", "/admin/retry", #"{"topic": "strange"}"#).status == 404)
+        }
+    }
+
     @Test(.enabled("needs PostgreSQL") { await TestPostgres.isAvailable })
     func pausesListsAndResumes() async throws {
         let admin = try AdminServer(uri: try await TestPostgres.database(migrated: true))

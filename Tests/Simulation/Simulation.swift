@@ -1,6 +1,7 @@
 // Runs one schedule from its seed: faults, then a part without faults, then the end; after an early end a second member finishes.
 
 import Pipeline
+import Records
 
 /// The result of a schedule.
 struct Report {
@@ -82,9 +83,10 @@ final class Simulation {
         var hindrance: String? = ""
         let stalledBefore = world.stalled
         while world.violation == nil {
-            // Only a rebalance brings back stopped partitions, and those that other members have.
+            // Only a rebalance brings back the partitions that other members have, and here, where no operator retries them, those that
+            // have stopped for their bad records. The others must be read again by themselves.
             let group = member.source.group
-            let isServed = member.pipeline?.snapshot().stopped.isEmpty ?? true
+            let isServed = member.pipeline?.snapshot().stopped.allSatisfy(\.reason.isRechecked) ?? true
             if group.isStable, !group.isWhole || !isServed { group.rebalance(isLost: false) }
             let step = world.scenario.configuration.tick * 4
             drive(until: world.clock.now + step) { false }

@@ -12,7 +12,8 @@ struct AssignedPartitions {
         case active(slot: Int, generation: UInt64, isPositionLost: Bool)
         /// It is claimed again when `due`, if it was polled after `since`.
         case fenced(slot: Int, attempt: Int, since: UInt64, due: UInt64)
-        case stopped(reason: String)
+        /// It is claimed again when `due`; `nil`: only when an operator asks for it. It has no slot if it was never read.
+        case stopped(StopReason, slot: Int?, due: UInt64?)
     }
 
     private struct Partition {
@@ -43,32 +44,44 @@ struct AssignedPartitions {
         return slot
     }
 
-    func slotOfFenced(_ source: TopicPartition) -> Int? {
-        guard case .fenced(let slot, _, _, _)? = partitions[source]?.state else { return nil }
-        return slot
+    /// The slot of a partition that is fenced or stopped.
+    func slotOfInactive(_ source: TopicPartition) -> Int? {
+        switch partitions[source]?.state {
+        case .fenced(let slot, _, _, _)?: slot
+        case .stopped(_, let slot, _)?: slot
+        case .waiting?, .active?, nil: nil
+        }
     }
 
-    var waiting: [TopicPartition] {
-        order.filter { if case .waiting? = partitions[$0]?.state { true } else { false } }
+    func isStopped(_ source: TopicPartition) -> Bool {
+        if case .stopped? = partitions[source]?.state { true } else { false }
     }
 
     var lostPositions: [TopicPartition] {
         order.filter { if case .active(_, _, isPositionLost: true)? = partitions[$0]?.state { true } else { false } }
     }
 
-    var stopped: [(source: TopicPartition, reason: String)] {
+    var stopped: [(source: TopicPartition, reason: StopReason)] {
         order.compactMap { source in
-            guard case .stopped(let reason)? = partitions[source]?.state else { return nil }
+            guard case .stopped(let reason, _, _)? = partitions[source]?.state else { return nil }
             return (source, reason)
         }
     }
 
-    /// Fenced partitions that may be claimed again. Only after a poll has shown that they are still ours: a member that lost its
-    /// partitions learns it from that poll.
+    /// All but those that only an operator starts again.
+    var claimable: [TopicPartition] {
+        order.filter { if case .stopped(_, _, due: nil)? = partitions[$0]?.state { false } else { true } }
+    }
+
+    /// Fenced and stopped partitions that may be claimed again. Fenced ones only after a poll has shown that they are still ours: a member
+    /// that lost its partitions learns it from that poll.
     func claimDue(now: UInt64, lastPoll: UInt64) -> [TopicPartition] {
         order.filter {
-            guard case .fenced(_, _, let since, let due)? = partitions[$0]?.state else { return false }
-            return now >= due && lastPoll > since
+            switch partitions[$0]?.state {
+            case .fenced(_, _, let since, let due)?: now >= due && lastPoll > since
+            case .stopped(_, _, let due?)?: now >= due
+            case .stopped?, .waiting?, .active?, nil: false
+            }
         }
     }
 
@@ -83,12 +96,35 @@ struct AssignedPartitions {
         partitions[source]?.state = .active(slot: slot, generation: generation, isPositionLost: true)
     }
 
-    /// Stops a partition. False where it is stopped already, or not in the assignment.
-    mutating func stop(_ source: TopicPartition, reason: String) -> Bool {
-        guard let state = partitions[source]?.state else { return false }
-        if case .stopped = state { return false }
-        partitions[source]?.state = .stopped(reason: reason)
+    /// Stops a partition, or keeps it stopped, until `due`. False where it was stopped for this reason already, or is not in the
+    /// assignment.
+    mutating func stop(_ source: TopicPartition, reason: StopReason, due: UInt64) -> Bool {
+        let due = reason.isRechecked ? due : nil
+        switch partitions[source]?.state {
+        case .stopped(let known, let slot, _)?:
+            partitions[source]?.state = .stopped(reason, slot: slot, due: due)
+            return known != reason
+        case .active(let slot, _, _)?, .fenced(let slot, _, _, _)?:
+            partitions[source]?.state = .stopped(reason, slot: slot, due: due)
+        case .waiting?:
+            partitions[source]?.state = .stopped(reason, slot: nil, due: due)
+        case nil: return false
+        }
         return true
+    }
+
+    /// Puts off the next claim of a stopped partition, or asks for it now.
+    mutating func recheck(_ source: TopicPartition, due: UInt64) {
+        guard case .stopped(let reason, let slot, _)? = partitions[source]?.state else { return }
+        partitions[source]?.state = .stopped(reason, slot: slot, due: due)
+    }
+
+    /// The slots are given out anew; a partition that stays stopped has none.
+    mutating func forgetSlots() {
+        for source in order {
+            guard case .stopped(let reason, _, let due)? = partitions[source]?.state else { continue }
+            partitions[source]?.state = .stopped(reason, slot: nil, due: due)
+        }
     }
 
     /// Fences an active partition. Returns the slot and the generation it was active under; `nil` where it was not.

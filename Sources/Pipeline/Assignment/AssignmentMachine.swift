@@ -14,36 +14,10 @@ import Records
 ///               continue claiming
 /// ```
 struct AssignmentMachine: ~Copyable {
-    /// What to do, in this order.
-    enum Action: Equatable, Sendable {
-        /// Claim partitions in the database and report under this number.
-        case claim(claimRound: UInt64, [TopicPartition])
-        /// Start reading these partitions, all credit accounts open.
-        case begin([OffsetLedgerMachine.Entry])
-        /// Answer the group although nothing is claimed yet.
-        case assignNothing
-        /// Continue with one partition that was claimed again.
-        case restart(OffsetLedgerMachine.Entry)
-        /// Read and write nothing more of a partition under this generation.
-        case retract(TopicPartition, slot: Int, generation: UInt64)
-        /// Stop reading, and report when the pipeline is empty.
-        case drain
-        /// Drop what is under way, commit the applied offsets where they are still ours, and give the partitions back.
-        case release(commitsOffsets: Bool)
-        /// A partition is stopped.
-        case reportStopped(TopicPartition, reason: String)
-        /// Draining is over.
-        case reportDrained(isComplete: Bool, nanoseconds: UInt64)
-        /// Claiming failed and is tried again.
-        case reportClaimFailed(reason: String, retryIn: UInt64)
-        /// The pipeline has ended.
-        case end
-    }
-
     private enum Phase {
         case idle
         case claiming(Claiming)
-        /// `inFlight`: fenced partitions whose new claim is under way.
+        /// `inFlight`: fenced and stopped partitions whose new claim is under way.
         case running(inFlight: [TopicPartition])
         case draining(Draining)
         case ended
@@ -119,9 +93,7 @@ struct AssignmentMachine: ~Copyable {
             claiming.retryDue = now + wait
             phase = .claiming(claiming)
         case .running(let inFlight):
-            for source in inFlight {
-                wait = Swift.max(wait, partitions.postpone(source, by: configuration.reclaim, now: now, random: random))
-            }
+            for source in inFlight { wait = Swift.max(wait, postpone(source, now: now, random: random)) }
             phase = .running(inFlight: [])
         case .idle, .draining, .ended:
             return []
@@ -144,16 +116,23 @@ struct AssignmentMachine: ~Copyable {
         return []
     }
 
-    /// A partition must not continue.
+    /// A partition must not continue. It is claimed again after ``PipelineConfiguration/recheckInterval``, unless most of its records are
+    /// bad.
     /// - Parameter generation: the assignment under which that was found; `nil`: the present one.
-    mutating func stopped(_ source: TopicPartition, generation: UInt64? = nil, reason: String) -> [Action] {
+    mutating func stopped(_ source: TopicPartition, generation: UInt64? = nil, reason: StopReason, now: UInt64) -> [Action] {
         let active = partitions.generation(of: source)
         if let generation, generation != active { return [] }
+        if partitions.isStopped(source) { return [] }
         let slot = partitions.slot(of: source)
-        guard partitions.stop(source, reason: reason) else { return [] }
+        guard partitions.stop(source, reason: reason, due: now + configuration.recheckInterval) else { return [] }
         let report = Action.reportStopped(source, reason: reason)
         guard let active, let slot else { return [report] }
         return [.retract(source, slot: slot, generation: active), report]
+    }
+
+    /// An operator asks for stopped partitions to be claimed again at once.
+    mutating func retryRequested(_ sources: [TopicPartition], now: UInt64) {
+        for source in sources { partitions.recheck(source, due: now) }
     }
 
     /// The group takes all partitions back.
@@ -219,7 +198,7 @@ struct AssignmentMachine: ~Copyable {
             }
             if let due = claiming.retryDue, now >= due, claiming.inFlight.isEmpty {
                 claiming.retryDue = nil
-                claiming.inFlight = partitions.waiting
+                claiming.inFlight = partitions.claimable
                 actions.append(.claim(claimRound: claimRound, claiming.inFlight))
             }
             phase = .claiming(claiming)
@@ -250,7 +229,7 @@ struct AssignmentMachine: ~Copyable {
     }
 
     /// Stopped partitions, with the reason.
-    var stoppedPartitions: [(source: TopicPartition, reason: String)] { partitions.stopped }
+    var stoppedPartitions: [(source: TopicPartition, reason: StopReason)] { partitions.stopped }
 
     /// Partitions whose position is lost and of which something is still under way; when that is done, ``positionLost`` is due again.
     var lostPositions: [TopicPartition] { partitions.lostPositions }
@@ -270,14 +249,16 @@ struct AssignmentMachine: ~Copyable {
         var actions: [Action] = []
         var entries: [OffsetLedgerMachine.Entry] = []
         generation += 1
-        for source in partitions.order {
+        partitions.forgetSlots()
+        // One that has stopped for its bad records while it was claimed stays stopped.
+        for source in partitions.claimable {
             switch results[source] {
             case .claimed(let epoch, let offset)?:
                 let slot = entries.count
                 entries.append(entry(source, slot: slot, epoch: epoch, offset: offset))
                 partitions.activate(source, slot: slot, generation: generation)
             case .held(let reason)?:
-                if partitions.stop(source, reason: reason) { actions.append(.reportStopped(source, reason: reason)) }
+                actions += hold(source, reason, now: now)
             case nil:
                 break
             }
@@ -289,22 +270,48 @@ struct AssignmentMachine: ~Copyable {
     private mutating func restart(
         _ inFlight: [TopicPartition], _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
     ) -> [Action] {
+        // A partition that was never read is not in the source's assignment, which has to be made anew, for all of them.
+        if inFlight.contains(where: { source in
+            guard case .claimed? = results[source] else { return false }
+            return partitions.isStopped(source) && partitions.slotOfInactive(source) == nil
+        }) {
+            claimRound += 1
+            let all = partitions.claimable
+            phase = .claiming(Claiming(inFlight: all))
+            return [.claim(claimRound: claimRound, all)]
+        }
         var actions: [Action] = []
         for source in inFlight {
-            guard let slot = partitions.slotOfFenced(source) else { continue }
+            let slot = partitions.slotOfInactive(source)
+            guard slot != nil || partitions.isStopped(source) else { continue }
             switch results[source] {
             case .claimed(let epoch, let offset)?:
+                guard let slot else { continue }
                 generation += 1
                 partitions.activate(source, slot: slot, generation: generation)
                 actions.append(.restart(entry(source, slot: slot, epoch: epoch, offset: offset)))
             case .held(let reason)?:
-                if partitions.stop(source, reason: reason) { actions.append(.reportStopped(source, reason: reason)) }
+                actions += hold(source, reason, now: now)
             case nil:
-                _ = partitions.postpone(source, by: configuration.reclaim, now: now, random: random)
+                _ = postpone(source, now: now, random: random)
             }
         }
         phase = .running(inFlight: [])
         return actions
+    }
+
+    private mutating func hold(_ source: TopicPartition, _ reason: StopReason, now: UInt64) -> [Action] {
+        partitions.stop(source, reason: reason, due: now + configuration.recheckInterval)
+            ? [.reportStopped(source, reason: reason)] : []
+    }
+
+    /// Puts off the next claim of a partition. Returns for how long.
+    private mutating func postpone(_ source: TopicPartition, now: UInt64, random: Double) -> UInt64 {
+        guard partitions.isStopped(source) else {
+            return partitions.postpone(source, by: configuration.reclaim, now: now, random: random)
+        }
+        partitions.recheck(source, due: now + configuration.recheckInterval)
+        return configuration.recheckInterval
     }
 
     private mutating func claimAgain(_ source: TopicPartition, now: UInt64, random: Double) -> [Action] {

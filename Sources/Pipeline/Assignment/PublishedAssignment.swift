@@ -16,5 +16,5 @@ public enum AssignmentState: String, Sendable {
 struct PublishedAssignment: Sendable {
     var state = AssignmentState.starting
     /// Stopped partitions, with the reason.
-    var stopped: [(source: TopicPartition, reason: String)] = []
+    var stopped: [(source: TopicPartition, reason: StopReason)] = []
 }

@@ -6,8 +6,8 @@ public import Records
 public enum ClaimResult: Sendable, Equatable {
     /// The partition is ours under this epoch; the next record to apply is the one at `nextOffset`.
     case claimed(epoch: Int64, nextOffset: Int64)
-    /// The partition must not be read: one sentence with the reason and the remedy.
-    case held(reason: String)
+    /// The partition must not be read.
+    case held(reason: StopReason)
 }
 
 /// Claims partitions in the database.

@@ -11,8 +11,8 @@ public enum PipelineEvent: Sendable {
     case claimed([Claim])
     /// Claiming failed and is tried again after `retryIn` nanoseconds.
     case claimFailed(reason: String, retryIn: UInt64)
-    /// A partition was stopped until a restart or a rebalance.
-    case stopped(TopicPartition, reason: String)
+    /// A partition was stopped.
+    case stopped(TopicPartition, reason: StopReason)
     /// Another member has claimed a partition.
     case fenced(TopicPartition)
     /// The log does not hold the position a partition was read at; it is claimed again.

@@ -81,7 +81,10 @@ struct AssignmentStage: Sendable {
             context.observer.observed(.sourceNotice(sentence))
             return []
         case .stopped(let source, let generation, let reason):
-            return machine.stopped(source, generation: generation, reason: reason)
+            return machine.stopped(source, generation: generation, reason: reason, now: now)
+        case .retryRequested(let partitions):
+            machine.retryRequested(partitions, now: now)
+            return []
         case .sourceFailed, .sourceClosed:
             return machine.sourceFailed()
         case .shutdown(let deadline):

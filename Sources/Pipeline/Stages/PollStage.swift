@@ -20,7 +20,7 @@ struct PollStage: Sendable {
             case .reachedEnd(let partition, let offset, let generation):
                 context.ledger.withLock { $0.endReached(partition, generation: generation, offset: offset) }
             case .partitionFailed(let partition, let reason):
-                context.inbox.send(.stopped(partition, generation: nil, reason: reason))
+                context.inbox.send(.stopped(partition, generation: nil, reason: StopReason(.kafka, reason)))
             case .positionLost(let partition, let reason):
                 context.inbox.send(.positionLost(partition, reason: reason))
             case .offsetCommitFailed(let partitions, let reason):

@@ -47,7 +47,9 @@ enum AssignmentInput: Sendable {
     /// A trouble of the source that passes by itself.
     case notice(String)
     /// `generation`: the assignment under which it was found; `nil`: the present one.
-    case stopped(TopicPartition, generation: UInt64?, reason: String)
+    case stopped(TopicPartition, generation: UInt64?, reason: StopReason)
+    /// Stopped partitions are to be claimed again at once.
+    case retryRequested([TopicPartition])
     case sourceFailed(any Error)
     case sourceClosed
     case shutdown(deadline: UInt64)

@@ -41,16 +41,13 @@ final class DatabaseLane: BatchApplier {
     // MARK: For the claimer and the end
 
     /// Sets how the table is written from now on.
-    func setPlan(_ plan: WritePlan, _ configuration: ApplyConfiguration) {
-        state.withLock { $0.writer = TableWriter(plan: plan, configuration: configuration) }
+    func setPlan(_ plan: WritePlan, _ configuration: ApplyConfiguration, _ poison: PoisonGuard) {
+        state.withLock { $0.writer = TableWriter(plan: plan, configuration: configuration, poison: poison) }
     }
 
-    /// Changes limits while transactions are under way. What was counted stays counted.
-    func reconfigure(foreignKeyTimeout: Duration, poison: PoisonLimits) {
-        state.withLock { state in
-            state.machine.foreignKeyTimeoutChanged(to: foreignKeyTimeout.nanoseconds)
-            return state.writer
-        }?.updatePoisonLimits(poison)
+    /// Changes the limit while transactions are under way.
+    func reconfigure(foreignKeyTimeout: Duration) {
+        state.withLock { $0.machine.foreignKeyTimeoutChanged(to: foreignKeyTimeout.nanoseconds) }
     }
 
     /// Forgets offsets and counts of bad records of partitions that were claimed again.

@@ -15,7 +15,8 @@ final class PartitionClaimer: OffsetClaimer {
     private let member: String
     private let shape: TableShape
     private let kafka: KafkaSettings
-    private let applyConfiguration: Mutex<ApplyConfiguration>
+    private let applyConfiguration: ApplyConfiguration
+    private let poison: PoisonGuard
     private let metadata: KafkaMetadata
     private let lanes: [DatabaseLane]
     private let pauses: OperatorPauseSync
@@ -23,14 +24,15 @@ final class PartitionClaimer: OffsetClaimer {
     private let plan = Mutex<WritePlan?>(nil)
 
     init(
-        member: String, shape: TableShape, kafka: KafkaSettings, applyConfiguration: ApplyConfiguration,
+        member: String, shape: TableShape, kafka: KafkaSettings, applyConfiguration: ApplyConfiguration, poison: PoisonLimits,
         metadata: KafkaMetadata, lanes: [DatabaseLane], pauses: OperatorPauseSync, logger: Logger
     ) {
         store = OffsetStore(group: kafka.groupID)
         self.member = member
         self.shape = shape
         self.kafka = kafka
-        self.applyConfiguration = Mutex(applyConfiguration)
+        self.applyConfiguration = applyConfiguration
+        self.poison = PoisonGuard(poison)
         self.metadata = metadata
         self.lanes = lanes
         self.pauses = pauses
@@ -39,8 +41,8 @@ final class PartitionClaimer: OffsetClaimer {
 
     /// Changes limits of the lanes' present and later writers.
     func reconfigure(foreignKeyTimeout: Duration, poison: PoisonLimits) {
-        applyConfiguration.withLock { $0.poison = poison }
-        for lane in lanes { lane.reconfigure(foreignKeyTimeout: foreignKeyTimeout, poison: poison) }
+        self.poison.update(poison)
+        for lane in lanes { lane.reconfigure(foreignKeyTimeout: foreignKeyTimeout) }
     }
 
     func claim(_ partitions: [TopicPartition]) async throws -> [TopicPartition: ClaimResult] {
@@ -49,7 +51,8 @@ final class PartitionClaimer: OffsetClaimer {
         do {
             try await choosePlan()
         } catch let error as ApplyError {
-            return Dictionary(uniqueKeysWithValues: partitions.map { ($0, .held(reason: error.description)) })
+            return Dictionary(
+                uniqueKeysWithValues: partitions.map { ($0, .held(reason: StopReason(.schema, error.description))) })
         }
         var results: [TopicPartition: ClaimResult] = [:]
         var starts: [Int: [(source: TopicPartition, start: Int64)]] = [:]
@@ -58,7 +61,7 @@ final class PartitionClaimer: OffsetClaimer {
         for (source, offsets) in try await offsets(of: partitions) {
             switch StartPosition.decide(offsets, reset: kafka.autoOffsetReset, outOfRange: kafka.offsetOutOfRange) {
             case .hold(let reason):
-                results[source] = .held(reason: reason)
+                results[source] = .held(reason: StopReason(.offset, reason))
             case .start(let offset, let replacesStored, let reason):
                 if let reason { skipped[source] = (reason, offset) }
                 let lane = EventPipeline.lane(of: source, among: lanes.count)
@@ -86,12 +89,19 @@ final class PartitionClaimer: OffsetClaimer {
 
     /// Reads the table's schema and gives the lanes a plan, where the schema has changed.
     private func choosePlan() async throws {
-        let schema = try await lanes[0].session { [shape] in try TableInspector.inspect(shape, on: $0) }
-        if let known = plan.withLock({ $0 }), known.schema == schema { return }
-        let configuration = applyConfiguration.withLock { $0 }
-        let fresh = try WritePlan(shape, schema: schema, coalesce: configuration.coalesce)
+        let known = plan.withLock { $0 }
+        let fresh = try await lanes[0].session { [shape, coalesce = applyConfiguration.coalesce] session in
+            let schema = try TableInspector.inspect(shape, on: session)
+            let plan =
+                if let known, known.schema == schema { known } else { try WritePlan(shape, schema: schema, coalesce: coalesce) }
+            // Each time, because privileges change without the schema.
+            try plan.check(on: session)
+            return plan
+        }
+        if fresh === known { return }
         plan.withLock { $0 = fresh }
-        for lane in lanes { lane.setPlan(fresh, configuration) }
+        for warning in fresh.warnings { logger.warning("The table needs attention.", ["table": shape.name, "message": warning]) }
+        for lane in lanes { lane.setPlan(fresh, applyConfiguration, poison) }
         let reasons =
             fresh.choice.reasons.isEmpty
             ? "no trigger or constraint sees an intermediate row" : fresh.choice.reasons.joined(separator: "; ")

@@ -55,17 +55,24 @@ enum CheckConfigCommand {
         let pending = try await Schema.pending(settings.postgres, logger: logger)
         let connection = try await PostgresConnection.connect(settings.postgres.connection(name: "sluice check-config"))
         let shape = configuration.mapping.table
-        let schema: Result<TableSchema, any Error>
+        let checked: Result<WritePlan, any Error>
         do {
-            schema = .success(try await connection.perform { try TableInspector.inspect(shape, on: $0) })
+            checked = .success(
+                try await connection.perform { session in
+                    let schema = try TableInspector.inspect(shape, on: session)
+                    let plan = try WritePlan(shape, schema: schema, coalesce: settings.apply.coalesce)
+                    try plan.check(on: session)
+                    return plan
+                })
         } catch {
-            schema = .failure(error)
+            checked = .failure(error)
         }
         await connection.close()
-        if !pending.isEmpty, case .failure = schema {
+        if !pending.isEmpty, case .failure = checked {
             return "pending migrations: \(pending.joined(separator: ", "))"
         }
-        let plan = try WritePlan(shape, schema: try schema.get(), coalesce: settings.apply.coalesce)
+        let plan = try checked.get()
+        for warning in plan.warnings { logger.warning("The table needs attention.", ["table": shape.name, "message": warning]) }
         let state = pending.isEmpty ? "schema up to date" : "pending migrations: \(pending.joined(separator: ", "))"
         let reasons = plan.choice.reasons.isEmpty ? "" : " (\(plan.choice.reasons.joined(separator: "; ")))"
         return "\(state); table \(shape.name) is written by \(plan.choice.strategy.rawValue)\(reasons)"

@@ -181,7 +181,7 @@ final class RunCommand: Sendable {
         // A reload between the two lines above has found no worker.
         try await reloader.applyAgain()
         // Both tasks end with this scope, the last first: requests of operators that wait for the database are then abandoned.
-        async let _: Void? = admin?.run(worker.pauses) { try await metadata.partitions(of: $0) }
+        async let _: Void? = admin?.run(worker.pauses, retry: { worker.retry($0) }) { try await metadata.partitions(of: $0) }
         async let _: Void = worker.pauses.run()
         try await worker.pipeline.run()
     }

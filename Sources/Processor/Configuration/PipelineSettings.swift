@@ -15,6 +15,7 @@ struct PipelineSettings: Sendable {
     var offsetCommitInterval = Duration.seconds(1)
     var lagInterval = Duration.seconds(1)
     var pauseInterval = Duration.seconds(2)
+    var recheckInterval = Duration.seconds(60)
     var stallTimeout = Duration.seconds(30)
     var shutdownTimeout = Duration.seconds(20)
 
@@ -62,6 +63,12 @@ struct PipelineSettings: Sendable {
                 "pause_interval", \.pauseInterval, .duration(in: .milliseconds(100) ... .seconds(600)),
                 help:
                     "How often operator pauses made on other workers are read from PostgreSQL (POST /admin/pause)."),
+            Key(
+                "recheck_interval", \.recheckInterval, .duration(in: .seconds(1) ... .seconds(3600)),
+                help:
+                    "How often a stopped partition is claimed again, in case the table, privilege or topic it lacks is there now. "
+                    + "One that stopped for its bad records waits for POST /admin/retry.",
+                reload: .live),
             Key(
                 "stall_timeout", \.stallTimeout, .duration(in: .seconds(1) ... .seconds(3600)),
                 help:
@@ -136,15 +143,16 @@ struct ApplySettings: Sendable {
             Key(
                 "poison_records", \.poisonRecords, .int(in: 1...1_000_000_000),
                 help:
-                    "The fewest records within poison_window before a partition can be stopped for its bad records.",
+                    "The fewest records before a partition can be stopped for its bad records: of its own within poison_window, or of "
+                    + "all partitions, however long they took.",
                 reload: .live),
             Key(
                 "poison_share", \.poisonShare, .double(in: 0...1), unit: "share",
                 help:
-                    "A partition stops when more than this share of its records within poison_window are bad.", reload: .live),
+                    "A partition stops when more than this share of those records are bad.", reload: .live),
             Key(
                 "poison_window", \.poisonWindow, .duration(in: .seconds(1) ... .seconds(86_400)),
-                help: "Length of the window of poison_records and poison_share.", reload: .live),
+                help: "Length of the window of a partition's own records.", reload: .live),
         ],
         rules: [
             Rule("retry_initial", "retry_maximum", sentence: "must not be above retry_maximum") {

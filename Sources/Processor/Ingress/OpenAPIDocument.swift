@@ -1,6 +1,7 @@
 // Owns the OpenAPI document of a process.
 
 import HTTPServer
+import Records
 import Telemetry
 
 /// The response of `GET /openapi.json`: OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.0).
@@ -70,6 +71,22 @@ enum OpenAPIDocument {
                 "reason": ["type": "string", "maxLength": .integer(AdminRequest.reasonLimit)],
             ],
         ],
+        "Retried": [
+            "type": "object", "required": ["retried"],
+            "properties": [
+                "retried": [
+                    "type": "array",
+                    "items": [
+                        "type": "object", "required": ["topic", "partition", "reason", "message"],
+                        "properties": [
+                            "topic": ["type": "string"], "partition": ["type": "integer"],
+                            "reason": ["enum": .array(StopReason.Kind.allCases.map { .string($0.rawValue) })],
+                            "message": ["type": "string", "description": "Why the partition had stopped."],
+                        ],
+                    ],
+                ]
+            ],
+        ],
         "Pauses": [
             "type": "object", "required": ["paused"],
             "properties": [
@@ -129,6 +146,7 @@ extension Routes.Route {
         case .openAPI: ("describe", "This document.")
         case .pause: ("pause", "Pauses consumption of a partition, a topic or all topics, for all workers of the group.")
         case .resume: ("resume", "Resumes consumption.")
+        case .retry: ("retry", "Claims stopped partitions of this worker again at once, whatever stopped them.")
         case .pauses: ("pauses", "Lists the operator pauses.")
         }
     }
@@ -145,7 +163,7 @@ extension Routes.Route {
                     "application/x-ndjson": ["schema": ["type": "string", "description": "One event a line."]],
                 ],
             ]
-        case .pause, .resume:
+        case .pause, .resume, .retry:
             ["required": true, "content": ["application/json": ["schema": Self.reference("PauseRequest")]]]
         case .index, .metrics, .livez, .readyz, .openAPI, .pauses: nil
         }
@@ -192,8 +210,11 @@ extension Routes.Route {
                 ["application/json": Self.reference("Readiness"), "application/problem+json": Self.reference("Problem")],
                 headers: ["Retry-After"])
         case .openAPI: answers[200] = Self.answer("This document.", ["application/json": ["type": "object"]])
-        case .pause, .resume, .pauses:
-            answers[200] = Self.answer("The operator pauses in force.", ["application/json": Self.reference("Pauses")])
+        case .pause, .resume, .retry, .pauses:
+            answers[200] =
+                self == .retry
+                ? Self.answer("The partitions that are claimed again.", ["application/json": Self.reference("Retried")])
+                : Self.answer("The operator pauses in force.", ["application/json": Self.reference("Pauses")])
             answers[401] = Self.problem("The bearer token is missing or unknown.")
             answers[403] = Self.problem("Without a token, only local requests are allowed.")
             answers[500] = Self.problem("PostgreSQL refuses the query; trying again is useless.")
@@ -203,6 +224,7 @@ extension Routes.Route {
                 answers[415] = Self.problem("The media type is not supported.")
             }
             if self == .resume { answers[409] = Self.problem("The scope is part of a wider pause.") }
+            if self == .retry { answers[409] = Self.problem("No partition of this worker in the scope is stopped.") }
         }
         return answers
     }

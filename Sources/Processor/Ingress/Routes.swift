@@ -16,15 +16,17 @@ final class Routes: HTTPHandler {
         case openAPI = "/openapi.json"
         case pause = "/admin/pause"
         case resume = "/admin/resume"
+        case retry = "/admin/retry"
         case pauses = "/admin/pauses"
 
-        var pattern: HTTPRoute { HTTPRoute([.send, .pause, .resume].contains(self) ? .post : .get, rawValue) }
+        var pattern: HTTPRoute { HTTPRoute([.send, .pause, .resume, .retry].contains(self) ? .post : .get, rawValue) }
 
         /// What an operator does here; `nil`: it is not an operator's route.
         var verb: AdminController.Verb? {
             switch self {
             case .pause: .pause
             case .resume: .resume
+            case .retry: .retry
             case .pauses: .list
             case .index, .send, .metrics, .livez, .readyz, .openAPI: nil
             }
@@ -33,7 +35,7 @@ final class Routes: HTTPHandler {
         /// Whether the reserved connection slots serve it.
         var isPriority: Bool {
             switch self {
-            case .metrics, .livez, .readyz, .pause, .resume, .pauses: true
+            case .metrics, .livez, .readyz, .pause, .resume, .retry, .pauses: true
             case .index, .send, .openAPI: false
             }
         }
@@ -71,7 +73,7 @@ final class Routes: HTTPHandler {
             switch route {
             case .send: role != .worker
             case .index: role != .ingress
-            case .pause, .resume, .pauses: admin != nil
+            case .pause, .resume, .retry, .pauses: admin != nil
             case .metrics, .livez, .readyz, .openAPI: true
             }
         }
@@ -150,7 +152,7 @@ final class Routes: HTTPHandler {
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
         let route = known[request.head.route]
         switch route {
-        case .pause, .resume, .pauses: if let verb = route.verb { admin?.handle(request, verb, exchange) }
+        case .pause, .resume, .retry, .pauses: if let verb = route.verb { admin?.handle(request, verb, exchange) }
         case .send:
             if let refusal = limits?.charge(request, authorizer.client(of: request.head)) {
                 eventProducer?.counters.count(refusal.status)

@@ -2,15 +2,16 @@
 
 import HTTPServer
 import Kafka
+import Pipeline
 import Postgres
 import SluiceTables
 import Synchronization
 import Telemetry
 
-/// The operator's routes: `POST /admin/pause`, `POST /admin/resume`, `GET /admin/pauses`.
+/// The operator's routes: `POST /admin/pause`, `/admin/resume`, `/admin/retry`, and `GET /admin/pauses`.
 final class AdminController: Sendable {
     enum Verb: Sendable {
-        case pause, resume, list
+        case pause, resume, retry, list
     }
 
     private struct Job: Sendable {
@@ -87,15 +88,21 @@ final class AdminController: Sendable {
     // MARK: On a task
 
     /// Carries out requests until the task is cancelled; requests that still wait are then refused.
-    /// - Parameter partitions: the number of a topic's partitions.
-    func run(_ pauses: OperatorPauseSync, partitions: @escaping @Sendable (String) async throws -> Int) async {
+    /// - Parameters:
+    ///   - retry: claims the stopped partitions of a scope again, and returns them.
+    ///   - partitions: the number of a topic's partitions.
+    func run(
+        _ pauses: OperatorPauseSync, retry: @escaping @Sendable (PauseScope) -> [PipelineSnapshot.Stopped],
+        partitions: @escaping @Sendable (String) async throws -> Int
+    ) async {
         isRunning.store(true, ordering: .releasing)
         // When the task is cancelled, the stream ends after the waiting requests, and `yield` reports that it is terminated.
-        for await job in jobs { job.exchange.respond(await answer(job, pauses, partitions)) }
+        for await job in jobs { job.exchange.respond(await answer(job, pauses, retry, partitions)) }
     }
 
     private func answer(
-        _ job: Job, _ pauses: OperatorPauseSync, _ partitions: @Sendable (String) async throws -> Int
+        _ job: Job, _ pauses: OperatorPauseSync, _ retry: @Sendable (PauseScope) -> [PipelineSnapshot.Stopped],
+        _ partitions: @Sendable (String) async throws -> Int
     ) async -> HTTPResponse {
         if Task.isCancelled { return HTTPRefusal.stopping.response }
         do {
@@ -106,7 +113,7 @@ final class AdminController: Sendable {
                     return Self.notFound("The topic \(topic) has \(count) partitions, from 0; there is no \(partition).")
                 }
             }
-            return try await carryOut(job, pauses)
+            return try await carryOut(job, pauses, retry)
         } catch let error as PostgresError {
             return Self.failed(error, job.verb)
         } catch let error as KafkaError {
@@ -116,7 +123,9 @@ final class AdminController: Sendable {
         }
     }
 
-    private func carryOut(_ job: Job, _ pauses: OperatorPauseSync) async throws -> HTTPResponse {
+    private func carryOut(
+        _ job: Job, _ pauses: OperatorPauseSync, _ retry: @Sendable (PauseScope) -> [PipelineSnapshot.Stopped]
+    ) async throws -> HTTPResponse {
         let scope = job.request?.scope ?? PauseScope()
         let reason = job.request?.reason ?? ""
         switch job.verb {
@@ -126,6 +135,18 @@ final class AdminController: Sendable {
             let paused = try await pauses.pause(scope, reason: reason, by: job.caller)
             logger.info("Paused by an operator.", ["by": job.caller, "scope": "\(scope)", "reason": reason])
             return Self.list(paused)
+        case .retry:
+            let stopped = retry(scope)
+            guard !stopped.isEmpty else {
+                return ProblemDetails(
+                    status: 409,
+                    detail: "No partition of this worker in \(scope) is stopped; /readyz of a worker names those that are."
+                ).response
+            }
+            logger.info(
+                "Retried by an operator.",
+                ["by": job.caller, "partitions": stopped.map { "\($0.source)" }.joined(separator: ", "), "reason": reason])
+            return .json(200, ["retried": .array(stopped.map(\.json))], headers: [("Cache-Control", "no-store")])
         case .resume:
             switch try await pauses.resume(scope) {
             case .done(let paused):

@@ -3,7 +3,7 @@
 import Foundation
 import SluiceTables
 
-/// What an operator wants to pause or resume.
+/// What an operator wants to pause, resume or retry.
 struct AdminRequest: Sendable, Equatable {
     /// Most characters of a reason.
     static let reasonLimit = 500

@@ -1,7 +1,8 @@
-// Converts stored pauses for the pipeline and for HTTP responses.
+// Converts stored pauses and stopped partitions for the pipeline and for HTTP responses.
 
 import HTTPServer
 import Pipeline
+import Records
 import SluiceTables
 
 extension StoredPause {
@@ -14,6 +15,16 @@ extension StoredPause {
             "topic": scope.topic.map(JSONValue.string) ?? nil,
             "partition": scope.partition.map { .integer(Int($0)) } ?? nil,
             "reason": .string(reason), "paused_by": .string(pausedBy), "paused_at": .string(pausedAt),
+        ]
+    }
+}
+
+extension PipelineSnapshot.Stopped {
+    /// As `/admin/retry` shows it.
+    var json: JSONValue {
+        [
+            "topic": .string(source.topic), "partition": .integer(Int(source.partition)), "reason": .string(reason.kind.rawValue),
+            "message": .string(reason.description),
         ]
     }
 }

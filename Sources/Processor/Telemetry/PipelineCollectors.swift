@@ -94,8 +94,17 @@ enum PipelineCollectors {
                 for position in snapshot?.positions ?? [] { sink.sample(counts[position.source], position.source.labels) }
             }
         }
-        states.gauge("sluice_partition_stopped", "1 for a stopped partition.") { sink, snapshot in
-            for stopped in snapshot?.stopped ?? [] { sink.sample(1, stopped.source.labels) }
+        states.gauge(
+            "sluice_partition_stopped", "1 for a stopped partition; poison: it starts again only at POST /admin/retry."
+        ) { sink, snapshot in
+            for stopped in snapshot?.stopped ?? [] {
+                sink.sample(
+                    1,
+                    [
+                        "topic": stopped.source.topic, "partition": "\(stopped.source.partition)",
+                        "reason": stopped.reason.kind.rawValue,
+                    ])
+            }
         }
     }
 

@@ -87,7 +87,14 @@ final class WorkerTelemetry: PipelineObserver {
         case .claimFailed(let reason, let wait):
             logger.warning("Partitions not claimed; retrying.", ["message": reason, "retry_in_ms": wait / 1_000_000])
         case .stopped(let partition, let reason):
-            logger.error("Partition stopped.", ["partition": "\(partition)", "message": reason])
+            logger.error(
+                "Partition stopped.",
+                [
+                    "partition": "\(partition)", "reason": reason.kind.rawValue, "message": reason.description,
+                    "starts_again": reason.isRechecked
+                        ? "when what is wrong is mended; checked at pipeline.recheck_interval, or at POST /admin/retry"
+                        : "at POST /admin/retry",
+                ])
         case .fenced(let partition):
             fences.increment()
             logger.warning(

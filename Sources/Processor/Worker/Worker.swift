@@ -67,7 +67,8 @@ final class Worker: Sendable {
             interval: settings.pipeline.pauseInterval, logger: logger.child("operator"))
         claimer = PartitionClaimer(
             member: "\(settings.kafka.clientID)-\(ProcessIdentity.name)", shape: configuration.mapping.table,
-            kafka: settings.kafka, applyConfiguration: applyConfiguration, metadata: metadata, lanes: lanes,
+            kafka: settings.kafka, applyConfiguration: applyConfiguration, poison: settings.apply.poisonLimits,
+            metadata: metadata, lanes: lanes,
             pauses: pauses, logger: logger.child("claims"))
         let pipelineConfiguration = settings.pipelineConfiguration
         limiter = ConsumeLimiter(settings.limits.consume, batch: pipelineConfiguration.visit) {
@@ -118,6 +119,15 @@ final class Worker: Sendable {
         consumer.creditsReturned()
     }
 
+    /// Claims the stopped partitions of a scope again at once, and returns them.
+    func retry(_ scope: PauseScope) -> [PipelineSnapshot.Stopped] {
+        let stopped = pipeline.snapshot().stopped.filter {
+            scope.contains(PauseScope(topic: $0.source.topic, partition: $0.source.partition))
+        }
+        pipeline.retry(stopped.map(\.source))
+        return stopped
+    }
+
     /// Leaves the group and disconnects, within a deadline. Records that are not durable by then are read again at the next start.
     func close(within limit: Duration) async {
         if await !consumer.close(deadline: limit) {
@@ -162,6 +172,7 @@ extension SluiceSettings {
         configuration.claimDeadline = pipeline.claimTimeout.nanoseconds
         configuration.offsetCommitInterval = pipeline.offsetCommitInterval.nanoseconds
         configuration.lagInterval = pipeline.lagInterval.nanoseconds
+        configuration.recheckInterval = pipeline.recheckInterval.nanoseconds
         configuration.stallTimeout = pipeline.stallTimeout.nanoseconds
         configuration.retry = Backoff(initial: apply.retryInitial.nanoseconds, maximum: apply.retryMaximum.nanoseconds)
         configuration.circuitThreshold = apply.circuitFailures
@@ -173,7 +184,6 @@ extension SluiceSettings {
         configuration.coalesce = apply.coalesce
         // The memory that arrays keep between transactions is part of a transaction's share.
         configuration.keptBufferBytes = Swift.min(configuration.keptBufferBytes, memoryBudget.transaction / 2)
-        configuration.poison = apply.poisonLimits
         return configuration
     }
 }

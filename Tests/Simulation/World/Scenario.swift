@@ -88,6 +88,7 @@ struct Scenario {
         configuration.tick = random.milliseconds(5...12)
         configuration.retry = Backoff(initial: millisecond, maximum: 20 * millisecond)
         configuration.reclaim = Backoff(initial: 4 * millisecond, maximum: 40 * millisecond)
+        configuration.recheckInterval = random.milliseconds(10...120)
         configuration.circuitThreshold = random.within(1...4)
         configuration.circuit = Backoff(initial: 4 * millisecond, maximum: 40 * millisecond)
         configuration.circuitProbeTimeout = random.milliseconds(10...80)

@@ -97,7 +97,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         default:
             guard world.faults.chance(0.2) else { return nil }
             let source = world.faults.pick(work).source
-            return .stopped([source], reason: "mostly poison")
+            return .stopped([source], reason: StopReason(world.faults.pick(StopReason.Kind.allCases), "as the seed has it"))
         }
     }
 
@@ -218,7 +218,8 @@ final class SimulatedClaimer: OffsetClaimer, @unchecked Sendable {
         for (index, source) in partitions.enumerated() {
             if kind == 2, index > 0 { break }
             if kind == 3, world.faults.chance(0.2) {
-                results[source] = .held(reason: "the offset is outside the log")
+                results[source] = .held(
+                    reason: StopReason(world.faults.pick(StopReason.Kind.allCases), "the offset is outside the log"))
                 continue
             }
             let claim = database.claim(Int(source.partition))
