@@ -13,7 +13,7 @@ public struct ApplyConfiguration: Sendable {
     public var leastRoundRows = 64
     /// What isolating refused events may cost.
     public var bisection = BisectionLimits()
-    /// Bytes that a parameter array keeps between transactions.
+    /// Bytes that the parameter arrays of a lane keep together between transactions.
     public var keptBufferBytes = 4 << 20
 
     /// Defaults for the other settings.

@@ -199,7 +199,7 @@ struct EventReader {
         switch Int(outcome) {
         case SJ_TOO_LARGE: throw .tooLarge(bytes: payload.count)
         case SJ_TOO_DEEP: throw .tooDeep
-        case SJ_NO_MEMORY: fatalError("cannot allocate memory to parse a payload of \(payload.count) bytes")
+        case SJ_NO_MEMORY: throw .noMemory(bytes: payload.count)
         default: break
         }
         if payload.isEmpty { throw .empty }

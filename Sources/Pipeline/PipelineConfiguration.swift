@@ -12,6 +12,8 @@ public struct PipelineConfiguration: Sendable {
     public var partitionRecords = 16_384
     /// The largest transaction.
     public var batch = Credits(records: 5_000, bytes: 8 << 20)
+    /// The least pause of a lane between small transactions.
+    public var commitInterval: UInt64 = 0
     /// Free share below which a partition counts as starved, and at which a refused reader is woken.
     public var lowWatermark = 0.25
     /// Free share at which a paused partition is resumed.

@@ -1,12 +1,12 @@
 // One writer against a server: what refusals cost, what they leave behind, and which errors are never a row's fault.
 
-import Postgres
 import Records
 import SluiceTables
 import TestSupport
 import Testing
 
 @testable import Apply
+@testable import Postgres
 
 private let p0 = TopicPartition("t", 0)
 private let p1 = TopicPartition("t", 1)
@@ -347,6 +347,44 @@ extension ServerTests {
             let masks = (0..<2_000).map { id in (id * 524_287) & 0xFFFFF }
             let present = masks.reduce(0) { sum, mask in sum + mask.nonzeroBitCount }
             #expect(written == ["2000 \(present)"])
+        }
+
+        /// The same SQLSTATE says that a parent is missing and that a child is there.
+        @Test func deletingAReferencedRowIsToldFromAMissingParent() async throws {
+            let database = try await TestDatabase.fresh(
+                """
+                CREATE TABLE par (id int PRIMARY KEY);
+                CREATE TABLE kid (id int PRIMARY KEY, par int REFERENCES par);
+                INSERT INTO par VALUES (1); INSERT INTO kid VALUES (1, 1);
+                """)
+            let claims = try await database.claim(p0)
+            let parents = TableShape(name: "par", columns: [ColumnShape(name: "id", type: .int4)], key: [0])
+            let children = TableShape(
+                name: "kid", columns: [ColumnShape(name: "id", type: .int4), ColumnShape(name: "par", type: .int4)], key: [0])
+            for (shape, event, word) in [
+                (parents, TestRecord.event(.delete, [.int(1)]), "retry still_referenced"),
+                (children, .event(.upsert, [.int(2), .int(7)]), "retry foreign_key"),
+            ] {
+                let writer = try await database.writer(shape)
+                let batch = changeBatch(p0, from: 0, [event], shape: shape)
+                #expect(try await database.apply(writer, [batch], claims, isFinal: false).word == word)
+            }
+        }
+
+        /// A pool keeps one bound for all arrays, whatever statements there are and however they differ in size.
+        @Test func arraysKeepNoMoreThanTheirBound() async throws {
+            let pool = ArrayPool(keptBytes: 100_000)
+            for round in 0..<50 {
+                var taken: [ParameterArray] = []
+                for number in 0..<60 {
+                    var writer = ParameterWriter(pool)
+                    writer.texts(Array(repeating: String(repeating: "x", count: 100), count: (round * number) % 97))
+                    taken += writer.finish(PreparedStatement("SELECT 1")).arrays
+                }
+                pool.give(taken)
+                #expect(pool.bytes <= 100_000)
+            }
+            #expect(pool.bytes > 0)
         }
 
         @Test func aBatchWithoutEventsMovesItsOffset() async throws {

@@ -110,6 +110,23 @@ import Testing
                 == "bad_key: a record without payload deletes the row that its key names, but this record has no key")
     }
 
+    /// simdjson needs about 14 bytes for each byte of a document.
+    @Test func `a document for which there is no memory is a dead letter`() throws {
+        let decoder = Decoder(mapping: try compile(messagesText), limits: DecodeLimits(payloadBytes: 64 << 20, depth: 20))
+        let large = Self.event(name: "\"" + String(repeating: "x", count: 48 << 20) + "\"")
+        let pages = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(separator: " ").first.flatMap { UInt($0) }
+        var former = rlimit()
+        #expect(getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &former) == 0)
+        // Enough for the record batch and everything else, and not for the parser.
+        var limit = former
+        limit.rlim_cur = rlim_t(try #require(pages) * 4_096 + 300 << 20)
+        #expect(setrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0)
+        let fault: Result<String, any Error> = Result { try decoder.fault(Sample(large), good: Self.good) }
+        #expect(setrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &former) == 0)
+        #expect(try fault.get().hasPrefix("too_large: there was no memory to parse a payload of 503"))
+        #expect(try decoder.row(Self.event(name: "\"n\"")).cells[0] == .int4(1), "the decoder goes on")
+    }
+
     @Test func `size and depth are limited`() throws {
         let limits = DecodeLimits(payloadBytes: 200, depth: 20)
         let small = Decoder(mapping: try compile(messagesText), limits: limits)

@@ -28,6 +28,15 @@ import Testing
         #expect(pacing.nextStart(waiting: one, limit: Credits(records: 1, bytes: 4_000_000), now: 1_000) == nil)
     }
 
+    @Test func theIntervalIsTheLeastPause() {
+        var pacing = CommitPacingMachine()
+        pacing.ended(started: 0, now: 1_000, interval: 5_000)
+        #expect(pacing.nextStart(waiting: one, limit: full, now: 1_000) == 6_000)
+        #expect(pacing.nextStart(waiting: Credits(records: 1_250, bytes: 1), limit: full, now: 1_000) == nil)
+        pacing.ended(started: 10_000, now: 30_000, interval: 5_000)
+        #expect(pacing.nextStart(waiting: one, limit: full, now: 30_000) == 40_000, "half of a longer transaction")
+    }
+
     @Test func aSlowTransactionIsNotFollowedByALongPause() {
         var pacing = CommitPacingMachine()
         pacing.ended(started: 0, now: 30_000_000_000)

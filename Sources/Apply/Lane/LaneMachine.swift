@@ -115,10 +115,11 @@ public struct LaneMachine: ~Copyable {
             return write(next, of: batches, later: Array(later.dropFirst()))
         case .fenced(let partitions):
             return answer(.fenced(partitions))
-        case .retry(.foreignKey, let error):
+        case .retry(.foreignKey, let error), .retry(.stillReferenced, let error):
             if waitingForParentSince == nil { waitingForParentSince = now }
             if isFinalForeignKeyAttempt(at: now) { return write(slices, of: batches, later: later) }
-            return answer(.retry(reason: "a parent row is missing: \(error)", isOutage: false))
+            let what = if case .retry(.foreignKey, _) = outcome { "a parent row is missing" } else { "other rows reference the row" }
+            return answer(.retry(reason: "\(what): \(error)", isOutage: false))
         case .retry(let reason, let error):
             return answer(.retry(reason: "\(error)", isOutage: reason == .unavailable))
         case .retryHalved(let error):

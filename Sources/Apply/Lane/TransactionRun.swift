@@ -172,7 +172,9 @@ struct TransactionRun {
             let isConflict = error.sqlState?.hasClass("40") == true || error.sqlState == .lockNotAvailable
             return .retry(isConflict ? .conflict : .unavailable, error)
         case .retryHalved: return .retryHalved(error)
-        case .foreignKeyRetry where !isFinalForeignKeyAttempt: return .retry(.foreignKey, error)
+        case .foreignKeyRetry where !isFinalForeignKeyAttempt:
+            let isIncoming = plan.schema.foreignKeys.contains { $0.isIncoming && $0.name == error.constraint }
+            return .retry(isIncoming ? .stillReferenced : .foreignKey, error)
         case .deadLetter, .foreignKeyRetry, .stop:
             return .stopped(transaction.partitions, reason: StopReason(.schema, error.description))
         }

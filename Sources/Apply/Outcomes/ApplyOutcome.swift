@@ -55,4 +55,6 @@ public enum RetryReason: String, Sendable, CaseIterable {
     case conflict
     /// A row's parent is missing and may arrive. Not in the last attempt: `isFinalForeignKeyAttempt`.
     case foreignKey = "foreign_key"
+    /// Rows of another table reference one that is deleted, and may go. Not in the last attempt either.
+    case stillReferenced = "still_referenced"
 }

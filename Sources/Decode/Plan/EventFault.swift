@@ -11,6 +11,7 @@ enum EventFault: Error {
     case notUTF8(at: Int, slot: Int)
     case loneSurrogate(at: Int, slot: Int)
     case tooLarge(bytes: Int)
+    case noMemory(bytes: Int)
     case tooDeep
     case notAnObject(actual: UInt8)
     case missing(slot: Int)
@@ -32,7 +33,7 @@ extension EventFault {
         switch self {
         case .empty, .malformed: .malformedJSON
         case .notUTF8, .loneSurrogate: .invalidText
-        case .tooLarge: .tooLarge
+        case .tooLarge, .noMemory: .tooLarge
         case .tooDeep: .tooDeep
         case .notAnObject: .notAnObject
         case .missing, .missingMetadata: .missingField
@@ -54,6 +55,7 @@ extension EventFault {
         case .notUTF8(let at, let slot): "bytes that are not UTF-8" + Self.position(at, slot, plan)
         case .loneSurrogate(let at, let slot): "an unpaired surrogate" + Self.position(at, slot, plan)
         case .tooLarge(let bytes): "the payload has \(bytes) bytes, more than the limit of \(limits.payloadBytes)"
+        case .noMemory(let bytes): "there was no memory to parse a payload of \(bytes) bytes; give the process more"
         case .tooDeep: "the payload is nested deeper than \(limits.depth) levels"
         case .notAnObject(let actual): "the event must be a JSON object, not \(Self.typeName(actual))"
         case .missing(let slot): "\(plan.pointers[slot].text) is missing"

@@ -39,7 +39,7 @@ struct ApplyStage: Sendable {
             context.watch.laneTookWork(lane, now: context.clock.now)
             let started = context.clock.now
             try await apply(taken, committed: &committed, limit: &limit)
-            pacing.ended(started: started, now: context.clock.now)
+            pacing.ended(started: started, now: context.clock.now, interval: context.configuration.commitInterval)
             context.watch.laneIsFree(lane)
         }
     }

@@ -33,11 +33,8 @@ public struct BinaryArray: ~Copyable, Sendable {
         buffer.append(bigEndian: Int32(1))
     }
 
-    /// Gives memory beyond `bytes` back. The content is forgotten.
-    public mutating func shrink(to bytes: Int) {
-        buffer.shrink(to: bytes)
-        removeAll()
-    }
+    /// Bytes of memory it holds.
+    var capacity: Int { buffer.capacity }
 
     /// Appends one element in its binary form; `nil` is NULL.
     @inlinable @inline(__always)

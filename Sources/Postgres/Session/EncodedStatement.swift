@@ -22,25 +22,52 @@ public final class ParameterArray: @unchecked Sendable {
     }
 }
 
-/// Arrays that are not in use, by element type.
+/// Arrays that are not in use, within one bound for all of them.
 public final class ArrayPool: Sendable {
-    private let free = Mutex<[UInt32: [ParameterArray]]>([:])
+    private struct Free {
+        /// By element type, in ascending order of their memory.
+        var arrays: [UInt32: [ParameterArray]] = [:]
+        var bytes = 0
+    }
+
+    private let free = Mutex(Free())
     private let keptBytes: Int
 
     /// An empty pool.
-    /// - Parameter keptBytes: what an array keeps of its memory while it is in the pool.
+    /// - Parameter keptBytes: memory that the arrays in the pool keep together.
     public init(keptBytes: Int) { self.keptBytes = keptBytes }
 
+    /// Bytes that the arrays in the pool hold.
+    var bytes: Int { free.withLock { $0.bytes } }
+
+    /// The largest array of a type, so that the one that is grown for a large statement is used for the next.
     func take(element: UInt32) -> ParameterArray {
-        free.withLock { $0[element]?.popLast() } ?? ParameterArray(element: element)
+        let known = free.withLock { free in
+            let array = free.arrays[element]?.popLast()
+            free.bytes -= array?.array.pointee.capacity ?? 0
+            return array
+        }
+        return known ?? ParameterArray(element: element)
     }
 
-    /// Puts arrays back. Statements that refer to them must not be sent any more.
+    /// Puts arrays back. Statements that refer to them must not be sent any more. Beyond the bound the largest go: a transaction of
+    /// unusual size leaves nothing behind.
     public func give(_ arrays: [ParameterArray]) {
-        for array in arrays { array.array.pointee.shrink(to: keptBytes) }
+        for array in arrays { array.array.pointee.removeAll() }
         free.withLock { free in
-            for array in arrays where free[array.element, default: []].count < 64 {
-                free[array.element, default: []].append(array)
+            for array in arrays {
+                let size = array.array.pointee.capacity
+                let position = free.arrays[array.element, default: []].firstIndex { $0.array.pointee.capacity > size }
+                let end = free.arrays[array.element, default: []].count
+                free.arrays[array.element, default: []].insert(array, at: position ?? end)
+                free.bytes += size
+            }
+            while free.bytes > keptBytes {
+                let largest = free.arrays.filter { !$0.value.isEmpty }.max { a, b in
+                    a.value[a.value.count - 1].array.pointee.capacity < b.value[b.value.count - 1].array.pointee.capacity
+                }
+                guard let element = largest?.key, let array = free.arrays[element]?.popLast() else { return }
+                free.bytes -= array.array.pointee.capacity
             }
         }
     }

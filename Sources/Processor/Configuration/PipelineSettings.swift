@@ -93,6 +93,7 @@ struct ApplySettings: Sendable {
     var coalesce = CoalesceSetting.auto
     var batchRecords = 5_000
     var batchBytes = 4 << 20
+    var commitInterval = Duration.zero
     var outcomes: [String: String] = [:]
     var retryInitial = Duration.milliseconds(50)
     var retryMaximum = Duration.seconds(10)
@@ -119,6 +120,12 @@ struct ApplySettings: Sendable {
             Key(
                 "batch_bytes", \.batchBytes, .bytes(in: 1 << 10...1 << 30),
                 help: "The most bytes of records of a transaction.", reload: .live),
+            Key(
+                "commit_interval", \.commitInterval, .duration(in: .zero ... .seconds(10)),
+                help:
+                    "Least pause of a lane between transactions of less than a quarter of batch_records. Fewer and larger commits "
+                    + "use fewer transaction IDs, for as much latency. 0: half as long as the last transaction took, at most 10ms.",
+                reload: .live),
             Key(
                 "outcomes", \.outcomes, .map,
                 help:

@@ -172,6 +172,7 @@ extension SluiceSettings {
         configuration.claimDeadline = pipeline.claimTimeout.nanoseconds
         configuration.offsetCommitInterval = pipeline.offsetCommitInterval.nanoseconds
         configuration.lagInterval = pipeline.lagInterval.nanoseconds
+        configuration.commitInterval = apply.commitInterval.nanoseconds
         configuration.recheckInterval = pipeline.recheckInterval.nanoseconds
         configuration.stallTimeout = pipeline.stallTimeout.nanoseconds
         configuration.retry = Backoff(initial: apply.retryInitial.nanoseconds, maximum: apply.retryMaximum.nanoseconds)
@@ -182,8 +183,8 @@ extension SluiceSettings {
     func applyConfiguration(outcomes: OutcomeTable) -> ApplyConfiguration {
         var configuration = ApplyConfiguration(group: kafka.groupID, outcomes: outcomes)
         configuration.coalesce = apply.coalesce
-        // The memory that arrays keep between transactions is part of a transaction's share.
-        configuration.keptBufferBytes = Swift.min(configuration.keptBufferBytes, memoryBudget.transaction / 2)
+        // What a transaction's arrays may take at most, as they double when they grow; see MemoryBudget.
+        configuration.keptBufferBytes = 2 * memoryBudget.transaction
         return configuration
     }
 }
