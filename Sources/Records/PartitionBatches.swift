@@ -39,10 +39,29 @@ public struct AppliedCounts: Sendable, Equatable {
     public init() {}
 }
 
+/// A partition whose next record waits for a row that another partition may bring.
+public struct WaitingPartition: Sendable, Equatable {
+    /// The partition.
+    public let source: TopicPartition
+    /// When it is to be tried again, nanoseconds from now.
+    public let retryIn: UInt64
+    /// One sentence on what it waits for.
+    public let reason: String
+
+    /// A partition that waits.
+    public init(source: TopicPartition, retryIn: UInt64, reason: String) {
+        self.source = source
+        self.retryIn = retryIn
+        self.reason = reason
+    }
+}
+
 /// The result of a transaction.
 public enum ApplyResult: Sendable, Equatable {
     /// Durable.
     case applied(AppliedCounts)
+    /// Durable, except for what is left of these partitions: they are to be claimed again later, while the others go on.
+    case appliedInPart(AppliedCounts, waiting: [WaitingPartition])
     /// Nothing was written: these partitions have been claimed by somebody else.
     case fenced([TopicPartition])
     /// Nothing was written, and these partitions must stop.

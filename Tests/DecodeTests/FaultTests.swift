@@ -114,7 +114,9 @@ import Testing
     @Test func `a document for which there is no memory is a dead letter`() throws {
         let decoder = Decoder(mapping: try compile(messagesText), limits: DecodeLimits(payloadBytes: 64 << 20, depth: 20))
         let large = Self.event(name: "\"" + String(repeating: "x", count: 48 << 20) + "\"")
-        let pages = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(separator: " ").first.flatMap { UInt($0) }
+        let pages = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(separator: " ").first.flatMap {
+            UInt($0)
+        }
         var former = rlimit()
         #expect(getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &former) == 0)
         // Enough for the record batch and everything else, and not for the parser.

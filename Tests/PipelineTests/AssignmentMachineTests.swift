@@ -180,6 +180,24 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
                 ])
     }
 
+    /// Found by the simulation: the slot of the former assignment was kept, and a seek of a partition that nobody reads did nothing.
+    @Test func aPartitionThatIsHeldByTheNewAssignmentHasNoSlotLeft() {
+        var machine = machine()
+        _ = machine.assigned([a, b], now: 0)
+        _ = machine.claimAnswered(
+            claimRound: 1, [a: .held(reason: missing), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        _ = machine.ticked(now: 1_001, lastPoll: 0)
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1_002, random: 0)
+        #expect(
+            machine.claimAnswered(
+                claimRound: 2, [a: .claimed(epoch: 2, nextOffset: 0), b: .held(reason: outside)], now: 1_003, random: 0)
+                == [.reportStopped(b, reason: outside), .begin([entry(a, slot: 0, generation: 2, epoch: 2, offset: 0)])])
+        #expect(machine.ticked(now: 2_003, lastPoll: 0) == [.claim(claimRound: 2, [b])])
+        #expect(
+            machine.claimAnswered(claimRound: 2, [b: .claimed(epoch: 3, nextOffset: 0)], now: 2_004, random: 0)
+                == [.claim(claimRound: 3, [a, b])])
+    }
+
     @Test func aRevokeDrainsUnderADeadlineAndCommits() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)

@@ -285,7 +285,12 @@ struct FakeApplier: BatchApplier {
     let plan: @Sendable ([PartitionBatches], Int) async throws -> ApplyResult?
 
     func apply(_ work: [PartitionBatches], attempt: Int) async throws -> ApplyResult {
-        if let result = try await plan(work, attempt) { return result }
+        if let result = try await plan(work, attempt) {
+            guard case .appliedInPart(_, let waiting) = result else { return result }
+            let others = work.filter { part in !waiting.contains { $0.source == part.source } }
+            guard case .applied(let counts) = database.write(others) else { return .fenced(others.map(\.source)) }
+            return .appliedInPart(counts, waiting: waiting)
+        }
         if database.state.withLock({ $0.isDown }) { return .retry(reason: "down", isOutage: true) }
         return database.write(work)
     }

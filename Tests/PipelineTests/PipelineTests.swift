@@ -143,6 +143,27 @@ import Testing
         #expect(world.isExact)
     }
 
+    /// The parents lie in another partition of the same lane.
+    @Test func aPartitionThatWaitsDoesNotHoldUpItsLane() async throws {
+        let (children, parents) = (TopicPartition("t", 0), TopicPartition("t", 1))
+        let hasParents = Shared(false)
+        let world = World(seed: 15, partitions: 2, records: 500, configuration: brisk(lanes: 1)) { work, _ in
+            guard !hasParents.current, work.contains(where: { $0.source == children }) else { return nil }
+            return .appliedInPart(
+                AppliedCounts(),
+                waiting: [WaitingPartition(source: children, retryIn: 3_000_000, reason: "a parent row is missing")])
+        }
+        try await world.run { world in
+            world.source.post(.assigned([children, parents]))
+            #expect(await eventually { world.database.state.withLock { $0.offsets[parents]?.next } == 500 })
+            #expect(world.database.state.withLock { $0.offsets[children]?.next } == 0)
+            hasParents.withLock { $0 = true }
+            #expect(await eventually { world.isComplete })
+            #expect(world.recorder.all.contains { if case .waits(let waiting) = $0 { waiting.source == children } else { false } })
+        }
+        #expect(world.isExact)
+    }
+
     @Test func aStoppedPartitionDoesNotDelayTheOthers() async throws {
         let bad = TopicPartition("t", 0)
         let world = World(seed: 5, partitions: 3, records: 500, configuration: brisk(lanes: 1)) { work, _ in

@@ -34,11 +34,15 @@ public struct BatchSlice: Sendable, Equatable {
     /// A transaction's slices as two lists of about the same number of records, in the same order; `nil` where one record is
     /// left.
     public static func halve(_ slices: [BatchSlice]) -> ([BatchSlice], [BatchSlice])? {
-        let total = slices.reduce(0) { $0 + $1.records.count }
-        guard total > 1 else { return nil }
+        divide(slices, at: slices.reduce(0) { $0 + $1.records.count } / 2)
+    }
+
+    /// The first `count` records and the others, as ``halve(_:)``.
+    static func divide(_ slices: [BatchSlice], at count: Int) -> ([BatchSlice], [BatchSlice])? {
+        guard slices.reduce(0, { $0 + $1.records.count }) > 1 else { return nil }
         var left: [BatchSlice] = []
         var right: [BatchSlice] = []
-        var remaining = total / 2
+        var remaining = count
         for slice in slices {
             let cut = slice.records.lowerBound + min(remaining, slice.records.count)
             remaining -= cut - slice.records.lowerBound

@@ -15,7 +15,8 @@ public struct LaneMachine: ~Copyable {
         /// Connect again and ask `sluice_offsets` where these partitions are: ``settled(_:)`` or ``failed(_:)``.
         case settle([OffsetAdvance])
         /// Write these slices in one transaction: ``executed(_:of:at:)`` or ``failed(_:)``.
-        case write([BatchSlice], claims: [PartitionClaim])
+        /// `isFinal`: a row that waits for another one becomes a dead letter.
+        case write([BatchSlice], claims: [PartitionClaim], isFinal: Bool)
         /// Return to the stage.
         case answer(ApplyResult)
     }
@@ -36,6 +37,18 @@ public struct LaneMachine: ~Copyable {
         let tooLarge: PostgresError?
     }
 
+    /// The record that a partition waits with.
+    private struct WaitingRecord {
+        let offset: Int64
+        let since: UInt64
+        var attempts = 0
+        /// When it is to be tried again.
+        var due: UInt64 = 0
+    }
+
+    /// Wait before the first retry of a partition that waits, nanoseconds; it doubles.
+    static let firstRetry: UInt64 = 100_000_000
+
     private let outcomes: OutcomeTable
     private var foreignKeyTimeout: UInt64
     private var phase = Phase.idle
@@ -44,20 +57,16 @@ public struct LaneMachine: ~Copyable {
     private var durable: [TopicPartition: (generation: UInt64, next: Int64)] = [:]
     /// Counts of the transactions since the last `.applied` answer.
     private var counts = AppliedCounts()
-    /// Since when the present batches wait for a parent row.
-    private var waitingForParentSince: UInt64?
+    /// Survives the new claim that follows each attempt.
+    private var waitingRecords: [TopicPartition: WaitingRecord] = [:]
+    /// Partitions that were left out in the present call.
+    private var waiting: [WaitingPartition] = []
 
     /// A lane that has written nothing yet.
     /// - Parameter foreignKeyTimeout: nanoseconds a row may wait for its parent.
     public init(outcomes: OutcomeTable, foreignKeyTimeout: UInt64) {
         self.outcomes = outcomes
         self.foreignKeyTimeout = foreignKeyTimeout
-    }
-
-    /// Whether rows without a parent become dead letters in a transaction that begins now.
-    /// - Parameter now: monotonic nanoseconds, as everywhere here.
-    public func isFinalForeignKeyAttempt(at now: UInt64) -> Bool {
-        waitingForParentSince.map { now - $0 >= foreignKeyTimeout } ?? false
     }
 
     /// The setting was changed; it holds for a wait under way, too.
@@ -69,10 +78,8 @@ public struct LaneMachine: ~Copyable {
     }
 
     /// The stage has called.
-    /// - Parameter attempt: 0 for batches that were not tried before.
-    public mutating func batchesArrived(_ batches: [PartitionBatches], attempt: Int) -> Action {
-        // Batches that waited before may have been dropped, so these have not waited yet.
-        if attempt == 0 { waitingForParentSince = nil }
+    public mutating func batchesArrived(_ batches: [PartitionBatches]) -> Action {
+        waiting = []
         let advances = unsettledAdvances(of: batches)
         guard !advances.isEmpty else {
             // Partitions that were claimed again need no settling: the claim has seen what the transaction left.
@@ -115,11 +122,10 @@ public struct LaneMachine: ~Copyable {
             return write(next, of: batches, later: Array(later.dropFirst()))
         case .fenced(let partitions):
             return answer(.fenced(partitions))
-        case .retry(.foreignKey, let error), .retry(.stillReferenced, let error):
-            if waitingForParentSince == nil { waitingForParentSince = now }
-            if isFinalForeignKeyAttempt(at: now) { return write(slices, of: batches, later: later) }
-            let what = if case .retry(.foreignKey, _) = outcome { "a parent row is missing" } else { "other rows reference the row" }
-            return answer(.retry(reason: "\(what): \(error)", isOutage: false))
+        case .retry(.foreignKey, let error):
+            return rowWaits(batches, slices, later, "a row that it needs is missing, or one is in its way: \(error)", now)
+        case .retry(.stillReferenced, let error):
+            return rowWaits(batches, slices, later, "other rows reference the row that it deletes: \(error)", now)
         case .retry(let reason, let error):
             return answer(.retry(reason: "\(error)", isOutage: reason == .unavailable))
         case .retryHalved(let error):
@@ -164,18 +170,53 @@ public struct LaneMachine: ~Copyable {
     }
 
     private mutating func answerApplied() -> Action {
-        defer {
-            counts = AppliedCounts()
-            waitingForParentSince = nil
-        }
-        return answer(.applied(counts))
+        defer { counts = AppliedCounts() }
+        return answer(waiting.isEmpty ? .applied(counts) : .appliedInPart(counts, waiting: waiting))
     }
 
-    private mutating func write(_ slices: [BatchSlice], of batches: [PartitionBatches], later: [[BatchSlice]] = []) -> Action {
+    private mutating func write(
+        _ slices: [BatchSlice], of batches: [PartitionBatches], later: [[BatchSlice]] = [], isFinal: Bool = false
+    ) -> Action {
         phase = .writing(batches, slices, later: later)
         return .write(
             slices,
-            claims: batches.map { PartitionClaim(source: $0.source, epoch: $0.epoch, nextOffset: appliedOffset(of: $0)) })
+            claims: batches.map { PartitionClaim(source: $0.source, epoch: $0.epoch, nextOffset: appliedOffset(of: $0)) },
+            isFinal: isFinal)
+    }
+
+    /// Some record of the slices waits for a row that may come. Finds it by writing each partition apart and then in halves, so that
+    /// everything before it, and the other partitions, become durable. Its partition is left out from there on, until its deadline has
+    /// passed: then it is written once more, and becomes a dead letter if it must.
+    private mutating func rowWaits(
+        _ batches: [PartitionBatches], _ slices: [BatchSlice], _ later: [[BatchSlice]], _ reason: String, _ now: UInt64
+    ) -> Action {
+        let source = slices[0].source
+        let others = slices.filter { $0.source != source }
+        if !others.isEmpty { return write(slices.filter { $0.source == source }, of: batches, later: [others] + later) }
+        let head = slices[0]
+        let offset = head.batch.records.records[head.records.lowerBound].offset
+        // A record that has waited before is the first of what is left.
+        let isKnown = waitingRecords[source]?.offset == offset
+        if let (first, second) = isKnown ? BatchSlice.divide(slices, at: 1) : BatchSlice.halve(slices) {
+            return write(first, of: batches, later: [second] + later)
+        }
+        var record = waitingRecords[source] ?? WaitingRecord(offset: offset, since: now)
+        // One that nobody has tried for so long was not waiting: another member had the partition, say.
+        if record.offset != offset || now > record.due + foreignKeyTimeout, record.attempts > 0 {
+            record = WaitingRecord(offset: offset, since: now)
+        }
+        let waited = now - record.since
+        guard waited < foreignKeyTimeout else { return write(slices, of: batches, later: later, isFinal: true) }
+        let wait = Self.firstRetry << UInt64(min(record.attempts, 6))
+        record.attempts += 1
+        record.due = now + min(wait, foreignKeyTimeout - waited)
+        waitingRecords[source] = record
+        waiting.append(
+            WaitingPartition(
+                source: source, retryIn: record.due - now, reason: "\(source) at offset \(offset): \(reason)"))
+        let rest = later.map { $0.filter { $0.source != source } }.filter { !$0.isEmpty }
+        guard let next = rest.first else { return answerApplied() }
+        return write(next, of: batches, later: Array(rest.dropFirst()))
     }
 
     /// Writes the same events in transactions of half the size.
@@ -224,6 +265,7 @@ public struct LaneMachine: ~Copyable {
         for slice in slices {
             guard let next = slice.nextOffset, let part = batches.first(where: { $0.source == slice.source }) else { continue }
             durable[slice.source] = (part.generation, next)
+            if let record = waitingRecords[slice.source], record.offset < next { waitingRecords[slice.source] = nil }
         }
         let dead = report.deadLetters.values.reduce(0, +)
         counts.superseded += report.superseded

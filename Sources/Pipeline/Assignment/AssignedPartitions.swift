@@ -119,11 +119,14 @@ struct AssignedPartitions {
         partitions[source]?.state = .stopped(reason, slot: slot, due: due)
     }
 
-    /// The slots are given out anew; a partition that stays stopped has none.
+    /// The slots are given out anew; a partition that stops now, or stays stopped, has none.
     mutating func forgetSlots() {
         for source in order {
-            guard case .stopped(let reason, _, let due)? = partitions[source]?.state else { continue }
-            partitions[source]?.state = .stopped(reason, slot: nil, due: due)
+            if case .stopped(let reason, _, let due)? = partitions[source]?.state {
+                partitions[source]?.state = .stopped(reason, slot: nil, due: due)
+            } else {
+                partitions[source]?.state = .waiting
+            }
         }
     }
 
@@ -137,6 +140,14 @@ struct AssignedPartitions {
         partition.fences += 1
         partitions[source] = partition
         return (slot, generation)
+    }
+
+    /// Puts an active partition aside until `due`, as if it were fenced, without counting it. Returns its slot; `nil` where it is not
+    /// active.
+    mutating func wait(_ source: TopicPartition, since now: UInt64, due: UInt64) -> Int? {
+        guard case .active(let slot, _, _)? = partitions[source]?.state else { return nil }
+        partitions[source]?.state = .fenced(slot: slot, attempt: 0, since: now, due: due)
+        return slot
     }
 
     /// Puts off the next claim of a fenced partition. Returns for how long, nanoseconds; 0 where it is not fenced.

@@ -107,8 +107,14 @@ struct AssignmentMachine: ~Copyable {
         return claimAgain(source, now: now, random: random)
     }
 
-    /// The log does not hold the position a partition was read at. A claim decides where to continue, as at the start, once what was
-    /// read before is applied: it may be gone from the log.
+    /// The partition's next record waits for a row of another one. It is claimed again after the wait.
+    mutating func waits(_ source: TopicPartition, generation: UInt64, retryIn: UInt64, now: UInt64) -> [Action] {
+        guard partitions.generation(of: source) == generation else { return [] }
+        let slot = partitions.wait(source, since: now, due: now + retryIn)
+        return slot.map { [.retract(source, slot: $0, generation: generation)] } ?? []
+    }
+
+    /// The log does not hold the position of a partition. A claim decides where to continue, once what was read before is applied.
     /// - Parameter isDrained: nothing of the partition is under way.
     mutating func positionLost(_ source: TopicPartition, isDrained: Bool, now: UInt64, random: Double) -> [Action] {
         if isDrained { return claimAgain(source, now: now, random: random) }
@@ -116,8 +122,7 @@ struct AssignmentMachine: ~Copyable {
         return []
     }
 
-    /// A partition must not continue. It is claimed again after ``PipelineConfiguration/recheckInterval``, unless most of its records are
-    /// bad.
+    /// A partition must not continue. It is claimed again after ``PipelineConfiguration/recheckInterval``; see ``StopReason``.
     /// - Parameter generation: the assignment under which that was found; `nil`: the present one.
     mutating func stopped(_ source: TopicPartition, generation: UInt64? = nil, reason: StopReason, now: UInt64) -> [Action] {
         let active = partitions.generation(of: source)

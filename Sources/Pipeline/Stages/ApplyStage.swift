@@ -63,20 +63,19 @@ struct ApplyStage: Sendable {
             answered(result)
             switch result {
             case .applied(let counts):
-                for part in work { committed[part.source] = (part.generation, part.next) }
-                let seconds = Double(context.clock.now - started) / 1e9
-                context.observer.observed(.applied(lane: lane, work: work, counts: counts, seconds: seconds))
-                context.watch.applied(records: pending.reduce(0) { $0 + $1.changes.records.count })
-                context.commit.send(
-                    Completion(
-                        parts: work.map { part in
-                            Completion.Part(
-                                source: part.source, generation: part.generation, nextOffset: part.next,
-                                credits: part.batches.reduce(.zero) { $0 + context.charge($1.records) })
-                        },
-                        isDurable: true))
+                complete(work, counts, started: started, &committed)
                 limit.records = Swift.min(context.configuration.batch.records, limit.records * 2)
                 return
+            case .appliedInPart(let counts, let waiting):
+                let isWaiting = Set(waiting.map(\.source))
+                for part in work {
+                    guard let partition = waiting.first(where: { $0.source == part.source }) else { continue }
+                    invalidate(part)
+                    context.inbox.send(.waits(partition, generation: part.generation))
+                }
+                complete(work.filter { !isWaiting.contains($0.source) }, counts, started: started, &committed)
+                // What is left belongs to partitions that were invalidated, and is dropped.
+                pending.removeAll { !isWaiting.contains($0.entry.source) }
             case .fenced(let partitions):
                 for part in work where partitions.contains(part.source) {
                     invalidate(part)
@@ -103,6 +102,26 @@ struct ApplyStage: Sendable {
                 }
             }
         }
+    }
+
+    /// The work is durable.
+    private func complete(
+        _ work: [PartitionBatches], _ counts: AppliedCounts, started: UInt64,
+        _ committed: inout [TopicPartition: (generation: UInt64, next: Int64)]
+    ) {
+        for part in work { committed[part.source] = (part.generation, part.next) }
+        let seconds = Double(context.clock.now - started) / 1e9
+        context.observer.observed(.applied(lane: lane, work: work, counts: counts, seconds: seconds))
+        context.watch.applied(records: work.reduce(0) { $0 + $1.batches.reduce(0) { $0 + $1.records.count } })
+        guard !work.isEmpty else { return }
+        context.commit.send(
+            Completion(
+                parts: work.map { part in
+                    Completion.Part(
+                        source: part.source, generation: part.generation, nextOffset: part.next,
+                        credits: part.batches.reduce(.zero) { $0 + context.charge($1.records) })
+                },
+                isDurable: true))
     }
 
     private func transaction(_ work: [PartitionBatches], attempt: Int, bytes: Int) async throws -> ApplyResult {

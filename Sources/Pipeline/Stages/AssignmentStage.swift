@@ -74,6 +74,10 @@ struct AssignmentStage: Sendable {
             // Work of an older generation is refused, too, once the partition is claimed anew: no other member did that.
             if !actions.isEmpty { context.observer.observed(.fenced(source)) }
             return actions
+        case .waits(let waiting, let generation):
+            let actions = machine.waits(waiting.source, generation: generation, retryIn: waiting.retryIn, now: now)
+            if !actions.isEmpty { context.observer.observed(.waits(waiting)) }
+            return actions
         case .positionLost(let source, let reason):
             context.observer.observed(.positionLost(source, reason: reason))
             return positionLost(source, &machine, now: now)

@@ -44,6 +44,8 @@ enum AssignmentInput: Sendable {
     case claimFailed(claimRound: UInt64, reason: String)
     case fenced(TopicPartition, generation: UInt64)
     case positionLost(TopicPartition, reason: String)
+    /// The partition's next record waits for a row of another one.
+    case waits(WaitingPartition, generation: UInt64)
     /// A trouble of the source that passes by itself.
     case notice(String)
     /// `generation`: the assignment under which it was found; `nil`: the present one.

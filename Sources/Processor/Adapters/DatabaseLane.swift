@@ -89,13 +89,13 @@ final class DatabaseLane: BatchApplier {
     var executor: (any TaskExecutor)? { thread }
 
     func apply(_ work: [PartitionBatches], attempt: Int) async throws -> ApplyResult {
-        var action = state.withLock { $0.machine.batchesArrived(work, attempt: attempt) }
+        var action = state.withLock { $0.machine.batchesArrived(work) }
         while true {
             do {
                 switch action {
                 case .answer(let result): return result
                 case .settle(let advances): action = try await settle(advances)
-                case .write(let slices, let claims): action = try await write(slices, claims)
+                case .write(let slices, let claims, let isFinal): action = try await write(slices, claims, isFinal)
                 }
             } catch let error as PostgresError {
                 action = state.withLock { $0.machine.failed(error) }
@@ -120,12 +120,13 @@ final class DatabaseLane: BatchApplier {
         return state.withLock { $0.machine.settled(states) }
     }
 
-    private func write(_ slices: [BatchSlice], _ claims: [PartitionClaim]) async throws -> LaneMachine.Action {
+    private func write(
+        _ slices: [BatchSlice], _ claims: [PartitionClaim], _ isFinal: Bool
+    ) async throws -> LaneMachine.Action {
         let writer = writer
         let transaction = try writer.prepare(slices, claims: claims)
         defer { writer.recycle(transaction) }
         let connection = try await connected()
-        let isFinal = state.withLock { $0.machine.isFinalForeignKeyAttempt(at: MonotonicClock.nanoseconds()) }
         let outcome = try await connection.perform { session in
             writer.execute(
                 transaction, on: session, isFinalForeignKeyAttempt: isFinal, now: Double(MonotonicClock.nanoseconds()) / 1e9)

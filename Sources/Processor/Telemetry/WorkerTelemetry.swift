@@ -86,6 +86,13 @@ final class WorkerTelemetry: PipelineObserver {
             }
         case .claimFailed(let reason, let wait):
             logger.warning("Partitions not claimed; retrying.", ["message": reason, "retry_in_ms": wait / 1_000_000])
+        case .waits(let waiting):
+            logger.info(
+                "Partition waits for a row.",
+                [
+                    "partition": "\(waiting.source)", "message": waiting.reason,
+                    "retry_in_seconds": Double(waiting.retryIn) / 1e9,
+                ])
         case .stopped(let partition, let reason):
             logger.error(
                 "Partition stopped.",

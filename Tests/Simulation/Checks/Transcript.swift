@@ -11,7 +11,7 @@ enum Mark: UInt64 {
 /// Situations that can occur in a schedule.
 enum Met: Int, CaseIterable {
     case transactions, rebalances, losses, fences, stops, lostPositions, pauses, resumes, retries, circuitOpenings
-    case completeDrains, incompleteDrains, failedClaims, lateClaims, unknownOutcomes, lateCommits, refusedZombies, halves
+    case completeDrains, incompleteDrains, failedClaims, lateClaims, unknownOutcomes, lateCommits, refusedZombies, halves, waits
     case debts, cancellations, shutdowns, sourceDeaths, stalls, secondLives, operatorPauses, reloads
 }
 

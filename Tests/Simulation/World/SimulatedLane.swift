@@ -38,6 +38,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         let answer = try await answer(work)
         switch answer {
         case .fenced(let partitions), .stopped(let partitions, _): world.member?.source.distrust(partitions)
+        case .appliedInPart(_, let waiting): world.member?.source.distrust(waiting.map(\.source))
         case .applied, .retry, .tooLarge: break
         }
         return answer
@@ -86,7 +87,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
     }
 
     private func fault(_ work: [PartitionBatches]) async throws -> ApplyResult? {
-        switch world.faults.below(8) {
+        switch world.faults.below(9) {
         case 0: return .retry(reason: "deadlock", isOutage: false)
         case 1: return .retry(reason: "connection refused", isOutage: true)
         case 2:
@@ -94,11 +95,31 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
             return work.reduce(0) { $0 + $1.batches.count } > 1 ? .tooLarge(reason: "statement timeout") : try await half(work)
         case 3: return try await half(work)
         case 4, 5, 6: return lost(remaining(work))
+        case 7: return try await leaveOut(world.faults.pick(work).source, of: work)
         default:
             guard world.faults.chance(0.2) else { return nil }
             let source = world.faults.pick(work).source
             return .stopped([source], reason: StopReason(world.faults.pick(StopReason.Kind.allCases), "as the seed has it"))
         }
+    }
+
+    /// A record of one partition waits: what is before it and the other partitions become durable.
+    private func leaveOut(_ source: TopicPartition, of work: [PartitionBatches]) async throws -> ApplyResult? {
+        world.coverage.met(.waits)
+        let parts = remaining(work).compactMap { part -> SimulatedDatabase.Part? in
+            guard SimulatedLog.name(part.partition) == source else { return part }
+            let before = part.records.prefix(part.records.count / 2)
+            guard let last = before.last else { return nil }
+            return SimulatedDatabase.Part(
+                partition: part.partition, epoch: part.epoch, expected: part.expected, records: before, next: last.offset + 1)
+        }
+        let refused = world.database.write(parts)
+        guard refused.isEmpty else { return .fenced(refused.map(SimulatedLog.name)) }
+        note(durable: parts, work)
+        try await pause()
+        let wait = world.faults.milliseconds(0...40)
+        return .appliedInPart(
+            AppliedCounts(), waiting: [WaitingPartition(source: source, retryIn: wait, reason: "a parent is missing")])
     }
 
     /// The connection was lost, and it is not known whether the transaction is durable.
