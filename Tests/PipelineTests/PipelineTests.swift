@@ -159,7 +159,8 @@ import Testing
             #expect(world.database.state.withLock { $0.offsets[children]?.next } == 0)
             hasParents.withLock { $0 = true }
             #expect(await eventually { world.isComplete })
-            #expect(world.recorder.all.contains { if case .waits(let waiting) = $0 { waiting.source == children } else { false } })
+            let waited = world.recorder.all.compactMap { if case .waits(let waiting) = $0 { waiting.source } else { nil } }
+            #expect(Set(waited) == [children])
         }
         #expect(world.isExact)
     }
