@@ -23,7 +23,7 @@ import Testing
 
     @Test func `the shipped file is the default mapping`() throws {
         let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        let text = try String(contentsOf: root.appending(path: "config/mappings/messages.yaml"), encoding: .utf8)
+        let text = try String(contentsOf: root.appending(path: "examples/messages/mapping.yaml"), encoding: .utf8)
         let shipped = try compile(text)
         let expected = try compile(messagesText)
         #expect(shipped.table == expected.table)

@@ -12,7 +12,7 @@ import Settings
 struct SluiceSettings: Sendable {
     var kafka = KafkaSettings()
     var postgres = PostgresSettings()
-    var mappings = ["mappings/messages.yaml"]
+    var mappings = ["mapping.yaml"]
     var pipeline = PipelineSettings()
     var apply = ApplySettings()
     var limits = LimitsSettings()
