@@ -33,6 +33,12 @@ import Testing
         #expect(Decoder(mapping: shipped).outcomes([event]) == Decoder(mapping: expected).outcomes([event]))
     }
 
+    @Test func `a mapping is called by its file's name`() throws {
+        for (file, name) in [("a/b/orders.v2.yaml", "orders.v2"), ("orders", "orders")] {
+            #expect(try Decode.Mapping.compile([YAML.parse(text: messagesText, file: file)])[0].name == name)
+        }
+    }
+
     @Test func `optional keys may be left out`() throws {
         let mapping = try compile(
             """
