@@ -87,7 +87,7 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "TestSupport",
-            dependencies: ["Kafka", "Platform", "Postgres", "Records"],
+            dependencies: ["Kafka", "Platform", "Postgres", "Records", "SluiceTables"],
             path: "Tests/TestSupport",
             swiftSettings: strict),
         tests("Records", ["Records"]),

@@ -30,9 +30,9 @@ struct SluiceWorker: DrainWorker {
 
     func start(_ place: DrainPlace, run: Int) throws -> Child {
         let here = FileManager.default.currentDirectoryPath
-        let shipped = try String(contentsOfFile: "\(here)/config/mappings/messages.yaml", encoding: .utf8)
+        let shipped = try String(contentsOfFile: "\(here)/examples/messages/mapping.yaml", encoding: .utf8)
         let mapping = shipped.replacingOccurrences(of: "topics: [messages]", with: "topics: [\(place.topic)]")
-        guard mapping.contains("[\(place.topic)]") else { throw BenchError("config/mappings/messages.yaml names other topics") }
+        guard mapping.contains("[\(place.topic)]") else { throw BenchError("examples/messages/mapping.yaml names other topics") }
         // A new group for every run, without offsets and other members.
         let text = """
             kafka:
@@ -41,7 +41,7 @@ struct SluiceWorker: DrainWorker {
             postgres:
               uri: '\(place.database.uri.replacingOccurrences(of: "'", with: "''"))'
               migrate: false
-              migrations: \(here)/config/migrations
+              migrations: \(here)/examples/messages/migrations
             mappings: [mapping.yaml]
             http:
               port: 0

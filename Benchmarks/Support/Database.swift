@@ -1,6 +1,7 @@
 // A database that the benchmark creates on the given server.
 
 import Postgres
+import SluiceTables
 
 /// A database that is created for every run and dropped at the end. Nothing else on the server is changed.
 struct BenchDatabase: Sendable {
@@ -52,11 +53,11 @@ struct BenchDatabase: Sendable {
         return try result.get()
     }
 
-    /// The table that the worker writes, in the state of the checkout's migrations but without the triggers of change capture.
+    /// The table that the worker writes, in the state of the example's migrations but without the triggers of change capture.
     func migrate() async throws {
-        let migrations = try Migrations.load(directory: "config/migrations")
+        let migrations = try Migrations.load(directory: "examples/messages/migrations")
         try await withSession { session in
-            try MigrationRunner().apply(session, migrations)
+            try MigrationRunner().apply(session, [OwnSchema.migrations, .files(migrations)])
             for verb in ["insert", "update", "delete"] {
                 try session.execute("DROP TRIGGER messages_capture_\(verb) ON messages")
             }

@@ -1,10 +1,10 @@
-// The benchmarks' mapping: that of config/mappings/messages.yaml, without reading the file.
+// The benchmarks' mapping: that of examples/messages/mapping.yaml, without reading the file.
 
 import Decode
 import Settings
 
 extension Mapping {
-    /// Compiles the mapping of `messages`, as config/mappings/messages.yaml has it.
+    /// Compiles the mapping of `messages`, as examples/messages/mapping.yaml has it.
     static func messages() throws -> Mapping {
         let text = """
             topics: [messages]

@@ -4,6 +4,8 @@
 public struct ApplyConfiguration: Sendable {
     /// The consumer group of offsets and dead letters.
     public var group: String
+    /// The name of the mapping, for dead letters.
+    public var mapping = ""
     /// Whether events may be coalesced.
     public var coalesce = CoalesceSetting.auto
     /// What is done about errors, by SQLSTATE.

@@ -3,28 +3,35 @@
 public import Postgres
 public import Telemetry
 
-/// The schema that the migration files of a directory describe. Each call connects, does its work and disconnects.
+/// Sluice's own tables, and after them what the migration files of a directory describe; an empty name is no directory, and then
+/// `sluice_migrations` is not read. Each call connects, does its work and disconnects.
 public enum Schema {
-    /// Applies the pending migrations. Returns their file names.
+    /// Applies the pending migrations, Sluice's own first. Returns their names.
     /// - Parameter applied: is told each migration once it is durable.
     public static func migrate(
         _ directory: String, _ configuration: PostgresConfiguration, log: @escaping LogHandler,
         applied: @escaping @Sendable (Migration) -> Void
     ) async throws -> [String] {
-        let migrations = try Migrations.load(directory: directory)
+        let sets = try sets(directory)
         return try await withConnection(configuration, log) { session in
-            try MigrationRunner(applied: applied).apply(session, migrations).map(\.file)
+            try MigrationRunner(applied: applied).apply(session, sets).map(\.file)
         }
     }
 
-    /// The file names of the pending migrations.
+    /// The names of the pending migrations, Sluice's own first.
     public static func pending(
         _ directory: String, _ configuration: PostgresConfiguration, log: @escaping LogHandler
     ) async throws -> [String] {
-        let migrations = try Migrations.load(directory: directory)
+        let sets = try sets(directory)
         return try await withConnection(configuration, log) { session in
-            try MigrationRunner().pending(session, migrations).map(\.file)
+            try MigrationRunner().pending(session, sets).map(\.file)
         }
+    }
+
+    private static func sets(_ directory: String) throws(MigrationError) -> [MigrationSet] {
+        guard !directory.isEmpty else { return [OwnSchema.migrations] }
+        let files = try Migrations.load(directory: directory, retired: OwnSchema.formerFiles)
+        return [OwnSchema.migrations, .files(files, retired: OwnSchema.formerFiles)]
     }
 
     private static func withConnection<R: Sendable>(

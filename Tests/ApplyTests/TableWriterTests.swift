@@ -74,7 +74,7 @@ extension ServerTests {
             #expect((outcome.report?.statements ?? 99) < 30)
         }
 
-        @Test func aDeadLetterTellsEverythingOnce() async throws {
+        @Test func aDeadLetterTellsEverythingAndReplacesNoOther() async throws {
             let database = try await TestDatabase.fresh(try TestDatabase.migration("0001"))
             let writer = try await database.writer(messagesShape)
             let batch = RecordBatch(source: p1, generation: 1)
@@ -96,13 +96,14 @@ extension ServerTests {
                 """
                 SELECT concat_ws('|', "offset", encode(key, 'hex'), encode(payload, 'hex'), headers,
                   record_timestamp AT TIME ZONE 'UTC',
-                  reason, sqlstate, detail) FROM sluice_dead_letters WHERE topic = 't' AND partition = 1 ORDER BY "offset"
+                  reason, sqlstate, detail) FROM sluice_dead_letters WHERE topic = 't' AND partition = 1
+                ORDER BY "offset", reason
                 """)
             #expect(
                 rows == [
                     #"5|6b00|6b00|[{"name": "trace", "value": "dHJhY2U="}]|2023-11-14 22:13:20.123|decode:missing_field"#
                         + "|/message_id is missing",
-                    "6|first|kept",
+                    "6|decode:malformed_json|no object", "6|first|kept",
                 ])
             #expect(try await database.rows("SELECT next_offset::text FROM sluice_offsets") == ["7"])
         }

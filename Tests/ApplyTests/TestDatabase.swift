@@ -30,19 +30,22 @@ final class TestDatabase: Sendable {
         self.notices = notices
     }
 
-    /// A new database with `sluice_offsets`, `sluice_dead_letters` and the tables of `ddl`.
+    /// A new database with Sluice's own tables and those of `ddl`.
     static func fresh(_ ddl: String = "") async throws -> TestDatabase {
         let uri = try await TestPostgres.database()
         let notices = Notices()
         let connection = try await PostgresConnection.connect(PostgresConfiguration(uri: uri)) { _, text in
             notices.lines.withLock { $0.append(text) }
         }
-        let script = try "SET synchronous_commit = off;" + migration("0003") + ddl
-        _ = try await connection.perform { try $0.executeScript(script) }
+        _ = try await connection.perform { session in
+            try session.execute("SET synchronous_commit = off")
+            try MigrationRunner().apply(session, [OwnSchema.migrations])
+            return try session.executeScript(ddl)
+        }
         return TestDatabase(uri: uri, connection: connection, notices: notices)
     }
 
-    /// A migration's text, by the beginning of its name.
+    /// The text of a migration of the example, by the beginning of its name.
     static func migration(_ prefix: String) throws -> String {
         let folder = URL(filePath: TestPostgres.migrations)
         let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)

@@ -23,7 +23,7 @@ import Testing
 
     @Test func `the shipped file is the default mapping`() throws {
         let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        let text = try String(contentsOf: root.appending(path: "config/mappings/messages.yaml"), encoding: .utf8)
+        let text = try String(contentsOf: root.appending(path: "examples/messages/mapping.yaml"), encoding: .utf8)
         let shipped = try compile(text)
         let expected = try compile(messagesText)
         #expect(shipped.table == expected.table)
@@ -31,6 +31,12 @@ import Testing
         #expect(shipped.kafkaKey == expected.kafkaKey)
         let event = Sample(#"{"action":"Upsert","message_id":1,"data":{"name":"n","message":"m"}}"#)
         #expect(Decoder(mapping: shipped).outcomes([event]) == Decoder(mapping: expected).outcomes([event]))
+    }
+
+    @Test func `a mapping is called by its file's name`() throws {
+        for (file, name) in [("a/b/orders.v2.yaml", "orders.v2"), ("orders", "orders")] {
+            #expect(try Decode.Mapping.compile([YAML.parse(text: messagesText, file: file)])[0].name == name)
+        }
     }
 
     @Test func `optional keys may be left out`() throws {

@@ -15,7 +15,7 @@ extension EndToEnd {
             let patience = Duration.seconds(isFull ? 1_200 : 240)
             // The load checks whether its ids are free, before there is a worker that would create the tables.
             try await world.sql { session in
-                _ = try MigrationRunner().apply(session, Migrations.load(directory: TestPostgres.migrations))
+                _ = try MigrationRunner().apply(session, TestPostgres.migrationSets())
             }
             let load = try world.verifiedLoad(LoadPlan(events: events, keys: 100_000))
             // A broker with so much work may not answer for a moment.

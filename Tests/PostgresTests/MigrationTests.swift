@@ -46,10 +46,18 @@ struct MigrationFileTests {
         #expect(migrations[0].sql == "SELECT 1")
     }
 
+    @Test("Numbers may be left out, and retired files do not count")
+    func gaps() throws {
+        let directory = try Directory([
+            "0002_b.sql": "b", "0005_c.sql": "c", "0005_retired.sql": "foobar", "0006_retired.sql": "a",
+        ])
+        let retired: Set<String> = ["fnv1a64:85944171f73967e8", "fnv1a64:af63dc4c8601ec8c"]
+        #expect(try Migrations.load(directory: directory.path, retired: retired).map(\.file) == ["0002_b.sql", "0005_c.sql"])
+    }
+
     @Test(
-        "Gaps, doubles and odd names are errors that name the file",
+        "Doubles and odd names are errors that name the file",
         arguments: [
-            (["0001_a.sql", "0003_c.sql"], "0003_c.sql"), (["0002_b.sql"], "0002_b.sql"),
             (["0001_a.sql", "0001_b.sql"], "0001_b.sql"), (["0001_a.sql", "x.sql"], "x.sql"), (["1_a.sql"], "1_a.sql"),
             (["00001_a.sql"], "00001_a.sql"), (["0001_.sql"], "0001_.sql"), (["0000_a.sql"], "0000_a.sql"),
         ])
@@ -79,17 +87,17 @@ struct MigrationFileTests {
 
 @Suite("Migrations", .enabled("needs PostgreSQL") { await TestPostgres.isAvailable })
 struct MigrationTests {
-    @Test("The project's migrations apply to a fresh database, once")
+    @Test("The example's migrations apply to a fresh database, once")
     func freshAndRepeated() async throws {
         let connection = try await connect(try await TestPostgres.database())
         let migrations = try Migrations.load(directory: TestPostgres.migrations)
         let applied = Mutex<[String]>([])
         let runner = MigrationRunner { migration in applied.withLock { $0.append(migration.file) } }
         try await connection.perform { session in
-            #expect(try runner.pending(session, migrations) == migrations)
-            #expect(try runner.apply(session, migrations) == migrations)
-            #expect(try runner.pending(session, migrations) == [])
-            #expect(try runner.apply(session, migrations) == [])
+            #expect(try runner.pending(session, [.files(migrations)]) == migrations)
+            #expect(try runner.apply(session, [.files(migrations)]) == migrations)
+            #expect(try runner.pending(session, [.files(migrations)]) == [])
+            #expect(try runner.apply(session, [.files(migrations)]) == [])
             let timeouts = try session.execute("SELECT current_setting('statement_timeout'), current_setting('lock_timeout')")
             #expect(try [timeouts.text(0, 0), timeouts.text(0, 1)] == ["30s", "5s"])
             #expect(session.replyTimeout == .seconds(35))
@@ -106,10 +114,10 @@ struct MigrationTests {
         let connection = try await connect(try await TestPostgres.database())
         let directory = try Directory(["0001_a.sql": "CREATE TABLE a (x int)", "0002_b.sql": "CREATE TABLE b (x int)"])
         let migrations = try Migrations.load(directory: directory.path)
-        try await connection.perform { try MigrationRunner().apply($0, migrations) }
+        try await connection.perform { try MigrationRunner().apply($0, [.files(migrations)]) }
         try directory.write("0001_a.sql", "CREATE TABLE a (x bigint)")
         let changed = try Migrations.load(directory: directory.path)
-        let error = await migrationError { try await connection.perform { try MigrationRunner().apply($0, changed) } }
+        let error = await migrationError { try await connection.perform { try MigrationRunner().apply($0, [.files(changed)]) } }
         #expect(error?.code == .edited && error?.description.contains("0001_a.sql") == true)
         await connection.close()
     }
@@ -119,11 +127,53 @@ struct MigrationTests {
         let connection = try await connect(try await TestPostgres.database())
         let directory = try Directory(["0001_a.sql": "SELECT 1", "0002_b.sql": "SELECT 2"])
         let migrations = try Migrations.load(directory: directory.path)
-        try await connection.perform { try MigrationRunner().apply($0, migrations) }
+        try await connection.perform { try MigrationRunner().apply($0, [.files(migrations)]) }
         let error = await migrationError {
-            try await connection.perform { try MigrationRunner().pending($0, [migrations[0]]) }
+            try await connection.perform { try MigrationRunner().pending($0, [.files([migrations[0]])]) }
         }
         #expect(error?.code == .newerDatabase && error?.description.contains("migration 2 (b)") == true)
+        await connection.close()
+    }
+
+    @Test("A file with a number below an applied one is refused by name; nothing else is applied")
+    func late() async throws {
+        let connection = try await connect(try await TestPostgres.database())
+        let directory = try Directory(["0001_a.sql": "SELECT 1", "0005_e.sql": "SELECT 5"])
+        let first = try Migrations.load(directory: directory.path)
+        try await connection.perform { try MigrationRunner().apply($0, [.files(first)]) }
+        try directory.write("0003_c.sql", "SELECT 3")
+        try directory.write("0006_f.sql", "SELECT 6")
+        let more = try Migrations.load(directory: directory.path)
+        let error = await migrationError { try await connection.perform { try MigrationRunner().apply($0, [.files(more)]) } }
+        #expect(error?.code == .misnumbered)
+        #expect(error?.description == "0003_c.sql was added before an applied one, 0005_e.sql; give it a higher number")
+        let applied = try await connection.perform { try $0.execute("SELECT max(version) FROM sluice_migrations").int32(0, 0) }
+        #expect(applied == 5)
+        await connection.close()
+    }
+
+    @Test("Retired rows count for nothing, but their numbers stay taken")
+    func retired() async throws {
+        let connection = try await connect(try await TestPostgres.database())
+        let directory = try Directory(["0001_a.sql": "SELECT 1", "0002_b.sql": "a", "0003_c.sql": "SELECT 3"])
+        try await connection.perform { session in
+            try session.execute(
+                """
+                CREATE TABLE sluice_migrations (version int PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,
+                    applied_at timestamptz NOT NULL DEFAULT now())
+                """)
+            try session.execute("INSERT INTO sluice_migrations VALUES (2, 'b', 'fnv1a64:af63dc4c8601ec8c')")
+        }
+        let retired: Set<String> = ["fnv1a64:af63dc4c8601ec8c"]
+        let without = try Migrations.load(directory: directory.path, retired: retired)
+        let applied = try await connection.perform { try MigrationRunner().apply($0, [.files(without, retired: retired)]) }
+        #expect(applied.map(\.version) == [1, 3])
+        try directory.write("0002_b.sql", "SELECT 2")
+        let other = try Migrations.load(directory: directory.path, retired: retired)
+        let error = await migrationError {
+            try await connection.perform { try MigrationRunner().pending($0, [.files(other, retired: retired)]) }
+        }
+        #expect(error?.code == .misnumbered && error?.description.hasPrefix("0002_b.sql") == true)
         await connection.close()
     }
 
@@ -134,12 +184,14 @@ struct MigrationTests {
             "0001_a.sql": "CREATE TABLE a (x int);", "0002_b.sql": "CREATE TABLE b (x int); INSERT INTO b VALUES (1 / 0);",
         ])
         let migrations = try Migrations.load(directory: directory.path)
-        let error = await migrationError { try await connection.perform { try MigrationRunner().apply($0, migrations) } }
+        let error = await migrationError {
+            try await connection.perform { try MigrationRunner().apply($0, [.files(migrations)]) }
+        }
         #expect(error?.code == .failed && error?.sqlState == SQLState("22012"))
         #expect(error?.description.contains("0002_b.sql") == true)
         try directory.write("0002_b.sql", "CREATE TABLE b (x int)")
         let repaired = try Migrations.load(directory: directory.path)
-        let applied = try await connection.perform { try MigrationRunner().apply($0, repaired) }
+        let applied = try await connection.perform { try MigrationRunner().apply($0, [.files(repaired)]) }
         #expect(applied.map(\.version) == [2])
         await connection.close()
     }
@@ -149,7 +201,9 @@ struct MigrationTests {
         let connection = try await connect(try await TestPostgres.database())
         let directory = try Directory(["0001_a.sql": "CREATE TABLE a (x int); COMMIT;"])
         let migrations = try Migrations.load(directory: directory.path)
-        let error = await migrationError { try await connection.perform { try MigrationRunner().apply($0, migrations) } }
+        let error = await migrationError {
+            try await connection.perform { try MigrationRunner().apply($0, [.files(migrations)]) }
+        }
         #expect(error?.code == .failed && error?.description.contains("COMMIT") == true)
         await connection.close()
     }
@@ -162,7 +216,7 @@ struct MigrationTests {
             for _ in 0..<4 {
                 group.addTask {
                     let connection = try await connect(uri)
-                    let applied = try await connection.perform { try MigrationRunner().apply($0, migrations) }
+                    let applied = try await connection.perform { try MigrationRunner().apply($0, [.files(migrations)]) }
                     await connection.close()
                     return applied.count
                 }
@@ -181,10 +235,10 @@ struct MigrationTests {
         var runner = MigrationRunner()
         runner.lockWait = .milliseconds(100)
         let impatient = runner
-        let error = await migrationError { try await waiter.perform { try impatient.apply($0, migrations) } }
+        let error = await migrationError { try await waiter.perform { try impatient.apply($0, [.files(migrations)]) } }
         #expect(error?.code == .locked && error?.isRetriable == true)
         try await holder.perform { try $0.execute("SELECT pg_advisory_unlock(\(MigrationRunner.lockKey))") }
-        let applied = try await waiter.perform { try impatient.apply($0, migrations) }
+        let applied = try await waiter.perform { try impatient.apply($0, [.files(migrations)]) }
         #expect(applied.count == migrations.count)
         await holder.close()
         await waiter.close()

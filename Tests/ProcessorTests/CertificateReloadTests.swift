@@ -62,7 +62,7 @@ private final class Greeting: HTTPHandler {
         for suffix in ["pem", "key"] {
             try FileManager.default.copyItem(atPath: "\(directory)/first.\(suffix)", toPath: "\(directory)/tls.\(suffix)")
         }
-        let mapping = TestPostgres.checkout.path + "/config/mappings/messages.yaml"
+        let mapping = TestPostgres.checkout.path + "/examples/messages/mapping.yaml"
         let file = directory + "/sluice.yaml"
         try "mappings: [\(mapping)]\nhttp: {tls_certificate: tls.pem, tls_key: tls.key}\n"
             .write(toFile: file, atomically: true, encoding: .utf8)

@@ -9,7 +9,7 @@ import Testing
 private struct Programs: ~Copyable {
     let directory = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-\(UUID().uuidString)").path
     private let built = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().path
-    private let mapping = TestPostgres.checkout.path + "/config/mappings/messages.yaml"
+    private let mapping = TestPostgres.checkout.path + "/examples/messages/mapping.yaml"
 
     init() throws { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true) }
     deinit { try? FileManager.default.removeItem(atPath: directory) }
@@ -99,7 +99,7 @@ private struct Programs: ~Copyable {
         let environment = [
             "SLUICE_LOG_FORMAT": "json", "SLUICE_POSTGRES_URI": "postgres://127.0.0.1:1/x",
             "SLUICE_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
-            "SLUICE_POSTGRES_MIGRATIONS": TestPostgres.checkout.path + "/config/migrations",
+            "SLUICE_POSTGRES_MIGRATIONS": TestPostgres.checkout.path + "/examples/messages/migrations",
         ]
         let migrate = try await programs.run("sluice", "migrate", environment: environment)
         #expect(migrate.code == 1)

@@ -34,15 +34,17 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
 }
 
 @Suite struct ConfigurationTests {
-    @Test func theShippedFileSetsEveryKeyToItsDefault() throws {
+    @Test func theShippedFileSetsEveryKeyToItsDefaultAndNamesTheExample() throws {
+        let examples = [
+            "mappings": "[../examples/messages/mapping.yaml]", "postgres.migrations": "../examples/messages/migrations",
+        ]
         let configuration = try Configuration.load(path: "\(root)/config/sluice.yaml", environment: [:])
         let defaults = SluiceSettings.schema.survey(SettingsSource()).settings
         for (shipped, standard) in zip(configuration.effective.entries, defaults.entries) {
             #expect(shipped.key == standard.key)
             if case .defaults = shipped.origin { Issue.record("config/sluice.yaml does not show \(shipped.key)") }
-            // Paths begin at the file.
-            let text = shipped.text.replacingOccurrences(of: "\(root)/config/", with: "")
-            #expect(text == standard.text, "\(shipped.key) is not at its default")
+            let example = examples[shipped.key].map { $0.replacingOccurrences(of: "../", with: "\(root)/config/../") }
+            #expect(shipped.text == example ?? standard.text, "\(shipped.key) is not at its default")
         }
     }
 
@@ -86,14 +88,14 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
             "sluice.yaml:2: kafka.bootstrap_server: is not a known key; did you mean kafka.bootstrap_servers?",
             "properties.acks", "properties.foo.bar", "memory_budget_bytes: must be between", "must be a loopback address",
             "did you mean mappings?", "99999x", "shrug", "SLUICE_KAFKA_GROUP", "SLUICE_HTTP_PORT",
-            "mappings/messages.yaml: cannot be opened",
+            "mapping.yaml: cannot be opened",
         ]
         for part in expected { #expect(found.contains { $0.contains(part) }, "no fault says \(part): \(found)") }
     }
 
     @Test func renamedKeysAreRefusedWithTheNewName() {
         let found = faults(
-            "kafka: {kicker: true}\nmappings: [\(root)/config/mappings/messages.yaml]\npipeline: {mirror_interval: 1s}\n",
+            "kafka: {kicker: true}\nmappings: [\(root)/examples/messages/mapping.yaml]\npipeline: {mirror_interval: 1s}\n",
             environment: ["SLUICE_KAFKA_KICKER": "false"])
         let expected = [
             "sluice.yaml:1: kafka.kicker: was renamed to kafka.fetch_wakeup; write that",
@@ -104,7 +106,7 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
     }
 
     @Test func limitsOfReadingAreReadByTopic() throws {
-        let mapping = "mappings: [\(root)/config/mappings/messages.yaml]"
+        let mapping = "mappings: [\(root)/examples/messages/mapping.yaml]"
         let limits = try load(
             mapping + "\nlimits: {consume: {bytes_per_second: 1MiB, topics: {messages: {events_per_second: 5}}}}",
             environment: ["SLUICE_LIMITS_CONSUME_EVENTS_PER_SECOND": "7"]
@@ -117,9 +119,8 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
     }
 
     @Test func secretsAreCovered() throws {
-        let directory = "\(root)/config"
         let configuration = try load(
-            "mappings: [\(directory)/mappings/messages.yaml]",
+            "mappings: [\(root)/examples/messages/mapping.yaml]",
             environment: [
                 "SLUICE_POSTGRES_URI": "postgres://u:geheim@h/db", "SLUICE_KAFKA_PROPERTIES": "sasl.password=streng",
             ])
@@ -134,19 +135,19 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
         defer { try? FileManager.default.removeItem(at: file) }
         try Data("sehr-geheimes-wort\n".utf8).write(to: file)
         let configuration = try load(
-            "mappings: [\(root)/config/mappings/messages.yaml]", environment: ["SLUICE_HTTP_ADMIN_TOKEN_FILE": file.path])
+            "mappings: [\(root)/examples/messages/mapping.yaml]", environment: ["SLUICE_HTTP_ADMIN_TOKEN_FILE": file.path])
         #expect(configuration.settings.http.adminToken == "sehr-geheimes-wort")
         #expect(!configuration.effective.yaml.contains("geheim"))
         for weak in ["geheim", "sehr geheimes wort"] {
             let found = faults(
-                "mappings: [\(root)/config/mappings/messages.yaml]", environment: ["SLUICE_HTTP_ADMIN_TOKEN": weak])
+                "mappings: [\(root)/examples/messages/mapping.yaml]", environment: ["SLUICE_HTTP_ADMIN_TOKEN": weak])
             #expect(found.count == 1 && found[0].contains("at least 16 characters"), "\(found)")
             #expect(!found.joined().contains("geheim"))
         }
     }
 
     @Test func tokensComeByNameFromAFileAndAreNeverShown() throws {
-        let mappings = "mappings: [\(root)/config/mappings/messages.yaml]\n"
+        let mappings = "mappings: [\(root)/examples/messages/mapping.yaml]\n"
         let file = FileManager.default.temporaryDirectory.appendingPathComponent("tokens-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: file) }
         try Data("# who may send\nbilling: sehr-geheimes-wort\nshop: 1234567890123456\n".utf8).write(to: file)
@@ -170,7 +171,7 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
     }
 
     @Test func anAddressElsewhereWantsTokensOrAnExplicitWord() {
-        let mappings = "mappings: [\(root)/config/mappings/messages.yaml]\n"
+        let mappings = "mappings: [\(root)/examples/messages/mapping.yaml]\n"
         for host in ["0.0.0.0", "::", "10.0.0.7", "sluice.example", "127.0.0.1.example", ""] {
             let found = faults(mappings + "http: {host: \"\(host)\"}")
             #expect(
@@ -185,7 +186,7 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
     }
 
     @Test func aCertificateNeedsItsKeyAndBothMustBeThere() {
-        let mappings = "mappings: [\(root)/config/mappings/messages.yaml]\n"
+        let mappings = "mappings: [\(root)/examples/messages/mapping.yaml]\n"
         let half = faults(mappings + "http: {tls_certificate: a.pem}")
         #expect(half.count == 1 && half[0].contains("must be set together"), "\(half)")
         let missing = faults(mappings + "http: {tls_certificate: a.pem, tls_key: a.key}")

@@ -31,7 +31,7 @@ private struct LaneWorld {
             configuration: settings.connection(name: "lane test"), foreignKeyTimeout: foreignKeyTimeout, outcomes: outcomes,
             logger: .silent)
         let mapping = try Mapping.compile([
-            try YAML.load(path: "\(TestPostgres.checkout.path)/config/mappings/messages.yaml")
+            try YAML.load(path: "\(TestPostgres.checkout.path)/examples/messages/mapping.yaml")
         ])[0]
         decoder = Decoder(mapping: mapping)
         let shape = mapping.table

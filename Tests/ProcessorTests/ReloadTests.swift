@@ -84,7 +84,7 @@ private final class Fixture: Sendable {
         file = directory + "/sluice.yaml"
         secret = directory + "/uri"
         try FileManager.default.copyItem(
-            atPath: TestPostgres.checkout.path + "/config/mappings/messages.yaml", toPath: directory + "/messages.yaml")
+            atPath: TestPostgres.checkout.path + "/examples/messages/mapping.yaml", toPath: directory + "/messages.yaml")
         try Self.write(text, to: file)
         try "host=db password=geheim".write(toFile: secret, atomically: true, encoding: .utf8)
         let configuration = try Configuration.load(path: file, environment: ["SLUICE_POSTGRES_URI_FILE": secret])

@@ -32,6 +32,7 @@ import Testing
         }
         #expect(page.contains("sluice_drain_rate_events_per_second 0"))
         #expect(page.contains("sluice_circuit_state 0"))
+        #expect(page.contains("sluice_dead_letter_rows 0"))
         #expect(telemetry.snapshot == nil)
     }
 

@@ -2,7 +2,8 @@
 
 public import Foundation
 internal import Glibc
-internal import Postgres
+public import Postgres
+internal import SluiceTables
 internal import Synchronization
 
 /// The server of this test process, found or started at first use.
@@ -23,8 +24,13 @@ public actor TestPostgres {
     public static let checkout = URL(fileURLWithPath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-    /// The migrations that a worker applies.
-    public static var migrations: String { checkout.appendingPathComponent("config/migrations").path }
+    /// The migrations of the example that the shipped configuration runs.
+    public static var migrations: String { checkout.appendingPathComponent("examples/messages/migrations").path }
+
+    /// What a worker with the shipped configuration applies: Sluice's own tables, and those of the example.
+    public static func migrationSets() throws -> [MigrationSet] {
+        [OwnSchema.migrations, .files(try Migrations.load(directory: migrations))]
+    }
 
     /// Whether there is a server, for `@Suite(.enabled("needs PostgreSQL") { await TestPostgres.isAvailable })`. Prints the reason, once.
     public static var isAvailable: Bool {
@@ -41,7 +47,7 @@ public actor TestPostgres {
     /// The server's own database, for tests that leave nothing behind but temporary tables.
     public static func uri() async throws -> String { try await shared.serverURI() }
 
-    /// Makes a database of its own for one test, with the project's migrations applied if asked for, and returns its URI.
+    /// Makes a database of its own for one test, with ``migrationSets()`` applied if asked for, and returns its URI.
     public static func database(migrated: Bool = false) async throws -> String {
         let server = try await shared.serverURI()
         let name = "test_" + UUID().uuidString.prefix(13).lowercased().replacingOccurrences(of: "-", with: "_")
@@ -58,9 +64,8 @@ public actor TestPostgres {
         let uri = parts.string ?? server
         if migrated {
             let connection = try await PostgresConnection.connect(PostgresConfiguration(uri: uri))
-            let migrations = try Migrations.load(directory: Self.migrations)
             try await connection.perform { session in
-                try MigrationRunner().apply(session, migrations)
+                try MigrationRunner().apply(session, migrationSets())
             }
             await connection.close()
         }

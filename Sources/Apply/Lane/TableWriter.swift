@@ -73,7 +73,9 @@ public final class TableWriter: Sendable {
     /// Starts the count of a partition's bad records at 0.
     public func resetPoisonCount(of source: TopicPartition) { poison.machine.withLock { $0.forgotten(source) } }
 
-    var deadLetterWriter: DeadLetterWriter { DeadLetterWriter(group: configuration.group, pool: pool) }
+    var deadLetterWriter: DeadLetterWriter {
+        DeadLetterWriter(group: configuration.group, mapping: configuration.mapping, table: plan.shape.name, pool: pool)
+    }
 
     private func advances(_ slices: [BatchSlice], _ claims: [PartitionClaim]) throws(ApplyError) -> [OffsetAdvance] {
         var next: [TopicPartition: Int64] = [:]

@@ -23,6 +23,12 @@ public struct Mapping: Sendable {
     public let kafkaKey: KafkaKeyFormat
     let plan: DecodePlan
 
+    /// The file's name without folders and without its ending: what dead letters call it.
+    public var name: String {
+        let last = file.split(separator: "/").last ?? ""
+        return String(last.lastIndex(of: ".").map { last[..<$0] } ?? last)
+    }
+
     /// Compiles mapping files that are used together: one per table; no topic may be in two of them.
     /// - Parameter files: the root node of each file.
     /// - Returns: the mappings in the order of the files.

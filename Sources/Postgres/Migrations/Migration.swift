@@ -4,16 +4,24 @@ internal import Glibc
 internal import Platform
 internal import Records
 
-/// One numbered file of SQL.
+/// One numbered step of a schema: a file of SQL, or a text of the program's own.
 public struct Migration: Sendable, Equatable {
-    /// The number its name begins with, from 1 without gaps.
+    /// The number its name begins with, from 1.
     public let version: Int32
     /// Its file name without the number and without `.sql`.
     public let name: String
-    /// Its file name.
+    /// Its file name; of a text of the program's own, what messages call it.
     public let file: String
     /// Its statements.
     public let sql: String
+
+    /// A step.
+    public init(version: Int32, name: String, file: String, sql: String) {
+        self.version = version
+        self.name = name
+        self.file = file
+        self.sql = sql
+    }
 
     /// FNV-1a over the file's bytes: `fnv1a64:` and 16 hexadecimal digits. It shows edits after the migration was applied.
     public var checksum: String {
@@ -28,11 +36,11 @@ public struct MigrationError: Error, Sendable, Equatable, CustomStringConvertibl
     public enum Code: String, Sendable {
         /// A directory or file cannot be read.
         case unreadable
-        /// A file name is wrong, or a number is missing or repeated.
+        /// A file name is wrong, or a number is repeated or comes too late.
         case misnumbered
         /// A file differs from what was applied to the database.
         case edited
-        /// The database has migrations that the files do not.
+        /// The database has migrations that the files, or the program, do not.
         case newerDatabase
         /// Another process has held the migrations' lock for too long.
         case locked
@@ -59,30 +67,32 @@ public struct MigrationError: Error, Sendable, Equatable, CustomStringConvertibl
 
 /// Reads migration files.
 public enum Migrations {
-    /// The migrations of a directory in order: its files `NNNN_name.sql`, numbered from 1 without gaps. Other files are ignored.
-    public static func load(directory: String) throws(MigrationError) -> [Migration] {
+    /// The migrations of a directory in order: its files `NNNN_name.sql`, each with a number of its own, from 1. Numbers may be left out.
+    /// Other files are ignored.
+    /// - Parameter retired: checksums of files that are ignored, too; see ``MigrationSet/files(_:retired:)``.
+    public static func load(directory: String, retired: Set<String> = []) throws(MigrationError) -> [Migration] {
         var found: [Migration] = []
         for file in try fileNames(in: directory) where file.hasSuffix(".sql") && !file.hasPrefix(".") {
             let stem = file.dropLast(4)
             let digits = stem.prefix { $0.isASCII && $0.isNumber }
-            guard digits.count == 4, let version = Int32(digits), stem.dropFirst(4).first == "_", stem.count > 5 else {
-                throw MigrationError(.misnumbered, "\(directory)/\(file): the name must be NNNN_name.sql; rename the file")
+            guard digits.count == 4, let version = Int32(digits), version > 0, stem.dropFirst(4).first == "_", stem.count > 5
+            else {
+                throw MigrationError(
+                    .misnumbered, "\(directory)/\(file): the name must be NNNN_name.sql, from 0001; rename the file")
             }
             let path = directory + "/" + file
             found.append(
                 Migration(version: version, name: String(stem.dropFirst(5)), file: file, sql: try read(path)))
         }
-        found.sort { ($0.version, $0.file) < ($1.version, $1.file) }
         guard !found.isEmpty else {
             throw MigrationError(.unreadable, "\(directory) holds no NNNN_name.sql; name the directory of the migrations")
         }
-        for (index, migration) in found.enumerated() where Int(migration.version) != index + 1 {
-            let isDouble = index > 0 && found[index - 1].version == migration.version
+        found.removeAll { retired.contains($0.checksum) }
+        found.sort { ($0.version, $0.file) < ($1.version, $1.file) }
+        for (earlier, later) in zip(found, found.dropFirst()) where earlier.version == later.version {
             throw MigrationError(
                 .misnumbered,
-                isDouble
-                    ? "\(directory): \(found[index - 1].file) and \(migration.file) have the same number; renumber the later one"
-                    : "\(directory): number \(index + 1) is missing before \(migration.file); restore it or renumber")
+                "\(directory): \(earlier.file) and \(later.file) have the same number; renumber the later one")
         }
         return found
     }

@@ -2,7 +2,7 @@
 
 internal import Platform
 
-/// Applies migrations, each in one transaction with its row in `sluice_migrations`, one process at a time.
+/// Applies migrations, each in one transaction with the row that records it, one process at a time.
 public struct MigrationRunner: Sendable {
     /// Key of the advisory lock under which migrations run: "sluicemg" in ASCII.
     public static let lockKey: Int64 = 0x736c_7569_6365_6d67
@@ -16,45 +16,24 @@ public struct MigrationRunner: Sendable {
     /// - Parameter applied: is told each migration once it is durable.
     public init(applied: @escaping @Sendable (Migration) -> Void = { _ in }) { self.applied = applied }
 
-    /// The migrations that the database lacks, in order. Reads only; `sluice_migrations` need not exist.
+    /// The migrations that the database lacks, set by set, each in order. Reads only; the tables that record them need not exist.
     ///
-    /// Throws ``MigrationError`` where a file differs from what was applied or the database is newer than the files, and
+    /// Throws ``MigrationError`` where a file differs from what was applied, a number cannot be used any more or the database is newer, and
     /// ``PostgresError``.
-    public func pending(_ session: PostgresSession, _ migrations: [Migration]) throws -> [Migration] {
-        guard try session.execute("SELECT to_regclass('sluice_migrations') IS NOT NULL").bool(0, 0) else { return migrations }
-        let rows = try session.execute("SELECT version, name, checksum FROM sluice_migrations ORDER BY version")
-        var applied: [Int32: (name: String, checksum: String)] = [:]
-        for row in 0..<rows.rowCount {
-            applied[try rows.int32(row, 0)] = (try rows.text(row, 1), try rows.text(row, 2))
-        }
-        let known = Set(migrations.map(\.version))
-        let unknown = applied.keys.filter { !known.contains($0) }.sorted()
-        if let version = unknown.first, let row = applied[version] {
-            throw MigrationError(
-                .newerDatabase,
-                "the database has migration \(version) (\(row.name)), which these files do not: a newer release has migrated it; "
-                    + "run that release, or restore the database from before it")
-        }
-        for migration in migrations {
-            if let row = applied[migration.version], row.checksum != migration.checksum {
-                throw MigrationError(
-                    .edited,
-                    "\(migration.file) has changed since it was applied (\(row.checksum) then, \(migration.checksum) now): "
-                        + "restore the file and put the change into a new migration")
-            }
-        }
-        return migrations.filter { applied[$0.version] == nil }
+    public func pending(_ session: PostgresSession, _ sets: [MigrationSet]) throws -> [Migration] {
+        try sets.flatMap { try $0.pending(on: session) }
     }
 
-    /// Applies what is pending and returns it. Other processes that call it at the same time wait.
+    /// Applies what is pending, set by set, and returns it. Other processes that call it at the same time wait. Nothing is applied where
+    /// ``pending(_:_:)`` throws.
     ///
     /// The session must not be in a transaction. Its `statement_timeout` and `lock_timeout` are restored.
     @discardableResult
-    public func apply(_ session: PostgresSession, _ migrations: [Migration]) throws -> [Migration] {
+    public func apply(_ session: PostgresSession, _ sets: [MigrationSet]) throws -> [Migration] {
         let replyTimeout = session.replyTimeout
         let settings = try session.execute("SELECT current_setting('statement_timeout'), current_setting('lock_timeout')")
         let (statement, lock) = (try settings.text(0, 0), try settings.text(0, 1))
-        let result = Result { try applyUnderLock(session, migrations) }
+        let result = Result { try applyUnderLock(session, sets) }
         session.replyTimeout = replyTimeout
         if session.transactionStatus != .unknown {
             try session.execute(
@@ -63,7 +42,7 @@ public struct MigrationRunner: Sendable {
         return try result.get()
     }
 
-    private func applyUnderLock(_ session: PostgresSession, _ migrations: [Migration]) throws -> [Migration] {
+    private func applyUnderLock(_ session: PostgresSession, _ sets: [MigrationSet]) throws -> [Migration] {
         session.replyTimeout = max(lockWait, timeout) + .seconds(30)
         try setTimeout(lockWait, session)
         do throws(PostgresError) {
@@ -75,7 +54,7 @@ public struct MigrationRunner: Sendable {
                 "another process has been migrating this database for more than \(lockWait); wait for it, or end it "
                     + "(SELECT pid FROM pg_locks WHERE locktype = 'advisory')", sqlState: error.sqlState, isRetriable: true)
         }
-        let result = Result { try applyLocked(session, migrations) }
+        let result = Result { try applyLocked(session, sets) }
         // The server releases the lock of a lost connection.
         if session.transactionStatus != .unknown {
             if session.transactionStatus != .idle { try session.rollback() }
@@ -84,23 +63,20 @@ public struct MigrationRunner: Sendable {
         return try result.get()
     }
 
-    private func applyLocked(_ session: PostgresSession, _ migrations: [Migration]) throws -> [Migration] {
+    private func applyLocked(_ session: PostgresSession, _ sets: [MigrationSet]) throws -> [Migration] {
         try setTimeout(timeout, session)
-        let pending = try pending(session, migrations)
-        guard !pending.isEmpty else { return [] }
-        try session.execute(
-            """
-            CREATE TABLE IF NOT EXISTS sluice_migrations (version int PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,
-                applied_at timestamptz NOT NULL DEFAULT now())
-            """)
-        for migration in pending {
-            try apply(one: migration, session)
-            applied(migration)
+        let pending = try sets.map { try $0.pending(on: session) }
+        for (set, migrations) in zip(sets, pending) where !migrations.isEmpty {
+            try set.makeTable(on: session)
+            for migration in migrations {
+                try apply(migration, of: set, session)
+                applied(migration)
+            }
         }
-        return pending
+        return pending.flatMap(\.self)
     }
 
-    private func apply(one migration: Migration, _ session: PostgresSession) throws {
+    private func apply(_ migration: Migration, of set: MigrationSet, _ session: PostgresSession) throws {
         do throws(PostgresError) {
             try session.execute("BEGIN")
             try session.executeScript(migration.sql)
@@ -115,11 +91,7 @@ public struct MigrationRunner: Sendable {
                 .failed,
                 "\(migration.file) ends the transaction it runs in; remove its COMMIT or ROLLBACK, and check what it has done")
         }
-        let row = Parameters()
-        row.append(int4: migration.version)
-        row.append(text: migration.name)
-        row.append(text: migration.checksum)
-        try session.execute("INSERT INTO sluice_migrations (version, name, checksum) VALUES ($1, $2, $3)", row)
+        try set.record(migration, on: session)
         try session.commit()
     }
 

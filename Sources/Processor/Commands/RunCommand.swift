@@ -180,9 +180,10 @@ final class RunCommand: Sendable {
         late.worker.set(worker)
         // A reload between the two lines above has found no worker.
         try await reloader.applyAgain()
-        // Both tasks end with this scope, the last first: requests of operators that wait for the database are then abandoned.
+        // These tasks end with this scope, the last first: requests of operators that wait for the database are then abandoned.
         async let _: Void? = admin?.run(worker.pauses, retry: { worker.retry($0) }) { try await metadata.partitions(of: $0) }
         async let _: Void = worker.pauses.run()
+        async let _: Void = worker.deadLetters.run()
         try await worker.pipeline.run()
     }
 

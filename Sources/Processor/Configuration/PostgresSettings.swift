@@ -6,7 +6,7 @@ struct PostgresSettings: Sendable {
     var uri = "postgres://127.0.0.1:5432/sluice"
     var connections = 4
     var migrate = true
-    var migrations = "migrations"
+    var migrations = ""
     var connectTimeout = Duration.seconds(10)
     var statementTimeout = Duration.seconds(30)
     var lockTimeout = Duration.seconds(5)
@@ -29,7 +29,11 @@ struct PostgresSettings: Sendable {
                 help:
                     "Apply pending migrations at the start. false: `sluice migrate` applies them, and `sluice run` fails "
                     + "while any is pending."),
-            Key("migrations", \.migrations, .path, help: "Directory of the numbered SQL files, relative to this file."),
+            Key(
+                "migrations", \.migrations, .path,
+                help:
+                    "Directory of your own migrations, relative to this file: SQL files with a number each, such as "
+                    + "0001_orders.sql, applied in order. Empty: none. Sluice's own tables need no files."),
             Key(
                 "connect_timeout", \.connectTimeout, .duration(in: .milliseconds(100) ... .seconds(300)),
                 help: "Timeout of connecting."),

@@ -12,9 +12,10 @@ import Settings
 struct SluiceSettings: Sendable {
     var kafka = KafkaSettings()
     var postgres = PostgresSettings()
-    var mappings = ["mappings/messages.yaml"]
+    var mappings = ["mapping.yaml"]
     var pipeline = PipelineSettings()
     var apply = ApplySettings()
+    var deadLetters = DeadLetterSettings()
     var limits = LimitsSettings()
     var http = HTTPSettings()
     var log = LogSettings()
@@ -33,6 +34,7 @@ struct SluiceSettings: Sendable {
                 ),
                 .section(\.pipeline, PipelineSettings.section),
                 .section(\.apply, ApplySettings.section),
+                .section(\.deadLetters, DeadLetterSettings.section),
                 .section(\.limits, LimitsSettings.section),
                 .section(\.http, HTTPSettings.section),
                 .section(\.log, LogSettings.section),

@@ -26,6 +26,8 @@ final class WorkerTelemetry: PipelineObserver {
     let pauses = PartitionCounts()
     let resumes = PartitionCounts()
     let flaps = PartitionCounts()
+    /// How many dead letters there are, set by the task that counts them.
+    let deadLetterRows: Gauge
     /// The metrics of the memory budget.
     let memory: MemoryTelemetry
     private let pipeline = Mutex<EventPipeline?>(nil)
@@ -43,6 +45,8 @@ final class WorkerTelemetry: PipelineObserver {
             "sluice_dead_letters_total", help: "Records written to sluice_dead_letters, by reason.", labels: ["reason"])
         for reason in DecodeReason.allCases { deadLetters.child(DeadLetterReason.decode(reason.rawValue)) }
         for reason in DeadLetterReason.allSQL { deadLetters.child(reason) }
+        deadLetterRows = registry.gauge(
+            "sluice_dead_letter_rows", help: "Rows of the group in sluice_dead_letters, counted once a minute.")
         retries = registry.counter("sluice_apply_retries_total", help: "Transactions that were retried.")
         fences = registry.counter("sluice_fenced_total", help: "Partitions that another worker had claimed since.")
         batchRows = registry.histogram(

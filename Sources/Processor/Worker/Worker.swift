@@ -20,6 +20,7 @@ final class Worker: Sendable {
     private let limiter: ConsumeLimiter
     let pipeline: EventPipeline
     let pauses: OperatorPauseSync
+    let deadLetters: DeadLetterRetention
     private let telemetry: WorkerTelemetry
     /// Partitions of all topics together when the worker was started.
     private let partitions: Int
@@ -55,7 +56,8 @@ final class Worker: Sendable {
         // The size of a transaction is the limit that counts and can be changed; this one keeps a visit short for the other partitions.
         consumerConfiguration.visitLimit = 2_500
 
-        let applyConfiguration = settings.applyConfiguration(outcomes: configuration.outcomes)
+        let applyConfiguration = settings.applyConfiguration(
+            outcomes: configuration.outcomes, mapping: configuration.mapping.name)
         lanes = try (0..<settings.postgres.connections).map { lane in
             try DatabaseLane(
                 configuration: settings.postgres.connection(name: "sluice lane \(lane)"),
@@ -65,6 +67,10 @@ final class Worker: Sendable {
         pauses = OperatorPauseSync(
             store: PauseStore(group: settings.kafka.groupID), configuration: settings.postgres.operatorConnection,
             interval: settings.pipeline.pauseInterval, logger: logger.child("operator"))
+        deadLetters = DeadLetterRetention(
+            group: settings.kafka.groupID, settings.deadLetters,
+            configuration: settings.postgres.connection(name: "sluice dead letters"), rows: telemetry.deadLetterRows,
+            logger: logger.child("dead letters"))
         claimer = PartitionClaimer(
             member: "\(settings.kafka.clientID)-\(ProcessIdentity.name)", shape: configuration.mapping.table,
             kafka: settings.kafka, applyConfiguration: applyConfiguration, poison: settings.apply.poisonLimits,
@@ -113,6 +119,7 @@ final class Worker: Sendable {
         let configuration = settings.pipelineConfiguration
         limiter.update(settings.limits.consume, batch: configuration.visit)
         claimer.reconfigure(foreignKeyTimeout: settings.apply.foreignKeyTimeout, poison: settings.apply.poisonLimits)
+        deadLetters.update(settings.deadLetters)
         pipeline.reconfigure(configuration)
         telemetry.memory.update(settings.pipeline.memoryBudget)
         // A reader that a limit has stopped checks again.
@@ -180,8 +187,9 @@ extension SluiceSettings {
         return configuration
     }
 
-    func applyConfiguration(outcomes: OutcomeTable) -> ApplyConfiguration {
+    func applyConfiguration(outcomes: OutcomeTable, mapping: String) -> ApplyConfiguration {
         var configuration = ApplyConfiguration(group: kafka.groupID, outcomes: outcomes)
+        configuration.mapping = mapping
         configuration.coalesce = apply.coalesce
         // What a transaction's arrays may take at most, as they double when they grow; see MemoryBudget.
         configuration.keptBufferBytes = 2 * memoryBudget.transaction

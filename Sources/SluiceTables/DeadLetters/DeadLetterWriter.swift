@@ -31,25 +31,36 @@ public struct DeadLetter: Sendable {
 public struct DeadLetterWriter {
     private static let statement = PreparedStatement(
         """
-        INSERT INTO sluice_dead_letters (consumer_group, topic, partition, "offset", key, payload, headers, record_timestamp,
-          reason, sqlstate, detail)
+        INSERT INTO sluice_dead_letters AS d (consumer_group, topic, partition, "offset", key, payload, headers, record_timestamp,
+          reason, sqlstate, detail, fingerprint, mapping, table_name)
         SELECT $1::text, u.topic, u.partition, u.position, u.key, u.payload, u.headers::jsonb, u.stamp, u.reason,
-          u.state, u.detail
+          u.state, u.detail, u.fingerprint, $13::text, $14::text
         FROM unnest($2::text[], $3::int4[], $4::int8[], $5::bytea[], $6::bytea[], $7::text[], $8::timestamptz[], $9::text[],
-          $10::text[], $11::text[]) AS u(topic, partition, position, key, payload, headers, stamp, reason, state, detail)
-        ON CONFLICT (consumer_group, topic, partition, "offset") DO NOTHING
+          $10::text[], $11::text[], $12::int8[])
+          AS u(topic, partition, position, key, payload, headers, stamp, reason, state, detail, fingerprint)
+        ON CONFLICT (consumer_group, topic, partition, "offset", fingerprint) DO UPDATE
+        SET attempts = d.attempts + 1, reason = excluded.reason, sqlstate = excluded.sqlstate, detail = excluded.detail,
+          mapping = excluded.mapping, table_name = excluded.table_name, failed_at = now(), state = 'new'
         """)
 
     private let group: String
+    private let mapping: String
+    private let table: String
     private let pool: ArrayPool
 
     /// A writer for a consumer group.
-    public init(group: String, pool: ArrayPool) {
+    /// - Parameters:
+    ///   - mapping: the mapping's name.
+    ///   - table: the table that the records were for.
+    public init(group: String, mapping: String, table: String, pool: ArrayPool) {
         self.group = group
+        self.mapping = mapping
+        self.table = table
         self.pool = pool
     }
 
-    /// The INSERT of these dead letters; `nil` for none. An offset that has a dead letter keeps it.
+    /// The INSERT of these dead letters, each of another record; `nil` for none. A record that has a dead letter already is counted in its
+    /// `attempts`, and the latest reason stands. Another record of the same offset (the topic was made anew) gets a row of its own.
     public func encode(_ deadLetters: [DeadLetter]) -> EncodedStatement? {
         if deadLetters.isEmpty { return nil }
         var writer = ParameterWriter(pool)
@@ -79,7 +90,22 @@ public struct DeadLetterWriter {
             if let state = dead.state { array.append(state) } else { array.append(nil) }
         }
         column(TypeOID.text) { array, dead, _ in array.append(dead.detail.filter { $0 != "\0" }) }
+        column(TypeOID.int8) { array, dead, record in array.append(Self.fingerprint(record, in: dead.batch.records)) }
+        writer.text(mapping)
+        writer.text(table)
         return writer.finish(Self.statement)
+    }
+
+    /// FNV-1a 64 over the timestamp, and the length (−1 for null) and bytes of key and payload, as a signed number of the same bits.
+    static func fingerprint(_ record: Record, in batch: RecordBatch) -> Int64 {
+        var hash = FNV1a()
+        hash.add(record.timestamp)
+        for part in [record.key, record.value] {
+            let bytes = batch.bytes(of: part)
+            hash.add(Int64(bytes?.count ?? -1))
+            if let bytes { hash.add(bytes) }
+        }
+        return Int64(bitPattern: hash.value)
     }
 
     /// `[{"name": …, "value": base64 or null}, …]`, in the record's order. Bytes of a name that are no text become U+FFFD.

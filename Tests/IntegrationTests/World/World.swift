@@ -131,7 +131,7 @@ final class World: Sendable {
     func configuration(topic: String? = nil) throws -> String {
         let checkout = TestPostgres.checkout
         let topic = topic ?? self.topic
-        let mapping = try String(contentsOf: checkout.appendingPathComponent("config/mappings/messages.yaml"), encoding: .utf8)
+        let mapping = try String(contentsOf: checkout.appendingPathComponent("examples/messages/mapping.yaml"), encoding: .utf8)
             .replacingOccurrences(of: "topics: [messages]", with: "topics: [\(topic)]")
         try #require(mapping.contains(topic))
         let mappingFile = directory.appendingPathComponent("\(topic).mapping.yaml")
@@ -139,7 +139,7 @@ final class World: Sendable {
         let file = directory.appendingPathComponent("\(topic).yaml")
         try """
         kafka: {bootstrap_servers: "\(kafka.bootstrapServers)", group_id: "\(group)", session_timeout: 3s}
-        postgres: {migrations: "\(checkout.appendingPathComponent("config/migrations").path)"}
+        postgres: {migrations: "\(checkout.appendingPathComponent("examples/messages/migrations").path)"}
         mappings: ["\(mappingFile.path)"]
         http: {port: 0}
 

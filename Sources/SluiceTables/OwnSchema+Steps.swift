@@ -1,0 +1,126 @@
+// Holds the SQL of Sluice's own tables, step by step. A step that was released does not change.
+
+extension OwnSchema {
+    /// Step 1: how far each partition has been applied, and the records that could not be. Byte by byte the former `0003_sluice.sql`.
+    static let offsetsAndDeadLetters = """
+        -- What Sluice itself keeps: how far each partition has been applied, and the records that could not be.
+
+        -- One row a partition: the truth about what is in the database. It changes in the transaction that writes the rows \
+        it speaks of.
+        -- fillfactor 50: it is updated with every batch, and HOT updates keep it from growing.
+        CREATE TABLE sluice_offsets (
+            consumer_group text NOT NULL,
+            topic          text NOT NULL,
+            partition      int NOT NULL,
+            -- The first offset that has not been applied.
+            next_offset    bigint NOT NULL,
+            -- Raised with every claim: who holds an older one writes nothing.
+            epoch          bigint NOT NULL,
+            -- The member that claimed last, and its session, so that a successor can end a transaction it left open.
+            member         text NOT NULL,
+            backend_pid    int,
+            backend_start  timestamptz,
+            updated_at     timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (consumer_group, topic, partition)
+        ) WITH (fillfactor = 50);
+
+        -- One row a bad record, ever.
+        CREATE TABLE sluice_dead_letters (
+            consumer_group   text NOT NULL,
+            topic            text NOT NULL,
+            partition        int NOT NULL,
+            "offset"         bigint NOT NULL,
+            key              bytea,
+            payload          bytea,
+            -- [{"name": text, "value": base64 or null}, …] in the record's order; NULL: the record has none.
+            headers          jsonb,
+            record_timestamp timestamptz,
+            reason           text NOT NULL,
+            sqlstate         text,
+            detail           text,
+            failed_at        timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (consumer_group, topic, partition, "offset")
+        );
+
+        -- Moves the partitions of one transaction from the offsets where they are expected to their next ones, all or none.
+        --
+        -- A row is moved only where epoch and next_offset are the caller's: a replay, and a zombie that has been fenced \
+        (also one that has
+        -- waited for the row's lock while it was), would match fewer rows than it names. Then SQLSTATE SL001 is raised, \
+        which undoes the
+        -- transaction of which this is a part. Rows are locked by topic and partition, so that callers whose partitions \
+        overlap cannot
+        -- deadlock.
+        CREATE FUNCTION sluice_advance(
+            consumer_group text, topics text[], partitions int[], epochs bigint[], expected bigint[], next bigint[]
+        ) RETURNS void LANGUAGE plpgsql AS $$
+        DECLARE
+            moved int;
+        BEGIN
+            WITH mine AS (
+                SELECT o.topic, o.partition, w.epoch, w.expected, w.next
+                FROM unnest(topics, partitions, epochs, sluice_advance.expected, sluice_advance.next)
+                         AS w (topic, partition, epoch, expected, next)
+                JOIN sluice_offsets o
+                  ON o.consumer_group = sluice_advance.consumer_group AND o.topic = w.topic AND o.partition = w.partition
+                ORDER BY o.topic, o.partition
+                FOR NO KEY UPDATE OF o
+            )
+            UPDATE sluice_offsets o
+            SET next_offset = mine.next, updated_at = now()
+            FROM mine
+            WHERE o.consumer_group = sluice_advance.consumer_group AND o.topic = mine.topic AND o.partition = mine.partition
+              AND o.epoch = mine.epoch AND o.next_offset = mine.expected;
+            GET DIAGNOSTICS moved = ROW_COUNT;
+            IF moved <> cardinality(topics) THEN
+                RAISE EXCEPTION 'fenced: % of % partitions are at the epoch and offset this worker knows', moved, \
+        cardinality(topics)
+                    USING ERRCODE = 'SL001';
+            END IF;
+        END
+        $$;
+
+        """
+
+    /// Step 2: the pauses of operators. Byte by byte the former `0004_pauses.sql`.
+    static let pauses = """
+        -- What operators have paused, for all workers of a group.
+
+        CREATE TABLE sluice_pauses (
+            consumer_group text NOT NULL,
+            -- '': every topic of the group.
+            topic          text NOT NULL,
+            -- -1: every partition of the topic.
+            partition      int NOT NULL,
+            -- In the operator's words.
+            reason         text NOT NULL,
+            -- The token's name, or loopback where there is no token.
+            paused_by      text NOT NULL,
+            paused_at      timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (consumer_group, topic, partition),
+            CHECK (partition >= -1 AND (topic <> '' OR partition = -1))
+        );
+
+        """
+
+    /// Step 3: what redrive needs to know of a dead letter, and a key that outlives the topic.
+    static let deadLetterDetails = """
+        -- A letter's key also tells apart records of one offset: those of a topic that was made anew begin at offset 0 again. Letters
+        -- from before this step have the fingerprint 0.
+        ALTER TABLE sluice_dead_letters
+            -- FNV-1a 64 over the record's timestamp, key and payload.
+            ADD COLUMN fingerprint bigint NOT NULL DEFAULT 0,
+            -- The mapping file's name without its ending, and the table that the record was for.
+            ADD COLUMN mapping     text,
+            ADD COLUMN table_name  text,
+            -- How often the record has become a dead letter.
+            ADD COLUMN attempts    int NOT NULL DEFAULT 1,
+            -- new: nobody has dealt with it since the last attempt.
+            ADD COLUMN state       text NOT NULL DEFAULT 'new',
+            DROP CONSTRAINT sluice_dead_letters_pkey,
+            ADD PRIMARY KEY (consumer_group, topic, partition, "offset", fingerprint);
+
+        -- For counting the letters of a group and deleting its oldest.
+        CREATE INDEX sluice_dead_letters_failed_at ON sluice_dead_letters (consumer_group, failed_at);
+        """
+}
