@@ -4,8 +4,6 @@
 public struct ApplyConfiguration: Sendable {
     /// The consumer group of offsets and dead letters.
     public var group: String
-    /// Whether events may be coalesced.
-    public var coalesce = CoalesceSetting.auto
     /// What is done about errors, by SQLSTATE.
     public var outcomes: OutcomeTable
     /// Least rows of a round with statements of its own. Smaller rounds, of keys with very many events, are written together by the

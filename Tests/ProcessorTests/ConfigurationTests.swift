@@ -93,11 +93,15 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
 
     @Test func renamedKeysAreRefusedWithTheNewName() {
         let found = faults(
-            "kafka: {kicker: true}\nmappings: [\(root)/config/mappings/messages.yaml]\npipeline: {mirror_interval: 1s}\n",
-            environment: ["SLUICE_KAFKA_KICKER": "false"])
+            "kafka: {kicker: true}\nmappings: [\(root)/config/mappings/messages.yaml]\npipeline: {mirror_interval: 1s}\n"
+                + "apply: {coalesce: auto}\n",
+            environment: ["SLUICE_KAFKA_KICKER": "false", "SLUICE_APPLY_COALESCE": "true"])
         let expected = [
             "sluice.yaml:1: kafka.kicker: was renamed to kafka.fetch_wakeup; write that",
             "sluice.yaml:3: pipeline.mirror_interval: was renamed to pipeline.offset_commit_interval; write that",
+            "sluice.yaml:4: apply.coalesce: has moved; set write: in the mapping file (auto, coalesce, rounds, sequential)",
+            "SLUICE_APPLY_COALESCE: apply.coalesce: has moved; unset the variable and set write: in the mapping file (auto, coalesce, "
+                + "rounds, sequential)",
             "SLUICE_KAFKA_KICKER: kafka.kicker: was renamed to kafka.fetch_wakeup; set SLUICE_KAFKA_FETCH_WAKEUP",
         ]
         #expect(found.count == expected.count && zip(found, expected).allSatisfy { $0.hasSuffix($1) }, "\(found)")

@@ -6,6 +6,7 @@ import Decode
 import Foundation
 import HTTPServer
 import Kafka
+import Records
 import Settings
 
 /// All settings, as in `config/sluice.yaml`.
@@ -41,7 +42,11 @@ struct SluiceSettings: Sendable {
                 Rule("mappings", sentence: "must name exactly one file: this version writes one table") { $0.mappings.count == 1 }
             ]),
         defaults: SluiceSettings(),
-        renamed: ["kafka.kicker": "kafka.fetch_wakeup", "pipeline.mirror_interval": "pipeline.offset_commit_interval"])
+        renamed: ["kafka.kicker": "kafka.fetch_wakeup", "pipeline.mirror_interval": "pipeline.offset_commit_interval"],
+        moved: [
+            "apply.coalesce":
+                "write: in the mapping file (\(WriteChoice.Strategy.allCases.map(\.rawValue).joined(separator: ", ")))"
+        ])
 
     /// `docs/configuration.md`: every key, from its declaration.
     static var reference: String {

@@ -181,7 +181,6 @@ extension SluiceSettings {
 
     func applyConfiguration(outcomes: OutcomeTable) -> ApplyConfiguration {
         var configuration = ApplyConfiguration(group: kafka.groupID, outcomes: outcomes)
-        configuration.coalesce = apply.coalesce
         // The memory that arrays keep between transactions is part of a transaction's share.
         configuration.keptBufferBytes = Swift.min(configuration.keptBufferBytes, memoryBudget.transaction / 2)
         return configuration
