@@ -4,6 +4,7 @@ import Apply
 import Backpressure
 import Decode
 import Foundation
+import Postgres
 import Records
 import Settings
 import Testing
@@ -89,6 +90,32 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
             "mappings/messages.yaml: cannot be opened",
         ]
         for part in expected { #expect(found.contains { $0.contains(part) }, "no fault says \(part): \(found)") }
+    }
+
+    @Test func theFileOfTheConnectionStringIsKeptForLaterConnections() throws {
+        let mapping = "mappings: [\(root)/config/mappings/messages.yaml]"
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-uri-\(UUID().uuidString)").path
+        try "host=a\n".write(toFile: file, atomically: true, encoding: .utf8)
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        let settings = try load(
+            mapping, environment: ["SLUICE_POSTGRES_URI_FILE": file, "SLUICE_POSTGRES_PASSWORD_COMMAND": "token,--for,db"]
+        ).settings
+        for connection in [settings.postgres.connection(name: "x"), settings.postgres.operatorConnection] {
+            #expect(connection.uri == "host=a" && connection.uriFile == file)
+            #expect(connection.passwordCommand == ["token", "--for", "db"])
+        }
+        // What comes from a pipe can be read only once.
+        let pipe = file + "-pipe"
+        #expect(mkfifo(pipe, 0o600) == 0)
+        defer { try? FileManager.default.removeItem(atPath: pipe) }
+        let writer = Thread { try? "host=b".write(toFile: pipe, atomically: false, encoding: .utf8) }
+        writer.start()
+        #expect(try load(mapping, environment: ["SLUICE_POSTGRES_URI_FILE": pipe]).settings.postgres.uriFile == nil)
+        #expect(try load(mapping, environment: ["SLUICE_POSTGRES_URI": "host=c"]).settings.postgres.uriFile == nil)
+        #expect(
+            faults(mapping + "\npostgres: {password_command: ['']}").contains {
+                $0.contains("postgres.password_command: must begin with a program")
+            })
     }
 
     @Test func renamedKeysAreRefusedWithTheNewName() {

@@ -9,10 +9,10 @@ internal import Telemetry
 struct ConnectionKeywords {
     private(set) var values: [(keyword: String, value: String)] = []
 
-    /// The user's connection string, completed by the configuration.
-    init(_ configuration: PostgresConfiguration) throws(PostgresError) {
+    /// A connection string, completed by the configuration.
+    init(_ configuration: PostgresConfiguration, uri: String) throws(PostgresError) {
         var message: UnsafeMutablePointer<CChar>?
-        guard let options = PQconninfoParse(configuration.uri, &message) else {
+        guard let options = PQconninfoParse(uri, &message) else {
             let text = message.map { firstLine(String(cString: $0)) } ?? "out of memory"
             PQfreemem(message)
             throw PostgresError(
@@ -39,6 +39,12 @@ struct ConnectionKeywords {
     }
 
     subscript(_ keyword: String) -> String? { values.first { $0.keyword == keyword }?.value }
+
+    /// Overrides the password of the connection string, and of what libpq reads by itself.
+    mutating func setPassword(_ password: String) {
+        values.removeAll { $0.keyword == "password" }
+        values.append(("password", password))
+    }
 
     private mutating func complete(_ keyword: String, _ value: String) {
         if self[keyword] == nil { values.append((keyword, value)) }
@@ -83,10 +89,14 @@ func connectSession(
     guard configuration.connectTimeout > .zero, configuration.replyTimeoutWithoutStatementTimeout > .zero else {
         throw PostgresError(.configuration, "the connect timeout and the reply timeout must be above zero")
     }
-    let keywords = try ConnectionKeywords(configuration)
+    var keywords = try configuration.presentKeywords()
     var timeout = configuration.connectTimeout
     if let own = keywords["connect_timeout"].flatMap({ Int64($0) }), own > 0 { timeout = .seconds(own) }
     let deadline = MonotonicClock.nanoseconds() + timeout.nanoseconds
+    if !configuration.passwordCommand.isEmpty {
+        let command = PasswordCommand(configuration.passwordCommand)
+        keywords.setPassword(try command.password(deadline: deadline, timeout: timeout, interrupt: signals.interrupt))
+    }
     let handle = try keywords.start()
     try handshake(handle.pointer, deadline: deadline, timeout: timeout, interrupt: signals.interrupt)
 

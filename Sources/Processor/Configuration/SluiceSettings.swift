@@ -79,6 +79,8 @@ struct Configuration: Sendable {
     let outcomes: OutcomeTable
     /// The certificate of the HTTP server; `nil`: it speaks plain HTTP.
     let identity: TLSIdentity?
+    /// The file that holds `postgres.uri` and can be read again; `nil`: there is none.
+    let uriFile: String?
     /// The files it was read from, for reading it again.
     let files: ConfigurationFiles
     /// The content of these files just before they were read; `nil`: they can be read only once.
@@ -96,7 +98,11 @@ struct Configuration: Sendable {
     /// ``usualPath`` where it exists.
     static func usualFile() -> String? { FileManager.default.fileExists(atPath: usualPath) ? usualPath : nil }
 
-    var settings: SluiceSettings { effective.value }
+    var settings: SluiceSettings {
+        var settings = effective.value
+        settings.postgres.uriFile = uriFile
+        return settings
+    }
     var mapping: Mapping { mappings[0] }
 
     /// The settings, with faulty keys at their defaults, and all faults.
@@ -165,7 +171,8 @@ struct Configuration: Sendable {
         }
         guard faults.isEmpty, let outcomes else { throw SettingsFaults(faults) }
         return Configuration(
-            effective: effective, mappings: mappings, outcomes: outcomes, identity: identity, files: files, content: content)
+            effective: effective, mappings: mappings, outcomes: outcomes, identity: identity, uriFile: files.uriFile,
+            files: files, content: content)
     }
 }
 

@@ -190,6 +190,8 @@ extension SluiceSettings {
 extension PostgresSettings {
     func connection(name: String) -> PostgresConfiguration {
         var configuration = PostgresConfiguration(uri: uri)
+        configuration.uriFile = uriFile
+        configuration.passwordCommand = passwordCommand
         configuration.applicationName = name
         configuration.connectTimeout = connectTimeout
         configuration.statementTimeout = statementTimeout
