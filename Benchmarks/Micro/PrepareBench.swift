@@ -13,7 +13,7 @@ enum PrepareBench {
         let shape = decoding.mapping.table
         let schema = try await database.withSession { try TableInspector.inspect(shape, on: $0) }
         try await database.drop()
-        let plan = try WritePlan(shape, schema: schema, coalesce: .auto)
+        let plan = try WritePlan(shape, schema: schema)
         guard plan.choice.strategy == .coalesce else {
             throw BenchError("the table without triggers is not coalesced: \(plan.choice.reasons.joined(separator: "; "))")
         }

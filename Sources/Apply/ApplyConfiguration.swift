@@ -6,8 +6,6 @@ public struct ApplyConfiguration: Sendable {
     public var group: String
     /// The name of the mapping, for dead letters.
     public var mapping = ""
-    /// Whether events may be coalesced.
-    public var coalesce = CoalesceSetting.auto
     /// What is done about errors, by SQLSTATE.
     public var outcomes: OutcomeTable
     /// Least rows of a round with statements of its own. Smaller rounds, of keys with very many events, are written together by the

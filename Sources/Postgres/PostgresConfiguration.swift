@@ -4,6 +4,12 @@
 public struct PostgresConfiguration: Sendable {
     /// Any libpq URI or keyword string. Its settings take precedence over the fields below.
     public var uri: String
+    /// A file that holds the ``uri`` and is read again for each connection; `nil`: ``uri`` does not change. One that cannot be read is an
+    /// outage.
+    public var uriFile: String?
+    /// A program and its arguments, run before each connection within the time of connecting: its output is the password, which overrides
+    /// that of the ``uri``. Empty: none. One that fails is an outage.
+    public var passwordCommand: [String] = []
     /// Shown in `pg_stat_activity`.
     public var applicationName = "sluice"
     /// For the whole of connecting, authentication and session settings included. Must be above zero.

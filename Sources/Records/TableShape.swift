@@ -56,6 +56,40 @@ public enum WriteMode: String, Sendable, CaseIterable {
     case append
 }
 
+/// How a mapping asks its table to be written.
+public struct WriteChoice: Sendable, Equatable {
+    /// The mapping key `write`.
+    public enum Strategy: String, Sendable, CaseIterable {
+        /// The fastest that the catalog allows.
+        case auto
+        /// Net changes only, whatever the catalog shows.
+        case coalesce
+        /// Every event in rounds, whatever the catalog shows.
+        case rounds
+        /// Every event strictly after the one before it.
+        case sequential
+    }
+
+    /// The mapping key `triggers`: what the table's row triggers read and write.
+    public enum Triggers: String, Sendable, CaseIterable {
+        /// Any row.
+        case unknown
+        /// Of this table the row that they run for, and no other.
+        case rowLocal = "row_local"
+    }
+
+    /// The strategy that is asked for.
+    public var strategy: Strategy
+    /// What row triggers read and write.
+    public var triggers: Triggers
+
+    /// Defaults to what is right for every table.
+    public init(_ strategy: Strategy = .auto, triggers: Triggers = .unknown) {
+        self.strategy = strategy
+        self.triggers = triggers
+    }
+}
+
 /// The table of a mapping: the columns that Decode fills and Apply writes, in the same order.
 public struct TableShape: Sendable, Equatable {
     /// The schema's name, unquoted; `nil`: resolved by `search_path`.
@@ -70,11 +104,13 @@ public struct TableShape: Sendable, Equatable {
     public let mode: WriteMode
     /// `on_update` columns: set by Update and Upsert on a row that is present, in addition to the columns of the event.
     public let onUpdate: [(column: String, value: OnUpdateValue)]
+    /// How the mapping asks the table to be written.
+    public let write: WriteChoice
 
     /// The table of a mapping.
     public init(
         schema: String? = nil, name: String, columns: [ColumnShape], key: [Int], mode: WriteMode = .upsert,
-        onUpdate: [(column: String, value: OnUpdateValue)] = []
+        onUpdate: [(column: String, value: OnUpdateValue)] = [], write: WriteChoice = WriteChoice()
     ) {
         self.schema = schema
         self.name = name
@@ -82,11 +118,12 @@ public struct TableShape: Sendable, Equatable {
         self.key = key
         self.mode = mode
         self.onUpdate = onUpdate
+        self.write = write
     }
 
     /// Field by field.
     public static func == (a: TableShape, b: TableShape) -> Bool {
         a.schema == b.schema && a.name == b.name && a.columns == b.columns && a.key == b.key && a.mode == b.mode
-            && a.onUpdate.elementsEqual(b.onUpdate) { $0 == $1 }
+            && a.write == b.write && a.onUpdate.elementsEqual(b.onUpdate) { $0 == $1 }
     }
 }

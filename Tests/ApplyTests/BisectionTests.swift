@@ -102,7 +102,7 @@ extension ServerTests {
             let database = try await TestDatabase.fresh(try TestDatabase.migration("0001") + checked)
             var configuration = ApplyConfiguration(group: "g", outcomes: try OutcomeTable())
             configuration.bisection.suspectEvents = 4
-            let writer = try await database.writer(messagesShape, coalesce: .always, configuration: configuration)
+            let writer = try await database.writer(messagesShape.written(.coalesce), configuration: configuration)
             let claims = try await database.claim(p0)
             // Keys come twice, once in each half; the second time they are changed or removed.
             let records = (0..<200).map { index -> TestRecord in

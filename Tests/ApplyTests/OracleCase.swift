@@ -94,7 +94,7 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
                   RETURN NULL; END $$;
                 CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON items FOR EACH ROW EXECUTE FUNCTION see();
                 """
-        }, shape: itemsShape, strategy: .rounds,
+        }, shape: itemsShape.written(.auto, triggers: .rowLocal), strategy: .rounds,
         queries: [itemsQuery, "SELECT what FROM seen ORDER BY substring(what from '\\((\\d+)'), n"], reset: itemsReset,
         values: { key, random in
             var values = itemValues(key, &random)
@@ -248,7 +248,7 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
 
     /// The rows of a key are moved between partitions by nobody: the key decides.
     static let partitioned = OracleCase(
-        name: "partitioned table",
+        name: "partitioned table with a check of one partition",
         ddl: {
             """
             CREATE TABLE parts (id int, region int, note varchar(3), PRIMARY KEY (id, region)) PARTITION BY LIST (region);
@@ -271,8 +271,10 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
             ]
         }, refusals: ["22001", "23514"])
 
-    static let all = [
-        messages, captured, unique, checked, deferred, optional, required, composite, selfReferencing, wideCoalesced, wideRounds,
-        wideSequential, madeByTheServer, partitioned,
-    ]
+    static let all =
+        [
+            messages, captured, unique, checked, deferred, optional, required, composite, selfReferencing, wideCoalesced,
+            wideRounds,
+            wideSequential, madeByTheServer, partitioned,
+        ] + ofTriggers + ofPartitionsAndKeys
 }

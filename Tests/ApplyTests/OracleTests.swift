@@ -22,7 +22,7 @@ extension ServerTests {
                     "SET synchronous_commit = off; CREATE SCHEMA oracle; SET search_path = oracle;" + table.ddl())
             }
             let plan = try await real.perform { session in
-                try WritePlan(table.shape, schema: TableInspector.inspect(table.shape, on: session), coalesce: .auto)
+                try WritePlan(table.shape, schema: TableInspector.inspect(table.shape, on: session))
             }
             #expect(plan.choice.strategy == table.strategy, "\(plan.choice.reasons)")
             random = SeededRandom(seed: seed)

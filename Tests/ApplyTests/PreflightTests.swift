@@ -34,7 +34,7 @@ extension ServerTests {
             let shape = shape
             do {
                 try await database.connection.perform { session in
-                    try WritePlan(shape, schema: TableInspector.inspect(shape, on: session), coalesce: .auto).check(on: session)
+                    try WritePlan(shape, schema: TableInspector.inspect(shape, on: session)).check(on: session)
                 }
                 return nil
             } catch let error as ApplyError {
@@ -81,7 +81,7 @@ extension ServerTests {
             let keyed = TableShape(name: "k", columns: [ColumnShape(name: "id", type: .text)], key: [0])
             let warnings = try await [shape, keyed].asyncMap { shape in
                 try await database.connection.perform { session in
-                    try WritePlan(shape, schema: TableInspector.inspect(shape, on: session), coalesce: .auto).warnings
+                    try WritePlan(shape, schema: TableInspector.inspect(shape, on: session)).warnings
                 }
             }
             #expect(warnings[0].count == 1 && warnings[0][0].contains("UNLOGGED"))

@@ -72,10 +72,10 @@ final class TestDatabase: Sendable {
 
     /// A lane for a table as the catalogue has it.
     func writer(
-        _ shape: TableShape, coalesce: CoalesceSetting = .auto, configuration: ApplyConfiguration? = nil
+        _ shape: TableShape, configuration: ApplyConfiguration? = nil
     ) async throws -> TableWriter {
         let plan = try await connection.perform { session in
-            try WritePlan(shape, schema: TableInspector.inspect(shape, on: session), coalesce: coalesce)
+            try WritePlan(shape, schema: TableInspector.inspect(shape, on: session))
         }
         return try TableWriter(
             plan: plan, configuration: configuration ?? ApplyConfiguration(group: "g", outcomes: OutcomeTable()),

@@ -19,6 +19,15 @@ enum TestValue: Equatable {
     }
 }
 
+extension TableShape {
+    /// The same table, written as a mapping asks.
+    func written(_ strategy: WriteChoice.Strategy, triggers: WriteChoice.Triggers = .unknown) -> TableShape {
+        TableShape(
+            schema: schema, name: name, columns: columns, key: key, mode: mode, onUpdate: onUpdate,
+            write: WriteChoice(strategy, triggers: triggers))
+    }
+}
+
 /// A record of a partition's log.
 enum TestRecord {
     case event(Operation, [TestValue])

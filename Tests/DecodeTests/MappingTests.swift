@@ -60,6 +60,22 @@ import Testing
         #expect(composite[0].kafkaKey == .json && composite[0].table.key == [1, 0])
     }
 
+    @Test func `the choice of writing belongs to the mapping`() throws {
+        let rest = "topics: a\ntable: t\nkey: id\naction: {path: /op, delete: D}\ncolumns: {id: {path: /id, type: int4}}\n"
+        #expect(try compile(rest).table.write == WriteChoice(.auto, triggers: .unknown))
+        #expect(try compile(rest + "write: auto\ntriggers: unknown").table.write == WriteChoice())
+        #expect(try compile(rest + "write: rounds").table.write == WriteChoice(.rounds))
+        #expect(try compile(rest + "write: coalesce").table.write == WriteChoice(.coalesce))
+        #expect(
+            try compile(rest + "write: sequential\ntriggers: row_local").table.write
+                == WriteChoice(.sequential, triggers: .rowLocal))
+        #expect(
+            faults(rest + "write: sequentially\ntriggers: rowlocal") == [
+                "6: write 'sequentially' is not one of auto, coalesce, rounds, sequential; did you mean 'sequential'?",
+                "7: triggers 'rowlocal' is not one of unknown, row_local; did you mean 'row_local'?",
+            ])
+    }
+
     @Test func `all faults at once, each with its line`() {
         let found = faults(
             """

@@ -4,6 +4,7 @@ import Apply
 import Backpressure
 import Decode
 import Foundation
+import Postgres
 import Records
 import Settings
 import Testing
@@ -93,13 +94,43 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
         for part in expected { #expect(found.contains { $0.contains(part) }, "no fault says \(part): \(found)") }
     }
 
+    @Test func theFileOfTheConnectionStringIsKeptForLaterConnections() throws {
+        let mapping = "mappings: [\(root)/examples/messages/mapping.yaml]"
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-uri-\(UUID().uuidString)").path
+        try "host=a\n".write(toFile: file, atomically: true, encoding: .utf8)
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        let settings = try load(
+            mapping, environment: ["SLUICE_POSTGRES_URI_FILE": file, "SLUICE_POSTGRES_PASSWORD_COMMAND": "token,--for,db"]
+        ).settings
+        for connection in [settings.postgres.connection(name: "x"), settings.postgres.operatorConnection] {
+            #expect(connection.uri == "host=a" && connection.uriFile == file)
+            #expect(connection.passwordCommand == ["token", "--for", "db"])
+        }
+        // What comes from a pipe can be read only once.
+        let pipe = file + "-pipe"
+        #expect(mkfifo(pipe, 0o600) == 0)
+        defer { try? FileManager.default.removeItem(atPath: pipe) }
+        let writer = Thread { try? "host=b".write(toFile: pipe, atomically: false, encoding: .utf8) }
+        writer.start()
+        #expect(try load(mapping, environment: ["SLUICE_POSTGRES_URI_FILE": pipe]).settings.postgres.uriFile == nil)
+        #expect(try load(mapping, environment: ["SLUICE_POSTGRES_URI": "host=c"]).settings.postgres.uriFile == nil)
+        #expect(
+            faults(mapping + "\npostgres: {password_command: ['']}").contains {
+                $0.contains("postgres.password_command: must begin with a program")
+            })
+    }
+
     @Test func renamedKeysAreRefusedWithTheNewName() {
         let found = faults(
-            "kafka: {kicker: true}\nmappings: [\(root)/examples/messages/mapping.yaml]\npipeline: {mirror_interval: 1s}\n",
-            environment: ["SLUICE_KAFKA_KICKER": "false"])
+            "kafka: {kicker: true}\nmappings: [\(root)/examples/messages/mapping.yaml]\npipeline: {mirror_interval: 1s}\n"
+                + "apply: {coalesce: auto}\n",
+            environment: ["SLUICE_KAFKA_KICKER": "false", "SLUICE_APPLY_COALESCE": "true"])
         let expected = [
             "sluice.yaml:1: kafka.kicker: was renamed to kafka.fetch_wakeup; write that",
             "sluice.yaml:3: pipeline.mirror_interval: was renamed to pipeline.offset_commit_interval; write that",
+            "sluice.yaml:4: apply.coalesce: has moved; set write: in the mapping file (auto, coalesce, rounds, sequential)",
+            "SLUICE_APPLY_COALESCE: apply.coalesce: has moved; unset the variable and set write: in the mapping file (auto, coalesce, "
+                + "rounds, sequential)",
             "SLUICE_KAFKA_KICKER: kafka.kicker: was renamed to kafka.fetch_wakeup; set SLUICE_KAFKA_FETCH_WAKEUP",
         ]
         #expect(found.count == expected.count && zip(found, expected).allSatisfy { $0.hasSuffix($1) }, "\(found)")

@@ -37,7 +37,7 @@ private struct LaneWorld {
         let shape = mapping.table
         _ = try await lane.session { try $0.executeScript(sql) }
         let plan = try WritePlan(
-            shape, schema: try await lane.session { try TableInspector.inspect(shape, on: $0) }, coalesce: .auto)
+            shape, schema: try await lane.session { try TableInspector.inspect(shape, on: $0) })
         lane.setPlan(plan, ApplyConfiguration(group: "g", outcomes: outcomes), PoisonGuard(PoisonLimits()))
         claim = try await Self.claim(lane)
     }
@@ -191,7 +191,7 @@ struct DatabaseLaneTests {
         let shape = world.decoder.mapping.table
         let schema = try await world.lane.session { try TableInspector.inspect(shape, on: $0) }
         lane.setPlan(
-            try WritePlan(shape, schema: schema, coalesce: .auto), ApplyConfiguration(group: "g", outcomes: try OutcomeTable()),
+            try WritePlan(shape, schema: schema), ApplyConfiguration(group: "g", outcomes: try OutcomeTable()),
             PoisonGuard(PoisonLimits()))
         guard case .retry(_, isOutage: true) = try await lane.apply(world.work(0..<1), attempt: 0) else {
             Issue.record("a refused connection is an outage")

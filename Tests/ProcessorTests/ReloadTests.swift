@@ -216,7 +216,7 @@ private final class Fixture: Sendable {
         try "host=db password=streng".write(toFile: world.secret, atomically: true, encoding: .utf8)
         await world.settle()
         let lines = world.lines.take()
-        #expect(lines.contains { $0.contains("at the next restart. key=postgres.uri") && $0.contains("***") })
+        #expect(lines.contains { $0.contains("new connections use it. key=postgres.uri") && $0.contains("***") })
         #expect(!lines.contains { $0.contains("geheim") || $0.contains("streng") })
         #expect(world.metrics.contains("sluice_config_generation 2"))
     }

@@ -77,7 +77,8 @@ struct Fixture: Sendable, Equatable {
     var policies: [PolicyFixture] = []
 
     static let schema = SettingsSchema(
-        schemaSection, defaults: Fixture(), renamed: ["pipeline.rest": "pipeline.dwell", "servers": "kafka.bootstrap_servers"])
+        schemaSection, defaults: Fixture(), renamed: ["pipeline.rest": "pipeline.dwell", "servers": "kafka.bootstrap_servers"],
+        moved: ["pipeline.squeeze": "squeeze: in the other file (on, off)"])
 
     static let schemaSection =
         Section<Fixture>(

@@ -85,6 +85,15 @@ import Testing
             ])
     }
 
+    @Test func keysThatHaveMovedNameTheirNewPlace() {
+        #expect(
+            Fixture.read(yaml + "pipeline: {squeeze: on}\n", environment: ["SLUICE_PIPELINE_SQUEEZE_FILE": "/on"]).faults == [
+                "config/sluice.yaml:4: pipeline.squeeze: has moved; set squeeze: in the other file (on, off)",
+                "SLUICE_PIPELINE_SQUEEZE_FILE: pipeline.squeeze: has moved; unset the variable and set squeeze: in the other file "
+                    + "(on, off)",
+            ])
+    }
+
     @Test func whatIsMissingWithoutAFileNamesTheVariable() {
         #expect(
             Fixture.read().faults == ["postgres_uri: is not set and has no default; set it here or as SLUICE_POSTGRES_URI"])

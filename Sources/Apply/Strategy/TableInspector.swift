@@ -17,9 +17,12 @@ public enum TableInspector {
             session, wanted,
             """
             SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text, row_security_active(c.oid),
-              EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid OR i.inhparent = c.oid),
+              c.relispartition
+                OR (c.relkind <> 'p' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid OR i.inhparent = c.oid)),
               current_setting('server_encoding'),
-              EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tginitdeferred AND t.tgenabled <> 'D'),
+              -- Before PostgreSQL 15 only the partitions have the triggers of a foreign key.
+              EXISTS (SELECT FROM pg_trigger t WHERE (t.tgrelid = c.oid OR t.tgrelid IN (SELECT relid FROM pg_partition_tree(c.oid)))
+                AND t.tginitdeferred AND t.tgenabled <> 'D'),
               c.relpersistence = 'u'
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)
             """)
@@ -40,10 +43,11 @@ public enum TableInspector {
         try readColumns(&schema, session, wanted)
         try readTriggersAndConstraints(&schema, session, wanted)
         try readIndexes(&schema, shape, session, wanted)
+        if kind == .partitioned { schema.ofPartitions = try partitionsOwn(session, wanted) }
         return schema
     }
 
-    private static func ask(_ session: PostgresSession, _ table: String, _ sql: String) throws -> PostgresResult {
+    static func ask(_ session: PostgresSession, _ table: String, _ sql: String) throws -> PostgresResult {
         let parameters = Parameters()
         parameters.append(text: table)
         return try session.execute(PreparedStatement(sql, types: [TypeOID.text]), parameters)
@@ -66,9 +70,12 @@ public enum TableInspector {
             SELECT a.attname::text, b.type, b.is_domain, b.modifier, b.not_null,
               CASE WHEN a.attidentity = '' THEN b.default_expression
                 ELSE format('nextval(%L::regclass)', pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)) END,
-              a.attgenerated <> '', a.attidentity::text, coalesce(l.collisdeterministic, true)
+              a.attgenerated <> '', a.attidentity::text, coalesce(l.collisdeterministic, true),
+              EXISTS (SELECT FROM pg_sequence q WHERE q.seqrelid = s.name::regclass AND NOT q.seqcycle)
+                AND (a.attidentity <> '' OR b.default_expression = format('nextval(%L::regclass)', s.name::regclass::text))
             FROM base b JOIN pg_type t ON t.oid = b.type AND t.typtype <> 'd'
             JOIN pg_attribute a ON a.attrelid = to_regclass($1) AND a.attnum = b.attnum
+            CROSS JOIN LATERAL (SELECT pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)) AS s(name)
             LEFT JOIN pg_collation l ON l.oid = a.attcollation
             """)
         for row in 0..<rows.rowCount {
@@ -81,6 +88,7 @@ public enum TableInspector {
             column.defaultExpression = rows.isNull(row, 5) || column.isGenerated ? nil : try rows.text(row, 5)
             column.identity = TableSchema.Identity(rawValue: try rows.text(row, 7))
             column.collationIsDeterministic = try rows.bool(row, 8)
+            column.isNumbered = !rows.isNull(row, 9) ? try rows.bool(row, 9) : false
             schema.columns[try rows.text(row, 0)] = column
         }
     }
@@ -92,11 +100,14 @@ public enum TableInspector {
         let triggers = try ask(
             session, table,
             """
-            SELECT tgname::text, tgtype & 7 = 7 FROM pg_trigger
+            SELECT tgname::text, tgtype & 7 = 7, tgtype & 1 = 1 FROM pg_trigger
             WHERE tgrelid = to_regclass($1) AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 28 <> 0 ORDER BY 1
             """)
         for row in 0..<triggers.rowCount {
-            schema.triggers.append(.init(name: try triggers.text(row, 0), isBeforeRowInsert: try triggers.bool(row, 1)))
+            schema.triggers.append(
+                .init(
+                    name: try triggers.text(row, 0), isRow: try triggers.bool(row, 2),
+                    isBeforeRowInsert: try triggers.bool(row, 1)))
         }
         let rules = try ask(
             session, table,
@@ -146,6 +157,7 @@ public enum TableInspector {
             index.isPartialOrExpression = try rows.bool(row, 3)
             index.canRefuse = try rows.bool(row, 6)
             let names = rows.isNull(row, 5) ? [] : try rows.text(row, 5).split(separator: "\u{1}").map(String.init)
+            index.columns = names
             let canArbitrate = try rows.bool(row, 4) && index.isUnique && !index.isPartialOrExpression
             index.isKey = canArbitrate && names.count == key.count && Set(names) == Set(key)
             schema.indexes.append(index)

@@ -20,6 +20,8 @@ public struct TableSchema: Sendable, Equatable {
         var defaultExpression: String?
         var isGenerated = false
         var identity: Identity?
+        /// Its default is the next number of a sequence of its own that does not begin anew at its end.
+        var isNumbered = false
         var collationIsDeterministic = true
 
         var hasDefault: Bool { defaultExpression != nil }
@@ -52,6 +54,8 @@ public struct TableSchema: Sendable, Equatable {
     /// One enabled trigger of INSERT, UPDATE or DELETE that a user created.
     public struct Trigger: Sendable, Equatable {
         var name: String
+        /// FOR EACH ROW.
+        var isRow = false
         var isBeforeRowInsert = false
     }
 
@@ -72,13 +76,18 @@ public struct TableSchema: Sendable, Equatable {
         var isKey = false
         /// It may refuse a value: it holds values of unbounded length, or is no B-tree.
         var canRefuse = false
+        /// Its columns without those that it includes; an expression is none.
+        var columns: [String] = []
     }
 
     /// The quoted, schema-qualified name.
     public var relation: String
     /// The kind of relation.
     public var kind = Kind.table
+    /// It is a partition, or has a parent or children by INHERITS.
     var isInherited = false
+    /// What partitions have and their partitioned table has not, such as `trigger x of partition y`.
+    var ofPartitions: [String] = []
     /// Row-level security applies to the role of the session.
     var hasRowSecurity = false
     var isUnlogged = false
@@ -102,6 +111,23 @@ public struct TableSchema: Sendable, Equatable {
             case .now:
                 return column.baseType == TypeOID.timestamptz && ["CURRENT_TIMESTAMP", "NOW()"].contains(expression.uppercased())
             }
+        }
+    }
+
+    /// Whether the index is over numbers that the server makes for each row: it cannot tell two events apart.
+    func isSurrogateKey(_ index: Index, _ shape: TableShape) -> Bool {
+        index.isUnique && !index.isPartialOrExpression && !index.columns.isEmpty
+            && index.columns.allSatisfy { name in
+                columns[name]?.isNumbered == true && !shape.columns.contains { $0.name == name }
+                    && !shape.onUpdate.contains { $0.column == name }
+            }
+    }
+
+    /// Whether an INSERT may take a number of a sequence of fewer than 64 bits, which one for each proposed row could use up.
+    func insertsUseShortSequence(_ shape: TableShape) -> Bool {
+        columns.contains { name, column in
+            column.defaultExpression?.contains("nextval(") == true && column.baseType != TypeOID.int8
+                && shape.columns.first { $0.name == name }?.isOptional != false
         }
     }
 

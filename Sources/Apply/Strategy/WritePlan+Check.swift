@@ -21,7 +21,9 @@ extension WritePlan {
         }
         let kinds: [StatementKind] =
             shape.mode == .append
-            ? [.append] : schema.rules.isEmpty ? [.insert, .upsert, .update, .delete] : [.append, .update, .delete]
+            ? [.append]
+            : strategy == .sequential && !schema.rules.isEmpty
+                ? [.append, .update, .delete] : [.insert, .upsert, .update, .delete]
         for kind in kinds {
             let statement = texts.statement(StatementKey(kind: kind))
             guard let error = try refusal(of: statement.sql, parameters: statement.parameterCount, on: session) else { continue }

@@ -15,7 +15,8 @@ public final class WritePlan: Sendable {
     /// The strategy, with its reasons.
     public let choice: StrategyChoice
     let presence: Presence
-    /// An INSERT first looks whether the row is there, because a column that it needs may be missing in the event.
+    /// An INSERT first looks whether the row is there. Without that, `ON CONFLICT` proposes rows that exist, too: a column that they need
+    /// may be missing in the event, a BEFORE INSERT trigger would run for them, and their defaults would use up a short sequence.
     let insertsLookUp: Bool
     /// An inserted and then updated row differs from an inserted one: `on_update` sets other values than the defaults.
     let onUpdateDiffersFromDefault: Bool
@@ -25,16 +26,19 @@ public final class WritePlan: Sendable {
 
     /// Chooses the strategy for a table.
     /// - Throws: `ApplyError` where table and mapping do not fit.
-    public init(_ shape: TableShape, schema: TableSchema, coalesce: CoalesceSetting) throws(ApplyError) {
+    public init(_ shape: TableShape, schema: TableSchema) throws(ApplyError) {
         let faults = schema.faults(shape)
         if !faults.isEmpty { throw ApplyError(.configuration, "table \(schema.relation): " + faults.joined(separator: "; ")) }
         self.shape = shape
         self.schema = schema
-        choice = schema.chooseStrategy(for: shape, coalesce: coalesce)
+        choice = schema.chooseStrategy(for: shape)
         onUpdateDiffersFromDefault = !schema.onUpdateEqualsDefault(shape)
         let texts = RowTexts(shape: shape, schema: schema)
         presence = texts.presence
-        insertsLookUp = shape.mode == .upsert && schema.insertsMayLackColumns(shape)
+        insertsLookUp =
+            shape.mode == .upsert
+            && (schema.insertsMayLackColumns(shape) || schema.triggers.contains(where: \.isBeforeRowInsert)
+                || schema.insertsUseShortSequence(shape))
         let setTexts = StatementTexts(texts: texts, insertsLookUp: insertsLookUp)
         self.texts = setTexts
         statements = Dictionary(

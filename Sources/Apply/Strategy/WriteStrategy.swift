@@ -9,66 +9,63 @@ public enum WriteStrategy: String, Sendable, CaseIterable {
     /// tables where no trigger, constraint or index can see or refuse an intermediate row.
     case coalesce
     /// Every event is written: round n has the n-th event of every key, one statement for each operation. For tables where triggers and
-    /// constraints judge each row by itself.
+    /// constraints judge each row by itself, and where triggers run once a statement.
     case rounds
     /// Every event is written strictly after the one before it, by a function in the server. For tables where rows of different keys
-    /// depend on each other: a second unique index, an exclusion constraint, a foreign key to the table itself.
+    /// depend on each other: a second unique index, an exclusion constraint, a foreign key to the table itself, a row trigger that is not
+    /// declared local to its row.
     case sequential
-}
-
-/// The configuration key `apply.coalesce`.
-public enum CoalesceSetting: String, Sendable, CaseIterable {
-    /// Coalesce where the catalog shows nothing that could see or refuse an intermediate row.
-    case auto
-    /// Coalesce always, whatever the catalog shows.
-    case always = "true"
-    /// Never coalesce.
-    case never = "false"
 }
 
 /// A chosen strategy and its reasons.
 public struct StrategyChoice: Sendable, Equatable {
     /// The strategy.
     public let strategy: WriteStrategy
-    /// Why not a faster one, with the names of the catalog. Empty for coalesce, unless it is forced.
+    /// Why not a faster one, with the names of the catalog. Where the strategy is forced: why not this one.
     public let reasons: [String]
-    /// Coalesce was forced by the configuration although the ``reasons`` are against it.
+    /// The mapping names the strategy, and the ``reasons`` are against it.
     public let isForced: Bool
 }
 
 extension TableSchema {
-    /// Chooses the fastest strategy that the catalog and the configuration allow. Pure.
-    public func chooseStrategy(for shape: TableShape, coalesce: CoalesceSetting) -> StrategyChoice {
+    /// Chooses the strategy that the mapping names, or the fastest that the catalog allows. Pure.
+    public func chooseStrategy(for shape: TableShape) -> StrategyChoice {
         let forSequential = reasonsForSequential(shape)
         let againstCoalesce = reasonsAgainstCoalescing(shape)
-        switch coalesce {
-        case .always where shape.mode == .upsert:
+        let allowed: WriteStrategy =
+            !forSequential.isEmpty ? .sequential : !againstCoalesce.isEmpty || shape.mode == .append ? .rounds : .coalesce
+        switch shape.write.strategy {
+        case .coalesce where shape.mode == .upsert:
             return StrategyChoice(
-                strategy: .coalesce, reasons: forSequential + againstCoalesce,
-                isForced: !(forSequential + againstCoalesce).isEmpty)
-        case .auto where forSequential.isEmpty && againstCoalesce.isEmpty && shape.mode == .upsert:
-            return StrategyChoice(strategy: .coalesce, reasons: [], isForced: false)
-        case .auto, .always, .never:
-            if !forSequential.isEmpty {
-                return StrategyChoice(strategy: .sequential, reasons: forSequential, isForced: false)
-            }
-            let reasons = coalesce == .never ? ["apply.coalesce is false"] + againstCoalesce : againstCoalesce
-            return StrategyChoice(strategy: .rounds, reasons: reasons, isForced: false)
+                strategy: .coalesce, reasons: forSequential + againstCoalesce, isForced: allowed != .coalesce)
+        case .rounds:
+            let reasons = forSequential.isEmpty ? ["the mapping says write: rounds"] : forSequential
+            return StrategyChoice(strategy: .rounds, reasons: reasons, isForced: allowed == .sequential)
+        case .sequential:
+            return StrategyChoice(strategy: .sequential, reasons: ["the mapping says write: sequential"], isForced: false)
+        case .auto, .coalesce:
+            return StrategyChoice(
+                strategy: allowed, reasons: allowed == .sequential ? forSequential : againstCoalesce, isForced: false)
         }
     }
 
     /// Why rows of different keys may depend on each other, or a set statement may do what single events would not.
     private func reasonsForSequential(_ shape: TableShape) -> [String] {
         var reasons: [String] = []
-        if kind != .table { reasons.append("\(relation) is a \(kind.rawValue)") }
+        if kind == .foreign { reasons.append("\(relation) is a \(kind.rawValue)") }
         if isInherited { reasons.append("\(relation) has a parent or children") }
+        reasons += ofPartitions
         reasons += rules.map { "rule \($0)" }
         reasons += foreignKeys.filter(\.isSelfReferencing).map { "foreign key \($0.name) references its own table" }
+        if shape.write.triggers == .unknown {
+            reasons += triggers.filter(\.isRow).map { "row trigger \($0.name) may read or write other rows" }
+        }
         // Rows that are only inserted cannot remove each other's conflicts: a set statement fails if and only if one row is refused.
         guard shape.mode == .upsert else { return reasons }
-        reasons += indexes.filter { $0.isUnique && !$0.isKey }.map { "unique index \($0.name) besides the key" }
+        reasons += indexes.filter { $0.isUnique && !$0.isKey && !isSurrogateKey($0, shape) }.map {
+            "unique index \($0.name) besides the key"
+        }
         reasons += indexes.filter(\.isExclusion).map { "exclusion constraint \($0.name)" }
-        reasons += triggers.filter(\.isBeforeRowInsert).map { "trigger \($0.name) runs before each row's INSERT" }
         for column in shape.key.map({ shape.columns[$0].name }) where columns[column]?.collationIsDeterministic == false {
             reasons.append("key column \(column) has a nondeterministic collation")
         }

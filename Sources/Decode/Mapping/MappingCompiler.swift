@@ -11,7 +11,8 @@ struct MappingCompiler {
     private enum Envelopes: String, CaseIterable { case action }
 
     private static let knownKeys = [
-        "topics", "envelope", "table", "mode", "key", "kafka_key", "action", "columns", "on_update", "version",
+        "topics", "envelope", "table", "mode", "write", "triggers", "key", "kafka_key", "action", "columns", "on_update",
+        "version",
     ]
 
     var faults: [MappingFault] { reader.faults }
@@ -28,6 +29,8 @@ struct MappingCompiler {
         if let mode = entries["mode"], reader.choice(mode, "mode", of: WriteMode.self) == .append {
             reader.fault(mode, "mode append is not supported yet")
         }
+        let strategy = entries["write"].flatMap { reader.choice($0, "write", of: WriteChoice.Strategy.self) }
+        let triggers = entries["triggers"].flatMap { reader.choice($0, "triggers", of: WriteChoice.Triggers.self) }
         let topics = entries["topics"].flatMap { topicNames($0) }
         let table = entries["table"].flatMap { tableName($0) }
         let keyNames = entries["key"].flatMap { reader.strings($0, "key") } ?? []
@@ -50,7 +53,8 @@ struct MappingCompiler {
             kafkaKey: kafkaKey, fixed: columns.enumerated().compactMap { index, column in column.fixed.map { (index, $0) } },
             headers: compiler.headers, pointers: layout.pointers, columnNames: columns.map(\.shape.name))
         let shape = TableShape(
-            schema: table.schema, name: table.name, columns: columns.map(\.shape), key: key, mode: .upsert, onUpdate: onUpdate)
+            schema: table.schema, name: table.name, columns: columns.map(\.shape), key: key, mode: .upsert, onUpdate: onUpdate,
+            write: WriteChoice(strategy ?? .auto, triggers: triggers ?? .unknown))
         return Mapping(file: root.file, topics: topics, table: shape, kafkaKey: kafkaKey, plan: plan)
     }
 

@@ -9,10 +9,10 @@ internal import Telemetry
 struct ConnectionKeywords {
     private(set) var values: [(keyword: String, value: String)] = []
 
-    /// The user's connection string, completed by the configuration.
-    init(_ configuration: PostgresConfiguration) throws(PostgresError) {
+    /// A connection string, completed by the configuration.
+    init(_ configuration: PostgresConfiguration, uri: String) throws(PostgresError) {
         var message: UnsafeMutablePointer<CChar>?
-        guard let options = PQconninfoParse(configuration.uri, &message) else {
+        guard let options = PQconninfoParse(uri, &message) else {
             let text = message.map { firstLine(String(cString: $0)) } ?? "out of memory"
             PQfreemem(message)
             throw PostgresError(
@@ -39,6 +39,12 @@ struct ConnectionKeywords {
     }
 
     subscript(_ keyword: String) -> String? { values.first { $0.keyword == keyword }?.value }
+
+    /// Overrides the password of the connection string, and of what libpq reads by itself.
+    mutating func setPassword(_ password: String) {
+        values.removeAll { $0.keyword == "password" }
+        values.append(("password", password))
+    }
 
     private mutating func complete(_ keyword: String, _ value: String) {
         if self[keyword] == nil { values.append((keyword, value)) }
@@ -83,10 +89,14 @@ func connectSession(
     guard configuration.connectTimeout > .zero, configuration.replyTimeoutWithoutStatementTimeout > .zero else {
         throw PostgresError(.configuration, "the connect timeout and the reply timeout must be above zero")
     }
-    let keywords = try ConnectionKeywords(configuration)
+    var keywords = try configuration.presentKeywords()
     var timeout = configuration.connectTimeout
     if let own = keywords["connect_timeout"].flatMap({ Int64($0) }), own > 0 { timeout = .seconds(own) }
     let deadline = MonotonicClock.nanoseconds() + timeout.nanoseconds
+    if !configuration.passwordCommand.isEmpty {
+        let command = PasswordCommand(configuration.passwordCommand)
+        keywords.setPassword(try command.password(deadline: deadline, timeout: timeout, interrupt: signals.interrupt))
+    }
     let handle = try keywords.start()
     try handshake(handle.pointer, deadline: deadline, timeout: timeout, interrupt: signals.interrupt)
 
@@ -94,12 +104,14 @@ func connectSession(
     let left = Duration.nanoseconds(Int64(clamping: deadline > now ? deadline - now : 1))
     let wire = Wire(handle, signals: signals, replyTimeout: left, log: log)
     let session = PostgresSession(wire: wire, statementCacheSize: configuration.statementCacheSize)
-    try applySettings(configuration, options: keywords["options"] ?? "", to: session)
+    let process = try applySettings(configuration, options: keywords["options"] ?? "", to: session)
+    // A pooler has invented the number that it gave to libpq.
+    if process != session.backendPID { try refuseTransactionPooling(session, process, keywords, deadline: deadline, log: log) }
     return session
 }
 
 /// Drives `PQconnectPoll`, which has no timeout of its own.
-private func handshake(
+func handshake(
     _ connection: OpaquePointer, deadline: UInt64, timeout: Duration, interrupt: borrowing InterruptHandle
 ) throws(PostgresError) {
     // Before there is a result, only verbose messages contain the SQLSTATE.
@@ -155,9 +167,10 @@ func splitState(_ text: String) -> (message: String, state: SQLState?) {
 }
 
 /// Sets what the session relies on, except what the user's `options` set. Values must not depend on the role's or database's settings.
+/// - Returns: the number of the server's process.
 private func applySettings(
     _ configuration: PostgresConfiguration, options: String, to session: PostgresSession
-) throws(PostgresError) {
+) throws(PostgresError) -> Int32 {
     var settings = [
         ("client_min_messages", "warning"),
         // Of a timestamptz written into a timestamp, date or text column the value would depend on it.
@@ -171,8 +184,8 @@ private func applySettings(
     // A topic may be quiet for longer than the server lets sessions idle. PostgreSQL 14 and newer.
     if session.serverVersion >= 140_000 { settings.append(("idle_session_timeout", "0")) }
     settings.removeAll { options.lowercased().contains($0.0.lowercased()) }
-    let sets = settings.map { "set_config('\($0.0)', '\($0.1)', false)" }.joined(separator: ", ")
-    if !sets.isEmpty { try session.execute("SELECT " + sets) }
+    let sets = settings.map { ", set_config('\($0.0)', '\($0.1)', false)" }.joined()
+    let process = try session.execute("SELECT pg_backend_pid()" + sets).int32(0, 0)
     var statementTimeout = configuration.statementTimeout
     if options.lowercased().contains("statement_timeout") {
         let answer = try session.execute("SELECT setting::int8 FROM pg_settings WHERE name = 'statement_timeout'")
@@ -181,4 +194,5 @@ private func applySettings(
     session.replyTimeout =
         statementTimeout > .zero
         ? statementTimeout + configuration.replyGrace : configuration.replyTimeoutWithoutStatementTimeout
+    return process
 }

@@ -90,10 +90,9 @@ final class PartitionClaimer: OffsetClaimer {
     /// Reads the table's schema and gives the lanes a plan, where the schema has changed.
     private func choosePlan() async throws {
         let known = plan.withLock { $0 }
-        let fresh = try await lanes[0].session { [shape, coalesce = applyConfiguration.coalesce] session in
+        let fresh = try await lanes[0].session { [shape] session in
             let schema = try TableInspector.inspect(shape, on: session)
-            let plan =
-                if let known, known.schema == schema { known } else { try WritePlan(shape, schema: schema, coalesce: coalesce) }
+            let plan = if let known, known.schema == schema { known } else { try WritePlan(shape, schema: schema) }
             // Each time, because privileges change without the schema.
             try plan.check(on: session)
             return plan
@@ -107,8 +106,8 @@ final class PartitionClaimer: OffsetClaimer {
             ? "no trigger or constraint sees an intermediate row" : fresh.choice.reasons.joined(separator: "; ")
         if fresh.choice.isForced {
             logger.warning(
-                "Events are coalesced because apply.coalesce is true; triggers or constraints may see the difference.",
-                ["table": shape.name, "reasons_against": reasons])
+                "The write strategy is the mapping's; triggers or constraints may see the difference.",
+                ["table": shape.name, "strategy": fresh.choice.strategy.rawValue, "reasons_against": reasons])
         } else {
             logger.info(
                 "Write strategy chosen.",

@@ -60,7 +60,7 @@ enum CheckConfigCommand {
             checked = .success(
                 try await connection.perform { session in
                     let schema = try TableInspector.inspect(shape, on: session)
-                    let plan = try WritePlan(shape, schema: schema, coalesce: settings.apply.coalesce)
+                    let plan = try WritePlan(shape, schema: schema)
                     try plan.check(on: session)
                     return plan
                 })

@@ -90,7 +90,6 @@ struct PipelineSettings: Sendable {
 }
 
 struct ApplySettings: Sendable {
-    var coalesce = CoalesceSetting.auto
     var batchRecords = 5_000
     var batchBytes = 4 << 20
     var commitInterval = Duration.zero
@@ -106,12 +105,6 @@ struct ApplySettings: Sendable {
     static let section = Section<ApplySettings>(
         "apply", help: "How events are written to the database.",
         keys: [
-            Key(
-                "coalesce", \.coalesce, .choice,
-                help:
-                    "Merge the events of a key in a batch into one net change. auto: unless a trigger, rule or constraint "
-                    + "could observe or refuse an intermediate row (decided from the catalog and logged); true: always; false: "
-                    + "never."),
             Key(
                 "batch_records", \.batchRecords, .int(in: 1...1_000_000),
                 help:

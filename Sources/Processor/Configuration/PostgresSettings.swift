@@ -4,6 +4,9 @@ import Settings
 
 struct PostgresSettings: Sendable {
     var uri = "postgres://127.0.0.1:5432/sluice"
+    /// The file that the environment names for ``uri``, where it can be read more than once; no key.
+    var uriFile: String?
+    var passwordCommand: [String] = []
     var connections = 4
     var migrate = true
     var migrations = ""
@@ -19,7 +22,13 @@ struct PostgresSettings: Sendable {
                 "uri", \.uri, .string,
                 help:
                     "libpq connection URI or keyword string. Put one with a password into a file that "
-                    + "SLUICE_POSTGRES_URI_FILE names.", secrecy: .connectionString),
+                    + "SLUICE_POSTGRES_URI_FILE names; it is read again for each new connection, so that a changed password needs no "
+                    + "restart.", secrecy: .connectionString),
+            Key(
+                "password_command", \.passwordCommand, .list(of: .string),
+                help:
+                    "A program and its arguments, run without a shell before each connection and within connect_timeout; what it "
+                    + "prints is the password, such as a token that expires. Empty: none."),
             Key(
                 "connections", \.connections, .int(in: 1...64),
                 help:
@@ -53,6 +62,7 @@ struct PostgresSettings: Sendable {
         ],
         rules: [
             Rule("uri", sentence: "must not be empty") { !$0.uri.isEmpty },
+            Rule("password_command", sentence: "must begin with a program") { $0.passwordCommand.first != "" },
             Rule("lock_timeout", "statement_timeout", sentence: "must be below statement_timeout") {
                 $0.lockTimeout < $0.statementTimeout
             },

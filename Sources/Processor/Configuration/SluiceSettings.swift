@@ -6,6 +6,7 @@ import Decode
 import Foundation
 import HTTPServer
 import Kafka
+import Records
 import Settings
 
 /// All settings, as in `config/sluice.yaml`.
@@ -43,7 +44,11 @@ struct SluiceSettings: Sendable {
                 Rule("mappings", sentence: "must name exactly one file: this version writes one table") { $0.mappings.count == 1 }
             ]),
         defaults: SluiceSettings(),
-        renamed: ["kafka.kicker": "kafka.fetch_wakeup", "pipeline.mirror_interval": "pipeline.offset_commit_interval"])
+        renamed: ["kafka.kicker": "kafka.fetch_wakeup", "pipeline.mirror_interval": "pipeline.offset_commit_interval"],
+        moved: [
+            "apply.coalesce":
+                "write: in the mapping file (\(WriteChoice.Strategy.allCases.map(\.rawValue).joined(separator: ", ")))"
+        ])
 
     /// `docs/configuration.md`: every key, from its declaration.
     static var reference: String {
@@ -76,6 +81,8 @@ struct Configuration: Sendable {
     let outcomes: OutcomeTable
     /// The certificate of the HTTP server; `nil`: it speaks plain HTTP.
     let identity: TLSIdentity?
+    /// The file that holds `postgres.uri` and can be read again; `nil`: there is none.
+    let uriFile: String?
     /// The files it was read from, for reading it again.
     let files: ConfigurationFiles
     /// The content of these files just before they were read; `nil`: they can be read only once.
@@ -93,7 +100,11 @@ struct Configuration: Sendable {
     /// ``usualPath`` where it exists.
     static func usualFile() -> String? { FileManager.default.fileExists(atPath: usualPath) ? usualPath : nil }
 
-    var settings: SluiceSettings { effective.value }
+    var settings: SluiceSettings {
+        var settings = effective.value
+        settings.postgres.uriFile = uriFile
+        return settings
+    }
     var mapping: Mapping { mappings[0] }
 
     /// The settings, with faulty keys at their defaults, and all faults.
@@ -162,7 +173,8 @@ struct Configuration: Sendable {
         }
         guard faults.isEmpty, let outcomes else { throw SettingsFaults(faults) }
         return Configuration(
-            effective: effective, mappings: mappings, outcomes: outcomes, identity: identity, files: files, content: content)
+            effective: effective, mappings: mappings, outcomes: outcomes, identity: identity, uriFile: files.uriFile,
+            files: files, content: content)
     }
 }
 

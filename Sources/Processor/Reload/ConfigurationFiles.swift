@@ -27,6 +27,11 @@ struct ConfigurationFiles: Sendable {
         try Configuration.load(path: path, environment: environment)
     }
 
+    /// The file that the environment names for `postgres.uri`, if it can be read more than once.
+    var uriFile: String? {
+        environment[SettingsSource.environmentName("postgres.uri") + "_FILE"].flatMap { Self.isReadOnce($0) ? nil : $0 }
+    }
+
     /// Reads the files; blocks. `nil` if the configuration, a secret or a certificate comes from a file that can be read only once, such as
     /// a pipe.
     func read() -> Content? {

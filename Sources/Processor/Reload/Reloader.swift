@@ -176,6 +176,8 @@ final class Reloader: Sendable {
             } else {
                 logger.info("Setting changed.", ["key": change.key, "from": from, "to": to])
             }
+        case .restart where change.key == "postgres.uri" && settings.postgres.uriFile != nil:
+            logger.info("Connection string changed; new connections use it.", ["key": change.key, "from": from, "to": to])
         case .restart where isBack:
             logger.info("Setting is back at the value in force.", ["key": change.key, "from": from, "to": to])
         case .restart:

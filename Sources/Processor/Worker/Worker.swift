@@ -190,7 +190,6 @@ extension SluiceSettings {
     func applyConfiguration(outcomes: OutcomeTable, mapping: String) -> ApplyConfiguration {
         var configuration = ApplyConfiguration(group: kafka.groupID, outcomes: outcomes)
         configuration.mapping = mapping
-        configuration.coalesce = apply.coalesce
         // What a transaction's arrays may take at most, as they double when they grow; see MemoryBudget.
         configuration.keptBufferBytes = 2 * memoryBudget.transaction
         return configuration
@@ -200,6 +199,8 @@ extension SluiceSettings {
 extension PostgresSettings {
     func connection(name: String) -> PostgresConfiguration {
         var configuration = PostgresConfiguration(uri: uri)
+        configuration.uriFile = uriFile
+        configuration.passwordCommand = passwordCommand
         configuration.applicationName = name
         configuration.connectTimeout = connectTimeout
         configuration.statementTimeout = statementTimeout

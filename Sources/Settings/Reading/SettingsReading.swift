@@ -12,7 +12,7 @@ struct SettingsReading {
 
     private let source: SettingsSource
     private let known: [KeyDescription]
-    private let renamed: [String: String]
+    private let former: FormerKeys
     private(set) var faults: [Fault] = []
     private(set) var effective: [EffectiveValue] = []
     private var faultyKeys: Set<String> = []
@@ -20,10 +20,10 @@ struct SettingsReading {
     /// The most bytes of a file that holds one value.
     private static let maximumSecretBytes = 64 << 10
 
-    init(_ source: SettingsSource, known: [KeyDescription], renamed: [String: String]) {
+    init(_ source: SettingsSource, known: [KeyDescription], former: FormerKeys) {
         self.source = source
         self.known = known
-        self.renamed = renamed
+        self.former = former
     }
 
     // MARK: Sources
@@ -154,7 +154,7 @@ struct SettingsReading {
     mutating func reportUnknown(_ entry: YAMLEntry, in scope: Scope, known names: [String]) {
         let origin = Origin.file(entry.value.file, line: entry.line)
         let written = Scope.join(scope.path, Shown.key(entry.key))
-        if let name = renamed[written] { return report([Fault(origin, key: written, "was renamed to \(name); write that")]) }
+        if let sentence = former.sentence(key: written) { return report([Fault(origin, key: written, sentence)]) }
         let elsewhere = known.map(\.path).filter { $0.split(separator: ".").last.map(String.init) == entry.key }
         let guess = Nearest.name(to: entry.key, among: names).map { Scope.join(scope.path, $0) } ?? elsewhere.first
         let hint = guess.map { "did you mean \($0)?" } ?? "known here: \(names.joined(separator: ", "))"
@@ -182,18 +182,12 @@ struct SettingsReading {
         for name in source.environment.keys.sorted() where name.hasPrefix(SettingsSource.environmentPrefix) && !all.contains(name)
         {
             guard !source.ignoredPrefixes.contains(where: name.hasPrefix) else { continue }
-            if let (old, new) = renamed.first(where: { Self.isVariable(name, of: $0.key) }) {
-                let variable = SettingsSource.environmentName(new) + name.dropFirst(SettingsSource.environmentName(old).count)
-                report([Fault(.environment(name), key: old, "was renamed to \(new); set \(variable)")])
+            if let (key, sentence) = former.sentence(variable: name) {
+                report([Fault(.environment(name), key: key, sentence)])
                 continue
             }
             let hint = Nearest.name(to: name, among: variables).map { "; did you mean \($0)?" } ?? ""
             report([Fault(.environment(Shown.key(name)), "sets no known key\(hint)")])
         }
-    }
-
-    private static func isVariable(_ name: String, of key: String) -> Bool {
-        let variable = SettingsSource.environmentName(key)
-        return name == variable || name == variable + "_FILE"
     }
 }

@@ -6,18 +6,19 @@ public struct SettingsSchema<Root: Sendable>: Sendable {
     let defaults: Root
     /// Every key as it was declared, in order; keys of list items have `[]` after the list's name.
     public let keys: [KeyDescription]
-    private let renamed: [String: String]
+    private let former: FormerKeys
 
     /// All keys of a program. Two keys that one environment variable would set are a programmer error.
     /// - Parameters:
     ///   - section: the file's top level; its name is empty.
     ///   - defaults: the values of keys that no source sets.
     ///   - renamed: former names of keys and the present ones; setting a former name is a fault that names the present one.
-    public init(_ section: Section<Root>, defaults: Root, renamed: [String: String] = [:]) {
+    ///   - moved: former keys that are set elsewhere now, and where, such as "write: in the mapping file".
+    public init(_ section: Section<Root>, defaults: Root, renamed: [String: String] = [:], moved: [String: String] = [:]) {
         precondition(section.name.isEmpty, "the top level has no name")
         self.section = section
         self.defaults = defaults
-        self.renamed = renamed
+        former = FormerKeys(renamed: renamed, moved: moved)
         keys = section.keys.flatMap { $0.describe("", false, defaults) }
         let variables = keys.compactMap(\.environmentName)
         for (index, name) in variables.enumerated() {
@@ -28,12 +29,14 @@ public struct SettingsSchema<Root: Sendable>: Sendable {
         precondition(
             renamed.allSatisfy { !paths.contains($0.key) && paths.contains($0.value) },
             "a renamed key must lead to a declared one")
+        precondition(
+            moved.keys.allSatisfy { !paths.contains($0) && renamed[$0] == nil }, "a key that has moved is still declared")
     }
 
     /// The settings, with faulty keys at their defaults, and all faults: for a caller with further checks, so that all faults can be
     /// shown at once.
     public func survey(_ source: SettingsSource) -> (settings: EffectiveSettings<Root>, faults: [Fault]) {
-        var reading = SettingsReading(source, known: keys, renamed: renamed)
+        var reading = SettingsReading(source, known: keys, former: former)
         var value = defaults
         let scope = reading.top(source, known: section.keys.map(\.name))
         section.read(&value, scope, &reading)
