@@ -295,13 +295,35 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
                         AppliedCounts(), waiting: [WaitingPartition(source: p0, retryIn: 100_000_000, reason: reason)])))
         machine.claimed([p0])
         #expect(machine.batchesArrived([rest]) == writeRest(2..<5))
-        #expect(machine.executed(waits, of: [], at: 1_000_000_100) == writeRest(2..<3))
-        #expect(machine.executed(waits, of: [], at: 1_000_000_100) == writeRest(2..<3, isFinal: true))
-        let final = report(1, deadLetters: ["sql:foreign_key": 1])
-        #expect(
-            machine.executed(final, of: [], at: 1_000_000_200)
-                == .write([slice(3..<5)], claims: [PartitionClaim(source: p0, epoch: 2, nextOffset: 5)], isFinal: false))
-        #expect(machine.executed(report(2), of: [], at: 1_000_000_200) == applied(2, deadLetters: ["sql:foreign_key": 1]))
+        // All that was tried with it has waited as long.
+        #expect(machine.executed(waits, of: [], at: 1_000_000_100) == writeRest(2..<5, isFinal: true))
+        let final = report(3, deadLetters: ["sql:foreign_key": 2])
+        #expect(machine.executed(final, of: [], at: 1_000_000_200) == applied(1, deadLetters: ["sql:foreign_key": 2]))
+    }
+
+    /// Of more than two partitions the one that waits is found in halves, and at the next attempt it is written apart at once.
+    @Test func theWaitingPartitionIsWrittenApart() throws {
+        var machine = try machine(foreignKeyTimeout: 1_000_000_000)
+        let sources = (0..<4).map { TopicPartition("t", $0) }
+        let work = sources.map { source in
+            part(changeBatch(source, from: 0, [message(.upsert, 1)], shape: messagesShape))
+        }
+        func written(_ action: Action) -> [Int32] {
+            guard case .write(let slices, _, _) = action else { return [] }
+            return slices.map(\.source.partition)
+        }
+        let waits = ApplyOutcome.retry(.foreignKey, orphan)
+        #expect(written(machine.batchesArrived(work)) == [0, 1, 2, 3])
+        #expect(written(machine.executed(waits, of: [], at: 1)) == [0, 1])
+        #expect(written(machine.executed(report(2), of: [], at: 1)) == [2, 3])
+        #expect(written(machine.executed(waits, of: [], at: 1)) == [2])
+        #expect(written(machine.executed(report(1), of: [], at: 1)) == [3])
+        guard case .answer(.appliedInPart(_, let waiting)) = machine.executed(waits, of: [], at: 1) else {
+            Issue.record("partition 3 waits")
+            return
+        }
+        #expect(waiting.map(\.source) == [sources[3]])
+        #expect(written(machine.batchesArrived(work.map { $0 })) == [3], "the others are durable")
     }
 
     @Test func theNextRecordThatWaitsHasADeadlineOfItsOwn() throws {

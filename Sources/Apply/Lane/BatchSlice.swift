@@ -31,15 +31,24 @@ public struct BatchSlice: Sendable, Equatable {
         return records.upperBound == batch.records.count ? batch.records.nextOffset : batch.records.records[last].offset + 1
     }
 
+    /// Offset of the first record; the slice has one.
+    var firstOffset: Int64 { batch.records.records[records.lowerBound].offset }
+
+    /// Offset of the last record; the slice has one.
+    var lastOffset: Int64 { batch.records.records[records.upperBound - 1].offset }
+
+    /// How many of its records have at most this offset.
+    func records(upTo offset: Int64) -> Int { records.prefix { batch.records.records[$0].offset <= offset }.count }
+
     /// A transaction's slices as two lists of about the same number of records, in the same order; `nil` where one record is
     /// left.
     public static func halve(_ slices: [BatchSlice]) -> ([BatchSlice], [BatchSlice])? {
         divide(slices, at: slices.reduce(0) { $0 + $1.records.count } / 2)
     }
 
-    /// The first `count` records and the others, as ``halve(_:)``.
+    /// The first `count` records and the others, as ``halve(_:)``; `nil` where one of the two would be empty.
     static func divide(_ slices: [BatchSlice], at count: Int) -> ([BatchSlice], [BatchSlice])? {
-        guard slices.reduce(0, { $0 + $1.records.count }) > 1 else { return nil }
+        guard count > 0, count < slices.reduce(0, { $0 + $1.records.count }) else { return nil }
         var left: [BatchSlice] = []
         var right: [BatchSlice] = []
         var remaining = count

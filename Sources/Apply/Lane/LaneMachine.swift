@@ -37,13 +37,16 @@ public struct LaneMachine: ~Copyable {
         let tooLarge: PostgresError?
     }
 
-    /// The record that a partition waits with.
-    private struct WaitingRecord {
-        let offset: Int64
+    /// What is known of a partition in which some record waits.
+    private struct Wait {
+        /// The records up to this offset were tried together, so the deadline is theirs, however many of them wait.
+        let last: Int64
         let since: UInt64
+        /// The record it was left out from; `nil`: not yet.
+        var first: Int64?
         var attempts = 0
         /// When it is to be tried again.
-        var due: UInt64 = 0
+        var due: UInt64
     }
 
     /// Wait before the first retry of a partition that waits, nanoseconds; it doubles.
@@ -58,7 +61,7 @@ public struct LaneMachine: ~Copyable {
     /// Counts of the transactions since the last `.applied` answer.
     private var counts = AppliedCounts()
     /// Survives the new claim that follows each attempt.
-    private var waitingRecords: [TopicPartition: WaitingRecord] = [:]
+    private var waits: [TopicPartition: Wait] = [:]
     /// Partitions that were left out in the present call.
     private var waiting: [WaitingPartition] = []
 
@@ -184,39 +187,45 @@ public struct LaneMachine: ~Copyable {
             isFinal: isFinal)
     }
 
-    /// Some record of the slices waits for a row that may come. Finds it by writing each partition apart and then in halves, so that
-    /// everything before it, and the other partitions, become durable. Its partition is left out from there on, until its deadline has
-    /// passed: then it is written once more, and becomes a dead letter if it must.
+    /// Some record of the slices waits for a row that may come. Finds it by writing fewer partitions, and then the partition in halves, so
+    /// that everything before it, and the other partitions, become durable. Its partition is left out from there on, until its deadline
+    /// has passed: then what was tried with it is written once more, and becomes dead letters where it must.
     private mutating func rowWaits(
         _ batches: [PartitionBatches], _ slices: [BatchSlice], _ later: [[BatchSlice]], _ reason: String, _ now: UInt64
     ) -> Action {
-        let source = slices[0].source
-        let others = slices.filter { $0.source != source }
-        if !others.isEmpty { return write(slices.filter { $0.source == source }, of: batches, later: [others] + later) }
-        let head = slices[0]
-        let offset = head.batch.records.records[head.records.lowerBound].offset
-        // A record that has waited before is the first of what is left.
-        let isKnown = waitingRecords[source]?.offset == offset
-        if let (first, second) = isKnown ? BatchSlice.divide(slices, at: 1) : BatchSlice.halve(slices) {
-            return write(first, of: batches, later: [second] + later)
+        var sources: [TopicPartition] = []
+        for slice in slices where !sources.contains(slice.source) { sources.append(slice.source) }
+        let source = sources.first { waits[$0] != nil } ?? sources[0]
+        guard sources.count == 1 else {
+            let apart = waits[source] == nil ? Array(sources[..<(sources.count / 2)]) : [source]
+            let others = slices.filter { !apart.contains($0.source) }
+            return write(slices.filter { apart.contains($0.source) }, of: batches, later: [others] + later)
         }
-        var record = waitingRecords[source] ?? WaitingRecord(offset: offset, since: now)
+        let (first, last) = (slices[0].firstOffset, slices[slices.count - 1].lastOffset)
+        var wait = waits[source] ?? Wait(last: last, since: now, due: now)
         // One that nobody has tried for so long was not waiting: another member had the partition, say.
-        if record.offset != offset || now > record.due + foreignKeyTimeout, record.attempts > 0 {
-            record = WaitingRecord(offset: offset, since: now)
+        if first > wait.last || now > wait.due + foreignKeyTimeout { wait = Wait(last: last, since: now, due: now) }
+        waits[source] = wait
+        let waited = now - wait.since
+        guard waited < foreignKeyTimeout else {
+            let expired = slices.reduce(0) { $0 + $1.records(upTo: wait.last) }
+            let (head, rest) = BatchSlice.divide(slices, at: expired) ?? (slices, [])
+            return write(head, of: batches, later: rest.isEmpty ? later : [rest] + later, isFinal: true)
         }
-        let waited = now - record.since
-        guard waited < foreignKeyTimeout else { return write(slices, of: batches, later: later, isFinal: true) }
-        let wait = Self.firstRetry << UInt64(min(record.attempts, 6))
-        record.attempts += 1
-        record.due = now + min(wait, foreignKeyTimeout - waited)
-        waitingRecords[source] = record
+        // A record that was left out before is the first of what is left.
+        if let (head, rest) = wait.first == first ? BatchSlice.divide(slices, at: 1) : BatchSlice.halve(slices) {
+            return write(head, of: batches, later: [rest] + later)
+        }
+        let pause = min(Self.firstRetry << UInt64(min(wait.attempts, 6)), foreignKeyTimeout - waited)
+        wait.first = first
+        wait.attempts += 1
+        wait.due = now + pause
+        waits[source] = wait
         waiting.append(
-            WaitingPartition(
-                source: source, retryIn: record.due - now, reason: "\(source) at offset \(offset): \(reason)"))
-        let rest = later.map { $0.filter { $0.source != source } }.filter { !$0.isEmpty }
-        guard let next = rest.first else { return answerApplied() }
-        return write(next, of: batches, later: Array(rest.dropFirst()))
+            WaitingPartition(source: source, retryIn: pause, reason: "\(source) at offset \(first): \(reason)"))
+        let remaining = later.map { $0.filter { $0.source != source } }.filter { !$0.isEmpty }
+        guard let next = remaining.first else { return answerApplied() }
+        return write(next, of: batches, later: Array(remaining.dropFirst()))
     }
 
     /// Writes the same events in transactions of half the size.
@@ -265,7 +274,7 @@ public struct LaneMachine: ~Copyable {
         for slice in slices {
             guard let next = slice.nextOffset, let part = batches.first(where: { $0.source == slice.source }) else { continue }
             durable[slice.source] = (part.generation, next)
-            if let record = waitingRecords[slice.source], record.offset < next { waitingRecords[slice.source] = nil }
+            if let wait = waits[slice.source], wait.last < next { waits[slice.source] = nil }
         }
         let dead = report.deadLetters.values.reduce(0, +)
         counts.superseded += report.superseded

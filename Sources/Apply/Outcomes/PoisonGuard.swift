@@ -83,8 +83,9 @@ public struct PoisonGuardMachine: ~Copyable {
 
     /// The partition was claimed again. A stopped one starts again only because an operator, a rebalance or a restart wants it: counting begins anew.
     public mutating func forgotten(_ source: TopicPartition) {
+        guard stopped.remove(source) != nil else { return }
         windows[source] = nil
-        if stopped.remove(source) != nil { last = [] }
+        last = []
     }
 
     /// The limits were changed. What was counted stays counted: where the window has another length, each slot is added to the new slot

@@ -36,6 +36,9 @@ struct RowTexts {
     private let onUpdate: [(name: String, value: String)]
     /// What a column gets on insert where the event has no value; `nil`: null.
     private let defaults: [String?]
+    /// The column's type, where it is not the mapping's. CASE needs one type; without a length a cast refuses and cuts what an
+    /// assignment does.
+    private let casts: [String]
     /// A mapped column is GENERATED ALWAYS AS IDENTITY.
     private let overridesIdentity: Bool
 
@@ -48,6 +51,10 @@ struct RowTexts {
         onUpdate = shape.onUpdate.map { (quoteIdentifier($0.column), Self.expression($0.value)) }
         let columns = shape.columns.map { schema.columns[$0.name] }
         defaults = columns.map { $0?.defaultExpression }
+        casts = zip(columns, shape.columns).map { column, mapped in
+            guard let column, column.baseType != mapped.type.oid else { return "" }
+            return "::" + column.baseTypeName
+        }
         overridesIdentity = columns.contains { $0?.identity == .always }
     }
 
@@ -72,7 +79,8 @@ struct RowTexts {
         let into = (names + onUpdate.map(\.name)).joined(separator: ", ")
         let values = shape.columns.indices.map { column -> String in
             guard !isComplete, let isPresent = presence.condition(column, of: row) else { return "\(row).c\(column)" }
-            return "CASE WHEN \(isPresent) THEN \(row).c\(column)\(defaults[column].map { " ELSE \($0)" } ?? "") END"
+            return
+                "CASE WHEN \(isPresent) THEN \(row).c\(column)\(casts[column])\(defaults[column].map { " ELSE \($0)" } ?? "") END"
         }
         return (
             "INSERT INTO \(relation) AS t (\(into))\(overridesIdentity ? " OVERRIDING SYSTEM VALUE" : "")",
@@ -87,7 +95,7 @@ struct RowTexts {
         let sets = shape.columns.indices.filter { !shape.key.contains($0) }.map { column -> String in
             if row == "excluded" { return "\(names[column]) = excluded.\(names[column])" }
             guard let isPresent = presence.condition(column, of: row) else { return "\(names[column]) = \(row).c\(column)" }
-            return "\(names[column]) = CASE WHEN \(isPresent) THEN \(row).c\(column) ELSE t.\(names[column]) END"
+            return "\(names[column]) = CASE WHEN \(isPresent) THEN \(row).c\(column)\(casts[column]) ELSE t.\(names[column]) END"
         }
         let all = sets + onUpdate.map { "\($0.name) = \($0.value)" }
         return all.isEmpty ? "\(keyNames[0]) = t.\(keyNames[0])" : all.joined(separator: ", ")

@@ -72,7 +72,8 @@ public enum TableInspector {
                 ELSE format('nextval(%L::regclass)', pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)) END,
               a.attgenerated <> '', a.attidentity::text, coalesce(l.collisdeterministic, true),
               EXISTS (SELECT FROM pg_sequence q WHERE q.seqrelid = s.name::regclass AND NOT q.seqcycle)
-                AND (a.attidentity <> '' OR b.default_expression = format('nextval(%L::regclass)', s.name::regclass::text))
+                AND (a.attidentity <> '' OR b.default_expression = format('nextval(%L::regclass)', s.name::regclass::text)),
+              format_type(b.type, -1)
             FROM base b JOIN pg_type t ON t.oid = b.type AND t.typtype <> 'd'
             JOIN pg_attribute a ON a.attrelid = to_regclass($1) AND a.attnum = b.attnum
             CROSS JOIN LATERAL (SELECT pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)) AS s(name)
@@ -88,6 +89,7 @@ public enum TableInspector {
             column.defaultExpression = rows.isNull(row, 5) || column.isGenerated ? nil : try rows.text(row, 5)
             column.identity = TableSchema.Identity(rawValue: try rows.text(row, 7))
             column.collationIsDeterministic = try rows.bool(row, 8)
+            column.baseTypeName = try rows.text(row, 10)
             column.isNumbered = !rows.isNull(row, 9) ? try rows.bool(row, 9) : false
             schema.columns[try rows.text(row, 0)] = column
         }

@@ -13,6 +13,8 @@ public struct TableSchema: Sendable, Equatable {
     /// One column.
     public struct Column: Sendable, Equatable {
         var baseType: UInt32
+        /// As SQL writes it, without length or precision.
+        var baseTypeName = ""
         var isDomain = false
         /// −1: no length or precision.
         var typeModifier: Int32 = -1

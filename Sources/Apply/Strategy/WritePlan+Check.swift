@@ -28,9 +28,8 @@ extension WritePlan {
             let statement = texts.statement(StatementKey(kind: kind))
             guard let error = try refusal(of: statement.sql, parameters: statement.parameterCount, on: session) else { continue }
             // The server names the first column only.
-            let each =
-                error.sqlState == .datatypeMismatch ? try mismatches(on: session).map(sentence) : [sentence(error)]
-            for sentence in each { refuse(kind.verb, sentence) }
+            let columns = error.sqlState == .datatypeMismatch ? try mismatches(on: session) : []
+            for error in columns.isEmpty ? [error] : columns { refuse(kind.verb, sentence(error)) }
         }
         var faults = refusals.map { "\($0.verbs.joined(separator: ", ")): \($0.sentence)" }
         let mayCreate = try session.execute(
@@ -69,7 +68,8 @@ extension WritePlan {
             try session.execute("EXPLAIN " + sql, nothing)
             return nil
         } catch {
-            if error.isConnectionLost { throw error }
+            // A lock that is held, or a server that is busy, says nothing about the statement: the claim is tried again.
+            if error.isConnectionLost || error.isRetriable { throw error }
             return error
         }
     }

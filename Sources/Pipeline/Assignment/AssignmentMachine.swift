@@ -23,8 +23,9 @@ struct AssignmentMachine: ~Copyable {
         case ended
     }
 
-    /// The first claim of an assignment; nothing is read yet.
+    /// A claim after which the source gets a new assignment: the first one, or one that a partition joins which was never read.
     private struct Claiming {
+        let wanted: [TopicPartition]
         /// Empty between a failure and the next try.
         var inFlight: [TopicPartition]
         var attempt = 0
@@ -65,7 +66,8 @@ struct AssignmentMachine: ~Copyable {
             phase = .running(inFlight: [])
             return [.assignNothing]
         }
-        phase = .claiming(Claiming(inFlight: partitions.order, answerDue: now + configuration.claimDeadline))
+        phase = .claiming(
+            Claiming(wanted: partitions.order, inFlight: partitions.order, answerDue: now + configuration.claimDeadline))
         return [.claim(claimRound: claimRound, partitions.order)]
     }
 
@@ -203,7 +205,7 @@ struct AssignmentMachine: ~Copyable {
             }
             if let due = claiming.retryDue, now >= due, claiming.inFlight.isEmpty {
                 claiming.retryDue = nil
-                claiming.inFlight = partitions.claimable
+                claiming.inFlight = claiming.wanted
                 actions.append(.claim(claimRound: claimRound, claiming.inFlight))
             }
             phase = .claiming(claiming)
@@ -219,8 +221,6 @@ struct AssignmentMachine: ~Copyable {
             return []
         }
     }
-
-    // MARK: Questions
 
     /// What the member is doing.
     var state: AssignmentState {
@@ -255,7 +255,6 @@ struct AssignmentMachine: ~Copyable {
         var entries: [OffsetLedgerMachine.Entry] = []
         generation += 1
         partitions.forgetSlots()
-        // One that has stopped for its bad records while it was claimed stays stopped.
         for source in partitions.claimable {
             switch results[source] {
             case .claimed(let epoch, let offset)?:
@@ -275,14 +274,14 @@ struct AssignmentMachine: ~Copyable {
     private mutating func restart(
         _ inFlight: [TopicPartition], _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
     ) -> [Action] {
-        // A partition that was never read is not in the source's assignment, which has to be made anew, for all of them.
+        // A partition that was never read is not in the source's assignment. It is made anew, with all but the stopped ones.
         if inFlight.contains(where: { source in
             guard case .claimed? = results[source] else { return false }
             return partitions.isStopped(source) && partitions.slotOfInactive(source) == nil
         }) {
             claimRound += 1
-            let all = partitions.claimable
-            phase = .claiming(Claiming(inFlight: all))
+            let all = partitions.order.filter { !partitions.isStopped($0) || inFlight.contains($0) && results[$0] != nil }
+            phase = .claiming(Claiming(wanted: all, inFlight: all))
             return [.claim(claimRound: claimRound, all)]
         }
         var actions: [Action] = []

@@ -24,15 +24,16 @@ struct ApplyStage: Sendable {
                 queue.arrived(first, from: first.entry.source, cost: first.cost)
             }
             takeArrived(&queue)
-            let batch = context.configuration.batch
-            // A drain waits for what is under way.
-            if !context.isDraining.load(ordering: .relaxed),
-                let end = pacing.nextStart(waiting: queue.level, limit: batch, now: context.clock.now)
+            // In steps, because a drain waits for what is under way, and what arrives meanwhile may be enough for a transaction.
+            while !context.isDraining.load(ordering: .relaxed),
+                let end = pacing.nextStart(
+                    waiting: queue.level, limit: context.configuration.batch, now: context.clock.now)
             {
                 context.waiting[lane].set(queue.level)
-                try await context.clock.sleep(until: end)
+                try await context.clock.sleep(until: Swift.min(end, context.clock.now + CommitPacingMachine.longest))
                 takeArrived(&queue)
             }
+            let batch = context.configuration.batch
             limit = Credits(records: Swift.min(limit.records, batch.records), bytes: batch.bytes)
             let taken = queue.laneFreed(limit: limit)
             context.waiting[lane].set(queue.level)

@@ -63,7 +63,10 @@ struct PasswordCommand {
         var status: Int32 = 0
         while true {
             drain()
-            if waitpid(child, &status, WNOHANG) == child {
+            let ended = waitpid(child, &status, WNOHANG)
+            // Where SIGCHLD is ignored the kernel has reaped it.
+            if ended < 0, errno == ECHILD { return .ended(status: 0) }
+            if ended == child {
                 // What it wrote before its end is in the pipes.
                 drain()
                 return .ended(status: status)
@@ -132,15 +135,17 @@ private struct PipeHandle: ~Copyable {
         close(writer)
     }
 
-    /// Appends what has been written, and drops what is beyond the limit.
+    /// Appends what has been written, and drops what is beyond the limit. Reads a bounded amount, so that a program that never ceases to
+    /// write is ended at its deadline.
     func drain(into bytes: inout [UInt8], keeping limit: Int) {
-        var count = 0
-        repeat {
+        for _ in 0..<16 {
+            var count = 0
             let piece = [UInt8](unsafeUninitializedCapacity: 4_096) { buffer, filled in
                 count = read(reader, buffer.baseAddress, buffer.count)
                 filled = max(count, 0)
             }
+            if count <= 0 { return }
             bytes += piece.prefix(max(0, limit - bytes.count))
-        } while count > 0
+        }
     }
 }

@@ -50,6 +50,10 @@ final class PartitionClaimer: OffsetClaimer {
         try await pauses.refresh()
         do {
             try await choosePlan()
+        } catch let error as PostgresError where !error.isConnectionLost && error.sqlState?.hasClass("42") == true {
+            // Such as a missing privilege on the schema.
+            let reason = StopReason(.schema, "table \(shape.name) cannot be read from the catalog: \(error)")
+            return Dictionary(uniqueKeysWithValues: partitions.map { ($0, .held(reason: reason)) })
         } catch let error as ApplyError {
             return Dictionary(
                 uniqueKeysWithValues: partitions.map { ($0, .held(reason: StopReason(.schema, error.description))) })
@@ -58,7 +62,16 @@ final class PartitionClaimer: OffsetClaimer {
         var starts: [Int: [(source: TopicPartition, start: Int64)]] = [:]
         var moves: [Int: [(source: TopicPartition, from: Int64, to: Int64)]] = [:]
         var skipped: [TopicPartition: (reason: String, start: Int64)] = [:]
-        for (source, offsets) in try await offsets(of: partitions) {
+        for (source, answer) in try await offsets(of: partitions) {
+            let offsets: StartPosition.Offsets
+            do throws(KafkaError) {
+                offsets = try answer.get()
+            } catch {
+                // One partition that Kafka refuses for good does not hold up the others.
+                if error.isRetriable { throw error }
+                results[source] = .held(reason: StopReason(.kafka, error.description))
+                continue
+            }
             switch StartPosition.decide(offsets, reset: kafka.autoOffsetReset, outOfRange: kafka.offsetOutOfRange) {
             case .hold(let reason):
                 results[source] = .held(reason: StopReason(.offset, reason))
@@ -115,20 +128,24 @@ final class PartitionClaimer: OffsetClaimer {
         }
     }
 
-    private func offsets(of partitions: [TopicPartition]) async throws -> [TopicPartition: StartPosition.Offsets] {
+    private func offsets(
+        of partitions: [TopicPartition]
+    ) async throws -> [TopicPartition: Result<StartPosition.Offsets, KafkaError>] {
         let stored = try await lanes[0].session { [store] in try store.read(partitions, on: $0) }
         let known = Dictionary(uniqueKeysWithValues: stored.map { ($0.source, $0.nextOffset) })
         let beginnings = try await metadata.beginningOffsets(partitions)
         let ends = try await metadata.endOffsets(partitions)
         let committed = try await metadata.committed(partitions.filter { known[$0] == nil })
-        var offsets: [TopicPartition: StartPosition.Offsets] = [:]
+        var offsets: [TopicPartition: Result<StartPosition.Offsets, KafkaError>] = [:]
         for source in partitions {
             guard let beginning = beginnings[source], let end = ends[source] else {
                 throw KafkaError(.other, "Kafka returned no offsets of \(source)", isRetriable: true)
             }
-            offsets[source] = StartPosition.Offsets(
-                stored: known[source], committed: try committed[source]?.get(), beginning: try beginning.get(), end: try end.get()
-            )
+            offsets[source] = Result { () throws(KafkaError) in
+                StartPosition.Offsets(
+                    stored: known[source], committed: try committed[source]?.get(), beginning: try beginning.get(),
+                    end: try end.get())
+            }
         }
         return offsets
     }
