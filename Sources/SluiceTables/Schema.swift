@@ -13,7 +13,7 @@ public enum Schema {
         applied: @escaping @Sendable (Migration) -> Void
     ) async throws -> [String] {
         let sets = try sets(directory)
-        return try await withConnection(configuration, log) { session in
+        return try await PostgresConnection.connect(configuration, log: log).performLast { session in
             try MigrationRunner(applied: applied).apply(session, sets).map(\.file)
         }
     }
@@ -23,7 +23,7 @@ public enum Schema {
         _ directory: String, _ configuration: PostgresConfiguration, log: @escaping LogHandler
     ) async throws -> [String] {
         let sets = try sets(directory)
-        return try await withConnection(configuration, log) { session in
+        return try await PostgresConnection.connect(configuration, log: log).performLast { session in
             try MigrationRunner().pending(session, sets).map(\.file)
         }
     }
@@ -32,16 +32,5 @@ public enum Schema {
         guard !directory.isEmpty else { return [OwnSchema.migrations] }
         let files = try Migrations.load(directory: directory, retired: OwnSchema.formerFiles)
         return [OwnSchema.migrations, .files(files, retired: OwnSchema.formerFiles)]
-    }
-
-    private static func withConnection<R: Sendable>(
-        _ configuration: PostgresConfiguration, _ log: @escaping LogHandler,
-        _ body: @Sendable @escaping (PostgresSession) throws -> R
-    ) async throws -> R {
-        let connection = try await PostgresConnection.connect(configuration, log: log)
-        let result: Result<R, any Error>
-        do { result = .success(try await connection.perform(body)) } catch { result = .failure(error) }
-        await connection.close()
-        return try result.get()
     }
 }

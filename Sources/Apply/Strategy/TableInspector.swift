@@ -69,10 +69,10 @@ public enum TableInspector {
             )
             SELECT a.attname::text, b.type, b.is_domain, b.modifier, b.not_null,
               CASE WHEN a.attidentity = '' THEN b.default_expression
-                ELSE format('nextval(%L::regclass)', pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)) END,
+                ELSE format('nextval(%L::regclass)', s.name) END,
               a.attgenerated <> '', a.attidentity::text, coalesce(l.collisdeterministic, true),
-              EXISTS (SELECT FROM pg_sequence q WHERE q.seqrelid = s.name::regclass AND NOT q.seqcycle)
-                AND (a.attidentity <> '' OR b.default_expression = format('nextval(%L::regclass)', s.name::regclass::text)),
+              coalesce(EXISTS (SELECT FROM pg_sequence q WHERE q.seqrelid = s.name::regclass AND NOT q.seqcycle)
+                AND (a.attidentity <> '' OR b.default_expression = format('nextval(%L::regclass)', s.name::regclass::text)), false),
               format_type(b.type, -1)
             FROM base b JOIN pg_type t ON t.oid = b.type AND t.typtype <> 'd'
             JOIN pg_attribute a ON a.attrelid = to_regclass($1) AND a.attnum = b.attnum
@@ -90,7 +90,7 @@ public enum TableInspector {
             column.identity = TableSchema.Identity(rawValue: try rows.text(row, 7))
             column.collationIsDeterministic = try rows.bool(row, 8)
             column.baseTypeName = try rows.text(row, 10)
-            column.isNumbered = !rows.isNull(row, 9) ? try rows.bool(row, 9) : false
+            column.isNumbered = try rows.bool(row, 9)
             schema.columns[try rows.text(row, 0)] = column
         }
     }

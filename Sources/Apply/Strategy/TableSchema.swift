@@ -129,15 +129,19 @@ public struct TableSchema: Sendable, Equatable {
     func insertsUseShortSequence(_ shape: TableShape) -> Bool {
         columns.contains { name, column in
             column.defaultExpression?.contains("nextval(") == true && column.baseType != TypeOID.int8
-                && shape.columns.first { $0.name == name }?.isOptional != false
+                && Self.mayBeLeftOut(name, shape)
         }
     }
 
     /// Whether an INSERT may lack a column that it needs: NOT NULL, without a default, and optional in the mapping or not in it.
     func insertsMayLackColumns(_ shape: TableShape) -> Bool {
         columns.contains { name, column in
-            column.isNotNull && !column.hasDefault && !column.isGenerated
-                && shape.columns.first { $0.name == name }?.isOptional != false
+            column.isNotNull && !column.hasDefault && !column.isGenerated && Self.mayBeLeftOut(name, shape)
         }
+    }
+
+    /// Whether an event may have no value for a column: it is optional in the mapping, or not in it.
+    private static func mayBeLeftOut(_ name: String, _ shape: TableShape) -> Bool {
+        shape.columns.first { $0.name == name }?.isOptional != false
     }
 }

@@ -1,11 +1,24 @@
 // Owns the check of a plan's statements on the server, before the first event.
 
 public import Postgres
-import Records
+public import Records
 
 extension WritePlan {
     /// What works, and will surprise somebody: a sentence each.
     public var warnings: [String] { schema.warnings(shape) }
+
+    /// Reads the table's schema, plans for it and asks the server for the plan's statements.
+    /// - Parameter known: a plan of the same shape, which is returned where the schema has not changed.
+    /// - Throws: `ApplyError` where table and mapping do not fit, `PostgresError` where the server did not answer.
+    public static func checked(
+        _ shape: TableShape, unlessChanged known: WritePlan? = nil, on session: PostgresSession
+    ) throws -> WritePlan {
+        let schema = try TableInspector.inspect(shape, on: session)
+        let plan = if let known, known.schema == schema { known } else { try WritePlan(shape, schema: schema) }
+        // Also of a known plan, because privileges change without the schema.
+        try plan.check(on: session)
+        return plan
+    }
 
     /// Asks the server whether it would execute the plan's statements: types, privileges, and what else only it knows.
     /// - Throws: `ApplyError` with everything that it refuses, `PostgresError` where it did not answer.

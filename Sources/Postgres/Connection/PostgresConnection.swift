@@ -91,6 +91,14 @@ public final class PostgresConnection: Sendable {
         }
     }
 
+    /// Runs `body` as ``perform(_:)`` does, and disconnects whatever comes of it.
+    public func performLast<R: Sendable>(_ body: @Sendable @escaping (PostgresSession) throws -> R) async throws -> R {
+        let result: Result<R, any Error>
+        do { result = .success(try await perform(body)) } catch { result = .failure(error) }
+        await close()
+        return try result.get()
+    }
+
     /// Waits for the bodies under way and disconnects. Later ``perform(_:)`` calls get ``PostgresError/Code/closed``.
     public func close() async {
         await withCheckedContinuation { continuation in

@@ -9,6 +9,8 @@ public final class ParameterArray: @unchecked Sendable {
 
     let element: UInt32
     let array: UnsafeMutablePointer<BinaryArray>
+    /// Memory that it holds.
+    var bytes: Int { array.pointee.capacity }
 
     init(element: UInt32) {
         self.element = element
@@ -44,7 +46,7 @@ public final class ArrayPool: Sendable {
     func take(element: UInt32) -> ParameterArray {
         let known = free.withLock { free in
             let array = free.arrays[element]?.popLast()
-            free.bytes -= array?.array.pointee.capacity ?? 0
+            free.bytes -= array?.bytes ?? 0
             return array
         }
         return known ?? ParameterArray(element: element)
@@ -56,20 +58,23 @@ public final class ArrayPool: Sendable {
         for array in arrays { array.array.pointee.removeAll() }
         free.withLock { free in
             for array in arrays {
-                let size = array.array.pointee.capacity
-                let position = free.arrays[array.element, default: []].firstIndex { $0.array.pointee.capacity > size }
-                let end = free.arrays[array.element, default: []].count
-                free.arrays[array.element, default: []].insert(array, at: position ?? end)
-                free.bytes += size
+                free.arrays[array.element, default: []].insert(inOrder: array)
+                free.bytes += array.bytes
             }
             while free.bytes > keptBytes {
-                let largest = free.arrays.filter { !$0.value.isEmpty }.max { a, b in
-                    a.value[a.value.count - 1].array.pointee.capacity < b.value[b.value.count - 1].array.pointee.capacity
-                }
-                guard let element = largest?.key, let array = free.arrays[element]?.popLast() else { return }
-                free.bytes -= array.array.pointee.capacity
+                let largest = free.arrays.values.compactMap(\.last).max { $0.bytes < $1.bytes }
+                guard let largest else { return }
+                free.arrays[largest.element]?.removeLast()
+                free.bytes -= largest.bytes
             }
         }
+    }
+}
+
+extension [ParameterArray] {
+    /// Inserts an array behind those that hold no more memory.
+    fileprivate mutating func insert(inOrder array: ParameterArray) {
+        insert(array, at: firstIndex { $0.bytes > array.bytes } ?? endIndex)
     }
 }
 

@@ -52,11 +52,9 @@ final class PartitionClaimer: OffsetClaimer {
             try await choosePlan()
         } catch let error as PostgresError where !error.isConnectionLost && error.sqlState?.hasClass("42") == true {
             // Such as a missing privilege on the schema.
-            let reason = StopReason(.schema, "table \(shape.name) cannot be read from the catalog: \(error)")
-            return Dictionary(uniqueKeysWithValues: partitions.map { ($0, .held(reason: reason)) })
+            return Self.held(partitions, "table \(shape.name) cannot be read from the catalog: \(error)")
         } catch let error as ApplyError {
-            return Dictionary(
-                uniqueKeysWithValues: partitions.map { ($0, .held(reason: StopReason(.schema, error.description))) })
+            return Self.held(partitions, error.description)
         }
         var results: [TopicPartition: ClaimResult] = [:]
         var starts: [Int: [(source: TopicPartition, start: Int64)]] = [:]
@@ -100,19 +98,19 @@ final class PartitionClaimer: OffsetClaimer {
         return results
     }
 
+    private static func held(_ partitions: [TopicPartition], _ sentence: String) -> [TopicPartition: ClaimResult] {
+        Dictionary(uniqueKeysWithValues: partitions.map { ($0, .held(reason: StopReason(.schema, sentence))) })
+    }
+
     /// Reads the table's schema and gives the lanes a plan, where the schema has changed.
     private func choosePlan() async throws {
         let known = plan.withLock { $0 }
-        let fresh = try await lanes[0].session { [shape] session in
-            let schema = try TableInspector.inspect(shape, on: session)
-            let plan = if let known, known.schema == schema { known } else { try WritePlan(shape, schema: schema) }
-            // Each time, because privileges change without the schema.
-            try plan.check(on: session)
-            return plan
+        let fresh = try await lanes[0].session { [shape] in
+            try WritePlan.checked(shape, unlessChanged: known, on: $0)
         }
         if fresh === known { return }
         plan.withLock { $0 = fresh }
-        for warning in fresh.warnings { logger.warning("The table needs attention.", ["table": shape.name, "message": warning]) }
+        logger.warn(of: fresh)
         for lane in lanes { lane.setPlan(fresh, applyConfiguration, poison) }
         let reasons =
             fresh.choice.reasons.isEmpty
@@ -148,5 +146,14 @@ final class PartitionClaimer: OffsetClaimer {
             }
         }
         return offsets
+    }
+}
+
+extension Logger {
+    /// Writes what will surprise somebody about a table.
+    func warn(of plan: WritePlan) {
+        for warning in plan.warnings {
+            self.warning("The table needs attention.", ["table": plan.shape.name, "message": warning])
+        }
     }
 }

@@ -55,24 +55,13 @@ enum CheckConfigCommand {
         let pending = try await Schema.pending(settings.postgres, logger: logger)
         let connection = try await PostgresConnection.connect(settings.postgres.connection(name: "sluice check-config"))
         let shape = configuration.mapping.table
-        let checked: Result<WritePlan, any Error>
+        let plan: WritePlan
         do {
-            checked = .success(
-                try await connection.perform { session in
-                    let schema = try TableInspector.inspect(shape, on: session)
-                    let plan = try WritePlan(shape, schema: schema)
-                    try plan.check(on: session)
-                    return plan
-                })
-        } catch {
-            checked = .failure(error)
-        }
-        await connection.close()
-        if !pending.isEmpty, case .failure = checked {
+            plan = try await connection.performLast { try WritePlan.checked(shape, on: $0) }
+        } catch  where !pending.isEmpty {
             return "pending migrations: \(pending.joined(separator: ", "))"
         }
-        let plan = try checked.get()
-        for warning in plan.warnings { logger.warning("The table needs attention.", ["table": shape.name, "message": warning]) }
+        logger.warn(of: plan)
         let state = pending.isEmpty ? "schema up to date" : "pending migrations: \(pending.joined(separator: ", "))"
         let reasons = plan.choice.reasons.isEmpty ? "" : " (\(plan.choice.reasons.joined(separator: "; ")))"
         return "\(state); table \(shape.name) is written by \(plan.choice.strategy.rawValue)\(reasons)"

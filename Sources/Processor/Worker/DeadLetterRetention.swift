@@ -52,22 +52,14 @@ final class DeadLetterRetention: Sendable {
     private func check() async throws {
         let connection = try await PostgresConnection.connect(configuration, log: logger.postgres)
         let limits = limits.withLock { $0 }
-        let result: Result<(deleted: Int, left: Int), any Error>
-        do {
-            result = .success(
-                try await withTaskCancellationHandler {
-                    try await connection.perform { [store] session in
-                        let deleted = try store.delete(beyond: limits, on: session)
-                        return (deleted, try store.count(on: session))
-                    }
-                } onCancel: {
-                    connection.abandon()
-                })
-        } catch {
-            result = .failure(error)
+        let (deleted, left) = try await withTaskCancellationHandler {
+            try await connection.performLast { [store] session in
+                let deleted = try store.delete(beyond: limits, on: session)
+                return (deleted, try store.count(on: session))
+            }
+        } onCancel: {
+            connection.abandon()
         }
-        await connection.close()
-        let (deleted, left) = try result.get()
         rows.set(left)
         if deleted > 0 { logger.info("Dead letters deleted: they were beyond the limits.", ["deleted": deleted, "left": left]) }
     }
