@@ -25,6 +25,8 @@ struct SluiceWorker: DrainWorker {
     let settings: [String: String]
     var name = "sluice"
     var role = "worker"
+    /// How the table is written: the mapping's key of that name.
+    var write = "auto"
     /// Lines of YAML after the rest of the configuration.
     var extra = ""
 
@@ -32,7 +34,10 @@ struct SluiceWorker: DrainWorker {
         let here = FileManager.default.currentDirectoryPath
         let shipped = try String(contentsOfFile: "\(here)/examples/messages/mapping.yaml", encoding: .utf8)
         let mapping = shipped.replacingOccurrences(of: "topics: [messages]", with: "topics: [\(place.topic)]")
-        guard mapping.contains("[\(place.topic)]") else { throw BenchError("examples/messages/mapping.yaml names other topics") }
+            .replacingOccurrences(of: "\nwrite: auto\n", with: "\nwrite: \(write)\n")
+        guard mapping.contains("[\(place.topic)]"), mapping.contains("\nwrite: \(write)\n") else {
+            throw BenchError("examples/messages/mapping.yaml names other topics, or has no line 'write: auto'")
+        }
         // A new group for every run, without offsets and other members.
         let text = """
             kafka:

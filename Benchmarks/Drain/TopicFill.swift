@@ -5,33 +5,47 @@ import Glibc
 import Kafka
 
 enum TopicFill {
-    /// Produces `count` events and waits until the broker has them all.
-    static func fill(_ topic: String, count: Int, isScattered: Bool, address: String) async throws {
+    /// Produces events and waits until the broker has them all.
+    /// - Parameters:
+    ///   - count: of the whole stream, each with a key of its own.
+    ///   - limit: produce only the first so many of them.
+    ///   - isDoubled: every second event is produced twice.
+    static func fill(
+        _ topic: String, count: Int, isScattered: Bool = true, limit: Int? = nil, isDoubled: Bool = false, address: String
+    ) async throws {
         var configuration = KafkaProducerConfiguration(client: KafkaClientConfiguration(bootstrapServers: address))
         configuration.linger = .milliseconds(20)
         configuration.messageTimeout = .seconds(60)
         configuration.inFlightRecords = 200_000
         let producer = try KafkaProducer.start(configuration)
         let target = try await producer.prepare(topic).topic
+        let events = limit ?? count
         try await Blocking.run {
-            try produce(EventStream(count: count, isScattered: isScattered), to: target, with: producer)
+            try produce(
+                EventStream(count: count, isScattered: isScattered), limit: events, isDoubled: isDoubled, to: target,
+                with: producer)
         }
-        guard await producer.flush(within: .seconds(60)), producer.statistics.delivered == count else {
-            throw BenchError("the broker has taken \(producer.statistics.delivered) of \(count) events")
+        let records = isDoubled ? events + events / 2 : events
+        guard await producer.flush(within: .seconds(60)), producer.statistics.delivered == records else {
+            throw BenchError("the broker has taken \(producer.statistics.delivered) of \(records) events")
         }
         _ = await producer.close(deadline: .seconds(10))
     }
 
     private static func produce(
-        _ events: consuming EventStream, to topic: ProducerTopic, with producer: KafkaProducer
+        _ events: consuming EventStream, limit: Int, isDoubled: Bool, to topic: ProducerTopic, with producer: KafkaProducer
     ) throws {
         var stream = events
-        while try stream.withNext({ key, value in
-            while let error = producer.produce(topic, key: key, value: value, token: 1) {
-                guard error.code == .queueFull else { throw error }
-                usleep(1_000)
+        for index in 0..<limit {
+            _ = try stream.withNext { key, value in
+                for _ in 0..<(isDoubled && index % 2 == 1 ? 2 : 1) {
+                    while let error = producer.produce(topic, key: key, value: value, token: 1) {
+                        guard error.code == .queueFull else { throw error }
+                        usleep(1_000)
+                    }
+                }
             }
-        }) {}
+        }
     }
 }
 

@@ -9,6 +9,8 @@ struct Results: Codable, Sendable {
     var micro: [Figure]?
     var loader: LoaderResult?
     var drain: DrainResult?
+    var strategies: StrategiesResult?
+    var gaps: GapsResult?
     var latency: LatencyResult?
     var loadedLatency: LoadedLatencyResult?
     var budgets: BudgetResult?
@@ -20,7 +22,7 @@ struct Results: Codable, Sendable {
     init(machine: Machine) { self.machine = machine }
 
     private enum CodingKeys: String, CodingKey {
-        case machine, date, micro, loader, drain, latency, loadedLatency, budgets, frozen, shed, ingress, overload
+        case machine, date, micro, loader, drain, strategies, gaps, latency, loadedLatency, budgets, frozen, shed, ingress, overload
     }
 
     /// Writes `<time>.json` into `folder`.

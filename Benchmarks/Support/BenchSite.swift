@@ -43,8 +43,10 @@ struct BenchSite: Sendable {
         return try outcome.get()
     }
 
-    func createTopic(_ name: String) async throws {
-        try await Blocking.run { [kafka] in try kafka.createTopic(name, partitions: Self.partitions) }
+    func createTopic(_ name: String, configuration: [String: String] = [:]) async throws {
+        try await Blocking.run { [kafka] in
+            try kafka.createTopic(name, partitions: Self.partitions, configuration: configuration)
+        }
     }
 
     func deleteTopic(_ name: String) async throws { try await Blocking.run { [kafka] in try kafka.deleteTopic(name) } }

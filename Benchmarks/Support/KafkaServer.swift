@@ -23,7 +23,8 @@ final class KafkaServer: Sendable {
         let kafka = folder + "/kafka"
         let process = try Child(
             "private-kafka", "\(FileManager.default.currentDirectoryPath)/scripts/private-kafka",
-            ["run", kafka, "--set", "log.segment.delete.delay.ms=1000"], environment: ["KAFKA_HOME": home],
+            ["run", kafka, "--set", "log.segment.delete.delay.ms=1000", "--set", "log.cleaner.backoff.ms=500"],
+            environment: ["KAFKA_HOME": home],
             log: folder + "/kafka.log")
         for _ in 0..<1_200 {
             if let text = FileManager.default.contents(atPath: kafka + "/address") {
@@ -37,15 +38,33 @@ final class KafkaServer: Sendable {
     }
 
     /// Creates a topic, waiting for the broker to answer.
-    func createTopic(_ name: String, partitions: Int) throws {
+    /// - Parameter configuration: the topic's own settings, such as `cleanup.policy`.
+    func createTopic(_ name: String, partitions: Int, configuration: [String: String] = [:]) throws {
+        let settings = configuration.sorted { $0.key < $1.key }.flatMap { ["--config", "\($0.key)=\($0.value)"] }
         var attempts = 0
         while true {
             guard process.isRunning else { throw process.failure("ended before it served") }
             attempts += 1
             do {
-                return try topics(["--create", "--if-not-exists", "--topic", name, "--partitions", "\(partitions)"])
+                return try topics(
+                    ["--create", "--if-not-exists", "--topic", name, "--partitions", "\(partitions)"] + settings)
             } catch { if attempts == 5 { throw error } }
         }
+    }
+
+    /// Bytes of the topic's log on disk.
+    func bytes(of topic: String) throws -> Int {
+        let data = folder + "/kafka/data"
+        let files = FileManager.default
+        var bytes = 0
+        for partition in try files.contentsOfDirectory(atPath: data) where partition.hasPrefix(topic + "-") {
+            for file in try files.contentsOfDirectory(atPath: "\(data)/\(partition)") where file.hasSuffix(".log") {
+                // The cleaner replaces files meanwhile.
+                let attributes = try? files.attributesOfItem(atPath: "\(data)/\(partition)/\(file)")
+                bytes += (attributes?[.size] as? Int) ?? 0
+            }
+        }
+        return bytes
     }
 
     func deleteTopic(_ name: String) throws { try topics(["--delete", "--topic", name]) }

@@ -5,7 +5,7 @@ import Foundation
 /// What is measured, and for how long.
 struct Options: Sendable {
     enum Section: String, CaseIterable {
-        case micro, loader, drain, latency
+        case micro, loader, drain, strategies, gaps, latency
         case loadedLatency = "loaded-latency"
         case budgets, frozen, shed, ingress, overload
 
@@ -27,6 +27,8 @@ struct Options: Sendable {
     var referencePath: String?
     var naivePath: String?
     var ingressPath: String?
+    /// Fills a topic with transactions.
+    var transactionsPath: String?
     /// An earlier build of `sluice` to alternate with.
     var previousPath: String?
     var sluicePath = Options.sibling("sluice")
@@ -51,6 +53,8 @@ struct Options: Sendable {
           micro           the steps of the hot path one by one, each as a ratio to a reference
           loader          upserts straight into PostgreSQL, over 1, 2 and 3 connections: the limit of the database
           drain           the worker on a filled topic of a real Kafka, compared with a bare worker
+          strategies      the drain with each way of writing the table: coalesce, rounds, sequential
+          gaps            the drain of a compacted topic and of transactions of 100 records, compared with a plain one
           latency         produce to visible at 50 events/s, compared with one message, one statement, one commit
           loaded-latency  the same at half of the highest rate the worker sustains, compared with a bare worker
           budgets         the drain within memory budgets of 48, 64, 128 and 256 MiB, and without the fetch wake-up
@@ -60,7 +64,7 @@ struct Options: Sendable {
           overload        ten times what a limit allows for a minute: what is admitted, how fast, and whether Retry-After holds
 
           --rows N           loader: rows a run (2000000)
-          --events N         drain, budgets: events in the topic (2000000); frozen: ten times as many
+          --events N         drain, budgets: events in the topic (2000000); frozen: ten times as many; strategies, gaps: a quarter
           --runs N           runs of each kind, the median counts (drain 5, ingress 7, elsewhere 3)
           --round S          latency, loaded-latency: seconds of a run (16, 20); shed: seconds of the freeze (60);
                              ingress: of a run of wrk (3); overload: of the overload (60)
@@ -88,6 +92,7 @@ struct Options: Sendable {
         options.referencePath = environment("SLUICE_BENCH_REFERENCE")
         options.naivePath = environment("SLUICE_BENCH_NAIVE")
         options.ingressPath = environment("SLUICE_BENCH_INGRESS")
+        options.transactionsPath = environment("SLUICE_BENCH_TRANSACTIONS")
         var rest = arguments[...]
         if let name = rest.first, !name.hasPrefix("-") {
             rest = rest.dropFirst()
