@@ -16,7 +16,7 @@ struct KafkaFixture: Sendable, Equatable {
             Key("bootstrap_servers", \.servers, .string, help: "Brokers to ask first."),
             Key("password", \.password, .string, help: "SASL password.", secrecy: .secret),
             Key("auto_offset_reset", \.reset, .choice, help: "Where a group without offsets begins."),
-            Key("properties", \.properties, .map, help: "Any librdkafka property."),
+            .mergedMap("properties", \.properties, help: "Any librdkafka property."),
         ])
 }
 

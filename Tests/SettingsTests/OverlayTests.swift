@@ -42,6 +42,54 @@ import Testing
         #expect(settings.value.pipeline.watch == .init(isOn: false, after: .seconds(120)))
     }
 
+    @Test func aMergedMapKeepsWhatAHigherSourceDoesNotName() throws {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-merged-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let secret = directory.appendingPathComponent("secret").path
+        try Data("h,u=n ter2\n".utf8).write(to: URL(fileURLWithPath: secret))
+        let file = "postgres_uri: x\nkafka: {properties: {security.protocol: SASL_SSL, sasl.username: app, debug: broker}}\n"
+        let settings = try #require(
+            Fixture.read(
+                file,
+                environment: [
+                    "SLUICE_KAFKA_PROPERTIES": "debug=topic,ssl.ca.location=/ca",
+                    "SLUICE_KAFKA_PROPERTIES_SSL_CA_LOCATION": "/own",
+                    "SLUICE_KAFKA_PROPERTIES_SASL_PASSWORD_FILE": secret,
+                ]
+            ).settings)
+        #expect(
+            settings.value.kafka.properties == [
+                "security.protocol": "SASL_SSL", "sasl.username": "app", "debug": "topic", "ssl.ca.location": "/own",
+                "sasl.password": "h,u=n ter2",
+            ])
+        let shown = try #require(settings.entries.first { $0.key == "kafka.properties" })
+        #expect(shown.text.contains("sasl.password: \"***\"") || shown.text.contains("sasl.password: ***"))
+        #expect(!shown.text.contains("ter2"))
+    }
+
+    @Test func anEntryIsSetByOneVariable() {
+        let faults = Fixture.read(
+            yaml, environment: ["SLUICE_KAFKA_PROPERTIES_DEBUG": "x", "SLUICE_KAFKA_PROPERTIES_DEBUG_FILE": "/x"]
+        ).faults
+        #expect(
+            faults == [
+                "SLUICE_KAFKA_PROPERTIES_DEBUG: kafka.properties.debug: is set, and so is SLUICE_KAFKA_PROPERTIES_DEBUG_FILE; "
+                    + "unset one of them"
+            ])
+    }
+
+    @Test func aFileOfPropertiesHasOneALine() throws {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-client-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let path = directory.appendingPathComponent("client.properties").path
+        try Data("# clients\nsecurity.protocol = SASL_SSL\r\n\nsasl.password=a,b=c\n! end\n".utf8).write(
+            to: URL(fileURLWithPath: path))
+        let settings = try #require(Fixture.read(yaml, environment: ["SLUICE_KAFKA_PROPERTIES_FILE": path]).settings)
+        #expect(settings.value.kafka.properties == ["security.protocol": "SASL_SSL", "sasl.password": "a,b=c"])
+    }
+
     @Test func emptyVariablesAreEmptyTexts() throws {
         #expect(try #require(Fixture.read(yaml, environment: ["SLUICE_KAFKA_PASSWORD": ""]).settings).value.kafka.password == "")
         #expect(
@@ -60,7 +108,8 @@ import Testing
                     "SLUICE_KAFKA_PROPERTIES": "novalue", "SLUICE_POLICIES": "[{name: x, rte: 1}, {]",
                 ], ignoring: ["SLUICE_TEST_"]
             ).faults == [
-                "SLUICE_KAFKA_PROPERTIES: kafka.properties: must be key=value pairs separated by commas (\\, for a comma inside a value)",
+                "SLUICE_KAFKA_PROPERTIES: kafka.properties: must be key=value pairs, one a line or separated by commas "
+                    + "(\\, for a comma inside a value)",
                 "SLUICE_PIPELINE_DWELL: pipeline.dwell: must be a duration such as 500ms, 20s, 5m or a number of seconds, is soon",
                 "SLUICE_POLICIES: policies: did not find expected node content (while parsing a flow node)",
                 "SLUICE_CONECTIONS: sets no known key; did you mean SLUICE_CONNECTIONS?",

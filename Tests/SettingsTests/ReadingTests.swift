@@ -163,7 +163,8 @@ import Testing
             Fixture.read(nil, environment: ["SLUICE_KAFKA_PROPERTIES": "sasl.password=a,hunter2", "SLUICE_POSTGRES_URI": "x"])
                 .faults
                 == [
-                    "SLUICE_KAFKA_PROPERTIES: kafka.properties: must be key=value pairs separated by commas (\\, for a comma inside a value)"
+                    "SLUICE_KAFKA_PROPERTIES: kafka.properties: must be key=value pairs, one a line or separated by commas "
+                        + "(\\, for a comma inside a value)"
                 ])
     }
 

@@ -81,11 +81,13 @@ struct KafkaSettings: Sendable {
                 "message_timeout", \.messageTimeout, .duration(in: .milliseconds(100) ... .seconds(300)),
                 help:
                     "How long POST /send waits for the broker's acknowledgement before it answers 503."),
-            Key(
-                "properties", \.properties, .map,
+            .mergedMap(
+                "properties", \.properties,
                 help:
                     "Any librdkafka property, TLS and SASL included (librdkafka's CONFIGURATION.md lists them), such as "
-                    + "{security.protocol: SASL_SSL}. Properties that Sluice sets itself are refused by name."),
+                    + "{security.protocol: SASL_SSL}. Properties that Sluice sets itself are refused by name. The environment adds "
+                    + "to them or replaces single ones: SLUICE_KAFKA_PROPERTIES_SASL_PASSWORD for sasl.password, with _FILE a "
+                    + "file that holds it; SLUICE_KAFKA_PROPERTIES_FILE a file with one property a line."),
         ],
         rules: [
             Rule("bootstrap_servers", sentence: "must name at least one broker as host:port") { !$0.bootstrapServers.isEmpty },

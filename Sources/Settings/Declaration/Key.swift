@@ -62,6 +62,41 @@ extension Key {
             }, show: show, adopt: Self.adoption(path, reload))
     }
 
+    /// Texts under free names, merged from all sources entry by entry: the file, the key's own variable, and one variable for each entry,
+    /// such as `SLUICE_KAFKA_PROPERTIES_SASL_PASSWORD` for `sasl.password`. Values under secret names are covered.
+    public static func mergedMap(
+        _ name: String, _ path: any WritableKeyPath<Root, [String: String]> & Sendable, help: String, reload: Reload = .restart
+    ) -> Key {
+        let kind = ValueKind<[String: String]>.map
+        let show: @Sendable (Root, Bool) -> String = { root, isCovered in kind.show(root[keyPath: path], isCovered ? .open : nil)
+        }
+        return Key(
+            name: name,
+            describe: { scope, isItem, defaults in
+                let full = Scope.join(scope, name)
+                return [
+                    KeyDescription(
+                        path: full, type: kind.typeName, unit: nil, bounds: "",
+                        defaultText: kind.show(defaults[keyPath: path], .open), help: help, secrecy: .open, reload: reload,
+                        environmentName: isItem ? nil : SettingsSource.environmentName(full), hasEntryVariables: !isItem)
+                ]
+            },
+            read: { root, scope, reading in
+                let key = Scope.join(scope.path, name)
+                let (whole, entries) = reading.writtenEntries(key, name, scope)
+                for written in whole {
+                    var value = ValueReading(key: key, origin: written.origin, secrecy: .open, directory: written.directory)
+                    if let parsed = kind.parse(written.raw, &value) { root[keyPath: path].merge(parsed) { $1 } }
+                    reading.report(value.faults)
+                }
+                for (entry, written) in entries {
+                    if case .text(let text) = written.raw { root[keyPath: path][entry] = text }
+                }
+                let origin = entries.last?.value.origin ?? whole.last?.origin ?? .defaults
+                reading.note(key, root, show, origin, reload)
+            }, show: show, adopt: adoption(path, reload))
+    }
+
     /// Copies the value from `fresh` where the key is live.
     private static func adoption<Value: Sendable>(
         _ path: any WritableKeyPath<Root, Value> & Sendable, _ reload: Reload

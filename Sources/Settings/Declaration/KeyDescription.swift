@@ -28,4 +28,6 @@ public struct KeyDescription: Sendable {
     public let reload: Reload
     /// The environment variable that sets it, without `_FILE`; `nil` for keys of list items.
     public let environmentName: String?
+    /// Further variables, with that name and `_` before theirs, set single entries of it.
+    var hasEntryVariables = false
 }

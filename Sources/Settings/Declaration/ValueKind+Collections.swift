@@ -36,7 +36,8 @@ extension ValueKind {
 }
 
 extension ValueKind where Value == [String: String] {
-    /// Texts under free keys. In YAML a mapping of scalars; in the environment `key=value` separated by commas (`\,` for one inside a value).
+    /// Texts under free keys. In YAML a mapping of scalars; in the environment `key=value` separated by commas (`\,` for one inside a value),
+    /// or one a line, with comments after `#` or `!`, as in a file that Java's clients read.
     /// Values of secret keys (``Redaction/isSecretName(_:)``) are covered where they are shown.
     public static var map: ValueKind {
         ValueKind(typeName: "map") { raw, reading in
@@ -71,14 +72,15 @@ extension ValueKind where Value == [String: String] {
 
     private static func pairs(_ text: String, _ raw: RawValue, _ reading: inout ValueReading) -> Value? {
         var result: Value = [:]
-        for pair in Separated.byCommas(text) {
+        for pair in text.contains(where: \.isNewline) ? Separated.byLines(text) : Separated.byCommas(text) {
             guard let equals = pair.firstIndex(of: "="), equals > pair.startIndex else {
                 // The text may be the rest of a password with a comma in it: do not show it.
-                reading.report("must be key=value pairs separated by commas (\\, for a comma inside a value)", at: raw)
+                reading.report(
+                    "must be key=value pairs, one a line or separated by commas (\\, for a comma inside a value)", at: raw)
                 return nil
             }
-            let key = String(pair[..<equals])
-            guard result.updateValue(String(pair[pair.index(after: equals)...]), forKey: key) == nil else {
+            let key = Separated.trimmed(pair[..<equals])
+            guard result.updateValue(Separated.trimmed(pair[pair.index(after: equals)...]), forKey: key) == nil else {
                 reading.report("names \(Shown.quoted(key)) twice", at: raw)
                 return nil
             }
@@ -128,9 +130,19 @@ enum Separated {
             }
         }
         if isEscaped { parts[parts.count - 1] += "\\" }
-        return parts.map { part in
-            String(part.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+        return parts.map { trimmed($0[...]) }
+    }
+
+    /// The lines that are neither empty nor a comment, without surrounding spaces.
+    static func byLines(_ text: String) -> [String] {
+        text.split(whereSeparator: \.isNewline).map(trimmed).filter { line in
+            line.first.map { $0 != "#" && $0 != "!" } ?? false
         }
+    }
+
+    /// A text without the spaces around it.
+    static func trimmed(_ text: Substring) -> String {
+        String(text.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
     }
 }
 

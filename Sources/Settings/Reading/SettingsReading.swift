@@ -30,17 +30,40 @@ struct SettingsReading {
 
     /// The value of the source that takes precedence; `nil` where none sets the key, or the source cannot be read (a fault says so).
     mutating func written(_ key: String, _ name: String, _ scope: Scope) -> Written? {
-        if scope.isOverlaid {
-            let variable = SettingsSource.environmentName(key)
-            switch (source.environment[variable], source.environment[variable + "_FILE"]) {
-            case (let text?, nil): return Written(raw: .text(text), origin: .environment(variable), directory: "")
-            case (nil, let path?): return content(of: path, named: variable + "_FILE", key: key)
-            case (.some, .some):
-                report([Fault(.environment(variable), key: key, "is set, and so is \(variable)_FILE; unset one of them")])
-                return nil
-            case (nil, nil): break
-            }
+        let variable = SettingsSource.environmentName(key)
+        if scope.isOverlaid, source.isSet(variable) { return inEnvironment(variable, key: key) }
+        return inFile(name, scope)
+    }
+
+    /// The values of all sources of a key whose entries are merged: those of the whole, later ones taking precedence, and those of single
+    /// entries by the entries' names, which take precedence over all.
+    mutating func writtenEntries(
+        _ key: String, _ name: String, _ scope: Scope
+    ) -> (whole: [Written], entries: [(name: String, value: Written)]) {
+        var whole = [inFile(name, scope)].compactMap(\.self)
+        guard scope.isOverlaid else { return (whole, []) }
+        let variable = SettingsSource.environmentName(key)
+        if source.isSet(variable), let written = inEnvironment(variable, key: key) { whole.append(written) }
+        var entries: [(name: String, value: Written)] = []
+        for (entry, variable) in source.entries(of: variable) {
+            if let written = inEnvironment(variable, key: Scope.join(key, entry)) { entries.append((entry, written)) }
         }
+        return (whole, entries)
+    }
+
+    /// The value that a variable holds, or the file that it names with `_FILE`.
+    private mutating func inEnvironment(_ variable: String, key: String) -> Written? {
+        switch (source.environment[variable], source.environment[variable + "_FILE"]) {
+        case (let text?, nil): return Written(raw: .text(text), origin: .environment(variable), directory: "")
+        case (nil, let path?): return content(of: path, named: variable + "_FILE", key: key)
+        case (.some, .some):
+            report([Fault(.environment(variable), key: key, "is set, and so is \(variable)_FILE; unset one of them")])
+            return nil
+        case (nil, nil): return nil
+        }
+    }
+
+    private func inFile(_ name: String, _ scope: Scope) -> Written? {
         guard let entry = scope.entries.first(where: { $0.key == name }) else { return nil }
         return Written(
             raw: .node(entry.value), origin: .file(entry.value.file, line: entry.line), directory: scope.directory)
@@ -179,9 +202,11 @@ struct SettingsReading {
     mutating func checkNames() {
         let variables = known.compactMap(\.environmentName)
         let all = Set(variables + variables.map { $0 + "_FILE" })
+        let merged = known.filter(\.hasEntryVariables).compactMap(\.environmentName)
         for name in source.environment.keys.sorted() where name.hasPrefix(SettingsSource.environmentPrefix) && !all.contains(name)
         {
             guard !source.ignoredPrefixes.contains(where: name.hasPrefix) else { continue }
+            guard !merged.contains(where: { name.hasPrefix($0 + "_") }) else { continue }
             if let (key, sentence) = former.sentence(variable: name) {
                 report([Fault(.environment(name), key: key, sentence)])
                 continue

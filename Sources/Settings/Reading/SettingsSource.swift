@@ -24,6 +24,20 @@ public struct SettingsSource: Sendable {
         environmentPrefix + String(key.uppercased().map { $0 == "." || $0 == "-" ? "_" : $0 })
     }
 
+    /// Whether the environment sets a variable, or names a file that holds its value.
+    func isSet(_ variable: String) -> Bool { environment[variable] != nil || environment[variable + "_FILE"] != nil }
+
+    /// The variables that set one entry of a key, without `_FILE`, by the entry's name: `SLUICE_KAFKA_PROPERTIES_SASL_PASSWORD` sets
+    /// `sasl.password`.
+    func entries(of variable: String) -> [(name: String, variable: String)] {
+        let prefix = variable + "_"
+        let names = environment.keys.filter { $0.hasPrefix(prefix) && $0 != variable + "_FILE" }
+            .map { $0.hasSuffix("_FILE") ? String($0.dropLast("_FILE".count)) : $0 }
+        return Set(names).sorted().map { name in
+            (String(name.dropFirst(prefix.count).lowercased().map { $0 == "_" ? "." : $0 }), name)
+        }
+    }
+
     /// The directory of the file, to which its relative paths belong; empty for the working directory, or without a file.
     var directory: String {
         guard let path = file?.file, let slash = path.lastIndex(of: "/") else { return "" }
