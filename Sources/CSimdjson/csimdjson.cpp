@@ -12,6 +12,8 @@ using namespace simdjson;
 using internal::tape_ref;
 using internal::tape_type;
 
+const char *sj_version(void) noexcept { return SIMDJSON_STRINGIFY(SIMDJSON_VERSION); }
+
 struct sj_parser {
     dom::parser parser;
     size_t max_bytes;

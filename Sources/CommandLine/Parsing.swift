@@ -47,7 +47,7 @@ extension Program {
         }
         switch first {
         case "--help", "-h": return .text(help(nil))
-        case "--version", "-V", "version": return .text("\(name) \(version)\n")
+        case "--version", "-V", "version": return .text((["\(name) \(version)"] + libraries).map { $0 + "\n" }.joined())
         case _ where first.hasPrefix("-"):
             guard root.options.isEmpty else { return try parse(arguments[...], root) }
             let owners = commands.filter { $0.options.contains { $0.name == Self.split(first).name } }.map(\.name)

@@ -79,6 +79,7 @@ public struct Program: Sendable {
 
     let name: String
     let version: String
+    let libraries: [String]
     let root: Command
     let commands: [Command]
     let exitCodes: [Term]
@@ -86,13 +87,16 @@ public struct Program: Sendable {
     let environment: [Term]
 
     /// - Parameters:
+    ///   - libraries: names and versions of libraries, which `--version` prints below the program's, one a line.
     ///   - root: the program itself: its name, purpose and examples; its options where it has no commands.
     ///   - commands: in the order of the help; `help` and `completion` are added.
     public init(
-        version: String, root: Command, commands: [Command] = [], exitCodes: [Term], files: [Term] = [], environment: [Term] = []
+        version: String, libraries: [String] = [], root: Command, commands: [Command] = [], exitCodes: [Term], files: [Term] = [],
+        environment: [Term] = []
     ) {
         name = root.name
         self.version = version
+        self.libraries = libraries
         self.root = root
         let shells = Shell.allCases.map(\.rawValue)
         self.commands =

@@ -1,7 +1,8 @@
 // Tests the errors for wrong settings.
 
-import Kafka
 import Testing
+
+@testable import Kafka
 
 @Suite struct ConfigurationTests {
     private func start(_ properties: [String: String], _ change: (inout KafkaConsumerConfiguration) -> Void = { _ in }) throws {
@@ -75,5 +76,15 @@ import Testing
         #expect(throws: KafkaError.self) { try start([:]) { $0.groupID = "" } }
         #expect(throws: KafkaError.self) { try start([:]) { $0.topics = [] } }
         #expect(throws: KafkaError.self) { try start([:]) { $0.client.bootstrapServers = "" } }
+    }
+
+    @Test(arguments: ["sasl.mechanism", "sasl.mechanisms"])
+    func scramOfAnOldLibraryIsWarnedOf(name: String) throws {
+        let scram = [name: "SCRAM-SHA-512"]
+        let warning = try #require(KafkaProperties.warnings(of: scram, isScramAcceptedByKafka4: false).first)
+        #expect(warning.contains("SCRAM-SHA-512 of librdkafka \(KafkaLibrary.version)") && warning.contains("2.6.1"))
+        #expect(KafkaProperties.warnings(of: scram, isScramAcceptedByKafka4: true) == [])
+        #expect(KafkaProperties.warnings(of: [name: "PLAIN"], isScramAcceptedByKafka4: false) == [])
+        #expect(KafkaProperties.warnings(of: [:], isScramAcceptedByKafka4: false) == [])
     }
 }

@@ -16,7 +16,14 @@ import Testing
         #expect(try Command.parse(["migrate", "--config=x"]) == .migrate(config: "x"))
         #expect(try Command.parse(["embedded-broker", "a", "b"]) == .embeddedBroker(topics: ["a", "b"]))
         #expect(try Command.parse(["configuration-reference"]) == .print(SluiceSettings.reference))
-        #expect(try Command.parse(["--version"]) == .print("sluice \(sluiceVersion)\n"))
+    }
+
+    @Test func theVersionNamesTheLibraries() throws {
+        var text = ""
+        if case .print(let printed) = try Command.parse(["--version"]) { text = printed }
+        let lines = text.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+        #expect(lines.map(\.first) == ["sluice", "librdkafka", "libpq", "simdjson", "libmicrohttpd"])
+        #expect(lines.allSatisfy { $0.count == 2 && $0[1].contains(/^\d+\.\d+/) }, "\(text)")
     }
 
     @Test(arguments: [

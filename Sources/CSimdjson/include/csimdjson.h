@@ -13,6 +13,9 @@ extern "C" {
 #define SJ_NOEXCEPT
 #endif
 
+/// simdjson's version, such as "3.0.1".
+const char *sj_version(void) SJ_NOEXCEPT;
+
 /// A simdjson DOM parser and the document it parsed last. One thread at a time.
 typedef struct sj_parser sj_parser;
 

@@ -36,6 +36,20 @@ public enum KafkaProperties {
         return faults
     }
 
+    /// What the properties ask for and the library in use does in a way that may surprise: a sentence each.
+    public static func warnings(of properties: [String: String]) -> [String] {
+        warnings(of: properties, isScramAcceptedByKafka4: KafkaLibrary.isScramAcceptedByKafka4)
+    }
+
+    static func warnings(of properties: [String: String], isScramAcceptedByKafka4: Bool) -> [String] {
+        let mechanism = properties["sasl.mechanism"] ?? properties["sasl.mechanisms"] ?? ""
+        guard mechanism.uppercased().hasPrefix("SCRAM"), !isScramAcceptedByKafka4 else { return [] }
+        return [
+            "brokers of Kafka 4 refuse \(mechanism) of librdkafka \(KafkaLibrary.version) with \"Authentication failed\", also with the "
+                + "right password; use librdkafka 2.6.1 or newer, or PLAIN over TLS"
+        ]
+    }
+
     /// Sets the user's properties; called after Sluice's defaults, so that they override them. Throws for the owned ones.
     static func apply(_ properties: [String: String], to configuration: borrowing ConfigurationHandle) throws(KafkaError) {
         for (name, value) in properties.sorted(by: { $0.key < $1.key }) { try apply(name, value, to: configuration) }

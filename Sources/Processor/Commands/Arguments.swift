@@ -16,7 +16,7 @@ enum Command: Equatable {
         help: "Configuration file.")
 
     static let program = Program(
-        version: sluiceVersion,
+        version: sluiceVersion, libraries: libraryVersions.map { "\($0) \($1)" },
         root: Program.Command(
             "sluice", summary: "Move events from Kafka topics into PostgreSQL tables, and take events over HTTP.",
             text: [

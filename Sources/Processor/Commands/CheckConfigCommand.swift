@@ -15,6 +15,7 @@ enum CheckConfigCommand {
     static func run(_ configuration: Configuration, connects: Bool, logger: Logger) async throws {
         if configuration.files.path == nil { print("# \(Configuration.missingFile)") }
         print(configuration.effective.yaml, terminator: "")
+        logger.warn(of: configuration.settings.kafka)
         guard connects else { return }
         var failed: [String] = []
         do {

@@ -39,6 +39,13 @@ final class RunCommand: Sendable {
         self.isEmbedded = isEmbedded
         self.logger = logger
         signals = Signals(logger: logger)
+        logger.info(
+            "Sluice starting.",
+            [
+                "version": sluiceVersion, "role": role.rawValue,
+                "libraries": libraryVersions.map { "\($0) \($1)" }.joined(separator: ", "),
+            ])
+        logger.warn(of: configuration.settings.kafka)
         let (settings, mapping) = (configuration.settings, configuration.mapping)
         let registry = MetricsRegistry()
         registry.registerProcessMetrics()

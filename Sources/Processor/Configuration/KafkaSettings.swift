@@ -1,6 +1,8 @@
 // Declares the section `kafka`.
 
+import Kafka
 import Settings
+import Telemetry
 
 /// Where a partition without any offset starts.
 enum OffsetReset: String, Sendable, CaseIterable {
@@ -94,4 +96,13 @@ struct KafkaSettings: Sendable {
             Rule("group_id", sentence: "must not be empty") { !$0.groupID.isEmpty },
             Rule("client_id", sentence: "must have 1 to 31 characters") { (1..<32).contains($0.clientID.utf8.count) },
         ])
+}
+
+extension Logger {
+    /// Writes what librdkafka's properties will surprise somebody with.
+    func warn(of settings: KafkaSettings) {
+        for warning in KafkaProperties.warnings(of: settings.properties) {
+            self.warning("A Kafka property needs attention.", ["message": warning])
+        }
+    }
 }
