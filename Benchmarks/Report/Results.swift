@@ -22,7 +22,8 @@ struct Results: Codable, Sendable {
     init(machine: Machine) { self.machine = machine }
 
     private enum CodingKeys: String, CodingKey {
-        case machine, date, micro, loader, drain, strategies, gaps, latency, loadedLatency, budgets, frozen, shed, ingress, overload
+        case machine, date, micro, loader, drain, strategies, gaps, latency, loadedLatency, budgets, frozen, shed, ingress,
+            overload
     }
 
     /// Writes `<time>.json` into `folder`.

@@ -3,6 +3,7 @@
 import Foundation
 import Glibc
 import TestSupport
+import Testing
 
 /// A running `sluice`.
 struct Worker: Sendable {
@@ -37,6 +38,21 @@ struct Worker: Sendable {
             else { return sum }
             return sum + value
         }
+    }
+
+    /// Checks that docs/metrics.md has the families that the process exports, and no others. For a process of role all.
+    func expectDocumentedMetrics() async throws {
+        let page = try String(
+            contentsOf: TestPostgres.checkout.appendingPathComponent("docs/metrics.md"), encoding: .utf8)
+        let documented = page.split(separator: "\n").filter { $0.hasPrefix("| `") }.flatMap { row in
+            row.dropFirst().prefix { $0 != "|" }.split(separator: ",").map { $0.filter { !" `".contains($0) } }
+        }
+        let exported = try await get("/metrics").body.split(separator: "\n").filter { $0.hasPrefix("# TYPE ") }.compactMap {
+            $0.split(separator: " ").dropFirst(2).first.map(String.init)
+        }
+        try #require(documented.count == Set(documented).count, "docs/metrics.md names a family twice")
+        let difference = Set(documented).symmetricDifference(exported).sorted()
+        try #require(difference.isEmpty, "docs/metrics.md and /metrics differ in \(difference)")
     }
 
     /// The number of its assigned partitions, each of which has one series of this metric.
