@@ -191,6 +191,20 @@ private final class Fixture: Sendable {
         #expect(world.metrics.contains("sluice_config_generation 3"))
     }
 
+    @Test func aRenewedClientCertificateIsNamed() async throws {
+        let certificate = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-\(UUID().uuidString).pem").path
+        try "one".write(toFile: certificate, atomically: true, encoding: .utf8)
+        defer { try? FileManager.default.removeItem(atPath: certificate) }
+        let world = try Fixture("kafka: {properties: {ssl.certificate.location: \(certificate)}}")
+        await world.settle()
+        #expect(world.lines.take().isEmpty)
+        try "two".write(toFile: certificate, atomically: true, encoding: .utf8)
+        await world.settle()
+        #expect(world.said("warning", "Files of kafka.properties changed", "next restart", certificate))
+        await world.settle()
+        #expect(world.lines.take().isEmpty, "it is said once")
+    }
+
     @Test func settingsThatTheWorkerDoesNotSupportChangeNothing() async throws {
         let world = try Fixture()
         world.unsupported.withLock { $0 = Fault(.defaults, "too little for 64 partitions: set it to 40 MiB at least") }

@@ -28,6 +28,11 @@ struct KafkaSettings: Sendable {
     var messageTimeout = Duration.seconds(8)
     var properties: [String: String] = [:]
 
+    /// The files that properties name, such as `ssl.certificate.location`. librdkafka reads them when a client is made, and never again.
+    var files: [String] {
+        properties.filter { $0.key.hasSuffix(".location") || $0.key.hasSuffix(".keytab") }.map(\.value).sorted()
+    }
+
     static let section = Section<KafkaSettings>(
         "kafka",
         help:

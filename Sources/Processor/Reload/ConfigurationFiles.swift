@@ -14,6 +14,8 @@ struct ConfigurationFiles: Sendable {
         var mappings: Int
         /// Of the TLS certificate and its key.
         var certificates: Int
+        /// Of the files that `kafka.properties` names: certificates, keys, keytabs.
+        var kafka: Int
 
         /// Of all of them.
         var digest: Int { hashValue }
@@ -47,20 +49,25 @@ struct ConfigurationFiles: Sendable {
         var certificates = Hasher()
         for file in named.mappings { Self.digest(file, into: &mappings) }
         for file in named.certificates { Self.digest(file, into: &certificates) }
+        var kafka = Hasher()
+        for file in named.kafka { Self.digest(file, into: &kafka) }
         return Content(
-            settings: settings.finalize(), mappings: mappings.finalize(), certificates: certificates.finalize())
+            settings: settings.finalize(), mappings: mappings.finalize(), certificates: certificates.finalize(),
+            kafka: kafka.finalize())
     }
 
     /// The files that the configuration names, also if other values in it are invalid.
-    private func namedFiles() -> (mappings: [String], certificates: [String]) {
+    private func namedFiles() -> (mappings: [String], certificates: [String], kafka: [String]) {
         do throws(SettingsFaults) {
             let file: YAMLNode?
             if let path { file = try YAML.load(path: path) } else { file = nil }
             let settings = Configuration.survey(file, environment).settings.value
-            return (settings.mappings, settings.http.certificateFiles.map { [$0.certificate, $0.key] } ?? [])
+            return (
+                settings.mappings, settings.http.certificateFiles.map { [$0.certificate, $0.key] } ?? [], settings.kafka.files
+            )
         } catch {
             // Not YAML: loading reports it.
-            return ([], [])
+            return ([], [], [])
         }
     }
 

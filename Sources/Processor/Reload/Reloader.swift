@@ -127,7 +127,8 @@ final class Reloader: Sendable {
         let known = state.withLock { $0.content }
         let hasOtherMappings = known?.mappings != content?.mappings
         let hasOtherCertificate = known?.certificates != content?.certificates
-        let isDifferent = !changes.isEmpty || hasOtherMappings || hasOtherCertificate
+        let hasOtherKafkaFiles = known?.kafka != content?.kafka
+        let isDifferent = !changes.isEmpty || hasOtherMappings || hasOtherCertificate || hasOtherKafkaFiles
         let number = state.withLock { state in
             state.loaded = configuration.effective
             state.inForce = settings
@@ -149,6 +150,11 @@ final class Reloader: Sendable {
         for change in changes { log(change, isBack: !differing.contains(change.key)) }
         if hasOtherMappings {
             logger.warning("Mapping changed; it takes effect at the next restart.", ["mappings": "\(settings.mappings)"])
+        }
+        if hasOtherKafkaFiles {
+            logger.warning(
+                "Files of kafka.properties changed; Kafka clients read them at the next restart. Restart before the former ones expire.",
+                ["files": settings.kafka.files.joined(separator: ", ")])
         }
         if hasOtherCertificate { reloadCertificate(configuration, before: settings.http) }
         logger.info("Configuration reloaded.", ["generation": number])
