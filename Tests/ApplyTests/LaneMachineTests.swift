@@ -18,8 +18,8 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
 @Suite struct LaneMachineTests {
     private typealias Action = LaneMachine.Action
 
-    private func machine(foreignKeyTimeout: UInt64 = 10) throws -> LaneMachine {
-        LaneMachine(outcomes: try OutcomeTable(), foreignKeyTimeout: foreignKeyTimeout)
+    private func machine(constraintTimeout: UInt64 = 10) throws -> LaneMachine {
+        LaneMachine(outcomes: try OutcomeTable(), constraintTimeout: constraintTimeout)
     }
 
     /// Five records at the offsets `start`, `start` + 2, … `start` + 8.
@@ -250,7 +250,7 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
 
     /// Both partitions of a lane in one transaction; the third record of the first one, at offset 4, has no parent.
     @Test func aRecordThatWaitsHoldsBackItsPartitionOnly() throws {
-        var machine = try machine(foreignKeyTimeout: 1_000_000_000)
+        var machine = try machine(constraintTimeout: 1_000_000_000)
         let (first, second) = (batch(p0), batch(p1))
         let work = [part(first), part(second)]
         func write(_ slices: BatchSlice..., from offsets: (Int64, Int64), isFinal: Bool = false) -> Action {
@@ -262,7 +262,7 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
                 ], isFinal: isFinal)
         }
         func slice(_ records: Range<Int>) -> BatchSlice { BatchSlice(first, records: records) }
-        let waits = ApplyOutcome.retry(.foreignKey, orphan)
+        let waits = ApplyOutcome.retry(.constraint, orphan)
         let reason = "t[0] at offset 4: a row that it needs is missing, or one is in its way: \(orphan)"
 
         // The partitions apart, and the first one in halves, until the record is alone; then the second one.
@@ -303,7 +303,7 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
 
     /// Of more than two partitions the one that waits is found in halves, and at the next attempt it is written apart at once.
     @Test func theWaitingPartitionIsWrittenApart() throws {
-        var machine = try machine(foreignKeyTimeout: 1_000_000_000)
+        var machine = try machine(constraintTimeout: 1_000_000_000)
         let sources = (0..<4).map { TopicPartition("t", $0) }
         let work = sources.map { source in
             part(changeBatch(source, from: 0, [message(.upsert, 1)], shape: messagesShape))
@@ -312,7 +312,7 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
             guard case .write(let slices, _, _) = action else { return [] }
             return slices.map(\.source.partition)
         }
-        let waits = ApplyOutcome.retry(.foreignKey, orphan)
+        let waits = ApplyOutcome.retry(.constraint, orphan)
         #expect(written(machine.batchesArrived(work)) == [0, 1, 2, 3])
         #expect(written(machine.executed(waits, of: [], at: 1)) == [0, 1])
         #expect(written(machine.executed(report(2), of: [], at: 1)) == [2, 3])
@@ -327,7 +327,7 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
     }
 
     @Test func theNextRecordThatWaitsHasADeadlineOfItsOwn() throws {
-        var machine = try machine(foreignKeyTimeout: 1_000)
+        var machine = try machine(constraintTimeout: 1_000)
         let single = changeBatch(p0, from: 0, [message(.upsert, 1)], shape: messagesShape)
         let next = changeBatch(p0, from: 1, [message(.upsert, 2)], shape: messagesShape)
         func waiting(_ result: Action) -> UInt64? {
@@ -335,14 +335,14 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
             return waiting.first?.retryIn
         }
         _ = machine.batchesArrived([part(single)])
-        #expect(waiting(machine.executed(.retry(.foreignKey, orphan), of: [], at: 100)) == 1_000)
+        #expect(waiting(machine.executed(.retry(.constraint, orphan), of: [], at: 100)) == 1_000)
         // The parent has come.
         _ = machine.batchesArrived([part(single)])
         #expect(machine.executed(report(1), of: [advance(p0, 0, 1)], at: 600) == applied(1))
         _ = machine.batchesArrived([part(next, expected: 1)])
         #expect(waiting(machine.executed(.retry(.stillReferenced, orphan), of: [], at: 700)) == 1_000)
         // The setting holds for a wait under way, too.
-        machine.foreignKeyTimeoutChanged(to: 10)
+        machine.constraintTimeoutChanged(to: 10)
         _ = machine.batchesArrived([part(next, expected: 1)])
         guard case .write(_, _, isFinal: true) = machine.executed(.retry(.stillReferenced, orphan), of: [], at: 710) else {
             Issue.record("the deadline has passed")

@@ -134,7 +134,7 @@ struct OracleRun {
         var isFinal = random.chance(0.5)
         while true {
             let final = isFinal
-            let outcome = try await real.perform { writer.execute(transaction, on: $0, isFinalForeignKeyAttempt: final, now: 0) }
+            let outcome = try await real.perform { writer.execute(transaction, on: $0, isFinalAttempt: final, now: 0) }
             switch outcome {
             case .applied(let report):
                 #expect(report.records == batches.reduce(0) { $0 + $1.records.count })
@@ -146,7 +146,7 @@ struct OracleRun {
                 }
                 writer.recycle(transaction)
                 return
-            case .retry(.foreignKey, _) where !isFinal: isFinal = true
+            case .retry(.constraint, _) where !isFinal: isFinal = true
             default:
                 Issue.record("\(label): \(outcome)")
                 throw CancellationError()

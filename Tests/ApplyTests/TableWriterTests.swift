@@ -17,7 +17,7 @@ extension TestDatabase {
         _ writer: TableWriter, _ batches: [ChangeBatch], _ claims: [PartitionClaim], isFinal: Bool = true, now: Double = 0
     ) async throws -> ApplyOutcome {
         let transaction = try writer.prepare(batches, claims: claims)
-        return try await connection.perform { writer.execute(transaction, on: $0, isFinalForeignKeyAttempt: isFinal, now: now) }
+        return try await connection.perform { writer.execute(transaction, on: $0, isFinalAttempt: isFinal, now: now) }
     }
 
     func deadLetterCount() async throws -> Int { Int(try await rows("SELECT count(*)::text FROM sluice_dead_letters")[0]) ?? -1 }
@@ -346,7 +346,7 @@ extension ServerTests {
             let transaction = try writer.prepare([changeBatch(p0, from: 0, records, shape: shape)], claims: claims)
             let statements = try await database.countStatements {
                 let outcome = try await database.connection.perform {
-                    writer.execute(transaction, on: $0, isFinalForeignKeyAttempt: true, now: 0)
+                    writer.execute(transaction, on: $0, isFinalAttempt: true, now: 0)
                 }
                 #expect(outcome.report?.records == 2_000 && outcome.report?.deadLetters == [:], "\(outcome)")
             }
@@ -372,7 +372,7 @@ extension ServerTests {
                 name: "kid", columns: [ColumnShape(name: "id", type: .int4), ColumnShape(name: "par", type: .int4)], key: [0])
             for (shape, event, word) in [
                 (parents, TestRecord.event(.delete, [.int(1)]), "retry still_referenced"),
-                (children, .event(.upsert, [.int(2), .int(7)]), "retry foreign_key"),
+                (children, .event(.upsert, [.int(2), .int(7)]), "retry constraint"),
             ] {
                 let writer = try await database.writer(shape)
                 let batch = changeBatch(p0, from: 0, [event], shape: shape)

@@ -22,13 +22,13 @@ private struct LaneWorld {
     let claim: PartitionClaim
     let decoder: Decoder
 
-    init(foreignKeyTimeout: Duration = .zero, prepare sql: String = "SELECT 1") async throws {
+    init(constraintTimeout: Duration = .zero, prepare sql: String = "SELECT 1") async throws {
         uri = try await TestPostgres.database(migrated: true)
         var settings = PostgresSettings()
         settings.uri = uri
         let outcomes = try OutcomeTable()
         lane = try DatabaseLane(
-            configuration: settings.connection(name: "lane test"), foreignKeyTimeout: foreignKeyTimeout, outcomes: outcomes,
+            configuration: settings.connection(name: "lane test"), constraintTimeout: constraintTimeout, outcomes: outcomes,
             logger: .silent)
         let mapping = try Mapping.compile([
             try YAML.load(path: "\(TestPostgres.checkout.path)/examples/messages/mapping.yaml")
@@ -128,7 +128,7 @@ struct DatabaseLaneTests {
         """
 
     @Test func aMissingParentIsWaitedFor() async throws {
-        let world = try await LaneWorld(foreignKeyTimeout: .seconds(60), prepare: Self.parents)
+        let world = try await LaneWorld(constraintTimeout: .seconds(60), prepare: Self.parents)
         guard case .appliedInPart(let before, _) = try await world.lane.apply(world.work(0..<10), attempt: 0) else {
             Issue.record("a parent may be on its way")
             return
@@ -142,7 +142,7 @@ struct DatabaseLaneTests {
     }
 
     @Test func otherWorkWaitsForItsOwnParents() async throws {
-        let world = try await LaneWorld(foreignKeyTimeout: .milliseconds(100), prepare: Self.parents)
+        let world = try await LaneWorld(constraintTimeout: .milliseconds(100), prepare: Self.parents)
         guard case .appliedInPart = try await world.lane.apply(world.work(0..<10), attempt: 0) else {
             Issue.record("a parent may be on its way")
             return
@@ -158,7 +158,7 @@ struct DatabaseLaneTests {
     }
 
     @Test func aParentThatDoesNotComeMakesOneDeadLetter() async throws {
-        let world = try await LaneWorld(foreignKeyTimeout: .zero, prepare: Self.parents)
+        let world = try await LaneWorld(constraintTimeout: .zero, prepare: Self.parents)
         let counts = applied(try await world.lane.apply(world.work(0..<10), attempt: 0))
         #expect(counts?.applied == 9)
         #expect(counts?.deadLetters == ["sql:foreign_key": 1])
@@ -186,7 +186,7 @@ struct DatabaseLaneTests {
         var settings = PostgresSettings()
         settings.uri = "postgres://127.0.0.1:1/nothing"
         let lane = try DatabaseLane(
-            configuration: settings.connection(name: "lane test"), foreignKeyTimeout: .zero, outcomes: try OutcomeTable(),
+            configuration: settings.connection(name: "lane test"), constraintTimeout: .zero, outcomes: try OutcomeTable(),
             logger: .silent)
         let shape = world.decoder.mapping.table
         let schema = try await world.lane.session { try TableInspector.inspect(shape, on: $0) }

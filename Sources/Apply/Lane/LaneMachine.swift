@@ -53,7 +53,7 @@ public struct LaneMachine: ~Copyable {
     static let firstRetry: UInt64 = 100_000_000
 
     private let outcomes: OutcomeTable
-    private var foreignKeyTimeout: UInt64
+    private var constraintTimeout: UInt64
     private var phase = Phase.idle
     private var lost: LostTransaction?
     /// Offsets that are durable beyond what the stage knows.
@@ -66,14 +66,14 @@ public struct LaneMachine: ~Copyable {
     private var waiting: [WaitingPartition] = []
 
     /// A lane that has written nothing yet.
-    /// - Parameter foreignKeyTimeout: nanoseconds a row may wait for its parent.
-    public init(outcomes: OutcomeTable, foreignKeyTimeout: UInt64) {
+    /// - Parameter constraintTimeout: nanoseconds a row may wait for its parent.
+    public init(outcomes: OutcomeTable, constraintTimeout: UInt64) {
         self.outcomes = outcomes
-        self.foreignKeyTimeout = foreignKeyTimeout
+        self.constraintTimeout = constraintTimeout
     }
 
     /// The setting was changed; it holds for a wait under way, too.
-    public mutating func foreignKeyTimeoutChanged(to timeout: UInt64) { foreignKeyTimeout = timeout }
+    public mutating func constraintTimeoutChanged(to timeout: UInt64) { constraintTimeout = timeout }
 
     /// Partitions were claimed again: the claim has read their offsets.
     public mutating func claimed(_ partitions: [TopicPartition]) {
@@ -125,7 +125,7 @@ public struct LaneMachine: ~Copyable {
             return write(next, of: batches, later: Array(later.dropFirst()))
         case .fenced(let partitions):
             return answer(.fenced(partitions))
-        case .retry(.foreignKey, let error):
+        case .retry(.constraint, let error):
             return rowWaits(batches, slices, later, "a row that it needs is missing, or one is in its way: \(error)", now)
         case .retry(.stillReferenced, let error):
             return rowWaits(batches, slices, later, "other rows reference the row that it deletes: \(error)", now)
@@ -204,10 +204,10 @@ public struct LaneMachine: ~Copyable {
         let (first, last) = (slices[0].firstOffset, slices[slices.count - 1].lastOffset)
         var wait = waits[source] ?? Wait(last: last, since: now, due: now)
         // One that nobody has tried for so long was not waiting: another member had the partition, say.
-        if first > wait.last || now > wait.due + foreignKeyTimeout { wait = Wait(last: last, since: now, due: now) }
+        if first > wait.last || now > wait.due + constraintTimeout { wait = Wait(last: last, since: now, due: now) }
         waits[source] = wait
         let waited = now - wait.since
-        guard waited < foreignKeyTimeout else {
+        guard waited < constraintTimeout else {
             let expired = slices.reduce(0) { $0 + $1.records(upTo: wait.last) }
             let (head, rest) = BatchSlice.divide(slices, at: expired) ?? (slices, [])
             return write(head, of: batches, later: rest.isEmpty ? later : [rest] + later, isFinal: true)
@@ -216,7 +216,7 @@ public struct LaneMachine: ~Copyable {
         if let (head, rest) = wait.first == first ? BatchSlice.divide(slices, at: 1) : BatchSlice.halve(slices) {
             return write(head, of: batches, later: [rest] + later)
         }
-        let pause = min(Self.firstRetry << UInt64(min(wait.attempts, 6)), foreignKeyTimeout - waited)
+        let pause = min(Self.firstRetry << UInt64(min(wait.attempts, 6)), constraintTimeout - waited)
         wait.first = first
         wait.attempts += 1
         wait.due = now + pause

@@ -48,13 +48,13 @@ public final class TableWriter: Sendable {
 
     /// Executes a transaction on a connection's thread. Every error is an outcome.
     /// - Parameters:
-    ///   - isFinalForeignKeyAttempt: rows whose parent is missing become dead letters.
+    ///   - isFinalAttempt: rows whose parent is missing become dead letters.
     ///   - now: seconds on any monotonic clock, for the poison guard.
     public func execute(
-        _ transaction: PreparedTransaction, on session: PostgresSession, isFinalForeignKeyAttempt: Bool = false, now: Double
+        _ transaction: PreparedTransaction, on session: PostgresSession, isFinalAttempt: Bool = false, now: Double
     ) -> ApplyOutcome {
         var run = TransactionRun(
-            writer: self, transaction: transaction, session: session, isFinalForeignKeyAttempt: isFinalForeignKeyAttempt,
+            writer: self, transaction: transaction, session: session, isFinalAttempt: isFinalAttempt,
             now: now)
         return run.execute()
     }

@@ -11,19 +11,19 @@ struct TransactionRun {
     let writer: TableWriter
     let transaction: PreparedTransaction
     let session: PostgresSession
-    let isFinalForeignKeyAttempt: Bool
+    let isFinalAttempt: Bool
     let now: Double
     /// Statements that the server has executed so far.
     var statements = 0
 
     init(
-        writer: TableWriter, transaction: PreparedTransaction, session: PostgresSession, isFinalForeignKeyAttempt: Bool,
+        writer: TableWriter, transaction: PreparedTransaction, session: PostgresSession, isFinalAttempt: Bool,
         now: Double
     ) {
         self.writer = writer
         self.transaction = transaction
         self.session = session
-        self.isFinalForeignKeyAttempt = isFinalForeignKeyAttempt
+        self.isFinalAttempt = isFinalAttempt
         self.now = now
     }
 
@@ -145,7 +145,7 @@ struct TransactionRun {
         switch writer.configuration.outcomes.outcome(of: error) {
         case .deadLetter: return true
         // Before the last attempt a replay could only be refused again.
-        case .foreignKeyRetry: return isFinalForeignKeyAttempt
+        case .constraintRetry: return isFinalAttempt
         case .retry, .retryHalved, .stop: return false
         }
     }
@@ -172,10 +172,10 @@ struct TransactionRun {
             let isConflict = error.sqlState?.hasClass("40") == true || error.sqlState == .lockNotAvailable
             return .retry(isConflict ? .conflict : .unavailable, error)
         case .retryHalved: return .retryHalved(error)
-        case .foreignKeyRetry where !isFinalForeignKeyAttempt:
+        case .constraintRetry where !isFinalAttempt:
             let isIncoming = plan.schema.foreignKeys.contains { $0.isIncoming && $0.name == error.constraint }
-            return .retry(isIncoming ? .stillReferenced : .foreignKey, error)
-        case .deadLetter, .foreignKeyRetry, .stop:
+            return .retry(isIncoming ? .stillReferenced : .constraint, error)
+        case .deadLetter, .constraintRetry, .stop:
             return .stopped(transaction.partitions, reason: StopReason(.schema, error.description))
         }
     }

@@ -53,8 +53,8 @@ public enum RetryReason: String, Sendable, CaseIterable {
     case unavailable
     /// Another transaction was in the way: deadlock, serialization, lock timeout.
     case conflict
-    /// A row's parent is missing and may arrive. Not in the last attempt: `isFinalForeignKeyAttempt`.
-    case foreignKey = "foreign_key"
+    /// A row's parent is missing and may arrive. Not in the last attempt: `isFinalAttempt`.
+    case constraint
     /// Rows of another table reference one that is deleted, and may go. Not in the last attempt either.
     case stillReferenced = "still_referenced"
 }

@@ -13,7 +13,7 @@ public enum ErrorOutcome: String, Sendable, CaseIterable {
     /// Retrying does not help: the partition stops with a message.
     case stop
     /// The parent row may arrive later: retry until a deadline, then a dead letter.
-    case foreignKeyRetry = "foreign_key_retry"
+    case constraintRetry = "constraint_retry"
 }
 
 /// Outcomes by SQLSTATE or by class (PostgreSQL manual, appendix A). A SQLSTATE takes precedence over its class; any other stops.
@@ -27,7 +27,7 @@ public struct OutcomeTable: Sendable, Equatable {
         // Too many locks, as of a batch over many table partitions: a smaller one needs fewer.
         "53200": .retryHalved,
         "21": .deadLetter, "22": .deadLetter, "23": .deadLetter, "54": .deadLetter, "P0001": .deadLetter,
-        "23503": .foreignKeyRetry,
+        "23503": .constraintRetry,
         // A used-up sequence is a fault of the schema, not of the row.
         "2200H": .stop,
         // The session has lost its prepared statements, as with a connection pooler: they are prepared again.
@@ -48,6 +48,8 @@ public struct OutcomeTable: Sendable, Equatable {
                 faults.append("\(state) is neither a SQLSTATE nor a class (five or two of 0-9, A-Z)")
             } else if let outcome = ErrorOutcome(rawValue: name) {
                 outcomes[state] = outcome
+            } else if name == "foreign_key_retry" {
+                faults.append("\(state): foreign_key_retry was renamed to constraint_retry; write that")
             } else {
                 faults.append("\(state): \(name) is none of \(ErrorOutcome.allCases.map(\.rawValue).joined(separator: ", "))")
             }
@@ -71,9 +73,9 @@ public struct OutcomeTable: Sendable, Equatable {
     }
 
     /// The states and classes whose outcome is a dead letter, for the sequential function that decides in the server.
-    func refusals(isFinalForeignKeyAttempt: Bool) -> (states: [String], otherStates: [String], classes: [String]) {
+    func refusals(isFinalAttempt: Bool) -> (states: [String], otherStates: [String], classes: [String]) {
         func refuses(_ outcome: ErrorOutcome) -> Bool {
-            outcome == .deadLetter || (isFinalForeignKeyAttempt && outcome == .foreignKeyRetry)
+            outcome == .deadLetter || (isFinalAttempt && outcome == .constraintRetry)
         }
         let states = outcomes.filter { $0.key.utf8.count == 5 }
         return (

@@ -30,12 +30,12 @@ final class DatabaseLane: BatchApplier {
 
     /// - Throws: where there is no thread for it.
     init(
-        configuration: PostgresConfiguration, foreignKeyTimeout: Duration, outcomes: OutcomeTable, logger: Logger
+        configuration: PostgresConfiguration, constraintTimeout: Duration, outcomes: OutcomeTable, logger: Logger
     ) throws(PostgresError) {
         thread = try ConnectionThread(named: "lane")
         self.configuration = configuration
         self.logger = logger
-        state = Mutex(State(machine: LaneMachine(outcomes: outcomes, foreignKeyTimeout: foreignKeyTimeout.nanoseconds)))
+        state = Mutex(State(machine: LaneMachine(outcomes: outcomes, constraintTimeout: constraintTimeout.nanoseconds)))
     }
 
     // MARK: For the claimer and the end
@@ -46,8 +46,8 @@ final class DatabaseLane: BatchApplier {
     }
 
     /// Changes the limit while transactions are under way.
-    func reconfigure(foreignKeyTimeout: Duration) {
-        state.withLock { $0.machine.foreignKeyTimeoutChanged(to: foreignKeyTimeout.nanoseconds) }
+    func reconfigure(constraintTimeout: Duration) {
+        state.withLock { $0.machine.constraintTimeoutChanged(to: constraintTimeout.nanoseconds) }
     }
 
     /// Forgets offsets and counts of bad records of partitions that were claimed again.
@@ -129,7 +129,7 @@ final class DatabaseLane: BatchApplier {
         let connection = try await connected()
         let outcome = try await connection.perform { session in
             writer.execute(
-                transaction, on: session, isFinalForeignKeyAttempt: isFinal, now: Double(MonotonicClock.nanoseconds()) / 1e9)
+                transaction, on: session, isFinalAttempt: isFinal, now: Double(MonotonicClock.nanoseconds()) / 1e9)
         }
         return state.withLock { $0.machine.executed(outcome, of: transaction.advances, at: MonotonicClock.nanoseconds()) }
     }
