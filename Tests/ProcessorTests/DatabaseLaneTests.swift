@@ -141,6 +141,23 @@ struct DatabaseLaneTests {
         await world.lane.close()
     }
 
+    /// Another partition, or another program, removes the row that has the value; the row that was written first is not lost.
+    @Test func aTakenUniqueValueIsWaitedFor() async throws {
+        let world = try await LaneWorld(
+            constraintTimeout: .seconds(60), prepare: "CREATE UNIQUE INDEX names ON messages (name)")
+        #expect(applied(try await world.lane.apply(world.work(0..<1), attempt: 0))?.applied == 1)
+        guard case .appliedInPart(_, let waiting) = try await world.lane.apply(world.work(1..<2), attempt: 0) else {
+            Issue.record("the value may be set free")
+            return
+        }
+        #expect(waiting.first?.reason.contains("at offset 1: another row has its value") == true, "\(waiting)")
+        _ = try await world.lane.session { try $0.executeScript("DELETE FROM messages") }
+        #expect(applied(try await world.lane.apply(world.work(1..<2), attempt: 1))?.applied == 1)
+        #expect(try await world.scalar("SELECT message_id FROM messages") == 1)
+        #expect(try await world.count("sluice_dead_letters") == 0)
+        await world.lane.close()
+    }
+
     @Test func otherWorkWaitsForItsOwnParents() async throws {
         let world = try await LaneWorld(constraintTimeout: .milliseconds(100), prepare: Self.parents)
         guard case .appliedInPart = try await world.lane.apply(world.work(0..<10), attempt: 0) else {

@@ -11,19 +11,19 @@ struct TransactionRun {
     let writer: TableWriter
     let transaction: PreparedTransaction
     let session: PostgresSession
-    let isFinalAttempt: Bool
+    let final: FinalConstraints
     let now: Double
     /// Statements that the server has executed so far.
     var statements = 0
 
     init(
-        writer: TableWriter, transaction: PreparedTransaction, session: PostgresSession, isFinalAttempt: Bool,
+        writer: TableWriter, transaction: PreparedTransaction, session: PostgresSession, final: FinalConstraints,
         now: Double
     ) {
         self.writer = writer
         self.transaction = transaction
         self.session = session
-        self.isFinalAttempt = isFinalAttempt
+        self.final = final
         self.now = now
     }
 
@@ -145,7 +145,7 @@ struct TransactionRun {
         switch writer.configuration.outcomes.outcome(of: error) {
         case .deadLetter: return true
         // Before the last attempt a replay could only be refused again.
-        case .constraintRetry: return isFinalAttempt
+        case .constraintRetry: return final.contains(error.constraint)
         case .retry, .retryHalved, .stop: return false
         }
     }
@@ -172,7 +172,7 @@ struct TransactionRun {
             let isConflict = error.sqlState?.hasClass("40") == true || error.sqlState == .lockNotAvailable
             return .retry(isConflict ? .conflict : .unavailable, error)
         case .retryHalved: return .retryHalved(error)
-        case .constraintRetry where !isFinalAttempt:
+        case .constraintRetry where !final.contains(error.constraint):
             let isIncoming = plan.schema.foreignKeys.contains { $0.isIncoming && $0.name == error.constraint }
             return .retry(isIncoming ? .stillReferenced : .constraint, error)
         case .deadLetter, .constraintRetry, .stop:

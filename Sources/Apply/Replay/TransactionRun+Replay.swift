@@ -94,7 +94,7 @@ extension TransactionRun {
 
     /// Writes a range by the sequential function, which skips refused events. Returns how many were refused.
     private mutating func replay(_ range: Range<Int>, _ progress: inout Progress) throws -> Int {
-        let isolated = writer.configuration.outcomes.refusals(isFinalAttempt: isFinalAttempt)
+        let isolated = writer.configuration.outcomes.refusals(final: final)
         let calls = builder(transaction.sequence).sequential(ContiguousArray(range), isolating: isolated)
         defer { writer.pool.give(calls.flatMap(\.arrays)) }
         let savepoint = progress.savepoint

@@ -18,7 +18,7 @@ struct SequentialFunction {
     let definition: String
     /// The statement that fills the table: arrays of numbers, operations, columns and words of presence.
     let fill: String
-    /// The statement that calls the function: the first and last number, and what it isolates.
+    /// The statement that calls the function: the first and last number, whether it isolates, and the lists of ``Refusals``.
     let call: PreparedStatement
 
     /// Columns of the result: a row for each refusal, then one with position −1 and the counts.
@@ -43,7 +43,7 @@ struct SequentialFunction {
             CREATE TEMP TABLE IF NOT EXISTS sluice_events_\(hash) (\(columns.map { "\($0) \($1)" }.joined(separator: ", ")),
               PRIMARY KEY (n)) ON COMMIT DELETE ROWS;
             CREATE OR REPLACE FUNCTION \(name)(_s_from int, _s_to int, _s_isolate bool, _s_codes text[], _s_not_codes text[],
-              _s_classes text[], OUT _s_at int, OUT _s_state text, OUT _s_message text,
+              _s_classes text[], _s_waiting text[], _s_constraints text[], OUT _s_at int, OUT _s_state text, OUT _s_message text,
               OUT _s_created int8, OUT _s_updated int8, OUT _s_deleted int8)
             RETURNS SETOF record LANGUAGE plpgsql SET enable_seqscan = off AS $_sluice_$
             \(writer.body(events: events))
@@ -51,7 +51,8 @@ struct SequentialFunction {
             """
         let arrays = columns.enumerated().map { "$\($0 + 1)::\($1.1)[]" }.joined(separator: ", ")
         fill = "INSERT INTO \(events) SELECT * FROM unnest(\(arrays))"
-        call = PreparedStatement("SELECT * FROM \(name)($1::int, $2::int, $3::bool, $4::text[], $5::text[], $6::text[])")
+        call = PreparedStatement(
+            "SELECT * FROM \(name)($1::int, $2::int, $3::bool, \((4...8).map { "$\($0)::text[]" }.joined(separator: ", ")))")
     }
 }
 
@@ -125,6 +126,9 @@ struct SequentialWriter {
                     GET STACKED DIAGNOSTICS _s_constraint = CONSTRAINT_NAME, _s_table = TABLE_NAME;
                     IF NOT _s_isolate OR NOT (SQLSTATE = ANY (_s_codes)
                         OR (left(SQLSTATE, 2) = ANY (_s_classes) AND SQLSTATE <> ALL (_s_not_codes)))
+                        -- The record may wait for another row.
+                        OR (_s_constraint <> ALL (_s_constraints) AND (SQLSTATE = ANY (_s_waiting)
+                            OR (left(SQLSTATE, 2) = ANY (_s_waiting) AND SQLSTATE <> ALL (_s_codes || _s_not_codes))))
                         -- No partition for the row; see OutcomeTable.outcome(of:).
                         OR (SQLSTATE = '23514' AND _s_constraint = '' AND _s_table <> '' AND SQLSTATE <> ALL (_s_codes)) THEN
                         RAISE;

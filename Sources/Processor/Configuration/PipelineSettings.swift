@@ -134,7 +134,8 @@ struct ApplySettings: Sendable {
             Key(
                 "constraint_timeout", \.constraintTimeout, .duration(in: .zero ... .seconds(3600)),
                 help:
-                    "How long an event may wait for its parent row (23503) before it becomes a dead letter.", reload: .live),
+                    "How long an event may wait for its parent row (23503), or for a unique value that another row has (23505), "
+                    + "before it becomes a dead letter. 0: not at all.", reload: .live),
             Key(
                 "circuit_failures", \.circuitFailures, .int(in: 1...1000),
                 help:
