@@ -30,6 +30,8 @@ extension SQLState {
     public static let invalidStatementName = SQLState("26000")
     /// `0A000`: among others a cached plan whose result type has changed.
     public static let featureNotSupported = SQLState("0A000")
+    /// `53200`: out of memory, or of shared memory, where all locks are.
+    public static let outOfMemory = SQLState("53200")
     /// `53300`
     public static let tooManyConnections = SQLState("53300")
     /// `55P03`: `lock_timeout`, or `NOWAIT`.

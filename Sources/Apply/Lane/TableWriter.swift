@@ -15,6 +15,8 @@ public final class TableWriter: Sendable {
     let poison: PoisonGuard
     /// The backend in whose session the table's function was created last.
     let functionOwner = Mutex<Int32>(0)
+    /// The backend that has had too few locks for a transaction; see ``TransactionRun/savesLocks``.
+    let lockSaver = Mutex<Int32>(0)
 
     /// A writer for one table.
     /// - Parameter poison: counts bad records; shared with the other lanes that write the table.

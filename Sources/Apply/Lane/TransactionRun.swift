@@ -30,13 +30,20 @@ struct TransactionRun {
     static let checkConstraintsAtOnce = "SET CONSTRAINTS ALL IMMEDIATE"
     var plan: WritePlan { writer.plan }
 
+    /// The server has had too few locks for a transaction of this session. A set statement that joins its arrays with a partitioned table
+    /// locks all partitions, however few rows it has, and so does a plan that is kept for other values. So from then on the sequential
+    /// function writes one event after the other, with plans for the values at hand, which lock the partitions of these values only.
+    var savesLocks: Bool { writer.lockSaver.withLock { $0 == session.backendPID } }
+
     mutating func execute() -> ApplyOutcome {
         if transaction.advances.isEmpty { return .applied(ApplyReport()) }
         if let stop = poisonStop(transaction.faults) { return stop }
-        do {
-            return try executeInOneTrip()
-        } catch {
-            guard isRefusal(error) else { return outcome(of: error) }
+        if plan.strategy == .sequential || !savesLocks {
+            do {
+                return try executeInOneTrip()
+            } catch {
+                guard isRefusal(error) else { return outcome(of: error) }
+            }
         }
         do {
             try rollback()
@@ -159,6 +166,7 @@ struct TransactionRun {
         do {
             try rollback()
             if error.sqlState == .fenced { return try fencing(error) }
+            if error.sqlState == .outOfMemory { try saveLocks() }
         } catch {
             return .lost((error as? PostgresError) ?? PostgresError(.connection, "\(error)"))
         }
@@ -193,6 +201,13 @@ struct TransactionRun {
             return .applied(report)
         }
         return .retry(.conflict, error)
+    }
+
+    /// Begins to save locks, until the session ends.
+    private func saveLocks() throws {
+        if savesLocks { return }
+        try session.execute("SET plan_cache_mode = force_custom_plan")
+        writer.lockSaver.withLock { $0 = session.backendPID }
     }
 
     mutating func rollback() throws {

@@ -26,8 +26,10 @@ extension TransactionRun {
     /// transaction.
     mutating func replay() throws -> ApplyOutcome {
         try ensureFunction()
-        var machine = BisectionMachine(
-            count: transaction.sequence.count, limits: writer.configuration.bisection, spent: statements)
+        var limits = writer.configuration.bisection
+        // All of it by the function.
+        if savesLocks { limits.suspectEvents = .max }
+        var machine = BisectionMachine(count: transaction.sequence.count, limits: limits, spent: statements)
         var progress = Progress(deadLetters: transaction.faults)
         progress.report.isReplayed = true
         let (before, advance) = (statements, transaction.advance)

@@ -16,13 +16,15 @@ public enum TableInspector {
         let found = try ask(
             session, wanted,
             """
+            WITH RECURSIVE \(descendants)
             SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text, row_security_active(c.oid),
               c.relispartition
                 OR (c.relkind <> 'p' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid OR i.inhparent = c.oid)),
               current_setting('server_encoding'),
               -- Before PostgreSQL 15 only the partitions have the triggers of a foreign key.
-              EXISTS (SELECT FROM pg_trigger t WHERE (t.tgrelid = c.oid OR t.tgrelid IN (SELECT relid FROM pg_partition_tree(c.oid)))
-                AND t.tginitdeferred AND t.tgenabled <> 'D'),
+              EXISTS (SELECT FROM pg_trigger t
+                WHERE (t.tgrelid = c.oid OR (c.relkind = 'p' AND t.tgrelid IN (SELECT relid FROM descendants)))
+                  AND t.tginitdeferred AND t.tgenabled <> 'D'),
               c.relpersistence = 'u'
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)
             """)

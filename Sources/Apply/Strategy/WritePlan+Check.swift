@@ -81,6 +81,8 @@ extension WritePlan {
             try session.execute("EXPLAIN " + sql, nothing)
             return nil
         } catch {
+            // The statement needs more locks than there are, as with very many table partitions; see TransactionRun.savesLocks.
+            if error.sqlState == .outOfMemory { return nil }
             // A lock that is held, or a server that is busy, says nothing about the statement: the claim is tried again.
             if error.isConnectionLost || error.isRetriable { throw error }
             return error
