@@ -141,7 +141,7 @@ public struct TableSchema: Sendable, Equatable {
     }
 
     /// Whether an event may have no value for a column: it is optional in the mapping, or not in it.
-    private static func mayBeLeftOut(_ name: String, _ shape: TableShape) -> Bool {
+    static func mayBeLeftOut(_ name: String, _ shape: TableShape) -> Bool {
         shape.columns.first { $0.name == name }?.isOptional != false
     }
 }
