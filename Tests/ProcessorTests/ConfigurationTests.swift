@@ -66,10 +66,10 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
     }
 
     @Test func theTableOfOutcomesIsTheBuiltInOne() throws {
-        let text = try String(contentsOfFile: "\(root)/docs/outcomes.md", encoding: .utf8)
+        let text = try String(contentsOfFile: "\(root)/docs/errors.md", encoding: .utf8)
         let rows = text.split(separator: "\n").filter { $0.hasPrefix("| `") }
         for (state, reaction) in OutcomeTable.defaults {
-            #expect(rows.contains { $0.hasPrefix("| `\(state)` | `\(reaction.rawValue)` |") }, "docs/outcomes.md lacks \(state)")
+            #expect(rows.contains { $0.hasPrefix("| `\(state)` | `\(reaction.rawValue)` |") }, "docs/errors.md lacks \(state)")
         }
         #expect(rows.count == OutcomeTable.defaults.count)
     }

@@ -123,7 +123,7 @@ struct ApplySettings: Sendable {
                 "outcomes", \.outcomes, .map,
                 help:
                     "Outcome of an SQLSTATE or a class of them: retry, retry_halved, constraint_retry, dead_letter or stop, "
-                    + "such as {\"23514\": stop}. Entries change the built-in table (docs/outcomes.md)."),
+                    + "such as {\"23514\": stop}. Entries change the built-in table (docs/errors.md)."),
             Key(
                 "retry_initial", \.retryInitial, .duration(in: .milliseconds(1) ... .seconds(60)),
                 help:
