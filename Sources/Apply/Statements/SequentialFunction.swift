@@ -63,6 +63,9 @@ struct SequentialWriter {
     let usesArbiter: Bool
     /// Where an INSERT wrote nothing, another session has inserted the row. Not so where a trigger decides what an INSERT does.
     let insertsAreExact: Bool
+    /// Groups of optional columns: an UPDATE must not name those of a group of which the event has none; see
+    /// ``TableSchema/optionalUpdateTriggers(_:)``.
+    let updateGroups: [[Int]]
 
     private var insertion: String {
         let (into, values) = texts.insertion(of: "_s_e", isComplete: false, setsOnUpdate: false)
@@ -72,11 +75,29 @@ struct SequentialWriter {
         return "\(into) VALUES (\(values))\(arbiter); GET DIAGNOSTICS _s_n = ROW_COUNT; _s_new := _s_new + _s_n;"
     }
 
+    /// The UPDATE of one event: one statement for each combination of groups that the event has.
+    private func update(_ groups: ArraySlice<[Int]>, without absent: Set<Int> = []) -> String {
+        guard let group = groups.first else {
+            return """
+                UPDATE \(texts.relation) AS t SET \(texts.assignments(of: "_s_e", without: absent)) WHERE \(texts.matches("_s_e"));
+                GET DIAGNOSTICS _s_n = ROW_COUNT;
+                """
+        }
+        let hasOne = group.compactMap { texts.presence.condition($0, of: "_s_e") }.joined(separator: " OR ")
+        let rest = groups.dropFirst()
+        return """
+            IF \(hasOne) THEN
+                \(update(rest, without: absent))
+            ELSE
+                \(update(rest, without: absent.union(group)))
+            END IF;
+            """
+    }
+
     private func event() -> String {
         // Mode append knows no Delete.
         if texts.shape.mode == .append { return "IF _s_e.op <> 3 THEN \(insertion) END IF;" }
         let lookUp = "PERFORM FROM \(texts.relation) AS t WHERE \(texts.matches("_s_e"));"
-        let update = "UPDATE \(texts.relation) AS t SET \(texts.assignments(of: "_s_e")) WHERE \(texts.matches("_s_e"))"
         // Where another session writes the same key, the row may appear or vanish between look-up and write: the look-up is repeated.
         return """
                 \(lookUp)
@@ -89,8 +110,7 @@ struct SequentialWriter {
                     END IF;
                 END IF;
                 IF _s_present AND _s_e.op IN (1, 2) THEN
-                    \(update);
-                    GET DIAGNOSTICS _s_n = ROW_COUNT;
+                    \(update(updateGroups[...]))
                     _s_changed := _s_changed + _s_n;
                     IF _s_n = 0 AND _s_e.op = 2 THEN
                         \(lookUp)

@@ -104,14 +104,17 @@ public enum TableInspector {
         let triggers = try ask(
             session, table,
             """
-            SELECT tgname::text, tgtype & 7 = 7, tgtype & 1 = 1 FROM pg_trigger
-            WHERE tgrelid = to_regclass($1) AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 28 <> 0 ORDER BY 1
+            SELECT tgname::text, tgtype & 7 = 7, tgtype & 1 = 1,
+              (SELECT coalesce(string_agg(a.attname::text, chr(1) ORDER BY a.attname), '') FROM pg_attribute a
+               WHERE a.attrelid = tgrelid AND a.attnum = ANY(tgattr::int2[]))
+            FROM pg_trigger WHERE tgrelid = to_regclass($1) AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 28 <> 0 ORDER BY 1
             """)
         for row in 0..<triggers.rowCount {
             schema.triggers.append(
                 .init(
                     name: try triggers.text(row, 0), isRow: try triggers.bool(row, 2),
-                    isBeforeRowInsert: try triggers.bool(row, 1)))
+                    isBeforeRowInsert: try triggers.bool(row, 1),
+                    updateOf: try triggers.text(row, 3).split(separator: "\u{1}").map(String.init)))
         }
         let rules = try ask(
             session, table,
