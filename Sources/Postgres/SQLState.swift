@@ -30,6 +30,8 @@ extension SQLState {
     public static let invalidStatementName = SQLState("26000")
     /// `0A000`: among others a cached plan whose result type has changed.
     public static let featureNotSupported = SQLState("0A000")
+    /// `53200`: out of memory, or of shared memory, where all locks are.
+    public static let outOfMemory = SQLState("53200")
     /// `53300`
     public static let tooManyConnections = SQLState("53300")
     /// `55P03`: `lock_timeout`, or `NOWAIT`.
@@ -46,6 +48,10 @@ extension SQLState {
     public static let datatypeMismatch = SQLState("42804")
     /// `42P01`: no such table.
     public static let undefinedTable = SQLState("42P01")
+    /// `23503`: no parent row, or rows that reference this one.
+    public static let foreignKeyViolation = SQLState("23503")
+    /// `23505`
+    public static let uniqueViolation = SQLState("23505")
     /// `23514`: a CHECK, or no partition of a partitioned table.
     public static let checkViolation = SQLState("23514")
     /// `SL001`: raised by `sluice_advance` where an offset or an epoch is not the one that the caller expects.

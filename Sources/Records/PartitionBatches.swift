@@ -39,7 +39,7 @@ public struct AppliedCounts: Sendable, Equatable {
     public init() {}
 }
 
-/// A partition whose next record waits for a row that another partition may bring.
+/// A partition whose next record waits for a row that another partition may bring or remove.
 public struct WaitingPartition: Sendable, Equatable {
     /// The partition.
     public let source: TopicPartition

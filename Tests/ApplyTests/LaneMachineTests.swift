@@ -18,8 +18,8 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
 @Suite struct LaneMachineTests {
     private typealias Action = LaneMachine.Action
 
-    private func machine(foreignKeyTimeout: UInt64 = 10) throws -> LaneMachine {
-        LaneMachine(outcomes: try OutcomeTable(), foreignKeyTimeout: foreignKeyTimeout)
+    private func machine(constraintTimeout: UInt64 = 10) throws -> LaneMachine {
+        LaneMachine(outcomes: try OutcomeTable(), constraintTimeout: constraintTimeout)
     }
 
     /// Five records at the offsets `start`, `start` + 2, … `start` + 8.
@@ -35,7 +35,7 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
     }
 
     private func write(_ slices: BatchSlice..., from offset: Int64 = 0, epoch: Int64 = 1) -> Action {
-        .write(slices, claims: [PartitionClaim(source: slices[0].source, epoch: epoch, nextOffset: offset)], isFinal: false)
+        .write(slices, claims: [PartitionClaim(source: slices[0].source, epoch: epoch, nextOffset: offset)], final: .none)
     }
 
     private func advance(_ source: TopicPartition = p0, epoch: Int64 = 1, _ expected: Int64 = 0, _ next: Int64 = 9)
@@ -65,28 +65,28 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
     @Test func appliedAtOnce() throws {
         var machine = try machine()
         let (first, second) = (batch(), batch(from: 10))
-        #expect(machine.batchesArrived([part(first)]) == write(BatchSlice(first)))
+        #expect(machine.batchesArrived([part(first)], at: 1) == write(BatchSlice(first)))
         let outcome = report(5, superseded: 1, deadLetters: ["sql:check": 1])
         #expect(
             machine.executed(outcome, of: [advance()], at: 1) == applied(3, superseded: 1, deadLetters: ["sql:check": 1]))
         // The counts begin anew, and what is durable is not what the stage expects, should it have dropped its answer.
-        #expect(machine.batchesArrived([part(second)]) == write(BatchSlice(second), from: 9))
+        #expect(machine.batchesArrived([part(second)], at: 1) == write(BatchSlice(second), from: 9))
         #expect(machine.executed(report(5), of: [advance(p0, 9, 19)], at: 2) == applied(5))
-        #expect(machine.batchesArrived([part(second)]) == applied(0), "all of it is durable")
+        #expect(machine.batchesArrived([part(second)], at: 1) == applied(0), "all of it is durable")
     }
 
     @Test func fencedAndStopped() throws {
         var machine = try machine()
         let batches = [part(batch()), part(batch(p1))]
         let claims = [p0, p1].map { PartitionClaim(source: $0, epoch: 1, nextOffset: 0) }
-        let all = Action.write(batches.map { BatchSlice($0.batches[0]) }, claims: claims, isFinal: false)
-        #expect(machine.batchesArrived(batches) == all)
+        let all = Action.write(batches.map { BatchSlice($0.batches[0]) }, claims: claims, final: .none)
+        #expect(machine.batchesArrived(batches, at: 1) == all)
         #expect(machine.executed(.fenced([p1]), of: [], at: 1) == .answer(.fenced([p1])))
-        #expect(machine.batchesArrived(batches) == all)
+        #expect(machine.batchesArrived(batches, at: 1) == all)
         #expect(
             machine.executed(.stopped([p0], reason: StopReason(.poison, "poison")), of: [], at: 1)
                 == .answer(.stopped([p0], reason: StopReason(.poison, "poison"))))
-        #expect(machine.batchesArrived(batches) == all)
+        #expect(machine.batchesArrived(batches, at: 1) == all)
         #expect(
             machine.failed(ApplyError(.misuse, "not claimed"))
                 == .answer(.stopped([p0, p1], reason: StopReason(.schema, "not claimed"))))
@@ -95,13 +95,13 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
     @Test func retried() throws {
         var machine = try machine()
         let batch = batch()
-        #expect(machine.batchesArrived([part(batch)]) == write(BatchSlice(batch)))
+        #expect(machine.batchesArrived([part(batch)], at: 1) == write(BatchSlice(batch)))
         #expect(machine.executed(.retry(.conflict, busy), of: [advance()], at: 1) == retry("\(busy)"))
-        #expect(machine.batchesArrived([part(batch)]) == write(BatchSlice(batch)))
+        #expect(machine.batchesArrived([part(batch)], at: 1) == write(BatchSlice(batch)))
         #expect(machine.executed(.retry(.unavailable, busy), of: [advance()], at: 1) == retry("\(busy)", isOutage: true))
-        #expect(machine.batchesArrived([part(batch)]) == write(BatchSlice(batch)))
+        #expect(machine.batchesArrived([part(batch)], at: 1) == write(BatchSlice(batch)))
         #expect(machine.failed(outage) == retry("PostgreSQL: \(outage)", isOutage: true), "connecting has failed")
-        #expect(machine.batchesArrived([part(batch)]) == write(BatchSlice(batch)), "nothing was sent")
+        #expect(machine.batchesArrived([part(batch)], at: 1) == write(BatchSlice(batch)), "nothing was sent")
         #expect(machine.failed(unreadable) == .answer(.stopped([p0], reason: StopReason(.schema, "PostgreSQL: \(unreadable)"))))
     }
 
@@ -113,11 +113,11 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         let again = retry("PostgreSQL: \(last)", isOutage: true)
         var machine = try machine()
         let batch = batch()
-        _ = machine.batchesArrived([part(batch)])
+        _ = machine.batchesArrived([part(batch)], at: 1)
         #expect(machine.failed(last) == again, "connecting")
-        _ = machine.batchesArrived([part(batch)])
+        _ = machine.batchesArrived([part(batch)], at: 1)
         #expect(machine.executed(.lost(last), of: [advance()], at: 1) == again)
-        #expect(machine.batchesArrived([part(batch)]) == .settle([advance()]))
+        #expect(machine.batchesArrived([part(batch)], at: 1) == .settle([advance()]))
         #expect(machine.failed(last) == again, "connecting to settle")
     }
 
@@ -129,29 +129,29 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         var machine = try machine()
         let batch = batch()
         func slice(_ records: Range<Int>) -> BatchSlice { BatchSlice(batch, records: records) }
-        #expect(machine.batchesArrived([part(batch)]) == write(slice(0..<5)))
+        #expect(machine.batchesArrived([part(batch)], at: 1) == write(slice(0..<5)))
         #expect(machine.executed(.lost(slow), of: [advance()], at: 1) == retry("PostgreSQL: \(slow)", isOutage: true))
-        #expect(machine.batchesArrived([part(batch)]) == .settle([advance()]))
-        #expect(machine.settled([p0: .notCommitted]) == write(slice(0..<2)))
+        #expect(machine.batchesArrived([part(batch)], at: 1) == .settle([advance()]))
+        #expect(machine.settled([p0: .notCommitted], at: 1) == write(slice(0..<2)))
         #expect(machine.executed(report(2), of: [advance(p0, 0, 3)], at: 1) == write(slice(2..<5), from: 3))
         #expect(machine.executed(report(3), of: [advance(p0, 3, 9)], at: 1) == applied(5))
 
         let next = self.batch(from: 20)
-        _ = machine.batchesArrived([part(batch, next, expected: 9)])
+        _ = machine.batchesArrived([part(batch, next, expected: 9)], at: 1)
         _ = machine.executed(.lost(slow), of: [advance(p0, 9, 29)], at: 2)
-        _ = machine.batchesArrived([part(batch, next, expected: 9)])
-        #expect(machine.settled([p0: .notCommitted]) == .answer(.tooLarge(reason: "\(slow)")), "the stage halves several")
+        _ = machine.batchesArrived([part(batch, next, expected: 9)], at: 1)
+        #expect(machine.settled([p0: .notCommitted], at: 1) == .answer(.tooLarge(reason: "\(slow)")), "the stage halves several")
         // What was committed after all is not halved.
-        _ = machine.batchesArrived([part(next, expected: 9)])
+        _ = machine.batchesArrived([part(next, expected: 9)], at: 1)
         _ = machine.executed(.lost(slow), of: [advance(p0, 9, 29)], at: 3)
-        _ = machine.batchesArrived([part(next, expected: 9)])
-        #expect(machine.settled([p0: .committed]) == applied(5))
+        _ = machine.batchesArrived([part(next, expected: 9)], at: 1)
+        #expect(machine.settled([p0: .committed], at: 1) == applied(5))
     }
 
     @Test func severalBatchesAreHalvedByTheStage() throws {
         var machine = try machine()
         let (first, second) = (batch(), batch(from: 10))
-        #expect(machine.batchesArrived([part(first, second)]) == write(BatchSlice(first), BatchSlice(second)))
+        #expect(machine.batchesArrived([part(first, second)], at: 1) == write(BatchSlice(first), BatchSlice(second)))
         #expect(machine.executed(.retryHalved(slow), of: [advance(p0, 0, 19)], at: 1) == .answer(.tooLarge(reason: "\(slow)")))
     }
 
@@ -159,7 +159,7 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         var machine = try machine()
         let batch = batch()
         func slice(_ records: Range<Int>) -> BatchSlice { BatchSlice(batch, records: records) }
-        #expect(machine.batchesArrived([part(batch)]) == write(slice(0..<5)))
+        #expect(machine.batchesArrived([part(batch)], at: 1) == write(slice(0..<5)))
         #expect(machine.executed(.retryHalved(slow), of: [advance()], at: 1) == write(slice(0..<2)))
         #expect(machine.executed(.retryHalved(slow), of: [advance(p0, 0, 3)], at: 1) == write(slice(0..<1)))
         #expect(machine.executed(report(1), of: [advance(p0, 0, 1)], at: 1) == write(slice(1..<2), from: 1))
@@ -171,31 +171,31 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         var machine = try machine()
         let batch = batch()
         func slice(_ records: Range<Int>) -> BatchSlice { BatchSlice(batch, records: records) }
-        #expect(machine.batchesArrived([part(batch)]) == write(slice(0..<5)))
+        #expect(machine.batchesArrived([part(batch)], at: 1) == write(slice(0..<5)))
         #expect(machine.executed(.retryHalved(slow), of: [advance()], at: 1) == write(slice(0..<2)))
         #expect(machine.executed(report(2), of: [advance(p0, 0, 3)], at: 1) == write(slice(2..<5), from: 3))
         #expect(machine.executed(.retry(.conflict, busy), of: [advance(p0, 3, 9)], at: 1) == retry("\(busy)"))
-        #expect(machine.batchesArrived([part(batch)]) == write(slice(2..<5), from: 3))
+        #expect(machine.batchesArrived([part(batch)], at: 1) == write(slice(2..<5), from: 3))
         #expect(machine.executed(report(3), of: [advance(p0, 3, 9)], at: 2) == applied(5), "each event is counted once")
     }
 
     @Test func aSingleRecordIsRetriedAsItIs() throws {
         var machine = try machine()
         let batch = changeBatch(p0, from: 0, [message(.upsert, 1)], shape: messagesShape)
-        #expect(machine.batchesArrived([part(batch)]) == write(BatchSlice(batch)))
+        #expect(machine.batchesArrived([part(batch)], at: 1) == write(BatchSlice(batch)))
         #expect(machine.executed(.retryHalved(slow), of: [advance(p0, 0, 1)], at: 1) == retry("\(slow)"))
     }
 
     @Test func lostAndCommitted() throws {
         var machine = try machine()
         let (first, second) = (batch(), batch(from: 10))
-        #expect(machine.batchesArrived([part(first)]) == write(BatchSlice(first)))
+        #expect(machine.batchesArrived([part(first)], at: 1) == write(BatchSlice(first)))
         #expect(machine.executed(.lost(outage), of: [advance()], at: 1) == retry("PostgreSQL: \(outage)", isOutage: true))
-        #expect(machine.batchesArrived([part(first)]) == .settle([advance()]))
+        #expect(machine.batchesArrived([part(first)], at: 1) == .settle([advance()]))
         #expect(machine.failed(outage) == retry("PostgreSQL: \(outage)", isOutage: true), "still away")
-        #expect(machine.batchesArrived([part(first)]) == .settle([advance()]))
-        #expect(machine.settled([p0: .committed]) == applied(5))
-        #expect(machine.batchesArrived([part(second, expected: 9)]) == write(BatchSlice(second), from: 9))
+        #expect(machine.batchesArrived([part(first)], at: 1) == .settle([advance()]))
+        #expect(machine.settled([p0: .committed], at: 1) == applied(5))
+        #expect(machine.batchesArrived([part(second, expected: 9)], at: 1) == write(BatchSlice(second), from: 9))
     }
 
     @Test func lostAndNotCommitted() throws {
@@ -206,10 +206,11 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
             zip([p0, p1], offsets).map { PartitionClaim(source: $0, epoch: 1, nextOffset: $1) }
         }
         let advances = [advance(p0), advance(p1)]
-        #expect(machine.batchesArrived(batches) == .write(slices, claims: claims(0, 0), isFinal: false))
+        #expect(machine.batchesArrived(batches, at: 1) == .write(slices, claims: claims(0, 0), final: .none))
         #expect(machine.executed(.lost(outage), of: advances, at: 1) == retry("PostgreSQL: \(outage)", isOutage: true))
-        #expect(machine.batchesArrived(batches) == .settle(advances))
-        #expect(machine.settled([p0: .notCommitted, p1: .notCommitted]) == .write(slices, claims: claims(0, 0), isFinal: false))
+        #expect(machine.batchesArrived(batches, at: 1) == .settle(advances))
+        #expect(
+            machine.settled([p0: .notCommitted, p1: .notCommitted], at: 1) == .write(slices, claims: claims(0, 0), final: .none))
         #expect(machine.executed(report(10), of: advances, at: 1) == applied(10))
     }
 
@@ -217,56 +218,56 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         var machine = try machine()
         let batches = [part(batch()), part(batch(p1))]
         let advances = [advance(p0), advance(p1)]
-        _ = machine.batchesArrived(batches)
+        _ = machine.batchesArrived(batches, at: 1)
         _ = machine.executed(.lost(outage), of: advances, at: 1)
-        #expect(machine.batchesArrived(batches) == .settle(advances))
-        #expect(machine.settled([p0: .notCommitted, p1: .fenced]) == .answer(.fenced([p1])))
-        #expect(machine.batchesArrived([batches[0]]) == write(BatchSlice(batches[0].batches[0])))
+        #expect(machine.batchesArrived(batches, at: 1) == .settle(advances))
+        #expect(machine.settled([p0: .notCommitted, p1: .fenced], at: 1) == .answer(.fenced([p1])))
+        #expect(machine.batchesArrived([batches[0]], at: 1) == write(BatchSlice(batches[0].batches[0])))
     }
 
     /// The claim has waited for the lost transaction and read what it left, so there is nothing to settle.
     @Test func claimedAgainBetweenAttempts() throws {
         var machine = try machine()
         let batch = batch()
-        _ = machine.batchesArrived([part(batch)])
+        _ = machine.batchesArrived([part(batch)], at: 1)
         _ = machine.executed(.lost(outage), of: [advance()], at: 1)
         machine.claimed([p0])
         let again = part(batch, epoch: 2, generation: 2)
-        #expect(machine.batchesArrived([again]) == write(BatchSlice(batch), epoch: 2))
+        #expect(machine.batchesArrived([again], at: 1) == write(BatchSlice(batch), epoch: 2))
         #expect(machine.executed(report(5), of: [advance(epoch: 2)], at: 2) == applied(5))
         // Durable offsets of the last generation do not count in the next one.
         #expect(
-            machine.batchesArrived([part(batch, epoch: 3, generation: 3)]) == write(BatchSlice(batch), epoch: 3))
+            machine.batchesArrived([part(batch, epoch: 3, generation: 3)], at: 1) == write(BatchSlice(batch), epoch: 3))
     }
 
     @Test func onlyPartitionsThatAreStillOursAreSettled() throws {
         var machine = try machine()
         let batches = [part(batch()), part(batch(p1))]
-        _ = machine.batchesArrived(batches)
+        _ = machine.batchesArrived(batches, at: 1)
         _ = machine.executed(.lost(outage), of: [advance(p0), advance(p1)], at: 1)
-        #expect(machine.batchesArrived([batches[1]]) == .settle([advance(p1)]))
-        #expect(machine.settled([p1: .committed]) == applied(5))
+        #expect(machine.batchesArrived([batches[1]], at: 1) == .settle([advance(p1)]))
+        #expect(machine.settled([p1: .committed], at: 1) == applied(5))
     }
 
     /// Both partitions of a lane in one transaction; the third record of the first one, at offset 4, has no parent.
     @Test func aRecordThatWaitsHoldsBackItsPartitionOnly() throws {
-        var machine = try machine(foreignKeyTimeout: 1_000_000_000)
+        var machine = try machine(constraintTimeout: 1_000_000_000)
         let (first, second) = (batch(p0), batch(p1))
         let work = [part(first), part(second)]
-        func write(_ slices: BatchSlice..., from offsets: (Int64, Int64), isFinal: Bool = false) -> Action {
+        func write(_ slices: BatchSlice..., from offsets: (Int64, Int64), final: FinalConstraints = .none) -> Action {
             .write(
                 slices,
                 claims: [
                     PartitionClaim(source: p0, epoch: 1, nextOffset: offsets.0),
                     PartitionClaim(source: p1, epoch: 1, nextOffset: offsets.1),
-                ], isFinal: isFinal)
+                ], final: final)
         }
         func slice(_ records: Range<Int>) -> BatchSlice { BatchSlice(first, records: records) }
-        let waits = ApplyOutcome.retry(.foreignKey, orphan)
-        let reason = "t[0] at offset 4: a row that it needs is missing, or one is in its way: \(orphan)"
+        let waits = ApplyOutcome.retry(.constraint, orphan)
+        let reason = "t[0] at offset 4: the row that it references is missing: \(orphan)"
 
         // The partitions apart, and the first one in halves, until the record is alone; then the second one.
-        #expect(machine.batchesArrived(work) == write(BatchSlice(first), BatchSlice(second), from: (0, 0)))
+        #expect(machine.batchesArrived(work, at: 1) == write(BatchSlice(first), BatchSlice(second), from: (0, 0)))
         #expect(machine.executed(waits, of: [], at: 100) == write(BatchSlice(first), from: (0, 0)))
         #expect(machine.executed(waits, of: [], at: 100) == write(slice(0..<2), from: (0, 0)))
         #expect(machine.executed(report(2), of: [], at: 100) == write(slice(2..<5), from: (3, 0)))
@@ -283,10 +284,10 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         // Claimed again, it begins with that record, and waits twice as long, but not beyond its deadline.
         machine.claimed([p0])
         let rest = part(first, epoch: 2, generation: 2, expected: 3)
-        func writeRest(_ records: Range<Int>, isFinal: Bool = false) -> Action {
-            .write([slice(records)], claims: [PartitionClaim(source: p0, epoch: 2, nextOffset: 3)], isFinal: isFinal)
+        func writeRest(_ records: Range<Int>, final: FinalConstraints = .none) -> Action {
+            .write([slice(records)], claims: [PartitionClaim(source: p0, epoch: 2, nextOffset: 3)], final: final)
         }
-        #expect(machine.batchesArrived([rest]) == writeRest(2..<5))
+        #expect(machine.batchesArrived([rest], at: 1) == writeRest(2..<5))
         #expect(machine.executed(waits, of: [], at: 900_000_100) == writeRest(2..<3))
         #expect(
             machine.executed(waits, of: [], at: 900_000_100)
@@ -294,16 +295,16 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
                     .appliedInPart(
                         AppliedCounts(), waiting: [WaitingPartition(source: p0, retryIn: 100_000_000, reason: reason)])))
         machine.claimed([p0])
-        #expect(machine.batchesArrived([rest]) == writeRest(2..<5))
+        #expect(machine.batchesArrived([rest], at: 1) == writeRest(2..<5))
         // All that was tried with it has waited as long.
-        #expect(machine.executed(waits, of: [], at: 1_000_000_100) == writeRest(2..<5, isFinal: true))
+        #expect(machine.executed(waits, of: [], at: 1_000_000_100) == writeRest(2..<5, final: .all))
         let final = report(3, deadLetters: ["sql:foreign_key": 2])
         #expect(machine.executed(final, of: [], at: 1_000_000_200) == applied(1, deadLetters: ["sql:foreign_key": 2]))
     }
 
     /// Of more than two partitions the one that waits is found in halves, and at the next attempt it is written apart at once.
     @Test func theWaitingPartitionIsWrittenApart() throws {
-        var machine = try machine(foreignKeyTimeout: 1_000_000_000)
+        var machine = try machine(constraintTimeout: 1_000_000_000)
         let sources = (0..<4).map { TopicPartition("t", $0) }
         let work = sources.map { source in
             part(changeBatch(source, from: 0, [message(.upsert, 1)], shape: messagesShape))
@@ -312,8 +313,8 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
             guard case .write(let slices, _, _) = action else { return [] }
             return slices.map(\.source.partition)
         }
-        let waits = ApplyOutcome.retry(.foreignKey, orphan)
-        #expect(written(machine.batchesArrived(work)) == [0, 1, 2, 3])
+        let waits = ApplyOutcome.retry(.constraint, orphan)
+        #expect(written(machine.batchesArrived(work, at: 1)) == [0, 1, 2, 3])
         #expect(written(machine.executed(waits, of: [], at: 1)) == [0, 1])
         #expect(written(machine.executed(report(2), of: [], at: 1)) == [2, 3])
         #expect(written(machine.executed(waits, of: [], at: 1)) == [2])
@@ -323,28 +324,28 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
             return
         }
         #expect(waiting.map(\.source) == [sources[3]])
-        #expect(written(machine.batchesArrived(work.map { $0 })) == [3], "the others are durable")
+        #expect(written(machine.batchesArrived(work.map { $0 }, at: 1)) == [3], "the others are durable")
     }
 
     @Test func theNextRecordThatWaitsHasADeadlineOfItsOwn() throws {
-        var machine = try machine(foreignKeyTimeout: 1_000)
+        var machine = try machine(constraintTimeout: 1_000)
         let single = changeBatch(p0, from: 0, [message(.upsert, 1)], shape: messagesShape)
         let next = changeBatch(p0, from: 1, [message(.upsert, 2)], shape: messagesShape)
         func waiting(_ result: Action) -> UInt64? {
             guard case .answer(.appliedInPart(_, let waiting)) = result else { return nil }
             return waiting.first?.retryIn
         }
-        _ = machine.batchesArrived([part(single)])
-        #expect(waiting(machine.executed(.retry(.foreignKey, orphan), of: [], at: 100)) == 1_000)
+        _ = machine.batchesArrived([part(single)], at: 1)
+        #expect(waiting(machine.executed(.retry(.constraint, orphan), of: [], at: 100)) == 1_000)
         // The parent has come.
-        _ = machine.batchesArrived([part(single)])
+        _ = machine.batchesArrived([part(single)], at: 1)
         #expect(machine.executed(report(1), of: [advance(p0, 0, 1)], at: 600) == applied(1))
-        _ = machine.batchesArrived([part(next, expected: 1)])
+        _ = machine.batchesArrived([part(next, expected: 1)], at: 1)
         #expect(waiting(machine.executed(.retry(.stillReferenced, orphan), of: [], at: 700)) == 1_000)
         // The setting holds for a wait under way, too.
-        machine.foreignKeyTimeoutChanged(to: 10)
-        _ = machine.batchesArrived([part(next, expected: 1)])
-        guard case .write(_, _, isFinal: true) = machine.executed(.retry(.stillReferenced, orphan), of: [], at: 710) else {
+        machine.constraintTimeoutChanged(to: 10)
+        _ = machine.batchesArrived([part(next, expected: 1)], at: 1)
+        guard case .write(_, _, final: .all) = machine.executed(.retry(.stillReferenced, orphan), of: [], at: 710) else {
             Issue.record("the deadline has passed")
             return
         }

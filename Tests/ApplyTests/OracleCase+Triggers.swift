@@ -102,7 +102,35 @@ extension OracleCase {
         reset: "TRUNCATE t, seen; INSERT INTO t VALUES (0, 0), (1, 1); TRUNCATE seen;",
         values: { key, random in [.int(Int32(key)), .int(Int32(random.next() % 53))] }, refusals: ["23514"])
 
-    static let ofTriggers = [newestIsCurrent, judgesOthers, skipsUnknown, skipsLocal, setsUpdatedAt, doesAlso]
+    /// Triggers that run only for events that have one of their columns, also where the value is as it was.
+    static let updateOf = OracleCase(
+        name: "triggers UPDATE OF optional columns",
+        ddl: {
+            """
+            CREATE TABLE t (id int PRIMARY KEY, a int, b int, c int, note text); CREATE TABLE seen (n bigserial, what text);
+            CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+              INSERT INTO seen (what) VALUES (TG_NAME || ' ' || TG_LEVEL || coalesce(' ' || NEW.id, '')); RETURN NULL; END $$;
+            CREATE TRIGGER of_a AFTER UPDATE OF a ON t FOR EACH ROW EXECUTE FUNCTION see();
+            CREATE TRIGGER of_bc AFTER UPDATE OF b, c ON t FOR EACH STATEMENT EXECUTE FUNCTION see();
+            CREATE TRIGGER of_a_note AFTER UPDATE OF a, note ON t FOR EACH ROW EXECUTE FUNCTION see();
+            """
+        },
+        shape: TableShape(
+            name: "t",
+            columns: [ColumnShape(name: "id", type: .int4)]
+                + ["a", "b", "c"].map { ColumnShape(name: $0, type: .int4, isOptional: true) }
+                + [ColumnShape(name: "note", type: .text)],
+            key: [0], write: WriteChoice(triggers: .rowLocal)),
+        strategy: .sequential, queries: rows + ["SELECT what FROM seen ORDER BY n"],
+        reset: "TRUNCATE t, seen; INSERT INTO t VALUES (0, 0, 0, 0, ''), (1, 1, 1, 1, ''); TRUNCATE seen;",
+        values: { key, random in
+            [.int(Int32(key))] + (0..<3).map { _ in random.chance(0.6) ? .absent : .int(Int32(random.next() % 3)) }
+                + [.text("n\(random.next() % 3)")]
+        })
+
+    static let ofTriggers = [
+        newestIsCurrent, judgesOthers, skipsUnknown, skipsLocal, setsUpdatedAt, doesAlso, updateOf,
+    ]
 
     // MARK: Keys and partitions
 

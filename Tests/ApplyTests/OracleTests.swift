@@ -125,16 +125,16 @@ struct OracleRun {
         return states
     }
 
-    /// Applies batches as the pipeline would: again after a retry, the last time as the final attempt of a foreign key.
+    /// Applies batches as the pipeline would: again after a retry, without waiting for all constraints, or for one after the other.
     private mutating func apply(
         _ batches: [ChangeBatch], _ claims: inout [PartitionClaim], _ real: PostgresConnection, _ label: String
     ) async throws {
         let writer = self.writer
         let transaction = try writer.prepare(batches, claims: claims)
-        var isFinal = random.chance(0.5)
+        var final = random.chance(0.3) ? FinalConstraints.all : .none
         while true {
-            let final = isFinal
-            let outcome = try await real.perform { writer.execute(transaction, on: $0, isFinalForeignKeyAttempt: final, now: 0) }
+            let attempt = final
+            let outcome = try await real.perform { writer.execute(transaction, on: $0, final: attempt, now: 0) }
             switch outcome {
             case .applied(let report):
                 #expect(report.records == batches.reduce(0) { $0 + $1.records.count })
@@ -146,7 +146,9 @@ struct OracleRun {
                 }
                 writer.recycle(transaction)
                 return
-            case .retry(.foreignKey, _) where !isFinal: isFinal = true
+            case .retry(.constraint, let error), .retry(.stillReferenced, let error):
+                guard case .named(let names) = final, names.count < 10 else { fallthrough }
+                final = random.chance(0.5) ? .all : .named(names.union([error.constraint ?? ""]))
             default:
                 Issue.record("\(label): \(outcome)")
                 throw CancellationError()

@@ -11,8 +11,8 @@ import Testing
         ("08006", ErrorOutcome.retry), ("25006", .retry), ("25P03", .retry), ("40001", .retry), ("40P01", .retry),
         ("53100", .retry),
         ("53300", .retry), ("55P03", .retry), ("57014", .retryHalved), ("57P01", .retry), ("57P02", .retry), ("57P03", .retry),
-        ("58030", .retry), ("26000", .retry), ("23503", .foreignKeyRetry), ("22001", .deadLetter), ("22P05", .deadLetter),
-        ("23505", .deadLetter),
+        ("58030", .retry), ("26000", .retry), ("23503", .constraintRetry), ("22001", .deadLetter), ("22P05", .deadLetter),
+        ("23505", .constraintRetry),
         ("23514", .deadLetter), ("23502", .deadLetter), ("23P01", .deadLetter), ("54000", .deadLetter), ("54001", .deadLetter),
         ("P0001", .deadLetter), ("21000", .deadLetter), ("42P01", .stop), ("28P01", .stop), ("3D000", .stop), ("57P04", .retry),
         ("0A000", .stop), ("XX000", .stop), ("XX001", .stop), ("55006", .stop), ("P0002", .stop), ("58P01", .stop),
@@ -40,31 +40,40 @@ import Testing
     @Test func theMostSpecificEntryWins() throws {
         let table = try OutcomeTable(overrides: ["23514": "stop", "42": "retry", "P0": "dead_letter"])
         #expect(table.outcome(of: SQLState("23514")) == .stop)
-        #expect(table.outcome(of: SQLState("23505")) == .deadLetter)
+        #expect(table.outcome(of: SQLState("23505")) == .constraintRetry)
+        #expect(table.forAppends.outcome(of: SQLState("23505")) == .deadLetter, "no event sets the value free")
         #expect(table.outcome(of: SQLState("42P01")) == .retry)
         #expect(table.outcome(of: SQLState("P0002")) == .deadLetter)
     }
 
     @Test func everyWrongEntryIsNamed() {
         let error = #expect(throws: ApplyError.self) {
-            try OutcomeTable(overrides: ["2351": "stop", "23505": "ignore", "22": "retry"])
+            try OutcomeTable(overrides: ["2351": "stop", "23505": "ignore", "22": "retry", "23503": "foreign_key_retry"])
         }
         #expect(error?.description.contains("2351 is neither") == true)
         #expect(error?.description.contains("23505: ignore is none of") == true)
+        #expect(error?.description.contains("23503: foreign_key_retry was renamed to constraint_retry") == true)
         #expect(error?.description.contains("22:") == false)
     }
 
     /// What the server's function decides by lists must be what the table decides.
-    @Test(arguments: [false, true]) func theListsSayWhatTheTableSays(_ isFinal: Bool) throws {
+    @Test(arguments: [FinalConstraints.none, .all, .named(["a"])]) func theListsSayWhatTheTableSays(_ final: FinalConstraints)
+        throws
+    {
         let table = try OutcomeTable(overrides: ["23514": "stop", "22": "retry", "22001": "dead_letter", "40P01": "dead_letter"])
-        let lists = table.refusals(isFinalForeignKeyAttempt: isFinal)
+        let lists = table.refusals(final: final)
         for state in ["23514", "23505", "23503", "22001", "22003", "40P01", "40001", "P0001", "P0002", "54000", "42P01", "53100"]
         {
             let listed =
                 lists.states.contains(state)
                 || (lists.classes.contains(String(state.prefix(2))) && !lists.otherStates.contains(state))
             let outcome = table.outcome(of: SQLState(state))
-            #expect(listed == (outcome == .deadLetter || (isFinal && outcome == .foreignKeyRetry)), "\(state)")
+            #expect(listed == (outcome == .deadLetter || outcome == .constraintRetry), "\(state)")
+            for constraint in ["a", "b", ""] where outcome == .constraintRetry {
+                let waits = lists.waiting.contains(state) && !lists.constraints.contains(constraint)
+                #expect(waits == !final.contains(constraint), "\(state) by \(constraint)")
+            }
+            #expect(outcome == .constraintRetry || !lists.waiting.contains(state), "\(state)")
         }
     }
 }

@@ -17,7 +17,7 @@ extension TestDatabase {
         _ writer: TableWriter, _ batches: [ChangeBatch], _ claims: [PartitionClaim], isFinal: Bool = true, now: Double = 0
     ) async throws -> ApplyOutcome {
         let transaction = try writer.prepare(batches, claims: claims)
-        return try await connection.perform { writer.execute(transaction, on: $0, isFinalForeignKeyAttempt: isFinal, now: now) }
+        return try await connection.perform { writer.execute(transaction, on: $0, final: isFinal ? .all : .none, now: now) }
     }
 
     func deadLetterCount() async throws -> Int { Int(try await rows("SELECT count(*)::text FROM sluice_dead_letters")[0]) ?? -1 }
@@ -346,7 +346,7 @@ extension ServerTests {
             let transaction = try writer.prepare([changeBatch(p0, from: 0, records, shape: shape)], claims: claims)
             let statements = try await database.countStatements {
                 let outcome = try await database.connection.perform {
-                    writer.execute(transaction, on: $0, isFinalForeignKeyAttempt: true, now: 0)
+                    writer.execute(transaction, on: $0, final: .all, now: 0)
                 }
                 #expect(outcome.report?.records == 2_000 && outcome.report?.deadLetters == [:], "\(outcome)")
             }
@@ -372,12 +372,30 @@ extension ServerTests {
                 name: "kid", columns: [ColumnShape(name: "id", type: .int4), ColumnShape(name: "par", type: .int4)], key: [0])
             for (shape, event, word) in [
                 (parents, TestRecord.event(.delete, [.int(1)]), "retry still_referenced"),
-                (children, .event(.upsert, [.int(2), .int(7)]), "retry foreign_key"),
+                (children, .event(.upsert, [.int(2), .int(7)]), "retry constraint"),
             ] {
                 let writer = try await database.writer(shape)
                 let batch = changeBatch(p0, from: 0, [event], shape: shape)
                 #expect(try await database.apply(writer, [batch], claims, isFinal: false).word == word)
             }
+        }
+
+        /// An event that would only be inserted waits for no value: no event sets one free.
+        @Test(arguments: [WriteMode.upsert, .append]) func aTakenValueIsWaitedForWhereRowsGo(_ mode: WriteMode)
+            async throws
+        {
+            let database = try await TestDatabase.fresh(
+                "CREATE TABLE t (id int PRIMARY KEY, n int UNIQUE); INSERT INTO t VALUES (1, 1)")
+            let claims = try await database.claim(p0)
+            let shape = TableShape(
+                name: "t", columns: [ColumnShape(name: "id", type: .int4), ColumnShape(name: "n", type: .int4)], key: [0],
+                mode: mode
+            )
+            let writer = try await database.writer(shape)
+            let batch = changeBatch(p0, from: 0, [.event(.upsert, [.int(2), .int(1)])], shape: shape)
+            let outcome = try await database.apply(writer, [batch], claims, isFinal: false)
+            #expect(outcome.word == (mode == .append ? "applied" : "retry constraint"))
+            #expect(try await database.deadLetterCount() == (mode == .append ? 1 : 0))
         }
 
         /// A pool keeps one bound for all arrays, whatever statements there are and however they differ in size.

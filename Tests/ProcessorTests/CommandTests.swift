@@ -114,6 +114,21 @@ private struct Programs: ~Copyable {
         }
     }
 
+    /// Later they are an outage: they may be rotated. Credentials that have never worked are a mistake, and waiting hides it.
+    @Test(.enabled("needs PostgreSQL") { await TestPostgres.isAvailable }) func wrongCredentialsAtTheStartEndTheProcess()
+        async throws
+    {
+        let programs = try Programs()
+        var uri = try #require(URLComponents(string: try await TestPostgres.uri()))
+        uri.user = "nobody_of_that_name"
+        uri.password = "a-wrong-password"
+        let (code, output) = try await programs.run(
+            "sluice", "run --embedded", environment: ["SLUICE_POSTGRES_URI": try #require(uri.string)])
+        #expect(code == 1)
+        #expect(output.contains("28P01") && output.contains("correct postgres.uri"), "\(output)")
+        #expect(!output.contains("a-wrong-password"))
+    }
+
     @Test func aSecondSignalEndsTheProcessAtOnce() async throws {
         for (second, code) in [(SIGINT, Int32(130)), (SIGTERM, 143)] {
             let programs = try Programs()

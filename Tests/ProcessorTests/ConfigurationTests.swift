@@ -66,10 +66,10 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
     }
 
     @Test func theTableOfOutcomesIsTheBuiltInOne() throws {
-        let text = try String(contentsOfFile: "\(root)/docs/outcomes.md", encoding: .utf8)
+        let text = try String(contentsOfFile: "\(root)/docs/errors.md", encoding: .utf8)
         let rows = text.split(separator: "\n").filter { $0.hasPrefix("| `") }
         for (state, reaction) in OutcomeTable.defaults {
-            #expect(rows.contains { $0.hasPrefix("| `\(state)` | `\(reaction.rawValue)` |") }, "docs/outcomes.md lacks \(state)")
+            #expect(rows.contains { $0.hasPrefix("| `\(state)` | `\(reaction.rawValue)` |") }, "docs/errors.md lacks \(state)")
         }
         #expect(rows.count == OutcomeTable.defaults.count)
     }
@@ -123,12 +123,13 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
     @Test func renamedKeysAreRefusedWithTheNewName() {
         let found = faults(
             "kafka: {kicker: true}\nmappings: [\(root)/examples/messages/mapping.yaml]\npipeline: {mirror_interval: 1s}\n"
-                + "apply: {coalesce: auto}\n",
+                + "apply: {coalesce: auto, foreign_key_timeout: 1s}\n",
             environment: ["SLUICE_KAFKA_KICKER": "false", "SLUICE_APPLY_COALESCE": "true"])
         let expected = [
             "sluice.yaml:1: kafka.kicker: was renamed to kafka.fetch_wakeup; write that",
             "sluice.yaml:3: pipeline.mirror_interval: was renamed to pipeline.offset_commit_interval; write that",
             "sluice.yaml:4: apply.coalesce: has moved; set write: in the mapping file (auto, coalesce, rounds, sequential)",
+            "sluice.yaml:4: apply.foreign_key_timeout: was renamed to apply.constraint_timeout; write that",
             "SLUICE_APPLY_COALESCE: apply.coalesce: has moved; unset the variable and set write: in the mapping file (auto, coalesce, "
                 + "rounds, sequential)",
             "SLUICE_KAFKA_KICKER: kafka.kicker: was renamed to kafka.fetch_wakeup; set SLUICE_KAFKA_FETCH_WAKEUP",

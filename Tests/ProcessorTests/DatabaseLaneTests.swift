@@ -22,13 +22,13 @@ private struct LaneWorld {
     let claim: PartitionClaim
     let decoder: Decoder
 
-    init(foreignKeyTimeout: Duration = .zero, prepare sql: String = "SELECT 1") async throws {
+    init(constraintTimeout: Duration = .zero, prepare sql: String = "SELECT 1") async throws {
         uri = try await TestPostgres.database(migrated: true)
         var settings = PostgresSettings()
         settings.uri = uri
         let outcomes = try OutcomeTable()
         lane = try DatabaseLane(
-            configuration: settings.connection(name: "lane test"), foreignKeyTimeout: foreignKeyTimeout, outcomes: outcomes,
+            configuration: settings.connection(name: "lane test"), constraintTimeout: constraintTimeout, outcomes: outcomes,
             logger: .silent)
         let mapping = try Mapping.compile([
             try YAML.load(path: "\(TestPostgres.checkout.path)/examples/messages/mapping.yaml")
@@ -128,7 +128,7 @@ struct DatabaseLaneTests {
         """
 
     @Test func aMissingParentIsWaitedFor() async throws {
-        let world = try await LaneWorld(foreignKeyTimeout: .seconds(60), prepare: Self.parents)
+        let world = try await LaneWorld(constraintTimeout: .seconds(60), prepare: Self.parents)
         guard case .appliedInPart(let before, _) = try await world.lane.apply(world.work(0..<10), attempt: 0) else {
             Issue.record("a parent may be on its way")
             return
@@ -141,8 +141,25 @@ struct DatabaseLaneTests {
         await world.lane.close()
     }
 
+    /// Another partition, or another program, removes the row that has the value; the row that was written first is not lost.
+    @Test func aTakenUniqueValueIsWaitedFor() async throws {
+        let world = try await LaneWorld(
+            constraintTimeout: .seconds(60), prepare: "CREATE UNIQUE INDEX names ON messages (name)")
+        #expect(applied(try await world.lane.apply(world.work(0..<1), attempt: 0))?.applied == 1)
+        guard case .appliedInPart(_, let waiting) = try await world.lane.apply(world.work(1..<2), attempt: 0) else {
+            Issue.record("the value may be set free")
+            return
+        }
+        #expect(waiting.first?.reason.contains("at offset 1: another row has its value") == true, "\(waiting)")
+        _ = try await world.lane.session { try $0.executeScript("DELETE FROM messages") }
+        #expect(applied(try await world.lane.apply(world.work(1..<2), attempt: 1))?.applied == 1)
+        #expect(try await world.scalar("SELECT message_id FROM messages") == 1)
+        #expect(try await world.count("sluice_dead_letters") == 0)
+        await world.lane.close()
+    }
+
     @Test func otherWorkWaitsForItsOwnParents() async throws {
-        let world = try await LaneWorld(foreignKeyTimeout: .milliseconds(100), prepare: Self.parents)
+        let world = try await LaneWorld(constraintTimeout: .milliseconds(100), prepare: Self.parents)
         guard case .appliedInPart = try await world.lane.apply(world.work(0..<10), attempt: 0) else {
             Issue.record("a parent may be on its way")
             return
@@ -158,7 +175,7 @@ struct DatabaseLaneTests {
     }
 
     @Test func aParentThatDoesNotComeMakesOneDeadLetter() async throws {
-        let world = try await LaneWorld(foreignKeyTimeout: .zero, prepare: Self.parents)
+        let world = try await LaneWorld(constraintTimeout: .zero, prepare: Self.parents)
         let counts = applied(try await world.lane.apply(world.work(0..<10), attempt: 0))
         #expect(counts?.applied == 9)
         #expect(counts?.deadLetters == ["sql:foreign_key": 1])
@@ -186,7 +203,7 @@ struct DatabaseLaneTests {
         var settings = PostgresSettings()
         settings.uri = "postgres://127.0.0.1:1/nothing"
         let lane = try DatabaseLane(
-            configuration: settings.connection(name: "lane test"), foreignKeyTimeout: .zero, outcomes: try OutcomeTable(),
+            configuration: settings.connection(name: "lane test"), constraintTimeout: .zero, outcomes: try OutcomeTable(),
             logger: .silent)
         let shape = world.decoder.mapping.table
         let schema = try await world.lane.session { try TableInspector.inspect(shape, on: $0) }

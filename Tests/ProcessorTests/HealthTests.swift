@@ -2,6 +2,7 @@
 
 import Decode
 import Pipeline
+import Records
 import Testing
 
 @testable import HTTPServer
@@ -25,6 +26,22 @@ import Testing
         #expect(status == 503)
         #expect(body.contains("\"stalled\":\"\(reason.rawValue)\""))
         #expect(body.contains("no progress for 45 s: \(reason.sentence)"))
+    }
+
+    /// An outage, a partition that starts again by itself, and one that an operator has to look at.
+    @Test func whatIsWrongIsToldApart() {
+        let (status, away) = Self.answer(Health(role: .worker, eventProducer: nil) { pipelineState(isAway: true) })
+        #expect(status == 503)
+        #expect(away.contains(#""database":"unavailable""#) && away.contains("PostgreSQL is away") && !away.contains("stopped"))
+        for (kind, again) in [(StopReason.Kind.schema, "by itself"), (.poison, "by an operator")] {
+            let (status, body) = Self.answer(
+                Health(role: .worker, eventProducer: nil) { pipelineState(stopped: [StopReason(kind, "it is so")]) })
+            #expect(status == 503)
+            #expect(body.contains(#""database":"available""#))
+            let stopped =
+                #""stopped":[{"partition":"t[3]","reason":"\#(kind.rawValue)","message":"it is so","starts_again":"\#(again)"}]"#
+            #expect(body.contains(stopped), "\(body)")
+        }
     }
 
     @Test func operatorPausesAreReportedAndTheWorkerIsReady() {

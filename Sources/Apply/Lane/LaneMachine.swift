@@ -15,8 +15,7 @@ public struct LaneMachine: ~Copyable {
         /// Connect again and ask `sluice_offsets` where these partitions are: ``settled(_:)`` or ``failed(_:)``.
         case settle([OffsetAdvance])
         /// Write these slices in one transaction: ``executed(_:of:at:)`` or ``failed(_:)``.
-        /// `isFinal`: a row that waits for another one becomes a dead letter.
-        case write([BatchSlice], claims: [PartitionClaim], isFinal: Bool)
+        case write([BatchSlice], claims: [PartitionClaim], final: FinalConstraints)
         /// Return to the stage.
         case answer(ApplyResult)
     }
@@ -42,18 +41,22 @@ public struct LaneMachine: ~Copyable {
         /// The records up to this offset were tried together, so the deadline is theirs, however many of them wait.
         let last: Int64
         let since: UInt64
+        /// What refuses the record that waits, and how long it may wait for that.
+        var constraint: (name: String, longest: UInt64)?
         /// The record it was left out from; `nil`: not yet.
         var first: Int64?
         var attempts = 0
         /// When it is to be tried again.
         var due: UInt64
+        /// The records are written once more, and wait no longer for this constraint.
+        var isOver = false
     }
 
     /// Wait before the first retry of a partition that waits, nanoseconds; it doubles.
     static let firstRetry: UInt64 = 100_000_000
 
     private let outcomes: OutcomeTable
-    private var foreignKeyTimeout: UInt64
+    private var constraintTimeout: UInt64
     private var phase = Phase.idle
     private var lost: LostTransaction?
     /// Offsets that are durable beyond what the stage knows.
@@ -64,16 +67,17 @@ public struct LaneMachine: ~Copyable {
     private var waits: [TopicPartition: Wait] = [:]
     /// Partitions that were left out in the present call.
     private var waiting: [WaitingPartition] = []
+    private var history = ConstraintHistory()
 
     /// A lane that has written nothing yet.
-    /// - Parameter foreignKeyTimeout: nanoseconds a row may wait for its parent.
-    public init(outcomes: OutcomeTable, foreignKeyTimeout: UInt64) {
+    /// - Parameter constraintTimeout: nanoseconds a record may wait for another row: its parent, or one that has its unique value.
+    public init(outcomes: OutcomeTable, constraintTimeout: UInt64) {
         self.outcomes = outcomes
-        self.foreignKeyTimeout = foreignKeyTimeout
+        self.constraintTimeout = constraintTimeout
     }
 
     /// The setting was changed; it holds for a wait under way, too.
-    public mutating func foreignKeyTimeoutChanged(to timeout: UInt64) { foreignKeyTimeout = timeout }
+    public mutating func constraintTimeoutChanged(to timeout: UInt64) { constraintTimeout = timeout }
 
     /// Partitions were claimed again: the claim has read their offsets.
     public mutating func claimed(_ partitions: [TopicPartition]) {
@@ -81,20 +85,20 @@ public struct LaneMachine: ~Copyable {
     }
 
     /// The stage has called.
-    public mutating func batchesArrived(_ batches: [PartitionBatches]) -> Action {
+    public mutating func batchesArrived(_ batches: [PartitionBatches], at now: UInt64) -> Action {
         waiting = []
         let advances = unsettledAdvances(of: batches)
         guard !advances.isEmpty else {
             // Partitions that were claimed again need no settling: the claim has seen what the transaction left.
             lost = nil
-            return writeRemaining(batches)
+            return writeRemaining(batches, now)
         }
         phase = .settling(batches)
         return .settle(advances)
     }
 
     /// `sluice_offsets` says where the partitions of a lost transaction are.
-    public mutating func settled(_ states: [TopicPartition: SettledState]) -> Action {
+    public mutating func settled(_ states: [TopicPartition: SettledState], at now: UInt64) -> Action {
         guard case .settling(let batches) = phase else { preconditionFailure("no transaction was to be settled") }
         let advances = unsettledAdvances(of: batches)
         for advance in advances where states[advance.source] == .committed {
@@ -107,9 +111,9 @@ public struct LaneMachine: ~Copyable {
         let fenced = advances.map(\.source).filter { states[$0] == .fenced }
         if !fenced.isEmpty { return answer(.fenced(fenced)) }
         if let tooLarge, states.values.contains(.notCommitted) {
-            return writeHalved(batches, remaining(of: batches), [], tooLarge)
+            return writeHalved(batches, remaining(of: batches), [], tooLarge, now)
         }
-        return writeRemaining(batches)
+        return writeRemaining(batches, now)
     }
 
     /// A transaction was executed.
@@ -120,19 +124,25 @@ public struct LaneMachine: ~Copyable {
         }
         switch outcome {
         case .applied(let report):
-            count(slices, of: batches, report)
+            count(slices, of: batches, report, now)
             guard let next = later.first else { return answerApplied() }
-            return write(next, of: batches, later: Array(later.dropFirst()))
+            return write(next, of: batches, later: Array(later.dropFirst()), now)
         case .fenced(let partitions):
             return answer(.fenced(partitions))
-        case .retry(.foreignKey, let error):
-            return rowWaits(batches, slices, later, "a row that it needs is missing, or one is in its way: \(error)", now)
+        case .retry(.constraint, let error):
+            let reason =
+                switch error.sqlState {
+                case .foreignKeyViolation: "the row that it references is missing"
+                case .uniqueViolation: "another row has its value"
+                default: "a constraint refuses it"
+                }
+            return rowWaits(batches, slices, later, reason, error, now)
         case .retry(.stillReferenced, let error):
-            return rowWaits(batches, slices, later, "other rows reference the row that it deletes: \(error)", now)
+            return rowWaits(batches, slices, later, "other rows reference the row that it deletes", error, now)
         case .retry(let reason, let error):
             return answer(.retry(reason: "\(error)", isOutage: reason == .unavailable))
         case .retryHalved(let error):
-            return writeHalved(batches, slices, later, error)
+            return writeHalved(batches, slices, later, error, now)
         case .stopped(let partitions, let reason):
             return answer(.stopped(partitions, reason: reason))
         case .lost(let error):
@@ -178,20 +188,32 @@ public struct LaneMachine: ~Copyable {
     }
 
     private mutating func write(
-        _ slices: [BatchSlice], of batches: [PartitionBatches], later: [[BatchSlice]] = [], isFinal: Bool = false
+        _ slices: [BatchSlice], of batches: [PartitionBatches], later: [[BatchSlice]] = [], _ now: UInt64,
+        final: FinalConstraints? = nil
     ) -> Action {
         phase = .writing(batches, slices, later: later)
         return .write(
             slices,
             claims: batches.map { PartitionClaim(source: $0.source, epoch: $0.epoch, nextOffset: appliedOffset(of: $0)) },
-            isFinal: isFinal)
+            final: final ?? .named(constraintsWithoutWait(slices, now)))
     }
 
-    /// Some record of the slices waits for a row that may come. Finds it by writing fewer partitions, and then the partition in halves, so
-    /// that everything before it, and the other partitions, become durable. Its partition is left out from there on, until its deadline
-    /// has passed: then what was tried with it is written once more, and becomes dead letters where it must.
+    /// The constraints for which no record waits at present, except those for which one of the slices' partitions does.
+    private func constraintsWithoutWait(_ slices: [BatchSlice], _ now: UInt64) -> Set<String> {
+        var names = history.constraintsWithoutWait(from: now, timeout: constraintTimeout)
+        if names.isEmpty { return names }
+        for slice in slices {
+            if let wait = waits[slice.source], !wait.isOver, let constraint = wait.constraint { names.remove(constraint.name) }
+        }
+        return names
+    }
+
+    /// Some record of the slices waits for a row that may come or go. Finds it by writing fewer partitions, and then the partition in
+    /// halves, so that everything before it, and the other partitions, become durable. Its partition is left out from there on, until its
+    /// deadline has passed: then what was tried with it is written once more, and becomes dead letters where it must.
     private mutating func rowWaits(
-        _ batches: [PartitionBatches], _ slices: [BatchSlice], _ later: [[BatchSlice]], _ reason: String, _ now: UInt64
+        _ batches: [PartitionBatches], _ slices: [BatchSlice], _ later: [[BatchSlice]], _ reason: String, _ error: PostgresError,
+        _ now: UInt64
     ) -> Action {
         var sources: [TopicPartition] = []
         for slice in slices where !sources.contains(slice.source) { sources.append(slice.source) }
@@ -199,51 +221,75 @@ public struct LaneMachine: ~Copyable {
         guard sources.count == 1 else {
             let apart = waits[source] == nil ? Array(sources[..<(sources.count / 2)]) : [source]
             let others = slices.filter { !apart.contains($0.source) }
-            return write(slices.filter { apart.contains($0.source) }, of: batches, later: [others] + later)
+            return write(slices.filter { apart.contains($0.source) }, of: batches, later: [others] + later, now)
         }
         let (first, last) = (slices[0].firstOffset, slices[slices.count - 1].lastOffset)
         var wait = waits[source] ?? Wait(last: last, since: now, due: now)
         // One that nobody has tried for so long was not waiting: another member had the partition, say.
-        if first > wait.last || now > wait.due + foreignKeyTimeout { wait = Wait(last: last, since: now, due: now) }
-        waits[source] = wait
+        if first > wait.last || now > wait.due + constraintTimeout { wait = Wait(last: last, since: now, due: now) }
+        if let former = wait.first, former < first {
+            wait.first = nil
+            ended(wait, now)
+        }
+        let constraint = error.constraint ?? ""
+        if wait.constraint?.name != constraint {
+            wait.constraint = (
+                constraint, history.longestWait(for: constraint, from: wait.since, timeout: constraintTimeout)
+            )
+            wait.isOver = false
+        }
         let waited = now - wait.since
-        guard waited < foreignKeyTimeout else {
+        let longest = min(constraintTimeout, wait.constraint?.longest ?? constraintTimeout)
+        guard waited < longest else {
+            wait.isOver = true
+            waits[source] = wait
+            if wait.attempts > 0 { history.waitFailed(constraint, at: now, timeout: constraintTimeout) }
             let expired = slices.reduce(0) { $0 + $1.records(upTo: wait.last) }
             let (head, rest) = BatchSlice.divide(slices, at: expired) ?? (slices, [])
-            return write(head, of: batches, later: rest.isEmpty ? later : [rest] + later, isFinal: true)
+            // All that was tried with it has waited as long, which is not long enough for other constraints where it was cut short.
+            let final: FinalConstraints =
+                waited < constraintTimeout ? .named(constraintsWithoutWait(head, now).union([constraint])) : .all
+            return write(head, of: batches, later: rest.isEmpty ? later : [rest] + later, now, final: final)
         }
+        waits[source] = wait
         // A record that was left out before is the first of what is left.
         if let (head, rest) = wait.first == first ? BatchSlice.divide(slices, at: 1) : BatchSlice.halve(slices) {
-            return write(head, of: batches, later: [rest] + later)
+            return write(head, of: batches, later: [rest] + later, now)
         }
-        let pause = min(Self.firstRetry << UInt64(min(wait.attempts, 6)), foreignKeyTimeout - waited)
+        let pause = min(Self.firstRetry << UInt64(min(wait.attempts, 6)), longest - waited)
         wait.first = first
         wait.attempts += 1
         wait.due = now + pause
         waits[source] = wait
         waiting.append(
-            WaitingPartition(source: source, retryIn: pause, reason: "\(source) at offset \(first): \(reason)"))
+            WaitingPartition(source: source, retryIn: pause, reason: "\(source) at offset \(first): \(reason): \(error)"))
         let remaining = later.map { $0.filter { $0.source != source } }.filter { !$0.isEmpty }
         guard let next = remaining.first else { return answerApplied() }
-        return write(next, of: batches, later: Array(remaining.dropFirst()))
+        return write(next, of: batches, later: Array(remaining.dropFirst()), now)
+    }
+
+    /// A record that waited is durable.
+    private mutating func ended(_ wait: Wait, _ now: UInt64) {
+        guard !wait.isOver, let constraint = wait.constraint else { return }
+        history.waitSucceeded(constraint.name, after: now - wait.since, at: now)
     }
 
     /// Writes the same events in transactions of half the size.
     private mutating func writeHalved(
-        _ batches: [PartitionBatches], _ slices: [BatchSlice], _ later: [[BatchSlice]], _ error: PostgresError
+        _ batches: [PartitionBatches], _ slices: [BatchSlice], _ later: [[BatchSlice]], _ error: PostgresError, _ now: UInt64
     ) -> Action {
         // The stage splits several batches, and makes later transactions smaller; a single batch is split here.
         if batches.reduce(0, { $0 + $1.batches.count }) > 1 { return answer(.tooLarge(reason: "\(error)")) }
         guard let (first, second) = BatchSlice.halve(slices) else {
             return answer(.retry(reason: "\(error)", isOutage: false))
         }
-        return write(first, of: batches, later: [second] + later)
+        return write(first, of: batches, later: [second] + later, now)
     }
 
     /// Writes what is not durable yet.
-    private mutating func writeRemaining(_ batches: [PartitionBatches]) -> Action {
+    private mutating func writeRemaining(_ batches: [PartitionBatches], _ now: UInt64) -> Action {
         let slices = remaining(of: batches)
-        return slices.isEmpty ? answerApplied() : write(slices, of: batches)
+        return slices.isEmpty ? answerApplied() : write(slices, of: batches, now)
     }
 
     private func remaining(of batches: [PartitionBatches]) -> [BatchSlice] {
@@ -270,11 +316,15 @@ public struct LaneMachine: ~Copyable {
         } ?? []
     }
 
-    private mutating func count(_ slices: [BatchSlice], of batches: [PartitionBatches], _ report: ApplyReport) {
+    private mutating func count(
+        _ slices: [BatchSlice], of batches: [PartitionBatches], _ report: ApplyReport, _ now: UInt64
+    ) {
         for slice in slices {
             guard let next = slice.nextOffset, let part = batches.first(where: { $0.source == slice.source }) else { continue }
             durable[slice.source] = (part.generation, next)
-            if let wait = waits[slice.source], wait.last < next { waits[slice.source] = nil }
+            guard let wait = waits[slice.source], wait.last < next else { continue }
+            waits[slice.source] = nil
+            if wait.attempts > 0 { ended(wait, now) }
         }
         let dead = report.deadLetters.values.reduce(0, +)
         counts.superseded += report.superseded

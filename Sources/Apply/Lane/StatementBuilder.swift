@@ -241,7 +241,7 @@ struct StatementBuilder {
     /// The statements that fill the table of the sequential function and call it. `isolating`: the errors that refuse an event; `nil`: any
     /// error fails the statement.
     func sequential(
-        _ positions: ContiguousArray<Int>, isolating refusals: (states: [String], otherStates: [String], classes: [String])?
+        _ positions: ContiguousArray<Int>, isolating refusals: Refusals?
     ) -> [EncodedStatement] {
         guard let first = positions.first, let last = positions.last else { return [] }
         let columns = shape.columns.map(\.type.oid)
@@ -262,6 +262,8 @@ struct StatementBuilder {
         call.texts(refusals?.states ?? [])
         call.texts(refusals?.otherStates ?? [])
         call.texts(refusals?.classes ?? [])
+        call.texts(refusals?.waiting ?? [])
+        call.texts(refusals?.constraints ?? [])
         return [
             fill.finish(planned: plan.function.fill, rowCount: .none),
             call.finish(plan.function.call, rowCount: SequentialFunction.rowCount),

@@ -15,11 +15,15 @@ public final class TableWriter: Sendable {
     let poison: PoisonGuard
     /// The backend in whose session the table's function was created last.
     let functionOwner = Mutex<Int32>(0)
+    /// The backend that has had too few locks for a transaction; see ``TransactionRun/savesLocks``.
+    let lockSaver = Mutex<Int32>(0)
 
     /// A writer for one table.
     /// - Parameter poison: counts bad records; shared with the other lanes that write the table.
     public init(plan: WritePlan, configuration: ApplyConfiguration, poison: PoisonGuard) {
         self.plan = plan
+        var configuration = configuration
+        if plan.shape.mode == .append { configuration.outcomes = configuration.outcomes.forAppends }
         self.configuration = configuration
         self.poison = poison
         pool = ArrayPool(keptBytes: configuration.keptBufferBytes)
@@ -48,14 +52,13 @@ public final class TableWriter: Sendable {
 
     /// Executes a transaction on a connection's thread. Every error is an outcome.
     /// - Parameters:
-    ///   - isFinalForeignKeyAttempt: rows whose parent is missing become dead letters.
+    ///   - final: constraints for which no record waits any longer.
     ///   - now: seconds on any monotonic clock, for the poison guard.
     public func execute(
-        _ transaction: PreparedTransaction, on session: PostgresSession, isFinalForeignKeyAttempt: Bool = false, now: Double
+        _ transaction: PreparedTransaction, on session: PostgresSession, final: FinalConstraints = .none, now: Double
     ) -> ApplyOutcome {
         var run = TransactionRun(
-            writer: self, transaction: transaction, session: session, isFinalForeignKeyAttempt: isFinalForeignKeyAttempt,
-            now: now)
+            writer: self, transaction: transaction, session: session, final: final, now: now)
         return run.execute()
     }
 

@@ -11,32 +11,39 @@ struct TransactionRun {
     let writer: TableWriter
     let transaction: PreparedTransaction
     let session: PostgresSession
-    let isFinalForeignKeyAttempt: Bool
+    let final: FinalConstraints
     let now: Double
     /// Statements that the server has executed so far.
     var statements = 0
 
     init(
-        writer: TableWriter, transaction: PreparedTransaction, session: PostgresSession, isFinalForeignKeyAttempt: Bool,
+        writer: TableWriter, transaction: PreparedTransaction, session: PostgresSession, final: FinalConstraints,
         now: Double
     ) {
         self.writer = writer
         self.transaction = transaction
         self.session = session
-        self.isFinalForeignKeyAttempt = isFinalForeignKeyAttempt
+        self.final = final
         self.now = now
     }
 
     static let checkConstraintsAtOnce = "SET CONSTRAINTS ALL IMMEDIATE"
     var plan: WritePlan { writer.plan }
 
+    /// The server has had too few locks for a transaction of this session. A set statement that joins its arrays with a partitioned table
+    /// locks all partitions, however few rows it has, and so does a plan that is kept for other values. So from then on the sequential
+    /// function writes one event after the other, with plans for the values at hand, which lock the partitions of these values only.
+    var savesLocks: Bool { writer.lockSaver.withLock { $0 == session.backendPID } }
+
     mutating func execute() -> ApplyOutcome {
         if transaction.advances.isEmpty { return .applied(ApplyReport()) }
         if let stop = poisonStop(transaction.faults) { return stop }
-        do {
-            return try executeInOneTrip()
-        } catch {
-            guard isRefusal(error) else { return outcome(of: error) }
+        if plan.strategy == .sequential || !savesLocks {
+            do {
+                return try executeInOneTrip()
+            } catch {
+                guard isRefusal(error) else { return outcome(of: error) }
+            }
         }
         do {
             try rollback()
@@ -145,7 +152,7 @@ struct TransactionRun {
         switch writer.configuration.outcomes.outcome(of: error) {
         case .deadLetter: return true
         // Before the last attempt a replay could only be refused again.
-        case .foreignKeyRetry: return isFinalForeignKeyAttempt
+        case .constraintRetry: return final.contains(error.constraint)
         case .retry, .retryHalved, .stop: return false
         }
     }
@@ -159,6 +166,7 @@ struct TransactionRun {
         do {
             try rollback()
             if error.sqlState == .fenced { return try fencing(error) }
+            if error.sqlState == .outOfMemory { try saveLocks() }
         } catch {
             return .lost((error as? PostgresError) ?? PostgresError(.connection, "\(error)"))
         }
@@ -172,10 +180,10 @@ struct TransactionRun {
             let isConflict = error.sqlState?.hasClass("40") == true || error.sqlState == .lockNotAvailable
             return .retry(isConflict ? .conflict : .unavailable, error)
         case .retryHalved: return .retryHalved(error)
-        case .foreignKeyRetry where !isFinalForeignKeyAttempt:
+        case .constraintRetry where !final.contains(error.constraint):
             let isIncoming = plan.schema.foreignKeys.contains { $0.isIncoming && $0.name == error.constraint }
-            return .retry(isIncoming ? .stillReferenced : .foreignKey, error)
-        case .deadLetter, .foreignKeyRetry, .stop:
+            return .retry(isIncoming ? .stillReferenced : .constraint, error)
+        case .deadLetter, .constraintRetry, .stop:
             return .stopped(transaction.partitions, reason: StopReason(.schema, error.description))
         }
     }
@@ -193,6 +201,13 @@ struct TransactionRun {
             return .applied(report)
         }
         return .retry(.conflict, error)
+    }
+
+    /// Begins to save locks, until the session ends.
+    private func saveLocks() throws {
+        if savesLocks { return }
+        try session.execute("SET plan_cache_mode = force_custom_plan")
+        writer.lockSaver.withLock { $0 = session.backendPID }
     }
 
     mutating func rollback() throws {

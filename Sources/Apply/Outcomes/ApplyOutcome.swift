@@ -53,8 +53,8 @@ public enum RetryReason: String, Sendable, CaseIterable {
     case unavailable
     /// Another transaction was in the way: deadlock, serialization, lock timeout.
     case conflict
-    /// A row's parent is missing and may arrive. Not in the last attempt: `isFinalForeignKeyAttempt`.
-    case foreignKey = "foreign_key"
-    /// Rows of another table reference one that is deleted, and may go. Not in the last attempt either.
+    /// A constraint refuses a row, and may take it once another row has come or gone. Not for ``FinalConstraints``.
+    case constraint
+    /// Rows of another table reference one that is deleted, and may go. Likewise.
     case stillReferenced = "still_referenced"
 }

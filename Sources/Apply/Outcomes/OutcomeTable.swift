@@ -12,8 +12,8 @@ public enum ErrorOutcome: String, Sendable, CaseIterable {
     case deadLetter = "dead_letter"
     /// Retrying does not help: the partition stops with a message.
     case stop
-    /// The parent row may arrive later: retry until a deadline, then a dead letter.
-    case foreignKeyRetry = "foreign_key_retry"
+    /// Another row may come or go, and the constraint take the row then: retry until a deadline, then a dead letter.
+    case constraintRetry = "constraint_retry"
 }
 
 /// Outcomes by SQLSTATE or by class (PostgreSQL manual, appendix A). A SQLSTATE takes precedence over its class; any other stops.
@@ -27,7 +27,7 @@ public struct OutcomeTable: Sendable, Equatable {
         // Too many locks, as of a batch over many table partitions: a smaller one needs fewer.
         "53200": .retryHalved,
         "21": .deadLetter, "22": .deadLetter, "23": .deadLetter, "54": .deadLetter, "P0001": .deadLetter,
-        "23503": .foreignKeyRetry,
+        "23503": .constraintRetry, "23505": .constraintRetry,
         // A used-up sequence is a fault of the schema, not of the row.
         "2200H": .stop,
         // The session has lost its prepared statements, as with a connection pooler: they are prepared again.
@@ -48,6 +48,8 @@ public struct OutcomeTable: Sendable, Equatable {
                 faults.append("\(state) is neither a SQLSTATE nor a class (five or two of 0-9, A-Z)")
             } else if let outcome = ErrorOutcome(rawValue: name) {
                 outcomes[state] = outcome
+            } else if name == "foreign_key_retry" {
+                faults.append("\(state): foreign_key_retry was renamed to constraint_retry; write that")
             } else {
                 faults.append("\(state): \(name) is none of \(ErrorOutcome.allCases.map(\.rawValue).joined(separator: ", "))")
             }
@@ -70,15 +72,33 @@ public struct OutcomeTable: Sendable, Equatable {
         return isMissingPartition && outcomes["23514"] == nil ? .stop : outcome(of: error.sqlState)
     }
 
-    /// The states and classes whose outcome is a dead letter, for the sequential function that decides in the server.
-    func refusals(isFinalForeignKeyAttempt: Bool) -> (states: [String], otherStates: [String], classes: [String]) {
-        func refuses(_ outcome: ErrorOutcome) -> Bool {
-            outcome == .deadLetter || (isFinalForeignKeyAttempt && outcome == .foreignKeyRetry)
-        }
-        let states = outcomes.filter { $0.key.utf8.count == 5 }
-        return (
-            states.filter { refuses($0.value) }.keys.sorted(), states.filter { !refuses($0.value) }.keys.sorted(),
-            outcomes.filter { $0.key.utf8.count == 2 && refuses($0.value) }.keys.sorted()
-        )
+    /// The table for rows that are only inserted: no event removes the row that has a unique value, so none waits for it.
+    var forAppends: OutcomeTable {
+        var table = self
+        if table.outcomes["23505"] == .constraintRetry { table.outcomes["23505"] = .deadLetter }
+        return table
     }
+
+    /// What refuses an event, for the sequential function that decides in the server.
+    func refusals(final: FinalConstraints) -> Refusals {
+        func refuses(_ outcome: ErrorOutcome) -> Bool { outcome == .deadLetter || outcome == .constraintRetry }
+        let states = outcomes.filter { $0.key.utf8.count == 5 }
+        var refusals = Refusals(
+            states: states.filter { refuses($0.value) }.keys.sorted(),
+            otherStates: states.filter { !refuses($0.value) }.keys.sorted(),
+            classes: outcomes.filter { $0.key.utf8.count == 2 && refuses($0.value) }.keys.sorted())
+        if case .named(let names) = final {
+            refusals.waiting = outcomes.filter { $0.value == .constraintRetry }.keys.sorted()
+            refusals.constraints = names.sorted()
+        }
+        return refusals
+    }
+}
+
+/// The errors by which the sequential function takes an event for refused.
+struct Refusals {
+    /// SQLSTATEs that refuse an event, those that do not, and classes that do where the SQLSTATE is in neither list.
+    var states: [String], otherStates: [String], classes: [String]
+    /// Of ``states`` and ``classes`` those that refuse an event only where one of ``constraints`` is named.
+    var waiting: [String] = [], constraints: [String] = []
 }

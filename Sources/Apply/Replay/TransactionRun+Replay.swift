@@ -26,8 +26,10 @@ extension TransactionRun {
     /// transaction.
     mutating func replay() throws -> ApplyOutcome {
         try ensureFunction()
-        var machine = BisectionMachine(
-            count: transaction.sequence.count, limits: writer.configuration.bisection, spent: statements)
+        var limits = writer.configuration.bisection
+        // All of it by the function.
+        if savesLocks { limits.suspectEvents = .max }
+        var machine = BisectionMachine(count: transaction.sequence.count, limits: limits, spent: statements)
         var progress = Progress(deadLetters: transaction.faults)
         progress.report.isReplayed = true
         let (before, advance) = (statements, transaction.advance)
@@ -94,7 +96,7 @@ extension TransactionRun {
 
     /// Writes a range by the sequential function, which skips refused events. Returns how many were refused.
     private mutating func replay(_ range: Range<Int>, _ progress: inout Progress) throws -> Int {
-        let isolated = writer.configuration.outcomes.refusals(isFinalForeignKeyAttempt: isFinalForeignKeyAttempt)
+        let isolated = writer.configuration.outcomes.refusals(final: final)
         let calls = builder(transaction.sequence).sequential(ContiguousArray(range), isolating: isolated)
         defer { writer.pool.give(calls.flatMap(\.arrays)) }
         let savepoint = progress.savepoint

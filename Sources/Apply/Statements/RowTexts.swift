@@ -90,9 +90,11 @@ struct RowTexts {
 
     /// The SET list of an update. A column for which the event has no value is set to itself. Where the event has nothing but its key the
     /// row is written unchanged, so that triggers that capture changes see the Update or Upsert.
-    /// - Parameter row: `excluded` for the row proposed by an INSERT, which is complete.
-    func assignments(of row: String) -> String {
-        let sets = shape.columns.indices.filter { !shape.key.contains($0) }.map { column -> String in
+    /// - Parameters:
+    ///   - row: `excluded` for the row proposed by an INSERT, which is complete.
+    ///   - absent: columns that the list must not name.
+    func assignments(of row: String, without absent: Set<Int> = []) -> String {
+        let sets = shape.columns.indices.filter { !shape.key.contains($0) && !absent.contains($0) }.map { column -> String in
             if row == "excluded" { return "\(names[column]) = excluded.\(names[column])" }
             guard let isPresent = presence.condition(column, of: row) else { return "\(names[column]) = \(row).c\(column)" }
             return "\(names[column]) = CASE WHEN \(isPresent) THEN \(row).c\(column)\(casts[column]) ELSE t.\(names[column]) END"

@@ -18,7 +18,7 @@ struct SequentialFunction {
     let definition: String
     /// The statement that fills the table: arrays of numbers, operations, columns and words of presence.
     let fill: String
-    /// The statement that calls the function: the first and last number, and what it isolates.
+    /// The statement that calls the function: the first and last number, whether it isolates, and the lists of ``Refusals``.
     let call: PreparedStatement
 
     /// Columns of the result: a row for each refusal, then one with position −1 and the counts.
@@ -43,7 +43,7 @@ struct SequentialFunction {
             CREATE TEMP TABLE IF NOT EXISTS sluice_events_\(hash) (\(columns.map { "\($0) \($1)" }.joined(separator: ", ")),
               PRIMARY KEY (n)) ON COMMIT DELETE ROWS;
             CREATE OR REPLACE FUNCTION \(name)(_s_from int, _s_to int, _s_isolate bool, _s_codes text[], _s_not_codes text[],
-              _s_classes text[], OUT _s_at int, OUT _s_state text, OUT _s_message text,
+              _s_classes text[], _s_waiting text[], _s_constraints text[], OUT _s_at int, OUT _s_state text, OUT _s_message text,
               OUT _s_created int8, OUT _s_updated int8, OUT _s_deleted int8)
             RETURNS SETOF record LANGUAGE plpgsql SET enable_seqscan = off AS $_sluice_$
             \(writer.body(events: events))
@@ -51,7 +51,8 @@ struct SequentialFunction {
             """
         let arrays = columns.enumerated().map { "$\($0 + 1)::\($1.1)[]" }.joined(separator: ", ")
         fill = "INSERT INTO \(events) SELECT * FROM unnest(\(arrays))"
-        call = PreparedStatement("SELECT * FROM \(name)($1::int, $2::int, $3::bool, $4::text[], $5::text[], $6::text[])")
+        call = PreparedStatement(
+            "SELECT * FROM \(name)($1::int, $2::int, $3::bool, \((4...8).map { "$\($0)::text[]" }.joined(separator: ", ")))")
     }
 }
 
@@ -62,6 +63,9 @@ struct SequentialWriter {
     let usesArbiter: Bool
     /// Where an INSERT wrote nothing, another session has inserted the row. Not so where a trigger decides what an INSERT does.
     let insertsAreExact: Bool
+    /// Groups of optional columns: an UPDATE must not name those of a group of which the event has none; see
+    /// ``TableSchema/optionalUpdateTriggers(_:)``.
+    let updateGroups: [[Int]]
 
     private var insertion: String {
         let (into, values) = texts.insertion(of: "_s_e", isComplete: false, setsOnUpdate: false)
@@ -71,11 +75,29 @@ struct SequentialWriter {
         return "\(into) VALUES (\(values))\(arbiter); GET DIAGNOSTICS _s_n = ROW_COUNT; _s_new := _s_new + _s_n;"
     }
 
+    /// The UPDATE of one event: one statement for each combination of groups that the event has.
+    private func update(_ groups: ArraySlice<[Int]>, without absent: Set<Int> = []) -> String {
+        guard let group = groups.first else {
+            return """
+                UPDATE \(texts.relation) AS t SET \(texts.assignments(of: "_s_e", without: absent)) WHERE \(texts.matches("_s_e"));
+                GET DIAGNOSTICS _s_n = ROW_COUNT;
+                """
+        }
+        let hasOne = group.compactMap { texts.presence.condition($0, of: "_s_e") }.joined(separator: " OR ")
+        let rest = groups.dropFirst()
+        return """
+            IF \(hasOne) THEN
+                \(update(rest, without: absent))
+            ELSE
+                \(update(rest, without: absent.union(group)))
+            END IF;
+            """
+    }
+
     private func event() -> String {
         // Mode append knows no Delete.
         if texts.shape.mode == .append { return "IF _s_e.op <> 3 THEN \(insertion) END IF;" }
         let lookUp = "PERFORM FROM \(texts.relation) AS t WHERE \(texts.matches("_s_e"));"
-        let update = "UPDATE \(texts.relation) AS t SET \(texts.assignments(of: "_s_e")) WHERE \(texts.matches("_s_e"))"
         // Where another session writes the same key, the row may appear or vanish between look-up and write: the look-up is repeated.
         return """
                 \(lookUp)
@@ -88,8 +110,7 @@ struct SequentialWriter {
                     END IF;
                 END IF;
                 IF _s_present AND _s_e.op IN (1, 2) THEN
-                    \(update);
-                    GET DIAGNOSTICS _s_n = ROW_COUNT;
+                    \(update(updateGroups[...]))
                     _s_changed := _s_changed + _s_n;
                     IF _s_n = 0 AND _s_e.op = 2 THEN
                         \(lookUp)
@@ -125,6 +146,9 @@ struct SequentialWriter {
                     GET STACKED DIAGNOSTICS _s_constraint = CONSTRAINT_NAME, _s_table = TABLE_NAME;
                     IF NOT _s_isolate OR NOT (SQLSTATE = ANY (_s_codes)
                         OR (left(SQLSTATE, 2) = ANY (_s_classes) AND SQLSTATE <> ALL (_s_not_codes)))
+                        -- The record may wait for another row.
+                        OR (_s_constraint <> ALL (_s_constraints) AND (SQLSTATE = ANY (_s_waiting)
+                            OR (left(SQLSTATE, 2) = ANY (_s_waiting) AND SQLSTATE <> ALL (_s_codes || _s_not_codes))))
                         -- No partition for the row; see OutcomeTable.outcome(of:).
                         OR (SQLSTATE = '23514' AND _s_constraint = '' AND _s_table <> '' AND SQLSTATE <> ALL (_s_codes)) THEN
                         RAISE;

@@ -3,6 +3,14 @@
 import Postgres
 
 extension TableInspector {
+    /// A part of a WITH RECURSIVE query: the table's partitions on all levels. pg_partition_tree() would lock each of them.
+    static let descendants = """
+        descendants(relid) AS (
+          SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass($1)
+          UNION ALL SELECT i.inhrelid FROM pg_inherits i JOIN descendants d ON i.inhparent = d.relid
+        )
+        """
+
     /// What could see, change or refuse rows in a partition, and is not inherited from the partitioned table: a sentence each, ten at most.
     ///
     /// Statement triggers, rules, row-level security and column defaults of a partition do not apply to what is written through its
@@ -11,9 +19,8 @@ extension TableInspector {
         let rows = try ask(
             session, table,
             """
-            WITH part AS (
-              SELECT t.relid, c.relname AS name, c.relkind FROM pg_partition_tree(to_regclass($1)) t
-              JOIN pg_class c ON c.oid = t.relid WHERE t.level > 0
+            WITH RECURSIVE \(descendants), part AS (
+              SELECT d.relid, c.relname AS name, c.relkind FROM descendants d JOIN pg_class c ON c.oid = d.relid
             )
             SELECT 'partition ' || name || ' is a foreign table' FROM part WHERE relkind = 'f'
             UNION ALL

@@ -16,13 +16,15 @@ public enum TableInspector {
         let found = try ask(
             session, wanted,
             """
+            WITH RECURSIVE \(descendants)
             SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text, row_security_active(c.oid),
               c.relispartition
                 OR (c.relkind <> 'p' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid OR i.inhparent = c.oid)),
               current_setting('server_encoding'),
               -- Before PostgreSQL 15 only the partitions have the triggers of a foreign key.
-              EXISTS (SELECT FROM pg_trigger t WHERE (t.tgrelid = c.oid OR t.tgrelid IN (SELECT relid FROM pg_partition_tree(c.oid)))
-                AND t.tginitdeferred AND t.tgenabled <> 'D'),
+              EXISTS (SELECT FROM pg_trigger t
+                WHERE (t.tgrelid = c.oid OR (c.relkind = 'p' AND t.tgrelid IN (SELECT relid FROM descendants)))
+                  AND t.tginitdeferred AND t.tgenabled <> 'D'),
               c.relpersistence = 'u'
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)
             """)
@@ -102,14 +104,17 @@ public enum TableInspector {
         let triggers = try ask(
             session, table,
             """
-            SELECT tgname::text, tgtype & 7 = 7, tgtype & 1 = 1 FROM pg_trigger
-            WHERE tgrelid = to_regclass($1) AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 28 <> 0 ORDER BY 1
+            SELECT tgname::text, tgtype & 7 = 7, tgtype & 1 = 1,
+              (SELECT coalesce(string_agg(a.attname::text, chr(1) ORDER BY a.attname), '') FROM pg_attribute a
+               WHERE a.attrelid = tgrelid AND a.attnum = ANY(tgattr::int2[]))
+            FROM pg_trigger WHERE tgrelid = to_regclass($1) AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 28 <> 0 ORDER BY 1
             """)
         for row in 0..<triggers.rowCount {
             schema.triggers.append(
                 .init(
                     name: try triggers.text(row, 0), isRow: try triggers.bool(row, 2),
-                    isBeforeRowInsert: try triggers.bool(row, 1)))
+                    isBeforeRowInsert: try triggers.bool(row, 1),
+                    updateOf: try triggers.text(row, 3).split(separator: "\u{1}").map(String.init)))
         }
         let rules = try ask(
             session, table,

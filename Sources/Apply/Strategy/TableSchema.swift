@@ -59,6 +59,8 @@ public struct TableSchema: Sendable, Equatable {
         /// FOR EACH ROW.
         var isRow = false
         var isBeforeRowInsert = false
+        /// It runs for an UPDATE only if one of these columns is in the SET list (`UPDATE OF`); empty: for every UPDATE.
+        var updateOf: [String] = []
     }
 
     /// One foreign key, from the table or to it.
@@ -140,8 +142,30 @@ public struct TableSchema: Sendable, Equatable {
         }
     }
 
+    /// Triggers `UPDATE OF` columns that an event may all leave out: they run only for events that have one of them. With the positions of
+    /// these columns in ``TableShape/columns``.
+    func optionalUpdateTriggers(_ shape: TableShape) -> [(name: String, columns: [Int])] {
+        triggers.compactMap { trigger in
+            let columns = shape.columns.indices.filter { trigger.updateOf.contains(shape.columns[$0].name) }
+            let isAlwaysSet =
+                columns.contains { !shape.columns[$0].isOptional }
+                || shape.onUpdate.contains { trigger.updateOf.contains($0.column) }
+            return columns.isEmpty || isAlwaysSet ? nil : (trigger.name, columns)
+        }
+    }
+
+    /// The groups of columns of ``optionalUpdateTriggers(_:)``. Four at most, for each doubles the UPDATE statements of the sequential
+    /// function; further triggers run for every event.
+    func updateGroups(_ shape: TableShape) -> [[Int]] {
+        var groups: [[Int]] = []
+        for (_, columns) in optionalUpdateTriggers(shape) where !groups.contains(columns) && groups.count < 4 {
+            groups.append(columns)
+        }
+        return groups
+    }
+
     /// Whether an event may have no value for a column: it is optional in the mapping, or not in it.
-    private static func mayBeLeftOut(_ name: String, _ shape: TableShape) -> Bool {
+    static func mayBeLeftOut(_ name: String, _ shape: TableShape) -> Bool {
         shape.columns.first { $0.name == name }?.isOptional != false
     }
 }

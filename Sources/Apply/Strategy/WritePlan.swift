@@ -49,7 +49,8 @@ public final class WritePlan: Sendable {
         function = SequentialFunction(
             SequentialWriter(
                 texts: texts, usesArbiter: schema.rules.isEmpty,
-                insertsAreExact: !schema.triggers.contains(where: \.isBeforeRowInsert)))
+                insertsAreExact: !schema.triggers.contains(where: \.isBeforeRowInsert),
+                updateGroups: schema.updateGroups(shape)))
     }
 
     var strategy: WriteStrategy { choice.strategy }

@@ -62,6 +62,8 @@ extension TableSchema {
         }
         // Rows that are only inserted cannot remove each other's conflicts: a set statement fails if and only if one row is refused.
         guard shape.mode == .upsert else { return reasons }
+        // A set statement names all columns for all of its rows.
+        reasons += optionalUpdateTriggers(shape).map { "trigger \($0.name) is UPDATE OF columns that events may leave out" }
         reasons += indexes.filter { $0.isUnique && !$0.isKey && !isSurrogateKey($0, shape) }.map {
             "unique index \($0.name) besides the key"
         }

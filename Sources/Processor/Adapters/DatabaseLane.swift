@@ -30,12 +30,12 @@ final class DatabaseLane: BatchApplier {
 
     /// - Throws: where there is no thread for it.
     init(
-        configuration: PostgresConfiguration, foreignKeyTimeout: Duration, outcomes: OutcomeTable, logger: Logger
+        configuration: PostgresConfiguration, constraintTimeout: Duration, outcomes: OutcomeTable, logger: Logger
     ) throws(PostgresError) {
         thread = try ConnectionThread(named: "lane")
         self.configuration = configuration
         self.logger = logger
-        state = Mutex(State(machine: LaneMachine(outcomes: outcomes, foreignKeyTimeout: foreignKeyTimeout.nanoseconds)))
+        state = Mutex(State(machine: LaneMachine(outcomes: outcomes, constraintTimeout: constraintTimeout.nanoseconds)))
     }
 
     // MARK: For the claimer and the end
@@ -46,8 +46,8 @@ final class DatabaseLane: BatchApplier {
     }
 
     /// Changes the limit while transactions are under way.
-    func reconfigure(foreignKeyTimeout: Duration) {
-        state.withLock { $0.machine.foreignKeyTimeoutChanged(to: foreignKeyTimeout.nanoseconds) }
+    func reconfigure(constraintTimeout: Duration) {
+        state.withLock { $0.machine.constraintTimeoutChanged(to: constraintTimeout.nanoseconds) }
     }
 
     /// Forgets offsets and counts of bad records of partitions that were claimed again.
@@ -89,13 +89,13 @@ final class DatabaseLane: BatchApplier {
     var executor: (any TaskExecutor)? { thread }
 
     func apply(_ work: [PartitionBatches], attempt: Int) async throws -> ApplyResult {
-        var action = state.withLock { $0.machine.batchesArrived(work) }
+        var action = state.withLock { $0.machine.batchesArrived(work, at: MonotonicClock.nanoseconds()) }
         while true {
             do {
                 switch action {
                 case .answer(let result): return result
                 case .settle(let advances): action = try await settle(advances)
-                case .write(let slices, let claims, let isFinal): action = try await write(slices, claims, isFinal)
+                case .write(let slices, let claims, let final): action = try await write(slices, claims, final)
                 }
             } catch let error as PostgresError {
                 action = state.withLock { $0.machine.failed(error) }
@@ -117,11 +117,11 @@ final class DatabaseLane: BatchApplier {
         logger.info(
             "Connection was lost during a transaction; its outcome was read from sluice_offsets.",
             ["partitions": states.map { "\($0.key) \($0.value.rawValue)" }.sorted().joined(separator: ", ")])
-        return state.withLock { $0.machine.settled(states) }
+        return state.withLock { $0.machine.settled(states, at: MonotonicClock.nanoseconds()) }
     }
 
     private func write(
-        _ slices: [BatchSlice], _ claims: [PartitionClaim], _ isFinal: Bool
+        _ slices: [BatchSlice], _ claims: [PartitionClaim], _ final: FinalConstraints
     ) async throws -> LaneMachine.Action {
         let writer = writer
         let transaction = try writer.prepare(slices, claims: claims)
@@ -129,7 +129,7 @@ final class DatabaseLane: BatchApplier {
         let connection = try await connected()
         let outcome = try await connection.perform { session in
             writer.execute(
-                transaction, on: session, isFinalForeignKeyAttempt: isFinal, now: Double(MonotonicClock.nanoseconds()) / 1e9)
+                transaction, on: session, final: final, now: Double(MonotonicClock.nanoseconds()) / 1e9)
         }
         return state.withLock { $0.machine.executed(outcome, of: transaction.advances, at: MonotonicClock.nanoseconds()) }
     }

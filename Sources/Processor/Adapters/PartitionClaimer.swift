@@ -40,9 +40,9 @@ final class PartitionClaimer: OffsetClaimer {
     }
 
     /// Changes limits of the lanes' present and later writers.
-    func reconfigure(foreignKeyTimeout: Duration, poison: PoisonLimits) {
+    func reconfigure(constraintTimeout: Duration, poison: PoisonLimits) {
         self.poison.update(poison)
-        for lane in lanes { lane.reconfigure(foreignKeyTimeout: foreignKeyTimeout) }
+        for lane in lanes { lane.reconfigure(constraintTimeout: constraintTimeout) }
     }
 
     func claim(_ partitions: [TopicPartition]) async throws -> [TopicPartition: ClaimResult] {

@@ -96,7 +96,7 @@ struct ApplySettings: Sendable {
     var outcomes: [String: String] = [:]
     var retryInitial = Duration.milliseconds(50)
     var retryMaximum = Duration.seconds(10)
-    var foreignKeyTimeout = Duration.seconds(10)
+    var constraintTimeout = Duration.seconds(10)
     var circuitFailures = 5
     var poisonRecords = 1_000
     var poisonShare = 0.5
@@ -122,8 +122,8 @@ struct ApplySettings: Sendable {
             Key(
                 "outcomes", \.outcomes, .map,
                 help:
-                    "Outcome of an SQLSTATE or a class of them: retry, retry_halved, foreign_key_retry, dead_letter or stop, "
-                    + "such as {\"23514\": stop}. Entries change the built-in table (docs/outcomes.md)."),
+                    "Outcome of an SQLSTATE or a class of them: retry, retry_halved, constraint_retry, dead_letter or stop, "
+                    + "such as {\"23514\": stop}. Entries change the built-in table (docs/errors.md)."),
             Key(
                 "retry_initial", \.retryInitial, .duration(in: .milliseconds(1) ... .seconds(60)),
                 help:
@@ -132,9 +132,10 @@ struct ApplySettings: Sendable {
                 "retry_maximum", \.retryMaximum, .duration(in: .milliseconds(1) ... .seconds(600)),
                 help: "Longest delay between retries.", reload: .live),
             Key(
-                "foreign_key_timeout", \.foreignKeyTimeout, .duration(in: .zero ... .seconds(3600)),
+                "constraint_timeout", \.constraintTimeout, .duration(in: .zero ... .seconds(3600)),
                 help:
-                    "How long an event may wait for its parent row (23503) before it becomes a dead letter.", reload: .live),
+                    "How long an event may wait for its parent row (23503), or for a unique value that another row has (23505), "
+                    + "before it becomes a dead letter. 0: not at all.", reload: .live),
             Key(
                 "circuit_failures", \.circuitFailures, .int(in: 1...1000),
                 help:

@@ -44,7 +44,10 @@ struct SluiceSettings: Sendable {
                 Rule("mappings", sentence: "must name exactly one file: this version writes one table") { $0.mappings.count == 1 }
             ]),
         defaults: SluiceSettings(),
-        renamed: ["kafka.kicker": "kafka.fetch_wakeup", "pipeline.mirror_interval": "pipeline.offset_commit_interval"],
+        renamed: [
+            "kafka.kicker": "kafka.fetch_wakeup", "pipeline.mirror_interval": "pipeline.offset_commit_interval",
+            "apply.foreign_key_timeout": "apply.constraint_timeout",
+        ],
         moved: [
             "apply.coalesce":
                 "write: in the mapping file (\(WriteChoice.Strategy.allCases.map(\.rawValue).joined(separator: ", ")))"

@@ -66,6 +66,14 @@ final class Health: Sendable {
         ]
     }
 
+    private static func stopped(_ stopped: PipelineSnapshot.Stopped) -> JSONValue {
+        [
+            "partition": .string("\(stopped.source)"), "reason": .string(stopped.reason.kind.rawValue),
+            "message": .string(stopped.reason.description),
+            "starts_again": .string(stopped.reason.isRechecked ? "by itself" : "by an operator"),
+        ]
+    }
+
     /// The paused partitions, by the operator's reason.
     private static func reasons(_ paused: [TopicPartition: String]) -> JSONValue {
         let groups = Dictionary(grouping: paused.keys.sorted()) { paused[$0] ?? "" }.sorted { $0.key < $1.key }
@@ -81,9 +89,10 @@ final class Health: Sendable {
             return (phase, ["the worker is \(phase)"], [])
         }
         var problems = snapshot.stopped.map { "partition \($0.source) has stopped: \($0.reason)" }
-        if snapshot.circuit != .closed { problems.append("the circuit to PostgreSQL is open") }
+        if snapshot.circuit != .closed { problems.append("PostgreSQL is away: the circuit is open, and it is tried again") }
         if snapshot.summary != "running" { problems.append("the worker is \(snapshot.summary)") }
-        var details: [JSONValue.Member] = []
+        var details: [JSONValue.Member] = [.init("database", .string(snapshot.circuit == .closed ? "available" : "unavailable"))]
+        if !snapshot.stopped.isEmpty { details.append(.init("stopped", .array(snapshot.stopped.map(Self.stopped)))) }
         if let stall = snapshot.stall {
             problems.append("no progress for \(Int(stall.seconds)) s: \(stall.reason.sentence)")
             details.append(.init("stalled", .string(stall.reason.rawValue)))

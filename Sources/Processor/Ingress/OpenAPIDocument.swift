@@ -62,7 +62,24 @@ enum OpenAPIDocument {
         ],
         "Readiness": [
             "type": "object", "required": ["status"],
-            "properties": ["status": ["enum": ["ready", "unavailable"]], "reason": ["type": "string"]],
+            "properties": [
+                "status": ["enum": ["ready", "unavailable"]], "reason": ["type": "string"],
+                "database": ["enum": ["available", "unavailable"], "description": "Whether PostgreSQL answers the worker."],
+                "stopped": [
+                    "type": "array", "description": "The worker's stopped partitions.",
+                    "items": [
+                        "type": "object", "required": ["partition", "reason", "message", "starts_again"],
+                        "properties": [
+                            "partition": ["type": "string"], "message": ["type": "string"],
+                            "reason": ["enum": .array(StopReason.Kind.allCases.map { .string($0.rawValue) })],
+                            "starts_again": [
+                                "enum": ["by itself", "by an operator"],
+                                "description": "By itself, once what is wrong is mended; or at POST /admin/retry only.",
+                            ],
+                        ],
+                    ],
+                ],
+            ],
         ],
         "PauseRequest": [
             "type": "object", "description": "Without a partition: the whole topic. Without a topic: all topics.",

@@ -92,7 +92,7 @@ final class WorkerTelemetry: PipelineObserver {
             logger.warning("Partitions not claimed; retrying.", ["message": reason, "retry_in_ms": wait / 1_000_000])
         case .waits(let waiting):
             logger.info(
-                "Partition waits for a row.",
+                "Partition waits for another row.",
                 [
                     "partition": "\(waiting.source)", "message": waiting.reason,
                     "retry_in_seconds": Double(waiting.retryIn) / 1e9,

@@ -49,6 +49,10 @@ enum StartUp {
                 }
                 return
             } catch let error as PostgresError {
+                // Wrong credentials are an outage later, when they may be rotated, but a mistake as long as they have never worked.
+                if error.sqlState?.hasClass("28") == true {
+                    throw CommandError("PostgreSQL: \(error); correct postgres.uri or the server's pg_hba.conf, then start again")
+                }
                 guard error.isRetriable else { throw CommandError("PostgreSQL: \(error)") }
                 try await retry.wait("PostgreSQL", error.description)
             } catch let error as MigrationError {

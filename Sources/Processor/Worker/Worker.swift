@@ -61,7 +61,7 @@ final class Worker: Sendable {
         lanes = try (0..<settings.postgres.connections).map { lane in
             try DatabaseLane(
                 configuration: settings.postgres.connection(name: "sluice lane \(lane)"),
-                foreignKeyTimeout: settings.apply.foreignKeyTimeout, outcomes: configuration.outcomes,
+                constraintTimeout: settings.apply.constraintTimeout, outcomes: configuration.outcomes,
                 logger: logger.child("lane", ["lane": lane]))
         }
         pauses = OperatorPauseSync(
@@ -118,7 +118,7 @@ final class Worker: Sendable {
     func reconfigure(_ settings: SluiceSettings) {
         let configuration = settings.pipelineConfiguration
         limiter.update(settings.limits.consume, batch: configuration.visit)
-        claimer.reconfigure(foreignKeyTimeout: settings.apply.foreignKeyTimeout, poison: settings.apply.poisonLimits)
+        claimer.reconfigure(constraintTimeout: settings.apply.constraintTimeout, poison: settings.apply.poisonLimits)
         deadLetters.update(settings.deadLetters)
         pipeline.reconfigure(configuration)
         telemetry.memory.update(settings.pipeline.memoryBudget)
