@@ -160,8 +160,9 @@ public enum TableInspector {
             index.canRefuse = try rows.bool(row, 6)
             let names = rows.isNull(row, 5) ? [] : try rows.text(row, 5).split(separator: "\u{1}").map(String.init)
             index.columns = names
-            let canArbitrate = try rows.bool(row, 4) && index.isUnique && !index.isPartialOrExpression
-            index.isKey = canArbitrate && names.count == key.count && Set(names) == Set(key)
+            index.isOnKey =
+                index.isUnique && !index.isPartialOrExpression && names.count == key.count && Set(names) == Set(key)
+            index.isKey = try rows.bool(row, 4) && index.isOnKey
             schema.indexes.append(index)
         }
     }

@@ -74,7 +74,9 @@ public struct TableSchema: Sendable, Equatable {
         var isUnique = false
         var isExclusion = false
         var isPartialOrExpression = false
-        /// `ON CONFLICT` can name it for the mapping's key.
+        /// Unique on exactly the mapping's key, without a condition. It cannot make rows of different keys see each other.
+        var isOnKey = false
+        /// `ON CONFLICT` can name it for the mapping's key: it is ``isOnKey``, valid and immediate.
         var isKey = false
         /// It may refuse a value: it holds values of unbounded length, or is no B-tree.
         var canRefuse = false

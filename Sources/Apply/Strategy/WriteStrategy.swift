@@ -62,7 +62,7 @@ extension TableSchema {
         }
         // Rows that are only inserted cannot remove each other's conflicts: a set statement fails if and only if one row is refused.
         guard shape.mode == .upsert else { return reasons }
-        reasons += indexes.filter { $0.isUnique && !$0.isKey && !isSurrogateKey($0, shape) }.map {
+        reasons += indexes.filter { $0.isUnique && !$0.isOnKey && !isSurrogateKey($0, shape) }.map {
             "unique index \($0.name) besides the key"
         }
         reasons += indexes.filter(\.isExclusion).map { "exclusion constraint \($0.name)" }
