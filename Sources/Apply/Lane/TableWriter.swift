@@ -70,9 +70,6 @@ public final class TableWriter: Sendable {
     /// Reuses the memory of a transaction, which must not be executed again.
     public func recycle(_ transaction: consuming PreparedTransaction) { pool.give(transaction.arrays) }
 
-    /// Starts the count of a partition's bad records at 0.
-    public func resetPoisonCount(of source: TopicPartition) { poison.machine.withLock { $0.forgotten(source) } }
-
     var deadLetterWriter: DeadLetterWriter {
         DeadLetterWriter(group: configuration.group, mapping: configuration.mapping, table: plan.shape.name, pool: pool)
     }

@@ -21,6 +21,7 @@ final class DatabaseLane: BatchApplier {
     }
 
     private let configuration: PostgresConfiguration
+    private let plan: TablePlan
     private let logger: Logger
     private let state: Mutex<State>
     /// Held while connecting.
@@ -30,20 +31,19 @@ final class DatabaseLane: BatchApplier {
 
     /// - Throws: where there is no thread for it.
     init(
-        configuration: PostgresConfiguration, foreignKeyTimeout: Duration, outcomes: OutcomeTable, logger: Logger
+        configuration: PostgresConfiguration, plan: TablePlan, foreignKeyTimeout: Duration, logger: Logger
     ) throws(PostgresError) {
         thread = try ConnectionThread(named: "lane")
         self.configuration = configuration
+        self.plan = plan
         self.logger = logger
-        state = Mutex(State(machine: LaneMachine(outcomes: outcomes, foreignKeyTimeout: foreignKeyTimeout.nanoseconds)))
+        state = Mutex(
+            State(
+                machine: LaneMachine(
+                    outcomes: plan.configuration.outcomes, foreignKeyTimeout: foreignKeyTimeout.nanoseconds)))
     }
 
     // MARK: For the claimer and the end
-
-    /// Sets how the table is written from now on.
-    func setPlan(_ plan: WritePlan, _ configuration: ApplyConfiguration, _ poison: PoisonGuard) {
-        state.withLock { $0.writer = TableWriter(plan: plan, configuration: configuration, poison: poison) }
-    }
 
     /// Changes the limit while transactions are under way.
     func reconfigure(foreignKeyTimeout: Duration) {
@@ -53,7 +53,7 @@ final class DatabaseLane: BatchApplier {
     /// Forgets offsets and counts of bad records of partitions that were claimed again.
     func reset(_ partitions: [TopicPartition]) {
         state.withLock { state in
-            for partition in partitions { state.writer?.resetPoisonCount(of: partition) }
+            for partition in partitions { plan.poison.forget(partition) }
             state.machine.claimed(partitions)
         }
     }
@@ -105,11 +105,17 @@ final class DatabaseLane: BatchApplier {
         }
     }
 
+    /// A writer for the plan of this moment.
     private var writer: TableWriter {
-        guard let writer = state.withLock({ $0.writer }) else {
+        guard let current = plan.current else {
             preconditionFailure("batches reached a lane before their partitions were claimed")
         }
-        return writer
+        return state.withLock { state in
+            if let writer = state.writer, writer.plan === current { return writer }
+            let writer = TableWriter(plan: current, configuration: plan.configuration, poison: plan.poison)
+            state.writer = writer
+            return writer
+        }
     }
 
     private func settle(_ advances: [OffsetAdvance]) async throws -> LaneMachine.Action {
