@@ -226,7 +226,7 @@ extension ServerTests {
             for (number, (ddl, expected)) in cases.enumerated() {
                 let error = await #expect(throws: ApplyError.self) {
                     try await database.connection.perform { session in
-                        try session.executeScript("CREATE SCHEMA s\(number); SET search_path = s\(number); \(ddl)")
+                        try session.executeScript("CREATE SCHEMA s\(number); SET search_path = s\(number), public; \(ddl)")
                         _ = try WritePlan(shape, schema: TableInspector.inspect(shape, on: session))
                     }
                 }

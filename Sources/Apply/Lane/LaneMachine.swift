@@ -14,9 +14,11 @@ public struct LaneMachine: ~Copyable {
     public enum Action: Equatable {
         /// Connect again and ask `sluice_offsets` where these partitions are: ``settled(_:)`` or ``failed(_:)``.
         case settle([OffsetAdvance])
+        /// Read the table's schema again, and plan anew: ``inspected(isChanged:)`` or ``failed(_:)``.
+        case inspect
         /// Write these slices in one transaction: ``executed(_:of:at:)`` or ``failed(_:)``.
-        /// `isFinal`: a row that waits for another one becomes a dead letter.
-        case write([BatchSlice], claims: [PartitionClaim], isFinal: Bool)
+        /// `isFinal`: a row that waits for another one becomes a dead letter. `checksVersion`: the table must be as the plan says.
+        case write([BatchSlice], claims: [PartitionClaim], isFinal: Bool, checksVersion: Bool)
         /// Return to the stage.
         case answer(ApplyResult)
     }
@@ -25,6 +27,8 @@ public struct LaneMachine: ~Copyable {
         /// The stage has its answer.
         case idle
         case settling([PartitionBatches])
+        /// The transaction that is written after the inspection, as in `writing`.
+        case inspecting([PartitionBatches], [BatchSlice], later: [[BatchSlice]])
         /// `later`: the rest of a transaction that was halved, in log order.
         case writing([PartitionBatches], [BatchSlice], later: [[BatchSlice]])
     }
@@ -64,6 +68,8 @@ public struct LaneMachine: ~Copyable {
     private var waits: [TopicPartition: Wait] = [:]
     /// Partitions that were left out in the present call.
     private var waiting: [WaitingPartition] = []
+    /// The table's schema was read since the last transaction that was applied, in the present call.
+    private var hasInspected = false
 
     /// A lane that has written nothing yet.
     /// - Parameter foreignKeyTimeout: nanoseconds a row may wait for its parent.
@@ -83,6 +89,7 @@ public struct LaneMachine: ~Copyable {
     /// The stage has called.
     public mutating func batchesArrived(_ batches: [PartitionBatches]) -> Action {
         waiting = []
+        hasInspected = false
         let advances = unsettledAdvances(of: batches)
         guard !advances.isEmpty else {
             // Partitions that were claimed again need no settling: the claim has seen what the transaction left.
@@ -120,6 +127,7 @@ public struct LaneMachine: ~Copyable {
         }
         switch outcome {
         case .applied(let report):
+            hasInspected = false
             count(slices, of: batches, report)
             guard let next = later.first else { return answerApplied() }
             return write(next, of: batches, later: Array(later.dropFirst()))
@@ -133,6 +141,12 @@ public struct LaneMachine: ~Copyable {
             return answer(.retry(reason: "\(error)", isOutage: reason == .unavailable))
         case .retryHalved(let error):
             return writeHalved(batches, slices, later, error)
+        case .schemaChanged(let error):
+            // Somebody is still changing it: with the waits of a retry.
+            if hasInspected { return answer(.retry(reason: "\(error)", isOutage: false)) }
+            hasInspected = true
+            phase = .inspecting(batches, slices, later: later)
+            return .inspect
         case .stopped(let partitions, let reason):
             return answer(.stopped(partitions, reason: reason))
         case .lost(let error):
@@ -145,7 +159,18 @@ public struct LaneMachine: ~Copyable {
         }
     }
 
-    /// The connection was lost, could not be made, or refused to read the offsets. If something was sent, ``executed(_:of:at:)`` says so.
+    /// The table's schema was read, and the plan is made for it: the same slices are written.
+    /// - Parameter isChanged: it is another one than that of the last transaction. Otherwise that transaction has changed the table
+    ///   itself, as a trigger may that makes partitions, and would do so again: then it is written unchecked.
+    public mutating func inspected(isChanged: Bool) -> Action {
+        guard case .inspecting(let batches, let slices, let later) = phase else {
+            preconditionFailure("nothing was to be inspected")
+        }
+        return write(slices, of: batches, later: later, checksVersion: isChanged)
+    }
+
+    /// The connection was lost, could not be made, or refused to read offsets or schema. If something was sent, ``executed(_:of:at:)``
+    /// says so.
     ///
     /// A lost connection, or one that cannot be made, is an outage whatever its last words: a server that idles sessions out, a password
     /// that is being rotated and a host that is failing over all pass.
@@ -153,7 +178,7 @@ public struct LaneMachine: ~Copyable {
         if !error.isConnectionLost, let state = error.sqlState, outcomes.outcome(of: state) == .stop {
             return stop("PostgreSQL: \(error)")
         }
-        return answer(.retry(reason: "PostgreSQL: \(error)", isOutage: true))
+        return answer(.retry(reason: "PostgreSQL: \(error)", isOutage: !error.isConflict))
     }
 
     /// The batches could not be made into a transaction.
@@ -162,7 +187,7 @@ public struct LaneMachine: ~Copyable {
     private mutating func stop(_ reason: String) -> Action {
         switch phase {
         case .idle: preconditionFailure("nothing was under way")
-        case .settling(let batches), .writing(let batches, _, _):
+        case .settling(let batches), .inspecting(let batches, _, _), .writing(let batches, _, _):
             answer(.stopped(batches.map(\.source), reason: StopReason(.schema, reason)))
         }
     }
@@ -178,13 +203,14 @@ public struct LaneMachine: ~Copyable {
     }
 
     private mutating func write(
-        _ slices: [BatchSlice], of batches: [PartitionBatches], later: [[BatchSlice]] = [], isFinal: Bool = false
+        _ slices: [BatchSlice], of batches: [PartitionBatches], later: [[BatchSlice]] = [], isFinal: Bool = false,
+        checksVersion: Bool = true
     ) -> Action {
         phase = .writing(batches, slices, later: later)
         return .write(
             slices,
             claims: batches.map { PartitionClaim(source: $0.source, epoch: $0.epoch, nextOffset: appliedOffset(of: $0)) },
-            isFinal: isFinal)
+            isFinal: isFinal, checksVersion: checksVersion)
     }
 
     /// Some record of the slices waits for a row that may come. Finds it by writing fewer partitions, and then the partition in halves, so

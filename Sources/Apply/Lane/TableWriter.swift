@@ -15,6 +15,8 @@ public final class TableWriter: Sendable {
     let poison: PoisonGuard
     /// The backend in whose session the table's function was created last.
     let functionOwner = Mutex<Int32>(0)
+    /// Raises ``SQLState/schemaChanged`` where the table is not as the plan says.
+    let versionCheck: EncodedStatement
 
     /// A writer for one table.
     /// - Parameter poison: counts bad records; shared with the other lanes that write the table.
@@ -23,6 +25,7 @@ public final class TableWriter: Sendable {
         self.configuration = configuration
         self.poison = poison
         pool = ArrayPool(keptBytes: configuration.keptBufferBytes)
+        versionCheck = TableVersion.requirement(plan.schema.relation, plan.schema.version, pool)
     }
 
     /// Encodes the events of slices by the plan's strategy. Events are in the order of `slices`, and in log order within each.
@@ -49,13 +52,15 @@ public final class TableWriter: Sendable {
     /// Executes a transaction on a connection's thread. Every error is an outcome.
     /// - Parameters:
     ///   - isFinalForeignKeyAttempt: rows whose parent is missing become dead letters.
+    ///   - checksVersion: it is not committed where the table has changed since its schema was read.
     ///   - now: seconds on any monotonic clock, for the poison guard.
     public func execute(
-        _ transaction: PreparedTransaction, on session: PostgresSession, isFinalForeignKeyAttempt: Bool = false, now: Double
+        _ transaction: PreparedTransaction, on session: PostgresSession, isFinalForeignKeyAttempt: Bool = false,
+        checksVersion: Bool = true, now: Double
     ) -> ApplyOutcome {
         var run = TransactionRun(
             writer: self, transaction: transaction, session: session, isFinalForeignKeyAttempt: isFinalForeignKeyAttempt,
-            now: now)
+            checksVersion: checksVersion, now: now)
         return run.execute()
     }
 

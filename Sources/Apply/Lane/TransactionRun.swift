@@ -12,21 +12,25 @@ struct TransactionRun {
     let transaction: PreparedTransaction
     let session: PostgresSession
     let isFinalForeignKeyAttempt: Bool
+    let checksVersion: Bool
     let now: Double
     /// Statements that the server has executed so far.
     var statements = 0
 
     init(
         writer: TableWriter, transaction: PreparedTransaction, session: PostgresSession, isFinalForeignKeyAttempt: Bool,
-        now: Double
+        checksVersion: Bool, now: Double
     ) {
         self.writer = writer
         self.transaction = transaction
         self.session = session
         self.isFinalForeignKeyAttempt = isFinalForeignKeyAttempt
+        self.checksVersion = checksVersion
         self.now = now
     }
 
+    /// Whatever the role's default: each statement sees what has been committed before it, the check of the table's version as well.
+    static let begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
     static let checkConstraintsAtOnce = "SET CONSTRAINTS ALL IMMEDIATE"
     var plan: WritePlan { writer.plan }
 
@@ -53,11 +57,14 @@ struct TransactionRun {
         let checksAtOnce = plan.schema.hasDeferredChecks
         if built.usesFunction { try ensureFunction() }
         let transaction = transaction
+        // Without row statements no plan is used.
+        let versionCheck = checksVersion && !built.statements.isEmpty ? writer.versionCheck : nil
         let results = try roundTrip { pipeline in
-            try pipeline.execute("BEGIN")
+            try pipeline.execute(Self.begin)
             if checksAtOnce { try pipeline.execute(Self.checkConstraintsAtOnce) }
             try transaction.advance.queue(&pipeline)
             for statement in built.statements { try statement.queue(&pipeline) }
+            try versionCheck?.queue(&pipeline)
             try transaction.faultStatement?.queue(&pipeline)
             try pipeline.execute("COMMIT")
         }
@@ -159,6 +166,11 @@ struct TransactionRun {
         do {
             try rollback()
             if error.sqlState == .fenced { return try fencing(error) }
+            if error.sqlState == .schemaChanged { return .schemaChanged(error) }
+            // What no row is at fault for may come of a plan that the table does not fit any more.
+            if writer.configuration.outcomes.outcome(of: error) == .stop, try !plan.isCurrent(on: session) {
+                return .schemaChanged(error)
+            }
         } catch {
             return .lost((error as? PostgresError) ?? PostgresError(.connection, "\(error)"))
         }
@@ -168,9 +180,7 @@ struct TransactionRun {
             return .retry(.unavailable, error)
         }
         switch writer.configuration.outcomes.outcome(of: error) {
-        case .retry:
-            let isConflict = error.sqlState?.hasClass("40") == true || error.sqlState == .lockNotAvailable
-            return .retry(isConflict ? .conflict : .unavailable, error)
+        case .retry: return .retry(error.isConflict ? .conflict : .unavailable, error)
         case .retryHalved: return .retryHalved(error)
         case .foreignKeyRetry where !isFinalForeignKeyAttempt:
             let isIncoming = plan.schema.foreignKeys.contains { $0.isIncoming && $0.name == error.constraint }

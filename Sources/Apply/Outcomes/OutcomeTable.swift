@@ -82,3 +82,8 @@ public struct OutcomeTable: Sendable, Equatable {
         )
     }
 }
+
+extension PostgresError {
+    /// Another transaction was in the way: deadlock, serialization, lock timeout.
+    var isConflict: Bool { !isConnectionLost && (sqlState?.hasClass("40") == true || sqlState == .lockNotAvailable) }
+}

@@ -2,8 +2,9 @@
 
 public import Postgres
 public import Records
+import SluiceTables
 
-/// Reads ``TableSchema`` when partitions are claimed.
+/// Reads ``TableSchema``: when partitions are claimed, and when the table has changed.
 public enum TableInspector {
     /// Reads what the catalog says about the mapping's table.
     /// - Throws: `ApplyError` where there is no such table, `PostgresError` where the catalog could not be read.
@@ -13,6 +14,8 @@ public enum TableInspector {
                 .configuration, "the server is PostgreSQL \(session.serverVersion / 10_000); 12 is the oldest that can be used")
         }
         let wanted = (shape.schema.map { quoteIdentifier($0) + "." } ?? "") + quoteIdentifier(shape.name)
+        // First: a change in between then only leads to another inspection.
+        let version = try TableVersion.read(wanted, on: session)
         let found = try ask(
             session, wanted,
             """
@@ -26,7 +29,7 @@ public enum TableInspector {
               c.relpersistence = 'u'
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)
             """)
-        guard found.rowCount == 1 else {
+        guard let version, found.rowCount == 1 else {
             throw ApplyError(.configuration, "table \(wanted) does not exist; run the migrations or correct the mapping")
         }
         let kinds: [String: TableSchema.Kind] = ["r": .table, "p": .partitioned, "f": .foreign, "v": .view]
@@ -34,6 +37,7 @@ public enum TableInspector {
             throw ApplyError(.configuration, "\(wanted) is not a table; name one in the mapping")
         }
         var schema = TableSchema(relation: try found.text(0, 1))
+        schema.version = version
         schema.kind = kind
         schema.hasRowSecurity = try found.bool(0, 3)
         schema.isInherited = try found.bool(0, 4)

@@ -86,6 +86,8 @@ public struct TableSchema: Sendable, Equatable {
 
     /// The quoted, schema-qualified name.
     public var relation: String
+    /// The table's version in the catalog when the rest was read, or before; see `TableVersion`.
+    public var version: Int64 = 0
     /// The kind of relation.
     public var kind = Kind.table
     /// It is a partition, or has a parent or children by INHERITS.

@@ -93,9 +93,13 @@ final class DatabaseLane: BatchApplier {
         while true {
             do {
                 switch action {
-                case .answer(let result): return result
+                case .answer(let result):
+                    if case .stopped(_, let reason) = result, reason.kind == .schema { plan.mustBeChecked() }
+                    return result
                 case .settle(let advances): action = try await settle(advances)
-                case .write(let slices, let claims, let isFinal): action = try await write(slices, claims, isFinal)
+                case .inspect: action = try await inspect()
+                case .write(let slices, let claims, let isFinal, let checksVersion):
+                    action = try await write(slices, claims, isFinal: isFinal, checksVersion: checksVersion)
                 }
             } catch let error as PostgresError {
                 action = state.withLock { $0.machine.failed(error) }
@@ -126,8 +130,17 @@ final class DatabaseLane: BatchApplier {
         return state.withLock { $0.machine.settled(states) }
     }
 
+    private func inspect() async throws -> LaneMachine.Action {
+        logger.info("The table has changed; its schema is read again.", ["table": plan.table])
+        // Of the last transaction; another lane may have made a new one since.
+        let known = state.withLock { $0.writer?.plan }
+        try await plan.changed(on: self)
+        let isChanged = plan.current !== known
+        return state.withLock { $0.machine.inspected(isChanged: isChanged) }
+    }
+
     private func write(
-        _ slices: [BatchSlice], _ claims: [PartitionClaim], _ isFinal: Bool
+        _ slices: [BatchSlice], _ claims: [PartitionClaim], isFinal: Bool, checksVersion: Bool
     ) async throws -> LaneMachine.Action {
         let writer = writer
         let transaction = try writer.prepare(slices, claims: claims)
@@ -135,7 +148,8 @@ final class DatabaseLane: BatchApplier {
         let connection = try await connected()
         let outcome = try await connection.perform { session in
             writer.execute(
-                transaction, on: session, isFinalForeignKeyAttempt: isFinal, now: Double(MonotonicClock.nanoseconds()) / 1e9)
+                transaction, on: session, isFinalForeignKeyAttempt: isFinal, checksVersion: checksVersion,
+                now: Double(MonotonicClock.nanoseconds()) / 1e9)
         }
         return state.withLock { $0.machine.executed(outcome, of: transaction.advances, at: MonotonicClock.nanoseconds()) }
     }

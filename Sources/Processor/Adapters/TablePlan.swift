@@ -1,6 +1,7 @@
-// Owns the plan of the mapping's table: makes it, keeps it for the lanes.
+// Owns the plan of the mapping's table: makes it, keeps it for the lanes, and makes it anew when the table has changed.
 
 import Apply
+import Backpressure
 import Postgres
 import Records
 import Synchronization
@@ -8,13 +9,25 @@ import Telemetry
 
 /// How the table is written, for all lanes, and for the claims, which must not succeed where it cannot be written.
 final class TablePlan: Sendable {
+    /// For how long the server's word that it would execute the plan's statements is taken, at claims. Partitions that wait for a row are
+    /// claimed several times a second.
+    static let trust = Duration.seconds(10)
+
+    private struct State {
+        var plan: WritePlan?
+        /// When the server was asked last; `nil`: it must be asked before the next claim, because privileges change without the schema.
+        var checked: ContinuousClock.Instant?
+    }
+
     /// Settings of the lanes' writers.
     let configuration: ApplyConfiguration
     /// Counts the bad records of all lanes.
     let poison: PoisonGuard
     private let shape: TableShape
     private let logger: Logger
-    private let plan = Mutex<WritePlan?>(nil)
+    private let state = Mutex(State())
+    /// Held while the plan is made, so that lanes which notice a change together read the schema once.
+    private let refreshing = AsyncMutex()
 
     init(shape: TableShape, configuration: ApplyConfiguration, poison: PoisonLimits, logger: Logger) {
         self.shape = shape
@@ -27,16 +40,40 @@ final class TablePlan: Sendable {
     var table: String { shape.name }
 
     /// The plan; `nil` before the first claim.
-    var current: WritePlan? { plan.withLock { $0 } }
+    var current: WritePlan? { state.withLock { $0.plan } }
 
-    /// Makes the plan for a claim.
-    /// - Throws: `ApplyError` where table and mapping do not fit, `PostgresError` where the server did not answer. The plan stays.
+    /// A lane was refused what depends on no row.
+    func mustBeChecked() { state.withLock { $0.checked = nil } }
+
+    /// Makes the plan for a claim. The server is asked whether it would execute its statements, unless that was a moment ago.
     func claimed(on lane: DatabaseLane) async throws {
+        let isTrusted = state.withLock { state in state.checked.map { .now - $0 < Self.trust } ?? false }
+        try await refresh(on: lane, isTrusted: isTrusted)
+    }
+
+    /// Makes the plan anew where the table is not as it says. A lane that writes by it learns by itself what else is refused.
+    func changed(on lane: DatabaseLane) async throws { try await refresh(on: lane, isTrusted: true) }
+
+    /// - Parameter isTrusted: a plan whose schema has not changed is kept without asking the server for its statements.
+    /// - Throws: `ApplyError` where table and mapping do not fit, `PostgresError` where the server did not answer. The plan stays.
+    private func refresh(on lane: DatabaseLane, isTrusted: Bool) async throws {
+        try await refreshing.lock()
+        defer { refreshing.unlock() }
         let known = current
-        let fresh = try await lane.session { [shape] in try WritePlan.checked(shape, unlessChanged: known, on: $0) }
-        if fresh === known { return }
-        plan.withLock { $0 = fresh }
-        log(fresh)
+        do {
+            let (fresh, isChecked) = try await lane.session { [shape] session in
+                if isTrusted, let known, try known.isCurrent(on: session) { return (known, false) }
+                return (try WritePlan.checked(shape, unlessChanged: known, on: session), true)
+            }
+            state.withLock { state in
+                state.plan = fresh
+                if isChecked { state.checked = .now }
+            }
+            if fresh !== known { log(fresh) }
+        } catch {
+            mustBeChecked()
+            throw error
+        }
     }
 
     private func log(_ plan: WritePlan) {
