@@ -56,4 +56,6 @@ extension SQLState {
     public static let checkViolation = SQLState("23514")
     /// `SL001`: raised by `sluice_advance` where an offset or an epoch is not the one that the caller expects.
     public static let fenced = SQLState("SL001")
+    /// The table of a plan has changed; raised by `sluice_require_table_version`.
+    public static let schemaChanged = SQLState("SL002")
 }

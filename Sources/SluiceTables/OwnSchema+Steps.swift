@@ -123,4 +123,82 @@ extension OwnSchema {
         -- For counting the letters of a group and deleting its oldest.
         CREATE INDEX sluice_dead_letters_failed_at ON sluice_dead_letters (consumer_group, failed_at);
         """
+
+    /// Step 4: whether a table is as it was when its schema was read.
+    static let tableVersion = """
+        -- One number over what the catalog says about a table, as far as a plan to write it depends on it. NULL: there is no such
+        -- table.
+        --
+        -- It adds up hashes of the transactions that wrote the rows of the catalog (xmin), so a change of any of them gives another
+        -- number. VACUUM and ANALYZE change none of what it reads: of pg_class it takes flags only. It reads pg_inherits and not
+        -- pg_partition_tree, which would lock every partition.
+        CREATE FUNCTION sluice_table_version(relation text) RETURNS bigint LANGUAGE plpgsql
+        -- Without these settings each call would be planned anew, or read the catalog as a whole.
+        SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+        DECLARE
+            root oid := to_regclass(relation);
+            -- The table, and where it is partitioned all its partitions.
+            tree oid[] := ARRAY[root];
+            is_partitioned bool;
+            has_own_types bool;
+            table_hash numeric;
+            part_hash numeric := 0;
+            type_hash numeric := 0;
+            version bigint;
+        BEGIN
+            SELECT c.relkind = 'p',
+                EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = root AND a.attnum > 0 AND a.atttypid >= 16384),
+                hashtextextended(concat_ws(' ', c.oid, c.relkind, c.relpersistence, c.relowner, c.relrowsecurity,
+                    c.relforcerowsecurity, EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = root)), 1)
+            INTO is_partitioned, has_own_types, table_hash FROM pg_class c WHERE c.oid = root;
+            IF is_partitioned THEN
+                WITH RECURSIVE part(relid, hash) AS (
+                    SELECT root, 0::bigint
+                    UNION ALL
+                    SELECT i.inhrelid, hashtextextended(i.xmin::text, 2) FROM part p JOIN pg_inherits i ON i.inhparent = p.relid
+                )
+                SELECT array_agg(p.relid), sum(p.hash) INTO tree, part_hash FROM part p;
+            END IF;
+            -- Domains, and the domains that they are made of. Types of users have 16384 or more.
+            IF has_own_types THEN
+                WITH RECURSIVE kind(oid) AS (
+                    SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = root AND a.attnum > 0 AND a.atttypid >= 16384
+                    UNION
+                    SELECT t.typbasetype FROM kind k JOIN pg_type t ON t.oid = k.oid WHERE t.typbasetype >= 16384
+                )
+                SELECT sum(hashtextextended(t.xmin::text, 3)) INTO type_hash FROM kind k JOIN pg_type t ON t.oid = k.oid;
+            END IF;
+            SELECT ((table_hash + part_hash + type_hash + sum(entry.hash)) % 9223372036854775807)::bigint INTO version FROM (
+                SELECT hashtextextended(i.xmin::text, 4) AS hash FROM pg_inherits i WHERE i.inhrelid = root
+                UNION ALL
+                SELECT hashtextextended(a.xmin::text, 5) FROM pg_attribute a WHERE a.attrelid = ANY (tree) AND a.attnum > 0
+                UNION ALL
+                SELECT hashtextextended(d.xmin::text, 6) FROM pg_attrdef d WHERE d.adrelid = root
+                UNION ALL
+                -- Before PostgreSQL 14 the states of an index change in place.
+                SELECT hashtextextended(concat_ws(' ', x.xmin, x.indisready, x.indisvalid), 7)
+                FROM pg_index x WHERE x.indrelid = ANY (tree)
+                UNION ALL
+                SELECT hashtextextended(k.xmin::text, 8) FROM pg_constraint k WHERE k.conrelid = ANY (tree)
+                UNION ALL
+                -- Foreign keys of other tables have triggers here.
+                SELECT hashtextextended(g.xmin::text, 9) FROM pg_trigger g WHERE g.tgrelid = ANY (tree)
+                UNION ALL
+                SELECT hashtextextended(w.xmin::text, 10) FROM pg_rewrite w WHERE w.ev_class = root
+            ) AS entry;
+            RETURN version;
+        END
+        $$;
+
+        -- Raises SQLSTATE SL002 where the table is not at the version that a plan was made for. It belongs at the end of a transaction
+        -- that has written to the table, whose lock keeps triggers, constraints and indexes from being added until COMMIT.
+        CREATE FUNCTION sluice_require_table_version(relation text, expected bigint) RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN
+            IF sluice_table_version(relation) IS DISTINCT FROM expected THEN
+                RAISE EXCEPTION 'table % has changed since its schema was read', relation USING ERRCODE = 'SL002';
+            END IF;
+        END
+        $$;
+
+        """
 }

@@ -75,8 +75,8 @@ private struct Search {
         let search = Search(1_000, bad: [300])
         #expect(
             search.actions == [
-                .apply(0..<500, atMost: 13), .apply(0..<250, atMost: 12), .apply(250..<375, atMost: 12), .replay(250..<375),
-                .apply(375..<1_000, atMost: 31),
+                .apply(0..<500, atMost: 12), .apply(0..<250, atMost: 12), .apply(250..<375, atMost: 11), .replay(250..<375),
+                .apply(375..<1_000, atMost: 30),
             ])
         #expect(search.deadLetters == [300])
     }

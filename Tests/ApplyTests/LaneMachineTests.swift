@@ -13,6 +13,7 @@ private let outage = PostgresError(.connection, "gone")
 private let unreadable = PostgresError(.server, "no such table", sqlState: .undefinedTable)
 private let busy = PostgresError(.server, "busy", sqlState: .lockNotAvailable)
 private let slow = PostgresError(.server, "slow", sqlState: .queryCanceled)
+private let changed = PostgresError(.server, "changed", sqlState: .schemaChanged)
 private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("23503"))
 
 @Suite struct LaneMachineTests {
@@ -34,8 +35,12 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
             source: batches[0].records.source, generation: generation, epoch: epoch, expected: expected, batches: batches)
     }
 
-    private func write(_ slices: BatchSlice..., from offset: Int64 = 0, epoch: Int64 = 1) -> Action {
-        .write(slices, claims: [PartitionClaim(source: slices[0].source, epoch: epoch, nextOffset: offset)], final: .none)
+    private func write(
+        _ slices: BatchSlice..., from offset: Int64 = 0, epoch: Int64 = 1, checksVersion: Bool = true
+    ) -> Action {
+        .write(
+            slices, claims: [PartitionClaim(source: slices[0].source, epoch: epoch, nextOffset: offset)], final: .none,
+            checksVersion: checksVersion)
     }
 
     private func advance(_ source: TopicPartition = p0, epoch: Int64 = 1, _ expected: Int64 = 0, _ next: Int64 = 9)
@@ -79,7 +84,7 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         var machine = try machine()
         let batches = [part(batch()), part(batch(p1))]
         let claims = [p0, p1].map { PartitionClaim(source: $0, epoch: 1, nextOffset: 0) }
-        let all = Action.write(batches.map { BatchSlice($0.batches[0]) }, claims: claims, final: .none)
+        let all = Action.write(batches.map { BatchSlice($0.batches[0]) }, claims: claims, final: .none, checksVersion: true)
         #expect(machine.batchesArrived(batches, at: 1) == all)
         #expect(machine.executed(.fenced([p1]), of: [], at: 1) == .answer(.fenced([p1])))
         #expect(machine.batchesArrived(batches, at: 1) == all)
@@ -206,11 +211,13 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
             zip([p0, p1], offsets).map { PartitionClaim(source: $0, epoch: 1, nextOffset: $1) }
         }
         let advances = [advance(p0), advance(p1)]
-        #expect(machine.batchesArrived(batches, at: 1) == .write(slices, claims: claims(0, 0), final: .none))
+        #expect(
+            machine.batchesArrived(batches, at: 1) == .write(slices, claims: claims(0, 0), final: .none, checksVersion: true))
         #expect(machine.executed(.lost(outage), of: advances, at: 1) == retry("PostgreSQL: \(outage)", isOutage: true))
         #expect(machine.batchesArrived(batches, at: 1) == .settle(advances))
         #expect(
-            machine.settled([p0: .notCommitted, p1: .notCommitted], at: 1) == .write(slices, claims: claims(0, 0), final: .none))
+            machine.settled([p0: .notCommitted, p1: .notCommitted], at: 1)
+                == .write(slices, claims: claims(0, 0), final: .none, checksVersion: true))
         #expect(machine.executed(report(10), of: advances, at: 1) == applied(10))
     }
 
@@ -249,6 +256,62 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         #expect(machine.settled([p1: .committed], at: 1) == applied(5))
     }
 
+    @Test func aChangedTableIsInspectedAndTheSameIsWritten() throws {
+        var machine = try machine()
+        let batch = batch()
+        func slice(_ records: Range<Int>) -> BatchSlice { BatchSlice(batch, records: records) }
+        #expect(machine.batchesArrived([part(batch)], at: 1) == write(slice(0..<5)))
+        #expect(machine.executed(.retryHalved(slow), of: [advance()], at: 1) == write(slice(0..<2)))
+        #expect(machine.executed(.schemaChanged(changed), of: [advance(p0, 0, 3)], at: 1) == .inspect)
+        #expect(machine.inspected(isChanged: true, at: 1) == write(slice(0..<2)))
+        #expect(machine.executed(report(2), of: [advance(p0, 0, 3)], at: 1) == write(slice(2..<5), from: 3))
+        // The next transaction may find another change.
+        #expect(machine.executed(.schemaChanged(changed), of: [advance(p0, 3, 9)], at: 1) == .inspect)
+        #expect(machine.inspected(isChanged: true, at: 1) == write(slice(2..<5), from: 3))
+        #expect(machine.executed(report(3), of: [advance(p0, 3, 9)], at: 1) == applied(5))
+    }
+
+    @Test func aTableThatChangesAgainAndAgainIsWaitedFor() throws {
+        var machine = try machine()
+        let batch = batch()
+        for _ in 0..<3 {
+            #expect(machine.batchesArrived([part(batch)], at: 1) == write(BatchSlice(batch)))
+            #expect(machine.executed(.schemaChanged(changed), of: [advance()], at: 1) == .inspect)
+            #expect(machine.inspected(isChanged: true, at: 1) == write(BatchSlice(batch)))
+            #expect(machine.executed(.schemaChanged(changed), of: [advance()], at: 1) == retry("\(changed)"))
+        }
+    }
+
+    /// Its own trigger makes a partition in every attempt, and the attempt that is rolled back leaves none.
+    @Test func aTransactionThatChangesTheTableItselfIsWrittenUnchecked() throws {
+        var machine = try machine()
+        let (first, second) = (batch(), batch(from: 10))
+        _ = machine.batchesArrived([part(first)], at: 1)
+        _ = machine.executed(.schemaChanged(changed), of: [advance()], at: 1)
+        #expect(machine.inspected(isChanged: false, at: 1) == write(BatchSlice(first), checksVersion: false))
+        #expect(machine.executed(report(5), of: [advance()], at: 1) == applied(5))
+        #expect(machine.batchesArrived([part(second, expected: 9)], at: 1) == write(BatchSlice(second), from: 9))
+    }
+
+    @Test func anInspectionMayFail() throws {
+        var machine = try machine()
+        let batch = batch()
+        func inspect() {
+            _ = machine.batchesArrived([part(batch)], at: 1)
+            #expect(machine.executed(.schemaChanged(changed), of: [advance()], at: 1) == .inspect)
+        }
+        inspect()
+        #expect(machine.failed(outage) == retry("PostgreSQL: \(outage)", isOutage: true))
+        inspect()
+        #expect(machine.failed(busy) == retry("PostgreSQL: \(busy)"), "its lock is held by who changes it")
+        inspect()
+        #expect(
+            machine.failed(ApplyError(.configuration, "no column"))
+                == .answer(.stopped([p0], reason: StopReason(.schema, "no column"))))
+        inspect()
+        #expect(machine.failed(unreadable) == .answer(.stopped([p0], reason: StopReason(.schema, "PostgreSQL: \(unreadable)"))))
+    }
+
     /// Both partitions of a lane in one transaction; the third record of the first one, at offset 4, has no parent.
     @Test func aRecordThatWaitsHoldsBackItsPartitionOnly() throws {
         var machine = try machine(constraintTimeout: 1_000_000_000)
@@ -260,7 +323,7 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
                 claims: [
                     PartitionClaim(source: p0, epoch: 1, nextOffset: offsets.0),
                     PartitionClaim(source: p1, epoch: 1, nextOffset: offsets.1),
-                ], final: final)
+                ], final: final, checksVersion: true)
         }
         func slice(_ records: Range<Int>) -> BatchSlice { BatchSlice(first, records: records) }
         let waits = ApplyOutcome.retry(.constraint, orphan)
@@ -285,7 +348,9 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         machine.claimed([p0])
         let rest = part(first, epoch: 2, generation: 2, expected: 3)
         func writeRest(_ records: Range<Int>, final: FinalConstraints = .none) -> Action {
-            .write([slice(records)], claims: [PartitionClaim(source: p0, epoch: 2, nextOffset: 3)], final: final)
+            .write(
+                [slice(records)], claims: [PartitionClaim(source: p0, epoch: 2, nextOffset: 3)], final: final,
+                checksVersion: true)
         }
         #expect(machine.batchesArrived([rest], at: 1) == writeRest(2..<5))
         #expect(machine.executed(waits, of: [], at: 900_000_100) == writeRest(2..<3))
@@ -310,7 +375,7 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
             part(changeBatch(source, from: 0, [message(.upsert, 1)], shape: messagesShape))
         }
         func written(_ action: Action) -> [Int32] {
-            guard case .write(let slices, _, _) = action else { return [] }
+            guard case .write(let slices, _, _, _) = action else { return [] }
             return slices.map(\.source.partition)
         }
         let waits = ApplyOutcome.retry(.constraint, orphan)
@@ -345,7 +410,7 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         // The setting holds for a wait under way, too.
         machine.constraintTimeoutChanged(to: 10)
         _ = machine.batchesArrived([part(next, expected: 1)], at: 1)
-        guard case .write(_, _, final: .all) = machine.executed(.retry(.stillReferenced, orphan), of: [], at: 710) else {
+        guard case .write(_, _, final: .all, _) = machine.executed(.retry(.stillReferenced, orphan), of: [], at: 710) else {
             Issue.record("the deadline has passed")
             return
         }

@@ -22,6 +22,8 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
     /// SQLSTATEs that some event of the whole run must have been refused with.
     var refusals: Set<String> = []
     var faults = 0.03
+    /// Statements of which some run between the batches; those that are refused are left out.
+    var changes: [String] = []
 
     var testDescription: String { name }
 
@@ -37,6 +39,34 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
     static let messages = OracleCase(
         name: "messages", ddl: { try TestDatabase.migration("0001") }, shape: messagesShape, strategy: .coalesce,
         queries: [messagesQuery], reset: messagesReset, values: messageValues)
+
+    /// Constraints, types, indexes and triggers that come and go while the worker runs.
+    static let changing = OracleCase(
+        name: "a schema that changes between batches",
+        ddl: {
+            try TestDatabase.migration("0001") + """
+                CREATE TABLE seen (n bigserial, what text);
+                CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                  INSERT INTO seen(what) VALUES (TG_OP || coalesce(OLD::text, '') || coalesce(NEW::text, ''));
+                  RETURN NULL; END $$;
+                """
+        }, shape: messagesShape, strategy: .coalesce,
+        queries: [messagesQuery, "SELECT what FROM seen ORDER BY substring(what from '\\((\\d+)'), n"],
+        reset: """
+            DROP INDEX IF EXISTS changing; DROP TRIGGER IF EXISTS see ON messages; TRUNCATE seen;
+            ALTER TABLE messages DROP CONSTRAINT IF EXISTS changing, ALTER name TYPE varchar;
+            """ + messagesReset,
+        values: { key, random in
+            [.int(Int32(key)), .text("n\(random.next() % 30)"), .text("it's \(random.next() % 1000)")]
+        }, refusals: ["23505", "23514", "22001"],
+        changes: [
+            "CREATE UNIQUE INDEX changing ON messages (name)", "DROP INDEX changing",
+            "ALTER TABLE messages ADD CONSTRAINT changing CHECK (name <> 'n7') NOT VALID",
+            "ALTER TABLE messages DROP CONSTRAINT changing",
+            "ALTER TABLE messages ALTER name TYPE varchar(2) USING left(name, 2)", "ALTER TABLE messages ALTER name TYPE varchar",
+            "CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON messages FOR EACH ROW EXECUTE FUNCTION see()",
+            "DROP TRIGGER see ON messages",
+        ])
 
     static let captured = OracleCase(
         name: "messages with change capture",
@@ -276,7 +306,8 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
 
     static let all =
         [
-            messages, captured, unique, checked, deferred, optional, required, composite, selfReferencing, wideCoalesced,
+            messages, changing, captured, unique, checked, deferred, optional, required, composite, selfReferencing,
+            wideCoalesced,
             wideRounds,
             wideSequential, madeByTheServer, partitioned,
         ] + ofTriggers + ofPartitionsAndKeys

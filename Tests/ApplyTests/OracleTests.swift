@@ -42,7 +42,7 @@ extension ServerTests {
 /// One random sequence: several partitions' logs, cut into batches at random, applied by both.
 struct OracleRun {
     let table: OracleCase
-    let writer: TableWriter
+    private(set) var writer: TableWriter
     private var random: SeededRandom
     private var nextOffsets: [TopicPartition: Int64] = [:]
 
@@ -85,6 +85,7 @@ struct OracleRun {
         var expected: [String] = []
         var states: Set<String> = []
         for _ in 0..<Int.random(in: 2...5, using: &random) {
+            if !table.changes.isEmpty, random.chance(0.7) { try await change(real, oracle) }
             var batches: [ChangeBatch] = []
             for _ in 0..<Int.random(in: 1...4, using: &random) {
                 let source = sources[Int(random.next() % 3)]
@@ -125,16 +126,28 @@ struct OracleRun {
         return states
     }
 
-    /// Applies batches as the pipeline would: again after a retry, without waiting for all constraints, or for one after the other.
+    /// Executes one of the changes on both, or on none: what is refused depends on rows that are the same.
+    private mutating func change(_ real: PostgresConnection, _ oracle: PostgresConnection) async throws {
+        let sql = table.changes[Int(random.next() % UInt64(table.changes.count))]
+        for connection in [oracle, real] {
+            do {
+                try await connection.perform { _ = try $0.executeScript(sql) }
+            } catch let error as PostgresError where connection === oracle && !error.isConnectionLost {
+                return
+            }
+        }
+    }
+
+    /// Applies batches as the pipeline would: again after a retry, without waiting for all constraints, or for one after the other, and
+    /// with another plan where the table has changed.
     private mutating func apply(
         _ batches: [ChangeBatch], _ claims: inout [PartitionClaim], _ real: PostgresConnection, _ label: String
     ) async throws {
-        let writer = self.writer
-        let transaction = try writer.prepare(batches, claims: claims)
+        var transaction = try writer.prepare(batches, claims: claims)
         var final = random.chance(0.3) ? FinalConstraints.all : .none
         while true {
-            let attempt = final
-            let outcome = try await real.perform { writer.execute(transaction, on: $0, final: attempt, now: 0) }
+            let (writer, attempt, constraints) = (self.writer, transaction, final)
+            let outcome = try await real.perform { writer.execute(attempt, on: $0, final: constraints, now: 0) }
             switch outcome {
             case .applied(let report):
                 #expect(report.records == batches.reduce(0) { $0 + $1.records.count })
@@ -146,6 +159,10 @@ struct OracleRun {
                 }
                 writer.recycle(transaction)
                 return
+            case .schemaChanged where !table.changes.isEmpty:
+                let plan = try await real.perform { try WritePlan.checked(writer.plan.shape, on: $0) }
+                self.writer = TableWriter(plan: plan, configuration: writer.configuration, poison: writer.poison)
+                transaction = try self.writer.prepare(batches, claims: claims)
             case .retry(.constraint, let error), .retry(.stillReferenced, let error):
                 guard case .named(let names) = final, names.count < 10 else { fallthrough }
                 final = random.chance(0.5) ? .all : .named(names.union([error.constraint ?? ""]))

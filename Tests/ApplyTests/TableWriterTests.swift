@@ -293,7 +293,9 @@ extension ServerTests {
             #expect(try await database.deadLetterCount() == 0)
             try await database.script("CREATE TABLE ev_2 PARTITION OF ev FOR VALUES FROM (10) TO (20)")
             let refused = strategy == .coalesce ? [:] : ["sql:check": 1]
-            #expect(try await database.apply(writer, [batch], claims).report?.deadLetters == refused)
+            #expect(try await database.apply(writer, [batch], claims).word == "schema changed")
+            let next = try await database.writer(shape)
+            #expect(try await database.apply(next, [batch], claims).report?.deadLetters == refused)
             #expect(
                 try await database.rows("SELECT v FROM ev ORDER BY ev.id") == (strategy == .coalesce ? ["bad"] : []) + [
                     "good", "later",
@@ -350,7 +352,7 @@ extension ServerTests {
                 }
                 #expect(outcome.report?.records == 2_000 && outcome.report?.deadLetters == [:], "\(outcome)")
             }
-            #expect(statements.count <= 6, "\(statements)")
+            #expect(statements.count <= 7, "\(statements)")
             let written = try await database.rows(
                 "SELECT count(*) || ' ' || sum(num_nonnulls(\(columns.joined(separator: ", ")))) FROM sparse")
             let masks = (0..<2_000).map { id in (id * 524_287) & 0xFFFFF }

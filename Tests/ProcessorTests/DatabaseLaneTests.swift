@@ -15,9 +15,10 @@ import Testing
 @testable import sluice
 
 /// A database with a lane into it, and one claimed partition.
-private struct LaneWorld {
+struct LaneWorld {
     static let source = TopicPartition("messages", 0)
     let uri: String
+    let plan: TablePlan
     let lane: DatabaseLane
     let claim: PartitionClaim
     let decoder: Decoder
@@ -26,19 +27,18 @@ private struct LaneWorld {
         uri = try await TestPostgres.database(migrated: true)
         var settings = PostgresSettings()
         settings.uri = uri
-        let outcomes = try OutcomeTable()
-        lane = try DatabaseLane(
-            configuration: settings.connection(name: "lane test"), constraintTimeout: constraintTimeout, outcomes: outcomes,
-            logger: .silent)
         let mapping = try Mapping.compile([
             try YAML.load(path: "\(TestPostgres.checkout.path)/examples/messages/mapping.yaml")
         ])[0]
         decoder = Decoder(mapping: mapping)
-        let shape = mapping.table
+        plan = TablePlan(
+            shape: mapping.table, configuration: ApplyConfiguration(group: "g", outcomes: try OutcomeTable()),
+            poison: PoisonLimits(), logger: .silent)
+        lane = try DatabaseLane(
+            configuration: settings.connection(name: "lane test"), plan: plan, constraintTimeout: constraintTimeout,
+            logger: .silent)
         _ = try await lane.session { try $0.executeScript(sql) }
-        let plan = try WritePlan(
-            shape, schema: try await lane.session { try TableInspector.inspect(shape, on: $0) })
-        lane.setPlan(plan, ApplyConfiguration(group: "g", outcomes: outcomes), PoisonGuard(PoisonLimits()))
+        try await plan.claimed(on: lane)
         claim = try await Self.claim(lane)
     }
 
@@ -49,14 +49,28 @@ private struct LaneWorld {
     }
 
     func work(_ ids: Range<Int>) -> [PartitionBatches] {
+        work(ids.map { .init("Upsert", $0, "n") }, from: ids.lowerBound)
+    }
+
+    /// An event, as short as a test may write it.
+    struct Event {
+        let json: String
+        init(_ action: String, _ id: Int, _ name: String) {
+            json = #"{"action":"\#(action)","message_id":\#(id),"data":{"name":"\#(name)","message":"m"}}"#
+        }
+    }
+
+    /// One batch with these events, from an offset on.
+    func work(_ events: [Event], from offset: Int) -> [PartitionBatches] {
         let batch = RecordBatch(source: Self.source, generation: 1)
-        for id in ids {
-            let event = Array(#"{"action":"Upsert","message_id":\#(id),"data":{"name":"n","message":"m"}}"#.utf8)
-            event.withUnsafeBytes { batch.append(offset: Int64(id), timestamp: 1, key: nil, value: $0) }
+        for (index, event) in events.enumerated() {
+            Array(event.json.utf8).withUnsafeBytes {
+                batch.append(offset: Int64(offset + index), timestamp: 1, key: nil, value: $0)
+            }
         }
         return [
             PartitionBatches(
-                source: Self.source, generation: 1, epoch: claim.epoch, expected: Int64(ids.lowerBound),
+                source: Self.source, generation: 1, epoch: claim.epoch, expected: Int64(offset),
                 batches: [decoder.decode(batch)])
         ]
     }
@@ -203,13 +217,7 @@ struct DatabaseLaneTests {
         var settings = PostgresSettings()
         settings.uri = "postgres://127.0.0.1:1/nothing"
         let lane = try DatabaseLane(
-            configuration: settings.connection(name: "lane test"), constraintTimeout: .zero, outcomes: try OutcomeTable(),
-            logger: .silent)
-        let shape = world.decoder.mapping.table
-        let schema = try await world.lane.session { try TableInspector.inspect(shape, on: $0) }
-        lane.setPlan(
-            try WritePlan(shape, schema: schema), ApplyConfiguration(group: "g", outcomes: try OutcomeTable()),
-            PoisonGuard(PoisonLimits()))
+            configuration: settings.connection(name: "lane test"), plan: world.plan, constraintTimeout: .zero, logger: .silent)
         guard case .retry(_, isOutage: true) = try await lane.apply(world.work(0..<1), attempt: 0) else {
             Issue.record("a refused connection is an outage")
             return

@@ -14,8 +14,11 @@ public struct LaneMachine: ~Copyable {
     public enum Action: Equatable {
         /// Connect again and ask `sluice_offsets` where these partitions are: ``settled(_:)`` or ``failed(_:)``.
         case settle([OffsetAdvance])
+        /// Read the table's schema again, and plan anew: ``inspected(isChanged:at:)`` or ``failed(_:)``.
+        case inspect
         /// Write these slices in one transaction: ``executed(_:of:at:)`` or ``failed(_:)``.
-        case write([BatchSlice], claims: [PartitionClaim], final: FinalConstraints)
+        /// `final`: what no record waits for any longer. `checksVersion`: the table must be as the plan says.
+        case write([BatchSlice], claims: [PartitionClaim], final: FinalConstraints, checksVersion: Bool)
         /// Return to the stage.
         case answer(ApplyResult)
     }
@@ -24,6 +27,8 @@ public struct LaneMachine: ~Copyable {
         /// The stage has its answer.
         case idle
         case settling([PartitionBatches])
+        /// The transaction that is written after the inspection, as in `writing`.
+        case inspecting([PartitionBatches], [BatchSlice], later: [[BatchSlice]])
         /// `later`: the rest of a transaction that was halved, in log order.
         case writing([PartitionBatches], [BatchSlice], later: [[BatchSlice]])
     }
@@ -68,6 +73,8 @@ public struct LaneMachine: ~Copyable {
     /// Partitions that were left out in the present call.
     private var waiting: [WaitingPartition] = []
     private var history = ConstraintHistory()
+    /// The table's schema was read since the last transaction that was applied, in the present call.
+    private var hasInspected = false
 
     /// A lane that has written nothing yet.
     /// - Parameter constraintTimeout: nanoseconds a record may wait for another row: its parent, or one that has its unique value.
@@ -87,6 +94,7 @@ public struct LaneMachine: ~Copyable {
     /// The stage has called.
     public mutating func batchesArrived(_ batches: [PartitionBatches], at now: UInt64) -> Action {
         waiting = []
+        hasInspected = false
         let advances = unsettledAdvances(of: batches)
         guard !advances.isEmpty else {
             // Partitions that were claimed again need no settling: the claim has seen what the transaction left.
@@ -124,6 +132,7 @@ public struct LaneMachine: ~Copyable {
         }
         switch outcome {
         case .applied(let report):
+            hasInspected = false
             count(slices, of: batches, report, now)
             guard let next = later.first else { return answerApplied() }
             return write(next, of: batches, later: Array(later.dropFirst()), now)
@@ -143,6 +152,12 @@ public struct LaneMachine: ~Copyable {
             return answer(.retry(reason: "\(error)", isOutage: reason == .unavailable))
         case .retryHalved(let error):
             return writeHalved(batches, slices, later, error, now)
+        case .schemaChanged(let error):
+            // Somebody is still changing it: with the waits of a retry.
+            if hasInspected { return answer(.retry(reason: "\(error)", isOutage: false)) }
+            hasInspected = true
+            phase = .inspecting(batches, slices, later: later)
+            return .inspect
         case .stopped(let partitions, let reason):
             return answer(.stopped(partitions, reason: reason))
         case .lost(let error):
@@ -155,7 +170,18 @@ public struct LaneMachine: ~Copyable {
         }
     }
 
-    /// The connection was lost, could not be made, or refused to read the offsets. If something was sent, ``executed(_:of:at:)`` says so.
+    /// The table's schema was read, and the plan is made for it: the same slices are written.
+    /// - Parameter isChanged: it is another one than that of the last transaction. Otherwise that transaction has changed the table
+    ///   itself, as a trigger may that makes partitions, and would do so again: then it is written unchecked.
+    public mutating func inspected(isChanged: Bool, at now: UInt64) -> Action {
+        guard case .inspecting(let batches, let slices, let later) = phase else {
+            preconditionFailure("nothing was to be inspected")
+        }
+        return write(slices, of: batches, later: later, now, checksVersion: isChanged)
+    }
+
+    /// The connection was lost, could not be made, or refused to read offsets or schema. If something was sent, ``executed(_:of:at:)``
+    /// says so.
     ///
     /// A lost connection, or one that cannot be made, is an outage whatever its last words: a server that idles sessions out, a password
     /// that is being rotated and a host that is failing over all pass.
@@ -163,7 +189,7 @@ public struct LaneMachine: ~Copyable {
         if !error.isConnectionLost, let state = error.sqlState, outcomes.outcome(of: state) == .stop {
             return stop("PostgreSQL: \(error)")
         }
-        return answer(.retry(reason: "PostgreSQL: \(error)", isOutage: true))
+        return answer(.retry(reason: "PostgreSQL: \(error)", isOutage: !error.isConflict))
     }
 
     /// The batches could not be made into a transaction.
@@ -172,7 +198,7 @@ public struct LaneMachine: ~Copyable {
     private mutating func stop(_ reason: String) -> Action {
         switch phase {
         case .idle: preconditionFailure("nothing was under way")
-        case .settling(let batches), .writing(let batches, _, _):
+        case .settling(let batches), .inspecting(let batches, _, _), .writing(let batches, _, _):
             answer(.stopped(batches.map(\.source), reason: StopReason(.schema, reason)))
         }
     }
@@ -189,13 +215,13 @@ public struct LaneMachine: ~Copyable {
 
     private mutating func write(
         _ slices: [BatchSlice], of batches: [PartitionBatches], later: [[BatchSlice]] = [], _ now: UInt64,
-        final: FinalConstraints? = nil
+        final: FinalConstraints? = nil, checksVersion: Bool = true
     ) -> Action {
         phase = .writing(batches, slices, later: later)
         return .write(
             slices,
             claims: batches.map { PartitionClaim(source: $0.source, epoch: $0.epoch, nextOffset: appliedOffset(of: $0)) },
-            final: final ?? .named(constraintsWithoutWait(slices, now)))
+            final: final ?? .named(constraintsWithoutWait(slices, now)), checksVersion: checksVersion)
     }
 
     /// The constraints for which no record waits at present, except those for which one of the slices' partitions does.

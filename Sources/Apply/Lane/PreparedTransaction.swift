@@ -19,8 +19,6 @@ public final class PreparedTransaction: @unchecked Sendable {
     public var eventCount: Int { sequence.count }
     /// Events that a later event of the same key replaced.
     public var superseded: Int { built.superseded }
-    /// Statements it sends where none is refused, BEGIN and COMMIT included.
-    public var statementCount: Int { built.statements.count + (faultStatement == nil ? 3 : 4) }
 
     let sequence: EventSequence
     let built: BuiltStatements

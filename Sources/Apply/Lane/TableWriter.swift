@@ -17,6 +17,8 @@ public final class TableWriter: Sendable {
     let functionOwner = Mutex<Int32>(0)
     /// The backend that has had too few locks for a transaction; see ``TransactionRun/savesLocks``.
     let lockSaver = Mutex<Int32>(0)
+    /// Raises ``SQLState/schemaChanged`` where the table is not as the plan says.
+    let versionCheck: EncodedStatement
 
     /// A writer for one table.
     /// - Parameter poison: counts bad records; shared with the other lanes that write the table.
@@ -27,6 +29,7 @@ public final class TableWriter: Sendable {
         self.configuration = configuration
         self.poison = poison
         pool = ArrayPool(keptBytes: configuration.keptBufferBytes)
+        versionCheck = TableVersion.requirement(plan.schema.relation, plan.schema.version, pool)
     }
 
     /// Encodes the events of slices by the plan's strategy. Events are in the order of `slices`, and in log order within each.
@@ -53,12 +56,14 @@ public final class TableWriter: Sendable {
     /// Executes a transaction on a connection's thread. Every error is an outcome.
     /// - Parameters:
     ///   - final: constraints for which no record waits any longer.
+    ///   - checksVersion: it is not committed where the table has changed since its schema was read.
     ///   - now: seconds on any monotonic clock, for the poison guard.
     public func execute(
-        _ transaction: PreparedTransaction, on session: PostgresSession, final: FinalConstraints = .none, now: Double
+        _ transaction: PreparedTransaction, on session: PostgresSession, final: FinalConstraints = .none,
+        checksVersion: Bool = true, now: Double
     ) -> ApplyOutcome {
         var run = TransactionRun(
-            writer: self, transaction: transaction, session: session, final: final, now: now)
+            writer: self, transaction: transaction, session: session, final: final, checksVersion: checksVersion, now: now)
         return run.execute()
     }
 
@@ -72,9 +77,6 @@ public final class TableWriter: Sendable {
 
     /// Reuses the memory of a transaction, which must not be executed again.
     public func recycle(_ transaction: consuming PreparedTransaction) { pool.give(transaction.arrays) }
-
-    /// Starts the count of a partition's bad records at 0.
-    public func resetPoisonCount(of source: TopicPartition) { poison.machine.withLock { $0.forgotten(source) } }
 
     var deadLetterWriter: DeadLetterWriter {
         DeadLetterWriter(group: configuration.group, mapping: configuration.mapping, table: plan.shape.name, pool: pool)

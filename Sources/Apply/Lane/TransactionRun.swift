@@ -12,21 +12,25 @@ struct TransactionRun {
     let transaction: PreparedTransaction
     let session: PostgresSession
     let final: FinalConstraints
+    let checksVersion: Bool
     let now: Double
     /// Statements that the server has executed so far.
     var statements = 0
 
     init(
         writer: TableWriter, transaction: PreparedTransaction, session: PostgresSession, final: FinalConstraints,
-        now: Double
+        checksVersion: Bool, now: Double
     ) {
         self.writer = writer
         self.transaction = transaction
         self.session = session
         self.final = final
+        self.checksVersion = checksVersion
         self.now = now
     }
 
+    /// Whatever the role's default: each statement sees what has been committed before it, the check of the table's version as well.
+    static let begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
     static let checkConstraintsAtOnce = "SET CONSTRAINTS ALL IMMEDIATE"
     var plan: WritePlan { writer.plan }
 
@@ -60,11 +64,14 @@ struct TransactionRun {
         let checksAtOnce = plan.schema.hasDeferredChecks
         if built.usesFunction { try ensureFunction() }
         let transaction = transaction
+        // Without row statements no plan is used.
+        let versionCheck = checksVersion && !built.statements.isEmpty ? writer.versionCheck : nil
         let results = try roundTrip { pipeline in
-            try pipeline.execute("BEGIN")
+            try pipeline.execute(Self.begin)
             if checksAtOnce { try pipeline.execute(Self.checkConstraintsAtOnce) }
             try transaction.advance.queue(&pipeline)
             for statement in built.statements { try statement.queue(&pipeline) }
+            try versionCheck?.queue(&pipeline)
             try transaction.faultStatement?.queue(&pipeline)
             try pipeline.execute("COMMIT")
         }
@@ -167,6 +174,11 @@ struct TransactionRun {
             try rollback()
             if error.sqlState == .fenced { return try fencing(error) }
             if error.sqlState == .outOfMemory { try saveLocks() }
+            if error.sqlState == .schemaChanged { return .schemaChanged(error) }
+            // What no row is at fault for may come of a plan that the table does not fit any more.
+            if writer.configuration.outcomes.outcome(of: error) == .stop, try !plan.isCurrent(on: session) {
+                return .schemaChanged(error)
+            }
         } catch {
             return .lost((error as? PostgresError) ?? PostgresError(.connection, "\(error)"))
         }
@@ -176,9 +188,7 @@ struct TransactionRun {
             return .retry(.unavailable, error)
         }
         switch writer.configuration.outcomes.outcome(of: error) {
-        case .retry:
-            let isConflict = error.sqlState?.hasClass("40") == true || error.sqlState == .lockNotAvailable
-            return .retry(isConflict ? .conflict : .unavailable, error)
+        case .retry: return .retry(error.isConflict ? .conflict : .unavailable, error)
         case .retryHalved: return .retryHalved(error)
         case .constraintRetry where !final.contains(error.constraint):
             let isIncoming = plan.schema.foreignKeys.contains { $0.isIncoming && $0.name == error.constraint }

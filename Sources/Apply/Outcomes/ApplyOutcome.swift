@@ -41,6 +41,8 @@ public enum ApplyOutcome: Sendable {
     case retry(RetryReason, PostgresError)
     /// Nothing was written; retry in halves: ``BatchSlice/halve(_:)``. A single record is retried as it is.
     case retryHalved(PostgresError)
+    /// Nothing was written, because the table has changed since its schema was read: read it again, plan anew, and write the same.
+    case schemaChanged(PostgresError)
     /// Nothing was written, and these partitions stop.
     case stopped([TopicPartition], reason: StopReason)
     /// The connection was lost, and whether anything was written is unknown: reconnect, then ``TableWriter/settle(_:on:)``.

@@ -102,3 +102,8 @@ struct Refusals {
     /// Of ``states`` and ``classes`` those that refuse an event only where one of ``constraints`` is named.
     var waiting: [String] = [], constraints: [String] = []
 }
+
+extension PostgresError {
+    /// Another transaction was in the way: deadlock, serialization, lock timeout.
+    var isConflict: Bool { !isConnectionLost && (sqlState?.hasClass("40") == true || sqlState == .lockNotAvailable) }
+}

@@ -26,6 +26,9 @@ public final class PoisonGuard: Sendable {
 
     /// Changes the limits. What was counted stays counted.
     public func update(_ limits: PoisonLimits) { machine.withLock { $0.limitsChanged(to: limits) } }
+
+    /// Starts the count of a partition that was claimed again at 0, if it was stopped.
+    public func forget(_ source: TopicPartition) { machine.withLock { $0.forgotten(source) } }
 }
 
 /// Counts records and bad records twice: by partition over a sliding window of time, and of the whole mapping over its last records, so

@@ -17,8 +17,8 @@ struct BisectionMachine: ~Copyable {
     }
 
     /// Statements kept for the end: ROLLBACK TO and the replay of a suspect range; a moved savepoint and the replay of everything after
-    /// it; dead letters and COMMIT.
-    private static let reserve = 3 + 4 + 2
+    /// it; the check of the table's version, dead letters and COMMIT.
+    private static let reserve = 3 + 4 + 3
     /// Statements that move the savepoint before an attempt.
     private static let savepointMove = 2
 

@@ -34,7 +34,7 @@ extension TransactionRun {
         progress.report.isReplayed = true
         let (before, advance) = (statements, transaction.advance)
         _ = try roundTrip { pipeline in
-            try pipeline.execute("BEGIN")
+            try pipeline.execute(Self.begin)
             try pipeline.execute(Self.checkConstraintsAtOnce)
             try advance.queue(&pipeline)
             try pipeline.execute("SAVEPOINT sluice")
@@ -121,7 +121,10 @@ extension TransactionRun {
     private mutating func commit(_ progress: Progress) throws -> ApplyOutcome {
         let insertion = writer.deadLetterWriter.encode(progress.deadLetters)
         defer { if let insertion { writer.pool.give(insertion.arrays) } }
+        let versionCheck = checksVersion ? writer.versionCheck : nil
         let results = try roundTrip { pipeline in
+            // Ranges that were rolled back hold no locks. What was changed meanwhile is seen here.
+            try versionCheck?.queue(&pipeline)
             try insertion?.queue(&pipeline)
             try pipeline.execute("COMMIT")
         }

@@ -2,8 +2,9 @@
 
 public import Postgres
 public import Records
+import SluiceTables
 
-/// Reads ``TableSchema`` when partitions are claimed.
+/// Reads ``TableSchema``: when partitions are claimed, and when the table has changed.
 public enum TableInspector {
     /// Reads what the catalog says about the mapping's table.
     /// - Throws: `ApplyError` where there is no such table, `PostgresError` where the catalog could not be read.
@@ -13,6 +14,8 @@ public enum TableInspector {
                 .configuration, "the server is PostgreSQL \(session.serverVersion / 10_000); 12 is the oldest that can be used")
         }
         let wanted = (shape.schema.map { quoteIdentifier($0) + "." } ?? "") + quoteIdentifier(shape.name)
+        // First: a change in between then only leads to another inspection.
+        let version = try TableVersion.read(wanted, on: session)
         let found = try ask(
             session, wanted,
             """
@@ -28,7 +31,7 @@ public enum TableInspector {
               c.relpersistence = 'u'
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)
             """)
-        guard found.rowCount == 1 else {
+        guard let version, found.rowCount == 1 else {
             throw ApplyError(.configuration, "table \(wanted) does not exist; run the migrations or correct the mapping")
         }
         let kinds: [String: TableSchema.Kind] = ["r": .table, "p": .partitioned, "f": .foreign, "v": .view]
@@ -36,6 +39,7 @@ public enum TableInspector {
             throw ApplyError(.configuration, "\(wanted) is not a table; name one in the mapping")
         }
         var schema = TableSchema(relation: try found.text(0, 1))
+        schema.version = version
         schema.kind = kind
         schema.hasRowSecurity = try found.bool(0, 3)
         schema.isInherited = try found.bool(0, 4)
@@ -165,8 +169,9 @@ public enum TableInspector {
             index.canRefuse = try rows.bool(row, 6)
             let names = rows.isNull(row, 5) ? [] : try rows.text(row, 5).split(separator: "\u{1}").map(String.init)
             index.columns = names
-            let canArbitrate = try rows.bool(row, 4) && index.isUnique && !index.isPartialOrExpression
-            index.isKey = canArbitrate && names.count == key.count && Set(names) == Set(key)
+            index.isOnKey =
+                index.isUnique && !index.isPartialOrExpression && names.count == key.count && Set(names) == Set(key)
+            index.isKey = try rows.bool(row, 4) && index.isOnKey
             schema.indexes.append(index)
         }
     }

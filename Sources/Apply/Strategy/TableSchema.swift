@@ -76,7 +76,9 @@ public struct TableSchema: Sendable, Equatable {
         var isUnique = false
         var isExclusion = false
         var isPartialOrExpression = false
-        /// `ON CONFLICT` can name it for the mapping's key.
+        /// Unique on exactly the mapping's key, without a condition. It cannot make rows of different keys see each other.
+        var isOnKey = false
+        /// `ON CONFLICT` can name it for the mapping's key: it is ``isOnKey``, valid and immediate.
         var isKey = false
         /// It may refuse a value: it holds values of unbounded length, or is no B-tree.
         var canRefuse = false
@@ -86,6 +88,8 @@ public struct TableSchema: Sendable, Equatable {
 
     /// The quoted, schema-qualified name.
     public var relation: String
+    /// The table's version in the catalog when the rest was read, or before; see `TableVersion`.
+    public var version: Int64 = 0
     /// The kind of relation.
     public var kind = Kind.table
     /// It is a partition, or has a parent or children by INHERITS.

@@ -2,6 +2,7 @@
 
 public import Postgres
 public import Records
+import SluiceTables
 
 extension WritePlan {
     /// What works, and will surprise somebody: a sentence each.
@@ -18,6 +19,11 @@ extension WritePlan {
         // Also of a known plan, because privileges change without the schema.
         try plan.check(on: session)
         return plan
+    }
+
+    /// Whether the table is as it was when its schema was read: one query.
+    public func isCurrent(on session: PostgresSession) throws -> Bool {
+        try TableVersion.read(schema.relation, on: session) == schema.version
     }
 
     /// Asks the server whether it would execute the plan's statements: types, privileges, and what else only it knows.

@@ -2,7 +2,7 @@
 
 public import Records
 
-/// How one table is written. Made when partitions are claimed, used by all lanes.
+/// How one table is written, as long as its schema does not change. Used by all lanes.
 public final class WritePlan: Sendable {
     /// Bytes of the longest key that is coalesced. A B-tree refuses entries of about a third of a page (2,704 bytes), and coalescing must
     /// not hide an event that is refused.

@@ -64,7 +64,7 @@ extension TableSchema {
         guard shape.mode == .upsert else { return reasons }
         // A set statement names all columns for all of its rows.
         reasons += optionalUpdateTriggers(shape).map { "trigger \($0.name) is UPDATE OF columns that events may leave out" }
-        reasons += indexes.filter { $0.isUnique && !$0.isKey && !isSurrogateKey($0, shape) }.map {
+        reasons += indexes.filter { $0.isUnique && !$0.isOnKey && !isSurrogateKey($0, shape) }.map {
             "unique index \($0.name) besides the key"
         }
         reasons += indexes.filter(\.isExclusion).map { "exclusion constraint \($0.name)" }

@@ -148,6 +148,9 @@ public struct ParameterWriter {
     /// Appends an int4.
     public mutating func int4(_ value: Int32) { parameters.append(int4: value) }
 
+    /// Appends an int8.
+    public mutating func int8(_ value: Int64) { parameters.append(int8: value) }
+
     /// Appends a bool.
     public mutating func bool(_ value: Bool) { parameters.append(bool: value) }
 

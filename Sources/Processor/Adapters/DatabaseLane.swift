@@ -21,6 +21,7 @@ final class DatabaseLane: BatchApplier {
     }
 
     private let configuration: PostgresConfiguration
+    private let plan: TablePlan
     private let logger: Logger
     private let state: Mutex<State>
     /// Held while connecting.
@@ -30,20 +31,19 @@ final class DatabaseLane: BatchApplier {
 
     /// - Throws: where there is no thread for it.
     init(
-        configuration: PostgresConfiguration, constraintTimeout: Duration, outcomes: OutcomeTable, logger: Logger
+        configuration: PostgresConfiguration, plan: TablePlan, constraintTimeout: Duration, logger: Logger
     ) throws(PostgresError) {
         thread = try ConnectionThread(named: "lane")
         self.configuration = configuration
+        self.plan = plan
         self.logger = logger
-        state = Mutex(State(machine: LaneMachine(outcomes: outcomes, constraintTimeout: constraintTimeout.nanoseconds)))
+        state = Mutex(
+            State(
+                machine: LaneMachine(
+                    outcomes: plan.configuration.outcomes, constraintTimeout: constraintTimeout.nanoseconds)))
     }
 
     // MARK: For the claimer and the end
-
-    /// Sets how the table is written from now on.
-    func setPlan(_ plan: WritePlan, _ configuration: ApplyConfiguration, _ poison: PoisonGuard) {
-        state.withLock { $0.writer = TableWriter(plan: plan, configuration: configuration, poison: poison) }
-    }
 
     /// Changes the limit while transactions are under way.
     func reconfigure(constraintTimeout: Duration) {
@@ -53,7 +53,7 @@ final class DatabaseLane: BatchApplier {
     /// Forgets offsets and counts of bad records of partitions that were claimed again.
     func reset(_ partitions: [TopicPartition]) {
         state.withLock { state in
-            for partition in partitions { state.writer?.resetPoisonCount(of: partition) }
+            for partition in partitions { plan.poison.forget(partition) }
             state.machine.claimed(partitions)
         }
     }
@@ -93,9 +93,13 @@ final class DatabaseLane: BatchApplier {
         while true {
             do {
                 switch action {
-                case .answer(let result): return result
+                case .answer(let result):
+                    if case .stopped(_, let reason) = result, reason.kind == .schema { plan.mustBeChecked() }
+                    return result
                 case .settle(let advances): action = try await settle(advances)
-                case .write(let slices, let claims, let final): action = try await write(slices, claims, final)
+                case .inspect: action = try await inspect()
+                case .write(let slices, let claims, let final, let checksVersion):
+                    action = try await write(slices, claims, final, checksVersion: checksVersion)
                 }
             } catch let error as PostgresError {
                 action = state.withLock { $0.machine.failed(error) }
@@ -105,11 +109,17 @@ final class DatabaseLane: BatchApplier {
         }
     }
 
+    /// A writer for the plan of this moment.
     private var writer: TableWriter {
-        guard let writer = state.withLock({ $0.writer }) else {
+        guard let current = plan.current else {
             preconditionFailure("batches reached a lane before their partitions were claimed")
         }
-        return writer
+        return state.withLock { state in
+            if let writer = state.writer, writer.plan === current { return writer }
+            let writer = TableWriter(plan: current, configuration: plan.configuration, poison: plan.poison)
+            state.writer = writer
+            return writer
+        }
     }
 
     private func settle(_ advances: [OffsetAdvance]) async throws -> LaneMachine.Action {
@@ -120,8 +130,17 @@ final class DatabaseLane: BatchApplier {
         return state.withLock { $0.machine.settled(states, at: MonotonicClock.nanoseconds()) }
     }
 
+    private func inspect() async throws -> LaneMachine.Action {
+        logger.info("The table has changed; its schema is read again.", ["table": plan.table])
+        // Of the last transaction; another lane may have made a new one since.
+        let known = state.withLock { $0.writer?.plan }
+        try await plan.changed(on: self)
+        let isChanged = plan.current !== known
+        return state.withLock { $0.machine.inspected(isChanged: isChanged, at: MonotonicClock.nanoseconds()) }
+    }
+
     private func write(
-        _ slices: [BatchSlice], _ claims: [PartitionClaim], _ final: FinalConstraints
+        _ slices: [BatchSlice], _ claims: [PartitionClaim], _ final: FinalConstraints, checksVersion: Bool
     ) async throws -> LaneMachine.Action {
         let writer = writer
         let transaction = try writer.prepare(slices, claims: claims)
@@ -129,7 +148,8 @@ final class DatabaseLane: BatchApplier {
         let connection = try await connected()
         let outcome = try await connection.perform { session in
             writer.execute(
-                transaction, on: session, final: final, now: Double(MonotonicClock.nanoseconds()) / 1e9)
+                transaction, on: session, final: final, checksVersion: checksVersion,
+                now: Double(MonotonicClock.nanoseconds()) / 1e9)
         }
         return state.withLock { $0.machine.executed(outcome, of: transaction.advances, at: MonotonicClock.nanoseconds()) }
     }

@@ -1,4 +1,5 @@
-// Claims partitions for the pipeline: chooses the table's write strategy and each partition's first offset, and writes the claims.
+// Claims partitions for the pipeline: makes sure that the table can be written, chooses each partition's first offset, and writes the
+// claims.
 
 import Apply
 import Kafka
@@ -6,33 +7,27 @@ import Pipeline
 import Postgres
 import Records
 import SluiceTables
-import Synchronization
 import Telemetry
 
 /// Claims partitions on the connections that will write them, so that a successor can end the right session.
 final class PartitionClaimer: OffsetClaimer {
     private let store: OffsetStore
     private let member: String
-    private let shape: TableShape
     private let kafka: KafkaSettings
-    private let applyConfiguration: ApplyConfiguration
-    private let poison: PoisonGuard
+    private let plan: TablePlan
     private let metadata: KafkaMetadata
     private let lanes: [DatabaseLane]
     private let pauses: OperatorPauseSync
     private let logger: Logger
-    private let plan = Mutex<WritePlan?>(nil)
 
     init(
-        member: String, shape: TableShape, kafka: KafkaSettings, applyConfiguration: ApplyConfiguration, poison: PoisonLimits,
-        metadata: KafkaMetadata, lanes: [DatabaseLane], pauses: OperatorPauseSync, logger: Logger
+        member: String, plan: TablePlan, kafka: KafkaSettings, metadata: KafkaMetadata, lanes: [DatabaseLane],
+        pauses: OperatorPauseSync, logger: Logger
     ) {
         store = OffsetStore(group: kafka.groupID)
         self.member = member
-        self.shape = shape
+        self.plan = plan
         self.kafka = kafka
-        self.applyConfiguration = applyConfiguration
-        self.poison = PoisonGuard(poison)
         self.metadata = metadata
         self.lanes = lanes
         self.pauses = pauses
@@ -41,7 +36,7 @@ final class PartitionClaimer: OffsetClaimer {
 
     /// Changes limits of the lanes' present and later writers.
     func reconfigure(constraintTimeout: Duration, poison: PoisonLimits) {
-        self.poison.update(poison)
+        plan.poison.update(poison)
         for lane in lanes { lane.reconfigure(constraintTimeout: constraintTimeout) }
     }
 
@@ -49,10 +44,10 @@ final class PartitionClaimer: OffsetClaimer {
         // The pipeline learns of pauses before the claims, and so before the first record: a paused partition must not be read.
         try await pauses.refresh()
         do {
-            try await choosePlan()
+            try await plan.claimed(on: lanes[0])
         } catch let error as PostgresError where !error.isConnectionLost && error.sqlState?.hasClass("42") == true {
             // Such as a missing privilege on the schema.
-            return Self.held(partitions, "table \(shape.name) cannot be read from the catalog: \(error)")
+            return Self.held(partitions, "table \(plan.table) cannot be read from the catalog: \(error)")
         } catch let error as ApplyError {
             return Self.held(partitions, error.description)
         }
@@ -102,30 +97,6 @@ final class PartitionClaimer: OffsetClaimer {
         Dictionary(uniqueKeysWithValues: partitions.map { ($0, .held(reason: StopReason(.schema, sentence))) })
     }
 
-    /// Reads the table's schema and gives the lanes a plan, where the schema has changed.
-    private func choosePlan() async throws {
-        let known = plan.withLock { $0 }
-        let fresh = try await lanes[0].session { [shape] in
-            try WritePlan.checked(shape, unlessChanged: known, on: $0)
-        }
-        if fresh === known { return }
-        plan.withLock { $0 = fresh }
-        logger.warn(of: fresh)
-        for lane in lanes { lane.setPlan(fresh, applyConfiguration, poison) }
-        let reasons =
-            fresh.choice.reasons.isEmpty
-            ? "no trigger or constraint sees an intermediate row" : fresh.choice.reasons.joined(separator: "; ")
-        if fresh.choice.isForced {
-            logger.warning(
-                "The write strategy is the mapping's; triggers or constraints may see the difference.",
-                ["table": shape.name, "strategy": fresh.choice.strategy.rawValue, "reasons_against": reasons])
-        } else {
-            logger.info(
-                "Write strategy chosen.",
-                ["table": shape.name, "strategy": fresh.choice.strategy.rawValue, "reasons": reasons])
-        }
-    }
-
     private func offsets(
         of partitions: [TopicPartition]
     ) async throws -> [TopicPartition: Result<StartPosition.Offsets, KafkaError>] {
@@ -146,14 +117,5 @@ final class PartitionClaimer: OffsetClaimer {
             }
         }
         return offsets
-    }
-}
-
-extension Logger {
-    /// Writes what will surprise somebody about a table.
-    func warn(of plan: WritePlan) {
-        for warning in plan.warnings {
-            self.warning("The table needs attention.", ["table": plan.shape.name, "message": warning])
-        }
     }
 }

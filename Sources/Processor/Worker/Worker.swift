@@ -58,10 +58,13 @@ final class Worker: Sendable {
 
         let applyConfiguration = settings.applyConfiguration(
             outcomes: configuration.outcomes, mapping: configuration.mapping.name)
+        let plan = TablePlan(
+            shape: configuration.mapping.table, configuration: applyConfiguration, poison: settings.apply.poisonLimits,
+            logger: logger.child("table"))
         lanes = try (0..<settings.postgres.connections).map { lane in
             try DatabaseLane(
-                configuration: settings.postgres.connection(name: "sluice lane \(lane)"),
-                constraintTimeout: settings.apply.constraintTimeout, outcomes: configuration.outcomes,
+                configuration: settings.postgres.connection(name: "sluice lane \(lane)"), plan: plan,
+                constraintTimeout: settings.apply.constraintTimeout,
                 logger: logger.child("lane", ["lane": lane]))
         }
         pauses = OperatorPauseSync(
@@ -72,10 +75,8 @@ final class Worker: Sendable {
             configuration: settings.postgres.connection(name: "sluice dead letters"), rows: telemetry.deadLetterRows,
             logger: logger.child("dead letters"))
         claimer = PartitionClaimer(
-            member: "\(settings.kafka.clientID)-\(ProcessIdentity.name)", shape: configuration.mapping.table,
-            kafka: settings.kafka, applyConfiguration: applyConfiguration, poison: settings.apply.poisonLimits,
-            metadata: metadata, lanes: lanes,
-            pauses: pauses, logger: logger.child("claims"))
+            member: "\(settings.kafka.clientID)-\(ProcessIdentity.name)", plan: plan, kafka: settings.kafka,
+            metadata: metadata, lanes: lanes, pauses: pauses, logger: logger.child("claims"))
         let pipelineConfiguration = settings.pipelineConfiguration
         limiter = ConsumeLimiter(settings.limits.consume, batch: pipelineConfiguration.visit) {
             MonotonicClock.nanoseconds()

@@ -1,0 +1,103 @@
+// Owns the plan of the mapping's table: makes it, keeps it for the lanes, and makes it anew when the table has changed.
+
+import Apply
+import Backpressure
+import Postgres
+import Records
+import Synchronization
+import Telemetry
+
+/// How the table is written, for all lanes, and for the claims, which must not succeed where it cannot be written.
+final class TablePlan: Sendable {
+    /// For how long the server's word that it would execute the plan's statements is taken, at claims. Partitions that wait for a row are
+    /// claimed several times a second.
+    static let trust = Duration.seconds(10)
+
+    private struct State {
+        var plan: WritePlan?
+        /// When the server was asked last; `nil`: it must be asked before the next claim, because privileges change without the schema.
+        var checked: ContinuousClock.Instant?
+    }
+
+    /// Settings of the lanes' writers.
+    let configuration: ApplyConfiguration
+    /// Counts the bad records of all lanes.
+    let poison: PoisonGuard
+    private let shape: TableShape
+    private let logger: Logger
+    private let state = Mutex(State())
+    /// Held while the plan is made, so that lanes which notice a change together read the schema once.
+    private let refreshing = AsyncMutex()
+
+    init(shape: TableShape, configuration: ApplyConfiguration, poison: PoisonLimits, logger: Logger) {
+        self.shape = shape
+        self.configuration = configuration
+        self.poison = PoisonGuard(poison)
+        self.logger = logger
+    }
+
+    /// The mapping's table, as the mapping names it.
+    var table: String { shape.name }
+
+    /// The plan; `nil` before the first claim.
+    var current: WritePlan? { state.withLock { $0.plan } }
+
+    /// A lane was refused what depends on no row.
+    func mustBeChecked() { state.withLock { $0.checked = nil } }
+
+    /// Makes the plan for a claim. The server is asked whether it would execute its statements, unless that was a moment ago.
+    func claimed(on lane: DatabaseLane) async throws {
+        let isTrusted = state.withLock { state in state.checked.map { .now - $0 < Self.trust } ?? false }
+        try await refresh(on: lane, isTrusted: isTrusted)
+    }
+
+    /// Makes the plan anew where the table is not as it says. A lane that writes by it learns by itself what else is refused.
+    func changed(on lane: DatabaseLane) async throws { try await refresh(on: lane, isTrusted: true) }
+
+    /// - Parameter isTrusted: a plan whose schema has not changed is kept without asking the server for its statements.
+    /// - Throws: `ApplyError` where table and mapping do not fit, `PostgresError` where the server did not answer. The plan stays.
+    private func refresh(on lane: DatabaseLane, isTrusted: Bool) async throws {
+        try await refreshing.lock()
+        defer { refreshing.unlock() }
+        let known = current
+        do {
+            let (fresh, isChecked) = try await lane.session { [shape] session in
+                if isTrusted, let known, try known.isCurrent(on: session) { return (known, false) }
+                return (try WritePlan.checked(shape, unlessChanged: known, on: session), true)
+            }
+            state.withLock { state in
+                state.plan = fresh
+                if isChecked { state.checked = .now }
+            }
+            if fresh !== known { log(fresh) }
+        } catch {
+            mustBeChecked()
+            throw error
+        }
+    }
+
+    private func log(_ plan: WritePlan) {
+        logger.warn(of: plan)
+        let reasons =
+            plan.choice.reasons.isEmpty
+            ? "no trigger or constraint sees an intermediate row" : plan.choice.reasons.joined(separator: "; ")
+        if plan.choice.isForced {
+            logger.warning(
+                "The write strategy is the mapping's; triggers or constraints may see the difference.",
+                ["table": shape.name, "strategy": plan.choice.strategy.rawValue, "reasons_against": reasons])
+        } else {
+            logger.info(
+                "Write strategy chosen.",
+                ["table": shape.name, "strategy": plan.choice.strategy.rawValue, "reasons": reasons])
+        }
+    }
+}
+
+extension Logger {
+    /// Writes what will surprise somebody about a table.
+    func warn(of plan: WritePlan) {
+        for warning in plan.warnings {
+            self.warning("The table needs attention.", ["table": plan.shape.name, "message": warning])
+        }
+    }
+}
