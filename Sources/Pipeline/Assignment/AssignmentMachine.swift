@@ -14,7 +14,7 @@ import Records
 ///               continue claiming
 /// ```
 struct AssignmentMachine: ~Copyable {
-    private enum Phase {
+    enum Phase {
         case idle
         case claiming(Claiming)
         /// `inFlight`: fenced and stopped partitions whose new claim is under way.
@@ -24,7 +24,7 @@ struct AssignmentMachine: ~Copyable {
     }
 
     /// A claim after which the source gets a new assignment: the first one, or one that a partition joins which was never read.
-    private struct Claiming {
+    struct Claiming {
         let wanted: [TopicPartition]
         /// Empty between a failure and the next try.
         var inFlight: [TopicPartition]
@@ -34,19 +34,19 @@ struct AssignmentMachine: ~Copyable {
         var answerDue: UInt64?
     }
 
-    private struct Draining {
+    struct Draining {
         let since: UInt64
         var deadline: UInt64
         /// The pipeline ends afterwards.
         var isEnding: Bool
     }
 
-    private var configuration: PipelineConfiguration
-    private var phase = Phase.idle
+    var configuration: PipelineConfiguration
+    var phase = Phase.idle
     /// Of the present assignment; none while idle and after the end.
-    private var partitions = AssignedPartitions()
-    private var claimRound: UInt64 = 0
-    private var generation: UInt64 = 0
+    var partitions = AssignedPartitions()
+    var claimRound: UInt64 = 0
+    var generation: UInt64 = 0
 
     /// - Parameter configuration: deadlines and back-offs.
     init(configuration: PipelineConfiguration) { self.configuration = configuration }
@@ -238,112 +238,4 @@ struct AssignmentMachine: ~Copyable {
 
     /// Partitions whose position is lost and of which something is still under way; when that is done, ``positionLost`` is due again.
     var lostPositions: [TopicPartition] { partitions.lostPositions }
-
-    // MARK: Steps
-
-    private mutating func begin(
-        _ claiming: Claiming, _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
-    ) -> [Action] {
-        // All or nothing: a second assign for stragglers would throw away what was fetched for the first.
-        guard claiming.inFlight.allSatisfy({ results[$0] != nil }) else {
-            return claimFailed(
-                claimRound: claimRound,
-                reason: "the database answered for \(results.count) of \(claiming.inFlight.count) partitions", now: now,
-                random: random)
-        }
-        var actions: [Action] = []
-        var entries: [OffsetLedgerMachine.Entry] = []
-        generation += 1
-        partitions.forgetSlots()
-        for source in partitions.claimable {
-            switch results[source] {
-            case .claimed(let epoch, let offset)?:
-                let slot = entries.count
-                entries.append(entry(source, slot: slot, epoch: epoch, offset: offset))
-                partitions.activate(source, slot: slot, generation: generation)
-            case .held(let reason)?:
-                actions += hold(source, reason, now: now)
-            case nil:
-                break
-            }
-        }
-        phase = .running(inFlight: [])
-        return actions + [.begin(entries)]
-    }
-
-    private mutating func restart(
-        _ inFlight: [TopicPartition], _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
-    ) -> [Action] {
-        // A partition that was never read is not in the source's assignment. It is made anew, with all but the stopped ones.
-        if inFlight.contains(where: { source in
-            guard case .claimed? = results[source] else { return false }
-            return partitions.isStopped(source) && partitions.slotOfInactive(source) == nil
-        }) {
-            claimRound += 1
-            let all = partitions.order.filter { !partitions.isStopped($0) || inFlight.contains($0) && results[$0] != nil }
-            phase = .claiming(Claiming(wanted: all, inFlight: all))
-            return [.claim(claimRound: claimRound, all)]
-        }
-        var actions: [Action] = []
-        for source in inFlight {
-            let slot = partitions.slotOfInactive(source)
-            guard slot != nil || partitions.isStopped(source) else { continue }
-            switch results[source] {
-            case .claimed(let epoch, let offset)?:
-                guard let slot else { continue }
-                generation += 1
-                partitions.activate(source, slot: slot, generation: generation)
-                actions.append(.restart(entry(source, slot: slot, epoch: epoch, offset: offset)))
-            case .held(let reason)?:
-                actions += hold(source, reason, now: now)
-            case nil:
-                _ = postpone(source, now: now, random: random)
-            }
-        }
-        phase = .running(inFlight: [])
-        return actions
-    }
-
-    private mutating func hold(_ source: TopicPartition, _ reason: StopReason, now: UInt64) -> [Action] {
-        partitions.stop(source, reason: reason, due: now + configuration.recheckInterval)
-            ? [.reportStopped(source, reason: reason)] : []
-    }
-
-    /// Puts off the next claim of a partition. Returns for how long.
-    private mutating func postpone(_ source: TopicPartition, now: UInt64, random: Double) -> UInt64 {
-        guard partitions.isStopped(source) else {
-            return partitions.postpone(source, by: configuration.reclaim, now: now, random: random)
-        }
-        partitions.recheck(source, due: now + configuration.recheckInterval)
-        return configuration.recheckInterval
-    }
-
-    private mutating func claimAgain(_ source: TopicPartition, now: UInt64, random: Double) -> [Action] {
-        guard let (slot, generation) = partitions.fence(source, by: configuration.reclaim, now: now, random: random) else {
-            return []
-        }
-        return [.retract(source, slot: slot, generation: generation)]
-    }
-
-    private mutating func drain(
-        until deadline: UInt64, isEnding: Bool, isDrained: Bool, now: UInt64
-    ) -> [Action] {
-        phase = .draining(Draining(since: now, deadline: deadline, isEnding: isEnding))
-        return [.drain] + (isDrained ? drained(now: now) : [])
-    }
-
-    private func entry(_ source: TopicPartition, slot: Int, epoch: Int64, offset: Int64) -> OffsetLedgerMachine.Entry {
-        OffsetLedgerMachine.Entry(
-            source: source, slot: slot, lane: EventPipeline.lane(of: source, among: configuration.lanes), generation: generation,
-            epoch: epoch, offset: offset)
-    }
-
-    /// The pipeline ends with it where `isEnding`, or where it was draining for its end.
-    private mutating func release(commitsOffsets: Bool, isEnding: Bool = false) -> [Action] {
-        var isEnding = isEnding
-        if case .draining(let draining) = phase, draining.isEnding { isEnding = true }
-        partitions = AssignedPartitions()
-        phase = isEnding ? .ended : .idle
-        return [.release(commitsOffsets: commitsOffsets)] + (isEnding ? [.end] : [])
-    }
 }
