@@ -126,14 +126,18 @@ final class FakeSource: RecordSource {
     func close() { events.finish() }
 
     func next() async throws -> SourceEvent? { try await events.receive() }
-    func assign(_ partitions: [PartitionStart], generation: UInt64) {
-        limiter.assigned(topics: partitions.map(\.source.topic))
+    func assign(_ partitions: [PartitionStart], unclaimed: [TopicPartition], generation: UInt64) {
+        limiter.assigned(topics: partitions.map(\.source.topic) + unclaimed.map(\.topic))
         state.withLock { state in
             state.assigns += 1
             state.first = 0
             state.readers = [:]
             for (slot, start) in partitions.enumerated() {
                 state.readers[start.source] = Reader(generation: generation, slot: slot, next: start.offset)
+            }
+            for (index, source) in unclaimed.enumerated() {
+                state.readers[source] = Reader(
+                    generation: generation, slot: partitions.count + index, next: state.ends[source]!)
             }
         }
     }
@@ -221,6 +225,9 @@ final class FakeDatabase: OffsetClaimer {
         /// Records of each partition, by transaction.
         var written: [[TopicPartition: Int64]] = []
         var held: [TopicPartition: StopReason] = [:]
+        /// Partitions that cannot be claimed now, with the reason.
+        var later: [TopicPartition: String] = [:]
+        var requests: [ClaimRequest] = []
         var isDown = false
         var claims = 0
         var transactions: Int { written.count }
@@ -229,14 +236,22 @@ final class FakeDatabase: OffsetClaimer {
 
     let state = Mutex(State())
 
-    func claim(_ partitions: [TopicPartition]) async throws -> [TopicPartition: ClaimResult] {
-        try state.withLock { state in
+    func claim(
+        _ requests: [ClaimRequest], isWanted: @escaping @Sendable () -> Bool,
+        answer: @escaping @Sendable ([TopicPartition: ClaimResult]) -> Void
+    ) async throws {
+        let results = try state.withLock { state in
             if state.isDown { throw Down() }
             state.claims += 1
+            state.requests += requests
             var results: [TopicPartition: ClaimResult] = [:]
-            for source in partitions {
+            for source in requests.map(\.source) {
                 if let reason = state.held[source] {
                     results[source] = .held(reason: reason)
+                    continue
+                }
+                if let reason = state.later[source] {
+                    results[source] = .later(reason: reason)
                     continue
                 }
                 var row = state.offsets[source] ?? Row(next: 0, epoch: 0)
@@ -246,6 +261,7 @@ final class FakeDatabase: OffsetClaimer {
             }
             return results
         }
+        answer(results)
     }
 
     /// Another member claims a partition.

@@ -4,67 +4,40 @@ import Backpressure
 import Records
 
 extension AssignmentMachine {
-    mutating func begin(
-        _ claiming: Claiming, _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
-    ) -> [Action] {
-        // All or nothing: a second assign for stragglers would throw away what was fetched for the first.
-        guard claiming.inFlight.allSatisfy({ results[$0] != nil }) else {
-            return claimFailed(
-                claimRound: claimRound,
-                reason: "the database answered for \(results.count) of \(claiming.inFlight.count) partitions", now: now,
-                random: random)
+    /// Gives the source its assignment: once every partition is claimed or stopped, or when those that are claimed have waited long
+    /// enough for the others.
+    mutating func beginIfDue(now: UInt64) -> [Action] {
+        guard case .claiming(var claiming) = phase else { return [] }
+        let claimed = partitions.claimed
+        if !partitions.unclaimed.isEmpty {
+            if claiming.stragglersDue == nil, !claimed.isEmpty { claiming.stragglersDue = now + configuration.stragglerWait }
+            phase = .claiming(claiming)
+            guard now >= Swift.min(claiming.answerDue, claiming.stragglersDue ?? .max) else { return [] }
         }
-        var actions: [Action] = []
-        var entries: [OffsetLedgerMachine.Entry] = []
         generation += 1
-        partitions.forgetSlots()
-        for source in partitions.claimable {
-            switch results[source] {
-            case .claimed(let epoch, let offset)?:
-                let slot = entries.count
-                entries.append(entry(source, slot: slot, epoch: epoch, offset: offset))
-                partitions.activate(source, slot: slot, generation: generation)
-            case .held(let reason)?:
-                actions += hold(source, reason, now: now)
-            case nil:
-                break
-            }
+        partitions.begin(generation: generation)
+        phase = .running
+        let entries = claimed.enumerated().map { slot, claim in
+            entry(claim.source, slot: slot, epoch: claim.epoch, offset: claim.offset)
         }
-        phase = .running(inFlight: [])
-        return actions + [.begin(entries)]
+        let isClaimed = Set(claimed.map(\.source))
+        return [.begin(generation: generation, entries, unclaimed: partitions.order.filter { !isClaimed.contains($0) })]
     }
 
-    mutating func restart(
-        _ inFlight: [TopicPartition], _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
-    ) -> [Action] {
-        // A partition that was never read is not in the source's assignment. It is made anew, with all but the stopped ones.
-        if inFlight.contains(where: { source in
-            guard case .claimed? = results[source] else { return false }
-            return partitions.isStopped(source) && partitions.slotOfInactive(source) == nil
-        }) {
-            claimRound += 1
-            let all = partitions.order.filter { !partitions.isStopped($0) || inFlight.contains($0) && results[$0] != nil }
-            phase = .claiming(Claiming(wanted: all, inFlight: all))
-            return [.claim(claimRound: claimRound, all)]
+    /// Claims what is due.
+    mutating func claimsDue(now: UInt64, lastPoll: UInt64) -> [Action] {
+        let due = partitions.takeClaimsDue(now: now, lastPoll: lastPoll)
+        return due.isEmpty ? [] : [.claim(claimRound: claimRound, due)]
+    }
+
+    mutating func claimSucceeded(_ source: TopicPartition, epoch: Int64, offset: Int64) -> [Action] {
+        guard let slot = partitions.slot(of: source) else {
+            partitions.claimSucceeded(source, epoch: epoch, offset: offset)
+            return []
         }
-        var actions: [Action] = []
-        for source in inFlight {
-            let slot = partitions.slotOfInactive(source)
-            guard slot != nil || partitions.isStopped(source) else { continue }
-            switch results[source] {
-            case .claimed(let epoch, let offset)?:
-                guard let slot else { continue }
-                generation += 1
-                partitions.activate(source, slot: slot, generation: generation)
-                actions.append(.restart(entry(source, slot: slot, epoch: epoch, offset: offset)))
-            case .held(let reason)?:
-                actions += hold(source, reason, now: now)
-            case nil:
-                _ = postpone(source, now: now, random: random)
-            }
-        }
-        phase = .running(inFlight: [])
-        return actions
+        generation += 1
+        partitions.activate(source, generation: generation)
+        return [.restart(entry(source, slot: slot, epoch: epoch, offset: offset))]
     }
 
     mutating func hold(_ source: TopicPartition, _ reason: StopReason, now: UInt64) -> [Action] {
@@ -72,25 +45,22 @@ extension AssignmentMachine {
             ? [.reportStopped(source, reason: reason)] : []
     }
 
-    /// Puts off the next claim of a partition. Returns for how long.
-    mutating func postpone(_ source: TopicPartition, now: UInt64, random: Double) -> UInt64 {
-        guard partitions.isStopped(source) else {
-            return partitions.postpone(source, by: configuration.reclaim, now: now, random: random)
-        }
-        partitions.recheck(source, due: now + configuration.recheckInterval)
-        return configuration.recheckInterval
+    /// Claims an active partition again after a back-off.
+    mutating func claimAgain(_ source: TopicPartition, hasProgressed: Bool, now: UInt64, random: Double) -> [Action] {
+        guard let generation = partitions.generation(of: source),
+            partitions.fence(source, hasProgressed: hasProgressed, by: configuration.reclaim, now: now, random: random)
+        else { return [] }
+        return retract(source, generation: generation)
     }
 
-    mutating func claimAgain(_ source: TopicPartition, now: UInt64, random: Double) -> [Action] {
-        guard let (slot, generation) = partitions.fence(source, by: configuration.reclaim, now: now, random: random) else {
-            return []
-        }
-        return [.retract(source, slot: slot, generation: generation)]
+    func retract(_ source: TopicPartition, generation: UInt64) -> [Action] {
+        partitions.slot(of: source).map { [.retract(source, slot: $0, generation: generation)] } ?? []
     }
 
     mutating func drain(
         until deadline: UInt64, isEnding: Bool, isDrained: Bool, now: UInt64
     ) -> [Action] {
+        claimRound += 1
         phase = .draining(Draining(since: now, deadline: deadline, isEnding: isEnding))
         return [.drain] + (isDrained ? drained(now: now) : [])
     }
@@ -105,6 +75,7 @@ extension AssignmentMachine {
     mutating func release(commitsOffsets: Bool, isEnding: Bool = false) -> [Action] {
         var isEnding = isEnding
         if case .draining(let draining) = phase, draining.isEnding { isEnding = true }
+        claimRound += 1
         partitions = AssignedPartitions()
         phase = isEnding ? .ended : .idle
         return [.release(commitsOffsets: commitsOffsets)] + (isEnding ? [.end] : [])

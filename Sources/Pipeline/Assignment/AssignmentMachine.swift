@@ -6,32 +6,30 @@ import Records
 /// The life of the partitions that a member holds, as pure state. Time comes in as monotonic nanoseconds, commands go out as actions.
 ///
 /// ```
-///           assigned            claim succeeded              revoked / shutdown           drained or deadline
-///   idle ───────────▶ claiming ────────────────▶ running ───────────────────▶ draining ──────────────────────▶ idle / ended
-///                        │  ▲ failed: retry        │  ▲
-///                        ▼  │ after back-off       ▼  │ claimed again after back-off and a poll
-///               deadline: assign nothing,        fenced partition
-///               continue claiming
+///           assigned            some claimed, stragglers        revoked / shutdown           drained or deadline
+///   idle ───────────▶ claiming ───────────────────▶ running ───────────────────▶ draining ──────────────────────▶ idle / ended
+///                               waited for, or             │  ▲
+///                               deadline                   ▼  │ claimed, after a back-off and a poll
+///                                             unclaimed, fenced or stopped partition
 /// ```
+///
+/// Partitions are claimed and tried again each by itself. The source's assignment holds all of them from the beginning: one that is
+/// claimed later starts by a seek, so nothing else is fetched or claimed again.
 struct AssignmentMachine: ~Copyable {
     enum Phase {
         case idle
+        /// Nothing is read yet.
         case claiming(Claiming)
-        /// `inFlight`: fenced and stopped partitions whose new claim is under way.
-        case running(inFlight: [TopicPartition])
+        case running
         case draining(Draining)
         case ended
     }
 
-    /// A claim after which the source gets a new assignment: the first one, or one that a partition joins which was never read.
     struct Claiming {
-        let wanted: [TopicPartition]
-        /// Empty between a failure and the next try.
-        var inFlight: [TopicPartition]
-        var attempt = 0
-        var retryDue: UInt64?
-        /// When the group must have an answer; `nil`: it has one.
-        var answerDue: UInt64?
+        /// When the group must have an answer.
+        let answerDue: UInt64
+        /// When those that are claimed need not wait for the others any more; `nil`: none is claimed.
+        var stragglersDue: UInt64?
     }
 
     struct Draining {
@@ -45,6 +43,7 @@ struct AssignmentMachine: ~Copyable {
     var phase = Phase.idle
     /// Of the present assignment; none while idle and after the end.
     var partitions = AssignedPartitions()
+    /// Of the present assignment; a claim of another one is not wanted any more.
     var claimRound: UInt64 = 0
     var generation: UInt64 = 0
 
@@ -63,65 +62,65 @@ struct AssignmentMachine: ~Copyable {
         partitions = AssignedPartitions(assigned)
         if case .draining = phase { return [.assignNothing] }
         guard !assigned.isEmpty else {
-            phase = .running(inFlight: [])
+            phase = .running
             return [.assignNothing]
         }
-        phase = .claiming(
-            Claiming(wanted: partitions.order, inFlight: partitions.order, answerDue: now + configuration.claimDeadline))
-        return [.claim(claimRound: claimRound, partitions.order)]
+        phase = .claiming(Claiming(answerDue: now + configuration.claimDeadline))
+        return claimsDue(now: now, lastPoll: now)
     }
 
-    /// A claim was answered.
+    /// A claim was answered for some of its partitions. Each is answered once.
     mutating func claimAnswered(
         claimRound: UInt64, _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
     ) -> [Action] {
         guard claimRound == self.claimRound else { return [] }
         switch phase {
-        case .claiming(let claiming): return begin(claiming, results, now: now, random: random)
-        case .running(let inFlight): return restart(inFlight, results, now: now, random: random)
+        case .claiming, .running: break
         case .idle, .draining, .ended: return []
         }
-    }
-
-    /// A claim failed as a whole.
-    mutating func claimFailed(claimRound: UInt64, reason: String, now: UInt64, random: Double) -> [Action] {
-        guard claimRound == self.claimRound else { return [] }
-        var wait: UInt64 = 0
-        switch phase {
-        case .claiming(var claiming):
-            wait = configuration.retry.delay(attempt: claiming.attempt, random: random)
-            claiming.inFlight = []
-            claiming.attempt += 1
-            claiming.retryDue = now + wait
-            phase = .claiming(claiming)
-        case .running(let inFlight):
-            for source in inFlight { wait = Swift.max(wait, postpone(source, now: now, random: random)) }
-            phase = .running(inFlight: [])
-        case .idle, .draining, .ended:
-            return []
+        var actions: [Action] = []
+        var failures: [(reason: String, sources: [TopicPartition], wait: UInt64)] = []
+        for source in partitions.order {
+            guard let result = results[source], partitions.claimAnswered(source) else { continue }
+            switch result {
+            case .claimed(let epoch, let offset): actions += claimSucceeded(source, epoch: epoch, offset: offset)
+            case .held(let reason): actions += hold(source, reason, now: now)
+            case .later(let reason):
+                let wait = partitions.postpone(source, reason: reason, by: configuration, now: now, random: random)
+                if let known = failures.firstIndex(where: { $0.reason == reason }) {
+                    failures[known].sources.append(source)
+                    failures[known].wait = Swift.max(failures[known].wait, wait)
+                } else {
+                    failures.append((reason, [source], wait))
+                }
+            }
         }
-        return [.reportClaimFailed(reason: reason, retryIn: wait)]
+        actions += failures.map { .reportClaimFailed($0.sources, reason: $0.reason, retryIn: $0.wait) }
+        return actions + beginIfDue(now: now)
     }
 
     /// The database refused a partition's write because its epoch is no longer ours.
-    mutating func fenced(_ source: TopicPartition, generation: UInt64, now: UInt64, random: Double) -> [Action] {
+    /// - Parameter hasProgressed: something was applied since it was claimed.
+    mutating func fenced(
+        _ source: TopicPartition, generation: UInt64, hasProgressed: Bool, now: UInt64, random: Double
+    ) -> [Action] {
         guard partitions.generation(of: source) == generation else { return [] }
-        return claimAgain(source, now: now, random: random)
+        return claimAgain(source, hasProgressed: hasProgressed, now: now, random: random)
     }
 
     /// The partition's next record waits for a row of another one. It is claimed again after the wait.
     mutating func waits(_ source: TopicPartition, generation: UInt64, retryIn: UInt64, now: UInt64) -> [Action] {
         guard partitions.generation(of: source) == generation else { return [] }
-        let slot = partitions.wait(source, since: now, due: now + retryIn)
-        return slot.map { [.retract(source, slot: $0, generation: generation)] } ?? []
+        return partitions.wait(source, since: now, due: now + retryIn) ? retract(source, generation: generation) : []
     }
 
     /// The log does not hold the position of a partition. A claim decides where to continue, once what was read before is applied.
     /// - Parameter isDrained: nothing of the partition is under way.
-    mutating func positionLost(_ source: TopicPartition, isDrained: Bool, now: UInt64, random: Double) -> [Action] {
-        if isDrained { return claimAgain(source, now: now, random: random) }
-        partitions.markPositionLost(source)
-        return []
+    mutating func positionLost(
+        _ source: TopicPartition, isDrained: Bool, hasProgressed: Bool, now: UInt64, random: Double
+    ) -> [Action] {
+        partitions.positionLost(source)
+        return isDrained ? claimAgain(source, hasProgressed: hasProgressed, now: now, random: random) : []
     }
 
     /// A partition must not continue. It is claimed again after ``PipelineConfiguration/recheckInterval``; see ``StopReason``.
@@ -130,11 +129,9 @@ struct AssignmentMachine: ~Copyable {
         let active = partitions.generation(of: source)
         if let generation, generation != active { return [] }
         if partitions.isStopped(source) { return [] }
-        let slot = partitions.slot(of: source)
         guard partitions.stop(source, reason: reason, due: now + configuration.recheckInterval) else { return [] }
         let report = Action.reportStopped(source, reason: reason)
-        guard let active, let slot else { return [report] }
-        return [.retract(source, slot: slot, generation: active), report]
+        return (active.map { retract(source, generation: $0) } ?? []) + [report]
     }
 
     /// An operator asks for stopped partitions to be claimed again at once.
@@ -144,7 +141,6 @@ struct AssignmentMachine: ~Copyable {
 
     /// The group takes all partitions back.
     mutating func revoked(isLost: Bool, isDrained: Bool, now: UInt64) -> [Action] {
-        claimRound += 1
         let deadline = now + configuration.drainDeadline
         switch phase {
         case .ended:
@@ -169,7 +165,6 @@ struct AssignmentMachine: ~Copyable {
         case .ended:
             return []
         case .idle, .claiming:
-            claimRound += 1
             return release(commitsOffsets: false, isEnding: true)
         case .running:
             return drain(until: deadline, isEnding: true, isDrained: isDrained, now: now)
@@ -197,27 +192,11 @@ struct AssignmentMachine: ~Copyable {
     /// Time passed. `lastPoll`: when the source last proved alive in its group.
     mutating func ticked(now: UInt64, lastPoll: UInt64) -> [Action] {
         switch phase {
-        case .claiming(var claiming):
-            var actions: [Action] = []
-            if let due = claiming.answerDue, now >= due {
-                claiming.answerDue = nil
-                actions.append(.assignNothing)
-            }
-            if let due = claiming.retryDue, now >= due, claiming.inFlight.isEmpty {
-                claiming.retryDue = nil
-                claiming.inFlight = claiming.wanted
-                actions.append(.claim(claimRound: claimRound, claiming.inFlight))
-            }
-            phase = .claiming(claiming)
-            return actions
-        case .running(let inFlight) where inFlight.isEmpty:
-            let due = partitions.claimDue(now: now, lastPoll: lastPoll)
-            guard !due.isEmpty else { return [] }
-            phase = .running(inFlight: due)
-            return [.claim(claimRound: claimRound, due)]
+        case .claiming, .running:
+            return beginIfDue(now: now) + claimsDue(now: now, lastPoll: lastPoll)
         case .draining(let draining) where now >= draining.deadline:
             return [.reportDrained(isComplete: false, nanoseconds: now - draining.since)] + release(commitsOffsets: true)
-        case .idle, .running, .draining, .ended:
+        case .idle, .draining, .ended:
             return []
         }
     }
@@ -227,7 +206,7 @@ struct AssignmentMachine: ~Copyable {
         switch phase {
         case .idle: .waiting
         case .claiming: .claiming
-        case .running: .running
+        case .running: partitions.isNoneClaimed && !partitions.unclaimed.isEmpty ? .claiming : .running
         case .draining: .draining
         case .ended: .ended
         }
@@ -235,6 +214,9 @@ struct AssignmentMachine: ~Copyable {
 
     /// Stopped partitions, with the reason.
     var stoppedPartitions: [(source: TopicPartition, reason: StopReason)] { partitions.stopped }
+
+    /// Partitions that have not been claimed in this assignment, with the reason of the last failure.
+    var unclaimedPartitions: [(source: TopicPartition, reason: String?)] { partitions.unclaimed }
 
     /// Partitions whose position is lost and of which something is still under way; when that is done, ``positionLost`` is due again.
     var lostPositions: [TopicPartition] { partitions.lostPositions }

@@ -189,6 +189,11 @@ public struct OffsetLedgerMachine: ~Copyable {
         return !known.isValid || known.pending.isEmpty
     }
 
+    /// Something of the partition was applied since it was claimed.
+    public func hasProgressed(_ source: TopicPartition) -> Bool {
+        partitions[source].map { $0.applied > $0.entry.offset } ?? false
+    }
+
     /// All partitions as metrics and health show them.
     public var positions: [Position] {
         partitions.values.map { known in

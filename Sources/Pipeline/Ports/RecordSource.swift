@@ -43,7 +43,9 @@ public protocol RecordSource: Sendable {
     /// The next event; `nil` once the source is closed. One caller at a time; cancel-safe.
     func next() async throws -> SourceEvent?
     /// Begins reading these partitions, slot by slot in this order; their batches carry `generation`. Replaces the present assignment.
-    func assign(_ partitions: [PartitionStart], generation: UInt64)
+    /// - Parameter unclaimed: further partitions, in the slots behind them, of which nothing may be read before a
+    ///   ``seek(_:generation:)``.
+    func assign(_ partitions: [PartitionStart], unclaimed: [TopicPartition], generation: UInt64)
     /// Gives all partitions back.
     func unassign()
     /// Continues reading one assigned partition at another offset; its batches carry `generation` from then on.

@@ -67,9 +67,11 @@ struct KafkaRecordSource: RecordSource {
         return nil
     }
 
-    func assign(_ partitions: [PartitionStart], generation: UInt64) {
-        limiter.assigned(topics: partitions.map(\.source.topic))
-        consumer.assign(partitions.map { ($0.source, offset: $0.offset) }, generation: generation)
+    func assign(_ partitions: [PartitionStart], unclaimed: [TopicPartition], generation: UInt64) {
+        limiter.assigned(topics: partitions.map(\.source.topic) + unclaimed.map(\.topic))
+        consumer.assign(
+            partitions.map { ($0.source, offset: $0.offset) } + unclaimed.map { ($0, offset: KafkaConsumer.logEnd) },
+            generation: generation)
     }
 
     func unassign() { consumer.unassign() }
@@ -96,13 +98,16 @@ struct KafkaRecordSource: RecordSource {
 
     func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
         var ends: [TopicPartition: Int64] = [:]
+        var failure: KafkaError?
         for (partition, answer) in try await metadata.endOffsets(partitions) {
             switch answer {
             case .success(let end): ends[partition] = end
             case .failure(let error):
+                failure = error
                 logger.debug("End offset could not be read.", ["partition": "\(partition)", "message": error.description])
             }
         }
+        if ends.isEmpty, let failure { throw failure }
         return ends
     }
 

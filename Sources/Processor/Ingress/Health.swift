@@ -82,6 +82,10 @@ final class Health: Sendable {
         }
         var problems = snapshot.stopped.map { "partition \($0.source) has stopped: \($0.reason)" }
         if snapshot.circuit != .closed { problems.append("the circuit to PostgreSQL is open") }
+        for partition in snapshot.unclaimed {
+            guard let reason = partition.reason else { continue }
+            problems.append("partition \(partition.source) is not claimed yet: \(reason)")
+        }
         if snapshot.summary != "running" { problems.append("the worker is \(snapshot.summary)") }
         var details: [JSONValue.Member] = []
         if let stall = snapshot.stall {

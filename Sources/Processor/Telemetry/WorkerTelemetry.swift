@@ -88,8 +88,11 @@ final class WorkerTelemetry: PipelineObserver {
                     "Partition claimed.",
                     ["partition": "\(claim.source)", "epoch": claim.epoch, "offset": claim.offset, "lane": claim.lane])
             }
-        case .claimFailed(let reason, let wait):
-            logger.warning("Partitions not claimed; retrying.", ["message": reason, "retry_in_ms": wait / 1_000_000])
+        case .claimFailed(let partitions, let reason, let wait):
+            let names = partitions.map { "\($0)" }.joined(separator: ", ")
+            logger.warning(
+                "Partitions not claimed; retrying.",
+                ["partitions": names, "message": reason, "retry_in_ms": wait / 1_000_000])
         case .waits(let waiting):
             logger.info(
                 "Partition waits for a row.",

@@ -83,6 +83,7 @@ struct Scenario {
         configuration.pauseDwell = random.milliseconds(5...60)
         configuration.drainDeadline = random.milliseconds(5...80)
         configuration.claimDeadline = random.milliseconds(5...40)
+        configuration.stragglerWait = random.milliseconds(0...20)
         configuration.offsetCommitInterval = random.milliseconds(20...60)
         configuration.lagInterval = random.milliseconds(20...60)
         configuration.tick = random.milliseconds(5...12)
