@@ -28,6 +28,8 @@ public struct PipelineConfiguration: Sendable {
     public var stragglerWait: UInt64 = 500_000_000
     /// How often applied offsets are committed to the group.
     public var offsetCommitInterval: UInt64 = 1_000_000_000
+    /// How long the partitions' return waits at most for the answer to the last offset commit.
+    public var finalCommitTimeout: UInt64 = 1_000_000_000
     /// How often end offsets are asked for.
     public var lagInterval: UInt64 = 1_000_000_000
     /// How long a partition with records to apply may make no progress before the worker counts as stalled.

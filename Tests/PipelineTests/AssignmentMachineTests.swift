@@ -134,7 +134,7 @@ private func requests(_ sources: TopicPartition..., checksBounds: Bool = false) 
     @Test func aClaimThatComesAfterARevokeIsIgnored() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
-        #expect(machine.revoked(isLost: false, isDrained: true, now: 5) == [.release(commitsOffsets: false)])
+        #expect(machine.revoked(isLost: false, isDrained: true, now: 5) == [.release(commitUntil: nil)])
         #expect(machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 6, random: 0) == [])
         #expect(machine.claimAnswered(claimRound: 1, [a: .later(reason: "late")], now: 6, random: 0) == [])
         #expect(machine.claimRound > 1, "a claim that has not been written yet is not wanted")
@@ -267,9 +267,23 @@ private func requests(_ sources: TopicPartition..., checksBounds: Bool = false) 
         #expect(machine.revoked(isLost: false, isDrained: false, now: 1000) == [.drain])
         #expect(machine.ticked(now: 1499, lastPoll: 0) == [])
         #expect(
-            machine.drained(now: 1400) == [.reportDrained(isComplete: true, nanoseconds: 400), .release(commitsOffsets: true)])
+            machine.drained(now: 1400)
+                == [.reportDrained(isComplete: true, nanoseconds: 400), .release(commitUntil: 1500)],
+            "the drain's deadline holds for the commit, too")
         #expect(machine.drained(now: 1400) == [])
         #expect(machine.ticked(now: 1600, lastPoll: 0) == [])
+    }
+
+    @Test func theLastOffsetCommitHasAShortLimitOfItsOwn() {
+        var configuration = PipelineConfiguration()
+        configuration.drainDeadline = 60_000_000_000
+        configuration.offsetCommitInterval = 600_000_000_000
+        var machine = AssignmentMachine(configuration: configuration)
+        _ = machine.assigned([a], now: 0)
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        #expect(
+            machine.revoked(isLost: false, isDrained: true, now: 10)
+                == [.drain, .reportDrained(isComplete: true, nanoseconds: 0), .release(commitUntil: 1_000_000_010)])
     }
 
     @Test func aDrainThatTakesTooLongIsCutShort() {
@@ -279,14 +293,14 @@ private func requests(_ sources: TopicPartition..., checksBounds: Bool = false) 
         _ = machine.revoked(isLost: false, isDrained: false, now: 1000)
         #expect(
             machine.ticked(now: 1500, lastPoll: 0)
-                == [.reportDrained(isComplete: false, nanoseconds: 500), .release(commitsOffsets: true)])
+                == [.reportDrained(isComplete: false, nanoseconds: 500), .release(commitUntil: 1500)])
     }
 
     @Test func lostPartitionsAreGivenBackAtOnceWithoutACommit() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
         _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        #expect(machine.revoked(isLost: true, isDrained: false, now: 1000) == [.release(commitsOffsets: false)])
+        #expect(machine.revoked(isLost: true, isDrained: false, now: 1000) == [.release(commitUntil: nil)])
     }
 
     @Test func shutdownDrainsAndEndsOnce() {
@@ -298,7 +312,7 @@ private func requests(_ sources: TopicPartition..., checksBounds: Bool = false) 
         #expect(machine.assigned([b], now: 200) == [.assignNothing], "an assignment on the way out is answered with nothing")
         #expect(
             machine.ticked(now: 900, lastPoll: 0)
-                == [.reportDrained(isComplete: false, nanoseconds: 800), .release(commitsOffsets: true), .end])
+                == [.reportDrained(isComplete: false, nanoseconds: 800), .release(commitUntil: 900), .end])
         #expect(machine.assigned([b], now: 901) == [])
         #expect(machine.state == .ended)
     }
@@ -312,11 +326,11 @@ private func requests(_ sources: TopicPartition..., checksBounds: Bool = false) 
         #expect(machine.ticked(now: 1499, lastPoll: 0) == [])
         #expect(
             machine.ticked(now: 1500, lastPoll: 0)
-                == [.reportDrained(isComplete: false, nanoseconds: 1400), .release(commitsOffsets: true), .end])
+                == [.reportDrained(isComplete: false, nanoseconds: 1400), .release(commitUntil: 1500), .end])
     }
 
     @Test func shutdownBeforeAnyPartitionEndsAtOnce() {
         var machine = machine()
-        #expect(machine.shutdownRequested(deadline: 900, isDrained: true, now: 0) == [.release(commitsOffsets: false), .end])
+        #expect(machine.shutdownRequested(deadline: 900, isDrained: true, now: 0) == [.release(commitUntil: nil), .end])
     }
 }

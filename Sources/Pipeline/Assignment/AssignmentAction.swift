@@ -19,7 +19,8 @@ extension AssignmentMachine {
         /// Stop reading, and report when the pipeline is empty.
         case drain
         /// Drop what is under way, commit the applied offsets where they are still ours, and give the partitions back.
-        case release(commitsOffsets: Bool)
+        /// - Parameter commitUntil: how long to wait for the commit's answer at most, monotonic; `nil`: nothing is committed.
+        case release(commitUntil: UInt64?)
         /// A partition is stopped.
         case reportStopped(TopicPartition, reason: StopReason)
         /// Draining is over.

@@ -65,6 +65,14 @@ extension AssignmentMachine {
         return [.drain] + (isDrained ? drained(now: now) : [])
     }
 
+    /// Gives the partitions back after the drain. The group may wait meanwhile, and the offset commit is for lag tools only: it gets a
+    /// second, and nothing beyond the drain's deadline, nor that of a revocation that comes now.
+    mutating func finish(_ draining: Draining, isComplete: Bool, now: UInt64) -> [Action] {
+        let wait = Swift.min(configuration.finalCommitTimeout, configuration.drainDeadline)
+        let limit = Swift.min(now + wait, Swift.max(now, draining.deadline))
+        return [.reportDrained(isComplete: isComplete, nanoseconds: now - draining.since)] + release(commitUntil: limit)
+    }
+
     func entry(_ source: TopicPartition, slot: Int, epoch: Int64, offset: Int64) -> OffsetLedgerMachine.Entry {
         OffsetLedgerMachine.Entry(
             source: source, slot: slot, lane: EventPipeline.lane(of: source, among: configuration.lanes), generation: generation,
@@ -72,12 +80,12 @@ extension AssignmentMachine {
     }
 
     /// The pipeline ends with it where `isEnding`, or where it was draining for its end.
-    mutating func release(commitsOffsets: Bool, isEnding: Bool = false) -> [Action] {
+    mutating func release(commitUntil: UInt64? = nil, isEnding: Bool = false) -> [Action] {
         var isEnding = isEnding
         if case .draining(let draining) = phase, draining.isEnding { isEnding = true }
         claimRound += 1
         partitions = AssignedPartitions()
         phase = isEnding ? .ended : .idle
-        return [.release(commitsOffsets: commitsOffsets)] + (isEnding ? [.end] : [])
+        return [.release(commitUntil: commitUntil)] + (isEnding ? [.end] : [])
     }
 }

@@ -146,12 +146,12 @@ struct AssignmentMachine: ~Copyable {
         case .ended:
             return []
         case .idle, .claiming:
-            return release(commitsOffsets: false)
+            return release()
         case .running:
-            if isLost { return release(commitsOffsets: false) }
+            if isLost { return release() }
             return drain(until: deadline, isEnding: false, isDrained: isDrained, now: now)
         case .draining(var draining):
-            if isLost { return release(commitsOffsets: false) }
+            if isLost { return release() }
             // The group waits from now on: not for as long as the end of the process may take.
             draining.deadline = Swift.min(draining.deadline, deadline)
             phase = .draining(draining)
@@ -165,7 +165,7 @@ struct AssignmentMachine: ~Copyable {
         case .ended:
             return []
         case .idle, .claiming:
-            return release(commitsOffsets: false, isEnding: true)
+            return release(isEnding: true)
         case .running:
             return drain(until: deadline, isEnding: true, isDrained: isDrained, now: now)
         case .draining(var draining):
@@ -180,13 +180,13 @@ struct AssignmentMachine: ~Copyable {
     /// Nothing is under way any more.
     mutating func drained(now: UInt64) -> [Action] {
         guard case .draining(let draining) = phase else { return [] }
-        return [.reportDrained(isComplete: true, nanoseconds: now - draining.since)] + release(commitsOffsets: true)
+        return finish(draining, isComplete: true, now: now)
     }
 
     /// The source died: nothing may be written.
     mutating func sourceFailed() -> [Action] {
         if case .ended = phase { return [] }
-        return release(commitsOffsets: false, isEnding: true)
+        return release(isEnding: true)
     }
 
     /// Time passed. `lastPoll`: when the source last proved alive in its group.
@@ -195,7 +195,7 @@ struct AssignmentMachine: ~Copyable {
         case .claiming, .running:
             return beginIfDue(now: now) + claimsDue(now: now, lastPoll: lastPoll)
         case .draining(let draining) where now >= draining.deadline:
-            return [.reportDrained(isComplete: false, nanoseconds: now - draining.since)] + release(commitsOffsets: true)
+            return finish(draining, isComplete: false, now: now)
         case .idle, .draining, .ended:
             return []
         }

@@ -154,8 +154,8 @@ struct AssignmentStage: Sendable {
             context.pauses.retracted()
             context.isDraining.store(true, ordering: .sequentiallyConsistent)
             if context.ledger.withLock({ $0.isDrained }) { context.inbox.send(.drained) }
-        case .release(let commitsOffsets):
-            await release(commitsOffsets: commitsOffsets)
+        case .release(let commitUntil):
+            await release(commitUntil: commitUntil)
         case .reportStopped(let source, let reason):
             context.observer.observed(.stopped(source, reason: reason))
         case .reportDrained(let isComplete, let nanoseconds):
@@ -186,16 +186,14 @@ struct AssignmentStage: Sendable {
         sampleCredits(now: context.clock.now)
     }
 
-    private func release(commitsOffsets: Bool) async {
+    private func release(commitUntil: UInt64?) async {
         let offsets = context.ledger.withLock { ledger in
             let offsets = ledger.takeOffsetsToCommit()
             ledger.allInvalidated()
             return offsets
         }
         context.pool.close()
-        if commitsOffsets, !offsets.isEmpty {
-            await context.source.commitAndWait(offsets, until: context.clock.now + context.configuration.offsetCommitInterval)
-        }
+        if let commitUntil, !offsets.isEmpty { await context.source.commitAndWait(offsets, until: commitUntil) }
         context.isDraining.store(false, ordering: .sequentiallyConsistent)
         context.ledger.withLock { $0.released() }
         _ = context.pauses.assigned([])

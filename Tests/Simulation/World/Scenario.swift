@@ -85,6 +85,7 @@ struct Scenario {
         configuration.claimDeadline = random.milliseconds(5...40)
         configuration.stragglerWait = random.milliseconds(0...20)
         configuration.offsetCommitInterval = random.milliseconds(20...60)
+        configuration.finalCommitTimeout = random.milliseconds(0...60)
         configuration.lagInterval = random.milliseconds(20...60)
         configuration.tick = random.milliseconds(5...12)
         configuration.retry = Backoff(initial: millisecond, maximum: 20 * millisecond)
