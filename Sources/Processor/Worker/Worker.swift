@@ -137,7 +137,9 @@ final class Worker: Sendable {
 
     /// Leaves the group and disconnects, within a deadline. Records that are not durable by then are read again at the next start.
     func close(within limit: Duration) async {
-        if await !consumer.close(deadline: limit) {
+        if await consumer.close(deadline: limit) {
+            logger.info("Consumer group left.")
+        } else {
             logger.warning("The consumer did not leave the group in time.")
         }
         await withTaskGroup(of: Void.self) { group in
