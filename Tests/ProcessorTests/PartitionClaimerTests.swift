@@ -210,4 +210,40 @@ struct PartitionClaimerTests {
         await blocked.value
         await world.close()
     }
+
+    private func produce(_ broker: EmbeddedBroker, _ count: Int, partitions: Int) async throws {
+        let producer = try KafkaProducer.start(
+            KafkaProducerConfiguration(client: KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers)))
+        let topic = try await producer.prepare("messages").topic
+        for number in 0..<count {
+            _ = try await producer.send(topic, key: nil, value: [1], partition: Int32(number % partitions))
+        }
+        _ = await producer.close(deadline: .seconds(5))
+    }
+
+    /// With `latest`, what was produced to an added partition before it was noticed is read.
+    @Test func anAddedPartitionIsReadFromItsBeginning() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("messages", 2)])
+        defer { broker.stop() }
+        let world = try await ClaimWorld(broker.bootstrapServers, reset: .latest)
+        try await world.own(TopicPartition("messages", 0), start: 5)
+        try await produce(broker, 6, partitions: 2)
+        let added = TopicPartition("messages", 1)
+        #expect(try await world.claim([added]) == [added: .claimed(epoch: 1, nextOffset: 0)])
+        #expect(world.lines.current.contains { $0.contains("new to a topic that the group reads") && $0.contains("messages") })
+        await world.close()
+    }
+
+    /// The first start is that of the group: the members that come later begin where the first one found the logs.
+    @Test func theFirstStartAtTheEndIsTheSameForAllMembers() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("messages", 2)])
+        defer { broker.stop() }
+        try await produce(broker, 6, partitions: 2)
+        let world = try await ClaimWorld(broker.bootstrapServers, reset: .latest)
+        let (first, second) = (TopicPartition("messages", 0), TopicPartition("messages", 1))
+        #expect(try await world.claim([first]) == [first: .claimed(epoch: 1, nextOffset: 3)])
+        try await produce(broker, 2, partitions: 2)
+        #expect(try await world.claim([second]) == [second: .claimed(epoch: 1, nextOffset: 3)])
+        await world.close()
+    }
 }

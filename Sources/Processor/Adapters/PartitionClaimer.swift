@@ -99,8 +99,7 @@ final class PartitionClaimer: OffsetClaimer {
         } catch let error as ApplyError {
             return answers.all(partitions, Self.held(error.description))
         }
-        let rows = try await pauses.read { [store] in try store.read(partitions, on: $0) }
-        let stored = Dictionary(uniqueKeysWithValues: rows.map { ($0.source, $0.nextOffset) })
+        let stored = try await storedOffsets(of: partitions)
         // A stored offset is taken as it is. Where the log does not hold it, the consumer finds out, and the next claim decides.
         let starts = requests.compactMap { request in
             request.checksBounds ? nil : stored[request.source].map { Start(source: request.source, offset: $0) }
@@ -108,7 +107,7 @@ final class PartitionClaimer: OffsetClaimer {
         let others = requests.filter { $0.checksBounds || stored[$0.source] == nil }.map(\.source)
         await withDiscardingTaskGroup { group in
             group.addTask { await self.claim(starts, answers) }
-            group.addTask { await self.claim(await self.starts(of: others, stored, answers), answers) }
+            group.addTask { await self.claim(await self.starts(of: others, answers), answers) }
         }
     }
 
@@ -152,14 +151,12 @@ final class PartitionClaimer: OffsetClaimer {
 
     /// Asks Kafka where partitions start of which nothing is stored, or whose stored offset the log does not hold. Those that do not start
     /// now are answered.
-    private func starts(
-        of partitions: [TopicPartition], _ stored: [TopicPartition: Int64], _ answers: Answers
-    ) async -> [Start] {
+    private func starts(of partitions: [TopicPartition], _ answers: Answers) async -> [Start] {
         if partitions.isEmpty { return [] }
         var results: [TopicPartition: ClaimResult] = [:]
         var starts: [Start] = []
         do {
-            for (source, answer) in try await offsets(of: partitions, stored) {
+            for (source, answer) in try await offsets(of: partitions) {
                 let offsets: StartPosition.Offsets
                 do throws(KafkaError) {
                     offsets = try answer.get()
@@ -176,6 +173,11 @@ final class PartitionClaimer: OffsetClaimer {
                     starts.append(
                         Start(
                             source: source, offset: offset, replaces: replacesStored ? offsets.stored : nil, reason: reason))
+                case .startAdded(let offset):
+                    logger.info(
+                        "Partition is new to a topic that the group reads; it is read from its beginning.",
+                        ["partition": "\(source)", "starts_at": offset])
+                    starts.append(Start(source: source, offset: offset))
                 }
             }
         } catch {
@@ -210,9 +212,43 @@ final class PartitionClaimer: OffsetClaimer {
         }
     }
 
+    private func storedOffsets(of partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+        let rows = try await pauses.read { [store] in try store.read(partitions, on: $0) }
+        return Dictionary(uniqueKeysWithValues: rows.map { ($0.source, $0.nextOffset) })
+    }
+
+    /// The topics of which the group has stored offsets.
+    private func knownTopics(of partitions: [TopicPartition]) async throws -> Set<String> {
+        let topics = Set(partitions.map(\.topic)).sorted()
+        return try await pauses.read { [store] in try store.known(topics, on: $0) }
+    }
+
+    /// At the first start of a group that begins at the end of the log: stores the ends of all partitions of its topics, for all members
+    /// at once. So no record between this claim and another member's is lost, and a partition without a row is known to be new.
+    private func storeEnds(of topics: Set<String>) async throws {
+        for topic in topics.sorted() {
+            guard let count = try await metadata.topics([topic], timeout: Self.timeout)[topic]?.get() else { continue }
+            let partitions = (0..<Int32(clamping: count)).map { TopicPartition(topic, $0) }
+            let committed = try await metadata.committed(partitions, timeout: Self.timeout)
+            var starts: [(source: TopicPartition, start: Int64)] = []
+            for (source, end) in try await metadata.endOffsets(partitions, timeout: Self.timeout) {
+                // One that does not answer now is read from its beginning later: rather too much than too little.
+                if case .success(nil)? = committed[source], case .success(let end) = end { starts.append((source, end)) }
+            }
+            try await pauses.read { [store, member, starts] in try store.prepare(starts, member: member, on: $0) }
+        }
+    }
+
     private func offsets(
-        of partitions: [TopicPartition], _ stored: [TopicPartition: Int64]
+        of partitions: [TopicPartition]
     ) async throws -> [TopicPartition: Result<StartPosition.Offsets, KafkaError>] {
+        var known = try await knownTopics(of: partitions)
+        let unknown = Set(partitions.map(\.topic)).subtracting(known)
+        if kafka.autoOffsetReset == .latest, !unknown.isEmpty {
+            try await storeEnds(of: unknown)
+            known = try await knownTopics(of: partitions)
+        }
+        let stored = try await storedOffsets(of: partitions)
         // Partitions whose leader answers wait for the time-out of one that does not.
         let committed = try await metadata.committed(partitions.filter { stored[$0] == nil }, timeout: Self.timeout)
         let beginnings = try await metadata.beginningOffsets(partitions, timeout: Self.timeout)
@@ -225,7 +261,7 @@ final class PartitionClaimer: OffsetClaimer {
                 }
                 return StartPosition.Offsets(
                     stored: stored[source], committed: try committed[source]?.get(), beginning: try beginning.get(),
-                    end: try end.get())
+                    end: try end.get(), isTopicKnown: known.contains(source.topic))
             }
         }
         return offsets
