@@ -37,6 +37,8 @@ final class FakeSource: RecordSource {
 
     private struct State {
         var ends: [TopicPartition: Int64]
+        /// Where open transactions begin.
+        var readable: [TopicPartition: Int64] = [:]
         var readers: [TopicPartition: Reader] = [:]
         var overspent = 0
         var maximumBatch: Int
@@ -95,7 +97,8 @@ final class FakeSource: RecordSource {
                 // All have one topic: a refusal holds for all. The clock advances within a slow pass, and a slot that is visited later in
                 // it must not be served before those that were refused.
                 guard allowance.isPositive else { break }
-                let count = Swift.min(allowance.records, Int(state.ends[source]! - reader.next), state.maximumBatch)
+                let end = Swift.min(state.ends[source]!, state.readable[source] ?? .max)
+                let count = Swift.min(allowance.records, Int(end - reader.next), state.maximumBatch)
                 guard count > 0 else { continue }
                 let batch = RecordBatch(source: source, generation: reader.generation)
                 for offset in reader.next..<(reader.next + Int64(count)) {
@@ -179,6 +182,13 @@ final class FakeSource: RecordSource {
             return state.ends.filter { partitions.contains($0.key) }
         }
     }
+    func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+        state.withLock { state in
+            Dictionary(uniqueKeysWithValues: partitions.map { ($0, state.readable[$0] ?? state.ends[$0]!) })
+        }
+    }
+    /// The records from `offset` on belong to a transaction that is open; `nil`: it has ended.
+    func openTransaction(_ source: TopicPartition, at offset: Int64?) { state.withLock { $0.readable[source] = offset } }
     /// From now on questions fail, or are answered again.
     func answers(_ isAnswering: Bool) { state.withLock { $0.isSilent = !isAnswering } }
     /// The log grows.

@@ -38,11 +38,18 @@ public final class KafkaMetadata: Sendable {
     }
 
     /// Makes the client.
-    /// - Parameter groupID: the group whose committed offsets can be queried; empty: none.
-    public static func start(_ configuration: KafkaClientConfiguration, groupID: String) throws(KafkaError) -> KafkaMetadata {
+    /// - Parameters:
+    ///   - groupID: the group whose committed offsets can be queried; empty: none.
+    ///   - seesOpenTransactions: whether ``endOffsets(_:timeout:)`` returns high watermarks. Otherwise it returns what a consumer with the
+    ///     same properties can read up to: with `read_committed`, librdkafka's default, the last stable offsets.
+    public static func start(
+        _ configuration: KafkaClientConfiguration, groupID: String, seesOpenTransactions: Bool = true
+    ) throws(KafkaError) -> KafkaMetadata {
         let properties = try configuration.makeConfiguration()
         if !groupID.isEmpty { try properties.set("group.id", groupID) }
         try KafkaProperties.apply(configuration.properties, to: properties)
+        // ListOffsets carries it: KIP-98.
+        if seesOpenTransactions { try properties.set("isolation.level", "read_uncommitted") }
         return KafkaMetadata(try Client(RD_KAFKA_CONSUMER, properties, log: configuration.log))
     }
 
@@ -85,7 +92,8 @@ public final class KafkaMetadata: Sendable {
         }
     }
 
-    /// The offset after the last record of each partition. One request to each leader.
+    /// The offset after the last record of each partition, open transactions included or not as chosen at the start. One request to each
+    /// leader.
     public func endOffsets(
         _ partitions: [TopicPartition], timeout: Duration = .seconds(5)
     ) async throws(KafkaError) -> [TopicPartition: Result<Int64, KafkaError>] {

@@ -60,8 +60,10 @@ public protocol RecordSource: Sendable {
     func commit(_ offsets: [PartitionStart])
     /// The same, and waits for the answer, at most until a monotonic instant, nanoseconds.
     func commitAndWait(_ offsets: [PartitionStart], until deadline: UInt64) async
-    /// One past the last record of each partition, where it could be learned within the deadline.
+    /// One past the last record of each partition, that of an open transaction included, where it could be learned within the deadline.
     func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
+    /// The offset up to which each partition can be read: below its end while a transaction is open. As for ``endOffsets(_:)``.
+    func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
     /// Bytes by which the pipeline's budget must be reduced because the source has held more than its share since it was assigned.
     /// Does not shrink before the next assignment.
     var overrun: Int { get }
@@ -73,6 +75,9 @@ public protocol RecordSource: Sendable {
 }
 
 extension RecordSource {
+    /// Of a source without transactions.
+    public func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] { [:] }
+
     /// Anywhere.
     public var executor: (any TaskExecutor)? { nil }
 }

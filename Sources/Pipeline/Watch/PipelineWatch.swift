@@ -126,6 +126,7 @@ final class PipelineWatch: Sendable {
             partition.isUnderWay = position.outstanding.records > 0
             partition.isStopped = stopped.remove(position.source) != nil
             partition.isFenced = !position.isValid
+            partition.waitsForTransaction = position.waitsForTransaction
             partition.isPausedByOperator = pausedByOperator[position.source] != nil
             let level = context.pool.level(slot: position.entry.slot, generation: position.entry.generation)
             partition.hasCredits = level?.free.isPositive ?? false

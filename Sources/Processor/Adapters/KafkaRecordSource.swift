@@ -36,6 +36,8 @@ struct CreditReadLimit: ReadLimit {
 struct KafkaRecordSource: RecordSource {
     let consumer: KafkaConsumer
     let metadata: KafkaMetadata
+    /// The same without the records of open transactions.
+    let committedMetadata: KafkaMetadata
     let limiter: ConsumeLimiter
     /// librdkafka's share of the memory budget.
     let prefetchBytes: Int
@@ -97,6 +99,14 @@ struct KafkaRecordSource: RecordSource {
     }
 
     func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+        try await ends(partitions, metadata)
+    }
+
+    func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+        try await ends(partitions, committedMetadata)
+    }
+
+    private func ends(_ partitions: [TopicPartition], _ metadata: KafkaMetadata) async throws -> [TopicPartition: Int64] {
         var ends: [TopicPartition: Int64] = [:]
         var failure: KafkaError?
         for (partition, answer) in try await metadata.endOffsets(partitions) {

@@ -15,6 +15,8 @@ import Telemetry
 /// A member of the consumer group, its lanes into the database, and the pipeline between them.
 final class Worker: Sendable {
     private let consumer: KafkaConsumer
+    /// For the offsets up to which logs can be read.
+    private let committedMetadata: KafkaMetadata
     private let lanes: [DatabaseLane]
     private let claimer: PartitionClaimer
     private let limiter: ConsumeLimiter
@@ -76,6 +78,7 @@ final class Worker: Sendable {
             kafka: settings.kafka, applyConfiguration: applyConfiguration, poison: settings.apply.poisonLimits,
             metadata: metadata, lanes: lanes,
             pauses: pauses, logger: logger.child("claims"))
+        committedMetadata = try KafkaMetadata.start(client, groupID: "", seesOpenTransactions: false)
         let pipelineConfiguration = settings.pipelineConfiguration
         limiter = ConsumeLimiter(settings.limits.consume, batch: pipelineConfiguration.visit) {
             MonotonicClock.nanoseconds()
@@ -85,8 +88,8 @@ final class Worker: Sendable {
         let pipeline = EventPipeline(
             configuration: pipelineConfiguration,
             source: KafkaRecordSource(
-                consumer: consumer, metadata: metadata, limiter: limiter, prefetchBytes: budget.prefetch,
-                logger: logger.child("kafka")),
+                consumer: consumer, metadata: metadata, committedMetadata: committedMetadata, limiter: limiter,
+                prefetchBytes: budget.prefetch, logger: logger.child("kafka")),
             decoder: StageDecoder(mapping: configuration.mapping), claimer: claimer, appliers: lanes, pool: pool,
             clock: SystemClock(), observer: telemetry)
         self.pipeline = pipeline
@@ -145,6 +148,7 @@ final class Worker: Sendable {
         await withTaskGroup(of: Void.self) { group in
             for lane in lanes { group.addTask { await lane.close() } }
             group.addTask { [pauses] in await pauses.close() }
+            group.addTask { [committedMetadata] in _ = await committedMetadata.close(deadline: limit) }
         }
     }
 
