@@ -93,6 +93,7 @@ final class Worker: Sendable {
             decoder: StageDecoder(mapping: configuration.mapping), claimer: claimer, appliers: lanes, pool: pool,
             clock: SystemClock(), observer: telemetry)
         self.pipeline = pipeline
+        telemetry.planned(partitions: partitions)
         telemetry.watch(pipeline)
         telemetry.memory.watch(budget) { (prefetched: consumer.prefetchedBytes, pipeline: pipeline.memory) }
         logger.info(
