@@ -38,14 +38,20 @@ struct AssignmentStage: Sendable {
             while let input = try await context.inbox.receive() {
                 if case .sourceFailed(let error) = input { failure = error }
                 var hasEnded = false
-                let actions = self.actions(for: input, &machine)
+                var actions = self.actions(for: input, &machine)
                 context.claimRound.store(machine.claimRound, ordering: .releasing)
-                for action in actions {
-                    if case .claim(let claimRound, let requests) = action {
+                var next = 0
+                while next < actions.count {
+                    switch actions[next] {
+                    case .claim(let claimRound, let requests):
                         claims.addTask { await claim(requests, claimRound: claimRound) }
-                    } else {
+                    case .drain:
+                        // The commit stage reports the end of the drain only if something leaves it after `isDraining` was set.
+                        if drain() { actions += machine.drained(now: context.clock.now) }
+                    case let action:
                         hasEnded = await perform(action) || hasEnded
                     }
+                    next += 1
                 }
                 let published = PublishedAssignment(
                     state: machine.state, stopped: machine.stoppedPartitions, unclaimed: machine.unclaimedPartitions)
@@ -130,8 +136,8 @@ struct AssignmentStage: Sendable {
     /// Performs one action. Returns whether the pipeline has ended.
     private func perform(_ action: AssignmentMachine.Action) async -> Bool {
         switch action {
-        case .claim:
-            preconditionFailure("claims are started by the loop")
+        case .claim, .drain:
+            preconditionFailure("performed by the loop")
         case .begin(let generation, let entries, let unclaimed):
             begin(entries, unclaimed: unclaimed, generation: generation)
         case .assignNothing:
@@ -149,11 +155,6 @@ struct AssignmentStage: Sendable {
             _ = context.ledger.withLock { $0.invalidated(source, generation: generation) }
             context.pool.close(slot: slot)
             context.pauses.retracted(source)
-        case .drain:
-            context.pool.close()
-            context.pauses.retracted()
-            context.isDraining.store(true, ordering: .sequentiallyConsistent)
-            if context.ledger.withLock({ $0.isDrained }) { context.inbox.send(.drained) }
         case .release(let commitUntil):
             await release(commitUntil: commitUntil)
         case .reportStopped(let source, let reason):
@@ -184,6 +185,14 @@ struct AssignmentStage: Sendable {
         if !entries.isEmpty { context.observer.observed(.claimed(entries.map(Self.claim))) }
         // Where the pipeline has long been without credits, they are paused before anything is fetched for them.
         sampleCredits(now: context.clock.now)
+    }
+
+    /// Stops reading. Returns whether nothing is under way.
+    private func drain() -> Bool {
+        context.pool.close()
+        context.pauses.retracted()
+        context.isDraining.store(true, ordering: .sequentiallyConsistent)
+        return context.ledger.withLock { $0.isDrained }
     }
 
     private func release(commitUntil: UInt64?) async {
