@@ -140,6 +140,11 @@ final class PipelineWatch: Sendable {
             partition.isStopped = true
             inputs.partitions.append(partition)
         }
+        for unclaimed in assignment.unclaimed where unclaimed.reason != nil {
+            var partition = StallMachine.Partition(unclaimed.source, applied: nil, backlog: nil)
+            partition.isFenced = true
+            inputs.partitions.append(partition)
+        }
         return inputs
     }
 

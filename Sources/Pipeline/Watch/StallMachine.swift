@@ -55,7 +55,7 @@ struct StallMachine: ~Copyable {
     struct Partition: Sendable, Equatable {
         /// The partition.
         var source: TopicPartition
-        /// Next offset to apply; `nil`: stopped by its claim, so it is not known.
+        /// Next offset to apply; `nil`: stopped by its claim, or not claimed yet, so it is not known.
         var applied: Int64?
         /// Offsets between there and the end; `nil`: not known.
         var backlog: Int64?
@@ -63,7 +63,7 @@ struct StallMachine: ~Copyable {
         var isUnderWay = false
         /// It is stopped.
         var isStopped = false
-        /// It is fenced, and will be claimed again.
+        /// It is fenced, or could not be claimed yet, and will be claimed again.
         var isFenced = false
         /// An operator has paused it.
         var isPausedByOperator = false
@@ -168,7 +168,7 @@ struct StallMachine: ~Copyable {
         for partition in inputs.partitions {
             applied[partition.source] = partition.applied
             if let before = self.applied[partition.source], before != partition.applied { last = now }
-            let hasWork = partition.isUnderWay || partition.backlog.map { $0 > 0 } ?? partition.isStopped
+            let hasWork = partition.isUnderWay || partition.backlog.map { $0 > 0 } ?? (partition.isStopped || partition.isFenced)
             guard hasWork else { continue }
             let known = self.unmoved[partition.source]
             // The time in an operator's pause does not count after it.
