@@ -109,6 +109,7 @@ public final class EventPipeline: Sendable {
         return PipelineSnapshot(
             state: assignment.state,
             stopped: assignment.stopped.map { PipelineSnapshot.Stopped(source: $0.source, reason: $0.reason) },
+            unclaimed: assignment.unclaimed.map { PipelineSnapshot.Unclaimed(source: $0.source, reason: $0.reason) },
             paused: context.pauses.pausedForCredits.union(pausedByOperator.keys),
             pausedByOperator: pausedByOperator,
             positions: sample.positions, lags: sample.lags, rates: sample.rates, stall: sample.stall,

@@ -22,10 +22,14 @@ public struct PipelineConfiguration: Sendable {
     public var pauseDwell: UInt64 = 750_000_000
     /// How long work may take to finish when partitions are revoked.
     public var drainDeadline: UInt64 = 5_000_000_000
-    /// How long the group waits for the claim before it is answered with nothing, and claiming continues in the background.
+    /// How long after an assignment reading begins at the latest, with the partitions that are claimed by then.
     public var claimDeadline: UInt64 = 2_000_000_000
+    /// How long partitions that are claimed wait for the others before reading begins.
+    public var stragglerWait: UInt64 = 500_000_000
     /// How often applied offsets are committed to the group.
     public var offsetCommitInterval: UInt64 = 1_000_000_000
+    /// How long the partitions' return waits at most for the answer to the last offset commit.
+    public var finalCommitTimeout: UInt64 = 1_000_000_000
     /// How often end offsets are asked for.
     public var lagInterval: UInt64 = 1_000_000_000
     /// How long a partition with records to apply may make no progress before the worker counts as stalled.

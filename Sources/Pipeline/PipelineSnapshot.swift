@@ -13,6 +13,14 @@ public struct PipelineSnapshot: Sendable {
         public let reason: StopReason
     }
 
+    /// A partition that has not been claimed in this assignment, and is tried again.
+    public struct Unclaimed: Sendable, Equatable {
+        /// The partition.
+        public let source: TopicPartition
+        /// Why the last try failed; `nil`: the first one is under way.
+        public let reason: String?
+    }
+
     /// The lag of a partition in time.
     public struct Lag: Sendable, Equatable {
         /// The partition.
@@ -49,6 +57,8 @@ public struct PipelineSnapshot: Sendable {
     public var summary: String { state.rawValue }
     /// Stopped partitions.
     public let stopped: [Stopped]
+    /// Partitions that are not read because they could not be claimed yet.
+    public let unclaimed: [Unclaimed]
     /// Partitions that are not fetched: paused for lack of credits, or by an operator.
     public let paused: Set<TopicPartition>
     /// Those that an operator has paused, with the reason.

@@ -29,16 +29,67 @@ extension EndToEnd {
             try await world.sql("UPDATE sluice_offsets SET next_offset = CASE partition WHEN 1 THEN 1000000 ELSE 0 END")
             worker = try await world.worker("worker")
             try await world.expectExact(except: [1])
+            // The consumer finds out that the log does not hold the offset.
+            let running = worker
+            try await world.reached("partition 1 is stopped", within: .seconds(15)) {
+                try await running.metric("sluice_partition_stopped") == 1
+            }
             let readiness = try await worker.get("/readyz")
             try #require(readiness.status == 503)
             try #require(readiness.body.contains("\(world.topic)[1]") && readiness.body.contains("1000000"), "\(readiness.body)")
-            try #require(try await worker.metric("sluice_partition_stopped") == 1)
             try #require(worker.process.output.contains("Partition stopped"))
             try #require(try await worker.terminate() == .exited(0))
 
             worker = try await world.worker("worker", ["SLUICE_KAFKA_OFFSET_OUT_OF_RANGE": "earliest"])
             try await world.expectExact()
             try #require(try await worker.get("/readyz").status == 200)
+        }
+    }
+
+    /// `latest` is for the group's first start: what is produced to added partitions before they are noticed is applied.
+    @Test func addedPartitionsAreReadFromTheirBeginning() async throws {
+        try await World.run("added", partitions: 2) { world in
+            let worker = try await world.worker("worker", ["SLUICE_KAFKA_AUTO_OFFSET_RESET": "latest"])
+            try await world.hasPartitions(worker, 2)
+            try await world.load(LoadPlan(events: 1_000)).finished()
+            try await world.expectExact()
+            try await world.kafka.tool(
+                "kafka-topics.sh",
+                [
+                    "--bootstrap-server", world.kafka.bootstrapServers, "--alter", "--topic", world.topic, "--partitions", "4",
+                ])
+            let start = ContinuousClock.now
+            try await world.load(LoadPlan(events: 2_000, base: 100_000)).finished()
+            try await world.hasPartitions(worker, 4)
+            print("added: partitions are assigned \(ContinuousClock.now - start) after they were made")
+            try await world.expectExact()
+            try #require(worker.process.output.contains("it is read from its beginning"))
+            try #require(worker.process.output.contains("More partitions are assigned than the memory budget was divided for"))
+        }
+    }
+
+    /// A producer dies in a transaction: what was produced since is lag and a stall of its own, and is applied once the broker aborts it.
+    @Test func anOpenTransactionIsLagAndAStall() async throws {
+        try await World.run("open-transaction", partitions: 1) { world in
+            let worker = try await world.worker("worker", ["SLUICE_PIPELINE_STALL_TIMEOUT": "1s"])
+            try await world.hasPartitions(worker, 1)
+            try await world.kafka.tool(
+                "kafka-producer-perf-test.sh",
+                [
+                    "--topic", world.topic, "--num-records", "1000000", "--throughput", "20", "--record-size", "50",
+                    "--transactional-id", "hangs", "--transaction-duration-ms", "600000",
+                    "--producer-props", "bootstrap.servers=\(world.kafka.bootstrapServers)", "transaction.timeout.ms=20000",
+                ], killedAfter: .seconds(6))
+            try await world.load(LoadPlan(events: 500)).finished()
+            try await world.reached("the stall is named", within: .seconds(15)) {
+                try await worker.get("/metrics").body.contains("sluice_stalled{reason=\"open_transaction\"} 1")
+            }
+            try #require(try await worker.metric("kafka_consumergroup_lag") > 500)
+            try #require(try await worker.get("/readyz").body.contains("open_transaction"))
+            try await world.reached("the lag ends with the transaction", within: .seconds(60)) {
+                try await worker.metric("kafka_consumergroup_lag") == 0
+            }
+            try #require(try await world.number("SELECT count(*) FROM messages") > 0)
         }
     }
 

@@ -54,6 +54,43 @@ struct FlowTests {
         #expect(isClosed)
     }
 
+    /// A partition that is not claimed yet has its place in the assignment, and begins by a seek; the other one goes on undisturbed.
+    @Test func aPartitionJoinsByASeek() async throws {
+        let credits = TestCredits()
+        let broker = try EmbeddedBroker.start(topics: [("t", 2)])
+        defer { broker.stop() }
+        try await fill(broker, partitions: 2, count: 2_000)
+        let consumer = try KafkaConsumer.start(consumerConfiguration(broker), limit: credits)
+        var driver = Driver(consumer)
+        driver.positions[TopicPartition("t", 1)] = KafkaConsumer.logEnd
+        try await driver.join()
+        credits.grant(0, records: 10_000, bytes: 1 << 30)
+        consumer.creditsReturned()
+        var next: [TopicPartition: Int64] = [:]
+        while next[TopicPartition("t", 0)] != 1_000 {
+            guard let batch = try await driver.step() else { continue }
+            #expect(batch.source.partition == 0)
+            for record in batch.records {
+                #expect(record.offset == next[batch.source, default: 0])
+                next[batch.source] = record.offset + 1
+            }
+        }
+        credits.grant(1, records: 10_000, bytes: 1 << 30)
+        consumer.seek(TopicPartition("t", 1), to: 300, generation: driver.generation + 1)
+        next[TopicPartition("t", 1)] = 300
+        while next[TopicPartition("t", 1)] != 1_000 {
+            guard let batch = try await driver.step() else { continue }
+            #expect(batch.source.partition == 1)
+            #expect(batch.generation == driver.generation + 1)
+            for record in batch.records {
+                #expect(record.offset == next[batch.source, default: 0])
+                next[batch.source] = record.offset + 1
+            }
+        }
+        let isClosed = await consumer.close(deadline: .seconds(10))
+        #expect(isClosed)
+    }
+
     @Test func tasksOfTheExecutorRunOnThePollThreadUntilTheClose() async throws {
         let credits = TestCredits()
         let (broker, driver) = try await world(partitions: 1, count: 10, credits: credits)

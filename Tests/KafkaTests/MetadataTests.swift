@@ -65,6 +65,47 @@ struct MetadataTests {
         _ = await metadata.close(deadline: .seconds(5))
     }
 
+    @Test func partitionsWithALeaderAreAnsweredWhileAnotherHasNone() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 3)], brokers: 2)
+        defer { broker.stop() }
+        for (partition, leader) in [(0, 1), (1, 2), (2, nil)] as [(Int32, Int?)] {
+            try broker.setLeader(of: "t", partition: partition, to: leader)
+        }
+        let metadata = try KafkaMetadata.start(clientConfiguration(broker), groupID: "g")
+        let partitions = (0..<3).map { TopicPartition("t", $0) }
+        _ = try await metadata.topics(["t"])
+        let ends = try await metadata.endOffsets(partitions)
+        #expect(try ends[partitions[0]]?.get() == 0)
+        #expect(try ends[partitions[1]]?.get() == 0)
+        let error = #expect(throws: KafkaError.self) { try ends[partitions[2]]?.get() }
+        #expect(error?.isRetriable == true)
+        #expect(error?.kafkaCode == 5, "LEADER_NOT_AVAILABLE")
+        // A leader that does not answer.
+        try broker.setRoundTrip(.seconds(30), broker: 2)
+        let slow = try await metadata.endOffsets(partitions, timeout: .seconds(2))
+        #expect(try slow[partitions[0]]?.get() == 0)
+        #expect(throws: KafkaError.self) { try slow[partitions[1]]?.get() }
+        _ = await metadata.close(deadline: .seconds(5))
+    }
+
+    @Test func aQuestionDoesNotWaitForOthersAndEndsWithItsTask() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 2)], brokers: 2)
+        defer { broker.stop() }
+        for partition in 0..<2 as Range<Int32> { try broker.setLeader(of: "t", partition: partition, to: Int(partition) + 1) }
+        let metadata = try KafkaMetadata.start(clientConfiguration(broker), groupID: "g")
+        let (fast, slow) = (TopicPartition("t", 0), TopicPartition("t", 1))
+        _ = try await metadata.endOffsets([fast, slow])
+        try broker.setRoundTrip(.seconds(30), broker: 2)
+        let start = ContinuousClock.now
+        let question = Task { try await metadata.endOffsets([slow], timeout: .seconds(20)) }
+        try await Task.sleep(for: .milliseconds(200))
+        #expect(try await metadata.endOffsets([fast])[fast]?.get() == 0)
+        question.cancel()
+        await #expect(throws: KafkaError.self) { try await question.value }
+        #expect(ContinuousClock.now - start < .seconds(10))
+        _ = await metadata.close(deadline: .milliseconds(100))
+    }
+
     @Test func aStoppedBrokerSaysSo() throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 1)], brokers: 2)
         #expect(broker.bootstrapServers.split(separator: ",").count == 2)

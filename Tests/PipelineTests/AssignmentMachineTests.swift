@@ -15,6 +15,7 @@ private let poison = StopReason(.poison, "mostly bad records")
 private func machine() -> AssignmentMachine {
     var configuration = PipelineConfiguration()
     configuration.claimDeadline = 100
+    configuration.stragglerWait = 30
     configuration.drainDeadline = 500
     configuration.retry = Backoff(initial: 10, maximum: 10)
     configuration.reclaim = Backoff(initial: 20, maximum: 20)
@@ -30,87 +31,177 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         offset: offset)
 }
 
+private func requests(_ sources: TopicPartition..., checksBounds: Bool = false) -> [ClaimRequest] {
+    sources.map { ClaimRequest(source: $0, checksBounds: checksBounds) }
+}
+
 @Suite struct AssignmentMachineTests {
     @Test func claimsThenBeginsInOrder() {
         var machine = machine()
-        #expect(machine.assigned([b, a], now: 0) == [.claim(claimRound: 1, [a, b])])
+        #expect(machine.assigned([b, a], now: 0) == [.claim(claimRound: 1, requests(a, b))])
         let results: [TopicPartition: ClaimResult] = [
             a: .claimed(epoch: 4, nextOffset: 7), b: .claimed(epoch: 1, nextOffset: 0),
         ]
         #expect(
             machine.claimAnswered(claimRound: 1, results, now: 1, random: 0)
                 == [
-                    .begin([
-                        entry(a, slot: 0, generation: 1, epoch: 4, offset: 7),
-                        entry(b, slot: 1, generation: 1, epoch: 1, offset: 0),
-                    ])
+                    .begin(
+                        generation: 1,
+                        [
+                            entry(a, slot: 0, generation: 1, epoch: 4, offset: 7),
+                            entry(b, slot: 1, generation: 1, epoch: 1, offset: 0),
+                        ], unclaimed: [])
                 ])
     }
 
-    @Test func aHeldPartitionGetsNoSlot() {
+    @Test func aHeldPartitionHasItsSlotBehindTheOthers() {
         var machine = machine()
         _ = machine.assigned([a, b], now: 0)
         #expect(
             machine.claimAnswered(
                 claimRound: 1, [a: .held(reason: outside), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-                == [.reportStopped(a, reason: outside), .begin([entry(b, slot: 0, generation: 1, epoch: 1, offset: 0)])])
+                == [
+                    .reportStopped(a, reason: outside),
+                    .begin(generation: 1, [entry(b, slot: 0, generation: 1, epoch: 1, offset: 0)], unclaimed: [a]),
+                ])
         #expect(machine.stoppedPartitions.map(\.source) == [a])
     }
 
-    @Test func aSlowClaimIsAnsweredWithNothingOnceAndRetried() {
+    @Test func aFailedClaimIsTriedAgainBeforeTheGroupIsAnswered() {
+        var machine = machine()
+        _ = machine.assigned([a], now: 0)
+        #expect(
+            machine.claimAnswered(claimRound: 1, [a: .later(reason: "down")], now: 10, random: 0)
+                == [.reportClaimFailed([a], reason: "down", retryIn: 5)])
+        #expect(machine.ticked(now: 14, lastPoll: 14) == [])
+        #expect(machine.ticked(now: 15, lastPoll: 10) == [], "no poll has shown the partition still ours")
+        #expect(machine.ticked(now: 15, lastPoll: 11) == [.claim(claimRound: 1, requests(a))])
+        #expect(machine.ticked(now: 99, lastPoll: 99) == [], "one claim of a partition at a time")
+        #expect(
+            machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 3)], now: 99, random: 0)
+                == [.begin(generation: 1, [entry(a, slot: 0, generation: 1, epoch: 1, offset: 3)], unclaimed: [])])
+    }
+
+    @Test func aSlowClaimIsAnsweredWithUnreadPartitionsOnceAndGoesOn() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
         #expect(machine.ticked(now: 99, lastPoll: 0) == [])
-        #expect(machine.ticked(now: 100, lastPoll: 0) == [.assignNothing])
+        #expect(machine.state == .claiming)
+        #expect(machine.ticked(now: 100, lastPoll: 0) == [.begin(generation: 1, [], unclaimed: [a])])
         #expect(machine.ticked(now: 101, lastPoll: 0) == [])
+        #expect(machine.state == .claiming, "nothing is claimed yet")
+        #expect(machine.unclaimedPartitions.map(\.source) == [a])
         #expect(
-            machine.claimFailed(claimRound: 1, reason: "down", now: 110, random: 0)
-                == [.reportClaimFailed(reason: "down", retryIn: 5)])
-        #expect(machine.ticked(now: 114, lastPoll: 0) == [])
-        #expect(machine.ticked(now: 115, lastPoll: 0) == [.claim(claimRound: 1, [a])])
+            machine.claimAnswered(claimRound: 1, [a: .later(reason: "down")], now: 110, random: 0)
+                == [.reportClaimFailed([a], reason: "down", retryIn: 5)])
+        #expect(machine.unclaimedPartitions.first?.reason == "down")
+        #expect(machine.ticked(now: 115, lastPoll: 114) == [.claim(claimRound: 1, requests(a))])
         #expect(
             machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 3)], now: 120, random: 0)
-                == [.begin([entry(a, slot: 0, generation: 1, epoch: 1, offset: 3)])])
+                == [.restart(entry(a, slot: 0, generation: 2, epoch: 1, offset: 3))])
+        #expect(machine.state == .running)
+    }
+
+    /// A partition without a leader, or a lane whose thread is stuck, holds up nobody; and what is active is not claimed again for it.
+    @Test func whatIsClaimedBeginsAndStragglersJoin() {
+        var machine = machine()
+        _ = machine.assigned([a, b], now: 0)
+        #expect(machine.claimAnswered(claimRound: 1, [b: .claimed(epoch: 7, nextOffset: 5)], now: 10, random: 0) == [])
+        #expect(machine.ticked(now: 39, lastPoll: 39) == [])
+        #expect(
+            machine.ticked(now: 40, lastPoll: 40)
+                == [.begin(generation: 1, [entry(b, slot: 0, generation: 1, epoch: 7, offset: 5)], unclaimed: [a])])
+        #expect(machine.state == .running)
+        #expect(
+            machine.claimAnswered(claimRound: 1, [a: .later(reason: "no leader")], now: 50, random: 0)
+                == [.reportClaimFailed([a], reason: "no leader", retryIn: 5)])
+        #expect(machine.ticked(now: 55, lastPoll: 55) == [.claim(claimRound: 1, requests(a))])
+        // Meanwhile another partition is fenced: its claim does not wait for that one.
+        #expect(
+            machine.fenced(b, generation: 1, hasProgressed: false, now: 56, random: 0) == [.retract(b, slot: 0, generation: 1)])
+        #expect(machine.ticked(now: 66, lastPoll: 66) == [.claim(claimRound: 1, requests(b))])
+        #expect(
+            machine.claimAnswered(claimRound: 1, [b: .claimed(epoch: 9, nextOffset: 6)], now: 67, random: 0)
+                == [.restart(entry(b, slot: 0, generation: 2, epoch: 9, offset: 6))])
+        #expect(
+            machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 70, random: 0)
+                == [.restart(entry(a, slot: 1, generation: 3, epoch: 1, offset: 0))])
+        #expect(
+            machine.claimAnswered(claimRound: 1, [b: .claimed(epoch: 10, nextOffset: 6)], now: 71, random: 0) == [],
+            "no claim was under way")
     }
 
     @Test func aClaimThatComesAfterARevokeIsIgnored() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
-        #expect(machine.revoked(isLost: false, isDrained: true, now: 5) == [.release(commitsOffsets: false)])
+        #expect(machine.revoked(isLost: false, isDrained: true, now: 5) == [.release(commitUntil: nil)])
         #expect(machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 6, random: 0) == [])
-        #expect(machine.claimFailed(claimRound: 1, reason: "late", now: 6, random: 0) == [])
+        #expect(machine.claimAnswered(claimRound: 1, [a: .later(reason: "late")], now: 6, random: 0) == [])
+        #expect(machine.claimRound > 1, "a claim that has not been written yet is not wanted")
     }
 
     @Test func aFencedPartitionIsClaimedAgainAfterBackoffAndAPoll() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
         _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        #expect(machine.fenced(a, generation: 9, now: 50, random: 0) == [], "a fence of another generation does not count")
-        #expect(machine.fenced(a, generation: 1, now: 50, random: 0) == [.retract(a, slot: 0, generation: 1)])
-        #expect(machine.fenced(a, generation: 1, now: 50, random: 0) == [])
+        #expect(
+            machine.fenced(a, generation: 9, hasProgressed: false, now: 50, random: 0) == [],
+            "a fence of another generation does not count")
+        #expect(
+            machine.fenced(a, generation: 1, hasProgressed: false, now: 50, random: 0) == [.retract(a, slot: 0, generation: 1)])
+        #expect(machine.fenced(a, generation: 1, hasProgressed: false, now: 50, random: 0) == [])
         #expect(machine.ticked(now: 59, lastPoll: 55) == [])
         #expect(machine.ticked(now: 60, lastPoll: 50) == [], "no poll has shown the partition still ours")
-        #expect(machine.ticked(now: 60, lastPoll: 51) == [.claim(claimRound: 1, [a])])
+        #expect(machine.ticked(now: 60, lastPoll: 51) == [.claim(claimRound: 1, requests(a))])
         #expect(machine.ticked(now: 61, lastPoll: 61) == [])
         #expect(
             machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 3, nextOffset: 8)], now: 70, random: 0)
                 == [.restart(entry(a, slot: 0, generation: 2, epoch: 3, offset: 8))])
     }
 
+    @Test func theBackOffBeginsAnewAfterProgress() {
+        var configuration = PipelineConfiguration()
+        configuration.reclaim = Backoff(initial: 20, maximum: 1_000)
+        var machine = AssignmentMachine(configuration: configuration)
+        _ = machine.assigned([a], now: 0)
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 0, random: 0)
+        var waits: [UInt64] = []
+        var now: UInt64 = 0
+        for (round, hasProgressed) in [false, false, false, true, false].enumerated() {
+            let start = now
+            _ = machine.fenced(a, generation: UInt64(round + 1), hasProgressed: hasProgressed, now: now, random: 0)
+            while machine.ticked(now: now, lastPoll: now) == [] { now += 1 }
+            waits.append(now - start)
+            _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: now, random: 0)
+        }
+        #expect(waits == [10, 20, 40, 10, 20])
+    }
+
     @Test func aLostPositionIsDecidedByAClaim() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
-        #expect(machine.positionLost(a, isDrained: true, now: 0, random: 0) == [], "nothing was read yet")
+        #expect(machine.positionLost(a, isDrained: true, hasProgressed: false, now: 0, random: 0) == [])
         _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        #expect(machine.positionLost(a, isDrained: false, now: 49, random: 0) == [], "what was read before is applied first")
+        #expect(
+            machine.positionLost(a, isDrained: false, hasProgressed: false, now: 49, random: 0) == [],
+            "what was read before is applied first")
         #expect(machine.lostPositions == [a])
-        #expect(machine.positionLost(a, isDrained: true, now: 50, random: 0) == [.retract(a, slot: 0, generation: 1)])
+        #expect(
+            machine.positionLost(a, isDrained: true, hasProgressed: false, now: 50, random: 0)
+                == [.retract(a, slot: 0, generation: 1)])
         #expect(machine.lostPositions == [])
-        #expect(machine.ticked(now: 60, lastPoll: 60) == [.claim(claimRound: 1, [a])])
+        #expect(machine.ticked(now: 60, lastPoll: 60) == [.claim(claimRound: 1, requests(a, checksBounds: true))])
         #expect(
             machine.claimAnswered(claimRound: 1, [a: .held(reason: outside)], now: 61, random: 0)
                 == [.reportStopped(a, reason: outside)])
         #expect(machine.stopped(a, reason: poison, now: 62) == [])
+        // As long as it is stopped for that, the stored offset must not be taken as it is.
+        #expect(machine.ticked(now: 1_061, lastPoll: 60) == [.claim(claimRound: 1, requests(a, checksBounds: true))])
+        #expect(
+            machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 2, nextOffset: 9)], now: 1_062, random: 0)
+                == [.restart(entry(a, slot: 0, generation: 2, epoch: 2, offset: 9))])
+        _ = machine.fenced(a, generation: 2, hasProgressed: false, now: 1_070, random: 0)
+        #expect(machine.ticked(now: 1_090, lastPoll: 1_090) == [.claim(claimRound: 1, requests(a))])
     }
 
     @Test func aStopBelongsToItsGeneration() {
@@ -133,18 +224,18 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         _ = machine.stopped(a, generation: 1, reason: missing, now: 10)
         _ = machine.stopped(b, generation: 1, reason: poison, now: 10)
         #expect(machine.ticked(now: 1_009, lastPoll: 0) == [])
-        #expect(machine.ticked(now: 1_010, lastPoll: 0) == [.claim(claimRound: 1, [a])])
+        #expect(machine.ticked(now: 1_010, lastPoll: 0) == [.claim(claimRound: 1, requests(a))])
         #expect(
             machine.claimAnswered(claimRound: 1, [a: .held(reason: missing)], now: 1_020, random: 0) == [],
             "a reason that stays the same is reported once")
         #expect(machine.ticked(now: 2_019, lastPoll: 0) == [])
-        #expect(machine.ticked(now: 2_020, lastPoll: 0) == [.claim(claimRound: 1, [a])])
+        #expect(machine.ticked(now: 2_020, lastPoll: 0) == [.claim(claimRound: 1, requests(a))])
         #expect(
-            machine.claimFailed(claimRound: 1, reason: "down", now: 2_021, random: 0)
-                == [.reportClaimFailed(reason: "down", retryIn: 1_000)])
+            machine.claimAnswered(claimRound: 1, [a: .later(reason: "down")], now: 2_021, random: 0)
+                == [.reportClaimFailed([a], reason: "down", retryIn: 1_000)])
         // An operator need not wait, and may also mean the one whose records are bad.
         machine.retryRequested([a, b], now: 2_030)
-        #expect(machine.ticked(now: 2_030, lastPoll: 0) == [.claim(claimRound: 1, [a, b])])
+        #expect(machine.ticked(now: 2_030, lastPoll: 0) == [.claim(claimRound: 1, requests(a, b))])
         #expect(
             machine.claimAnswered(
                 claimRound: 1, [a: .claimed(epoch: 2, nextOffset: 5), b: .claimed(epoch: 2, nextOffset: 6)], now: 2_031, random: 0
@@ -156,46 +247,17 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         #expect(machine.stoppedPartitions.isEmpty)
     }
 
-    /// The source knows only what was assigned to it: so everything is assigned anew, and what the others were doing is read again.
-    @Test func aPartitionThatWasNeverReadJoinsByANewAssignment() {
+    /// Its place in the source's assignment is kept for it: nothing else is assigned, fetched or claimed again.
+    @Test func aPartitionThatWasNeverReadJoinsByASeek() {
         var machine = machine()
         _ = machine.assigned([a, b], now: 0)
         _ = machine.claimAnswered(
             claimRound: 1, [a: .held(reason: missing), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        #expect(machine.ticked(now: 1_001, lastPoll: 0) == [.claim(claimRound: 1, [a])])
+        #expect(machine.ticked(now: 1_001, lastPoll: 0) == [.claim(claimRound: 1, requests(a))])
         #expect(
             machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1_002, random: 0)
-                == [.claim(claimRound: 2, [a, b])])
-        #expect(machine.claimFailed(claimRound: 2, reason: "down", now: 1_003, random: 0).count == 1)
-        #expect(machine.ticked(now: 1_008, lastPoll: 0) == [.claim(claimRound: 2, [a, b])])
-        #expect(
-            machine.claimAnswered(
-                claimRound: 2, [a: .claimed(epoch: 2, nextOffset: 0), b: .claimed(epoch: 2, nextOffset: 9)], now: 1_010, random: 0
-            )
-                == [
-                    .begin([
-                        entry(a, slot: 0, generation: 2, epoch: 2, offset: 0),
-                        entry(b, slot: 1, generation: 2, epoch: 2, offset: 9),
-                    ])
-                ])
-    }
-
-    /// Found by the simulation: the slot of the former assignment was kept, and a seek of a partition that nobody reads did nothing.
-    @Test func aPartitionThatIsHeldByTheNewAssignmentHasNoSlotLeft() {
-        var machine = machine()
-        _ = machine.assigned([a, b], now: 0)
-        _ = machine.claimAnswered(
-            claimRound: 1, [a: .held(reason: missing), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        _ = machine.ticked(now: 1_001, lastPoll: 0)
-        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1_002, random: 0)
-        #expect(
-            machine.claimAnswered(
-                claimRound: 2, [a: .claimed(epoch: 2, nextOffset: 0), b: .held(reason: outside)], now: 1_003, random: 0)
-                == [.reportStopped(b, reason: outside), .begin([entry(a, slot: 0, generation: 2, epoch: 2, offset: 0)])])
-        #expect(machine.ticked(now: 2_003, lastPoll: 0) == [.claim(claimRound: 2, [b])])
-        #expect(
-            machine.claimAnswered(claimRound: 2, [b: .claimed(epoch: 3, nextOffset: 0)], now: 2_004, random: 0)
-                == [.claim(claimRound: 3, [a, b])])
+                == [.restart(entry(a, slot: 1, generation: 2, epoch: 1, offset: 0))])
+        #expect(machine.ticked(now: 5_000, lastPoll: 5_000) == [])
     }
 
     @Test func aRevokeDrainsUnderADeadlineAndCommits() {
@@ -205,9 +267,23 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         #expect(machine.revoked(isLost: false, isDrained: false, now: 1000) == [.drain])
         #expect(machine.ticked(now: 1499, lastPoll: 0) == [])
         #expect(
-            machine.drained(now: 1400) == [.reportDrained(isComplete: true, nanoseconds: 400), .release(commitsOffsets: true)])
+            machine.drained(now: 1400)
+                == [.reportDrained(isComplete: true, nanoseconds: 400), .release(commitUntil: 1500)],
+            "the drain's deadline holds for the commit, too")
         #expect(machine.drained(now: 1400) == [])
         #expect(machine.ticked(now: 1600, lastPoll: 0) == [])
+    }
+
+    @Test func theLastOffsetCommitHasAShortLimitOfItsOwn() {
+        var configuration = PipelineConfiguration()
+        configuration.drainDeadline = 60_000_000_000
+        configuration.offsetCommitInterval = 600_000_000_000
+        var machine = AssignmentMachine(configuration: configuration)
+        _ = machine.assigned([a], now: 0)
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        #expect(
+            machine.revoked(isLost: false, isDrained: true, now: 10)
+                == [.drain, .reportDrained(isComplete: true, nanoseconds: 0), .release(commitUntil: 1_000_000_010)])
     }
 
     @Test func aDrainThatTakesTooLongIsCutShort() {
@@ -217,14 +293,14 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         _ = machine.revoked(isLost: false, isDrained: false, now: 1000)
         #expect(
             machine.ticked(now: 1500, lastPoll: 0)
-                == [.reportDrained(isComplete: false, nanoseconds: 500), .release(commitsOffsets: true)])
+                == [.reportDrained(isComplete: false, nanoseconds: 500), .release(commitUntil: 1500)])
     }
 
     @Test func lostPartitionsAreGivenBackAtOnceWithoutACommit() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
         _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        #expect(machine.revoked(isLost: true, isDrained: false, now: 1000) == [.release(commitsOffsets: false)])
+        #expect(machine.revoked(isLost: true, isDrained: false, now: 1000) == [.release(commitUntil: nil)])
     }
 
     @Test func shutdownDrainsAndEndsOnce() {
@@ -236,7 +312,7 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         #expect(machine.assigned([b], now: 200) == [.assignNothing], "an assignment on the way out is answered with nothing")
         #expect(
             machine.ticked(now: 900, lastPoll: 0)
-                == [.reportDrained(isComplete: false, nanoseconds: 800), .release(commitsOffsets: true), .end])
+                == [.reportDrained(isComplete: false, nanoseconds: 800), .release(commitUntil: 900), .end])
         #expect(machine.assigned([b], now: 901) == [])
         #expect(machine.state == .ended)
     }
@@ -250,11 +326,11 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         #expect(machine.ticked(now: 1499, lastPoll: 0) == [])
         #expect(
             machine.ticked(now: 1500, lastPoll: 0)
-                == [.reportDrained(isComplete: false, nanoseconds: 1400), .release(commitsOffsets: true), .end])
+                == [.reportDrained(isComplete: false, nanoseconds: 1400), .release(commitUntil: 1500), .end])
     }
 
     @Test func shutdownBeforeAnyPartitionEndsAtOnce() {
         var machine = machine()
-        #expect(machine.shutdownRequested(deadline: 900, isDrained: true, now: 0) == [.release(commitsOffsets: false), .end])
+        #expect(machine.shutdownRequested(deadline: 900, isDrained: true, now: 0) == [.release(commitUntil: nil), .end])
     }
 }

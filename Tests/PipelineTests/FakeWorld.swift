@@ -37,6 +37,8 @@ final class FakeSource: RecordSource {
 
     private struct State {
         var ends: [TopicPartition: Int64]
+        /// Where open transactions begin.
+        var readable: [TopicPartition: Int64] = [:]
         var readers: [TopicPartition: Reader] = [:]
         var overspent = 0
         var maximumBatch: Int
@@ -95,7 +97,8 @@ final class FakeSource: RecordSource {
                 // All have one topic: a refusal holds for all. The clock advances within a slow pass, and a slot that is visited later in
                 // it must not be served before those that were refused.
                 guard allowance.isPositive else { break }
-                let count = Swift.min(allowance.records, Int(state.ends[source]! - reader.next), state.maximumBatch)
+                let end = Swift.min(state.ends[source]!, state.readable[source] ?? .max)
+                let count = Swift.min(allowance.records, Int(end - reader.next), state.maximumBatch)
                 guard count > 0 else { continue }
                 let batch = RecordBatch(source: source, generation: reader.generation)
                 for offset in reader.next..<(reader.next + Int64(count)) {
@@ -126,14 +129,18 @@ final class FakeSource: RecordSource {
     func close() { events.finish() }
 
     func next() async throws -> SourceEvent? { try await events.receive() }
-    func assign(_ partitions: [PartitionStart], generation: UInt64) {
-        limiter.assigned(topics: partitions.map(\.source.topic))
+    func assign(_ partitions: [PartitionStart], unclaimed: [TopicPartition], generation: UInt64) {
+        limiter.assigned(topics: partitions.map(\.source.topic) + unclaimed.map(\.topic))
         state.withLock { state in
             state.assigns += 1
             state.first = 0
             state.readers = [:]
             for (slot, start) in partitions.enumerated() {
                 state.readers[start.source] = Reader(generation: generation, slot: slot, next: start.offset)
+            }
+            for (index, source) in unclaimed.enumerated() {
+                state.readers[source] = Reader(
+                    generation: generation, slot: partitions.count + index, next: state.ends[source]!)
             }
         }
     }
@@ -175,6 +182,13 @@ final class FakeSource: RecordSource {
             return state.ends.filter { partitions.contains($0.key) }
         }
     }
+    func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+        state.withLock { state in
+            Dictionary(uniqueKeysWithValues: partitions.map { ($0, state.readable[$0] ?? state.ends[$0]!) })
+        }
+    }
+    /// The records from `offset` on belong to a transaction that is open; `nil`: it has ended.
+    func openTransaction(_ source: TopicPartition, at offset: Int64?) { state.withLock { $0.readable[source] = offset } }
     /// From now on questions fail, or are answered again.
     func answers(_ isAnswering: Bool) { state.withLock { $0.isSilent = !isAnswering } }
     /// The log grows.
@@ -221,6 +235,9 @@ final class FakeDatabase: OffsetClaimer {
         /// Records of each partition, by transaction.
         var written: [[TopicPartition: Int64]] = []
         var held: [TopicPartition: StopReason] = [:]
+        /// Partitions that cannot be claimed now, with the reason.
+        var later: [TopicPartition: String] = [:]
+        var requests: [ClaimRequest] = []
         var isDown = false
         var claims = 0
         var transactions: Int { written.count }
@@ -229,14 +246,22 @@ final class FakeDatabase: OffsetClaimer {
 
     let state = Mutex(State())
 
-    func claim(_ partitions: [TopicPartition]) async throws -> [TopicPartition: ClaimResult] {
-        try state.withLock { state in
+    func claim(
+        _ requests: [ClaimRequest], isWanted: @escaping @Sendable () -> Bool,
+        answer: @escaping @Sendable ([TopicPartition: ClaimResult]) -> Void
+    ) async throws {
+        let results = try state.withLock { state in
             if state.isDown { throw Down() }
             state.claims += 1
+            state.requests += requests
             var results: [TopicPartition: ClaimResult] = [:]
-            for source in partitions {
+            for source in requests.map(\.source) {
                 if let reason = state.held[source] {
                     results[source] = .held(reason: reason)
+                    continue
+                }
+                if let reason = state.later[source] {
+                    results[source] = .later(reason: reason)
                     continue
                 }
                 var row = state.offsets[source] ?? Row(next: 0, epoch: 0)
@@ -246,6 +271,7 @@ final class FakeDatabase: OffsetClaimer {
             }
             return results
         }
+        answer(results)
     }
 
     /// Another member claims a partition.

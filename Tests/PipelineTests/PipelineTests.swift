@@ -91,7 +91,7 @@ import Testing
         world.database.state.withLock { $0.isDown = true }
         try await world.run { world in
             world.source.post(.assigned(Array(world.ends.keys)))
-            // The group gets an empty answer within the claim deadline.
+            // The group gets its answer within the claim deadline; nothing of it is read.
             #expect(await eventually { world.source.assigns == 1 })
             #expect(world.database.state.withLock { $0.claims } == 0)
             world.database.state.withLock { $0.isDown = false }
@@ -116,6 +116,51 @@ import Testing
                 ])
         }
         #expect(world.isExact)
+    }
+
+    /// A partition without a leader: the others are read, and go on undisturbed when it joins them.
+    @Test func aPartitionThatIsClaimedLaterJoinsTheOthers() async throws {
+        let late = TopicPartition("t", 1)
+        let world = World(seed: 16, partitions: 3, records: 400, configuration: brisk())
+        world.database.state.withLock { $0.later[late] = "the partition has no leader" }
+        try await world.run { world in
+            world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(
+                await eventually {
+                    world.database.state.withLock { $0.offsets.filter { $0.value.next == 400 }.count == 2 }
+                })
+            #expect(
+                await eventually {
+                    world.pipeline.snapshot().unclaimed == [.init(source: late, reason: "the partition has no leader")]
+                })
+            #expect(world.pipeline.snapshot().summary == "running")
+            world.database.state.withLock { $0.later[late] = nil }
+            #expect(await eventually { world.isComplete })
+            #expect(await eventually { world.pipeline.snapshot().unclaimed.isEmpty })
+        }
+        #expect(world.isExact)
+        #expect(world.source.assigns == 1)
+        #expect(
+            world.database.state.withLock { $0.offsets.values.allSatisfy { $0.epoch == 1 } }, "an active partition was claimed")
+    }
+
+    @Test func aPartitionThatIsClaimedLaterIsStillPausedByItsOperator() async throws {
+        let late = TopicPartition("t", 1)
+        let world = World(seed: 17, partitions: 2, records: 100, configuration: brisk())
+        world.database.state.withLock { $0.later[late] = "the partition has no leader" }
+        try await world.run { world in
+            world.pipeline.operatorDecided(OperatorPauses([OperatorPause(topic: "t", partition: 1, reason: "hot")]))
+            world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.source.assigns == 1 })
+            world.database.state.withLock { $0.later[late] = nil }
+            #expect(await eventually { world.pipeline.snapshot().pausedByOperator == [late: "hot"] })
+            #expect(await eventually { world.source.pauseCounts.pauses == 1 })
+            #expect(world.database.state.withLock { $0.offsets[late]?.next } == 0)
+            world.pipeline.operatorDecided(.none)
+            #expect(await eventually { world.isComplete })
+        }
+        #expect(world.isExact)
+        #expect(world.source.wrongPauses == 0)
     }
 
     /// The table is created after the start, and later it is dropped and created again: all records arrive without a rebalance.
@@ -298,6 +343,7 @@ import Testing
                 }
             }
             #expect(await eventually { begins().count == 2 })
+            #expect(world.database.state.withLock { $0.requests.map(\.checksBounds) } == [false, true])
             #expect(begins() == [0, 40], "what was read may be gone from the log: it must be applied before the claim")
         }
         #expect(world.isExact)

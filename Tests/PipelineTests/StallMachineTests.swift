@@ -57,6 +57,7 @@ private func reason(of inputs: StallMachine.Inputs) -> StallReason? {
     }
 
     @Test func everyReasonIsFound() {
+        #expect(reason(of: inputs(partition { $0.waitsForTransaction = true })) == .openTransaction)
         #expect(reason(of: inputs(partition { $0.isUnderWay = true }) { $0.isCircuitClosed = false }) == .circuitOpen)
         #expect(
             reason(

@@ -35,6 +35,37 @@ extension World {
 }
 
 @Suite(.timeLimit(.minutes(2))) struct WatchTests {
+    @Test func aPartitionThatCannotBeClaimedIsAStall() async throws {
+        let source = TopicPartition("t", 0)
+        let world = World(seed: 28, partitions: 2, records: 100, configuration: watchful())
+        world.database.state.withLock { $0.later[source] = "the partition has no leader" }
+        try await world.run { world in
+            world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.stalls == [.claiming] })
+            world.database.state.withLock { $0.later[source] = nil }
+            #expect(await eventually { world.isComplete && world.stall == nil })
+        }
+        #expect(world.isExact)
+    }
+
+    /// A producer has died in a transaction: what it has written cannot be read, and is lag all the same.
+    @Test func anOpenTransactionIsLagAndAStallOfItsOwn() async throws {
+        let source = TopicPartition("t", 0)
+        let world = World(seed: 27, partitions: 2, records: 200, configuration: watchful())
+        world.source.openTransaction(source, at: 50)
+        try await world.run { world in
+            world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.stalls == [.openTransaction] })
+            #expect(await eventually { world.pipeline.snapshot().positions.map(\.backlog) == [150, 0] })
+            #expect(world.lag(0).map { $0 > 0 } == true)
+            #expect(world.lag(1) == 0)
+            world.source.openTransaction(source, at: nil)
+            #expect(await eventually { world.isComplete && world.stall == nil })
+            #expect(await eventually { world.lag(0) == 0 })
+        }
+        #expect(world.isExact)
+    }
+
     @Test func aFrozenDatabaseIsNamedAndItsEndToo() async throws {
         let isFrozen = Shared(true)
         let world = World(seed: 21, partitions: 2, records: 2_000, configuration: watchful()) { _, _ in

@@ -42,8 +42,10 @@ private struct Programs: ~Copyable {
     }
 
     /// Starts an ingress with a broker of its own, and waits until it takes events.
-    func ingress(_ line: String = "", environment: [String: String] = [:]) async throws -> (process: ChildProcess, port: UInt16) {
-        let process = try start("sluice", "run --embedded --role ingress \(line)", environment: environment)
+    func ingress(
+        _ line: String = "", role: String = "ingress", environment: [String: String] = [:]
+    ) async throws -> (process: ChildProcess, port: UInt16) {
+        let process = try start("sluice", "run --embedded --role \(role) \(line)", environment: environment)
         @Sendable func port() -> UInt16? {
             process.output.firstMatch(of: /url=https?:\/\/127\.0\.0\.1:(\d+)/).flatMap { UInt16($0.output.1) }
         }
@@ -145,6 +147,26 @@ private struct Programs: ~Copyable {
             #expect(try await process.ended(within: .seconds(3)) == .exited(code), "\(process.output)")
             #expect(process.output.contains("Second signal"))
         }
+    }
+
+    /// The partitions of a member that has drained must not wait for its clients.
+    @Test(.enabled("needs PostgreSQL") { await TestPostgres.isAvailable })
+    func theGroupIsLeftWhileARequestIsStillOpen() async throws {
+        let programs = try Programs()
+        let uri = try await TestPostgres.database(migrated: true)
+        let (process, port) = try await programs.ingress(role: "all", environment: ["SLUICE_POSTGRES_URI": uri])
+        try #require(
+            await eventually(within: .seconds(30)) { process.output.contains("Partitions claimed") }, "\(process.output)")
+        let connection = try LoopbackConnection(port: port)
+        try connection.send("POST /send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        try await Task.sleep(for: .milliseconds(200))
+        process.signal(SIGTERM)
+        // The HTTP server waits five seconds for the request.
+        #expect(
+            await eventually(within: .seconds(3)) { process.output.contains("Consumer group left.") }, "\(process.output)")
+        #expect(!process.output.contains("Stopped."))
+        connection.abort()
+        #expect(try await process.ended(within: .seconds(30)) == .exited(0))
     }
 
     @Test func theLoadGeneratorPresentsATokenAndTrustsAnAuthority() async throws {

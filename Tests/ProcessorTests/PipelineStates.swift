@@ -15,7 +15,7 @@ func pipelineState(
         entry: .init(source: source, slot: 0, lane: 0, generation: 1, epoch: 1, offset: 0), isValid: true, applied: applied,
         committed: nil, end: end, oldestTimestamp: nil, outstanding: .zero, settled: applied)
     return PipelineSnapshot(
-        state: .running, stopped: stopped.map { .init(source: source, reason: $0) }, paused: [],
+        state: .running, stopped: stopped.map { .init(source: source, reason: $0) }, unclaimed: [], paused: [],
         pausedByOperator: pausedByOperator.map { [source: $0] } ?? [:],
         positions: [position],
         lags: [.init(source: source, seconds: lagSeconds, answerAgeSeconds: 0.5)],

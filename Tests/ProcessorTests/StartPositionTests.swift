@@ -30,6 +30,15 @@ import Testing
         #expect(reason.contains("auto_offset_reset"))
     }
 
+    /// auto_offset_reset is for the group's first start: what was produced before the group noticed the partition must not be lost.
+    @Test(arguments: OffsetReset.allCases) func anAddedPartitionBeginsAtItsBeginning(reset: OffsetReset) {
+        let added = StartPosition.Offsets(stored: nil, committed: nil, beginning: 100, end: 200, isTopicKnown: true)
+        #expect(StartPosition.decide(added, reset: reset, outOfRange: .stop) == .startAdded(100))
+        let read = StartPosition.Offsets(stored: 150, committed: nil, beginning: 100, end: 200, isTopicKnown: true)
+        #expect(
+            StartPosition.decide(read, reset: reset, outOfRange: .stop) == .start(150, replacesStored: false, skipped: nil))
+    }
+
     @Test(arguments: [50 as Int64, 201])
     func anOffsetOutsideOfTheLogIsReported(stored: Int64) {
         guard case .hold(let reason) = decide(stored: stored) else {

@@ -108,7 +108,8 @@ final class Simulation {
             world.clock.after(random.milliseconds(0...30)) { [weak member] in member?.source.group.rebalance(isLost: isLost) }
         }
         let configuration = world.scenario.configuration
-        var limit = configuration.offsetCommitInterval + 2 * configuration.tick
+        // The end may begin while a revoke waits for the answer to its offset commit.
+        var limit = configuration.finalCommitTimeout + 2 * configuration.tick
         if ending == .shutdown || ending == .calm { limit += world.scenario.shutdownLimit }
         let begun = world.clock.now
         let stalledBefore = world.stalled

@@ -104,12 +104,20 @@ public actor KafkaServer {
     }
 
     /// Runs one of the distribution's scripts and answers what it printed.
+    /// - Parameter time: after which it is killed; `nil`: it ends by itself.
     @discardableResult
-    public nonisolated func tool(_ script: String, _ arguments: [String]) async throws -> String {
+    public nonisolated func tool(
+        _ script: String, _ arguments: [String], killedAfter time: Duration? = nil
+    ) async throws -> String {
         let log = directory.appendingPathComponent("tool-\(UUID().uuidString).log").path
         guard let home = Self.home else { throw ChildProcess.Failure("KAFKA_HOME names no Apache Kafka") }
         let child = try ChildProcess.start(
             "\(home)/bin/\(script)", arguments, environment: environment(heap: "-Xmx192m -Xms32m"), log: log)
+        if let time {
+            try await Task.sleep(for: time)
+            await child.kill()
+            return child.output
+        }
         let ending = try await child.ended(within: .seconds(90))
         let output = child.output
         guard ending == .exited(0) else { throw ChildProcess.Failure("\(script) ended with \(ending): \(output.suffix(2000))") }

@@ -25,9 +25,13 @@ final class KafkaLoad {
     /// Connects and checks that the topic exists.
     static func start(_ options: Options, ledger: RunLedger) async throws(LoadError) -> KafkaLoad {
         let plan = options.plan
+        var properties = options.properties
+        // A setting of its own in the Kafka module.
+        let timeout = properties.removeValue(forKey: "message.timeout.ms").flatMap(Int64.init)
         var configuration = KafkaProducerConfiguration(
             client: KafkaClientConfiguration(
-                bootstrapServers: options.brokers, clientID: "sluice-loadtest", properties: options.properties))
+                bootstrapServers: options.brokers, clientID: "sluice-loadtest", properties: properties))
+        if let timeout { configuration.messageTimeout = .milliseconds(timeout) }
         configuration.linger = .microseconds(Int64(options.linger * 1000))
         configuration.inFlightRecords = 200_000
         configuration.inFlightBytes = 128 << 20

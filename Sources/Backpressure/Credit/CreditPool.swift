@@ -167,6 +167,9 @@ public final class CreditPool: Sendable {
         }
     }
 
+    /// The number of accounts of partitions.
+    public var slots: Int { state.withLock { $0.accounts.count } }
+
     /// Credits under way, and all there are, over all partitions and assignments.
     public var memory: (outstanding: Credits, total: Credits) {
         state.withLock { ($0.whole.outstanding, $0.whole.total) }

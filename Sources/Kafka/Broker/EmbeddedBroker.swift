@@ -78,6 +78,14 @@ public final class EmbeddedBroker: Sendable {
         try EmbeddedBroker.check(error, "broker \(number) cannot be connected or disconnected")
     }
 
+    /// Makes a broker the leader of a partition; `nil`: it has none.
+    public func setLeader(of topic: String, partition: Int32, to number: Int?) throws(KafkaError) {
+        let error = withCluster {
+            rd_kafka_mock_partition_set_leader($0, topic, partition, Int32(clamping: number ?? -1))
+        }
+        try EmbeddedBroker.check(error, "the leader of \(topic) [\(partition)] cannot be changed")
+    }
+
     /// Delays every response of a broker (numbered from 1).
     public func setRoundTrip(_ time: Duration, broker number: Int = 1) throws(KafkaError) {
         let error = withCluster { rd_kafka_mock_broker_set_rtt($0, Int32(clamping: number), Int32(clamping: time.milliseconds)) }

@@ -20,6 +20,15 @@ public enum KafkaProperties {
         "transactional.id": "the producer uses no transactions",
         "bootstrap.servers": "set kafka.bootstrap_servers",
         "metadata.broker.list": "set kafka.bootstrap_servers",
+        "client.id": "set kafka.client_id",
+        "session.timeout.ms": "set kafka.session_timeout",
+        "message.timeout.ms": "set kafka.message_timeout",
+        "delivery.timeout.ms": "set kafka.message_timeout",
+        "delivery.report.only.error": "POST /send is answered when the report of its record arrives",
+        "enable.partition.eof": "where a log ends in transaction markers, its end is known from these events only",
+        "statistics.interval.ms": "nothing reads librdkafka's statistics; GET /metrics has Sluice's own",
+        "log.queue": "librdkafka's log lines go to Sluice's log",
+        "enable.sasl.callback.queue": "nothing serves that queue, so no token would be refreshed",
     ]
 
     /// The errors of all pass-through properties that are refused, in the order of their names.

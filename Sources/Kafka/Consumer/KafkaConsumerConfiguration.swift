@@ -64,6 +64,8 @@ public struct KafkaConsumerConfiguration: Sendable {
         try configuration.set("fetch.message.max.bytes", "\(fetchMaximumBytes)")
         try configuration.set("fetch.wait.max.ms", "\(fetchWait.milliseconds)")
         try configuration.set("fetch.error.backoff.ms", "100")
+        // How soon added partitions are noticed; librdkafka's default is five minutes.
+        try configuration.set("topic.metadata.refresh.interval.ms", "20000")
         // Reports the end of the log, also where it ends in transaction markers or compacted records.
         try configuration.set("enable.partition.eof", "true")
         let hasQueueBackoff = configuration.setIfKnown("fetch.queue.backoff.ms", "5")

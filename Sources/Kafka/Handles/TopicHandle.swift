@@ -2,6 +2,7 @@
 
 internal import CKafka
 internal import Platform
+internal import Records
 
 /// A topic of one client. Must be released before the client.
 struct TopicHandle: ~Copyable {
@@ -21,6 +22,26 @@ struct TopicHandle: ~Copyable {
     static func partitionCount(
         of pointer: OpaquePointer, _ client: Client, name: String, timeout: Duration
     ) -> Result<Int, KafkaError> {
+        metadata(of: pointer, client, name: name, timeout: timeout) { Int($0.partition_cnt) }
+    }
+
+    /// Asks the brokers for the leader of each partition of a topic; blocks up to `timeout`. Negative: the partition has none.
+    static func leaders(
+        of name: String, _ client: Client, timeout: Duration
+    ) throws(KafkaError) -> [TopicPartition: Int32] {
+        let topic = try TopicHandle(client, name)
+        return try metadata(of: topic.pointer, client, name: name, timeout: timeout) { answer in
+            var leaders: [TopicPartition: Int32] = [:]
+            for index in 0..<Int(answer.partition_cnt) {
+                leaders[TopicPartition(name, answer.partitions[index].id)] = answer.partitions[index].leader
+            }
+            return leaders
+        }.get()
+    }
+
+    private static func metadata<T>(
+        of pointer: OpaquePointer, _ client: Client, name: String, timeout: Duration, _ body: (rd_kafka_metadata_topic) -> T
+    ) -> Result<T, KafkaError> {
         var answer: UnsafePointer<rd_kafka_metadata>?
         let error = rd_kafka_metadata(client.pointer, 0, pointer, &answer, Swift.max(1, Int32(clamping: timeout.milliseconds)))
         guard error == RD_KAFKA_RESP_ERR_NO_ERROR, let answer else {
@@ -36,7 +57,7 @@ struct TopicHandle: ~Copyable {
         }
         let topic = answer.pointee.topics[0]
         switch topic.err {
-        case RD_KAFKA_RESP_ERR_NO_ERROR where topic.partition_cnt > 0: return .success(Int(topic.partition_cnt))
+        case RD_KAFKA_RESP_ERR_NO_ERROR where topic.partition_cnt > 0: return .success(body(topic))
         case RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
             return .failure(KafkaError(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, missing(name)))
         default:

@@ -4,11 +4,12 @@ internal import CKafka
 internal import Dispatch
 internal import Platform
 public import Records
+internal import Synchronization
 
 /// Queries topics and offsets with a client of its own, which never joins a group: on the fetching client each answer would wait
 /// for the end of an open fetch.
 ///
-/// Queries run one after another, on a dispatch queue.
+/// Queries run at the same time, each on a thread of Dispatch, so that none waits for the time-out of another.
 public final class KafkaMetadata: Sendable {
     /// An end of a partition's log.
     private enum Bound: Int64 {
@@ -16,35 +17,56 @@ public final class KafkaMetadata: Sendable {
         case end = -1  // RD_KAFKA_OFFSET_END
     }
 
+    private struct Known {
+        /// The leaders as the brokers returned them last; negative: none.
+        var leaders: [TopicPartition: Int32] = [:]
+        /// The last question about offsets was not answered for every partition.
+        var isPartial = false
+    }
+
     private let client: Client
-    // A serial dispatch queue: it needs no thread while there is no query, and dispatch replaces threads that block.
-    private let queries = DispatchQueue(label: "kafka-metadata")
+    private let known = Mutex(Known())
+    // librdkafka's handles are thread-safe. The destruction is a barrier: it waits for the queries under way, and excludes later ones.
+    private let queries = DispatchQueue(label: "kafka-metadata", attributes: .concurrent)
 
     private init(_ client: Client) { self.client = client }
 
     // Destroying blocks: so not on the thread that releases the last reference.
     deinit {
         let client = client
-        queries.async { client.destroy() }
+        queries.async(flags: .barrier) { client.destroy() }
     }
 
     /// Makes the client.
-    /// - Parameter groupID: the group whose committed offsets can be queried; empty: none.
-    public static func start(_ configuration: KafkaClientConfiguration, groupID: String) throws(KafkaError) -> KafkaMetadata {
+    /// - Parameters:
+    ///   - groupID: the group whose committed offsets can be queried; empty: none.
+    ///   - seesOpenTransactions: whether ``endOffsets(_:timeout:)`` returns high watermarks. Otherwise it returns what a consumer with the
+    ///     same properties can read up to: with `read_committed`, librdkafka's default, the last stable offsets.
+    public static func start(
+        _ configuration: KafkaClientConfiguration, groupID: String, seesOpenTransactions: Bool = true
+    ) throws(KafkaError) -> KafkaMetadata {
         let properties = try configuration.makeConfiguration()
         if !groupID.isEmpty { try properties.set("group.id", groupID) }
         try KafkaProperties.apply(configuration.properties, to: properties)
+        // ListOffsets carries it: KIP-98.
+        if seesOpenTransactions { try properties.set("isolation.level", "read_uncommitted") }
         return KafkaMetadata(try Client(RD_KAFKA_CONSUMER, properties, log: configuration.log))
     }
 
     private func run<T: Sendable>(_ query: @escaping @Sendable (Client) -> Result<T, KafkaError>) async throws(KafkaError) -> T {
         let client = client
-        let answer: Result<T, KafkaError> = await withCheckedContinuation { continuation in
-            queries.async {
-                let isOpen = !client.isDestroyed
-                continuation.resume(
-                    returning: isOpen ? query(client) : .failure(KafkaError(.closed, "the metadata client is closed")))
+        let waiter = Waiter<T>()
+        let answer = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                waiter.wait(continuation)
+                queries.async {
+                    let isOpen = !client.isDestroyed
+                    waiter.answer(isOpen ? query(client) : .failure(KafkaError(.closed, "the metadata client is closed")))
+                }
             }
+        } onCancel: {
+            // The query goes on until its time-out, and nobody waits for it.
+            waiter.answer(.failure(KafkaError(.closed, "the question was cancelled")))
         }
         return try answer.get()
     }
@@ -55,14 +77,12 @@ public final class KafkaMetadata: Sendable {
         _ names: [String], timeout: Duration = .seconds(10)
     ) async throws(KafkaError) -> [String: Result<Int, KafkaError>] {
         let limit = MonotonicClock.nanoseconds() + timeout.nanoseconds
-        return try await run { client in
+        return try await run { [self] client in
             var answers: [String: Result<Int, KafkaError>] = [:]
             for name in names {
-                let now = MonotonicClock.nanoseconds()
-                let rest = Duration.nanoseconds(Int64(clamping: limit > now ? limit - now : 0))
+                let rest = KafkaMetadata.rest(until: limit)
                 do throws(KafkaError) {
-                    let topic = try TopicHandle(client, name)
-                    answers[name] = TopicHandle.partitionCount(of: topic.pointer, client, name: name, timeout: rest)
+                    answers[name] = .success(try leaders(of: name, client, timeout: rest).count)
                 } catch {
                     answers[name] = .failure(error)
                 }
@@ -72,7 +92,8 @@ public final class KafkaMetadata: Sendable {
         }
     }
 
-    /// The offset after the last record of each partition. One request to each leader.
+    /// The offset after the last record of each partition, open transactions included or not as chosen at the start. One request to each
+    /// leader.
     public func endOffsets(
         _ partitions: [TopicPartition], timeout: Duration = .seconds(5)
     ) async throws(KafkaError) -> [TopicPartition: Result<Int64, KafkaError>] {
@@ -91,14 +112,90 @@ public final class KafkaMetadata: Sendable {
         _ partitions: [TopicPartition], _ bound: Bound, _ timeout: Duration
     ) async throws(KafkaError) -> [TopicPartition: Result<Int64, KafkaError>] {
         if partitions.isEmpty { return [:] }
-        return try await run { client in
-            let list = PartitionListHandle(partitions, offset: bound.rawValue)
-            let error = rd_kafka_offsets_for_times(client.pointer, list.pointer, max(1, Int32(clamping: timeout.milliseconds)))
-            guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
-                return .failure(KafkaError(error, "the offsets cannot be read: \(String(cString: rd_kafka_err2str(error)))"))
+        let limit = MonotonicClock.nanoseconds() + timeout.nanoseconds
+        return try await run { [self] client in
+            if !known.withLock({ $0.isPartial }),
+                case .success(let answers) = Self.ask(client, partitions, bound, within: Self.rest(until: limit) / 2)
+            {
+                return .success(answers)
             }
-            return .success(KafkaMetadata.answers(list.entries) { $0 })
+            return offsetsByLeader(client, partitions, bound, limit)
         }
+    }
+
+    /// Asks each leader by itself: while one partition has no leader, or one broker does not answer, a call of librdkafka for all partitions
+    /// returns nothing of the others.
+    private func offsetsByLeader(
+        _ client: Client, _ partitions: [TopicPartition], _ bound: Bound, _ limit: UInt64
+    ) -> Result<[TopicPartition: Result<Int64, KafkaError>], KafkaError> {
+        var answers: [TopicPartition: Result<Int64, KafkaError>] = [:]
+        var byLeader: [Int32: [TopicPartition]] = [:]
+        for (topic, partitions) in Dictionary(grouping: partitions, by: \.topic) {
+            do throws(KafkaError) {
+                _ = try leaders(of: topic, client, timeout: Self.rest(until: limit) / 2)
+            } catch {
+                // The broker that was asked may be the one that does not answer: then the leaders are those of the last answer.
+                let isKnown = known.withLock { known in partitions.contains { known.leaders[$0] != nil } }
+                guard error.isRetriable, isKnown else {
+                    for partition in partitions { answers[partition] = .failure(error) }
+                    continue
+                }
+            }
+            for partition in partitions {
+                let leader = known.withLock { $0.leaders[partition] } ?? -1
+                if leader >= 0 {
+                    byLeader[leader, default: []].append(partition)
+                } else {
+                    answers[partition] = .failure(
+                        KafkaError(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, "\(partition) has no leader at the moment"))
+                }
+            }
+        }
+        let groups = Array(byLeader.values)
+        let answered = Mutex(answers)
+        DispatchQueue.concurrentPerform(iterations: groups.count) { index in
+            let group: [TopicPartition: Result<Int64, KafkaError>]
+            switch Self.ask(client, groups[index], bound, within: Self.rest(until: limit)) {
+            case .success(let answers): group = answers
+            case .failure(let error): group = Dictionary(uniqueKeysWithValues: groups[index].map { ($0, .failure(error)) })
+            }
+            answered.withLock { $0.merge(group) { $1 } }
+        }
+        let all = answered.withLock { $0 }
+        let failure = all.values.lazy.compactMap { if case .failure(let error) = $0 { error } else { nil } }.first
+        known.withLock { $0.isPartial = failure != nil }
+        // Nobody answers: one error, and not one for each partition.
+        if let failure, failure.isRetriable, !all.values.contains(where: { if case .success = $0 { true } else { false } }) {
+            return .failure(failure)
+        }
+        return .success(all)
+    }
+
+    private func leaders(
+        of topic: String, _ client: Client, timeout: Duration
+    ) throws(KafkaError) -> [TopicPartition: Int32] {
+        let fresh = try TopicHandle.leaders(of: topic, client, timeout: timeout)
+        known.withLock { known in
+            known.leaders = known.leaders.filter { $0.key.topic != topic }
+            known.leaders.merge(fresh) { $1 }
+        }
+        return fresh
+    }
+
+    private static func ask(
+        _ client: Client, _ partitions: [TopicPartition], _ bound: Bound, within timeout: Duration
+    ) -> Result<[TopicPartition: Result<Int64, KafkaError>], KafkaError> {
+        let list = PartitionListHandle(partitions, offset: bound.rawValue)
+        let error = rd_kafka_offsets_for_times(client.pointer, list.pointer, max(1, Int32(clamping: timeout.milliseconds)))
+        guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
+            return .failure(KafkaError(error, "the offsets cannot be read: \(String(cString: rd_kafka_err2str(error)))"))
+        }
+        return .success(answers(list.entries) { $0 })
+    }
+
+    private static func rest(until limit: UInt64) -> Duration {
+        let now = MonotonicClock.nanoseconds()
+        return .nanoseconds(Int64(clamping: limit > now ? limit - now : 0))
     }
 
     /// The group's committed offset of each partition; `nil` where there is none.
@@ -130,10 +227,44 @@ public final class KafkaMetadata: Sendable {
     public func close(deadline: Duration) async -> Bool {
         let ended = Latch()
         let client = client
-        queries.async {
+        queries.async(flags: .barrier) {
             client.destroy()
             ended.open()
         }
         return await ended.wait(within: deadline)
+    }
+}
+
+/// One task that waits for an answer, which a query and a cancellation may both give: the first one counts.
+private final class Waiter<T: Sendable>: Sendable {
+    private enum State {
+        case idle
+        case waiting(CheckedContinuation<Result<T, KafkaError>, Never>)
+        case answered(Result<T, KafkaError>)
+    }
+
+    private let state = Mutex(State.idle)
+
+    func wait(_ continuation: CheckedContinuation<Result<T, KafkaError>, Never>) {
+        let early: Result<T, KafkaError>? = state.withLock { state in
+            if case .answered(let answer) = state { return answer }
+            state = .waiting(continuation)
+            return nil
+        }
+        if let early { continuation.resume(returning: early) }
+    }
+
+    func answer(_ answer: Result<T, KafkaError>) {
+        let continuation: CheckedContinuation<Result<T, KafkaError>, Never>? = state.withLock { state in
+            switch state {
+            case .idle: state = .answered(answer)
+            case .waiting(let continuation):
+                state = .answered(answer)
+                return continuation
+            case .answered: break
+            }
+            return nil
+        }
+        continuation?.resume(returning: answer)
     }
 }

@@ -6,19 +6,27 @@ import Records
 /// The partitions of one assignment, in order.
 struct AssignedPartitions {
     private enum State {
-        /// Its first claim has not been answered.
-        case waiting
+        /// It has not been claimed in this assignment. It is claimed again when `due`, if it was polled after `since`.
+        case unclaimed(reason: String?, attempt: Int, since: UInt64, due: UInt64)
+        /// It is claimed, and the source has not been given its assignment yet.
+        case claimed(epoch: Int64, offset: Int64)
         /// It is read. `isPositionLost`: it is claimed again once nothing of it is under way.
-        case active(slot: Int, generation: UInt64, isPositionLost: Bool)
+        case active(generation: UInt64, isPositionLost: Bool)
         /// It is claimed again when `due`, if it was polled after `since`.
-        case fenced(slot: Int, attempt: Int, since: UInt64, due: UInt64)
-        /// It is claimed again when `due`; `nil`: only when an operator asks for it. It has no slot if it was never read.
-        case stopped(StopReason, slot: Int?, due: UInt64?)
+        case fenced(attempt: Int, since: UInt64, due: UInt64)
+        /// It is claimed again when `due`; `nil`: only when an operator asks for it.
+        case stopped(StopReason, due: UInt64?)
     }
 
     private struct Partition {
-        var state = State.waiting
-        /// How often it was fenced in this assignment.
+        var state = State.unclaimed(reason: nil, attempt: 0, since: 0, due: 0)
+        /// Its place in the source's assignment; `nil` until the source has been given one.
+        var slot: Int?
+        /// A claim is under way. An active partition has none: its owner must not fence itself.
+        var isClaiming = false
+        /// The log did not hold its position: the next claim asks for the log's bounds.
+        var checksBounds = false
+        /// How often it was fenced without having applied anything since the claim before.
         var fences = 0
     }
 
@@ -34,127 +42,167 @@ struct AssignedPartitions {
 
     /// The generation of an active partition.
     func generation(of source: TopicPartition) -> UInt64? {
-        guard case .active(_, let generation, _)? = partitions[source]?.state else { return nil }
+        guard case .active(let generation, _)? = partitions[source]?.state else { return nil }
         return generation
     }
 
-    /// The slot of an active partition.
-    func slot(of source: TopicPartition) -> Int? {
-        guard case .active(let slot, _, _)? = partitions[source]?.state else { return nil }
-        return slot
-    }
-
-    /// The slot of a partition that is fenced or stopped.
-    func slotOfInactive(_ source: TopicPartition) -> Int? {
-        switch partitions[source]?.state {
-        case .fenced(let slot, _, _, _)?: slot
-        case .stopped(_, let slot, _)?: slot
-        case .waiting?, .active?, nil: nil
-        }
-    }
+    /// The place of a partition in the source's assignment.
+    func slot(of source: TopicPartition) -> Int? { partitions[source]?.slot }
 
     func isStopped(_ source: TopicPartition) -> Bool {
         if case .stopped? = partitions[source]?.state { true } else { false }
     }
 
     var lostPositions: [TopicPartition] {
-        order.filter { if case .active(_, _, isPositionLost: true)? = partitions[$0]?.state { true } else { false } }
+        order.filter { if case .active(_, isPositionLost: true)? = partitions[$0]?.state { true } else { false } }
     }
 
     var stopped: [(source: TopicPartition, reason: StopReason)] {
         order.compactMap { source in
-            guard case .stopped(let reason, _, _)? = partitions[source]?.state else { return nil }
+            guard case .stopped(let reason, _)? = partitions[source]?.state else { return nil }
             return (source, reason)
         }
     }
 
-    /// All but those that only an operator starts again.
-    var claimable: [TopicPartition] {
-        order.filter { if case .stopped(_, _, due: nil)? = partitions[$0]?.state { false } else { true } }
+    /// Partitions that have not been claimed in this assignment, with the reason of the last failure.
+    var unclaimed: [(source: TopicPartition, reason: String?)] {
+        order.compactMap { source in
+            guard case .unclaimed(let reason, _, _, _)? = partitions[source]?.state else { return nil }
+            return (source, reason)
+        }
     }
 
-    /// Fenced and stopped partitions that may be claimed again. Fenced ones only after a poll has shown that they are still ours: a member
-    /// that lost its partitions learns it from that poll.
-    func claimDue(now: UInt64, lastPoll: UInt64) -> [TopicPartition] {
-        order.filter {
+    /// Partitions that were claimed before the source was given its assignment.
+    var claimed: [(source: TopicPartition, epoch: Int64, offset: Int64)] {
+        order.compactMap { source in
+            guard case .claimed(let epoch, let offset)? = partitions[source]?.state else { return nil }
+            return (source, epoch, offset)
+        }
+    }
+
+    /// Whether none was ever claimed.
+    var isNoneClaimed: Bool {
+        order.allSatisfy {
             switch partitions[$0]?.state {
-            case .fenced(_, _, let since, let due)?: now >= due && lastPoll > since
-            case .stopped(_, _, let due?)?: now >= due
-            case .stopped?, .waiting?, .active?, nil: false
+            case .unclaimed?, .stopped?, nil: true
+            case .claimed?, .active?, .fenced?: false
             }
         }
     }
 
-    // MARK: Changes
+    // MARK: Claims
 
-    mutating func activate(_ source: TopicPartition, slot: Int, generation: UInt64) {
-        partitions[source]?.state = .active(slot: slot, generation: generation, isPositionLost: false)
+    /// Takes the partitions that are to be claimed now. One that was claimed before, or tried, only after a poll has shown that it is
+    /// still ours: a member that lost its partitions learns it from that poll.
+    mutating func takeClaimsDue(now: UInt64, lastPoll: UInt64) -> [ClaimRequest] {
+        order.compactMap { source in
+            guard let partition = partitions[source], !partition.isClaiming else { return nil }
+            switch partition.state {
+            case .unclaimed(_, let attempt, let since, let due):
+                guard now >= due, attempt == 0 || lastPoll > since else { return nil }
+            case .fenced(_, let since, let due): guard now >= due, lastPoll > since else { return nil }
+            case .stopped(_, let due?): guard now >= due else { return nil }
+            case .stopped, .claimed, .active: return nil
+            }
+            partitions[source]?.isClaiming = true
+            return ClaimRequest(source: source, checksBounds: partition.checksBounds)
+        }
     }
 
-    mutating func markPositionLost(_ source: TopicPartition) {
-        guard case .active(let slot, let generation, _)? = partitions[source]?.state else { return }
-        partitions[source]?.state = .active(slot: slot, generation: generation, isPositionLost: true)
+    /// A claim was answered. False where none was under way.
+    mutating func claimAnswered(_ source: TopicPartition) -> Bool {
+        guard partitions[source]?.isClaiming == true else { return false }
+        partitions[source]?.isClaiming = false
+        return true
+    }
+
+    /// The partition is claimed; reading begins with the others.
+    mutating func claimSucceeded(_ source: TopicPartition, epoch: Int64, offset: Int64) {
+        partitions[source]?.state = .claimed(epoch: epoch, offset: offset)
+        partitions[source]?.checksBounds = false
+    }
+
+    /// Puts off the next claim of a partition that was not claimed. Returns for how long, nanoseconds.
+    mutating func postpone(
+        _ source: TopicPartition, reason: String, by configuration: PipelineConfiguration, now: UInt64, random: Double
+    ) -> UInt64 {
+        let wait: UInt64
+        switch partitions[source]?.state {
+        case .unclaimed(_, let attempt, _, _)?:
+            wait = configuration.retry.delay(attempt: attempt, random: random)
+            partitions[source]?.state = .unclaimed(reason: reason, attempt: attempt + 1, since: now, due: now + wait)
+        case .fenced(let attempt, let since, _)?:
+            wait = configuration.reclaim.delay(attempt: attempt + 1, random: random)
+            partitions[source]?.state = .fenced(attempt: attempt + 1, since: since, due: now + wait)
+        case .stopped(let reason, _)?:
+            wait = configuration.recheckInterval
+            partitions[source]?.state = .stopped(reason, due: now + wait)
+        case .claimed?, .active?, nil:
+            wait = 0
+        }
+        return wait
+    }
+
+    // MARK: Changes
+
+    /// The source is given its assignment: those that are claimed come first, in order, and become active; the others have their places
+    /// behind them.
+    mutating func begin(generation: UInt64) {
+        let claimed = self.claimed.map(\.source)
+        for (slot, source) in claimed.enumerated() {
+            partitions[source]?.slot = slot
+            partitions[source]?.state = .active(generation: generation, isPositionLost: false)
+        }
+        for (index, source) in order.filter({ partitions[$0]?.slot == nil }).enumerated() {
+            partitions[source]?.slot = claimed.count + index
+        }
+    }
+
+    mutating func activate(_ source: TopicPartition, generation: UInt64) {
+        partitions[source]?.state = .active(generation: generation, isPositionLost: false)
+        partitions[source]?.checksBounds = false
+    }
+
+    /// The log does not hold the position of a partition.
+    mutating func positionLost(_ source: TopicPartition) {
+        partitions[source]?.checksBounds = true
+        guard case .active(let generation, _)? = partitions[source]?.state else { return }
+        partitions[source]?.state = .active(generation: generation, isPositionLost: true)
     }
 
     /// Stops a partition, or keeps it stopped, until `due`. False where it was stopped for this reason already, or is not in the
     /// assignment.
     mutating func stop(_ source: TopicPartition, reason: StopReason, due: UInt64) -> Bool {
-        let due = reason.isRechecked ? due : nil
-        switch partitions[source]?.state {
-        case .stopped(let known, let slot, _)?:
-            partitions[source]?.state = .stopped(reason, slot: slot, due: due)
-            return known != reason
-        case .active(let slot, _, _)?, .fenced(let slot, _, _, _)?:
-            partitions[source]?.state = .stopped(reason, slot: slot, due: due)
-        case .waiting?:
-            partitions[source]?.state = .stopped(reason, slot: nil, due: due)
-        case nil: return false
-        }
+        guard let partition = partitions[source] else { return false }
+        partitions[source]?.state = .stopped(reason, due: reason.isRechecked ? due : nil)
+        if case .stopped(let known, _) = partition.state { return known != reason }
         return true
     }
 
-    /// Puts off the next claim of a stopped partition, or asks for it now.
+    /// An operator asks for a stopped partition to be claimed again.
     mutating func recheck(_ source: TopicPartition, due: UInt64) {
-        guard case .stopped(let reason, let slot, _)? = partitions[source]?.state else { return }
-        partitions[source]?.state = .stopped(reason, slot: slot, due: due)
+        guard case .stopped(let reason, _)? = partitions[source]?.state else { return }
+        partitions[source]?.state = .stopped(reason, due: due)
     }
 
-    /// The slots are given out anew; a partition that stops now, or stays stopped, has none.
-    mutating func forgetSlots() {
-        for source in order {
-            if case .stopped(let reason, _, let due)? = partitions[source]?.state {
-                partitions[source]?.state = .stopped(reason, slot: nil, due: due)
-            } else {
-                partitions[source]?.state = .waiting
-            }
-        }
-    }
-
-    /// Fences an active partition. Returns the slot and the generation it was active under; `nil` where it was not.
+    /// Fences an active partition. Returns whether it was active.
+    /// - Parameter hasProgressed: something was applied since it was claimed, so the back-off begins anew.
     mutating func fence(
-        _ source: TopicPartition, by backoff: Backoff, now: UInt64, random: Double
-    ) -> (slot: Int, generation: UInt64)? {
-        guard var partition = partitions[source], case .active(let slot, let generation, _) = partition.state else { return nil }
+        _ source: TopicPartition, hasProgressed: Bool, by backoff: Backoff, now: UInt64, random: Double
+    ) -> Bool {
+        guard var partition = partitions[source], case .active = partition.state else { return false }
+        if hasProgressed { partition.fences = 0 }
         let due = now + backoff.delay(attempt: partition.fences, random: random)
-        partition.state = .fenced(slot: slot, attempt: partition.fences, since: now, due: due)
+        partition.state = .fenced(attempt: partition.fences, since: now, due: due)
         partition.fences += 1
         partitions[source] = partition
-        return (slot, generation)
+        return true
     }
 
-    /// Puts an active partition aside until `due`, as if it were fenced, without counting it. Returns its slot; `nil` where it is not
-    /// active.
-    mutating func wait(_ source: TopicPartition, since now: UInt64, due: UInt64) -> Int? {
-        guard case .active(let slot, _, _)? = partitions[source]?.state else { return nil }
-        partitions[source]?.state = .fenced(slot: slot, attempt: 0, since: now, due: due)
-        return slot
-    }
-
-    /// Puts off the next claim of a fenced partition. Returns for how long, nanoseconds; 0 where it is not fenced.
-    mutating func postpone(_ source: TopicPartition, by backoff: Backoff, now: UInt64, random: Double) -> UInt64 {
-        guard case .fenced(let slot, let attempt, let since, _)? = partitions[source]?.state else { return 0 }
-        let wait = backoff.delay(attempt: attempt + 1, random: random)
-        partitions[source]?.state = .fenced(slot: slot, attempt: attempt + 1, since: since, due: now + wait)
-        return wait
+    /// Puts an active partition aside until `due`, as if it were fenced, without counting it. Returns whether it was active.
+    mutating func wait(_ source: TopicPartition, since now: UInt64, due: UInt64) -> Bool {
+        guard case .active? = partitions[source]?.state else { return false }
+        partitions[source]?.state = .fenced(attempt: 0, since: now, due: due)
+        return true
     }
 }

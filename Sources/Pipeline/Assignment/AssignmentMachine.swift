@@ -6,47 +6,46 @@ import Records
 /// The life of the partitions that a member holds, as pure state. Time comes in as monotonic nanoseconds, commands go out as actions.
 ///
 /// ```
-///           assigned            claim succeeded              revoked / shutdown           drained or deadline
-///   idle ───────────▶ claiming ────────────────▶ running ───────────────────▶ draining ──────────────────────▶ idle / ended
-///                        │  ▲ failed: retry        │  ▲
-///                        ▼  │ after back-off       ▼  │ claimed again after back-off and a poll
-///               deadline: assign nothing,        fenced partition
-///               continue claiming
+///           assigned            some claimed, stragglers        revoked / shutdown           drained or deadline
+///   idle ───────────▶ claiming ───────────────────▶ running ───────────────────▶ draining ──────────────────────▶ idle / ended
+///                               waited for, or             │  ▲
+///                               deadline                   ▼  │ claimed, after a back-off and a poll
+///                                             unclaimed, fenced or stopped partition
 /// ```
+///
+/// Partitions are claimed and tried again each by itself. The source's assignment holds all of them from the beginning: one that is
+/// claimed later starts by a seek, so nothing else is fetched or claimed again.
 struct AssignmentMachine: ~Copyable {
-    private enum Phase {
+    enum Phase {
         case idle
+        /// Nothing is read yet.
         case claiming(Claiming)
-        /// `inFlight`: fenced and stopped partitions whose new claim is under way.
-        case running(inFlight: [TopicPartition])
+        case running
         case draining(Draining)
         case ended
     }
 
-    /// A claim after which the source gets a new assignment: the first one, or one that a partition joins which was never read.
-    private struct Claiming {
-        let wanted: [TopicPartition]
-        /// Empty between a failure and the next try.
-        var inFlight: [TopicPartition]
-        var attempt = 0
-        var retryDue: UInt64?
-        /// When the group must have an answer; `nil`: it has one.
-        var answerDue: UInt64?
+    struct Claiming {
+        /// When the group must have an answer.
+        let answerDue: UInt64
+        /// When those that are claimed need not wait for the others any more; `nil`: none is claimed.
+        var stragglersDue: UInt64?
     }
 
-    private struct Draining {
+    struct Draining {
         let since: UInt64
         var deadline: UInt64
         /// The pipeline ends afterwards.
         var isEnding: Bool
     }
 
-    private var configuration: PipelineConfiguration
-    private var phase = Phase.idle
+    var configuration: PipelineConfiguration
+    var phase = Phase.idle
     /// Of the present assignment; none while idle and after the end.
-    private var partitions = AssignedPartitions()
-    private var claimRound: UInt64 = 0
-    private var generation: UInt64 = 0
+    var partitions = AssignedPartitions()
+    /// Of the present assignment; a claim of another one is not wanted any more.
+    var claimRound: UInt64 = 0
+    var generation: UInt64 = 0
 
     /// - Parameter configuration: deadlines and back-offs.
     init(configuration: PipelineConfiguration) { self.configuration = configuration }
@@ -63,65 +62,65 @@ struct AssignmentMachine: ~Copyable {
         partitions = AssignedPartitions(assigned)
         if case .draining = phase { return [.assignNothing] }
         guard !assigned.isEmpty else {
-            phase = .running(inFlight: [])
+            phase = .running
             return [.assignNothing]
         }
-        phase = .claiming(
-            Claiming(wanted: partitions.order, inFlight: partitions.order, answerDue: now + configuration.claimDeadline))
-        return [.claim(claimRound: claimRound, partitions.order)]
+        phase = .claiming(Claiming(answerDue: now + configuration.claimDeadline))
+        return claimsDue(now: now, lastPoll: now)
     }
 
-    /// A claim was answered.
+    /// A claim was answered for some of its partitions. Each is answered once.
     mutating func claimAnswered(
         claimRound: UInt64, _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
     ) -> [Action] {
         guard claimRound == self.claimRound else { return [] }
         switch phase {
-        case .claiming(let claiming): return begin(claiming, results, now: now, random: random)
-        case .running(let inFlight): return restart(inFlight, results, now: now, random: random)
+        case .claiming, .running: break
         case .idle, .draining, .ended: return []
         }
-    }
-
-    /// A claim failed as a whole.
-    mutating func claimFailed(claimRound: UInt64, reason: String, now: UInt64, random: Double) -> [Action] {
-        guard claimRound == self.claimRound else { return [] }
-        var wait: UInt64 = 0
-        switch phase {
-        case .claiming(var claiming):
-            wait = configuration.retry.delay(attempt: claiming.attempt, random: random)
-            claiming.inFlight = []
-            claiming.attempt += 1
-            claiming.retryDue = now + wait
-            phase = .claiming(claiming)
-        case .running(let inFlight):
-            for source in inFlight { wait = Swift.max(wait, postpone(source, now: now, random: random)) }
-            phase = .running(inFlight: [])
-        case .idle, .draining, .ended:
-            return []
+        var actions: [Action] = []
+        var failures: [(reason: String, sources: [TopicPartition], wait: UInt64)] = []
+        for source in partitions.order {
+            guard let result = results[source], partitions.claimAnswered(source) else { continue }
+            switch result {
+            case .claimed(let epoch, let offset): actions += claimSucceeded(source, epoch: epoch, offset: offset)
+            case .held(let reason): actions += hold(source, reason, now: now)
+            case .later(let reason):
+                let wait = partitions.postpone(source, reason: reason, by: configuration, now: now, random: random)
+                if let known = failures.firstIndex(where: { $0.reason == reason }) {
+                    failures[known].sources.append(source)
+                    failures[known].wait = Swift.max(failures[known].wait, wait)
+                } else {
+                    failures.append((reason, [source], wait))
+                }
+            }
         }
-        return [.reportClaimFailed(reason: reason, retryIn: wait)]
+        actions += failures.map { .reportClaimFailed($0.sources, reason: $0.reason, retryIn: $0.wait) }
+        return actions + beginIfDue(now: now)
     }
 
     /// The database refused a partition's write because its epoch is no longer ours.
-    mutating func fenced(_ source: TopicPartition, generation: UInt64, now: UInt64, random: Double) -> [Action] {
+    /// - Parameter hasProgressed: something was applied since it was claimed.
+    mutating func fenced(
+        _ source: TopicPartition, generation: UInt64, hasProgressed: Bool, now: UInt64, random: Double
+    ) -> [Action] {
         guard partitions.generation(of: source) == generation else { return [] }
-        return claimAgain(source, now: now, random: random)
+        return claimAgain(source, hasProgressed: hasProgressed, now: now, random: random)
     }
 
     /// The partition's next record waits for a row of another one. It is claimed again after the wait.
     mutating func waits(_ source: TopicPartition, generation: UInt64, retryIn: UInt64, now: UInt64) -> [Action] {
         guard partitions.generation(of: source) == generation else { return [] }
-        let slot = partitions.wait(source, since: now, due: now + retryIn)
-        return slot.map { [.retract(source, slot: $0, generation: generation)] } ?? []
+        return partitions.wait(source, since: now, due: now + retryIn) ? retract(source, generation: generation) : []
     }
 
     /// The log does not hold the position of a partition. A claim decides where to continue, once what was read before is applied.
     /// - Parameter isDrained: nothing of the partition is under way.
-    mutating func positionLost(_ source: TopicPartition, isDrained: Bool, now: UInt64, random: Double) -> [Action] {
-        if isDrained { return claimAgain(source, now: now, random: random) }
-        partitions.markPositionLost(source)
-        return []
+    mutating func positionLost(
+        _ source: TopicPartition, isDrained: Bool, hasProgressed: Bool, now: UInt64, random: Double
+    ) -> [Action] {
+        partitions.positionLost(source)
+        return isDrained ? claimAgain(source, hasProgressed: hasProgressed, now: now, random: random) : []
     }
 
     /// A partition must not continue. It is claimed again after ``PipelineConfiguration/recheckInterval``; see ``StopReason``.
@@ -130,11 +129,9 @@ struct AssignmentMachine: ~Copyable {
         let active = partitions.generation(of: source)
         if let generation, generation != active { return [] }
         if partitions.isStopped(source) { return [] }
-        let slot = partitions.slot(of: source)
         guard partitions.stop(source, reason: reason, due: now + configuration.recheckInterval) else { return [] }
         let report = Action.reportStopped(source, reason: reason)
-        guard let active, let slot else { return [report] }
-        return [.retract(source, slot: slot, generation: active), report]
+        return (active.map { retract(source, generation: $0) } ?? []) + [report]
     }
 
     /// An operator asks for stopped partitions to be claimed again at once.
@@ -144,18 +141,17 @@ struct AssignmentMachine: ~Copyable {
 
     /// The group takes all partitions back.
     mutating func revoked(isLost: Bool, isDrained: Bool, now: UInt64) -> [Action] {
-        claimRound += 1
         let deadline = now + configuration.drainDeadline
         switch phase {
         case .ended:
             return []
         case .idle, .claiming:
-            return release(commitsOffsets: false)
+            return release()
         case .running:
-            if isLost { return release(commitsOffsets: false) }
+            if isLost { return release() }
             return drain(until: deadline, isEnding: false, isDrained: isDrained, now: now)
         case .draining(var draining):
-            if isLost { return release(commitsOffsets: false) }
+            if isLost { return release() }
             // The group waits from now on: not for as long as the end of the process may take.
             draining.deadline = Swift.min(draining.deadline, deadline)
             phase = .draining(draining)
@@ -169,8 +165,7 @@ struct AssignmentMachine: ~Copyable {
         case .ended:
             return []
         case .idle, .claiming:
-            claimRound += 1
-            return release(commitsOffsets: false, isEnding: true)
+            return release(isEnding: true)
         case .running:
             return drain(until: deadline, isEnding: true, isDrained: isDrained, now: now)
         case .draining(var draining):
@@ -185,39 +180,23 @@ struct AssignmentMachine: ~Copyable {
     /// Nothing is under way any more.
     mutating func drained(now: UInt64) -> [Action] {
         guard case .draining(let draining) = phase else { return [] }
-        return [.reportDrained(isComplete: true, nanoseconds: now - draining.since)] + release(commitsOffsets: true)
+        return finish(draining, isComplete: true, now: now)
     }
 
     /// The source died: nothing may be written.
     mutating func sourceFailed() -> [Action] {
         if case .ended = phase { return [] }
-        return release(commitsOffsets: false, isEnding: true)
+        return release(isEnding: true)
     }
 
     /// Time passed. `lastPoll`: when the source last proved alive in its group.
     mutating func ticked(now: UInt64, lastPoll: UInt64) -> [Action] {
         switch phase {
-        case .claiming(var claiming):
-            var actions: [Action] = []
-            if let due = claiming.answerDue, now >= due {
-                claiming.answerDue = nil
-                actions.append(.assignNothing)
-            }
-            if let due = claiming.retryDue, now >= due, claiming.inFlight.isEmpty {
-                claiming.retryDue = nil
-                claiming.inFlight = claiming.wanted
-                actions.append(.claim(claimRound: claimRound, claiming.inFlight))
-            }
-            phase = .claiming(claiming)
-            return actions
-        case .running(let inFlight) where inFlight.isEmpty:
-            let due = partitions.claimDue(now: now, lastPoll: lastPoll)
-            guard !due.isEmpty else { return [] }
-            phase = .running(inFlight: due)
-            return [.claim(claimRound: claimRound, due)]
+        case .claiming, .running:
+            return beginIfDue(now: now) + claimsDue(now: now, lastPoll: lastPoll)
         case .draining(let draining) where now >= draining.deadline:
-            return [.reportDrained(isComplete: false, nanoseconds: now - draining.since)] + release(commitsOffsets: true)
-        case .idle, .running, .draining, .ended:
+            return finish(draining, isComplete: false, now: now)
+        case .idle, .draining, .ended:
             return []
         }
     }
@@ -227,7 +206,7 @@ struct AssignmentMachine: ~Copyable {
         switch phase {
         case .idle: .waiting
         case .claiming: .claiming
-        case .running: .running
+        case .running: partitions.isNoneClaimed && !partitions.unclaimed.isEmpty ? .claiming : .running
         case .draining: .draining
         case .ended: .ended
         }
@@ -236,114 +215,9 @@ struct AssignmentMachine: ~Copyable {
     /// Stopped partitions, with the reason.
     var stoppedPartitions: [(source: TopicPartition, reason: StopReason)] { partitions.stopped }
 
+    /// Partitions that have not been claimed in this assignment, with the reason of the last failure.
+    var unclaimedPartitions: [(source: TopicPartition, reason: String?)] { partitions.unclaimed }
+
     /// Partitions whose position is lost and of which something is still under way; when that is done, ``positionLost`` is due again.
     var lostPositions: [TopicPartition] { partitions.lostPositions }
-
-    // MARK: Steps
-
-    private mutating func begin(
-        _ claiming: Claiming, _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
-    ) -> [Action] {
-        // All or nothing: a second assign for stragglers would throw away what was fetched for the first.
-        guard claiming.inFlight.allSatisfy({ results[$0] != nil }) else {
-            return claimFailed(
-                claimRound: claimRound,
-                reason: "the database answered for \(results.count) of \(claiming.inFlight.count) partitions", now: now,
-                random: random)
-        }
-        var actions: [Action] = []
-        var entries: [OffsetLedgerMachine.Entry] = []
-        generation += 1
-        partitions.forgetSlots()
-        for source in partitions.claimable {
-            switch results[source] {
-            case .claimed(let epoch, let offset)?:
-                let slot = entries.count
-                entries.append(entry(source, slot: slot, epoch: epoch, offset: offset))
-                partitions.activate(source, slot: slot, generation: generation)
-            case .held(let reason)?:
-                actions += hold(source, reason, now: now)
-            case nil:
-                break
-            }
-        }
-        phase = .running(inFlight: [])
-        return actions + [.begin(entries)]
-    }
-
-    private mutating func restart(
-        _ inFlight: [TopicPartition], _ results: [TopicPartition: ClaimResult], now: UInt64, random: Double
-    ) -> [Action] {
-        // A partition that was never read is not in the source's assignment. It is made anew, with all but the stopped ones.
-        if inFlight.contains(where: { source in
-            guard case .claimed? = results[source] else { return false }
-            return partitions.isStopped(source) && partitions.slotOfInactive(source) == nil
-        }) {
-            claimRound += 1
-            let all = partitions.order.filter { !partitions.isStopped($0) || inFlight.contains($0) && results[$0] != nil }
-            phase = .claiming(Claiming(wanted: all, inFlight: all))
-            return [.claim(claimRound: claimRound, all)]
-        }
-        var actions: [Action] = []
-        for source in inFlight {
-            let slot = partitions.slotOfInactive(source)
-            guard slot != nil || partitions.isStopped(source) else { continue }
-            switch results[source] {
-            case .claimed(let epoch, let offset)?:
-                guard let slot else { continue }
-                generation += 1
-                partitions.activate(source, slot: slot, generation: generation)
-                actions.append(.restart(entry(source, slot: slot, epoch: epoch, offset: offset)))
-            case .held(let reason)?:
-                actions += hold(source, reason, now: now)
-            case nil:
-                _ = postpone(source, now: now, random: random)
-            }
-        }
-        phase = .running(inFlight: [])
-        return actions
-    }
-
-    private mutating func hold(_ source: TopicPartition, _ reason: StopReason, now: UInt64) -> [Action] {
-        partitions.stop(source, reason: reason, due: now + configuration.recheckInterval)
-            ? [.reportStopped(source, reason: reason)] : []
-    }
-
-    /// Puts off the next claim of a partition. Returns for how long.
-    private mutating func postpone(_ source: TopicPartition, now: UInt64, random: Double) -> UInt64 {
-        guard partitions.isStopped(source) else {
-            return partitions.postpone(source, by: configuration.reclaim, now: now, random: random)
-        }
-        partitions.recheck(source, due: now + configuration.recheckInterval)
-        return configuration.recheckInterval
-    }
-
-    private mutating func claimAgain(_ source: TopicPartition, now: UInt64, random: Double) -> [Action] {
-        guard let (slot, generation) = partitions.fence(source, by: configuration.reclaim, now: now, random: random) else {
-            return []
-        }
-        return [.retract(source, slot: slot, generation: generation)]
-    }
-
-    private mutating func drain(
-        until deadline: UInt64, isEnding: Bool, isDrained: Bool, now: UInt64
-    ) -> [Action] {
-        phase = .draining(Draining(since: now, deadline: deadline, isEnding: isEnding))
-        return [.drain] + (isDrained ? drained(now: now) : [])
-    }
-
-    private func entry(_ source: TopicPartition, slot: Int, epoch: Int64, offset: Int64) -> OffsetLedgerMachine.Entry {
-        OffsetLedgerMachine.Entry(
-            source: source, slot: slot, lane: EventPipeline.lane(of: source, among: configuration.lanes), generation: generation,
-            epoch: epoch, offset: offset)
-    }
-
-    /// The pipeline ends with it where `isEnding`, or where it was draining for its end.
-    private mutating func release(commitsOffsets: Bool, isEnding: Bool = false) -> [Action] {
-        var isEnding = isEnding
-        if case .draining(let draining) = phase, draining.isEnding { isEnding = true }
-        partitions = AssignedPartitions()
-        phase = isEnding ? .ended : .idle
-        return [.release(commitsOffsets: commitsOffsets)] + (isEnding ? [.end] : [])
-    }
 }

@@ -17,4 +17,7 @@ struct PublishedAssignment: Sendable {
     var state = AssignmentState.starting
     /// Stopped partitions, with the reason.
     var stopped: [(source: TopicPartition, reason: StopReason)] = []
+    /// Partitions that have not been claimed in this assignment, with the reason of the last failure; `nil`: the first claim is under
+    /// way.
+    var unclaimed: [(source: TopicPartition, reason: String?)] = []
 }

@@ -51,6 +51,15 @@ public struct OffsetLedgerMachine: ~Copyable {
         /// What is under way.
         public let outstanding: Credits
 
+        /// The log can be read up to here; below `end` while a transaction is open. `nil`: not known, or not asked.
+        public var readableEnd: Int64?
+
+        /// All that can be read is applied, and what is beyond it belongs to a transaction that is open.
+        var waitsForTransaction: Bool {
+            guard let readableEnd, let end else { return false }
+            return settled >= readableEnd && end > readableEnd
+        }
+
         /// No record before this offset is left to apply: `applied`, or beyond it where the log ends with transaction markers.
         public let settled: Int64
 
@@ -72,6 +81,7 @@ public struct OffsetLedgerMachine: ~Copyable {
         var applied: Int64
         var committed: Int64?
         var end: Int64?
+        var readableEnd: Int64?
         var readTo: Int64?
         var outstanding = Credits.zero
         var pending: [PendingBatch] = []
@@ -154,6 +164,11 @@ public struct OffsetLedgerMachine: ~Copyable {
     /// The log's end was read.
     public mutating func endRead(_ source: TopicPartition, end: Int64) { partitions[source]?.end = end }
 
+    /// How far the logs can be read was asked; those that are missing are not known.
+    public mutating func readableEndsRead(_ ends: [TopicPartition: Int64]) {
+        for source in partitions.keys { partitions[source]?.readableEnd = ends[source] }
+    }
+
     /// The log was read to its end, which is beyond the last record: transaction markers lie between.
     public mutating func endReached(_ source: TopicPartition, generation: UInt64, offset: Int64) {
         if partitions[source]?.entry.generation == generation { partitions[source]?.readTo = offset }
@@ -189,6 +204,11 @@ public struct OffsetLedgerMachine: ~Copyable {
         return !known.isValid || known.pending.isEmpty
     }
 
+    /// Something of the partition was applied since it was claimed.
+    public func hasProgressed(_ source: TopicPartition) -> Bool {
+        partitions[source].map { $0.applied > $0.entry.offset } ?? false
+    }
+
     /// All partitions as metrics and health show them.
     public var positions: [Position] {
         partitions.values.map { known in
@@ -197,7 +217,7 @@ public struct OffsetLedgerMachine: ~Copyable {
                 // Records that were read after the answer show that the log has grown.
                 end: known.end.map { Swift.max($0, known.applied, known.pending.last?.nextOffset ?? 0) },
                 oldestTimestamp: known.pending.lazy.map(\.timestamp).filter { $0 >= 0 }.min(), outstanding: known.outstanding,
-                settled: known.settled)
+                readableEnd: known.readableEnd, settled: known.settled)
         }.sorted { $0.source < $1.source }
     }
 }

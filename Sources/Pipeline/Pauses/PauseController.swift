@@ -117,12 +117,20 @@ final class PauseController: Sendable {
         }
     }
 
-    /// A partition was claimed again. Returns whether its new credit account is open.
-    func restarted(_ entry: OffsetLedgerMachine.Entry) -> Bool {
+    /// A partition was claimed again, or later than the others. Returns whether its new credit account is open, and the pause of one that
+    /// begins while an operator pauses it.
+    func restarted(_ entry: OffsetLedgerMachine.Entry) -> (isOpen: Bool, steps: [Step]) {
         state.withLock { state in
-            guard let partition = state.partition(entry.source) else { return true }
-            partition.entry = entry
-            return partition.machine.restarted()
+            if let partition = state.partition(entry.source) {
+                partition.entry = entry
+                return (partition.machine.restarted(), [])
+            }
+            let partition = Partition(entry, starvedSince: state.starvation.since)
+            state.partitions.append(partition)
+            state.partitions.sort { $0.entry.source < $1.entry.source }
+            let isPaused = state.pauses.reason(for: entry.source) != nil
+            let steps = partition.steps(partition.machine.operatorDecided(isPaused: isPaused))
+            return (!isPaused, steps.filter { $0.action == .pause })
         }
     }
 

@@ -2,18 +2,43 @@
 
 public import Records
 
+/// A partition to claim.
+public struct ClaimRequest: Sendable, Equatable {
+    /// The partition.
+    public let source: TopicPartition
+    /// The log did not hold the partition's position: the claim asks for the log's bounds and decides where to continue. Otherwise a
+    /// stored offset is taken as it is.
+    public let checksBounds: Bool
+
+    /// A partition to claim.
+    public init(source: TopicPartition, checksBounds: Bool = false) {
+        self.source = source
+        self.checksBounds = checksBounds
+    }
+}
+
 /// A claim on a partition: from now on only its holder can move the partition's offset.
 public enum ClaimResult: Sendable, Equatable {
     /// The partition is ours under this epoch; the next record to apply is the one at `nextOffset`.
     case claimed(epoch: Int64, nextOffset: Int64)
     /// The partition must not be read.
     case held(reason: StopReason)
+    /// It cannot be claimed now: it has no leader, or a server does not answer. It is tried again after a back-off.
+    case later(reason: String)
 }
 
 /// Claims partitions in the database.
 public protocol OffsetClaimer: Sendable {
-    /// Claims partitions for this member. Partitions that are missing from the answer were not claimed.
-    func claim(_ partitions: [TopicPartition]) async throws -> [TopicPartition: ClaimResult]
+    /// Claims partitions for this member, until all are answered. Cancellation ends it at once.
+    ///
+    /// Those that can be claimed do not wait for the others: `answer` is called for some of the partitions at a time. Partitions that were
+    /// not answered when this returns were not claimed.
+    /// - Parameter isWanted: whether the claims are still wanted. Asked right before they are written, so that a claim that is late does
+    ///   not fence the next owner.
+    func claim(
+        _ requests: [ClaimRequest], isWanted: @escaping @Sendable () -> Bool,
+        answer: @escaping @Sendable ([TopicPartition: ClaimResult]) -> Void
+    ) async throws
 }
 
 /// Writes one lane's transactions, one at a time.

@@ -9,8 +9,8 @@ public enum PipelineEvent: Sendable {
     case rebalanced(assigned: [TopicPartition], revoked: [TopicPartition], isLost: Bool)
     /// Partitions were claimed and reading began.
     case claimed([Claim])
-    /// Claiming failed and is tried again after `retryIn` nanoseconds.
-    case claimFailed(reason: String, retryIn: UInt64)
+    /// Partitions could not be claimed; they are tried again after `retryIn` nanoseconds at most.
+    case claimFailed([TopicPartition], reason: String, retryIn: UInt64)
     /// A partition was stopped.
     case stopped(TopicPartition, reason: StopReason)
     /// Another member has claimed a partition.

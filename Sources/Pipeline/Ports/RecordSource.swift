@@ -43,7 +43,9 @@ public protocol RecordSource: Sendable {
     /// The next event; `nil` once the source is closed. One caller at a time; cancel-safe.
     func next() async throws -> SourceEvent?
     /// Begins reading these partitions, slot by slot in this order; their batches carry `generation`. Replaces the present assignment.
-    func assign(_ partitions: [PartitionStart], generation: UInt64)
+    /// - Parameter unclaimed: further partitions, in the slots behind them, of which nothing may be read before a
+    ///   ``seek(_:generation:)``.
+    func assign(_ partitions: [PartitionStart], unclaimed: [TopicPartition], generation: UInt64)
     /// Gives all partitions back.
     func unassign()
     /// Continues reading one assigned partition at another offset; its batches carry `generation` from then on.
@@ -58,8 +60,10 @@ public protocol RecordSource: Sendable {
     func commit(_ offsets: [PartitionStart])
     /// The same, and waits for the answer, at most until a monotonic instant, nanoseconds.
     func commitAndWait(_ offsets: [PartitionStart], until deadline: UInt64) async
-    /// One past the last record of each partition, where it could be learned within the deadline.
+    /// One past the last record of each partition, that of an open transaction included, where it could be learned within the deadline.
     func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
+    /// The offset up to which each partition can be read: below its end while a transaction is open. As for ``endOffsets(_:)``.
+    func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
     /// Bytes by which the pipeline's budget must be reduced because the source has held more than its share since it was assigned.
     /// Does not shrink before the next assignment.
     var overrun: Int { get }
@@ -71,6 +75,9 @@ public protocol RecordSource: Sendable {
 }
 
 extension RecordSource {
+    /// Of a source without transactions.
+    public func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] { [:] }
+
     /// Anywhere.
     public var executor: (any TaskExecutor)? { nil }
 }

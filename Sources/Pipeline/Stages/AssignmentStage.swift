@@ -15,8 +15,8 @@ import Synchronization
 ///   after `assign`, which forgets them, and before the reader has had time to fetch much.
 /// - **retract**: the ledger invalidates the generation first, so that no lane writes it any more; then the account is closed, so that
 ///   no more is read for nothing; then the pause state learns it, so that an operator's resume does not open the account.
-/// - **restart** (after a retract): ledger, then account, then `source.seek`, for the reasons of begin; then the reader is woken, which
-///   has slept on the closed account.
+/// - **restart** (after a retract, or of a partition that `begin` left unclaimed, with its account closed): ledger, then account, then
+///   `source.seek`, for the reasons of begin; then the reader is woken, which has slept on the closed account.
 /// - **drain**: accounts are closed before `isDraining` is set, so that what is under way becomes less only. `isDraining` is set before
 ///   the ledger is asked whether it is empty: the commit stage completes a batch and then reads `isDraining`, so one of the two sees it.
 /// - **release**: the offsets are taken and the ledger is invalidated under one lock, so that nothing is written after the last offset
@@ -38,14 +38,23 @@ struct AssignmentStage: Sendable {
             while let input = try await context.inbox.receive() {
                 if case .sourceFailed(let error) = input { failure = error }
                 var hasEnded = false
-                for action in self.actions(for: input, &machine) {
-                    if case .claim(let claimRound, let partitions) = action {
-                        claims.addTask { await claim(partitions, claimRound: claimRound) }
-                    } else {
+                var actions = self.actions(for: input, &machine)
+                context.claimRound.store(machine.claimRound, ordering: .releasing)
+                var next = 0
+                while next < actions.count {
+                    switch actions[next] {
+                    case .claim(let claimRound, let requests):
+                        claims.addTask { await claim(requests, claimRound: claimRound) }
+                    case .drain:
+                        // The commit stage reports the end of the drain only if something leaves it after `isDraining` was set.
+                        if drain() { actions += machine.drained(now: context.clock.now) }
+                    case let action:
                         hasEnded = await perform(action) || hasEnded
                     }
+                    next += 1
                 }
-                let published = PublishedAssignment(state: machine.state, stopped: machine.stoppedPartitions)
+                let published = PublishedAssignment(
+                    state: machine.state, stopped: machine.stoppedPartitions, unclaimed: machine.unclaimedPartitions)
                 context.assignment.withLock { $0 = published }
                 if hasEnded { break }
             }
@@ -66,11 +75,10 @@ struct AssignmentStage: Sendable {
         case .claimAnswered(let claimRound, let results):
             return machine.claimAnswered(
                 claimRound: claimRound, results, now: now, random: context.clock.random())
-        case .claimFailed(let claimRound, let reason):
-            return machine.claimFailed(
-                claimRound: claimRound, reason: reason, now: now, random: context.clock.random())
         case .fenced(let source, let generation):
-            let actions = machine.fenced(source, generation: generation, now: now, random: context.clock.random())
+            let actions = machine.fenced(
+                source, generation: generation, hasProgressed: context.ledger.withLock { $0.hasProgressed(source) }, now: now,
+                random: context.clock.random())
             // Work of an older generation is refused, too, once the partition is claimed anew: no other member did that.
             if !actions.isEmpty { context.observer.observed(.fenced(source)) }
             return actions
@@ -120,76 +128,81 @@ struct AssignmentStage: Sendable {
     private func positionLost(
         _ source: TopicPartition, _ machine: inout AssignmentMachine, now: UInt64
     ) -> [AssignmentMachine.Action] {
-        machine.positionLost(
-            source, isDrained: context.ledger.withLock { $0.isDrained(source) }, now: now, random: context.clock.random())
+        let (isDrained, hasProgressed) = context.ledger.withLock { ($0.isDrained(source), $0.hasProgressed(source)) }
+        return machine.positionLost(
+            source, isDrained: isDrained, hasProgressed: hasProgressed, now: now, random: context.clock.random())
     }
 
     /// Performs one action. Returns whether the pipeline has ended.
     private func perform(_ action: AssignmentMachine.Action) async -> Bool {
         switch action {
-        case .claim:
-            preconditionFailure("claims are started by the loop")
-        case .begin(let entries):
-            begin(entries)
+        case .claim, .drain:
+            preconditionFailure("performed by the loop")
+        case .begin(let generation, let entries, let unclaimed):
+            begin(entries, unclaimed: unclaimed, generation: generation)
         case .assignNothing:
-            context.source.assign([], generation: 0)
+            context.source.assign([], unclaimed: [], generation: 0)
         case .restart(let entry):
             context.ledger.withLock { $0.restarted(entry) }
+            let (isOpen, steps) = context.pauses.restarted(entry)
             context.pool.renew(
-                slot: entry.slot, generation: entry.generation, lowWatermark: context.configuration.lowWatermark,
-                isOpen: context.pauses.restarted(entry))
+                slot: entry.slot, generation: entry.generation, lowWatermark: context.configuration.lowWatermark, isOpen: isOpen)
             context.source.seek(PartitionStart(source: entry.source, offset: entry.offset), generation: entry.generation)
+            perform(steps)
             context.source.creditsReturned()
             context.observer.observed(.claimed([Self.claim(entry)]))
         case .retract(let source, let slot, let generation):
             _ = context.ledger.withLock { $0.invalidated(source, generation: generation) }
             context.pool.close(slot: slot)
             context.pauses.retracted(source)
-        case .drain:
-            context.pool.close()
-            context.pauses.retracted()
-            context.isDraining.store(true, ordering: .sequentiallyConsistent)
-            if context.ledger.withLock({ $0.isDrained }) { context.inbox.send(.drained) }
-        case .release(let commitsOffsets):
-            await release(commitsOffsets: commitsOffsets)
+        case .release(let commitUntil):
+            await release(commitUntil: commitUntil)
         case .reportStopped(let source, let reason):
             context.observer.observed(.stopped(source, reason: reason))
         case .reportDrained(let isComplete, let nanoseconds):
             context.observer.observed(.drained(isComplete: isComplete, nanoseconds: nanoseconds))
-        case .reportClaimFailed(let reason, let wait):
-            context.observer.observed(.claimFailed(reason: reason, retryIn: wait))
+        case .reportClaimFailed(let partitions, let reason, let wait):
+            context.observer.observed(.claimFailed(partitions, reason: reason, retryIn: wait))
         case .end:
             return true
         }
         return false
     }
 
-    private func begin(_ entries: [OffsetLedgerMachine.Entry]) {
+    private func begin(_ entries: [OffsetLedgerMachine.Entry], unclaimed: [TopicPartition], generation: UInt64) {
         context.isDraining.store(false, ordering: .sequentiallyConsistent)
         context.ledger.withLock { $0.assigned(entries) }
         let steps = context.pauses.assigned(entries)
-        let generation = entries.first?.generation ?? 0
+        let slots = entries.count + unclaimed.count
         context.pool.reset(
-            slots: entries.count, generation: generation, share: context.configuration.share(partitions: entries.count),
+            slots: slots, generation: generation, share: context.configuration.share(partitions: slots),
             lowWatermark: context.configuration.lowWatermark, isOpen: true)
         perform(steps.filter { $0.action == .closeAccount })
-        context.source.assign(entries.map { PartitionStart(source: $0.source, offset: $0.offset) }, generation: generation)
+        for slot in entries.count..<slots { context.pool.close(slot: slot) }
+        context.source.assign(
+            entries.map { PartitionStart(source: $0.source, offset: $0.offset) }, unclaimed: unclaimed, generation: generation)
         perform(steps.filter { $0.action == .pause })
-        context.observer.observed(.claimed(entries.map(Self.claim)))
+        if !entries.isEmpty { context.observer.observed(.claimed(entries.map(Self.claim))) }
         // Where the pipeline has long been without credits, they are paused before anything is fetched for them.
         sampleCredits(now: context.clock.now)
     }
 
-    private func release(commitsOffsets: Bool) async {
+    /// Stops reading. Returns whether nothing is under way.
+    private func drain() -> Bool {
+        context.pool.close()
+        context.pauses.retracted()
+        context.isDraining.store(true, ordering: .sequentiallyConsistent)
+        return context.ledger.withLock { $0.isDrained }
+    }
+
+    private func release(commitUntil: UInt64?) async {
         let offsets = context.ledger.withLock { ledger in
             let offsets = ledger.takeOffsetsToCommit()
             ledger.allInvalidated()
             return offsets
         }
         context.pool.close()
-        if commitsOffsets, !offsets.isEmpty {
-            await context.source.commitAndWait(offsets, until: context.clock.now + context.configuration.offsetCommitInterval)
-        }
+        if let commitUntil, !offsets.isEmpty { await context.source.commitAndWait(offsets, until: commitUntil) }
         context.isDraining.store(false, ordering: .sequentiallyConsistent)
         context.ledger.withLock { $0.released() }
         _ = context.pauses.assigned([])
@@ -199,21 +212,31 @@ struct AssignmentStage: Sendable {
         context.source.unassign()
     }
 
-    private func claim(_ partitions: [TopicPartition], claimRound: UInt64) async {
+    private func claim(_ requests: [ClaimRequest], claimRound: UInt64) async {
+        let unanswered = Mutex(Set(requests.map(\.source)))
+        var reason = "the claim ended without an answer"
         do {
-            context.inbox.send(.claimAnswered(claimRound: claimRound, try await claimer.claim(partitions)))
+            try await claimer.claim(
+                requests, isWanted: { [context] in context.claimRound.load(ordering: .acquiring) == claimRound },
+                answer: { [context] results in
+                    unanswered.withLock { $0.subtract(results.keys) }
+                    context.inbox.send(.claimAnswered(claimRound: claimRound, results))
+                })
         } catch {
-            context.inbox.send(.claimFailed(claimRound: claimRound, reason: "\(error)"))
+            reason = "\(error)"
         }
+        let rest = unanswered.withLock { $0 }
+        guard !rest.isEmpty else { return }
+        let results = Dictionary(uniqueKeysWithValues: rest.map { ($0, ClaimResult.later(reason: reason)) })
+        context.inbox.send(.claimAnswered(claimRound: claimRound, results))
     }
 
     /// Here and not where the change was made, so that it crosses no assignment.
     private func reconfigure(_ machine: inout AssignmentMachine) {
         let configuration = context.configuration
         machine.reconfigured(configuration)
-        let partitions = context.ledger.withLock { $0.entries.count }
         let isReaderWaiting = context.pool.resize(
-            total: configuration.budget, share: configuration.share(partitions: partitions),
+            total: configuration.budget, share: configuration.share(partitions: context.pool.slots),
             lowWatermark: configuration.lowWatermark)
         if isReaderWaiting { context.source.creditsReturned() }
     }

@@ -40,6 +40,10 @@ struct LagStage: Sendable {
             let ends = try await context.source.endOffsets(partitions)
             context.ledger.withLock { ledger in for (source, end) in ends { ledger.endRead(source, end: end) } }
             context.watch.endsRead(ends, now: context.clock.now)
+            // A backlog that cannot be read belongs to an open transaction.
+            let behind = context.ledger.withLock { $0.positions.filter { $0.backlog ?? 0 > 0 }.map(\.source) }
+            let readable = behind.isEmpty ? [:] : try await context.source.readableEnds(behind)
+            context.ledger.withLock { $0.readableEndsRead(readable) }
             return false
         } catch is CancellationError {
             throw CancellationError()

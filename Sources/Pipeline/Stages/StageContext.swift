@@ -41,7 +41,6 @@ enum AssignmentInput: Sendable {
     case assigned([TopicPartition])
     case revoked([TopicPartition], isLost: Bool)
     case claimAnswered(claimRound: UInt64, [TopicPartition: ClaimResult])
-    case claimFailed(claimRound: UInt64, reason: String)
     case fenced(TopicPartition, generation: UInt64)
     case positionLost(TopicPartition, reason: String)
     /// The partition's next record waits for a row of another one.
@@ -98,6 +97,8 @@ final class StageContext: Sendable {
     /// What the lanes have taken out of their mailboxes and not begun to write.
     let waiting: [SharedLevel]
     let commit = Mailbox<Completion>()
+    /// ``AssignmentMachine/claimRound``: claims of other rounds are not wanted any more.
+    let claimRound = Atomic<UInt64>(0)
     /// The commit stage reports an empty pipeline only while this is set.
     let isDraining = Atomic(false)
     /// Charged bytes of the batches whose transaction is under way in a lane.

@@ -126,6 +126,7 @@ final class PipelineWatch: Sendable {
             partition.isUnderWay = position.outstanding.records > 0
             partition.isStopped = stopped.remove(position.source) != nil
             partition.isFenced = !position.isValid
+            partition.waitsForTransaction = position.waitsForTransaction
             partition.isPausedByOperator = pausedByOperator[position.source] != nil
             let level = context.pool.level(slot: position.entry.slot, generation: position.entry.generation)
             partition.hasCredits = level?.free.isPositive ?? false
@@ -137,6 +138,11 @@ final class PipelineWatch: Sendable {
         for source in stopped.sorted() {
             var partition = StallMachine.Partition(source, applied: nil, backlog: nil)
             partition.isStopped = true
+            inputs.partitions.append(partition)
+        }
+        for unclaimed in assignment.unclaimed where unclaimed.reason != nil {
+            var partition = StallMachine.Partition(unclaimed.source, applied: nil, backlog: nil)
+            partition.isFenced = true
             inputs.partitions.append(partition)
         }
         return inputs

@@ -16,6 +16,8 @@ public enum StallReason: String, Sendable, CaseIterable {
     case claiming = "claiming"
     /// The partition is stopped.
     case partitionStopped = "partition_stopped"
+    /// Everything before a transaction that is still open has been applied.
+    case openTransaction = "open_transaction"
     /// An operator has paused every partition that has records to apply.
     case pausedByOperator = "paused_by_operator"
     /// None of the above. Also where a log ends with a transaction marker that the reader has not reported yet.
@@ -30,6 +32,7 @@ public enum StallReason: String, Sendable, CaseIterable {
         case .noCredits: "there are no credits to read with"
         case .claiming: "partitions are not claimed in the database"
         case .partitionStopped: "a partition is stopped"
+        case .openTransaction: "a producer's transaction is open, and nothing behind its first record can be read"
         case .pausedByOperator: "paused by an operator"
         case .unknown: "for no known reason"
         }
@@ -52,7 +55,7 @@ struct StallMachine: ~Copyable {
     struct Partition: Sendable, Equatable {
         /// The partition.
         var source: TopicPartition
-        /// Next offset to apply; `nil`: stopped by its claim, so it is not known.
+        /// Next offset to apply; `nil`: stopped by its claim, or not claimed yet, so it is not known.
         var applied: Int64?
         /// Offsets between there and the end; `nil`: not known.
         var backlog: Int64?
@@ -60,10 +63,12 @@ struct StallMachine: ~Copyable {
         var isUnderWay = false
         /// It is stopped.
         var isStopped = false
-        /// It is fenced, and will be claimed again.
+        /// It is fenced, or could not be claimed yet, and will be claimed again.
         var isFenced = false
         /// An operator has paused it.
         var isPausedByOperator = false
+        /// What is left of it cannot be read before an open transaction ends.
+        var waitsForTransaction = false
         /// Its reader has credits.
         var hasCredits = true
         /// Its lane is at work.
@@ -163,7 +168,7 @@ struct StallMachine: ~Copyable {
         for partition in inputs.partitions {
             applied[partition.source] = partition.applied
             if let before = self.applied[partition.source], before != partition.applied { last = now }
-            let hasWork = partition.isUnderWay || partition.backlog.map { $0 > 0 } ?? partition.isStopped
+            let hasWork = partition.isUnderWay || partition.backlog.map { $0 > 0 } ?? (partition.isStopped || partition.isFenced)
             guard hasWork else { continue }
             let known = self.unmoved[partition.source]
             // The time in an operator's pause does not count after it.
@@ -203,6 +208,7 @@ struct StallMachine: ~Copyable {
         if inputs.isDraining { return nil }
         if partition.isPausedByOperator { return .pausedByOperator }
         if inputs.pollAge >= limits.timeout || partition.answerAge >= limits.answers { return .brokerGone }
+        if partition.waitsForTransaction { return .openTransaction }
         return partition.hasCredits ? .unknown : .noCredits
     }
 }

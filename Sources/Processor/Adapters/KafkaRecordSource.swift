@@ -36,6 +36,8 @@ struct CreditReadLimit: ReadLimit {
 struct KafkaRecordSource: RecordSource {
     let consumer: KafkaConsumer
     let metadata: KafkaMetadata
+    /// The same without the records of open transactions.
+    let committedMetadata: KafkaMetadata
     let limiter: ConsumeLimiter
     /// librdkafka's share of the memory budget.
     let prefetchBytes: Int
@@ -67,9 +69,11 @@ struct KafkaRecordSource: RecordSource {
         return nil
     }
 
-    func assign(_ partitions: [PartitionStart], generation: UInt64) {
-        limiter.assigned(topics: partitions.map(\.source.topic))
-        consumer.assign(partitions.map { ($0.source, offset: $0.offset) }, generation: generation)
+    func assign(_ partitions: [PartitionStart], unclaimed: [TopicPartition], generation: UInt64) {
+        limiter.assigned(topics: partitions.map(\.source.topic) + unclaimed.map(\.topic))
+        consumer.assign(
+            partitions.map { ($0.source, offset: $0.offset) } + unclaimed.map { ($0, offset: KafkaConsumer.logEnd) },
+            generation: generation)
     }
 
     func unassign() { consumer.unassign() }
@@ -95,14 +99,25 @@ struct KafkaRecordSource: RecordSource {
     }
 
     func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+        try await ends(partitions, metadata)
+    }
+
+    func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+        try await ends(partitions, committedMetadata)
+    }
+
+    private func ends(_ partitions: [TopicPartition], _ metadata: KafkaMetadata) async throws -> [TopicPartition: Int64] {
         var ends: [TopicPartition: Int64] = [:]
+        var failure: KafkaError?
         for (partition, answer) in try await metadata.endOffsets(partitions) {
             switch answer {
             case .success(let end): ends[partition] = end
             case .failure(let error):
+                failure = error
                 logger.debug("End offset could not be read.", ["partition": "\(partition)", "message": error.description])
             }
         }
+        if ends.isEmpty, let failure { throw failure }
         return ends
     }
 

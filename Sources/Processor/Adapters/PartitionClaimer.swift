@@ -2,6 +2,7 @@
 // claims.
 
 import Apply
+import Backpressure
 import Kafka
 import Pipeline
 import Postgres
@@ -11,6 +12,9 @@ import Telemetry
 
 /// Claims partitions on the connections that will write them, so that a successor can end the right session.
 final class PartitionClaimer: OffsetClaimer {
+    /// Of each question to Kafka.
+    private static let timeout = Duration.seconds(2)
+
     private let store: OffsetStore
     private let member: String
     private let kafka: KafkaSettings
@@ -40,80 +44,191 @@ final class PartitionClaimer: OffsetClaimer {
         for lane in lanes { lane.reconfigure(constraintTimeout: constraintTimeout) }
     }
 
-    func claim(_ partitions: [TopicPartition]) async throws -> [TopicPartition: ClaimResult] {
+    func claim(
+        _ requests: [ClaimRequest], isWanted: @escaping @Sendable () -> Bool,
+        answer: @escaping @Sendable ([TopicPartition: ClaimResult]) -> Void
+    ) async throws {
+        try await withTaskCancellationHandler {
+            try await claimPartitions(requests, Answers(isWanted: isWanted, answer: answer))
+        } onCancel: {
+            // The pipeline has ended, and waits for this task: a call of libpq ends only with its connection.
+            for lane in lanes { lane.abandon() }
+            pauses.abandon()
+        }
+    }
+
+    /// How a claim's results get back to the pipeline.
+    private struct Answers {
+        let isWanted: @Sendable () -> Bool
+        let answer: @Sendable ([TopicPartition: ClaimResult]) -> Void
+
+        func all(_ partitions: [TopicPartition], _ result: ClaimResult) {
+            if !partitions.isEmpty { answer(Dictionary(uniqueKeysWithValues: partitions.map { ($0, result) })) }
+        }
+    }
+
+    /// Where one partition is to start.
+    private struct Start {
+        let source: TopicPartition
+        let offset: Int64
+        /// The stored offset that is replaced.
+        var replaces: Int64?
+        /// Why the known offset is not used.
+        var reason: String?
+    }
+
+    private func claimPartitions(_ requests: [ClaimRequest], _ answers: Answers) async throws {
+        let partitions = requests.map(\.source)
         // The pipeline learns of pauses before the claims, and so before the first record: a paused partition must not be read.
         try await pauses.refresh()
         do {
-            try await plan.claimed(on: lanes[0])
+            try await plan.claimed(on: pauses)
         } catch let error as PostgresError where !error.isConnectionLost && error.sqlState?.hasClass("42") == true {
             // Such as a missing privilege on the schema.
-            return Self.held(partitions, "table \(plan.table) cannot be read from the catalog: \(error)")
+            return answers.all(
+                partitions, Self.held("table \(plan.table) cannot be read from the catalog: \(error)"))
         } catch let error as ApplyError {
-            return Self.held(partitions, error.description)
+            return answers.all(partitions, Self.held(error.description))
         }
-        var results: [TopicPartition: ClaimResult] = [:]
-        var starts: [Int: [(source: TopicPartition, start: Int64)]] = [:]
-        var moves: [Int: [(source: TopicPartition, from: Int64, to: Int64)]] = [:]
-        var skipped: [TopicPartition: (reason: String, start: Int64)] = [:]
-        for (source, answer) in try await offsets(of: partitions) {
-            let offsets: StartPosition.Offsets
-            do throws(KafkaError) {
-                offsets = try answer.get()
-            } catch {
-                // One partition that Kafka refuses for good does not hold up the others.
-                if error.isRetriable { throw error }
-                results[source] = .held(reason: StopReason(.kafka, error.description))
-                continue
-            }
-            switch StartPosition.decide(offsets, reset: kafka.autoOffsetReset, outOfRange: kafka.offsetOutOfRange) {
-            case .hold(let reason):
-                results[source] = .held(reason: StopReason(.offset, reason))
-            case .start(let offset, let replacesStored, let reason):
-                if let reason { skipped[source] = (reason, offset) }
-                let lane = EventPipeline.lane(of: source, among: lanes.count)
-                starts[lane, default: []].append((source, offset))
-                if replacesStored, let stored = offsets.stored { moves[lane, default: []].append((source, stored, offset)) }
-            }
+        let stored = try await storedOffsets(of: partitions)
+        // A stored offset is taken as it is. Where the log does not hold it, the consumer finds out, and the next claim decides.
+        let starts = requests.compactMap { request in
+            request.checksBounds ? nil : stored[request.source].map { Start(source: request.source, offset: $0) }
         }
-        for (lane, starts) in starts.sorted(by: { $0.key < $1.key }) {
-            let moves = moves[lane] ?? []
-            let claims = try await lanes[lane].session { [store, member] session in
-                if !moves.isEmpty { try store.move(moves, member: member, on: session) }
-                return try store.claim(starts, member: member, on: session)
-            }
-            lanes[lane].reset(claims.map(\.source))
-            for claim in claims {
-                results[claim.source] = .claimed(epoch: claim.epoch, nextOffset: claim.nextOffset)
-                guard let (reason, start) = skipped[claim.source], start == claim.nextOffset else { continue }
-                logger.error(
-                    "Partition does not continue at its stored offset.",
-                    ["partition": "\(claim.source)", "reason": reason, "starts_at": start])
-            }
+        let others = requests.filter { $0.checksBounds || stored[$0.source] == nil }.map(\.source)
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.claim(starts, answers) }
+            group.addTask { await self.claim(await self.starts(of: others, answers), answers) }
         }
-        return results
     }
 
-    private static func held(_ partitions: [TopicPartition], _ sentence: String) -> [TopicPartition: ClaimResult] {
-        Dictionary(uniqueKeysWithValues: partitions.map { ($0, .held(reason: StopReason(.schema, sentence))) })
+    /// Claims partitions on their lanes, all lanes at the same time.
+    private func claim(_ starts: [Start], _ answers: Answers) async {
+        await withDiscardingTaskGroup { group in
+            for (lane, starts) in Dictionary(grouping: starts, by: { EventPipeline.lane(of: $0.source, among: lanes.count) }) {
+                group.addTask {
+                    do {
+                        try await self.claim(starts, on: self.lanes[lane], answers)
+                    } catch {
+                        answers.all(starts.map(\.source), .later(reason: "\(error)"))
+                    }
+                }
+            }
+        }
+    }
+
+    private func claim(_ starts: [Start], on lane: DatabaseLane, _ answers: Answers) async throws {
+        let moves = starts.compactMap { start in start.replaces.map { (source: start.source, from: $0, to: start.offset) } }
+        let claims = try await lane.session { [store, member] session -> [PartitionClaim] in
+            // Here, on the lane's thread, which may have been busy for long: the partitions may be another member's by now.
+            guard answers.isWanted() else { return [] }
+            if !moves.isEmpty { try store.move(moves, member: member, on: session) }
+            return try store.claim(starts.map { ($0.source, $0.offset) }, member: member, on: session)
+        }
+        if claims.isEmpty { return }
+        lane.reset(claims.map(\.source))
+        for start in starts {
+            let isThere = claims.contains { $0.source == start.source && $0.nextOffset == start.offset }
+            guard let reason = start.reason, isThere else { continue }
+            logger.error(
+                "Partition does not continue at its stored offset.",
+                ["partition": "\(start.source)", "reason": reason, "starts_at": start.offset])
+        }
+        answers.answer(
+            Dictionary(uniqueKeysWithValues: claims.map { ($0.source, .claimed(epoch: $0.epoch, nextOffset: $0.nextOffset)) }))
+    }
+
+    private static func held(_ sentence: String) -> ClaimResult { .held(reason: StopReason(.schema, sentence)) }
+
+    /// Asks Kafka where partitions start of which nothing is stored, or whose stored offset the log does not hold. Those that do not start
+    /// now are answered.
+    private func starts(of partitions: [TopicPartition], _ answers: Answers) async -> [Start] {
+        if partitions.isEmpty { return [] }
+        var results: [TopicPartition: ClaimResult] = [:]
+        var starts: [Start] = []
+        do {
+            for (source, answer) in try await offsets(of: partitions) {
+                let offsets: StartPosition.Offsets
+                do throws(KafkaError) {
+                    offsets = try answer.get()
+                } catch {
+                    results[source] =
+                        error.isRetriable
+                        ? .later(reason: error.description) : .held(reason: StopReason(.kafka, error.description))
+                    continue
+                }
+                switch StartPosition.decide(offsets, reset: kafka.autoOffsetReset, outOfRange: kafka.offsetOutOfRange) {
+                case .hold(let reason):
+                    results[source] = .held(reason: StopReason(.offset, reason))
+                case .start(let offset, let replacesStored, let reason):
+                    starts.append(
+                        Start(
+                            source: source, offset: offset, replaces: replacesStored ? offsets.stored : nil, reason: reason))
+                case .startAdded(let offset):
+                    logger.info(
+                        "Partition is new to a topic that the group reads; it is read from its beginning.",
+                        ["partition": "\(source)", "starts_at": offset])
+                    starts.append(Start(source: source, offset: offset))
+                }
+            }
+        } catch {
+            answers.all(partitions, .later(reason: "\(error)"))
+            return []
+        }
+        answers.answer(results)
+        return starts
+    }
+
+    private func storedOffsets(of partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+        let rows = try await pauses.session { [store] in try store.read(partitions, on: $0) }
+        return Dictionary(uniqueKeysWithValues: rows.map { ($0.source, $0.nextOffset) })
+    }
+
+    /// The topics of which the group has stored offsets.
+    private func knownTopics(of partitions: [TopicPartition]) async throws -> Set<String> {
+        let topics = Set(partitions.map(\.topic)).sorted()
+        return try await pauses.session { [store] in try store.known(topics, on: $0) }
+    }
+
+    /// At the first start of a group that begins at the end of the log: stores the ends of all partitions of its topics, for all members
+    /// at once. So no record between this claim and another member's is lost, and a partition without a row is known to be new.
+    private func storeEnds(of topics: Set<String>) async throws {
+        for topic in topics.sorted() {
+            guard let count = try await metadata.topics([topic], timeout: Self.timeout)[topic]?.get() else { continue }
+            let partitions = (0..<Int32(clamping: count)).map { TopicPartition(topic, $0) }
+            let committed = try await metadata.committed(partitions, timeout: Self.timeout)
+            var starts: [(source: TopicPartition, start: Int64)] = []
+            for (source, end) in try await metadata.endOffsets(partitions, timeout: Self.timeout) {
+                // One that does not answer now is read from its beginning later: rather too much than too little.
+                if case .success(nil)? = committed[source], case .success(let end) = end { starts.append((source, end)) }
+            }
+            try await pauses.session { [store, member, starts] in try store.prepare(starts, member: member, on: $0) }
+        }
     }
 
     private func offsets(
         of partitions: [TopicPartition]
     ) async throws -> [TopicPartition: Result<StartPosition.Offsets, KafkaError>] {
-        let stored = try await lanes[0].session { [store] in try store.read(partitions, on: $0) }
-        let known = Dictionary(uniqueKeysWithValues: stored.map { ($0.source, $0.nextOffset) })
-        let beginnings = try await metadata.beginningOffsets(partitions)
-        let ends = try await metadata.endOffsets(partitions)
-        let committed = try await metadata.committed(partitions.filter { known[$0] == nil })
+        var known = try await knownTopics(of: partitions)
+        let unknown = Set(partitions.map(\.topic)).subtracting(known)
+        if kafka.autoOffsetReset == .latest, !unknown.isEmpty {
+            try await storeEnds(of: unknown)
+            known = try await knownTopics(of: partitions)
+        }
+        let stored = try await storedOffsets(of: partitions)
+        // Partitions whose leader answers wait for the time-out of one that does not.
+        let committed = try await metadata.committed(partitions.filter { stored[$0] == nil }, timeout: Self.timeout)
+        let beginnings = try await metadata.beginningOffsets(partitions, timeout: Self.timeout)
+        let ends = try await metadata.endOffsets(partitions, timeout: Self.timeout)
         var offsets: [TopicPartition: Result<StartPosition.Offsets, KafkaError>] = [:]
         for source in partitions {
-            guard let beginning = beginnings[source], let end = ends[source] else {
-                throw KafkaError(.other, "Kafka returned no offsets of \(source)", isRetriable: true)
-            }
             offsets[source] = Result { () throws(KafkaError) in
-                StartPosition.Offsets(
-                    stored: known[source], committed: try committed[source]?.get(), beginning: try beginning.get(),
-                    end: try end.get())
+                guard let beginning = beginnings[source], let end = ends[source] else {
+                    throw KafkaError(.other, "Kafka returned no offsets of \(source)", isRetriable: true)
+                }
+                return StartPosition.Offsets(
+                    stored: stored[source], committed: try committed[source]?.get(), beginning: try beginning.get(),
+                    end: try end.get(), isTopicKnown: known.contains(source.topic))
             }
         }
         return offsets

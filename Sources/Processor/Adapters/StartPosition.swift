@@ -12,11 +12,15 @@ enum StartPosition {
         var beginning: Int64
         /// The log's end: one after its last offset.
         var end: Int64
+        /// The group has stored offsets of other partitions of the topic: this is not its first start.
+        var isTopicKnown = false
     }
 
     enum Decision: Equatable {
         /// Start here. `skipped`: why the known offset is not used; to be logged as an error.
         case start(Int64, replacesStored: Bool, skipped: String?)
+        /// Start here, at the log's beginning: the partition was added to a topic that the group reads.
+        case startAdded(Int64)
         /// The partition must not be read.
         case hold(reason: String)
     }
@@ -24,6 +28,8 @@ enum StartPosition {
     static func decide(_ offsets: Offsets, reset: OffsetReset, outOfRange: OutOfRange) -> Decision {
         let known = offsets.stored ?? offsets.committed
         guard let known else {
+            // What was produced before the group noticed the partition would be lost at the end of the log.
+            if offsets.isTopicKnown { return .startAdded(offsets.beginning) }
             switch reset {
             case .earliest: return .start(offsets.beginning, replacesStored: false, skipped: nil)
             case .latest: return .start(offsets.end, replacesStored: false, skipped: nil)

@@ -7,6 +7,15 @@ import Records
 import Synchronization
 import Telemetry
 
+/// What has a connection of its own to the database.
+protocol SessionSource: Sendable {
+    /// Runs `body` on the connection's thread, connecting first where there is no connection.
+    func session<R: Sendable>(_ body: @Sendable @escaping (PostgresSession) throws -> R) async throws -> R
+}
+
+extension DatabaseLane: SessionSource {}
+extension OperatorPauseSync: SessionSource {}
+
 /// How the table is written, for all lanes, and for the claims, which must not succeed where it cannot be written.
 final class TablePlan: Sendable {
     /// For how long the server's word that it would execute the plan's statements is taken, at claims. Partitions that wait for a row are
@@ -46,9 +55,9 @@ final class TablePlan: Sendable {
     func mustBeChecked() { state.withLock { $0.checked = nil } }
 
     /// Makes the plan for a claim. The server is asked whether it would execute its statements, unless that was a moment ago.
-    func claimed(on lane: DatabaseLane) async throws {
+    func claimed(on connection: some SessionSource) async throws {
         let isTrusted = state.withLock { state in state.checked.map { .now - $0 < Self.trust } ?? false }
-        try await refresh(on: lane, isTrusted: isTrusted)
+        try await refresh(on: connection, isTrusted: isTrusted)
     }
 
     /// Makes the plan anew where the table is not as it says. A lane that writes by it learns by itself what else is refused.
@@ -56,12 +65,12 @@ final class TablePlan: Sendable {
 
     /// - Parameter isTrusted: a plan whose schema has not changed is kept without asking the server for its statements.
     /// - Throws: `ApplyError` where table and mapping do not fit, `PostgresError` where the server did not answer. The plan stays.
-    private func refresh(on lane: DatabaseLane, isTrusted: Bool) async throws {
+    private func refresh(on connection: some SessionSource, isTrusted: Bool) async throws {
         try await refreshing.lock()
         defer { refreshing.unlock() }
         let known = current
         do {
-            let (fresh, isChecked) = try await lane.session { [shape] session in
+            let (fresh, isChecked) = try await connection.session { [shape] session in
                 if isTrusted, let known, try known.isCurrent(on: session) { return (known, false) }
                 return (try WritePlan.checked(shape, unlessChanged: known, on: session), true)
             }

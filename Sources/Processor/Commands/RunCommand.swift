@@ -246,11 +246,13 @@ final class RunCommand: Sendable {
     }
 
     private func close() async {
+        // At the same time: until this member has left its group, nobody reads its partitions, and requests may take their time.
+        async let worker: Void? = late.worker.current?.close(within: .seconds(5))
         await server.server.stop(deadline: .seconds(5))
         if let producer = late.producer.current, await !producer.close(deadline: .seconds(5)) {
             logger.warning("The producer did not close in time.")
         }
-        await late.worker.current?.close(within: .seconds(5))
+        await worker
         if let metadata = late.metadata.current, await !metadata.close(deadline: .seconds(5)) {
             logger.warning("The Kafka metadata client did not close in time.")
         }

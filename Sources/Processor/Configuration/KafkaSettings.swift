@@ -58,8 +58,8 @@ struct KafkaSettings: Sendable {
             Key(
                 "auto_offset_reset", \.autoOffsetReset, .choice,
                 help:
-                    "Where a partition starts that has no offset in PostgreSQL and no committed offset in Kafka. error: the "
-                    + "partition stops."),
+                    "Where the group starts a topic of which it has no offset in PostgreSQL and no committed offset in Kafka. "
+                    + "error: the partition stops. A partition that is added later is read from its beginning."),
             Key(
                 "offset_out_of_range", \.offsetOutOfRange, .choice,
                 help:

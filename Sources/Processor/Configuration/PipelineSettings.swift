@@ -47,8 +47,8 @@ struct PipelineSettings: Sendable {
             Key(
                 "claim_timeout", \.claimTimeout, .duration(in: .milliseconds(10) ... .seconds(60)),
                 help:
-                    "When the group assigns partitions: how long the group waits for the claim in PostgreSQL. Later the "
-                    + "claim is retried, and nothing is read until it succeeds.",
+                    "When the group assigns partitions: reading begins after this time at the latest, with the partitions that are "
+                    + "claimed in PostgreSQL by then. The others are tried again, and join.",
                 reload: .live),
             Key(
                 "offset_commit_interval", \.offsetCommitInterval, .duration(in: .milliseconds(100) ... .seconds(600)),

@@ -90,6 +90,10 @@ final class Health: Sendable {
         }
         var problems = snapshot.stopped.map { "partition \($0.source) has stopped: \($0.reason)" }
         if snapshot.circuit != .closed { problems.append("PostgreSQL is away: the circuit is open, and it is tried again") }
+        for partition in snapshot.unclaimed {
+            guard let reason = partition.reason else { continue }
+            problems.append("partition \(partition.source) is not claimed yet: \(reason)")
+        }
         if snapshot.summary != "running" { problems.append("the worker is \(snapshot.summary)") }
         var details: [JSONValue.Member] = [.init("database", .string(snapshot.circuit == .closed ? "available" : "unavailable"))]
         if !snapshot.stopped.isEmpty { details.append(.init("stopped", .array(snapshot.stopped.map(Self.stopped)))) }

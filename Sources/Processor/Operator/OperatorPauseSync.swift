@@ -78,6 +78,14 @@ final class OperatorPauseSync: Sendable {
         }
     }
 
+    /// Runs a query that may be repeated on this connection, which no lane uses. A claim reads here what it needs, so that it does not wait
+    /// for a lane that is in a transaction.
+    func session<R: Sendable>(_ body: @Sendable @escaping (PostgresSession) throws -> R) async throws -> R {
+        try await mutex.lock()
+        defer { mutex.unlock() }
+        return try await perform(body)
+    }
+
     /// Pauses a scope. The pause is durable and in force when this returns.
     /// - Returns: all pauses.
     func pause(_ scope: PauseScope, reason: String, by caller: String) async throws -> [StoredPause] {

@@ -30,6 +30,8 @@ final class WorkerTelemetry: PipelineObserver {
     let deadLetterRows: Gauge
     /// The metrics of the memory budget.
     let memory: MemoryTelemetry
+    /// Partitions that the memory budget was divided for.
+    private let plannedPartitions = Atomic(Int.max)
     private let pipeline = Mutex<EventPipeline?>(nil)
 
     init(group: String, registry: MetricsRegistry, logger: Logger) {
@@ -63,6 +65,9 @@ final class WorkerTelemetry: PipelineObserver {
         PipelineCollectors.register(on: states, group: group, pauses: pauses, resumes: resumes, flaps: flaps)
     }
 
+    /// Sets for how many partitions the prefetch was divided; librdkafka's limits are fixed while it runs.
+    func planned(partitions: Int) { plannedPartitions.store(partitions, ordering: .relaxed) }
+
     /// Sets the pipeline whose state each scrape shows.
     func watch(_ pipeline: EventPipeline) { self.pipeline.withLock { $0 = pipeline } }
 
@@ -81,6 +86,15 @@ final class WorkerTelemetry: PipelineObserver {
             logger.info(
                 "Partitions assigned or revoked.",
                 ["assigned": assigned.count, "revoked": revoked.count, "lost": isLost])
+            let planned = plannedPartitions.load(ordering: .relaxed)
+            if assigned.count > planned {
+                logger.error(
+                    "More partitions are assigned than the memory budget was divided for at the start.",
+                    [
+                        "assigned": assigned.count, "planned": planned,
+                        "remedy": "restart this worker; until then credits are reduced by what the prefetch exceeds its share",
+                    ])
+            }
         case .claimed(let claims):
             logger.info("Partitions claimed; consuming starts.", ["partitions": claims.count])
             for claim in claims {
@@ -88,8 +102,11 @@ final class WorkerTelemetry: PipelineObserver {
                     "Partition claimed.",
                     ["partition": "\(claim.source)", "epoch": claim.epoch, "offset": claim.offset, "lane": claim.lane])
             }
-        case .claimFailed(let reason, let wait):
-            logger.warning("Partitions not claimed; retrying.", ["message": reason, "retry_in_ms": wait / 1_000_000])
+        case .claimFailed(let partitions, let reason, let wait):
+            let names = partitions.map { "\($0)" }.joined(separator: ", ")
+            logger.warning(
+                "Partitions not claimed; retrying.",
+                ["partitions": names, "message": reason, "retry_in_ms": wait / 1_000_000])
         case .waits(let waiting):
             logger.info(
                 "Partition waits for another row.",

@@ -15,6 +15,8 @@ import Telemetry
 /// A member of the consumer group, its lanes into the database, and the pipeline between them.
 final class Worker: Sendable {
     private let consumer: KafkaConsumer
+    /// For the offsets up to which logs can be read.
+    private let committedMetadata: KafkaMetadata
     private let lanes: [DatabaseLane]
     private let claimer: PartitionClaimer
     private let limiter: ConsumeLimiter
@@ -77,6 +79,7 @@ final class Worker: Sendable {
         claimer = PartitionClaimer(
             member: "\(settings.kafka.clientID)-\(ProcessIdentity.name)", plan: plan, kafka: settings.kafka,
             metadata: metadata, lanes: lanes, pauses: pauses, logger: logger.child("claims"))
+        committedMetadata = try KafkaMetadata.start(client, groupID: "", seesOpenTransactions: false)
         let pipelineConfiguration = settings.pipelineConfiguration
         limiter = ConsumeLimiter(settings.limits.consume, batch: pipelineConfiguration.visit) {
             MonotonicClock.nanoseconds()
@@ -86,11 +89,12 @@ final class Worker: Sendable {
         let pipeline = EventPipeline(
             configuration: pipelineConfiguration,
             source: KafkaRecordSource(
-                consumer: consumer, metadata: metadata, limiter: limiter, prefetchBytes: budget.prefetch,
-                logger: logger.child("kafka")),
+                consumer: consumer, metadata: metadata, committedMetadata: committedMetadata, limiter: limiter,
+                prefetchBytes: budget.prefetch, logger: logger.child("kafka")),
             decoder: StageDecoder(mapping: configuration.mapping), claimer: claimer, appliers: lanes, pool: pool,
             clock: SystemClock(), observer: telemetry)
         self.pipeline = pipeline
+        telemetry.planned(partitions: partitions)
         telemetry.watch(pipeline)
         telemetry.memory.watch(budget) { (prefetched: consumer.prefetchedBytes, pipeline: pipeline.memory) }
         logger.info(
@@ -138,12 +142,15 @@ final class Worker: Sendable {
 
     /// Leaves the group and disconnects, within a deadline. Records that are not durable by then are read again at the next start.
     func close(within limit: Duration) async {
-        if await !consumer.close(deadline: limit) {
+        if await consumer.close(deadline: limit) {
+            logger.info("Consumer group left.")
+        } else {
             logger.warning("The consumer did not leave the group in time.")
         }
         await withTaskGroup(of: Void.self) { group in
             for lane in lanes { group.addTask { await lane.close() } }
             group.addTask { [pauses] in await pauses.close() }
+            group.addTask { [committedMetadata] in _ = await committedMetadata.close(deadline: limit) }
         }
     }
 

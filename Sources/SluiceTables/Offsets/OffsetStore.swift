@@ -24,6 +24,35 @@ public struct OffsetStore: Sendable {
         return try ask(session, sql, partitions, rows: stored)
     }
 
+    /// The topics among these of which any partition has a row.
+    public func known(_ topics: [String], on session: PostgresSession) throws -> Set<String> {
+        var names = BinaryArray(element: TypeOID.text)
+        for topic in topics { names.append(topic) }
+        let parameters = Parameters()
+        parameters.append(text: group)
+        parameters.append(array: &names, type: TypeOID.textArray)
+        let sql = """
+            SELECT u.topic FROM unnest($2::text[]) AS u(topic)
+            WHERE EXISTS (SELECT FROM sluice_offsets o WHERE o.consumer_group = $1::text AND o.topic = u.topic)
+            """
+        let result = try session.execute(sql, parameters)
+        return Set(try (0..<result.rowCount).map { try result.text($0, 0) })
+    }
+
+    /// Stores where partitions without a row are to start, without claiming them.
+    public func prepare(
+        _ partitions: [(source: TopicPartition, start: Int64)], member: String, on session: PostgresSession
+    ) throws {
+        if partitions.isEmpty { return }
+        let sql = """
+            INSERT INTO sluice_offsets (consumer_group, topic, partition, next_offset, epoch, member, updated_at)
+            SELECT $1::text, u.topic, u.partition, u.start, 0, $5::text, clock_timestamp()
+            FROM unnest($2::text[], $3::int4[], $4::int8[]) AS u(topic, partition, start) ORDER BY u.topic, u.partition
+            ON CONFLICT (consumer_group, topic, partition) DO NOTHING
+            """
+        _ = try ask(session, sql, partitions.map(\.source), starts: partitions.map(\.start), member: member) { _, _ in 0 }
+    }
+
     /// Claims partitions for `member`: raises their epochs, so that earlier claims are fenced. Returns the claims.
     ///
     /// A stored offset takes precedence over `start`. Rows are locked by topic and partition. Where a row stays locked for

@@ -125,9 +125,9 @@ struct SimulatedObserver: PipelineObserver {
             world.note(.event, 2, Int(source.partition), "pipeline: \(source) is stopped: \(reason)")
         case .claimed(let claims):
             world.note(.event, 3, claims.count, "pipeline: reads \(claims.map { "\($0.source) epoch \($0.epoch)" })")
-        case .claimFailed(let reason, let wait):
+        case .claimFailed(let partitions, let reason, let wait):
             world.coverage.met(.failedClaims)
-            world.note(.event, 4, Int64(wait), "pipeline: claiming failed, again in \(wait / 1_000) µs: \(reason)")
+            world.note(.event, 4, Int64(wait), "pipeline: \(partitions) not claimed, again in \(wait / 1_000) µs: \(reason)")
         case .drained(let isComplete, let nanoseconds):
             world.coverage.met(isComplete ? .completeDrains : .incompleteDrains)
             // Also where it is complete: a batch that has not reached the poll stage is dropped, and read again later.

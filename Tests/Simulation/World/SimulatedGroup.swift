@@ -63,9 +63,7 @@ final class SimulatedGroup {
             answerDue = (world.clock.now + configuration.claimDeadline + slack, world.stalled, false)
         default:
             state = .revoked
-            answerDue = (
-                world.clock.now + configuration.drainDeadline + configuration.offsetCommitInterval + slack, world.stalled, true
-            )
+            answerDue = (world.clock.now + configuration.drainDeadline + slack, world.stalled, true)
         }
         return event
     }

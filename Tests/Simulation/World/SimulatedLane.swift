@@ -214,7 +214,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
     }
 }
 
-/// Claims that are slow, fail before or after their effect, answer for some, or hold a partition.
+/// Claims that are slow, fail before or after their effect, answer in two parts or for some, or hold a partition.
 final class SimulatedClaimer: OffsetClaimer, @unchecked Sendable {
     // Licence for @unchecked: called from the pipeline's jobs, on the driver's thread only.
 
@@ -224,31 +224,59 @@ final class SimulatedClaimer: OffsetClaimer, @unchecked Sendable {
 
     init(world: SimulatedWorld) { self.world = world }
 
-    func claim(_ partitions: [TopicPartition]) async throws -> [TopicPartition: ClaimResult] {
+    func claim(
+        _ requests: [ClaimRequest], isWanted: @escaping @Sendable () -> Bool,
+        answer: @escaping @Sendable ([TopicPartition: ClaimResult]) -> Void
+    ) async throws {
         world.entered("claim")
         let database = world.database!
         let isFaulty = world.strikes(world.scenario.claimFaults)
-        let kind = isFaulty ? world.faults.below(5) : -1
+        let kind = isFaulty ? world.faults.below(6) : -1
         let longest = kind == 0 ? world.scenario.configuration.claimDeadline * 3 : world.scenario.latency
         if kind == 0 { world.coverage.met(.lateClaims) }
-        world.note(.claim, kind, partitions.count, "claim of \(partitions.count) partitions\(isFaulty ? ", fault \(kind)" : "")")
-        try await world.clock.sleep(until: world.clock.now + world.faults.next() % (longest + 1))
+        world.note(.claim, kind, requests.count, "claim of \(requests.count) partitions\(isFaulty ? ", fault \(kind)" : "")")
+        try await pause(longest)
+        // As lanes of which one is stuck: the second part is claimed much later.
+        let late = kind == 5 ? requests.filter { _ in world.faults.chance(0.5) } : []
+        try await claim(requests.filter { !late.contains($0) }, longest, kind, database, isWanted, answer)
+        guard !late.isEmpty else { return }
+        world.coverage.met(.stragglers)
+        try await pause(world.scenario.configuration.claimDeadline * 3)
+        try await claim(late, longest, -1, database, isWanted, answer)
+    }
+
+    private func claim(
+        _ requests: [ClaimRequest], _ longest: UInt64, _ kind: Int, _ database: SimulatedDatabase, _ isWanted: () -> Bool,
+        _ answer: ([TopicPartition: ClaimResult]) -> Void
+    ) async throws {
         try await database.reached()
         if kind == 1 || database.isDown { throw Failure() }
+        guard isWanted() else { return world.coverage.met(.unwantedClaims) }
+        let active = world.member?.pipeline?.snapshot().positions.filter(\.isValid).map(\.source) ?? []
+        world.expect(
+            !requests.contains { active.contains($0.source) }, "one of \(requests.map(\.source)) is claimed by its own owner")
         var results: [TopicPartition: ClaimResult] = [:]
-        for (index, source) in partitions.enumerated() {
+        for (index, source) in requests.map(\.source).enumerated() {
             if kind == 2, index > 0 { break }
             if kind == 3, world.faults.chance(0.2) {
                 results[source] = .held(
                     reason: StopReason(world.faults.pick(StopReason.Kind.allCases), "the offset is outside the log"))
                 continue
             }
+            if kind == 3, world.faults.chance(0.2) {
+                results[source] = .later(reason: "the partition has no leader")
+                continue
+            }
             let claim = database.claim(Int(source.partition))
             results[source] = .claimed(epoch: claim.epoch, nextOffset: claim.next)
         }
         if kind == 4 { throw Failure() }
+        try await pause(longest)
+        answer(results)
+    }
+
+    private func pause(_ longest: UInt64) async throws {
         try await world.clock.sleep(until: world.clock.now + world.faults.next() % (longest + 1))
-        return results
     }
 }
 

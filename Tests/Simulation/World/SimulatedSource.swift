@@ -94,10 +94,11 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         return event
     }
 
-    func assign(_ partitions: [PartitionStart], generation: UInt64) {
+    func assign(_ partitions: [PartitionStart], unclaimed: [TopicPartition], generation: UInt64) {
         world.entered("assign")
         group.answerGiven(isUnassign: false)
-        command(.assign(partitions, generation: generation))
+        // Those that are not claimed stand at the end of the log.
+        command(.assign(partitions + unclaimed.map { PartitionStart(source: $0, offset: .max) }, generation: generation))
     }
 
     func unassign() {

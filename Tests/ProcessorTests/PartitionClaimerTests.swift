@@ -1,0 +1,249 @@
+// Proves that claims of partitions do not wait for each other, and that a late one fences nobody: on a real PostgreSQL and the embedded
+// broker.
+
+import Apply
+import Decode
+import Foundation
+import Kafka
+import Pipeline
+import Postgres
+import Records
+import Settings
+import SluiceTables
+import Synchronization
+import Telemetry
+import TestSupport
+import Testing
+
+@testable import sluice
+
+/// Two lanes into a database of their own, and the claimer on them.
+private struct ClaimWorld {
+    let uri: String
+    let metadata: KafkaMetadata
+    let lanes: [DatabaseLane]
+    let pauses: OperatorPauseSync
+    let claimer: PartitionClaimer
+    let lines = Shared<[String]>([])
+    private let store = OffsetStore(group: "sluice")
+
+    private struct Lines: LogSink {
+        let kept: Shared<[String]>
+        func write(_ line: [UInt8]) { kept.withLock { $0.append(String(decoding: line, as: UTF8.self)) } }
+    }
+
+    /// - Parameter bootstrapServers: where nothing listens by default.
+    init(_ bootstrapServers: String = "127.0.0.1:1", reset: OffsetReset = .earliest) async throws {
+        uri = try await TestPostgres.database(migrated: true)
+        var settings = PostgresSettings()
+        settings.uri = uri
+        pauses = OperatorPauseSync(
+            store: PauseStore(group: "sluice"), configuration: settings.operatorConnection, interval: .seconds(60),
+            logger: .silent)
+        pauses.attach { _ in }
+        let mapping = try Mapping.compile([
+            try YAML.load(path: "\(TestPostgres.checkout.path)/examples/messages/mapping.yaml")
+        ])[0]
+        let plan = TablePlan(
+            shape: mapping.table, configuration: ApplyConfiguration(group: "sluice", outcomes: try OutcomeTable()),
+            poison: PoisonLimits(), logger: .silent)
+        lanes = try (0..<2).map {
+            try DatabaseLane(
+                configuration: settings.connection(name: "lane \($0)"), plan: plan, constraintTimeout: .zero, logger: .silent)
+        }
+        metadata = try KafkaMetadata.start(KafkaClientConfiguration(bootstrapServers: bootstrapServers), groupID: "sluice")
+        var kafka = KafkaSettings()
+        kafka.autoOffsetReset = reset
+        claimer = PartitionClaimer(
+            member: "test", plan: plan, kafka: kafka, metadata: metadata, lanes: lanes, pauses: pauses,
+            logger: Logger(label: "test", sink: Lines(kept: lines)))
+    }
+
+    /// A partition of a lane.
+    static func partition(ofLane lane: Int) -> TopicPartition {
+        (0..<2).map { TopicPartition("messages", $0) }.first { EventPipeline.lane(of: $0, among: 2) == lane }!
+    }
+
+    /// Another member has a partition.
+    func own(_ sources: TopicPartition..., start: Int64) async throws {
+        _ = try await query { [store] in try store.claim(sources.map { ($0, start) }, member: "other", on: $0) }
+    }
+
+    func stored(_ source: TopicPartition) async throws -> StoredOffset? {
+        try await query { [store] in try store.read([source], on: $0) }.first
+    }
+
+    func query<R: Sendable>(_ body: @Sendable @escaping (PostgresSession) throws -> R) async throws -> R {
+        let connection = try await PostgresConnection.connect(PostgresConfiguration(uri: uri))
+        return try await connection.performLast(body)
+    }
+
+    /// Keeps the thread of a lane in a statement until cancelled.
+    func blocked(_ lane: Int) async throws -> Task<Void, Never> {
+        let lane = lanes[lane]
+        let started = Shared(false)
+        let task = Task {
+            _ = try? await lane.session { session in
+                started.withLock { $0 = true }
+                try session.execute("SELECT pg_sleep(30)")
+            }
+        }
+        #expect(await eventually { started.current })
+        return task
+    }
+
+    /// Begins to claim partitions. What is answered is in `answers`.
+    func claim(
+        _ requests: [ClaimRequest], isWanted: Shared<Bool> = Shared(true)
+    ) -> (task: Task<Void, any Error>, answers: Shared<[TopicPartition: ClaimResult]>) {
+        let answers = Shared<[TopicPartition: ClaimResult]>([:])
+        let task = Task { [claimer] in
+            try await claimer.claim(requests, isWanted: { isWanted.current }) { results in
+                answers.withLock { $0.merge(results) { $1 } }
+            }
+        }
+        return (task, answers)
+    }
+
+    func claim(_ sources: [TopicPartition]) async throws -> [TopicPartition: ClaimResult] {
+        let claim = claim(sources.map { ClaimRequest(source: $0) })
+        try await claim.task.value
+        return claim.answers.current
+    }
+
+    func close() async {
+        for lane in lanes { lane.abandon() }
+        await pauses.close()
+        _ = await metadata.close(deadline: .seconds(5))
+    }
+}
+
+@Suite(.enabled("needs PostgreSQL") { await TestPostgres.isAvailable }, .timeLimit(.minutes(2)))
+struct PartitionClaimerTests {
+    /// Kafka is not asked: it does not even run.
+    @Test func aStoredOffsetIsTakenAsItIs() async throws {
+        let world = try await ClaimWorld()
+        let (a, b) = (TopicPartition("messages", 0), TopicPartition("messages", 1))
+        try await world.own(a, start: 7)
+        let claim = world.claim([ClaimRequest(source: a), ClaimRequest(source: b)])
+        #expect(await eventually { claim.answers.current[a] == .claimed(epoch: 2, nextOffset: 7) })
+        try await claim.task.value
+        guard case .later? = claim.answers.current[b] else {
+            Issue.record("a partition without a stored offset needs Kafka: \(claim.answers.current)")
+            return
+        }
+        await world.close()
+    }
+
+    @Test func aPartitionWithoutALeaderHoldsUpNobody() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("messages", 4)])
+        defer { broker.stop() }
+        try broker.setLeader(of: "messages", partition: 2, to: nil)
+        let world = try await ClaimWorld(broker.bootstrapServers)
+        let sources = (0..<4).map { TopicPartition("messages", $0) }
+        let results = try await world.claim(sources)
+        for source in sources where source.partition != 2 {
+            #expect(results[source] == .claimed(epoch: 1, nextOffset: 0))
+        }
+        guard case .later(let reason)? = results[sources[2]] else {
+            Issue.record("a partition without a leader was answered \(results[sources[2]] as Any)")
+            return
+        }
+        #expect(reason.contains("LEADER_NOT_AVAILABLE"))
+        try broker.setLeader(of: "messages", partition: 2, to: 1)
+        let end = ContinuousClock.now + .seconds(20)
+        var result: ClaimResult?
+        while result != .claimed(epoch: 1, nextOffset: 0), ContinuousClock.now < end {
+            result = try await world.claim([sources[2]])[sources[2]]
+        }
+        #expect(result == .claimed(epoch: 1, nextOffset: 0))
+        await world.close()
+    }
+
+    @Test(arguments: 0..<2) func noClaimWaitsForAnotherLane(stuck: Int) async throws {
+        let world = try await ClaimWorld()
+        let partitions = (0..<2).map(ClaimWorld.partition(ofLane:))
+        try await world.own(partitions[0], partitions[1], start: 3)
+        let blocked = try await world.blocked(stuck)
+        let claim = world.claim(partitions.map { ClaimRequest(source: $0) })
+        #expect(
+            await eventually { claim.answers.current[partitions[1 - stuck]] == .claimed(epoch: 2, nextOffset: 3) },
+            "lane \(stuck) holds up the other")
+        #expect(claim.answers.current[partitions[stuck]] == nil)
+        claim.task.cancel()
+        _ = await claim.task.result
+        await blocked.value
+        await world.close()
+    }
+
+    @Test func aClaimThatIsLateFencesNobody() async throws {
+        let world = try await ClaimWorld()
+        let source = ClaimWorld.partition(ofLane: 1)
+        try await world.own(source, start: 3)
+        let blocked = try await world.blocked(1)
+        let isWanted = Shared(true)
+        let claim = world.claim([ClaimRequest(source: source)], isWanted: isWanted)
+        try await Task.sleep(for: .milliseconds(300))
+        // The partition is revoked, and its next owner claims it, while the claim still waits for the lane.
+        isWanted.withLock { $0 = false }
+        try await world.own(source, start: 3)
+        world.lanes[1].abandon()
+        _ = await blocked.value
+        _ = await claim.task.result
+        #expect(claim.answers.current[source] != .claimed(epoch: 3, nextOffset: 3))
+        #expect(try await world.stored(source)?.epoch == 2, "the next owner has been fenced")
+        #expect(try await world.stored(source)?.member == "other")
+        await world.close()
+    }
+
+    @Test func theEndDoesNotWaitForAClaim() async throws {
+        let world = try await ClaimWorld()
+        let source = ClaimWorld.partition(ofLane: 0)
+        try await world.own(source, start: 3)
+        let blocked = try await world.blocked(0)
+        let claim = world.claim([ClaimRequest(source: source)])
+        try await Task.sleep(for: .milliseconds(300))
+        let start = ContinuousClock.now
+        claim.task.cancel()
+        _ = await claim.task.result
+        #expect(ContinuousClock.now - start < .seconds(5))
+        await blocked.value
+        await world.close()
+    }
+
+    private func produce(_ broker: EmbeddedBroker, _ count: Int, partitions: Int) async throws {
+        let producer = try KafkaProducer.start(
+            KafkaProducerConfiguration(client: KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers)))
+        let topic = try await producer.prepare("messages").topic
+        for number in 0..<count {
+            _ = try await producer.send(topic, key: nil, value: [1], partition: Int32(number % partitions))
+        }
+        _ = await producer.close(deadline: .seconds(5))
+    }
+
+    /// With `latest`, what was produced to an added partition before it was noticed is read.
+    @Test func anAddedPartitionIsReadFromItsBeginning() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("messages", 2)])
+        defer { broker.stop() }
+        let world = try await ClaimWorld(broker.bootstrapServers, reset: .latest)
+        try await world.own(TopicPartition("messages", 0), start: 5)
+        try await produce(broker, 6, partitions: 2)
+        let added = TopicPartition("messages", 1)
+        #expect(try await world.claim([added]) == [added: .claimed(epoch: 1, nextOffset: 0)])
+        #expect(world.lines.current.contains { $0.contains("new to a topic that the group reads") && $0.contains("messages") })
+        await world.close()
+    }
+
+    /// The first start is that of the group: the members that come later begin where the first one found the logs.
+    @Test func theFirstStartAtTheEndIsTheSameForAllMembers() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("messages", 2)])
+        defer { broker.stop() }
+        try await produce(broker, 6, partitions: 2)
+        let world = try await ClaimWorld(broker.bootstrapServers, reset: .latest)
+        let (first, second) = (TopicPartition("messages", 0), TopicPartition("messages", 1))
+        #expect(try await world.claim([first]) == [first: .claimed(epoch: 1, nextOffset: 3)])
+        try await produce(broker, 2, partitions: 2)
+        #expect(try await world.claim([second]) == [second: .claimed(epoch: 1, nextOffset: 3)])
+        await world.close()
+    }
+}
