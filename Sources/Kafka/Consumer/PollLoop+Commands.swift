@@ -70,7 +70,10 @@ extension PollLoop {
     private func restart() {
         // During a rebalance the next assignment is the user's answer, and starts the partition anyway.
         guard !isRebalancing else { return }
-        for reader in readers { reader.dropPending() }
+        for reader in readers {
+            reader.dropPending()
+            reader.position.moved(to: reader.position.expected)
+        }
         _ = assignInLibrary(readers.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) })
     }
 
@@ -105,6 +108,7 @@ extension PollLoop {
         for reader in resumed {
             reader.isPaused = false
             reader.dropPending()
+            reader.position.moved(to: reader.position.expected)
         }
         // A resume alone takes effect when the broker thread wakes, up to a second later; a seek wakes it. A failed partition is
         // outside its log, where a seek is refused; it continues with the seek that follows its next claim.

@@ -63,8 +63,12 @@ extension PollLoop {
                 if message.error == RD_KAFKA_RESP_ERR__PARTITION_EOF {
                     switch position.ended(at: message.offset) {
                     case .none: continue
-                    case .reseek(let offset): return (batch, .gap(from: offset))
-                    case .report: return (batch, .end(message.offset))
+                    case .reseek(let offset):
+                        shared.statistics.withLock { $0.reseeks += 1 }
+                        return (batch, .gap(from: offset))
+                    case .report:
+                        gaps += 1
+                        return (batch, .end(message.offset))
                     }
                 }
                 failed(reader, message, at: position.expected)

@@ -30,6 +30,8 @@ final class WorkerTelemetry: PipelineObserver {
     let deadLetterRows: Gauge
     /// The metrics of the memory budget.
     let memory: MemoryTelemetry
+    /// The metrics of the consumer.
+    let consumer: ConsumerTelemetry
     private let pipeline = Mutex<EventPipeline?>(nil)
 
     init(group: String, registry: MetricsRegistry, logger: Logger) {
@@ -59,6 +61,7 @@ final class WorkerTelemetry: PipelineObserver {
             "sluice_event_latency_seconds", help: "Time from the record's timestamp to its commit in PostgreSQL.",
             buckets: LatencyBuckets.seconds)
         memory = MemoryTelemetry(registry)
+        consumer = ConsumerTelemetry(registry)
         let states = registry.sharedCollector { [weak self] in self?.snapshot }
         PipelineCollectors.register(on: states, group: group, pauses: pauses, resumes: resumes, flaps: flaps)
     }

@@ -91,6 +91,7 @@ final class Worker: Sendable {
             clock: SystemClock(), observer: telemetry)
         self.pipeline = pipeline
         telemetry.watch(pipeline)
+        telemetry.consumer.watch { consumer.statistics }
         telemetry.memory.watch(budget) { (prefetched: consumer.prefetchedBytes, pipeline: pipeline.memory) }
         logger.info(
             "Memory budget split.",
