@@ -138,6 +138,46 @@ import Testing
     }
 }
 
+@Suite struct FetchStartMachineTests {
+    private let second: UInt64 = 1_000_000_000
+
+    @Test func silenceAfterAnOrderIsOverdueAndAnAnswerEndsTheWait() {
+        var machine = FetchStartMachine()
+        #expect(machine.isOverdue(at: 100 * second, isReachable: true) == false)
+        machine.ordered(at: 100 * second)
+        #expect(machine.isAwaited == true)
+        #expect(machine.isOverdue(at: 102 * second - 1, isReachable: true) == false)
+        #expect(machine.isOverdue(at: 102 * second, isReachable: true) == true)
+        machine.answered()
+        #expect(machine.isAwaited == false)
+        #expect(machine.isOverdue(at: 200 * second, isReachable: true) == false)
+    }
+
+    @Test func eachRestartDoublesTheWaitUntilAnAnswer() {
+        var machine = FetchStartMachine()
+        machine.ordered(at: 0)
+        var times: [UInt64] = []
+        for now in 1...400 where machine.isOverdue(at: UInt64(now) * second, isReachable: true) {
+            times.append(UInt64(now))
+            machine.ordered(at: UInt64(now) * second)
+        }
+        #expect(times == [2, 6, 14, 30, 62, 126, 190, 254, 318, 382])
+        machine.answered()
+        machine.ordered(at: 400 * second)
+        #expect(machine.isOverdue(at: 402 * second, isReachable: true) == true)
+    }
+
+    @Test func timeWithoutALeaderAndPausesDoNotCount() {
+        var machine = FetchStartMachine()
+        machine.ordered(at: 0)
+        #expect(machine.isOverdue(at: 60 * second, isReachable: false) == false)
+        #expect(machine.isOverdue(at: 61 * second, isReachable: true) == false)
+        #expect(machine.isOverdue(at: 62 * second, isReachable: true) == true)
+        machine.stopped()
+        #expect(machine.isOverdue(at: 600 * second, isReachable: true) == false)
+    }
+}
+
 @Suite struct FetchWakeUpMachineTests {
     private let second: UInt64 = 1_000_000_000
 

@@ -18,6 +18,7 @@ public enum KafkaProperties {
         "partitioner": "keys must go to the partitions that Java producers choose (murmur2_random)",
         "partitioner_cb": "keys must go to the partitions that Java producers choose (murmur2_random)",
         "transactional.id": "the producer uses no transactions",
+        "statistics.interval.ms": "the consumer reads the statistics each second",
         "bootstrap.servers": "set kafka.bootstrap_servers",
         "metadata.broker.list": "set kafka.bootstrap_servers",
     ]

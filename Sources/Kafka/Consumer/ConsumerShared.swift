@@ -31,9 +31,9 @@ final class ConsumerShared: TaskExecutor {
     let finished = Latch()
     let descriptor: EventDescriptor
     let lastPoll = Atomic<UInt64>(MonotonicClock.nanoseconds())
-    /// Bytes librdkafka held for all partitions when their queues were sampled last.
+    /// Bytes librdkafka held for all partitions at its last report.
     let prefetchedBytes = Atomic(0)
-    /// Maximum of ``prefetchedBytes`` since the assignment.
+    /// Maximum of ``prefetchedBytes`` in the last reports.
     let mostPrefetchedBytes = Atomic(0)
     let statistics = Mutex(KafkaConsumerStatistics())
     private let inbox = Mutex(Inbox())

@@ -110,12 +110,11 @@ public final class KafkaConsumer: Sendable {
         .nanoseconds(Int64(clamping: MonotonicClock.nanoseconds() &- shared.lastPoll.load(ordering: .relaxed)))
     }
 
-    /// Estimate of the bytes librdkafka holds for all assigned partitions: the records in their queues, each counted with the
-    /// average size of its partition and ``PrefetchShare/overheadPerRecord``. Updated at least every 100 ms; a response that is
-    /// being received is not in it.
+    /// Bytes that librdkafka holds for all partitions: the payloads in its queues as it counts them, and
+    /// ``PrefetchShare/overheadPerRecord`` for each record. Measured once a second; a response that is being received is not in it.
     public var prefetchedBytes: Int { shared.prefetchedBytes.load(ordering: .relaxed) }
 
-    /// Maximum of ``prefetchedBytes`` since the partitions were assigned.
+    /// Maximum of ``prefetchedBytes`` in the last five seconds, and since the partitions were assigned.
     public var mostPrefetchedBytes: Int { shared.mostPrefetchedBytes.load(ordering: .relaxed) }
 
     /// Counters since the start.

@@ -66,9 +66,12 @@ public struct KafkaConsumerConfiguration: Sendable {
         try configuration.set("fetch.error.backoff.ms", "100")
         // Reports the end of the log, also where it ends in transaction markers or compacted records.
         try configuration.set("enable.partition.eof", "true")
+        // What the queues hold, and which brokers are connected: ``FetchStatistics``.
+        try configuration.set("statistics.interval.ms", "1000")
         let hasQueueBackoff = configuration.setIfKnown("fetch.queue.backoff.ms", "5")
         try KafkaProperties.apply(client.properties, to: configuration)
-        configuration.setEvents(RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_OFFSET_COMMIT)
+        configuration.setEvents(
+            RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_OFFSET_COMMIT | RD_KAFKA_EVENT_STATS)
         needsWakeUp = fetchWakeUp && !hasQueueBackoff
         return configuration
     }

@@ -10,6 +10,7 @@ final class PartitionReader {
     /// Assignment generation of the batches read from now on.
     var generation: UInt64
     var position: OffsetGuardMachine
+    var start = FetchStartMachine()
     var wakeUp = FetchWakeUpMachine()
     var needsWakeUp = false
     var isPaused = false
@@ -17,10 +18,8 @@ final class PartitionReader {
     var hasFailed = false
     /// Records read since the assignment.
     var consumed = 0
-    /// Moving average, to reserve memory for a batch and to estimate when librdkafka's queue is full.
-    var bytesPerRecord = 256
-    /// Estimate of the bytes librdkafka held for the partition when its queue was sampled last, including its overhead.
-    private(set) var prefetchedBytes = 0
+    /// Estimate, to reserve memory for a batch and to tell when librdkafka's queue is full.
+    private(set) var bytesPerRecord = 256
     /// A record that was taken from the queue while none might be read; it is read first.
     private var pending: MessageHandle?
 
@@ -48,14 +47,16 @@ final class PartitionReader {
     /// Drops the pending record, because the position changes.
     func dropPending() { pending = nil }
 
-    /// Makes librdkafka drop the stale records at the head of the queue, which count as full, and as memory, until the queue is
-    /// read. A current record that is taken by this becomes the pending one.
-    func dropStale() {
-        if pending == nil { pending = queue.takeMessage() }
-    }
+    /// A record is pending.
+    var hasPending: Bool { pending != nil }
 
-    /// The queue's length was read.
-    func sampled(queued records: Int) { prefetchedBytes = records * (bytesPerRecord + PrefetchShare.overheadPerRecord) }
+    /// Keeps a record, to be read first.
+    func keep(_ message: consuming MessageHandle) { pending = consume message }
+
+    /// A batch was read. Its mean moves the estimate by a factor of two at most, so that one large record does not distort it.
+    func read(bytes: Int, records: Int) {
+        bytesPerRecord = max(16, bytesPerRecord / 2, min(bytesPerRecord * 2, bytes / records))
+    }
 
     /// Records at which librdkafka stops fetching this partition.
     func capacity(records: Int, bytes: Int) -> Int { max(1, min(records, bytes / max(1, bytesPerRecord))) }

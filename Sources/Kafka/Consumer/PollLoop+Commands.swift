@@ -32,8 +32,12 @@ extension PollLoop {
             shared.mailbox.send(.failed(client.fatalError() ?? KafkaError(error, "librdkafka refused the assignment")))
             return false
         }
-        // Stale records of the last assignment count as a full queue and block fetching until the queue is read.
-        for reader in readers { reader.dropStale() }
+        let now = MonotonicClock.nanoseconds()
+        for reader in readers {
+            if reader.isPaused || reader.hasFailed { reader.start.stopped() } else { reader.start.ordered(at: now) }
+            // Stale records of the last assignment count as a full queue and block fetching until the queue is read.
+            sweep(reader)
+        }
         return true
     }
 
@@ -50,6 +54,7 @@ extension PollLoop {
         // librdkafka keeps a pause beyond the assignment: it is ended here, so that the next assignment starts without one.
         resumeInLibrary(readers.filter(\.isPaused).map(\.partition))
         readers = []
+        prefetched = []
         shared.prefetchedBytes.store(0, ordering: .relaxed)
         shared.mostPrefetchedBytes.store(0, ordering: .relaxed)
         commits.unassigned()
@@ -62,11 +67,25 @@ extension PollLoop {
         reader.hasFailed = false
         reader.position.moved(to: offset)
         reader.dropPending()
-        if hasFailed { restart() } else { seek([(partition, offset)]) }
+        if hasFailed { return restart() }
+        if !reader.isPaused { reader.start.ordered(at: MonotonicClock.nanoseconds()) }
+        seek([(partition, offset)])
     }
 
-    /// Repeats the assignment, each partition at its present offset: librdkafka has stopped fetching the failed partition and
-    /// refuses to seek there, and with an eager assignor only a whole assignment starts it again.
+    /// A partition that librdkafka was told to fetch gives no sign of it.
+    func restart(_ reader: PartitionReader) {
+        shared.statistics.withLock { $0.restarts += 1 }
+        shared.mailbox.send(
+            .notice(
+                KafkaError(
+                    .other,
+                    "\(reader.partition) is not fetched from offset \(reader.position.expected); all partitions are assigned anew",
+                    isRetriable: true)))
+        restart()
+    }
+
+    /// Repeats the assignment, each partition at its present offset: librdkafka has stopped fetching a partition and refuses to seek
+    /// there, and with an eager assignor only a whole assignment starts it again.
     private func restart() {
         // During a rebalance the next assignment is the user's answer, and starts the partition anyway.
         guard !isRebalancing else { return }
@@ -95,9 +114,10 @@ extension PollLoop {
         rd_kafka_pause_partitions(client.pointer, list.pointer)
         for reader in paused {
             reader.isPaused = true
+            reader.start.stopped()
             reader.dropPending()
             // The prefetched records are stale now; their memory is freed when the queue is read.
-            reader.dropStale()
+            sweep(reader)
         }
     }
 
@@ -109,6 +129,7 @@ extension PollLoop {
             reader.isPaused = false
             reader.dropPending()
             reader.position.moved(to: reader.position.expected)
+            if !reader.hasFailed { reader.start.ordered(at: MonotonicClock.nanoseconds()) }
         }
         // A resume alone takes effect when the broker thread wakes, up to a second later; a seek wakes it. A failed partition is
         // outside its log, where a seek is refused; it continues with the seek that follows its next claim.

@@ -14,12 +14,12 @@ extension PollLoop {
     func visit(_ reader: PartitionReader, slot: Int) -> Bool {
         if reader.isPaused || reader.hasFailed {
             reader.needsWakeUp = false
-            reader.dropStale()
-            reader.sampled(queued: reader.queue.length)
+            sweep(reader)
             return false
         }
         let allowance = readLimit.allowance(slot: slot, generation: reader.generation)
         guard allowance.records > 0, allowance.bytes > 0 else {
+            if reader.start.isAwaited { sweep(reader) }
             sample(reader)
             return false
         }
@@ -27,9 +27,10 @@ extension PollLoop {
             reader, position: &reader.position, headers: &headers, records: min(allowance.records, configuration.visitLimit),
             bytes: allowance.bytes)
         if let batch { handOver(batch, of: reader, slot: slot) }
+        if end != .empty || batch != nil { reader.start.answered() }
         switch end {
-        case .gap(let offset): seek([(reader.partition, offset)])
-        case .end(let offset): shared.mailbox.send(.reachedEnd(reader.partition, offset: offset, generation: reader.generation))
+        case .gap(let offset): reseek(reader, to: offset)
+        case .end(let offset): reportEnd(reader, offset)
         case .empty, .limit: break
         }
         sample(reader)
@@ -53,7 +54,10 @@ extension PollLoop {
         var batch: RecordBatch?
         var dropped = 0
         var gaps = 0
-        defer { if dropped > 0 || gaps > 0 { count(dropped: dropped, gaps: gaps) } }
+        defer {
+            if dropped > 0 || gaps > 0 { count(dropped: dropped, gaps: gaps) }
+            if dropped > 0 { reader.start.answered() }
+        }
         var pending = reader.takePending()
         var taken = 0
         let overhead = readLimit.recordOverhead
@@ -61,11 +65,10 @@ extension PollLoop {
             guard let message = pending.take() ?? reader.queue.takeMessage() else { return (batch, .empty) }
             guard message.error == RD_KAFKA_RESP_ERR_NO_ERROR else {
                 if message.error == RD_KAFKA_RESP_ERR__PARTITION_EOF {
+                    reader.start.answered()
                     switch position.ended(at: message.offset) {
                     case .none: continue
-                    case .reseek(let offset):
-                        shared.statistics.withLock { $0.reseeks += 1 }
-                        return (batch, .gap(from: offset))
+                    case .reseek(let offset): return (batch, .gap(from: offset))
                     case .report:
                         gaps += 1
                         return (batch, .end(message.offset))
@@ -80,9 +83,7 @@ extension PollLoop {
             case .drop:
                 dropped += 1
                 continue
-            case .reseek(let offset):
-                shared.statistics.withLock { $0.reseeks += 1 }
-                return (batch, .gap(from: offset))
+            case .reseek(let offset): return (batch, .gap(from: offset))
             }
             let target = batch ?? makeBatch(reader, limit: records, bytes: bytes)
             copy(message, to: target, headers: &headers)
@@ -91,6 +92,39 @@ extension PollLoop {
             if target.byteCount + taken * overhead >= bytes { break }
         }
         return (batch, .limit)
+    }
+
+    /// Makes librdkafka drop the stale elements at the head of the queue, which count as full, and as memory, until the queue is read.
+    /// A record that comes is kept, to be read first; an error is never kept, as what is kept is dropped when the position changes.
+    func sweep(_ reader: PartitionReader) {
+        while !reader.hasPending, let message = reader.queue.takeMessage() {
+            reader.start.answered()
+            let error = message.error
+            if error == RD_KAFKA_RESP_ERR_NO_ERROR {
+                reader.keep(message)
+            } else if error == RD_KAFKA_RESP_ERR__PARTITION_EOF {
+                switch reader.position.ended(at: message.offset) {
+                case .none: break
+                // The resume of a paused partition seeks.
+                case .reseek(let offset): if !reader.isPaused { reseek(reader, to: offset) }
+                case .report:
+                    count(dropped: 0, gaps: 1)
+                    reportEnd(reader, message.offset)
+                }
+            } else {
+                failed(reader, message, at: reader.position.expected)
+            }
+        }
+    }
+
+    private func reseek(_ reader: PartitionReader, to offset: Int64) {
+        shared.statistics.withLock { $0.reseeks += 1 }
+        reader.start.ordered(at: MonotonicClock.nanoseconds())
+        seek([(reader.partition, offset)])
+    }
+
+    private func reportEnd(_ reader: PartitionReader, _ offset: Int64) {
+        shared.mailbox.send(.reachedEnd(reader.partition, offset: offset, generation: reader.generation))
     }
 
     private func count(dropped: Int, gaps: Int) {
@@ -119,7 +153,7 @@ extension PollLoop {
     private func handOver(_ batch: RecordBatch, of reader: PartitionReader, slot: Int) {
         let (count, bytes) = (batch.count, batch.byteCount)
         reader.consumed += count
-        reader.bytesPerRecord = max(16, (reader.bytesPerRecord * 3 + bytes / count) / 4)
+        reader.read(bytes: bytes, records: count)
         readLimit.spent(slot: slot, generation: reader.generation, records: count, bytes: bytes)
         shared.statistics.withLock { statistics in
             statistics.records += count
@@ -134,16 +168,17 @@ extension PollLoop {
         if error.isRetriable {
             shared.mailbox.send(.notice(error))
         } else {
+            guard !reader.hasFailed else { return }
             reader.hasFailed = true
+            reader.start.stopped()
             shared.mailbox.send(.partitionFailed(reader.partition, error))
         }
     }
 
-    /// Samples how much librdkafka holds for the partition, and whether its queue was full and has been drained.
+    /// Samples whether the partition's queue was full and has been drained.
     private func sample(_ reader: PartitionReader) {
-        let queued = reader.queue.length
-        reader.sampled(queued: queued)
         guard wakeUp != nil else { return }
+        let queued = reader.queue.length
         let capacity = reader.capacity(
             records: configuration.queuedMinimumRecords, bytes: configuration.queuedMaximumKibibytes * 1024)
         reader.needsWakeUp = reader.wakeUp.sampled(

@@ -14,6 +14,8 @@ final class PollLoop {
     private static let longestSleep: Int32 = 100
     /// How often tasks may resume each other before the queues are read again.
     private static let jobRounds = 16
+    /// Reports, one a second, of which the largest counts. The queues are full at one moment and drained at the next.
+    private static let prefetchReports = 5
 
     let configuration: KafkaConsumerConfiguration
     let shared: ConsumerShared
@@ -33,6 +35,10 @@ final class PollLoop {
     var commitWaiters: [(limit: UInt64, continuation: CheckedContinuation<KafkaError?, Never>)] = []
     var headers = ByteBuffer()
     private var firstReader = 0
+    /// Partitions without a connected broker at the last report.
+    private var unreachable: Set<TopicPartition> = []
+    /// Bytes that librdkafka held at its last reports.
+    var prefetched: [Int] = []
     /// When the main queue was served last, monotonic nanoseconds.
     private var servedAt: UInt64 = 0
     private var closeLimit: UInt64?
@@ -107,20 +113,20 @@ final class PollLoop {
         guard !readers.isEmpty else { return false }
         var hasMore = false
         var needsWakeUp = false
-        var prefetched = 0
         var round = RoundRobinMachine(first: firstReader, count: readers.count)
         while let slot = round.next() {
             let before = readers[slot].consumed
             if visit(readers[slot], slot: slot) { hasMore = true }
             if readers[slot].consumed > before { round.served(slot) }
             if readers[slot].needsWakeUp { needsWakeUp = true }
-            prefetched += readers[slot].prefetchedBytes
-        }
-        shared.prefetchedBytes.store(prefetched, ordering: .relaxed)
-        if prefetched > shared.mostPrefetchedBytes.load(ordering: .relaxed) {
-            shared.mostPrefetchedBytes.store(prefetched, ordering: .relaxed)
         }
         firstReader = round.first
+        let now = MonotonicClock.nanoseconds()
+        if let silent = readers.first(where: {
+            $0.start.isOverdue(at: now, isReachable: !unreachable.contains($0.partition))
+        }) {
+            restart(silent)
+        }
         wakeUp?.update(waiting: needsWakeUp ? readers.filter(\.needsWakeUp).map(\.partition) : [])
         return hasMore
     }
@@ -135,8 +141,17 @@ final class PollLoop {
         case RD_KAFKA_EVENT_REBALANCE: handleRebalance(event)
         case RD_KAFKA_EVENT_OFFSET_COMMIT: handleCommitted(event)
         case RD_KAFKA_EVENT_ERROR: handleError(event)
+        case RD_KAFKA_EVENT_STATS: event.withStatistics { measured(FetchStatistics($0)) }
         default: break
         }
+    }
+
+    private func measured(_ statistics: FetchStatistics) {
+        unreachable = statistics.unreachable
+        prefetched.append(statistics.prefetchedBytes)
+        if prefetched.count > PollLoop.prefetchReports { prefetched.removeFirst() }
+        shared.prefetchedBytes.store(statistics.prefetchedBytes, ordering: .relaxed)
+        shared.mostPrefetchedBytes.store(prefetched.max() ?? 0, ordering: .relaxed)
     }
 
     private func handleRebalance(_ event: borrowing EventHandle) {
@@ -171,7 +186,10 @@ final class PollLoop {
             defer { rd_kafka_topic_partition_destroy(entry) }
             if !error.isRetriable, entry.pointee.partition >= 0 {
                 let partition = TopicPartition(String(cString: entry.pointee.topic), entry.pointee.partition)
-                readers.first { $0.partition == partition }?.hasFailed = true
+                if let reader = readers.first(where: { $0.partition == partition }) {
+                    reader.hasFailed = true
+                    reader.start.stopped()
+                }
                 shared.mailbox.send(.partitionFailed(partition, error))
                 return
             }

@@ -60,8 +60,7 @@ public protocol RecordSource: Sendable {
     func commitAndWait(_ offsets: [PartitionStart], until deadline: UInt64) async
     /// One past the last record of each partition, where it could be learned within the deadline.
     func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
-    /// Bytes by which the pipeline's budget must be reduced because the source has held more than its share since it was assigned.
-    /// Does not shrink before the next assignment.
+    /// Bytes by which the pipeline's budget must be reduced because the source has lately held more than its share.
     var overrun: Int { get }
     /// When the source last proved to be alive in its group, monotonic nanoseconds.
     var lastPoll: UInt64 { get }

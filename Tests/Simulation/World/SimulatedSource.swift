@@ -218,7 +218,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         world.clock.after(random.milliseconds(3...30)) { [weak self] in
             guard let self else { return }
             if !isFrozen, group.event == nil { lastPoll = world.clock.now }
-            if isReading, random.chance(0.05) { overrun += random.within(0...1_000) }
+            if isReading, random.chance(0.05) { overrun = random.chance(0.5) ? 0 : overrun + random.within(0...1_000) }
             heartbeat()
         }
     }

@@ -1,0 +1,45 @@
+// Decides for one partition when librdkafka has not begun to fetch it as it was told.
+
+/// With `enable.partition.eof` every assign, seek and resume is answered by a record, by the end of the log, or by an error. Where none
+/// of them comes, librdkafka has stopped fetching the partition and nobody was told: a pause purges an error together with the records
+/// before it (`rd_kafka_q_purge_toppar_version`; an offset out of range is queued with version 0 and leaves the partition in the fetch
+/// state NONE), and a seek in that state, or while the partition is stopped, is refused without an answer. Only a new assignment starts
+/// it again. Each one doubles the time until the next: it costs the prefetched records of all partitions, and a broker may be slow.
+struct FetchStartMachine: ~Copyable {
+    /// Nanoseconds that an answer may take at first, and at most: many fetch waits.
+    static let firstLimit: UInt64 = 2_000_000_000
+    static let longestLimit: UInt64 = 64_000_000_000
+
+    private var orderedAt: UInt64?
+    private var limit = FetchStartMachine.firstLimit
+
+    /// An answer has not come yet.
+    var isAwaited: Bool { orderedAt != nil }
+
+    /// librdkafka was told to fetch: by an assign, a seek, or a resume.
+    mutating func ordered(at now: UInt64) { orderedAt = now }
+
+    /// A record, the end of the log or an error came.
+    @inline(__always)
+    mutating func answered() {
+        orderedAt = nil
+        limit = FetchStartMachine.firstLimit
+    }
+
+    /// No answer is expected any more: the partition was paused, or is not in librdkafka's assignment.
+    mutating func stopped() { orderedAt = nil }
+
+    /// Nothing has come by `now`. Returns whether the partition must be assigned anew.
+    /// - Parameter isReachable: the partition's leader is connected; without one no answer can come.
+    mutating func isOverdue(at now: UInt64, isReachable: Bool) -> Bool {
+        guard let since = orderedAt else { return false }
+        guard isReachable else {
+            orderedAt = now
+            return false
+        }
+        guard now &- since >= limit else { return false }
+        limit = Swift.min(limit * 2, FetchStartMachine.longestLimit)
+        orderedAt = now
+        return true
+    }
+}
