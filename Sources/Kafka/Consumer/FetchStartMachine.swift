@@ -5,13 +5,18 @@
 /// before it (`rd_kafka_q_purge_toppar_version`; an offset out of range is queued with version 0 and leaves the partition in the fetch
 /// state NONE), and a seek in that state, or while the partition is stopped, is refused without an answer. Only a new assignment starts
 /// it again. Each one doubles the time until the next: it costs the prefetched records of all partitions, and a broker may be slow.
-struct FetchStartMachine: ~Copyable {
-    /// Nanoseconds that an answer may take at first, and at most: many fetch waits.
-    static let firstLimit: UInt64 = 2_000_000_000
-    static let longestLimit: UInt64 = 64_000_000_000
+package struct FetchStartMachine: ~Copyable {
+    /// Nanoseconds that an answer may take at first: many fetch waits.
+    package static let usualLimit: UInt64 = 2_000_000_000
+    /// How often the limit doubles.
+    private static let doublings = 5
 
+    private let firstLimit: UInt64
     private var orderedAt: UInt64?
-    private var limit = FetchStartMachine.firstLimit
+    private var attempts = 0
+
+    /// - Parameter limit: nanoseconds that an answer may take at first.
+    init(limit: UInt64 = FetchStartMachine.usualLimit) { firstLimit = limit }
 
     /// An answer has not come yet.
     var isAwaited: Bool { orderedAt != nil }
@@ -23,7 +28,7 @@ struct FetchStartMachine: ~Copyable {
     @inline(__always)
     mutating func answered() {
         orderedAt = nil
-        limit = FetchStartMachine.firstLimit
+        attempts = 0
     }
 
     /// No answer is expected any more: the partition was paused, or is not in librdkafka's assignment.
@@ -37,8 +42,8 @@ struct FetchStartMachine: ~Copyable {
             orderedAt = now
             return false
         }
-        guard now &- since >= limit else { return false }
-        limit = Swift.min(limit * 2, FetchStartMachine.longestLimit)
+        guard now &- since >= firstLimit << UInt64(attempts) else { return false }
+        attempts = Swift.min(attempts + 1, FetchStartMachine.doublings)
         orderedAt = now
         return true
     }

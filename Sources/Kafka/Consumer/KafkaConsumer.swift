@@ -35,7 +35,7 @@ public final class KafkaConsumer: Sendable {
         guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
             throw KafkaError(error, "cannot subscribe to \(configuration.topics.joined(separator: ", "))")
         }
-        let wakeUp = needsWakeUp ? try FetchWakeUp.start(client) { shared.statistics.withLock { $0.wakeUps += 1 } } : nil
+        let wakeUp = needsWakeUp ? try FetchWakeUp.start(client) { shared.fetcherWoken() } : nil
         do throws(KafkaError) {
             try OwnedThread.startForKafka("kafka-poll") { PollLoop.run(configuration, client, limit, wakeUp, shared) }
         } catch {
@@ -118,5 +118,5 @@ public final class KafkaConsumer: Sendable {
     public var mostPrefetchedBytes: Int { shared.mostPrefetchedBytes.load(ordering: .relaxed) }
 
     /// Counters since the start.
-    public var statistics: KafkaConsumerStatistics { shared.statistics.withLock { $0 } }
+    public var statistics: KafkaConsumerStatistics { shared.statistics }
 }

@@ -37,6 +37,13 @@ public struct KafkaConsumerConfiguration: Sendable {
         self.topics = topics
     }
 
+    /// The part that the reader needs.
+    func readerLimits(needsWakeUps: Bool) -> ReaderMachine<LibrdkafkaPort>.Limits {
+        ReaderMachine<LibrdkafkaPort>.Limits(
+            visit: visitLimit, queuedRecords: queuedMinimumRecords, queuedBytes: queuedMaximumKibibytes * 1024,
+            needsWakeUps: needsWakeUps)
+    }
+
     /// Sets the values that suit the embedded broker: it always waits the full fetch wait, and its groups form faster with short
     /// sessions.
     public mutating func adaptToEmbeddedBroker() {

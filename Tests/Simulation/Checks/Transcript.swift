@@ -13,6 +13,7 @@ enum Met: Int, CaseIterable {
     case transactions, rebalances, losses, fences, stops, lostPositions, pauses, resumes, retries, circuitOpenings
     case completeDrains, incompleteDrains, failedClaims, lateClaims, unknownOutcomes, lateCommits, refusedZombies, halves, waits
     case debts, cancellations, shutdowns, sourceDeaths, stalls, secondLives, operatorPauses, reloads
+    case brokersDown, refusedSeeks, purgedErrors, restarts, endsReached
 }
 
 /// Counts of situations, to check that schedules cover what they should.
