@@ -248,6 +248,31 @@ import Testing
         #expect(machine.requested([(a, 20), (b, 1)]).map(\.0) == [a])
     }
 
+    @Test func aPartitionThatIsSetBackIsCommittedAgain() {
+        var machine = CommitMachine()
+        #expect(machine.requested([(a, 100), (b, 7)]).count == 2)
+        #expect(machine.answered(failed: []).isEmpty)
+        // Claimed again where it was: nothing is sent twice.
+        machine.moved(a, to: 100)
+        #expect(machine.requested([(a, 100)]).isEmpty)
+        machine.moved(a, to: 10)
+        #expect(machine.requested([(a, 10), (b, 7)]).map(\.1) == [10])
+        #expect(machine.answered(failed: []).isEmpty)
+        #expect(machine.requested([(a, 9)]).isEmpty)
+        #expect(machine.requested([(a, 11)]).map(\.1) == [11])
+    }
+
+    @Test func aSetBackDuringARequestCountsAfterItsAnswer() {
+        var machine = CommitMachine()
+        #expect(machine.requested([(a, 100)]).count == 1)
+        #expect(machine.requested([(a, 120)]).isEmpty)
+        machine.moved(a, to: 10)
+        #expect(machine.requested([(a, 10)]).isEmpty)
+        #expect(machine.answered(failed: []).map(\.1) == [10])
+        #expect(machine.answered(failed: []).isEmpty)
+        #expect(machine.isBusy == false)
+    }
+
     @Test func theEndOfAnAssignmentDropsWaitingOffsets() {
         var machine = CommitMachine()
         #expect(machine.requested([(a, 1)]).count == 1)

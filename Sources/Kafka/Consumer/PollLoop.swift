@@ -181,7 +181,9 @@ final class PollLoop {
         case .unassign:
             assignmentEnds()
             reader.unassign()
-        case .seek(let partition, let offset, let generation): reader.seek(partition, to: offset, generation: generation)
+        case .seek(let partition, let offset, let generation):
+            commits.moved(partition, to: offset)
+            reader.seek(partition, to: offset, generation: generation)
         case .pause(let partitions): reader.pause(partitions)
         case .resume(let partitions): reader.resume(partitions)
         case .commit(let offsets): if !reader.isRebalancing { commit(offsets) }
