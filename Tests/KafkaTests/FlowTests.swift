@@ -260,7 +260,8 @@ struct FlowTests {
             print(
                 "60,000 records through queues of 1,000: \(seconds[true] ?? 0) s with fetch wake-up, \(seconds[false] ?? 0) s without"
             )
-            if seconds[true] ?? .infinity < seconds[false] ?? 0 { return }
+            // Without it, librdkafka sleeps up to a second each time the queues are full.
+            if 3 * (seconds[true] ?? .infinity) < seconds[false] ?? 0 { return }
             try #require(round < 4, "the fetch wake-up does not help")
         }
     }
@@ -322,9 +323,9 @@ struct FlowTests {
         credits.grant(0, records: 100, bytes: 1 << 20)
         driver.consumer.creditsReturned()
         driver.consumer.pause([TopicPartition("t", 1)])
-        try await Task.sleep(for: .milliseconds(2_500))
+        try await Task.sleep(for: .milliseconds(5_500))
         driver.consumer.resume([TopicPartition("t", 1)])
-        try await Task.sleep(for: .milliseconds(2_500))
+        try await Task.sleep(for: .milliseconds(5_500))
         #expect(driver.consumer.statistics.restarts == 0)
         _ = await driver.consumer.close(deadline: .seconds(10))
     }

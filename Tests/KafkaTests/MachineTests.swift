@@ -142,7 +142,7 @@ import Testing
     private let second: UInt64 = 1_000_000_000
 
     @Test func silenceAfterAnOrderIsOverdueAndAnAnswerEndsTheWait() {
-        var machine = FetchStartMachine()
+        var machine = FetchStartMachine(limit: 2 * second)
         #expect(machine.isOverdue(at: 100 * second, isReachable: true) == false)
         machine.ordered(at: 100 * second)
         #expect(machine.isAwaited == true)
@@ -154,21 +154,21 @@ import Testing
     }
 
     @Test func eachRestartDoublesTheWaitUntilAnAnswer() {
-        var machine = FetchStartMachine()
+        var machine = FetchStartMachine(limit: 2 * second)
         machine.ordered(at: 0)
         var times: [UInt64] = []
-        for now in 1...400 where machine.isOverdue(at: UInt64(now) * second, isReachable: true) {
+        for now in 1...1_600 where machine.isOverdue(at: UInt64(now) * second, isReachable: true) {
             times.append(UInt64(now))
             machine.ordered(at: UInt64(now) * second)
         }
-        #expect(times == [2, 6, 14, 30, 62, 126, 190, 254, 318, 382])
+        #expect(times == [2, 6, 14, 30, 62, 126, 254, 510, 1_022, 1_534])
         machine.answered()
-        machine.ordered(at: 400 * second)
-        #expect(machine.isOverdue(at: 402 * second, isReachable: true) == true)
+        machine.ordered(at: 1_600 * second)
+        #expect(machine.isOverdue(at: 1_602 * second, isReachable: true) == true)
     }
 
     @Test func timeWithoutALeaderAndPausesDoNotCount() {
-        var machine = FetchStartMachine()
+        var machine = FetchStartMachine(limit: 2 * second)
         machine.ordered(at: 0)
         #expect(machine.isOverdue(at: 60 * second, isReachable: false) == false)
         #expect(machine.isOverdue(at: 61 * second, isReachable: true) == false)

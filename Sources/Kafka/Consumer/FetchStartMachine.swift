@@ -6,10 +6,10 @@
 /// state NONE), and a seek in that state, or while the partition is stopped, is refused without an answer. Only a new assignment starts
 /// it again. Each one doubles the time until the next: it costs the prefetched records of all partitions, and a broker may be slow.
 package struct FetchStartMachine: ~Copyable {
-    /// Nanoseconds that an answer may take at first: many fetch waits.
-    package static let usualLimit: UInt64 = 2_000_000_000
-    /// How often the limit doubles.
-    private static let doublings = 5
+    /// Nanoseconds that an answer may take at first: many fetch waits, and longer than most brokers need for old records.
+    package static let usualLimit: UInt64 = 5_000_000_000
+    /// How often the limit doubles: to 20 minutes. An aborted transaction gives no sign of being fetched either, and it may be long.
+    private static let doublings = 8
 
     private let firstLimit: UInt64
     private var orderedAt: UInt64?
