@@ -29,6 +29,20 @@ public final class KafkaConsumer: Sendable {
         var needsWakeUp = false
         let properties = try configuration.makeConfiguration(needsWakeUp: &needsWakeUp)
         let client = try Client(RD_KAFKA_CONSUMER, properties, log: configuration.client.log)
+        do throws(KafkaError) {
+            try start(configuration, client, shared, needsWakeUp: needsWakeUp, limit: limit)
+        } catch {
+            // Destroying joins librdkafka's threads. Where there is no thread for it either, the last reference here does it.
+            try? OwnedThread.startForKafka("kafka-destroy") { client.destroy() }
+            throw error
+        }
+        return KafkaConsumer(shared)
+    }
+
+    private static func start(
+        _ configuration: KafkaConsumerConfiguration, _ client: Client, _ shared: ConsumerShared, needsWakeUp: Bool,
+        limit: any ReadLimit
+    ) throws(KafkaError) {
         rd_kafka_poll_set_consumer(client.pointer)
         let topics = PartitionListHandle(topics: configuration.topics)
         let error = rd_kafka_subscribe(client.pointer, topics.pointer)
@@ -42,7 +56,6 @@ public final class KafkaConsumer: Sendable {
             wakeUp?.stop()
             throw error
         }
-        return KafkaConsumer(shared)
     }
 
     /// The next event, in order. `nil` after the close, or where the calling task is cancelled; no event is lost by that. One
