@@ -82,7 +82,7 @@ let package = Package(
 
         .executableTarget(
             name: "sluice-simulate",
-            dependencies: ["Backpressure", "Pipeline", "Platform", "Records"],
+            dependencies: ["Backpressure", "Kafka", "Pipeline", "Platform", "Records"],
             path: "Tests/Simulation",
             swiftSettings: strict),
         .target(

@@ -20,6 +20,8 @@ extension EndToEnd {
             try await world.load(LoadPlan(events: 4_000)).finished()
             let budget = try await worker.metric("sluice_memory_budget_bytes")
             try #require(budget == Double(64 << 20))
+            try await world.expectExact()
+            let credits = try await worker.metric("sluice_stage_credits{stage=\"poll\",unit=\"bytes\"}")
 
             // One record of 8 MiB in each partition while nothing can be written; two of them are more than all credits.
             try await world.holdingTable {
@@ -44,6 +46,10 @@ extension EndToEnd {
             print("large-records: \(Int(try await worker.metric("process_resident_memory_bytes")) >> 20) MiB resident")
             try await world.reached("all credits are back") {
                 try await worker.metric("sluice_memory_share_bytes{share=\"records\",kind=\"used\"}") == 0
+            }
+            // What librdkafka holds is measured, and forgotten after seconds: large records leave the credits as they were.
+            try await world.reached("the credits are as many as before", within: .seconds(10)) {
+                try await worker.metric("sluice_stage_credits{stage=\"poll\",unit=\"bytes\"}") == credits
             }
             try #require(try await worker.get("/readyz").status == 200)
         }

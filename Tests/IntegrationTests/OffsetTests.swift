@@ -120,6 +120,9 @@ extension EndToEnd {
                     return metrics == [0, 0, 0]
                 }
                 try await world.reached("the end is committed", within: .seconds(5)) { try await world.committed() == ends }
+                // A marker is a gap, and costs no seek, but for one where reading begins.
+                try await world.reached("the markers are met") { try await worker.metric("sluice_consumer_gaps_total") > 0 }
+                try #require(try await worker.metric("sluice_consumer_reseeks_total") <= 2)
                 try #require(try await worker.terminate() == .exited(0))
             }
             // The stored offsets are those after the last records, before the markers.

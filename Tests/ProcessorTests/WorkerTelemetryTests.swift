@@ -1,5 +1,6 @@
 // Proves that the worker's metrics are there from the first scrape, and that a scrape shows one snapshot.
 
+import Kafka
 import Pipeline
 import Records
 import Synchronization
@@ -35,6 +36,25 @@ import Testing
         #expect(page.contains("sluice_circuit_state 0"))
         #expect(page.contains("sluice_dead_letter_rows 0"))
         #expect(telemetry.snapshot == nil)
+        for name in ["reseeks", "gaps", "duplicates", "restarts", "fetch_wakeups"] {
+            #expect(page.contains("# TYPE sluice_consumer_\(name)_total counter"))
+            #expect(page.contains("sluice_consumer_\(name)_total 0"))
+        }
+    }
+
+    @Test func theConsumersCountersAreShown() {
+        let registry = MetricsRegistry()
+        let telemetry = ConsumerTelemetry(registry)
+        telemetry.watch {
+            var statistics = KafkaConsumerStatistics()
+            (statistics.reseeks, statistics.gaps, statistics.duplicates, statistics.wakeUps) = (1, 2, 3, 4)
+            statistics.restarts = 5
+            return statistics
+        }
+        let page = Self.lines(registry)
+        for line in ["reseeks_total 1", "gaps_total 2", "duplicates_total 3", "fetch_wakeups_total 4", "restarts_total 5"] {
+            #expect(page.contains("sluice_consumer_\(line)"))
+        }
     }
 
     @Test func aScrapeTakesOneSnapshot() {

@@ -75,6 +75,7 @@ final class Simulation {
         world.isChaotic = false
         world.database.thaw()
         member.source.thaw()
+        member.source.library.brokers.heal()
         member.decide(.pauses(.none))
         member.decide(.limits(world.scenario.configuration))
         world.note(.phase, 2, 0, "calm")

@@ -18,6 +18,7 @@ public enum KafkaProperties {
         "partitioner": "keys must go to the partitions that Java producers choose (murmur2_random)",
         "partitioner_cb": "keys must go to the partitions that Java producers choose (murmur2_random)",
         "transactional.id": "the producer uses no transactions",
+        "statistics.interval.ms": "the consumer reads the statistics each second",
         "bootstrap.servers": "set kafka.bootstrap_servers",
         "metadata.broker.list": "set kafka.bootstrap_servers",
         "client.id": "set kafka.client_id",
@@ -26,7 +27,6 @@ public enum KafkaProperties {
         "delivery.timeout.ms": "set kafka.message_timeout",
         "delivery.report.only.error": "POST /send is answered when the report of its record arrives",
         "enable.partition.eof": "where a log ends in transaction markers, its end is known from these events only",
-        "statistics.interval.ms": "nothing reads librdkafka's statistics; GET /metrics has Sluice's own",
         "log.queue": "librdkafka's log lines go to Sluice's log",
         "enable.sasl.callback.queue": "nothing serves that queue, so no token would be refreshed",
     ]

@@ -2,7 +2,8 @@
 
 internal import Records
 
-/// Offset commits of one assignment. Kafka accepts a commit of a lower offset; this machine does not send one.
+/// Offset commits of one assignment. Kafka accepts a commit of a lower offset; this machine sends one only after the partition was set
+/// back.
 ///
 /// One request is in flight at a time; offsets that come meanwhile wait, merged, for its answer. A slow coordinator would
 /// otherwise queue up requests until the heartbeats that follow them are late and the session ends.
@@ -29,6 +30,17 @@ struct CommitMachine: ~Copyable {
         for (partition, offset) in inFlight where !failed.contains(partition) { acknowledged[partition] = offset }
         inFlight = [:]
         return sendWaiting()
+    }
+
+    /// Reading of a partition continues at another offset. Where that is lower than what was committed (its topic was made anew, or an
+    /// operator has changed its row), the offset may be committed that follows from there.
+    mutating func moved(_ partition: TopicPartition, to offset: Int64) {
+        let reached = max(acknowledged[partition] ?? -1, inFlight[partition] ?? -1, waiting[partition] ?? -1)
+        guard offset < reached else { return }
+        waiting[partition] = nil
+        acknowledged[partition] = nil
+        // The request in flight cannot be taken back; its answer counts for less than what follows.
+        if inFlight[partition] != nil { inFlight[partition] = offset - 1 }
     }
 
     /// The assignment is over: waiting offsets are dropped, and another member may move the committed ones from now on.

@@ -56,7 +56,7 @@ public enum ConsumerEvent: Sendable {
     case notice(KafkaError)
 }
 
-/// Counters of one consumer since its start. Read by tests; not exported as metrics yet.
+/// Counters of one consumer since its start.
 public struct KafkaConsumerStatistics: Sendable, Equatable {
     /// Records handed over.
     public var records = 0
@@ -66,10 +66,15 @@ public struct KafkaConsumerStatistics: Sendable, Equatable {
     public var batches = 0
     /// Records below the expected offset, dropped.
     public var duplicates = 0
-    /// Offset gaps that were checked by a seek.
+    /// Seeks because reading began beyond the offset it was told to begin at.
     public var reseeks = 0
-    /// Offset gaps that were there after the seek, too (left by compaction or transaction markers), and accepted.
+    /// Gaps between offsets (left by compaction or transaction markers), before a record or before the end of the log.
     public var gaps = 0
+    /// New assignments of all partitions because one was not fetched (see ``FetchStartMachine``).
+    public var restarts = 0
     /// Fetch wake-ups (see ``KafkaConsumerConfiguration/fetchWakeUp``).
     public var wakeUps = 0
+
+    /// All counters at 0.
+    public init() {}
 }

@@ -31,16 +31,30 @@ final class ConsumerShared: TaskExecutor {
     let finished = Latch()
     let descriptor: EventDescriptor
     let lastPoll = Atomic<UInt64>(MonotonicClock.nanoseconds())
-    /// Bytes librdkafka held for all partitions when their queues were sampled last.
+    /// Bytes librdkafka held for all partitions at its last report.
     let prefetchedBytes = Atomic(0)
-    /// Maximum of ``prefetchedBytes`` since the assignment.
+    /// Maximum of ``prefetchedBytes`` in the last reports.
     let mostPrefetchedBytes = Atomic(0)
-    let statistics = Mutex(KafkaConsumerStatistics())
+    private let counters = Mutex(KafkaConsumerStatistics())
+    private let wakeUps = Atomic(0)
     private let inbox = Mutex(Inbox())
     private let hasWork = Atomic(false)
     private let isSleeping = Atomic(false)
 
     init() throws(KafkaError) { descriptor = try EventDescriptor() }
+
+    /// Counters since the start.
+    var statistics: KafkaConsumerStatistics {
+        var statistics = counters.withLock { $0 }
+        statistics.wakeUps = wakeUps.load(ordering: .relaxed)
+        return statistics
+    }
+
+    /// Called by the poll thread: its counters have changed.
+    func publish(_ statistics: KafkaConsumerStatistics) { counters.withLock { $0 = statistics } }
+
+    /// Called by the thread of ``FetchWakeUp``.
+    func fetcherWoken() { wakeUps.wrappingAdd(1, ordering: .relaxed) }
 
     /// Sends a command to the poll thread; false where the thread has ended.
     @discardableResult

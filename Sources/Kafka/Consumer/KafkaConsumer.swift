@@ -29,20 +29,33 @@ public final class KafkaConsumer: Sendable {
         var needsWakeUp = false
         let properties = try configuration.makeConfiguration(needsWakeUp: &needsWakeUp)
         let client = try Client(RD_KAFKA_CONSUMER, properties, log: configuration.client.log)
+        do throws(KafkaError) {
+            try start(configuration, client, shared, needsWakeUp: needsWakeUp, limit: limit)
+        } catch {
+            // Destroying joins librdkafka's threads. Where there is no thread for it either, the last reference here does it.
+            try? OwnedThread.startForKafka("kafka-destroy") { client.destroy() }
+            throw error
+        }
+        return KafkaConsumer(shared)
+    }
+
+    private static func start(
+        _ configuration: KafkaConsumerConfiguration, _ client: Client, _ shared: ConsumerShared, needsWakeUp: Bool,
+        limit: any ReadLimit
+    ) throws(KafkaError) {
         rd_kafka_poll_set_consumer(client.pointer)
         let topics = PartitionListHandle(topics: configuration.topics)
         let error = rd_kafka_subscribe(client.pointer, topics.pointer)
         guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
             throw KafkaError(error, "cannot subscribe to \(configuration.topics.joined(separator: ", "))")
         }
-        let wakeUp = needsWakeUp ? try FetchWakeUp.start(client) { shared.statistics.withLock { $0.wakeUps += 1 } } : nil
+        let wakeUp = needsWakeUp ? try FetchWakeUp.start(client) { shared.fetcherWoken() } : nil
         do throws(KafkaError) {
             try OwnedThread.startForKafka("kafka-poll") { PollLoop.run(configuration, client, limit, wakeUp, shared) }
         } catch {
             wakeUp?.stop()
             throw error
         }
-        return KafkaConsumer(shared)
     }
 
     /// The next event, in order. `nil` after the close, or where the calling task is cancelled; no event is lost by that. One
@@ -113,14 +126,13 @@ public final class KafkaConsumer: Sendable {
         .nanoseconds(Int64(clamping: MonotonicClock.nanoseconds() &- shared.lastPoll.load(ordering: .relaxed)))
     }
 
-    /// Estimate of the bytes librdkafka holds for all assigned partitions: the records in their queues, each counted with the
-    /// average size of its partition and ``PrefetchShare/overheadPerRecord``. Updated at least every 100 ms; a response that is
-    /// being received is not in it.
+    /// Bytes that librdkafka holds for all partitions: the payloads in its queues as it counts them, and
+    /// ``PrefetchShare/overheadPerRecord`` for each record. Measured once a second; a response that is being received is not in it.
     public var prefetchedBytes: Int { shared.prefetchedBytes.load(ordering: .relaxed) }
 
-    /// Maximum of ``prefetchedBytes`` since the partitions were assigned.
+    /// Maximum of ``prefetchedBytes`` in the last five seconds, and since the partitions were assigned.
     public var mostPrefetchedBytes: Int { shared.mostPrefetchedBytes.load(ordering: .relaxed) }
 
     /// Counters since the start.
-    public var statistics: KafkaConsumerStatistics { shared.statistics.withLock { $0 } }
+    public var statistics: KafkaConsumerStatistics { shared.statistics }
 }

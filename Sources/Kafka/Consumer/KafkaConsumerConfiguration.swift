@@ -37,6 +37,13 @@ public struct KafkaConsumerConfiguration: Sendable {
         self.topics = topics
     }
 
+    /// The part that the reader needs.
+    func readerLimits(needsWakeUps: Bool) -> ReaderMachine<LibrdkafkaPort>.Limits {
+        ReaderMachine<LibrdkafkaPort>.Limits(
+            visit: visitLimit, queuedRecords: queuedMinimumRecords, queuedBytes: queuedMaximumKibibytes * 1024,
+            needsWakeUps: needsWakeUps)
+    }
+
     /// Sets the values that suit the embedded broker: it always waits the full fetch wait, and its groups form faster with short
     /// sessions.
     public mutating func adaptToEmbeddedBroker() {
@@ -68,9 +75,12 @@ public struct KafkaConsumerConfiguration: Sendable {
         try configuration.set("topic.metadata.refresh.interval.ms", "20000")
         // Reports the end of the log, also where it ends in transaction markers or compacted records.
         try configuration.set("enable.partition.eof", "true")
+        // What the queues hold, and which brokers are connected: ``FetchStatistics``.
+        try configuration.set("statistics.interval.ms", "1000")
         let hasQueueBackoff = configuration.setIfKnown("fetch.queue.backoff.ms", "5")
         try KafkaProperties.apply(client.properties, to: configuration)
-        configuration.setEvents(RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_OFFSET_COMMIT)
+        configuration.setEvents(
+            RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_OFFSET_COMMIT | RD_KAFKA_EVENT_STATS)
         needsWakeUp = fetchWakeUp && !hasQueueBackoff
         return configuration
     }

@@ -1,15 +1,18 @@
-// Decides which records of a partition are taken: librdkafka may repeat some after a rewind, or skip some.
+// Decides which records of a partition are taken: librdkafka may repeat some after a rewind, or begin at another offset than it was told.
 
 /// Checks one partition's offsets.
 ///
-/// A gap is answered with one seek to the expected offset; the first record after that is taken whatever its offset, because
-/// compaction and transaction markers leave legal gaps. The seek takes effect: the gap shows that the partition is being fetched,
-/// and `rd_kafka_seek_partitions` makes everything already queued stale before it returns.
+/// Within one fetch session a broker's answers are contiguous by protocol: offsets that are missing there have been compacted, or are
+/// transaction markers. Only the first record after an assign, a seek or a resume may be at a wrong place, because librdkafka ignores a
+/// seek in silence while it starts or stops a partition (`rd_kafka_toppar_seek` answers `__STATE`, and with a timeout of 0 to nobody).
+/// So the first record beyond the expected offset is answered with one seek; what comes then is taken whatever its offset. The seek
+/// takes effect: the record shows that the partition is being fetched, and `rd_kafka_seek_partitions` makes everything already queued
+/// stale before it returns.
 struct OffsetGuardMachine: ~Copyable {
     enum Action: Equatable {
         /// Take the record.
         case accept
-        /// Take the record; the gap before it was there after a seek, too.
+        /// Take the record; the offsets before it are legally missing.
         case acceptGap
         /// The record was taken before.
         case drop
@@ -26,9 +29,19 @@ struct OffsetGuardMachine: ~Copyable {
         case report
     }
 
+    /// How far librdkafka's position is known.
+    private enum Trust {
+        /// It was told to begin at ``expected``; nothing has come from there yet.
+        case none
+        /// It was told so a second time, because something had come from beyond.
+        case sought
+        /// A record, or the end, came from there: what follows is contiguous.
+        case full
+    }
+
     /// The offset the next record should have.
     private(set) var expected: Int64
-    private var hasReseeked = false
+    private var trust = Trust.none
 
     init(expected: Int64) { self.expected = expected }
 
@@ -37,33 +50,38 @@ struct OffsetGuardMachine: ~Copyable {
     mutating func observed(_ offset: Int64) -> Action {
         if offset == expected {
             expected = offset + 1
-            hasReseeked = false
+            trust = .full
             return .accept
         }
         if offset < expected { return .drop }
-        guard hasReseeked else {
-            hasReseeked = true
+        guard trust != .none else {
+            trust = .sought
             return .reseek(to: expected)
         }
-        hasReseeked = false
+        trust = .full
         expected = offset + 1
         return .acceptGap
     }
 
-    /// The end of the log was reached at this offset. Skipped records before it look like a log that ends in transaction markers,
-    /// so the gap is checked by one seek, too, before the end is reported.
+    /// The end of the log was reached at this offset. Offsets that are missing before it are treated as before a record.
     mutating func ended(at offset: Int64) -> EndAction {
-        guard offset > expected else { return .none }
-        guard hasReseeked else {
-            hasReseeked = true
+        guard offset >= expected else { return .none }
+        guard offset > expected else {
+            trust = .full
+            return .none
+        }
+        guard trust != .none else {
+            trust = .sought
             return .reseek(to: expected)
         }
+        trust = .full
+        expected = offset
         return .report
     }
 
-    /// Reading continues at another offset.
+    /// Reading continues at another offset, or anew at this one: librdkafka was told to begin there.
     mutating func moved(to offset: Int64) {
         expected = offset
-        hasReseeked = false
+        trust = .none
     }
 }

@@ -1,4 +1,4 @@
-// Performs the commands of the consumer's user: assignments, seeks, pauses, commits, the close.
+// Performs the commands of the consumer's user that are not the reader's: commits, and the close.
 
 internal import Backpressure
 internal import CKafka
@@ -7,114 +7,13 @@ internal import Records
 internal import Synchronization
 
 extension PollLoop {
-    func assign(_ partitions: [(TopicPartition, Int64)], generation: UInt64) {
-        dropReaders()
-        isRebalancing = false
-        do throws(KafkaError) {
-            for (partition, offset) in partitions {
-                readers.append(
-                    try PartitionReader(
-                        client, partition, offset: offset, generation: generation, wakeUp: shared.descriptor.descriptor))
-            }
-        } catch {
-            readers = []
-            shared.mailbox.send(.failed(error))
-            return
-        }
-        isReading = assignInLibrary(partitions)
-    }
-
-    /// Starts fetching. False where librdkafka refuses, which is reported.
-    private func assignInLibrary(_ partitions: [(TopicPartition, Int64)]) -> Bool {
-        let list = PartitionListHandle(partitions)
-        let error = rd_kafka_assign(client.pointer, list.pointer)
-        guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
-            shared.mailbox.send(.failed(client.fatalError() ?? KafkaError(error, "librdkafka refused the assignment")))
-            return false
-        }
-        // Stale records of the last assignment count as a full queue and block fetching until the queue is read.
-        for reader in readers { reader.dropStale() }
-        return true
-    }
-
-    func unassign() {
-        dropReaders()
-        isRebalancing = false
-        rd_kafka_assign(client.pointer, nil)
-    }
-
-    /// Releases the partitions' queues, which must happen before librdkafka gets a new assignment.
-    private func dropReaders() {
-        isReading = false
+    /// The present assignment is about to be replaced or given back.
+    func assignmentEnds() {
         wakeUp?.update(waiting: [])
-        // librdkafka keeps a pause beyond the assignment: it is ended here, so that the next assignment starts without one.
-        resumeInLibrary(readers.filter(\.isPaused).map(\.partition))
-        readers = []
+        prefetched = []
         shared.prefetchedBytes.store(0, ordering: .relaxed)
         shared.mostPrefetchedBytes.store(0, ordering: .relaxed)
         commits.unassigned()
-    }
-
-    func seek(_ partition: TopicPartition, to offset: Int64, generation: UInt64) {
-        guard let reader = readers.first(where: { $0.partition == partition }) else { return }
-        let hasFailed = reader.hasFailed
-        reader.generation = generation
-        reader.hasFailed = false
-        reader.position.moved(to: offset)
-        reader.dropPending()
-        if hasFailed { restart() } else { seek([(partition, offset)]) }
-    }
-
-    /// Repeats the assignment, each partition at its present offset: librdkafka has stopped fetching the failed partition and
-    /// refuses to seek there, and with an eager assignor only a whole assignment starts it again.
-    private func restart() {
-        // During a rebalance the next assignment is the user's answer, and starts the partition anyway.
-        guard !isRebalancing else { return }
-        for reader in readers { reader.dropPending() }
-        _ = assignInLibrary(readers.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) })
-    }
-
-    /// Makes librdkafka fetch from other offsets. With a timeout of 0 it only starts the seek (2.0.2 takes other timeouts for
-    /// microseconds); everything already queued is stale when the call returns, and ``OffsetGuardMachine`` checks the rest.
-    func seek(_ offsets: [(TopicPartition, Int64)]) {
-        guard !offsets.isEmpty else { return }
-        let list = PartitionListHandle(offsets)
-        guard let error = rd_kafka_seek_partitions(client.pointer, list.pointer, 0) else { return }
-        let text = String(cString: rd_kafka_error_string(error))
-        shared.mailbox.send(.notice(KafkaError(rd_kafka_error_code(error), "seek: \(text)")))
-        rd_kafka_error_destroy(error)
-    }
-
-    func pause(_ partitions: [TopicPartition]) {
-        let paused = readers.filter { !$0.isPaused && partitions.contains($0.partition) }
-        guard !paused.isEmpty else { return }
-        let list = PartitionListHandle(paused.map(\.partition), offset: Int64(RD_KAFKA_OFFSET_INVALID))
-        rd_kafka_pause_partitions(client.pointer, list.pointer)
-        for reader in paused {
-            reader.isPaused = true
-            reader.dropPending()
-            // The prefetched records are stale now; their memory is freed when the queue is read.
-            reader.dropStale()
-        }
-    }
-
-    func resume(_ partitions: [TopicPartition]) {
-        // Resuming a partition that is not paused would rewind it: so `isPaused` is kept here.
-        let resumed = readers.filter { $0.isPaused && partitions.contains($0.partition) }
-        resumeInLibrary(resumed.map(\.partition))
-        for reader in resumed {
-            reader.isPaused = false
-            reader.dropPending()
-        }
-        // A resume alone takes effect when the broker thread wakes, up to a second later; a seek wakes it. A failed partition is
-        // outside its log, where a seek is refused; it continues with the seek that follows its next claim.
-        seek(resumed.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) })
-    }
-
-    private func resumeInLibrary(_ partitions: [TopicPartition]) {
-        guard !partitions.isEmpty else { return }
-        let list = PartitionListHandle(partitions, offset: Int64(RD_KAFKA_OFFSET_INVALID))
-        rd_kafka_resume_partitions(client.pointer, list.pointer)
     }
 
     func commit(_ offsets: [(TopicPartition, Int64)]) { send(commits.requested(offsets)) }
@@ -154,7 +53,6 @@ extension PollLoop {
     /// Leaves the group. False where that takes until after `limit`; the client must then not be destroyed.
     func close(limit: UInt64) -> Bool {
         isClosing = true
-        isReading = false
         shared.releaseJobs()
         defer { answerLateCommands() }
         // A commit in flight makes the close wait for a session timeout or more: so half of the time is for its answer.
@@ -164,7 +62,8 @@ extension PollLoop {
             if let event = mainQueue.takeEvent(milliseconds: 10) { handle(event) }
             expireCommitWaiters()
         }
-        dropReaders()
+        assignmentEnds()
+        reader.close()
         wakeUp?.stop()
         defer { mainQueue.disableWakeUp() }
         guard client.fatalError() == nil else { return true }

@@ -14,25 +14,23 @@ final class PollLoop {
     private static let longestSleep: Int32 = 100
     /// How often tasks may resume each other before the queues are read again.
     private static let jobRounds = 16
+    /// Reports, one a second, of which the largest counts. The queues are full at one moment and drained at the next.
+    private static let prefetchReports = 5
 
-    let configuration: KafkaConsumerConfiguration
     let shared: ConsumerShared
     let client: Client
-    let readLimit: any ReadLimit
+    private let readLimit: any ReadLimit
+    private let port: LibrdkafkaPort
+    var reader: ReaderMachine<LibrdkafkaPort>
     let mainQueue: QueueHandle
     let wakeUp: FetchWakeUp?
-    var readers: [PartitionReader] = []
-    /// Reading stops at a revoke and starts with the next assignment.
-    var isReading = false
-    /// A rebalance event has not been answered yet.
-    var isRebalancing = false
     var isClosing = false
     /// ``ConsumerEvent/failed(_:)`` was reported.
     private var isFatal = false
     var commits = CommitMachine()
     var commitWaiters: [(limit: UInt64, continuation: CheckedContinuation<KafkaError?, Never>)] = []
-    var headers = ByteBuffer()
-    private var firstReader = 0
+    /// Bytes that librdkafka held at its last reports.
+    var prefetched: [Int] = []
     /// When the main queue was served last, monotonic nanoseconds.
     private var servedAt: UInt64 = 0
     private var closeLimit: UInt64?
@@ -44,11 +42,13 @@ final class PollLoop {
         guard let queue = rd_kafka_queue_get_consumer(client.pointer) else {
             preconditionFailure("a client with a group has a queue")
         }
-        self.configuration = configuration
         self.client = client
         readLimit = limit
         self.wakeUp = wakeUp
         self.shared = shared
+        port = LibrdkafkaPort(client: client, shared: shared)
+        reader = ReaderMachine(
+            port: port, limits: configuration.readerLimits(needsWakeUps: wakeUp != nil), readLimit: limit)
         mainQueue = QueueHandle(owning: queue)
         mainQueue.enableWakeUp(shared.descriptor.descriptor)
     }
@@ -77,7 +77,7 @@ final class PollLoop {
             var hasMore = false
             work()
             serveMainQueue()
-            if isReading { hasMore = readAll() }
+            if reader.isReading { hasMore = readAll() }
             expireCommitWaiters()
             if !hasMore, closeLimit == nil { shared.sleep(milliseconds: sleepLimit()) }
         }
@@ -101,27 +101,13 @@ final class PollLoop {
         }
     }
 
-    /// Visits every partition once, in the order of ``RoundRobinMachine``, so that partitions share a rate limit or a common
-    /// budget equally.
+    /// Visits every partition once. Returns whether there may be more to read.
     private func readAll() -> Bool {
-        guard !readers.isEmpty else { return false }
-        var hasMore = false
-        var needsWakeUp = false
-        var prefetched = 0
-        var round = RoundRobinMachine(first: firstReader, count: readers.count)
-        while let slot = round.next() {
-            let before = readers[slot].consumed
-            if visit(readers[slot], slot: slot) { hasMore = true }
-            if readers[slot].consumed > before { round.served(slot) }
-            if readers[slot].needsWakeUp { needsWakeUp = true }
-            prefetched += readers[slot].prefetchedBytes
-        }
-        shared.prefetchedBytes.store(prefetched, ordering: .relaxed)
-        if prefetched > shared.mostPrefetchedBytes.load(ordering: .relaxed) {
-            shared.mostPrefetchedBytes.store(prefetched, ordering: .relaxed)
-        }
-        firstReader = round.first
-        wakeUp?.update(waiting: needsWakeUp ? readers.filter(\.needsWakeUp).map(\.partition) : [])
+        reader.beginRound()
+        while reader.visitNext() {}
+        let hasMore = reader.endRound()
+        reader.checkStarts()
+        wakeUp?.update(waiting: reader.partitionsToWake)
         return hasMore
     }
 
@@ -135,8 +121,17 @@ final class PollLoop {
         case RD_KAFKA_EVENT_REBALANCE: handleRebalance(event)
         case RD_KAFKA_EVENT_OFFSET_COMMIT: handleCommitted(event)
         case RD_KAFKA_EVENT_ERROR: handleError(event)
+        case RD_KAFKA_EVENT_STATS: event.withStatistics { measured(FetchStatistics($0)) }
         default: break
         }
+    }
+
+    private func measured(_ statistics: FetchStatistics) {
+        port.unreachable = statistics.unreachable
+        prefetched.append(statistics.prefetchedBytes)
+        if prefetched.count > PollLoop.prefetchReports { prefetched.removeFirst() }
+        shared.prefetchedBytes.store(statistics.prefetchedBytes, ordering: .relaxed)
+        shared.mostPrefetchedBytes.store(prefetched.max() ?? 0, ordering: .relaxed)
     }
 
     private func handleRebalance(_ event: borrowing EventHandle) {
@@ -146,11 +141,11 @@ final class PollLoop {
             rd_kafka_assign(client.pointer, nil)
             return
         }
-        isRebalancing = true
         if event.error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            reader.assigned()
             shared.mailbox.send(.assigned(partitions.sorted()))
         } else {
-            isReading = false
+            reader.revoked()
             wakeUp?.update(waiting: [])
             let isLost = rd_kafka_assignment_lost(client.pointer) != 0
             shared.mailbox.send(.revoked(partitions.sorted(), isLost: isLost))
@@ -163,7 +158,7 @@ final class PollLoop {
         if let fatal = client.fatalError() {
             if !isFatal { shared.mailbox.send(.failed(fatal)) }
             isFatal = true
-            isReading = false
+            reader.stopped()
             return
         }
         if event.error == RD_KAFKA_RESP_ERR__PARTITION_EOF { return }
@@ -171,8 +166,7 @@ final class PollLoop {
             defer { rd_kafka_topic_partition_destroy(entry) }
             if !error.isRetriable, entry.pointee.partition >= 0 {
                 let partition = TopicPartition(String(cString: entry.pointee.topic), entry.pointee.partition)
-                readers.first { $0.partition == partition }?.hasFailed = true
-                shared.mailbox.send(.partitionFailed(partition, error))
+                if reader.partitionFailed(partition) { shared.mailbox.send(.partitionFailed(partition, error)) }
                 return
             }
         }
@@ -181,12 +175,18 @@ final class PollLoop {
 
     private func perform(_ command: ConsumerCommand) {
         switch command {
-        case .assign(let partitions, let generation): assign(partitions, generation: generation)
-        case .unassign: unassign()
-        case .seek(let partition, let offset, let generation): seek(partition, to: offset, generation: generation)
-        case .pause(let partitions): pause(partitions)
-        case .resume(let partitions): resume(partitions)
-        case .commit(let offsets): if !isRebalancing { commit(offsets) }
+        case .assign(let partitions, let generation):
+            assignmentEnds()
+            reader.assign(partitions, generation: generation)
+        case .unassign:
+            assignmentEnds()
+            reader.unassign()
+        case .seek(let partition, let offset, let generation):
+            commits.moved(partition, to: offset)
+            reader.seek(partition, to: offset, generation: generation)
+        case .pause(let partitions): reader.pause(partitions)
+        case .resume(let partitions): reader.resume(partitions)
+        case .commit(let offsets): if !reader.isRebalancing { commit(offsets) }
         case .commitAndWait(let offsets, let limit, let continuation):
             commit(offsets)
             if commits.isBusy { commitWaiters.append((limit, continuation)) } else { continuation.resume(returning: nil) }
@@ -197,7 +197,7 @@ final class PollLoop {
     /// Milliseconds.
     private func sleepLimit() -> Int32 {
         var longest = PollLoop.longestSleep
-        if isReading, let wait = readLimit.nanosecondsUntilAllowed() {
+        if reader.isReading, let wait = readLimit.nanosecondsUntilAllowed() {
             longest = Int32(min(UInt64(longest), wait / 1_000_000 + 1))
         }
         guard let first = commitWaiters.map(\.limit).min() else { return longest }

@@ -104,6 +104,13 @@ struct EventHandle: ~Copyable {
 
     var error: rd_kafka_resp_err_t { rd_kafka_event_error(pointer) }
 
+    /// Calls `body` with a statistics report.
+    func withStatistics(_ body: (UnsafeBufferPointer<UInt8>) -> Void) {
+        guard let json = rd_kafka_event_stats(pointer) else { return }
+        let count = strlen(json)
+        json.withMemoryRebound(to: UInt8.self, capacity: count) { body(UnsafeBufferPointer(start: $0, count: count)) }
+    }
+
     /// The error as a ``KafkaError``; `nil` where there is none.
     var failure: KafkaError? {
         guard error != RD_KAFKA_RESP_ERR_NO_ERROR else { return nil }

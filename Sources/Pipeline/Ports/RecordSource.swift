@@ -64,8 +64,7 @@ public protocol RecordSource: Sendable {
     func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
     /// The offset up to which each partition can be read: below its end while a transaction is open. As for ``endOffsets(_:)``.
     func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
-    /// Bytes by which the pipeline's budget must be reduced because the source has held more than its share since it was assigned.
-    /// Does not shrink before the next assignment.
+    /// Bytes by which the pipeline's budget must be reduced because the source has lately held more than its share.
     var overrun: Int { get }
     /// When the source last proved to be alive in its group, monotonic nanoseconds.
     var lastPoll: UInt64 { get }

@@ -32,6 +32,8 @@ final class WorkerTelemetry: PipelineObserver {
     let memory: MemoryTelemetry
     /// Partitions that the memory budget was divided for.
     private let plannedPartitions = Atomic(Int.max)
+    /// The metrics of the consumer.
+    let consumer: ConsumerTelemetry
     private let pipeline = Mutex<EventPipeline?>(nil)
 
     init(group: String, registry: MetricsRegistry, logger: Logger) {
@@ -61,6 +63,7 @@ final class WorkerTelemetry: PipelineObserver {
             "sluice_event_latency_seconds", help: "Time from the record's timestamp to its commit in PostgreSQL.",
             buckets: LatencyBuckets.seconds)
         memory = MemoryTelemetry(registry)
+        consumer = ConsumerTelemetry(registry)
         let states = registry.sharedCollector { [weak self] in self?.snapshot }
         PipelineCollectors.register(on: states, group: group, pauses: pauses, resumes: resumes, flaps: flaps)
     }

@@ -96,6 +96,7 @@ final class Worker: Sendable {
         self.pipeline = pipeline
         telemetry.planned(partitions: partitions)
         telemetry.watch(pipeline)
+        telemetry.consumer.watch { consumer.statistics }
         telemetry.memory.watch(budget) { (prefetched: consumer.prefetchedBytes, pipeline: pipeline.memory) }
         logger.info(
             "Memory budget split.",

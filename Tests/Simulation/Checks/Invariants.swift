@@ -1,6 +1,7 @@
 // The invariants of a schedule: at every moment, when all work is done, and after the end.
 
 import Backpressure
+import Kafka
 import Pipeline
 import Records
 
@@ -13,9 +14,9 @@ struct Invariants {
         let source = member.source
         source.group.checkAnswer()
         let configuration = world.scenario.configuration
-        let share = configuration.share(partitions: source.readers.count)
+        let share = configuration.share(partitions: source.accounts.count)
         let largest = SimulatedLog.largest(world.scenario)
-        for (index, reader) in source.readers.enumerated() {
+        for (index, reader) in source.accounts.enumerated() {
             guard let level = source.pool.level(slot: reader.slot, generation: reader.generation) else { continue }
             let name = SimulatedLog.name(reader.partition)
             let outstanding = level.total - level.free
@@ -29,6 +30,9 @@ struct Invariants {
                 !reader.isIntact || outstanding.covers(underWay),
                 "\(name): \(outstanding) charged, but \(underWay) under way: refunded before it was durable")
         }
+        // A gap is legal, but for the first record after a begin: each begin costs one seek at most, and a seek is a begin.
+        let (seeks, begins) = (source.reader.statistics.reseeks, source.library.begins)
+        world.expect(2 * seeks <= begins, "\(seeks) seeks for offsets that are missing, \(begins - seeks) begins")
         // A lane releases its last transaction only after the ledger has been updated.
         let spare = configuration.lanes * (configuration.batch.bytes + largest)
         let held = source.heldBytes()
@@ -56,7 +60,9 @@ struct Invariants {
             let row = world.database.rows[Int(position.source.partition)]
             world.expect(
                 position.applied <= row.next, "\(position.source): the ledger says \(position.applied), the database \(row.next)")
-            world.expect((position.committed ?? 0) <= position.applied, "\(position.source): committed is ahead of applied")
+            world.expect(
+                world.database.hasApplied(Int(position.source.partition), before: position.committed ?? 0),
+                "\(position.source): committed is ahead of applied")
             outstanding += position.outstanding
         }
         // A batch that the poll stage has not seen yet is spent, and not in the ledger.
@@ -75,9 +81,9 @@ struct Invariants {
             return "\(member.source.pool.memory.outstanding) are charged without a batch"
         }
         guard snapshot.paused.isEmpty else { return "paused: \(snapshot.paused.sorted())" }
-        guard !member.source.readers.contains(where: \.isPaused) else { return "the reader has paused partitions" }
-        guard !member.source.readers.contains(where: \.hasFailed) else { return "the reader has failed partitions" }
-        guard member.source.readers.count == world.scenario.partitions else { return "partitions are not read" }
+        guard !member.source.reader.readers.contains(where: \.isPaused) else { return "the reader has paused partitions" }
+        guard !member.source.reader.readers.contains(where: \.hasFailed) else { return "the reader has failed partitions" }
+        guard member.source.accounts.count == world.scenario.partitions else { return "partitions are not read" }
         guard snapshot.decodeQueue == .zero, snapshot.laneQueues.allSatisfy({ $0 == .zero }) else {
             return "queues are not empty"
         }
@@ -87,8 +93,11 @@ struct Invariants {
             guard position.applied == world.database.rows[partition].next else {
                 return "the ledger lags the database at \(position.source)"
             }
-            guard position.committed == position.applied else { return "\(position.source) is not committed to the group" }
+            guard position.committed == position.settled else { return "\(position.source) is not committed to the group" }
             guard position.end == world.log.end(partition) else { return "the end of \(position.source) is not known" }
+            guard position.backlog == 0 else {
+                return "\(position.source) has a backlog of \(position.backlog ?? -1) without records"
+            }
         }
         return nil
     }

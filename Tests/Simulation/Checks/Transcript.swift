@@ -14,6 +14,7 @@ enum Met: Int, CaseIterable {
     case completeDrains, incompleteDrains, failedClaims, lateClaims, unknownOutcomes, lateCommits, refusedZombies, halves, waits
     case debts, cancellations, shutdowns, sourceDeaths, stalls, secondLives, operatorPauses, reloads
     case stragglers, unwantedClaims
+    case brokersDown, refusedSeeks, purgedErrors, restarts, endsReached
 }
 
 /// Counts of situations, to check that schedules cover what they should.

@@ -7,7 +7,7 @@ import Records
 struct Chaos {
     private enum Kind: CaseIterable {
         case rebalance, lost, steal, freezeDatabase, outage, freezeReader, frozenAndLost, positionLost, partitionFailed, notice,
-            operatorPause, operatorResume, reload
+            operatorPause, operatorResume, reload, brokerDown, leaderless, offsetLostWhileFrozen
     }
 
     /// Schedules them on the clock.
@@ -32,7 +32,7 @@ struct Chaos {
     private static func grow(_ world: SimulatedWorld, _ partition: Int, _ count: Int) {
         world.log.append(count, to: partition, world.scenario, &world.faults)
         world.note(.fault, 10, count, "log: \(SimulatedLog.name(partition)) grows by \(count) to \(world.log.end(partition))")
-        world.member?.source.logGrew()
+        world.member?.source.library.brokers.logGrew()
     }
 
     private static func strike(_ kind: Kind, _ partition: Int, _ duration: UInt64, _ world: SimulatedWorld) {
@@ -49,8 +49,14 @@ struct Chaos {
             // The process was suspended: other members have the partitions before this one learns of it.
             member.source.freeze(for: duration)
             member.source.group.rebalance(isLost: true)
-        case .positionLost: member.source.fail(partition, isPositionLost: true)
-        case .partitionFailed: member.source.fail(partition, isPositionLost: false)
+        case .positionLost: member.source.library.brokers.loseOffset(of: partition)
+        case .partitionFailed: member.source.library.brokers.refuse(partition, for: duration)
+        case .brokerDown: member.source.library.brokers.fail(broker: partition, for: duration)
+        case .leaderless: member.source.library.brokers.loseLeader(of: partition, for: duration)
+        case .offsetLostWhileFrozen:
+            // Where the database stands still, too, partitions run out of credits, and are paused.
+            world.database.freeze(for: duration)
+            member.source.library.brokers.loseOffset(of: partition)
         case .operatorPause:
             world.coverage.met(.operatorPauses)
             let isWhole = duration % 4 == 0

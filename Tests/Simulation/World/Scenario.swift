@@ -33,8 +33,13 @@ struct Scenario {
     /// Share of records that are far larger.
     let largeShare: Double
     let largePayload: Int
-    /// Share of offsets that the log does not hold.
+    /// Share of offsets that the log does not hold, and how often a burst ends with the marker of a transaction.
     let gapShare: Double
+    let markerShare: Double
+    /// Brokers; records that librdkafka keeps for a partition at most, and most records of one fetch.
+    let brokers: Int
+    let prefetch: Int
+    let fetch: Int
     /// Bytes that a batch and a record are charged beyond their own.
     let batchOverhead: Int
     let recordOverhead: Int
@@ -61,7 +66,11 @@ struct Scenario {
         payload = random.pick([0, 8, 24])
         largeShare = random.pick([0, 0, 0.02, 0.2])
         largePayload = random.within(100...600)
-        gapShare = random.pick([0, 0, 0.1])
+        gapShare = random.pick([0, 0, 0.1, 0.6])
+        markerShare = random.pick([0, 0, 0.5])
+        brokers = random.within(1...3)
+        prefetch = random.pick([2, 10, 40])
+        fetch = random.pick([1, 8, 30])
         batchOverhead = random.pick([0, 20])
         recordOverhead = random.pick([0, 10])
         chaos = random.milliseconds(20...200)

@@ -157,6 +157,11 @@ final class SimulatedDatabase {
         if refused.isEmpty { rivals[partition]?.next = next } else { world.coverage.met(.refusedZombies) }
     }
 
+    /// There is no record before an offset that is not in the database.
+    func hasApplied(_ partition: Int, before offset: Int64) -> Bool {
+        world.log.index(of: offset, in: partition) <= rows[partition].applied
+    }
+
     /// Everything that is in the log is in the database.
     var isComplete: Bool {
         rows.indices.allSatisfy { rows[$0].applied == world.log.partitions[$0].offsets.count }

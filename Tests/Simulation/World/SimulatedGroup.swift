@@ -81,7 +81,8 @@ final class SimulatedGroup {
 
     /// The member gave everything back.
     func unassigned() {
-        guard state == .revoked || state == .offered else { return }
+        // librdkafka does not take it for an answer to an assignment (`rd_kafka_cgrp_unassign` leaves the join state as it is).
+        guard state == .revoked else { return }
         state = .out
         for partition in partitions where world.isChaotic && random.chance(0.3) { world.database.rivalClaims(partition, &random) }
         partitions = []

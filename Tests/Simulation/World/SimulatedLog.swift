@@ -7,6 +7,7 @@ struct SimulatedLog {
     struct Partition {
         var offsets: [Int64] = []
         var payloads: [Int32] = []
+        /// The offset of the next record or marker.
         var end: Int64 = 0
     }
 
@@ -22,6 +23,7 @@ struct SimulatedLog {
             partitions[partition].payloads.append(Int32(isLarge ? scenario.largePayload : scenario.payload))
             partitions[partition].end += 1
         }
+        if random.chance(scenario.markerShare) { partitions[partition].end += 1 }
     }
 
     /// Index in the log of the first record at or after an offset.
@@ -35,8 +37,8 @@ struct SimulatedLog {
         return low
     }
 
-    /// One past the last record.
-    func end(_ partition: Int) -> Int64 { partitions[partition].offsets.last.map { $0 + 1 } ?? 0 }
+    /// One past the last record, or the marker of a transaction behind it.
+    func end(_ partition: Int) -> Int64 { partitions[partition].end }
 
     /// Bytes of the largest possible record, key and payload.
     static func largest(_ scenario: Scenario) -> Int {

@@ -1,12 +1,13 @@
-// The reader of a schedule: a consumer's poll thread in small steps, between the pipeline's jobs.
+// The source of a schedule: a consumer's poll thread in small steps, between the pipeline's jobs.
 
 import Backpressure
+import Kafka
 import Pipeline
 import Records
 
-/// Does what the Kafka module's poll thread does, a step at a time: commands, the main queue, then a visit to each partition.
+/// Runs the Kafka module's reader on a model of librdkafka, a step at a time: commands, the main queue, then a visit to each partition.
 ///
-/// It has no safety poll for reading: after a visit without work it reads again only after a command, after new records, or after
+/// It has no safety poll for reading: after a visit without work it reads again only after a command, after a wake-up by a queue, or after
 /// ``creditsReturned()``. So a lost wake-up stalls a partition for ever.
 final class SimulatedSource: RecordSource, @unchecked Sendable {
     // Licence for @unchecked: used on the driver's thread only; the ports check it.
@@ -19,18 +20,11 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         case resume(TopicPartition)
     }
 
-    /// A partition that is read, and its batches until they are durable.
-    struct Reader {
+    /// The batches of an assigned partition, until they are durable.
+    struct Account {
         let partition: Int
         let slot: Int
         var generation: UInt64
-        /// Index of the next record in the log.
-        var position: Int
-        var isPaused = false
-        var hasFailed = false
-        /// False for a while after an assignment, a seek and a resume.
-        var isFetching = false
-        var fetch = 0
         var handed: [(next: Int64, cost: Credits)] = []
         /// Nothing has invalidated this generation yet: its batches can only leave by being written.
         var isIntact = true
@@ -38,21 +32,20 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
 
     private enum Phase: Equatable {
         case asleep, mainQueue
-        case visit(Int)
+        case visits
         case commands
     }
 
     private unowned let world: SimulatedWorld
     let pool: CreditPool
     let group: SimulatedGroup
+    let library: SimulatedLibrary
+    private(set) var reader: ReaderMachine<SimulatedLibrary>
+    private(set) var accounts: [Account] = []
     private var random: SimulationRandom
     private var commands: [Command] = []
     private var phase = Phase.asleep
     private var isAwake = true
-    private var hasMore = false
-    private var first = 0
-    private(set) var isReading = false
-    private(set) var readers: [Reader] = []
     private var mailbox: [SourceEvent] = []
     private var waiter: UnsafeContinuation<SourceEvent?, Never>?
     private var isClosed = false
@@ -67,8 +60,16 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         self.world = world
         self.pool = pool
         group = SimulatedGroup(world: world, life: life)
+        library = SimulatedLibrary(world: world, life: life)
+        reader = ReaderMachine(
+            port: library,
+            limits: ReaderMachine.Limits(
+                visit: world.scenario.visitLimit, queuedRecords: world.scenario.prefetch, queuedBytes: .max, needsWakeUps: false,
+                start: 60 * millisecond),
+            readLimit: SimulatedReadLimit(pool: pool, batch: world.scenario.configuration.batch))
         random = SimulationRandom(seed: world.seed, stream: 30 + life)
         lastPoll = world.clock.now
+        library.source = self
         heartbeat()
     }
 
@@ -134,7 +135,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         world.entered("commit")
         for start in offsets {
             world.expect(
-                start.offset <= world.database.rows[Int(start.source.partition)].next,
+                world.database.hasApplied(Int(start.source.partition), before: start.offset),
                 "\(start.source): \(start.offset) was committed before it was durable")
         }
         world.note(.command, 6, offsets.count, "pipeline: commits \(offsets.map { "\($0.source) \($0.offset)" })")
@@ -171,36 +172,54 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         waiter.take()?.resume(returning: nil)
     }
 
-    /// New records are in the log.
-    func logGrew() { isAwake = true }
+    /// A queue that was empty has an element.
+    func wake() { isAwake = true }
+
+    /// The reader has an event.
+    func reported(_ event: ConsumerEvent) {
+        switch event {
+        case .records(let batch): post(.records(handed(batch)))
+        case .reachedEnd(let source, let offset, let generation):
+            world.coverage.met(.endsReached)
+            post(.reachedEnd(source, offset: offset, generation: generation))
+        case .partitionFailed(let source, let error):
+            distrust([source])
+            world.note(.read, Int(source.partition), -1, "reader: \(error)")
+            if error.code == .offsetOutOfRange {
+                world.coverage.met(.lostPositions)
+                post(.positionLost(source, reason: error.description))
+            } else {
+                post(.partitionFailed(source, reason: error.description))
+            }
+        case .notice(let error):
+            world.coverage.met(.restarts)
+            world.note(.read, -1, -1, "reader: \(error)")
+            post(.notice(error.description))
+        case .assigned, .revoked, .committed, .failed: world.fail("the reader reports \(event)")
+        }
+    }
+
+    private func handed(_ batch: RecordBatch) -> RecordBatch {
+        let cost = pool.charge(records: batch.count, bytes: batch.byteCount)
+        if let index = index(of: batch.source) { accounts[index].handed.append((batch.nextOffset, cost)) }
+        batches.append(batch)
+        world.note(
+            .read, Int(batch.source.partition), batch.nextOffset,
+            "reader: \(batch.source) \(batch.records[0].offset)..<\(batch.nextOffset), \(cost), generation \(batch.generation)")
+        return batch
+    }
 
     /// The thread does not run for a while.
     func freeze(for duration: UInt64) { frozenUntil = Swift.max(frozenUntil, world.clock.now + duration) }
     func thaw() { frozenUntil = 0 }
 
-    /// The log does not hold a partition's position, or cannot be read at all.
-    func fail(_ partition: Int, isPositionLost: Bool) {
-        guard isReading, let index = readers.firstIndex(where: { $0.partition == partition }) else { return }
-        guard !readers[index].hasFailed else { return }
-        readers[index].hasFailed = true
-        readers[index].isIntact = false
-        let source = SimulatedLog.name(partition)
-        world.note(.fault, 3, partition, "log: \(source) \(isPositionLost ? "does not hold its position" : "cannot be read")")
-        if isPositionLost {
-            world.coverage.met(.lostPositions)
-            post(.positionLost(source, reason: "retention has passed it"))
-        } else {
-            post(.partitionFailed(source, reason: "not authorised"))
-        }
-    }
-
     /// The database has fenced or stopped a partition.
     func distrust(_ partitions: [TopicPartition]) {
-        for source in partitions { if let index = index(of: source) { readers[index].isIntact = false } }
+        for source in partitions { if let index = index(of: source) { accounts[index].isIntact = false } }
     }
 
     /// All batches under way may be dropped.
-    func distrustAll() { for index in readers.indices { readers[index].isIntact = false } }
+    func distrustAll() { for index in accounts.indices { accounts[index].isIntact = false } }
 
     /// A continuation waits here.
     var isAwaited: Bool { waiter != nil }
@@ -219,7 +238,9 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         world.clock.after(random.milliseconds(3...30)) { [weak self] in
             guard let self else { return }
             if !isFrozen, group.event == nil { lastPoll = world.clock.now }
-            if isReading, random.chance(0.05) { overrun += random.within(0...1_000) }
+            // The real thread comes by every 100 ms.
+            if !isFrozen, !canStep { reader.checkStarts() }
+            if reader.isReading, random.chance(0.05) { overrun = random.chance(0.5) ? 0 : overrun + random.within(0...1_000) }
             heartbeat()
         }
     }
@@ -228,7 +249,6 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         switch phase {
         case .asleep, .commands:
             isAwake = false
-            hasMore = false
             let taken = commands
             commands = []
             for command in taken { perform(command) }
@@ -236,21 +256,18 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         case .mainQueue:
             if let event = group.takeEvent() {
                 if case .revoked(_, let isLost) = event {
-                    isReading = false
+                    reader.revoked()
                     if isLost { distrustAll() }
+                } else {
+                    reader.assigned()
                 }
                 post(event)
             }
             lastPoll = world.clock.now
-            phase = isReading && !readers.isEmpty ? .visit(0) : .asleep
-        case .visit(let step):
-            if visit((first + step) % readers.count) { hasMore = true }
-            if step + 1 < readers.count {
-                phase = .visit(step + 1)
-            } else {
-                first = (first + 1) % readers.count
-                phase = hasMore ? .commands : .asleep
-            }
+            phase = reader.isReading ? .visits : .asleep
+            if phase == .visits { reader.beginRound() }
+        case .visits:
+            if !reader.visitNext() { phase = reader.endRound() ? .commands : .asleep }
         }
     }
 
@@ -272,106 +289,37 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
     private func perform(_ command: Command) {
         switch command {
         case .assign(let starts, let generation):
-            readers = starts.enumerated().map { slot, start in
-                let partition = Int(start.source.partition)
-                return Reader(
-                    partition: partition, slot: slot, generation: generation,
-                    position: world.log.index(of: start.offset, in: partition))
+            accounts = starts.enumerated().map { slot, start in
+                Account(partition: Int(start.source.partition), slot: slot, generation: generation)
             }
-            isReading = true
             overrun = 0
-            for index in readers.indices { fetch(index) }
+            reader.assign(starts.map { ($0.source, $0.offset) }, generation: generation)
             group.assigned()
         case .unassign:
-            readers = []
+            accounts = []
             overrun = 0
-            isReading = false
+            reader.unassign()
             group.unassigned()
         case .seek(let start, let generation):
             guard let index = index(of: start.source) else { return }
-            readers[index].generation = generation
-            readers[index].isIntact = true
-            readers[index].hasFailed = false
-            readers[index].handed = []
-            readers[index].position = world.log.index(of: start.offset, in: readers[index].partition)
-            fetch(index)
-        case .pause(let source):
-            guard let index = index(of: source) else { return }
-            readers[index].isPaused = true
-        case .resume(let source):
-            guard let index = index(of: source), readers[index].isPaused else { return }
-            readers[index].isPaused = false
-            fetch(index)
+            accounts[index].generation = generation
+            accounts[index].isIntact = true
+            accounts[index].handed = []
+            reader.seek(start.source, to: start.offset, generation: generation)
+        case .pause(let source): reader.pause([source])
+        case .resume(let source): reader.resume([source])
         }
     }
 
-    private func index(of source: TopicPartition) -> Int? { readers.firstIndex { $0.partition == Int(source.partition) } }
-
-    /// The prefetch was dropped; records are there again after a while.
-    private func fetch(_ index: Int) {
-        readers[index].isFetching = false
-        readers[index].fetch += 1
-        let (partition, generation, fetch) = (readers[index].partition, readers[index].generation, readers[index].fetch)
-        world.clock.after(random.milliseconds(0...2)) { [weak self] in
-            guard let self,
-                let index = readers.firstIndex(where: {
-                    $0.partition == partition && $0.generation == generation && $0.fetch == fetch
-                })
-            else { return }
-            readers[index].isFetching = true
-            isAwake = true
-        }
-    }
-
-    /// Reads what the credits allow. Returns whether there may be more.
-    private func visit(_ index: Int) -> Bool {
-        let reader = readers[index]
-        guard !reader.isPaused, !reader.hasFailed, reader.isFetching else { return false }
-        let limit = world.scenario.configuration.batch
-        let granted = pool.allowance(slot: reader.slot, generation: reader.generation)
-        let allowance = Credits(
-            records: Swift.min(granted.records, limit.records, world.scenario.visitLimit),
-            bytes: Swift.min(granted.bytes, limit.bytes))
-        guard allowance.isPositive else { return false }
-        let known = world.log.partitions[reader.partition]
-        guard reader.position < known.offsets.count else { return false }
-        let batch = RecordBatch(source: SimulatedLog.name(reader.partition), generation: reader.generation)
-        var position = reader.position
-        // At least one record, however large.
-        repeat {
-            append(known.offsets[position], payload: Int(known.payloads[position]), to: batch)
-            position += 1
-        } while position < known.offsets.count && batch.count < allowance.records
-            && pool.charge(records: batch.count, bytes: batch.byteCount).bytes < allowance.bytes
-        let cost = pool.charge(records: batch.count, bytes: batch.byteCount)
-        pool.spent(slot: reader.slot, generation: reader.generation, cost)
-        readers[index].position = position
-        readers[index].handed.append((batch.nextOffset, cost))
-        batches.append(batch)
-        world.note(
-            .read, reader.partition, batch.nextOffset,
-            "reader: \(batch.source) \(batch.records[0].offset)..<\(batch.nextOffset), \(cost), generation \(reader.generation)")
-        post(.records(batch))
-        return true
-    }
-
-    private func append(_ offset: Int64, payload: Int, to batch: RecordBatch) {
-        withUnsafeBytes(of: offset.bigEndian) { key in
-            withUnsafeTemporaryAllocation(byteCount: payload, alignment: 8) { value in
-                value.initializeMemory(as: UInt8.self, repeating: 0)
-                batch.append(
-                    offset: offset, timestamp: world.clock.wallMilliseconds, key: key, value: UnsafeRawBufferPointer(value))
-            }
-        }
-    }
+    private func index(of source: TopicPartition) -> Int? { accounts.firstIndex { $0.partition == Int(source.partition) } }
 
     // MARK: Questions
 
     /// Forgets durable batches. Returns the cost of those that are not.
     func underWay(_ index: Int, appliedUpTo next: Int64) -> Credits {
-        let done = readers[index].handed.prefix { $0.next <= next }.count
-        readers[index].handed.removeFirst(done)
-        return readers[index].handed.reduce(.zero) { $0 + $1.cost }
+        let done = accounts[index].handed.prefix { $0.next <= next }.count
+        accounts[index].handed.removeFirst(done)
+        return accounts[index].handed.reduce(.zero) { $0 + $1.cost }
     }
 
     /// Batches that are still referenced after the pipeline has gone.
@@ -393,4 +341,21 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         batches.removeLast(batches.count - kept)
         return bytes
     }
+}
+
+/// The credits as the reader's limit, and a transaction's size as that of a batch.
+private struct SimulatedReadLimit: ReadLimit {
+    let pool: CreditPool
+    let batch: Credits
+
+    func allowance(slot: Int, generation: UInt64) -> (records: Int, bytes: Int) {
+        let granted = pool.allowance(slot: slot, generation: generation)
+        return (Swift.min(granted.records, batch.records), Swift.min(granted.bytes, batch.bytes))
+    }
+
+    func spent(slot: Int, generation: UInt64, records: Int, bytes: Int) {
+        pool.spent(slot: slot, generation: generation, pool.charge(records: records, bytes: bytes))
+    }
+
+    var recordOverhead: Int { pool.recordOverhead }
 }

@@ -1,0 +1,119 @@
+// Carries out what the reader asks of librdkafka.
+
+internal import Backpressure
+internal import CKafka
+internal import Platform
+internal import Records
+internal import Synchronization
+
+/// The fetching client as the reader's port. Used by the poll thread only.
+final class LibrdkafkaPort: FetchPort {
+    /// One partition's queue. Must be released before librdkafka gets a new assignment.
+    final class Queue {
+        fileprivate let handle: QueueHandle
+        fileprivate var kept: MessageHandle?
+
+        fileprivate init(_ handle: consuming QueueHandle) { self.handle = handle }
+
+        deinit { handle.disableWakeUp() }
+    }
+
+    private let client: Client
+    private let shared: ConsumerShared
+    /// Partitions without a connected broker, at the last report of statistics.
+    var unreachable: Set<TopicPartition> = []
+    private var current: MessageHandle?
+    private var headers = ByteBuffer()
+
+    init(client: Client, shared: ConsumerShared) {
+        self.client = client
+        self.shared = shared
+    }
+
+    var now: UInt64 { MonotonicClock.nanoseconds() }
+
+    func open(_ partition: TopicPartition) throws(KafkaError) -> Queue {
+        guard let pointer = rd_kafka_queue_get_partition(client.pointer, partition.topic, partition.partition) else {
+            throw KafkaError(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, "\(partition) has no queue in librdkafka")
+        }
+        let handle = QueueHandle(owning: pointer)
+        rd_kafka_queue_forward(pointer, nil)
+        handle.enableWakeUp(shared.descriptor.descriptor)
+        return Queue(handle)
+    }
+
+    @inline(__always)
+    func take(from queue: Queue) -> Fetched {
+        guard let message = queue.kept.take() ?? queue.handle.takeMessage() else {
+            current = nil
+            return .nothing
+        }
+        let error = message.error
+        let offset = message.offset
+        current = consume message
+        if error == RD_KAFKA_RESP_ERR_NO_ERROR { return .record(offset: offset) }
+        return error == RD_KAFKA_RESP_ERR__PARTITION_EOF ? .end(offset: offset) : .error
+    }
+
+    @inline(__always)
+    func copyRecord(to batch: RecordBatch) {
+        guard let message = current.take() else { return }
+        headers.removeAll()
+        let hasHeaders = message.forEachHeader { name, value in RecordHeaders.append(name: name, value: value, to: &headers) }
+        batch.append(
+            offset: message.offset, timestamp: message.timestamp, key: message.key, value: message.value,
+            headers: hasHeaders ? headers.bytes : nil)
+    }
+
+    func keepRecord(in queue: Queue) { queue.kept = current.take() }
+
+    func dropKept(in queue: Queue) { queue.kept = nil }
+
+    func error(of partition: TopicPartition, at offset: Int64) -> KafkaError {
+        guard let message = current.take() else { preconditionFailure("there is no current element") }
+        return KafkaError(message.error, "\(partition) at offset \(offset): \(message.errorText)")
+    }
+
+    func length(of queue: Queue) -> Int { queue.handle.length }
+
+    func assign(_ partitions: [(TopicPartition, Int64)]) -> KafkaError? {
+        current = nil
+        let list = PartitionListHandle(partitions)
+        let error = rd_kafka_assign(client.pointer, list.pointer)
+        guard error != RD_KAFKA_RESP_ERR_NO_ERROR else { return nil }
+        return client.fatalError() ?? KafkaError(error, "librdkafka refused the assignment")
+    }
+
+    func unassign() {
+        current = nil
+        rd_kafka_assign(client.pointer, nil)
+    }
+
+    /// With a timeout of 0 it only starts the seek (2.0.2 takes other timeouts for microseconds); everything already queued is stale
+    /// when the call returns, and ``OffsetGuardMachine`` checks the rest.
+    func seek(_ offsets: [(TopicPartition, Int64)]) {
+        // It keeps a whole response of the broker in memory.
+        current = nil
+        let list = PartitionListHandle(offsets)
+        guard let error = rd_kafka_seek_partitions(client.pointer, list.pointer, 0) else { return }
+        let text = String(cString: rd_kafka_error_string(error))
+        shared.mailbox.send(.notice(KafkaError(rd_kafka_error_code(error), "seek: \(text)")))
+        rd_kafka_error_destroy(error)
+    }
+
+    func pause(_ partitions: [TopicPartition]) {
+        let list = PartitionListHandle(partitions, offset: Int64(RD_KAFKA_OFFSET_INVALID))
+        rd_kafka_pause_partitions(client.pointer, list.pointer)
+    }
+
+    func resume(_ partitions: [TopicPartition]) {
+        let list = PartitionListHandle(partitions, offset: Int64(RD_KAFKA_OFFSET_INVALID))
+        rd_kafka_resume_partitions(client.pointer, list.pointer)
+    }
+
+    func isReachable(_ partition: TopicPartition) -> Bool { !unreachable.contains(partition) }
+
+    func report(_ event: ConsumerEvent) { shared.mailbox.send(event) }
+
+    func publish(_ statistics: KafkaConsumerStatistics) { shared.publish(statistics) }
+}
