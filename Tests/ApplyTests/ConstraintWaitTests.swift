@@ -65,7 +65,7 @@ private struct WaitingWorld {
                     PartitionBatches(
                         source: Self.source, generation: generation, epoch: 1, expected: Int64(next) * 2, batches: [batch])
                 ], at: now)
-            while case .write(let slices, _, let final) = action {
+            while case .write(let slices, _, let final, _) = action {
                 let (outcome, end) = execute(slices, final)
                 next = end ?? next
                 action = machine.executed(outcome, of: [], at: now)

@@ -77,7 +77,7 @@ extension ServerTests {
             var action = machine.batchesArrived(
                 [PartitionBatches(source: source, generation: 1, epoch: claim.epoch, expected: 0, batches: [batch])], at: 1)
             var halved = 0
-            while case .write(let slices, let claims, let final) = action {
+            while case .write(let slices, let claims, let final, _) = action {
                 let transaction = try writer.prepare(slices, claims: claims)
                 let outcome = try await connection.perform { writer.execute(transaction, on: $0, final: final, now: 0) }
                 if outcome.word == "halved" { halved += 1 }
