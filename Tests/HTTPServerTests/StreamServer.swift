@@ -107,6 +107,7 @@ final class StreamHandler: HTTPHandler {
     let limit: Int
     let readers = Mutex<[TestReader]>([])
     let releases = Atomic(0)
+    let sources = Atomic(0)
 
     init(_ plan: ReaderPlan = ReaderPlan(), limit: Int = StreamHandler.limit) {
         self.plan = plan
@@ -133,6 +134,7 @@ final class StreamHandler: HTTPHandler {
         switch request.head.route {
         case 1: exchange.respond(HTTPResponse(status: 201, body: Array(request.body)))
         case 2:
+            sources.add(1, ordering: .relaxed)
             let source = TestSource(Int(request.head.header("X-Bytes") ?? "") ?? 0) { [weak self] in
                 self?.releases.add(1, ordering: .relaxed)
             }

@@ -190,7 +190,7 @@ import Testing
             #expect(try client.ask("HEAD", "/source", headers: ["X-Bytes: 500"]).headers["content-length"] == "500")
             let leaver = try Client(port: server.port)
             leaver.request("GET", "/source", headers: ["X-Bytes: 100000000"])
-            try eventually("it is being sent") { server.statistics.requestsInFlight == 1 }
+            try eventually("it is being sent") { handler.sources.load(ordering: .relaxed) == 6 }
             leaver.abort()
             try eventually("every source was released") { handler.releases.load(ordering: .relaxed) == 6 }
             #expect(try client.ask("GET", "/hello").text == "hello")

@@ -41,22 +41,6 @@ public struct LaneMachine: ~Copyable {
         let tooLarge: PostgresError?
     }
 
-    /// What is known of a partition in which some record waits.
-    private struct Wait {
-        /// The records up to this offset were tried together, so the deadline is theirs, however many of them wait.
-        let last: Int64
-        let since: UInt64
-        /// What refuses the record that waits, and how long it may wait for that.
-        var constraint: (name: String, longest: UInt64)?
-        /// The record it was left out from; `nil`: not yet.
-        var first: Int64?
-        var attempts = 0
-        /// When it is to be tried again.
-        var due: UInt64
-        /// The records are written once more, and wait no longer for this constraint.
-        var isOver = false
-    }
-
     /// Wait before the first retry of a partition that waits, nanoseconds; it doubles.
     static let firstRetry: UInt64 = 100_000_000
 
@@ -69,7 +53,7 @@ public struct LaneMachine: ~Copyable {
     /// Counts of the transactions since the last `.applied` answer.
     private var counts = AppliedCounts()
     /// Survives the new claim that follows each attempt.
-    private var waits: [TopicPartition: Wait] = [:]
+    private var waits: [TopicPartition: RowWait] = [:]
     /// Partitions that were left out in the present call.
     private var waiting: [WaitingPartition] = []
     private var history = ConstraintHistory()
@@ -250,9 +234,9 @@ public struct LaneMachine: ~Copyable {
             return write(slices.filter { apart.contains($0.source) }, of: batches, later: [others] + later, now)
         }
         let (first, last) = (slices[0].firstOffset, slices[slices.count - 1].lastOffset)
-        var wait = waits[source] ?? Wait(last: last, since: now, due: now)
+        var wait = waits[source] ?? RowWait(last: last, since: now, due: now)
         // One that nobody has tried for so long was not waiting: another member had the partition, say.
-        if first > wait.last || now > wait.due + constraintTimeout { wait = Wait(last: last, since: now, due: now) }
+        if first > wait.last || now > wait.due + constraintTimeout { wait = RowWait(last: last, since: now, due: now) }
         if let former = wait.first, former < first {
             wait.first = nil
             ended(wait, now)
@@ -295,7 +279,7 @@ public struct LaneMachine: ~Copyable {
     }
 
     /// A record that waited is durable.
-    private mutating func ended(_ wait: Wait, _ now: UInt64) {
+    private mutating func ended(_ wait: RowWait, _ now: UInt64) {
         guard !wait.isOver, let constraint = wait.constraint else { return }
         history.waitSucceeded(constraint.name, after: now - wait.since, at: now)
     }

@@ -1,0 +1,17 @@
+// Owns what a lane knows of a partition in which some record waits for another row.
+
+/// What is known of a partition in which some record waits.
+struct RowWait {
+    /// The records up to this offset were tried together, so the deadline is theirs, however many of them wait.
+    let last: Int64
+    let since: UInt64
+    /// What refuses the record that waits, and how long it may wait for that.
+    var constraint: (name: String, longest: UInt64)?
+    /// The record it was left out from; `nil`: not yet.
+    var first: Int64?
+    var attempts = 0
+    /// When it is to be tried again.
+    var due: UInt64
+    /// The records are written once more, and wait no longer for this constraint.
+    var isOver = false
+}
