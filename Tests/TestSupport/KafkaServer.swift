@@ -33,8 +33,10 @@ public actor KafkaServer {
 
     // MARK: Life
 
-    /// Short time-outs, so that a killed broker is noticed and returns soon.
-    private static let settings = ["broker.session.timeout.ms=2000", "broker.heartbeat.interval.ms=500"]
+    /// Short time-outs, so that a killed broker is noticed and returns soon, and a log is compacted soon.
+    private static let settings = [
+        "broker.session.timeout.ms=2000", "broker.heartbeat.interval.ms=500", "log.cleaner.backoff.ms=500",
+    ]
 
     /// Starts the server where it does not run, and waits until it answers.
     public func start() async throws {

@@ -205,10 +205,10 @@ final class SimulatedLibrary: FetchPort {
         }
     }
 
-    /// Puts an element into a partition's queue, and wakes the reader's thread: once, until the queue is read.
+    /// Puts an element into a partition's queue. Wakes the reader's thread when the queue was empty: once, until it is read.
     func enqueue(_ content: FetchedPartition.Content, version: Int, to partition: FetchedPartition) {
         partition.elements.append(FetchedPartition.Element(content: content, version: version))
-        guard !partition.isSignalled else { return }
+        guard partition.elements.count == 1, !partition.isSignalled else { return }
         partition.isSignalled = true
         source?.wake()
     }
