@@ -230,7 +230,7 @@ struct PartitionClaimerTests {
         try await produce(broker, 6, partitions: 2)
         let added = TopicPartition("messages", 1)
         #expect(try await world.claim([added]) == [added: .claimed(epoch: 1, nextOffset: 0)])
-        #expect(world.lines.current.contains { $0.contains("new to a topic that the group reads") && $0.contains("messages") })
+        #expect(world.lines.current.contains { $0.contains("it is read from its beginning") && $0.contains("messages") })
         await world.close()
     }
 

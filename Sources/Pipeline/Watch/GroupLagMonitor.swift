@@ -6,7 +6,7 @@ import Synchronization
 /// The lag of a group, from its committed offsets.
 public final class GroupLagMonitor: Sendable {
     /// How often the partitions of the topics are counted, nanoseconds.
-    private static let recount: UInt64 = 60_000_000_000
+    private static let recount: UInt64 = 20_000_000_000
 
     private let topics: [String]
     private let interval: @Sendable () -> UInt64

@@ -166,7 +166,7 @@ final class PartitionClaimer: OffsetClaimer {
                             source: source, offset: offset, replaces: replacesStored ? offsets.stored : nil, reason: reason))
                 case .startAdded(let offset):
                     logger.info(
-                        "Partition is new to a topic that the group reads; it is read from its beginning.",
+                        "Partition has no offset, but others of its topic have: it is read from its beginning.",
                         ["partition": "\(source)", "starts_at": offset])
                     starts.append(Start(source: source, offset: offset))
                 }
