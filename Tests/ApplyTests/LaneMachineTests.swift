@@ -312,6 +312,55 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         #expect(machine.failed(unreadable) == .answer(.stopped([p0], reason: StopReason(.schema, "PostgreSQL: \(unreadable)"))))
     }
 
+    /// Records that are refused for good by two constraints, for both of which waits have ended well and badly before.
+    @Test func recordsOfTwoConstraintsDoNotKeepTheLaneBusy() throws {
+        let second: UInt64 = 1_000_000_000
+        var machine = try machine(constraintTimeout: 10 * second)
+        var (now, offset, generation, attempts) = (second, Int64(0), UInt64(1), 0)
+        /// Writes one record for each constraint until they are durable; they are refused until `end`, or for good.
+        func write(_ constraints: [String], until end: UInt64) throws {
+            let batch = changeBatch(
+                p0, from: offset, constraints.indices.map { message(.upsert, $0) }, shape: messagesShape)
+            let refusedBy = Dictionary(uniqueKeysWithValues: zip(constraints.indices.map { offset + Int64($0) * 2 }, constraints))
+            let next = offset + Int64(constraints.count) * 2 - 1
+            while offset < next {
+                var action = machine.batchesArrived([part(batch, generation: generation, expected: offset)], at: now)
+                while case .write(let slices, _, let final, _) = action {
+                    attempts += 1
+                    try #require(attempts < 200, "the lane does not get on")
+                    let refusal =
+                        now >= end
+                        ? nil
+                        : slices.flatMap { slice in
+                            slice.batch.records.records[slice.records].compactMap { refusedBy[$0.offset] }
+                        }.first { !final.contains($0) }
+                    guard let refusal else {
+                        offset = slices[slices.count - 1].lastOffset + 1
+                        action = machine.executed(report(slices[0].records.count), of: [], at: now)
+                        continue
+                    }
+                    var error = orphan
+                    error.constraint = refusal
+                    action = machine.executed(.retry(.constraint, error), of: [], at: now)
+                }
+                guard case .answer(.appliedInPart(_, let waiting)) = action else { break }
+                now += waiting[0].retryIn
+                generation += 1
+                machine.claimed([p0])
+            }
+        }
+        for constraint in ["a", "b"] {
+            try write([constraint], until: now + 3 * second / 10)
+            now += second
+            try write([constraint], until: .max)
+            now += second
+        }
+        let begun = now
+        try write(["a", "b"], until: .max)
+        #expect(now - begun < 10 * second, "former waits that ended well were short")
+        #expect(attempts < 100)
+    }
+
     /// Both partitions of a lane in one transaction; the third record of the first one, at offset 4, has no parent.
     @Test func aRecordThatWaitsHoldsBackItsPartitionOnly() throws {
         var machine = try machine(constraintTimeout: 1_000_000_000)

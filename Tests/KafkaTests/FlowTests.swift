@@ -62,7 +62,7 @@ struct FlowTests {
         try await fill(broker, partitions: 2, count: 2_000)
         let consumer = try KafkaConsumer.start(consumerConfiguration(broker), limit: credits)
         var driver = Driver(consumer)
-        driver.positions[TopicPartition("t", 1)] = KafkaConsumer.logEnd
+        driver.positions[TopicPartition("t", 1)] = KafkaConsumer.noOffset
         try await driver.join()
         credits.grant(0, records: 10_000, bytes: 1 << 30)
         consumer.creditsReturned()

@@ -88,6 +88,10 @@ import Testing
             to: URL(fileURLWithPath: path))
         let settings = try #require(Fixture.read(yaml, environment: ["SLUICE_KAFKA_PROPERTIES_FILE": path]).settings)
         #expect(settings.value.kafka.properties == ["security.protocol": "SASL_SSL", "sasl.password": "a,b=c"])
+        // A block of YAML ends with a line break.
+        let block = try #require(
+            Fixture.read(yaml, environment: ["SLUICE_KAFKA_PROPERTIES": "debug=all,sasl.username=u\n"]).settings)
+        #expect(block.value.kafka.properties == ["debug": "all", "sasl.username": "u"])
     }
 
     @Test func emptyVariablesAreEmptyTexts() throws {

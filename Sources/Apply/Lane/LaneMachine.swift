@@ -33,16 +33,10 @@ public struct LaneMachine: ~Copyable {
         case writing([PartitionBatches], [BatchSlice], later: [[BatchSlice]])
     }
 
-    /// A transaction whose connection was lost, with the records it has of each partition.
-    private struct LostTransaction {
-        let advances: [OffsetAdvance]
-        let records: [TopicPartition: Int]
-        /// What the loss says of its size; `nil`: nothing.
-        let tooLarge: PostgresError?
-    }
-
     /// Wait before the first retry of a partition that waits, nanoseconds; it doubles.
     static let firstRetry: UInt64 = 100_000_000
+    /// How late the next attempt may be, at least, nanoseconds.
+    private static let longestPause: UInt64 = 60_000_000_000
 
     private let outcomes: OutcomeTable
     private var constraintTimeout: UInt64
@@ -59,6 +53,10 @@ public struct LaneMachine: ~Copyable {
     private var history = ConstraintHistory()
     /// The table's schema was read since the last transaction that was applied, in the present call.
     private var hasInspected = false
+    /// Transactions are not checked for a change of the table, until one was applied: they change it themselves.
+    private var isUnchecked = false
+    /// For which constraints the records of the last transaction did not wait.
+    private var lastFinal = FinalConstraints.none
 
     /// A lane that has written nothing yet.
     /// - Parameter constraintTimeout: nanoseconds a record may wait for another row: its parent, or one that has its unique value.
@@ -79,6 +77,7 @@ public struct LaneMachine: ~Copyable {
     public mutating func batchesArrived(_ batches: [PartitionBatches], at now: UInt64) -> Action {
         waiting = []
         hasInspected = false
+        isUnchecked = false
         let advances = unsettledAdvances(of: batches)
         guard !advances.isEmpty else {
             // Partitions that were claimed again need no settling: the claim has seen what the transaction left.
@@ -117,6 +116,7 @@ public struct LaneMachine: ~Copyable {
         switch outcome {
         case .applied(let report):
             hasInspected = false
+            isUnchecked = false
             count(slices, of: batches, report, now)
             guard let next = later.first else { return answerApplied() }
             return write(next, of: batches, later: Array(later.dropFirst()), now)
@@ -161,7 +161,8 @@ public struct LaneMachine: ~Copyable {
         guard case .inspecting(let batches, let slices, let later) = phase else {
             preconditionFailure("nothing was to be inspected")
         }
-        return write(slices, of: batches, later: later, now, checksVersion: isChanged)
+        isUnchecked = !isChanged
+        return write(slices, of: batches, later: later, now, final: lastFinal)
     }
 
     /// The connection was lost, could not be made, or refused to read offsets or schema. If something was sent, ``executed(_:of:at:)``
@@ -199,13 +200,14 @@ public struct LaneMachine: ~Copyable {
 
     private mutating func write(
         _ slices: [BatchSlice], of batches: [PartitionBatches], later: [[BatchSlice]] = [], _ now: UInt64,
-        final: FinalConstraints? = nil, checksVersion: Bool = true
+        final: FinalConstraints? = nil
     ) -> Action {
+        lastFinal = final ?? .named(constraintsWithoutWait(slices, now))
         phase = .writing(batches, slices, later: later)
         return .write(
             slices,
             claims: batches.map { PartitionClaim(source: $0.source, epoch: $0.epoch, nextOffset: appliedOffset(of: $0)) },
-            final: final ?? .named(constraintsWithoutWait(slices, now)), checksVersion: checksVersion)
+            final: lastFinal, checksVersion: !isUnchecked)
     }
 
     /// The constraints for which no record waits at present, except those for which one of the slices' partitions does.
@@ -236,7 +238,7 @@ public struct LaneMachine: ~Copyable {
         let (first, last) = (slices[0].firstOffset, slices[slices.count - 1].lastOffset)
         var wait = waits[source] ?? RowWait(last: last, since: now, due: now)
         // One that nobody has tried for so long was not waiting: another member had the partition, say.
-        if first > wait.last || now > wait.due + constraintTimeout { wait = RowWait(last: last, since: now, due: now) }
+        if first > wait.last || isForgotten(wait, now) { wait = RowWait(last: last, since: now, due: now) }
         if let former = wait.first, former < first {
             wait.first = nil
             ended(wait, now)
@@ -246,19 +248,18 @@ public struct LaneMachine: ~Copyable {
             wait.constraint = (
                 constraint, history.longestWait(for: constraint, from: wait.since, timeout: constraintTimeout)
             )
-            wait.isOver = false
         }
         let waited = now - wait.since
         let longest = min(constraintTimeout, wait.constraint?.longest ?? constraintTimeout)
         guard waited < longest else {
-            wait.isOver = true
+            wait.over.insert(constraint)
             waits[source] = wait
             if wait.attempts > 0 { history.waitFailed(constraint, at: now, timeout: constraintTimeout) }
             let expired = slices.reduce(0) { $0 + $1.records(upTo: wait.last) }
             let (head, rest) = BatchSlice.divide(slices, at: expired) ?? (slices, [])
             // All that was tried with it has waited as long, which is not long enough for other constraints where it was cut short.
             let final: FinalConstraints =
-                waited < constraintTimeout ? .named(constraintsWithoutWait(head, now).union([constraint])) : .all
+                waited < constraintTimeout ? .named(constraintsWithoutWait(head, now).union(wait.over)) : .all
             return write(head, of: batches, later: rest.isEmpty ? later : [rest] + later, now, final: final)
         }
         waits[source] = wait
@@ -278,10 +279,15 @@ public struct LaneMachine: ~Copyable {
         return write(next, of: batches, later: Array(remaining.dropFirst()), now)
     }
 
+    /// Nobody has tried its records for so long that they were not waiting. A lane that is busy may come to them late.
+    private func isForgotten(_ wait: RowWait, _ now: UInt64) -> Bool {
+        now > wait.due + max(constraintTimeout, Self.longestPause)
+    }
+
     /// A record that waited is durable.
     private mutating func ended(_ wait: RowWait, _ now: UInt64) {
-        guard !wait.isOver, let constraint = wait.constraint else { return }
-        history.waitSucceeded(constraint.name, after: now - wait.since, at: now)
+        guard !wait.isOver, !isForgotten(wait, now), let constraint = wait.constraint else { return }
+        history.waitSucceeded(constraint.name, after: min(now - wait.since, constraintTimeout), at: now)
     }
 
     /// Writes the same events in transactions of half the size.

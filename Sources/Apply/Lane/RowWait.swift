@@ -12,6 +12,8 @@ struct RowWait {
     var attempts = 0
     /// When it is to be tried again.
     var due: UInt64
-    /// The records are written once more, and wait no longer for this constraint.
-    var isOver = false
+    /// The constraints for which the records wait no longer: they are written once more. A record may be refused by one, and the next one
+    /// by another.
+    var over: Set<String> = []
+    var isOver: Bool { constraint.map { over.contains($0.name) } ?? false }
 }

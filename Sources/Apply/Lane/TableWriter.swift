@@ -16,14 +16,17 @@ public final class TableWriter: Sendable {
     /// The backend in whose session the table's function was created last.
     let functionOwner = Mutex<Int32>(0)
     /// The backend that has had too few locks for a transaction; see ``TransactionRun/savesLocks``.
-    let lockSaver = Mutex<Int32>(0)
+    let lockSaver: Mutex<Int32>
     /// Raises ``SQLState/schemaChanged`` where the table is not as the plan says.
     let versionCheck: EncodedStatement
 
     /// A writer for one table.
-    /// - Parameter poison: counts bad records; shared with the other lanes that write the table.
-    public init(plan: WritePlan, configuration: ApplyConfiguration, poison: PoisonGuard) {
+    /// - Parameters:
+    ///   - poison: counts bad records; shared with the other lanes that write the table.
+    ///   - former: the writer of the lane's last plan. The session is the same.
+    public init(plan: WritePlan, configuration: ApplyConfiguration, poison: PoisonGuard, after former: TableWriter? = nil) {
         self.plan = plan
+        lockSaver = Mutex(former?.lockSaver.withLock { $0 } ?? 0)
         var configuration = configuration
         if plan.shape.mode == .append { configuration.outcomes = configuration.outcomes.forAppends }
         self.configuration = configuration

@@ -215,7 +215,6 @@ struct TransactionRun {
 
     /// Begins to save locks, until the session ends.
     private func saveLocks() throws {
-        if savesLocks { return }
         try session.execute("SET plan_cache_mode = force_custom_plan")
         writer.lockSaver.withLock { $0 = session.backendPID }
     }

@@ -68,6 +68,9 @@ public struct PoisonGuardMachine: ~Copyable {
         return nil
     }
 
+    /// A partition does not stop after all.
+    mutating func continued(_ source: TopicPartition) { stopped.remove(source) }
+
     /// A transaction with these records has been committed.
     public mutating func committed(_ source: TopicPartition, records: Int, bad: Int, at now: Double) {
         let number = number(now)

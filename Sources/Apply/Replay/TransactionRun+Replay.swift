@@ -3,6 +3,7 @@
 import Postgres
 import Records
 import SluiceTables
+import Synchronization
 
 extension TransactionRun {
     /// Statements that go before the next range, in the same round trip.
@@ -57,11 +58,21 @@ extension TransactionRun {
                 // Further dead letters cannot undo the verdict.
                 if refusals > 0, let stop = poisonStop(progress.deadLetters) {
                     try rollback()
-                    return stop
+                    return try unlessChanged(stop)
                 }
             }
             machine.spent(statements - before)
         }
+    }
+
+    /// A stop for bad records, unless the table has changed: then the plan may be what is bad.
+    private func unlessChanged(_ stop: ApplyOutcome) throws -> ApplyOutcome {
+        guard checksVersion, case .stopped(let partitions, _) = stop, try !plan.isCurrent(on: session) else { return stop }
+        writer.poison.machine.withLock { machine in
+            for partition in partitions { machine.continued(partition) }
+        }
+        return .schemaChanged(
+            PostgresError(.server, "the table has changed since its schema was read", sqlState: .schemaChanged))
     }
 
     private func builder(_ sequence: EventSequence, firstNumber: Int = 0) -> StatementBuilder {

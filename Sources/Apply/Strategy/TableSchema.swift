@@ -150,7 +150,10 @@ public struct TableSchema: Sendable, Equatable {
     /// these columns in ``TableShape/columns``.
     func optionalUpdateTriggers(_ shape: TableShape) -> [(name: String, columns: [Int])] {
         triggers.compactMap { trigger in
-            let columns = shape.columns.indices.filter { trigger.updateOf.contains(shape.columns[$0].name) }
+            // No UPDATE sets the key.
+            let columns = shape.columns.indices.filter {
+                trigger.updateOf.contains(shape.columns[$0].name) && !shape.key.contains($0)
+            }
             let isAlwaysSet =
                 columns.contains { !shape.columns[$0].isOptional }
                 || shape.onUpdate.contains { trigger.updateOf.contains($0.column) }

@@ -23,7 +23,8 @@ struct FetchStatistics: Equatable {
             // brokers / NAME / field, topics / NAME / partitions / NUMBER / field. `nodeid` precedes `state`, `broker` precedes `fetchq_cnt`.
             if names.count == 3, names[0].isText("brokers") {
                 if names[2].isText("nodeid") { node = value.number ?? -1 }
-                if names[2].isText("state"), value.isText("UP") { connected.insert(node) }
+                // Without a leader a partition is at an internal broker, which has the number −1, as have addresses to begin with.
+                if names[2].isText("state"), value.isText("UP"), node >= 0 { connected.insert(node) }
             } else if names.count == 5, names[2].isText("partitions"), names[0].isText("topics") {
                 if names[4].isText("broker") {
                     broker = value.number ?? -1

@@ -66,8 +66,8 @@ public final class KafkaConsumer: Sendable {
     /// served in between. Once the consumer closes, such tasks continue on Swift's own threads.
     public var executor: any TaskExecutor { shared }
 
-    /// In ``assign(_:generation:)``: at the end of the log, wherever that is. For a partition of which nothing is read before a seek.
-    public static let logEnd = Int64(RD_KAFKA_OFFSET_END)
+    /// In ``assign(_:generation:)``: no offset yet. The partition is read after a seek, and librdkafka knows nothing of it before.
+    public static let noOffset = Int64(RD_KAFKA_OFFSET_INVALID)
 
     /// Starts reading these partitions at these offsets: the answer to ``ConsumerEvent/assigned(_:)``. Replaces the previous
     /// assignment.

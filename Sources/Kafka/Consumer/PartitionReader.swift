@@ -14,8 +14,8 @@ package final class PartitionReader<Queue: AnyObject> {
     var needsWakeUp = false
     /// librdkafka was told to pause the partition. Resuming one that is not paused would rewind it.
     package internal(set) var isPaused = false
-    /// An error was reported: nothing is read until a seek or a new assignment.
-    package internal(set) var hasFailed = false
+    /// An error was reported, or it has no offset yet: nothing is read until a seek or a new assignment.
+    package internal(set) var hasFailed: Bool
     /// A record was taken from the queue while none might be read; it is read first.
     var hasKept = false
     /// Records read since the assignment.
@@ -28,6 +28,7 @@ package final class PartitionReader<Queue: AnyObject> {
         self.queue = queue
         self.generation = generation
         position = OffsetGuardMachine(expected: offset)
+        hasFailed = offset < 0
         start = FetchStartMachine(limit: startLimit)
     }
 

@@ -5,8 +5,9 @@ package import Records
 /// The partitions of one member: the user's commands, the group's rebalances and what comes out of the queues go in; calls of the
 /// ``FetchPort`` and events go out. Runs on the poll thread over librdkafka, and in the simulation over a model of it.
 ///
-/// A round visits every partition once. Reading stops at a revoke and starts with the next assignment. A failed partition is not in
-/// librdkafka's assignment: a seek, which follows its next claim, assigns all partitions anew.
+/// A round visits every partition once. Reading stops at a revoke and starts with the next assignment. A partition that has failed, or has
+/// no offset yet, is not in librdkafka's assignment: a seek, which follows its next claim, assigns all partitions anew. Never is librdkafka
+/// given a logical offset: an answer to the question that it then asks may come after a later seek, and moves the position without a sign.
 package struct ReaderMachine<Port: FetchPort>: ~Copyable {
     /// What is fixed for the life of a reader.
     package struct Limits: Sendable {
@@ -42,6 +43,8 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
     package private(set) var isRebalancing = false
     /// Counters since the start.
     package internal(set) var statistics = KafkaConsumerStatistics()
+    /// Partitions are to be assigned anew before the next round: once for all seeks that came together.
+    private var mustRestart = false
     private var round = RoundRobinMachine(first: 0, count: 0)
     private var hasMore = false
 
@@ -77,7 +80,7 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
 
     // MARK: Commands
 
-    /// Reads these partitions from these offsets, instead of those before.
+    /// Reads these partitions from these offsets, instead of those before. One with a negative offset is read after a seek.
     package mutating func assign(_ partitions: [(TopicPartition, Int64)], generation: UInt64) {
         close()
         isRebalancing = false
@@ -91,7 +94,7 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
             readers = []
             return port.report(.failed(error))
         }
-        isReading = assignInLibrary(partitions)
+        isReading = assignInLibrary()
     }
 
     /// Gives all partitions back.
@@ -109,6 +112,7 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
         if !paused.isEmpty { port.resume(paused) }
         for reader in readers { dropKept(reader) }
         readers = []
+        mustRestart = false
     }
 
     /// Continues one partition at another offset, under another generation.
@@ -119,8 +123,9 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
         reader.position.moved(to: offset)
         if reader.hasFailed {
             reader.hasFailed = false
-            return restart()
+            mustRestart = true
         }
+        if mustRestart { return }
         if !reader.isPaused { reader.start.ordered(at: port.now) }
         port.seek([(partition, offset)])
     }
@@ -153,7 +158,7 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
         // A resume alone takes effect when the broker thread wakes, up to a second later; a seek wakes it. A failed partition is
         // outside its log, where a seek is refused; it continues with the seek that follows its next claim.
         let sought = resumed.filter { !$0.hasFailed }
-        if !sought.isEmpty { port.seek(sought.map { ($0.partition, $0.position.expected) }) }
+        if !sought.isEmpty, !mustRestart { port.seek(sought.map { ($0.partition, $0.position.expected) }) }
     }
 
     /// Assigns all partitions anew if one gives no sign of being fetched. To be called a few times a second.
@@ -180,18 +185,19 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
     /// Repeats the assignment, each partition at its present offset: librdkafka has stopped fetching a partition and refuses to seek
     /// there, and with an eager assignor only a whole assignment starts it again.
     private mutating func restart() {
+        mustRestart = false
         // During a rebalance the next assignment is the user's answer, and starts the partition anyway.
         guard !isRebalancing else { return }
         for reader in readers {
             dropKept(reader)
             reader.position.moved(to: reader.position.expected)
         }
-        _ = assignInLibrary(readers.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) })
+        _ = assignInLibrary()
     }
 
-    /// Starts fetching. False where librdkafka refuses, which is reported.
-    private mutating func assignInLibrary(_ partitions: [(TopicPartition, Int64)]) -> Bool {
-        if let error = port.assign(partitions) {
+    /// Starts fetching the partitions that have not failed. False where librdkafka refuses, which is reported.
+    private mutating func assignInLibrary() -> Bool {
+        if let error = port.assign(readers.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) }) {
             port.report(.failed(error))
             return false
         }
@@ -217,6 +223,7 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
     /// Starts a round: every partition is visited once, in the order of ``RoundRobinMachine``, so that partitions share a rate limit or
     /// a common budget equally.
     package mutating func beginRound() {
+        if mustRestart, isReading { restart() }
         round = RoundRobinMachine(first: round.first, count: readers.count)
         hasMore = false
     }

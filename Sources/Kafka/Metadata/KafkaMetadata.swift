@@ -9,7 +9,8 @@ internal import Synchronization
 /// Queries topics and offsets with a client of its own, which never joins a group: on the fetching client each answer would wait
 /// for the end of an open fetch.
 ///
-/// Queries run at the same time, each on a thread of Dispatch, so that none waits for the time-out of another.
+/// Queries run at the same time, each on a serial queue of its own, so that none waits for the time-out of another. The threads of a
+/// concurrent queue would be those on which Swift runs its tasks.
 public final class KafkaMetadata: Sendable {
     /// An end of a partition's log.
     private enum Bound: Int64 {
@@ -26,16 +27,19 @@ public final class KafkaMetadata: Sendable {
 
     private let client: Client
     private let known = Mutex(Known())
-    // librdkafka's handles are thread-safe. The destruction is a barrier: it waits for the queries under way, and excludes later ones.
-    private let queries = DispatchQueue(label: "kafka-metadata", attributes: .concurrent)
+    // librdkafka's handles are thread-safe. The destruction waits for the queries under way, and excludes later ones.
+    private let queries = DispatchGroup()
+    private let isClosed = Atomic(false)
 
     private init(_ client: Client) { self.client = client }
 
     // Destroying blocks: so not on the thread that releases the last reference.
     deinit {
         let client = client
-        queries.async(flags: .barrier) { client.destroy() }
+        queries.notify(queue: Self.queue()) { client.destroy() }
     }
+
+    private static func queue() -> DispatchQueue { DispatchQueue(label: "kafka-metadata") }
 
     /// Makes the client.
     /// - Parameters:
@@ -54,14 +58,19 @@ public final class KafkaMetadata: Sendable {
     }
 
     private func run<T: Sendable>(_ query: @escaping @Sendable (Client) -> Result<T, KafkaError>) async throws(KafkaError) -> T {
-        let client = client
+        let (client, queries) = (client, queries)
         let waiter = Waiter<T>()
+        queries.enter()
+        guard !isClosed.load(ordering: .sequentiallyConsistent) else {
+            queries.leave()
+            throw KafkaError(.closed, "the metadata client is closed")
+        }
         let answer = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 waiter.wait(continuation)
-                queries.async {
-                    let isOpen = !client.isDestroyed
-                    waiter.answer(isOpen ? query(client) : .failure(KafkaError(.closed, "the metadata client is closed")))
+                Self.queue().async {
+                    waiter.answer(query(client))
+                    queries.leave()
                 }
             }
         } onCancel: {
@@ -151,17 +160,20 @@ public final class KafkaMetadata: Sendable {
                 }
             }
         }
-        let groups = Array(byLeader.values)
-        let answered = Mutex(answers)
-        DispatchQueue.concurrentPerform(iterations: groups.count) { index in
-            let group: [TopicPartition: Result<Int64, KafkaError>]
-            switch Self.ask(client, groups[index], bound, within: Self.rest(until: limit)) {
-            case .success(let answers): group = answers
-            case .failure(let error): group = Dictionary(uniqueKeysWithValues: groups[index].map { ($0, .failure(error)) })
+        let answered = Shared(answers)
+        let leaders = DispatchGroup()
+        for partitions in byLeader.values {
+            Self.queue().async(group: leaders) {
+                let group: [TopicPartition: Result<Int64, KafkaError>]
+                switch Self.ask(client, partitions, bound, within: Self.rest(until: limit)) {
+                case .success(let answers): group = answers
+                case .failure(let error): group = Dictionary(uniqueKeysWithValues: partitions.map { ($0, .failure(error)) })
+                }
+                answered.value.withLock { $0.merge(group) { $1 } }
             }
-            answered.withLock { $0.merge(group) { $1 } }
         }
-        let all = answered.withLock { $0 }
+        leaders.wait()
+        let all = answered.value.withLock { $0 }
         let failure = all.values.lazy.compactMap { if case .failure(let error) = $0 { error } else { nil } }.first
         known.withLock { $0.isPartial = failure != nil }
         // Nobody answers: one error, and not one for each partition.
@@ -227,12 +239,20 @@ public final class KafkaMetadata: Sendable {
     public func close(deadline: Duration) async -> Bool {
         let ended = Latch()
         let client = client
-        queries.async(flags: .barrier) {
+        isClosed.store(true, ordering: .sequentiallyConsistent)
+        queries.notify(queue: Self.queue()) {
             client.destroy()
             ended.open()
         }
         return await ended.wait(within: deadline)
     }
+}
+
+/// Answers that several threads collect.
+private final class Shared<Value: Sendable>: Sendable {
+    let value: Mutex<Value>
+
+    init(_ value: Value) { self.value = Mutex(value) }
 }
 
 /// One task that waits for an answer, which a query and a cancellation may both give: the first one counts.

@@ -14,7 +14,7 @@ import Records
 /// ```
 ///
 /// Partitions are claimed and tried again each by itself. The source's assignment holds all of them from the beginning: one that is
-/// claimed later starts by a seek, so nothing else is fetched or claimed again.
+/// claimed later starts by a seek, so nothing else is claimed again.
 struct AssignmentMachine: ~Copyable {
     enum Phase {
         case idle

@@ -116,7 +116,8 @@ final class DatabaseLane: BatchApplier {
         }
         return state.withLock { state in
             if let writer = state.writer, writer.plan === current { return writer }
-            let writer = TableWriter(plan: current, configuration: plan.configuration, poison: plan.poison)
+            let writer = TableWriter(
+                plan: current, configuration: plan.configuration, poison: plan.poison, after: state.writer)
             state.writer = writer
             return writer
         }

@@ -72,7 +72,7 @@ struct KafkaRecordSource: RecordSource {
     func assign(_ partitions: [PartitionStart], unclaimed: [TopicPartition], generation: UInt64) {
         limiter.assigned(topics: partitions.map(\.source.topic) + unclaimed.map(\.topic))
         consumer.assign(
-            partitions.map { ($0.source, offset: $0.offset) } + unclaimed.map { ($0, offset: KafkaConsumer.logEnd) },
+            partitions.map { ($0.source, offset: $0.offset) } + unclaimed.map { ($0, offset: KafkaConsumer.noOffset) },
             generation: generation)
     }
 

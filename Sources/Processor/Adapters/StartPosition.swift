@@ -28,8 +28,9 @@ enum StartPosition {
     static func decide(_ offsets: Offsets, reset: OffsetReset, outOfRange: OutOfRange) -> Decision {
         let known = offsets.stored ?? offsets.committed
         guard let known else {
-            // What was produced before the group noticed the partition would be lost at the end of the log.
-            if offsets.isTopicKnown { return .startAdded(offsets.beginning) }
+            // What was produced before the group noticed the partition would be lost at the end of the log. With `error` nothing tells an
+            // added partition from one that was held at the first start.
+            if offsets.isTopicKnown, reset != .error { return .startAdded(offsets.beginning) }
             switch reset {
             case .earliest: return .start(offsets.beginning, replacesStored: false, skipped: nil)
             case .latest: return .start(offsets.end, replacesStored: false, skipped: nil)

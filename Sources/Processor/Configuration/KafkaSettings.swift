@@ -59,7 +59,8 @@ struct KafkaSettings: Sendable {
                 "auto_offset_reset", \.autoOffsetReset, .choice,
                 help:
                     "Where the group starts a topic of which it has no offset in PostgreSQL and no committed offset in Kafka. "
-                    + "error: the partition stops. A partition that is added later is read from its beginning."),
+                    + "error: the partition stops, also one that is added later; otherwise an added one is read from its beginning."
+            ),
             Key(
                 "offset_out_of_range", \.offsetOutOfRange, .choice,
                 help:

@@ -76,10 +76,11 @@ final class Worker: Sendable {
             group: settings.kafka.groupID, settings.deadLetters,
             configuration: settings.postgres.connection(name: "sluice dead letters"), rows: telemetry.deadLetterRows,
             logger: logger.child("dead letters"))
+        committedMetadata = try KafkaMetadata.start(client, groupID: settings.kafka.groupID, seesOpenTransactions: false)
+        // Of a transaction that is open at the first start all records are read, or none.
         claimer = PartitionClaimer(
             member: "\(settings.kafka.clientID)-\(ProcessIdentity.name)", plan: plan, kafka: settings.kafka,
-            metadata: metadata, lanes: lanes, pauses: pauses, logger: logger.child("claims"))
-        committedMetadata = try KafkaMetadata.start(client, groupID: "", seesOpenTransactions: false)
+            metadata: committedMetadata, lanes: lanes, pauses: pauses, logger: logger.child("claims"))
         let pipelineConfiguration = settings.pipelineConfiguration
         limiter = ConsumeLimiter(settings.limits.consume, batch: pipelineConfiguration.visit) {
             MonotonicClock.nanoseconds()

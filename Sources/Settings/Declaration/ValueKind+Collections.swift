@@ -72,6 +72,7 @@ extension ValueKind where Value == [String: String] {
 
     private static func pairs(_ text: String, _ raw: RawValue, _ reading: inout ValueReading) -> Value? {
         var result: Value = [:]
+        let text = String(text.drop(while: \.isNewline).reversed().drop(while: \.isNewline).reversed())
         for pair in text.contains(where: \.isNewline) ? Separated.byLines(text) : Separated.byCommas(text) {
             guard let equals = pair.firstIndex(of: "="), equals > pair.startIndex else {
                 // The text may be the rest of a password with a comma in it: do not show it.

@@ -98,8 +98,10 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
     func assign(_ partitions: [PartitionStart], unclaimed: [TopicPartition], generation: UInt64) {
         world.entered("assign")
         group.answerGiven(isUnassign: false)
-        // Those that are not claimed stand at the end of the log.
-        command(.assign(partitions + unclaimed.map { PartitionStart(source: $0, offset: .max) }, generation: generation))
+        command(
+            .assign(
+                partitions + unclaimed.map { PartitionStart(source: $0, offset: KafkaConsumer.noOffset) }, generation: generation)
+        )
     }
 
     func unassign() {
