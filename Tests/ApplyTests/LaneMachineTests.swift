@@ -312,6 +312,23 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         #expect(machine.failed(unreadable) == .answer(.stopped([p0], reason: StopReason(.schema, "PostgreSQL: \(unreadable)"))))
     }
 
+    /// Another member had the partition meanwhile, say.
+    @Test func aWaitThatNobodyTriedForAMinuteBeginsAnew() throws {
+        var machine = try machine(constraintTimeout: 1_000)
+        let single = changeBatch(p0, from: 0, [message(.upsert, 1)], shape: messagesShape)
+        func refused(at now: UInt64) -> Action {
+            _ = machine.batchesArrived([part(single)], at: now)
+            return machine.executed(.retry(.constraint, orphan), of: [], at: now)
+        }
+        func isWaiting(_ action: Action) -> Bool { if case .answer(.appliedInPart) = action { true } else { false } }
+        #expect(isWaiting(refused(at: 100)))
+        #expect(isWaiting(refused(at: 61_000_000_000)))
+        guard case .write(_, _, final: .all, _) = refused(at: 61_000_002_000) else {
+            Issue.record("its deadline has passed")
+            return
+        }
+    }
+
     /// Records that are refused for good by two constraints, for both of which waits have ended well and badly before.
     @Test func recordsOfTwoConstraintsDoNotKeepTheLaneBusy() throws {
         let second: UInt64 = 1_000_000_000
