@@ -34,9 +34,6 @@ final class Client: @unchecked Sendable {
         self.log = sink
     }
 
-    /// ``destroy()`` was called.
-    var isDestroyed: Bool { handle.withLock { $0 == nil } }
-
     /// Destroys the client now; blocks until librdkafka's threads have ended.
     func destroy() {
         let last = handle.withLock { $0.take() }
