@@ -47,18 +47,26 @@ struct DrainSite: Sendable {
 
     /// Drains with each worker in turn, `runs` times or until the time is over, and prints every run. Returns the runs of each worker.
     func rounds(_ workers: [any DrainWorker], _ options: Options, runs: Int) async throws -> [[DrainRun]] {
-        var all = workers.map { _ in [DrainRun]() }
+        try await Self.rounds(workers.map { (self, $0) }, options, runs: runs)
+    }
+
+    /// The same with a topic for each worker.
+    static func rounds(
+        _ entries: [(site: DrainSite, worker: any DrainWorker)], _ options: Options, runs: Int
+    ) async throws -> [[DrainRun]] {
+        var all = entries.map { _ in [DrainRun]() }
         var number = 0
         let begun = MonotonicClock.nanoseconds()
         for round in 0..<runs {
             if round > 0, Double(MonotonicClock.nanoseconds() - begun) / 1e9 > options.seconds { break }
             // The order changes from round to round.
-            for index in workers.indices.map({ ($0 + round) % workers.count }) {
+            for index in entries.indices.map({ ($0 + round) % entries.count }) {
+                let (site, worker) = entries[index]
                 let isProfiled = round == 0 && index == 0
-                let run = try await drain(workers[index], run: number, perf: isProfiled ? options.perfPath : nil)
+                let run = try await site.drain(worker, run: number, perf: isProfiled ? options.perfPath : nil)
                 number += 1
                 say(
-                    "  \(pad(workers[index].name, 10)) \(pad(run.rowsPerSecond.shown, 9)) rows/s   "
+                    "  \(pad(worker.name, 10)) \(pad(run.rowsPerSecond.shown, 9)) rows/s   "
                         + "\(run.cpuSecondsPerMillion.shown) CPU s a million   peak \(run.peakMebibytes.shown) MiB")
                 all[index].append(run)
             }

@@ -35,18 +35,11 @@ struct GapsBench {
                 ("plain", try await plain(site)), ("compacted", try await compacted(site)),
                 ("transact.", try await transactions(site, program)),
             ]
-            var runs = sites.map { _ in [DrainRun]() }
-            for round in 0..<(options.runs ?? 3) {
-                for index in sites.indices.map({ ($0 + round) % sites.count }) {
-                    let (name, drain) = sites[index]
-                    let worker = SluiceWorker(program: options.sluicePath, settings: options.settings, name: name)
-                    let run = try await drain.drain(worker, run: round * sites.count + index)
-                    say("  \(pad(name, 10)) \(pad(run.rowsPerSecond.shown, 9)) rows/s")
-                    runs[index].append(run)
-                }
+            let entries = sites.map { name, drain in
+                (drain, SluiceWorker(program: options.sluicePath, settings: options.settings, name: name) as any DrainWorker)
             }
+            let figures = try await DrainSite.rounds(entries, options, runs: options.runs ?? 3).map { DrainFigures($0) }
             try await sites[0].1.place.database.drop()
-            let figures = runs.map { DrainFigures($0) }
             for (site, figures) in zip(sites, figures) { figures.show(site.0) }
             let bars = zip(["a compacted topic", "transactions of \(Self.recordsPerTransaction)"], figures.dropFirst()).map {
                 Bar("\($0), rows/s of the plain topic", $1.rowsPerSecond.ratio(to: figures[0].rowsPerSecond), .atLeast, 0.8)
