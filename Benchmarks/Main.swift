@@ -29,6 +29,7 @@ struct Main {
         if options.sections.contains(.loader) { results.loader = try await LoaderBench(options).run() }
         if options.sections.contains(.drain) { results.drain = try await DrainBench(options).run() }
         if options.sections.contains(.strategies) { results.strategies = try await StrategiesBench(options).run() }
+        if options.sections.contains(.sparse) { results.sparse = try await SparseBench(options).run() }
         if options.sections.contains(.gaps) { results.gaps = try await GapsBench(options).run() }
         if options.sections.contains(.latency) { results.latency = try await LatencyBench(options).run() }
         if options.sections.contains(.loadedLatency) { results.loadedLatency = try await LoadedLatencyBench(options).run() }

@@ -23,8 +23,7 @@ struct DrainSite: Sendable {
 
     /// Starts a worker with an empty database, waits until all rows are there, and ends it.
     func drain(_ worker: any DrainWorker, run: Int, perf: String? = nil) async throws -> DrainRun {
-        try await place.database.renew()
-        try await place.database.migrate()
+        try await place.prepare()
         let child = try await Blocking.run { try worker.start(place, run: run) }
         var profile: Child?
         if let perf {

@@ -1,6 +1,7 @@
 // The programs that move the topic into the table: the worker, the bare worker and the naive consumer of Benchmarks/Bare.
 
 import Foundation
+import Postgres
 
 /// Where a worker reads and writes.
 struct DrainPlace: Sendable {
@@ -8,6 +9,46 @@ struct DrainPlace: Sendable {
     let brokers: String
     let topic: String
     let folder: String
+    /// The table and the mapping are those of ``EventStream/Data/allFields``, and not the example's.
+    var hasFields = false
+
+    /// Creates an empty database with the table.
+    func prepare() async throws {
+        try await database.renew()
+        try await database.migrate()
+        guard hasFields else { return }
+        let columns = Self.fields.map { "\($0) text" }.joined(separator: ", ")
+        try await database.withSession { session in
+            _ = try session.executeScript(
+                "DROP TABLE messages CASCADE; CREATE TABLE messages (message_id int PRIMARY KEY, \(columns))")
+        }
+    }
+
+    /// The text of the mapping.
+    func mapping(write: String) throws -> String {
+        if hasFields {
+            let columns = Self.fields.map { "  \($0): {path: /data/\($0), type: text, optional: true}\n" }.joined()
+            return """
+                topics: [\(topic)]
+                table: messages
+                key: [message_id]
+                action: {path: /action, create: [Create], update: [Update], upsert: [Upsert], delete: [Delete]}
+                write: \(write)
+                columns:
+                  message_id: {path: /message_id, type: int4}
+                \(columns)
+                """
+        }
+        let shipped = try String(contentsOfFile: "examples/messages/mapping.yaml", encoding: .utf8)
+        let mapping = shipped.replacingOccurrences(of: "topics: [messages]", with: "topics: [\(topic)]")
+            .replacingOccurrences(of: "\nwrite: auto\n", with: "\nwrite: \(write)\n")
+        guard mapping.contains("[\(topic)]"), mapping.contains("\nwrite: \(write)\n") else {
+            throw BenchError("examples/messages/mapping.yaml names other topics, or has no line 'write: auto'")
+        }
+        return mapping
+    }
+
+    private static let fields = (0..<EventStream.fields).map { "f\($0)" }
 }
 
 /// A program that moves the topic into the table.
@@ -32,12 +73,6 @@ struct SluiceWorker: DrainWorker {
 
     func start(_ place: DrainPlace, run: Int) throws -> Child {
         let here = FileManager.default.currentDirectoryPath
-        let shipped = try String(contentsOfFile: "\(here)/examples/messages/mapping.yaml", encoding: .utf8)
-        let mapping = shipped.replacingOccurrences(of: "topics: [messages]", with: "topics: [\(place.topic)]")
-            .replacingOccurrences(of: "\nwrite: auto\n", with: "\nwrite: \(write)\n")
-        guard mapping.contains("[\(place.topic)]"), mapping.contains("\nwrite: \(write)\n") else {
-            throw BenchError("examples/messages/mapping.yaml names other topics, or has no line 'write: auto'")
-        }
         // A new group for every run, without offsets and other members.
         let text = """
             kafka:
@@ -52,7 +87,7 @@ struct SluiceWorker: DrainWorker {
               port: 0
 
             """ + extra
-        try mapping.write(toFile: "\(place.folder)/mapping.yaml", atomically: true, encoding: .utf8)
+        try place.mapping(write: write).write(toFile: "\(place.folder)/mapping.yaml", atomically: true, encoding: .utf8)
         let file = "\(place.folder)/sluice.yaml"
         // The connection string may hold a password.
         guard FileManager.default.createFile(atPath: file, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])

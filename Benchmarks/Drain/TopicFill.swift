@@ -11,7 +11,8 @@ enum TopicFill {
     ///   - limit: produce only the first so many of them.
     ///   - isDoubled: every second event is produced twice.
     static func fill(
-        _ topic: String, count: Int, isScattered: Bool = true, limit: Int? = nil, isDoubled: Bool = false, address: String
+        _ topic: String, count: Int, isScattered: Bool = true, data: EventStream.Data = .message, limit: Int? = nil,
+        isDoubled: Bool = false, address: String
     ) async throws {
         var configuration = KafkaProducerConfiguration(client: KafkaClientConfiguration(bootstrapServers: address))
         configuration.linger = .milliseconds(20)
@@ -22,8 +23,8 @@ enum TopicFill {
         let events = limit ?? count
         try await Blocking.run {
             try produce(
-                EventStream(count: count, isScattered: isScattered), limit: events, isDoubled: isDoubled, to: target,
-                with: producer)
+                EventStream(count: count, isScattered: isScattered, data: data), limit: events, isDoubled: isDoubled,
+                to: target, with: producer)
         }
         let records = isDoubled ? events + events / 2 : events
         guard await producer.flush(within: .seconds(60)), producer.statistics.delivered == records else {

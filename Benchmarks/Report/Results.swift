@@ -10,6 +10,7 @@ struct Results: Codable, Sendable {
     var loader: LoaderResult?
     var drain: DrainResult?
     var strategies: StrategiesResult?
+    var sparse: SparseResult?
     var gaps: GapsResult?
     var latency: LatencyResult?
     var loadedLatency: LoadedLatencyResult?
@@ -22,8 +23,8 @@ struct Results: Codable, Sendable {
     init(machine: Machine) { self.machine = machine }
 
     private enum CodingKeys: String, CodingKey {
-        case machine, date, micro, loader, drain, strategies, gaps, latency, loadedLatency, budgets, frozen, shed, ingress,
-            overload
+        case machine, date, micro, loader, drain, strategies, sparse, gaps, latency, loadedLatency, budgets, frozen, shed
+        case ingress, overload
     }
 
     /// Writes `<time>.json` into `folder`.

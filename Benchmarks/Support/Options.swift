@@ -5,7 +5,7 @@ import Foundation
 /// What is measured, and for how long.
 struct Options: Sendable {
     enum Section: String, CaseIterable {
-        case micro, loader, drain, strategies, gaps, latency
+        case micro, loader, drain, strategies, sparse, gaps, latency
         case loadedLatency = "loaded-latency"
         case budgets, frozen, shed, ingress, overload
 
@@ -54,6 +54,7 @@ struct Options: Sendable {
           loader          upserts straight into PostgreSQL, over 1, 2 and 3 connections: the limit of the database
           drain           the worker on a filled topic of a real Kafka, compared with a bare worker
           strategies      the drain with each way of writing the table: coalesce, rounds, sequential
+          sparse          the drain of events that lack half of ten optional fields, compared with complete ones
           gaps            the drain of a compacted topic and of transactions of 100 records, compared with a plain one
           latency         produce to visible at 50 events/s, compared with one message, one statement, one commit
           loaded-latency  the same at half of the highest rate the worker sustains, compared with a bare worker
@@ -64,7 +65,8 @@ struct Options: Sendable {
           overload        ten times what a limit allows for a minute: what is admitted, how fast, and whether Retry-After holds
 
           --rows N           loader: rows a run (2000000)
-          --events N         drain, budgets: events in the topic (2000000); frozen: ten times as many; strategies, gaps: a quarter
+          --events N         drain, budgets: events in the topic (2000000); frozen: ten times as many; strategies,
+                             sparse, gaps: a quarter
           --runs N           runs of each kind, the median counts (drain 5, ingress 7, elsewhere 3)
           --round S          latency, loaded-latency: seconds of a run (16, 20); shed: seconds of the freeze (60);
                              ingress: of a run of wrk (3); overload: of the overload (60)
