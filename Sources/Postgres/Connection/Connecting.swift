@@ -177,6 +177,9 @@ private func applySettings(
         ("TimeZone", "UTC"),
         // Bulk statements are planned for each batch; compiling each plan costs more than it saves.
         ("jit", "off"),
+        // For the server's default of 4 the planner reads a whole table of half a million rows to find a batch of them by their key, which
+        // takes four times as long. The manual recommends a lower value where most pages are cached, or the disk has no seek time.
+        ("random_page_cost", "1.1"),
         ("statement_timeout", "\(configuration.statementTimeout.milliseconds)"),
         ("lock_timeout", "\(configuration.lockTimeout.milliseconds)"),
         ("idle_in_transaction_session_timeout", "\(configuration.idleInTransactionTimeout.milliseconds)"),
