@@ -326,40 +326,6 @@ extension ServerTests {
             #expect(try await database.rows("SELECT what FROM audit ORDER BY n") == ["INSERT a", "UPDATE b"])
         }
 
-        /// As many statements whatever fields the events have, and no limit on how many combinations there are.
-        @Test(arguments: ["", ", CHECK (c1 >= 0)", ", UNIQUE (c1)"]) func sparseEventsCostNoStatements(_ constraint: String)
-            async throws
-        {
-            let columns = (1...20).map { "c\($0)" }
-            let database = try await TestDatabase.fresh(
-                "CREATE TABLE sparse (id int PRIMARY KEY, \(columns.map { $0 + " int" }.joined(separator: ", "))\(constraint));")
-            let shape = TableShape(
-                name: "sparse",
-                columns: [ColumnShape(name: "id", type: .int4)]
-                    + columns.map { ColumnShape(name: $0, type: .int4, isOptional: true) }, key: [0])
-            let writer = try await database.writer(shape)
-            let claims = try await database.claim(p0)
-            let records = (0..<2_000).map { id -> TestRecord in
-                let mask = id * 524_287
-                var values = [TestValue.int(Int32(id))]
-                for bit in 0..<20 { values.append((mask >> bit) & 1 == 1 ? .int(Int32(id * 20 + bit)) : .absent) }
-                return .event(.upsert, values)
-            }
-            let transaction = try writer.prepare([changeBatch(p0, from: 0, records, shape: shape)], claims: claims)
-            let statements = try await database.countStatements {
-                let outcome = try await database.connection.perform {
-                    writer.execute(transaction, on: $0, final: .all, now: 0)
-                }
-                #expect(outcome.report?.records == 2_000 && outcome.report?.deadLetters == [:], "\(outcome)")
-            }
-            #expect(statements.count <= 7, "\(statements)")
-            let written = try await database.rows(
-                "SELECT count(*) || ' ' || sum(num_nonnulls(\(columns.joined(separator: ", ")))) FROM sparse")
-            let masks = (0..<2_000).map { id in (id * 524_287) & 0xFFFFF }
-            let present = masks.reduce(0) { sum, mask in sum + mask.nonzeroBitCount }
-            #expect(written == ["2000 \(present)"])
-        }
-
         /// The same SQLSTATE says that a parent is missing and that a child is there.
         @Test func deletingAReferencedRowIsToldFromAMissingParent() async throws {
             let database = try await TestDatabase.fresh(

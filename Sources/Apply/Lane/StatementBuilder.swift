@@ -88,9 +88,12 @@ struct StatementBuilder {
             let setsOnUpdate = net.insertWasUpdated && plan.onUpdateDiffersFromDefault
             // A Delete needs the key only, which every event of the run has.
             if net.deletesFirst { groups.append(Int32(keys.positions[range.lowerBound]), to: StatementKey(kind: .delete)) }
-            if let update = net.update, update == net.insert, isOneStatement(row(update), machine.mergedRows) {
-                groups.append(row(update), to: StatementKey(kind: .upsert, setsOnUpdate: setsOnUpdate))
-                continue
+            if let update = net.update, update == net.insert {
+                let isOne = isOneStatement(row(update), machine.mergedRows)
+                if isOne || plan.hasMerge {
+                    groups.append(row(update), to: StatementKey(kind: isOne ? .upsert : .merge, setsOnUpdate: setsOnUpdate))
+                    continue
+                }
             }
             if let update = net.update { groups.append(row(update), to: StatementKey(kind: .update)) }
             if let insert = net.insert {

@@ -70,20 +70,20 @@ struct RowTexts {
         zip(keyNames, shape.key).map { "t.\($0) = \(row).c\($1)" }.joined(separator: " AND ")
     }
 
-    /// The beginning of an INSERT, and the values of a row.
+    /// The columns of an INSERT with what stands before its values, and the values of a row.
     /// - Parameters:
     ///   - isComplete: the row has a value for every column.
     ///   - setsOnUpdate: the `on_update` columns are set, and not defaulted.
-    func insertion(of row: String, isComplete: Bool, setsOnUpdate: Bool) -> (into: String, values: String) {
+    func insertion(of row: String, isComplete: Bool, setsOnUpdate: Bool) -> (columns: String, values: String) {
         let onUpdate = setsOnUpdate ? self.onUpdate : []
-        let into = (names + onUpdate.map(\.name)).joined(separator: ", ")
+        let list = (names + onUpdate.map(\.name)).joined(separator: ", ")
         let values = shape.columns.indices.map { column -> String in
             guard !isComplete, let isPresent = presence.condition(column, of: row) else { return "\(row).c\(column)" }
             return
                 "CASE WHEN \(isPresent) THEN \(row).c\(column)\(casts[column])\(defaults[column].map { " ELSE \($0)" } ?? "") END"
         }
         return (
-            "INSERT INTO \(relation) AS t (\(into))\(overridesIdentity ? " OVERRIDING SYSTEM VALUE" : "")",
+            "(\(list))\(overridesIdentity ? " OVERRIDING SYSTEM VALUE" : "")",
             (values + onUpdate.map(\.value)).joined(separator: ", ")
         )
     }

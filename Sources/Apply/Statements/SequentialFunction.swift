@@ -68,11 +68,14 @@ struct SequentialWriter {
     let updateGroups: [[Int]]
 
     private var insertion: String {
-        let (into, values) = texts.insertion(of: "_s_e", isComplete: false, setsOnUpdate: false)
+        let (columns, values) = texts.insertion(of: "_s_e", isComplete: false, setsOnUpdate: false)
         let arbiter =
             usesArbiter && texts.shape.mode == .upsert
             ? " ON CONFLICT (\(texts.keyNames.joined(separator: ", "))) DO NOTHING" : ""
-        return "\(into) VALUES (\(values))\(arbiter); GET DIAGNOSTICS _s_n = ROW_COUNT; _s_new := _s_new + _s_n;"
+        return """
+            INSERT INTO \(texts.relation) AS t \(columns) VALUES (\(values))\(arbiter);
+            GET DIAGNOSTICS _s_n = ROW_COUNT; _s_new := _s_new + _s_n;
+            """
     }
 
     /// The UPDATE of one event: one statement for each combination of groups that the event has.

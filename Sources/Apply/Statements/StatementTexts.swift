@@ -11,6 +11,8 @@ enum StatementKind: UInt8, CaseIterable {
     case update
     /// Changes rows that are present and inserts the others. Its rows have a value for every column.
     case upsert
+    /// Does the same for rows that may lack values; see ``WritePlan/hasMerge``.
+    case merge
     /// Inserts rows that are absent.
     case insert
     /// Inserts rows, whatever is there.
@@ -72,6 +74,13 @@ struct StatementTexts {
         case .update:
             sql = "UPDATE \(texts.relation) AS t SET \(texts.assignments(of: "u")) FROM \(rows) WHERE \(texts.matches("u"))"
         case .upsert: sql = insert(key, rows) + " ON CONFLICT (\(arbiter)) DO UPDATE SET \(texts.assignments(of: "excluded"))"
+        case .merge:
+            let (columns, values) = texts.insertion(of: "u", isComplete: false, setsOnUpdate: key.setsOnUpdate)
+            sql = """
+                MERGE INTO \(texts.relation) AS t USING \(rows) ON \(texts.matches("u"))
+                WHEN MATCHED THEN UPDATE SET \(texts.assignments(of: "u"))
+                WHEN NOT MATCHED THEN INSERT \(columns) VALUES (\(values))
+                """
         case .insert:
             let absent = " WHERE NOT EXISTS (SELECT FROM \(texts.relation) AS t WHERE \(texts.matches("u")))"
             sql = insert(key, rows) + (insertsLookUp ? absent : "") + " ON CONFLICT (\(arbiter)) DO NOTHING"
@@ -79,14 +88,14 @@ struct StatementTexts {
         }
         return SetStatement(
             sql: sql, columns: columns, presenceWords: words, prepared: PreparedStatement(sql),
-            plansEachTime: key.kind == .delete || key.kind == .update || (key.kind == .insert && insertsLookUp))
+            plansEachTime: [.delete, .update, .merge].contains(key.kind) || (key.kind == .insert && insertsLookUp))
     }
 
     private var arbiter: String { texts.keyNames.joined(separator: ", ") }
 
     private func insert(_ key: StatementKey, _ rows: String) -> String {
-        let (into, values) = texts.insertion(of: "u", isComplete: key.kind == .upsert, setsOnUpdate: key.setsOnUpdate)
-        return "\(into) SELECT \(values) FROM \(rows)"
+        let (columns, values) = texts.insertion(of: "u", isComplete: key.kind == .upsert, setsOnUpdate: key.setsOnUpdate)
+        return "INSERT INTO \(texts.relation) AS t \(columns) SELECT \(values) FROM \(rows)"
     }
 
     /// `unnest($1::int4[], …) AS u(c0, …)`: see ``RowTexts``.

@@ -44,6 +44,7 @@ public enum TableInspector {
         schema.hasRowSecurity = try found.bool(0, 3)
         schema.isInherited = try found.bool(0, 4)
         schema.serverEncoding = try found.text(0, 5)
+        schema.serverHasMerge = session.serverVersion >= 150_000 && PostgresLibrary.versionNumber >= 150_000
         schema.hasDeferredChecks = try found.bool(0, 6)
         schema.isUnlogged = try found.bool(0, 7)
         try readColumns(&schema, session, wanted)

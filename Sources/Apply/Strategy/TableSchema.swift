@@ -103,6 +103,8 @@ public struct TableSchema: Sendable, Equatable {
     var hasDeferredChecks = false
     var hasGeneratedColumns: Bool { columns.values.contains(where: \.isGenerated) }
     var serverEncoding = "UTF8"
+    /// The server knows MERGE, and libpq the number of its rows: PostgreSQL 15 and newer.
+    var serverHasMerge = false
     var columns: [String: Column] = [:]
     var triggers: [Trigger] = []
     var rules: [String] = []

@@ -42,7 +42,7 @@ extension WritePlan {
             shape.mode == .append
             ? [.append]
             : strategy == .sequential && !schema.rules.isEmpty
-                ? [.append, .update, .delete] : [.insert, .upsert, .update, .delete]
+                ? [.append, .update, .delete] : [.insert, .upsert, .update, .delete] + (hasMerge ? [.merge] : [])
         for kind in kinds {
             let statement = texts.statement(StatementKey(kind: kind))
             guard let error = try refusal(of: statement.sql, parameters: statement.parameterCount, on: session) else { continue }
@@ -133,7 +133,7 @@ extension StatementKind {
         switch self {
         case .delete: "DELETE"
         case .update: "UPDATE"
-        case .upsert, .insert, .append: "INSERT"
+        case .upsert, .merge, .insert, .append: "INSERT"
         }
     }
 }

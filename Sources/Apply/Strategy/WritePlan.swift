@@ -18,6 +18,10 @@ public final class WritePlan: Sendable {
     /// An INSERT first looks whether the row is there. Without that, `ON CONFLICT` proposes rows that exist, too: a column that they need
     /// may be missing in the event, a BEFORE INSERT trigger would run for them, and their defaults would use up a short sequence.
     let insertsLookUp: Bool
+    /// Upserts whose rows lack values are one MERGE, and not an UPDATE and an INSERT. Of concurrent changes by others MERGE sees less than
+    /// `ON CONFLICT`: a row that comes meanwhile refuses the transaction, which is repeated. Where triggers, rules or policies run, what
+    /// runs for whom would differ, too.
+    let hasMerge: Bool
     /// An inserted and then updated row differs from an inserted one: `on_update` sets other values than the defaults.
     let onUpdateDiffersFromDefault: Bool
     let function: SequentialFunction
@@ -39,6 +43,10 @@ public final class WritePlan: Sendable {
             shape.mode == .upsert
             && (schema.insertsMayLackColumns(shape) || schema.triggers.contains(where: \.isBeforeRowInsert)
                 || schema.insertsUseShortSequence(shape))
+        hasMerge =
+            choice.strategy == .coalesce && texts.presence.words > 0 && schema.serverHasMerge && schema.kind == .table
+            && !schema.isInherited
+            && schema.rules.isEmpty && schema.triggers.isEmpty && !schema.hasRowSecurity
         let setTexts = StatementTexts(texts: texts, insertsLookUp: insertsLookUp)
         self.texts = setTexts
         statements = Dictionary(

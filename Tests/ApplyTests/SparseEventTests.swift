@@ -1,0 +1,98 @@
+// Events that lack some of the optional fields: how many statements they take, and what concurrent changes of the table do to them.
+
+import Postgres
+import Records
+import Testing
+
+@testable import Apply
+
+private let p0 = TopicPartition("t", 0)
+
+extension ServerTests {
+    @Suite struct SparseEventTests {
+        /// As many statements whatever fields the events have, and no limit on how many combinations there are.
+        @Test(arguments: ["", ", CHECK (c1 >= 0)", ", UNIQUE (c1)"]) func sparseEventsCostNoStatements(_ constraint: String)
+            async throws
+        {
+            let columns = (1...20).map { "c\($0)" }
+            let database = try await TestDatabase.fresh(
+                "CREATE TABLE sparse (id int PRIMARY KEY, \(columns.map { $0 + " int" }.joined(separator: ", "))\(constraint));")
+            let shape = TableShape(
+                name: "sparse",
+                columns: [ColumnShape(name: "id", type: .int4)]
+                    + columns.map { ColumnShape(name: $0, type: .int4, isOptional: true) }, key: [0])
+            let writer = try await database.writer(shape)
+            let claims = try await database.claim(p0)
+            let records = (0..<2_000).map { id -> TestRecord in
+                let mask = id * 524_287
+                var values = [TestValue.int(Int32(id))]
+                for bit in 0..<20 { values.append((mask >> bit) & 1 == 1 ? .int(Int32(id * 20 + bit)) : .absent) }
+                return .event(.upsert, values)
+            }
+            let transaction = try writer.prepare([changeBatch(p0, from: 0, records, shape: shape)], claims: claims)
+            let statements = try await database.countStatements {
+                let outcome = try await database.connection.perform {
+                    writer.execute(transaction, on: $0, final: .all, now: 0)
+                }
+                #expect(outcome.report?.records == 2_000 && outcome.report?.deadLetters == [:], "\(outcome)")
+            }
+            #expect(statements.count <= 7, "\(statements)")
+            #expect(statements.contains { $0.contains("MERGE") } == constraint.isEmpty)
+            let written = try await database.rows(
+                "SELECT count(*) || ' ' || sum(num_nonnulls(\(columns.joined(separator: ", ")))) FROM sparse")
+            let masks = (0..<2_000).map { id in (id * 524_287) & 0xFFFFF }
+            let present = masks.reduce(0) { sum, mask in sum + mask.nonzeroBitCount }
+            #expect(written == ["2000 \(present)"])
+        }
+
+        /// A batch's rows are found by their key, also where reading the whole table would be cheaper if each page had to be sought on disk.
+        @Test func aTableLargerThanTheBatchIsNotScanned() async throws {
+            let database = try await TestDatabase.fresh(
+                """
+                CREATE TABLE sparse (id int PRIMARY KEY, a int);
+                INSERT INTO sparse SELECT x, x FROM generate_series(1, 200000) AS x;
+                """)
+            let shape = TableShape(
+                name: "sparse",
+                columns: [ColumnShape(name: "id", type: .int4), ColumnShape(name: "a", type: .int4, isOptional: true)], key: [0])
+            let plan = try await database.writer(shape).plan
+            let array = "'{\((1...5_000).map { String($0 * 40) }.joined(separator: ","))}'"
+            for kind in [StatementKind.delete, .update, .merge] {
+                let statement = plan.statement(StatementKey(kind: kind))
+                let arrays = Array(repeating: array, count: statement.parameterCount).joined(separator: ", ")
+                try await database.script("PREPARE \(kind) AS \(statement.sql); SET plan_cache_mode = force_custom_plan")
+                let lines = try await database.rows("EXPLAIN EXECUTE \(kind) (\(arrays))").joined(separator: "\n")
+                #expect(lines.contains("Index Scan") && !lines.contains("Seq Scan"), "\(kind): \(lines)")
+            }
+        }
+
+        /// MERGE does not see a row that another session inserts meanwhile: it is refused, and nothing of the event gets lost.
+        @Test(arguments: [false, true]) func aRowThatComesMeanwhileIsUpdated(_ isFinal: Bool) async throws {
+            let database = try await TestDatabase.fresh("CREATE TABLE sparse (id int PRIMARY KEY, a int, b int);")
+            let shape = TableShape(
+                name: "sparse",
+                columns: [ColumnShape(name: "id", type: .int4)]
+                    + ["a", "b"].map { ColumnShape(name: $0, type: .int4, isOptional: true) }, key: [0])
+            let writer = try await database.writer(shape)
+            let claims = try await database.claim(p0)
+            let other = try await database.connect()
+            _ = try await other.perform { try $0.executeScript("BEGIN; INSERT INTO sparse VALUES (1, 10, 20)") }
+            let records = (0..<3).map { TestRecord.event(.upsert, [.int($0), .int(7), .absent]) }
+            let batch = changeBatch(p0, from: 0, records, shape: shape)
+            async let applied = database.apply(writer, [batch], claims, isFinal: isFinal)
+            let locks = try await database.connect()
+            while try await locks.perform({ try $0.execute("SELECT FROM pg_locks WHERE NOT granted").rowCount }) == 0 {
+                try await Task.sleep(for: .milliseconds(5))
+            }
+            _ = try await other.perform { try $0.executeScript("COMMIT") }
+            var outcome = try await applied
+            if !isFinal {
+                #expect(outcome.word == "retry constraint")
+                outcome = try await database.apply(writer, [batch], claims, isFinal: false)
+            }
+            #expect(outcome.report?.deadLetters == [:], "\(outcome)")
+            #expect(
+                try await database.rows("SELECT concat_ws(' ', id, a, b) FROM sparse ORDER BY id") == ["0 7", "1 7 20", "2 7"])
+        }
+    }
+}
