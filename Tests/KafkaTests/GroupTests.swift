@@ -98,6 +98,24 @@ struct GroupTests {
         #expect(late?.code == .closed)
     }
 
+    /// A member learns from its heartbeats that another one joins or leaves, and all partitions of the group wait for the last one.
+    @Test func aMemberNoticesARebalanceWithinTwoSeconds() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 2)])
+        defer { broker.stop() }
+        var configuration = consumerConfiguration(broker)
+        configuration.sessionTimeout = .seconds(10)
+        var first = Driver(try KafkaConsumer.start(configuration, limit: TestCredits()))
+        try await first.join()
+        // Right after a heartbeat's interval has begun.
+        let start = ContinuousClock.now
+        let second = try KafkaConsumer.start(configuration, limit: TestCredits())
+        while !first.assigned.isEmpty { _ = try await first.step() }
+        let noticed = ContinuousClock.now - start
+        print("a rebalance is noticed after \(noticed)")
+        #expect(noticed < .seconds(2))
+        for consumer in [first.consumer, second] { _ = await consumer.close(deadline: .seconds(10)) }
+    }
+
     /// A member whose events nobody takes any more: before a rebalance, and while one waits for its answer.
     @Test(arguments: [false, true]) func aMemberThatLeavesKeepsNobodyWaiting(isAsked: Bool) async throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 4)])
