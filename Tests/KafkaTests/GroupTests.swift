@@ -99,7 +99,7 @@ struct GroupTests {
     }
 
     /// A member learns from its heartbeats that another one joins or leaves, and all partitions of the group wait for the last one.
-    @Test func aMemberNoticesARebalanceWithinTwoSeconds() async throws {
+    @Test func aMemberNoticesARebalanceByItsNextHeartbeat() async throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 2)])
         defer { broker.stop() }
         var configuration = consumerConfiguration(broker)
@@ -112,7 +112,7 @@ struct GroupTests {
         while !first.assigned.isEmpty { _ = try await first.step() }
         let noticed = ContinuousClock.now - start
         print("a rebalance is noticed after \(noticed)")
-        #expect(noticed < .seconds(2))
+        #expect(noticed < .milliseconds(2500))
         for consumer in [first.consumer, second] { _ = await consumer.close(deadline: .seconds(10)) }
     }
 
