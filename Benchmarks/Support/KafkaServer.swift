@@ -54,7 +54,7 @@ final class KafkaServer: Sendable {
 
     /// Bytes of the topic's log on disk.
     func bytes(of topic: String) throws -> Int {
-        let data = folder + "/kafka/data"
+        let data = folder + "/kafka/node-1/data"
         let files = FileManager.default
         var bytes = 0
         for partition in try files.contentsOfDirectory(atPath: data) where partition.hasPrefix(topic + "-") {

@@ -98,6 +98,45 @@ struct GroupTests {
         #expect(late?.code == .closed)
     }
 
+    /// A member learns from its heartbeats that another one joins or leaves, and all partitions of the group wait for the last one.
+    @Test func aMemberNoticesARebalanceByItsNextHeartbeat() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 2)])
+        defer { broker.stop() }
+        var configuration = consumerConfiguration(broker)
+        configuration.sessionTimeout = .seconds(10)
+        var first = Driver(try KafkaConsumer.start(configuration, limit: TestCredits()))
+        try await first.join()
+        // Right after a heartbeat's interval has begun.
+        let start = ContinuousClock.now
+        let second = try KafkaConsumer.start(configuration, limit: TestCredits())
+        while !first.assigned.isEmpty { _ = try await first.step() }
+        let noticed = ContinuousClock.now - start
+        print("a rebalance is noticed after \(noticed)")
+        #expect(noticed < .milliseconds(2500))
+        for consumer in [first.consumer, second] { _ = await consumer.close(deadline: .seconds(10)) }
+    }
+
+    /// A member whose events nobody takes any more: before a rebalance, and while one waits for its answer.
+    @Test(arguments: [false, true]) func aMemberThatLeavesKeepsNobodyWaiting(isAsked: Bool) async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 4)])
+        defer { broker.stop() }
+        var leaving = Driver(try KafkaConsumer.start(consumerConfiguration(broker), limit: TestCredits()))
+        try await leaving.join()
+        if !isAsked { leaving.consumer.leave(within: .seconds(5)) }
+        var other = Driver(try KafkaConsumer.start(consumerConfiguration(broker), limit: TestCredits()))
+        if isAsked {
+            var isRevoked = false
+            while !isRevoked { if case .revoked = try await leaving.next() { isRevoked = true } }
+            // Without an answer the group would wait for a minute (max.poll.interval.ms).
+            leaving.consumer.leave(within: .seconds(5))
+        }
+        try await other.join()
+        #expect(other.assigned.count == 4)
+        let hasLeft = await leaving.consumer.close(deadline: .seconds(10))
+        #expect(hasLeft)
+        _ = await other.consumer.close(deadline: .seconds(10))
+    }
+
     @Test func closingWithADeadBrokerObeysItsDeadline() async throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 1)])
         defer { broker.stop() }

@@ -54,6 +54,7 @@ final class FakeSource: RecordSource {
         var isSilent = false
         var questions = 0
         var overrun = 0
+        var hasLeft = false
     }
 
     struct Silent: Error {}
@@ -175,6 +176,7 @@ final class FakeSource: RecordSource {
         state.withLock { state in for start in offsets { state.committed[start.source] = start.offset } }
     }
     func commitAndWait(_ offsets: [PartitionStart], until deadline: UInt64) async { commit(offsets) }
+    func leave() { state.withLock { $0.hasLeft = true } }
     func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
         try state.withLock { state in
             state.questions += 1
@@ -206,6 +208,7 @@ final class FakeSource: RecordSource {
     var positions: [TopicPartition: Int64] { state.withLock { $0.readers.mapValues(\.next) } }
     var unassigns: Int { state.withLock { $0.unassigns } }
     var assigns: Int { state.withLock { $0.assigns } }
+    var hasLeft: Bool { state.withLock { $0.hasLeft } }
 }
 
 struct FakeDecoder: RecordDecoder {

@@ -349,6 +349,28 @@ import Testing
         #expect(world.isExact)
     }
 
+    /// What the database does not answer must not keep the group waiting for a member that takes no events any more.
+    @Test func aPipelineThatFailsLeavesItsGroupWhileALaneWaits() async throws {
+        struct Fenced: Error {}
+        let isFrozen = Shared(true)
+        let world = World(seed: 11, partitions: 1, records: 10, configuration: brisk()) { _, _ in
+            // Like a call of libpq, it does not end by cancellation.
+            await Task.detached { _ = await eventually { !isFrozen.current } }.value
+            return nil
+        }
+        await #expect(throws: Fenced.self) {
+            try await world.run { world in
+                world.source.post(.assigned(Array(world.ends.keys)))
+                #expect(await eventually { world.pipeline.snapshot().positions.contains { $0.outstanding.records > 0 } })
+                #expect(!world.source.hasLeft)
+                world.source.post(.failed(Fenced()))
+                #expect(await eventually { world.source.hasLeft })
+                isFrozen.withLock { $0 = false }
+                try await Task.sleep(nanoseconds: 60_000_000_000)
+            }
+        }
+    }
+
     @Test func aDeadSourceEndsThePipelineWithItsError() async throws {
         struct Fenced: Error {}
         let world = World(seed: 8, partitions: 1, records: 10, configuration: brisk())

@@ -126,7 +126,6 @@ final class Simulation {
             world.executor.run(at: random.below(world.executor.readyCount))
         }
         invariants.holdAfterTheEnd()
-        member.source.group.leave()
     }
 
     /// Runs jobs and the reader, and advances time, until an instant or a condition.

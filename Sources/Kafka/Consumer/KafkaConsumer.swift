@@ -17,7 +17,7 @@ public final class KafkaConsumer: Sendable {
     private init(_ shared: ConsumerShared) { self.shared = shared }
 
     /// A consumer without references leaves its group.
-    deinit { shared.send(.close(limit: MonotonicClock.nanoseconds() + 5_000_000_000)) }
+    deinit { leave(within: .seconds(5)) }
 
     /// Joins the group.
     ///
@@ -113,10 +113,16 @@ public final class KafkaConsumer: Sendable {
         }
     }
 
-    /// Waits for the last commit's answer, leaves the group and destroys the client.
+    /// Begins to leave the group, without waiting: for the moment from which nobody takes the events any more. Until the member has
+    /// left, the poll thread answers rebalances itself, so the others of the group wait for none. Later commands do nothing.
+    public func leave(within limit: Duration) {
+        shared.send(.close(limit: MonotonicClock.nanoseconds() + limit.nanoseconds))
+    }
+
+    /// Waits for the last commit's answer, leaves the group and destroys the client. After ``leave(within:)`` it only waits for the end.
     /// - Returns: false where `deadline` passed first. The client is then leaked on purpose: exit the process.
     public func close(deadline: Duration) async -> Bool {
-        shared.send(.close(limit: MonotonicClock.nanoseconds() + deadline.nanoseconds))
+        leave(within: deadline)
         return await shared.finished.wait(within: deadline)
     }
 

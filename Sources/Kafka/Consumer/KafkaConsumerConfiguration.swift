@@ -64,7 +64,8 @@ public struct KafkaConsumerConfiguration: Sendable {
         try configuration.set("auto.offset.reset", "error")
         try configuration.set("partition.assignment.strategy", "range")
         try configuration.set("session.timeout.ms", "\(sessionTimeout.milliseconds)")
-        try configuration.set("heartbeat.interval.ms", "\(min(3000, max(1, sessionTimeout.milliseconds / 3)))")
+        // A member learns of a rebalance by the answer to a heartbeat, and the partitions of all members wait for the last one.
+        try configuration.set("heartbeat.interval.ms", "\(min(1000, max(1, sessionTimeout.milliseconds / 3)))")
         try configuration.set("max.poll.interval.ms", "\(max(60_000, sessionTimeout.milliseconds))")
         try configuration.set("queued.min.messages", "\(queuedMinimumRecords)")
         try configuration.set("queued.max.messages.kbytes", "\(queuedMaximumKibibytes)")

@@ -64,6 +64,8 @@ public protocol RecordSource: Sendable {
     func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
     /// The offset up to which each partition can be read: below its end while a transaction is open. As for ``endOffsets(_:)``.
     func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
+    /// Leaves the group: nobody takes events any more, so no rebalance may wait for an answer. Returns at once; the last command.
+    func leave()
     /// Bytes by which the pipeline's budget must be reduced because the source has lately held more than its share.
     var overrun: Int { get }
     /// When the source last proved to be alive in its group, monotonic nanoseconds.

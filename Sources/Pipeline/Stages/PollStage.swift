@@ -7,6 +7,8 @@ struct PollStage: Sendable {
     let context: StageContext
 
     func run() async throws {
+        // However it ends: the other stages may still wait for the database.
+        defer { context.source.leave() }
         while let event = try await context.source.next() {
             switch event {
             case .records(let batch):

@@ -98,6 +98,8 @@ struct KafkaRecordSource: RecordSource {
         }
     }
 
+    func leave() { consumer.leave(within: .seconds(5)) }
+
     func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
         try await ends(partitions, metadata)
     }

@@ -52,8 +52,10 @@ final class World: Sendable {
     ///
     /// All processes that the test starts end with it. Logs of a failed test are printed and kept; `SLUICE_TEST_KEEP_LOGS=1`
     /// keeps all.
+    /// - Parameter replicas: of each partition, on the cluster of three nodes; `nil`: on a single node.
     static func run(
-        _ name: String, partitions: Int, onServerOfItsOwn: Bool = false, _ body: (World) async throws -> Void
+        _ name: String, partitions: Int, replicas: Int? = nil, onServerOfItsOwn: Bool = false,
+        _ body: (World) async throws -> Void
     ) async throws {
         guard KafkaServer.home != nil else {
             return print(
@@ -69,7 +71,7 @@ final class World: Sendable {
         do {
             let uri: String
             if let server { uri = server.uri } else { uri = try await TestPostgres.database(migrated: true) }
-            result = .success(try await run(name, partitions, bin, uri, server, body))
+            result = .success(try await run(name, partitions, replicas, bin, uri, server, body))
         } catch {
             result = .failure(error)
         }
@@ -79,15 +81,17 @@ final class World: Sendable {
     }
 
     private static func run(
-        _ name: String, _ partitions: Int, _ bin: String, _ database: String, _ server: PrivatePostgres?,
+        _ name: String, _ partitions: Int, _ replicas: Int?, _ bin: String, _ database: String, _ server: PrivatePostgres?,
         _ body: (World) async throws -> Void
     ) async throws {
-        let kafka = KafkaServer.shared
+        let kafka = replicas == nil ? KafkaServer.shared : KafkaServer.cluster
+        // Its nodes would take time and memory from the tests that follow.
+        if replicas == nil { await KafkaServer.cluster.kill() }
         try await kafka.start()
         let world = World(
             name: name, partitions: partitions, bin: bin, database: database, kafka: kafka, server: server)
         try FileManager.default.createDirectory(at: world.directory, withIntermediateDirectories: true)
-        try await kafka.create([(world.topic, partitions)])
+        try await kafka.create([(world.topic, partitions)], replicas: replicas ?? 1)
         let result: Result<Void, any Error>
         do { result = .success(try await body(world)) } catch { result = .failure(error) }
         var hasFailed = world.hasFailed.withLock { $0 }

@@ -114,6 +114,7 @@ struct Invariants {
             world.expect(summary == "ended", "an ended pipeline shows the state \(summary)")
             world.expect(member.source.unassigns > 0, "the partitions were not given back at the end")
         }
+        world.expect(member.source.group.isLeft, "the member has not left its group")
         world.expect(world.executor.readyCount == 0, "\(world.executor.readyCount) jobs are left")
         world.expect(world.clock.sleepers == 0, "\(world.clock.sleepers) tasks still sleep")
         world.expect(!member.source.isAwaited, "a task still waits for the source")

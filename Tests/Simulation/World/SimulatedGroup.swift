@@ -89,7 +89,15 @@ final class SimulatedGroup {
         offerLater()
     }
 
-    func leave() { state = .gone }
+    /// The member leaves: it is told nothing more, and nothing waits for it.
+    func leave() {
+        state = .gone
+        event = nil
+        answerDue = nil
+    }
+
+    /// The member has left.
+    var isLeft: Bool { state == .gone }
 
     /// The pipeline gave its answer; the reader's thread carries it out in a later step.
     func answerGiven(isUnassign: Bool) {

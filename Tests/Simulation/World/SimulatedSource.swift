@@ -155,6 +155,12 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         }
     }
 
+    func leave() {
+        world.entered("leave")
+        world.note(.command, 7, 0, "pipeline: leaves")
+        group.leave()
+    }
+
     func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
         world.entered("endOffsets")
         try await world.clock.sleep(until: world.clock.now + world.faults.next() % (3 * millisecond))
