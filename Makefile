@@ -2,10 +2,10 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help bootstrap demo build run test simulate e2e bench lint check clean
+.PHONY: help bootstrap demo build run test tsan simulate e2e newer-librdkafka bench lint check clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 bootstrap: ## install the system packages that are missing
 	@scripts/bootstrap
@@ -24,11 +24,17 @@ test: bootstrap ## all tests that need no outside server, and the commands of RE
 	@scripts/test
 	@scripts/docs-test
 
+tsan: bootstrap ## the unit tests of Backpressure, Admission and Pipeline under ThreadSanitizer
+	@scripts/tsan
+
 simulate: bootstrap ## 100,000 random schedules of the whole pipeline under a seeded scheduler; scripts/simulate --seed N replays one
 	@scripts/simulate
 
 e2e: bootstrap ## tests on a real Apache Kafka: KAFKA_HOME=<unpacked distribution> (default ../shared/kafka)
 	@scripts/e2e
+
+newer-librdkafka: bootstrap ## the Kafka tests a second time, on the librdkafka of PyPI's confluent-kafka
+	@scripts/newer-librdkafka
 
 bench: bootstrap ## benchmarks: prints ratios, writes Benchmarks/results/*.json
 	@scripts/bench
@@ -37,7 +43,7 @@ lint: bootstrap ## format, imports, lengths, shell scripts, names in the documen
 	@scripts/lint --self-test
 	@scripts/lint
 
-check: lint test simulate e2e ## everything CI runs
+check: lint test tsan simulate e2e newer-librdkafka ## everything CI runs
 
 clean: ## remove what was built and everything private under .sluice (servers are stopped first)
 	@scripts/clean

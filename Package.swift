@@ -116,3 +116,18 @@ let package = Package(
     ],
     cxxLanguageStandard: .cxx17
 )
+
+// SwiftPM links all tests of a package into one program. `scripts/tsan` names those that it needs, so that only they and what they depend
+// on are built again under a sanitizer.
+if let tests = Context.environment["SLUICE_ONLY_TESTS"] {
+    var needed: Set<String> = []
+    var pending = tests.split(separator: " ").map(String.init)
+    while let name = pending.popLast() {
+        guard needed.insert(name).inserted else { continue }
+        for case .byNameItem(let dependency, _) in package.targets.first(where: { $0.name == name })?.dependencies ?? [] {
+            pending.append(dependency)
+        }
+    }
+    package.products = []
+    package.targets.removeAll { !needed.contains($0.name) }
+}

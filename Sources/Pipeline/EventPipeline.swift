@@ -32,7 +32,7 @@ public final class EventPipeline: Sendable {
 
     /// Runs until ``shutdown(within:)`` has drained the pipeline, or until it fails.
     ///
-    /// - Throws: the source's error where it died, a stage's error, or `CancellationError`. No record is lost by any of them: what is
+    /// - Throws: the source's error where it died, ``TooManyPartitions``, a stage's error, or `CancellationError`. No record is lost by any of them: what is
     ///   not durable is read again from the offsets in the database.
     public func run() async throws {
         try await withThrowingTaskGroup(of: Bool.self) { group in

@@ -27,4 +27,7 @@ public struct StopReason: Sendable, Equatable, CustomStringConvertible {
 
     /// Whether what was wrong may have been mended meanwhile, so that claiming the partition again may help.
     public var isRechecked: Bool { kind != .poison }
+
+    /// Whether it may pass by itself within seconds: an access that was denied by mistake, a broker's unknown error, a damaged response.
+    public var isPassing: Bool { kind == .kafka }
 }

@@ -41,6 +41,33 @@ extension ServerTests {
             #expect(again.report?.deadLetters == ["sql:check": 1, "sql:unique": 1], "\(again)")
         }
 
+        /// What was found to be mostly bad was found by a plan that the table does not fit any more: nothing stops, and nothing is counted.
+        @Test func aPoisonedPartitionDoesNotStopByAnOldPlan() async throws {
+            let database = try await TestDatabase.fresh(messages)
+            let writer = try await database.writer(messagesShape)
+            var claims = try await database.claim(p0)
+            func batch(_ count: Int, bad: Int, _ name: String) -> ChangeBatch {
+                let records = (0..<count).map { $0 < bad ? message(.upsert, $0, name) : message(.upsert, $0) }
+                return changeBatch(p0, from: claims[0].nextOffset, records, shape: messagesShape)
+            }
+            // Too few to stop for: they count from here on.
+            let first = try await database.apply(writer, [batch(800, bad: 400, "bad")], claims)
+            #expect(first.report?.deadLetters == ["sql:check": 400])
+            claims[0].nextOffset = 1_599
+            try await database.script("ALTER TABLE messages ADD CONSTRAINT later CHECK (name <> 'new')")
+            let outcome = try await database.apply(writer, [batch(1_200, bad: 800, "new")], claims)
+            #expect(outcome.word == "schema changed", "\(outcome)")
+            #expect(try await database.rows("SELECT next_offset::text FROM sluice_offsets") == ["1599"])
+            #expect(try await database.deadLetterCount() == 400)
+            try await database.script("ALTER TABLE messages DROP CONSTRAINT later")
+            let plan = try await database.writer(messagesShape).plan
+            let current = TableWriter(plan: plan, configuration: writer.configuration, poison: writer.poison)
+            // It was not stopped: a claim does not begin its count anew.
+            writer.poison.forget(p0)
+            #expect(try await database.apply(current, [batch(300, bad: 300, "bad")], claims).stopped == [p0])
+            #expect(try await database.apply(current, [batch(1_200, bad: 800, "new")], claims).word == "applied")
+        }
+
         /// The transaction waits for the lock of the change. Its first snapshot is from before: that of the check must not be.
         @Test(arguments: ["read committed", "repeatable read"]) func aChangeThatWasWaitedForIsSeen(_ isolation: String)
             async throws

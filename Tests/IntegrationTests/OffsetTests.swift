@@ -64,7 +64,12 @@ extension EndToEnd {
             print("added: partitions are assigned \(ContinuousClock.now - start) after they were made")
             try await world.expectExact()
             try #require(worker.process.output.contains("it is read from its beginning"))
+            // The memory is divided anew, by a consumer with smaller queues, in the same process.
             try #require(worker.process.output.contains("More partitions are assigned than the memory budget was divided for"))
+            let splits = worker.process.output.matches(of: /Memory budget split\..*? partitions=(\d+)/).map { String($0.1) }
+            try #require(splits == ["2", "4"], "\(splits)")
+            try #require(try await worker.get("/readyz").status == 200)
+            try #require(try await worker.terminate() == .exited(0))
         }
     }
 

@@ -1,5 +1,6 @@
 // Tests the errors for wrong settings.
 
+import CKafka
 import Testing
 
 @testable import Kafka
@@ -25,6 +26,20 @@ import Testing
         #expect(error.code == .configuration)
         #expect(error.description.contains(name))
         #expect(!error.isRetriable)
+    }
+
+    /// From 2.2.0 on librdkafka's fetchers look after full queues by themselves, at an interval of a second unless it is set.
+    @Test func newerLibrariesNeedNoFetchWakeUp() throws {
+        let hasQueueBackoff = rd_kafka_version() >= 0x0202_0000
+        var configuration = KafkaConsumerConfiguration(
+            client: KafkaClientConfiguration(bootstrapServers: "127.0.0.1:1"), groupID: "g", topics: ["t"])
+        for isWanted in [true, false] {
+            configuration.fetchWakeUp = isWanted
+            var needsWakeUp = !isWanted
+            let properties = try configuration.makeConfiguration(needsWakeUp: &needsWakeUp)
+            #expect(needsWakeUp == (isWanted && !hasQueueBackoff))
+            #expect(properties.value(of: "fetch.queue.backoff.ms") == (hasQueueBackoff ? "5" : nil))
+        }
     }
 
     @Test func anUnknownPropertyNamesItselfAndTheRemedy() throws {

@@ -143,7 +143,7 @@ struct FlowTests {
         let consumer = driver.consumer
         try await fill(broker, partitions: 1, count: 1, bytes: 400_000)
         try await fill(broker, partitions: 1, count: 2_200)
-        try await untilTrue { consumer.prefetchedBytes >= 400_000 }
+        try await untilTrue { consumer.prefetchedBytes >= 400_000 + 2_200 * PrefetchShare.overheadPerRecord }
         credits.grant(0, records: 1, bytes: 1 << 20)
         consumer.creditsReturned()
         var batch: RecordBatch?
@@ -299,9 +299,14 @@ struct FlowTests {
             )
             // Without it, librdkafka sleeps up to a second each time the queues are full.
             if 3 * (seconds[true] ?? .infinity) < seconds[false] ?? 0 { return }
+            // A library that needs no wake-ups is as fast without.
+            if hasQueueBackoff, max(seconds[true] ?? .infinity, seconds[false] ?? .infinity) < 5 { return }
             try #require(round < 4, "the fetch wake-up does not help")
         }
     }
+
+    /// librdkafka's fetchers wait for 5 ms only when their queues are full.
+    private var hasQueueBackoff: Bool { ConfigurationHandle().setIfKnown("fetch.queue.backoff.ms", "5") }
 
     /// Seconds to read 60,000 records through small queues, with the fetch wake-up and without.
     private func drainSmallQueues() async throws -> [Bool: Double] {
@@ -320,7 +325,7 @@ struct FlowTests {
             while read < count { read += try await driver.step()?.count ?? 0 }
             let time = ContinuousClock.now - start
             seconds[fetchWakeUp] = Double(time.components.seconds) + Double(time.components.attoseconds) / 1e18
-            #expect(fetchWakeUp == (driver.consumer.statistics.wakeUps > 0))
+            #expect((fetchWakeUp && !hasQueueBackoff) == (driver.consumer.statistics.wakeUps > 0))
             _ = await driver.consumer.close(deadline: .seconds(10))
             broker.stop()
         }

@@ -11,6 +11,7 @@ private let b = TopicPartition("t", 1)
 private let outside = StopReason(.offset, "outside of the log")
 private let missing = StopReason(.schema, "the table does not exist")
 private let poison = StopReason(.poison, "mostly bad records")
+private let denied = StopReason(.kafka, "access was denied")
 
 private func machine() -> AssignmentMachine {
     var configuration = PipelineConfiguration()
@@ -194,9 +195,9 @@ private func requests(_ sources: TopicPartition..., checksBounds: Bool = false) 
         #expect(
             machine.claimAnswered(claimRound: 1, [a: .held(reason: outside)], now: 61, random: 0)
                 == [.reportStopped(a, reason: outside)])
-        #expect(machine.stopped(a, reason: poison, now: 62) == [])
+        #expect(machine.stopped(a, reason: poison, hasProgressed: false, now: 62, random: 0) == [])
         // As long as it is stopped for that, the stored offset must not be taken as it is.
-        #expect(machine.ticked(now: 1_061, lastPoll: 60) == [.claim(claimRound: 1, requests(a, checksBounds: true))])
+        #expect(machine.ticked(now: 1_061, lastPoll: 1_061) == [.claim(claimRound: 1, requests(a, checksBounds: true))])
         #expect(
             machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 2, nextOffset: 9)], now: 1_062, random: 0)
                 == [.restart(entry(a, slot: 0, generation: 2, epoch: 2, offset: 9))])
@@ -207,11 +208,13 @@ private func requests(_ sources: TopicPartition..., checksBounds: Bool = false) 
     @Test func aStopBelongsToItsGeneration() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)
-        #expect(machine.stopped(a, generation: 7, reason: poison, now: 2) == [], "nothing was read yet")
-        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        #expect(machine.stopped(a, generation: 7, reason: poison, now: 2) == [])
         #expect(
-            machine.stopped(a, generation: 1, reason: poison, now: 2) == [
+            machine.stopped(a, generation: 7, reason: poison, hasProgressed: false, now: 2, random: 0) == [],
+            "nothing was read yet")
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
+        #expect(machine.stopped(a, generation: 7, reason: poison, hasProgressed: false, now: 2, random: 0) == [])
+        #expect(
+            machine.stopped(a, generation: 1, reason: poison, hasProgressed: false, now: 2, random: 0) == [
                 .retract(a, slot: 0, generation: 1), .reportStopped(a, reason: poison),
             ])
     }
@@ -221,21 +224,21 @@ private func requests(_ sources: TopicPartition..., checksBounds: Bool = false) 
         _ = machine.assigned([a, b], now: 0)
         _ = machine.claimAnswered(
             claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        _ = machine.stopped(a, generation: 1, reason: missing, now: 10)
-        _ = machine.stopped(b, generation: 1, reason: poison, now: 10)
-        #expect(machine.ticked(now: 1_009, lastPoll: 0) == [])
-        #expect(machine.ticked(now: 1_010, lastPoll: 0) == [.claim(claimRound: 1, requests(a))])
+        _ = machine.stopped(a, generation: 1, reason: missing, hasProgressed: false, now: 10, random: 0)
+        _ = machine.stopped(b, generation: 1, reason: poison, hasProgressed: false, now: 10, random: 0)
+        #expect(machine.ticked(now: 1_009, lastPoll: 1_009) == [])
+        #expect(machine.ticked(now: 1_010, lastPoll: 1_010) == [.claim(claimRound: 1, requests(a))])
         #expect(
             machine.claimAnswered(claimRound: 1, [a: .held(reason: missing)], now: 1_020, random: 0) == [],
             "a reason that stays the same is reported once")
-        #expect(machine.ticked(now: 2_019, lastPoll: 0) == [])
-        #expect(machine.ticked(now: 2_020, lastPoll: 0) == [.claim(claimRound: 1, requests(a))])
+        #expect(machine.ticked(now: 2_019, lastPoll: 2_019) == [])
+        #expect(machine.ticked(now: 2_020, lastPoll: 2_020) == [.claim(claimRound: 1, requests(a))])
         #expect(
             machine.claimAnswered(claimRound: 1, [a: .later(reason: "down")], now: 2_021, random: 0)
                 == [.reportClaimFailed([a], reason: "down", retryIn: 1_000)])
         // An operator need not wait, and may also mean the one whose records are bad.
         machine.retryRequested([a, b], now: 2_030)
-        #expect(machine.ticked(now: 2_030, lastPoll: 0) == [.claim(claimRound: 1, requests(a, b))])
+        #expect(machine.ticked(now: 2_030, lastPoll: 2_030) == [.claim(claimRound: 1, requests(a, b))])
         #expect(
             machine.claimAnswered(
                 claimRound: 1, [a: .claimed(epoch: 2, nextOffset: 5), b: .claimed(epoch: 2, nextOffset: 6)], now: 2_031, random: 0
@@ -247,13 +250,49 @@ private func requests(_ sources: TopicPartition..., checksBounds: Bool = false) 
         #expect(machine.stoppedPartitions.isEmpty)
     }
 
+    /// An error of Kafka may pass: the partition is claimed again like a fenced one, not at the interval of what somebody has to mend.
+    @Test func aPartitionThatKafkaRefusesIsClaimedAgainSoonAndThenLessOften() {
+        var configuration = PipelineConfiguration()
+        configuration.reclaim = Backoff(initial: 20, maximum: 100)
+        configuration.recheckInterval = 1_000_000
+        var machine = AssignmentMachine(configuration: configuration)
+        _ = machine.assigned([a], now: 0)
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 0, random: 0)
+        var waits: [UInt64] = []
+        var now: UInt64 = 0
+        for (round, hasProgressed) in [false, false, false, false, true].enumerated() {
+            let start = now
+            let generation = UInt64(round + 1)
+            #expect(
+                machine.stopped(a, reason: denied, hasProgressed: hasProgressed, now: now, random: 0)
+                    == [.retract(a, slot: 0, generation: generation), .reportStopped(a, reason: denied)])
+            #expect(machine.stoppedPartitions.map(\.reason) == [denied], "health names it")
+            #expect(machine.ticked(now: now + 100, lastPoll: now) == [], "no poll has shown the partition still ours")
+            while machine.ticked(now: now, lastPoll: now) == [] { now += 1 }
+            waits.append(now - start)
+            _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: now, random: 0)
+        }
+        #expect(waits == [10, 20, 40, 50, 10])
+        // A claim that Kafka refuses, or that finds a server away, is such a setback, too; an operator need not wait.
+        _ = machine.stopped(a, reason: denied, hasProgressed: false, now: 1_000, random: 0)
+        #expect(machine.ticked(now: 1_020, lastPoll: 1_020) == [.claim(claimRound: 1, requests(a))])
+        #expect(machine.claimAnswered(claimRound: 1, [a: .held(reason: denied)], now: 1_020, random: 0) == [])
+        #expect(machine.ticked(now: 1_059, lastPoll: 1_059) == [])
+        #expect(machine.ticked(now: 1_060, lastPoll: 1_060) == [.claim(claimRound: 1, requests(a))])
+        #expect(
+            machine.claimAnswered(claimRound: 1, [a: .later(reason: "down")], now: 1_060, random: 0)
+                == [.reportClaimFailed([a], reason: "down", retryIn: 50)])
+        machine.retryRequested([a], now: 1_061)
+        #expect(machine.ticked(now: 1_061, lastPoll: 1_061) == [.claim(claimRound: 1, requests(a))])
+    }
+
     /// Its place in the source's assignment is kept for it: nothing else is assigned, fetched or claimed again.
     @Test func aPartitionThatWasNeverReadJoinsByASeek() {
         var machine = machine()
         _ = machine.assigned([a, b], now: 0)
         _ = machine.claimAnswered(
             claimRound: 1, [a: .held(reason: missing), b: .claimed(epoch: 1, nextOffset: 0)], now: 1, random: 0)
-        #expect(machine.ticked(now: 1_001, lastPoll: 0) == [.claim(claimRound: 1, requests(a))])
+        #expect(machine.ticked(now: 1_001, lastPoll: 1_001) == [.claim(claimRound: 1, requests(a))])
         #expect(
             machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: 1_002, random: 0)
                 == [.restart(entry(a, slot: 1, generation: 2, epoch: 1, offset: 0))])

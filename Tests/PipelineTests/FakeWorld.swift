@@ -52,7 +52,9 @@ final class FakeSource: RecordSource {
         var unassigns = 0
         var assigns = 0
         var isSilent = false
+        var isSilentAboutReadable = false
         var questions = 0
+        var partitionLimit = Int.max
         var overrun = 0
         var hasLeft = false
     }
@@ -185,10 +187,16 @@ final class FakeSource: RecordSource {
         }
     }
     func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
-        state.withLock { state in
-            Dictionary(uniqueKeysWithValues: partitions.map { ($0, state.readable[$0] ?? state.ends[$0]!) })
+        try state.withLock { state in
+            if state.isSilentAboutReadable { throw Silent() }
+            return Dictionary(uniqueKeysWithValues: partitions.map { ($0, state.readable[$0] ?? state.ends[$0]!) })
         }
     }
+    /// From now on the question how far logs can be read fails, or is answered again.
+    func answersReadableEnds(_ isAnswering: Bool) { state.withLock { $0.isSilentAboutReadable = !isAnswering } }
+    var partitionLimit: Int { state.withLock { $0.partitionLimit } }
+    /// It was made for so many partitions.
+    func fits(_ partitions: Int) { state.withLock { $0.partitionLimit = partitions } }
     /// The records from `offset` on belong to a transaction that is open; `nil`: it has ended.
     func openTransaction(_ source: TopicPartition, at offset: Int64?) { state.withLock { $0.readable[source] = offset } }
     /// From now on questions fail, or are answered again.

@@ -371,6 +371,27 @@ import Testing
         }
     }
 
+    /// Partitions were added to the topic: with them the source would exceed its memory, so none is claimed, and a larger one is needed.
+    @Test func morePartitionsThanTheSourceWasMadeForEndThePipeline() async throws {
+        let world = World(seed: 9, partitions: 3, records: 100, configuration: brisk())
+        world.source.fits(2)
+        await #expect(throws: TooManyPartitions(assigned: 3, limit: 2)) {
+            try await world.run { world in
+                let two = Array(world.ends.keys.sorted().prefix(2))
+                world.source.post(.assigned(two))
+                #expect(await eventually { two.allSatisfy { source in world.source.committed[source] == 100 } })
+                world.source.post(.revoked(two, isLost: false))
+                world.source.post(.assigned(Array(world.ends.keys)))
+                try await Task.sleep(nanoseconds: 60_000_000_000)
+            }
+        }
+        #expect(world.database.state.withLock { $0.requests.count } == 2, "a partition of the larger assignment was claimed")
+        // The group is answered: the revocation, and the assignment.
+        #expect(world.source.unassigns == 2)
+        #expect(world.source.positions.isEmpty)
+        #expect(world.isExact)
+    }
+
     @Test func aDeadSourceEndsThePipelineWithItsError() async throws {
         struct Fenced: Error {}
         let world = World(seed: 8, partitions: 1, records: 10, configuration: brisk())

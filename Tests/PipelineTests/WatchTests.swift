@@ -192,6 +192,34 @@ extension World {
         }
     }
 
+    /// Where it is not known how far a log can be read, no transaction is said to be open, and the notice says which question failed.
+    @Test func anUnansweredQuestionForReadableEndsIsNoOpenTransaction() async throws {
+        let world = World(seed: 27, partitions: 1, records: 100, configuration: watchful())
+        let source = TopicPartition("t", 0)
+        try await world.run { world in
+            world.source.openTransaction(source, at: 40)
+            world.source.post(.assigned([source]))
+            #expect(await eventually { world.stall == .openTransaction })
+            world.source.answersReadableEnds(false)
+            #expect(
+                await eventually { world.pipeline.snapshot().positions.first.map { $0.readableEnd == nil } == true },
+                "an old answer stays in force")
+            #expect(await eventually { world.stall.map { $0 != .openTransaction } == true })
+            let asked = world.source.questions
+            #expect(await eventually { world.source.questions > asked + 5 })
+            let notices = world.recorder.all.compactMap { event in
+                if case .sourceNotice(let sentence) = event { sentence } else { nil }
+            }
+            #expect(notices.count == 1, "reported once, not at every question: \(notices)")
+            #expect(notices.first?.hasPrefix("How far the logs can be read could not be learned") == true, "\(notices)")
+            world.source.answersReadableEnds(true)
+            #expect(await eventually { world.stall == .openTransaction })
+            world.source.openTransaction(source, at: nil)
+            #expect(await eventually { world.isComplete && world.stall == nil })
+        }
+        #expect(world.isExact)
+    }
+
     @Test func newPartitionsAreAskedForAtOnce() async throws {
         var configuration = watchful()
         configuration.lagInterval = 3_600_000_000_000

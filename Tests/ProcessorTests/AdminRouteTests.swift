@@ -31,6 +31,7 @@ private struct Answer: Sendable {
         var paused: [Pause]?
         var retried: [Retried]?
         var detail: String?
+        var unchanged: String?
     }
 
     let status: Int
@@ -38,6 +39,8 @@ private struct Answer: Sendable {
     let paused: [Pause]
     let retried: [Retried]
     let detail: String
+    /// Why nothing was changed, in an answer 200.
+    let unchanged: String?
 
     init(_ answer: LoopbackHTTP.Answer) throws {
         (status, headers) = (answer.status, answer.headers)
@@ -45,6 +48,7 @@ private struct Answer: Sendable {
         paused = body.paused ?? []
         retried = body.retried ?? []
         detail = body.detail ?? ""
+        unchanged = body.unchanged
     }
 }
 
@@ -78,11 +82,15 @@ private final class AdminServer: Sendable {
     ) async throws {
         let serving = Task {
             await controller.run(
-                pauses,
+                pauses: { [pauses] in pauses },
                 retry: { scope in
-                    stopped.filter { scope.contains(PauseScope(topic: $0.source.topic, partition: $0.source.partition)) }
-                }
-            ) { $0 == "messages" ? 4 : 1 }
+                    // This worker has the first three partitions.
+                    let isAssigned = (0..<3).contains { scope.contains(PauseScope(topic: "messages", partition: $0)) }
+                    return (
+                        stopped.filter { scope.contains(PauseScope(topic: $0.source.topic, partition: $0.source.partition)) },
+                        isAssigned
+                    )
+                }, partitions: { $0 == "messages" ? 4 : 1 })
         }
         let isServing = await eventually { controller.isServing }
         #expect(isServing)
@@ -122,6 +130,8 @@ private let unreachable = "postgres://127.0.0.1:1/nothing"
             }
             let nothing = try await admin.ask("POST", "/admin/retry", #"{"topic": "messages", "partition": 1}"#)
             #expect(nothing.status == 409 && nothing.detail.contains("messages[1] is stopped"))
+            let elsewhere = try await admin.ask("POST", "/admin/retry", #"{"topic": "messages", "partition": 3}"#)
+            #expect(elsewhere.status == 409 && elsewhere.detail.contains("This worker has no partition of messages[3]"))
             #expect(try await admin.ask("POST", "/admin/retry", #"{"topic": "strange"}"#).status == 404)
         }
     }
@@ -132,9 +142,10 @@ private let unreachable = "postgres://127.0.0.1:1/nothing"
         #expect(try await admin.ask("POST", "/admin/pause", pause).status == 503, "before the worker has started")
         try await admin.serving {
             #expect(try await admin.ask("GET", "/admin/pauses").paused.isEmpty)
-            for _ in 0..<2 {
+            for unchanged in [nil, "messages[3] is paused already, for the same reason. Nothing was changed."] {
                 let answer = try await admin.ask("POST", "/admin/pause", pause)
                 #expect(answer.status == 200)
+                #expect(answer.unchanged == unchanged)
                 #expect(answer.headers["content-type"] == "application/json")
                 try #require(answer.paused.count == 1)
                 #expect(answer.paused[0].topic == "messages")
@@ -150,7 +161,11 @@ private let unreachable = "postgres://127.0.0.1:1/nothing"
             let part = try await admin.ask("POST", "/admin/resume", #"{"topic": "others", "partition": 0}"#)
             #expect(part.status == 409)
             #expect(part.detail.contains("topic others"))
-            #expect(try await admin.ask("POST", "/admin/resume", #"{"topic": "others"}"#).paused.count == 1)
+            let resumed = try await admin.ask("POST", "/admin/resume", #"{"topic": "others"}"#)
+            #expect(resumed.paused.count == 1 && resumed.unchanged == nil)
+            let again = try await admin.ask("POST", "/admin/resume", #"{"topic": "others"}"#)
+            #expect(again.status == 200 && again.paused.count == 1)
+            #expect(again.unchanged == "topic others was not paused. Nothing was changed.")
             let last = try await admin.ask("POST", "/admin/resume", "{}")
             #expect(last.status == 200 && last.paused.isEmpty)
         }

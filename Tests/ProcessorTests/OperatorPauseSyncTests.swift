@@ -32,7 +32,7 @@ struct OperatorPauseSyncTests {
         let expected = OperatorPauses([OperatorPause(topic: "messages", reason: "r")])
         #expect(toldHere.current == [expected], "it counts here before the answer")
         #expect(await eventually { toldThere.current.last == expected })
-        #expect(try await here.resume(messages) == .done([]))
+        #expect(try await here.resume(messages) == .done([], isChanged: true))
         #expect(await eventually { toldThere.current.last == OperatorPauses.none })
         #expect(toldHere.current == [expected, .none])
         reading.cancel()

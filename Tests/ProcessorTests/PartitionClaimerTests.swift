@@ -234,6 +234,41 @@ struct PartitionClaimerTests {
         await world.close()
     }
 
+    /// It has no end that could be stored at the first start: it waits for its leader, and begins at the end then.
+    @Test func theFirstStartAtTheEndReadsNoHistoryOfAPartitionThatHadNoLeader() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("messages", 2)])
+        defer { broker.stop() }
+        try await produce(broker, 6, partitions: 2)
+        let (first, second) = (TopicPartition("messages", 0), TopicPartition("messages", 1))
+        try broker.setLeader(of: "messages", partition: 1, to: nil)
+        let world = try await ClaimWorld(broker.bootstrapServers, reset: .latest)
+        let results = try await world.claim([first, second])
+        #expect(results[first] == .claimed(epoch: 1, nextOffset: 3))
+        guard case .later(let reason)? = results[second] else {
+            Issue.record("a partition without a leader was answered \(results[second] as Any)")
+            return
+        }
+        #expect(reason.contains("LEADER_NOT_AVAILABLE"))
+        try broker.setLeader(of: "messages", partition: 1, to: 1)
+        let end = ContinuousClock.now + .seconds(20)
+        var result: ClaimResult?
+        while ContinuousClock.now < end {
+            result = try await world.claim([second])[second]
+            if case .claimed? = result { break }
+        }
+        guard case .claimed(_, nextOffset: 3)? = result else {
+            Issue.record("it begins elsewhere: \(result as Any)")
+            return
+        }
+        // From now on it is a stored offset like any other.
+        try await produce(broker, 2, partitions: 2)
+        guard case .claimed(_, nextOffset: 3)? = try await world.claim([second])[second] else {
+            Issue.record("the end was not stored")
+            return
+        }
+        await world.close()
+    }
+
     /// The first start is that of the group: the members that come later begin where the first one found the logs.
     @Test func theFirstStartAtTheEndIsTheSameForAllMembers() async throws {
         let broker = try EmbeddedBroker.start(topics: [("messages", 2)])

@@ -108,21 +108,4 @@ import Testing
         telemetry.observed(.rebalanced(assigned: [], revoked: [source], isLost: false))
         #expect(telemetry.pauses[source] == 0 && telemetry.resumes[source] == 0)
     }
-
-    @Test func morePartitionsThanTheBudgetWasDividedForAreAnError() {
-        let lines = Shared<[String]>([])
-        struct Lines: LogSink {
-            let kept: Shared<[String]>
-            func write(_ line: [UInt8]) { kept.withLock { $0.append(String(decoding: line, as: UTF8.self)) } }
-        }
-        let telemetry = WorkerTelemetry(
-            group: "g", registry: MetricsRegistry(), logger: Logger(label: "test", sink: Lines(kept: lines)))
-        telemetry.planned(partitions: 2)
-        func errors() -> Int { lines.current.count { $0.contains("memory budget") && $0.contains("restart this worker") } }
-        let partitions = (0..<3).map { TopicPartition("t", $0) }
-        telemetry.observed(.rebalanced(assigned: Array(partitions.prefix(2)), revoked: [], isLost: false))
-        #expect(errors() == 0)
-        telemetry.observed(.rebalanced(assigned: partitions, revoked: [], isLost: false))
-        #expect(errors() == 1)
-    }
 }

@@ -47,11 +47,13 @@ public final class ChildProcess: Sendable {
 
     /// Starts a program in a session of its own.
     /// - Parameters:
-    ///   - environment: all of it.
+    ///   - environment: all of it, and the test's own `LD_LIBRARY_PATH`: what is tested loads the same libraries.
     ///   - log: a file to append standard output and standard error to.
     public static func start(
         _ program: String, _ arguments: [String], environment: [String: String], log: String
     ) throws -> ChildProcess {
+        var environment = environment
+        if let path = getenv("LD_LIBRARY_PATH") { environment["LD_LIBRARY_PATH"] = String(cString: path) }
         let pid = try spawn(program, arguments, environment, input: "/dev/null", log: log)
         let child = ChildProcess(pid: pid, log: log)
         Watchdog.shared.tell("+ \(pid)")

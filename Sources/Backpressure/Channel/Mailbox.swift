@@ -5,7 +5,8 @@ import Synchronization
 /// An ordered queue with any number of senders and one receiver. Sending never waits: what is in it is bounded by the credits that were
 /// spent for it. A bound of its own could keep a rebalance waiting behind records for which there is no database.
 public final class Mailbox<Element: Sendable>: Sendable {
-    private typealias Receiver = CheckedContinuation<Element?, any Error>
+    /// Resumed with whether there is an element; otherwise the mailbox is finished. The element itself is taken under the lock.
+    private typealias Receiver = CheckedContinuation<Bool, any Error>
 
     private struct State {
         // A taken element is replaced by nil, so that its memory is freed before its credits return.
@@ -29,12 +30,11 @@ public final class Mailbox<Element: Sendable>: Sendable {
     public func send(_ element: Element) {
         let receiver = state.withLock { state -> Receiver? in
             if state.isFinished { return nil }
-            if let receiver = state.receiver.take() { return receiver }
             state.elements.append(element)
             state.level += cost(element)
-            return nil
+            return state.receiver.take()
         }
-        receiver?.resume(returning: element)
+        receiver?.resume(returning: true)
     }
 
     /// Takes the next element, waiting for one; `nil` once the mailbox is finished and empty. One caller at a time.
@@ -42,11 +42,16 @@ public final class Mailbox<Element: Sendable>: Sendable {
     public func receive() async throws -> Element? {
         try Task.checkCancellation()
         if let element = takeIfReady() { return element }
-        return try await withTaskCancellationHandler {
+        return try await hasElement() ? takeIfReady() : nil
+    }
+
+    /// Waits for an element. False: the mailbox is finished and empty.
+    private func hasElement() async throws -> Bool {
+        try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { (continuation: Receiver) in
-                let answer: Result<Element?, any Error>? = state.withLock { state in
-                    if let element = take(&state) { return .success(element) }
-                    if state.isFinished { return .success(nil) }
+                let answer: Result<Bool, any Error>? = state.withLock { state in
+                    if state.head < state.elements.count { return .success(true) }
+                    if state.isFinished { return .success(false) }
                     // A cancellation that came before the receiver is stored finds none to resume: so it is checked here, under the
                     // lock that the handler takes.
                     if Task.isCancelled { return .failure(CancellationError()) }
@@ -70,7 +75,7 @@ public final class Mailbox<Element: Sendable>: Sendable {
             state.isFinished = true
             return state.receiver.take()
         }
-        receiver?.resume(returning: nil)
+        receiver?.resume(returning: false)
     }
 
     private func take(_ state: inout State) -> Element? {

@@ -14,6 +14,7 @@ public final class EmbeddedBroker: Sendable {
     /// Requests that can be made to fail, with Kafka's API keys.
     public enum Request: Int16, Sendable {
         case produce = 0
+        case fetch = 1
         case initProducerID = 22
     }
 

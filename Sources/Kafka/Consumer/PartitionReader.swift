@@ -16,6 +16,8 @@ package final class PartitionReader<Queue: AnyObject> {
     package internal(set) var isPaused = false
     /// An error was reported, or it has no offset yet: nothing is read until a seek or a new assignment.
     package internal(set) var hasFailed: Bool
+    /// librdkafka fetches the partition, also where it has failed: a seek is enough to continue.
+    var isFetched = false
     /// A record was taken from the queue while none might be read; it is read first.
     var hasKept = false
     /// Records read since the assignment.

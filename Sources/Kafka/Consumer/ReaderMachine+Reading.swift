@@ -147,11 +147,11 @@ extension ReaderMachine {
     private mutating func failed(_ reader: PartitionReader<Port.Queue>) {
         reader.start.answered()
         let error = port.error(of: reader.partition, at: reader.position.expected)
-        if error.isRetriable {
-            port.report(.notice(error))
-        } else if fail(reader) {
-            port.report(.partitionFailed(reader.partition, error))
-        }
+        if error.isRetriable { return port.report(.notice(error)) }
+        // After an offset out of range the fetch state is NONE, and an unknown partition has none. After others librdkafka goes on. (One of
+        // authorization it reports once, but again after a seek.)
+        reader.isFetched = reader.isFetched && (error.code == .notAuthorized || error.code == .other)
+        if fail(reader) { port.report(.partitionFailed(reader.partition, error)) }
     }
 
     /// Nothing is read any more. False where that was so.

@@ -6,8 +6,8 @@ package import Records
 /// ``FetchPort`` and events go out. Runs on the poll thread over librdkafka, and in the simulation over a model of it.
 ///
 /// A round visits every partition once. Reading stops at a revoke and starts with the next assignment. A partition that has failed, or has
-/// no offset yet, is not in librdkafka's assignment: a seek, which follows its next claim, assigns all partitions anew. Never is librdkafka
-/// given a logical offset: an answer to the question that it then asks may come after a later seek, and moves the position without a sign.
+/// no offset yet, is not fetched: a seek, which follows its next claim, assigns all partitions anew, unless librdkafka has gone on fetching
+/// after the error. Never is librdkafka given a logical offset: an answer to the question that it then asks may come after a later seek, and moves the position without a sign.
 package struct ReaderMachine<Port: FetchPort>: ~Copyable {
     /// What is fixed for the life of a reader.
     package struct Limits: Sendable {
@@ -75,6 +75,7 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
     /// An error of a partition came through the main queue. True: it was not known.
     mutating func partitionFailed(_ partition: TopicPartition) -> Bool {
         guard let reader = reader(of: partition) else { return true }
+        reader.isFetched = false
         return fail(reader)
     }
 
@@ -123,7 +124,7 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
         reader.position.moved(to: offset)
         if reader.hasFailed {
             reader.hasFailed = false
-            mustRestart = true
+            if !reader.isFetched { mustRestart = true }
         }
         if mustRestart { return }
         if !reader.isPaused { reader.start.ordered(at: port.now) }
@@ -203,6 +204,7 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
         }
         let now = port.now
         for reader in readers {
+            reader.isFetched = !reader.hasFailed
             if reader.isPaused || reader.hasFailed { reader.start.stopped() } else { reader.start.ordered(at: now) }
             // Stale records of the last assignment count as a full queue and block fetching until the queue is read.
             sweep(reader)

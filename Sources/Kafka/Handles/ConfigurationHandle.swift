@@ -23,6 +23,13 @@ struct ConfigurationHandle: ~Copyable {
         rd_kafka_conf_set(pointer, name, value, nil, 0) == RD_KAFKA_CONF_OK
     }
 
+    /// A property's value; `nil` where this version of librdkafka does not have it.
+    func value(of name: String) -> String? {
+        var text = [CChar](repeating: 0, count: 512)
+        var count = text.count
+        return rd_kafka_conf_get(pointer, name, &text, &count) == RD_KAFKA_CONF_OK ? text.asString : nil
+    }
+
     /// Sets which kinds of events `rd_kafka_queue_poll` returns instead of calling back.
     func setEvents(_ mask: Int32) { rd_kafka_conf_set_events(pointer, mask) }
 

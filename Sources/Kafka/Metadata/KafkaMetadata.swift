@@ -200,7 +200,12 @@ public final class KafkaMetadata: Sendable {
         let list = PartitionListHandle(partitions, offset: bound.rawValue)
         let error = rd_kafka_offsets_for_times(client.pointer, list.pointer, max(1, Int32(clamping: timeout.milliseconds)))
         guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
-            return .failure(KafkaError(error, "the offsets cannot be read: \(String(cString: rd_kafka_err2str(error)))"))
+            let text = "the offsets cannot be read: \(String(cString: rd_kafka_err2str(error)))"
+            // The code of newer versions where no leader can be asked. A partition that does not exist has an error of its own.
+            guard error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION else { return .failure(KafkaError(error, text)) }
+            return .failure(
+                KafkaError(
+                    code: .brokerUnreachable, kafkaCode: error.rawValue, message: text, isRetriable: true, mayBePersisted: false))
         }
         return .success(answers(list.entries) { $0 })
     }

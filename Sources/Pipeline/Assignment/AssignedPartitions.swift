@@ -14,8 +14,8 @@ struct AssignedPartitions {
         case active(generation: UInt64, isPositionLost: Bool)
         /// It is claimed again when `due`, if it was polled after `since`.
         case fenced(attempt: Int, since: UInt64, due: UInt64)
-        /// It is claimed again when `due`; `nil`: only when an operator asks for it.
-        case stopped(StopReason, due: UInt64?)
+        /// It is claimed again when `due`, if it was polled after `since`; `nil`: only when an operator asks for it.
+        case stopped(StopReason, since: UInt64, due: UInt64?)
     }
 
     private struct Partition {
@@ -26,8 +26,8 @@ struct AssignedPartitions {
         var isClaiming = false
         /// The log did not hold its position: the next claim asks for the log's bounds.
         var checksBounds = false
-        /// How often it was fenced without having applied anything since the claim before.
-        var fences = 0
+        /// How often it was fenced, or stopped for a passing reason, without having applied anything since the claim before.
+        var setbacks = 0
     }
 
     let order: [TopicPartition]
@@ -59,7 +59,7 @@ struct AssignedPartitions {
 
     var stopped: [(source: TopicPartition, reason: StopReason)] {
         order.compactMap { source in
-            guard case .stopped(let reason, _)? = partitions[source]?.state else { return nil }
+            guard case .stopped(let reason, _, _)? = partitions[source]?.state else { return nil }
             return (source, reason)
         }
     }
@@ -101,7 +101,7 @@ struct AssignedPartitions {
             case .unclaimed(_, let attempt, let since, let due):
                 guard now >= due, attempt == 0 || lastPoll > since else { return nil }
             case .fenced(_, let since, let due): guard now >= due, lastPoll > since else { return nil }
-            case .stopped(_, let due?): guard now >= due else { return nil }
+            case .stopped(_, let since, let due?): guard now >= due, lastPoll > since else { return nil }
             case .stopped, .claimed, .active: return nil
             }
             partitions[source]?.isClaiming = true
@@ -134,9 +134,9 @@ struct AssignedPartitions {
         case .fenced(let attempt, let since, _)?:
             wait = configuration.reclaim.delay(attempt: attempt + 1, random: random)
             partitions[source]?.state = .fenced(attempt: attempt + 1, since: since, due: now + wait)
-        case .stopped(let reason, _)?:
-            wait = configuration.recheckInterval
-            partitions[source]?.state = .stopped(reason, due: now + wait)
+        case .stopped(let reason, _, _)?:
+            wait = stopWait(source, reason, by: configuration, random: random) ?? configuration.recheckInterval
+            partitions[source]?.state = .stopped(reason, since: now, due: now + wait)
         case .claimed?, .active?, nil:
             wait = 0
         }
@@ -170,19 +170,34 @@ struct AssignedPartitions {
         partitions[source]?.state = .active(generation: generation, isPositionLost: true)
     }
 
-    /// Stops a partition, or keeps it stopped, until `due`. False where it was stopped for this reason already, or is not in the
-    /// assignment.
-    mutating func stop(_ source: TopicPartition, reason: StopReason, due: UInt64) -> Bool {
+    /// Stops a partition, or keeps it stopped. False where it was stopped for this reason already, or is not in the assignment.
+    /// - Parameter hasProgressed: something was applied since it was claimed, so the back-off begins anew.
+    mutating func stop(
+        _ source: TopicPartition, reason: StopReason, hasProgressed: Bool, by configuration: PipelineConfiguration, now: UInt64,
+        random: Double
+    ) -> Bool {
         guard let partition = partitions[source] else { return false }
-        partitions[source]?.state = .stopped(reason, due: reason.isRechecked ? due : nil)
-        if case .stopped(let known, _) = partition.state { return known != reason }
+        if hasProgressed { partitions[source]?.setbacks = 0 }
+        let wait = stopWait(source, reason, by: configuration, random: random)
+        partitions[source]?.state = .stopped(reason, since: now, due: wait.map { now + $0 })
+        if case .stopped(let known, _, _) = partition.state { return known != reason }
         return true
+    }
+
+    /// How long a stopped partition waits for its next claim, nanoseconds; `nil`: until an operator asks for it.
+    private mutating func stopWait(
+        _ source: TopicPartition, _ reason: StopReason, by configuration: PipelineConfiguration, random: Double
+    ) -> UInt64? {
+        guard reason.isPassing else { return reason.isRechecked ? configuration.recheckInterval : nil }
+        defer { partitions[source]?.setbacks += 1 }
+        let wait = configuration.reclaim.delay(attempt: partitions[source]?.setbacks ?? 0, random: random)
+        return Swift.min(wait, configuration.recheckInterval)
     }
 
     /// An operator asks for a stopped partition to be claimed again.
     mutating func recheck(_ source: TopicPartition, due: UInt64) {
-        guard case .stopped(let reason, _)? = partitions[source]?.state else { return }
-        partitions[source]?.state = .stopped(reason, due: due)
+        guard case .stopped(let reason, let since, _)? = partitions[source]?.state else { return }
+        partitions[source]?.state = .stopped(reason, since: since, due: due)
     }
 
     /// Fences an active partition. Returns whether it was active.
@@ -191,10 +206,10 @@ struct AssignedPartitions {
         _ source: TopicPartition, hasProgressed: Bool, by backoff: Backoff, now: UInt64, random: Double
     ) -> Bool {
         guard var partition = partitions[source], case .active = partition.state else { return false }
-        if hasProgressed { partition.fences = 0 }
-        let due = now + backoff.delay(attempt: partition.fences, random: random)
-        partition.state = .fenced(attempt: partition.fences, since: now, due: due)
-        partition.fences += 1
+        if hasProgressed { partition.setbacks = 0 }
+        let due = now + backoff.delay(attempt: partition.setbacks, random: random)
+        partition.state = .fenced(attempt: partition.setbacks, since: now, due: due)
+        partition.setbacks += 1
         partitions[source] = partition
         return true
     }

@@ -40,9 +40,12 @@ extension AssignmentMachine {
         return [.restart(entry(source, slot: slot, epoch: epoch, offset: offset))]
     }
 
-    mutating func hold(_ source: TopicPartition, _ reason: StopReason, now: UInt64) -> [Action] {
-        partitions.stop(source, reason: reason, due: now + configuration.recheckInterval)
-            ? [.reportStopped(source, reason: reason)] : []
+    mutating func hold(
+        _ source: TopicPartition, _ reason: StopReason, hasProgressed: Bool = false, now: UInt64, random: Double
+    ) -> [Action] {
+        let isNew = partitions.stop(
+            source, reason: reason, hasProgressed: hasProgressed, by: configuration, now: now, random: random)
+        return isNew ? [.reportStopped(source, reason: reason)] : []
     }
 
     /// Claims an active partition again after a back-off.

@@ -84,7 +84,7 @@ struct AssignmentMachine: ~Copyable {
             guard let result = results[source], partitions.claimAnswered(source) else { continue }
             switch result {
             case .claimed(let epoch, let offset): actions += claimSucceeded(source, epoch: epoch, offset: offset)
-            case .held(let reason): actions += hold(source, reason, now: now)
+            case .held(let reason): actions += hold(source, reason, now: now, random: random)
             case .later(let reason):
                 let wait = partitions.postpone(source, reason: reason, by: configuration, now: now, random: random)
                 if let known = failures.firstIndex(where: { $0.reason == reason }) {
@@ -123,15 +123,19 @@ struct AssignmentMachine: ~Copyable {
         return isDrained ? claimAgain(source, hasProgressed: hasProgressed, now: now, random: random) : []
     }
 
-    /// A partition must not continue. It is claimed again after ``PipelineConfiguration/recheckInterval``; see ``StopReason``.
-    /// - Parameter generation: the assignment under which that was found; `nil`: the present one.
-    mutating func stopped(_ source: TopicPartition, generation: UInt64? = nil, reason: StopReason, now: UInt64) -> [Action] {
+    /// A partition must not continue. It is claimed again after ``PipelineConfiguration/recheckInterval``, or sooner if the reason may
+    /// pass: after the back-off of fences; see ``StopReason``.
+    /// - Parameters:
+    ///   - generation: the assignment under which that was found; `nil`: the present one.
+    ///   - hasProgressed: something was applied since it was claimed.
+    mutating func stopped(
+        _ source: TopicPartition, generation: UInt64? = nil, reason: StopReason, hasProgressed: Bool, now: UInt64, random: Double
+    ) -> [Action] {
         let active = partitions.generation(of: source)
         if let generation, generation != active { return [] }
         if partitions.isStopped(source) { return [] }
-        guard partitions.stop(source, reason: reason, due: now + configuration.recheckInterval) else { return [] }
-        let report = Action.reportStopped(source, reason: reason)
-        return (active.map { retract(source, generation: $0) } ?? []) + [report]
+        let report = hold(source, reason, hasProgressed: hasProgressed, now: now, random: random)
+        return (active.map { retract(source, generation: $0) } ?? []) + report
     }
 
     /// An operator asks for stopped partitions to be claimed again at once.
@@ -183,7 +187,7 @@ struct AssignmentMachine: ~Copyable {
         return finish(draining, isComplete: true, now: now)
     }
 
-    /// The source died: nothing may be written.
+    /// The source died, or is too small for its partitions: nothing may be written.
     mutating func sourceFailed() -> [Action] {
         if case .ended = phase { return [] }
         return release(isEnding: true)

@@ -38,6 +38,23 @@ public struct PartitionStart: Sendable, Equatable {
     }
 }
 
+/// The group gave more partitions than the source was made for. Nothing of them was read; a larger source is needed.
+public struct TooManyPartitions: Error, Sendable, Equatable, CustomStringConvertible {
+    /// Partitions that were assigned.
+    public let assigned: Int
+    /// ``RecordSource/partitionLimit``.
+    public let limit: Int
+
+    /// More partitions than fit.
+    public init(assigned: Int, limit: Int) {
+        self.assigned = assigned
+        self.limit = limit
+    }
+
+    /// One sentence.
+    public var description: String { "\(assigned) partitions are assigned, and the consumer's memory was divided for \(limit)" }
+}
+
 /// A consumer of partitions. Commands return at once; what they lead to comes as events.
 public protocol RecordSource: Sendable {
     /// The next event; `nil` once the source is closed. One caller at a time; cancel-safe.
@@ -66,6 +83,8 @@ public protocol RecordSource: Sendable {
     func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
     /// Leaves the group: nobody takes events any more, so no rebalance may wait for an answer. Returns at once; the last command.
     func leave()
+    /// Most partitions at a time that fit in the source's share of the memory.
+    var partitionLimit: Int { get }
     /// Bytes by which the pipeline's budget must be reduced because the source has lately held more than its share.
     var overrun: Int { get }
     /// When the source last proved to be alive in its group, monotonic nanoseconds.
@@ -78,6 +97,9 @@ public protocol RecordSource: Sendable {
 extension RecordSource {
     /// Of a source without transactions.
     public func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] { [:] }
+
+    /// Any number.
+    public var partitionLimit: Int { .max }
 
     /// Anywhere.
     public var executor: (any TaskExecutor)? { nil }

@@ -29,14 +29,18 @@ struct AssignmentStage: Sendable {
     let claimer: any OffsetClaimer
 
     /// Runs until the pipeline has ended.
-    /// - Throws: the source's error where it died.
+    /// - Throws: the source's error where it died; ``TooManyPartitions`` where it is too small for what the group gave.
     func run() async throws {
         var machine = AssignmentMachine(configuration: context.configuration)
         var failure: (any Error)?
         // Discarding: no task waits for a claim's end, and a process that claims for months must not keep them all.
         try await withThrowingDiscardingTaskGroup { claims in
             while let input = try await context.inbox.receive() {
-                if case .sourceFailed(let error) = input { failure = error }
+                switch input {
+                case .sourceFailed(let error): failure = error
+                case .assigned(let partitions): failure = excess(of: partitions) ?? failure
+                default: break
+                }
                 var hasEnded = false
                 var actions = self.actions(for: input, &machine)
                 context.claimRound.store(machine.claimRound, ordering: .releasing)
@@ -68,7 +72,7 @@ struct AssignmentStage: Sendable {
         switch input {
         case .assigned(let partitions):
             context.observer.observed(.rebalanced(assigned: partitions, revoked: [], isLost: false))
-            return machine.assigned(partitions, now: now)
+            return excess(of: partitions) == nil ? machine.assigned(partitions, now: now) : machine.sourceFailed()
         case .revoked(let partitions, let isLost):
             context.observer.observed(.rebalanced(assigned: [], revoked: partitions, isLost: isLost))
             return machine.revoked(isLost: isLost, isDrained: context.ledger.withLock { $0.isDrained }, now: now)
@@ -93,7 +97,9 @@ struct AssignmentStage: Sendable {
             context.observer.observed(.sourceNotice(sentence))
             return []
         case .stopped(let source, let generation, let reason):
-            return machine.stopped(source, generation: generation, reason: reason, now: now)
+            return machine.stopped(
+                source, generation: generation, reason: reason,
+                hasProgressed: context.ledger.withLock { $0.hasProgressed(source) }, now: now, random: context.clock.random())
         case .retryRequested(let partitions):
             machine.retryRequested(partitions, now: now)
             return []
@@ -123,6 +129,12 @@ struct AssignmentStage: Sendable {
             for source in machine.lostPositions { actions += positionLost(source, &machine, now: now) }
             return actions + machine.ticked(now: now, lastPoll: context.source.lastPoll)
         }
+    }
+
+    /// More partitions than the source was made for: with them it would exceed its memory.
+    private func excess(of assigned: [TopicPartition]) -> TooManyPartitions? {
+        let limit = context.source.partitionLimit
+        return assigned.count > limit ? TooManyPartitions(assigned: assigned.count, limit: limit) : nil
     }
 
     private func positionLost(

@@ -11,11 +11,12 @@ struct LagStage: Sendable {
     /// Without partitions the last ones are asked for: a member loses its partitions when the brokers are away for a session time-out,
     /// and the stall check must see that they do not answer.
     ///
-    /// After a failure the last answers stay while their age grows; the first failure in a row is reported.
+    /// After a failure the last ends stay while their age grows. How far a log can be read is not known then: an open transaction may have
+    /// ended. The first failure in a row of either question is reported.
     func run() async throws {
         var asked: Set<TopicPartition> = []
         var last: UInt64?
-        var hasFailed = false
+        var (hasFailed, hasReadableFailed) = (false, false)
         while true {
             let partitions = context.ledger.withLock { $0.entries.map(\.source) }
             let now = context.clock.now
@@ -26,7 +27,18 @@ struct LagStage: Sendable {
             if !asked.isEmpty, isDue || hasNew {
                 let question = asked.sorted()
                 context.watch.endsAsked(question, now: now)
-                hasFailed = try await ask(question, isQuiet: hasFailed)
+                hasFailed = try await ask("End offsets could not be read; lag is computed from the last ones", isQuiet: hasFailed)
+                {
+                    try await readEnds(of: question)
+                }
+                if hasFailed {
+                    context.ledger.withLock { $0.readableEndsRead([:]) }
+                } else {
+                    hasReadableFailed = try await ask(
+                        "How far the logs can be read could not be learned; a transaction that hangs would not be seen",
+                        isQuiet: hasReadableFailed
+                    ) { try await readReadableEnds() }
+                }
                 last = context.clock.now
             }
             let pause = Swift.min(context.configuration.tick, context.configuration.lagInterval)
@@ -34,24 +46,29 @@ struct LagStage: Sendable {
         }
     }
 
-    /// Returns whether it failed.
-    private func ask(_ partitions: [TopicPartition], isQuiet: Bool) async throws -> Bool {
+    private func readEnds(of partitions: [TopicPartition]) async throws {
+        let ends = try await context.source.endOffsets(partitions)
+        context.ledger.withLock { ledger in for (source, end) in ends { ledger.endRead(source, end: end) } }
+        context.watch.endsRead(ends, now: context.clock.now)
+    }
+
+    /// A backlog that cannot be read belongs to an open transaction.
+    private func readReadableEnds() async throws {
+        var readable: [TopicPartition: Int64] = [:]
+        defer { context.ledger.withLock { $0.readableEndsRead(readable) } }
+        let behind = context.ledger.withLock { $0.positions.filter { $0.backlog ?? 0 > 0 }.map(\.source) }
+        if !behind.isEmpty { readable = try await context.source.readableEnds(behind) }
+    }
+
+    /// Returns whether the question failed; says so unless `isQuiet`.
+    private func ask(_ failure: String, isQuiet: Bool, _ question: () async throws -> Void) async throws -> Bool {
         do {
-            let ends = try await context.source.endOffsets(partitions)
-            context.ledger.withLock { ledger in for (source, end) in ends { ledger.endRead(source, end: end) } }
-            context.watch.endsRead(ends, now: context.clock.now)
-            // A backlog that cannot be read belongs to an open transaction.
-            let behind = context.ledger.withLock { $0.positions.filter { $0.backlog ?? 0 > 0 }.map(\.source) }
-            let readable = behind.isEmpty ? [:] : try await context.source.readableEnds(behind)
-            context.ledger.withLock { $0.readableEndsRead(readable) }
+            try await question()
             return false
         } catch is CancellationError {
             throw CancellationError()
         } catch {
-            if !isQuiet {
-                context.observer.observed(
-                    .sourceNotice("End offsets could not be read; lag is computed from the last ones: \(error)"))
-            }
+            if !isQuiet { context.observer.observed(.sourceNotice("\(failure): \(error)")) }
             return true
         }
     }

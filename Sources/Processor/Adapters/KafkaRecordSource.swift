@@ -41,6 +41,8 @@ struct KafkaRecordSource: RecordSource {
     let limiter: ConsumeLimiter
     /// librdkafka's share of the memory budget.
     let prefetchBytes: Int
+    /// By how many partitions that was divided; a consumer cannot divide it anew.
+    let partitionLimit: Int
     let logger: Logger
 
     var executor: (any TaskExecutor)? { consumer.executor }

@@ -92,10 +92,12 @@ final class PartitionClaimer: OffsetClaimer {
         }
         let stored = try await storedOffsets(of: partitions)
         // A stored offset is taken as it is. Where the log does not hold it, the consumer finds out, and the next claim decides.
-        let starts = requests.compactMap { request in
-            request.checksBounds ? nil : stored[request.source].map { Start(source: request.source, offset: $0) }
+        let starts = requests.compactMap { request -> Start? in
+            guard !request.checksBounds, let offset = stored[request.source], offset != OffsetStore.endToCome else { return nil }
+            return Start(source: request.source, offset: offset)
         }
-        let others = requests.filter { $0.checksBounds || stored[$0.source] == nil }.map(\.source)
+        let known = Set(starts.map(\.source))
+        let others = requests.map(\.source).filter { !known.contains($0) }
         await withDiscardingTaskGroup { group in
             group.addTask { await self.claim(starts, answers) }
             group.addTask { await self.claim(await self.starts(of: others, answers), answers) }
@@ -163,7 +165,9 @@ final class PartitionClaimer: OffsetClaimer {
                 case .start(let offset, let replacesStored, let reason):
                     starts.append(
                         Start(
-                            source: source, offset: offset, replaces: replacesStored ? offsets.stored : nil, reason: reason))
+                            source: source, offset: offset,
+                            replaces: offsets.isEndToCome ? OffsetStore.endToCome : replacesStored ? offsets.stored : nil,
+                            reason: reason))
                 case .startAdded(let offset):
                     logger.info(
                         "Partition has no offset, but others of its topic have: it is read from its beginning.",
@@ -191,7 +195,8 @@ final class PartitionClaimer: OffsetClaimer {
     }
 
     /// At the first start of a group that begins at the end of the log: stores the ends of all partitions of its topics, for all members
-    /// at once. So no record between this claim and another member's is lost, and a partition without a row is known to be new.
+    /// at once. So no record between this claim and another member's is lost, and a partition without a row is known to be new. Where an
+    /// end cannot be learned, for lack of a leader, the row says so: the partition is claimed once it is known, and begins there.
     private func storeEnds(of topics: Set<String>) async throws {
         for topic in topics.sorted() {
             guard let count = try await metadata.topics([topic], timeout: Self.timeout)[topic]?.get() else { continue }
@@ -199,8 +204,8 @@ final class PartitionClaimer: OffsetClaimer {
             let committed = try await metadata.committed(partitions, timeout: Self.timeout)
             var starts: [(source: TopicPartition, start: Int64)] = []
             for (source, end) in try await metadata.endOffsets(partitions, timeout: Self.timeout) {
-                // One that does not answer now is read from its beginning later: rather too much than too little.
-                if case .success(nil)? = committed[source], case .success(let end) = end { starts.append((source, end)) }
+                guard try committed[source]?.get() == nil else { continue }
+                starts.append((source, (try? end.get()) ?? OffsetStore.endToCome))
             }
             try await pauses.session { [store, member, starts] in try store.prepare(starts, member: member, on: $0) }
         }
@@ -226,9 +231,11 @@ final class PartitionClaimer: OffsetClaimer {
                 guard let beginning = beginnings[source], let end = ends[source] else {
                     throw KafkaError(.other, "Kafka returned no offsets of \(source)", isRetriable: true)
                 }
+                let isEndToCome = stored[source] == OffsetStore.endToCome
                 return StartPosition.Offsets(
-                    stored: stored[source], committed: try committed[source]?.get(), beginning: try beginning.get(),
-                    end: try end.get(), isTopicKnown: known.contains(source.topic))
+                    stored: isEndToCome ? nil : stored[source], committed: try committed[source]?.get(),
+                    beginning: try beginning.get(), end: try end.get(), isEndToCome: isEndToCome,
+                    isTopicKnown: known.contains(source.topic))
             }
         }
         return offsets

@@ -12,6 +12,8 @@ enum StartPosition {
         var beginning: Int64
         /// The log's end: one after its last offset.
         var end: Int64
+        /// At the group's first start the partition was to begin at the log's end, which could not be learned.
+        var isEndToCome = false
         /// The group has stored offsets of other partitions of the topic: this is not its first start.
         var isTopicKnown = false
     }
@@ -30,7 +32,7 @@ enum StartPosition {
         guard let known else {
             // What was produced before the group noticed the partition would be lost at the end of the log. With `error` nothing tells an
             // added partition from one that was held at the first start.
-            if offsets.isTopicKnown, reset != .error { return .startAdded(offsets.beginning) }
+            if offsets.isTopicKnown, !offsets.isEndToCome, reset != .error { return .startAdded(offsets.beginning) }
             switch reset {
             case .earliest: return .start(offsets.beginning, replacesStored: false, skipped: nil)
             case .latest: return .start(offsets.end, replacesStored: false, skipped: nil)

@@ -131,6 +131,7 @@ final class RunCommand: Sendable {
                 self.logger.info("Stopping: signal received.", ["signal": Signals.name(signal)])
                 self.health.entered("stopping")
                 self.endAfterDeadline()
+                self.late.isStopping.store(true, ordering: .sequentiallyConsistent)
                 self.eventProducer?.stop()
                 await self.drain()
                 return .success(())
@@ -181,14 +182,41 @@ final class RunCommand: Sendable {
         health.entered("waiting for PostgreSQL")
         try await StartUp.schema(settings.postgres, logger)
         health.entered("joining the group")
+        var worker = try makeWorker(metadata, partitions, telemetry)
+        // Until this scope ends. Requests that wait for the database are abandoned with their worker.
+        async let _: Void? = admin?.run(
+            pauses: { [late] in late.presentWorker.pauses }, retry: { [late] in late.presentWorker.retry($0) },
+            partitions: { try await metadata.partitions(of: $0) })
+        while true {
+            do {
+                return try await work(worker)
+            } catch let error as TooManyPartitions {
+                logger.warning(
+                    "More partitions are assigned than the memory budget was divided for; the consumer is made anew.",
+                    ["assigned": error.assigned, "planned": error.limit])
+                await worker.close(within: .seconds(5))
+                // A broker that has not heard of all of them yet must not lead to the same again.
+                let known = try await StartUp.topics(configuration.mapping.topics, metadata, logger)
+                worker = try makeWorker(metadata, Swift.max(known, error.assigned), telemetry)
+                // A signal before this has found the former worker only.
+                if late.isStopping.load(ordering: .sequentiallyConsistent) { return }
+            }
+        }
+    }
+
+    private func makeWorker(_ metadata: KafkaMetadata, _ partitions: Int, _ telemetry: WorkerTelemetry) throws -> Worker {
         let worker = try Worker(
             configuration, settings: settings, client: client, metadata: metadata, partitions: partitions,
             isEmbedded: isEmbedded, telemetry: telemetry, logger: logger)
         late.worker.set(worker)
-        // A reload between the two lines above has found no worker.
+        return worker
+    }
+
+    /// Runs a worker until it has drained, or fails.
+    private func work(_ worker: Worker) async throws {
+        // A reload since the settings were read for it has found no worker, or another one.
         try await reloader.applyAgain()
-        // These tasks end with this scope, the last first: requests of operators that wait for the database are then abandoned.
-        async let _: Void? = admin?.run(worker.pauses, retry: { worker.retry($0) }) { try await metadata.partitions(of: $0) }
+        // These tasks end with this scope.
         async let _: Void = worker.pauses.run()
         async let _: Void = worker.deadLetters.run()
         try await worker.pipeline.run()
@@ -272,4 +300,12 @@ private final class LateComponents: Sendable {
     let metadata = Late<KafkaMetadata>()
     let producer = Late<KafkaProducer>()
     let worker = Late<Worker>()
+    /// No worker is to be started any more.
+    let isStopping = Atomic(false)
+
+    /// The worker, once one is there.
+    var presentWorker: Worker {
+        guard let worker = worker.current else { preconditionFailure("operators are served once there is a worker") }
+        return worker
+    }
 }

@@ -67,7 +67,8 @@ struct PipelineSettings: Sendable {
                 "recheck_interval", \.recheckInterval, .duration(in: .seconds(1) ... .seconds(3600)),
                 help:
                     "How often a stopped partition is claimed again, in case the table, privilege or topic it lacks is there now. "
-                    + "One that stopped for its bad records waits for POST /admin/retry.",
+                    + "One that Kafka refuses is claimed again sooner, and one that stopped for its bad records waits for POST "
+                    + "/admin/retry.",
                 reload: .live),
             Key(
                 "stall_timeout", \.stallTimeout, .duration(in: .seconds(1) ... .seconds(3600)),

@@ -107,6 +107,7 @@ enum OpenAPIDocument {
         "Pauses": [
             "type": "object", "required": ["paused"],
             "properties": [
+                "unchanged": ["type": "string", "description": "Why a request to pause or resume has changed nothing."],
                 "paused": [
                     "type": "array",
                     "items": [
@@ -116,7 +117,7 @@ enum OpenAPIDocument {
                             "reason": ["type": "string"],
                         ],
                     ],
-                ]
+                ],
             ],
         ],
     ]

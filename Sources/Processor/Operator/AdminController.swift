@@ -8,6 +8,9 @@ import SluiceTables
 import Synchronization
 import Telemetry
 
+/// What came of a retry: the partitions that are claimed again, and whether this worker has any of the scope.
+typealias RetriedPartitions = (stopped: [PipelineSnapshot.Stopped], isAssigned: Bool)
+
 /// The operator's routes: `POST /admin/pause`, `/admin/resume`, `/admin/retry`, and `GET /admin/pauses`.
 final class AdminController: Sendable {
     enum Verb: Sendable {
@@ -89,19 +92,20 @@ final class AdminController: Sendable {
 
     /// Carries out requests until the task is cancelled; requests that still wait are then refused.
     /// - Parameters:
-    ///   - retry: claims the stopped partitions of a scope again, and returns them.
+    ///   - pauses: those of the present worker.
+    ///   - retry: claims the stopped partitions of a scope again.
     ///   - partitions: the number of a topic's partitions.
     func run(
-        _ pauses: OperatorPauseSync, retry: @escaping @Sendable (PauseScope) -> [PipelineSnapshot.Stopped],
+        pauses: @escaping @Sendable () -> OperatorPauseSync, retry: @escaping @Sendable (PauseScope) -> RetriedPartitions,
         partitions: @escaping @Sendable (String) async throws -> Int
     ) async {
         isRunning.store(true, ordering: .releasing)
         // When the task is cancelled, the stream ends after the waiting requests, and `yield` reports that it is terminated.
-        for await job in jobs { job.exchange.respond(await answer(job, pauses, retry, partitions)) }
+        for await job in jobs { job.exchange.respond(await answer(job, pauses(), retry, partitions)) }
     }
 
     private func answer(
-        _ job: Job, _ pauses: OperatorPauseSync, _ retry: @Sendable (PauseScope) -> [PipelineSnapshot.Stopped],
+        _ job: Job, _ pauses: OperatorPauseSync, _ retry: @Sendable (PauseScope) -> RetriedPartitions,
         _ partitions: @Sendable (String) async throws -> Int
     ) async -> HTTPResponse {
         if Task.isCancelled { return HTTPRefusal.stopping.response }
@@ -124,7 +128,7 @@ final class AdminController: Sendable {
     }
 
     private func carryOut(
-        _ job: Job, _ pauses: OperatorPauseSync, _ retry: @Sendable (PauseScope) -> [PipelineSnapshot.Stopped]
+        _ job: Job, _ pauses: OperatorPauseSync, _ retry: @Sendable (PauseScope) -> RetriedPartitions
     ) async throws -> HTTPResponse {
         let scope = job.request?.scope ?? PauseScope()
         let reason = job.request?.reason ?? ""
@@ -132,16 +136,18 @@ final class AdminController: Sendable {
         case .list:
             return Self.list(try await pauses.refresh())
         case .pause:
-            let paused = try await pauses.pause(scope, reason: reason, by: job.caller)
+            let (paused, isChanged) = try await pauses.pause(scope, reason: reason, by: job.caller)
+            guard isChanged else { return Self.list(paused, unchanged: "\(scope) is paused already, for the same reason.") }
             logger.info("Paused by an operator.", ["by": job.caller, "scope": "\(scope)", "reason": reason])
             return Self.list(paused)
         case .retry:
-            let stopped = retry(scope)
+            let (stopped, isAssigned) = retry(scope)
             guard !stopped.isEmpty else {
-                return ProblemDetails(
-                    status: 409,
-                    detail: "No partition of this worker in \(scope) is stopped; /readyz of a worker names those that are."
-                ).response
+                let detail =
+                    isAssigned
+                    ? "No partition of this worker in \(scope) is stopped; /readyz of a worker names those that are. "
+                    : "This worker has no partition of \(scope); ask the one whose /readyz names it. "
+                return ProblemDetails(status: 409, detail: detail + "Nothing was changed.").response
             }
             logger.info(
                 "Retried by an operator.",
@@ -149,7 +155,8 @@ final class AdminController: Sendable {
             return .json(200, ["retried": .array(stopped.map(\.json))], headers: [("Cache-Control", "no-store")])
         case .resume:
             switch try await pauses.resume(scope) {
-            case .done(let paused):
+            case .done(let paused, isChanged: false): return Self.list(paused, unchanged: "\(scope) was not paused.")
+            case .done(let paused, isChanged: true):
                 logger.info("Resumed by an operator.", ["by": job.caller, "scope": "\(scope)", "reason": reason])
                 return Self.list(paused)
             case .coveredBy(let wider):
@@ -166,8 +173,11 @@ final class AdminController: Sendable {
 
     // MARK: Answers
 
-    private static func list(_ paused: [StoredPause]) -> HTTPResponse {
-        .json(200, ["paused": .array(paused.map(\.json))], headers: [("Cache-Control", "no-store")])
+    /// - Parameter unchanged: why the request has changed nothing; `nil`: it has, or was not to.
+    private static func list(_ paused: [StoredPause], unchanged: String? = nil) -> HTTPResponse {
+        var members: [JSONValue.Member] = [.init("paused", .array(paused.map(\.json)))]
+        if let unchanged { members.append(.init("unchanged", .string(unchanged + " Nothing was changed."))) }
+        return .json(200, .object(members), headers: [("Cache-Control", "no-store")])
     }
 
     private static func notFound(_ detail: String) -> HTTPResponse { ProblemDetails(status: 404, detail: detail).response }

@@ -87,15 +87,17 @@ final class OperatorPauseSync: Sendable {
     }
 
     /// Pauses a scope. The pause is durable and in force when this returns.
-    /// - Returns: all pauses.
-    func pause(_ scope: PauseScope, reason: String, by caller: String) async throws -> [StoredPause] {
-        try await query({ [store] in try store.pause(scope, reason: reason, by: caller, on: $0) }) { $0 }
+    /// - Returns: all pauses, and whether this one is new or has another reason.
+    func pause(
+        _ scope: PauseScope, reason: String, by caller: String
+    ) async throws -> (pauses: [StoredPause], isChanged: Bool) {
+        try await query({ [store] in try store.pause(scope, reason: reason, by: caller, on: $0) }) { $0.pauses }
     }
 
     /// Resumes a scope. Durable and in force when this returns.
     func resume(_ scope: PauseScope) async throws -> PauseStore.Resumed {
         try await query({ [store] in try store.resume(scope, on: $0) }) { result in
-            if case .done(let pauses) = result { pauses } else { nil }
+            if case .done(let pauses, _) = result { pauses } else { nil }
         }
     }
 

@@ -30,8 +30,6 @@ final class WorkerTelemetry: PipelineObserver {
     let deadLetterRows: Gauge
     /// The metrics of the memory budget.
     let memory: MemoryTelemetry
-    /// Partitions that the memory budget was divided for.
-    private let plannedPartitions = Atomic(Int.max)
     /// The metrics of the consumer.
     let consumer: ConsumerTelemetry
     private let pipeline = Mutex<EventPipeline?>(nil)
@@ -68,9 +66,6 @@ final class WorkerTelemetry: PipelineObserver {
         PipelineCollectors.register(on: states, group: group, pauses: pauses, resumes: resumes, flaps: flaps)
     }
 
-    /// Sets for how many partitions the prefetch was divided; librdkafka's limits are fixed while it runs.
-    func planned(partitions: Int) { plannedPartitions.store(partitions, ordering: .relaxed) }
-
     /// Sets the pipeline whose state each scrape shows.
     func watch(_ pipeline: EventPipeline) { self.pipeline.withLock { $0 = pipeline } }
 
@@ -89,15 +84,6 @@ final class WorkerTelemetry: PipelineObserver {
             logger.info(
                 "Partitions assigned or revoked.",
                 ["assigned": assigned.count, "revoked": revoked.count, "lost": isLost])
-            let planned = plannedPartitions.load(ordering: .relaxed)
-            if assigned.count > planned {
-                logger.error(
-                    "More partitions are assigned than the memory budget was divided for at the start.",
-                    [
-                        "assigned": assigned.count, "planned": planned,
-                        "remedy": "restart this worker; until then credits are reduced by what the prefetch exceeds its share",
-                    ])
-            }
         case .claimed(let claims):
             logger.info("Partitions claimed; consuming starts.", ["partitions": claims.count])
             for claim in claims {
@@ -122,9 +108,7 @@ final class WorkerTelemetry: PipelineObserver {
                 "Partition stopped.",
                 [
                     "partition": "\(partition)", "reason": reason.kind.rawValue, "message": reason.description,
-                    "starts_again": reason.isRechecked
-                        ? "when what is wrong is mended; checked at pipeline.recheck_interval, or at POST /admin/retry"
-                        : "at POST /admin/retry",
+                    "starts_again": Self.restart(after: reason),
                 ])
         case .fenced(let partition):
             fences.increment()
@@ -166,6 +150,13 @@ final class WorkerTelemetry: PipelineObserver {
         case .sourceNotice(let sentence):
             logger.warning("Kafka reported an error.", ["message": sentence])
         }
+    }
+
+    private static func restart(after reason: StopReason) -> String {
+        if reason.isPassing { return "tried within seconds, then less often, or at POST /admin/retry" }
+        return reason.isRechecked
+            ? "when what is wrong is mended; checked at pipeline.recheck_interval, or at POST /admin/retry"
+            : "at POST /admin/retry"
     }
 
     private func count(_ work: [PartitionBatches], _ counts: AppliedCounts, _ seconds: Double) {

@@ -91,11 +91,10 @@ final class Worker: Sendable {
             configuration: pipelineConfiguration,
             source: KafkaRecordSource(
                 consumer: consumer, metadata: metadata, committedMetadata: committedMetadata, limiter: limiter,
-                prefetchBytes: budget.prefetch, logger: logger.child("kafka")),
+                prefetchBytes: budget.prefetch, partitionLimit: partitions, logger: logger.child("kafka")),
             decoder: StageDecoder(mapping: configuration.mapping), claimer: claimer, appliers: lanes, pool: pool,
             clock: SystemClock(), observer: telemetry)
         self.pipeline = pipeline
-        telemetry.planned(partitions: partitions)
         telemetry.watch(pipeline)
         telemetry.consumer.watch { consumer.statistics }
         telemetry.memory.watch(budget) { (prefetched: consumer.prefetchedBytes, pipeline: pipeline.memory) }
@@ -133,13 +132,16 @@ final class Worker: Sendable {
         consumer.creditsReturned()
     }
 
-    /// Claims the stopped partitions of a scope again at once, and returns them.
-    func retry(_ scope: PauseScope) -> [PipelineSnapshot.Stopped] {
-        let stopped = pipeline.snapshot().stopped.filter {
-            scope.contains(PauseScope(topic: $0.source.topic, partition: $0.source.partition))
+    /// Claims the stopped partitions of a scope again at once.
+    func retry(_ scope: PauseScope) -> RetriedPartitions {
+        let snapshot = pipeline.snapshot()
+        func isMeant(_ source: TopicPartition) -> Bool {
+            scope.contains(PauseScope(topic: source.topic, partition: source.partition))
         }
+        let stopped = snapshot.stopped.filter { isMeant($0.source) }
         pipeline.retry(stopped.map(\.source))
-        return stopped
+        let others = snapshot.positions.map(\.source) + snapshot.unclaimed.map(\.source)
+        return (stopped, !stopped.isEmpty || others.contains(where: isMeant))
     }
 
     /// Leaves the group and disconnects, within a deadline. Records that are not durable by then are read again at the next start.

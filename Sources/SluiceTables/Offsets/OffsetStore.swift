@@ -8,6 +8,8 @@ public import Records
 public struct OffsetStore: Sendable {
     /// The consumer group.
     public let group: String
+    /// In place of an offset: the log's end, as soon as it can be learned.
+    public static let endToCome: Int64 = -1
     /// How long a call waits for a locked row before it ends the backend that is recorded in it.
     public var lockTimeout: Duration = .seconds(2)
 

@@ -6,8 +6,8 @@ public import Postgres
 public struct PauseStore: Sendable {
     /// What came of a resume.
     public enum Resumed: Sendable, Equatable {
-        /// Nothing of the scope is paused any more. These pauses, outside of it, remain.
-        case done([StoredPause])
+        /// Nothing of the scope is paused any more, which it was before if `isChanged`. These pauses, outside of it, remain.
+        case done([StoredPause], isChanged: Bool)
         /// Nothing was changed: these pauses cover more than the scope.
         case coveredBy([StoredPause])
     }
@@ -35,23 +35,24 @@ public struct PauseStore: Sendable {
         }
     }
 
-    /// Adds a pause. One that exists keeps `paused_by` and `paused_at` unless the reason differs. Returns all pauses.
+    /// Adds a pause. One that exists keeps `paused_by` and `paused_at` unless the reason differs.
+    /// - Returns: all pauses, and whether this one is new or has another reason.
     public func pause(
         _ scope: PauseScope, reason: String, by caller: String, on session: PostgresSession
-    ) throws -> [StoredPause] {
+    ) throws -> (pauses: [StoredPause], isChanged: Bool) {
         let parameters = self.parameters(scope)
         parameters.append(text: reason)
         parameters.append(text: caller)
         return try durably(on: session) {
-            try session.execute(
+            let written = try session.execute(
                 """
                 INSERT INTO sluice_pauses AS p (consumer_group, topic, partition, reason, paused_by)
                 VALUES ($1::text, $2::text, $3::int4, $4::text, $5::text)
                 ON CONFLICT (consumer_group, topic, partition) DO UPDATE
                 SET reason = excluded.reason, paused_by = excluded.paused_by, paused_at = excluded.paused_at
-                WHERE p.reason <> excluded.reason
+                WHERE p.reason <> excluded.reason RETURNING topic
                 """, parameters)
-            return try all(on: session)
+            return (try all(on: session), written.rowCount > 0)
         }
     }
 
@@ -60,12 +61,12 @@ public struct PauseStore: Sendable {
         try durably(on: session) {
             let wider = try all(on: session).filter { $0.scope != scope && $0.scope.contains(scope) }
             guard wider.isEmpty else { return .coveredBy(wider) }
-            try session.execute(
+            let deleted = try session.execute(
                 """
                 DELETE FROM sluice_pauses WHERE consumer_group = $1::text
-                AND ($2::text = '' OR topic = $2::text) AND ($3::int4 = -1 OR partition = $3::int4)
+                AND ($2::text = '' OR topic = $2::text) AND ($3::int4 = -1 OR partition = $3::int4) RETURNING topic
                 """, parameters(scope))
-            return .done(try all(on: session))
+            return .done(try all(on: session), isChanged: deleted.rowCount > 0)
         }
     }
 
