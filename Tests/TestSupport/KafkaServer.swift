@@ -5,10 +5,10 @@ internal import Glibc
 internal import Kafka
 internal import Records
 
-/// The Kafka server of this test process: started at first use, gone when the process is.
+/// A Kafka server of this test process: started at first use, gone when the process is.
 public actor KafkaServer {
-    /// The server of this process.
-    public static let shared = KafkaServer()
+    /// The server that most tests share.
+    public static let shared = KafkaServer("kafka")
 
     /// The unpacked distribution, `nil` where the environment names none.
     public static var home: String? {
@@ -24,8 +24,22 @@ public actor KafkaServer {
     private var process: ChildProcess?
     private var metadata: KafkaMetadata?
 
-    private init() {
-        directory = TestPostgres.checkout.appendingPathComponent(".sluice/e2e-kafka-\(getpid())")
+    private let arguments: [String]
+
+    /// - Parameters:
+    ///   - name: of its directory.
+    ///   - settings: lines of server.properties.
+    ///   - listeners: more listeners, as `NAME:PROTOCOL`.
+    public init(_ name: String, settings: [String] = [], listeners: [String] = []) {
+        directory = TestPostgres.checkout.appendingPathComponent(".sluice/e2e-\(name)-\(getpid())")
+        arguments =
+            (Self.settings + settings).flatMap { ["--set", $0] } + listeners.flatMap { ["--listener", $0] }
+    }
+
+    /// `host:port` of one of the further listeners, once the server has been started.
+    public nonisolated func address(of listener: String) throws -> String {
+        try String(contentsOf: directory.appendingPathComponent("address.\(listener)"), encoding: .utf8)
+            .trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
     /// The broker's own log, from its first start on.
@@ -48,7 +62,7 @@ public actor KafkaServer {
         }
         let process = try ChildProcess.start(
             TestPostgres.checkout.appendingPathComponent("scripts/private-kafka").path,
-            ["run", directory.path] + Self.settings.flatMap { ["--set", $0] },
+            ["run", directory.path] + arguments,
             environment: environment(heap: "-Xmx512m -Xms192m"), log: log.path)
         self.process = process
         let file = directory.appendingPathComponent("address")

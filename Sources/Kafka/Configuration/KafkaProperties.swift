@@ -59,6 +59,29 @@ public enum KafkaProperties {
         ]
     }
 
+    /// What is wrong with where the tokens of SASL/OAUTHBEARER come from; `nil`: nothing.
+    /// - Parameter hasCommand: whether ``KafkaClientConfiguration/tokenCommand`` prints them.
+    public static func tokenFault(in properties: [String: String], hasCommand: Bool) -> String? {
+        func value(_ names: String...) -> String { names.lazy.compactMap { properties[$0] }.first?.lowercased() ?? "" }
+        let isBearer =
+            value("security.protocol").hasPrefix("sasl_") && value("sasl.mechanisms", "sasl.mechanism") == "oauthbearer"
+        let others = [("sasl.oauthbearer.method", "oidc"), ("enable.sasl.oauthbearer.unsecure.jwt", "true")]
+        let other = others.first { value($0.0) == $0.1 }
+        switch (isBearer, hasCommand, other) {
+        case (true, false, nil):
+            return
+                "OAUTHBEARER needs a source of tokens: set this, or in kafka.properties sasl.oauthbearer.method: oidc with the "
+                + "properties of the token endpoint"
+        case (false, true, _):
+            return
+                "its tokens are for OAUTHBEARER: set in kafka.properties security.protocol: SASL_SSL and sasl.mechanism: OAUTHBEARER, "
+                + "or remove it"
+        case (true, true, let other?):
+            return "tokens come from this program or by \(other.0): \(other.1) of kafka.properties; remove one of them"
+        default: return nil
+        }
+    }
+
     /// Sets the user's properties; called after Sluice's defaults, so that they override them. Throws for the owned ones.
     static func apply(_ properties: [String: String], to configuration: borrowing ConfigurationHandle) throws(KafkaError) {
         for (name, value) in properties.sorted(by: { $0.key < $1.key }) { try apply(name, value, to: configuration) }

@@ -26,6 +26,7 @@ struct KafkaSettings: Sendable {
     var linger = Duration.zero
     var requestsInFlight = 2
     var messageTimeout = Duration.seconds(8)
+    var tokenCommand: [String] = []
     var properties: [String: String] = [:]
 
     /// The files that properties name, such as `ssl.certificate.location`. librdkafka reads them when a client is made, and never again.
@@ -89,6 +90,13 @@ struct KafkaSettings: Sendable {
                 "message_timeout", \.messageTimeout, .duration(in: .milliseconds(100) ... .seconds(300)),
                 help:
                     "How long POST /send waits for the broker's acknowledgement before it answers 503."),
+            Key(
+                "token_command", \.tokenCommand, .list(of: .string),
+                help:
+                    "A program and its arguments, run without a shell within 30 seconds, by each of the process's Kafka clients, "
+                    + "whenever a token of SASL/OAUTHBEARER is needed. It prints a JSON Web Token, or "
+                    + "{\"access_token\": \"...\", \"expires_in\": 900}, with \"extensions\" where the brokers want some. Empty: none."
+            ),
             .mergedMap(
                 "properties", \.properties,
                 help:
@@ -100,8 +108,17 @@ struct KafkaSettings: Sendable {
         rules: [
             Rule("bootstrap_servers", sentence: "must name at least one broker as host:port") { !$0.bootstrapServers.isEmpty },
             Rule("group_id", sentence: "must not be empty") { !$0.groupID.isEmpty },
+            Rule("token_command", sentence: "must begin with a program") { $0.tokenCommand.first != "" },
             Rule("client_id", sentence: "must have 1 to 31 characters") { (1..<32).contains($0.clientID.utf8.count) },
         ])
+}
+
+extension KafkaSettings {
+    /// What all Kafka clients of the process share.
+    func client(log: @escaping LogHandler) -> KafkaClientConfiguration {
+        KafkaClientConfiguration(
+            bootstrapServers: bootstrapServers, clientID: clientID, properties: properties, tokenCommand: tokenCommand, log: log)
+    }
 }
 
 extension Logger {

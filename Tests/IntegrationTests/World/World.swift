@@ -52,8 +52,10 @@ final class World: Sendable {
     ///
     /// All processes that the test starts end with it. Logs of a failed test are printed and kept; `SLUICE_TEST_KEEP_LOGS=1`
     /// keeps all.
+    /// - Parameter kafka: the broker; `nil`: the one that most tests share.
     static func run(
-        _ name: String, partitions: Int, onServerOfItsOwn: Bool = false, _ body: (World) async throws -> Void
+        _ name: String, partitions: Int, onServerOfItsOwn: Bool = false, kafka: KafkaServer? = nil,
+        _ body: (World) async throws -> Void
     ) async throws {
         guard KafkaServer.home != nil else {
             return print(
@@ -69,7 +71,7 @@ final class World: Sendable {
         do {
             let uri: String
             if let server { uri = server.uri } else { uri = try await TestPostgres.database(migrated: true) }
-            result = .success(try await run(name, partitions, bin, uri, server, body))
+            result = .success(try await run(name, partitions, bin, uri, kafka ?? .shared, server, body))
         } catch {
             result = .failure(error)
         }
@@ -79,10 +81,9 @@ final class World: Sendable {
     }
 
     private static func run(
-        _ name: String, _ partitions: Int, _ bin: String, _ database: String, _ server: PrivatePostgres?,
+        _ name: String, _ partitions: Int, _ bin: String, _ database: String, _ kafka: KafkaServer, _ server: PrivatePostgres?,
         _ body: (World) async throws -> Void
     ) async throws {
-        let kafka = KafkaServer.shared
         try await kafka.start()
         let world = World(
             name: name, partitions: partitions, bin: bin, database: database, kafka: kafka, server: server)
