@@ -12,6 +12,7 @@ public enum KafkaProperties {
         "enable.auto.commit": "offsets are committed with the rows they belong to",
         "enable.auto.offset.store": "offsets are committed with the rows they belong to",
         "partition.assignment.strategy": "all members of a group must use the same one; Sluice uses range",
+        "group.protocol": "set kafka.group_protocol",
         "acks": "an event is acknowledged once all in-sync replicas have it",
         "request.required.acks": "an event is acknowledged once all in-sync replicas have it",
         "enable.idempotence": "the producer is always idempotent",
@@ -57,6 +58,19 @@ public enum KafkaProperties {
             "brokers of Kafka 4 refuse \(mechanism) of librdkafka \(KafkaLibrary.version) with \"Authentication failed\", also with the "
                 + "right password; use librdkafka 2.6.1 or newer, or PLAIN over TLS"
         ]
+    }
+
+    /// Why a group cannot be run by a protocol; `nil`: it can.
+    public static func groupProtocolFault(_ groupProtocol: GroupProtocol, in properties: [String: String]) -> String? {
+        guard groupProtocol == .consumer else { return nil }
+        guard KafkaLibrary.hasConsumerProtocol else {
+            return
+                "consumer needs librdkafka 2.12.0 or newer, and \(KafkaLibrary.version) is in use; install a newer one, or set classic"
+        }
+        let classic = ["heartbeat.interval.ms", "group.protocol.type"].filter { properties[$0] != nil }
+        return classic.isEmpty
+            ? nil
+            : "kafka.properties has \(classic.joined(separator: ", ")), which the protocol consumer does not know; remove it"
     }
 
     /// What is wrong with where the tokens of SASL/OAUTHBEARER come from; `nil`: nothing.

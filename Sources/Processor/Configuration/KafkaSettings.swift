@@ -18,6 +18,7 @@ struct KafkaSettings: Sendable {
     var bootstrapServers = "127.0.0.1:9092"
     var groupID = "sluice"
     var groupInstanceID = ""
+    var groupProtocol = GroupProtocol.classic
     var clientID = "sluice"
     var autoOffsetReset = OffsetReset.earliest
     var offsetOutOfRange = OutOfRange.stop
@@ -52,6 +53,11 @@ struct KafkaSettings: Sendable {
                 help:
                     "Static membership: the name of this one process, so that a restart within session_timeout moves no "
                     + "partition. Empty: dynamic membership. Of two processes with one name the newer fences the older."),
+            Key(
+                "group_protocol", \.groupProtocol, .choice,
+                help:
+                    "classic: a rebalance stops all members. consumer: the broker decides (KIP-848, Kafka 4.0), and it stops the "
+                    + "members whose partitions change; needs librdkafka 2.12 or newer, and the session timeout is the broker's."),
             Key(
                 "client_id", \.clientID, .string,
                 help:
