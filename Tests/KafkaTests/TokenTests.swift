@@ -191,9 +191,10 @@ import Testing
             """
         ),
         (
-            "FAIL: [thrd:h:1/1]: h:1/1: Disconnected: connection closed by peer: receive 0 after POLLIN (after 9ms in state UP)",
+            "FAIL: [thrd:h:1/1]: h:1/1: Disconnected: connection closed by peer: receive 0 after POLLIN (after 5000ms in state UP)",
             nil
         ),
+        ("FAIL: [thrd:h:1/1]: h:1/1: Disconnected (after 9ms in state UP)", "h:1/1: Disconnected"),
         ("FAIL: [thrd:h:1/1]: h:1/1: Disconnected (after 600000ms in state UP)", nil),
         ("ERROR: [thrd:h:1/1]: 1/1 brokers are down", nil), ("CONFWARN: [thrd:app]: h: a property", nil), ("FAIL: ", nil),
     ]

@@ -8,6 +8,8 @@ internal import Telemetry
 final class ConnectionFailures: Sendable {
     /// librdkafka logs a failure that repeats every 30 seconds (`rd_kafka_broker_set_error`).
     private static let longestAge: UInt64 = 60_000_000_000
+    /// Milliseconds in one state after which a connection that is closed was in use.
+    private static let shortestUse = 5_000
 
     private let last = Mutex<(reason: String, at: UInt64)?>(nil)
 
@@ -37,9 +39,12 @@ final class ConnectionFailures: Sendable {
         let isFailure = line.hasPrefix("FAIL: ") || line.hasPrefix("ERROR: ")
         guard isFailure, !line.hasSuffix("brokers are down"), let name = line.firstRange(of: "]: ") else { return nil }
         var reason = line[name.upperBound...]
-        if let time = reason.ranges(of: " (after ").last { reason = reason[..<time.lowerBound] }
-        // A connection that was in use: its broker has stopped, or it was idle.
-        guard !(isClose(line) && line.contains(" in state UP")) else { return nil }
+        if let time = reason.ranges(of: " (after ").last {
+            let age = Int(reason[time.upperBound...].prefix { $0.isASCII && $0.isNumber }) ?? 0
+            // A connection that was in use: its broker has stopped, or it was idle. A listener of SASL closes others at once.
+            if isClose(line), age >= shortestUse { return nil }
+            reason = reason[..<time.lowerBound]
+        }
         let hint = hints.first { hint in hint.texts.contains { reason.contains($0) } }
         return reason + (hint.map { ": \($0.means)" } ?? "")
     }
