@@ -97,7 +97,7 @@ let package = Package(
         tests("Telemetry", ["Platform", "Telemetry"]),
         tests("Settings", ["Settings"]),
         tests("CommandLine", ["CommandLine"]),
-        tests("Kafka", ["Kafka", "Platform", "Records"]),
+        tests("Kafka", ["Kafka", "Platform", "Records", "Telemetry"]),
         tests("Postgres", ["Postgres", "Records", "Telemetry"]),
         tests("HTTPServer", ["HTTPServer", "Platform"]),
         tests("Decode", ["Decode", "Records", "Settings"]),

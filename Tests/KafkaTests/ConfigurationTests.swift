@@ -19,7 +19,7 @@ import Testing
         "partition.assignment.strategy", "acks", "request.required.acks", "enable.idempotence", "partitioner", "transactional.id",
         "queued.min.messages", "queued.max.messages.kbytes", "bootstrap.servers", "client.id", "session.timeout.ms",
         "message.timeout.ms", "delivery.timeout.ms", "delivery.report.only.error", "enable.partition.eof",
-        "statistics.interval.ms", "log.queue", "enable.sasl.callback.queue",
+        "statistics.interval.ms", "log.queue", "group.protocol", "enable.sasl.callback.queue",
     ])
     func ownedPropertiesAreRefusedByName(_ name: String) throws {
         let error = try #require(throws: KafkaError.self) { try start([name: "1"]) }
@@ -93,6 +93,23 @@ import Testing
         #expect(throws: KafkaError.self) { try start([:]) { $0.groupID = "" } }
         #expect(throws: KafkaError.self) { try start([:]) { $0.topics = [] } }
         #expect(throws: KafkaError.self) { try start([:]) { $0.client.bootstrapServers = "" } }
+    }
+
+    @Test func theProtocolConsumerNeedsALibraryThatHasIt() throws {
+        #expect(KafkaProperties.groupProtocolFault(.classic, in: ["heartbeat.interval.ms": "1"]) == nil)
+        guard KafkaLibrary.hasConsumerProtocol else {
+            let error = try #require(throws: KafkaError.self) { try start([:]) { $0.groupProtocol = .consumer } }
+            #expect(error.code == .configuration)
+            #expect(error.message.contains("kafka.group_protocol: consumer needs librdkafka 2.12.0 or newer"))
+            #expect(error.message.contains("\(KafkaLibrary.version) is in use"))
+            return
+        }
+        // librdkafka refuses properties of the other protocol.
+        try start([:]) { $0.groupProtocol = .consumer }
+        let error = try #require(throws: KafkaError.self) {
+            try start(["heartbeat.interval.ms": "100"]) { $0.groupProtocol = .consumer }
+        }
+        #expect(error.message.contains("heartbeat.interval.ms, which the protocol consumer does not know"))
     }
 
     @Test(arguments: ["sasl.mechanism", "sasl.mechanisms"])

@@ -36,6 +36,13 @@ import Testing
             + "\"cgrp\": { \"state\": \"up\", \"assignment_size\": 3 }, \"tx\":1, \"rxmsgs\":0 }"
     }
 
+    @Test func theCoordinatorsStateIsRead() {
+        #expect(Self.statistics(Self.report([], [])).isCoordinatorUp)
+        #expect(
+            !Self.statistics(Self.report([Self.broker(1, "up")], []).replacing("\"state\": \"up\"", with: "\"state\": \"init\""))
+                .isCoordinatorUp)
+    }
+
     @Test func queuesOfAllPartitionsAreAddedUp() {
         let statistics = Self.statistics(
             Self.report(

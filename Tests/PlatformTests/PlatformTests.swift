@@ -46,6 +46,41 @@ import Testing
         #expect((1...31).allSatisfy { sigismember(&before, $0) == sigismember(&after, $0) })
     }
 
+    @Test func aProgramsOutputIsReadAndItsComplaintNamed() throws {
+        func output(_ words: String..., within timeout: Duration = .seconds(30)) throws -> String {
+            // Nothing is ever written into the pipe.
+            let silent = Pipe()
+            return try SecretProgram(words).output(
+                deadline: MonotonicClock.nanoseconds() + timeout.nanoseconds, timeout: timeout,
+                interrupt: silent.fileHandleForReading.fileDescriptor)
+        }
+        #expect(try output("printf", "one\ntwo\r\n") == "one\ntwo")
+        #expect(try output("true") == "")
+        #expect(try output("sh", "-c", "yes | head -c 65536").utf8.count == 65_535)
+        for script in ["yes | head -c 65537", "printf '\\377'", "printf 'a\\000b'"] {
+            #expect(throws: SecretProgram.Failure.notText) { try output("sh", "-c", script) }
+        }
+        // Of a long complaint the end is kept, without lines that say nothing.
+        let long = "yes complaint | head -c 100000 >&2; echo 'the reason' >&2; printf '\\n  \\n' >&2; exit 7"
+        #expect(throws: SecretProgram.Failure.failed(how: "exit status 7", complaint: "the reason")) {
+            try output("sh", "-c", long)
+        }
+        #expect(throws: SecretProgram.Failure.failed(how: "signal 15", complaint: "no message")) {
+            try output("sh", "-c", "kill -TERM $$")
+        }
+        #expect(throws: SecretProgram.Failure.cannotStart(SystemError(ENOENT))) { try output("/no/such/program") }
+        #expect(throws: SecretProgram.Failure.late(.milliseconds(100))) { try output("sleep", "600", within: .milliseconds(100)) }
+    }
+
+    @Test func aProgramEndsWithTheInterrupt() throws {
+        let interrupt = Pipe()
+        try interrupt.fileHandleForWriting.write(contentsOf: [1])
+        #expect(throws: SecretProgram.Failure.interrupted) {
+            try SecretProgram(["sleep", "600"]).output(
+                deadline: .max, timeout: .seconds(600), interrupt: interrupt.fileHandleForReading.fileDescriptor)
+        }
+    }
+
     @Test func filesAreReadWholeOrRefused() throws {
         let path = FileManager.default.temporaryDirectory.appending(path: "small-file-\(getpid())").path
         defer { try? FileManager.default.removeItem(atPath: path) }

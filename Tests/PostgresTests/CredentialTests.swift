@@ -118,14 +118,14 @@ struct CredentialTests {
         let world = try await World()
         let uri = try world.uri("first")
         let program = try world.write(
-            "token", "#!/bin/sh\necho s3cret\necho 'no role attached' >&2\necho more >&2\nexit 3\n", isProgram: true)
+            "token", "#!/bin/sh\necho s3cret\necho more >&2\necho 'no role attached' >&2\nexit 3\n", isProgram: true)
         let killed = try world.write("killed", "#!/bin/sh\necho s3cret\nkill -TERM $$\n", isProgram: true)
         let cases: [([String], String)] = [
             ([program], "postgres.password_command \(program) failed with exit status 3: no role attached"),
             ([killed], "postgres.password_command \(killed) failed with signal 15"),
             (["true"], "postgres.password_command true has printed no password"),
             (["echo"], "postgres.password_command echo has printed no password"),
-            (["printf", "s3cret\\ns3cret"], "what postgres.password_command printf has printed is not one line of text"),
+            (["printf", "s3cret\\ns3cret"], "postgres.password_command printf has printed more than one line"),
             (["/no/such/program", "s3cret"], "postgres.password_command /no/such/program cannot be started: No such file"),
         ]
         for (command, says) in cases {

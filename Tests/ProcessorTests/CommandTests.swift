@@ -2,6 +2,7 @@
 
 import Foundation
 import Glibc
+import Kafka
 import TestSupport
 import Testing
 
@@ -114,6 +115,38 @@ private struct Programs: ~Copyable {
         for server in ["Kafka", "PostgreSQL"] {
             #expect(check.output.contains("The check of \(server) failed."), "\(check.output)")
         }
+    }
+
+    /// The brokers of bootstrap_servers may answer, and the address that the leader of a partition advertises not.
+    @Test func aLeaderThatCannotBeReachedIsNamed() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("messages", 2)], brokers: 2)
+        defer { broker.stop() }
+        let addresses = broker.bootstrapServers.split(separator: ",").map(String.init)
+        try broker.setLeader(of: "messages", partition: 0, to: 1)
+        try broker.setLeader(of: "messages", partition: 1, to: 2)
+        try broker.setBroker(2, isDown: true)
+        let programs = try Programs()
+        let (code, output) = try await programs.run(
+            "sluice", "check-config --connect",
+            environment: ["SLUICE_KAFKA_BOOTSTRAP_SERVERS": addresses[0], "SLUICE_POSTGRES_URI": "postgres://127.0.0.1:1/x"])
+        #expect(code == 1)
+        let line = try #require(output.split(separator: "\n").first { $0.contains("The check of Kafka failed.") }, "\(output)")
+        #expect(line.contains("the leader of messages") && line.contains(addresses[1]) && line.contains("Connection refused"))
+    }
+
+    @Test func tokensOfNoUseAreAFaultOfTheConfiguration() async throws {
+        let programs = try Programs()
+        let bearer = "security.protocol=SASL_SSL,sasl.mechanism=OAUTHBEARER"
+        let faults = [
+            (["SLUICE_KAFKA_PROPERTIES": bearer], "kafka.token_command: OAUTHBEARER needs a source of tokens"),
+            (["SLUICE_KAFKA_TOKEN_COMMAND": "true"], "kafka.token_command: its tokens are for OAUTHBEARER"),
+        ]
+        for (environment, says) in faults {
+            let (code, output) = try await programs.run("sluice", "check-config", environment: environment)
+            #expect(code == 78 && output.contains(says), "\(code) \(output)")
+        }
+        let both = faults[0].0.merging(faults[1].0) { $1 }
+        #expect(try await programs.run("sluice", "check-config", environment: both).code == 0)
     }
 
     /// Later they are an outage: they may be rotated. Credentials that have never worked are a mistake, and waiting hides it.

@@ -7,10 +7,10 @@ internal import Records
 
 /// A Kafka cluster of this test process: started at first use, gone when the process is.
 public actor KafkaServer {
-    /// One node.
-    public static let shared = KafkaServer(nodes: 1)
+    /// One node, which most tests share.
+    public static let shared = KafkaServer("kafka")
     /// Three nodes, each of them broker and controller.
-    public static let cluster = KafkaServer(nodes: 3)
+    public static let cluster = KafkaServer("kafka-cluster", nodes: 3)
 
     /// The unpacked distribution, `nil` where the environment names none.
     public static var home: String? {
@@ -28,9 +28,23 @@ public actor KafkaServer {
     private var processes: [Int: ChildProcess] = [:]
     private var metadata: KafkaMetadata?
 
-    private init(nodes: Int) {
+    private let arguments: [String]
+
+    /// - Parameters:
+    ///   - name: of its directory.
+    ///   - settings: lines of server.properties.
+    ///   - listeners: more listeners of a single node, as `NAME:PROTOCOL`.
+    public init(_ name: String, nodes: Int = 1, settings: [String] = [], listeners: [String] = []) {
         self.nodes = 1...nodes
-        directory = TestPostgres.checkout.appendingPathComponent(".sluice/e2e-kafka-\(nodes)-\(getpid())")
+        directory = TestPostgres.checkout.appendingPathComponent(".sluice/e2e-\(name)-\(getpid())")
+        arguments =
+            (Self.settings + settings).flatMap { ["--set", $0] } + listeners.flatMap { ["--listener", $0] }
+    }
+
+    /// `host:port` of one of the further listeners, once the server has been started.
+    public nonisolated func address(of listener: String) throws -> String {
+        try String(contentsOf: directory.appendingPathComponent("address.\(listener)"), encoding: .utf8)
+            .trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
     // MARK: Life
@@ -56,8 +70,7 @@ public actor KafkaServer {
             let earlier = (try? Data(contentsOf: log))?.count ?? 0
             let process = try ChildProcess.start(
                 TestPostgres.checkout.appendingPathComponent("scripts/private-kafka").path,
-                ["run", directory.path, "--node", "\(node)", "--nodes", "\(nodes.count)"]
-                    + Self.settings.flatMap { ["--set", $0] },
+                ["run", directory.path, "--node", "\(node)", "--nodes", "\(nodes.count)"] + arguments,
                 environment: environment(heap: heap), log: log.path)
             processes[node] = process
             starting.append((process, earlier))

@@ -54,7 +54,7 @@ public final class EmbeddedBroker: Sendable {
     ) throws(KafkaError) -> EmbeddedBroker {
         let configuration = ConfigurationHandle()
         try configuration.set("client.id", "sluice-broker")
-        let client = try Client(RD_KAFKA_PRODUCER, configuration, log: log)
+        let client = try Client(RD_KAFKA_PRODUCER, configuration, KafkaClientConfiguration(bootstrapServers: "", log: log))
         guard let cluster = rd_kafka_mock_cluster_new(client.pointer, Int32(clamping: brokers)) else {
             throw KafkaError(.other, "the embedded broker cannot listen on loopback; check limits on open files and ports")
         }

@@ -11,17 +11,20 @@ public struct KafkaClientConfiguration: Sendable {
     public var clientID: String
     /// Pass-through properties; see ``KafkaProperties``. They override Sluice's defaults.
     public var properties: [String: String]
+    /// A program and its arguments that prints the token of SASL/OAUTHBEARER; empty: none. See ``KafkaProperties/tokenFault(in:hasCommand:)``.
+    public var tokenCommand: [String]
     /// Receives librdkafka's log lines.
     public var log: LogHandler
 
     /// Settings of the consumer, the producer and the metadata client.
     public init(
-        bootstrapServers: String, clientID: String = "sluice", properties: [String: String] = [:],
+        bootstrapServers: String, clientID: String = "sluice", properties: [String: String] = [:], tokenCommand: [String] = [],
         log: @escaping LogHandler = { _, _ in }
     ) {
         self.bootstrapServers = bootstrapServers
         self.clientID = clientID
         self.properties = properties
+        self.tokenCommand = tokenCommand
         self.log = log
     }
 

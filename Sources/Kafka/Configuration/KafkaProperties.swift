@@ -12,6 +12,7 @@ public enum KafkaProperties {
         "enable.auto.commit": "offsets are committed with the rows they belong to",
         "enable.auto.offset.store": "offsets are committed with the rows they belong to",
         "partition.assignment.strategy": "all members of a group must use the same one; Sluice uses range",
+        "group.protocol": "set kafka.group_protocol",
         "acks": "an event is acknowledged once all in-sync replicas have it",
         "request.required.acks": "an event is acknowledged once all in-sync replicas have it",
         "enable.idempotence": "the producer is always idempotent",
@@ -57,6 +58,42 @@ public enum KafkaProperties {
             "brokers of Kafka 4 refuse \(mechanism) of librdkafka \(KafkaLibrary.version) with \"Authentication failed\", also with the "
                 + "right password; use librdkafka 2.6.1 or newer, or PLAIN over TLS"
         ]
+    }
+
+    /// Why a group cannot be run by a protocol; `nil`: it can.
+    public static func groupProtocolFault(_ groupProtocol: GroupProtocol, in properties: [String: String]) -> String? {
+        guard groupProtocol == .consumer else { return nil }
+        guard KafkaLibrary.hasConsumerProtocol else {
+            return
+                "consumer needs librdkafka 2.12.0 or newer, and \(KafkaLibrary.version) is in use; install a newer one, or set classic"
+        }
+        let classic = ["heartbeat.interval.ms", "group.protocol.type"].filter { properties[$0] != nil }
+        return classic.isEmpty
+            ? nil
+            : "kafka.properties has \(classic.joined(separator: ", ")), which the protocol consumer does not know; remove it"
+    }
+
+    /// What is wrong with where the tokens of SASL/OAUTHBEARER come from; `nil`: nothing.
+    /// - Parameter hasCommand: whether ``KafkaClientConfiguration/tokenCommand`` prints them.
+    public static func tokenFault(in properties: [String: String], hasCommand: Bool) -> String? {
+        func value(_ names: String...) -> String { names.lazy.compactMap { properties[$0] }.first?.lowercased() ?? "" }
+        let isBearer =
+            value("security.protocol").hasPrefix("sasl_") && value("sasl.mechanisms", "sasl.mechanism") == "oauthbearer"
+        let others = [("sasl.oauthbearer.method", "oidc"), ("enable.sasl.oauthbearer.unsecure.jwt", "true")]
+        let other = others.first { value($0.0) == $0.1 }
+        switch (isBearer, hasCommand, other) {
+        case (true, false, nil):
+            return
+                "OAUTHBEARER needs a source of tokens: set this, or in kafka.properties sasl.oauthbearer.method: oidc with the "
+                + "properties of the token endpoint"
+        case (false, true, _):
+            return
+                "its tokens are for OAUTHBEARER: set in kafka.properties security.protocol: SASL_SSL and sasl.mechanism: OAUTHBEARER, "
+                + "or remove it"
+        case (true, true, let other?):
+            return "tokens come from this program or by \(other.0): \(other.1) of kafka.properties; remove one of them"
+        default: return nil
+        }
     }
 
     /// Sets the user's properties; called after Sluice's defaults, so that they override them. Throws for the owned ones.

@@ -11,6 +11,9 @@ struct FetchStatistics: Equatable {
     /// Partitions that are fetched from no broker, or from one that is not connected.
     private(set) var unreachable: Set<TopicPartition> = []
 
+    /// The group's coordinator is connected (`cgrp.state`).
+    private(set) var isCoordinatorUp = false
+
     /// Bytes that librdkafka holds, with what it keeps for each record.
     var prefetchedBytes: Int { bytes + records * PrefetchShare.overheadPerRecord }
 
@@ -36,6 +39,8 @@ struct FetchStatistics: Equatable {
                 } else if names[4].isText("fetchq_size") {
                     bytes += value.number ?? 0
                 }
+            } else if names.count == 2, names[0].isText("cgrp"), names[1].isText("state") {
+                isCoordinatorUp = value.isText("up")
             }
         }
     }

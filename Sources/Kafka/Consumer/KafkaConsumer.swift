@@ -28,7 +28,7 @@ public final class KafkaConsumer: Sendable {
         let shared = try ConsumerShared()
         var needsWakeUp = false
         let properties = try configuration.makeConfiguration(needsWakeUp: &needsWakeUp)
-        let client = try Client(RD_KAFKA_CONSUMER, properties, log: configuration.client.log)
+        let client = try Client(RD_KAFKA_CONSUMER, properties, configuration.client)
         do throws(KafkaError) {
             try start(configuration, client, shared, needsWakeUp: needsWakeUp, limit: limit)
         } catch {

@@ -3,6 +3,14 @@
 internal import CKafka
 internal import Platform
 
+/// How a group is run.
+public enum GroupProtocol: String, Sendable, CaseIterable {
+    /// The members agree among themselves; a rebalance stops all of them.
+    case classic
+    /// The broker decides (KIP-848); a rebalance stops the members whose partitions change.
+    case consumer
+}
+
 /// A group member's settings.
 public struct KafkaConsumerConfiguration: Sendable {
     /// Brokers, client id, pass-through properties, log.
@@ -11,9 +19,11 @@ public struct KafkaConsumerConfiguration: Sendable {
     public var groupID: String
     /// Static membership: a restart within the session timeout keeps the partitions. Empty: none.
     public var groupInstanceID: String = ""
+    /// How the group is run. `consumer` needs ``KafkaLibrary/hasConsumerProtocol``.
+    public var groupProtocol = GroupProtocol.classic
     /// Topics to subscribe to. Kafka reports no error for one that does not exist: ask ``KafkaMetadata`` first.
     public var topics: [String]
-    /// `session.timeout.ms`: how long the group waits for a member without heartbeats.
+    /// `session.timeout.ms` of the protocol `classic`: how long the group waits for a member without heartbeats.
     public var sessionTimeout: Duration = .seconds(10)
     /// `fetch.wait.max.ms`: how long a broker holds an empty fetch open. Seeks and fetch wake-ups wait for its end. The embedded
     /// broker always waits the full time.
@@ -62,10 +72,19 @@ public struct KafkaConsumerConfiguration: Sendable {
         try configuration.set("enable.auto.commit", "false")
         try configuration.set("enable.auto.offset.store", "false")
         try configuration.set("auto.offset.reset", "error")
-        try configuration.set("partition.assignment.strategy", "range")
-        try configuration.set("session.timeout.ms", "\(sessionTimeout.milliseconds)")
-        // A member learns of a rebalance by the answer to a heartbeat, and the partitions of all members wait for the last one.
-        try configuration.set("heartbeat.interval.ms", "\(min(1000, max(1, sessionTimeout.milliseconds / 3)))")
+        switch groupProtocol {
+        case .classic:
+            try configuration.set("partition.assignment.strategy", "range")
+            try configuration.set("session.timeout.ms", "\(sessionTimeout.milliseconds)")
+            // A member learns of a rebalance by the answer to a heartbeat, and the partitions of all members wait for the last one.
+            try configuration.set("heartbeat.interval.ms", "\(min(1000, max(1, sessionTimeout.milliseconds / 3)))")
+        case .consumer:
+            // librdkafka refuses these three here: they are the broker's.
+            if let fault = KafkaProperties.groupProtocolFault(.consumer, in: client.properties) {
+                throw KafkaError(.configuration, "kafka.group_protocol: \(fault)")
+            }
+            try configuration.set("group.protocol", groupProtocol.rawValue)
+        }
         try configuration.set("max.poll.interval.ms", "\(max(60_000, sessionTimeout.milliseconds))")
         try configuration.set("queued.min.messages", "\(queuedMinimumRecords)")
         try configuration.set("queued.max.messages.kbytes", "\(queuedMaximumKibibytes)")

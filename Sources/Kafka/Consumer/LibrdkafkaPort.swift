@@ -24,10 +24,13 @@ final class LibrdkafkaPort: FetchPort {
     var unreachable: Set<TopicPartition> = []
     private var current: MessageHandle?
     private var headers = ByteBuffer()
+    /// What librdkafka has been given, where assignments are incremental; `nil`: they are whole.
+    private var held: [TopicPartition]?
 
-    init(client: Client, shared: ConsumerShared) {
+    init(client: Client, shared: ConsumerShared, groupProtocol: GroupProtocol) {
         self.client = client
         self.shared = shared
+        held = groupProtocol == .consumer ? [] : nil
     }
 
     var now: UInt64 { MonotonicClock.nanoseconds() }
@@ -79,6 +82,11 @@ final class LibrdkafkaPort: FetchPort {
     func assign(_ partitions: [(TopicPartition, Int64)]) -> KafkaError? {
         current = nil
         let list = PartitionListHandle(partitions)
+        if held != nil {
+            unassign()
+            held = partitions.map(\.0)
+            return failure(rd_kafka_incremental_assign(client.pointer, list.pointer))
+        }
         let error = rd_kafka_assign(client.pointer, list.pointer)
         guard error != RD_KAFKA_RESP_ERR_NO_ERROR else { return nil }
         return client.fatalError() ?? KafkaError(error, "librdkafka refused the assignment")
@@ -86,7 +94,28 @@ final class LibrdkafkaPort: FetchPort {
 
     func unassign() {
         current = nil
-        rd_kafka_assign(client.pointer, nil)
+        guard let partitions = held else {
+            rd_kafka_assign(client.pointer, nil)
+            return
+        }
+        held = []
+        // Also without partitions: it is the group's answer.
+        let list = PartitionListHandle(partitions, offset: Int64(RD_KAFKA_OFFSET_INVALID))
+        if let error = failure(rd_kafka_incremental_unassign(client.pointer, list.pointer)) { report(.notice(error)) }
+    }
+
+    /// Tells a group whose assignments are incremental that its new partitions are accepted. They are read once they are assigned.
+    func accept() {
+        let none = PartitionListHandle([TopicPartition](), offset: Int64(RD_KAFKA_OFFSET_INVALID))
+        if let error = failure(rd_kafka_incremental_assign(client.pointer, none.pointer)) { report(.notice(error)) }
+    }
+
+    private func failure(_ error: OpaquePointer?) -> KafkaError? {
+        guard let error else { return nil }
+        defer { rd_kafka_error_destroy(error) }
+        return client.fatalError()
+            ?? KafkaError(
+                rd_kafka_error_code(error), "librdkafka refused the assignment: \(String(cString: rd_kafka_error_string(error)))")
     }
 
     /// With a timeout of 0 it only starts the seek (2.0.2 takes other timeouts for microseconds); everything already queued is stale

@@ -14,6 +14,8 @@ final class PollLoop {
     private static let longestSleep: Int32 = 100
     /// How often tasks may resume each other before the queues are read again.
     private static let jobRounds = 16
+    /// Reports, one a second, with a connected coordinator, after which a group that has given nothing has nothing to give.
+    private static let silentReports = 2
     /// Reports, one a second, of which the largest counts. The queues are full at one moment and drained at the next.
     private static let prefetchReports = 5
 
@@ -22,6 +24,8 @@ final class PollLoop {
     private let readLimit: any ReadLimit
     private let port: LibrdkafkaPort
     var reader: ReaderMachine<LibrdkafkaPort>
+    /// `nil`: the group gives and takes all partitions at once.
+    private var group: IncrementalGroupMachine?
     let mainQueue: QueueHandle
     let wakeUp: FetchWakeUp?
     var isClosing = false
@@ -29,6 +33,8 @@ final class PollLoop {
     private var isFatal = false
     var commits = CommitMachine()
     var commitWaiters: [(limit: UInt64, continuation: CheckedContinuation<KafkaError?, Never>)] = []
+    /// Reports in a row with a connected coordinator.
+    private var coordinatorReports = 0
     /// Bytes that librdkafka held at its last reports.
     var prefetched: [Int] = []
     /// When the main queue was served last, monotonic nanoseconds.
@@ -46,7 +52,8 @@ final class PollLoop {
         readLimit = limit
         self.wakeUp = wakeUp
         self.shared = shared
-        port = LibrdkafkaPort(client: client, shared: shared)
+        port = LibrdkafkaPort(client: client, shared: shared, groupProtocol: configuration.groupProtocol)
+        group = configuration.groupProtocol == .consumer ? IncrementalGroupMachine() : nil
         reader = ReaderMachine(
             port: port, limits: configuration.readerLimits(needsWakeUps: wakeUp != nil), readLimit: limit)
         mainQueue = QueueHandle(owning: queue)
@@ -128,6 +135,8 @@ final class PollLoop {
 
     private func measured(_ statistics: FetchStatistics) {
         port.unreachable = statistics.unreachable
+        coordinatorReports = statistics.isCoordinatorUp ? coordinatorReports + 1 : 0
+        if coordinatorReports >= PollLoop.silentReports, !isClosing { report(group?.waited()) }
         prefetched.append(statistics.prefetchedBytes)
         if prefetched.count > PollLoop.prefetchReports { prefetched.removeFirst() }
         shared.prefetchedBytes.store(statistics.prefetchedBytes, ordering: .relaxed)
@@ -142,13 +151,28 @@ final class PollLoop {
             return
         }
         if event.error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            reader.assigned()
-            shared.mailbox.send(.assigned(partitions.sorted()))
+            if group == nil { return report(.assigned(partitions.sorted())) }
+            port.accept()
+            report(group?.assigned(partitions))
         } else {
+            let isLost = rd_kafka_assignment_lost(client.pointer) != 0
+            if group == nil { return report(.revoked(partitions.sorted(), isLost: isLost)) }
+            guard let revoked = group?.revoked(partitions, isLost: isLost) else { return }
+            if revoked.isAnswerDue { port.unassign() }
+            report(revoked.report)
+        }
+    }
+
+    private func report(_ rebalance: IncrementalGroupMachine.Report?) {
+        switch rebalance {
+        case .assigned(let partitions)?:
+            reader.assigned()
+            shared.mailbox.send(.assigned(partitions))
+        case .revoked(let partitions, let isLost)?:
             reader.revoked()
             wakeUp?.update(waiting: [])
-            let isLost = rd_kafka_assignment_lost(client.pointer) != 0
-            shared.mailbox.send(.revoked(partitions.sorted(), isLost: isLost))
+            shared.mailbox.send(.revoked(partitions, isLost: isLost))
+        case nil: break
         }
     }
 
@@ -176,11 +200,14 @@ final class PollLoop {
     private func perform(_ command: ConsumerCommand) {
         switch command {
         case .assign(let partitions, let generation):
+            // Its answer to a rebalance that was overtaken by the next one.
+            if group?.isRevoking == true { break }
             assignmentEnds()
             reader.assign(partitions, generation: generation)
         case .unassign:
             assignmentEnds()
             reader.unassign()
+            report(group?.unassigned())
         case .seek(let partition, let offset, let generation):
             commits.moved(partition, to: offset)
             reader.seek(partition, to: offset, generation: generation)

@@ -2,7 +2,6 @@
 
 internal import CKafka
 internal import Synchronization
-internal import Telemetry
 
 /// One librdkafka client. Destroying it joins librdkafka's threads and may block: only threads of this module release it.
 struct ClientHandle: ~Copyable, @unchecked Sendable {
@@ -24,18 +23,26 @@ final class Client: @unchecked Sendable {
     /// The client. Not to be used after ``destroy()``.
     let pointer: OpaquePointer
     private let handle: Mutex<ClientHandle?>
-    private let log: LogSink
+    private let callbacks: ClientCallbacks
 
-    init(_ type: rd_kafka_type_t, _ configuration: consuming ConfigurationHandle, log: @escaping LogHandler) throws(KafkaError) {
-        let sink = LogSink(log)
-        let made = try configuration.makeClient(type, log: sink)
+    /// - Parameter settings: whose token command and log the client uses.
+    init(
+        _ type: rd_kafka_type_t, _ configuration: consuming ConfigurationHandle, _ settings: KafkaClientConfiguration
+    ) throws(KafkaError) {
+        let tokens = settings.tokenCommand.isEmpty ? nil : try TokenRefresh(settings.tokenCommand)
+        let callbacks = ClientCallbacks(log: LogSink(settings.log), tokens: tokens)
+        let made = try configuration.makeClient(type, callbacks)
         pointer = made.pointer
         handle = Mutex(made)
-        self.log = sink
+        self.callbacks = callbacks
     }
+
+    // Here, because the callbacks must outlive the handle.
+    deinit { destroy() }
 
     /// Destroys the client now; blocks until librdkafka's threads have ended.
     func destroy() {
+        callbacks.tokens?.close()
         let last = handle.withLock { $0.take() }
         _ = consume last
     }

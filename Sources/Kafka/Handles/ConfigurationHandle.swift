@@ -34,9 +34,16 @@ struct ConfigurationHandle: ~Copyable {
     func setEvents(_ mask: Int32) { rd_kafka_conf_set_events(pointer, mask) }
 
     /// Makes the client, which takes over the configuration.
-    consuming func makeClient(_ type: rd_kafka_type_t, log: LogSink) throws(KafkaError) -> ClientHandle {
-        rd_kafka_conf_set_opaque(pointer, Unmanaged.passUnretained(log).toOpaque())
-        rd_kafka_conf_set_log_cb(pointer, LogSink.callback)
+    /// - Parameter callbacks: must outlive the client.
+    consuming func makeClient(_ type: rd_kafka_type_t, _ callbacks: ClientCallbacks) throws(KafkaError) -> ClientHandle {
+        rd_kafka_conf_set_opaque(pointer, Unmanaged.passUnretained(callbacks).toOpaque())
+        rd_kafka_conf_set_log_cb(pointer, ClientCallbacks.logged)
+        let hasTokens = callbacks.tokens != nil
+        if hasTokens {
+            rd_kafka_conf_set_oauthbearer_token_refresh_cb(pointer, ClientCallbacks.tokenWanted)
+            // Its own queue, so that librdkafka's background thread can serve it: nobody polls the metadata client's main queue.
+            rd_kafka_conf_enable_sasl_queue(pointer, 1)
+        }
         var text = [CChar](repeating: 0, count: 512)
         guard let client = rd_kafka_new(type, pointer, &text, text.count) else {
             // On failure librdkafka does not take over the configuration.
@@ -45,7 +52,13 @@ struct ConfigurationHandle: ~Copyable {
                 .configuration, "librdkafka refuses the configuration: \(text.asString); check kafka.properties")
         }
         discard self
-        return ClientHandle(owning: client)
+        let handle = ClientHandle(owning: client)
+        if hasTokens, let error = rd_kafka_sasl_background_callbacks_enable(client) {
+            defer { rd_kafka_error_destroy(error) }
+            throw KafkaError(
+                .configuration, "no OAUTHBEARER tokens: \(String(cString: rd_kafka_error_string(error))); check kafka.properties")
+        }
+        return handle
     }
 }
 

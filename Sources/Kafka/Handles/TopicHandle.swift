@@ -6,6 +6,9 @@ internal import Records
 
 /// A topic of one client. Must be released before the client.
 struct TopicHandle: ~Copyable {
+    /// How the error ends where no broker answers and nobody knows why.
+    static let remedy = "; check kafka.bootstrap_servers and that a broker is running"
+
     let pointer: OpaquePointer
 
     init(_ client: Client, _ name: String) throws(KafkaError) {
@@ -48,8 +51,8 @@ struct TopicHandle: ~Copyable {
             return .failure(
                 KafkaError(
                     error,
-                    "no broker returned the metadata of topic \(name) in time (\(String(cString: rd_kafka_err2str(error)))); "
-                        + "check kafka.bootstrap_servers and that a broker is running"))
+                    "no broker returned the metadata of topic \(name) in time (\(String(cString: rd_kafka_err2str(error))))"
+                        + remedy))
         }
         defer { rd_kafka_metadata_destroy(answer) }
         guard answer.pointee.topic_cnt == 1 else {

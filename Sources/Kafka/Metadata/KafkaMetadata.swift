@@ -26,12 +26,16 @@ public final class KafkaMetadata: Sendable {
     }
 
     private let client: Client
+    private let failures: ConnectionFailures
     private let known = Mutex(Known())
     // librdkafka's handles are thread-safe. The destruction waits for the queries under way, and excludes later ones.
     private let queries = DispatchGroup()
     private let isClosed = Atomic(false)
 
-    private init(_ client: Client) { self.client = client }
+    private init(_ client: Client, _ failures: ConnectionFailures) {
+        self.client = client
+        self.failures = failures
+    }
 
     // Destroying blocks: so not on the thread that releases the last reference.
     deinit {
@@ -54,7 +58,12 @@ public final class KafkaMetadata: Sendable {
         try KafkaProperties.apply(configuration.properties, to: properties)
         // ListOffsets carries it: KIP-98.
         if seesOpenTransactions { try properties.set("isolation.level", "read_uncommitted") }
-        return KafkaMetadata(try Client(RD_KAFKA_CONSUMER, properties, log: configuration.log))
+        try properties.set("log.connection.close", "true")
+        let failures = ConnectionFailures()
+        var configuration = configuration
+        configuration.log = failures.watching(
+            configuration.log, logsCloses: configuration.properties["log.connection.close"] == "true")
+        return KafkaMetadata(try Client(RD_KAFKA_CONSUMER, properties, configuration), failures)
     }
 
     private func run<T: Sendable>(_ query: @escaping @Sendable (Client) -> Result<T, KafkaError>) async throws(KafkaError) -> T {
@@ -77,7 +86,7 @@ public final class KafkaMetadata: Sendable {
             // The query goes on until its time-out, and nobody waits for it.
             waiter.answer(.failure(KafkaError(.closed, "the question was cancelled")))
         }
-        return try answer.get()
+        do throws(KafkaError) { return try answer.get() } catch { throw failures.explain(error) }
     }
 
     /// The number of partitions of each topic, or the error of a topic that is missing or not allowed. Throws where no broker
@@ -122,7 +131,7 @@ public final class KafkaMetadata: Sendable {
     ) async throws(KafkaError) -> [TopicPartition: Result<Int64, KafkaError>] {
         if partitions.isEmpty { return [:] }
         let limit = MonotonicClock.nanoseconds() + timeout.nanoseconds
-        return try await run { [self] client in
+        let answers = try await run { [self] client in
             if !known.withLock({ $0.isPartial }),
                 case .success(let answers) = Self.ask(client, partitions, bound, within: Self.rest(until: limit) / 2)
             {
@@ -130,6 +139,7 @@ public final class KafkaMetadata: Sendable {
             }
             return offsetsByLeader(client, partitions, bound, limit)
         }
+        return answers.mapValues { $0.mapError { failures.explain($0) } }
     }
 
     /// Asks each leader by itself: while one partition has no leader, or one broker does not answer, a call of librdkafka for all partitions

@@ -8,7 +8,7 @@ final class ProducerInstance: Sendable {
 
     init(_ configuration: KafkaProducerConfiguration) throws(KafkaError) {
         let properties = try configuration.makeConfiguration()
-        client = try Client(RD_KAFKA_PRODUCER, properties, log: configuration.client.log)
+        client = try Client(RD_KAFKA_PRODUCER, properties, configuration.client)
     }
 
     deinit { client.destroy() }

@@ -35,19 +35,20 @@ enum CheckConfigCommand {
 
     private static func kafka(_ configuration: Configuration) async throws -> String {
         let kafka = configuration.settings.kafka
-        let metadata = try KafkaMetadata.start(
-            KafkaClientConfiguration(
-                bootstrapServers: kafka.bootstrapServers, clientID: kafka.clientID, properties: kafka.properties),
-            groupID: kafka.groupID)
+        let metadata = try KafkaMetadata.start(kafka.client { _, _ in }, groupID: kafka.groupID)
         let topics = try await metadata.topics(configuration.mapping.topics, timeout: .seconds(5))
-        var partitions = 0
+        var partitions: [TopicPartition] = []
         let sentences = try configuration.mapping.topics.map { name in
             guard let answer = topics[name] else { throw CommandError("Kafka does not mention the topic \(name)") }
             let count = try answer.get()
-            partitions += count
+            partitions += (0..<count).map { TopicPartition(name, Int32($0)) }
             return "topic \(name) has \(count) partitions"
         }
-        _ = try configuration.settings.memoryBudget.prefetchShare(partitions: partitions, properties: kafka.properties)
+        _ = try configuration.settings.memoryBudget.prefetchShare(partitions: partitions.count, properties: kafka.properties)
+        // Each leader is asked, at its advertised address: the brokers of bootstrap_servers may be reachable and others not.
+        for (partition, end) in try await metadata.endOffsets(partitions).sorted(by: { $0.key < $1.key }) {
+            if case .failure(let error) = end { throw CommandError("the leader of \(partition) does not answer: \(error)") }
+        }
         return sentences.joined(separator: ", ")
     }
 

@@ -56,9 +56,9 @@ final class RunCommand: Sendable {
                 try Data("\(broker.bootstrapServers)\n".utf8).write(to: URL(fileURLWithPath: brokerFile), options: .atomic)
             }
         }
-        client = KafkaClientConfiguration(
-            bootstrapServers: broker?.bootstrapServers ?? settings.kafka.bootstrapServers, clientID: settings.kafka.clientID,
-            properties: settings.kafka.properties, log: logger.child("librdkafka").handler("librdkafka logged a message."))
+        var client = settings.kafka.client(log: logger.child("librdkafka").handler("librdkafka logged a message."))
+        if let broker { client.bootstrapServers = broker.bootstrapServers }
+        self.client = client
         let bounds = BatchBounds(settings.http)
         eventProducer = role == .worker ? nil : EventProducer(mapping: mapping, registry: registry, bounds: bounds)
         let telemetry =

@@ -18,6 +18,7 @@ struct KafkaSettings: Sendable {
     var bootstrapServers = "127.0.0.1:9092"
     var groupID = "sluice"
     var groupInstanceID = ""
+    var groupProtocol = GroupProtocol.classic
     var clientID = "sluice"
     var autoOffsetReset = OffsetReset.earliest
     var offsetOutOfRange = OutOfRange.stop
@@ -26,6 +27,7 @@ struct KafkaSettings: Sendable {
     var linger = Duration.zero
     var requestsInFlight = 2
     var messageTimeout = Duration.seconds(8)
+    var tokenCommand: [String] = []
     var properties: [String: String] = [:]
 
     /// The files that properties name, such as `ssl.certificate.location`. librdkafka reads them when a client is made, and never again.
@@ -51,6 +53,11 @@ struct KafkaSettings: Sendable {
                 help:
                     "Static membership: the name of this one process, so that a restart within session_timeout moves no "
                     + "partition. Empty: dynamic membership. Of two processes with one name the newer fences the older."),
+            Key(
+                "group_protocol", \.groupProtocol, .choice,
+                help:
+                    "classic: a rebalance stops all members. consumer: the broker decides (KIP-848, Kafka 4.0), and it stops the "
+                    + "members whose partitions change; needs librdkafka 2.12 or newer, and the session timeout is the broker's."),
             Key(
                 "client_id", \.clientID, .string,
                 help:
@@ -89,6 +96,13 @@ struct KafkaSettings: Sendable {
                 "message_timeout", \.messageTimeout, .duration(in: .milliseconds(100) ... .seconds(300)),
                 help:
                     "How long POST /send waits for the broker's acknowledgement before it answers 503."),
+            Key(
+                "token_command", \.tokenCommand, .list(of: .string),
+                help:
+                    "A program and its arguments, run without a shell within 30 seconds, by each of the process's Kafka clients, "
+                    + "whenever a token of SASL/OAUTHBEARER is needed. It prints a JSON Web Token, or "
+                    + "{\"access_token\": \"...\", \"expires_in\": 900}, with \"extensions\" where the brokers want some. Empty: none."
+            ),
             .mergedMap(
                 "properties", \.properties,
                 help:
@@ -100,8 +114,17 @@ struct KafkaSettings: Sendable {
         rules: [
             Rule("bootstrap_servers", sentence: "must name at least one broker as host:port") { !$0.bootstrapServers.isEmpty },
             Rule("group_id", sentence: "must not be empty") { !$0.groupID.isEmpty },
+            Rule("token_command", sentence: "must begin with a program") { $0.tokenCommand.first != "" },
             Rule("client_id", sentence: "must have 1 to 31 characters") { (1..<32).contains($0.clientID.utf8.count) },
         ])
+}
+
+extension KafkaSettings {
+    /// What all Kafka clients of the process share.
+    func client(log: @escaping LogHandler) -> KafkaClientConfiguration {
+        KafkaClientConfiguration(
+            bootstrapServers: bootstrapServers, clientID: clientID, properties: properties, tokenCommand: tokenCommand, log: log)
+    }
 }
 
 extension Logger {

@@ -134,6 +134,14 @@ struct Configuration: Sendable {
             faults.append(
                 Fault(effective.origin(of: "kafka.properties"), key: "kafka.properties.\(name)", error.message))
         }
+        if let fault = KafkaProperties.groupProtocolFault(settings.kafka.groupProtocol, in: settings.kafka.properties) {
+            faults.append(Fault(effective.origin(of: "kafka.group_protocol"), key: "kafka.group_protocol", fault))
+        }
+        if let fault = KafkaProperties.tokenFault(
+            in: settings.kafka.properties, hasCommand: !settings.kafka.tokenCommand.isEmpty)
+        {
+            faults.append(Fault(effective.origin(of: "kafka.token_command"), key: "kafka.token_command", fault))
+        }
         var outcomes: OutcomeTable?
         do throws(ApplyError) {
             outcomes = try OutcomeTable(overrides: settings.apply.outcomes)

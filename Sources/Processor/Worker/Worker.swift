@@ -49,6 +49,7 @@ final class Worker: Sendable {
         var consumerConfiguration = KafkaConsumerConfiguration(
             client: client, groupID: settings.kafka.groupID, topics: configuration.mapping.topics)
         consumerConfiguration.groupInstanceID = settings.kafka.groupInstanceID
+        consumerConfiguration.groupProtocol = settings.kafka.groupProtocol
         consumerConfiguration.sessionTimeout = settings.kafka.sessionTimeout
         consumerConfiguration.fetchWakeUp = settings.kafka.fetchWakeUp
         if isEmbedded { consumerConfiguration.adaptToEmbeddedBroker() }

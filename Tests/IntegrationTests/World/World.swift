@@ -52,9 +52,11 @@ final class World: Sendable {
     ///
     /// All processes that the test starts end with it. Logs of a failed test are printed and kept; `SLUICE_TEST_KEEP_LOGS=1`
     /// keeps all.
-    /// - Parameter replicas: of each partition, on the cluster of three nodes; `nil`: on a single node.
+    /// - Parameters:
+    ///   - replicas: of each partition, on the cluster of three nodes; `nil`: on a single node.
+    ///   - kafka: the single node; `nil`: the one that most tests share.
     static func run(
-        _ name: String, partitions: Int, replicas: Int? = nil, onServerOfItsOwn: Bool = false,
+        _ name: String, partitions: Int, replicas: Int? = nil, onServerOfItsOwn: Bool = false, kafka: KafkaServer? = nil,
         _ body: (World) async throws -> Void
     ) async throws {
         guard KafkaServer.home != nil else {
@@ -71,7 +73,8 @@ final class World: Sendable {
         do {
             let uri: String
             if let server { uri = server.uri } else { uri = try await TestPostgres.database(migrated: true) }
-            result = .success(try await run(name, partitions, replicas, bin, uri, server, body))
+            let kafka = kafka ?? (replicas == nil ? .shared : .cluster)
+            result = .success(try await run(name, partitions, replicas, bin, uri, kafka, server, body))
         } catch {
             result = .failure(error)
         }
@@ -81,10 +84,9 @@ final class World: Sendable {
     }
 
     private static func run(
-        _ name: String, _ partitions: Int, _ replicas: Int?, _ bin: String, _ database: String, _ server: PrivatePostgres?,
-        _ body: (World) async throws -> Void
+        _ name: String, _ partitions: Int, _ replicas: Int?, _ bin: String, _ database: String, _ kafka: KafkaServer,
+        _ server: PrivatePostgres?, _ body: (World) async throws -> Void
     ) async throws {
-        let kafka = replicas == nil ? KafkaServer.shared : KafkaServer.cluster
         // Its nodes would take time and memory from the tests that follow.
         if replicas == nil { await KafkaServer.cluster.kill() }
         try await kafka.start()
