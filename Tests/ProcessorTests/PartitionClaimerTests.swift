@@ -33,7 +33,10 @@ private struct ClaimWorld {
     }
 
     /// - Parameter bootstrapServers: where nothing listens by default.
-    init(_ bootstrapServers: String = "127.0.0.1:1", reset: OffsetReset = .earliest) async throws {
+    init(
+        _ bootstrapServers: String = "127.0.0.1:1", reset: OffsetReset = .earliest,
+        outOfRange: OutOfRange = .stop
+    ) async throws {
         uri = try await TestPostgres.database(migrated: true)
         var settings = PostgresSettings()
         settings.uri = uri
@@ -54,6 +57,7 @@ private struct ClaimWorld {
         metadata = try KafkaMetadata.start(KafkaClientConfiguration(bootstrapServers: bootstrapServers), groupID: "sluice")
         var kafka = KafkaSettings()
         kafka.autoOffsetReset = reset
+        kafka.offsetOutOfRange = outOfRange
         claimer = PartitionClaimer(
             member: "test", plan: plan, kafka: kafka, metadata: metadata, lanes: lanes, pauses: pauses,
             logger: Logger(label: "test", sink: Lines(kept: lines)))
@@ -90,6 +94,15 @@ private struct ClaimWorld {
         }
         #expect(await eventually { started.current })
         return task
+    }
+
+    /// Another member has a partition, and has applied `count` records of it, the last of which has this fingerprint.
+    func apply(_ source: TopicPartition, count: Int64, lastApplied: Int64) async throws {
+        try await own(source, start: 0)
+        let advance = OffsetAdvance(source: source, epoch: 1, expected: 0, next: count, lastApplied: lastApplied)
+        _ = try await query { [store] session in
+            try session.pipeline { pipeline in try store.encode([advance], ArrayPool(keptBytes: 0)).queue(&pipeline) }
+        }
     }
 
     /// Begins to claim partitions. What is answered is in `answers`.
@@ -208,6 +221,49 @@ struct PartitionClaimerTests {
         _ = await claim.task.result
         #expect(ContinuousClock.now - start < .seconds(5))
         await blocked.value
+        await world.close()
+    }
+
+    /// What is stored of the record before the offset goes to the reader. If the log has another one there, the claim that follows holds
+    /// the partition, until an operator says where to continue.
+    @Test func anotherLogIsHeldUntilAnOperatorDecides() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("messages", 1)])
+        defer { broker.stop() }
+        try await produce(broker, 20, partitions: 1)
+        let world = try await ClaimWorld(broker.bootstrapServers)
+        let source = TopicPartition("messages", 0)
+        try await world.apply(source, count: 10, lastApplied: 77)
+        #expect(try await world.claim([source]) == [source: .claimed(epoch: 2, nextOffset: 10, lastApplied: 77)])
+        func claimAgain() async throws -> ClaimResult? {
+            let claim = world.claim([ClaimRequest(source: source, checksBounds: true, isOtherLog: true)])
+            try await claim.task.value
+            return claim.answers.current[source]
+        }
+        guard case .held(let reason)? = try await claimAgain() else {
+            Issue.record("it must be held")
+            return
+        }
+        #expect(reason.kind == .offset && reason.description.contains("created again"), "\(reason)")
+        #expect(try await world.stored(source)?.epoch == 2)
+        // He wants all of the new log.
+        _ = try await world.query { try $0.execute("UPDATE sluice_offsets SET next_offset = 0").rowCount }
+        #expect(try await claimAgain() == .claimed(epoch: 4, nextOffset: 0))
+        await world.close()
+    }
+
+    @Test func anotherLogIsReadFromItsBeginningWhereThatIsTheSetting() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("messages", 1)])
+        defer { broker.stop() }
+        try await produce(broker, 20, partitions: 1)
+        let world = try await ClaimWorld(broker.bootstrapServers, outOfRange: .earliest)
+        let source = TopicPartition("messages", 0)
+        try await world.apply(source, count: 10, lastApplied: 77)
+        let claim = world.claim([ClaimRequest(source: source, checksBounds: true, isOtherLog: true)])
+        try await claim.task.value
+        #expect(claim.answers.current == [source: .claimed(epoch: 3, nextOffset: 0)])
+        #expect(
+            world.lines.current.contains { $0.contains("does not continue at its stored offset") && $0.contains("created again") }
+        )
         await world.close()
     }
 

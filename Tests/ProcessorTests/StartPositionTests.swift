@@ -6,16 +6,18 @@ import Testing
 
 @Suite struct StartPositionTests {
     private func decide(
-        stored: Int64?, committed: Int64? = nil, _ beginning: Int64 = 100, _ end: Int64 = 200,
+        stored: Int64?, committed: Int64? = nil, _ beginning: Int64 = 100, _ end: Int64 = 200, isOtherLog: Bool = false,
         reset: OffsetReset = .earliest, outOfRange: OutOfRange = .stop
     ) -> StartPosition.Decision {
         StartPosition.decide(
-            .init(stored: stored, committed: committed, beginning: beginning, end: end), reset: reset, outOfRange: outOfRange)
+            .init(stored: stored, committed: committed, beginning: beginning, end: end, isOtherLog: isOtherLog), reset: reset,
+            outOfRange: outOfRange)
     }
 
     @Test func theStoredOffsetWins() {
         #expect(decide(stored: 150, committed: 180) == .start(150, replacesStored: false, skipped: nil))
-        #expect(decide(stored: 100) == .start(100, replacesStored: false, skipped: nil))
+        // Retention has deleted the record before it: that one is forgotten, so that the next claim does not ask for it.
+        #expect(decide(stored: 100) == .start(100, replacesStored: true, skipped: nil))
         #expect(decide(stored: 200) == .start(200, replacesStored: false, skipped: nil))
     }
 
@@ -43,6 +45,23 @@ import Testing
         let read = StartPosition.Offsets(stored: 150, committed: nil, beginning: 100, end: 200, isTopicKnown: true)
         #expect(
             StartPosition.decide(read, reset: reset, outOfRange: .stop) == .start(150, replacesStored: false, skipped: nil))
+    }
+
+    @Test(arguments: [100 as Int64, 150, 200]) func anotherLogIsLikeAnOffsetOutsideOfTheLog(stored: Int64) {
+        guard case .hold(let reason) = decide(stored: stored, isOtherLog: true) else {
+            Issue.record("stop must hold")
+            return
+        }
+        #expect(reason.contains("\(stored)") && reason.contains("created again") && reason.contains("kafka.offset_out_of_range"))
+        for (policy, offset) in [(OutOfRange.earliest, 100 as Int64), (.latest, 200)] {
+            guard
+                case .start(offset, replacesStored: true, skipped: .some) = decide(
+                    stored: stored, isOtherLog: true, outOfRange: policy)
+            else {
+                Issue.record("\(policy) must continue at \(offset) and say so")
+                continue
+            }
+        }
     }
 
     @Test(arguments: [50 as Int64, 201])

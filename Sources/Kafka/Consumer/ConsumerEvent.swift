@@ -70,7 +70,7 @@ public struct KafkaConsumerStatistics: Sendable, Equatable {
     public var reseeks = 0
     /// Gaps between offsets (left by compaction or transaction markers), before a record or before the end of the log.
     public var gaps = 0
-    /// New assignments of all partitions because one was not fetched (see ``FetchStartMachine``).
+    /// New assignments of all partitions because one was not fetched (see ``FetchStartMachine``), or the thread stood still.
     public var restarts = 0
     /// Fetch wake-ups (see ``KafkaConsumerConfiguration/fetchWakeUp``).
     public var wakeUps = 0

@@ -14,6 +14,8 @@ final class PollLoop {
     private static let longestSleep: Int32 = 100
     /// How often tasks may resume each other before the queues are read again.
     private static let jobRounds = 16
+    /// After so many nanoseconds without an iteration (the process was stopped, say) the logs may be other ones than before.
+    private static let longestGap: UInt64 = 2_000_000_000
     /// Reports, one a second, of which the largest counts. The queues are full at one moment and drained at the next.
     private static let prefetchReports = 5
 
@@ -73,8 +75,12 @@ final class PollLoop {
     private static func runLoop(_ loop: consuming PollLoop) -> Bool { loop.run() }
 
     private func run() -> Bool {
+        var last = MonotonicClock.nanoseconds()
         while closeLimit == nil {
             var hasMore = false
+            let now = MonotonicClock.nanoseconds()
+            if now > last + PollLoop.longestGap { reader.stoodStill() }
+            last = now
             work()
             serveMainQueue()
             if reader.isReading { hasMore = readAll() }
@@ -175,15 +181,15 @@ final class PollLoop {
 
     private func perform(_ command: ConsumerCommand) {
         switch command {
-        case .assign(let partitions, let generation):
+        case .assign(let partitions, let lastApplied, let generation):
             assignmentEnds()
-            reader.assign(partitions, generation: generation)
+            reader.assign(partitions, lastApplied: lastApplied, generation: generation)
         case .unassign:
             assignmentEnds()
             reader.unassign()
-        case .seek(let partition, let offset, let generation):
+        case .seek(let partition, let offset, let lastApplied, let generation):
             commits.moved(partition, to: offset)
-            reader.seek(partition, to: offset, generation: generation)
+            reader.seek(partition, to: offset, lastApplied: lastApplied, generation: generation)
         case .pause(let partitions): reader.pause(partitions)
         case .resume(let partitions): reader.resume(partitions)
         case .commit(let offsets): if !reader.isRebalancing { commit(offsets) }

@@ -1,5 +1,6 @@
 // Asks for the logs' ends, so that lag is known also for partitions that are not read at the moment.
 
+import Backpressure
 import Records
 
 struct LagStage: Sendable {
@@ -34,12 +35,27 @@ struct LagStage: Sendable {
         }
     }
 
+    /// Gives up the position of a partition whose log is not there any more, as the answer shows, or is shorter than what was applied
+    /// before the question: its topic was deleted, and may be created again. librdkafka would go on in the new log at the old position.
+    private func check(_ position: OffsetLedgerMachine.Position, _ answer: LogEnds) {
+        let source = position.source
+        guard context.ledger.isCurrent(source, generation: position.entry.generation) else { return }
+        if answer.missing.contains(source) {
+            context.inbox.send(.positionLost(source, isOtherLog: false, reason: "its topic does not exist any more"))
+        } else if let end = answer.ends[source], end < position.applied {
+            let reason = "the log ends at \(end), before the applied offset \(position.applied)"
+            context.inbox.send(.positionLost(source, isOtherLog: false, reason: reason))
+        }
+    }
+
     /// Returns whether it failed.
     private func ask(_ partitions: [TopicPartition], isQuiet: Bool) async throws -> Bool {
         do {
-            let ends = try await context.source.endOffsets(partitions)
-            context.ledger.withLock { ledger in for (source, end) in ends { ledger.endRead(source, end: end) } }
-            context.watch.endsRead(ends, now: context.clock.now)
+            let positions = context.ledger.withLock { $0.positions }
+            let answer = try await context.source.endOffsets(partitions)
+            context.ledger.withLock { ledger in for (source, end) in answer.ends { ledger.endRead(source, end: end) } }
+            context.watch.endsRead(answer.ends, now: context.clock.now)
+            for position in positions { check(position, answer) }
             // A backlog that cannot be read belongs to an open transaction.
             let behind = context.ledger.withLock { $0.positions.filter { $0.backlog ?? 0 > 0 }.map(\.source) }
             let readable = behind.isEmpty ? [:] : try await context.source.readableEnds(behind)

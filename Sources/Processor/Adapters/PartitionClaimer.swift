@@ -93,9 +93,9 @@ final class PartitionClaimer: OffsetClaimer {
         let stored = try await storedOffsets(of: partitions)
         // A stored offset is taken as it is. Where the log does not hold it, the consumer finds out, and the next claim decides.
         let starts = requests.compactMap { request in
-            request.checksBounds ? nil : stored[request.source].map { Start(source: request.source, offset: $0) }
+            request.checksBounds ? nil : stored[request.source].map { Start(source: request.source, offset: $0.nextOffset) }
         }
-        let others = requests.filter { $0.checksBounds || stored[$0.source] == nil }.map(\.source)
+        let others = requests.filter { $0.checksBounds || stored[$0.source] == nil }
         await withDiscardingTaskGroup { group in
             group.addTask { await self.claim(starts, answers) }
             group.addTask { await self.claim(await self.starts(of: others, answers), answers) }
@@ -135,29 +135,35 @@ final class PartitionClaimer: OffsetClaimer {
                 ["partition": "\(start.source)", "reason": reason, "starts_at": start.offset])
         }
         answers.answer(
-            Dictionary(uniqueKeysWithValues: claims.map { ($0.source, .claimed(epoch: $0.epoch, nextOffset: $0.nextOffset)) }))
+            Dictionary(
+                uniqueKeysWithValues: claims.map {
+                    ($0.source, .claimed(epoch: $0.epoch, nextOffset: $0.nextOffset, lastApplied: $0.lastApplied))
+                }))
     }
 
     private static func held(_ sentence: String) -> ClaimResult { .held(reason: StopReason(.schema, sentence)) }
 
     /// Asks Kafka where partitions start of which nothing is stored, or whose stored offset the log does not hold. Those that do not start
     /// now are answered.
-    private func starts(of partitions: [TopicPartition], _ answers: Answers) async -> [Start] {
-        if partitions.isEmpty { return [] }
+    private func starts(of requests: [ClaimRequest], _ answers: Answers) async -> [Start] {
+        if requests.isEmpty { return [] }
         var results: [TopicPartition: ClaimResult] = [:]
         var starts: [Start] = []
         do {
-            for (source, answer) in try await offsets(of: partitions) {
+            for (source, answer) in try await offsets(of: requests) {
                 let offsets: StartPosition.Offsets
                 do throws(KafkaError) {
                     offsets = try answer.get()
                 } catch {
+                    // A topic that does not exist may be about to be created again.
                     results[source] =
-                        error.isRetriable
+                        error.isRetriable || error.code == .unknownTopic
                         ? .later(reason: error.description) : .held(reason: StopReason(.kafka, error.description))
                     continue
                 }
-                switch StartPosition.decide(offsets, reset: kafka.autoOffsetReset, outOfRange: kafka.offsetOutOfRange) {
+                let decision = StartPosition.decide(
+                    offsets, reset: kafka.autoOffsetReset, outOfRange: kafka.offsetOutOfRange)
+                switch decision {
                 case .hold(let reason):
                     results[source] = .held(reason: StopReason(.offset, reason))
                 case .start(let offset, let replacesStored, let reason):
@@ -172,16 +178,16 @@ final class PartitionClaimer: OffsetClaimer {
                 }
             }
         } catch {
-            answers.all(partitions, .later(reason: "\(error)"))
+            answers.all(requests.map(\.source), .later(reason: "\(error)"))
             return []
         }
         answers.answer(results)
         return starts
     }
 
-    private func storedOffsets(of partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+    private func storedOffsets(of partitions: [TopicPartition]) async throws -> [TopicPartition: StoredOffset] {
         let rows = try await pauses.session { [store] in try store.read(partitions, on: $0) }
-        return Dictionary(uniqueKeysWithValues: rows.map { ($0.source, $0.nextOffset) })
+        return Dictionary(uniqueKeysWithValues: rows.map { ($0.source, $0) })
     }
 
     /// The topics of which the group has stored offsets.
@@ -207,8 +213,9 @@ final class PartitionClaimer: OffsetClaimer {
     }
 
     private func offsets(
-        of partitions: [TopicPartition]
+        of requests: [ClaimRequest]
     ) async throws -> [TopicPartition: Result<StartPosition.Offsets, KafkaError>] {
+        let partitions = requests.map(\.source)
         var known = try await knownTopics(of: partitions)
         let unknown = Set(partitions.map(\.topic)).subtracting(known)
         if kafka.autoOffsetReset == .latest, !unknown.isEmpty {
@@ -221,14 +228,17 @@ final class PartitionClaimer: OffsetClaimer {
         let beginnings = try await metadata.beginningOffsets(partitions, timeout: Self.timeout)
         let ends = try await metadata.endOffsets(partitions, timeout: Self.timeout)
         var offsets: [TopicPartition: Result<StartPosition.Offsets, KafkaError>] = [:]
-        for source in partitions {
+        for request in requests {
+            let source = request.source
             offsets[source] = Result { () throws(KafkaError) in
                 guard let beginning = beginnings[source], let end = ends[source] else {
                     throw KafkaError(.other, "Kafka returned no offsets of \(source)", isRetriable: true)
                 }
+                // Where an operator has moved the stored offset, or forgot the record before it, nothing speaks against it.
+                let isOtherLog = request.isOtherLog && stored[source]?.lastApplied != nil
                 return StartPosition.Offsets(
-                    stored: stored[source], committed: try committed[source]?.get(), beginning: try beginning.get(),
-                    end: try end.get(), isTopicKnown: known.contains(source.topic))
+                    stored: stored[source]?.nextOffset, committed: try committed[source]?.get(), beginning: try beginning.get(),
+                    end: try end.get(), isTopicKnown: known.contains(source.topic), isOtherLog: isOtherLog)
             }
         }
         return offsets

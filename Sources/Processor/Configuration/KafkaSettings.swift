@@ -64,9 +64,9 @@ struct KafkaSettings: Sendable {
             Key(
                 "offset_out_of_range", \.offsetOutOfRange, .choice,
                 help:
-                    "What happens where a stored offset is outside the log (retention has deleted it, or the topic was "
-                    + "recreated). stop: the partition stops; earliest, latest: it continues there, and the log says which "
-                    + "offsets were skipped."),
+                    "What happens where the log does not fit a stored offset (retention has deleted it, or the topic was deleted "
+                    + "and created again). stop: the partition stops; earliest, latest: it continues there, and the log says "
+                    + "which offset was not used."),
             Key(
                 "session_timeout", \.sessionTimeout, .duration(in: .seconds(1) ... .seconds(300)),
                 help:
