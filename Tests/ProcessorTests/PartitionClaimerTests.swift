@@ -34,7 +34,7 @@ private struct ClaimWorld {
 
     /// - Parameter bootstrapServers: where nothing listens by default.
     init(
-        _ bootstrapServers: String = "127.0.0.1:1", reset: OffsetReset = .earliest,
+        _ bootstrapServers: String = "127.0.0.1:1", reset: OffsetReset = .earliest, firstStart: FirstStart = .committed,
         outOfRange: OutOfRange = .stop
     ) async throws {
         uri = try await TestPostgres.database(migrated: true)
@@ -57,6 +57,7 @@ private struct ClaimWorld {
         metadata = try KafkaMetadata.start(KafkaClientConfiguration(bootstrapServers: bootstrapServers), groupID: "sluice")
         var kafka = KafkaSettings()
         kafka.autoOffsetReset = reset
+        kafka.firstStart = firstStart
         kafka.offsetOutOfRange = outOfRange
         claimer = PartitionClaimer(
             member: "test", plan: plan, kafka: kafka, metadata: metadata, lanes: lanes, pauses: pauses,
@@ -264,6 +265,40 @@ struct PartitionClaimerTests {
         #expect(
             world.lines.current.contains { $0.contains("does not continue at its stored offset") && $0.contains("created again") }
         )
+        await world.close()
+    }
+
+    /// A new database under a group that has committed offsets: one warning with the number of records that are passed over, or all of them.
+    @Test(arguments: FirstStart.allCases) func aFirstStartUnderAGroupThatKafkaKnows(firstStart: FirstStart) async throws {
+        let broker = try EmbeddedBroker.start(topics: [("messages", 2)])
+        defer { broker.stop() }
+        try await produce(broker, 20, partitions: 2)
+        let sources = (0..<2).map { TopicPartition("messages", $0) }
+        var configuration = KafkaConsumerConfiguration(
+            client: KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers), groupID: "sluice", topics: ["messages"])
+        configuration.adaptToEmbeddedBroker()
+        let consumer = try KafkaConsumer.start(configuration, limit: FixedReadLimit())
+        while let event = await consumer.next() {
+            guard case .assigned(let partitions) = event else { continue }
+            consumer.assign(partitions.map { ($0, offset: 0) }, generation: 1)
+            #expect(await consumer.commitAndWait([(sources[0], 7), (sources[1], 4)], within: .seconds(10)) == nil)
+            break
+        }
+        _ = await consumer.close(deadline: .seconds(10))
+
+        let world = try await ClaimWorld(broker.bootstrapServers, firstStart: firstStart)
+        let results = try await world.claim(sources)
+        let warning = world.lines.current.first { $0.contains("committed to Kafka") }
+        switch firstStart {
+        case .committed:
+            #expect(results == [sources[0]: .claimed(epoch: 1, nextOffset: 7), sources[1]: .claimed(epoch: 1, nextOffset: 4)])
+            #expect(
+                warning?.contains("records_before=11") == true && warning?.contains("messages[0] at 7, messages[1] at 4") == true
+                    && warning?.contains("kafka.first_start") == true, "\(world.lines.current)")
+        case .earliest:
+            #expect(results == [sources[0]: .claimed(epoch: 1, nextOffset: 0), sources[1]: .claimed(epoch: 1, nextOffset: 0)])
+            #expect(warning == nil)
+        }
         await world.close()
     }
 

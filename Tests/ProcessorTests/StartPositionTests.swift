@@ -7,11 +7,11 @@ import Testing
 @Suite struct StartPositionTests {
     private func decide(
         stored: Int64?, committed: Int64? = nil, _ beginning: Int64 = 100, _ end: Int64 = 200, isOtherLog: Bool = false,
-        reset: OffsetReset = .earliest, outOfRange: OutOfRange = .stop
+        reset: OffsetReset = .earliest, firstStart: FirstStart = .committed, outOfRange: OutOfRange = .stop
     ) -> StartPosition.Decision {
         StartPosition.decide(
             .init(stored: stored, committed: committed, beginning: beginning, end: end, isOtherLog: isOtherLog), reset: reset,
-            outOfRange: outOfRange)
+            firstStart: firstStart, outOfRange: outOfRange)
     }
 
     @Test func theStoredOffsetWins() {
@@ -22,7 +22,7 @@ import Testing
     }
 
     @Test func thenTheCommittedOffsetThenTheReset() {
-        #expect(decide(stored: nil, committed: 180) == .start(180, replacesStored: false, skipped: nil))
+        #expect(decide(stored: nil, committed: 180) == .startCommitted(180, before: 80))
         #expect(decide(stored: nil) == .start(100, replacesStored: false, skipped: nil))
         #expect(decide(stored: nil, reset: .latest) == .start(200, replacesStored: false, skipped: nil))
         guard case .hold(let reason) = decide(stored: nil, reset: .error) else {
@@ -45,6 +45,20 @@ import Testing
         let read = StartPosition.Offsets(stored: 150, committed: nil, beginning: 100, end: 200, isTopicKnown: true)
         #expect(
             StartPosition.decide(read, reset: reset, outOfRange: .stop) == .start(150, replacesStored: false, skipped: nil))
+    }
+
+    /// A new database under a group that Kafka knows.
+    @Test(arguments: OffsetReset.allCases) func aFirstStartAtACommittedOffset(reset: OffsetReset) {
+        #expect(decide(stored: nil, committed: 100, reset: reset) == .startCommitted(100, before: 0))
+        for committed in [50 as Int64, 180, 300] {
+            #expect(
+                decide(stored: nil, committed: committed, reset: reset, firstStart: .earliest)
+                    == .start(100, replacesStored: false, skipped: nil))
+        }
+        // What is stored counts.
+        #expect(
+            decide(stored: 150, committed: 180, reset: reset, firstStart: .earliest)
+                == .start(150, replacesStored: false, skipped: nil))
     }
 
     @Test(arguments: [100 as Int64, 150, 200]) func anotherLogIsLikeAnOffsetOutsideOfTheLog(stored: Int64) {

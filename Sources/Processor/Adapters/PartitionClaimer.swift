@@ -149,6 +149,7 @@ final class PartitionClaimer: OffsetClaimer {
         if requests.isEmpty { return [] }
         var results: [TopicPartition: ClaimResult] = [:]
         var starts: [Start] = []
+        var passed: [(source: TopicPartition, offset: Int64, before: Int64)] = []
         do {
             for (source, answer) in try await offsets(of: requests) {
                 let offsets: StartPosition.Offsets
@@ -162,7 +163,7 @@ final class PartitionClaimer: OffsetClaimer {
                     continue
                 }
                 let decision = StartPosition.decide(
-                    offsets, reset: kafka.autoOffsetReset, outOfRange: kafka.offsetOutOfRange)
+                    offsets, reset: kafka.autoOffsetReset, firstStart: kafka.firstStart, outOfRange: kafka.offsetOutOfRange)
                 switch decision {
                 case .hold(let reason):
                     results[source] = .held(reason: StopReason(.offset, reason))
@@ -170,6 +171,9 @@ final class PartitionClaimer: OffsetClaimer {
                     starts.append(
                         Start(
                             source: source, offset: offset, replaces: replacesStored ? offsets.stored : nil, reason: reason))
+                case .startCommitted(let offset, let before):
+                    if before > 0 { passed.append((source, offset, before)) }
+                    starts.append(Start(source: source, offset: offset))
                 case .startAdded(let offset):
                     logger.info(
                         "Partition has no offset, but others of its topic have: it is read from its beginning.",
@@ -181,8 +185,21 @@ final class PartitionClaimer: OffsetClaimer {
             answers.all(requests.map(\.source), .later(reason: "\(error)"))
             return []
         }
+        if !passed.isEmpty { warn(of: passed.sorted { $0.source < $1.source }) }
         answers.answer(results)
         return starts
+    }
+
+    private func warn(of passed: [(source: TopicPartition, offset: Int64, before: Int64)]) {
+        logger.warning(
+            "Partitions start at offsets committed to Kafka, because sluice_offsets has none. What is before them is not applied.",
+            [
+                "partitions": passed.map { "\($0.source) at \($0.offset)" }.joined(separator: ", "),
+                "records_before": passed.reduce(0) { $0 + $1.before },
+                "remedy":
+                    "in a new database: stop the workers, delete the group's rows from sluice_offsets, and set kafka.first_start "
+                    + "to earliest",
+            ])
     }
 
     private func storedOffsets(of partitions: [TopicPartition]) async throws -> [TopicPartition: StoredOffset] {

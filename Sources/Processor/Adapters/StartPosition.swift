@@ -22,6 +22,9 @@ enum StartPosition {
         /// Start here. `replacesStored`: what is stored of the record before the offset does not hold either. `skipped`: why the known
         /// offset is not used; to be logged as an error.
         case start(Int64, replacesStored: Bool, skipped: String?)
+        /// Start here, at the offset that the group has committed, although nothing is stored; to be logged as a warning with the number
+        /// of records `before` it, unless that is 0.
+        case startCommitted(Int64, before: Int64)
         /// Start here, at the log's beginning: the partition was added to a topic that the group reads.
         case startAdded(Int64)
         /// The partition must not be read.
@@ -29,7 +32,7 @@ enum StartPosition {
     }
 
     static func decide(
-        _ offsets: Offsets, reset: OffsetReset, outOfRange: OutOfRange
+        _ offsets: Offsets, reset: OffsetReset, firstStart: FirstStart = .committed, outOfRange: OutOfRange
     ) -> Decision {
         guard let known = offsets.stored ?? offsets.committed else {
             // What was produced before the group noticed the partition would be lost at the end of the log. With `error` nothing tells an
@@ -45,9 +48,13 @@ enum StartPosition {
                         + "error; set it to earliest or latest.")
             }
         }
+        if offsets.stored == nil, firstStart == .earliest {
+            return .start(offsets.beginning, replacesStored: false, skipped: nil)
+        }
         guard let fault = fault(of: known, offsets) else {
+            guard offsets.stored != nil else { return .startCommitted(known, before: known - offsets.beginning) }
             // Retention has deleted the record before it: with that one the next claim would not get far.
-            return .start(known, replacesStored: offsets.stored == offsets.beginning, skipped: nil)
+            return .start(known, replacesStored: known == offsets.beginning, skipped: nil)
         }
         switch outOfRange {
         case .stop:
