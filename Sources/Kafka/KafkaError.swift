@@ -23,8 +23,6 @@ public struct KafkaError: Error, Sendable, Equatable, CustomStringConvertible {
         case timedOut
         /// The position asked for lies outside the partition's log.
         case offsetOutOfRange
-        /// The partition's log is not the one that was read before: another record is where the last one was.
-        case otherLog
         /// The producer's bound of records or bytes in flight is reached.
         case queueFull
         /// The record is larger than the broker or the producer accepts.

@@ -31,8 +31,8 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         offset: offset)
 }
 
-private func requests(_ sources: TopicPartition..., checksBounds: Bool = false, isOtherLog: Bool = false) -> [ClaimRequest] {
-    sources.map { ClaimRequest(source: $0, checksBounds: checksBounds, isOtherLog: isOtherLog) }
+private func requests(_ sources: TopicPartition..., checksBounds: Bool = false, mismatch: Int64? = nil) -> [ClaimRequest] {
+    sources.map { ClaimRequest(source: $0, checksBounds: checksBounds, mismatch: mismatch) }
 }
 
 @Suite struct AssignmentMachineTests {
@@ -188,9 +188,9 @@ private func requests(_ sources: TopicPartition..., checksBounds: Bool = false, 
             return
         }
         #expect(entries.map(\.start) == [PartitionStart(source: a, offset: 7, lastApplied: 99)])
-        _ = machine.positionLost(a, isOtherLog: true, isDrained: false, hasProgressed: false, now: 49, random: 0)
+        _ = machine.positionLost(a, mismatch: 99, isDrained: false, hasProgressed: false, now: 49, random: 0)
         _ = machine.positionLost(a, isDrained: true, hasProgressed: false, now: 50, random: 0)
-        let claim = AssignmentMachine.Action.claim(claimRound: 1, requests(a, checksBounds: true, isOtherLog: true))
+        let claim = AssignmentMachine.Action.claim(claimRound: 1, requests(a, checksBounds: true, mismatch: 99))
         #expect(machine.ticked(now: 60, lastPoll: 60) == [claim])
         _ = machine.claimAnswered(claimRound: 1, [a: .held(reason: outside)], now: 61, random: 0)
         #expect(machine.ticked(now: 1_061, lastPoll: 60) == [claim])

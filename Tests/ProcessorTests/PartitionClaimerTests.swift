@@ -236,7 +236,7 @@ struct PartitionClaimerTests {
         try await world.apply(source, count: 10, lastApplied: 77)
         #expect(try await world.claim([source]) == [source: .claimed(epoch: 2, nextOffset: 10, lastApplied: 77)])
         func claimAgain() async throws -> ClaimResult? {
-            let claim = world.claim([ClaimRequest(source: source, checksBounds: true, isOtherLog: true)])
+            let claim = world.claim([ClaimRequest(source: source, checksBounds: true, mismatch: 77)])
             try await claim.task.value
             return claim.answers.current[source]
         }
@@ -246,9 +246,13 @@ struct PartitionClaimerTests {
         }
         #expect(reason.kind == .offset && reason.description.contains("created again"), "\(reason)")
         #expect(try await world.stored(source)?.epoch == 2)
+        // A member that had read on without applying it has met another log: that says nothing about what was applied.
+        let unapplied = world.claim([ClaimRequest(source: source, checksBounds: true, mismatch: 78)])
+        try await unapplied.task.value
+        #expect(unapplied.answers.current[source] == .claimed(epoch: 3, nextOffset: 10, lastApplied: 77))
         // He wants all of the new log.
         _ = try await world.query { try $0.execute("UPDATE sluice_offsets SET next_offset = 0").rowCount }
-        #expect(try await claimAgain() == .claimed(epoch: 4, nextOffset: 0))
+        #expect(try await claimAgain() == .claimed(epoch: 5, nextOffset: 0))
         await world.close()
     }
 
@@ -259,7 +263,7 @@ struct PartitionClaimerTests {
         let world = try await ClaimWorld(broker.bootstrapServers, outOfRange: .earliest)
         let source = TopicPartition("messages", 0)
         try await world.apply(source, count: 10, lastApplied: 77)
-        let claim = world.claim([ClaimRequest(source: source, checksBounds: true, isOtherLog: true)])
+        let claim = world.claim([ClaimRequest(source: source, checksBounds: true, mismatch: 77)])
         try await claim.task.value
         #expect(claim.answers.current == [source: .claimed(epoch: 3, nextOffset: 0)])
         #expect(

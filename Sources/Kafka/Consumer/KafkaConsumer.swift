@@ -74,7 +74,7 @@ public final class KafkaConsumer: Sendable {
     /// - Parameters:
     ///   - partitions: a partition's position in the list is its slot in ``ReadLimit``.
     ///   - lastApplied: fingerprints (``Record/fingerprint(timestamp:key:value:)``) of the records before these offsets, where they are
-    ///     known. A partition whose log has another record there fails (``KafkaError/Code/otherLog``).
+    ///     known. A partition whose log has another record there is not read (``ConsumerEvent/otherLog(_:lastApplied:reason:)``).
     ///   - generation: the assignment generation that batches carry.
     public func assign(
         _ partitions: [(TopicPartition, offset: Int64)], lastApplied: [TopicPartition: Int64] = [:], generation: UInt64

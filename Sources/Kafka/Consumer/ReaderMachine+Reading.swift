@@ -30,7 +30,7 @@ extension ReaderMachine {
         if let batch { handOver(batch, of: reader, slot: slot) }
         if batch != nil { reader.start.answered() }
         switch end {
-        case .otherLog: otherLog(reader)
+        case .otherLog(let lastApplied): otherLog(reader, lastApplied)
         case .gap(let offset): reseek(reader, to: offset)
         case .end(let offset): reportEnd(reader, offset)
         case .error: failed(reader)
@@ -112,7 +112,7 @@ extension ReaderMachine {
                 case .drop: dropped += 1
                 case .seek(let offset): return .gap(from: offset)
                 case .compare(let fingerprint):
-                    if port.fingerprint != fingerprint { return .otherLog }
+                    if port.fingerprint != fingerprint { return .otherLog(lastApplied: fingerprint) }
                     reader.position.began(isCertain: true)
                 case .pass:
                     port.keepRecord(in: reader.queue)
@@ -207,11 +207,10 @@ extension ReaderMachine {
     }
 
     /// The last record before the position is another one than was read there.
-    private mutating func otherLog(_ reader: PartitionReader<Port.Queue>) {
+    private mutating func otherLog(_ reader: PartitionReader<Port.Queue>, _ lastApplied: Int64) {
         guard fail(reader), let offset = reader.last.offset else { return }
-        let error = KafkaError(
-            .otherLog, "\(reader.partition): the record at offset \(offset) is not the one that was read there before")
-        port.report(.partitionFailed(reader.partition, error))
+        let reason = "\(reader.partition): the record at offset \(offset) is not the one that was read there before"
+        port.report(.otherLog(reader.partition, lastApplied: lastApplied, reason: reason))
     }
 
     /// The current element is an error.
@@ -248,8 +247,8 @@ private enum VisitEnd: Equatable {
     case limit
     /// The current element is an error.
     case error
-    /// The last record before the position is another one.
-    case otherLog
+    /// The last record before the position is another one than that of this fingerprint.
+    case otherLog(lastApplied: Int64)
     /// Records are missing from this offset on: seek there.
     case gap(from: Int64)
     /// This offset is the end of the log, and all records before it were handed over.

@@ -33,8 +33,8 @@ struct AssignedPartitions {
         var isClaiming = false
         /// The log did not hold its position: the next claim asks for the log's bounds.
         var checksBounds = false
-        /// The record before its position was not the one that was applied there.
-        var isOtherLog = false
+        /// See ``ClaimRequest/mismatch``.
+        var mismatch: Int64?
         /// How often it was fenced without having applied anything since the claim before.
         var fences = 0
     }
@@ -114,7 +114,7 @@ struct AssignedPartitions {
             case .stopped, .claimed, .active: return nil
             }
             partitions[source]?.isClaiming = true
-            return ClaimRequest(source: source, checksBounds: partition.checksBounds, isOtherLog: partition.isOtherLog)
+            return ClaimRequest(source: source, checksBounds: partition.checksBounds, mismatch: partition.mismatch)
         }
     }
 
@@ -174,13 +174,13 @@ struct AssignedPartitions {
 
     private mutating func positionFound(_ source: TopicPartition) {
         partitions[source]?.checksBounds = false
-        partitions[source]?.isOtherLog = false
+        partitions[source]?.mismatch = nil
     }
 
     /// The log does not hold the position of a partition, or is another one.
-    mutating func positionLost(_ source: TopicPartition, isOtherLog: Bool) {
+    mutating func positionLost(_ source: TopicPartition, mismatch: Int64?) {
         partitions[source]?.checksBounds = true
-        if isOtherLog { partitions[source]?.isOtherLog = true }
+        if let mismatch { partitions[source]?.mismatch = mismatch }
         guard case .active(let generation, _)? = partitions[source]?.state else { return }
         partitions[source]?.state = .active(generation: generation, isPositionLost: true)
     }

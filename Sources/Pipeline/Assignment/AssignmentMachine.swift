@@ -117,12 +117,12 @@ struct AssignmentMachine: ~Copyable {
 
     /// The log does not hold the position of a partition. A claim decides where to continue, once what was read before is applied.
     /// - Parameters:
-    ///   - isOtherLog: the record before the position is not the one that was applied there. Known until the next claim succeeds.
+    ///   - mismatch: see ``ClaimRequest/mismatch``. Known until the next claim succeeds.
     ///   - isDrained: nothing of the partition is under way.
     mutating func positionLost(
-        _ source: TopicPartition, isOtherLog: Bool = false, isDrained: Bool, hasProgressed: Bool, now: UInt64, random: Double
+        _ source: TopicPartition, mismatch: Int64? = nil, isDrained: Bool, hasProgressed: Bool, now: UInt64, random: Double
     ) -> [Action] {
-        partitions.positionLost(source, isOtherLog: isOtherLog)
+        partitions.positionLost(source, mismatch: mismatch)
         return isDrained ? claimAgain(source, hasProgressed: hasProgressed, now: now, random: random) : []
     }
 

@@ -9,14 +9,15 @@ public struct ClaimRequest: Sendable, Equatable {
     /// The log did not hold the partition's position: the claim asks for the log's bounds and decides where to continue. Otherwise a
     /// stored offset is taken as it is.
     public let checksBounds: Bool
-    /// The record before the partition's position is not the one that was applied there: the log is another one.
-    public let isOtherLog: Bool
+    /// The fingerprint of a record that was read before the partition's position, and that the log does not have there. Where it is that of
+    /// the record applied last, the log is another one.
+    public let mismatch: Int64?
 
     /// A partition to claim.
-    public init(source: TopicPartition, checksBounds: Bool = false, isOtherLog: Bool = false) {
+    public init(source: TopicPartition, checksBounds: Bool = false, mismatch: Int64? = nil) {
         self.source = source
         self.checksBounds = checksBounds
-        self.isOtherLog = isOtherLog
+        self.mismatch = mismatch
     }
 }
 

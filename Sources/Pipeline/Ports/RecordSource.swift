@@ -14,9 +14,9 @@ public enum SourceEvent: Sendable {
     case reachedEnd(TopicPartition, offset: Int64, generation: UInt64)
     /// A partition cannot be read any further: one sentence with the remedy.
     case partitionFailed(TopicPartition, reason: String)
-    /// The log does not hold the position a partition was read at: a claim decides where to continue. `isOtherLog`: it does, but the record
-    /// before is not the one that was applied there.
-    case positionLost(TopicPartition, isOtherLog: Bool = false, reason: String)
+    /// The log does not hold the position a partition was read at: a claim decides where to continue. `mismatch`: it does, but the last
+    /// record before it is not the one of this fingerprint, which was read there.
+    case positionLost(TopicPartition, mismatch: Int64? = nil, reason: String)
     /// The group did not take the offsets of these partitions. `reason`: one sentence.
     case offsetCommitFailed([TopicPartition], reason: String)
     /// A trouble that passes by itself (a broker is down).

@@ -86,10 +86,10 @@ struct AssignmentStage: Sendable {
             let actions = machine.waits(waiting.source, generation: generation, retryIn: waiting.retryIn, now: now)
             if !actions.isEmpty { context.observer.observed(.waits(waiting)) }
             return actions
-        case .positionLost(let source, let isOtherLog, let reason):
+        case .positionLost(let source, let mismatch, let reason):
             // The lag stage says it again and again, until what was read before is applied.
             if !machine.lostPositions.contains(source) { context.observer.observed(.positionLost(source, reason: reason)) }
-            return positionLost(source, isOtherLog: isOtherLog, &machine, now: now)
+            return positionLost(source, mismatch: mismatch, &machine, now: now)
         case .notice(let sentence):
             context.observer.observed(.sourceNotice(sentence))
             return []
@@ -127,7 +127,7 @@ struct AssignmentStage: Sendable {
     }
 
     private func positionLost(
-        _ source: TopicPartition, isOtherLog: Bool = false, _ machine: inout AssignmentMachine, now: UInt64
+        _ source: TopicPartition, mismatch: Int64? = nil, _ machine: inout AssignmentMachine, now: UInt64
     ) -> [AssignmentMachine.Action] {
         let (isDrained, hasProgressed) = context.ledger.withLock { ($0.isDrained(source), $0.hasProgressed(source)) }
         // What was read before is applied. Nothing more may be read: another log may have come meanwhile.
@@ -135,7 +135,7 @@ struct AssignmentStage: Sendable {
             context.pool.close(slot: entry.slot)
         }
         return machine.positionLost(
-            source, isOtherLog: isOtherLog, isDrained: isDrained, hasProgressed: hasProgressed, now: now,
+            source, mismatch: mismatch, isDrained: isDrained, hasProgressed: hasProgressed, now: now,
             random: context.clock.random())
     }
 

@@ -41,10 +41,10 @@ struct LagStage: Sendable {
         let source = position.source
         guard context.ledger.isCurrent(source, generation: position.entry.generation) else { return }
         if answer.missing.contains(source) {
-            context.inbox.send(.positionLost(source, isOtherLog: false, reason: "its topic does not exist any more"))
+            context.inbox.send(.positionLost(source, mismatch: nil, reason: "its topic does not exist any more"))
         } else if let end = answer.ends[source], end < position.applied {
             let reason = "the log ends at \(end), before the applied offset \(position.applied)"
-            context.inbox.send(.positionLost(source, isOtherLog: false, reason: reason))
+            context.inbox.send(.positionLost(source, mismatch: nil, reason: reason))
         }
     }
 

@@ -55,8 +55,8 @@ struct KafkaRecordSource: RecordSource {
                 return .reachedEnd(partition, offset: offset, generation: generation)
             case .partitionFailed(let partition, let error) where error.code == .offsetOutOfRange:
                 return .positionLost(partition, reason: error.description)
-            case .partitionFailed(let partition, let error) where error.code == .otherLog:
-                return .positionLost(partition, isOtherLog: true, reason: error.description)
+            case .otherLog(let partition, let lastApplied, let reason):
+                return .positionLost(partition, mismatch: lastApplied, reason: reason)
             case .partitionFailed(let partition, let error): return .partitionFailed(partition, reason: error.description)
             case .failed(let error): return .failed(error)
             case .notice(let error): return .notice(error.description)

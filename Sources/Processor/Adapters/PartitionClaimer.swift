@@ -251,8 +251,8 @@ final class PartitionClaimer: OffsetClaimer {
                 guard let beginning = beginnings[source], let end = ends[source] else {
                     throw KafkaError(.other, "Kafka returned no offsets of \(source)", isRetriable: true)
                 }
-                // Where an operator has moved the stored offset, or forgot the record before it, nothing speaks against it.
-                let isOtherLog = request.isOtherLog && stored[source]?.lastApplied != nil
+                // Where an operator has moved the stored offset, or another member has applied more, nothing speaks against it.
+                let isOtherLog = request.mismatch.map { $0 == stored[source]?.lastApplied } ?? false
                 return StartPosition.Offsets(
                     stored: stored[source]?.nextOffset, committed: try committed[source]?.get(), beginning: try beginning.get(),
                     end: try end.get(), isTopicKnown: known.contains(source.topic), isOtherLog: isOtherLog)

@@ -28,7 +28,7 @@ enum KafkaAnswers {
         case .unknownTopic: .failed("unknown_topic", "The topic does not exist; create it or correct the mapping.")
         case .notAuthorized: .failed("not_authorized", "The server is not allowed to write to the topic; check its ACLs.")
         case .authentication: .failed("authentication", "Kafka refuses the server's credentials; check kafka.properties.")
-        case .configuration, .offsetOutOfRange, .otherLog: .failed("configuration", "The server's Kafka settings are wrong.")
+        case .configuration, .offsetOutOfRange: .failed("configuration", "The server's Kafka settings are wrong.")
         }
     }
 }

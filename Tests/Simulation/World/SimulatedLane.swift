@@ -275,7 +275,9 @@ final class SimulatedClaimer: OffsetClaimer, @unchecked Sendable {
                     continue
                 }
                 let row = database.rows[number]
-                if row.next > log.end || request.isOtherLog && row.applied > 0 { database.move(number) }
+                let isOtherLog = request.mismatch.map { $0 == database.lastApplied(number) } ?? false
+                world.expect(!isOtherLog || row.life != log.life, "\(source) was taken for another log")
+                if row.next > log.end || isOtherLog { database.move(number) }
             }
             let claim = database.claim(number)
             results[source] = .claimed(

@@ -199,15 +199,14 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
             if error.code == .offsetOutOfRange {
                 world.coverage.met(.lostPositions)
                 post(.positionLost(source, reason: error.description))
-            } else if error.code == .otherLog {
-                world.coverage.met(.otherLogs)
-                let number = Int(source.partition)
-                world.expect(
-                    world.database.rows[number].life != world.log.partitions[number].life, "\(source) was taken for another log")
-                post(.positionLost(source, isOtherLog: true, reason: error.description))
             } else {
                 post(.partitionFailed(source, reason: error.description))
             }
+        case .otherLog(let source, let lastApplied, let reason):
+            distrust([source])
+            world.coverage.met(.otherLogs)
+            world.note(.read, Int(source.partition), -1, "reader: \(reason)")
+            post(.positionLost(source, mismatch: lastApplied, reason: reason))
         case .notice(let error):
             world.coverage.met(.restarts)
             world.note(.read, -1, -1, "reader: \(error)")
