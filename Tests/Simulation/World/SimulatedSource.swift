@@ -258,15 +258,23 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
             guard let self else { return }
             if !isFrozen, group.event == nil { lastPoll = world.clock.now }
             // The real thread comes by every 100 ms.
-            if !isFrozen, !canStep { reader.checkStarts() }
+            if !isFrozen, !canStep {
+                ran()
+                reader.checkStarts()
+            }
             if reader.isReading, random.chance(0.05) { overrun = random.chance(0.5) ? 0 : overrun + random.within(0...1_000) }
             heartbeat()
         }
     }
 
-    func step() {
+    /// The thread runs; it may have stood still before.
+    private func ran() {
         if stoodStill { reader.stoodStill() }
         stoodStill = false
+    }
+
+    func step() {
+        ran()
         switch phase {
         case .asleep, .commands:
             isAwake = false
