@@ -29,6 +29,19 @@ public struct Record: Sendable, Equatable {
         guard timestamp >= 0, timestamp < 9_224_318_016_000_000 else { return nil }
         return (timestamp - 946_684_800_000) * 1000
     }
+
+    /// FNV-1a 64 over the timestamp, and the length (−1 for null) and bytes of key and payload, as a signed number of the same bits.
+    public static func fingerprint(
+        timestamp: Int64, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?
+    ) -> Int64 {
+        var hash = FNV1a()
+        hash.add(timestamp)
+        for bytes in [key, value] {
+            hash.add(Int64(bytes?.count ?? -1))
+            if let bytes { hash.add(bytes) }
+        }
+        return Int64(bitPattern: hash.value)
+    }
 }
 
 /// Records of one partition in log order, copied out of librdkafka's memory: what the pipeline's stages pass on.
@@ -87,6 +100,11 @@ public final class RecordBatch: @unchecked Sendable {
     /// ``ByteBuffer``.
     @inline(__always)
     public func bytes(of slice: Slice) -> UnsafeRawBufferPointer? { buffer.bytes(of: slice) }
+
+    /// The fingerprint of one of the batch's records.
+    public func fingerprint(of record: Record) -> Int64 {
+        Record.fingerprint(timestamp: record.timestamp, key: bytes(of: record.key), value: bytes(of: record.value))
+    }
 }
 
 /// The layout of a record's headers in a batch's buffer: for each header the name's length (UInt32), the name, the value's length

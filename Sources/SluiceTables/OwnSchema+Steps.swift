@@ -201,4 +201,48 @@ extension OwnSchema {
         $$;
 
         """
+
+    /// Step 5: what the record before the next offset was.
+    static let lastRecords = """
+        -- A topic that was deleted and created again has other records at the same offsets. Where last_offset is not
+        -- next_offset - 1 (an operator or a worker of before this step has moved the offset), nothing is compared.
+        ALTER TABLE sluice_offsets
+            -- The offset of the record that was applied last.
+            ADD COLUMN last_offset      bigint,
+            -- FNV-1a 64 over its timestamp, key and payload.
+            ADD COLUMN last_fingerprint bigint;
+
+        -- As the function of step 1, which workers of before this step still call while others have been updated. It also stores the
+        -- fingerprints of the records before the next offsets.
+        CREATE FUNCTION sluice_advance(
+            consumer_group text, topics text[], partitions int[], epochs bigint[], expected bigint[], next bigint[],
+            fingerprints bigint[]
+        ) RETURNS void LANGUAGE plpgsql AS $$
+        DECLARE
+            moved int;
+        BEGIN
+            WITH mine AS (
+                SELECT o.topic, o.partition, w.epoch, w.expected, w.next, w.fingerprint
+                FROM unnest(topics, partitions, epochs, sluice_advance.expected, sluice_advance.next, fingerprints)
+                         AS w (topic, partition, epoch, expected, next, fingerprint)
+                JOIN sluice_offsets o
+                  ON o.consumer_group = sluice_advance.consumer_group AND o.topic = w.topic AND o.partition = w.partition
+                ORDER BY o.topic, o.partition
+                FOR NO KEY UPDATE OF o
+            )
+            UPDATE sluice_offsets o
+            SET next_offset = mine.next, last_offset = mine.next - 1, last_fingerprint = mine.fingerprint, updated_at = now()
+            FROM mine
+            WHERE o.consumer_group = sluice_advance.consumer_group AND o.topic = mine.topic AND o.partition = mine.partition
+              AND o.epoch = mine.epoch AND o.next_offset = mine.expected;
+            GET DIAGNOSTICS moved = ROW_COUNT;
+            IF moved <> cardinality(topics) THEN
+                RAISE EXCEPTION 'fenced: % of % partitions are at the epoch and offset this worker knows', moved, \
+        cardinality(topics)
+                    USING ERRCODE = 'SL001';
+            END IF;
+        END
+        $$;
+
+        """
 }

@@ -12,7 +12,9 @@ public enum OwnSchema {
     /// `0004_pauses.sql`. Such files, and their rows in `sluice_migrations`, are ignored.
     public static let formerFiles: Set<String> = ["fnv1a64:5e006b581d3305bd", "fnv1a64:e26d2a0a88b88f19"]
 
-    private static let steps = [offsetsAndDeadLetters, pauses, deadLetterDetails, tableVersion].enumerated().map { index, sql in
+    private static let steps = [
+        offsetsAndDeadLetters, pauses, deadLetterDetails, tableVersion, lastRecords,
+    ].enumerated().map { index, sql in
         Migration(version: Int32(index + 1), name: "step \(index + 1)", file: "sluice_schema step \(index + 1)", sql: sql)
     }
 }

@@ -40,6 +40,54 @@ extension ServerTests {
             #expect(try await database.apply(writer, [batch(p1, 4...6)], sorted).fenced == [p1])
         }
 
+        /// With each transaction the record before the next offset is remembered, as long as nobody moves the offset.
+        @Test func theRecordAppliedLastIsRemembered() async throws {
+            let database = try await database()
+            let claims = try await database.claim(p0, p1)
+            #expect(claims.allSatisfy { $0.lastApplied == nil })
+            let writer = try await database.writer(messagesShape)
+            func reclaimed() async throws -> [PartitionClaim] {
+                try await database.claim(p0, p1).sorted { $0.source < $1.source }
+            }
+            func fingerprint(_ batch: ChangeBatch, _ record: Int) -> Int64 {
+                batch.records.fingerprint(of: batch.records.records[record])
+            }
+            let (a, b) = (batch(p0, 1...5), batch(p0, 6...8))
+            // Of several batches the last one, and of a part its last record.
+            let half = BatchSlice(b, records: 0..<2)
+            let transaction = try writer.prepare([BatchSlice(a), half], claims: claims)
+            #expect(transaction.advances.map(\.lastApplied) == [fingerprint(b, 1)])
+            _ = try await database.connection.perform { writer.execute(transaction, on: $0, now: 0) }
+            var now = try await reclaimed()
+            #expect(now.map(\.lastApplied) == [fingerprint(b, 1), nil])
+            let stored = try await database.connection.perform { try OffsetStore(group: "g").read([p0, p1], on: $0) }
+            #expect(stored.map(\.lastApplied) == [fingerprint(b, 1), nil])
+
+            // An operator has moved the offset, or a worker of an older version, which knows nothing of the record.
+            let before = now[0].nextOffset
+            _ = try await database.rows("UPDATE sluice_offsets SET next_offset = next_offset - 1 RETURNING 'x'")
+            #expect(try await reclaimed().map(\.lastApplied) == [nil, nil])
+            _ = try await database.rows("UPDATE sluice_offsets SET next_offset = next_offset + 1 RETURNING 'x'")
+            now = try await reclaimed()
+            #expect(now.map(\.lastApplied) == [fingerprint(b, 1), nil])
+            _ = try await database.rows(
+                """
+                SELECT sluice_advance('g', ARRAY['t'], ARRAY[0], ARRAY[\(now[0].epoch)]::bigint[], ARRAY[\(before)]::bigint[],
+                  ARRAY[\(before + 1)]::bigint[])::text
+                """)
+            now = try await reclaimed()
+            #expect(now[0].nextOffset == before + 1 && now[0].lastApplied == nil)
+
+            // A decision to start elsewhere, or at the same place without the record.
+            _ = try await database.rows(
+                "UPDATE sluice_offsets SET last_offset = next_offset - 1 WHERE partition = 0 RETURNING 'x'")
+            #expect(try await reclaimed()[0].lastApplied != nil)
+            try await database.connection.perform { session in
+                try OffsetStore(group: "g").move([(p0, from: before + 1, to: before + 1)], member: "m", on: session)
+            }
+            #expect(try await reclaimed()[0].lastApplied == nil)
+        }
+
         @Test func aPartitionThatMovedMeanwhileIsNotMovedBack() async throws {
             let database = try await database()
             let claims = try await database.claim(p0, p1)

@@ -82,6 +82,8 @@ struct Driver {
     var start: Int64 = 0
     /// Next offset by partition, kept across assignments.
     var positions: [TopicPartition: Int64] = [:]
+    /// Fingerprints of the records before the positions.
+    var lastApplied: [TopicPartition: Int64] = [:]
     var assigned: [TopicPartition] = []
     var generation: UInt64 = 0
     var others: [ConsumerEvent] = []
@@ -119,7 +121,8 @@ struct Driver {
         case .assigned(let partitions):
             generation += 1
             assigned = partitions
-            consumer.assign(partitions.map { ($0, positions[$0] ?? start) }, generation: generation)
+            consumer.assign(
+                partitions.map { ($0, positions[$0] ?? start) }, lastApplied: lastApplied, generation: generation)
         case .revoked:
             assigned = []
             consumer.unassign()

@@ -36,7 +36,7 @@ func readBack(_ broker: EmbeddedBroker, topic: String, ends: [Int64]) async thro
                 left -= 1
             }
         case .failed(let error), .partitionFailed(_, let error): throw error
-        case .committed, .notice, .reachedEnd: break
+        case .committed, .notice, .otherLog, .reachedEnd: break
         }
     }
     _ = await consumer.close(deadline: .seconds(10))

@@ -32,8 +32,8 @@ private func entry(_ source: TopicPartition, slot: Int, generation: UInt64, epoc
         offset: offset)
 }
 
-private func requests(_ sources: TopicPartition..., checksBounds: Bool = false) -> [ClaimRequest] {
-    sources.map { ClaimRequest(source: $0, checksBounds: checksBounds) }
+private func requests(_ sources: TopicPartition..., checksBounds: Bool = false, mismatch: Int64? = nil) -> [ClaimRequest] {
+    sources.map { ClaimRequest(source: $0, checksBounds: checksBounds, mismatch: mismatch) }
 }
 
 @Suite struct AssignmentMachineTests {
@@ -176,6 +176,28 @@ private func requests(_ sources: TopicPartition..., checksBounds: Bool = false) 
             _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 0)], now: now, random: 0)
         }
         #expect(waits == [10, 20, 40, 10, 20])
+    }
+
+    /// What the claim knows of the last record reaches the source; that the log is another one is known until a claim succeeds.
+    @Test func anotherLogIsDecidedByAClaim() {
+        var machine = machine()
+        _ = machine.assigned([a], now: 0)
+        let began = machine.claimAnswered(
+            claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 7, lastApplied: 99)], now: 1, random: 0)
+        guard case .begin(_, let entries, _)? = began.first else {
+            Issue.record("\(began)")
+            return
+        }
+        #expect(entries.map(\.start) == [PartitionStart(source: a, offset: 7, lastApplied: 99)])
+        _ = machine.positionLost(a, mismatch: 99, isDrained: false, hasProgressed: false, now: 49, random: 0)
+        _ = machine.positionLost(a, isDrained: true, hasProgressed: false, now: 50, random: 0)
+        let claim = AssignmentMachine.Action.claim(claimRound: 1, requests(a, checksBounds: true, mismatch: 99))
+        #expect(machine.ticked(now: 60, lastPoll: 60) == [claim])
+        _ = machine.claimAnswered(claimRound: 1, [a: .held(reason: outside)], now: 61, random: 0)
+        #expect(machine.ticked(now: 1_061, lastPoll: 60) == [claim])
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 2, nextOffset: 0)], now: 1_062, random: 0)
+        _ = machine.fenced(a, generation: 2, hasProgressed: false, now: 1_070, random: 0)
+        #expect(machine.ticked(now: 1_090, lastPoll: 1_090) == [.claim(claimRound: 1, requests(a))])
     }
 
     @Test func aLostPositionIsDecidedByAClaim() {

@@ -53,6 +53,7 @@ final class FakeSource: RecordSource {
         var assigns = 0
         var isSilent = false
         var isSilentAboutReadable = false
+        var missing: Set<TopicPartition> = []
         var questions = 0
         var partitionLimit = Int.max
         var overrun = 0
@@ -179,11 +180,13 @@ final class FakeSource: RecordSource {
     }
     func commitAndWait(_ offsets: [PartitionStart], until deadline: UInt64) async { commit(offsets) }
     func leave() { state.withLock { $0.hasLeft = true } }
-    func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+    func endOffsets(_ partitions: [TopicPartition]) async throws -> LogEnds {
         try state.withLock { state in
             state.questions += 1
             if state.isSilent { throw Silent() }
-            return state.ends.filter { partitions.contains($0.key) }
+            let (asked, missing) = (Set(partitions), state.missing)
+            return LogEnds(
+                state.ends.filter { asked.contains($0.key) && !missing.contains($0.key) }, missing: missing.intersection(asked))
         }
     }
     func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
@@ -201,6 +204,8 @@ final class FakeSource: RecordSource {
     func openTransaction(_ source: TopicPartition, at offset: Int64?) { state.withLock { $0.readable[source] = offset } }
     /// From now on questions fail, or are answered again.
     func answers(_ isAnswering: Bool) { state.withLock { $0.isSilent = !isAnswering } }
+    /// The topics of these partitions do not exist.
+    func miss(_ sources: Set<TopicPartition>) { state.withLock { $0.missing = sources } }
     /// The log grows.
     func grow(_ source: TopicPartition, to end: Int64) { state.withLock { $0.ends[source] = end } }
     var questions: Int { state.withLock { $0.questions } }

@@ -331,9 +331,12 @@ import Testing
             world.source.post(.positionLost(source, reason: "retention has passed it"))
             // A claim that does not wait is made within the back-off, 4 ms; one that waits is not made at all.
             let patience = ContinuousClock().now + .milliseconds(300)
+            // Nor is more read meanwhile: the log may be another one by now.
+            _ = world.source.append(10, to: source)
             while ContinuousClock().now < patience, world.database.state.withLock({ $0.claims }) < 2 {
                 try await Task.sleep(nanoseconds: 1_000_000)
             }
+            #expect(world.source.positions[source] == 40)
             isFrozen.withLock { $0 = false }
             #expect(await eventually { world.database.state.withLock { $0.claims } == 2 })
             // The claim is counted when it is made, and observed after its answer.
@@ -390,6 +393,26 @@ import Testing
         #expect(world.source.unassigns == 2)
         #expect(world.source.positions.isEmpty)
         #expect(world.isExact)
+    }
+
+    /// A topic that is deleted, or a log that is shorter than what was applied: librdkafka says nothing, and would go on in a new log.
+    @Test(arguments: [true, false]) func aLogThatIsGoneIsClaimedAgain(isMissing: Bool) async throws {
+        let (source, other) = (TopicPartition("t", 0), TopicPartition("t", 1))
+        let world = World(seed: 12, partitions: 2, records: 40, configuration: brisk(lanes: 1))
+        let requests: @Sendable () -> [ClaimRequest] = { world.database.state.withLock { $0.requests } }
+        try await world.run { world in
+            world.source.post(.assigned([source, other]))
+            #expect(await eventually { world.isComplete })
+            #expect(await eventually { world.pipeline.snapshot().positions.allSatisfy { $0.end == 40 } })
+            #expect(requests().count == 2)
+            if isMissing { world.source.miss([source]) } else { world.source.grow(source, to: 39) }
+            #expect(await eventually { requests().contains(ClaimRequest(source: source, checksBounds: true)) })
+            #expect(!requests().dropFirst(2).contains { $0.source == other })
+            let reasons = world.recorder.all.compactMap { event in
+                if case .positionLost(source, let reason) = event { reason } else { nil }
+            }
+            #expect(reasons.first?.contains(isMissing ? "does not exist" : "ends at 39, before the applied offset 40") == true)
+        }
     }
 
     @Test func aDeadSourceEndsThePipelineWithItsError() async throws {

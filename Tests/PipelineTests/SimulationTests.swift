@@ -39,7 +39,7 @@ import Testing
         func verdict(_ write: (SimulatedWorld) -> [Int]) -> (refused: [Int], violation: String?) {
             let world = SimulatedWorld(seed: 1, keepsTranscript: false)
             var random = SimulationRandom(seed: 1, stream: 1)
-            world.log.append(4, to: 0, world.scenario, &random)
+            world.log.append(4, to: 0, at: 0, world.scenario, &random)
             _ = world.database.claim(0)
             return (write(world), world.violation)
         }
@@ -56,6 +56,18 @@ import Testing
         #expect(verdict { $0.database.write([part($0, 0..<4, expected: 1)]) } == ([0], nil))
         #expect(verdict { $0.database.write([part($0, 1..<4)]) }.violation != nil, "a record is left out at the front")
         #expect(verdict { $0.database.write([part($0, 0..<4, value: 1)]) }.violation != nil, "a record has the value of another")
+        let other = verdict { world in
+            _ = world.database.write([part(world, 0..<2)])
+            let next = world.database.rows[0].next
+            var random = SimulationRandom(seed: 1, stream: 1)
+            world.log.delete(0)
+            world.log.create(0)
+            world.log.append(8, to: 0, at: 0, world.scenario, &random)
+            return world.database.write([
+                part(world, Int(next)..<Int(next) + 1, expected: next, value: SimulatedLog.value(0, life: 1))
+            ])
+        }
+        #expect(other.violation != nil, "the first records of another log are left out")
         let skips = verdict { world in
             let whole = part(world, 0..<4)
             return world.database.write([

@@ -33,7 +33,10 @@ private struct ClaimWorld {
     }
 
     /// - Parameter bootstrapServers: where nothing listens by default.
-    init(_ bootstrapServers: String = "127.0.0.1:1", reset: OffsetReset = .earliest) async throws {
+    init(
+        _ bootstrapServers: String = "127.0.0.1:1", reset: OffsetReset = .earliest, firstStart: FirstStart = .committed,
+        outOfRange: OutOfRange = .stop
+    ) async throws {
         uri = try await TestPostgres.database(migrated: true)
         var settings = PostgresSettings()
         settings.uri = uri
@@ -54,6 +57,8 @@ private struct ClaimWorld {
         metadata = try KafkaMetadata.start(KafkaClientConfiguration(bootstrapServers: bootstrapServers), groupID: "sluice")
         var kafka = KafkaSettings()
         kafka.autoOffsetReset = reset
+        kafka.firstStart = firstStart
+        kafka.offsetOutOfRange = outOfRange
         claimer = PartitionClaimer(
             member: "test", plan: plan, kafka: kafka, metadata: metadata, lanes: lanes, pauses: pauses,
             logger: Logger(label: "test", sink: Lines(kept: lines)))
@@ -90,6 +95,15 @@ private struct ClaimWorld {
         }
         #expect(await eventually { started.current })
         return task
+    }
+
+    /// Another member has a partition, and has applied `count` records of it, the last of which has this fingerprint.
+    func apply(_ source: TopicPartition, count: Int64, lastApplied: Int64) async throws {
+        try await own(source, start: 0)
+        let advance = OffsetAdvance(source: source, epoch: 1, expected: 0, next: count, lastApplied: lastApplied)
+        _ = try await query { [store] session in
+            try session.pipeline { pipeline in try store.encode([advance], ArrayPool(keptBytes: 0)).queue(&pipeline) }
+        }
     }
 
     /// Begins to claim partitions. What is answered is in `answers`.
@@ -211,6 +225,87 @@ struct PartitionClaimerTests {
         await world.close()
     }
 
+    /// What is stored of the record before the offset goes to the reader. If the log has another one there, the claim that follows holds
+    /// the partition, until an operator says where to continue.
+    @Test func anotherLogIsHeldUntilAnOperatorDecides() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("messages", 1)])
+        defer { broker.stop() }
+        try await produce(broker, 20, partitions: 1)
+        let world = try await ClaimWorld(broker.bootstrapServers)
+        let source = TopicPartition("messages", 0)
+        try await world.apply(source, count: 10, lastApplied: 77)
+        #expect(try await world.claim([source]) == [source: .claimed(epoch: 2, nextOffset: 10, lastApplied: 77)])
+        func claimAgain() async throws -> ClaimResult? {
+            let claim = world.claim([ClaimRequest(source: source, checksBounds: true, mismatch: 77)])
+            try await claim.task.value
+            return claim.answers.current[source]
+        }
+        guard case .held(let reason)? = try await claimAgain() else {
+            Issue.record("it must be held")
+            return
+        }
+        #expect(reason.kind == .offset && reason.description.contains("created again"), "\(reason)")
+        #expect(try await world.stored(source)?.epoch == 2)
+        // A member that had read on without applying it has met another log: that says nothing about what was applied.
+        let unapplied = world.claim([ClaimRequest(source: source, checksBounds: true, mismatch: 78)])
+        try await unapplied.task.value
+        #expect(unapplied.answers.current[source] == .claimed(epoch: 3, nextOffset: 10, lastApplied: 77))
+        // He wants all of the new log.
+        _ = try await world.query { try $0.execute("UPDATE sluice_offsets SET next_offset = 0").rowCount }
+        #expect(try await claimAgain() == .claimed(epoch: 5, nextOffset: 0))
+        await world.close()
+    }
+
+    @Test func anotherLogIsReadFromItsBeginningWhereThatIsTheSetting() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("messages", 1)])
+        defer { broker.stop() }
+        try await produce(broker, 20, partitions: 1)
+        let world = try await ClaimWorld(broker.bootstrapServers, outOfRange: .earliest)
+        let source = TopicPartition("messages", 0)
+        try await world.apply(source, count: 10, lastApplied: 77)
+        let claim = world.claim([ClaimRequest(source: source, checksBounds: true, mismatch: 77)])
+        try await claim.task.value
+        #expect(claim.answers.current == [source: .claimed(epoch: 3, nextOffset: 0)])
+        #expect(
+            world.lines.current.contains { $0.contains("does not continue at its stored offset") && $0.contains("created again") }
+        )
+        await world.close()
+    }
+
+    /// A new database under a group that has committed offsets: one warning with the number of records that are passed over, or all of them.
+    @Test(arguments: FirstStart.allCases) func aFirstStartUnderAGroupThatKafkaKnows(firstStart: FirstStart) async throws {
+        let broker = try EmbeddedBroker.start(topics: [("messages", 2)])
+        defer { broker.stop() }
+        try await produce(broker, 20, partitions: 2)
+        let sources = (0..<2).map { TopicPartition("messages", $0) }
+        var configuration = KafkaConsumerConfiguration(
+            client: KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers), groupID: "sluice", topics: ["messages"])
+        configuration.adaptToEmbeddedBroker()
+        let consumer = try KafkaConsumer.start(configuration, limit: FixedReadLimit())
+        while let event = await consumer.next() {
+            guard case .assigned(let partitions) = event else { continue }
+            consumer.assign(partitions.map { ($0, offset: 0) }, generation: 1)
+            #expect(await consumer.commitAndWait([(sources[0], 7), (sources[1], 4)], within: .seconds(10)) == nil)
+            break
+        }
+        _ = await consumer.close(deadline: .seconds(10))
+
+        let world = try await ClaimWorld(broker.bootstrapServers, firstStart: firstStart)
+        let results = try await world.claim(sources)
+        let warning = world.lines.current.first { $0.contains("committed to Kafka") }
+        switch firstStart {
+        case .committed:
+            #expect(results == [sources[0]: .claimed(epoch: 1, nextOffset: 7), sources[1]: .claimed(epoch: 1, nextOffset: 4)])
+            #expect(
+                warning?.contains("records_before=11") == true && warning?.contains("messages[0] at 7, messages[1] at 4") == true
+                    && warning?.contains("kafka.first_start") == true, "\(world.lines.current)")
+        case .earliest:
+            #expect(results == [sources[0]: .claimed(epoch: 1, nextOffset: 0), sources[1]: .claimed(epoch: 1, nextOffset: 0)])
+            #expect(warning == nil)
+        }
+        await world.close()
+    }
+
     private func produce(_ broker: EmbeddedBroker, _ count: Int, partitions: Int) async throws {
         let producer = try KafkaProducer.start(
             KafkaProducerConfiguration(client: KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers)))
@@ -256,13 +351,13 @@ struct PartitionClaimerTests {
             result = try await world.claim([second])[second]
             if case .claimed? = result { break }
         }
-        guard case .claimed(_, nextOffset: 3)? = result else {
+        guard case .claimed(_, nextOffset: 3, _)? = result else {
             Issue.record("it begins elsewhere: \(result as Any)")
             return
         }
         // From now on it is a stored offset like any other.
         try await produce(broker, 2, partitions: 2)
-        guard case .claimed(_, nextOffset: 3)? = try await world.claim([second])[second] else {
+        guard case .claimed(_, nextOffset: 3, _)? = try await world.claim([second])[second] else {
             Issue.record("the end was not stored")
             return
         }

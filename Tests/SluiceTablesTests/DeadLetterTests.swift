@@ -25,7 +25,7 @@ import Testing
         ]
         for record in records { batch.append(record.timestamp, record.key, record.value) }
         batch.append(1, "a", "b")
-        let fingerprints = batch.records.map { DeadLetterWriter.fingerprint($0, in: batch) }
+        let fingerprints = batch.records.map { batch.fingerprint(of: $0) }
         #expect(Set(fingerprints).count == records.count)
         #expect(fingerprints[7] == fingerprints[0], "the offset does not count")
         // Computed apart from this code: 24 bytes of 0xFF.

@@ -163,6 +163,11 @@ public actor KafkaServer {
         guard isKnown else { throw ChildProcess.Failure("the topics \(topics.map(\.name)) do not appear") }
     }
 
+    /// Deletes a topic.
+    public func delete(_ topic: String) async throws {
+        try await tool("kafka-topics.sh", ["--bootstrap-server", bootstrapServers, "--delete", "--topic", topic])
+    }
+
     /// Runs one of the distribution's scripts and answers what it printed.
     /// - Parameter time: after which it is killed; `nil`: it ends by itself.
     @discardableResult

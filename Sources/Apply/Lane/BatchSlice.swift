@@ -31,6 +31,9 @@ public struct BatchSlice: Sendable, Equatable {
         return records.upperBound == batch.records.count ? batch.records.nextOffset : batch.records.records[last].offset + 1
     }
 
+    /// Fingerprint of the last record, which is the one before ``nextOffset``; the slice has one.
+    var lastFingerprint: Int64 { batch.records.fingerprint(of: batch.records.records[records.upperBound - 1]) }
+
     /// Offset of the first record; the slice has one.
     var firstOffset: Int64 { batch.records.records[records.lowerBound].offset }
 

@@ -86,16 +86,18 @@ public final class TableWriter: Sendable {
     }
 
     private func advances(_ slices: [BatchSlice], _ claims: [PartitionClaim]) throws(ApplyError) -> [OffsetAdvance] {
-        var next: [TopicPartition: Int64] = [:]
-        for slice in slices {
-            if let offset = slice.nextOffset { next[slice.source] = offset }
-        }
+        var last: [TopicPartition: BatchSlice] = [:]
+        for slice in slices where !slice.records.isEmpty { last[slice.source] = slice }
         var advances: [OffsetAdvance] = []
-        for (source, next) in next.sorted(by: { $0.key < $1.key }) {
+        for (source, slice) in last.sorted(by: { $0.key < $1.key }) {
+            guard let next = slice.nextOffset else { continue }
             guard let claim = claims.first(where: { $0.source == source }) else {
                 throw ApplyError(.misuse, "\(source) was not claimed before its batches were prepared")
             }
-            advances.append(OffsetAdvance(source: source, epoch: claim.epoch, expected: claim.nextOffset, next: next))
+            advances.append(
+                OffsetAdvance(
+                    source: source, epoch: claim.epoch, expected: claim.nextOffset, next: next,
+                    lastApplied: slice.lastFingerprint))
         }
         return advances
     }

@@ -48,6 +48,9 @@ public enum ConsumerEvent: Sendable {
     /// A partition cannot be read: its position is outside the log, it does not exist any more, or it is not allowed. It is not
     /// read until a `seek` or the next assignment.
     case partitionFailed(TopicPartition, KafkaError)
+    /// The log of a partition has another record where the last one before the position was, whose fingerprint is `lastApplied`: its topic
+    /// was deleted and created again. It is not read until a `seek` or the next assignment.
+    case otherLog(TopicPartition, lastApplied: Int64, reason: String)
     /// An asynchronous commit was answered.
     case committed([(TopicPartition, Int64)], KafkaError?)
     /// The consumer cannot be used any more (fenced, fatal): stop writing at once; no revoke follows.
@@ -70,7 +73,7 @@ public struct KafkaConsumerStatistics: Sendable, Equatable {
     public var reseeks = 0
     /// Gaps between offsets (left by compaction or transaction markers), before a record or before the end of the log.
     public var gaps = 0
-    /// New assignments of all partitions because one was not fetched (see ``FetchStartMachine``).
+    /// New assignments of all partitions because one was not fetched (see ``FetchStartMachine``), or the thread stood still.
     public var restarts = 0
     /// Fetch wake-ups (see ``KafkaConsumerConfiguration/fetchWakeUp``).
     public var wakeUps = 0

@@ -7,9 +7,9 @@ internal import Synchronization
 
 /// A command for the poll thread. Limits are in monotonic nanoseconds.
 enum ConsumerCommand: Sendable {
-    case assign([(TopicPartition, Int64)], generation: UInt64)
+    case assign([(TopicPartition, Int64)], lastApplied: [TopicPartition: Int64], generation: UInt64)
     case unassign
-    case seek(TopicPartition, Int64, generation: UInt64)
+    case seek(TopicPartition, Int64, lastApplied: Int64?, generation: UInt64)
     case pause([TopicPartition])
     case resume([TopicPartition])
     case commit([(TopicPartition, Int64)])

@@ -32,6 +32,8 @@ package protocol FetchPort: AnyObject {
     func take(from queue: Queue) -> Fetched
     /// Appends the current record to a batch.
     func copyRecord(to batch: RecordBatch)
+    /// The current record's fingerprint (see ``Record/fingerprint(timestamp:key:value:)``).
+    var fingerprint: Int64 { get }
     /// Keeps the current record: it will be taken first.
     func keepRecord(in queue: Queue)
     /// Drops the record that was kept.

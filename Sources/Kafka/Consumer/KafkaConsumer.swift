@@ -73,9 +73,13 @@ public final class KafkaConsumer: Sendable {
     /// assignment.
     /// - Parameters:
     ///   - partitions: a partition's position in the list is its slot in ``ReadLimit``.
+    ///   - lastApplied: fingerprints (``Record/fingerprint(timestamp:key:value:)``) of the records before these offsets, where they are
+    ///     known. A partition whose log has another record there is not read (``ConsumerEvent/otherLog(_:lastApplied:reason:)``).
     ///   - generation: the assignment generation that batches carry.
-    public func assign(_ partitions: [(TopicPartition, offset: Int64)], generation: UInt64) {
-        shared.send(.assign(partitions.map { ($0.0, $0.offset) }, generation: generation))
+    public func assign(
+        _ partitions: [(TopicPartition, offset: Int64)], lastApplied: [TopicPartition: Int64] = [:], generation: UInt64
+    ) {
+        shared.send(.assign(partitions.map { ($0.0, $0.offset) }, lastApplied: lastApplied, generation: generation))
     }
 
     /// Releases all partitions: the answer to ``ConsumerEvent/revoked(_:isLost:)``.
@@ -85,8 +89,9 @@ public final class KafkaConsumer: Sendable {
     public func creditsReturned() { shared.wake() }
 
     /// Continues one assigned partition at `offset`, with a new generation.
-    public func seek(_ partition: TopicPartition, to offset: Int64, generation: UInt64) {
-        shared.send(.seek(partition, offset, generation: generation))
+    /// - Parameter lastApplied: as for ``assign(_:lastApplied:generation:)``.
+    public func seek(_ partition: TopicPartition, to offset: Int64, lastApplied: Int64? = nil, generation: UInt64) {
+        shared.send(.seek(partition, offset, lastApplied: lastApplied, generation: generation))
     }
 
     /// Stops fetching these partitions and frees their prefetched records, which will be fetched again: for long stalls. Pausing

@@ -68,6 +68,14 @@ final class LibrdkafkaPort: FetchPort {
             headers: hasHeaders ? headers.bytes : nil)
     }
 
+    var fingerprint: Int64 {
+        // Taken and put back, as it cannot be borrowed out of a property.
+        guard let message = current.take() else { preconditionFailure("there is no current element") }
+        let fingerprint = Record.fingerprint(timestamp: message.timestamp, key: message.key, value: message.value)
+        current = consume message
+        return fingerprint
+    }
+
     func keepRecord(in queue: Queue) { queue.kept = current.take() }
 
     func dropKept(in queue: Queue) { queue.kept = nil }

@@ -79,6 +79,10 @@ struct OffsetGuardMachine: ~Copyable {
         return .report
     }
 
+    /// What comes next is where reading was told to begin.
+    /// - Parameter isCertain: the record before ``expected`` came. Otherwise the log does not hold it, and was asked for it twice.
+    mutating func began(isCertain: Bool) { trust = isCertain ? .full : .sought }
+
     /// Reading continues at another offset, or anew at this one: librdkafka was told to begin there.
     mutating func moved(to offset: Int64) {
         expected = offset

@@ -16,6 +16,8 @@ final class PollLoop {
     private static let jobRounds = 16
     /// Reports, one a second, with a connected coordinator, after which a group that has given nothing has nothing to give.
     private static let silentReports = 2
+    /// After so many nanoseconds without an iteration (the process was stopped, say) the logs may be other ones than before.
+    private static let longestGap: UInt64 = 2_000_000_000
     /// Reports, one a second, of which the largest counts. The queues are full at one moment and drained at the next.
     private static let prefetchReports = 5
 
@@ -80,8 +82,12 @@ final class PollLoop {
     private static func runLoop(_ loop: consuming PollLoop) -> Bool { loop.run() }
 
     private func run() -> Bool {
+        var last = MonotonicClock.nanoseconds()
         while closeLimit == nil {
             var hasMore = false
+            let now = MonotonicClock.nanoseconds()
+            if now > last + PollLoop.longestGap { reader.stoodStill() }
+            last = now
             work()
             serveMainQueue()
             if reader.isReading { hasMore = readAll() }
@@ -199,18 +205,18 @@ final class PollLoop {
 
     private func perform(_ command: ConsumerCommand) {
         switch command {
-        case .assign(let partitions, let generation):
+        case .assign(let partitions, let lastApplied, let generation):
             // Its answer to a rebalance that was overtaken by the next one.
             if group?.isRevoking == true { break }
             assignmentEnds()
-            reader.assign(partitions, generation: generation)
+            reader.assign(partitions, lastApplied: lastApplied, generation: generation)
         case .unassign:
             assignmentEnds()
             reader.unassign()
             report(group?.unassigned())
-        case .seek(let partition, let offset, let generation):
+        case .seek(let partition, let offset, let lastApplied, let generation):
             commits.moved(partition, to: offset)
-            reader.seek(partition, to: offset, generation: generation)
+            reader.seek(partition, to: offset, lastApplied: lastApplied, generation: generation)
         case .pause(let partitions): reader.pause(partitions)
         case .resume(let partitions): reader.resume(partitions)
         case .commit(let offsets): if !reader.isRebalancing { commit(offsets) }

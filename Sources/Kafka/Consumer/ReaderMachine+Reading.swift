@@ -19,11 +19,18 @@ extension ReaderMachine {
             sample(reader)
             return false
         }
-        let (batch, end) = read(
-            reader, position: &reader.position, records: min(allowance.records, limits.visit), bytes: allowance.bytes)
+        var batch: RecordBatch?
+        let end: VisitEnd
+        if let early = compareLast(reader) {
+            end = early
+        } else {
+            (batch, end) = read(
+                reader, position: &reader.position, records: min(allowance.records, limits.visit), bytes: allowance.bytes)
+        }
         if let batch { handOver(batch, of: reader, slot: slot) }
         if batch != nil { reader.start.answered() }
         switch end {
+        case .otherLog(let lastApplied): otherLog(reader, lastApplied)
         case .gap(let offset): reseek(reader, to: offset)
         case .end(let offset): reportEnd(reader, offset)
         case .error: failed(reader)
@@ -80,6 +87,55 @@ extension ReaderMachine {
         return (batch, .limit)
     }
 
+    /// Compares the last record before the position, where that is to be done. `nil`: records may be taken. Otherwise why the visit ends.
+    private mutating func compareLast(_ reader: PartitionReader<Port.Queue>) -> VisitEnd? {
+        var dropped = 0
+        while reader.last.isAwaited {
+            guard dropped < Self.dropLimit else { return .limit }
+            reader.hasKept = false
+            let fetched = port.take(from: reader.queue)
+            if fetched == .nothing { return .empty }
+            reader.start.answered()
+            switch fetched {
+            case .nothing: return .empty
+            case .error: return .error
+            case .end(let offset):
+                switch ended(reader, at: offset) {
+                case .none: break
+                case .reseek(let offset): return .gap(from: offset)
+                case .report:
+                    count(dropped: 0, gaps: 1)
+                    return .end(offset)
+                }
+            case .record(let offset):
+                switch reader.last.observed(offset) {
+                case .drop: dropped += 1
+                case .seek(let offset): return .gap(from: offset)
+                case .compare(let fingerprint):
+                    if port.fingerprint != fingerprint { return .otherLog(lastApplied: fingerprint) }
+                    reader.position.began(isCertain: true)
+                case .pass:
+                    port.keepRecord(in: reader.queue)
+                    reader.hasKept = true
+                    reader.position.began(isCertain: false)
+                }
+            }
+        }
+        return nil
+    }
+
+    /// The end of the log came.
+    private func ended(_ reader: PartitionReader<Port.Queue>, at offset: Int64) -> OffsetGuardMachine.EndAction {
+        guard reader.last.isAwaited else { return reader.position.ended(at: offset) }
+        switch reader.last.ended(at: offset) {
+        case .drop, .compare: return .none
+        case .seek(let offset): return .reseek(to: offset)
+        case .pass:
+            reader.position.began(isCertain: false)
+            return reader.position.ended(at: offset)
+        }
+    }
+
     /// Makes librdkafka drop the stale elements at the head of the queue, which count as full, and as memory, until the queue is read.
     /// A record that comes is kept, to be read first. An end or an error is never kept, as what is kept is dropped when the position
     /// changes.
@@ -94,7 +150,7 @@ extension ReaderMachine {
                 port.keepRecord(in: reader.queue)
                 reader.hasKept = true
             case .end(let offset):
-                switch reader.position.ended(at: offset) {
+                switch ended(reader, at: offset) {
                 case .none: break
                 // The resume of a paused partition seeks.
                 case .reseek(let offset): if !reader.isPaused { reseek(reader, to: offset) }
@@ -134,6 +190,7 @@ extension ReaderMachine {
     private mutating func handOver(_ batch: RecordBatch, of reader: PartitionReader<Port.Queue>, slot: Int) {
         let (count, bytes) = (batch.count, batch.byteCount)
         reader.consumed += count
+        reader.last.taken(lastRecord(of: batch))
         reader.read(bytes: bytes, records: count)
         readLimit.spent(slot: slot, generation: reader.generation, records: count, bytes: bytes)
         statistics.records += count
@@ -141,6 +198,19 @@ extension ReaderMachine {
         statistics.batches += 1
         port.publish(statistics)
         port.report(.records(batch))
+    }
+
+    /// What a later restart or resume compares. Not of a large record: its fingerprint would hold up the thread.
+    private func lastRecord(of batch: RecordBatch) -> LastRecordMachine.Record? {
+        guard let last = batch.records.last, last.key.length + last.value.length <= 16 << 10 else { return nil }
+        return LastRecordMachine.Record(offset: last.offset, fingerprint: batch.fingerprint(of: last))
+    }
+
+    /// The last record before the position is another one than was read there.
+    private mutating func otherLog(_ reader: PartitionReader<Port.Queue>, _ lastApplied: Int64) {
+        guard fail(reader), let offset = reader.last.offset else { return }
+        let reason = "\(reader.partition): the record at offset \(offset) is not the one that was read there before"
+        port.report(.otherLog(reader.partition, lastApplied: lastApplied, reason: reason))
     }
 
     /// The current element is an error.
@@ -177,6 +247,8 @@ private enum VisitEnd: Equatable {
     case limit
     /// The current element is an error.
     case error
+    /// The last record before the position is another one than that of this fingerprint.
+    case otherLog(lastApplied: Int64)
     /// Records are missing from this offset on: seek there.
     case gap(from: Int64)
     /// This offset is the end of the log, and all records before it were handed over.

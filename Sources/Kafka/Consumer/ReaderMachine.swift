@@ -82,14 +82,18 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
     // MARK: Commands
 
     /// Reads these partitions from these offsets, instead of those before. One with a negative offset is read after a seek.
-    package mutating func assign(_ partitions: [(TopicPartition, Int64)], generation: UInt64) {
+    /// - Parameter lastApplied: fingerprints of the records before these offsets, where they are known.
+    package mutating func assign(
+        _ partitions: [(TopicPartition, Int64)], lastApplied: [TopicPartition: Int64] = [:], generation: UInt64
+    ) {
         close()
         isRebalancing = false
         do throws(KafkaError) {
             for (partition, offset) in partitions {
                 readers.append(
                     PartitionReader(
-                        partition, try port.open(partition), offset: offset, generation: generation, startLimit: limits.start))
+                        partition, try port.open(partition), offset: offset, lastApplied: lastApplied[partition],
+                        generation: generation, startLimit: limits.start))
             }
         } catch {
             readers = []
@@ -117,18 +121,20 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
     }
 
     /// Continues one partition at another offset, under another generation.
-    package mutating func seek(_ partition: TopicPartition, to offset: Int64, generation: UInt64) {
+    package mutating func seek(
+        _ partition: TopicPartition, to offset: Int64, lastApplied: Int64? = nil, generation: UInt64
+    ) {
         guard let reader = reader(of: partition) else { return }
         reader.generation = generation
         dropKept(reader)
-        reader.position.moved(to: offset)
+        reader.moved(to: offset, lastApplied: lastApplied)
         if reader.hasFailed {
             reader.hasFailed = false
             if !reader.isFetched { mustRestart = true }
         }
         if mustRestart { return }
         if !reader.isPaused { reader.start.ordered(at: port.now) }
-        port.seek([(partition, offset)])
+        port.seek([(partition, reader.begin)])
     }
 
     /// Stops fetching partitions, and drops what was prefetched of them.
@@ -153,13 +159,20 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
         for reader in resumed {
             reader.isPaused = false
             dropKept(reader)
-            reader.position.moved(to: reader.position.expected)
+            reader.restarted()
             if !reader.hasFailed { reader.start.ordered(at: port.now) }
         }
         // A resume alone takes effect when the broker thread wakes, up to a second later; a seek wakes it. A failed partition is
         // outside its log, where a seek is refused; it continues with the seek that follows its next claim.
         let sought = resumed.filter { !$0.hasFailed }
-        if !sought.isEmpty, !mustRestart { port.seek(sought.map { ($0.partition, $0.position.expected) }) }
+        if !sought.isEmpty, !mustRestart { port.seek(sought.map { ($0.partition, $0.begin) }) }
+    }
+
+    /// The thread has not run for so long that topics may have been deleted and created again: all partitions are assigned anew before
+    /// anything is taken, and their last records compared. librdkafka would go on in the new logs at the old positions.
+    package mutating func stoodStill() {
+        guard isReading, !isRebalancing else { return }
+        restart(because: "the consumer's thread stood still; all partitions are assigned anew")
     }
 
     /// Assigns all partitions anew if one gives no sign of being fetched. To be called a few times a second.
@@ -172,14 +185,15 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
                 $0.start.isOverdue(at: now, isReachable: port.isReachable($0.partition))
             })
         else { return }
+        restart(
+            because:
+                "\(silent.partition) is not fetched from offset \(silent.position.expected); all partitions are assigned anew")
+    }
+
+    private mutating func restart(because sentence: String) {
         statistics.restarts += 1
         port.publish(statistics)
-        port.report(
-            .notice(
-                KafkaError(
-                    .other,
-                    "\(silent.partition) is not fetched from offset \(silent.position.expected); all partitions are assigned anew",
-                    isRetriable: true)))
+        port.report(.notice(KafkaError(.other, sentence, isRetriable: true)))
         restart()
     }
 
@@ -191,14 +205,14 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
         guard !isRebalancing else { return }
         for reader in readers {
             dropKept(reader)
-            reader.position.moved(to: reader.position.expected)
+            reader.restarted()
         }
         _ = assignInLibrary()
     }
 
     /// Starts fetching the partitions that have not failed. False where librdkafka refuses, which is reported.
     private mutating func assignInLibrary() -> Bool {
-        if let error = port.assign(readers.filter { !$0.hasFailed }.map { ($0.partition, $0.position.expected) }) {
+        if let error = port.assign(readers.filter { !$0.hasFailed }.map { ($0.partition, $0.begin) }) {
             port.report(.failed(error))
             return false
         }

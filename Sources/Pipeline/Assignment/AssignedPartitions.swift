@@ -5,11 +5,18 @@ import Records
 
 /// The partitions of one assignment, in order.
 struct AssignedPartitions {
+    /// A claim that succeeded; see ``ClaimResult``.
+    struct Claim {
+        let epoch: Int64
+        let offset: Int64
+        let lastApplied: Int64?
+    }
+
     private enum State {
         /// It has not been claimed in this assignment. It is claimed again when `due`, if it was polled after `since`.
         case unclaimed(reason: String?, attempt: Int, since: UInt64, due: UInt64)
         /// It is claimed, and the source has not been given its assignment yet.
-        case claimed(epoch: Int64, offset: Int64)
+        case claimed(Claim)
         /// It is read. `isPositionLost`: it is claimed again once nothing of it is under way.
         case active(generation: UInt64, isPositionLost: Bool)
         /// It is claimed again when `due`, if it was polled after `since`.
@@ -26,6 +33,8 @@ struct AssignedPartitions {
         var isClaiming = false
         /// The log did not hold its position: the next claim asks for the log's bounds.
         var checksBounds = false
+        /// See ``ClaimRequest/mismatch``.
+        var mismatch: Int64?
         /// How often it was fenced, or stopped for a passing reason, without having applied anything since the claim before.
         var setbacks = 0
     }
@@ -73,10 +82,10 @@ struct AssignedPartitions {
     }
 
     /// Partitions that were claimed before the source was given its assignment.
-    var claimed: [(source: TopicPartition, epoch: Int64, offset: Int64)] {
+    var claimed: [(source: TopicPartition, claim: Claim)] {
         order.compactMap { source in
-            guard case .claimed(let epoch, let offset)? = partitions[source]?.state else { return nil }
-            return (source, epoch, offset)
+            guard case .claimed(let claim)? = partitions[source]?.state else { return nil }
+            return (source, claim)
         }
     }
 
@@ -105,7 +114,7 @@ struct AssignedPartitions {
             case .stopped, .claimed, .active: return nil
             }
             partitions[source]?.isClaiming = true
-            return ClaimRequest(source: source, checksBounds: partition.checksBounds)
+            return ClaimRequest(source: source, checksBounds: partition.checksBounds, mismatch: partition.mismatch)
         }
     }
 
@@ -117,9 +126,9 @@ struct AssignedPartitions {
     }
 
     /// The partition is claimed; reading begins with the others.
-    mutating func claimSucceeded(_ source: TopicPartition, epoch: Int64, offset: Int64) {
-        partitions[source]?.state = .claimed(epoch: epoch, offset: offset)
-        partitions[source]?.checksBounds = false
+    mutating func claimSucceeded(_ source: TopicPartition, _ claim: Claim) {
+        partitions[source]?.state = .claimed(claim)
+        positionFound(source)
     }
 
     /// Puts off the next claim of a partition that was not claimed. Returns for how long, nanoseconds.
@@ -160,12 +169,18 @@ struct AssignedPartitions {
 
     mutating func activate(_ source: TopicPartition, generation: UInt64) {
         partitions[source]?.state = .active(generation: generation, isPositionLost: false)
-        partitions[source]?.checksBounds = false
+        positionFound(source)
     }
 
-    /// The log does not hold the position of a partition.
-    mutating func positionLost(_ source: TopicPartition) {
+    private mutating func positionFound(_ source: TopicPartition) {
+        partitions[source]?.checksBounds = false
+        partitions[source]?.mismatch = nil
+    }
+
+    /// The log does not hold the position of a partition, or is another one.
+    mutating func positionLost(_ source: TopicPartition, mismatch: Int64?) {
         partitions[source]?.checksBounds = true
+        if let mismatch { partitions[source]?.mismatch = mismatch }
         guard case .active(let generation, _)? = partitions[source]?.state else { return }
         partitions[source]?.state = .active(generation: generation, isPositionLost: true)
     }

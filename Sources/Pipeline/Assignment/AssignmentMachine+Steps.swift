@@ -18,7 +18,7 @@ extension AssignmentMachine {
         partitions.begin(generation: generation)
         phase = .running
         let entries = claimed.enumerated().map { slot, claim in
-            entry(claim.source, slot: slot, epoch: claim.epoch, offset: claim.offset)
+            entry(claim.source, slot: slot, claim.claim)
         }
         let isClaimed = Set(claimed.map(\.source))
         return [.begin(generation: generation, entries, unclaimed: partitions.order.filter { !isClaimed.contains($0) })]
@@ -30,14 +30,14 @@ extension AssignmentMachine {
         return due.isEmpty ? [] : [.claim(claimRound: claimRound, due)]
     }
 
-    mutating func claimSucceeded(_ source: TopicPartition, epoch: Int64, offset: Int64) -> [Action] {
+    mutating func claimSucceeded(_ source: TopicPartition, _ claim: AssignedPartitions.Claim) -> [Action] {
         guard let slot = partitions.slot(of: source) else {
-            partitions.claimSucceeded(source, epoch: epoch, offset: offset)
+            partitions.claimSucceeded(source, claim)
             return []
         }
         generation += 1
         partitions.activate(source, generation: generation)
-        return [.restart(entry(source, slot: slot, epoch: epoch, offset: offset))]
+        return [.restart(entry(source, slot: slot, claim))]
     }
 
     mutating func hold(
@@ -76,10 +76,10 @@ extension AssignmentMachine {
         return [.reportDrained(isComplete: isComplete, nanoseconds: now - draining.since)] + release(commitUntil: limit)
     }
 
-    func entry(_ source: TopicPartition, slot: Int, epoch: Int64, offset: Int64) -> OffsetLedgerMachine.Entry {
+    func entry(_ source: TopicPartition, slot: Int, _ claim: AssignedPartitions.Claim) -> OffsetLedgerMachine.Entry {
         OffsetLedgerMachine.Entry(
             source: source, slot: slot, lane: EventPipeline.lane(of: source, among: configuration.lanes), generation: generation,
-            epoch: epoch, offset: offset)
+            epoch: claim.epoch, offset: claim.offset, lastApplied: claim.lastApplied)
     }
 
     /// The pipeline ends with it where `isEnding`, or where it was draining for its end.

@@ -83,7 +83,8 @@ struct AssignmentMachine: ~Copyable {
         for source in partitions.order {
             guard let result = results[source], partitions.claimAnswered(source) else { continue }
             switch result {
-            case .claimed(let epoch, let offset): actions += claimSucceeded(source, epoch: epoch, offset: offset)
+            case .claimed(let epoch, let offset, let last):
+                actions += claimSucceeded(source, .init(epoch: epoch, offset: offset, lastApplied: last))
             case .held(let reason): actions += hold(source, reason, now: now, random: random)
             case .later(let reason):
                 let wait = partitions.postpone(source, reason: reason, by: configuration, now: now, random: random)
@@ -115,11 +116,13 @@ struct AssignmentMachine: ~Copyable {
     }
 
     /// The log does not hold the position of a partition. A claim decides where to continue, once what was read before is applied.
-    /// - Parameter isDrained: nothing of the partition is under way.
+    /// - Parameters:
+    ///   - mismatch: see ``ClaimRequest/mismatch``. Known until the next claim succeeds.
+    ///   - isDrained: nothing of the partition is under way.
     mutating func positionLost(
-        _ source: TopicPartition, isDrained: Bool, hasProgressed: Bool, now: UInt64, random: Double
+        _ source: TopicPartition, mismatch: Int64? = nil, isDrained: Bool, hasProgressed: Bool, now: UInt64, random: Double
     ) -> [Action] {
-        partitions.positionLost(source)
+        partitions.positionLost(source, mismatch: mismatch)
         return isDrained ? claimAgain(source, hasProgressed: hasProgressed, now: now, random: random) : []
     }
 

@@ -22,6 +22,11 @@ public struct OffsetLedgerMachine: ~Copyable {
         public let epoch: Int64
         /// First offset to apply.
         public let offset: Int64
+        /// The fingerprint of the record before it; `nil`: not known.
+        public var lastApplied: Int64?
+
+        /// Where it is read from.
+        var start: PartitionStart { PartitionStart(source: source, offset: offset, lastApplied: lastApplied) }
     }
 
     /// The credits that a finished batch returns.

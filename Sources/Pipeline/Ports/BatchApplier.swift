@@ -9,18 +9,23 @@ public struct ClaimRequest: Sendable, Equatable {
     /// The log did not hold the partition's position: the claim asks for the log's bounds and decides where to continue. Otherwise a
     /// stored offset is taken as it is.
     public let checksBounds: Bool
+    /// The fingerprint of a record that was read before the partition's position, and that the log does not have there. Where it is that of
+    /// the record applied last, the log is another one.
+    public let mismatch: Int64?
 
     /// A partition to claim.
-    public init(source: TopicPartition, checksBounds: Bool = false) {
+    public init(source: TopicPartition, checksBounds: Bool = false, mismatch: Int64? = nil) {
         self.source = source
         self.checksBounds = checksBounds
+        self.mismatch = mismatch
     }
 }
 
 /// A claim on a partition: from now on only its holder can move the partition's offset.
 public enum ClaimResult: Sendable, Equatable {
-    /// The partition is ours under this epoch; the next record to apply is the one at `nextOffset`.
-    case claimed(epoch: Int64, nextOffset: Int64)
+    /// The partition is ours under this epoch; the next record to apply is the one at `nextOffset`. `lastApplied`: the fingerprint of the
+    /// record before it, which was applied last; `nil`: not known.
+    case claimed(epoch: Int64, nextOffset: Int64, lastApplied: Int64? = nil)
     /// The partition must not be read.
     case held(reason: StopReason)
     /// It cannot be claimed now: it has no leader, or a server does not answer. It is tried again after a back-off.

@@ -14,8 +14,9 @@ public enum SourceEvent: Sendable {
     case reachedEnd(TopicPartition, offset: Int64, generation: UInt64)
     /// A partition cannot be read any further: one sentence with the remedy.
     case partitionFailed(TopicPartition, reason: String)
-    /// The log does not hold the position a partition was read at: a claim decides where to continue.
-    case positionLost(TopicPartition, reason: String)
+    /// The log does not hold the position a partition was read at: a claim decides where to continue. `mismatch`: it does, but the last
+    /// record before it is not the one of this fingerprint, which was read there.
+    case positionLost(TopicPartition, mismatch: Int64? = nil, reason: String)
     /// The group did not take the offsets of these partitions. `reason`: one sentence.
     case offsetCommitFailed([TopicPartition], reason: String)
     /// A trouble that passes by itself (a broker is down).
@@ -30,11 +31,28 @@ public struct PartitionStart: Sendable, Equatable {
     public let source: TopicPartition
     /// First offset to read.
     public let offset: Int64
+    /// The fingerprint of the record before it, which was applied last: the source compares it with the log. `nil`: nothing is compared.
+    public let lastApplied: Int64?
 
     /// Where reading a partition begins.
-    public init(source: TopicPartition, offset: Int64) {
+    public init(source: TopicPartition, offset: Int64, lastApplied: Int64? = nil) {
         self.source = source
         self.offset = offset
+        self.lastApplied = lastApplied
+    }
+}
+
+/// The ends of logs, as far as they could be learned.
+public struct LogEnds: Sendable {
+    /// One past the last record of each partition, that of an open transaction included.
+    public var ends: [TopicPartition: Int64]
+    /// The partitions whose topic does not exist.
+    public var missing: Set<TopicPartition>
+
+    /// The ends of logs.
+    public init(_ ends: [TopicPartition: Int64], missing: Set<TopicPartition> = []) {
+        self.ends = ends
+        self.missing = missing
     }
 }
 
@@ -77,8 +95,8 @@ public protocol RecordSource: Sendable {
     func commit(_ offsets: [PartitionStart])
     /// The same, and waits for the answer, at most until a monotonic instant, nanoseconds.
     func commitAndWait(_ offsets: [PartitionStart], until deadline: UInt64) async
-    /// One past the last record of each partition, that of an open transaction included, where it could be learned within the deadline.
-    func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
+    /// The ends of these logs, where they could be learned within the deadline.
+    func endOffsets(_ partitions: [TopicPartition]) async throws -> LogEnds
     /// The offset up to which each partition can be read: below its end while a transaction is open. As for ``endOffsets(_:)``.
     func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64]
     /// Leaves the group: nobody takes events any more, so no rebalance may wait for an answer. Returns at once; the last command.

@@ -90,9 +90,10 @@ struct AssignmentStage: Sendable {
             let actions = machine.waits(waiting.source, generation: generation, retryIn: waiting.retryIn, now: now)
             if !actions.isEmpty { context.observer.observed(.waits(waiting)) }
             return actions
-        case .positionLost(let source, let reason):
-            context.observer.observed(.positionLost(source, reason: reason))
-            return positionLost(source, &machine, now: now)
+        case .positionLost(let source, let mismatch, let reason):
+            // The lag stage says it again and again, until what was read before is applied.
+            if !machine.lostPositions.contains(source) { context.observer.observed(.positionLost(source, reason: reason)) }
+            return positionLost(source, mismatch: mismatch, &machine, now: now)
         case .notice(let sentence):
             context.observer.observed(.sourceNotice(sentence))
             return []
@@ -138,11 +139,16 @@ struct AssignmentStage: Sendable {
     }
 
     private func positionLost(
-        _ source: TopicPartition, _ machine: inout AssignmentMachine, now: UInt64
+        _ source: TopicPartition, mismatch: Int64? = nil, _ machine: inout AssignmentMachine, now: UInt64
     ) -> [AssignmentMachine.Action] {
         let (isDrained, hasProgressed) = context.ledger.withLock { ($0.isDrained(source), $0.hasProgressed(source)) }
+        // What was read before is applied. Nothing more may be read: another log may have come meanwhile.
+        if !isDrained, let entry = context.ledger.withLock({ $0.entries.first { $0.source == source } }) {
+            context.pool.close(slot: entry.slot)
+        }
         return machine.positionLost(
-            source, isDrained: isDrained, hasProgressed: hasProgressed, now: now, random: context.clock.random())
+            source, mismatch: mismatch, isDrained: isDrained, hasProgressed: hasProgressed, now: now,
+            random: context.clock.random())
     }
 
     /// Performs one action. Returns whether the pipeline has ended.
@@ -159,7 +165,7 @@ struct AssignmentStage: Sendable {
             let (isOpen, steps) = context.pauses.restarted(entry)
             context.pool.renew(
                 slot: entry.slot, generation: entry.generation, lowWatermark: context.configuration.lowWatermark, isOpen: isOpen)
-            context.source.seek(PartitionStart(source: entry.source, offset: entry.offset), generation: entry.generation)
+            context.source.seek(entry.start, generation: entry.generation)
             perform(steps)
             context.source.creditsReturned()
             context.observer.observed(.claimed([Self.claim(entry)]))
@@ -192,7 +198,7 @@ struct AssignmentStage: Sendable {
         perform(steps.filter { $0.action == .closeAccount })
         for slot in entries.count..<slots { context.pool.close(slot: slot) }
         context.source.assign(
-            entries.map { PartitionStart(source: $0.source, offset: $0.offset) }, unclaimed: unclaimed, generation: generation)
+            entries.map(\.start), unclaimed: unclaimed, generation: generation)
         perform(steps.filter { $0.action == .pause })
         if !entries.isEmpty { context.observer.observed(.claimed(entries.map(Self.claim))) }
         // Where the pipeline has long been without credits, they are paused before anything is fetched for them.

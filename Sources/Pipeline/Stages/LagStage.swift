@@ -1,5 +1,6 @@
 // Asks for the logs' ends, so that lag is known also for partitions that are not read at the moment.
 
+import Backpressure
 import Records
 
 struct LagStage: Sendable {
@@ -47,9 +48,24 @@ struct LagStage: Sendable {
     }
 
     private func readEnds(of partitions: [TopicPartition]) async throws {
-        let ends = try await context.source.endOffsets(partitions)
-        context.ledger.withLock { ledger in for (source, end) in ends { ledger.endRead(source, end: end) } }
-        context.watch.endsRead(ends, now: context.clock.now)
+        let positions = context.ledger.withLock { $0.positions }
+        let answer = try await context.source.endOffsets(partitions)
+        context.ledger.withLock { ledger in for (source, end) in answer.ends { ledger.endRead(source, end: end) } }
+        context.watch.endsRead(answer.ends, now: context.clock.now)
+        for position in positions { check(position, answer) }
+    }
+
+    /// Gives up the position of a partition whose log is not there any more, as the answer shows, or is shorter than what was applied
+    /// before the question: its topic was deleted, and may be created again. librdkafka would go on in the new log at the old position.
+    private func check(_ position: OffsetLedgerMachine.Position, _ answer: LogEnds) {
+        let source = position.source
+        guard context.ledger.isCurrent(source, generation: position.entry.generation) else { return }
+        if answer.missing.contains(source) {
+            context.inbox.send(.positionLost(source, mismatch: nil, reason: "its topic does not exist any more"))
+        } else if let end = answer.ends[source], end < position.applied {
+            let reason = "the log ends at \(end), before the applied offset \(position.applied)"
+            context.inbox.send(.positionLost(source, mismatch: nil, reason: reason))
+        }
     }
 
     /// A backlog that cannot be read belongs to an open transaction.

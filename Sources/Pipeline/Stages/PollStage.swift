@@ -23,8 +23,8 @@ struct PollStage: Sendable {
                 context.ledger.withLock { $0.endReached(partition, generation: generation, offset: offset) }
             case .partitionFailed(let partition, let reason):
                 context.inbox.send(.stopped(partition, generation: nil, reason: StopReason(.kafka, reason)))
-            case .positionLost(let partition, let reason):
-                context.inbox.send(.positionLost(partition, reason: reason))
+            case .positionLost(let partition, let mismatch, let reason):
+                context.inbox.send(.positionLost(partition, mismatch: mismatch, reason: reason))
             case .offsetCommitFailed(let partitions, let reason):
                 context.ledger.withLock { $0.offsetCommitFailed(partitions) }
                 context.inbox.send(.notice(reason))

@@ -42,7 +42,7 @@ enum AssignmentInput: Sendable {
     case revoked([TopicPartition], isLost: Bool)
     case claimAnswered(claimRound: UInt64, [TopicPartition: ClaimResult])
     case fenced(TopicPartition, generation: UInt64)
-    case positionLost(TopicPartition, reason: String)
+    case positionLost(TopicPartition, mismatch: Int64?, reason: String)
     /// The partition's next record waits for a row of another one.
     case waits(WaitingPartition, generation: UInt64)
     /// A trouble of the source that passes by itself.

@@ -57,6 +57,8 @@ struct KafkaRecordSource: RecordSource {
                 return .reachedEnd(partition, offset: offset, generation: generation)
             case .partitionFailed(let partition, let error) where error.code == .offsetOutOfRange:
                 return .positionLost(partition, reason: error.description)
+            case .otherLog(let partition, let lastApplied, let reason):
+                return .positionLost(partition, mismatch: lastApplied, reason: reason)
             case .partitionFailed(let partition, let error): return .partitionFailed(partition, reason: error.description)
             case .failed(let error): return .failed(error)
             case .notice(let error): return .notice(error.description)
@@ -75,13 +77,15 @@ struct KafkaRecordSource: RecordSource {
         limiter.assigned(topics: partitions.map(\.source.topic) + unclaimed.map(\.topic))
         consumer.assign(
             partitions.map { ($0.source, offset: $0.offset) } + unclaimed.map { ($0, offset: KafkaConsumer.noOffset) },
+            lastApplied: Dictionary(
+                uniqueKeysWithValues: partitions.compactMap { start in start.lastApplied.map { (start.source, $0) } }),
             generation: generation)
     }
 
     func unassign() { consumer.unassign() }
 
     func seek(_ start: PartitionStart, generation: UInt64) {
-        consumer.seek(start.source, to: start.offset, generation: generation)
+        consumer.seek(start.source, to: start.offset, lastApplied: start.lastApplied, generation: generation)
     }
 
     func pause(_ partition: TopicPartition) { consumer.pause([partition]) }
@@ -102,27 +106,25 @@ struct KafkaRecordSource: RecordSource {
 
     func leave() { consumer.leave(within: .seconds(5)) }
 
-    func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
-        try await ends(partitions, metadata)
-    }
+    func endOffsets(_ partitions: [TopicPartition]) async throws -> LogEnds { try await ends(partitions, metadata) }
 
     func readableEnds(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
-        try await ends(partitions, committedMetadata)
+        try await ends(partitions, committedMetadata).ends
     }
 
-    private func ends(_ partitions: [TopicPartition], _ metadata: KafkaMetadata) async throws -> [TopicPartition: Int64] {
-        var ends: [TopicPartition: Int64] = [:]
+    private func ends(_ partitions: [TopicPartition], _ metadata: KafkaMetadata) async throws -> LogEnds {
+        var answer = LogEnds([:])
         var failure: KafkaError?
-        for (partition, answer) in try await metadata.endOffsets(partitions) {
-            switch answer {
-            case .success(let end): ends[partition] = end
+        for (partition, end) in try await metadata.endOffsets(partitions) {
+            switch end {
+            case .success(let end): answer.ends[partition] = end
             case .failure(let error):
-                failure = error
+                if error.code == .unknownTopic { answer.missing.insert(partition) } else { failure = error }
                 logger.debug("End offset could not be read.", ["partition": "\(partition)", "message": error.description])
             }
         }
-        if ends.isEmpty, let failure { throw failure }
-        return ends
+        if answer.ends.isEmpty, answer.missing.isEmpty, let failure { throw failure }
+        return answer
     }
 
     /// A broker sends a producer's batch whole, however small the fetch is, and the size is not known before. Each byte that is not read

@@ -93,11 +93,12 @@ final class PartitionClaimer: OffsetClaimer {
         let stored = try await storedOffsets(of: partitions)
         // A stored offset is taken as it is. Where the log does not hold it, the consumer finds out, and the next claim decides.
         let starts = requests.compactMap { request -> Start? in
-            guard !request.checksBounds, let offset = stored[request.source], offset != OffsetStore.endToCome else { return nil }
+            guard !request.checksBounds, let offset = stored[request.source]?.nextOffset, offset != OffsetStore.endToCome
+            else { return nil }
             return Start(source: request.source, offset: offset)
         }
         let known = Set(starts.map(\.source))
-        let others = requests.map(\.source).filter { !known.contains($0) }
+        let others = requests.filter { !known.contains($0.source) }
         await withDiscardingTaskGroup { group in
             group.addTask { await self.claim(starts, answers) }
             group.addTask { await self.claim(await self.starts(of: others, answers), answers) }
@@ -137,29 +138,36 @@ final class PartitionClaimer: OffsetClaimer {
                 ["partition": "\(start.source)", "reason": reason, "starts_at": start.offset])
         }
         answers.answer(
-            Dictionary(uniqueKeysWithValues: claims.map { ($0.source, .claimed(epoch: $0.epoch, nextOffset: $0.nextOffset)) }))
+            Dictionary(
+                uniqueKeysWithValues: claims.map {
+                    ($0.source, .claimed(epoch: $0.epoch, nextOffset: $0.nextOffset, lastApplied: $0.lastApplied))
+                }))
     }
 
     private static func held(_ sentence: String) -> ClaimResult { .held(reason: StopReason(.schema, sentence)) }
 
     /// Asks Kafka where partitions start of which nothing is stored, or whose stored offset the log does not hold. Those that do not start
     /// now are answered.
-    private func starts(of partitions: [TopicPartition], _ answers: Answers) async -> [Start] {
-        if partitions.isEmpty { return [] }
+    private func starts(of requests: [ClaimRequest], _ answers: Answers) async -> [Start] {
+        if requests.isEmpty { return [] }
         var results: [TopicPartition: ClaimResult] = [:]
         var starts: [Start] = []
+        var passed: [(source: TopicPartition, offset: Int64, before: Int64)] = []
         do {
-            for (source, answer) in try await offsets(of: partitions) {
+            for (source, answer) in try await offsets(of: requests) {
                 let offsets: StartPosition.Offsets
                 do throws(KafkaError) {
                     offsets = try answer.get()
                 } catch {
+                    // A topic that does not exist may be about to be created again.
                     results[source] =
-                        error.isRetriable
+                        error.isRetriable || error.code == .unknownTopic
                         ? .later(reason: error.description) : .held(reason: StopReason(.kafka, error.description))
                     continue
                 }
-                switch StartPosition.decide(offsets, reset: kafka.autoOffsetReset, outOfRange: kafka.offsetOutOfRange) {
+                let decision = StartPosition.decide(
+                    offsets, reset: kafka.autoOffsetReset, firstStart: kafka.firstStart, outOfRange: kafka.offsetOutOfRange)
+                switch decision {
                 case .hold(let reason):
                     results[source] = .held(reason: StopReason(.offset, reason))
                 case .start(let offset, let replacesStored, let reason):
@@ -168,6 +176,10 @@ final class PartitionClaimer: OffsetClaimer {
                             source: source, offset: offset,
                             replaces: offsets.isEndToCome ? OffsetStore.endToCome : replacesStored ? offsets.stored : nil,
                             reason: reason))
+                case .startCommitted(let offset, let before):
+                    if before > 0 { passed.append((source, offset, before)) }
+                    starts.append(
+                        Start(source: source, offset: offset, replaces: offsets.isEndToCome ? OffsetStore.endToCome : nil))
                 case .startAdded(let offset):
                     logger.info(
                         "Partition has no offset, but others of its topic have: it is read from its beginning.",
@@ -176,16 +188,29 @@ final class PartitionClaimer: OffsetClaimer {
                 }
             }
         } catch {
-            answers.all(partitions, .later(reason: "\(error)"))
+            answers.all(requests.map(\.source), .later(reason: "\(error)"))
             return []
         }
+        if !passed.isEmpty { warn(of: passed.sorted { $0.source < $1.source }) }
         answers.answer(results)
         return starts
     }
 
-    private func storedOffsets(of partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+    private func warn(of passed: [(source: TopicPartition, offset: Int64, before: Int64)]) {
+        logger.warning(
+            "Partitions start at offsets committed to Kafka, because sluice_offsets has none. What is before them is not applied.",
+            [
+                "partitions": passed.map { "\($0.source) at \($0.offset)" }.joined(separator: ", "),
+                "records_before": passed.reduce(0) { $0 + $1.before },
+                "remedy":
+                    "in a new database: stop the workers, delete the group's rows from sluice_offsets, and set kafka.first_start "
+                    + "to earliest",
+            ])
+    }
+
+    private func storedOffsets(of partitions: [TopicPartition]) async throws -> [TopicPartition: StoredOffset] {
         let rows = try await pauses.session { [store] in try store.read(partitions, on: $0) }
-        return Dictionary(uniqueKeysWithValues: rows.map { ($0.source, $0.nextOffset) })
+        return Dictionary(uniqueKeysWithValues: rows.map { ($0.source, $0) })
     }
 
     /// The topics of which the group has stored offsets.
@@ -212,8 +237,9 @@ final class PartitionClaimer: OffsetClaimer {
     }
 
     private func offsets(
-        of partitions: [TopicPartition]
+        of requests: [ClaimRequest]
     ) async throws -> [TopicPartition: Result<StartPosition.Offsets, KafkaError>] {
+        let partitions = requests.map(\.source)
         var known = try await knownTopics(of: partitions)
         let unknown = Set(partitions.map(\.topic)).subtracting(known)
         if kafka.autoOffsetReset == .latest, !unknown.isEmpty {
@@ -226,16 +252,19 @@ final class PartitionClaimer: OffsetClaimer {
         let beginnings = try await metadata.beginningOffsets(partitions, timeout: Self.timeout)
         let ends = try await metadata.endOffsets(partitions, timeout: Self.timeout)
         var offsets: [TopicPartition: Result<StartPosition.Offsets, KafkaError>] = [:]
-        for source in partitions {
+        for request in requests {
+            let source = request.source
             offsets[source] = Result { () throws(KafkaError) in
                 guard let beginning = beginnings[source], let end = ends[source] else {
                     throw KafkaError(.other, "Kafka returned no offsets of \(source)", isRetriable: true)
                 }
-                let isEndToCome = stored[source] == OffsetStore.endToCome
+                let isEndToCome = stored[source]?.nextOffset == OffsetStore.endToCome
+                // Where an operator has moved the stored offset, or another member has applied more, nothing speaks against it.
+                let isOtherLog = request.mismatch.map { $0 == stored[source]?.lastApplied } ?? false
                 return StartPosition.Offsets(
-                    stored: isEndToCome ? nil : stored[source], committed: try committed[source]?.get(),
+                    stored: isEndToCome ? nil : stored[source]?.nextOffset, committed: try committed[source]?.get(),
                     beginning: try beginning.get(), end: try end.get(), isEndToCome: isEndToCome,
-                    isTopicKnown: known.contains(source.topic))
+                    isTopicKnown: known.contains(source.topic), isOtherLog: isOtherLog)
             }
         }
         return offsets

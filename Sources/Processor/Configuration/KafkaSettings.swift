@@ -9,6 +9,11 @@ enum OffsetReset: String, Sendable, CaseIterable {
     case earliest, latest, error
 }
 
+/// Where a partition starts of which nothing is stored, but an offset is committed in Kafka.
+enum FirstStart: String, Sendable, CaseIterable {
+    case committed, earliest
+}
+
 /// What happens where a stored offset is outside the log.
 enum OutOfRange: String, Sendable, CaseIterable {
     case stop, earliest, latest
@@ -21,6 +26,7 @@ struct KafkaSettings: Sendable {
     var groupProtocol = GroupProtocol.classic
     var clientID = "sluice"
     var autoOffsetReset = OffsetReset.earliest
+    var firstStart = FirstStart.committed
     var offsetOutOfRange = OutOfRange.stop
     var sessionTimeout = Duration.seconds(10)
     var fetchWakeUp = true
@@ -69,11 +75,17 @@ struct KafkaSettings: Sendable {
                     + "error: the partition stops, also one that is added later; otherwise an added one is read from its beginning."
             ),
             Key(
+                "first_start", \.firstStart, .choice,
+                help:
+                    "Where a partition starts of which PostgreSQL has no offset, but the group has committed one to Kafka: a new "
+                    + "database under a group that has run before. committed: there, with a warning that counts the records "
+                    + "before it; earliest: at the beginning of the log."),
+            Key(
                 "offset_out_of_range", \.offsetOutOfRange, .choice,
                 help:
-                    "What happens where a stored offset is outside the log (retention has deleted it, or the topic was "
-                    + "recreated). stop: the partition stops; earliest, latest: it continues there, and the log says which "
-                    + "offsets were skipped."),
+                    "What happens where the log does not fit a stored offset (retention has deleted it, or the topic was deleted "
+                    + "and created again). stop: the partition stops; earliest, latest: it continues there, and the log says "
+                    + "which offset was not used."),
             Key(
                 "session_timeout", \.sessionTimeout, .duration(in: .seconds(1) ... .seconds(300)),
                 help:

@@ -25,7 +25,8 @@ final class ConsumerTelemetry: Sendable {
             ("sluice_consumer_duplicates_total", "Records that Kafka's library delivered again, dropped.", { $0.duplicates }),
             (
                 "sluice_consumer_restarts_total",
-                "Times all partitions were assigned anew in Kafka's library because it did not fetch one.", { $0.restarts }
+                "Times all partitions were assigned anew in Kafka's library, because it did not fetch one, or the process stood still.",
+                { $0.restarts }
             ),
             (
                 "sluice_consumer_fetch_wakeups_total",

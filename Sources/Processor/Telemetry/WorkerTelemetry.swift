@@ -117,7 +117,7 @@ final class WorkerTelemetry: PipelineObserver {
                 ["partition": "\(partition)"])
         case .positionLost(let partition, let reason):
             logger.error(
-                "Offset out of range: Kafka has deleted the next records of a partition.",
+                "Partition cannot be read at its offset; it is claimed again, which decides where it continues.",
                 ["partition": "\(partition)", "message": reason])
         case .drained(let isComplete, let nanoseconds):
             logger.info("Pipeline drained.", ["complete": isComplete, "ms": nanoseconds / 1_000_000])

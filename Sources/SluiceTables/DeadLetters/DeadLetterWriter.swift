@@ -90,22 +90,10 @@ public struct DeadLetterWriter {
             if let state = dead.state { array.append(state) } else { array.append(nil) }
         }
         column(TypeOID.text) { array, dead, _ in array.append(dead.detail.filter { $0 != "\0" }) }
-        column(TypeOID.int8) { array, dead, record in array.append(Self.fingerprint(record, in: dead.batch.records)) }
+        column(TypeOID.int8) { array, dead, record in array.append(dead.batch.records.fingerprint(of: record)) }
         writer.text(mapping)
         writer.text(table)
         return writer.finish(Self.statement)
-    }
-
-    /// FNV-1a 64 over the timestamp, and the length (−1 for null) and bytes of key and payload, as a signed number of the same bits.
-    static func fingerprint(_ record: Record, in batch: RecordBatch) -> Int64 {
-        var hash = FNV1a()
-        hash.add(record.timestamp)
-        for part in [record.key, record.value] {
-            let bytes = batch.bytes(of: part)
-            hash.add(Int64(bytes?.count ?? -1))
-            if let bytes { hash.add(bytes) }
-        }
-        return Int64(bitPattern: hash.value)
     }
 
     /// `[{"name": …, "value": base64 or null}, …]`, in the record's order. Bytes of a name that are no text become U+FFFD.

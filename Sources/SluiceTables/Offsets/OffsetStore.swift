@@ -19,7 +19,7 @@ public struct OffsetStore: Sendable {
     /// The stored rows of some partitions; those never claimed are left out.
     public func read(_ partitions: [TopicPartition], on session: PostgresSession) throws -> [StoredOffset] {
         let sql = """
-            SELECT o.topic, o.partition, o.epoch, o.next_offset, o.member FROM sluice_offsets o
+            SELECT \(Self.columns) FROM sluice_offsets o
             JOIN unnest($2::text[], $3::int4[]) AS u(topic, partition) ON o.topic = u.topic AND o.partition = u.partition
             WHERE o.consumer_group = $1::text ORDER BY o.topic, o.partition
             """
@@ -70,26 +70,27 @@ public struct OffsetStore: Sendable {
             FROM unnest($2::text[], $3::int4[], $4::int8[]) AS u(topic, partition, start) ORDER BY u.topic, u.partition
             ON CONFLICT (consumer_group, topic, partition) DO UPDATE SET epoch = o.epoch + 1, member = excluded.member,
               backend_pid = excluded.backend_pid, backend_start = excluded.backend_start, updated_at = excluded.updated_at
-            RETURNING topic, partition, epoch, next_offset
+            RETURNING topic, partition, epoch, next_offset, \(Self.lastApplied)
             """
         let sources = partitions.map(\.source)
         return try endingHolders(of: sources, on: session) {
             try ask(session, sql, sources, starts: partitions.map(\.start), member: member) { result, row in
                 PartitionClaim(
                     source: TopicPartition(try result.text(row, 0), try result.int32(row, 1)),
-                    epoch: try result.int64(row, 2), nextOffset: try result.int64(row, 3))
+                    epoch: try result.int64(row, 2), nextOffset: try result.int64(row, 3),
+                    lastApplied: try result.isNull(row, 4) ? nil : result.int64(row, 4))
             }
         }
     }
 
-    /// Moves partitions to another offset and fences earlier claims. A partition whose offset is not `from` any more is left alone: its
+    /// Moves partitions to another offset, forgets the record before it, and fences earlier claims. A partition whose offset is not `from` any more is left alone: its
     /// owner has committed meanwhile, and what it committed must not be read again.
     public func move(
         _ partitions: [(source: TopicPartition, from: Int64, to: Int64)], member: String, on session: PostgresSession
     ) throws {
         let sql = """
-            UPDATE sluice_offsets o SET epoch = o.epoch + 1, member = $5::text, next_offset = u.next, backend_pid = NULL,
-              backend_start = NULL, updated_at = clock_timestamp()
+            UPDATE sluice_offsets o SET epoch = o.epoch + 1, member = $5::text, next_offset = u.next, last_offset = NULL,
+              last_fingerprint = NULL, backend_pid = NULL, backend_start = NULL, updated_at = clock_timestamp()
             FROM unnest($2::text[], $3::int4[], $4::int8[]) AS u(topic, partition, next)
             WHERE o.consumer_group = $1::text AND o.topic = u.topic AND o.partition = u.partition
             """
@@ -104,7 +105,7 @@ public struct OffsetStore: Sendable {
     }
 
     private static let advanceStatement = PreparedStatement(
-        "SELECT sluice_advance($1::text, $2::text[], $3::int4[], $4::int8[], $5::int8[], $6::int8[])")
+        "SELECT sluice_advance($1::text, $2::text[], $3::int4[], $4::int8[], $5::int8[], $6::int8[], $7::int8[])")
 
     /// The first statement of a transaction: moves its partitions' offsets, or raises ``SQLState/fenced`` where a row is not as expected.
     public func encode(_ advances: [OffsetAdvance], _ pool: ArrayPool) -> EncodedStatement {
@@ -115,6 +116,11 @@ public struct OffsetStore: Sendable {
         writer.array(TypeOID.int8) { array in for advance in advances { array.append(advance.epoch) } }
         writer.array(TypeOID.int8) { array in for advance in advances { array.append(advance.expected) } }
         writer.array(TypeOID.int8) { array in for advance in advances { array.append(advance.next) } }
+        writer.array(TypeOID.int8) { array in
+            for advance in advances {
+                if let last = advance.lastApplied { array.append(last) } else { array.append(nil) }
+            }
+        }
         return writer.finish(Self.advanceStatement)
     }
 
@@ -145,8 +151,10 @@ public struct OffsetStore: Sendable {
             }, uniquingKeysWith: { first, _ in first })
     }
 
+    private static let lastApplied = "CASE WHEN o.last_offset = o.next_offset - 1 THEN o.last_fingerprint END"
+    private static let columns = "o.topic, o.partition, o.epoch, o.next_offset, o.member, \(lastApplied)"
     private static let lockedRows = """
-        SELECT o.topic, o.partition, o.epoch, o.next_offset, o.member FROM sluice_offsets o
+        SELECT \(columns) FROM sluice_offsets o
         JOIN unnest($2::text[], $3::int4[]) AS u(topic, partition) ON o.topic = u.topic AND o.partition = u.partition
         WHERE o.consumer_group = $1::text ORDER BY o.topic, o.partition FOR UPDATE OF o
         """
@@ -155,7 +163,8 @@ public struct OffsetStore: Sendable {
     private func stored(_ result: PostgresResult, _ row: Int) throws -> StoredOffset {
         StoredOffset(
             source: TopicPartition(try result.text(row, 0), try result.int32(row, 1)), epoch: try result.int64(row, 2),
-            nextOffset: try result.int64(row, 3), member: try result.text(row, 4))
+            nextOffset: try result.int64(row, 3), member: try result.text(row, 4),
+            lastApplied: try result.isNull(row, 5) ? nil : result.int64(row, 5))
     }
 
     private func ask<R>(

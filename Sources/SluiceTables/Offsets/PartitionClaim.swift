@@ -10,12 +10,15 @@ public struct PartitionClaim: Sendable, Equatable {
     public let epoch: Int64
     /// The applied offset that the database shows: the next offset to apply.
     public var nextOffset: Int64
+    /// The fingerprint of the record before ``nextOffset``, which was applied last; `nil`: not known.
+    public let lastApplied: Int64?
 
     /// A partition that was claimed.
-    public init(source: TopicPartition, epoch: Int64, nextOffset: Int64) {
+    public init(source: TopicPartition, epoch: Int64, nextOffset: Int64, lastApplied: Int64? = nil) {
         self.source = source
         self.epoch = epoch
         self.nextOffset = nextOffset
+        self.lastApplied = lastApplied
     }
 }
 
@@ -29,13 +32,16 @@ public struct OffsetAdvance: Sendable, Equatable {
     public let expected: Int64
     /// The applied offset after the commit.
     public let next: Int64
+    /// The fingerprint of the record before ``next``; `nil`: not known.
+    public let lastApplied: Int64?
 
     /// A move of an applied offset.
-    public init(source: TopicPartition, epoch: Int64, expected: Int64, next: Int64) {
+    public init(source: TopicPartition, epoch: Int64, expected: Int64, next: Int64, lastApplied: Int64? = nil) {
         self.source = source
         self.epoch = epoch
         self.expected = expected
         self.next = next
+        self.lastApplied = lastApplied
     }
 }
 
@@ -49,6 +55,8 @@ public struct StoredOffset: Sendable, Equatable {
     public let nextOffset: Int64
     /// Who claimed it.
     public let member: String
+    /// The fingerprint of the record before ``nextOffset``, which was applied last. `nil`: not known, or the offset was moved since.
+    public var lastApplied: Int64?
 }
 
 /// Where a partition is after a transaction whose connection was lost.

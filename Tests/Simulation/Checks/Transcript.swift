@@ -14,7 +14,7 @@ enum Met: Int, CaseIterable {
     case completeDrains, incompleteDrains, failedClaims, lateClaims, unknownOutcomes, lateCommits, refusedZombies, halves, waits
     case debts, cancellations, shutdowns, sourceDeaths, stalls, secondLives, operatorPauses, reloads
     case stragglers, unwantedClaims
-    case brokersDown, refusedSeeks, purgedErrors, restarts, endsReached
+    case brokersDown, refusedSeeks, purgedErrors, restarts, endsReached, topicsMadeAnew, otherLogs
 }
 
 /// Counts of situations, to check that schedules cover what they should.

@@ -7,7 +7,8 @@ import Records
 struct Chaos {
     private enum Kind: CaseIterable {
         case rebalance, lost, steal, freezeDatabase, outage, freezeReader, frozenAndLost, positionLost, partitionFailed, notice,
-            operatorPause, operatorResume, reload, brokerDown, leaderless, offsetLostWhileFrozen
+            operatorPause, operatorResume, reload, brokerDown, leaderless, offsetLostWhileFrozen, topicMadeAnew,
+            topicMadeAnewWhileFrozen
     }
 
     /// Schedules them on the clock.
@@ -30,9 +31,28 @@ struct Chaos {
     }
 
     private static func grow(_ world: SimulatedWorld, _ partition: Int, _ count: Int) {
-        world.log.append(count, to: partition, world.scenario, &world.faults)
+        if world.log.partitions[partition].isMissing { return }
+        world.log.append(count, to: partition, at: world.clock.wallMilliseconds, world.scenario, &world.faults)
         world.note(.fault, 10, count, "log: \(SimulatedLog.name(partition)) grows by \(count) to \(world.log.end(partition))")
         world.member?.source.library.brokers.logGrew()
+    }
+
+    /// Creates a topic again that was deleted, and fills it. librdkafka goes on in the new log where it was in the old one, and nothing
+    /// tells it from a topic that was never away: so the member has learned that it is, and reads it after a new claim only, or its thread
+    /// stands still.
+    private static func create(_ partition: Int, _ count: Int, after wait: UInt64, _ world: SimulatedWorld) {
+        world.clock.after(wait) { [unowned world] in
+            let name = SimulatedLog.name(partition)
+            let positions = world.member?.pipeline?.snapshot().positions ?? []
+            let isRead = positions.contains { $0.source == name && $0.isValid } && world.member?.source.isFrozen == false
+            guard !isRead else {
+                return create(partition, count, after: millisecond, world)
+            }
+            world.log.create(partition)
+            world.note(.fault, 12, partition, "log: \(name) is created again")
+            if count > 0 { grow(world, partition, count) }
+            world.member?.source.library.brokers.logGrew()
+        }
     }
 
     private static func strike(_ kind: Kind, _ partition: Int, _ duration: UInt64, _ world: SimulatedWorld) {
@@ -67,6 +87,15 @@ struct Chaos {
         case .reload:
             world.coverage.met(.reloads)
             member.decide(.limits(world.scenario.reloaded(&world.faults)))
+        case .topicMadeAnew, .topicMadeAnewWhileFrozen:
+            guard !world.log.partitions[partition].isMissing else { return }
+            world.coverage.met(.topicsMadeAnew)
+            if kind == .topicMadeAnewWhileFrozen { member.source.freeze(for: 2 * duration) }
+            // Shorter than the old log, as long, or longer.
+            let count = world.faults.pick([0, world.log.partitions[partition].offsets.count, 3, 30, 90])
+            world.note(.fault, 11, partition, "log: \(SimulatedLog.name(partition)) is deleted")
+            world.log.delete(partition)
+            create(partition, count, after: duration, world)
         case .notice: member.source.post(.notice("a broker is away"))
         }
     }

@@ -96,7 +96,9 @@ final class SimulatedBrokers {
         wake(library.partitions[partition])
     }
 
-    func isReachable(_ partition: Int) -> Bool { !isLeaderless[partition] && !brokers[partition % brokers.count].isDown }
+    func isReachable(_ partition: Int) -> Bool {
+        !isLeaderless[partition] && !world.log.partitions[partition].isMissing && !brokers[partition % brokers.count].isDown
+    }
 
     // MARK: Fetching
 
@@ -131,7 +133,8 @@ final class SimulatedBrokers {
     }
 
     private func isFetchable(_ partition: FetchedPartition) -> Bool {
-        guard partition.state == .active, !isLeaderless[partition.number] else { return false }
+        guard partition.state == .active, !isLeaderless[partition.number], !world.log.partitions[partition.number].isMissing
+        else { return false }
         partition.updateVersion()
         guard !partition.isPaused, partition.elements.count < world.scenario.prefetch,
             world.clock.now >= backoff[partition.number],
@@ -147,12 +150,13 @@ final class SimulatedBrokers {
     private func answer(_ request: Request) {
         let (partition, number) = (request.partition, request.partition.number)
         guard request.version == partition.fetchVersion, let offset = partition.fetchOffset else { return }
+        if world.log.partitions[number].isMissing { return }
         if isRefused[number] {
             if !partition.isRefusalReported { library.enqueue(.refused, version: request.version, to: partition) }
             partition.isRefusalReported = true
             return backOff(partition)
         }
-        if isOffsetLost[number] {
+        if isOffsetLost[number] || offset > world.log.end(number) {
             isOffsetLost[number] = false
             partition.fetchOffset = nil
             library.offsetLost(partition)
@@ -162,7 +166,7 @@ final class SimulatedBrokers {
         let first = world.log.index(of: offset, in: number)
         let last = Swift.min(log.offsets.count, first + random.within(1...world.scenario.fetch))
         if first < last {
-            for index in first..<last { library.enqueue(.record(index), version: request.version, to: partition) }
+            for index in first..<last { library.enqueue(.record(index, life: log.life), version: request.version, to: partition) }
             partition.fetchOffset = log.offsets[last - 1] + 1
         } else if offset < log.end {
             // Markers of transactions.

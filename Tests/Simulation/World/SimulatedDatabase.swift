@@ -11,6 +11,8 @@ final class SimulatedDatabase {
         var epoch: Int64 = 0
         /// Records of the log that have been applied: a prefix of it.
         var applied = 0
+        /// Which of the partition's logs that is.
+        var life: Int64 = 0
     }
 
     /// A part of a transaction: records of one partition from `expected` on.
@@ -70,6 +72,19 @@ final class SimulatedDatabase {
 
     // MARK: Statements
 
+    /// The fingerprint of the record that was applied last.
+    func lastApplied(_ partition: Int) -> Int64? {
+        let row = rows[partition]
+        if row.applied == 0 { return nil }
+        return world.log.fingerprint(row.applied - 1, in: world.log.partition(partition, life: row.life))
+    }
+
+    /// Begins the present log of a partition at its beginning.
+    func move(_ partition: Int) {
+        rows[partition] = Row(epoch: rows[partition].epoch + 1, life: world.log.partitions[partition].life)
+        world.note(.claim, partition, 0, "database: \(SimulatedLog.name(partition)) is moved to the beginning of another log")
+    }
+
     func claim(_ partition: Int) -> (epoch: Int64, next: Int64) {
         rows[partition].epoch += 1
         world.note(
@@ -83,8 +98,10 @@ final class SimulatedDatabase {
         let refused = parts.filter { rows[$0.partition].epoch != $0.epoch || rows[$0.partition].next != $0.expected }
         guard refused.isEmpty else { return refused.map(\.partition) }
         for part in parts {
-            let known = world.log.partitions[part.partition]
             var row = rows[part.partition]
+            // Of a former log nothing has been applied.
+            if row.applied == 0, let first = part.records.first { row.life = SimulatedLog.life(of: first.value) }
+            let known = world.log.partition(part.partition, life: row.life)
             for record in part.records {
                 guard row.applied < known.offsets.count, known.offsets[row.applied] == record.offset else {
                     let due = row.applied < known.offsets.count ? "\(known.offsets[row.applied])" : "nothing"
@@ -92,13 +109,18 @@ final class SimulatedDatabase {
                     return []
                 }
                 world.expect(
-                    record.value == record.offset, "offset \(record.offset) was written with the value of \(record.value)")
+                    SimulatedLog.life(of: record.value) == row.life,
+                    "\(SimulatedLog.name(part.partition)): offset \(record.offset) of another log was written: what is before it was skipped"
+                )
+                world.expect(
+                    record.value == SimulatedLog.value(record.offset, life: row.life),
+                    "offset \(record.offset) was written with the value of \(record.value)")
                 row.applied += 1
             }
             row.next = part.next
             // An offset beyond a record that was not written has lost the record.
             world.expect(
-                world.log.index(of: row.next, in: part.partition) == row.applied,
+                world.log.index(of: row.next, in: part.partition, life: row.life) == row.applied,
                 "\(SimulatedLog.name(part.partition)): the offset \(row.next) passes records that were not written")
             rows[part.partition] = row
             world.note(
@@ -142,10 +164,12 @@ final class SimulatedDatabase {
     private func rivalWrites(_ partition: Int, _ count: Int) {
         guard let rival = rivals[partition] else { return }
         let known = world.log.partitions[partition]
+        // It would notice, too.
+        guard !known.isMissing, rows[partition].applied == 0 || rows[partition].life == known.life else { return }
         let first = world.log.index(of: rival.next, in: partition)
         let last = Swift.min(first + count, known.offsets.count)
         guard first < last else { return }
-        let records = known.offsets[first..<last].map { (offset: $0, value: $0) }
+        let records = known.offsets[first..<last].map { (offset: $0, value: SimulatedLog.value($0, life: known.life)) }
         let next = known.offsets[last - 1] + 1
         let isHolder = rows[partition].epoch == rival.epoch
         let refused = write([
@@ -159,11 +183,14 @@ final class SimulatedDatabase {
 
     /// There is no record before an offset that is not in the database.
     func hasApplied(_ partition: Int, before offset: Int64) -> Bool {
-        world.log.index(of: offset, in: partition) <= rows[partition].applied
+        world.log.index(of: offset, in: partition, life: rows[partition].life) <= rows[partition].applied
     }
 
     /// Everything that is in the log is in the database.
     var isComplete: Bool {
-        rows.indices.allSatisfy { rows[$0].applied == world.log.partitions[$0].offsets.count }
+        rows.indices.allSatisfy {
+            let (row, log) = (rows[$0], world.log.partitions[$0])
+            return row.applied == log.offsets.count && (row.applied == 0 || row.life == log.life) && !log.isMissing
+        }
     }
 }

@@ -256,7 +256,8 @@ final class SimulatedClaimer: OffsetClaimer, @unchecked Sendable {
         world.expect(
             !requests.contains { active.contains($0.source) }, "one of \(requests.map(\.source)) is claimed by its own owner")
         var results: [TopicPartition: ClaimResult] = [:]
-        for (index, source) in requests.map(\.source).enumerated() {
+        for (index, request) in requests.enumerated() {
+            let (source, number) = (request.source, Int(request.source.partition))
             if kind == 2, index > 0 { break }
             if kind == 3, world.faults.chance(0.2) {
                 results[source] = .held(
@@ -267,8 +268,20 @@ final class SimulatedClaimer: OffsetClaimer, @unchecked Sendable {
                 results[source] = .later(reason: "the partition has no leader")
                 continue
             }
-            let claim = database.claim(Int(source.partition))
-            results[source] = .claimed(epoch: claim.epoch, nextOffset: claim.next)
+            if request.checksBounds || database.rows[number].epoch == 0 {
+                let log = world.log.partitions[number]
+                guard !log.isMissing else {
+                    results[source] = .later(reason: "the topic does not exist")
+                    continue
+                }
+                let row = database.rows[number]
+                let isOtherLog = request.mismatch.map { $0 == database.lastApplied(number) } ?? false
+                world.expect(!isOtherLog || row.life != log.life, "\(source) was taken for another log")
+                if row.next > log.end || isOtherLog { database.move(number) }
+            }
+            let claim = database.claim(number)
+            results[source] = .claimed(
+                epoch: claim.epoch, nextOffset: claim.next, lastApplied: database.lastApplied(number))
         }
         if kind == 4 { throw Failure() }
         try await pause(longest)

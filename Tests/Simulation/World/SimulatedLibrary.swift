@@ -62,8 +62,8 @@ final class SimulatedLibrary: FetchPort {
         }
         guard let element = current?.element else { return .nothing }
         switch element.content {
-        case .record(let index):
-            let offset = world.log.partitions[queue.number].offsets[index]
+        case .record(let index, let life):
+            let offset = world.log.partition(queue.number, life: life).offsets[index]
             queue.appOffset = offset + 1
             return .record(offset: offset)
         case .end(let offset): return .end(offset: offset)
@@ -72,16 +72,18 @@ final class SimulatedLibrary: FetchPort {
     }
 
     func copyRecord(to batch: RecordBatch) {
-        guard case .record(let index)? = current?.element.content else { preconditionFailure("no record was taken") }
-        let log = world.log.partitions[Int(batch.source.partition)]
-        let offset = log.offsets[index]
-        withUnsafeBytes(of: offset.bigEndian) { key in
-            withUnsafeTemporaryAllocation(byteCount: Int(log.payloads[index]), alignment: 8) { value in
-                value.initializeMemory(as: UInt8.self, repeating: 0)
-                batch.append(
-                    offset: offset, timestamp: world.clock.wallMilliseconds, key: key, value: UnsafeRawBufferPointer(value))
-            }
+        guard case .record(let index, let life)? = current?.element.content else { preconditionFailure("no record was taken") }
+        let log = world.log.partition(Int(batch.source.partition), life: life)
+        world.log.withRecord(index, in: log) { key, value in
+            batch.append(offset: log.offsets[index], timestamp: log.timestamps[index], key: key, value: value)
         }
+    }
+
+    var fingerprint: Int64 {
+        guard let current, case .record(let index, let life) = current.element.content else {
+            preconditionFailure("no record was taken")
+        }
+        return world.log.fingerprint(index, in: world.log.partition(current.partition.number, life: life))
     }
 
     func keepRecord(in queue: FetchedPartition) { queue.kept = current?.element }
@@ -224,7 +226,7 @@ final class FetchedPartition {
 
     enum Content {
         /// By its index in the log.
-        case record(Int)
+        case record(Int, life: Int64)
         case end(Int64)
         case offsetLost
         case refused

@@ -50,6 +50,8 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
     private var waiter: UnsafeContinuation<SourceEvent?, Never>?
     private var isClosed = false
     private var frozenUntil: UInt64 = 0
+    /// It has not run since it was frozen.
+    private var stoodStill = false
     private(set) var lastPoll: UInt64
     private(set) var overrun = 0
     /// Batches that the pipeline may still hold.
@@ -161,11 +163,18 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         group.leave()
     }
 
-    func endOffsets(_ partitions: [TopicPartition]) async throws -> [TopicPartition: Int64] {
+    func endOffsets(_ partitions: [TopicPartition]) async throws -> LogEnds {
         world.entered("endOffsets")
         try await world.clock.sleep(until: world.clock.now + world.faults.next() % (3 * millisecond))
         if world.strikes(0.1) { throw SimulatedClaimer.Failure() }
-        return Dictionary(uniqueKeysWithValues: partitions.map { ($0, world.log.end(Int($0.partition))) })
+        var answer = LogEnds([:])
+        for source in partitions {
+            let log = world.log.partitions[Int(source.partition)]
+            if log.isMissing { answer.missing.insert(source) } else { answer.ends[source] = log.end }
+            // What the pipeline has not seen of it yet is dropped.
+            if log.isMissing || log.end < world.database.rows[Int(source.partition)].next { distrust([source]) }
+        }
+        return answer
     }
 
     // MARK: Faults and events
@@ -199,6 +208,11 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
             } else {
                 post(.partitionFailed(source, reason: error.description))
             }
+        case .otherLog(let source, let lastApplied, let reason):
+            distrust([source])
+            world.coverage.met(.otherLogs)
+            world.note(.read, Int(source.partition), -1, "reader: \(reason)")
+            post(.positionLost(source, mismatch: lastApplied, reason: reason))
         case .notice(let error):
             world.coverage.met(.restarts)
             world.note(.read, -1, -1, "reader: \(error)")
@@ -218,7 +232,10 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
     }
 
     /// The thread does not run for a while.
-    func freeze(for duration: UInt64) { frozenUntil = Swift.max(frozenUntil, world.clock.now + duration) }
+    func freeze(for duration: UInt64) {
+        frozenUntil = Swift.max(frozenUntil, world.clock.now + duration)
+        stoodStill = true
+    }
     func thaw() { frozenUntil = 0 }
 
     /// The database has fenced or stopped a partition.
@@ -234,7 +251,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
 
     // MARK: The thread
 
-    private var isFrozen: Bool { world.clock.now < frozenUntil }
+    var isFrozen: Bool { world.clock.now < frozenUntil }
 
     /// There is something for the thread to do.
     var canStep: Bool {
@@ -247,13 +264,23 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
             guard let self else { return }
             if !isFrozen, group.event == nil { lastPoll = world.clock.now }
             // The real thread comes by every 100 ms.
-            if !isFrozen, !canStep { reader.checkStarts() }
+            if !isFrozen, !canStep {
+                ran()
+                reader.checkStarts()
+            }
             if reader.isReading, random.chance(0.05) { overrun = random.chance(0.5) ? 0 : overrun + random.within(0...1_000) }
             heartbeat()
         }
     }
 
+    /// The thread runs; it may have stood still before.
+    private func ran() {
+        if stoodStill { reader.stoodStill() }
+        stoodStill = false
+    }
+
     func step() {
+        ran()
         switch phase {
         case .asleep, .commands:
             isAwake = false
@@ -301,7 +328,11 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
                 Account(partition: Int(start.source.partition), slot: slot, generation: generation)
             }
             overrun = 0
-            reader.assign(starts.map { ($0.source, $0.offset) }, generation: generation)
+            reader.assign(
+                starts.map { ($0.source, $0.offset) },
+                lastApplied: Dictionary(
+                    uniqueKeysWithValues: starts.compactMap { start in start.lastApplied.map { (start.source, $0) } }),
+                generation: generation)
             group.assigned()
         case .unassign:
             accounts = []
@@ -313,7 +344,7 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
             accounts[index].generation = generation
             accounts[index].isIntact = true
             accounts[index].handed = []
-            reader.seek(start.source, to: start.offset, generation: generation)
+            reader.seek(start.source, to: start.offset, lastApplied: start.lastApplied, generation: generation)
         case .pause(let source): reader.pause([source])
         case .resume(let source): reader.resume([source])
         }
