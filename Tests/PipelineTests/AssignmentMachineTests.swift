@@ -194,7 +194,7 @@ private func requests(_ sources: TopicPartition..., checksBounds: Bool = false, 
         let claim = AssignmentMachine.Action.claim(claimRound: 1, requests(a, checksBounds: true, mismatch: 99))
         #expect(machine.ticked(now: 60, lastPoll: 60) == [claim])
         _ = machine.claimAnswered(claimRound: 1, [a: .held(reason: outside)], now: 61, random: 0)
-        #expect(machine.ticked(now: 1_061, lastPoll: 60) == [claim])
+        #expect(machine.ticked(now: 1_061, lastPoll: 1_061) == [claim])
         _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 2, nextOffset: 0)], now: 1_062, random: 0)
         _ = machine.fenced(a, generation: 2, hasProgressed: false, now: 1_070, random: 0)
         #expect(machine.ticked(now: 1_090, lastPoll: 1_090) == [.claim(claimRound: 1, requests(a))])
