@@ -36,8 +36,9 @@ extension ServerTests {
                 }
                 #expect(outcome.report?.records == 2_000 && outcome.report?.deadLetters == [:], "\(outcome)")
             }
-            #expect(statements.count <= 7, "\(statements)")
+            #expect(statements.count <= 8, "\(statements)")
             #expect(statements.contains { $0.contains("MERGE") } == constraint.isEmpty)
+            #expect(statements.contains { $0.contains("enable_hashjoin") } == constraint.isEmpty)
             let written = try await database.rows(
                 "SELECT count(*) || ' ' || sum(num_nonnulls(\(columns.joined(separator: ", ")))) FROM sparse")
             let masks = (0..<2_000).map { id in (id * 524_287) & 0xFFFFF }

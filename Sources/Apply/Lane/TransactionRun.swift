@@ -32,6 +32,10 @@ struct TransactionRun {
     /// Whatever the role's default: each statement sees what has been committed before it, the check of the table's version as well.
     static let begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
     static let checkConstraintsAtOnce = "SET CONSTRAINTS ALL IMMEDIATE"
+    /// Until COMMIT, statements that join their arrays with the table find each row by its key. The planner does not know how many rows a
+    /// table has that has grown since it was analyzed, and hashes all of them. Not where triggers run, for their queries are planned, too.
+    static let findRowsByKey = PreparedStatement(
+        "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)")
     var plan: WritePlan { writer.plan }
 
     /// The server has had too few locks for a transaction of this session. A set statement that joins its arrays with a partitioned table
@@ -66,10 +70,12 @@ struct TransactionRun {
         let transaction = transaction
         // Without row statements no plan is used.
         let versionCheck = checksVersion && !built.statements.isEmpty ? writer.versionCheck : nil
+        let findsRowsByKey = plan.strategy == .coalesce && built.statements.contains(where: \.isPlannedEachTime)
         let results = try roundTrip { pipeline in
             try pipeline.execute(Self.begin)
             if checksAtOnce { try pipeline.execute(Self.checkConstraintsAtOnce) }
             try transaction.advance.queue(&pipeline)
+            if findsRowsByKey { try pipeline.execute(Self.findRowsByKey) }
             for statement in built.statements { try statement.queue(&pipeline) }
             try versionCheck?.queue(&pipeline)
             try transaction.faultStatement?.queue(&pipeline)
@@ -79,8 +85,8 @@ struct TransactionRun {
         var report = ApplyReport()
         report.superseded = transaction.superseded
         for (index, statement) in built.statements.enumerated() {
-            // BEGIN, the check of constraints and the offsets come first.
-            let result = results[(checksAtOnce ? 3 : 2) + index]
+            // BEGIN, the offsets and the settings come first.
+            let result = results[2 + (checksAtOnce ? 1 : 0) + (findsRowsByKey ? 1 : 0) + index]
             report.rows += try statement.rows(result)
             // The function alone: the statement before it fills its table.
             if built.usesFunction, built.statements.count == 2, index == 1 { report.counts = try FunctionAnswer(result).counts }

@@ -94,6 +94,8 @@ public struct EncodedStatement: Sendable {
     /// `nil`: sent as text and planned anew each time.
     let prepared: PreparedStatement?
     let parameters: Parameters
+    /// The statement is not prepared.
+    public var isPlannedEachTime: Bool { prepared == nil }
     /// The memory of the parameters, to be given back to the pool.
     public let arrays: [ParameterArray]
     let rowCount: RowCount
