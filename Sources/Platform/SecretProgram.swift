@@ -96,11 +96,11 @@ public struct SecretProgram: Sendable {
             drain()
             let ended = waitpid(child, &status, WNOHANG)
             // Where SIGCHLD is ignored the kernel has reaped it.
-            if ended < 0, errno == ECHILD { return .ended(status: 0) }
-            if ended == child {
+            let isReaped = ended < 0 && errno == ECHILD
+            if isReaped || ended == child {
                 // What it wrote before its end is in the pipes.
                 drain()
-                return .ended(status: status)
+                return .ended(status: isReaped ? 0 : status)
             }
             let isLate = MonotonicClock.nanoseconds() >= deadline
             var descriptor = pollfd(fd: interrupt, events: Int16(POLLIN), revents: 0)

@@ -31,6 +31,9 @@ import Testing
         // The answer to the second one is the same.
         let more = group.revoked(Self.list(2), isLost: false)
         #expect(more.report == nil && !more.isAnswerDue)
+        // The member is not in the group any more: what the user still drains is another member's by now.
+        let lost = group.revoked([], isLost: true)
+        #expect(lost.report == .revoked([], isLost: true) && !lost.isAnswerDue)
         #expect(group.unassigned() == .assigned(Self.list(0)))
         let rest = group.revoked(Self.list(0), isLost: true)
         #expect(rest.report == .revoked(Self.list(0), isLost: true))

@@ -200,6 +200,21 @@ private func requests(_ sources: TopicPartition..., checksBounds: Bool = false, 
         #expect(machine.ticked(now: 1_090, lastPoll: 1_090) == [.claim(claimRound: 1, requests(a))])
     }
 
+    /// A partition that was read, and cannot be claimed again, is among those that are not claimed until it is.
+    @Test func aFencedPartitionThatCannotBeClaimedIsNamed() {
+        var machine = machine()
+        _ = machine.assigned([a], now: 0)
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 1, nextOffset: 7)], now: 1, random: 0)
+        _ = machine.fenced(a, generation: 1, hasProgressed: false, now: 50, random: 0)
+        #expect(machine.unclaimedPartitions.isEmpty)
+        #expect(machine.ticked(now: 60, lastPoll: 60) == [.claim(claimRound: 1, requests(a))])
+        _ = machine.claimAnswered(claimRound: 1, [a: .later(reason: "no such topic")], now: 61, random: 0)
+        #expect(machine.unclaimedPartitions.map(\.reason) == ["no such topic"])
+        while machine.ticked(now: 1_000, lastPoll: 1_000) == [] {}
+        _ = machine.claimAnswered(claimRound: 1, [a: .claimed(epoch: 2, nextOffset: 7)], now: 1_001, random: 0)
+        #expect(machine.unclaimedPartitions.isEmpty)
+    }
+
     @Test func aLostPositionIsDecidedByAClaim() {
         var machine = machine()
         _ = machine.assigned([a], now: 0)

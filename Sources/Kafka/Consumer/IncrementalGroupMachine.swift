@@ -67,7 +67,8 @@ struct IncrementalGroupMachine: ~Copyable {
             user = .revoked
             return .revoked(partitions, isLost: isLost)
         case .revoked:
-            return nil
+            // It need not take its time any more.
+            return isLost ? .revoked([], isLost: true) : nil
         }
     }
 }

@@ -67,6 +67,7 @@ extension PollLoop {
         wakeUp?.stop()
         defer { mainQueue.disableWakeUp() }
         guard client.fatalError() == nil else { return true }
+        if reader.isRebalancing { port.unassign() }
         // A separate queue: the group's queue is forwarded to it, which would be a loop with the main queue.
         guard let pointer = rd_kafka_queue_new(client.pointer) else { return false }
         let queue = QueueHandle(owning: pointer)

@@ -24,7 +24,7 @@ final class PollLoop {
     let shared: ConsumerShared
     let client: Client
     private let readLimit: any ReadLimit
-    private let port: LibrdkafkaPort
+    let port: LibrdkafkaPort
     var reader: ReaderMachine<LibrdkafkaPort>
     /// `nil`: the group gives and takes all partitions at once.
     private var group: IncrementalGroupMachine?
@@ -86,10 +86,14 @@ final class PollLoop {
         while closeLimit == nil {
             var hasMore = false
             let now = MonotonicClock.nanoseconds()
-            if now > last + PollLoop.longestGap { reader.stoodStill() }
+            let stoodStill = now > last + PollLoop.longestGap
             last = now
             work()
+            // A rebalance that came now would be given to a user who is gone.
+            if closeLimit != nil { break }
+            // First the rebalances that have come meanwhile: an assignment that is made anew would answer them.
             serveMainQueue()
+            if stoodStill { reader.stoodStill() }
             if reader.isReading { hasMore = readAll() }
             expireCommitWaiters()
             if !hasMore, closeLimit == nil { shared.sleep(milliseconds: sleepLimit()) }
@@ -153,7 +157,8 @@ final class PollLoop {
         let partitions = PartitionEntry.all(in: rd_kafka_event_topic_partition_list(event.pointer)).map(\.partition)
         if isClosing {
             // The user no longer answers; the drain came before the close.
-            rd_kafka_assign(client.pointer, nil)
+            reader.close()
+            port.unassign()
             return
         }
         if event.error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {

@@ -35,6 +35,8 @@ struct AssignedPartitions {
         var checksBounds = false
         /// See ``ClaimRequest/mismatch``.
         var mismatch: Int64?
+        /// Why its last claim failed, while it is fenced.
+        var claimFailure: String?
         /// How often it was fenced, or stopped for a passing reason, without having applied anything since the claim before.
         var setbacks = 0
     }
@@ -78,6 +80,17 @@ struct AssignedPartitions {
         order.compactMap { source in
             guard case .unclaimed(let reason, _, _, _)? = partitions[source]?.state else { return nil }
             return (source, reason)
+        }
+    }
+
+    /// ``unclaimed``, and the partitions that cannot be claimed again after a fence or after their position was lost.
+    var notClaimed: [(source: TopicPartition, reason: String?)] {
+        order.compactMap { source in
+            switch partitions[source]?.state {
+            case .unclaimed(let reason, _, _, _)?: return (source, reason)
+            case .fenced?: return partitions[source]?.claimFailure.map { (source, $0) }
+            default: return nil
+            }
         }
     }
 
@@ -143,6 +156,7 @@ struct AssignedPartitions {
         case .fenced(let attempt, let since, _)?:
             wait = configuration.reclaim.delay(attempt: attempt + 1, random: random)
             partitions[source]?.state = .fenced(attempt: attempt + 1, since: since, due: now + wait)
+            partitions[source]?.claimFailure = reason
         case .stopped(let reason, _, _)?:
             wait = stopWait(source, reason, by: configuration, random: random) ?? configuration.recheckInterval
             partitions[source]?.state = .stopped(reason, since: now, due: now + wait)
@@ -175,6 +189,7 @@ struct AssignedPartitions {
     private mutating func positionFound(_ source: TopicPartition) {
         partitions[source]?.checksBounds = false
         partitions[source]?.mismatch = nil
+        partitions[source]?.claimFailure = nil
     }
 
     /// The log does not hold the position of a partition, or is another one.

@@ -223,7 +223,7 @@ struct AssignmentMachine: ~Copyable {
     var stoppedPartitions: [(source: TopicPartition, reason: StopReason)] { partitions.stopped }
 
     /// Partitions that have not been claimed in this assignment, with the reason of the last failure.
-    var unclaimedPartitions: [(source: TopicPartition, reason: String?)] { partitions.unclaimed }
+    var unclaimedPartitions: [(source: TopicPartition, reason: String?)] { partitions.notClaimed }
 
     /// Partitions whose position is lost and of which something is still under way; when that is done, ``positionLost`` is due again.
     var lostPositions: [TopicPartition] { partitions.lostPositions }

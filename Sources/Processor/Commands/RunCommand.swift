@@ -194,7 +194,7 @@ final class RunCommand: Sendable {
                 logger.warning(
                     "More partitions are assigned than the memory budget was divided for; the consumer is made anew.",
                     ["assigned": error.assigned, "planned": error.limit])
-                await worker.close(within: .seconds(5))
+                guard await worker.close(within: .seconds(5)) else { throw error }
                 // A broker that has not heard of all of them yet must not lead to the same again.
                 let known = try await StartUp.topics(configuration.mapping.topics, metadata, logger)
                 worker = try makeWorker(metadata, Swift.max(known, error.assigned), telemetry)
@@ -275,12 +275,12 @@ final class RunCommand: Sendable {
 
     private func close() async {
         // At the same time: until this member has left its group, nobody reads its partitions, and requests may take their time.
-        async let worker: Void? = late.worker.current?.close(within: .seconds(5))
+        async let hasLeft: Bool? = late.worker.current?.close(within: .seconds(5))
         await server.server.stop(deadline: .seconds(5))
         if let producer = late.producer.current, await !producer.close(deadline: .seconds(5)) {
             logger.warning("The producer did not close in time.")
         }
-        await worker
+        _ = await hasLeft
         if let metadata = late.metadata.current, await !metadata.close(deadline: .seconds(5)) {
             logger.warning("The Kafka metadata client did not close in time.")
         }

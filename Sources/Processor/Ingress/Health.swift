@@ -92,7 +92,7 @@ final class Health: Sendable {
         if snapshot.circuit != .closed { problems.append("PostgreSQL is away: the circuit is open, and it is tried again") }
         for partition in snapshot.unclaimed {
             guard let reason = partition.reason else { continue }
-            problems.append("partition \(partition.source) is not claimed yet: \(reason)")
+            problems.append("partition \(partition.source) is not claimed: \(reason)")
         }
         if snapshot.summary != "running" { problems.append("the worker is \(snapshot.summary)") }
         var details: [JSONValue.Member] = [.init("database", .string(snapshot.circuit == .closed ? "available" : "unavailable"))]

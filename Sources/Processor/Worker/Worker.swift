@@ -146,8 +146,10 @@ final class Worker: Sendable {
     }
 
     /// Leaves the group and disconnects, within a deadline. Records that are not durable by then are read again at the next start.
-    func close(within limit: Duration) async {
-        if await consumer.close(deadline: limit) {
+    /// - Returns: false where the group was not left in time: the process must end, for its member is still there.
+    func close(within limit: Duration) async -> Bool {
+        let hasLeft = await consumer.close(deadline: limit)
+        if hasLeft {
             logger.info("Consumer group left.")
         } else {
             logger.warning("The consumer did not leave the group in time.")
@@ -157,6 +159,7 @@ final class Worker: Sendable {
             group.addTask { [pauses] in await pauses.close() }
             group.addTask { [committedMetadata] in _ = await committedMetadata.close(deadline: limit) }
         }
+        return hasLeft
     }
 
     /// Makes transactions that wait for PostgreSQL return at once.
