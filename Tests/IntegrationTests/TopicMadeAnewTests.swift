@@ -72,7 +72,10 @@ extension EndToEnd {
             try await world.load(LoadPlan(events: 400)).finished()
             try await world.expectExact()
             worker.process.signal(SIGSTOP)
+            let frozen = ContinuousClock.now
             try await world.makeTopicAnew(1_000)
+            // Longer than what the consumer takes for an ordinary pause of its thread.
+            try await Task.sleep(until: frozen + .seconds(3), clock: .continuous)
             worker.process.signal(SIGCONT)
             try await world.expectAllStopped(worker)
         }

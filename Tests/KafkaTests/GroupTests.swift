@@ -98,6 +98,28 @@ struct GroupTests {
         #expect(late?.code == .closed)
     }
 
+    /// librdkafka ends the process where a partition is taken away a second time before its first stop has ended.
+    @Test func assignmentsInQuickSuccessionAreHarmless() async throws {
+        let partitions = 16
+        let broker = try EmbeddedBroker.start(topics: [("t", partitions)])
+        defer { broker.stop() }
+        try await fill(broker, partitions: partitions, count: 1600)
+        let consumer = try KafkaConsumer.start(consumerConfiguration(broker), limit: TestCredits(unlimited: true))
+        var driver = Driver(consumer)
+        try await driver.join()
+        let starts = driver.assigned.map { ($0, offset: Int64(0)) }
+        for round in 0..<3_000 {
+            consumer.assign(starts, generation: UInt64(10 + round))
+            if round % 3 == 0 { consumer.unassign() }
+        }
+        consumer.assign(starts, generation: 5_000)
+        var received: Set<TopicPartition> = []
+        while received.count < partitions {
+            if let batch = try await driver.step(), batch.generation == 5_000 { received.insert(batch.source) }
+        }
+        #expect(await consumer.close(deadline: .seconds(10)))
+    }
+
     /// A member learns from its heartbeats that another one joins or leaves, and all partitions of the group wait for the last one.
     @Test func aMemberNoticesARebalanceByItsNextHeartbeat() async throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 2)])

@@ -89,6 +89,7 @@ final class LibrdkafkaPort: FetchPort {
 
     func assign(_ partitions: [(TopicPartition, Int64)]) -> KafkaError? {
         current = nil
+        defer { awaitStops() }
         let list = PartitionListHandle(partitions)
         if held != nil {
             unassign()
@@ -102,6 +103,7 @@ final class LibrdkafkaPort: FetchPort {
 
     func unassign() {
         current = nil
+        defer { awaitStops() }
         guard let partitions = held else {
             rd_kafka_assign(client.pointer, nil)
             return
@@ -110,6 +112,19 @@ final class LibrdkafkaPort: FetchPort {
         // Also without partitions: it is the group's answer.
         let list = PartitionListHandle(partitions, offset: Int64(RD_KAFKA_OFFSET_INVALID))
         if let error = failure(rd_kafka_incremental_unassign(client.pointer, list.pointer)) { report(.notice(error)) }
+    }
+
+    /// Waits until librdkafka has stopped the partitions that an assignment has replaced. Its main thread stops them by an operation to
+    /// itself, and learns of the end by another. A partition that is taken away once more in between is stopped twice, which ends the
+    /// process (2.0.2, rdkafka_assignment.c: `Assertion rktp->rktp_started failed`). A question goes through the same queue: the first one
+    /// is answered after the stops, the second after their ends.
+    private func awaitStops() {
+        for _ in 0..<2 {
+            var list: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?
+            if rd_kafka_assignment(client.pointer, &list) == RD_KAFKA_RESP_ERR_NO_ERROR, let list {
+                rd_kafka_topic_partition_list_destroy(list)
+            }
+        }
     }
 
     /// Tells a group whose assignments are incremental that its new partitions are accepted. They are read once they are assigned.

@@ -225,24 +225,18 @@ final class PartitionClaimer: OffsetClaimer {
     /// At the first start of a group that begins at the end of the log: stores the ends of all partitions of its topics, for all members
     /// at once. So no record between this claim and another member's is lost, and a partition without a row is known to be new. Where an
     /// end cannot be learned, for lack of a leader, the row says so: the partition is claimed once it is known, and begins there.
-    /// - Returns: topics of which the group has committed offsets to Kafka, although `sluice_offsets` has none. That is no first start:
-    ///   nothing is stored, and a partition without an offset is new.
-    private func storeEnds(of topics: Set<String>) async throws -> Set<String> {
-        var known: Set<String> = []
+    private func storeEnds(of topics: Set<String>) async throws {
         for topic in topics.sorted() {
             guard let count = try await metadata.topics([topic], timeout: Self.timeout)[topic]?.get() else { continue }
             let partitions = (0..<Int32(clamping: count)).map { TopicPartition(topic, $0) }
             let committed = try await metadata.committed(partitions, timeout: Self.timeout)
-            if try committed.values.contains(where: { try $0.get() != nil }) {
-                known.insert(topic)
-                continue
+            var starts: [(source: TopicPartition, start: Int64)] = []
+            for (source, end) in try await metadata.endOffsets(partitions, timeout: Self.timeout) {
+                guard try committed[source]?.get() == nil else { continue }
+                starts.append((source, (try? end.get()) ?? OffsetStore.endToCome))
             }
-            let starts = try await metadata.endOffsets(partitions, timeout: Self.timeout).map { source, end in
-                (source: source, start: (try? end.get()) ?? OffsetStore.endToCome)
-            }
-            try await pauses.session { [store, member] in try store.prepare(starts, member: member, on: $0) }
+            try await pauses.session { [store, member, starts] in try store.prepare(starts, member: member, on: $0) }
         }
-        return known
     }
 
     private func offsets(
@@ -252,8 +246,8 @@ final class PartitionClaimer: OffsetClaimer {
         var known = try await knownTopics(of: partitions)
         let unknown = Set(partitions.map(\.topic)).subtracting(known)
         if kafka.autoOffsetReset == .latest, !unknown.isEmpty {
-            let committed = try await storeEnds(of: unknown)
-            known = try await knownTopics(of: partitions).union(committed)
+            try await storeEnds(of: unknown)
+            known = try await knownTopics(of: partitions)
         }
         let stored = try await storedOffsets(of: partitions)
         // Partitions whose leader answers wait for the time-out of one that does not.
