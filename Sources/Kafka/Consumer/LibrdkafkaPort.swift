@@ -89,13 +89,13 @@ final class LibrdkafkaPort: FetchPort {
 
     func assign(_ partitions: [(TopicPartition, Int64)]) -> KafkaError? {
         current = nil
-        defer { awaitStops() }
         let list = PartitionListHandle(partitions)
         if held != nil {
             unassign()
             held = partitions.map(\.0)
             return failure(rd_kafka_incremental_assign(client.pointer, list.pointer))
         }
+        defer { awaitStops() }
         let error = rd_kafka_assign(client.pointer, list.pointer)
         guard error != RD_KAFKA_RESP_ERR_NO_ERROR else { return nil }
         return client.fatalError() ?? KafkaError(error, "librdkafka refused the assignment")

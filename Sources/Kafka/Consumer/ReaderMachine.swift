@@ -7,7 +7,8 @@ package import Records
 ///
 /// A round visits every partition once. Reading stops at a revoke and starts with the next assignment. A partition that has failed, or has
 /// no offset yet, is not fetched: a seek, which follows its next claim, assigns all partitions anew, unless librdkafka has gone on fetching
-/// after the error. Never is librdkafka given a logical offset: an answer to the question that it then asks may come after a later seek, and moves the position without a sign.
+/// after the error. librdkafka is never given a logical offset: the answer to the question that it then asks may come after a later seek,
+/// and moves the position without a sign.
 package struct ReaderMachine<Port: FetchPort>: ~Copyable {
     /// What is fixed for the life of a reader.
     package struct Limits: Sendable {
