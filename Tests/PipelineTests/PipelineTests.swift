@@ -329,6 +329,10 @@ import Testing
             world.source.post(.assigned([source]))
             #expect(await eventually { world.pipeline.snapshot().positions.first?.outstanding.records == 40 })
             world.source.post(.positionLost(source, reason: "retention has passed it"))
+            #expect(
+                await eventually {
+                    world.recorder.all.contains { event in if case .positionLost = event { true } else { false } }
+                })
             // A claim that does not wait is made within the back-off, 4 ms; one that waits is not made at all.
             let patience = ContinuousClock().now + .milliseconds(300)
             // Nor is more read meanwhile: the log may be another one by now.

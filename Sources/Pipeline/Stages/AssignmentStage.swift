@@ -92,8 +92,10 @@ struct AssignmentStage: Sendable {
             return actions
         case .positionLost(let source, let mismatch, let reason):
             // The lag stage says it again and again, until what was read before is applied.
-            if !machine.lostPositions.contains(source) { context.observer.observed(.positionLost(source, reason: reason)) }
-            return positionLost(source, mismatch: mismatch, &machine, now: now)
+            let isKnown = machine.lostPositions.contains(source)
+            let actions = positionLost(source, mismatch: mismatch, &machine, now: now)
+            if !isKnown { context.observer.observed(.positionLost(source, reason: reason)) }
+            return actions
         case .notice(let sentence):
             context.observer.observed(.sourceNotice(sentence))
             return []
