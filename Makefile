@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help bootstrap demo build run test tsan simulate e2e newer-librdkafka bench lint check clean
+.PHONY: help bootstrap demo build run test tsan simulate e2e newer-librdkafka deploy-check bench lint check clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,9 @@ e2e: bootstrap ## tests on a real Apache Kafka: KAFKA_HOME=<unpacked distributio
 newer-librdkafka: bootstrap ## the Kafka tests a second time, on the librdkafka of PyPI's confluent-kafka
 	@scripts/newer-librdkafka
 
+deploy-check: bootstrap ## Dockerfile, compose.yaml and deploy/: schemas, systemd-analyze, our own check-config
+	@scripts/deploy-check
+
 bench: bootstrap ## benchmarks: prints ratios, writes Benchmarks/results/*.json
 	@scripts/bench
 
@@ -43,7 +46,7 @@ lint: bootstrap ## format, imports, lengths, shell scripts, names in the documen
 	@scripts/lint --self-test
 	@scripts/lint
 
-check: lint test tsan simulate e2e newer-librdkafka ## everything CI runs
+check: lint test deploy-check tsan simulate e2e newer-librdkafka ## everything CI runs
 
 clean: ## remove what was built and everything private under .sluice (servers are stopped first)
 	@scripts/clean
