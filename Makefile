@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help bootstrap demo build run test tsan simulate e2e newer-librdkafka deploy-check bench lint check clean
+.PHONY: help bootstrap demo build run test tsan simulate e2e newer-librdkafka deploy-check api-check bench lint check clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +39,9 @@ newer-librdkafka: bootstrap ## the Kafka tests a second time, on the librdkafka 
 deploy-check: bootstrap ## Dockerfile, compose.yaml and deploy/: schemas, systemd-analyze, our own check-config
 	@scripts/deploy-check
 
+api-check: bootstrap ## every route against /openapi.json, by schemathesis; scripts/api-check --seed N repeats a run
+	@scripts/api-check
+
 bench: bootstrap ## benchmarks: prints ratios, writes Benchmarks/results/*.json
 	@scripts/bench
 
@@ -46,7 +49,7 @@ lint: bootstrap ## format, imports, lengths, shell scripts, names in the documen
 	@scripts/lint --self-test
 	@scripts/lint
 
-check: lint test deploy-check tsan simulate e2e newer-librdkafka ## everything CI runs
+check: lint test api-check deploy-check tsan simulate e2e newer-librdkafka ## everything CI runs
 
 clean: ## remove what was built and everything private under .sluice (servers are stopped first)
 	@scripts/clean

@@ -148,3 +148,17 @@ find_kafka_home() {
     KAFKA_HOME=$(cd "$KAFKA_HOME" && pwd)
     export KAFKA_HOME
 }
+
+# python_tools FOLDER PACKAGE==VERSION...: a virtual environment under .sluice with these packages of PyPI; leaves its programs in
+# $python_tools. Returns 1 if they cannot be had.
+python_tools() {
+    python_tools=$state/$1/bin
+    local wanted="${*:2}"
+    [[ ! -f $state/$1/installed || $(<"$state/$1/installed") != "$wanted" ]] || return 0
+    rm -rf "${state:?}/$1"
+    mkdir -p "$state"
+    # shellcheck disable=SC2016 # for the inner shell
+    logged "from PyPI: $wanted" "$1" timeout 180 bash -c 'python3 -m venv "$1" && "$1/bin/pip" --disable-pip-version-check install "${@:2}"' \
+        _ "$state/$1" "${@:2}" || return 1
+    printf '%s' "$wanted" >"$state/$1/installed"
+}

@@ -82,11 +82,17 @@ enum OpenAPIDocument {
             ],
         ],
         "PauseRequest": [
-            "type": "object", "description": "Without a partition: the whole topic. Without a topic: all topics.",
+            "type": "object", "description": "Without a partition: the whole topic. Without a topic: all topics. A partition needs a topic.",
             "properties": [
-                "topic": ["type": "string"], "partition": ["type": "integer", "minimum": 0],
-                "reason": ["type": "string", "maxLength": .integer(AdminRequest.reasonLimit)],
+                "topic": ["type": ["string", "null"], "minLength": 1],
+                "partition": ["type": ["integer", "null"], "minimum": 0, "maximum": .integer(Int(Int32.max))],
+                "reason": [
+                    "type": ["string", "null"], "maxLength": .integer(AdminRequest.reasonLimit),
+                    "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+                    "description": "One line. POST /admin/pause needs one that is not blank.",
+                ],
             ],
+            "additionalProperties": false,
         ],
         "Retried": [
             "type": "object", "required": ["retried"],
@@ -176,7 +182,7 @@ extension Routes.Route {
                 "required": true,
                 "content": [
                     "application/json": [
-                        "schema": ["oneOf": [Self.reference("Event"), ["type": "array", "items": Self.reference("Event")]]]
+                        "schema": ["oneOf": [Self.reference("Event"), ["type": "array", "minItems": 1, "items": Self.reference("Event")]]]
                     ],
                     "application/x-ndjson": ["schema": ["type": "string", "description": "One event a line."]],
                 ],
