@@ -82,7 +82,8 @@ enum OpenAPIDocument {
             ],
         ],
         "PauseRequest": [
-            "type": "object", "description": "Without a partition: the whole topic. Without a topic: all topics. A partition needs a topic.",
+            "type": "object",
+            "description": "Without a partition: the whole topic. Without a topic: all topics. A partition needs a topic.",
             "properties": [
                 "topic": ["type": ["string", "null"], "minLength": 1],
                 "partition": ["type": ["integer", "null"], "minimum": 0, "maximum": .integer(Int(Int32.max))],
@@ -182,7 +183,11 @@ extension Routes.Route {
                 "required": true,
                 "content": [
                     "application/json": [
-                        "schema": ["oneOf": [Self.reference("Event"), ["type": "array", "minItems": 1, "items": Self.reference("Event")]]]
+                        "schema": [
+                            "oneOf": [
+                                Self.reference("Event"), ["type": "array", "minItems": 1, "items": Self.reference("Event")],
+                            ]
+                        ]
                     ],
                     "application/x-ndjson": ["schema": ["type": "string", "description": "One event a line."]],
                 ],
