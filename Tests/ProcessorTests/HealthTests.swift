@@ -9,8 +9,8 @@ import Testing
 @testable import sluice
 
 @Suite struct HealthTests {
-    private static func answer(_ health: Health) -> (status: Int, body: String) {
-        let response = health.readiness()
+    private static func answer(_ health: Health, isDetailed: Bool = true) -> (status: Int, body: String) {
+        let response = health.readiness(isDetailed: isDetailed)
         guard case .built(_, let body) = response.content else { return (response.status, "") }
         return (response.status, String(decoding: body, as: UTF8.self))
     }
@@ -26,6 +26,16 @@ import Testing
         #expect(status == 503)
         #expect(body.contains("\"stalled\":\"\(reason.rawValue)\""))
         #expect(body.contains("no progress for 45 s: \(reason.sentence)"))
+    }
+
+    @Test func strangersLearnTheStatusOnly() {
+        for (state, status, body) in [
+            (pipelineState(pausedByOperator: "fraud case 4711"), 200, #"{"status":"ready"}"#),
+            (pipelineState(stopped: [StopReason(.schema, "column name is missing")]), 503, #"{"status":"unavailable"}"#),
+        ] {
+            let answer = Self.answer(Health(role: .worker, eventProducer: nil) { state }, isDetailed: false)
+            #expect(answer.status == status && answer.body == body, "\(answer)")
+        }
     }
 
     /// An outage, a partition that starts again by itself, and one that an operator has to look at.

@@ -30,7 +30,8 @@ final class Health: Sendable {
     func entered(_ phase: String) { self.phase.withLock { $0 = phase } }
 
     /// The answer of `/readyz`.
-    func readiness() -> HTTPResponse {
+    /// - Parameter isDetailed: say why, and how the worker is; otherwise whether it is ready only.
+    func readiness(isDetailed: Bool) -> HTTPResponse {
         var members: [JSONValue.Member] = []
         var problems: [String] = []
         if role != .ingress {
@@ -54,8 +55,9 @@ final class Health: Sendable {
         }
         let phase = self.phase.withLock { $0 }
         if phase == "stopping", role == .worker { problems.append("the process is stopping") }
+        if !isDetailed { members = [] }
         members.insert(.init("status", .string(problems.isEmpty ? "ready" : "unavailable")), at: 0)
-        if !problems.isEmpty { members.insert(.init("reason", .string(problems.joined(separator: "; "))), at: 1) }
+        if isDetailed, !problems.isEmpty { members.insert(.init("reason", .string(problems.joined(separator: "; "))), at: 1) }
         return .json(problems.isEmpty ? 200 : 503, .object(members))
     }
 
