@@ -3,6 +3,7 @@
 import Decode
 import Pipeline
 import Records
+import TestSupport
 import Testing
 
 @testable import HTTPServer
@@ -26,6 +27,20 @@ import Testing
         #expect(status == 503)
         #expect(body.contains("\"stalled\":\"\(reason.rawValue)\""))
         #expect(body.contains("no progress for 45 s: \(reason.sentence)"))
+    }
+
+    /// Anybody may ask, as often as they like.
+    @Test func aTenthOfASecondHasOneSnapshot() {
+        let (now, taken) = (Shared<UInt64>(1), Shared(0))
+        let health = Health(role: .worker, eventProducer: nil, clock: { now.current }) {
+            taken.withLock { $0 += 1 }
+            return pipelineState()
+        }
+        for (time, expected) in [(1, 1), (1, 1), (100_000_000, 1), (100_000_001, 2), (150_000_000, 2), (200_000_001, 3)] {
+            now.withLock { $0 = UInt64(time) }
+            #expect(Self.answer(health, isDetailed: time.isMultiple(of: 2)).status == 200)
+            #expect(taken.current == expected, "\(time)")
+        }
     }
 
     @Test func strangersLearnTheStatusOnly() {

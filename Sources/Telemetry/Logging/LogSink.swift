@@ -14,8 +14,9 @@ public protocol LogSink: Sendable {
 ///
 /// No caller waits for the descriptor: a thread writes the lines in their order, each with one `write(2)`, so that lines of several
 /// processes on one pipe do not mix. While that thread waits, because nobody reads the pipe or a terminal was stopped, lines wait in
-/// memory, up to a limit; further ones are dropped, and so are lines that cannot be written (broken pipe, full disk). Without a thread it
-/// does not work: `poll(2)` says of a terminal that one byte fits, and `O_NONBLOCK` would also hold for other processes that share it.
+/// memory, up to a limit; further ones are dropped, and so are lines that cannot be written (broken pipe, full disk). To look before
+/// each write would not do: `poll(2)` says of a terminal that one byte fits, and `O_NONBLOCK` would also hold for other processes that
+/// share it.
 public final class DescriptorLogSink: LogSink {
     /// Standard error.
     public static let standardError = DescriptorLogSink(descriptor: STDERR_FILENO)
