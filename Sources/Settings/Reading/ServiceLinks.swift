@@ -10,17 +10,22 @@ public struct ServiceLinks: Sendable, Equatable {
 
     /// Finds them in an environment.
     public init(_ environment: [String: String]) {
-        services = Dictionary(
-            uniqueKeysWithValues: environment.compactMap { name, value in Self.service(name, value).map { (name, $0) } })
+        var services: [String: String] = [:]
+        for (name, value) in environment where name.hasPrefix(SettingsSource.environmentPrefix) {
+            let words = name.split(separator: "_", omittingEmptySubsequences: false)
+            guard let end = words.indices.dropFirst().first(where: { Self.isForm(Array(words[$0...]), value) }) else { continue }
+            services[name] = words[..<end].joined(separator: "-").lowercased()
+        }
+        self.services = services
     }
 
-    /// The Service that a variable was written for; `nil`: its name or its value is none of a Service.
-    private static func service(_ name: String, _ value: String) -> String? {
-        let forms =
-            #/(SLUICE(?:_[A-Z0-9]+)*?)_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|(PORT)|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)/#
-        guard let match = name.wholeMatch(of: forms) else { return nil }
+    /// Whether the words are what Kubernetes writes after the name of a Service.
+    private static func isForm(_ words: [Substring], _ value: String) -> Bool {
+        if words == ["SERVICE", "HOST"] || words.starts(with: ["SERVICE", "PORT"]) { return true }
+        guard words.first == "PORT" else { return false }
         // A setting may end in PORT as well. Kubernetes writes a URL.
-        if match.output.2 != nil, !["tcp://", "udp://", "sctp://"].contains(where: value.hasPrefix) { return nil }
-        return match.output.1.lowercased().replacing("_", with: "-")
+        if words.count == 1 { return ["tcp://", "udp://", "sctp://"].contains(where: value.hasPrefix) }
+        guard words.count == 3 || words.count == 4 && ["PROTO", "PORT", "ADDR"].contains(words[3]) else { return false }
+        return UInt16(words[1]) != nil && ["TCP", "UDP", "SCTP"].contains(words[2])
     }
 }
