@@ -17,6 +17,8 @@ public protocol LogSink: Sendable {
 /// memory, up to a limit; further ones are dropped, and so are lines that cannot be written (broken pipe, full disk). To look before
 /// each write would not do: `poll(2)` says of a terminal that one byte fits, and `O_NONBLOCK` would also hold for other processes that
 /// share it.
+///
+/// Lines that still wait when the process is killed or traps are lost; ``flush(within:)`` is for its orderly end.
 public final class DescriptorLogSink: LogSink {
     /// Standard error.
     public static let standardError = DescriptorLogSink(descriptor: STDERR_FILENO)
