@@ -39,6 +39,7 @@ let package = Package(
         system("CPq", pkgConfig: "libpq", apt: "libpq-dev"),
         system("CMicrohttpd", pkgConfig: "libmicrohttpd", apt: "libmicrohttpd-dev"),
         system("CYaml", pkgConfig: "yaml-0.1", apt: "libyaml-dev"),
+        system("CSystemd", pkgConfig: "libsystemd", apt: "libsystemd-dev"),
         system("CCurl", pkgConfig: "libcurl", apt: "libcurl4-openssl-dev"),
         .target(name: "CSimdjson", cxxSettings: [.define("NDEBUG")], linkerSettings: [.linkedLibrary("simdjson")]),
 
@@ -49,6 +50,7 @@ let package = Package(
         library("Telemetry", ["Platform"]),
         library("Settings", ["CYaml", "Platform"]),
         library("CommandLine", ["Settings"]),
+        library("ServiceManager", ["CSystemd"]),
         library("Kafka", ["Backpressure", "CKafka", "Platform", "Records", "Telemetry"]),
         library("Postgres", ["CPq", "Platform", "Records", "Telemetry"]),
         library("HTTPServer", ["CMicrohttpd", "Platform", "Telemetry"]),
@@ -61,7 +63,7 @@ let package = Package(
             name: "sluice",
             dependencies: [
                 "Admission", "Apply", "Backpressure", "CommandLine", "Decode", "HTTPServer", "Kafka", "Pipeline", "Platform",
-                "Postgres", "Records", "Settings", "SluiceTables", "Telemetry",
+                "Postgres", "Records", "ServiceManager", "Settings", "SluiceTables", "Telemetry",
             ],
             path: "Sources/Processor",
             swiftSettings: strict),

@@ -191,7 +191,7 @@ struct OverloadBench {
     private func honesty(_ place: DrainPlace) throws -> (cameBack: Int, refusedAgain: Int) {
         let limits = "  policies: [{name: each, key: client, unit: requests, bucket: {rate: 0.7, burst: 3}}]"
         var worker = options
-        worker.settings["http.trusted_proxies"] = "1"
+        worker.settings["http.trusted_proxies"] = "[127.0.0.1]"
         let ingress = try RunningIngress.sluice(worker, place, number: 9, limits: limits)
         defer { ingress.child.end(within: 30) }
         func ask(_ client: Int) throws -> Loopback.Answer {

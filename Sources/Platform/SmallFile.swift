@@ -1,4 +1,4 @@
-// Reads a small file as a whole.
+// Reads a small file as a whole, and cuts the line breaks that end a text.
 
 import Glibc
 
@@ -41,5 +41,12 @@ public enum SmallFile {
             content += piece
         }
         throw .tooLarge(limit: limit)
+    }
+}
+
+extension String {
+    /// The text without the line breaks at its end, which editors and `echo` write after a secret.
+    public var withoutTrailingLineBreaks: String {
+        lastIndex { !$0.isNewline }.map { String(self[...$0]) } ?? ""
     }
 }

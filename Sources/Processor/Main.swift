@@ -20,14 +20,12 @@ struct Main {
             let failure = CommandError(error)
             code = failure.exitCode
             if let logger {
-                logger.error("The command failed.", ["error": failure.description, "exit_code": code])
+                logger.error("The command failed.", ["message": failure.description, "exit_code": code])
             } else {
                 standardError("sluice: \(failure)")
             }
         }
-        // Threads that still wait for a server are not joined: everything that matters is durable.
-        fflush(nil)
-        _exit(code)
+        endProcess(code)
     }
 
     /// - Parameter logger: set once the configuration says how to log.
@@ -57,6 +55,7 @@ struct Main {
             let settings = configuration.settings.log
             let log = Logger(label: "sluice", level: settings.level, format: settings.format)
             logger = log
+            log.note(ServiceLinks(ProcessInfo.processInfo.environment))
             if path == nil {
                 log.info(
                     "No configuration file found; defaults and environment are used.",
@@ -64,10 +63,37 @@ struct Main {
             }
             return (configuration, log)
         } catch {
+            let settings = Configuration.logSettings(path: path, environment: ProcessInfo.processInfo.environment)
+            // For people a fault a line, without a time.
+            if settings.format == .json { logger = Logger(label: "sluice", format: .json) }
             guard path == nil else { throw error }
             throw CommandError("\(Configuration.missingFile)\n\(error)", exitCode: ExitCode.configuration)
         }
     }
 
-    private static func standardError(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
+    private static func standardError(_ text: String) { DescriptorLogSink.standardError.write(Array((text + "\n").utf8)) }
+}
+
+/// Ends the process. Threads that still wait for a server are not joined: everything that matters is durable. Nor is it waited for log
+/// lines that nobody reads.
+func endProcess(_ code: Int32) -> Never {
+    DescriptorLogSink.standardError.flush()
+    fflush(nil)
+    _exit(code)
+}
+
+extension Logger {
+    /// Says which variables are not taken for settings, if there are any.
+    fileprivate func note(_ links: ServiceLinks) {
+        guard !links.services.isEmpty else { return }
+        let keys = Set(SluiceSettings.schema.keys.compactMap(\.environmentName))
+        let isKey = links.services.keys.contains(where: keys.contains)
+        log(
+            isKey ? .warning : .info, "Variables that Kubernetes writes for Services are no settings, and are ignored.",
+            [
+                "services": Set(links.services.values).sorted().joined(separator: ", "),
+                "variables": links.services.keys.sorted().joined(separator: ", "),
+                "remedy": "set enableServiceLinks: false in the pod's specification, or rename the Services",
+            ])
+    }
 }

@@ -10,7 +10,7 @@ extension EndToEnd {
     @Test func anOperatorPauseLastsUntilTheResume() async throws {
         try await World.run("operator", partitions: 4) { world in
             let token = ["SLUICE_HTTP_ADMIN_TOKEN": "0123456789abcdef", "SLUICE_PIPELINE_PAUSE_INTERVAL": "500ms"]
-            let first = try await world.worker("first", role: "all")
+            let first = try await world.worker("first", role: "all", ["SLUICE_HTTP_ADMIN_ON_LOOPBACK": "true"])
             try await first.expectDocumentedMetrics()
             let load = try world.load(LoadPlan(rate: 3_000))
             try await world.progress(3_000)

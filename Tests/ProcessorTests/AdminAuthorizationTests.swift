@@ -11,14 +11,16 @@ import Testing
     /// The caller's name, or why the request is denied.
     private func decide(
         token: String, isBoundToLoopback: Bool = true, _ authorization: String? = nil, peer: String = "127.0.0.1",
-        host: String? = "localhost:8000", isForwarded: Bool = false
+        host: String? = "localhost:8000", origin: String? = nil, isForwarded: Bool = false, onLoopback: Bool = true
     ) -> Result<String, Denial> {
         var http = HTTPSettings()
         http.adminToken = token
+        http.adminOnLoopback = onLoopback
         if !isBoundToLoopback { http.host = "0.0.0.0" }
         let authorizer = RequestAuthorizer(http)
         var sender = RequestSender(peer: peer, host: host)
         sender.isForwarded = isForwarded
+        sender.origin = origin
         do throws(Denial) {
             let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: authorization?.utf8.count ?? 0, alignment: 1)
             defer { bytes.deallocate() }
@@ -44,18 +46,28 @@ import Testing
         }
     }
 
-    @Test func withoutATokenOnlyLocalRequestsAreAuthorized() {
+    @Test func withoutATokenTheRoutesDoNotExist() {
+        #expect(decide(token: "", onLoopback: false) == .failure(.noSuchRoute))
+        #expect(decide(token: "", "Bearer \(token)", onLoopback: false) == .failure(.noSuchRoute))
+        #expect(decide(token: "", isBoundToLoopback: false) == .failure(.noSuchRoute))
+        #expect(decide(token: "", isBoundToLoopback: false, "Bearer \(token)") == .failure(.noSuchRoute))
+        #expect(decide(token: token, "Bearer \(token)", onLoopback: false) == .success("admin_token"))
+    }
+
+    @Test func onLoopbackOnlyLocalRequestsAreAuthorized() {
         for host in ["localhost", "LOCALHOST:8000", "127.0.0.1:8000", "[::1]:8000", nil] {
             #expect(decide(token: "", host: host) == .success("loopback"), "\(host ?? "no host")")
         }
         #expect(decide(token: "", peer: "::1") == .success("loopback"))
         #expect(decide(token: "", peer: "10.0.0.7") == .failure(.adminNotLocal))
         #expect(decide(token: "", peer: "") == .failure(.adminNotLocal))
-        #expect(decide(token: "", host: "evil.example:8000") == .failure(.adminHostNotLoopback))
-        #expect(decide(token: "", host: "127.0.0.1.evil.example") == .failure(.adminHostNotLoopback))
+        #expect(decide(token: "", host: "evil.example:8000") == .failure(.adminNotLocal))
+        #expect(decide(token: "", host: "127.0.0.1.evil.example") == .failure(.adminNotLocal))
         #expect(decide(token: "", isForwarded: true) == .failure(.adminNotLocal))
-        #expect(decide(token: "", isBoundToLoopback: false) == .failure(.adminNotOnLoopback))
-        #expect(decide(token: "", isBoundToLoopback: false, "Bearer \(token)") == .failure(.adminNotOnLoopback))
+        #expect(decide(token: "", origin: "http://localhost:3000") == .success("loopback"))
+        for origin in ["https://evil.example", "https://localhost.evil.example", "null"] {
+            #expect(decide(token: "", origin: origin) == .failure(.adminNotLocal), "\(origin)")
+        }
     }
 
     private func request(_ body: String, needsReason: Bool = true) -> Result<AdminRequest, AdminRequest.Fault> {

@@ -58,8 +58,9 @@ private final class AdminServer: Sendable {
     let controller: AdminController
     let authorizer: RequestAuthorizer
     let pauses: OperatorPauseSync
+    let log = RecordedLines()
 
-    init(uri: String, token: String = "", isBoundToLoopback: Bool = true) throws {
+    init(uri: String, token: String = "", isBoundToLoopback: Bool = true, onLoopback: Bool = true) throws {
         var settings = PostgresSettings()
         settings.uri = uri
         settings.connectTimeout = .seconds(1)
@@ -67,11 +68,13 @@ private final class AdminServer: Sendable {
             store: PauseStore(group: "g"), configuration: settings.operatorConnection, interval: .seconds(1), logger: .silent)
         var http = HTTPSettings()
         http.adminToken = token
+        http.adminOnLoopback = onLoopback
         if !isBoundToLoopback { http.host = "0.0.0.0" }
         authorizer = RequestAuthorizer(http)
-        controller = AdminController(authorizer: authorizer, topics: ["messages", "others"], logger: .silent)
+        controller = AdminController(
+            authorizer: authorizer, topics: ["messages", "others"], logger: Logger(label: "t", sink: log))
         let routes = Routes(
-            role: .worker, eventProducer: nil, admin: controller, registry: MetricsRegistry(),
+            role: .worker, eventProducer: nil, admin: controller, authorizer: authorizer, registry: MetricsRegistry(),
             health: Health(role: .worker, eventProducer: nil) { nil })
         server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: routes)
     }
@@ -114,6 +117,13 @@ private final class AdminServer: Sendable {
     }
 }
 
+/// Keeps log lines.
+private final class RecordedLines: LogSink {
+    private let kept = Shared<[String]>([])
+    var lines: [String] { kept.current }
+    func write(_ line: [UInt8]) { kept.withLock { $0.append(String(decoding: line, as: UTF8.self)) } }
+}
+
 private let pause = #"{"topic": "messages", "partition": 3, "reason": "bad rows"}"#
 private let unreachable = "postgres://127.0.0.1:1/nothing"
 
@@ -154,6 +164,7 @@ private let unreachable = "postgres://127.0.0.1:1/nothing"
                 #expect(answer.paused[0].paused_by == "loopback")
             }
             _ = try await admin.ask("POST", "/admin/pause", #"{"topic": "others", "reason": "r"}"#)
+            #expect(admin.log.lines.contains { $0.contains("Paused by an operator. by=loopback peer=127.0.0.1 scope=") })
             let listed = try await admin.ask("GET", "/admin/pauses").paused
             #expect(listed.map(\.topic) == ["messages", "others"])
             #expect(listed[1].partition == nil)
@@ -221,10 +232,17 @@ private let unreachable = "postgres://127.0.0.1:1/nothing"
         let wrong = try await admin.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdeF"])
         #expect(wrong.status == 401)
         #expect(!wrong.detail.contains("0123456789abcde"))
+        // The log names the address, not the token, and not every request of a flood.
+        #expect(
+            admin.log.lines.contains { $0.contains("A request to /admin was refused. peer=127.0.0.1 reason=\"wrong token\"") })
+        #expect(admin.log.lines.contains { $0.contains("reason=\"no token\"") })
+        for _ in 0..<30 { _ = try await admin.ask("GET", "/admin/pauses", headers: ["Authorization: Bearer 0123456789abcdeF"]) }
+        #expect(admin.log.lines.count < 30 && !admin.log.lines.contains { $0.contains("0123456789abcde") })
         let right = try await admin.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdef"])
         #expect(right.status == 503, "authorized, and the worker has not started")
         var http = HTTPSettings()
         http.adminToken = "fedcba9876543210"
+        http.adminOnLoopback = true
         admin.authorizer.update(http)
         let old = try await admin.ask("POST", "/admin/pause", pause, headers: ["Authorization: Bearer 0123456789abcdef"])
         #expect(old.status == 401)
@@ -233,11 +251,26 @@ private let unreachable = "postgres://127.0.0.1:1/nothing"
         try await admin.serving {}
     }
 
-    @Test func isForbiddenOnAnotherAddressWithoutAToken() async throws {
-        let admin = try AdminServer(uri: unreachable, isBoundToLoopback: false)
-        let answer = try await admin.ask("POST", "/admin/pause", pause)
-        #expect(answer.status == 403)
-        #expect(answer.detail.contains("SLUICE_HTTP_ADMIN_TOKEN_FILE"))
+    /// On another address, or without `admin_on_loopback`; neither the document nor the list of routes names them.
+    @Test(arguments: [true, false]) func withoutATokenTheRoutesDoNotExist(isBoundToLoopback: Bool) async throws {
+        let admin = try AdminServer(uri: unreachable, isBoundToLoopback: isBoundToLoopback, onLoopback: !isBoundToLoopback)
+        for (method, path) in [("POST", "/admin/pause"), ("POST", "/admin/retry"), ("GET", "/admin/pauses")] {
+            let answer = try await admin.ask(method, path, method == "POST" ? pause : nil)
+            #expect(answer.status == 404 && answer.detail == "No route has this path.", "\(path)")
+        }
+        for path in ["/openapi.json", "/"] {
+            let text = String(
+                decoding: try await LoopbackHTTP.exchange(
+                    "GET \(path) HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", port: admin.server.port),
+                as: UTF8.self)
+            #expect(text.contains("/livez") && !text.contains("/admin/pause"), "\(path)")
+            #expect(text.contains("/metrics") == isBoundToLoopback, "\(path)")
+        }
+        #expect(admin.log.lines.isEmpty)
+        var http = HTTPSettings()
+        http.adminToken = "fedcba9876543210"
+        admin.authorizer.update(http)
+        #expect(try await admin.ask("GET", "/admin/pauses", headers: ["Authorization: Bearer fedcba9876543210"]).status == 503)
         try await admin.serving {}
     }
 

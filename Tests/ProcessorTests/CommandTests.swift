@@ -84,6 +84,138 @@ private struct Programs: ~Copyable {
         #expect(missing.output.contains("config/sluice.yaml does not exist in \(programs.directory)"), "\(missing.output)")
     }
 
+    /// The fault itself does not keep it from saying so in the configured format, from wherever that comes.
+    @Test func aWrongConfigurationIsReportedInTheConfiguredFormat() async throws {
+        let programs = try Programs()
+        try programs.write("wrong.yaml", "kafka: {grup_id: x}\nlog: {format: json}\nhttp: {max_header_bytes: 1}\n")
+        try programs.write("no.yaml", "kafka: {\n")
+        for (file, environment) in [("wrong.yaml", [:]), ("no.yaml", ["SLUICE_LOG_FORMAT": "json"])] {
+            let (code, output) = try await programs.run("sluice", "run --config \(file)", environment: environment)
+            let lines = output.split(separator: "\n")
+            #expect(code == 78 && lines.count == 1, "\(output)")
+            let object = try #require(try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any])
+            #expect(object["level"] as? String == "error" && object["exit_code"] as? Int == 78)
+            #expect((object["message"] as? String)?.contains("\(file):") == true, "\(output)")
+        }
+    }
+
+    /// A Service `sluice-http` writes a variable with the name of a key.
+    @Test func variablesOfServicesAreIgnoredAndNamedOnce() async throws {
+        let programs = try Programs()
+        let links = [
+            "SLUICE_HTTP_PORT": "tcp://10.0.0.8:8000", "SLUICE_HTTP_SERVICE_HOST": "10.0.0.8",
+            "SLUICE_PORT": "tcp://10.0.0.7:8000",
+        ]
+        let (code, output) = try await programs.run("sluice", "check-config", environment: links)
+        #expect(code == 0 && output.contains("port: 8000  # default"), "\(output)")
+        let lines = output.split(separator: "\n").filter { $0.contains("Kubernetes") }
+        #expect(
+            lines.count == 1 && lines[0].contains("warning") && lines[0].contains("services=\"sluice, sluice-http\""), "\(output)"
+        )
+        #expect(lines.first?.contains("enableServiceLinks: false") == true)
+        let other = try await programs.run("sluice", "check-config", environment: ["SLUICE_PORT": "tcp://10.0.0.7:8000"])
+        #expect(other.code == 0 && other.output.contains("info") && other.output.contains("services=sluice "), "\(other.output)")
+        let typo = try await programs.run("sluice", "check-config", environment: ["SLUICE_HTP_PORT": "8000"])
+        #expect(typo.code == 78 && typo.output.contains("did you mean SLUICE_HTTP_PORT?"), "\(typo.output)")
+    }
+
+    @Test func aLimitThatAProxyMeetsIsNamed() async throws {
+        let programs = try Programs()
+        let proxies = ["SLUICE_HTTP_TRUSTED_PROXIES": "10.0.0.0/8"]
+        #expect(
+            try await programs.run("sluice", "check-config", environment: proxies).output.contains("connections_per_address=1024")
+        )
+        let unlimited = proxies.merging(["SLUICE_HTTP_CONNECTIONS_PER_ADDRESS": "0"]) { $1 }
+        #expect(try await !programs.run("sluice", "check-config", environment: unlimited).output.contains("warning"))
+    }
+
+    /// As systemd does with `Type=notify`.
+    @Test func theServiceManagerIsToldOfStartAndStop() async throws {
+        let programs = try Programs()
+        let receiver = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
+        defer { close(receiver) }
+        var timeout = timeval(tv_sec: 30, tv_usec: 0)
+        setsockopt(receiver, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let path = "\(programs.directory)/n"
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        let isBound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(receiver, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
+            }
+        }
+        try #require(isBound, "\(path)")
+        @Sendable func next() async throws -> String {
+            try await LoopbackConnection.blocking {
+                var bytes = [UInt8](repeating: 0, count: 256)
+                let count = recv(receiver, &bytes, 256, 0)
+                return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
+            }
+        }
+        let (process, _) = try await programs.ingress(environment: ["NOTIFY_SOCKET": path])
+        #expect(try await next() == "READY=1")
+        process.signal(SIGTERM)
+        #expect(try await next() == "STOPPING=1")
+        #expect(try await process.ended(within: .seconds(30)) == .exited(0))
+    }
+
+    /// The log's pipe is full and nobody reads it: requests are answered, and SIGTERM ends the process.
+    @Test func aLogThatNobodyReadsStopsNothing() async throws {
+        let programs = try Programs()
+        let (reader, port) = ("\(programs.directory)/log", "\(programs.directory)/port")
+        #expect(mkfifo(reader, 0o600) == 0)
+        // The shell reads the first line with an address, and keeps the pipe open afterwards.
+        let shell =
+            "exec 3<>\(reader); \"$@\" 2>\(reader) & p=$!; while read -r line <&3; do case $line in *url=*) echo \"$line\" >\(port); break;; esac; done; "
+            + "trap 'kill -TERM $p' TERM; wait $p; wait $p; exit $?"
+        let process = try programs.start(
+            "sluice", "run --embedded --role ingress",
+            environment: ["SLUICE_LOG_LEVEL": "debug", "SLUICE_KAFKA_PROPERTIES": "debug=all"], shell: shell)
+        @Sendable func listening() -> UInt16? {
+            (try? String(contentsOfFile: port, encoding: .utf8))?.firstMatch(of: /127\.0\.0\.1:(\d+)/).flatMap {
+                UInt16($0.output.1)
+            }
+        }
+        try #require(await eventually(within: .seconds(30)) { listening() != nil }, "\(process.output)")
+        let number = try #require(listening())
+        // Each request makes librdkafka log.
+        let event = #"{"action":"Delete","message_id":1}"#
+        let isFull = try await eventually(within: .seconds(60), every: .milliseconds(20)) {
+            let begin = ContinuousClock.now
+            _ = try await LoopbackHTTP.ask(
+                "POST /send HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: \(event.utf8.count)\r\n\r\n\(event)",
+                port: number)
+            let page = try await LoopbackHTTP.ask(
+                "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", port: number)
+            #expect(ContinuousClock.now - begin < .seconds(10))
+            return String(decoding: page.body, as: UTF8.self).contains(/\nsluice_log_lines_dropped_total [1-9]/)
+        }
+        #expect(isFull)
+        process.signal(SIGTERM)
+        #expect(try await process.ended(within: .seconds(30)) == .exited(0))
+    }
+
+    /// The embedded broker is a child process, which needs no secret.
+    @Test func theEmbeddedBrokerGetsNoSecret() async throws {
+        let programs = try Programs()
+        let (process, _) = try await programs.ingress(
+            environment: ["SLUICE_HTTP_ADMIN_TOKEN": "sehr-geheimes-wort", "PGPASSWORD": "geheim", "LC_ALL": "C"])
+        let children = try String(contentsOfFile: "/proc/\(process.pid)/task/\(process.pid)/children", encoding: .utf8)
+        var found: [String] = []
+        for thread in try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process.pid)/task") {
+            let list = try? String(contentsOfFile: "/proc/\(process.pid)/task/\(thread)/children", encoding: .utf8)
+            for child in (list ?? "").split(separator: " ") {
+                let bytes = FileManager.default.contents(atPath: "/proc/\(child)/environ") ?? Data()
+                found.append(String(decoding: bytes, as: UTF8.self))
+            }
+        }
+        #expect(found.count == 1 && found[0].contains("PATH=") && found[0].contains("LC_ALL=C"), "\(children) \(found)")
+        #expect(!found.joined().contains("geheim") && !found.joined().contains("SLUICE_"))
+        process.signal(SIGTERM)
+        #expect(try await process.ended(within: .seconds(30)) == .exited(0))
+    }
+
     @Test func withoutAFileItSaysWhereItLooked() async throws {
         let programs = try Programs()
         let (code, output) = try await programs.run("sluice", "check-config", environment: ["SLUICE_LOG_FORMAT": "json"])
@@ -109,7 +241,7 @@ private struct Programs: ~Copyable {
         let last = try #require(migrate.output.split(separator: "\n").last)
         let object = try #require(try JSONSerialization.jsonObject(with: Data(last.utf8)) as? [String: Any])
         #expect(object["level"] as? String == "error" && object["exit_code"] as? Int == 1, "\(last)")
-        #expect((object["error"] as? String)?.contains("127.0.0.1") == true, "\(last)")
+        #expect((object["message"] as? String)?.contains("127.0.0.1") == true, "\(last)")
         let check = try await programs.run("sluice", "check-config --connect", environment: environment)
         #expect(check.code == 1)
         for server in ["Kafka", "PostgreSQL"] {

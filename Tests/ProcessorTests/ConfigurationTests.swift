@@ -202,6 +202,67 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
         }
     }
 
+    /// An empty text is not "no tokens": what was to be there may have been lost. And no fault shows a token, wherever it stands.
+    @Test func tokensThatHoldNothingAreRefused() throws {
+        let mappings = "mappings: [\(root)/examples/messages/mapping.yaml]\n"
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("tokens-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: file) }
+        for nothing in ["", "\n", "# billing: sehr-geheimes-wort\n", "~"] {
+            try Data(nothing.utf8).write(to: file)
+            for key in ["TOKENS", "ADMIN_TOKEN", "METRICS_TOKEN"]
+            where key == "TOKENS" || !nothing.contains(where: { "#~".contains($0) }) {
+                let found = faults(mappings, environment: ["SLUICE_HTTP_\(key)_FILE": file.path])
+                #expect(found.count == 1 && found[0].contains("holds nothing"), "\(nothing): \(found)")
+            }
+        }
+        #expect(
+            faults(mappings, environment: ["SLUICE_HTTP_TOKENS": ""]).first?.contains("holds nothing; write {} for none") == true)
+        #expect(faults(mappings + "http: {tokens: }").first?.contains("holds nothing; write {} for none") == true)
+        #expect(faults(mappings + "http: {tokens: {}}", environment: ["SLUICE_HTTP_TOKENS": "{}"]).isEmpty)
+        for wrong in ["geheim-ohne-namen:", "geheim: [a]\ngeheim: b", "geheim: {x: y}", "*geheim", "- geheim", "a: !geheim x"] {
+            let found = faults(mappings, environment: ["SLUICE_HTTP_TOKENS": wrong])
+            #expect(!found.isEmpty && !found.joined().contains("geheim"), "\(wrong): \(found)")
+        }
+        // A whole file of properties under the name of one.
+        try Data("security.protocol=SSL\nsasl.password=geheim\n".utf8).write(to: file)
+        for name in ["KAFKA_PROPERTIES_SECURITY_PROTOCOL", "HTTP_PORT", "LOG_LEVEL"] {
+            let found = faults(mappings, environment: ["SLUICE_\(name)_FILE": file.path])
+            #expect(found.count == 1 && !found.joined().contains("geheim"), "\(name): \(found)")
+        }
+    }
+
+    @Test func aTokenHasOnePurpose() {
+        let mappings = "mappings: [\(root)/examples/messages/mapping.yaml]\n"
+        let (one, two) = ("sehr-geheimes-wort", "ganz-geheimes-wort")
+        for http in [
+            "{tokens: {a: \(one)}, admin_token: \(one)}", "{tokens: {a: \(two), b: \(one)}, metrics_token: \(one)}",
+            "{admin_token: \(one), metrics_token: \(one)}",
+        ] {
+            let found = faults(mappings + "http: \(http)")
+            #expect(found.count == 1 && found[0].contains("must not hold a token that has another purpose"), "\(found)")
+            #expect(!found.joined().contains("geheim"))
+        }
+        #expect(faults(mappings + "http: {tokens: {a: \(one)}, admin_token: \(two)}").isEmpty)
+    }
+
+    @Test func proxiesAreNetworks() throws {
+        let mappings = "mappings: [\(root)/examples/messages/mapping.yaml]\n"
+        let http = try load(mappings + "http: {trusted_proxies: [10.0.0.0/8, \"::1\"]}").settings.http
+        #expect(http.trustedProxies.map(\.description) == ["10.0.0.0/8", "::1"])
+        let found = faults(mappings, environment: ["SLUICE_HTTP_TRUSTED_PROXIES": "1"])
+        #expect(
+            found.count == 1 && found[0].contains("must be an IP address or network such as 10.0.0.7 or 10.0.0.0/8, is 1"),
+            "\(found)")
+    }
+
+    @Test func theURLOfAnIPv6AddressHasBrackets() {
+        var http = HTTPSettings()
+        #expect(http.url(port: 8000) == "http://127.0.0.1:8000")
+        http.host = "::1"
+        (http.tlsCertificate, http.tlsKey) = ("c", "k")
+        #expect(http.url(port: 1) == "https://[::1]:1")
+    }
+
     @Test func anAddressElsewhereWantsTokensOrAnExplicitWord() {
         let mappings = "mappings: [\(root)/examples/messages/mapping.yaml]\n"
         for host in ["0.0.0.0", "::", "10.0.0.7", "sluice.example", "127.0.0.1.example", ""] {

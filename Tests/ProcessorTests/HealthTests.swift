@@ -3,14 +3,15 @@
 import Decode
 import Pipeline
 import Records
+import TestSupport
 import Testing
 
 @testable import HTTPServer
 @testable import sluice
 
 @Suite struct HealthTests {
-    private static func answer(_ health: Health) -> (status: Int, body: String) {
-        let response = health.readiness()
+    private static func answer(_ health: Health, isDetailed: Bool = true) -> (status: Int, body: String) {
+        let response = health.readiness(isDetailed: isDetailed)
         guard case .built(_, let body) = response.content else { return (response.status, "") }
         return (response.status, String(decoding: body, as: UTF8.self))
     }
@@ -26,6 +27,30 @@ import Testing
         #expect(status == 503)
         #expect(body.contains("\"stalled\":\"\(reason.rawValue)\""))
         #expect(body.contains("no progress for 45 s: \(reason.sentence)"))
+    }
+
+    /// Anybody may ask, as often as they like.
+    @Test func aTenthOfASecondHasOneSnapshot() {
+        let (now, taken) = (Shared<UInt64>(1), Shared(0))
+        let health = Health(role: .worker, eventProducer: nil, clock: { now.current }) {
+            taken.withLock { $0 += 1 }
+            return pipelineState()
+        }
+        for (time, expected) in [(1, 1), (1, 1), (100_000_000, 1), (100_000_001, 2), (150_000_000, 2), (200_000_001, 3)] {
+            now.withLock { $0 = UInt64(time) }
+            #expect(Self.answer(health, isDetailed: time.isMultiple(of: 2)).status == 200)
+            #expect(taken.current == expected, "\(time)")
+        }
+    }
+
+    @Test func strangersLearnTheStatusOnly() {
+        for (state, status, body) in [
+            (pipelineState(pausedByOperator: "fraud case 4711"), 200, #"{"status":"ready"}"#),
+            (pipelineState(stopped: [StopReason(.schema, "column name is missing")]), 503, #"{"status":"unavailable"}"#),
+        ] {
+            let answer = Self.answer(Health(role: .worker, eventProducer: nil) { state }, isDetailed: false)
+            #expect(answer.status == status && answer.body == body, "\(answer)")
+        }
     }
 
     /// An outage, a partition that starts again by itself, and one that an operator has to look at.

@@ -221,7 +221,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
 
     @Test func clientsBehindProxiesAreAddresses() async throws {
         var settings = settings(burst)
-        settings.http.trustedProxies = 1
+        settings.http.trustedProxies = [try #require(IPNetwork("127.0.0.1"))]
         try await Ingress.run(settings) { (ingress: Ingress) async throws in
             func drained(_ headers: String...) async throws -> Int {
                 var passed = 0
@@ -241,7 +241,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
     @Test func aFloodOfClientsIsRefusedAndFreesNoOne() async throws {
         var settings = settings(
             PolicySettings(name: "slow", key: .client, unit: .requests, bucket: BucketSettings(rate: 0.001, burst: 1)))
-        settings.http.trustedProxies = 1
+        settings.http.trustedProxies = [try #require(IPNetwork("127.0.0.1"))]
         settings.limits.maxKeys = 1_000
         try await Ingress.run(settings) { (ingress: Ingress) async throws in
             let limited = ["X-Forwarded-For: 192.0.2.1"]
@@ -281,7 +281,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
 
     @Test func clientsWithTokensAreTheirNames() async throws {
         var settings = settings(burst)
-        settings.http.trustedProxies = 1
+        settings.http.trustedProxies = [try #require(IPNetwork("127.0.0.1"))]
         settings.http.tokens = ["shop": "0123456789abcdef", "till": "fedcba9876543210"]
         try await Ingress.run(settings) { (ingress: Ingress) async throws in
             func drained(_ token: String, _ address: String) async throws -> Int {

@@ -95,12 +95,12 @@ private func survey(_ text: String) throws -> (settings: LimitsSettings, faults:
         fresh.limits.keyIdle = .seconds(7)
         fresh.limits.headers = false
         fresh.limits.retryJitter = 1
-        fresh.http.trustedProxies = 2
+        fresh.http.trustedProxies = [try #require(IPNetwork("10.0.0.0/8"))]
         let adopted = try SluiceSettings.schema.adopting(fresh, into: SluiceSettings())
         #expect(adopted.limits.requests == fresh.limits.requests)
         #expect(!adopted.limits.headers)
         #expect(adopted.limits.retryJitter == 1)
-        #expect(adopted.http.trustedProxies == 2)
+        #expect(adopted.http.trustedProxies == fresh.http.trustedProxies)
     }
 
     /// One client on loopback: 20,000 events a second for 30 s, one event a request, and the same again right behind it.

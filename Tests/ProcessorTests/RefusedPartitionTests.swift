@@ -23,6 +23,7 @@ struct RefusedPartitionTests {
             "\(built)/sluice", ["run", "--role", "worker"],
             environment: [
                 "PATH": "/usr/local/bin:/usr/bin:/bin", "SLUICE_HTTP_PORT": "0", "SLUICE_POSTGRES_URI": uri,
+                "SLUICE_HTTP_ADMIN_ON_LOOPBACK": "true",
                 "SLUICE_MAPPINGS": TestPostgres.checkout.path + "/examples/messages/mapping.yaml",
                 "SLUICE_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers, "SLUICE_KAFKA_SESSION_TIMEOUT": "6s",
                 // What somebody has to mend is looked at so seldom; an error that passes is not.

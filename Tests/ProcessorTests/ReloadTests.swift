@@ -253,10 +253,9 @@ private final class Fixture: Sendable {
         await world.settle()
         let http = try #require(world.applied.current.last?.http)
         #expect(http.tokens == ["billing": "noch-geheimeres-wort", "shop": "auch-geheimes-wort"])
-        #expect(http.adminToken.isEmpty && http.connections == 7)
+        #expect(http.connections == 7)
         let lines = world.lines.take()
         #expect(lines.contains { $0.contains("Setting changed. key=http.tokens") })
-        #expect(lines.contains { $0.contains("Setting changed. key=http.admin_token") })
         #expect(!lines.contains { $0.contains("geheim") }, "\(lines)")
         // Another address without tokens is refused, also in a running process.
         let elsewhere = try Fixture("http: {host: 0.0.0.0, tokens: {billing: sehr-geheimes-wort}}")
@@ -264,6 +263,49 @@ private final class Fixture: Sendable {
         await elsewhere.settle()
         #expect(elsewhere.said("refused", "unless there are tokens"))
         #expect(elsewhere.reloader.settings.http.tokens.count == 1)
+    }
+
+    /// A file that was cut or emptied opens no route.
+    @Test func losingAllTokensIsNeverLive() async throws {
+        let tokens = "tokens: {billing: sehr-geheimes-wort}, admin_token: ganz-geheimes-wort, metrics_token: auch-geheimes-wort"
+        let world = try Fixture("http: {\(tokens)}")
+        try world.write("http: {connections: 7}")
+        await world.settle()
+        let http = try #require(world.applied.current.last?.http)
+        #expect(http.tokens == ["billing": "sehr-geheimes-wort"] && http.adminToken == "ganz-geheimes-wort")
+        #expect(http.metricsToken == "auch-geheimes-wort" && http.connections == 7, "the rest is applied")
+        let lines = world.lines.take()
+        for key in ["http.tokens", "http.admin_token", "http.metrics_token"] {
+            #expect(
+                lines.contains { $0.contains("warning") && $0.contains("until the next restart") && $0.contains("key=\(key)") })
+            #expect(!lines.contains { $0.contains("Setting changed. key=\(key)") })
+        }
+        // Nor with the next change; a token that takes its place is live.
+        try world.write("http: {connections: 8, admin_token: neues-geheimes-wort}")
+        await world.settle()
+        let later = try #require(world.applied.current.last?.http)
+        #expect(later.tokens == http.tokens && later.adminToken == "neues-geheimes-wort" && later.connections == 8)
+        // A token that is kept gets no second purpose.
+        try world.write("http: {metrics_token: sehr-geheimes-wort}")
+        await world.settle()
+        #expect(world.said("refused", "must not hold a token that has another purpose"))
+    }
+
+    @Test func aFileThatHoldsNothingChangesNothing() async throws {
+        let world = try Fixture("limits: {consume: {events_per_second: 100}}")
+        for file in [world.file, world.secret, world.directory + "/messages.yaml"] {
+            let text = try String(contentsOfFile: file, encoding: .utf8)
+            for nothing in ["", "\n\n"] {
+                try nothing.write(toFile: file, atomically: true, encoding: .utf8)
+                await world.settle()
+                #expect(world.said("warning", "refused; the one in force stays", "holds nothing"), "\(file)")
+            }
+            try text.write(toFile: file, atomically: true, encoding: .utf8)
+            await world.settle()
+            _ = world.lines.take()
+        }
+        #expect(world.applied.current.allSatisfy { $0.limits.consume.all.events == 100 })
+        #expect(world.metrics.contains("sluice_config_generation 1"))
     }
 
     @Test func theLogLevelIsLive() async throws {

@@ -106,6 +106,9 @@ private final class Ingress: Sendable {
         return (Int(text.split(separator: " ")[1]) ?? 0, text)
     }
 
+    /// What `/readyz` answers, with its status line.
+    func readiness(_ headers: String...) async throws -> String { try await ask("GET", "/readyz", headers).text }
+
     /// The status of an event's answer; 503 says that it was authorized, because Kafka is not connected.
     func send(_ headers: String...) async throws -> Int { try await ask("POST", "/send", headers).status }
 }
@@ -164,11 +167,43 @@ private final class Ingress: Sendable {
         await ingress.stop()
     }
 
-    @Test func withoutTokensOnAnotherAddressNobodySendsAndLocalRequestsReadMetrics() async throws {
+    @Test func onLoopbackOnlyLocalRequestsReadMetricsAndDetails() async throws {
+        let ingress = try Ingress(settings())
+        #expect(try await ingress.readiness().contains("\"reason\""))
+        for header in ["X-Forwarded-For: 10.0.0.7", "Via: 1.1 proxy", "Origin: https://evil.example"] {
+            #expect(try await ingress.ask("GET", "/metrics", [header]).status == 403, "\(header)")
+            #expect(try await !ingress.readiness(header).contains("\"reason\""), "\(header)")
+        }
+        // DNS rebinding: the page's own host name leads here.
+        let rebound = "GET /metrics HTTP/1.1\r\nHost: evil.example:8000\r\nConnection: close\r\n\r\n"
+        let answer = try await LoopbackHTTP.ask(rebound, port: ingress.reloader.server.port)
+        #expect(answer.status == 403)
+        await ingress.stop()
+    }
+
+    @Test func detailsOfReadinessNeedARight() async throws {
+        let ingress = try Ingress(
+            settings {
+                $0.host = "0.0.0.0"
+                $0.tokens = ["billing": String(repeating: "b", count: 16)]
+                $0.metricsToken = one
+                $0.adminToken = two
+            })
+        for stranger in [[], ["Authorization: Bearer bbbbbbbbbbbbbbbb"], ["Authorization: Bearer \(one)x"]] {
+            let (status, text) = try await ingress.ask("GET", "/readyz", stranger)
+            #expect(status == 503 && text.hasSuffix("\r\n\r\n{\"status\":\"unavailable\"}"), "\(text)")
+        }
+        for token in [one, two] {
+            #expect(try await ingress.readiness("Authorization: Bearer \(token)").contains("\"reason\""))
+        }
+        await ingress.stop()
+    }
+
+    @Test func withoutTokensOnAnotherAddressNobodySendsOrReadsMetrics() async throws {
         let ingress = try Ingress(settings { $0.host = "0.0.0.0" })
         #expect(try await ingress.send() == 403)
-        #expect(try await ingress.ask("GET", "/metrics").status == 200)
-        #expect(try await ingress.ask("GET", "/metrics", ["X-Forwarded-For: 10.0.0.7"]).status == 403)
+        #expect(try await ingress.ask("GET", "/metrics").status == 404)
+        #expect(try await !ingress.readiness().contains("\"reason\""))
         await ingress.stop()
         let open = try Ingress(
             settings {
@@ -176,7 +211,11 @@ private final class Ingress: Sendable {
                 $0.allowUnauthenticated = true
             })
         #expect(try await open.send() == 503)
-        #expect(try await open.ask("GET", "/metrics", ["X-Forwarded-For: 10.0.0.7"]).status == 200)
+        #expect(try await open.ask("GET", "/metrics").status == 404)
+        // No page may make the browsers of its visitors send events, not even one of the same name.
+        for origin in ["https://pages.example", "null", "http://localhost:3000", "http://localhost"] {
+            #expect(try await open.send("Origin: \(origin)") == 403, "\(origin)")
+        }
         await open.stop()
         // On loopback the rule for web pages holds with allow_unauthenticated as well.
         let near = try Ingress(settings { $0.allowUnauthenticated = true })

@@ -173,7 +173,7 @@ private final class Ingress: Sendable {
         let shedding = IngressShedding(SheddingLimits(lagRecords: 1_000), registry: registry)
         let health = Health(role: .all, eventProducer: nil, shedding: shedding) { pipelineState() }
         func body() -> (status: Int, text: String) {
-            let response = health.readiness()
+            let response = health.readiness(isDetailed: true)
             guard case .built(_, let body) = response.content else { return (response.status, "") }
             return (response.status, String(decoding: body, as: UTF8.self))
         }

@@ -125,6 +125,48 @@ import Testing
             ])
     }
 
+    /// What Kubernetes writes for the Services `sluice`, `sluice-kafka` and `sluice-kafka-properties`.
+    @Test func variablesOfServicesAreNoSettings() throws {
+        let links = [
+            "SLUICE_SERVICE_HOST": "10.0.0.7", "SLUICE_SERVICE_PORT": "8000", "SLUICE_SERVICE_PORT_HTTP": "8000",
+            "SLUICE_PORT": "tcp://10.0.0.7:8000", "SLUICE_PORT_8000_TCP": "tcp://10.0.0.7:8000",
+            "SLUICE_PORT_8000_TCP_PROTO": "tcp", "SLUICE_PORT_8000_TCP_PORT": "8000", "SLUICE_PORT_8000_TCP_ADDR": "10.0.0.7",
+            "SLUICE_KAFKA_SERVICE_HOST": "10.0.0.8", "SLUICE_KAFKA_PORT": "udp://10.0.0.8:9092",
+            "SLUICE_KAFKA_PORT_9092_UDP_ADDR": "10.0.0.8", "SLUICE_KAFKA_PROPERTIES_SERVICE_HOST": "10.0.0.9",
+            "SLUICE_KAFKA_PROPERTIES_PORT": "sctp://10.0.0.9:1", "SLUICE_KAFKA_PROPERTIES_PORT_1_SCTP": "sctp://10.0.0.9:1",
+        ]
+        let read = Fixture.read(yaml, environment: links.merging(["SLUICE_CONNECTIONS": "6", "PATH": "/bin"]) { $1 })
+        #expect(read.faults == [])
+        let settings = try #require(read.settings)
+        #expect(settings.value.connections == 6 && settings.value.kafka.properties.isEmpty)
+        let found = ServiceLinks(links.merging(["SLUICE_CONNECTIONS": "6", "OTHER_SERVICE_HOST": "10.0.0.1"]) { $1 }).services
+        #expect(Set(found.keys) == Set(links.keys))
+        #expect(Set(found.values) == ["sluice", "sluice-kafka", "sluice-kafka-properties"])
+        #expect(found["SLUICE_SERVICE_PORT_HTTP"] == "sluice" && found["SLUICE_KAFKA_PORT_9092_UDP_ADDR"] == "sluice-kafka")
+        // A setting whose name is misspelt is no such variable.
+        for name in [
+            "SLUICE_KAFKA_PORT", "SLUICE_CONNECTIONS_PORTS", "SLUICE_PORT_X_TCP", "SLUICE_SERVICE", "SLUICE_SERVICEHOST",
+        ] {
+            #expect(Fixture.read(yaml, environment: [name: "8000"]).faults.count == 1, "\(name)")
+        }
+    }
+
+    @Test func secretsEndInNoLineBreak() throws {
+        let settings = try #require(
+            Fixture.read(
+                yaml + "pipeline: {}\n",
+                environment: ["SLUICE_KAFKA_PASSWORD": "hunter2\r\n", "SLUICE_KAFKA_PROPERTIES_SASL_PASSWORD": "p\n\n"]
+            ).settings)
+        #expect(settings.value.kafka.password == "hunter2")
+        #expect(settings.value.kafka.properties == ["sasl.password": "p"])
+        let block =
+            "postgres_uri: |\n  postgres://h/db\n\nkafka:\n  password: |\n    hunter2\n  properties:\n    sasl.password: |\n      p\n"
+            + "    debug: |\n      all\n"
+        let written = try #require(Fixture.read(block).settings).value
+        #expect(written.uri == "postgres://h/db" && written.kafka.password == "hunter2")
+        #expect(written.kafka.properties == ["sasl.password": "p", "debug": "all\n"])
+    }
+
     @Test func renamedKeysAreRefusedWithTheNewName() {
         #expect(
             Fixture.read(
@@ -157,11 +199,27 @@ import Testing
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: directory) }
         let path = directory.appendingPathComponent("uri").path
-        for (content, expected) in [("host=b\n", "host=b"), ("host=b\r\n", "host=b"), ("host=b\n\n", "host=b\n"), ("", "")] {
+        for (content, expected) in [("host=b\n", "host=b"), ("host=b\r\n", "host=b"), ("host=b\n\r\n\n", "host=b")] {
             try Data(content.utf8).write(to: URL(fileURLWithPath: path))
             let settings = try #require(Fixture.read(yaml, environment: ["SLUICE_POSTGRES_URI_FILE": path]).settings)
             #expect(settings.value.uri == expected)
             #expect(settings.entries.first { $0.key == "postgres_uri" }?.origin == .environment("SLUICE_POSTGRES_URI_FILE"))
+        }
+        for nothing in ["", "\n", " \t\r\n\n"] {
+            try Data(nothing.utf8).write(to: URL(fileURLWithPath: path))
+            #expect(
+                Fixture.read(yaml, environment: ["SLUICE_POSTGRES_URI_FILE": path]).faults == [
+                    "SLUICE_POSTGRES_URI_FILE: postgres_uri: the file \"\(path)\" holds nothing; write the value into it, or unset "
+                        + "the variable"
+                ])
+        }
+        // A secret that was meant for another key is not shown.
+        try Data("hunter2\n".utf8).write(to: URL(fileURLWithPath: path))
+        for (variable, key) in [
+            ("SLUICE_CONNECTIONS_FILE", "connections"), ("SLUICE_KAFKA_AUTO_OFFSET_RESET_FILE", "auto_offset_reset"),
+        ] {
+            let faults = Fixture.read(yaml, environment: [variable: path]).faults
+            #expect(faults.count == 1 && faults[0].contains(key) && faults[0].hasSuffix("is ***"), "\(faults)")
         }
         try Data([0xFF]).write(to: URL(fileURLWithPath: path))
         #expect(

@@ -115,6 +115,10 @@ import Testing
         }
         #expect(try load([0xEF, 0xBB, 0xBF] + Array("a: é\r\n".utf8)) == "é")
         #expect(try load(Array("x: 1\ny: 2\na: ".utf8) + [0xC3, 0x28]) == "\(path):3: is not UTF-8; save it as UTF-8")
+        for nothing in ["", "\n", "# only a comment\n", "---\n", "null"] {
+            #expect(try load(Array(nothing.utf8)) == "\(path): holds nothing; write {} where that is meant", "\(nothing)")
+        }
+        #expect(try load(Array("{}".utf8)) == "nothing")
         #expect(try load(Array(repeating: 0x61, count: 2 << 20)) == "\(path): is larger than 1048576 bytes")
         #expect(throws: SettingsFaults([Fault(.file("\(path)x", line: nil), "cannot be opened: No such file or directory")])) {
             try YAML.load(path: path + "x")

@@ -105,23 +105,56 @@ private final class RecordingSink: LogSink {
         var ends: [Int32] = [0, 0]
         #expect(pipe(&ends) == 0)
         let (reading, writing) = (ends[0], ends[1])
-        let logger = Logger(label: "t", sink: DescriptorLogSink(descriptor: writing))
+        let sink = DescriptorLogSink(descriptor: writing, limit: 1 << 20)
+        let logger = Logger(label: "t", sink: sink)
         let long = String(repeating: "x", count: 6_000)
-        // The reader's thread is there before the writers, which may block all of the pool until somebody reads.
         let all = startReading(reading)
         await withTaskGroup(of: Void.self) { writers in
             for _ in 0..<4 { writers.addTask { for _ in 0..<20 { logger.info("Line", ["text": long]) } } }
         }
+        sink.flush(within: .seconds(60))
         close(writing)
         let text = await all.first { _ in true } ?? []
         close(reading)
         let lines = text.split(separator: UInt8(ascii: "\n"))
-        #expect(lines.count == 80)
+        #expect(lines.count == 80 && sink.droppedLines == 0)
         #expect(lines.allSatisfy { $0.count == lines[0].count && $0.last == UInt8(ascii: "x") })
     }
 
-    @Test func lostLinesAreDropped() {
-        Logger(label: "t", sink: DescriptorLogSink(descriptor: -1)).error("Nobody reads this")
+    @Test func linesThatCannotBeWrittenAreCounted() {
+        let sink = DescriptorLogSink(descriptor: -1)
+        Logger(label: "t", sink: sink).error("Nobody reads this")
+        sink.flush(within: .seconds(60))
+        #expect(sink.droppedLines == 1)
+    }
+
+    /// The pipe is full, and nobody reads it: neither the writers nor the end wait. Once somebody reads, lines are written again.
+    @Test func nobodyWaitsForAReader() async throws {
+        var ends: [Int32] = [0, 0]
+        #expect(pipe(&ends) == 0)
+        let (reading, writing) = (ends[0], ends[1])
+        let sink = DescriptorLogSink(descriptor: writing)
+        let registry = MetricsRegistry()
+        registry.registerLogMetrics(sink)
+        let logger = Logger(label: "t", sink: sink)
+        let long = String(repeating: "x", count: 6_000)
+        let begin = ContinuousClock.now
+        for _ in 0..<200 { logger.info("Line", ["text": long]) }
+        sink.flush(within: .milliseconds(100))
+        #expect(ContinuousClock.now - begin < .seconds(5))
+        // The pipe takes 64 KiB, and as much waits, twice: what the thread writes, and what came after it.
+        let dropped = sink.droppedLines
+        #expect(dropped > 150 && dropped < 200)
+        #expect(String(decoding: registry.render(), as: UTF8.self).contains("\nsluice_log_lines_dropped_total \(dropped)\n"))
+        let all = startReading(reading)
+        sink.flush(within: .seconds(60))
+        logger.info("The last line")
+        sink.flush(within: .seconds(60))
+        close(writing)
+        let lines = (await all.first { _ in true } ?? []).split(separator: UInt8(ascii: "\n"))
+        close(reading)
+        #expect(lines.count == 200 - dropped + 1)
+        #expect(sink.droppedLines == dropped)
     }
 }
 

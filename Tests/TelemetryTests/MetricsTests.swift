@@ -110,6 +110,18 @@ import Testing
         #expect(asked.withLock { $0 } == 2)
     }
 
+    /// The collectors are gone when the page is rendered; the next one must not find the state of one before it at its own address.
+    @Test func collectorsThatAreGoneKeepTheirStatesApart() {
+        let registry = MetricsRegistry()
+        func register(_ number: Int) {
+            registry.sharedCollector { Optional(number) }
+                .family("n\(number)", type: .gauge, help: "N.") { sink, state in if let state { sink.sample(state) } }
+        }
+        for number in 0..<1_000 { register(number) }
+        let lines = Set(page(registry).split(separator: "\n"))
+        for number in 0..<1_000 { #expect(lines.contains("n\(number) \(number)")) }
+    }
+
     @Test func whatIsNotANumberIsNotObserved() {
         let registry = MetricsRegistry()
         let histogram = registry.histogram("a_seconds", help: "A.", buckets: [1])

@@ -1,8 +1,9 @@
-// Decides which of libmicrohttpd's messages are logged, so that hostile clients cannot fill a log.
+// Decides which messages that clients cause are logged, so that hostile ones cannot fill a log.
 
 /// At most `limit` messages a second. Pure: time is passed in.
-struct LogRateLimit: ~Copyable {
-    enum Action: Equatable {
+public struct LogRateLimit: ~Copyable {
+    /// What becomes of a message.
+    public enum Action: Equatable {
         /// Log it; `dropped` messages before it were not logged.
         case pass(dropped: Int)
         case drop
@@ -13,10 +14,12 @@ struct LogRateLimit: ~Copyable {
     private var passed = 0
     private var dropped = 0
 
-    init(limit: Int) { self.limit = limit }
+    /// - Parameter limit: messages a second.
+    public init(limit: Int) { self.limit = limit }
 
+    /// A message is to be logged.
     /// - Parameter now: monotonic nanoseconds.
-    mutating func messageLogged(now: UInt64) -> Action {
+    public mutating func messageLogged(now: UInt64) -> Action {
         let current = now / 1_000_000_000
         if current != second {
             second = current

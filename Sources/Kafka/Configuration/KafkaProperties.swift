@@ -121,8 +121,10 @@ public enum KafkaProperties {
                 "kafka.properties: librdkafka \(String(cString: rd_kafka_version_str())) has no property \(name); "
                     + "its CONFIGURATION.md lists all")
         }
-        // librdkafka quotes the value it refuses.
-        let isSecret = ["password", "secret", ".pem", "oauthbearer.config", "jaas"].contains { name.contains($0) }
+        // librdkafka quotes the value it refuses. One of several lines may be a whole file of properties, with a password in it.
+        let isSecret =
+            value.contains(where: \.isNewline)
+            || ["password", "secret", ".pem", "oauthbearer.config", "jaas"].contains { name.contains($0) }
         let reason = isSecret ? "librdkafka refuses its value" : text
         return KafkaError(.configuration, "kafka.properties: \(name): \(reason); correct the value or remove the property")
     }

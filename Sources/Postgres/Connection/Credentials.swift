@@ -6,7 +6,7 @@ extension PostgresConfiguration {
     /// The most bytes of a file that holds the connection string.
     private static let longestURI = 64 << 10
 
-    /// What ``uriFile`` holds now, without a line break at its end; ``uri`` where there is no such file. Blocks as long as the disk does.
+    /// What ``uriFile`` holds now, without line breaks at its end; ``uri`` where there is no such file. Blocks as long as the disk does.
     func presentURI() throws(PostgresError) -> String {
         guard let uriFile else { return uri }
         let bytes: [UInt8]
@@ -15,12 +15,13 @@ extension PostgresConfiguration {
         } catch {
             throw PostgresError(.connection, "the file \(uriFile) with the connection string \(error)")
         }
-        guard var text = String(validating: bytes, as: UTF8.self)?[...] else {
+        guard let text = String(validating: bytes, as: UTF8.self)?.withoutTrailingLineBreaks else {
             throw PostgresError(.connection, "the file \(uriFile) with the connection string is not UTF-8")
         }
-        if text.last == "\n" || text.last == "\r\n" { text = text.dropLast() }
-        guard !text.isEmpty else { throw PostgresError(.connection, "the file \(uriFile) with the connection string is empty") }
-        return String(text)
+        guard text.contains(where: { !$0.isWhitespace }) else {
+            throw PostgresError(.connection, "the file \(uriFile) with the connection string is empty")
+        }
+        return text
     }
 
     /// The keywords to connect with now. A file that has changed and cannot be understood is an outage, because it may be half written.

@@ -6,18 +6,19 @@ import HTTPServer
 enum Denial: Int, Error, CaseIterable {
     case tokenMissing, tokenUnknown
     case sendWithoutTokens, foreignOrigin
+    /// The settings open the route to nobody: it is as if it did not exist.
+    case noSuchRoute
     case metricsNotLocal
-    case adminTokenMissing, adminTokenUnknown
-    case adminNotOnLoopback, adminNotLocal, adminHostNotLoopback
+    case adminTokenMissing, adminTokenUnknown, adminNotLocal
 
-    /// 401 or 403, made once.
+    /// 401, 403 or 404, made once.
     var response: HTTPResponse { Self.responses[rawValue] }
 
     private static let responses = allCases.map { $0.makeResponse().prepared() }
 
     private func makeResponse() -> HTTPResponse {
-        let admin = "Set http.admin_token (a file: SLUICE_HTTP_ADMIN_TOKEN_FILE) and send it as a bearer token."
-        return switch self {
+        switch self {
+        case .noSuchRoute: HTTPRefusal.notFound.response
         case .tokenMissing:
             Self.unauthorized("This route requires the header Authorization: Bearer TOKEN.", #"Bearer realm="sluice""#)
         case .tokenUnknown:
@@ -33,18 +34,19 @@ enum Denial: Int, Error, CaseIterable {
                     + "http.allow_unauthenticated.")
         case .foreignOrigin:
             Self.forbidden(
-                "Without tokens, web pages of other hosts may not send events. Set http.tokens and send one as a bearer token.")
-        case .metricsNotLocal:
-            Self.forbidden(
-                "Without a token, metrics are served to local requests only. Set http.metrics_token (a file: "
-                    + "SLUICE_HTTP_METRICS_TOKEN_FILE) and send it as a bearer token.")
-        case .adminNotOnLoopback:
-            Self.forbidden("Without a token, this route works only while the server listens on loopback. \(admin)")
-        case .adminNotLocal:
-            Self.forbidden("Without a token, this route takes only requests from the server's own machine. \(admin)")
-        case .adminHostNotLoopback:
-            Self.forbidden("Without a token, this route must be requested as localhost or 127.0.0.1. \(admin)")
+                "Without tokens, web pages may not send events, except those of this machine while the server listens on loopback. Set "
+                    + "http.tokens and send one as a bearer token.")
+        case .metricsNotLocal: Self.notLocal("metrics")
+        case .adminNotLocal: Self.notLocal("admin")
         }
+    }
+
+    /// - Parameter purpose: of the token, as its key and its variable name it.
+    private static func notLocal(_ purpose: String) -> HTTPResponse {
+        forbidden(
+            "Without a token, this route takes only requests of the server's own machine: to localhost or 127.0.0.1, not through a proxy, "
+                + "and not from a web page of another host. Set http.\(purpose)_token (a file: "
+                + "SLUICE_HTTP_\(purpose.uppercased())_TOKEN_FILE) and send it as a bearer token.")
     }
 
     private static func unauthorized(_ detail: String, _ challenge: String) -> HTTPResponse {

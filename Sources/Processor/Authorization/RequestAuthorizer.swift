@@ -9,11 +9,12 @@ import Synchronization
 ///
 /// | listener | `POST /send` (`http.tokens`) | `GET /metrics` (`http.metrics_token`) | `/admin` (`http.admin_token`) |
 /// | --- | --- | --- | --- |
-/// | on loopback | any, except from web pages of other hosts | any | local requests with a loopback `Host` |
-/// | elsewhere, `allow_unauthenticated` | any | any | none |
-/// | elsewhere | none; the start is refused | local requests | none |
+/// | on loopback | any, except from web pages of other hosts | local requests | local requests with `admin_on_loopback`, else none |
+/// | elsewhere, `allow_unauthenticated` | any, except from web pages | none | none |
+/// | elsewhere | none; the start is refused | none | none |
 ///
-/// A request is local if its peer's address is a loopback address and no header says that a proxy has forwarded it.
+/// Where a route takes no request at all, it is as if it did not exist. The details of `/readyz` are for those who may read the metrics
+/// or use `/admin`.
 final class RequestAuthorizer: Sendable {
     /// The rules of one configuration, shared by the requests that are judged by it.
     private final class Rules: Sendable {
@@ -22,6 +23,10 @@ final class RequestAuthorizer: Sendable {
         let admin: BearerTokens
         let isBoundToLoopback: Bool
         let allowsUnauthenticated: Bool
+        let adminOnLoopback: Bool
+
+        var hasMetrics: Bool { !metrics.isEmpty || isBoundToLoopback }
+        var hasAdmin: Bool { !admin.isEmpty || isBoundToLoopback && adminOnLoopback }
 
         init(_ http: HTTPSettings) {
             send = BearerTokens(http.tokens)
@@ -29,6 +34,7 @@ final class RequestAuthorizer: Sendable {
             admin = BearerTokens(http.adminToken.isEmpty ? [:] : ["admin_token": http.adminToken])
             isBoundToLoopback = HTTPSettings.isLoopback(http.host)
             allowsUnauthenticated = http.allowUnauthenticated
+            adminOnLoopback = http.adminOnLoopback
         }
     }
 
@@ -44,17 +50,23 @@ final class RequestAuthorizer: Sendable {
 
     private var current: Rules { rules.withLock { $0 } }
 
+    /// Whether anybody may read the metrics.
+    var hasMetrics: Bool { current.hasMetrics }
+
+    /// Whether anybody may use the routes under `/admin`.
+    var hasAdmin: Bool { current.hasAdmin }
+
     /// Authorizes a request to send events.
     /// - Returns: the name of its token; `nil` where no tokens are configured.
     func send(_ head: borrowing HTTPRequestHead) throws(Denial) -> String? {
         let rules = current
         guard rules.send.isEmpty else { return try Self.name(rules.send.claim(head)) }
-        guard rules.isBoundToLoopback else {
-            if rules.allowsUnauthenticated { return nil }
-            throw .sendWithoutTokens
+        guard rules.isBoundToLoopback || rules.allowsUnauthenticated else { throw .sendWithoutTokens }
+        // A browser that reaches this server would post for any page; it names the page's host. That this is the host of the request
+        // proves nothing: with DNS rebinding the page's own name leads here.
+        if let origin = head.header("Origin"), !rules.isBoundToLoopback || !RequestSender.isLoopback(origin: origin) {
+            throw .foreignOrigin
         }
-        // A browser on this machine would post for any page; it names the page's host.
-        if let origin = head.header("Origin"), !Self.isLocal(origin: origin) { throw .foreignOrigin }
         return nil
     }
 
@@ -71,9 +83,13 @@ final class RequestAuthorizer: Sendable {
             _ = try Self.name(rules.metrics.claim(head))
             return
         }
-        guard rules.isBoundToLoopback || rules.allowsUnauthenticated || RequestSender(head).isLocal else {
-            throw .metricsNotLocal
-        }
+        guard rules.hasMetrics else { throw .noSuchRoute }
+        guard RequestSender(head).isLocal else { throw .metricsNotLocal }
+    }
+
+    /// Whether a request may see why the process is not ready.
+    func mayReadDetails(_ head: borrowing HTTPRequestHead) -> Bool {
+        (try? readMetrics(head)) != nil || (try? administer(head)) != nil
     }
 
     /// Authorizes a request to a route under `/admin`.
@@ -99,12 +115,8 @@ final class RequestAuthorizer: Sendable {
             case .missing: throw .adminTokenMissing
             }
         }
-        guard rules.isBoundToLoopback else { throw .adminNotOnLoopback }
+        guard rules.hasAdmin else { throw .noSuchRoute }
         guard sender.isLocal else { throw .adminNotLocal }
-        // DNS rebinding: a web page whose host name resolves to this machine would have the same origin as this server.
-        guard sender.host.map({ HTTPSettings.isLoopback(RequestSender.name(ofHost: $0)) }) ?? true else {
-            throw .adminHostNotLoopback
-        }
         return "loopback"
     }
 
@@ -115,12 +127,6 @@ final class RequestAuthorizer: Sendable {
         case .missing: throw .tokenMissing
         }
     }
-
-    /// Whether an `Origin` is of this machine: `http://localhost:8000` is, `null` and other hosts are not.
-    private static func isLocal(origin: String) -> Bool {
-        guard let scheme = origin.firstRange(of: "://") else { return false }
-        return HTTPSettings.isLoopback(RequestSender.name(ofHost: String(origin[scheme.upperBound...])))
-    }
 }
 
 /// Where a request comes from, and which host it was sent to.
@@ -129,6 +135,8 @@ struct RequestSender: Sendable {
     var peer: String
     /// The header `Host`.
     var host: String?
+    /// The header `Origin`, by which a browser names the page that makes the request.
+    var origin: String?
     /// A header says that a proxy has forwarded the request.
     var isForwarded = false
 
@@ -136,14 +144,27 @@ struct RequestSender: Sendable {
 
     init(_ head: borrowing HTTPRequestHead) {
         self.init(peer: head.remoteAddress, host: head.header("Host"))
+        origin = head.header("Origin")
         isForwarded = ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"].contains { head.header($0) != nil }
     }
 
-    var isLocal: Bool { HTTPSettings.isLoopback(peer) && !isForwarded }
+    /// It comes from this machine, through no proxy that says so, and for no web page of another host. The host it was sent to counts
+    /// because of DNS rebinding: the name of another host may lead a browser to this machine.
+    var isLocal: Bool {
+        HTTPSettings.isLoopback(peer) && !isForwarded && host.map(Self.isLoopback(host:)) ?? true
+            && origin.map(Self.isLoopback(origin:)) ?? true
+    }
 
-    /// The host without its port: `[::1]:8000` is `::1`, `localhost:8000` is `localhost`.
-    static func name(ofHost host: String) -> String {
-        if host.hasPrefix("[") { return String(host.dropFirst().prefix { $0 != "]" }) }
-        return host.prefix { $0 != ":" }.lowercased()
+    /// Whether an `Origin` is of this machine: `http://localhost:8000` is, `null` and other hosts are not.
+    static func isLoopback(origin: String) -> Bool {
+        guard let scheme = origin.firstRange(of: "://") else { return false }
+        return isLoopback(host: String(origin[scheme.upperBound...]))
+    }
+
+    /// A port may stand behind the host: `[::1]:8000`, `localhost:8000`.
+    private static func isLoopback(host: String) -> Bool {
+        let isBracketed = host.hasPrefix("[")
+        let name = host.drop { $0 == "[" }.prefix { $0 != (isBracketed ? "]" : ":") }
+        return HTTPSettings.isLoopback(name.lowercased())
     }
 }

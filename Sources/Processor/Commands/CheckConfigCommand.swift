@@ -16,6 +16,7 @@ enum CheckConfigCommand {
         if configuration.files.path == nil { print("# \(Configuration.missingFile)") }
         print(configuration.effective.yaml, terminator: "")
         logger.warn(of: configuration.settings.kafka)
+        logger.warn(of: configuration.settings.http)
         guard connects else { return }
         var failed: [String] = []
         do {

@@ -9,6 +9,7 @@ import HTTPServer
 import Kafka
 import Pipeline
 import Platform
+import ServiceManager
 import Synchronization
 import Telemetry
 
@@ -46,9 +47,12 @@ final class RunCommand: Sendable {
                 "libraries": libraryVersions.map { "\($0) \($1)" }.joined(separator: ", "),
             ])
         logger.warn(of: configuration.settings.kafka)
+        logger.warn(of: configuration.settings.http)
         let (settings, mapping) = (configuration.settings, configuration.mapping)
         let registry = MetricsRegistry()
         registry.registerProcessMetrics()
+        registry.registerLogMetrics()
+        registry.registerBuildInfo()
         broker = isEmbedded ? try await BrokerProcess.start(topics: mapping.topics) : nil
         if let broker {
             logger.info("Embedded broker started.", ["bootstrap_servers": broker.bootstrapServers])
@@ -109,9 +113,9 @@ final class RunCommand: Sendable {
 
     /// Runs until a SIGTERM or SIGINT has been handled.
     func run() async throws {
-        let scheme = configuration.identity == nil ? "http" : "https"
-        let host = settings.http.host.contains(":") ? "[\(settings.http.host)]" : settings.http.host
-        logger.info("HTTP server listening.", ["url": "\(scheme)://\(host):\(server.server.port)", "role": role.rawValue])
+        logger.info("HTTP server listening.", ["url": settings.http.url(port: server.server.port), "role": role.rawValue])
+        // Whether it can work, or waits for a server, is told by /readyz: an outage is no failed start.
+        ServiceManager.notify(.ready)
         let outcome = await work()
         // A lane that waits for PostgreSQL must not delay the end of a process that has failed.
         if case .failure = outcome { late.worker.current?.abandon() }
@@ -129,6 +133,7 @@ final class RunCommand: Sendable {
             group.addTask {
                 guard let signal = await self.signals.next() else { return .success(()) }
                 self.logger.info("Stopping: signal received.", ["signal": Signals.name(signal)])
+                ServiceManager.notify(.stopping)
                 self.health.entered("stopping")
                 self.endAfterDeadline()
                 self.late.isStopping.store(true, ordering: .sequentiallyConsistent)
@@ -268,8 +273,7 @@ final class RunCommand: Sendable {
         let limit = settings.pipeline.shutdownTimeout + .seconds(5)
         DispatchQueue.global().asyncAfter(deadline: .now() + limit.inSeconds) { [logger] in
             logger.warning("Stopping took too long; records that are not durable are read again at the next start.")
-            fflush(nil)
-            _exit(0)
+            endProcess(0)
         }
     }
 

@@ -12,6 +12,7 @@ struct HTTPSettings: Sendable {
     var tokens: [String: String] = [:]
     var allowUnauthenticated = false
     var adminToken = ""
+    var adminOnLoopback = false
     var metricsToken = ""
     var connections = 4096
     var connectionsPerAddress = 1024
@@ -23,7 +24,7 @@ struct HTTPSettings: Sendable {
     var maxEventBytes = 1_000_000
     var maxBodyBytes = 1 << 30
     var maxBatchEvents = 10_000_000
-    var trustedProxies = 0
+    var trustedProxies: [IPNetwork] = []
 
     static let section = Section<HTTPSettings>(
         "http", help: "The HTTP server: POST /send, metrics, health and /admin.",
@@ -68,23 +69,29 @@ struct HTTPSettings: Sendable {
                     "The most events of a batch. Each takes one byte until the request is answered; the results of all "
                     + "requests and the events read in part share 64 MiB.", reload: .live),
             Key(
-                "trusted_proxies", \.trustedProxies, .int(in: 0...16),
+                "trusted_proxies", \.trustedProxies,
+                .list(of: .form("IP network", mustBe: "an IP address or network such as 10.0.0.7 or 10.0.0.0/8")),
                 help:
-                    "Number of own proxies that every request passes through and that append the caller's address to "
-                    + "X-Forwarded-For: the client is the entry this far from the right. Above 0 the port must be reachable "
-                    + "through them only.", reload: .live),
+                    "Addresses of your own proxies, each of which appends the caller's address to X-Forwarded-For: "
+                    + "[10.0.0.0/8, \"fd00::/8\"]. The header is believed from them only: the client is its last entry that is no "
+                    + "such proxy. Empty: the client is the other end of the connection.", reload: .live),
             Key(
                 "admin_token", \.adminToken, optionalToken,
                 help:
-                    "Bearer token of the routes under /admin; SLUICE_HTTP_ADMIN_TOKEN_FILE names a file with it. Empty: only "
-                    + "requests from this machine are accepted, and only while the server listens on loopback.",
+                    "Bearer token of the routes under /admin; SLUICE_HTTP_ADMIN_TOKEN_FILE names a file with it. Empty: these "
+                    + "routes do not exist, unless admin_on_loopback is true.",
                 secrecy: .secret, reload: .live),
+            Key(
+                "admin_on_loopback", \.adminOnLoopback, .bool,
+                help:
+                    "Without admin_token and while the server listens on loopback, take requests to /admin from this machine. A "
+                    + "proxy or tunnel on it may make requests of others look so.", reload: .live),
             Key(
                 "metrics_token", \.metricsToken, optionalToken,
                 help:
-                    "Bearer token of /metrics; SLUICE_HTTP_METRICS_TOKEN_FILE names a file with it. Empty: every client may "
-                    + "read them where the server listens on loopback or allow_unauthenticated is true, elsewhere only this "
-                    + "machine.",
+                    "Bearer token of /metrics, and of the details of /readyz; SLUICE_HTTP_METRICS_TOKEN_FILE names a file with "
+                    + "it. Empty: requests from this machine may read them while the server listens on loopback; elsewhere "
+                    + "/metrics does not exist.",
                 secrecy: .secret, reload: .live),
             Key(
                 "connections", \.connections, .int(in: 1...65_535),
@@ -132,6 +139,13 @@ struct HTTPSettings: Sendable {
                 sentence:
                     "must be a loopback address (127.0.0.1, ::1, localhost) unless there are tokens or allow_unauthenticated is true"
             ) { $0.allowUnauthenticated || !$0.tokens.isEmpty || isLoopback($0.host) },
+            Rule(
+                "tokens", "admin_token", "metrics_token",
+                sentence: "must not hold a token that has another purpose: each of the three needs tokens of its own"
+            ) { http in
+                let own = [http.adminToken, http.metricsToken].filter { !$0.isEmpty }
+                return Set(own).count == own.count && Set(own).isDisjoint(with: http.tokens.values)
+            },
             Rule("tls_certificate", "tls_key", sentence: "must be set together, or neither") {
                 $0.tlsCertificate.isEmpty == $0.tlsKey.isEmpty
             },
@@ -143,6 +157,12 @@ struct HTTPSettings: Sendable {
     /// The files of the certificate and its key; `nil`: the server speaks plain HTTP.
     var certificateFiles: (certificate: String, key: String)? {
         tlsCertificate.isEmpty || tlsKey.isEmpty ? nil : (tlsCertificate, tlsKey)
+    }
+
+    /// The address that the log names.
+    /// - Parameter port: the one the server listens on; a free one where ``port`` is 0.
+    func url(port: UInt16) -> String {
+        "\(certificateFiles == nil ? "http" : "https")://\(host.contains(":") ? "[\(host)]" : host):\(port)"
     }
 
     /// What a bearer token may be (RFC 6750 allows fewer characters).
@@ -165,6 +185,20 @@ struct HTTPSettings: Sendable {
         let parts = host.split(separator: ".", omittingEmptySubsequences: false)
         let isIPv4 = parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
         return isIPv4 || host == "localhost" || host == "::1"
+    }
+}
+
+extension Logger {
+    /// Writes what of the HTTP settings may surprise somebody.
+    func warn(of settings: HTTPSettings) {
+        if !settings.trustedProxies.isEmpty, settings.connectionsPerAddress > 0 {
+            warning(
+                "The connection limit per address holds for a proxy as for a client.",
+                [
+                    "connections_per_address": settings.connectionsPerAddress,
+                    "remedy": "set http.connections_per_address to 0, or to what a proxy opens at most",
+                ])
+        }
     }
 }
 

@@ -120,6 +120,14 @@ struct Configuration: Sendable {
                 ignoredPrefixes: ["SLUICE_TEST_", "SLUICE_DEMO_", "SLUICE_BENCH_"]))
     }
 
+    /// How to log, as far as a configuration with faults says it.
+    static func logSettings(path: String?, environment: [String: String]) -> LogSettings {
+        var file: YAMLNode?
+        // A file that cannot be read says nothing of it; loading reports that.
+        if let path, case .success(let node) = Result(catching: { try YAML.load(path: path) }) { file = node }
+        return survey(file, environment).settings.value.log
+    }
+
     /// Reads everything, with all checks that need no server.
     /// - Throws: `SettingsFaults` with all faults at once.
     static func load(path: String?, environment: [String: String]) throws(SettingsFaults) -> Configuration {

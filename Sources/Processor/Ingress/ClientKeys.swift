@@ -16,14 +16,19 @@ enum ClientKeys {
     /// - Parameters:
     ///   - peer: the other end of the connection.
     ///   - forwarded: the lines of X-Forwarded-For, in order.
-    ///   - trusted: the number of trusted proxies that every request passes. The nearest one is the peer; each appends the address it was
-    ///     called from. So the client is the entry that many from the right; entries further left come from the client. If there are
-    ///     fewer entries, the leftmost counts.
-    static func key(peer: SocketAddress?, forwarded: [String], trusted: Int) -> RateLimitKey {
-        guard trusted > 0 else { return peer.map(key) ?? unknown }
-        let chain = forwarded.flatMap { $0.split(separator: ",", omittingEmptySubsequences: false) }.map(trimmed)
-        guard let entry = chain.suffix(trusted).first, !entry.isEmpty else { return peer.map(key) ?? unknown }
-        return address(in: entry).map(key) ?? RateLimitKey(name: "for " + entry)
+    ///   - trusted: own proxies. Each appends the address it was called from. So, from the right, every entry that one of them has
+    ///     written is true, and the client is the first that is no such proxy; entries further left come from the client. Where all
+    ///     are proxies, it is the leftmost.
+    static func key(peer: SocketAddress?, forwarded: [String], trusted: [IPNetwork]) -> RateLimitKey {
+        guard var client = peer else { return unknown }
+        for entry in forwarded.flatMap({ $0.split(separator: ",", omittingEmptySubsequences: false) }).reversed() {
+            guard trusted.contains(where: { $0.contains(client) }) else { break }
+            let text = trimmed(entry)
+            guard !text.isEmpty else { break }
+            guard let address = address(in: text) else { return RateLimitKey(name: "for " + text) }
+            client = address
+        }
+        return key(client)
     }
 
     /// All peers whose address is unknown share a key.

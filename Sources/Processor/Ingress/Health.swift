@@ -4,6 +4,7 @@ import Admission
 import Backpressure
 import HTTPServer
 import Pipeline
+import Platform
 import Records
 import Synchronization
 
@@ -14,15 +15,21 @@ final class Health: Sendable {
     private let eventProducer: EventProducer?
     private let shedding: IngressShedding?
     private let snapshot: @Sendable () -> PipelineSnapshot?
+    private let clock: @Sendable () -> UInt64
+    /// The last snapshot, and until when it is used.
+    private let recent = Mutex<(until: UInt64, snapshot: PipelineSnapshot?)>((0, nil))
     private let phase = Mutex("starting")
 
+    /// - Parameter clock: monotonic nanoseconds.
     init(
         role: Role, eventProducer: EventProducer?, shedding: IngressShedding? = nil,
+        clock: @escaping @Sendable () -> UInt64 = MonotonicClock.nanoseconds,
         snapshot: @escaping @Sendable () -> PipelineSnapshot?
     ) {
         self.role = role
         self.eventProducer = eventProducer
         self.shedding = shedding
+        self.clock = clock
         self.snapshot = snapshot
     }
 
@@ -30,7 +37,8 @@ final class Health: Sendable {
     func entered(_ phase: String) { self.phase.withLock { $0 = phase } }
 
     /// The answer of `/readyz`.
-    func readiness() -> HTTPResponse {
+    /// - Parameter isDetailed: say why, and how the worker is; otherwise whether it is ready only.
+    func readiness(isDetailed: Bool) -> HTTPResponse {
         var members: [JSONValue.Member] = []
         var problems: [String] = []
         if role != .ingress {
@@ -54,8 +62,9 @@ final class Health: Sendable {
         }
         let phase = self.phase.withLock { $0 }
         if phase == "stopping", role == .worker { problems.append("the process is stopping") }
+        if !isDetailed { members = [] }
         members.insert(.init("status", .string(problems.isEmpty ? "ready" : "unavailable")), at: 0)
-        if !problems.isEmpty { members.insert(.init("reason", .string(problems.joined(separator: "; "))), at: 1) }
+        if isDetailed, !problems.isEmpty { members.insert(.init("reason", .string(problems.joined(separator: "; "))), at: 1) }
         return .json(problems.isEmpty ? 200 : 503, .object(members))
     }
 
@@ -83,8 +92,17 @@ final class Health: Sendable {
             })
     }
 
+    /// The pipeline's state, not older than a tenth of a second: anybody may ask, on the loop of the HTTP server.
+    private func recentSnapshot() -> PipelineSnapshot? {
+        let now = clock()
+        return recent.withLock { recent in
+            if now >= recent.until { recent = (now + 100_000_000, snapshot()) }
+            return recent.snapshot
+        }
+    }
+
     private func worker() -> (state: String, problems: [String], details: [JSONValue.Member]) {
-        guard let snapshot = snapshot() else {
+        guard let snapshot = recentSnapshot() else {
             let phase = self.phase.withLock { $0 }
             return (phase, ["the worker is \(phase)"], [])
         }

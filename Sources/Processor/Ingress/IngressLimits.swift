@@ -32,7 +32,7 @@ final class IngressLimits: Sendable {
     func quota(of head: borrowing HTTPRequestHead, _ name: String?) -> ClientQuota {
         if let name { return ClientQuota(limits: self, client: RateLimitKey(name: name)) }
         let trusted = settings.withLock { $0.http.trustedProxies }
-        let forwarded = trusted > 0 ? head.headers("X-Forwarded-For") : []
+        let forwarded = trusted.isEmpty ? [] : head.headers("X-Forwarded-For")
         return ClientQuota(limits: self, client: ClientKeys.key(peer: head.peer, forwarded: forwarded, trusted: trusted))
     }
 

@@ -157,7 +157,7 @@ extension Routes.Route {
         ]
         if let requestBody { members.append(.init("requestBody", requestBody)) }
         // Whether a token is required depends on the settings and the client's address.
-        if verb != nil || self == .send || self == .metrics { members.append(.init("security", [[:], ["token": []]])) }
+        if verb != nil || [.send, .metrics, .readyz].contains(self) { members.append(.init("security", [[:], ["token": []]])) }
         return .object(members)
     }
 
@@ -167,7 +167,7 @@ extension Routes.Route {
         case .send: ("send", "Takes an event or a batch of events; answers when Kafka has acknowledged them.")
         case .metrics: ("metrics", "Metrics in Prometheus' text format.")
         case .livez: ("alive", "Liveness: 200 while the process runs.")
-        case .readyz: ("ready", "Readiness, and why the process is not ready.")
+        case .readyz: ("ready", "Readiness; for those who may read the metrics or use /admin, why the process is not ready.")
         case .openAPI: ("describe", "This document.")
         case .pause: ("pause", "Pauses consumption of a partition, a topic or all topics, for all workers of the group.")
         case .resume: ("resume", "Resumes consumption.")
@@ -228,6 +228,7 @@ extension Routes.Route {
             answers[200] = Self.answer("The metrics.", [MetricsRegistry.contentType: ["type": "string"]])
             answers[401] = Self.problem("The bearer token is missing or unknown.")
             answers[403] = Self.problem("Without a token, only local requests are allowed.")
+            answers[404] = Self.noSuchRoute
         case .livez:
             answers[200] = Self.answer(
                 "The process runs.", ["application/json": ["type": "object", "required": ["status"]]])
@@ -246,10 +247,11 @@ extension Routes.Route {
                 : Self.answer("The operator pauses in force.", ["application/json": Self.reference("Pauses")])
             answers[401] = Self.problem("The bearer token is missing or unknown.")
             answers[403] = Self.problem("Without a token, only local requests are allowed.")
+            answers[404] = Self.noSuchRoute
             answers[500] = Self.problem("PostgreSQL refuses the query; trying again is useless.")
             if self != .pauses {
                 answers[400] = Self.problem("The body is invalid.")
-                answers[404] = Self.problem("The topic or partition does not exist.")
+                answers[404] = Self.problem("The topic or partition does not exist; or nobody may use this route any more.")
                 answers[415] = Self.problem("The media type is not supported.")
             }
             if self == .resume { answers[409] = Self.problem("The scope is part of a wider pause.") }
@@ -270,6 +272,8 @@ extension Routes.Route {
         members.append(.init("content", .object(content.map { .init($0.key, ["schema": $0.value]) })))
         return .object(members)
     }
+
+    private static var noSuchRoute: JSONValue { problem("A change of the settings has closed this route.") }
 
     private static func problem(_ description: String, headers: [String] = []) -> JSONValue {
         answer(description, ["application/problem+json": reference("Problem")], headers: headers)

@@ -53,7 +53,8 @@ final class Routes: HTTPHandler {
     private let requests: CounterFamily
     private let counters = Mutex<[Int: Counter]>([:])
     private let alive = HTTPResponse.json(200, .object([.init("status", .string("alive"))])).prepared()
-    private let description: HTTPResponse
+    /// Documents by the routes they describe, made when they are first asked for.
+    private let descriptions = Mutex<[[Route]: HTTPResponse]>([:])
     private let unsupported = ProblemDetails(
         status: 415,
         detail:
@@ -78,7 +79,6 @@ final class Routes: HTTPHandler {
             }
         }
         routes = HTTPRoutes(known.map(\.pattern))
-        description = HTTPResponse.json(200, OpenAPIDocument.make(known)).prepared()
         self.eventProducer = eventProducer
         self.limits = limits
         self.shedding = shedding
@@ -91,6 +91,12 @@ final class Routes: HTTPHandler {
             labels: ["route", "status"])
         for route in known { for status in route.statuses { requests.child(route.rawValue, "\(status)") } }
         for status in [400, 404, 405, 503] { requests.child("other", "\(status)") }
+    }
+
+    /// The routes that anybody may use by the settings in force.
+    private var offered: [Route] {
+        let (hasAdmin, hasMetrics) = (authorizer.hasAdmin, authorizer.hasMetrics)
+        return known.filter { $0.verb == nil ? hasMetrics || $0 != .metrics : hasAdmin }
     }
 
     func isPriority(_ route: Int) -> Bool { known[route].isPriority }
@@ -165,10 +171,17 @@ final class Routes: HTTPHandler {
                 HTTPResponse(
                     status: 200, headers: [("Content-Type", MetricsRegistry.contentType)], body: registry.render()))
         case .livez: exchange.respond(alive)
-        case .readyz: exchange.respond(health.readiness())
-        case .openAPI: exchange.respond(description)
+        case .readyz: exchange.respond(health.readiness(isDetailed: authorizer.mayReadDetails(request.head)))
+        case .openAPI:
+            let routes = offered
+            let response = descriptions.withLock { known in
+                let response = known[routes] ?? HTTPResponse.json(200, OpenAPIDocument.make(routes)).prepared()
+                known[routes] = response
+                return response
+            }
+            exchange.respond(response)
         case .index:
-            let list = known.map { "\($0.pattern.method.rawValue) \($0.rawValue)" }.joined(separator: "\n")
+            let list = offered.map { "\($0.pattern.method.rawValue) \($0.rawValue)" }.joined(separator: "\n")
             exchange.respond(.text(200, "Sluice\n\n\(list)\n"))
         }
     }

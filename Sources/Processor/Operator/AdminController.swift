@@ -3,6 +3,7 @@
 import HTTPServer
 import Kafka
 import Pipeline
+import Platform
 import Postgres
 import SluiceTables
 import Synchronization
@@ -21,6 +22,8 @@ final class AdminController: Sendable {
         let verb: Verb
         let request: AdminRequest?
         let caller: String
+        /// The address that the request came from.
+        let peer: String
         let exchange: HTTPExchange
     }
 
@@ -33,6 +36,8 @@ final class AdminController: Sendable {
     private let jobs: AsyncStream<Job>
     private let queue: AsyncStream<Job>.Continuation
     private let isRunning = Atomic(false)
+    /// Requests without the right are logged, up to five a second.
+    private let denials = Mutex(LogRateLimit(limit: 5))
 
     /// - Parameter topics: the mapping's.
     init(authorizer: RequestAuthorizer, topics: [String], logger: Logger) {
@@ -49,13 +54,31 @@ final class AdminController: Sendable {
 
     /// The header of a request has arrived.
     func admit(_ head: borrowing HTTPRequestHead, _ verb: Verb) -> HTTPAdmission {
-        do throws(Denial) { _ = try authorizer.administer(head) } catch { return .respond(error.response) }
+        do throws(Denial) {
+            _ = try authorizer.administer(head)
+        } catch {
+            log(error, head)
+            return .respond(error.response)
+        }
         guard verb != .list else { return .readBody(limit: 0) }
         // A web page of another host can make a browser post a form, but not JSON.
         guard head.hasMediaType("application/json") else {
             return .respond(ProblemDetails(status: 415, detail: "This route takes application/json.").response)
         }
         return .readBody(limit: AdminRequest.bodyLimit)
+    }
+
+    private func log(_ denial: Denial, _ head: borrowing HTTPRequestHead) {
+        let reason: String
+        switch denial {
+        case .adminTokenMissing: reason = "no token"
+        case .adminTokenUnknown: reason = "wrong token"
+        case .adminNotLocal: reason = "not a local request"
+        default: return
+        }
+        guard case .pass(let dropped) = denials.withLock({ $0.messageLogged(now: MonotonicClock.nanoseconds()) }) else { return }
+        logger.warning(
+            "A request to /admin was refused.", ["peer": head.remoteAddress, "reason": reason, "not_logged_before": dropped])
     }
 
     /// The whole request has arrived. It is answered now, or once it is carried out.
@@ -80,7 +103,8 @@ final class AdminController: Sendable {
             return Self.notFound("The mapping does not read the topic \(topic); it reads \(known).")
         }
         guard isServing else { return Self.unavailable("The worker has not started yet. Nothing was changed.") }
-        switch queue.yield(Job(verb: verb, request: parsed, caller: caller, exchange: exchange)) {
+        switch queue.yield(Job(verb: verb, request: parsed, caller: caller, peer: request.head.remoteAddress, exchange: exchange))
+        {
         case .enqueued: return nil
         case .dropped: return Self.unavailable("Too many requests wait for PostgreSQL. Nothing was changed; try again.")
         case .terminated: return HTTPRefusal.stopping.response
@@ -138,7 +162,7 @@ final class AdminController: Sendable {
         case .pause:
             let (paused, isChanged) = try await pauses.pause(scope, reason: reason, by: job.caller)
             guard isChanged else { return Self.list(paused, unchanged: "\(scope) is paused already, for the same reason.") }
-            logger.info("Paused by an operator.", ["by": job.caller, "scope": "\(scope)", "reason": reason])
+            logger.info("Paused by an operator.", ["by": job.caller, "peer": job.peer, "scope": "\(scope)", "reason": reason])
             return Self.list(paused)
         case .retry:
             let (stopped, isAssigned) = retry(scope)
@@ -151,13 +175,17 @@ final class AdminController: Sendable {
             }
             logger.info(
                 "Retried by an operator.",
-                ["by": job.caller, "partitions": stopped.map { "\($0.source)" }.joined(separator: ", "), "reason": reason])
+                [
+                    "by": job.caller, "peer": job.peer, "partitions": stopped.map { "\($0.source)" }.joined(separator: ", "),
+                    "reason": reason,
+                ])
             return .json(200, ["retried": .array(stopped.map(\.json))], headers: [("Cache-Control", "no-store")])
         case .resume:
             switch try await pauses.resume(scope) {
             case .done(let paused, isChanged: false): return Self.list(paused, unchanged: "\(scope) was not paused.")
             case .done(let paused, isChanged: true):
-                logger.info("Resumed by an operator.", ["by": job.caller, "scope": "\(scope)", "reason": reason])
+                logger.info(
+                    "Resumed by an operator.", ["by": job.caller, "peer": job.peer, "scope": "\(scope)", "reason": reason])
                 return Self.list(paused)
             case .coveredBy(let wider):
                 let names = wider.map { "\($0.scope)" }.joined(separator: " and ")

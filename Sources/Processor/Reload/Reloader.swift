@@ -8,7 +8,8 @@ import Settings
 import Synchronization
 import Telemetry
 
-/// Checks the files every second and at SIGHUP. A changed configuration is validated as at the start, and applied or refused as a whole.
+/// Checks the files every second and at SIGHUP. A changed configuration is validated as at the start; one with a fault changes nothing.
+/// A valid one is applied to one part of the process after the other.
 final class Reloader: Sendable {
     private struct State: ~Copyable {
         /// What was loaded last, with which the next is compared.
@@ -120,7 +121,9 @@ final class Reloader: Sendable {
 
     private func accept(_ configuration: Configuration) async throws(SettingsFaults) {
         let (before, running) = state.withLock { ($0.loaded, $0.inForce) }
-        let settings = try SluiceSettings.schema.adopting(configuration.settings, into: running)
+        var loaded = configuration.settings
+        let kept = loaded.http.keepTokens(of: running.http)
+        let settings = try SluiceSettings.schema.adopting(loaded, into: running)
         if let fault = unsupported(configuration.settings) ?? unsupported(settings) { throw SettingsFaults([fault]) }
         let changes = before.changes(to: configuration.effective)
         let content = configuration.content
@@ -147,7 +150,15 @@ final class Reloader: Sendable {
             return
         }
         let differing = Set(started.changes(to: configuration.effective).map(\.key))
-        for change in changes { log(change, isBack: !differing.contains(change.key)) }
+        for change in changes {
+            if kept.contains(change.key) {
+                logger.warning(
+                    "Tokens were removed; they stay in force until the next restart. To revoke one now, replace it.",
+                    ["key": change.key])
+            } else {
+                log(change, isBack: !differing.contains(change.key))
+            }
+        }
         if hasOtherMappings {
             logger.warning("Mapping changed; it takes effect at the next restart.", ["mappings": "\(settings.mappings)"])
         }
@@ -194,6 +205,24 @@ final class Reloader: Sendable {
     /// Runs `body`, which reads files, on a thread that may block.
     private func onFileQueue<R: Sendable>(_ body: @escaping @Sendable () -> R) async -> R {
         await withCheckedContinuation { continuation in fileQueue.async { continuation.resume(returning: body()) } }
+    }
+}
+
+extension HTTPSettings {
+    /// Takes over tokens that a reload has removed without leaving any: a file that was cut, or emptied, must not open a route.
+    /// - Returns: the keys of these tokens.
+    fileprivate mutating func keepTokens(of running: HTTPSettings) -> Set<String> {
+        var kept: Set<String> = []
+        if tokens.isEmpty, !running.tokens.isEmpty {
+            tokens = running.tokens
+            kept.insert("http.tokens")
+        }
+        for (token, key) in [(\HTTPSettings.adminToken, "http.admin_token"), (\.metricsToken, "http.metrics_token")]
+        where self[keyPath: token].isEmpty && !running[keyPath: token].isEmpty {
+            self[keyPath: token] = running[keyPath: token]
+            kept.insert(key)
+        }
+        return kept
     }
 }
 

@@ -26,6 +26,7 @@ final class BrokerProcess: @unchecked Sendable {
             let process = Process()
             process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
             process.arguments = ["embedded-broker"] + topics
+            process.environment = Self.environment(ProcessInfo.processInfo.environment)
             let lifeline = Pipe()
             let output = Pipe()
             process.standardInput = lifeline
@@ -39,6 +40,12 @@ final class BrokerProcess: @unchecked Sendable {
             }
             return BrokerProcess(bootstrapServers: address, process: process, lifeline: lifeline)
         }
+    }
+
+    /// What the child gets of this process's environment: how to run, and no setting, as secrets are among them.
+    static func environment(_ own: [String: String]) -> [String: String] {
+        let names: Set = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"]
+        return own.filter { name, _ in names.contains(name) || name.hasPrefix("LD_") || name.hasPrefix("LC_") }
     }
 
     /// Ends the child.

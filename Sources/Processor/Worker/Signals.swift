@@ -42,7 +42,7 @@ final class Signals: @unchecked Sendable {
                 }
                 if now - begun >= Self.repetition {
                     logger.warning("Second signal: the process ends at once.", ["signal": Self.name(number)])
-                    _exit(128 + number)
+                    endProcess(128 + number)
                 }
                 continuation.yield(number)
             }

@@ -70,7 +70,7 @@ enum StartUp {
         init(_ logger: Logger) { self.logger = logger }
 
         mutating func wait(_ server: String, _ reason: String) async throws {
-            logger.warning("Server not available; retrying.", ["server": server, "error": reason, "retry_in_s": seconds])
+            logger.warning("Server not available; retrying.", ["server": server, "message": reason, "retry_in_s": seconds])
             try await Task.sleep(for: .seconds(seconds))
             seconds = Swift.min(5, seconds * 2)
         }

@@ -55,7 +55,8 @@ extension Key {
                     reading.note(key, root, show, .defaults, reload)
                     return
                 }
-                var value = ValueReading(key: key, origin: written.origin, secrecy: secrecy, directory: written.directory)
+                let shown = written.isFromSecretFile && secrecy == .open ? .secret : secrecy
+                var value = ValueReading(key: key, origin: written.origin, secrecy: shown, directory: written.directory)
                 if let parsed = kind.parse(written.raw, &value) { root[keyPath: path] = parsed }
                 reading.report(value.faults)
                 reading.note(key, root, show, written.origin, reload)

@@ -1,5 +1,7 @@
 // Owns the kinds with several values: lists, and maps with free keys.
 
+import Platform
+
 extension ValueKind {
     /// Values of one kind, in order. In YAML a sequence; in the environment separated by commas (`\,` for a comma inside a value).
     /// - Parameter least: the least number of values.
@@ -55,16 +57,22 @@ extension ValueKind where Value == [String: String] {
     }
 
     /// Secrets under free names. In the environment, and in a file that it names, YAML too: `name: secret`, one a line,
-    /// or `{name: secret, other: secret}`.
+    /// or `{name: secret, other: secret}`. Nothing at all is a fault, as what was to be there may have been lost. No fault shows a word
+    /// of the text, not even a name: it may be a secret in the wrong place.
     public static var secrets: ValueKind {
         ValueKind(typeName: "secrets by name") { raw, reading in
-            guard case .text(let text) = raw else { return map.parse(raw, &reading) }
             do throws(SettingsFaults) {
-                return entries(try YAML.parse(text: text, file: reading.origin.description), &reading)
+                let node =
+                    switch raw {
+                    case .node(let node): node
+                    case .text(let text): try YAML.parse(text: text, file: reading.origin.description)
+                    }
+                if !node.isNull { return entries(node, &reading) }
+                reading.report("holds nothing; write {} for none", at: raw)
             } catch {
-                for fault in error.faults { reading.report(fault.message, at: raw) }
-                return nil
+                for fault in error.faults { reading.report("must be YAML, `name: secret` a line\(fault.origin.place)", at: raw) }
             }
+            return nil
         } show: { values, secrecy in
             map.show(values, secrecy)
         }
@@ -82,7 +90,8 @@ extension ValueKind where Value == [String: String] {
             }
             let key = Separated.trimmed(pair[..<equals])
             guard result.updateValue(Separated.trimmed(pair[pair.index(after: equals)...]), forKey: key) == nil else {
-                reading.report("names \(Shown.quoted(key)) twice", at: raw)
+                // Nor this key, for the same reason.
+                reading.report("names a key twice", at: raw)
                 return nil
             }
         }
@@ -99,12 +108,14 @@ extension ValueKind where Value == [String: String] {
         for entry in entries {
             guard let scalar = entry.value.scalar, !scalar.isNull else {
                 let remedy = entry.value.isNull ? "; write \"\" for an empty text" : ""
+                let name = reading.secrecy == .open ? Shown.quoted(entry.key) : "line \(entry.line)"
                 reading.report(
-                    "the value of \(Shown.quoted(entry.key)) must be one text, is \(entry.value.kindName)\(remedy)",
+                    "the value of \(name) must be one text, is \(entry.value.kindName)\(remedy)",
                     at: .node(YAMLNode(content: entry.value.content, file: node.file, line: entry.line)))
                 continue
             }
-            result[entry.key] = scalar.text
+            let isSecret = reading.secrecy != .open || Redaction.isSecretName(entry.key)
+            result[entry.key] = isSecret ? scalar.text.withoutTrailingLineBreaks : scalar.text
         }
         return result.count == entries.count ? result : nil
     }

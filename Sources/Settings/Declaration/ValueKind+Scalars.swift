@@ -62,6 +62,20 @@ extension ValueKind where Value == Double {
     }
 }
 
+extension ValueKind where Value: LosslessStringConvertible {
+    /// One text in a form of its own.
+    /// - Parameters:
+    ///   - typeName: the type as the documentation names it.
+    ///   - wanted: what the text must be, with an example.
+    public static func form(_ typeName: String, mustBe wanted: String) -> ValueKind {
+        ValueKind(typeName: typeName) { raw, reading in
+            reading.convert(raw, mustBe: wanted) { Value($0) }
+        } show: { value, secrecy in
+            Shown.yaml(secrecy.covered(value.description))
+        }
+    }
+}
+
 extension ValueKind where Value: RawRepresentable & CaseIterable, Value.RawValue == String {
     /// One of the type's cases, by name.
     public static var choice: ValueKind {

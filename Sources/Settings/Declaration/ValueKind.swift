@@ -1,5 +1,7 @@
 // Owns the kinds of values: how a value is read from text, shown, bounded and documented.
 
+import Platform
+
 /// The text or tree that a source holds for a key.
 public enum RawValue: Sendable {
     /// From the environment, or a file the environment names.
@@ -93,7 +95,7 @@ struct ValueReading {
         faults.append(Fault(place, key: key, message))
     }
 
-    /// The text, if the value is a single one.
+    /// The text, if the value is a single one. A secret ends in no line break.
     mutating func text(_ raw: RawValue, mustBe wanted: String) -> String? {
         let node: YAMLNode
         switch raw {
@@ -108,7 +110,7 @@ struct ValueReading {
             report("must be \(wanted), is nothing; write a value or remove the key", at: raw)
             return nil
         }
-        return scalar.text
+        return secrecy == .open ? scalar.text : scalar.text.withoutTrailingLineBreaks
     }
 
     /// Reads a text with `convert`, which returns `nil` for a text that is not such a value.

@@ -9,6 +9,9 @@ public enum Origin: Sendable, Hashable, CustomStringConvertible {
     /// An environment variable, by name.
     case environment(String)
 
+    /// `; see line 12` where a line is known, else nothing.
+    var place: String { if case .file(_, let line?) = self { "; see line \(line)" } else { "" } }
+
     /// As messages begin: `config/sluice.yaml:12`, `SLUICE_HTTP_PORT`, `default`.
     public var description: String {
         switch self {

@@ -1,5 +1,7 @@
 // Owns one pass over all sources: finds the value of each key, and collects faults and effective values.
 
+import Platform
+
 /// A pass over all sources.
 struct SettingsReading {
     /// The text of a key, and its source.
@@ -8,6 +10,8 @@ struct SettingsReading {
         let origin: Origin
         /// The directory of relative paths in it.
         let directory: String
+        /// It comes from a file that the environment names, as secrets do: faults do not show it, whatever key it was meant for.
+        var isFromSecretFile = false
     }
 
     private let source: SettingsSource
@@ -54,7 +58,8 @@ struct SettingsReading {
     /// The value that a variable holds, or the file that it names with `_FILE`.
     private mutating func inEnvironment(_ variable: String, key: String) -> Written? {
         switch (source.environment[variable], source.environment[variable + "_FILE"]) {
-        case (let text?, nil): return Written(raw: .text(text), origin: .environment(variable), directory: "")
+        case (let text?, nil):
+            return Written(raw: .text(text.withoutTrailingLineBreaks), origin: .environment(variable), directory: "")
         case (nil, let path?): return content(of: path, named: variable + "_FILE", key: key)
         case (.some, .some):
             report([Fault(.environment(variable), key: key, "is set, and so is \(variable)_FILE; unset one of them")])
@@ -70,10 +75,12 @@ struct SettingsReading {
     }
 
     private mutating func content(of path: String, named variable: String, key: String) -> Written? {
-        do {
-            var text = try TextFile.read(path, atMost: Self.maximumSecretBytes)[...]
-            if text.last == "\n" || text.last == "\r\n" { text = text.dropLast() }
-            return Written(raw: .text(String(text)), origin: .environment(variable), directory: "")
+        do throws(TextFile.Problem) {
+            let text = try TextFile.read(path, atMost: Self.maximumSecretBytes).withoutTrailingLineBreaks
+            guard text.contains(where: { !$0.isWhitespace }) else {
+                throw TextFile.Problem(sentence: "holds nothing; write the value into it, or unset the variable")
+            }
+            return Written(raw: .text(text), origin: .environment(variable), directory: "", isFromSecretFile: true)
         } catch {
             report([Fault(.environment(variable), key: key, "the file \(Shown.quoted(path)) \(error.sentence)")])
             return nil

@@ -7,7 +7,7 @@ public struct SettingsSource: Sendable {
 
     /// The parsed file, if there is one.
     public let file: YAMLNode?
-    /// Environment variables by name; those without the prefix are ignored.
+    /// Environment variables by name, without ``ServiceLinks``; those without the prefix are ignored.
     public let environment: [String: String]
     /// Prefixes of `SLUICE_…` variables that are not settings, such as `SLUICE_TEST_`.
     public let ignoredPrefixes: [String]
@@ -15,7 +15,8 @@ public struct SettingsSource: Sendable {
     /// Settings from a file and the environment.
     public init(file: YAMLNode? = nil, environment: [String: String] = [:], ignoredPrefixes: [String] = []) {
         self.file = file
-        self.environment = environment
+        let links = ServiceLinks(environment).services
+        self.environment = environment.filter { links[$0.key] == nil }
         self.ignoredPrefixes = ignoredPrefixes
     }
 

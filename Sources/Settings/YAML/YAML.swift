@@ -30,7 +30,7 @@ public enum YAML {
         return try builder.finish()
     }
 
-    /// The document in the file at `path`.
+    /// The document in the file at `path`. A file without one is refused: a file that is being written, or was cut, sets nothing.
     public static func load(path: String) throws(SettingsFaults) -> YAMLNode {
         let text: String
         do {
@@ -38,6 +38,10 @@ public enum YAML {
         } catch {
             throw SettingsFaults([Fault(.file(path, line: error.line), error.sentence)])
         }
-        return try parse(text: text, file: path)
+        let document = try parse(text: text, file: path)
+        guard !document.isNull else {
+            throw SettingsFaults([Fault(.file(path, line: nil), "holds nothing; write {} where that is meant")])
+        }
+        return document
     }
 }
