@@ -151,6 +151,23 @@ import Testing
         }
     }
 
+    @Test("bytes off the wire are counted, those that are passed over, dropped or refused included")
+    func wireBytes() async throws {
+        try await withStreams(StreamHandler(ReaderPlan(most: 10), limit: 1000)) { server, handler in
+            let client = try Client(port: server.port)
+            client.send("POST /peek HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for chunk in ["5\r\n     \r\n", "3\r\n {}\r\n", "0\r\n\r\n"] { client.send(chunk) }
+            let passed = try client.answer()
+            #expect(passed.text == " {}")
+            #expect(passed.headers["x-wire"] == "8")
+            #expect(try client.ask("POST", "/stream", body: Array(repeating: 65, count: 900)).body.count == 10)
+            #expect(try client.ask("POST", "/stream", body: Array(repeating: 65, count: 1001)).status == 413)
+            #expect(try client.ask("GET", "/hello").status == 200)
+            try eventually("all are over") { handler.outcomes.withLock { $0.count == 4 } }
+            #expect(handler.outcomes.withLock { $0.map(\.wireBytes) } == [8, 900, 1001, 0])
+        }
+    }
+
     @Test("a stop does not wait for suspended requests beyond its deadline")
     func stop() async throws {
         let handler = StreamHandler(ReaderPlan(isHeld: true))

@@ -55,6 +55,9 @@ public final class HTTPExchange: @unchecked Sendable {
         self.body = body
     }
 
+    /// Bytes of the request's body that have come off the wire up to now. For the methods of ``HTTPHandler`` and ``HTTPBodyReader`` only.
+    public var wireBytes: Int { body.received }
+
     /// Responds to the request.
     /// - Returns: `false` where there is a response already, or the connection is closed; this one is then dropped.
     @discardableResult

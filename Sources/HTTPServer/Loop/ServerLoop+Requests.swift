@@ -120,7 +120,7 @@ extension ServerLoop {
         case .handle:
             let head = HTTPRequestHead(route: exchange.route, method: exchange.method, connection: exchange.connection)
             let body = exchange.buffer?.bytes ?? UnsafeRawBufferPointer(start: emptyBody.baseAddress, count: 0)
-            handler.handle(HTTPRequest(head: head, body: body), exchange)
+            handler.handle(HTTPRequest(head: head, body: body, wireBytes: exchange.wireBytes), exchange)
             releaseBuffer(of: exchange)
         case .refuse:
             exchange.respond(handler.response(to: .bodyTooLarge(limit: exchange.body.limit)))
@@ -149,6 +149,6 @@ extension ServerLoop {
         handler.ended(
             HTTPOutcome(
                 route: exchange.route < 0 ? nil : exchange.route, status: exchange.status == 0 ? nil : Int(exchange.status),
-                isDelivered: isDelivered))
+                isDelivered: isDelivered, wireBytes: exchange.wireBytes))
     }
 }
