@@ -9,6 +9,7 @@
 #include <microhttpd.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
@@ -29,6 +30,13 @@ typedef int (*sluice_mhd_certificate)(gnutls_session_t session, const gnutls_dat
                                       const gnutls_pk_algorithm_t *algorithms, int algorithm_count, gnutls_pcert_st **chain,
                                       unsigned int *length, gnutls_privkey_t *key);
 
+// Leaves percent-encodings in request targets as they came.
+static inline size_t sluice_mhd_unescape(void *owner, struct MHD_Connection *connection, char *text) {
+  (void)owner;
+  (void)connection;
+  return strlen(text);
+}
+
 // MHD_start_daemon takes its options as C variadics; numeric options travel in `options`, which ends with MHD_OPTION_END.
 // EXTERNAL_LOGGER comes first, as the manual asks, so that faults in later options are logged through it. `sink` must outlive the
 // daemon. With a `certificate` callback the daemon speaks TLS, by `priorities`.
@@ -38,11 +46,11 @@ static inline struct MHD_Daemon *sluice_mhd_start(unsigned int flags, void *owne
                                                   const char *priorities, struct MHD_OptionItem *options) {
   if (certificate != NULL)
     return MHD_start_daemon(flags | MHD_USE_TLS, 0, NULL, NULL, handler, owner, MHD_OPTION_EXTERNAL_LOGGER, sluice_mhd_log, sink,
-                            MHD_OPTION_NOTIFY_COMPLETED, completed, owner, MHD_OPTION_NOTIFY_CONNECTION, connection, owner,
+                            MHD_OPTION_UNESCAPE_CALLBACK, sluice_mhd_unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, owner, MHD_OPTION_NOTIFY_CONNECTION, connection, owner,
                             MHD_OPTION_HTTPS_CERT_CALLBACK, certificate, MHD_OPTION_HTTPS_PRIORITIES, priorities,
                             MHD_OPTION_ARRAY, options, MHD_OPTION_END);
   return MHD_start_daemon(flags, 0, NULL, NULL, handler, owner, MHD_OPTION_EXTERNAL_LOGGER, sluice_mhd_log, sink,
-                          MHD_OPTION_NOTIFY_COMPLETED, completed, owner, MHD_OPTION_NOTIFY_CONNECTION, connection, owner,
+                          MHD_OPTION_UNESCAPE_CALLBACK, sluice_mhd_unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, owner, MHD_OPTION_NOTIFY_CONNECTION, connection, owner,
                           MHD_OPTION_ARRAY, options, MHD_OPTION_END);
 }
 
@@ -62,6 +70,18 @@ static inline const struct sockaddr *sluice_mhd_client_address(struct MHD_Connec
 static inline int sluice_mhd_socket(struct MHD_Connection *connection) {
   const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
   return info == NULL ? -1 : info->connect_fd;
+}
+
+// The TLS session; NULL where the connection is plain.
+static inline gnutls_session_t sluice_mhd_tls_session(struct MHD_Connection *connection) {
+  const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+  return info == NULL ? NULL : (gnutls_session_t)info->tls_session;
+}
+
+// Bytes of the request's header, its request line and the empty line at its end included.
+static inline size_t sluice_mhd_header_bytes(struct MHD_Connection *connection) {
+  const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+  return info == NULL ? 0 : info->header_size;
 }
 
 // The context that MHD_NotifyConnectionCallback set.

@@ -72,4 +72,6 @@ public struct HTTPOutcome: Sendable, Equatable {
     public let status: Int?
     /// The whole response was handed to the kernel.
     public let isDelivered: Bool
+    /// Bytes of its body that came off the wire, refused and dropped ones included.
+    public let wireBytes: Int
 }

@@ -19,7 +19,7 @@ public final class HTTPServer: Sendable {
         public internal(set) var requests = 0
         /// Requests since the start whose response was not handed to the kernel as a whole: the client left, or the server stopped.
         public internal(set) var undelivered = 0
-        /// Connections since the start that were closed because all reserved slots were taken.
+        /// Connections since the start that were closed because a newer one needed their slot.
         public internal(set) var evicted = 0
         /// Connections since the start that were closed at the deadline of a header.
         public internal(set) var slowHeaders = 0
@@ -71,6 +71,10 @@ public final class HTTPServer: Sendable {
         try configuration.check()
         mailbox.requestUpdate(to: configuration)
     }
+
+    /// Every response ends its connection from now on (`Connection: close`), so that clients and load balancers go elsewhere before
+    /// ``stop(deadline:)``. Requests are served as before.
+    public func announceStop() { mailbox.announceStop() }
 
     /// Stops listening, refuses new requests with ``HTTPRefusal/stopping``, waits for the requests in flight, and ends the server.
     /// Requests still unanswered at the deadline are answered with ``HTTPRefusal/unanswered``. Returns when the last connection is

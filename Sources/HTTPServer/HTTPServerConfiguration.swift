@@ -5,18 +5,20 @@ public import Telemetry
 
 /// The configuration of a server.
 public struct HTTPServerConfiguration: Sendable {
-    /// Address to listen on: a numeric address, or a name that is resolved once at the start. `::` accepts IPv4 as well.
+    /// Address to listen on: a numeric address, or a name that is resolved once at the start. `::` accepts IPv4 as well; `localhost`
+    /// stands for both loopback addresses, and another name for all its addresses that this machine has.
     public var host: String
     /// Port to listen on; 0 takes a free one, which ``HTTPServer/port`` then names.
     public var port: UInt16
-    /// Connections that are admitted; further ones take reserved slots, where only priority routes are served (``HTTPHandler/isPriority(_:)``).
+    /// Connections that are admitted. Further ones take reserved slots, where only priority routes are served
+    /// (``HTTPHandler/isPriority(_:)``); with another request they take the slot of an idle connection.
     public var connectionLimit = 4096
     /// Connections that are admitted from one IPv4 address, or one IPv6 /64; further ones as above. 0: no limit.
     public var connectionsPerAddress = 0
     /// Slots for connections beyond the two limits; when all are taken, the oldest idle one is closed for a new one.
     public var reservedSlots = 64
     /// Idle timeout of a connection, in whole seconds. A connection whose request is being handled is exempt.
-    public var idleTimeout: Duration = .seconds(60)
+    public var idleTimeout: Duration = .seconds(75)
     /// How long the header of a request may take, TLS's handshake included: from the opening of a connection, and on a kept one from the
     /// end of ``idleTimeout`` after the last response.
     public var headerTimeout: Duration = .seconds(10)
@@ -31,11 +33,12 @@ public struct HTTPServerConfiguration: Sendable {
     public var maxBodyBytes = 1 << 20
     /// Memory in bytes of all bodies that are being collected, beyond 4 KiB of each. A request that needs more gets 503.
     public var bodyMemoryBytes = 64 << 20
-    /// Bytes of a refused body that are still read, so that the client gets the response and keeps its connection. The response to a longer
-    /// body is sent before it, and ends the connection.
+    /// Longest body in bytes that is read and dropped before the response 429 or 503, so that the client keeps its connection. To a longer
+    /// body, to one without a Content-Length, and to one with another refusal, the response is sent at once and ends the connection; 64 KiB
+    /// of the rest are still read, for two seconds, so that the client reads the response before it meets a reset.
     public var discardBytes = 1 << 20
-    /// The same for a body without a length, and for the rest of one that a reader takes no more of: beyond it the connection ends
-    /// without a response.
+    /// Bytes that are read and dropped of the rest of a body that a reader takes no more of: beyond it the connection ends without a
+    /// response.
     public var streamDiscardBytes = 16 << 20
     /// Memory of one connection in bytes: the limit of a request's header, and the size of the pieces in which bodies arrive.
     /// libmicrohttpd clears it for every request: 128 KiB instead of 16 halve the request rate.

@@ -30,19 +30,31 @@ final class Client {
     private var received: [UInt8] = []
     private var isOpen = true
 
-    init(port: UInt16, host: String = "127.0.0.1", timeout: Int = 10) throws {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        inet_pton(AF_INET, host, &address.sin_addr)
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    /// - Parameter source: the client's own address.
+    init(port: UInt16, host: String = "127.0.0.1", from source: String? = nil, timeout: Int = 10) throws {
+        let family = host.contains(":") ? AF_INET6 : AF_INET
+        descriptor = socket(family, Int32(SOCK_STREAM.rawValue), 0)
         var limit = timeval(tv_sec: timeout, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         let descriptor = descriptor
-        let code = withUnsafeBytes(of: &address) { bytes in
-            connect(descriptor, bytes.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t(bytes.count))
+        if let source {
+            var own = sockaddr_in()
+            own.sin_family = sa_family_t(AF_INET)
+            inet_pton(AF_INET, source, &own.sin_addr)
+            _ = withUnsafeBytes(of: &own) { bytes in
+                bind(descriptor, bytes.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t(bytes.count))
+            }
         }
+        var (four, six) = (sockaddr_in(), sockaddr_in6())
+        four.sin_family = sa_family_t(AF_INET)
+        (six.sin6_family, six.sin6_port, four.sin_port) = (sa_family_t(AF_INET6), port.bigEndian, port.bigEndian)
+        inet_pton(AF_INET, host, &four.sin_addr)
+        inet_pton(AF_INET6, host, &six.sin6_addr)
+        func connect(_ bytes: UnsafeRawBufferPointer) -> Int32 {
+            Glibc.connect(descriptor, bytes.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t(bytes.count))
+        }
+        let code = family == AF_INET ? withUnsafeBytes(of: &four, connect) : withUnsafeBytes(of: &six, connect)
         guard code == 0 else {
             close()
             throw ClientError(description: "cannot connect to port \(port): \(String(cString: strerror(errno)))")

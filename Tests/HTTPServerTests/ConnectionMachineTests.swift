@@ -21,31 +21,31 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
         #expect(machine.opened(from: near) == opened(1))
         #expect(machine.opened(from: near) == opened(2))
         #expect(machine.reservedCount == 1)
-        #expect(machine.requested(0, isPriority: false) == true)
-        #expect(machine.requested(2, isPriority: false) == false)
-        #expect(machine.requested(2, isPriority: true) == true)
-        machine.requestEnded(2)
+        for number in 0...1 { #expect(machine.requested(number, isPriority: false).isServed == true) }
+        #expect(machine.requested(2, isPriority: false).isServed == false)
+        #expect(machine.requested(2, isPriority: true).isServed == true)
+        machine.becameIdle(2)
         machine.closed(0)
-        #expect(machine.requested(2, isPriority: false) == true)
+        #expect(machine.requested(2, isPriority: false).isServed == true)
         #expect(machine.reservedCount == 0)
         // The number of the closed connection is used again, for one that is not admitted.
         #expect(machine.opened(from: near) == opened(0))
-        #expect(machine.requested(0, isPriority: false) == false)
+        #expect(machine.requested(0, isPriority: false).isServed == false)
     }
 
     @Test("the oldest idle connection is evicted for a new one; one whose request is handled is not")
     func eviction() {
         var machine = ConnectionLimitMachine(.init(slots: 1, perNetwork: 0, reservedSlots: 2))
         for number in 0..<3 { #expect(machine.opened(from: near) == opened(number)) }
-        #expect(machine.requested(1, isPriority: true) == true)
+        #expect(machine.requested(1, isPriority: true).isServed == true)
         machine.requestReceived(1)
         #expect(machine.opened(from: near) == opened(3, evicting: 2))
-        #expect(machine.requested(2, isPriority: true) == false, "evicted")
-        #expect(machine.requested(3, isPriority: true) == true)
+        #expect(machine.requested(2, isPriority: true).isServed == false, "evicted")
+        #expect(machine.requested(3, isPriority: true).isServed == true)
         machine.requestReceived(3)
         // Requests of all are being handled: the new connection itself is evicted.
         #expect(machine.opened(from: near) == opened(4, evicting: 4))
-        machine.requestEnded(1)
+        machine.becameIdle(1)
         #expect(machine.opened(from: near) == opened(5, evicting: 1))
         for number in [2, 4, 1] { machine.closed(number) }
         #expect(machine.reservedCount == 2)
@@ -55,7 +55,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
     func holders() {
         var machine = ConnectionLimitMachine(.init(slots: 1, perNetwork: 0, reservedSlots: 2))
         for number in 0..<3 { #expect(machine.opened(from: near) == opened(number)) }
-        for number in 1...2 { #expect(machine.requested(number, isPriority: true) == true) }
+        for number in 1...2 { #expect(machine.requested(number, isPriority: true).isServed == true) }
         machine.requestReceived(1)
         machine.responded(1)
         #expect(machine.opened(from: near) == opened(3, evicting: 2), "its body is not complete")
@@ -71,12 +71,42 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
         for number in 2...3 { #expect(machine.opened(from: near) == opened(number)) }
         #expect(machine.opened(from: near) == opened(4, evicting: 2))
         #expect(machine.opened(from: near) == opened(5, evicting: 3))
-        #expect(machine.requested(1, isPriority: true) == true)
+        #expect(machine.requested(1, isPriority: true).isServed == true)
         // With equal counts the oldest is evicted.
         var even = ConnectionLimitMachine(.init(slots: 1, perNetwork: 0, reservedSlots: 1))
         #expect(even.opened(from: near) == opened(0))
         #expect(even.opened(from: far) == opened(1))
         #expect(even.opened(from: near) == opened(2, evicting: 1))
+    }
+
+    @Test("a request without a free slot takes that of the oldest idle connection of the network that holds most")
+    func idleSlots() {
+        var machine = ConnectionLimitMachine(.init(slots: 4, perNetwork: 0, reservedSlots: 3))
+        let networks = [far, near, near, near, .ipv4(3)]
+        for (number, network) in networks.enumerated() { #expect(machine.opened(from: network) == opened(number)) }
+        for number in 0...3 { #expect(machine.requested(number, isPriority: false).isServed == true) }
+        #expect(machine.requested(4, isPriority: true) == .init(isServed: true), "a priority route needs no slot")
+        #expect(machine.requested(4, isPriority: false) == .init(isServed: false), "none is idle")
+        // 0 is idle longest, but its network holds one slot; of the three of the other, 2 is idle longer than 1.
+        for number in [0, 2, 1] { machine.becameIdle(number) }
+        #expect(machine.requested(4, isPriority: false) == .init(isServed: true, evicted: 2))
+        #expect(machine.requested(2, isPriority: false) == .init(isServed: false), "evicted")
+        #expect(machine.reservedCount == 0)
+        machine.closed(2)
+        #expect(machine.opened(from: far) == opened(2))
+        #expect(machine.requested(2, isPriority: false) == .init(isServed: true, evicted: 1))
+    }
+
+    @Test("a request beyond the limit of its network takes a slot of its own network only")
+    func ownIdleSlots() {
+        var machine = ConnectionLimitMachine(.init(slots: 3, perNetwork: 1, reservedSlots: 2))
+        #expect(machine.opened(from: far) == opened(0))
+        #expect(machine.opened(from: near) == opened(1))
+        #expect(machine.requested(1, isPriority: false).isServed == true)
+        #expect(machine.opened(from: near) == opened(2))
+        #expect(machine.requested(2, isPriority: false) == .init(isServed: false))
+        machine.becameIdle(1)
+        #expect(machine.requested(2, isPriority: false) == .init(isServed: true, evicted: 1))
     }
 
     @Test("a network has a limit of its own, and takes no slot beyond it")
@@ -85,12 +115,12 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
         #expect(machine.opened(from: near) == opened(0))
         #expect(machine.opened(from: near) == opened(1))
         #expect(machine.opened(from: far) == opened(2))
-        for number in [0, 2] { #expect(machine.requested(number, isPriority: false) == true) }
-        #expect(machine.requested(1, isPriority: false) == false)
+        for number in [0, 2] { #expect(machine.requested(number, isPriority: false).isServed == true) }
+        #expect(machine.requested(1, isPriority: false).isServed == false)
         machine.closed(2)
-        #expect(machine.requested(1, isPriority: false) == false)
+        #expect(machine.requested(1, isPriority: false).isServed == false)
         machine.closed(0)
-        #expect(machine.requested(1, isPriority: false) == true)
+        #expect(machine.requested(1, isPriority: false).isServed == true)
     }
 
     @Test("a changed limit keeps admitted connections, and applies from the next request on")
@@ -98,11 +128,11 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
         var machine = ConnectionLimitMachine(.init(slots: 2, perNetwork: 0, reservedSlots: 2))
         for number in 0..<3 { #expect(machine.opened(from: near) == opened(number)) }
         machine.update(.init(slots: 1, perNetwork: 0, reservedSlots: 2))
-        for number in [0, 1] { #expect(machine.requested(number, isPriority: false) == true) }
+        for number in [0, 1] { #expect(machine.requested(number, isPriority: false).isServed == true) }
         machine.closed(0)
-        #expect(machine.requested(2, isPriority: false) == false)
+        #expect(machine.requested(2, isPriority: false).isServed == false)
         machine.update(.init(slots: 2, perNetwork: 0, reservedSlots: 2))
-        #expect(machine.requested(2, isPriority: false) == true)
+        #expect(machine.requested(2, isPriority: false).isServed == true)
     }
 
     @Test("no more connections are admitted than the limits allow, and all slots are free in the end")
@@ -126,11 +156,20 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
                 machine.closed(number)
                 open[number] = nil
             }
-            // With a request, every connection that the limits allow is admitted.
+            // With a request, every connection that the limits allow is admitted, in the place of an idle one if need be.
             var admitted: [SocketAddress: Int] = [:]
-            for (number, one) in open.sorted(by: { $0.key < $1.key }) where machine.requested(number, isPriority: false) {
+            for number in open.keys.sorted() {
+                let requested = machine.requested(number, isPriority: false)
+                guard requested.isServed, let one = open[number] else { continue }
                 #expect(!one.isClosing, "seed \(seed)")
                 admitted[one.network, default: 0] += 1
+                guard let evicted = requested.evicted else { continue }
+                #expect(open[evicted]?.isClosing == false, "seed \(seed)")
+                open[evicted]?.isClosing = true
+                if evicted < number, let network = open[evicted]?.network { admitted[network, default: 0] -= 1 }
+            }
+            if Bool.random(using: &random), let number = open.keys.sorted().randomElement(using: &random) {
+                machine.becameIdle(number)
             }
             #expect(
                 admitted.values.reduce(0, +) <= limits.slots && (admitted.values.max() ?? 0) <= limits.perNetwork, "seed \(seed)")
@@ -140,7 +179,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
         #expect(machine.reservedCount == 0)
         for number in 0..<limits.perNetwork {
             let next = machine.opened(from: near).number
-            #expect(machine.requested(next, isPriority: false) == true, "slot \(number), seed \(seed)")
+            #expect(machine.requested(next, isPriority: false) == .init(isServed: true), "slot \(number), seed \(seed)")
         }
     }
 }
@@ -250,6 +289,16 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
         #expect(machine.violation(now: 107 * second, limits) == nil)
         machine.requestEnded(now: 108 * second)
         #expect(machine.violation(now: 170 * second, limits) == nil)
+    }
+
+    @Test("a refused request has two seconds, however its body comes")
+    func refusals() {
+        var machine = TransferRateMachine(openedAt: 0, idle: idle)
+        machine.headerReceived(now: 0, isBodyExpected: true)
+        machine.requestRefused(now: second)
+        machine.moved(1_000_000)
+        #expect(machine.violation(now: 3 * second, limits) == nil)
+        #expect(machine.violation(now: 3 * second + 1, limits) == .refusal)
     }
 
     @Test("a rate of 0 is no limit")

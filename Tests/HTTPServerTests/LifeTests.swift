@@ -110,6 +110,41 @@ import Testing
         }
     }
 
+    @Test("after an announced stop requests are served, and each response ends its connection")
+    func announcedStop() async throws {
+        try await withServer { server, handler in
+            let idle = try Client(port: server.port)
+            #expect(try idle.ask("GET", "/hello").headers["connection"] != "close")
+            let waiting = try Client(port: server.port)
+            waiting.request("POST", "/hold")
+            let held = try handler.held(1)
+            server.announceStop()
+            held.first?.respond(.text(200, "held"))
+            for client in [idle, waiting, try Client(port: server.port)] {
+                let answer = try client === waiting ? client.answer() : client.ask("POST", "/echo", body: Array("event".utf8))
+                #expect(answer.status == 200)
+                #expect(answer.headers["connection"] == "close")
+                #expect(try client.isClosedByServer())
+            }
+        }
+    }
+
+    @Test("localhost is both loopback addresses, on one port")
+    func localhost() async throws {
+        try await withServer {
+            $0.host = "localhost"
+        } _: { server, _ in
+            #expect(try Client(port: server.port).ask("GET", "/hello").text == "hello")
+            guard let six = optional(try Client(port: server.port, host: "::1")) else {
+                print("SKIPPED: this machine has no IPv6")
+                return
+            }
+            for _ in 0..<3 { #expect(try six.ask("GET", "/hello").text == "hello") }
+            let about = try Client(port: server.port, host: "::1").ask("GET", "/about").json()["address"] as? String
+            #expect(about == "::1")
+        }
+    }
+
     @Test("a stop waits for requests in flight, refuses new ones, and closes the listening socket at once")
     func gracefulStop() async throws {
         let handler = TestHandler()

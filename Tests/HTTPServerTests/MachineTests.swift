@@ -54,48 +54,57 @@ extension ExchangeMachine.ReturnAction: Equatable where Response: Equatable {
 }
 
 @Suite struct BodyMachineTests {
+    private func machine(_ limit: Int = 10, refusal: BodyMachine.Refusal? = nil) -> BodyMachine {
+        BodyMachine(limit: limit, discardBytes: 5, refusal: refusal)
+    }
+
     @Test("a body within its limit is read")
     func read() {
-        var machine = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
+        var machine = machine()
         #expect(machine.headerReceived(length: 10, expectsContinue: true) == .read(expecting: 10))
         #expect(machine.pieceReceived(4) == .append)
         #expect(machine.pieceReceived(6) == .append)
-        #expect(machine.bodyEnded() == .handle)
+        #expect(machine.isDropped == false)
     }
 
-    @Test("a body with a Content-Length above the limit is dropped where it is short, else the response comes first")
+    @Test("a body with a Content-Length above the limit is refused at once, and not asked for where the client waits for 100")
     func announced() {
-        var short = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
-        #expect(short.headerReceived(length: 15, expectsContinue: false) == .discard)
-        #expect(short.pieceReceived(15) == .discard)
-        #expect(short.bodyEnded() == .refuse)
-        var long = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
-        #expect(long.headerReceived(length: 16, expectsContinue: false) == .respondNow)
-        var waiting = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
+        var long = machine()
+        #expect(long.headerReceived(length: 11, expectsContinue: false) == .respondEarly)
+        var waiting = machine()
         #expect(waiting.headerReceived(length: 11, expectsContinue: true) == .respondNow)
+        var coded = machine()
+        #expect(coded.headerReceived(length: 11, isCoded: true, expectsContinue: false) == .read(expecting: 11))
+        coded.limitLowered(to: 5)
+        #expect(coded.pieceReceived(5) == .append)
+        #expect(coded.pieceReceived(1) == .refuse)
     }
 
-    @Test("a chunked body is read up to its limit, then dropped, then the connection is closed")
+    @Test("a chunked body is read up to its limit, then refused; 64 KiB are dropped, then the connection is closed")
     func chunked() {
-        var machine = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
+        var machine = machine()
         #expect(machine.headerReceived(length: nil, expectsContinue: true) == .read(expecting: 0))
         #expect(machine.pieceReceived(10) == .append)
-        #expect(machine.pieceReceived(1) == .discard)
-        #expect(machine.bodyEnded() == .refuse)
-        #expect(machine.pieceReceived(4) == .discard)
+        #expect(machine.pieceReceived(1) == .refuse)
+        machine.answered()
+        #expect(machine.pieceReceived(BodyMachine.drainBytes) == .discard)
         #expect(machine.pieceReceived(1) == .close)
     }
 
-    @Test("the rest of a body that is refused inside is dropped up to the bound")
+    @Test("a body that is refused inside for a reason that passes is dropped if the rest is short")
     func refusedInside() {
-        var machine = BodyMachine(limit: 100, discardBytes: 5, isRefused: false)
-        #expect(machine.headerReceived(length: nil, expectsContinue: false) == .read(expecting: 0))
-        #expect(machine.pieceReceived(50) == .append)
-        machine.refused()
-        #expect(machine.offered(1) == 0)
-        #expect(machine.pieceReceived(5) == .discard)
-        #expect(machine.bodyEnded() == .respond)
-        #expect(machine.pieceReceived(1) == .close)
+        var short = machine(100)
+        #expect(short.headerReceived(length: 55, expectsContinue: false) == .read(expecting: 55))
+        #expect(short.pieceReceived(50) == .append)
+        #expect(short.refused() == true)
+        #expect(short.offered(1) == 0)
+        #expect(short.pieceReceived(5) == .discard)
+        for length in [56, nil] {
+            var long = machine(100)
+            #expect(long.headerReceived(length: length, expectsContinue: false) == .read(expecting: length ?? 0))
+            #expect(long.pieceReceived(50) == .append)
+            #expect(long.refused() == false)
+        }
     }
 
     @Test("buffers grow to twice their size, to the size needed, or not at all, and release what they held")
@@ -121,31 +130,36 @@ extension ExchangeMachine.ReturnAction: Equatable where Response: Equatable {
         #expect(buffers.held == 0)
     }
 
-    @Test("the body of a refused request is dropped up to the bound")
+    @Test("a refusal that passes lets a short body come, so that the connection is kept; every other is sent at once")
     func refused() {
-        var none = BodyMachine(limit: 10, discardBytes: 5, isRefused: true)
-        #expect(none.headerReceived(length: 0, expectsContinue: false) == .discard)
-        #expect(none.bodyEnded() == .respond)
-        var some = BodyMachine(limit: 10, discardBytes: 5, isRefused: true)
-        #expect(some.headerReceived(length: nil, expectsContinue: false) == .discard)
-        #expect(some.pieceReceived(5) == .discard)
-        #expect(some.bodyEnded() == .respond)
-        #expect(some.pieceReceived(1) == .close)
-        var waiting = BodyMachine(limit: 10, discardBytes: 5, isRefused: true)
-        #expect(waiting.headerReceived(length: 1, expectsContinue: true) == .respondNow)
+        for refusal in [BodyMachine.Refusal.passing, .final] {
+            var none = machine(refusal: refusal)
+            #expect(none.headerReceived(length: 0, expectsContinue: false) == .discard)
+            var waiting = machine(refusal: refusal)
+            #expect(waiting.headerReceived(length: 1, expectsContinue: true) == .respondNow)
+            for length in [6, nil] {
+                var long = machine(refusal: refusal)
+                #expect(long.headerReceived(length: length, expectsContinue: false) == .respondEarly)
+            }
+        }
+        var short = machine(refusal: .passing)
+        #expect(short.headerReceived(length: 5, expectsContinue: false) == .discard)
+        #expect(short.pieceReceived(5) == .discard)
+        var final = machine(refusal: .final)
+        #expect(final.headerReceived(length: 1, expectsContinue: false) == .respondEarly)
     }
 
     @Test("a reader is offered the body up to the limit, or until it stops")
     func offered() {
-        var machine = BodyMachine(limit: 10, discardBytes: 5, isRefused: false)
+        var machine = machine()
         #expect(machine.headerReceived(length: nil, expectsContinue: false) == .read(expecting: 0))
         #expect(machine.offered(4) == 4)
         #expect(machine.pieceReceived(4) == .append)
         #expect(machine.offered(8) == 6)
-        #expect(machine.pieceReceived(8) == .discard)
+        #expect(machine.pieceReceived(8) == .refuse)
         #expect(machine.offered(1) == 0)
         #expect(machine.isCut == true)
-        var stopped = BodyMachine(limit: 100, discardBytes: 5, isRefused: false)
+        var stopped = self.machine(100)
         #expect(stopped.pieceReceived(20) == .append)
         stopped.readerStopped()
         #expect(stopped.offered(1) == 0)
@@ -156,13 +170,13 @@ extension ExchangeMachine.ReturnAction: Equatable where Response: Equatable {
 
     @Test("a limit that is lowered at the first bytes applies to the Content-Length")
     func lowered() {
-        var machine = BodyMachine(limit: 100, discardBytes: 50, isRefused: false)
+        var machine = machine(100)
         #expect(machine.headerReceived(length: 20, expectsContinue: false) == .read(expecting: 20))
         machine.limitLowered(to: 200)
         #expect(machine.limit == 100)
         machine.limitLowered(to: 10)
-        #expect(machine.pieceReceived(5) == .discard)
-        #expect(machine.bodyEnded() == .refuse)
+        #expect(machine.isDropped == true)
+        #expect(machine.pieceReceived(5) == .refuse)
     }
 }
 
@@ -229,6 +243,14 @@ extension ExchangeMachine.ReturnAction: Equatable where Response: Equatable {
         #expect(routes.match(.other, "/send") == .wrongMethod(path: 1))
         #expect(routes.match(.other, "/") == .wrongMethod(path: 0))
         #expect(routes.allow == ["GET, HEAD", "POST, GET, HEAD"])
+        // An absolute URI names the same path (RFC 9112, section 3.2.2).
+        #expect(routes.match(.post, "http://host:80/send") == .route(1))
+        #expect(routes.match(.get, "HTTPS://host") == .route(0))
+        #expect(routes.match(.get, "ftp://host/send") == .notFound)
+        for path in ["/%73end", "/send%2F", "/send%2f", "/send%00", "/send%", "/send%2", "/send%zz", "/%7e", "/a%20%41"] {
+            #expect(routes.match(.post, path) == .ambiguous, "\(path)")
+        }
+        #expect(routes.match(.post, "/send%20%C3%A9") == .notFound)
     }
 
     @Test("methods are read exactly", arguments: [HTTPMethod.get, .head, .post])

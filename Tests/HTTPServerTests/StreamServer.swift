@@ -107,6 +107,7 @@ final class StreamHandler: HTTPHandler {
     let limit: Int
     let readers = Mutex<[TestReader]>([])
     let releases = Atomic(0)
+    let outcomes = Mutex<[HTTPOutcome]>([])
     let sources = Atomic(0)
 
     init(_ plan: ReaderPlan = ReaderPlan(), limit: Int = StreamHandler.limit) {
@@ -132,7 +133,9 @@ final class StreamHandler: HTTPHandler {
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
         switch request.head.route {
-        case 1: exchange.respond(HTTPResponse(status: 201, body: Array(request.body)))
+        case 1:
+            let wire = [("X-Wire", "\(request.wireBytes)")]
+            exchange.respond(HTTPResponse(status: 201, headers: wire, body: Array(request.body)))
         case 2:
             sources.add(1, ordering: .relaxed)
             let source = TestSource(Int(request.head.header("X-Bytes") ?? "") ?? 0) { [weak self] in
@@ -142,6 +145,8 @@ final class StreamHandler: HTTPHandler {
         default: exchange.respond(.text(200, "hello"))
         }
     }
+
+    func ended(_ outcome: HTTPOutcome) { outcomes.withLock { $0.append(outcome) } }
 
     /// The only reader so far.
     func onlyReader() throws -> TestReader {

@@ -96,9 +96,11 @@ import Testing
         try await withStreams(StreamHandler(limit: 1000)) {
             $0.streamDiscardBytes = 50_000
         } _: { server, handler in
-            let client = try Client(port: server.port)
-            #expect(try client.ask("POST", "/stream", body: Array(repeating: 65, count: 1001)).status == 413)
+            let refused = try Client(port: server.port)
+            #expect(try refused.ask("POST", "/stream", body: Array(repeating: 65, count: 1001)).status == 413)
+            #expect(try refused.isClosedByServer())
             #expect(handler.readers.withLock { $0.allSatisfy { $0.state.withLock { $0.ends.isEmpty && $0.bytes.isEmpty } } })
+            let client = try Client(port: server.port)
             let chunk = "320\r\n" + String(repeating: "x", count: 800) + "\r\n"
             client.send("POST /stream HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk + chunk + "0\r\n\r\n")
             let cut = try client.answer()
@@ -144,10 +146,33 @@ import Testing
             for chunk in chunks { client.send(chunk) }
             #expect(try client.answer().text == " [12]")
             // The smaller limit of a collected body, and the common limit of both.
-            #expect(try client.ask("POST", "/peek", body: Array("{0123456789abcdef}".utf8)).status == 413)
-            #expect(try client.ask("POST", "/peek", body: Array(repeating: 0x20, count: 1001)).status == 413)
             #expect(try client.ask("POST", "/peek", body: Array(repeating: 0x20, count: 1000)).status == 201)
             #expect(server.statistics.openConnections == 1)
+            let long = Array(repeating: UInt8(ascii: " "), count: 1001)
+            for body in [Array("{0123456789abcdef}".utf8), long] {
+                #expect(try Client(port: server.port).ask("POST", "/peek", body: body).status == 413)
+            }
+            let chunked = try Client(port: server.port)
+            chunked.send("POST /peek HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n")
+            chunked.send(long)
+            #expect(try chunked.answer().status == 413)
+        }
+    }
+
+    @Test("bytes off the wire are counted, those that are passed over, dropped or refused included")
+    func wireBytes() async throws {
+        try await withStreams(StreamHandler(ReaderPlan(most: 10), limit: 1000)) { server, handler in
+            let client = try Client(port: server.port)
+            client.send("POST /peek HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for chunk in ["5\r\n     \r\n", "3\r\n {}\r\n", "0\r\n\r\n"] { client.send(chunk) }
+            let passed = try client.answer()
+            #expect(passed.text == " {}")
+            #expect(passed.headers["x-wire"] == "8")
+            #expect(try client.ask("POST", "/stream", body: Array(repeating: 65, count: 900)).body.count == 10)
+            #expect(try client.ask("GET", "/hello").status == 200)
+            #expect(try client.ask("POST", "/stream", body: Array(repeating: 65, count: 1001)).status == 413)
+            try eventually("all are over") { handler.outcomes.withLock { $0.count == 4 } }
+            #expect(handler.outcomes.withLock { $0.map(\.wireBytes) } == [8, 900, 0, 1001])
         }
     }
 

@@ -20,7 +20,10 @@ extension EndToEnd {
                 .write(to: mapping, atomically: true, encoding: .utf8)
             let ingress = try await world.worker(
                 "ingress", role: "ingress",
-                ["SLUICE_KAFKA_BOOTSTRAP_SERVERS": world.kafka.bootstrapServers, "SLUICE_HTTP_PORT": "0"],
+                [
+                    "SLUICE_KAFKA_BOOTSTRAP_SERVERS": world.kafka.bootstrapServers, "SLUICE_HTTP_PORT": "0",
+                    "SLUICE_HTTP_SHUTDOWN_DELAY": "0s",
+                ],
                 configuration: config.appendingPathComponent("sluice.yaml").path)
             try await world.reached("the ingress is ready") { try await ingress.get("/readyz").status == 200 }
 

@@ -46,11 +46,32 @@ private final class Greeting: HTTPHandler {
         let code = try await run(
             "openssl",
             [
-                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                "-subj",
                 "/CN=\(name)", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "\(directory)/\(name).key", "-out",
                 "\(directory)/\(name).pem",
             ], log: "\(directory)/log")
         try #require(code == 0)
+    }
+
+    @Test(.enabled("needs openssl and curl") { await hasPrograms })
+    func anExpiredCertificateIsNamed() async throws {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-\(UUID().uuidString)").path
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: directory) }
+        var local = HTTPSettings()
+        local.port = 0
+        let lines = Lines()
+        try await make(directory, "tls")
+        let identity = try TLSIdentity(certificate: "\(directory)/tls.pem", key: "\(directory)/tls.key")
+        for later in [-1, 3_600] as [Int64] {
+            let server = try HTTPServer.start(configuration: local.server(identity: identity), handler: Greeting())
+            _ = HTTPServerReloader(
+                server, http: local, identity: identity, authorizer: RequestAuthorizer(local),
+                logger: Logger(label: "test", sink: lines), clock: { identity.expires + later })
+            #expect(lines.said("The TLS certificate has expired", "1 hours ago") == (later > 0))
+            await server.stop(deadline: .zero)
+        }
     }
 
     @Test(.enabled("needs openssl and curl") { await hasPrograms })

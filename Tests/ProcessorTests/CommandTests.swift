@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// The programs of this build, run in an empty directory.
-private struct Programs: ~Copyable {
+struct Programs: ~Copyable {
     let directory = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-\(UUID().uuidString)").path
     private let built = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().path
     private let mapping = TestPostgres.checkout.path + "/examples/messages/mapping.yaml"
@@ -27,9 +27,10 @@ private struct Programs: ~Copyable {
         return try ChildProcess.start(
             "/usr/bin/env",
             ["-C", directory, "sh", "-c", shell, "sh", path] + line.split(separator: " ").map(String.init),
-            environment: ["PATH": "/usr/local/bin:/usr/bin:/bin", "SLUICE_MAPPINGS": mapping, "SLUICE_HTTP_PORT": "0"].merging(
-                environment
-            ) { $1 },
+            environment: [
+                "PATH": "/usr/local/bin:/usr/bin:/bin", "SLUICE_MAPPINGS": mapping, "SLUICE_HTTP_PORT": "0",
+                "SLUICE_HTTP_SHUTDOWN_DELAY": "0s",
+            ].merging(environment) { $1 },
             log: "\(directory)/\(UUID().uuidString).log")
     }
 
@@ -326,7 +327,7 @@ private struct Programs: ~Copyable {
         try connection.send("POST /send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
         try await Task.sleep(for: .milliseconds(200))
         process.signal(SIGTERM)
-        // The HTTP server waits five seconds for the request.
+        // The HTTP server waits for the request as long as an acknowledgement may take.
         #expect(
             await eventually(within: .seconds(3)) { process.output.contains("Consumer group left.") }, "\(process.output)")
         #expect(!process.output.contains("Stopped."))

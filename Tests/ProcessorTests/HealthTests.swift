@@ -1,7 +1,9 @@
 // Proves that readiness reports a stall: with 503 in role worker, with 200 in role all.
 
 import Decode
+import Kafka
 import Pipeline
+import Platform
 import Records
 import TestSupport
 import Testing
@@ -74,6 +76,36 @@ import Testing
             Health(role: .worker, eventProducer: nil) { pipelineState(pausedByOperator: "bad rows") })
         #expect(status == 200)
         #expect(body.contains(#""paused_by_operator":[{"reason":"bad rows","partitions":["t[3]"]}]"#))
+    }
+
+    @Test func anIngressIsReadyUntilKafkaIsAwayForAMinute() async throws {
+        let behind = try await TestEventProducer(isOpen: false)
+        let producer = behind.eventProducer
+        let health = Health(role: .ingress, eventProducer: producer) { nil }
+        #expect(Self.answer(health).status == 503, "Kafka has never been reached")
+        producer.bind(behind.producer, topic: try await behind.producer.prepare("messages").topic)
+        #expect(Self.answer(health).status == 200)
+        let minute: UInt64 = 60_000_000_000
+        let now = MonotonicClock.nanoseconds()
+        producer.update(kafkaError: "no broker", now: now)
+        let (status, body) = Self.answer(health)
+        #expect(status == 200)
+        #expect(body.contains(#""ingress":"closed""#) && body.contains(#""ingress_trouble":"no broker""#), "\(body)")
+        producer.update(kafkaError: "still no broker", now: now + minute / 2)
+        #expect(producer.unavailability(now: now + minute - 1).map(\.isLasting) == false)
+        #expect(producer.unavailability(now: now + minute).map(\.isLasting) == true)
+        producer.update(kafkaError: nil)
+        #expect(producer.unavailability() == nil)
+        await behind.close()
+    }
+
+    @Test(arguments: [Role.all, .ingress, .worker]) func aProcessThatStopsIsNotReady(role: Role) {
+        let health = Health(role: role, eventProducer: nil) { pipelineState() }
+        #expect(Self.answer(health).status == 200)
+        health.entered("stopping")
+        let (status, body) = Self.answer(health)
+        #expect(status == 503)
+        #expect(body.contains("the process is stopping"))
     }
 
     @Test func aStalledWorkerInRoleAllStaysReady() {

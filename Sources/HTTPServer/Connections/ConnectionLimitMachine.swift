@@ -3,7 +3,8 @@
 /// The connection limit of a server. Pure.
 ///
 /// A connection beyond the limit, of all connections or of its network, gets a reserved slot. There only priority routes (health checks,
-/// metrics, operators) are served; other requests are refused. It is admitted with its next request once the limits allow it.
+/// metrics, operators) are served. With a request for another route it is admitted: to a free slot, or to that of the oldest idle
+/// connection of the network that holds most slots (of its own network where that is at its limit). Where none is idle, it is refused.
 /// When all reserved slots are taken, a new connection evicts the oldest idle one of the network that holds most of them. So a client that
 /// sends its request at once is served, one that holds a connection without a request is not, and a flood from one network evicts its own.
 struct ConnectionLimitMachine: ~Copyable {
@@ -24,18 +25,25 @@ struct ConnectionLimitMachine: ~Copyable {
         var evicted: Int?
     }
 
-    private enum State {
-        case free
-        case admitted
-        case reserved(Activity)
+    /// The outcome for a request.
+    struct Requested: Equatable {
+        let isServed: Bool
+        /// The connection to close because of it.
+        var evicted: Int?
+    }
+
+    private enum Slot {
+        case none, admitted, reserved
         /// Evicted, and not closed yet.
         case closing
     }
 
-    /// What a connection in a reserved slot does. Idle ones are evicted first, then those that are sent a response.
+    /// What a connection does.
     private enum Activity {
-        /// No request, or one that is not complete: its client may take any time to complete it.
+        /// No request has come, the last one is over, or it is refused and the rest of its body is dropped.
         case idle
+        /// Its request is not complete: its client may take any time to complete it.
+        case reading
         /// The response is being sent: its client may take any time to read it.
         case responding
         /// The handler has the request.
@@ -43,17 +51,31 @@ struct ConnectionLimitMachine: ~Copyable {
     }
 
     private struct Connection {
-        var state: State
+        var slot: Slot
+        var activity = Activity.idle
+        /// Its place in the order in which connections became idle.
+        var idleSince: Int
+        /// Index of its network.
+        let network: Int
+    }
+
+    private struct Network {
         /// `nil`: unknown.
-        var network: SocketAddress?
+        let address: SocketAddress?
+        var open = 0
+        var admitted = 0
+        var reserved = 0
     }
 
     private var limits: Limits
     private var connections: [Connection] = []
     private var free: [Int] = []
+    private var networks: [Network] = []
+    private var freeNetworks: [Int] = []
+    private var indexes: [SocketAddress?: Int] = [:]
     private var admittedCount = 0
-    private var admittedByNetwork: [SocketAddress?: Int] = [:]
-    /// Connections in reserved slots, the oldest first.
+    private var idleCount = 0
+    /// Connections in reserved slots.
     private var reserved: [Int] = []
 
     init(_ limits: Limits) { self.limits = limits }
@@ -65,97 +87,130 @@ struct ConnectionLimitMachine: ~Copyable {
     mutating func update(_ limits: Limits) { self.limits = limits }
 
     /// A connection has been accepted.
-    mutating func opened(from network: SocketAddress?) -> Opened {
+    mutating func opened(from address: SocketAddress?) -> Opened {
         let number = free.popLast() ?? connections.count
-        let connection = Connection(state: .closing, network: network)
+        idleCount += 1
+        let connection = Connection(slot: .closing, idleSince: idleCount, network: index(of: address))
         if number == connections.count { connections.append(connection) } else { connections[number] = connection }
-        if admit(number) { return Opened(number: number) }
-        connections[number].state = .reserved(.idle)
-        guard reserved.count >= limits.reservedSlots else {
-            reserved.append(number)
+        networks[connection.network].open += 1
+        if hasRoom(for: connection.network) {
+            admit(number)
             return Opened(number: number)
         }
-        let evicted = oldest(.idle) ?? oldest(.responding) ?? number
-        connections[evicted].state = .closing
-        if evicted != number {
-            reserved.removeAll { $0 == evicted }
-            reserved.append(number)
+        var evicted: Int?
+        if reserved.count >= limits.reservedSlots {
+            evicted = oldest(in: .reserved) { $0 == .idle || $0 == .reading } ?? oldest(in: .reserved) { $0 == .responding }
+            guard let evicted else { return Opened(number: number, evicted: number) }
+            leave(evicted, for: .closing)
         }
+        connections[number].slot = .reserved
+        networks[connection.network].reserved += 1
+        reserved.append(number)
         return Opened(number: number, evicted: evicted)
     }
 
     /// The header of a request was received.
-    /// - Returns: whether the request is served.
-    mutating func requested(_ number: Int, isPriority: Bool) -> Bool {
-        switch connections[number].state {
+    mutating func requested(_ number: Int, isPriority: Bool) -> Requested {
+        let connection = connections[number]
+        connections[number].activity = .reading
+        switch connection.slot {
         case .admitted:
-            return true
+            return Requested(isServed: true)
         case .reserved:
-            if admit(number) {
-                reserved.removeAll { $0 == number }
-                return true
+            var evicted: Int?
+            if !hasRoom(for: connection.network) {
+                if isPriority { return Requested(isServed: true) }
+                let isFull = limits.perNetwork > 0 && networks[connection.network].admitted >= limits.perNetwork
+                evicted = oldest(in: .admitted, of: isFull ? connection.network : nil) { $0 == .idle }
+                guard let evicted else { return Requested(isServed: false) }
+                leave(evicted, for: .closing)
             }
-            return isPriority
+            leave(number, for: .admitted)
+            admit(number)
+            return Requested(isServed: true, evicted: evicted)
         case .closing:
-            return false
-        case .free:
+            return Requested(isServed: false)
+        case .none:
             preconditionFailure("a request on a closed connection")
         }
     }
 
     /// The whole request was received and is being handled.
-    mutating func requestReceived(_ number: Int) { changeActivity(number, .handling) }
+    mutating func requestReceived(_ number: Int) { connections[number].activity = .handling }
 
     /// The response was queued.
-    mutating func responded(_ number: Int) { changeActivity(number, .responding) }
+    mutating func responded(_ number: Int) { connections[number].activity = .responding }
 
-    /// The request is over.
-    mutating func requestEnded(_ number: Int) { changeActivity(number, .idle) }
+    /// The request is over, or is refused and the rest of its body is dropped.
+    mutating func becameIdle(_ number: Int) {
+        idleCount += 1
+        connections[number].activity = .idle
+        connections[number].idleSince = idleCount
+    }
 
     mutating func closed(_ number: Int) {
-        switch connections[number].state {
+        precondition(connections[number].slot != .none, "a connection closes twice")
+        leave(number, for: .none)
+        free.append(number)
+        let network = connections[number].network
+        networks[network].open -= 1
+        if networks[network].open == 0 {
+            indexes[networks[network].address] = nil
+            freeNetworks.append(network)
+        }
+    }
+
+    private mutating func index(of address: SocketAddress?) -> Int {
+        if let index = indexes[address] { return index }
+        let index = freeNetworks.popLast() ?? networks.count
+        if index == networks.count {
+            networks.append(Network(address: address))
+        } else {
+            networks[index] = Network(address: address)
+        }
+        indexes[address] = index
+        return index
+    }
+
+    private func hasRoom(for network: Int) -> Bool {
+        admittedCount < limits.slots && (limits.perNetwork == 0 || networks[network].admitted < limits.perNetwork)
+    }
+
+    private mutating func admit(_ number: Int) {
+        connections[number].slot = .admitted
+        admittedCount += 1
+        networks[connections[number].network].admitted += 1
+    }
+
+    /// Takes a connection's slot away.
+    private mutating func leave(_ number: Int, for slot: Slot) {
+        switch connections[number].slot {
         case .admitted:
             admittedCount -= 1
-            let network = connections[number].network
-            if let count = admittedByNetwork[network], count > 1 {
-                admittedByNetwork[network] = count - 1
-            } else {
-                admittedByNetwork[network] = nil
+            networks[connections[number].network].admitted -= 1
+        case .reserved:
+            reserved.removeAll { $0 == number }
+            networks[connections[number].network].reserved -= 1
+        case .none, .closing:
+            break
+        }
+        connections[number].slot = slot
+    }
+
+    /// Of the connections in slots of this kind with such an activity, the one that is idle longest in the network that holds most of the
+    /// slots.
+    private func oldest(in slot: Slot, of network: Int? = nil, _ matches: (Activity) -> Bool) -> Int? {
+        var found: (number: Int, held: Int, since: Int)?
+        for position in 0..<(slot == .reserved ? reserved.count : connections.count) {
+            let number = slot == .reserved ? reserved[position] : position
+            let connection = connections[number]
+            guard connection.slot == slot, matches(connection.activity), network == nil || network == connection.network else {
+                continue
             }
-        case .reserved: reserved.removeAll { $0 == number }
-        case .closing: break
-        case .free: preconditionFailure("a connection closes twice")
+            let held = slot == .reserved ? networks[connection.network].reserved : networks[connection.network].admitted
+            if let found, (held, -connection.idleSince) < (found.held, -found.since) { continue }
+            found = (number, held, connection.idleSince)
         }
-        connections[number].state = .free
-        free.append(number)
-    }
-
-    /// Gives a connection a slot where the limits allow it.
-    private mutating func admit(_ number: Int) -> Bool {
-        let network = connections[number].network
-        guard admittedCount < limits.slots else { return false }
-        let count = admittedByNetwork[network, default: 0]
-        guard limits.perNetwork == 0 || count < limits.perNetwork else { return false }
-        admittedByNetwork[network] = count + 1
-        admittedCount += 1
-        connections[number].state = .admitted
-        return true
-    }
-
-    private mutating func changeActivity(_ number: Int, _ activity: Activity) {
-        if case .reserved = connections[number].state { connections[number].state = .reserved(activity) }
-    }
-
-    /// The oldest connection with this activity of the network that has most of them in reserved slots.
-    private func oldest(_ activity: Activity) -> Int? {
-        let candidates = reserved.filter { if case .reserved(activity) = connections[$0].state { true } else { false } }
-        var counts: [SocketAddress?: Int] = [:]
-        for number in candidates { counts[connections[number].network, default: 0] += 1 }
-        var found: (number: Int?, count: Int) = (nil, 0)
-        for number in candidates {
-            let count = counts[connections[number].network, default: 0]
-            if count > found.count { found = (number, count) }
-        }
-        return found.number
+        return found?.number
     }
 }

@@ -8,6 +8,8 @@ final class ConnectionRecord {
     let number: Int
     let descriptor: Int32
     var rate: TransferRateMachine
+    /// The request in progress.
+    var exchange: Unmanaged<HTTPExchange>?
 
     init(number: Int, descriptor: Int32, rate: consuming TransferRateMachine) {
         self.number = number
@@ -25,22 +27,16 @@ struct ConnectionTable: ~Copyable {
 
     private var limiter: ConnectionLimitMachine
     private var rateLimits: TransferRateMachine.Limits
-    private let isEncrypted: Bool
-    /// Sent past libmicrohttpd, which cannot respond before a body is whole, when a body is too slow. A header that is too slow gets no
-    /// response: the client may not have sent a request, and would take it for the response to its next one.
-    private let slowBodyResponse: [UInt8]
     /// By number.
     private var records: [ConnectionRecord?] = []
     /// libmicrohttpd's idle timeout for new connections.
     private var idle: UInt64
     private var checkedAt: UInt64?
 
-    init(_ configuration: HTTPServerConfiguration, slowBodyResponse: HTTPResponse) {
+    init(_ configuration: HTTPServerConfiguration) {
         limiter = ConnectionLimitMachine(configuration.connectionLimits)
         rateLimits = configuration.rateLimits
         idle = configuration.idleNanoseconds
-        isEncrypted = configuration.identity != nil
-        self.slowBodyResponse = slowBodyResponse.serialized
     }
 
     /// Connections that are open stay admitted and keep their idle timeout.
@@ -71,9 +67,11 @@ struct ConnectionTable: ~Copyable {
     }
 
     /// The header of a request was received.
-    /// - Returns: whether the request is served.
-    mutating func requested(_ connection: OpaquePointer, isPriority: Bool) -> Bool {
-        limiter.requested(self[connection].number, isPriority: isPriority)
+    /// - Returns: whether the request is served, and whether another connection was evicted for it.
+    mutating func requested(_ connection: OpaquePointer, isPriority: Bool) -> (isServed: Bool, hasEvicted: Bool) {
+        let requested = limiter.requested(self[connection].number, isPriority: isPriority)
+        if let evicted = requested.evicted, let record = records[evicted] { Self.close(record) }
+        return (requested.isServed, requested.evicted != nil)
     }
 
     /// The whole request was received and is being handled.
@@ -83,38 +81,49 @@ struct ConnectionTable: ~Copyable {
         record.rate.requestReceived()
     }
 
-    /// The response was queued, perhaps before the body has ended.
+    /// The response was queued.
     mutating func responded(_ connection: OpaquePointer) { limiter.responded(self[connection].number) }
 
-    mutating func requestEnded(_ connection: OpaquePointer, now: UInt64) {
+    /// Sends a response past libmicrohttpd, which cannot respond inside a body. Nothing else is being sent then.
+    /// - Returns: whether the kernel has taken all of it.
+    mutating func refuse(_ connection: OpaquePointer, with response: [UInt8], now: UInt64) -> Bool {
         let record = self[connection]
-        limiter.requestEnded(record.number)
-        record.rate.requestEnded(now: now)
-    }
-
-    /// Closes the connections of slow clients; calls `closed` for each, before its client can notice.
-    mutating func closeSlow(now: UInt64, _ closed: (TransferRateMachine.Violation) -> Void) {
-        let gap = checkedAt.map { now - $0 } ?? Self.checkInterval
-        guard gap >= Self.checkInterval else { return }
-        checkedAt = now
-        for case let record? in records {
-            if gap > Self.loopDelay { record.rate.loopDelayed(by: gap - Self.checkInterval, now: now) }
-            guard let violation = record.rate.violation(now: now, rateLimits) else { continue }
-            closed(violation)
-            if violation == .body, !isEncrypted {
-                // Best effort: the client may not be reading.
-                _ = slowBodyResponse.withUnsafeBytes {
-                    send(record.descriptor, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
-                }
+        limiter.becameIdle(record.number)
+        record.rate.requestRefused(now: now)
+        return response.withUnsafeBytes { bytes in
+            if let session = sluice_mhd_tls_session(connection) {
+                return gnutls_record_send(session, bytes.baseAddress, bytes.count) == bytes.count
             }
-            Self.close(record)
-            // No second violation before libmicrohttpd closes the connection in its next iteration.
-            record.rate.requestReceived()
+            let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
+            defer { shutdown(record.descriptor, Int32(SHUT_WR)) }
+            return send(record.descriptor, bytes.baseAddress, bytes.count, flags) == bytes.count
         }
     }
 
+    mutating func requestEnded(_ connection: OpaquePointer, now: UInt64) {
+        let record = self[connection]
+        record.exchange = nil
+        limiter.becameIdle(record.number)
+        record.rate.requestEnded(now: now)
+    }
+
+    /// The connections whose clients are too slow. Each is to be closed; it is not named again.
+    mutating func slow(now: UInt64) -> [(record: ConnectionRecord, violation: TransferRateMachine.Violation)] {
+        let gap = checkedAt.map { now - $0 } ?? Self.checkInterval
+        guard gap >= Self.checkInterval else { return [] }
+        checkedAt = now
+        var slow: [(ConnectionRecord, TransferRateMachine.Violation)] = []
+        for case let record? in records {
+            if gap > Self.loopDelay { record.rate.loopDelayed(by: gap - Self.checkInterval, now: now) }
+            guard let violation = record.rate.violation(now: now, rateLimits) else { continue }
+            slow.append((record, violation))
+            record.rate.requestReceived()
+        }
+        return slow
+    }
+
     /// libmicrohttpd then reads the end of the stream, and closes the connection itself.
-    private static func close(_ record: ConnectionRecord) { shutdown(record.descriptor, Int32(SHUT_RDWR)) }
+    static func close(_ record: ConnectionRecord) { shutdown(record.descriptor, Int32(SHUT_RDWR)) }
 
     private static func record(_ context: UnsafeMutableRawPointer) -> ConnectionRecord {
         Unmanaged<ConnectionRecord>.fromOpaque(context).takeUnretainedValue()

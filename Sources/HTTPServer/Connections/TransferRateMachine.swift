@@ -21,7 +21,11 @@ struct TransferRateMachine: ~Copyable {
     }
 
     /// What the client is too slow with.
-    enum Violation: Equatable { case header, body, response }
+    enum Violation: Equatable {
+        case header, body, response
+        /// Its refusal has been sent, and it has had the time to read it.
+        case refusal
+    }
 
     private enum Phase {
         /// No request has come yet.
@@ -35,10 +39,15 @@ struct TransferRateMachine: ~Copyable {
         case handling
         /// The client reads a long response.
         case sendingResponse
+        /// The request was refused inside its body, which is dropped while the client reads the response.
+        case refused
     }
 
     /// The least cap of the surplus in bytes: twice what the source of a response writes at a time.
     private static let leastCap: Int128 = 64 << 10
+
+    /// Time that a client has to read a refusal before its connection is closed.
+    static let refusalTime: UInt64 = 2_000_000_000
 
     private var phase = Phase.opened
     private var since: UInt64
@@ -99,6 +108,12 @@ struct TransferRateMachine: ~Copyable {
 
     mutating func requestReceived() { phase = .handling }
 
+    /// A refusal was sent before the body's end.
+    mutating func requestRefused(now: UInt64) {
+        phase = .refused
+        restart(now)
+    }
+
     mutating func requestEnded(now: UInt64) {
         phase = .kept
         since = now
@@ -112,6 +127,7 @@ struct TransferRateMachine: ~Copyable {
         case .kept: return elapsed > idle + limits.header ? .header : nil
         case .readingBody: return isSlow(now, limits) ? .body : nil
         case .sendingResponse: return isSlow(now, limits) ? .response : nil
+        case .refused: return elapsed > Self.refusalTime ? .refusal : nil
         case .paused, .handling: return nil
         }
     }

@@ -29,8 +29,12 @@ public final class HTTPExchange: @unchecked Sendable {
     var isHandled = false
     /// Index in the list of those that wait for a response, or of suspended requests; −1: in neither. Loop's thread only.
     var slot = -1
-    /// Status of the queued response; 0 before. Loop's thread only.
+    /// Status of the response; 0 before there is one. Loop's thread only.
     var status: Int32 = 0
+    /// The response was sent past libmicrohttpd. Loop's thread only.
+    var isSent = false
+    /// Decodes a compressed body. Loop's thread only.
+    var decoder: ContentDecoder?
 
     /// How the pieces of a body are read.
     enum Intake {
@@ -39,6 +43,8 @@ public final class HTTPExchange: @unchecked Sendable {
         case peek
         case stream(any HTTPBodyReader)
         case drop
+        /// The response was sent before the body's end: little of the rest is dropped, then the connection is closed.
+        case drain
 
         var isStream: Bool { if case .stream = self { true } else { false } }
     }
@@ -54,6 +60,12 @@ public final class HTTPExchange: @unchecked Sendable {
         self.method = method
         self.body = body
     }
+
+    /// Bytes of the request's body that have come off the wire up to now. For the methods of ``HTTPHandler`` and ``HTTPBodyReader`` only.
+    public var wireBytes: Int { body.wireBytes }
+
+    /// The body is not what its coding says, or ends too early.
+    var isUndecodable: Bool { decoder.map { $0.isDamaged || !body.isDropped && !$0.isComplete } ?? false }
 
     /// Responds to the request.
     /// - Returns: `false` where there is a response already, or the connection is closed; this one is then dropped.

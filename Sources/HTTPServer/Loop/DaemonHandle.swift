@@ -9,6 +9,8 @@ struct DaemonHandle: ~Copyable {
     private let sink: UnsafeMutablePointer<sluice_mhd_sink>
     /// The daemon's epoll descriptor, readable when it has something to do. It belongs to the daemon.
     let epollDescriptor: Int32
+    /// Further listening sockets, from which the loop accepts.
+    private(set) var listeners: [Int32]
 
     /// - Parameter owner: receives every callback. Must outlive this handle: the daemon keeps an unretained pointer.
     init(
@@ -42,8 +44,8 @@ struct DaemonHandle: ~Copyable {
                 "HTTP server: libmicrohttpd did not start; its message is in the log above; the usual cause is too few file "
                     + "descriptors (`ulimit -n`)")
         }
-        // From here on libmicrohttpd closes the socket.
-        _ = socket.release()
+        // From here on libmicrohttpd closes the first socket.
+        listeners = socket.release()
         pointer = started
         self.sink = sink
         epollDescriptor = sluice_mhd_epoll_fd(started)
@@ -51,6 +53,7 @@ struct DaemonHandle: ~Copyable {
 
     deinit {
         MHD_stop_daemon(pointer)
+        for listener in listeners { close(listener) }
         sink.deallocate()
     }
 
@@ -63,10 +66,32 @@ struct DaemonHandle: ~Copyable {
     /// Processes all ready connections without blocking. Calls the callbacks.
     func run() { _ = MHD_run(pointer) }
 
-    /// Closes the listening socket. Open connections stay.
-    func quiesce() {
+    /// Accepts the connections that wait at a further socket. Calls the callbacks.
+    func accept(from listener: Int32) {
+        var address = sockaddr_storage()
+        while true {
+            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            let isDone = withUnsafeMutableBytes(of: &address) { bytes in
+                let address = bytes.assumingMemoryBound(to: sockaddr.self).baseAddress!
+                let descriptor = Glibc.accept(listener, address, &length)
+                // libmicrohttpd makes the socket non-blocking, and closes it when it fails.
+                if descriptor >= 0 {
+                    _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+                    _ = MHD_add_connection(pointer, descriptor, address, length)
+                }
+                // Without descriptors the socket stays readable: the loop must not turn without a rest.
+                if descriptor < 0, errno == EMFILE || errno == ENFILE { usleep(1_000) }
+                return descriptor < 0
+            }
+            if isDone { return }
+        }
+    }
+
+    /// Closes the listening sockets. Open connections stay.
+    mutating func quiesce() {
         let descriptor = MHD_quiesce_daemon(pointer)
-        if descriptor >= 0 { close(descriptor) }
+        for descriptor in listeners + (descriptor < 0 ? [] : [descriptor]) { close(descriptor) }
+        listeners = []
     }
 }
 
@@ -84,13 +109,8 @@ private let requestCallback: MHD_AccessHandlerCallback = { owner, connection, ur
             return loop.requestBegan(connection!, url: url!, method: method!, version: version!, context: context!)
         }
         return Unmanaged<HTTPExchange>.fromOpaque(known)._withUnsafeGuaranteedRef { exchange in
-            let count = size!.pointee
-            guard count > 0 else { return loop.requestContinued(exchange) }
-            guard case .collect = exchange.intake else {
-                return loop.pieceStreamed(exchange, data!, size: size!)
-            }
-            size!.pointee = 0
-            return loop.pieceReceived(exchange, data!, count: count)
+            guard size!.pointee > 0 else { return loop.requestContinued(exchange) }
+            return loop.pieceReceived(exchange, data!, size: size!)
         }
     }
 }

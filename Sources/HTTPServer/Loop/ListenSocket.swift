@@ -1,75 +1,108 @@
-// Owns the listening socket of a server, with the errors of opening it.
+// Owns the listening sockets of a server, with the errors of opening them.
 
 internal import CMicrohttpd
 internal import Glibc
 
-/// A listening TCP socket.
+/// Listening TCP sockets on one port: one for each address of the host.
 struct ListenSocket: ~Copyable {
+    /// The first socket.
     let descriptor: Int32
+    private let others: [Int32]
+    private var isReleased = false
     /// The port; a free one where port 0 was asked for.
     let port: UInt16
 
     /// Not opened by libmicrohttpd, which returns NULL without a reason on every failure. SO_REUSEPORT stays off: with it a second process
     /// could bind the same port without an error and would get half of the requests.
     init(host: String, port: UInt16, backlog: Int) throws(HTTPServerError) {
+        var opened: [Int32] = []
+        var bound = port
+        do throws(HTTPServerError) {
+            // Whatever the machine's files say of it (RFC 6761, section 6.3).
+            for name in host == "localhost" ? ["127.0.0.1", "::1"] : [host] {
+                try Self.open(name, &bound, backlog: backlog, &opened)
+            }
+        } catch {
+            // `deinit` does not run: the value was not initialized.
+            for socket in opened { close(socket) }
+            throw error
+        }
+        self.port = bound
+        descriptor = opened[0]
+        others = Array(opened.dropFirst())
+    }
+
+    deinit { if !isReleased { for socket in [descriptor] + others { close(socket) } } }
+
+    /// Passes the first descriptor on to an owner that closes it.
+    /// - Returns: the others, whose owner is the caller.
+    mutating func release() -> [Int32] {
+        isReleased = true
+        return others
+    }
+
+    /// Opens a socket for every address of a name that this machine has. With `port` 0 the first one takes a free port, and the others that
+    /// one.
+    private static func open(
+        _ host: String, _ port: inout UInt16, backlog: Int, _ opened: inout [Int32]
+    ) throws(HTTPServerError) {
         var hints = addrinfo()
         hints.ai_family = AF_UNSPEC
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV
         var list: UnsafeMutablePointer<addrinfo>?
-        let code = getaddrinfo(host.isEmpty ? nil : host, String(port), &hints, &list)
-        guard code == 0, let first = list else {
+        let code = getaddrinfo(host.isEmpty ? nil : host, "0", &hints, &list)
+        guard code == 0 else {
             throw HTTPServerError(
                 .unknownHost,
                 "HTTP server: cannot find the address of host \"\(host)\" (\(String(cString: gai_strerror(code)))); "
                     + "name a numeric address of this machine, such as 127.0.0.1 or ::")
         }
         defer { freeaddrinfo(list) }
-        let opened = socket(
-            first.pointee.ai_family, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard opened >= 0 else { throw .system("cannot open a socket for \(host):\(port)") }
-        do {
-            self.port = try Self.listen(opened, at: first.pointee, host: host, port: port, backlog: backlog)
-            descriptor = opened
-        } catch {
-            // `deinit` does not run: the value was not initialized.
-            close(opened)
-            throw error
+        var next = list
+        while let address = next?.pointee {
+            next = address.ai_next
+            do throws(HTTPServerError) {
+                opened.append(try listen(address, host: host, &port, backlog: backlog, isFirst: opened.isEmpty))
+            } catch  where error.code == .addressUnavailable && (next != nil || !opened.isEmpty) {
+                // A name may have addresses that this machine has not, or of a protocol that is turned off.
+                continue
+            }
         }
     }
 
-    deinit { close(descriptor) }
-
-    /// Passes the descriptor on to an owner that closes it.
-    consuming func release() -> Int32 {
-        let descriptor = descriptor
-        discard self
-        return descriptor
-    }
-
     private static func listen(
-        _ socket: Int32, at address: addrinfo, host: String, port: UInt16, backlog: Int
-    ) throws(HTTPServerError) -> UInt16 {
+        _ address: addrinfo, host: String, _ port: inout UInt16, backlog: Int, isFirst: Bool
+    ) throws(HTTPServerError) -> Int32 {
+        let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+        let socket = socket(address.ai_family, type, 0)
+        guard socket >= 0 else { throw refusal(errno, host: host, port: port) }
         // SO_REUSEADDR: a restart may bind while connections of the last run linger in TIME_WAIT.
         var yes: Int32 = 1
         setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
         if address.ai_family == AF_INET6 {
-            var no: Int32 = 0
-            setsockopt(socket, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &no, socklen_t(MemoryLayout<Int32>.size))
-        }
-        guard bind(socket, address.ai_addr, address.ai_addrlen) == 0, Glibc.listen(socket, Int32(backlog)) == 0 else {
-            throw refusal(errno, host: host, port: port)
+            var isOnly: Int32 = isFirst ? 0 : 1
+            setsockopt(socket, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &isOnly, socklen_t(MemoryLayout<Int32>.size))
         }
         var bound = sockaddr_storage()
-        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        let isKnown = withUnsafeMutableBytes(of: &bound) { bytes in
-            getsockname(socket, bytes.assumingMemoryBound(to: sockaddr.self).baseAddress, &length) == 0
+        var length = address.ai_addrlen
+        // sin_port and sin6_port have the same offset.
+        let offset = MemoryLayout<sockaddr_in>.offset(of: \.sin_port)!
+        let wanted = port
+        let isBound = withUnsafeMutableBytes(of: &bound) { bytes in
+            bytes.copyMemory(from: UnsafeRawBufferPointer(start: address.ai_addr, count: Int(length)))
+            bytes.storeBytes(of: wanted.bigEndian, toByteOffset: offset, as: UInt16.self)
+            let name = bytes.assumingMemoryBound(to: sockaddr.self).baseAddress!
+            return bind(socket, name, length) == 0 && Glibc.listen(socket, Int32(backlog)) == 0
+                && getsockname(socket, name, &length) == 0
         }
-        guard isKnown else { throw .system("cannot read the port of \(host):\(port)") }
-        return withUnsafeBytes(of: &bound) { bytes in
-            // sin_port and sin6_port have the same offset.
-            UInt16(bigEndian: bytes.load(fromByteOffset: MemoryLayout<sockaddr_in>.offset(of: \.sin_port)!, as: UInt16.self))
+        guard isBound else {
+            let code = errno
+            close(socket)
+            throw refusal(code, host: host, port: port)
         }
+        port = withUnsafeBytes(of: &bound) { UInt16(bigEndian: $0.load(fromByteOffset: offset, as: UInt16.self)) }
+        return socket
     }
 
     private static func refusal(_ code: Int32, host: String, port: UInt16) -> HTTPServerError {
@@ -80,7 +113,7 @@ struct ListenSocket: ~Copyable {
                 .addressInUse,
                 "HTTP server: \(address) is taken by another process; stop it (`ss -ltnp` names it) or choose another port, 0 for a free one"
             )
-        case EADDRNOTAVAIL:
+        case EADDRNOTAVAIL, EAFNOSUPPORT:
             HTTPServerError(
                 .addressUnavailable,
                 "HTTP server: this machine has no address \(host); name one of its own, or 0.0.0.0 for all")

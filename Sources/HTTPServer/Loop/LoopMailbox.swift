@@ -8,6 +8,7 @@ final class LoopMailbox: Sendable {
         var answered: [HTTPExchange] = []
         /// Taken once.
         var update: HTTPServerConfiguration?
+        var isStopAnnounced = false
         /// The deadline of a requested stop, in monotonic nanoseconds.
         var stopAt: UInt64?
         var isClosed = false
@@ -33,13 +34,18 @@ final class LoopMailbox: Sendable {
 
     /// Takes what was posted.
     /// - Parameter answered: an empty list; swapped with the one of the mailbox, so that both keep their memory.
-    func take(answered: inout [HTTPExchange]) -> (update: HTTPServerConfiguration?, stopAt: UInt64?) {
+    func take(answered: inout [HTTPExchange]) -> (
+        update: HTTPServerConfiguration?, isStopAnnounced: Bool, stopAt: UInt64?
+    ) {
         box.withLock { box in
             swap(&box.answered, &answered)
             defer { box.update = nil }
-            return (box.update, box.stopAt)
+            return (box.update, box.isStopAnnounced, box.stopAt)
         }
     }
+
+    /// Responses end their connections from now on. Any thread.
+    func announceStop() { box.withLock { $0.isStopAnnounced = true } }
 
     /// The last configuration counts. Any thread.
     func requestUpdate(to configuration: HTTPServerConfiguration) {

@@ -23,14 +23,20 @@ extension ServerLoop {
     }
 
     func closeSlowConnections() {
-        connections.closeSlow(now: now) { violation in
+        for (record, violation) in connections.slow(now: now) {
             mailbox.statistics.withLock { statistics in
                 switch violation {
                 case .header: statistics.slowHeaders += 1
                 case .body: statistics.slowBodies += 1
                 case .response: statistics.slowReaders += 1
+                case .refusal: break
                 }
             }
+            // A header that is too slow gets no response: the client may not have sent a request, and would take it for that to its next one.
+            if violation == .body, let exchange = record.exchange?.takeUnretainedValue() {
+                _ = respondEarly(refusals.bodyTooSlow, to: exchange)
+            }
+            ConnectionTable.close(record)
         }
     }
 }

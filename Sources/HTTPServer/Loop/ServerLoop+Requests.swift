@@ -1,22 +1,26 @@
-// Owns the loop's part of a request from its header to the handler: routing, refusals, and the collected body.
+// Owns the loop's part of a request from its header to its end: routing, refusals, and the call of the handler.
 
 internal import CMicrohttpd
+internal import Glibc
 internal import Synchronization
 
 extension ServerLoop {
     /// The header was received.
     func requestBegan(
-        _ connection: OpaquePointer, url: UnsafePointer<CChar>, method: UnsafePointer<CChar>,
+        _ connection: OpaquePointer, url: UnsafePointer<CChar>, method name: UnsafePointer<CChar>,
         version: UnsafePointer<CChar>, context: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     ) -> MHD_Result {
-        let method = HTTPMethod(method)
+        let method = HTTPMethod(name)
         let match = routes.match(method, url)
         var route = -1
         if case .route(let position) = match { route = position }
         let head = HTTPRequestHead(route: route, method: method, connection: connection)
-        let isUnambiguous = head.hasUnambiguousFraming(version: version)
-        let isServed = connections.requested(connection, isPriority: route >= 0 && isPriority[route])
-        if !isServed { mailbox.statistics.withLock { $0.connectionLimitRefusals += 1 } }
+        let isUnambiguous = head.hasUnambiguousFraming(method: name, url: url, version: version)
+        let (isServed, hasEvicted) = connections.requested(connection, isPriority: route >= 0 && isPriority[route])
+        let length = head.contentLength
+        let coding = length == 0 ? .identity : head.contentCoding
+        let decoder = coding.flatMap(ContentDecoder.init)
+        let hasMemory = decoder == nil || buffers.reserve(ContentDecoder.bytes)
         let admission: HTTPAdmission =
             if !isUnambiguous {
                 .respond(refusals.ambiguousLength)
@@ -26,20 +30,21 @@ extension ServerLoop {
                 .respond(refusals.stopping)
             } else {
                 switch match {
+                case .route where coding == nil: .respond(refusals.unknownCoding)
+                case .route where !hasMemory: .respond(refusals.tooManyBodies)
                 case .route: handler.admit(head)
                 case .wrongMethod(let path): .respond(refusals.methodNotAllowed[path])
                 case .notFound: .respond(refusals.notFound)
+                case .ambiguous: .respond(refusals.ambiguousPath)
                 }
             }
         var limit = configuration.maxBodyBytes
         var response: HTTPResponse?
         var intake = HTTPExchange.Intake.collect
         var discardBytes = configuration.streamDiscardBytes
-        let length = head.contentLength
         switch admission {
         case .readBody(let own):
             limit = own ?? limit
-            discardBytes = configuration.discardBytes
         case .stream(let reader, let own):
             limit = own ?? limit
             intake = .stream(reader)
@@ -48,23 +53,29 @@ extension ServerLoop {
             intake = .peek
         case .respond(let refusal):
             response = refusal
-            // A body without a length may be short or long: responding now would cost every client its connection.
-            if length != nil { discardBytes = configuration.discardBytes }
+            discardBytes = configuration.discardBytes
         }
-        var body = BodyMachine(limit: limit, discardBytes: discardBytes, isRefused: response != nil)
+        let isFinal = response.map { (400..<500).contains($0.status) && $0.status != 429 } ?? false
+        var body = BodyMachine(
+            limit: limit, discardBytes: discardBytes, refusal: response == nil ? nil : isFinal ? .final : .passing)
         let expectsContinue = length != 0 && (response != nil || length.map { $0 > limit } ?? false) && head.expectsContinue
         // Where the end of a request is unknown, or the connection is over the limit, the body is not read.
         let action =
             isUnambiguous && isServed
-            ? body.headerReceived(length: length, expectsContinue: expectsContinue) : .respondNow
+            ? body.headerReceived(length: length, isCoded: decoder != nil, expectsContinue: expectsContinue) : .respondNow
+        if case .read = action {} else { intake = .collect }
         connections[connection].rate.headerReceived(now: now, isBodyExpected: action != .respondNow && length != 0)
         let exchange = HTTPExchange(
             mailbox: mailbox, connection: connection, route: route, method: method, intake: intake, body: body)
+        exchange.decoder = hasMemory ? decoder : nil
         context.pointee = Unmanaged.passRetained(exchange).toOpaque()
+        connections[connection].exchange = Unmanaged.passUnretained(exchange)
         inFlight += 1
         mailbox.statistics.withLock { statistics in
             statistics.requestsInFlight += 1
             statistics.requests += 1
+            if hasEvicted { statistics.evicted += 1 }
+            if !isServed { statistics.connectionLimitRefusals += 1 }
         }
         switch action {
         case .read(let expecting):
@@ -72,9 +83,9 @@ extension ServerLoop {
             return .YES
         case .discard:
             if let response { exchange.respond(response) }
-            // The Content-Length is above the limit, so the reader gets nothing of the body.
-            if intake.isStream { exchange.intake = .collect }
             return .YES
+        case .respondEarly:
+            return respondEarly(response ?? handler.response(to: .bodyTooLarge(limit: limit)), to: exchange) ? .YES : .NO
         case .respondNow:
             exchange.isHandled = true
             exchange.respond(response ?? handler.response(to: .bodyTooLarge(limit: limit)))
@@ -82,33 +93,14 @@ extension ServerLoop {
         }
     }
 
-    /// A piece of a body was received that is collected.
-    func pieceReceived(_ exchange: HTTPExchange, _ data: UnsafePointer<CChar>, count: Int) -> MHD_Result {
-        connections[exchange.connection].rate.moved(count)
-        switch exchange.body.pieceReceived(count) {
-        case .append:
-            let buffer = exchange.buffer ?? buffers.take(expecting: 0)
-            exchange.buffer = buffer
-            guard buffers.grow(buffer, to: buffer.count + count) else {
-                exchange.body.refused()
-                exchange.respond(refusals.tooManyBodies)
-                releaseBuffer(of: exchange)
-                return .YES
-            }
-            buffer.append(data, count: count)
-            return .YES
-        case .discard:
-            releaseBuffer(of: exchange)
-            return .YES
-        case .close:
-            return .NO
-        }
+    func head(of exchange: HTTPExchange) -> HTTPRequestHead {
+        HTTPRequestHead(route: exchange.route, method: exchange.method, connection: exchange.connection)
     }
 
     /// The request is complete, or its connection was resumed.
     func requestContinued(_ exchange: HTTPExchange) -> MHD_Result {
         if exchange.isHandled {
-            // Without a response the connection was resumed to be closed, because the daemon stops.
+            // Without a response the connection was resumed to be closed: it has its response, or the daemon stops.
             guard let response = exchange.connectionResumed() else { return .NO }
             return queue(response, on: exchange)
         }
@@ -116,17 +108,13 @@ extension ServerLoop {
         exchange.isHandled = true
         connections.requestReceived(exchange.connection)
         if case .drop = exchange.intake { return send(exchange) }
-        switch exchange.body.bodyEnded() {
-        case .handle:
-            let head = HTTPRequestHead(route: exchange.route, method: exchange.method, connection: exchange.connection)
+        if exchange.isUndecodable {
+            exchange.respond(refusals.undecodable)
+        } else if exchange.body.refusal == nil {
             let body = exchange.buffer?.bytes ?? UnsafeRawBufferPointer(start: emptyBody.baseAddress, count: 0)
-            handler.handle(HTTPRequest(head: head, body: body), exchange)
-            releaseBuffer(of: exchange)
-        case .refuse:
-            exchange.respond(handler.response(to: .bodyTooLarge(limit: exchange.body.limit)))
-        case .respond:
-            break
+            handler.handle(HTTPRequest(head: head(of: exchange), body: body, wireBytes: exchange.wireBytes), exchange)
         }
+        releaseBuffer(of: exchange)
         return send(exchange)
     }
 
@@ -137,10 +125,12 @@ extension ServerLoop {
     }
 
     func requestEnded(_ exchange: HTTPExchange, isDelivered: Bool) {
+        let isDelivered = isDelivered || exchange.isSent
         exchange.requestEnded()
         connections.requestEnded(exchange.connection, now: now)
         abandonStream(of: exchange)
         releaseBuffer(of: exchange)
+        if exchange.decoder != nil { buffers.release(ContentDecoder.bytes) }
         inFlight -= 1
         mailbox.statistics.withLock { statistics in
             statistics.requestsInFlight -= 1
@@ -149,6 +139,6 @@ extension ServerLoop {
         handler.ended(
             HTTPOutcome(
                 route: exchange.route < 0 ? nil : exchange.route, status: exchange.status == 0 ? nil : Int(exchange.status),
-                isDelivered: isDelivered))
+                isDelivered: isDelivered, wireBytes: exchange.wireBytes))
     }
 }

@@ -54,9 +54,16 @@ extension ServerLoop {
         return queue(status, handle, on: exchange)
     }
 
+    /// libmicrohttpd keeps the pointers to both until the request is over.
+    private static let closing: (name: StaticString, value: StaticString) = ("Connection", "close")
+
     private func queue(_ status: Int, _ handle: borrowing ResponseHandle, on exchange: HTTPExchange) -> MHD_Result {
         exchange.status = Int32(status)
         connections.responded(exchange.connection)
+        // As if the client had asked for it: libmicrohttpd then ends the connection, and says so in the response.
+        if isStopAnnounced {
+            MHD_set_connection_value(exchange.connection, .HEADER_KIND, Self.closing.name.cString, Self.closing.value.cString)
+        }
         let result = MHD_queue_response(exchange.connection, UInt32(status), handle.pointer)
         if result != .YES { log(.error, "libmicrohttpd refused a response; its connection is closed.", "status \(status)") }
         return result

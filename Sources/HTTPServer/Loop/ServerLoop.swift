@@ -28,6 +28,8 @@ final class ServerLoop: @unchecked Sendable {
     /// The descriptors that wake the loop: libmicrohttpd's epoll, and the mailbox's.
     private var watched: [pollfd] = []
     private var shutdown: ShutdownMachine
+    /// Responses end their connections.
+    private(set) var isStopAnnounced = false
     private var logLimit = LogRateLimit(limit: 10)
     var buffers: BodyBuffers
     private var answered: [HTTPExchange] = []
@@ -50,6 +52,8 @@ final class ServerLoop: @unchecked Sendable {
 
     /// The readable memory of an empty body.
     let emptyBody = UnsafeMutableRawBufferPointer.allocate(byteCount: BodyBuffer.padding, alignment: 16)
+    /// Where compressed bodies are decoded, piece by piece.
+    let decodedMemory = UnsafeMutableRawBufferPointer.allocate(byteCount: ContentDecoder.pieceBytes, alignment: 16)
 
     init(
         socket: consuming ListenSocket, configuration: HTTPServerConfiguration, handler: any HTTPHandler, mailbox: LoopMailbox,
@@ -63,19 +67,22 @@ final class ServerLoop: @unchecked Sendable {
         isPriority = routes.routes.indices.map(handler.isPriority)
         refusals = RefusalResponses(handler, routes)
         buffers = BodyBuffers(limit: configuration.bodyMemoryBytes)
-        connections = ConnectionTable(configuration, slowBodyResponse: handler.response(to: .bodyTooSlow))
+        connections = ConnectionTable(configuration)
         certificates = CertificateStore(configuration.identity)
         defaultIdle = configuration.idleTimeout.components.seconds
         shutdown = ShutdownMachine(grace: configuration.shutdownGrace.nanoseconds)
         emptyBody.initializeMemory(as: UInt8.self, repeating: 0)
         daemon = nil
         daemon = try DaemonHandle(socket: socket, configuration: configuration, owner: self)
-        watched = [daemon?.epollDescriptor ?? -1, mailbox.wake.descriptor].map {
+        watched = ([daemon?.epollDescriptor ?? -1, mailbox.wake.descriptor] + (daemon?.listeners ?? [])).map {
             pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
         }
     }
 
-    deinit { emptyBody.deallocate() }
+    deinit {
+        emptyBody.deallocate()
+        decodedMemory.deallocate()
+    }
 
     /// New requests are refused: the server waits for the last ones.
     var isDraining: Bool { shutdown.isDraining }
@@ -86,9 +93,11 @@ final class ServerLoop: @unchecked Sendable {
         while true {
             // It can fail only because of a signal, and this thread blocks them.
             let milliseconds = sleep()
-            if poll(&watched, 2, milliseconds) > 0, watched[1].revents != 0 { mailbox.wake.clear() }
+            if poll(&watched, nfds_t(watched.count), milliseconds) > 0, watched[1].revents != 0 { mailbox.wake.clear() }
             now = MonotonicClock.nanoseconds()
-            let (changed, stopAt) = mailbox.take(answered: &answered)
+            let changed: HTTPServerConfiguration?
+            let stopAt: UInt64?
+            (changed, isStopAnnounced, stopAt) = mailbox.take(answered: &answered)
             for exchange in answered { resume(exchange) }
             answered.removeAll(keepingCapacity: true)
             if suspended.wakeAt != nil {
@@ -97,6 +106,7 @@ final class ServerLoop: @unchecked Sendable {
             if let changed { update(changed) }
             if let deadline = stopAt { act(shutdown.stopRequested(deadline: deadline)) }
             let before = callbacks
+            for listener in watched.dropFirst(2) where listener.revents != 0 { daemon?.accept(from: listener.fd) }
             daemon?.run()
             handler.iterationEnded()
             idleIterations = callbacks == before && daemon?.timeout == 0 ? idleIterations + 1 : 0
@@ -135,6 +145,7 @@ final class ServerLoop: @unchecked Sendable {
             break
         case .closeListener:
             daemon?.quiesce()
+            watched.removeSubrange(2...)
         case .answerWaiting:
             if inFlight > 0 { log(.warning, "Stopping with unfinished HTTP requests.", "\(inFlight) requests") }
             for exchange in awaitingResponse { exchange._withUnsafeGuaranteedRef { _ = $0.respond(refusals.unanswered) } }
@@ -167,6 +178,10 @@ struct RefusalResponses {
     /// By path, as ``HTTPRoutes/allow``.
     let methodNotAllowed: [HTTPResponse]
     let ambiguousLength: HTTPResponse
+    let ambiguousPath: HTTPResponse
+    let unknownCoding: HTTPResponse
+    let undecodable: HTTPResponse
+    let bodyTooSlow: HTTPResponse
     let tooManyConnections: HTTPResponse
     let tooManyBodies: HTTPResponse
     let stopping: HTTPResponse
@@ -181,6 +196,10 @@ struct RefusalResponses {
         notFound = response(.notFound)
         methodNotAllowed = routes.allow.map { response(.methodNotAllowed(allow: $0)) }
         ambiguousLength = response(.ambiguousLength)
+        ambiguousPath = response(.ambiguousPath)
+        unknownCoding = response(.unknownCoding)
+        undecodable = response(.undecodable)
+        bodyTooSlow = response(.bodyTooSlow)
         tooManyConnections = response(.tooManyConnections)
         tooManyBodies = response(.tooManyBodies)
         stopping = response(.stopping)

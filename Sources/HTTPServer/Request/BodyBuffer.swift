@@ -73,6 +73,16 @@ struct BodyBuffers: ~Copyable {
         return false
     }
 
+    /// Counts memory that a body takes elsewhere, until it is released.
+    /// - Returns: whether the limit allows it.
+    mutating func reserve(_ bytes: Int) -> Bool {
+        guard held + bytes <= limit else { return false }
+        held += bytes
+        return true
+    }
+
+    mutating func release(_ bytes: Int) { held -= bytes }
+
     mutating func giveBack(_ buffer: BodyBuffer) {
         held -= buffer.capacity - Self.firstBytes
         guard free.count < Self.kept, buffer.capacity <= Self.keptBytes else { return }

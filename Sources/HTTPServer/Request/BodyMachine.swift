@@ -2,34 +2,44 @@
 
 /// The body of one request. Pure.
 struct BodyMachine: ~Copyable {
+    /// Why the request is refused at its header.
+    enum Refusal {
+        /// No body can change it: the client gets the response at once.
+        case final
+        /// It passes, and the client is welcome: where the body is short, its connection is kept.
+        case passing
+    }
+
     enum HeaderAction: Equatable {
         /// Read the body. `expecting`: its Content-Length, 0 where it has none.
         case read(expecting: Int)
-        /// Read and drop the body, then respond: the client keeps its connection, and gets the response though it sends the body first.
+        /// Read and drop the body, then respond: the client keeps its connection.
         case discard
-        /// Respond before the body, which ends the connection.
+        /// Respond before the body, and drop what still comes of it.
+        case respondEarly
+        /// Respond without a body, which ends the connection: the client waits for 100, and now need not send it.
         case respondNow
     }
 
     enum PieceAction: Equatable {
         case append
         case discard
-        /// More bytes came than are dropped: end the connection without a response.
+        /// The body is longer than its limit.
+        case refuse
+        /// More bytes came than are dropped: end the connection.
         case close
     }
 
-    enum EndAction: Equatable {
-        case handle
-        /// The body was longer than its limit and has been dropped: respond with 413.
-        case refuse
-        /// The request was refused earlier: send that response.
-        case respond
-    }
+    /// Bytes of a body that are still read after the response has been sent.
+    static let drainBytes = 64 << 10
 
-    /// Most bytes the body may have.
+    /// Most bytes the body may have, decoded.
     private(set) var limit: Int
-    private let discardBytes: Int
-    private var isRefused: Bool
+    /// Bytes that came off the wire: more or fewer than were offered to the handler where the body is compressed.
+    private(set) var wireBytes = 0
+    /// Bytes beyond the limit that are read and dropped.
+    private var discardBytes: Int
+    private(set) var refusal: Refusal?
     private var isTooLong = false
     private var isStopped = false
     private var received = 0
@@ -38,29 +48,33 @@ struct BodyMachine: ~Copyable {
     /// - Parameters:
     ///   - limit: bytes the body may have; ignored where the request is refused.
     ///   - discardBytes: bytes of a refused body, or beyond the limit, that are read before the connection is closed.
-    ///   - isRefused: the request was refused at its header.
-    init(limit: Int, discardBytes: Int, isRefused: Bool) {
-        self.limit = isRefused ? 0 : limit
+    ///   - refusal: `nil`: the request is not refused at its header.
+    init(limit: Int, discardBytes: Int, refusal: Refusal?) {
+        self.limit = refusal == nil ? limit : 0
         self.discardBytes = discardBytes
-        self.isRefused = isRefused
+        self.refusal = refusal
     }
 
     /// - Parameters:
     ///   - length: the Content-Length; `nil` for a chunked body.
+    ///   - isCoded: the body is compressed, so that its length says nothing about the limit.
     ///   - expectsContinue: the client waits for 100 before it sends the body.
-    mutating func headerReceived(length: Int?, expectsContinue: Bool) -> HeaderAction {
-        announced = length
-        if let length, length > limit { isTooLong = true }
-        guard isRefused || isTooLong else { return .read(expecting: length ?? 0) }
+    mutating func headerReceived(length: Int?, isCoded: Bool = false, expectsContinue: Bool) -> HeaderAction {
+        announced = isCoded ? nil : length
+        if let announced, announced > limit { isTooLong = true }
+        guard refusal != nil || isTooLong else { return .read(expecting: length ?? 0) }
         if length == 0 { return .discard }
-        // A client that waits for 100 has not sent the body yet, and now need not.
         if expectsContinue { return .respondNow }
-        if let length, length > limit + discardBytes { return .respondNow }
-        return .discard
+        return refusal == .passing && isShort(length) ? .discard : .respondEarly
     }
 
+    private func isShort(_ length: Int?) -> Bool { length.map { $0 - received <= discardBytes } ?? false }
+
+    /// What still comes of the body is dropped.
+    var isDropped: Bool { refusal != nil || isTooLong || isStopped }
+
     /// How many of `count` bytes are offered to the reader.
-    func offered(_ count: Int) -> Int { isRefused || isTooLong || isStopped ? 0 : min(count, limit - received) }
+    func offered(_ count: Int) -> Int { isDropped ? 0 : min(count, limit - received) }
 
     /// The limit became lower than the one at the header.
     mutating func limitLowered(to bytes: Int) {
@@ -69,10 +83,18 @@ struct BodyMachine: ~Copyable {
         if let announced, announced > bytes { isTooLong = true }
     }
 
-    /// The request was refused inside its body: the rest is dropped.
-    mutating func refused() {
-        isRefused = true
+    /// The request was refused inside its body, for a reason that passes: the rest is dropped.
+    /// - Returns: whether the response waits for the rest, so that the client keeps its connection.
+    mutating func refused() -> Bool {
+        refusal = .passing
         limit = received
+        return isShort(announced)
+    }
+
+    /// The response has been sent: little of the rest is dropped.
+    mutating func answered() {
+        refusal = .final
+        (limit, discardBytes) = (received, Self.drainBytes)
     }
 
     /// The reader takes no more: the rest is dropped, and does not make the body too long.
@@ -85,12 +107,15 @@ struct BodyMachine: ~Copyable {
     /// The body is longer than its limit.
     var isCut: Bool { isTooLong && !isStopped }
 
+    /// Bytes came off the wire.
+    mutating func arrived(_ count: Int) { wireBytes += count }
+
+    /// Bytes of the body were taken or dropped, decoded ones of a compressed body.
     mutating func pieceReceived(_ count: Int) -> PieceAction {
         received += count
         if received > limit { isTooLong = true }
         if received > limit + discardBytes { return .close }
-        return isRefused || isTooLong ? .discard : .append
+        if refusal != nil || isStopped { return .discard }
+        return isTooLong ? .refuse : .append
     }
-
-    func bodyEnded() -> EndAction { isRefused ? .respond : isTooLong ? .refuse : .handle }
 }

@@ -52,18 +52,51 @@ struct Framing {
     }
 }
 
+/// The lines of a header, by where libmicrohttpd has left their parts in memory.
+///
+/// Its version 0.9.75 ends a line at a bare LF, joins folded lines wrongly, and cuts a value at a NUL, without a word of it: to a proxy such a
+/// request may be another one. In what is well formed, each line begins two bytes after the last one, whose CR LF are zeros now.
+private struct HeaderLines {
+    /// Other versions may leave the header otherwise, and refuse such lines by themselves (`MHD_OPTION_STRICT_FOR_CLIENT`).
+    static let areKnown = HTTPLibrary.version == "0.9.75"
+
+    var framing: Framing
+    private(set) var next: UnsafePointer<CChar>
+    private(set) var areRegular = true
+
+    init(version: UnsafePointer<CChar>) {
+        framing = Framing(version: version)
+        next = version + strlen(version) + 2
+    }
+
+    mutating func field(_ name: UnsafePointer<CChar>, _ value: UnsafePointer<CChar>?) {
+        framing.field(name, value)
+        guard let value, name == next else {
+            areRegular = false
+            return
+        }
+        next = value + strlen(value) + 2
+    }
+}
+
 extension HTTPRequestHead {
-    /// The end of the request is unambiguous.
-    func hasUnambiguousFraming(version: UnsafePointer<CChar>) -> Bool {
-        var framing = Framing(version: version)
-        withUnsafeMutablePointer(to: &framing) { framing in
+    /// The request and its end are unambiguous.
+    func hasUnambiguousFraming(
+        method: UnsafePointer<CChar>, url: UnsafePointer<CChar>, version: UnsafePointer<CChar>
+    ) -> Bool {
+        var lines = HeaderLines(version: version)
+        withUnsafeMutablePointer(to: &lines) { lines in
             _ = MHD_get_connection_values(
                 connection, .HEADER_KIND,
-                { framing, _, name, value in
-                    if let name { framing!.assumingMemoryBound(to: Framing.self).pointee.field(name, value) }
+                { lines, _, name, value in
+                    if let name { lines!.assumingMemoryBound(to: HeaderLines.self).pointee.field(name, value) }
                     return .YES
-                }, framing)
+                }, lines)
         }
-        return framing.isUnambiguous
+        guard lines.framing.isUnambiguous, HeaderLines.areKnown else { return lines.framing.isUnambiguous }
+        // An empty line ends the header. Behind the path there is a query or nothing, not a NUL and more of the path.
+        let rest = version - url - strlen(url)
+        return lines.areRegular && method + sluice_mhd_header_bytes(connection) == lines.next + 2
+            && (rest == 1 || rest == 2 || MHD_get_connection_values(connection, .GET_ARGUMENT_KIND, nil, nil) > 0)
     }
 }

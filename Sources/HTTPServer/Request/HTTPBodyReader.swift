@@ -25,8 +25,8 @@ public enum HTTPBodyDemand: Sendable, Equatable {
     /// Suspend the request. The first `taken` bytes were taken, fewer than the piece has; 0 at the body's end. The connection is not read
     /// until `within` has passed; then the bytes that were not taken are offered again.
     case later(taken: Int, within: Duration)
-    /// Drop the rest of the body, up to ``HTTPServerConfiguration/streamDiscardBytes``, because libmicrohttpd sends a response only after
-    /// the body. A longer rest ends the connection.
+    /// Drop the rest of the body, up to ``HTTPServerConfiguration/streamDiscardBytes``, because the response takes its time. A longer rest ends
+    /// the connection.
     case enough
 }
 
@@ -36,6 +36,8 @@ public enum HTTPBodyEnd: Sendable, Equatable {
     case complete
     /// It is longer than `limit` bytes; those were offered, the rest was dropped.
     case tooLong(limit: Int)
+    /// It is not what its Content-Encoding says, or ends too early; what could be decoded was offered.
+    case undecodable
 }
 
 /// How a body is read, by its first bytes: see ``HTTPAdmission/peek(limit:)``.

@@ -18,8 +18,7 @@ public struct HTTPRequestHead: ~Copyable {
         guard MHD_lookup_connection_value_n(connection, .HEADER_KIND, name, name.utf8.count, &start, &count) == .YES else {
             return nil
         }
-        guard let start else { return "" }
-        return String(decoding: UnsafeRawBufferPointer(start: start, count: count), as: UTF8.self)
+        return String(decoding: UnsafeRawBufferPointer.trimmed(start, count), as: UTF8.self)
     }
 
     /// The values of every line of a header field, in the order they came. Names are compared without case.
@@ -30,8 +29,9 @@ public struct HTTPRequestHead: ~Copyable {
                 connection, .HEADER_KIND,
                 { search, _, key, value in
                     let search = search!.assumingMemoryBound(to: Search.self)
-                    if let key, strcasecmp(key, search.pointee.name) == 0 {
-                        search.pointee.values.append(value.map { String(cString: $0) } ?? "")
+                    if let key, let value, strcasecmp(key, search.pointee.name) == 0 {
+                        search.pointee.values.append(
+                            String(decoding: UnsafeRawBufferPointer.trimmed(value, strlen(value)), as: UTF8.self))
                     }
                     return .YES
                 }, pointer)
@@ -42,17 +42,38 @@ public struct HTTPRequestHead: ~Copyable {
     /// Calls `body` with the bytes of a header field's value, without making a string; `nil` where the field is missing.
     public func withHeader<R>(_ name: StaticString, _ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R? {
         guard let value = MHD_lookup_connection_value(connection, .HEADER_KIND, name.cString) else { return nil }
-        return try body(UnsafeRawBufferPointer(start: value, count: strlen(value)))
+        return try body(.trimmed(value, strlen(value)))
     }
 
-    /// The body's media type is `type` (`application/json`), whatever its parameters. Compared without case.
+    /// The body's media type is `type` (`application/json`), and its charset, where it names one, is UTF-8 or a part of it. Compared without
+    /// case.
     public func hasMediaType(_ type: StaticString) -> Bool {
         guard let value = MHD_lookup_connection_value(connection, .HEADER_KIND, "Content-Type"),
             strncasecmp(value, type.cString, type.utf8CodeUnitCount) == 0
         else { return false }
-        switch UInt8(bitPattern: value[type.utf8CodeUnitCount]) {
-        case 0, UInt8(ascii: ";"), UInt8(ascii: " "), UInt8(ascii: "\t"): return true
-        default: return false
+        var rest = value + type.utf8CodeUnitCount
+        guard strchr("; \t", Int32(rest.pointee)) != nil else { return false }
+        while let parameter = strchr(rest, Int32(UInt8(ascii: ";"))) {
+            rest = UnsafePointer(parameter + 1)
+            rest += strspn(rest, " \t")
+            guard strncasecmp(rest, "charset=", 8) == 0 else { continue }
+            rest += 8
+            if rest.pointee == CChar(bitPattern: UInt8(ascii: "\"")) { rest += 1 }
+            let length = strcspn(rest, "\"; \t")
+            let known: [StaticString] = ["utf-8", "utf8", "us-ascii"]
+            return known.contains { $0.utf8CodeUnitCount == length && strncasecmp(rest, $0.cString, length) == 0 }
+        }
+        return true
+    }
+
+    /// How the body is compressed; `nil`: in another way than those that are decoded.
+    var contentCoding: ContentCoding? {
+        guard MHD_lookup_connection_value(connection, .HEADER_KIND, "Content-Encoding") != nil else { return .identity }
+        return switch headers("Content-Encoding").joined(separator: ",").lowercased() {
+        case "", "identity": .identity
+        case "gzip", "x-gzip": .gzip
+        case "deflate": .deflate
+        default: nil
         }
     }
 
@@ -88,6 +109,17 @@ public struct HTTPRequest: ~Copyable {
     public let head: HTTPRequestHead
     /// The body. At least 64 bytes after its end may be read (their content is undefined), as simdjson requires.
     public let body: UnsafeRawBufferPointer
+    /// Bytes of the body as they came off the wire, those included that the handler passed over with ``HTTPBodyChoice/skip``.
+    public let wireBytes: Int
+}
+
+extension UnsafeRawBufferPointer {
+    /// A field's value without the white space at its end (RFC 9112, section 5), which libmicrohttpd leaves.
+    fileprivate static func trimmed(_ start: UnsafePointer<CChar>?, _ count: Int) -> UnsafeRawBufferPointer {
+        let value = UnsafeRawBufferPointer(start: start, count: count)
+        let end = value.lastIndex { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\t") }
+        return UnsafeRawBufferPointer(rebasing: value[..<(end.map { $0 + 1 } ?? 0)])
+    }
 }
 
 extension StaticString {

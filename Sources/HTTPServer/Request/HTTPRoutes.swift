@@ -6,7 +6,7 @@ internal import Glibc
 public struct HTTPRoute: Sendable, Equatable {
     /// The method. A route for GET serves HEAD too, unless HEAD has a route of its own.
     public let method: HTTPMethod
-    /// The whole path, percent-decoded, without a query.
+    /// The whole path, without a query. It has no character that is percent-encoded.
     public let path: String
 
     /// A method and an exact path.
@@ -23,6 +23,9 @@ public struct HTTPRoutes: Sendable {
         /// The path is known, the method is not; `path` is an index of ``allow``.
         case wrongMethod(path: Int)
         case notFound
+        /// The path has a percent-encoding that is malformed, or that other servers decode before they compare: `%2F`, `%00`, and those of
+        /// characters that need none.
+        case ambiguous
     }
 
     private struct Entry {
@@ -64,8 +67,13 @@ public struct HTTPRoutes: Sendable {
         }
     }
 
-    func match(_ method: HTTPMethod, _ path: UnsafePointer<CChar>) -> Match {
+    /// - Parameter target: the request's target without its query, as it came: a path, or an absolute URI (RFC 9112, section 3.2.2).
+    func match(_ method: HTTPMethod, _ target: UnsafePointer<CChar>) -> Match {
+        let path = Self.path(of: target)
         let length = strlen(path)
+        guard memchr(path, Int32(UInt8(ascii: "%")), length) == nil else {
+            return Self.isAmbiguous(UnsafeBufferPointer(start: path, count: length)) ? .ambiguous : .notFound
+        }
         return bytes.withUnsafeBytes { known in
             var match = Match.notFound
             var position = 0
@@ -81,5 +89,34 @@ public struct HTTPRoutes: Sendable {
             }
             return match
         }
+    }
+
+    private static let root: StaticString = "/\0"
+
+    private static func path(of target: UnsafePointer<CChar>) -> UnsafePointer<CChar> {
+        for scheme in ["http://", "https://"] as [StaticString]
+        where strncasecmp(target, scheme.cString, scheme.utf8CodeUnitCount) == 0 {
+            let authority = target + scheme.utf8CodeUnitCount
+            let end = authority + strcspn(authority, "/")
+            return end.pointee == 0 ? Self.root.cString : UnsafePointer(end)
+        }
+        return target
+    }
+
+    private static func isAmbiguous(_ path: UnsafeBufferPointer<CChar>) -> Bool {
+        var at = path.startIndex
+        while let percent = path[at...].firstIndex(of: CChar(bitPattern: UInt8(ascii: "%"))) {
+            at = percent + 3
+            guard at <= path.endIndex else { return true }
+            let digits = String(decoding: path[percent + 1..<at].lazy.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            guard let byte = UInt8(digits, radix: 16), !digits.hasPrefix("+") else { return true }
+            switch byte {
+            case 0, UInt8(ascii: "/"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"), 0x30...0x39,
+                0x41...0x5A, 0x61...0x7A:
+                return true
+            default: break
+            }
+        }
+        return false
     }
 }

@@ -12,6 +12,12 @@ public enum HTTPRefusal: Sendable, Equatable {
     case bodyTooSlow
     /// The end of the request is ambiguous: its length is given twice, in two ways, or in an unknown coding.
     case ambiguousLength
+    /// The path is percent-encoded in a way that other servers may read as another path.
+    case ambiguousPath
+    /// The body has a Content-Encoding that is not decoded.
+    case unknownCoding
+    /// The body is not what its Content-Encoding says.
+    case undecodable
     /// There are too many connections, of all clients or of this one.
     case tooManyConnections
     /// The memory for bodies is in use by other requests.
@@ -41,8 +47,24 @@ public enum HTTPRefusal: Sendable, Equatable {
         case .ambiguousLength:
             .problem(
                 status: 400, title: "Bad Request",
-                detail: "A request names its length once: by one Content-Length, or by Transfer-Encoding: chunked; and one Host.",
+                detail:
+                    "A request names its length once, by one Content-Length, or by Transfer-Encoding: chunked; and one Host. Its lines end "
+                    + "with CR LF, and none is folded.",
                 extra: members, headers: [Self.close])
+        case .ambiguousPath:
+            .problem(
+                status: 400, title: "Bad Request",
+                detail: "Send the path as it is: no character of it is percent-encoded here, and no slash or NUL may be.",
+                extra: members)
+        case .unknownCoding:
+            .problem(
+                status: 415, title: "Unsupported Media Type",
+                detail: "A body may be compressed with one of gzip and deflate, or not at all.",
+                extra: members, headers: [("Accept-Encoding", "gzip, deflate")])
+        case .undecodable:
+            .problem(
+                status: 400, title: "Bad Request", detail: "The body is not what its Content-Encoding says, or ends too early.",
+                extra: members)
         case .tooManyConnections:
             unavailable(
                 "There are too many connections, of all clients or of yours; nothing was done. Close some, or try again.", members

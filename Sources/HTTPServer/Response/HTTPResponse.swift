@@ -1,6 +1,7 @@
 // Owns a response: status, header fields and body.
 
 internal import CMicrohttpd
+internal import Glibc
 
 /// A status, header fields and a body.
 ///
@@ -69,17 +70,32 @@ public struct HTTPResponse: Sendable {
         guard let handle = ResponseHandle(headers: headers, body: body) else {
             preconditionFailure("a header of the prepared response \(status) has a line break: \(headers.map(\.name))")
         }
-        return HTTPResponse(status: status, content: .prepared(PreparedResponse(handle)))
+        return HTTPResponse(status: status, content: .prepared(PreparedResponse(handle, headers: headers, body: body)))
     }
 
-    /// The response as it goes over the wire, for the one case in which it is sent past libmicrohttpd. Only for bodies in memory.
-    var serialized: [UInt8] {
-        guard case .built(let headers, let body) = content else {
-            preconditionFailure("the response \(status) has no body in memory")
-        }
+    /// The response as it goes over the wire, with `Connection: close`, for the cases in which it is sent past libmicrohttpd. Only for bodies
+    /// in memory.
+    func serialized(withBody: Bool, at time: time_t) -> [UInt8] {
+        let (fields, body): ([(name: String, value: String)], [UInt8]) =
+            switch content {
+            case .built(let headers, let body): (headers, body)
+            case .prepared(let prepared): (prepared.headers, prepared.body)
+            case .streamed: preconditionFailure("the response \(status) has no body in memory")
+            }
         let reason = String(cString: MHD_get_reason_phrase_for(UInt32(status)))
         let lines =
-            ["HTTP/1.1 \(status) \(reason)"] + headers.map { "\($0.name): \($0.value)" } + ["Content-Length: \(body.count)"]
-        return Array((lines.joined(separator: "\r\n") + "\r\n\r\n").utf8) + body
+            ["HTTP/1.1 \(status) \(reason)", "Date: \(Self.date(time))", "Connection: close", "Content-Length: \(body.count)"]
+            + fields.filter { $0.name != "Connection" }.map { "\($0.name): \($0.value)" }
+        return Array((lines.joined(separator: "\r\n") + "\r\n\r\n").utf8) + (withBody ? body : [])
+    }
+
+    /// As in a header field (RFC 9110, section 5.6.7). No part depends on the locale: the process has the one of C.
+    private static func date(_ time: time_t) -> String {
+        var (time, parts) = (time, tm())
+        gmtime_r(&time, &parts)
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 32) { text in
+            strftime(text.baseAddress!, text.count, "%a, %d %b %Y %H:%M:%S GMT", &parts)
+            return String(cString: text.baseAddress!)
+        }
     }
 }

@@ -50,8 +50,14 @@ struct ResponseHandle: ~Copyable, @unchecked Sendable {
 /// A response handle that many requests share.
 final class PreparedResponse: Sendable {
     let handle: ResponseHandle
+    let headers: [(name: String, value: String)]
+    let body: [UInt8]
 
-    init(_ handle: consuming ResponseHandle) { self.handle = handle }
+    init(_ handle: consuming ResponseHandle, headers: [(name: String, value: String)], body: [UInt8]) {
+        self.handle = handle
+        self.headers = headers
+        self.body = body
+    }
 }
 
 /// A source as the library holds it.

@@ -5,8 +5,8 @@ internal import Glibc
 
 /// The certificates of one loop. Confined to its thread.
 struct CertificateStore: ~Copyable {
-    /// GnuTLS's defaults, with TLS 1.2 and 1.3 only.
-    static let priorities = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+    /// GnuTLS's defaults, with TLS 1.2 and 1.3 only, without key exchanges that give no forward secrecy, in the server's order of preference.
+    static let priorities = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:%SERVER_PRECEDENCE"
     /// How long a replaced certificate is kept, in nanoseconds: longer than any handshake, which ends at `headerTimeout`.
     private static let kept: UInt64 = 3_600_000_000_000
 

@@ -137,7 +137,7 @@ final class RunCommand: Sendable {
                 self.health.entered("stopping")
                 self.endAfterDeadline()
                 self.late.isStopping.store(true, ordering: .sequentiallyConsistent)
-                self.eventProducer?.stop()
+                self.stopTakingEvents()
                 await self.drain()
                 return .success(())
             }
@@ -267,10 +267,27 @@ final class RunCommand: Sendable {
         worker.abandon()
     }
 
+    /// Time in which events are still taken after the signal.
+    private var shutdownDelay: Duration { role == .worker ? .zero : settings.http.shutdownDelay }
+
+    /// Takes events until load balancers have noticed that this process is not ready any more. The worker drains meanwhile: its partitions
+    /// are to go to another member at once.
+    private func stopTakingEvents() {
+        server.server.announceStop()
+        guard let eventProducer else { return }
+        let delay = shutdownDelay
+        late.lastEvents.set(
+            // Not cancelled: what ends the other tasks does not end the time that clients were promised.
+            Task {
+                try? await Task.sleep(for: delay)
+                eventProducer.stop()
+            })
+    }
+
     /// Ends the process five seconds after the drain's deadline: a name server, a broker or a hanging database can delay each of several
     /// steps, and all applied records are durable.
     private func endAfterDeadline() {
-        let limit = settings.pipeline.shutdownTimeout + .seconds(5)
+        let limit = shutdownDelay + settings.pipeline.shutdownTimeout + .seconds(5)
         DispatchQueue.global().asyncAfter(deadline: .now() + limit.inSeconds) { [logger] in
             logger.warning("Stopping took too long; records that are not durable are read again at the next start.")
             endProcess(0)
@@ -280,7 +297,11 @@ final class RunCommand: Sendable {
     private func close() async {
         // At the same time: until this member has left its group, nobody reads its partitions, and requests may take their time.
         async let hasLeft: Bool? = late.worker.current?.close(within: .seconds(5))
-        await server.server.stop(deadline: .seconds(5))
+        await late.lastEvents.current?.value
+        eventProducer?.stop()
+        // As long as acknowledgements may take: before, it is unknown whether an event was written.
+        await server.server.stop(
+            deadline: min(settings.kafka.messageTimeout + .seconds(1), settings.pipeline.shutdownTimeout))
         if let producer = late.producer.current, await !producer.close(deadline: .seconds(5)) {
             logger.warning("The producer did not close in time.")
         }
@@ -304,6 +325,8 @@ private final class LateComponents: Sendable {
     let metadata = Late<KafkaMetadata>()
     let producer = Late<KafkaProducer>()
     let worker = Late<Worker>()
+    /// Ends when no more events are taken.
+    let lastEvents = Late<Task<Void, Never>>()
     /// No worker is to be started any more.
     let isStopping = Atomic(false)
 

@@ -16,7 +16,7 @@ struct HTTPSettings: Sendable {
     var metricsToken = ""
     var connections = 4096
     var connectionsPerAddress = 1024
-    var idleTimeout = Duration.seconds(60)
+    var idleTimeout = Duration.seconds(75)
     var headerTimeout = Duration.seconds(10)
     var bodyTimeout = Duration.seconds(10)
     var bodyRate = 500
@@ -25,6 +25,7 @@ struct HTTPSettings: Sendable {
     var maxBodyBytes = 1 << 30
     var maxBatchEvents = 10_000_000
     var trustedProxies: [IPNetwork] = []
+    var shutdownDelay = Duration.seconds(5)
 
     static let section = Section<HTTPSettings>(
         "http", help: "The HTTP server: POST /send, metrics, health and /admin.",
@@ -32,7 +33,8 @@ struct HTTPSettings: Sendable {
             Key(
                 "host", \.host, .string,
                 help:
-                    "Address to listen on. An address other than loopback needs tokens, or allow_unauthenticated: true."),
+                    "Address to listen on; localhost: 127.0.0.1 and ::1. An address other than loopback needs tokens, or "
+                    + "allow_unauthenticated: true."),
             Key("port", \.port, .int(in: 0...65_535), help: "Port to listen on; 0: any free port, which the log names."),
             Key(
                 "tls_certificate", \.tlsCertificate, .path,
@@ -96,8 +98,9 @@ struct HTTPSettings: Sendable {
             Key(
                 "connections", \.connections, .int(in: 1...65_535),
                 help:
-                    "Connection limit. Beyond it, and beyond connections_per_address, 64 reserved slots answer health "
-                    + "checks, metrics and /admin; other requests there get 503.",
+                    "Connection limit. A request beyond it, or beyond connections_per_address, takes the place of an idle "
+                    + "connection of the address with the most; if none is idle, it gets 503. 64 further slots answer health checks, "
+                    + "metrics and /admin.",
                 reload: .live),
             Key(
                 "connections_per_address", \.connectionsPerAddress, .int(in: 0...65_535),
@@ -108,7 +111,14 @@ struct HTTPSettings: Sendable {
             Key(
                 "idle_timeout", \.idleTimeout, .duration(in: .seconds(1) ... .seconds(3600)),
                 help:
-                    "A connection without a request is closed after this time. A change applies to new connections.",
+                    "A connection without a request is closed after this time. It should be longer than the idle timeout of a "
+                    + "load balancer in front, usually 60 s. A change applies to new connections.",
+                reload: .live),
+            Key(
+                "shutdown_delay", \.shutdownDelay, .duration(in: .zero ... .seconds(300)),
+                help:
+                    "How long events are still taken after SIGTERM, while /readyz answers 503 and responses carry Connection: "
+                    + "close, so that load balancers send them elsewhere. Not in role worker.",
                 reload: .live),
             Key(
                 "header_timeout", \.headerTimeout, .duration(in: .seconds(1) ... .seconds(600)),

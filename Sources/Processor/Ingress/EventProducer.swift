@@ -3,6 +3,7 @@
 import Decode
 import HTTPServer
 import Kafka
+import Platform
 import Records
 import Synchronization
 import Telemetry
@@ -37,10 +38,12 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     private let decoder: Decoder
     private var key = ByteBuffer(capacity: 64)
     private let isStopped = Atomic(false)
-    private let kafkaError = Mutex<String?>(nil)
+    private let kafkaError = Mutex<(text: String, since: UInt64)?>(nil)
     private let bound = Mutex<ProducerBinding?>(nil)
     /// Most bytes of an event that waits for the end of the loop's iteration; a larger one is produced alone.
     private static let gatheredBytes = 16 << 10
+    /// How long Kafka may be away, in nanoseconds, before the ingress is not ready.
+    private static let outage: UInt64 = 60_000_000_000
     private static let notReady = ProblemDetails.unavailable("Kafka has not been reached yet. Nothing was written.")
 
     /// - Parameter waitLimit: how long a batch waits before the rest of its events is refused. Longer than a healthy broker needs to
@@ -65,13 +68,17 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     func stop() { isStopped.store(true, ordering: .releasing) }
 
     /// - Parameter kafkaError: why the brokers would not take events when they were last asked; `nil`: they would.
-    func update(kafkaError: String?) { self.kafkaError.withLock { $0 = kafkaError } }
+    func update(kafkaError: String?, now: UInt64 = MonotonicClock.nanoseconds()) {
+        self.kafkaError.withLock { state in state = kafkaError.map { ($0, state?.since ?? now) } }
+    }
 
     /// Why events cannot be produced; `nil`: they can.
-    var unavailability: String? {
-        if isStopped.load(ordering: .acquiring) { return "the process is stopping" }
-        if bound.withLock({ $0 == nil }) { return "Kafka has not been reached yet" }
-        return kafkaError.withLock { $0 }
+    /// - Returns: the reason, and whether it is one for clients to go elsewhere: no process has reached Kafka, or has not for a minute. Until
+    ///   then this one's answers, with their `Retry-After`, say more than those of a load balancer without a server.
+    func unavailability(now: UInt64 = MonotonicClock.nanoseconds()) -> (reason: String, isLasting: Bool)? {
+        if isStopped.load(ordering: .acquiring) { return ("the process is stopping", true) }
+        if bound.withLock({ $0 == nil }) { return ("Kafka has not been reached yet", true) }
+        return kafkaError.withLock { $0.map { ($0.text, now >= $0.since + Self.outage) } }
     }
 
     /// The answer to every event while there is no producer; `nil`: there is one.

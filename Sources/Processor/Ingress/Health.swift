@@ -8,8 +8,8 @@ import Platform
 import Records
 import Synchronization
 
-/// Readiness by role. Ingress and all: ready while events can be produced, whatever the worker's state, which is reported; worker: ready
-/// while it applies events.
+/// Readiness by role. Ingress and all: ready while events can be produced, whatever the worker's state, which is reported, and while load is
+/// shed or Kafka is away for less than a minute; worker: ready while it applies events. A process that stops is not ready.
 final class Health: Sendable {
     private let role: Role
     private let eventProducer: EventProducer?
@@ -52,16 +52,19 @@ final class Health: Sendable {
             }
         }
         if role != .worker {
-            let unavailability = eventProducer?.unavailability
+            let unavailability = eventProducer?.unavailability()
             members.append(.init("ingress", .string(unavailability == nil ? "open" : "closed")))
-            if let unavailability { problems.append(unavailability) }
+            if let unavailability {
+                if unavailability.isLasting { problems.append(unavailability.reason) }
+                members.append(.init("ingress_trouble", .string(unavailability.reason)))
+            }
+            // No problem: the answers of this process tell clients when to come again, which those of a load balancer do not.
             if let decision = shedding?.decision, let cause = decision.cause {
                 members.append(.init("shedding", Self.shed(decision, cause)))
-                if decision.share >= 1 { problems.append("load shedding refuses every request (\(cause.name))") }
             }
         }
         let phase = self.phase.withLock { $0 }
-        if phase == "stopping", role == .worker { problems.append("the process is stopping") }
+        if phase == "stopping", !problems.contains("the process is stopping") { problems.append("the process is stopping") }
         if !isDetailed { members = [] }
         members.insert(.init("status", .string(problems.isEmpty ? "ready" : "unavailable")), at: 0)
         if isDetailed, !problems.isEmpty { members.insert(.init("reason", .string(problems.joined(separator: "; "))), at: 1) }

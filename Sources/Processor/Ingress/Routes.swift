@@ -48,7 +48,7 @@ final class Routes: HTTPHandler {
     private let shedding: IngressShedding?
     private let admin: AdminController?
     private let authorizer: RequestAuthorizer
-    private let registry: MetricsRegistry
+    private let metrics: MetricsPage
     private let health: Health
     private let requests: CounterFamily
     private let counters = Mutex<[Int: Counter]>([:])
@@ -58,7 +58,7 @@ final class Routes: HTTPHandler {
     private let unsupported = ProblemDetails(
         status: 415,
         detail:
-            "POST /send takes one event or an array of events as application/json, or one event a line as application/x-ndjson."
+            "POST /send takes one event or an array of events as application/json, or one event a line as application/x-ndjson, in UTF-8."
     ).response.prepared()
 
     /// - Parameters:
@@ -84,7 +84,7 @@ final class Routes: HTTPHandler {
         self.shedding = shedding
         self.admin = admin
         self.authorizer = authorizer
-        self.registry = registry
+        metrics = MetricsPage(registry)
         self.health = health
         requests = registry.counterFamily(
             "sluice_http_requests_total", help: "Requests by route and status; 0: the client disconnected before the response.",
@@ -166,10 +166,7 @@ final class Routes: HTTPHandler {
             } else {
                 eventProducer?.take(request.body, exchange)
             }
-        case .metrics:
-            exchange.respond(
-                HTTPResponse(
-                    status: 200, headers: [("Content-Type", MetricsRegistry.contentType)], body: registry.render()))
+        case .metrics: metrics.answer(exchange)
         case .livez: exchange.respond(alive)
         case .readyz: exchange.respond(health.readiness(isDetailed: authorizer.mayReadDetails(request.head)))
         case .openAPI:

@@ -1,5 +1,6 @@
 // Applies a changed configuration to the running HTTP server: limits of connections, tokens, and the certificate.
 
+import Glibc
 import HTTPServer
 import Synchronization
 import Telemetry
@@ -9,16 +10,23 @@ final class HTTPServerReloader: Sendable {
     let server: HTTPServer
     private let authorizer: RequestAuthorizer
     private let logger: Logger
+    private let clock: @Sendable () -> Int64
     private let state: Mutex<(http: HTTPSettings, identity: TLSIdentity?)>
 
     /// - Parameters:
     ///   - http: the settings the server was started with.
     ///   - identity: its certificate; `nil`: it speaks plain HTTP.
-    init(_ server: HTTPServer, http: HTTPSettings, identity: TLSIdentity?, authorizer: RequestAuthorizer, logger: Logger) {
+    ///   - clock: seconds since 1970.
+    init(
+        _ server: HTTPServer, http: HTTPSettings, identity: TLSIdentity?, authorizer: RequestAuthorizer, logger: Logger,
+        clock: @escaping @Sendable () -> Int64 = { Int64(time(nil)) }
+    ) {
         self.server = server
         self.authorizer = authorizer
         self.logger = logger
+        self.clock = clock
         state = Mutex((http, identity))
+        if let identity { warn(of: identity) }
     }
 
     /// Applies other limits and tokens. Settings that need a restart must have the values of the start.
@@ -28,7 +36,18 @@ final class HTTPServerReloader: Sendable {
     }
 
     /// Uses another certificate for connections from now on.
-    func update(_ identity: TLSIdentity) { adopt { $0.identity = identity } }
+    func update(_ identity: TLSIdentity) {
+        warn(of: identity)
+        adopt { $0.identity = identity }
+    }
+
+    private func warn(of identity: TLSIdentity) {
+        let now = clock()
+        guard identity.expires >= 0, identity.expires <= now else { return }
+        logger.warning(
+            "The TLS certificate has expired: clients will refuse it.",
+            ["expired": "\((now - identity.expires) / 3600) hours ago", "remedy": "renew the file of http.tls_certificate"])
+    }
 
     private func adopt(_ change: (inout (http: HTTPSettings, identity: TLSIdentity?)) -> Void) {
         let (http, identity) = state.withLock { state in
@@ -51,7 +70,7 @@ final class HTTPServerReloader: Sendable {
         statistics.family(
             "sluice_http_connections_ended_total", type: .counter,
             help:
-                "Connections closed by the server: a header or body arrived too slowly, a long response was read too slowly, or a newer connection needed the reserved slot."
+                "Connections closed by the server: a header or body arrived too slowly, a long response was read too slowly, or a newer one needed their slot."
         ) { sink, statistics in
             guard let statistics else { return }
             sink.sample(statistics.slowHeaders, ["reason": "header_timeout"])

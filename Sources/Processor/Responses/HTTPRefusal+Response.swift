@@ -8,7 +8,10 @@ extension HTTPRefusal {
         switch self {
         case .tooManyConnections, .tooManyBodies, .stopping: problem([.init("possibly_persisted", .bool(false))])
         case .unanswered: problem([.init("possibly_persisted", .bool(true))])
-        case .notFound, .methodNotAllowed, .bodyTooLarge, .bodyTooSlow, .ambiguousLength: problem()
+        case .notFound:
+            ProblemDetails(status: 404, detail: "No route has this path; GET /openapi.json names those there are.").response
+        case .methodNotAllowed, .bodyTooLarge, .bodyTooSlow, .ambiguousLength, .ambiguousPath, .unknownCoding, .undecodable:
+            problem()
         }
     }
 }

@@ -147,7 +147,7 @@ final class World: Sendable {
         kafka: {bootstrap_servers: "\(kafka.bootstrapServers)", group_id: "\(group)", session_timeout: 3s}
         postgres: {migrations: "\(checkout.appendingPathComponent("examples/messages/migrations").path)"}
         mappings: ["\(mappingFile.path)"]
-        http: {port: 0}
+        http: {port: 0, shutdown_delay: 0s}
 
         """.write(to: file, atomically: true, encoding: .utf8)
         return file.path

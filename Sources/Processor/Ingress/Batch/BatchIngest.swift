@@ -161,6 +161,8 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
                     ProblemDetails(
                         status: 413,
                         detail: "A body may have at most \(limit) bytes (http.max_body_bytes); what follows was not read."))
+            case (.undecodable, _):
+                self.end(ProblemDetails(status: 400, detail: "What follows is not what Content-Encoding says, or is missing."))
             case (.complete, .complete):
                 break
             case (.complete, .event):
