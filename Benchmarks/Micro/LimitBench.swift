@@ -35,7 +35,7 @@ enum LimitBench {
         RateLimiter(limits(burst: burst, keys: keys), clock: MonotonicClock.nanoseconds)
     }
 
-    private static func key(_ client: Int) -> RateLimitKey { RateLimitKey(high: 1, low: UInt64(client)) }
+    private static func key(_ client: Int) -> RateLimitKey { RateLimitKey(address: UInt64(client), isIPv6: false) }
 
     private static let cost = RateLimitCost(requests: 1, events: 1, bytes: 200)
 

@@ -1,4 +1,4 @@
-// Which clients have rows of quotas: the key table against a dictionary, eviction under a flood of keys, and the shared row.
+// Which clients have rows of quotas: the table against a dictionary, eviction under a flood of keys, and the shared row.
 
 import Backpressure
 import TestSupport
@@ -7,10 +7,9 @@ import Testing
 @testable import Admission
 
 private let second: UInt64 = 1_000_000_000
-private let secret = RateLimitKey(high: 0x1234_5678_9ABC_DEF0, low: 0x0FED_CBA9_8765_4321)
 private let one = RateLimitCost(requests: 1)
 
-private func key(_ number: Int) -> RateLimitKey { RateLimitKey(high: 1, low: UInt64(number)) }
+private func key(_ number: Int) -> RateLimitKey { RateLimitKey(address: UInt64(number), isIPv6: false) }
 
 private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64) -> RateLimits {
     RateLimits(
@@ -19,65 +18,56 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
 }
 
 @Suite struct QuotaEvictionTests {
+    /// Rows move when others are removed: each keeps its client and its quotas.
     @Test func theTableEqualsADictionary() {
-        let seed = testSeed("table of keys")
+        let seed = testSeed("table of rows")
         var random = SeededRandom(seed: seed)
-        for capacity in [0, 1, 2, 12, 13, 100] {
-            var table = QuotaKeyTable(capacity: capacity, secret: RateLimitKey(high: random.next(), low: random.next()))
+        let layout = QuotaLayout(
+            [RateLimitPolicy("p", key: .client, unit: .requests, .bucket(.init(rate: 0, burst: 1_000_000)))], isByClient: true)
+        for capacity in [1, 2, 12, 100, 5_000] {
+            let table = QuotaTable(layout, capacity: capacity)
             var model: [RateLimitKey: Int] = [:]
-            for _ in 0..<3_000 {
-                let key = RateLimitKey(
-                    high: .random(in: 0..<3, using: &random), low: .random(in: 0...UInt64(capacity), using: &random))
-                #expect(table.row(of: key) == model[key], "seed \(seed)")
-                if let row = model[key] {
+            for step in 0..<20_000 {
+                let key = key(.random(in: 0...capacity, using: &random))
+                #expect((table.row(of: key) == nil) == (model[key] == nil), "seed \(seed)")
+                if let row = table.row(of: key), let used = model[key] {
+                    #expect(table.client(row).pointee.key == key)
+                    #expect(1_000_000 - QuotaLayout.availableTokens(table[row], layout.columns[0], at: 0) == used, "seed \(seed)")
                     if Bool.random(using: &random) {
                         table.remove(row)
                         model[key] = nil
                     }
                 } else if model.count < capacity {
-                    let row = table.insert(key, now: 0)
-                    #expect(row < capacity && !model.values.contains(row), "seed \(seed)")
-                    #expect(table[row].key == key)
-                    model[key] = row
+                    let row = table.insert(QuotaTable.Client(key: key, keptUntil: 0))
+                    #expect(layout.isUnused(table[row], at: 0), "seed \(seed): memory that was used before is cleared")
+                    QuotaLayout.spend(table[row], layout.columns[0], step, now: 0)
+                    model[key] = step
                 }
                 #expect(table.count == model.count)
             }
-            #expect(Set(table.rows) == Set(model.values))
         }
+    }
+
+    /// The memory of a client under the policies of `docs/limits.md`.
+    @Test func aClientTakesLittleMemory() {
+        let policies = [
+            RateLimitPolicy("burst", key: .client, unit: .requests, .bucket(.init(rate: 1_000, burst: 2_000))),
+            RateLimitPolicy("quota", key: .client, unit: .events, .window(.init(amount: 1_000_000, span: 60 * second))),
+        ]
+        let machine = RateLimitMachine(RateLimits(policies: policies))
+        #expect((128...175).contains(machine.bytesPerKey), "\(machine.bytesPerKey) bytes")
     }
 
     @Test func keysOfNamesDifferFromKeysOfAddresses() {
         #expect(RateLimitKey(name: "a") == RateLimitKey(name: "a"))
         #expect(RateLimitKey(name: "a") != RateLimitKey(name: "b"))
-        #expect(RateLimitKey(name: "a").high >> 63 == 1)
-    }
-
-    @Test func theQueueReturnsTheEarliestFirst() {
-        var random = SeededRandom(seed: testSeed("queue of rows"))
-        var queue = EvictionQueue()
-        var model: [UInt64] = []
-        for _ in 0..<5_000 {
-            switch Int.random(in: 0..<4, using: &random) {
-            case 0...1:
-                let instant = UInt64.random(in: 0..<500, using: &random)
-                queue.push(model.count, at: instant)
-                model.append(instant)
-            case 2 where !model.isEmpty:
-                let later = (queue.first?.instant ?? 0) + .random(in: 0..<100, using: &random)
-                model[model.firstIndex(of: queue.first!.instant)!] = later
-                queue.postponeFirst(to: later)
-            case _ where !model.isEmpty:
-                model.remove(at: model.firstIndex(of: queue.first!.instant)!)
-                queue.removeFirst()
-            default: break
-            }
-            #expect(queue.first?.instant == model.min())
-        }
+        #expect(RateLimitKey(address: 7, isIPv6: false) == RateLimitKey(address: 7, isIPv6: false))
+        #expect(RateLimitKey(address: 7, isIPv6: false) != RateLimitKey(address: 7, isIPv6: true))
     }
 
     @Test func aFullBucketIsEvictedAndAnEmptyOneIsNot() {
         var machine = RateLimitMachine(
-            limits(.bucket(.init(rate: 1, burst: 2)), keys: 2, idle: 1_000 * second), secret: secret, now: 0)
+            limits(.bucket(.init(rate: 1, burst: 2)), keys: 2, idle: 1_000 * second))
         _ = machine.requested(key(1), one, now: 0)
         for _ in 0..<2 { _ = machine.requested(key(2), one, now: 0) }
         // Neither row is unused: new clients share a row.
@@ -88,8 +78,8 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
         #expect(machine.keyCount == 2)
         // A second later the bucket of client 1 is full, and its row is evicted.
         for _ in 0..<2 { #expect(machine.requested(key(6), one, now: second).verdict == .admitted) }
-        #expect(machine.table.row(of: key(1)) == nil)
-        #expect(machine.table.row(of: key(6)) != nil)
+        #expect(machine.clients.row(of: key(1)) == nil)
+        #expect(machine.clients.row(of: key(6)) != nil)
         #expect(machine.requested(key(2), one, now: second).verdict == .admitted)
         #expect(machine.requested(key(2), one, now: second).verdict == .refused)
         #expect(machine.requested(key(6), one, now: second).verdict == .refused)
@@ -97,24 +87,23 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
 
     @Test func idleClientsAreEvictedUnlessTheyAreLimited() {
         var machine = RateLimitMachine(
-            limits(.window(.init(amount: 2, span: 1_000 * second)), keys: 2, idle: 10 * second), secret: secret, now: 0
-        )
+            limits(.window(.init(amount: 2, span: 1_000 * second)), keys: 2, idle: 10 * second))
         for _ in 0..<3 { _ = machine.requested(key(1), one, now: 0) }
         _ = machine.requested(key(2), one, now: 0)
         _ = machine.requested(key(3), one, now: 10 * second - 1)
         #expect(machine.overflowed == 1, "2 is not idle for long enough")
         _ = machine.requested(key(4), one, now: 10 * second)
-        #expect(machine.table.row(of: key(2)) == nil)
-        #expect(machine.table.row(of: key(4)) != nil)
+        #expect(machine.clients.row(of: key(2)) == nil)
+        #expect(machine.clients.row(of: key(4)) != nil)
         // A limited client keeps its row as long as it is limited.
         for number in 10..<200 { _ = machine.requested(key(number), one, now: UInt64(number) * second) }
-        #expect(machine.table.row(of: key(1)) != nil)
+        #expect(machine.clients.row(of: key(1)) != nil)
         #expect(machine.requested(key(1), one, now: 200 * second).verdict == .refused)
     }
 
     @Test func theTableShrinksAfterAFlood() {
         var machine = RateLimitMachine(
-            limits(.bucket(.init(rate: 10, burst: 10)), keys: 1_000, idle: 10 * second), secret: secret, now: 0)
+            limits(.bucket(.init(rate: 10, burst: 10)), keys: 1_000, idle: 10 * second))
         for number in 0..<5_000 { _ = machine.requested(key(number), one, now: 0) }
         #expect(machine.keyCount == 1_000)
         for number in 0..<1_000 { _ = machine.requested(key(10_000 + number), one, now: (1 + UInt64(number)) * second) }
@@ -135,8 +124,7 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
             let keys = Int.random(in: 1...8, using: &random)
             var machine = RateLimitMachine(
                 limits(
-                    .bucket(.init(rate: rate, burst: burst)), .window(.init(amount: amount, span: span)), keys: keys, idle: idle),
-                secret: secret, now: 0)
+                    .bucket(.init(rate: rate, burst: burst)), .window(.init(amount: amount, span: span)), keys: keys, idle: idle))
             // By client; nil: the shared row.
             var passed: [Int?: [UInt64]] = [:]
             var waits: [Int: UInt64] = [:]
@@ -144,9 +132,9 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
             for _ in 0..<1_500 {
                 now += UInt64.random(in: 0...second / 30, using: &random)
                 let number = Int.random(in: 0..<(Bool.random(using: &random) ? 3 : 60), using: &random)
-                let before = machine.table.row(of: key(number)) != nil
+                let before = machine.clients.row(of: key(number)) != nil
                 let decision = machine.requested(key(number), one, now: now)
-                let after = machine.table.row(of: key(number)) != nil
+                let after = machine.clients.row(of: key(number)) != nil
                 #expect(machine.keyCount <= keys)
                 if before {
                     #expect(after, "a client that sends requests keeps its row")
@@ -183,18 +171,20 @@ private func limits(_ quotas: RateLimitPolicy.Quota..., keys: Int, idle: UInt64)
             let keys = Int.random(in: 1...8, using: &random)
             let idle = UInt64.random(in: second / 10...3 * second, using: &random)
             var machine = RateLimitMachine(
-                limits(.window(.init(amount: 3, span: second)), keys: keys, idle: idle), secret: secret, now: 0)
+                limits(.window(.init(amount: 3, span: second)), keys: keys, idle: idle))
             var now: UInt64 = 0
             for _ in 0..<1_000 {
                 now += UInt64.random(in: 0...second / 20, using: &random)
                 let number = Int.random(in: 0..<20, using: &random)
-                let isKnown = machine.table.row(of: key(number)) != nil
+                let isKnown = machine.clients.row(of: key(number)) != nil
                 var isEvictable = false
-                for row in machine.table.rows where machine.evictionInstant(row, now) <= now { isEvictable = true }
+                for number in 0..<20 {
+                    if let row = machine.clients.row(of: key(number)), machine.mayEvict(row, now) { isEvictable = true }
+                }
                 let hasRoom = machine.keyCount < keys || isEvictable
                 let decision = machine.requested(key(number), one, now: now)
                 guard !isKnown, decision.verdict == .admitted else { continue }
-                #expect((machine.table.row(of: key(number)) != nil) == hasRoom, "seed \(seed), round \(round)")
+                #expect((machine.clients.row(of: key(number)) != nil) == hasRoom, "seed \(seed), round \(round)")
             }
         }
     }

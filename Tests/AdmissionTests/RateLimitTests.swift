@@ -6,7 +6,6 @@ import TestSupport
 import Testing
 
 private let second: UInt64 = 1_000_000_000
-private let secret = RateLimitKey(high: 7, low: 11)
 
 /// A bucket.
 private func bucket(
@@ -23,13 +22,19 @@ private func window(
     RateLimitPolicy(name, key: key, unit: unit, .window(.init(amount: amount, span: seconds * second)), isShadow: isShadow)
 }
 
-private func key(_ client: UInt64) -> RateLimitKey { RateLimitKey(high: 1, low: client) }
+private func key(_ client: UInt64) -> RateLimitKey { RateLimitKey(address: client, isIPv6: false) }
 
 private func machine(_ policies: RateLimitPolicy..., keys: Int = 100) -> RateLimitMachine {
-    RateLimitMachine(RateLimits(policies: policies, maxKeys: keys), secret: secret, now: 0)
+    RateLimitMachine(RateLimits(policies: policies, maxKeys: keys))
 }
 
 private let one = RateLimitCost(requests: 1)
+
+private func counts(allowed: Int, refused: Int) -> RateLimitCounts {
+    var counts = RateLimitCounts()
+    (counts.allowed, counts.refused) = (allowed, refused)
+    return counts
+}
 
 @Suite struct RateLimitTests {
     @Test func withoutAPolicyEverythingIsAdmitted() {
@@ -130,6 +135,33 @@ private let one = RateLimitCost(requests: 1)
         #expect(machine.counts[1].shadowRefused == 1)
     }
 
+    /// Bytes of a refused request came off the wire: they are charged, and the wait that was told counts them.
+    @Test func usedBytesLeaveADebtThatTheWaitCounts() {
+        for policy in [bucket("b", .client, .bytes, rate: 10, burst: 100), bucket("b", .global, .bytes, rate: 10, burst: 100)] {
+            var machine = machine(policy)
+            #expect(machine.requested(key(1), RateLimitCost(bytes: 80), now: 0).verdict == .admitted)
+            let refused = machine.requested(key(1), RateLimitCost(bytes: 50), lost: 50, now: 0)
+            #expect(refused.remaining == 20)
+            #expect(refused.wait == 8 * second, "50 lost and 50 again, of which 20 are there")
+            machine.used(key(1), bytes: 50, now: 0)
+            #expect(machine.requested(key(1), RateLimitCost(bytes: 50), now: 0).wait == 8 * second)
+            #expect(machine.requested(key(1), RateLimitCost(bytes: 50), now: 8 * second).verdict == .admitted)
+            // More than the bucket holds.
+            machine.used(key(1), bytes: 1_000, now: 8 * second)
+            #expect(
+                machine.requested(key(1), RateLimitCost(bytes: 1), now: 8 * second).wait == 90 * second + second / 10 + 10
+                    * second)
+            #expect(machine.counts == [counts(allowed: 2, refused: 3)])
+        }
+        // In a window they count until they leave it.
+        var machine = machine(window("w", .client, .bytes, 100, 20))
+        machine.used(key(1), bytes: 500, now: 0)
+        #expect(machine.keyCount == 1)
+        #expect(machine.requested(key(1), RateLimitCost(bytes: 1), now: 0).wait == 21 * second)
+        #expect(machine.requested(key(2), RateLimitCost(bytes: 60), lost: 60, now: 0).verdict == .admitted)
+        #expect(machine.requested(key(2), RateLimitCost(bytes: 60), lost: 60, now: 10 * second).wait == 21 * second)
+    }
+
     @Test func clientsAndTheRouteHaveQuotasOfTheirOwn() {
         var machine = machine(
             bucket("client", .client, .requests, rate: 1, burst: 2), bucket("route", .route, .requests, rate: 1, burst: 3))
@@ -176,14 +208,14 @@ private let one = RateLimitCost(requests: 1)
         var random = SeededRandom(seed: seed)
         for round in 0..<60 {
             let policies = (0..<Int.random(in: 1...5, using: &random)).map { randomPolicy($0, &random) }
-            var machine = RateLimitMachine(RateLimits(policies: policies), secret: secret, now: 0)
-            var admitted: [(time: UInt64, client: RateLimitKey, cost: RateLimitCost)] = []
+            var machine = RateLimitMachine(RateLimits(policies: policies))
+            var admitted: [(time: UInt64, client: UInt64, cost: RateLimitCost)] = []
             var now: UInt64 = 0
             for _ in 0..<300 {
                 if Int.random(in: 0..<3, using: &random) == 0 { now += UInt64.random(in: 0...second / 10, using: &random) }
-                let client = key(.random(in: 0..<3, using: &random))
+                let client = UInt64.random(in: 0..<3, using: &random)
                 let cost = randomCost(&random)
-                let decision = machine.requested(client, cost, now: now)
+                let decision = machine.requested(key(client), cost, now: now)
                 switch decision.verdict {
                 case .admitted: admitted.append((now, client, cost))
                 case .tooLarge:
@@ -194,9 +226,10 @@ private let one = RateLimitCost(requests: 1)
                     #expect(decision.violated >> decision.policy & 1 == 1)
                     guard decision.wait < 100 * second else { continue }
                     #expect(
-                        machine.requested(client, cost, now: now + decision.wait - 1).wait == 1, "seed \(seed), round \(round)")
+                        machine.requested(key(client), cost, now: now + decision.wait - 1).wait == 1,
+                        "seed \(seed), round \(round)")
                     now += decision.wait
-                    let again = machine.requested(client, cost, now: now)
+                    let again = machine.requested(key(client), cost, now: now)
                     #expect(again.verdict == .admitted, "seed \(seed), round \(round): refused after its wait")
                     admitted.append((now, client, cost))
                 }
@@ -207,7 +240,7 @@ private let one = RateLimitCost(requests: 1)
                     let group =
                         switch policy.key {
                         case .global, .route: 0 as UInt64
-                        case .client: one.client.low
+                        case .client: one.client
                         }
                     groups[group, default: []].append((one.time, amount(one.cost, policy.unit)))
                 }

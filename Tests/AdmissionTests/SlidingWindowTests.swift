@@ -6,7 +6,24 @@ import TestSupport
 import Testing
 
 private let second: UInt64 = 1_000_000_000
-private typealias Limit = SlidingWindowMachine.Limit
+private typealias Limit = SlidingWindowLimit
+
+/// A window with its limit.
+private struct Window: ~Copyable {
+    private(set) var limit: Limit
+    private var machine = SlidingWindowMachine<UInt32>()
+
+    init(_ limit: Limit) { self.limit = limit }
+
+    mutating func availableTokens(at now: UInt64) -> Int { machine.availableTokens(limit, at: now) }
+    mutating func retryDelay(for amount: Int, at now: UInt64) -> UInt64 { machine.retryDelay(for: amount, limit, at: now) }
+    mutating func spent(_ amount: Int, now: UInt64) { machine.spent(amount, limit, now: now) }
+    mutating func update(_ changed: Limit, now: UInt64) {
+        machine.update(from: limit, to: changed, now: now)
+        limit = changed
+    }
+}
+
 /// An admitted amount.
 private typealias Admitted = (time: UInt64, amount: Int)
 
@@ -24,7 +41,7 @@ private func most(of passed: [Admitted], within span: UInt64) -> Int {
 @Suite struct SlidingWindowTests {
     @Test func anAmountCountsOnePartLongerThanTheSpan() {
         // Parts of a second.
-        var window = SlidingWindowMachine(Limit(amount: 3, span: 20 * second), now: 0)
+        var window = Window(Limit(amount: 3, span: 20 * second))
         #expect(window.retryDelay(for: 3, at: 0) == 0)
         window.spent(2, now: second / 2)
         window.spent(1, now: 5 * second)
@@ -39,7 +56,7 @@ private func most(of passed: [Admitted], within span: UInt64) -> Int {
     }
 
     @Test func moreThanTheLimitIsNeverAdmitted() {
-        var window = SlidingWindowMachine(Limit(amount: 3, span: second), now: 0)
+        var window = Window(Limit(amount: 3, span: second))
         #expect(window.retryDelay(for: 4, at: 0) == .max)
         #expect(window.retryDelay(for: 0, at: 0) == 0)
     }
@@ -50,7 +67,7 @@ private func most(of passed: [Admitted], within span: UInt64) -> Int {
         for _ in 0..<50 {
             let span = UInt64.random(in: 1_000_000...100 * second, using: &random)
             var now = UInt64.random(in: 0...100 * second, using: &random)
-            var window = SlidingWindowMachine(Limit(amount: 100, span: span), now: now)
+            var window = Window(Limit(amount: 100, span: span))
             var taken: [UInt64] = []
             for _ in 0..<20 {
                 now += window.retryDelay(for: 100, at: now)
@@ -65,7 +82,7 @@ private func most(of passed: [Admitted], within span: UInt64) -> Int {
     }
 
     @Test func aChangeCarriesTheCountsOverAndNeverRefills() {
-        var window = SlidingWindowMachine(Limit(amount: 10, span: 20 * second), now: 0)
+        var window = Window(Limit(amount: 10, span: 20 * second))
         window.spent(8, now: 0)
         window.update(Limit(amount: 20, span: 20 * second), now: second)
         #expect(window.availableTokens(at: second) == 12)
@@ -86,14 +103,19 @@ private func most(of passed: [Admitted], within span: UInt64) -> Int {
     }
 
     @Test func extremesNeitherOverflowNorGoBack() {
-        var window = SlidingWindowMachine(Limit(amount: .max, span: .max), now: .max)
-        #expect(window.limit.amount == 1_000_000_000_000)
-        for _ in 0..<100 { window.spent(.max, now: .max) }
-        #expect(window.availableTokens(at: .max) == 0)
-        #expect(window.retryDelay(for: 1, at: .max) < .max)
-        window.update(Limit(amount: 1, span: 0), now: .max)
-        #expect(window.availableTokens(at: .max) == 0)
-        var back = SlidingWindowMachine(Limit(amount: 5, span: second), now: 10 * second)
+        let most = Limit(amount: .max, span: .max)
+        #expect(most.amount == 1_000_000_000_000)
+        var wide = SlidingWindowMachine<UInt64>()
+        for _ in 0..<100 { wide.spent(.max, most, now: .max) }
+        #expect(wide.availableTokens(most, at: .max) == 0)
+        #expect(wide.retryDelay(for: 1, most, at: .max) < .max)
+        wide.update(from: most, to: Limit(amount: 1, span: 0), now: .max)
+        #expect(wide.availableTokens(Limit(amount: 1, span: 0), at: .max) == 0)
+        var window = Window(Limit(amount: 4_294_967_295, span: second))
+        for _ in 0..<100 { window.spent(.max, now: second) }
+        #expect(window.availableTokens(at: second) == 0)
+        #expect(window.availableTokens(at: 3 * second) == 4_294_967_295)
+        var back = Window(Limit(amount: 5, span: second))
         back.spent(5, now: 10 * second)
         #expect(back.availableTokens(at: 0) == 0, "a clock that goes back brings nothing")
         back.update(Limit(amount: 5, span: 2 * second), now: 0)
@@ -110,7 +132,7 @@ private func most(of passed: [Admitted], within span: UInt64) -> Int {
                 amount: Int.random(in: 1...200, using: &random), span: UInt64.random(in: 1_000_000...second, using: &random))
             let part = (limit.span + 19) / 20
             var now = UInt64.random(in: 0...second, using: &random)
-            var window = SlidingWindowMachine(limit, now: now)
+            var window = Window(limit)
             var passed: [Admitted] = []
             // Bursts, trickles, and pauses that end near the span.
             let step = [limit.span / 400, limit.span / 40, limit.span / 4].randomElement(using: &random)!
@@ -160,7 +182,7 @@ private func most(of passed: [Admitted], within span: UInt64) -> Int {
             }
             let (old, new) = (limit(), limit())
             var now: UInt64 = 0
-            var window = SlidingWindowMachine(old, now: now)
+            var window = Window(old)
             var passed: [Admitted] = []
             func run(_ count: Int, _ check: (Admitted) -> Void) {
                 for _ in 0..<count {

@@ -12,44 +12,49 @@
 ///
 /// So a client cannot escape a limit by a flood of other keys. The second rule forgets what an idle client has used. Where `keyIdle` is at
 /// least the longest window and the longest filling time of a bucket, the first rule always applies earlier, and every limit is exact.
-/// Clients without a row share one until a row is free.
+/// Clients without a row share one until a row is free. Rows are checked in turn, some for each new client, so a row that may be evicted is
+/// found after at most a sixteenth as many new clients as there are rows.
+///
+/// When limits change, each row is carried over to the new ones as it was at that moment, but later: when its client next asks, or by
+/// ``carryOver(most:)``.
 public struct RateLimitMachine: ~Copyable {
     /// Most rows that are checked for eviction for one new client; after that it gets the shared row.
-    private static let mostChecks = 64
+    private static let mostChecks = 16
+
+    /// Rows under the limits before a change.
+    private struct Change {
+        let rows: QuotaTable
+        let origins: [QuotaLayout.Column?]
+        let instant: UInt64
+    }
 
     /// The limits in force.
-    public internal(set) var limits: RateLimits
+    public private(set) var limits: RateLimits
     /// Counts of decisions, by policy.
-    public internal(set) var counts: [RateLimitCounts]
+    public private(set) var counts: [RateLimitCounts]
     /// Pieces that were decided by the shared row, refused ones included.
     public private(set) var overflowed = 0
-    let secret: RateLimitKey
-    /// One row: of the policies that are not by client.
-    var common: QuotaStorage
-    /// A row for each client, and after them the shared row.
-    var clients: QuotaStorage
-    var table: QuotaKeyTable
-    var queue = EvictionQueue()
+    /// Of the policies that are not by client, all in the shared row.
+    private var common: QuotaTable
+    private(set) var clients: QuotaTable
+    private var change: Change?
 
-    /// Limits with full quotas at `now`, monotonic nanoseconds.
-    /// - Parameter secret: random bits that seed the hash of client keys, so that clients cannot choose their place in the table.
-    public init(_ limits: RateLimits, secret: RateLimitKey, now: UInt64) {
+    /// Limits with full quotas.
+    public init(_ limits: RateLimits) {
         self.limits = limits
-        self.secret = secret
         counts = limits.policies.map { _ in RateLimitCounts() }
-        common = QuotaStorage(limits.policies, isByClient: false, count: 1)
-        let capacity = limits.hasClientPolicy ? limits.maxKeys : 0
-        clients = QuotaStorage(limits.policies, isByClient: true, count: capacity + 1)
-        table = QuotaKeyTable(capacity: capacity, secret: secret)
-        common.initialize(0, now: now)
-        clients.initialize(capacity, now: now)
+        common = QuotaTable(QuotaLayout(limits.policies, isByClient: false), capacity: 0)
+        clients = QuotaTable(QuotaLayout(limits.policies, isByClient: true), capacity: limits.maxKeys)
     }
 
     /// Clients with a row of their own.
-    public var keyCount: Int { table.count }
+    public var keyCount: Int { clients.count + waitingRows }
+
+    /// Rows that are not carried over yet to changed limits.
+    var waitingRows: Int { change?.rows.count ?? 0 }
 
     /// Bytes of memory for a client.
-    public var bytesPerKey: Int { clients.stride + table.bytesPerKey + MemoryLayout<EvictionQueue.Entry>.stride }
+    public var bytesPerKey: Int { clients.bytesPerKey(limits.maxKeys) }
 
     // MARK: Decisions
 
@@ -59,17 +64,20 @@ public struct RateLimitMachine: ~Copyable {
     ///   - expected: its further cost as far as is known: the quotas must suffice for it, but it is not charged yet.
     ///   - alreadyCharged: what earlier pieces of the request were charged. A refused client repeats the whole request, so its wait lasts
     ///     until the quotas suffice for this as well.
+    ///   - lost: bytes that will be charged (``used(_:bytes:now:)``) although the request is refused; they lengthen the wait.
     public mutating func requested(
         _ client: RateLimitKey, _ cost: RateLimitCost, expecting expected: RateLimitCost = .none,
-        alreadyCharged: RateLimitCost = .none, now: UInt64
+        alreadyCharged: RateLimitCost = .none, lost: Int = 0, now: UInt64
     ) -> RateLimitDecision {
         let row = row(of: client, now)
         var decision = RateLimitDecision()
         var tooLarge: UInt32 = 0
         let whole = expected == .none ? cost : cost + expected
-        checkAll(row, whole, now, &decision, &tooLarge)
+        check(row, QuotaTable.shared, whole, now, &decision, &tooLarge)
         if tooLarge != 0 || decision.violated != 0 {
-            if tooLarge == 0, alreadyCharged != .none { waitForAll(&decision, row, whole + alreadyCharged, now) }
+            if tooLarge == 0, alreadyCharged != .none || lost > 0 {
+                waitForAll(&decision, row, whole + alreadyCharged, lost, now)
+            }
             refuse(&decision, tooLarge, row, now)
             return decision
         }
@@ -85,88 +93,121 @@ public struct RateLimitMachine: ~Copyable {
         let row = row(of: client, now)
         var decision = RateLimitDecision()
         var tooLarge: UInt32 = 0
-        checkAll(row, cost, now, &decision, &tooLarge)
+        check(row, QuotaTable.shared, cost, now, &decision, &tooLarge)
         guard tooLarge == 0, decision.violated == 0, decision.shadowed == 0 else { return false }
         pass(client, row, cost, 0, pieces: pieces, now)
         return true
     }
 
-    /// The row of a client's quotas. −1: a new client, for which there is a free row.
+    /// Bytes of a client came in that nothing has been charged for: of no event, or of a refused one. They are charged without a decision,
+    /// also where that leaves a debt.
+    public mutating func used(_ client: RateLimitKey, bytes: Int, now: UInt64) {
+        guard bytes > 0, limits.policies.contains(where: { $0.unit == .bytes }) else { return }
+        let row = chargeable(client, row(of: client, now), now)
+        for column in common.layout.columns where column.unit == .bytes {
+            QuotaLayout.spend(common[QuotaTable.shared], column, bytes, now: now)
+        }
+        for column in clients.layout.columns where column.unit == .bytes {
+            QuotaLayout.spend(clients[row], column, bytes, now: now)
+        }
+    }
+
+    /// The row of a client's quotas. ``QuotaTable/fresh``: a new client, for which there is a free row.
     private mutating func row(of client: RateLimitKey, _ now: UInt64) -> Int {
-        guard !clients.columns.isEmpty else { return -1 }
-        return table.row(of: client) ?? (makeRoom(now) ? -1 : table.capacity)
+        guard !clients.layout.columns.isEmpty else { return QuotaTable.fresh }
+        if let row = clients.row(of: client) { return row }
+        if let change {
+            if let old = change.rows.row(of: client), let row = carryOver(old, change) { return row }
+            _ = carryOver(most: Self.mostChecks)
+        }
+        // Where a row is free, up to two unused rows are evicted all the same, so that the table shrinks after a flood.
+        clients.evict(checks: keyCount < limits.maxKeys ? 2 : Self.mostChecks) { mayEvict($0, now) }
+        return keyCount < limits.maxKeys ? QuotaTable.fresh : QuotaTable.shared
+    }
+
+    /// The row to charge, and that its client was seen.
+    private mutating func chargeable(_ client: RateLimitKey, _ row: Int, _ now: UInt64) -> Int {
+        guard !clients.layout.columns.isEmpty, row != QuotaTable.shared else { return row }
+        let keptUntil = Self.sum(now, limits.keyIdle)
+        if row == QuotaTable.fresh { return clients.insert(QuotaTable.Client(key: client, keptUntil: keptUntil)) }
+        let head = clients.client(row)
+        head.pointee.keptUntil = Swift.max(head.pointee.keptUntil, keptUntil)
+        return row
     }
 
     /// Charges an admitted cost, except to policies in shadow mode that would have refused it.
     private mutating func pass(
-        _ client: RateLimitKey, _ known: Int, _ cost: RateLimitCost, _ shadowed: UInt32, pieces: Int, _ now: UInt64
+        _ client: RateLimitKey, _ row: Int, _ cost: RateLimitCost, _ shadowed: UInt32, pieces: Int, _ now: UInt64
     ) {
-        var row = known
-        if row < 0, !clients.columns.isEmpty {
-            row = table.insert(client, now: now)
-            clients.initialize(row, now: now)
-            Self.charge(&clients, row, cost, shadowed, pieces, now, &counts)
-            queue.push(row, at: evictionInstant(row, now))
-        } else {
-            Self.charge(&clients, row, cost, shadowed, pieces, now, &counts)
-            if row >= 0, row < table.capacity { table[row].seen = now }
-            if row == table.capacity, !clients.columns.isEmpty { overflowed += pieces }
-        }
-        Self.charge(&common, 0, cost, shadowed, pieces, now, &counts)
+        let row = chargeable(client, row, now)
+        if row == QuotaTable.shared { overflowed += pieces }
+        charge(common, QuotaTable.shared, cost, shadowed, pieces, now)
+        charge(clients, row, cost, shadowed, pieces, now)
     }
 
-    private mutating func checkAll(
-        _ row: Int, _ cost: RateLimitCost, _ now: UInt64, _ decision: inout RateLimitDecision, _ tooLarge: inout UInt32
+    private mutating func charge(
+        _ table: QuotaTable, _ row: Int, _ cost: RateLimitCost, _ shadowed: UInt32, _ pieces: Int, _ now: UInt64
     ) {
-        Self.check(&common, 0, cost, now, &decision, &tooLarge)
-        // The quotas of a new client are full.
-        Self.check(&clients, row, cost, now, &decision, &tooLarge)
+        for column in table.layout.columns {
+            let amount = cost[column.unit]
+            guard amount > 0 else { continue }
+            guard shadowed >> column.policy & 1 == 0 else {
+                counts[column.policy].shadowRefused += 1
+                continue
+            }
+            QuotaLayout.spend(table[row], column, amount, now: now)
+            counts[column.policy].allowed += pieces
+        }
+    }
+
+    private func check(
+        _ row: Int, _ shared: Int, _ cost: RateLimitCost, _ now: UInt64, _ decision: inout RateLimitDecision,
+        _ tooLarge: inout UInt32
+    ) {
+        Self.check(common, shared, cost, now, &decision, &tooLarge)
+        Self.check(clients, row, cost, now, &decision, &tooLarge)
     }
 
     private static func check(
-        _ rows: inout QuotaStorage, _ row: Int, _ cost: RateLimitCost, _ now: UInt64, _ decision: inout RateLimitDecision,
+        _ table: QuotaTable, _ row: Int, _ cost: RateLimitCost, _ now: UInt64, _ decision: inout RateLimitDecision,
         _ tooLarge: inout UInt32
     ) {
-        for column in rows.columns {
+        for column in table.layout.columns {
             let amount = cost[column.unit]
             guard amount > 0 else { continue }
             let bit = UInt32(1) << column.policy
-            if amount > column.capacity {
-                if column.isShadow { decision.shadowed |= bit } else { tooLarge |= bit }
-                continue
-            }
-            guard row >= 0 else { continue }
-            let wait = rows.retryDelay(row, column, for: amount, at: now)
+            let isTooLarge = amount > column.capacity
+            let wait = isTooLarge ? .max : QuotaLayout.retryDelay(table[row], column, for: amount, at: now)
             guard wait > 0 else { continue }
             if column.isShadow {
                 decision.shadowed |= bit
-                continue
-            }
-            decision.violated |= bit
-            if wait > decision.wait {
-                decision.wait = wait
-                decision.policy = column.policy
+            } else if isTooLarge {
+                tooLarge |= bit
+            } else {
+                decision.violated |= bit
+                if wait > decision.wait { (decision.wait, decision.policy) = (wait, column.policy) }
             }
         }
     }
 
-    /// Extends a refusal's wait until the quotas suffice for the repeated request.
-    private mutating func waitForAll(
-        _ decision: inout RateLimitDecision, _ row: Int, _ cost: RateLimitCost, _ now: UInt64
+    /// Extends a refusal's wait until the quotas suffice for the repeated request, after `lost` bytes were charged.
+    private func waitForAll(
+        _ decision: inout RateLimitDecision, _ row: Int, _ cost: RateLimitCost, _ lost: Int, _ now: UInt64
     ) {
+        for (table, row) in [(common, QuotaTable.shared), (clients, row)] {
+            table.copyToScratch(row)
+            for column in table.layout.columns where column.unit == .bytes {
+                QuotaLayout.spend(table[QuotaTable.scratch], column, lost, now: now)
+            }
+        }
         var whole = RateLimitDecision()
         var tooLarge: UInt32 = 0
-        checkAll(row, cost, now, &whole, &tooLarge)
-        guard whole.wait > decision.wait else { return }
-        decision.wait = whole.wait
-        decision.policy = whole.policy
+        check(QuotaTable.scratch, QuotaTable.scratch, cost, now, &whole, &tooLarge)
+        if whole.wait > decision.wait { (decision.wait, decision.policy) = (whole.wait, whole.policy) }
     }
 
     /// Completes and counts a refusal.
     private mutating func refuse(_ decision: inout RateLimitDecision, _ tooLarge: UInt32, _ row: Int, _ now: UInt64) {
-        let isKnown = row >= 0 && row < table.capacity
-        if isKnown { table[row].seen = now }
-        if row == table.capacity, !clients.columns.isEmpty { overflowed += 1 }
         if tooLarge != 0 {
             decision.verdict = .tooLarge
             decision.violated = tooLarge
@@ -174,75 +215,86 @@ public struct RateLimitMachine: ~Copyable {
             decision.policy = tooLarge.trailingZeroBitCount
         } else {
             decision.verdict = .refused
-            // The client keeps its row until then, also where only a policy of all clients refused it.
-            if isKnown { table[row].limitedUntil = Swift.max(table[row].limitedUntil, Self.sum(now, decision.wait)) }
         }
-        decision.remaining = remaining(of: decision.policy, row, now)
+        if row >= QuotaTable.first {
+            // The client keeps its row for its wait, also where only a policy of all clients refused it.
+            let head = clients.client(row)
+            head.pointee.keptUntil = Swift.max(head.pointee.keptUntil, Self.sum(now, Swift.max(limits.keyIdle, decision.wait)))
+        } else if row == QuotaTable.shared, !clients.layout.columns.isEmpty {
+            overflowed += 1
+        }
+        for (table, row) in [(common, QuotaTable.shared), (clients, row)] {
+            for column in table.layout.columns where column.policy == decision.policy {
+                decision.remaining = QuotaLayout.availableTokens(table[row], column, at: now)
+            }
+        }
         for position in counts.indices where decision.violated >> position & 1 == 1 {
             if tooLarge != 0 { counts[position].tooLarge += 1 } else { counts[position].refused += 1 }
         }
         for position in counts.indices where decision.shadowed >> position & 1 == 1 { counts[position].shadowRefused += 1 }
     }
 
-    private mutating func remaining(of policy: Int, _ row: Int, _ now: UInt64) -> Int {
-        for column in common.columns where column.policy == policy { return common.availableTokens(0, column, at: now) }
-        for column in clients.columns where column.policy == policy {
-            return row < 0 ? column.capacity : clients.availableTokens(row, column, at: now)
-        }
-        return 0
-    }
-
-    private static func charge(
-        _ rows: inout QuotaStorage, _ row: Int, _ cost: RateLimitCost, _ shadowed: UInt32, _ pieces: Int, _ now: UInt64,
-        _ counts: inout [RateLimitCounts]
-    ) {
-        for column in rows.columns {
-            let amount = cost[column.unit]
-            guard amount > 0 else { continue }
-            guard shadowed >> column.policy & 1 == 0 else {
-                counts[column.policy].shadowRefused += 1
-                continue
-            }
-            rows.spend(row, column, amount, now: now)
-            counts[column.policy].allowed += pieces
-        }
-    }
-
-    // MARK: Eviction
-
-    /// Evicts rows for a new client. Where a row is free, up to two unused rows are evicted all the same, so that the table shrinks after a
-    /// flood.
-    /// - Returns: whether a row is free.
-    private mutating func makeRoom(_ now: UInt64) -> Bool {
-        var checks = table.count < limits.maxKeys ? 2 : Self.mostChecks
-        while checks > 0, let first = queue.first, first.instant <= now {
-            checks -= 1
-            let row = Int(first.row)
-            let instant = evictionInstant(row, now)
-            guard instant <= now else {
-                queue.postponeFirst(to: instant)
-                continue
-            }
-            // A client that has used something is evicted only where no row is free.
-            guard table.count >= limits.maxKeys || clients.unusedDelay(row, at: now) == 0 else { break }
-            queue.removeFirst()
-            table.remove(row)
-            if table.count < limits.maxKeys { checks = Swift.min(checks, 2) }
-        }
-        return table.count < limits.maxKeys
-    }
-
-    /// From when a row may be evicted, if nothing is charged until then. Monotonic nanoseconds.
-    mutating func evictionInstant(_ row: Int, _ now: UInt64) -> UInt64 {
-        let unused = clients.unusedDelay(row, at: now)
-        guard unused > 0 else { return now }
-        let client = table[row]
-        let limited = Swift.max(client.limitedUntil, Self.sum(now, clients.refusalDelay(row, at: now)))
-        return Swift.min(Self.sum(now, unused), Swift.max(Self.sum(client.seen, limits.keyIdle), limited))
+    /// Whether a client's row may be evicted at `now`; a row that has used something only where no row is free.
+    func mayEvict(_ row: Int, _ now: UInt64) -> Bool {
+        if clients.layout.isUnused(clients[row], at: now) { return true }
+        return keyCount >= limits.maxKeys && clients.client(row).pointee.keptUntil <= now
+            && !clients.layout.isLimited(clients[row], at: now)
     }
 
     private static func sum(_ instant: UInt64, _ span: UInt64) -> UInt64 {
         let (sum, isOverflow) = instant.addingReportingOverflow(span)
         return isOverflow ? .max : sum
+    }
+
+    // MARK: Changed limits
+
+    /// Puts other limits into force. A policy of the same name, key and unit keeps its levels: nothing is refilled, also where a bucket
+    /// becomes a window (then the used share is carried over). Any other policy starts with full quotas.
+    ///
+    /// Every client that has used something is carried over, by ``carryOver(most:)``; where they are more than `maxKeys`, rows are evicted
+    /// as new clients come. This itself takes no time for each client, unless a change before is not carried over yet.
+    public mutating func update(_ limits: RateLimits, now: UInt64) {
+        guard limits != self.limits else { return }
+        while carryOver(most: .max) {}
+        let before = self.limits.policies
+        counts = limits.policies.map { policy in
+            before.firstIndex { $0.name == policy.name }.map { counts[$0] } ?? RateLimitCounts()
+        }
+        self.limits = limits
+        common = Self.table(common, limits.policies, isByClient: false, capacity: 0, now).table
+        let rows = clients
+        let (table, origins) = Self.table(
+            rows, limits.policies, isByClient: true, capacity: Swift.max(limits.maxKeys, rows.count), now)
+        clients = table
+        if !table.layout.columns.isEmpty, rows.count > 0 { change = Change(rows: rows, origins: origins, instant: now) }
+    }
+
+    /// A table for other policies with the shared row of `old`, and where each of its columns was.
+    private static func table(
+        _ old: QuotaTable, _ policies: [RateLimitPolicy], isByClient: Bool, capacity: Int, _ now: UInt64
+    ) -> (table: QuotaTable, origins: [QuotaLayout.Column?]) {
+        let table = QuotaTable(QuotaLayout(policies, isByClient: isByClient), capacity: capacity)
+        let origins = table.layout.origins(in: old.layout)
+        table.carryOver(from: old, QuotaTable.shared, origins, to: QuotaTable.shared, at: now)
+        return (table, origins)
+    }
+
+    /// Carries over rows from before the last change.
+    /// - Parameter most: rows to carry over now.
+    /// - Returns: whether there are more.
+    public mutating func carryOver(most: Int) -> Bool {
+        guard let change else { return false }
+        for _ in 0..<Swift.min(most, change.rows.count) { _ = carryOver(change.rows.lastClient, change) }
+        if change.rows.count == 0 { self.change = nil }
+        return self.change != nil
+    }
+
+    /// - Returns: the new row; `nil`: the client had used nothing, and is as a new one.
+    private func carryOver(_ old: Int, _ change: Change) -> Int? {
+        defer { change.rows.remove(old) }
+        guard !change.rows.layout.isUnused(change.rows[old], at: change.instant) else { return nil }
+        let row = clients.insert(change.rows.client(old).pointee)
+        clients.carryOver(from: change.rows, old, change.origins, to: row, at: change.instant)
+        return row
     }
 }

@@ -24,7 +24,7 @@ public struct RateLimitPolicy: Sendable, Equatable {
         /// Token bucket: at most `burst + rate · t` in every span of `t` seconds.
         case bucket(TokenBucketMachine.Limit)
         /// Sliding window: at most `amount` in every span.
-        case window(SlidingWindowMachine.Limit)
+        case window(SlidingWindowLimit)
     }
 
     /// Its name in metrics, header fields and responses. Unique.
@@ -86,12 +86,9 @@ public struct RateLimits: Sendable, Equatable {
 
     /// Most bytes of the quotas of all clients.
     public var clientBytes: Int {
-        let (bytes, isBeyond) = QuotaStorage.clientStride(policies).multipliedReportingOverflow(by: maxKeys + 1)
+        let (bytes, isBeyond) = QuotaLayout(policies, isByClient: true).size.multipliedReportingOverflow(by: maxKeys + 1)
         return isBeyond ? .max : bytes
     }
-
-    /// Without such a policy no client needs a row.
-    var hasClientPolicy: Bool { policies.contains { $0.key == .client } }
 }
 
 /// The cost of a request, or of a piece of one.

@@ -16,21 +16,20 @@ public final class RateLimiter: Sendable {
         public let overflowed: Int
     }
 
+    /// Rows that are carried over to changed limits under one lock, which is a fraction of a millisecond.
+    private static let rowsInHold = 256
+
     private let machine: Mutex<RateLimitMachine>
     private let hasPolicies: Atomic<Bool>
     private let clock: @Sendable () -> UInt64
 
     /// - Parameters:
     ///   - limits: the policies, and the bounds of their memory.
-    ///   - secret: seeds the hash of client keys.
     ///   - clock: monotonic nanoseconds.
-    public init(
-        _ limits: RateLimits, secret: RateLimitKey = RateLimitKey(high: .random(in: 0 ... .max), low: .random(in: 0 ... .max)),
-        clock: @escaping @Sendable () -> UInt64
-    ) {
+    public init(_ limits: RateLimits, clock: @escaping @Sendable () -> UInt64) {
         self.clock = clock
         hasPolicies = Atomic(!limits.policies.isEmpty)
-        machine = Mutex(RateLimitMachine(limits, secret: secret, now: clock()))
+        machine = Mutex(RateLimitMachine(limits))
     }
 
     /// Whether there are policies.
@@ -41,13 +40,15 @@ public final class RateLimiter: Sendable {
     ///   - expected: its further cost: the quotas must suffice for it, but it is not charged yet.
     ///   - alreadyCharged: what earlier pieces of the request were charged. A refused client repeats the whole request, so its wait lasts
     ///     until the quotas suffice for this as well.
+    ///   - lost: bytes that will be charged (``used(_:bytes:)``) although the request is refused; they lengthen the wait.
     public func admit(
         _ client: RateLimitKey, _ cost: RateLimitCost, expecting expected: RateLimitCost = .none,
-        alreadyCharged: RateLimitCost = .none
+        alreadyCharged: RateLimitCost = .none, lost: Int = 0
     ) -> RateLimitRefusal? {
         guard isLimited else { return nil }
         return machine.withLock { machine in
-            let decision = machine.requested(client, cost, expecting: expected, alreadyCharged: alreadyCharged, now: clock())
+            let decision = machine.requested(
+                client, cost, expecting: expected, alreadyCharged: alreadyCharged, lost: lost, now: clock())
             guard decision.verdict != .admitted else { return nil }
             return RateLimitRefusal(decision: decision, policies: machine.limits.policies)
         }
@@ -60,10 +61,24 @@ public final class RateLimiter: Sendable {
         return machine.withLock { $0.requestedTogether(client, cost, pieces: pieces, now: clock()) }
     }
 
-    /// Puts other limits into force; levels are carried over.
+    /// Charges bytes of a client that nothing has been charged for, without a decision.
+    public func used(_ client: RateLimitKey, bytes: Int) {
+        guard isLimited, bytes > 0 else { return }
+        machine.withLock { $0.used(client, bytes: bytes, now: clock()) }
+    }
+
+    /// Puts other limits into force; levels are carried over. Requests are decided meanwhile: no lock is held for long.
     public func update(_ limits: RateLimits) {
-        machine.withLock { $0.update(limits, now: clock()) }
+        // The table of the limits before is freed after the lock.
+        let before = machine.withLock { machine in
+            let before = machine.clients
+            machine.update(limits, now: clock())
+            return before
+        }
         hasPolicies.store(!limits.policies.isEmpty, ordering: .relaxed)
+        withExtendedLifetime(before) {
+            while machine.withLock({ $0.carryOver(most: Self.rowsInHold) }) {}
+        }
     }
 
     /// The current counts.

@@ -17,7 +17,7 @@ struct RateBuckets: ~Copyable {
     var quantum: Credits { Credits(records: records.quantum, bytes: bytes.quantum) }
 
     /// Nanoseconds until a quantum is there in both units.
-    mutating func retryDelay(at now: UInt64) -> UInt64 { Swift.max(records.retryDelay(at: now), bytes.retryDelay(at: now)) }
+    func retryDelay(at now: UInt64) -> UInt64 { Swift.max(records.retryDelay(at: now), bytes.retryDelay(at: now)) }
 
     mutating func spent(_ amount: Credits, now: UInt64) {
         records.spent(amount.records, now: now)
@@ -29,42 +29,46 @@ struct RateBuckets: ~Copyable {
         bytes.update(rates.bytes, now: now)
     }
 
-    mutating func availableTokens(at now: UInt64) -> (records: Int?, bytes: Int?) {
+    func availableTokens(at now: UInt64) -> (records: Int?, bytes: Int?) {
         (records.availableTokens(at: now), bytes.availableTokens(at: now))
     }
 }
 
 /// One bucket, or none where the rate is 0.
 private struct RateBucket: ~Copyable {
-    private var bucket: TokenBucketMachine
+    private var bucket = TokenBucketMachine()
+    private var limit: TokenBucketMachine.Limit
     private var isLimited: Bool
 
     init(_ rate: Int, isFull: Bool, now: UInt64) {
-        bucket = TokenBucketMachine(Self.limit(rate), isFull: isFull, now: now)
+        limit = Self.limit(rate)
         isLimited = rate > 0
+        if !isFull { bucket = TokenBucketMachine(emptyAt: now, limit) }
     }
 
     private static func limit(_ rate: Int) -> TokenBucketMachine.Limit {
         TokenBucketMachine.Limit(rate: Double(rate), burst: rate / 10 + (rate % 10 > 0 ? 1 : 0))
     }
 
-    var quantum: Int { isLimited ? Swift.max(1, bucket.limit.burst / 2) : .max }
+    var quantum: Int { isLimited ? Swift.max(1, limit.burst / 2) : .max }
 
-    mutating func retryDelay(at now: UInt64) -> UInt64 { isLimited ? bucket.retryDelay(for: quantum, at: now) : 0 }
+    func retryDelay(at now: UInt64) -> UInt64 { isLimited ? bucket.retryDelay(for: quantum, limit, at: now) : 0 }
 
     mutating func spent(_ amount: Int, now: UInt64) {
-        if isLimited { bucket.spent(amount, now: now) }
+        if isLimited { bucket.spent(amount, limit, now: now) }
     }
 
     mutating func update(_ rate: Int, now: UInt64) {
+        let changed = Self.limit(rate)
         if isLimited, rate > 0 {
-            bucket.update(Self.limit(rate), now: now)
+            bucket.update(from: limit, to: changed, now: now)
         } else {
             // A new limit begins empty: switching one off and on must not refill it.
-            bucket = TokenBucketMachine(Self.limit(rate), isFull: false, now: now)
-            isLimited = rate > 0
+            bucket = TokenBucketMachine(emptyAt: now, changed)
         }
+        limit = changed
+        isLimited = rate > 0
     }
 
-    mutating func availableTokens(at now: UInt64) -> Int? { isLimited ? bucket.availableTokens(at: now) : nil }
+    func availableTokens(at now: UInt64) -> Int? { isLimited ? bucket.availableTokens(limit, at: now) : nil }
 }

@@ -1,4 +1,4 @@
-// Decides how much a rate limit allows now: a token bucket in exact arithmetic, as pure state.
+// Decides how much a rate limit allows now: a token bucket in exact arithmetic, as one number.
 
 /// A token bucket: tokens are added at a rate, up to `burst`, and each use takes some out.
 ///
@@ -10,8 +10,15 @@
 /// bucket is full and leaves a debt, which the rate pays before the next use. So in every span of `w` seconds at most `burst + rate · w`
 /// tokens are used, and beyond that at most what the last use took more than it found.
 ///
-/// The level is kept in 10⁻¹⁵ tokens (millionths of a token per second, times nanoseconds) as a 128-bit integer: nothing is rounded,
-/// however often the bucket is asked. A change of the limit keeps the level and never refills; a smaller burst cuts it.
+/// It is kept as in the generic cell rate algorithm (ITU-T I.371): the theoretical arrival time, at which the bucket would be full again.
+/// That time is stored as the tokens which the rate adds until then, `rate · time`, so
+///
+/// ```
+/// level(t) = burst − max(0, arrival − rate · t)        used: arrival = max(arrival, rate · t) + n
+/// ```
+///
+/// The unit is 10⁻¹⁵ tokens (millionths of a token per second, times nanoseconds) in 128 bits: nothing is rounded, however often the bucket
+/// is asked. The limit is an argument, because many buckets share one. Memory that is all zero is a full bucket.
 public struct TokenBucketMachine: ~Copyable {
     /// Rate and size of a bucket.
     public struct Limit: Sendable, Equatable {
@@ -19,69 +26,62 @@ public struct TokenBucketMachine: ~Copyable {
         public let rate: Double
         /// Tokens the bucket holds; at least 1, at most 10¹².
         public let burst: Int
+        /// Millionths of a token per second.
+        fileprivate let microRate: Int64
 
         /// Rate and size of a bucket, both clamped to their bounds.
         public init(rate: Double, burst: Int) {
             self.rate = Swift.min(Swift.max(0, rate), 1e12)
             self.burst = Swift.min(Swift.max(1, burst), 1_000_000_000_000)
+            microRate = Int64((self.rate * 1e6).rounded())
         }
 
-        /// Millionths of a token per second.
-        fileprivate var microRate: Int128 { Int128((rate * 1e6).rounded()) }
-        fileprivate var capacity: Int128 { Int128(burst) * TokenBucketMachine.token }
+        /// What the rate has added since the clock's zero; below 2¹²⁴.
+        fileprivate func added(until now: UInt64) -> Int128 { Int128(now) &* Int128(microRate) }
     }
 
-    /// One token, in the unit of the level.
-    fileprivate static let token: Int128 = 1_000_000_000_000_000
+    /// One token, in the unit of the arrival.
+    private static let token: Int128 = 1_000_000_000_000_000
+    /// A debt of 10¹⁸ tokens is never paid anyhow; the bound keeps the arithmetic within 128 bits.
+    private static let mostUsed = 1_000_000_000_000_000_000 * token
 
-    /// The limit in force.
-    public private(set) var limit: Limit
-    private var level: Int128
-    private var updated: UInt64
+    private var arrival: Int128 = 0
 
-    /// A bucket at the monotonic instant `now`, nanoseconds.
-    /// - Parameter isFull: false: empty, for a limit that is set while it is in use already.
-    public init(_ limit: Limit, isFull: Bool = true, now: UInt64) {
-        self.limit = limit
-        level = isFull ? limit.capacity : 0
-        updated = now
-    }
+    /// A full bucket.
+    public init() {}
+
+    /// An empty bucket at `now`, monotonic nanoseconds, for a limit that is set while it is in use already.
+    public init(emptyAt now: UInt64, _ limit: Limit) { arrival = limit.added(until: now) + Int128(limit.burst) * Self.token }
+
+    /// What is missing until the bucket is full.
+    private func used(_ limit: Limit, _ now: UInt64) -> Int128 { Swift.max(0, arrival - limit.added(until: now)) }
 
     /// Whole tokens that are there; below 0: a debt, rounded away from 0.
-    public mutating func availableTokens(at now: UInt64) -> Int {
-        refill(now)
-        let (whole, rest) = level.quotientAndRemainder(dividingBy: Self.token)
-        return Int(clamping: rest < 0 ? whole - 1 : whole)
+    public func availableTokens(_ limit: Limit, at now: UInt64) -> Int {
+        let (whole, rest) = used(limit, now).quotientAndRemainder(dividingBy: Self.token)
+        return limit.burst - Int(clamping: rest > 0 ? whole + 1 : whole)
     }
 
     /// Nanoseconds until `amount` tokens may be used; 0: now; `UInt64.max`: never. Takes nothing: with several limits all are asked before
     /// any is charged.
-    public mutating func retryDelay(for amount: Int, at now: UInt64) -> UInt64 {
-        refill(now)
-        let missing = Int128(Swift.min(Swift.max(0, amount), limit.burst)) * Self.token - level
+    public func retryDelay(for amount: Int, _ limit: Limit, at now: UInt64) -> UInt64 {
+        let most = Int128(limit.burst - Swift.min(Swift.max(0, amount), limit.burst)) &* Self.token
+        let missing = used(limit, now) - most
         guard missing > 0 else { return 0 }
         guard limit.microRate > 0 else { return .max }
-        return UInt64(clamping: (missing + limit.microRate - 1) / limit.microRate)
+        let rate = Int128(limit.microRate)
+        return UInt64(clamping: (missing + rate - 1) / rate)
     }
 
     /// Tokens were used, whether they were there or not; what was lacking is a debt.
-    public mutating func spent(_ amount: Int, now: UInt64) {
-        refill(now)
-        // A debt of 10¹⁸ tokens is never paid anyhow; the bound keeps the arithmetic within 128 bits.
-        level = Swift.max(level - Int128(Swift.max(0, amount)) * Self.token, -1_000_000_000_000_000_000 * Self.token)
+    public mutating func spent(_ amount: Int, _ limit: Limit, now: UInt64) {
+        let used = Swift.min(used(limit, now) + Int128(Swift.max(0, amount)) &* Self.token, Self.mostUsed)
+        arrival = limit.added(until: now) + used
     }
 
-    /// Changes the limit. Tokens until `now` are added at the old rate.
-    public mutating func update(_ limit: Limit, now: UInt64) {
-        refill(now)
-        self.limit = limit
-        level = Swift.min(level, limit.capacity)
-    }
-
-    /// A clock that does not advance adds nothing.
-    private mutating func refill(_ now: UInt64) {
-        guard now > updated else { return }
-        level = Swift.min(limit.capacity, level + limit.microRate * Int128(now - updated))
-        updated = now
+    /// Changes the limit. Tokens until `now` are added at the old rate; the level stays, a smaller burst cuts it.
+    public mutating func update(from old: Limit, to new: Limit, now: UInt64) {
+        let used = used(old, now) + Int128(new.burst - old.burst) * Self.token
+        arrival = new.added(until: now) + Swift.max(0, used)
     }
 }

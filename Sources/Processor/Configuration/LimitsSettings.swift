@@ -31,7 +31,7 @@ struct LimitsSettings: Sendable {
             Key(
                 "max_keys", \.maxKeys, .int(in: 16...4_000_000), unit: "clients",
                 help:
-                    "Clients with quotas of their own; all further clients share one. Each takes about 350 bytes.", reload: .live),
+                    "Clients with quotas of their own; all further clients share one. Each takes about 160 bytes.", reload: .live),
             Key(
                 "key_idle", \.keyIdle, .duration(in: .seconds(1) ... .seconds(2_592_000)),
                 help:

@@ -97,7 +97,7 @@ struct WindowSettings: Sendable {
 
     var isSet: Bool { limit != 0 || seconds != 0 }
     var quota: RateLimitPolicy.Quota {
-        .window(SlidingWindowMachine.Limit(amount: limit, span: UInt64(Swift.max(0, seconds)) * 1_000_000_000))
+        .window(SlidingWindowLimit(amount: limit, span: UInt64(Swift.max(0, seconds)) * 1_000_000_000))
     }
 }
 

@@ -7,8 +7,8 @@ enum ClientKeys {
     /// The key of an address. An IPv6 client is assumed to own the whole /64.
     static func key(_ address: SocketAddress) -> RateLimitKey {
         switch address {
-        case .ipv4(let number): RateLimitKey(high: 1, low: UInt64(number))
-        case .ipv6(let network, _): RateLimitKey(high: 2, low: network)
+        case .ipv4(let number): RateLimitKey(address: UInt64(number), isIPv6: false)
+        case .ipv6(let network, _): RateLimitKey(address: network, isIPv6: true)
         }
     }
 
@@ -32,7 +32,7 @@ enum ClientKeys {
     }
 
     /// All peers whose address is unknown share a key.
-    private static let unknown = RateLimitKey(high: 0, low: 0)
+    private static let unknown = RateLimitKey(name: "")
 
     /// `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]`, `[2001:db8::7]:4711`.
     private static func address(in entry: String) -> SocketAddress? {
