@@ -47,10 +47,10 @@ public enum ConsumerEvent: Sendable {
     case reachedEnd(TopicPartition, offset: Int64, generation: UInt64)
     /// A partition cannot be read: its position is outside the log, it does not exist any more, or it is not allowed. It is not
     /// read until a `seek` or the next assignment.
-    case partitionFailed(TopicPartition, KafkaError)
+    case partitionFailed(TopicPartition, KafkaError, generation: UInt64?)
     /// The log of a partition has another record where the last one before the position was, whose fingerprint is `lastApplied`: its topic
     /// was deleted and created again. It is not read until a `seek` or the next assignment.
-    case otherLog(TopicPartition, lastApplied: Int64, reason: String)
+    case otherLog(TopicPartition, lastApplied: Int64, generation: UInt64, reason: String)
     /// An asynchronous commit was answered.
     case committed([(TopicPartition, Int64)], KafkaError?)
     /// The consumer cannot be used any more (fenced, fatal): stop writing at once; no revoke follows.

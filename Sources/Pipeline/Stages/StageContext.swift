@@ -42,7 +42,8 @@ enum AssignmentInput: Sendable {
     case revoked([TopicPartition], isLost: Bool)
     case claimAnswered(claimRound: UInt64, [TopicPartition: ClaimResult])
     case fenced(TopicPartition, generation: UInt64)
-    case positionLost(TopicPartition, mismatch: Int64?, reason: String)
+    /// `generation`: the assignment under which it was found; `nil`: the present one.
+    case positionLost(TopicPartition, generation: UInt64? = nil, mismatch: Int64?, reason: String)
     /// The partition's next record waits for a row of another one.
     case waits(WaitingPartition, generation: UInt64)
     /// A trouble of the source that passes by itself.
