@@ -21,6 +21,7 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
 
     let bounds: BatchBounds
     let counters: EventCounters
+    let failures: ProduceFailures
     /// The codes and texts of a batch's results.
     let results = ResultTable()
     /// The memory of all batches.
@@ -37,7 +38,7 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     private let decoder: Decoder
     private var key = ByteBuffer(capacity: 64)
     private let isStopped = Atomic(false)
-    private let kafkaError = Mutex<String?>(nil)
+    private let probed = Mutex<(error: String?, trouble: String?)>((nil, nil))
     private let bound = Mutex<ProducerBinding?>(nil)
     /// Most bytes of an event that waits for the end of the loop's iteration; a larger one is produced alone.
     private static let gatheredBytes = 16 << 10
@@ -47,13 +48,14 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     ///   acknowledge a queue of events, shorter than the time-outs of most clients.
     init(
         mapping: Mapping, registry: MetricsRegistry = MetricsRegistry(), bounds: BatchBounds = BatchBounds(),
-        budget: ResultBudget = ResultBudget(), waitLimit: Duration = .seconds(5)
+        budget: ResultBudget = ResultBudget(), waitLimit: Duration = .seconds(5), logger: Logger = .silent
     ) {
         self.waitLimit = waitLimit
         decoder = Decoder(mapping: mapping)
         self.bounds = bounds
         self.budget = budget
         counters = EventCounters(registry)
+        failures = ProduceFailures(registry, logger)
     }
 
     /// Events can be produced from now on.
@@ -64,14 +66,21 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     /// Refuses further events; those that were produced are still answered.
     func stop() { isStopped.store(true, ordering: .releasing) }
 
-    /// - Parameter kafkaError: why the brokers would not take events when they were last asked; `nil`: they would.
-    func update(kafkaError: String?) { self.kafkaError.withLock { $0 = kafkaError } }
+    /// - Parameters:
+    ///   - kafkaError: why the brokers would not take events when they were last asked; `nil`: they would.
+    ///   - partitionTrouble: why some partitions cannot be written.
+    func update(kafkaError: String?, partitionTrouble: String? = nil) {
+        probed.withLock { $0 = (kafkaError, partitionTrouble) }
+    }
+
+    /// Why events of some partitions cannot be produced; `nil`: those of all partitions can, or none.
+    var partitionTrouble: String? { probed.withLock { $0.trouble } }
 
     /// Why events cannot be produced; `nil`: they can.
     var unavailability: String? {
         if isStopped.load(ordering: .acquiring) { return "the process is stopping" }
-        if bound.withLock({ $0 == nil }) { return "Kafka has not been reached yet" }
-        return kafkaError.withLock { $0 }
+        let error = probed.withLock { $0.error }
+        return bound.withLock { $0 == nil } ? error ?? "Kafka has not been reached yet" : error
     }
 
     /// The answer to every event while there is no producer; `nil`: there is one.
@@ -113,10 +122,12 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     }
 
     private func refused(_ token: UInt, _ error: KafkaError) {
+        failures.failed(error)
         answer(error, Unmanaged<HTTPExchange>.fromOpaque(UnsafeRawPointer(bitPattern: token)!).takeRetainedValue())
     }
 
     func delivered(_ token: UInt, partition: Int32, offset: Int64, error: KafkaError?) {
+        if let error { failures.failed(error) }
         if token & BatchResults.tokenMark != 0 {
             let batch = BatchIngest.note(token, error.map { results.code(of: $0) } ?? ResultTable.sent)
             if batch != reported.batch { reportsEnded() }

@@ -47,6 +47,7 @@ final class Health: Sendable {
             let unavailability = eventProducer?.unavailability
             members.append(.init("ingress", .string(unavailability == nil ? "open" : "closed")))
             if let unavailability { problems.append(unavailability) }
+            if let trouble = eventProducer?.partitionTrouble { members.append(.init("ingress_trouble", .string(trouble))) }
             if let decision = shedding?.decision, let cause = decision.cause {
                 members.append(.init("shedding", Self.shed(decision, cause)))
                 if decision.share >= 1 { problems.append("load shedding refuses every request (\(cause.name))") }
