@@ -27,6 +27,10 @@ public struct KafkaError: Error, Sendable, Equatable, CustomStringConvertible {
         case queueFull
         /// The record is larger than the broker or the producer accepts.
         case recordTooLarge
+        /// The broker found a batch of several records too large, which says nothing about a single one.
+        case batchTooLarge
+        /// The broker refuses the record, and would do so again; see ``refusals``.
+        case refused
         /// Another process uses this member's `group.instance.id`, or a newer producer this producer's id.
         case fenced
         /// The client cannot be used any more for another reason and must be replaced.
@@ -51,9 +55,21 @@ public struct KafkaError: Error, Sendable, Equatable, CustomStringConvertible {
     public let mayBePersisted: Bool
 
     /// The message with Kafka's name of the error.
-    public var description: String {
-        kafkaCode == 0 ? message : "\(message) [\(KafkaError.name(of: kafkaCode))]"
-    }
+    public var description: String { kafkaCode == 0 ? message : "\(message) [\(name)]" }
+
+    /// Kafka's name of the error, such as `INVALID_TIMESTAMP`; for an error of this module its ``code``.
+    public var name: String { kafkaCode == 0 ? code.rawValue : KafkaError.name(of: kafkaCode) }
+
+    /// What a broker answers to a record that it will never take: for its timestamp or a rule of the topic, or because broker and producer
+    /// do not fit. (kafka.apache.org/protocol, "Error codes", those that cannot be retried and no other ``Code`` stands for.)
+    private static let refusalCodes = [
+        RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS, RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP, RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION,
+        RD_KAFKA_RESP_ERR_INVALID_REQUEST, RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT, RD_KAFKA_RESP_ERR_POLICY_VIOLATION,
+        RD_KAFKA_RESP_ERR_SECURITY_DISABLED, RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE, RD_KAFKA_RESP_ERR_INVALID_RECORD,
+    ]
+
+    /// The names of the errors with the code ``Code/refused``.
+    public static let refusals = refusalCodes.map { name(of: $0.rawValue) }
 
     /// An error of this module.
     public init(_ code: Code, _ message: String, isRetriable: Bool = false) {
@@ -110,7 +126,7 @@ public struct KafkaError: Error, Sendable, Equatable, CustomStringConvertible {
             RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
             .groupChanged
         case RD_KAFKA_RESP_ERR__DESTROY: .closed
-        default: .other
+        default: refusalCodes.contains(error) ? .refused : .other
         }
     }
 

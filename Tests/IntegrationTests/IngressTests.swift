@@ -76,6 +76,28 @@ extension EndToEnd {
             try await world.expectExact()
         }
     }
+
+    /// A topic that takes batches of 20 KB: events that fit alone are not refused for what they weigh together.
+    @Test func noEventIsTooLargeForItsNeighbours() async throws {
+        try await World.run("small-batches", partitions: 1) { world in
+            try await world.kafka.tool(
+                "kafka-configs.sh",
+                [
+                    "--bootstrap-server", world.kafka.bootstrapServers, "--alter", "--entity-type", "topics", "--entity-name",
+                    world.topic, "--add-config", "max.message.bytes=20000",
+                ])
+            let ingress = try await world.worker("ingress", role: "ingress")
+            try await world.reached("the ingress is ready") { try await ingress.get("/readyz").status == 200 }
+            func event(_ id: Int, _ bytes: Int) -> String {
+                let text = String(repeating: "x", count: bytes)
+                return #"{"action":"Upsert","message_id":\#(id),"data":{"name":"n","message":"\#(text)"}}"#
+            }
+            let batch = "[" + (1...100).map { event($0, 5_000) }.joined(separator: ",") + "]"
+            let answer = try await ingress.send(batch)
+            try #require(answer.status == 200, "\(answer.body.prefix(300))")
+            try #require(try await ingress.send(event(1, 30_000)).status == 413)
+        }
+    }
 }
 
 extension World {

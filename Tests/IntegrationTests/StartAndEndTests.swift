@@ -5,11 +5,19 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    /// A topic that does not exist ends the start with an error.
-    @Test func aMissingTopicEndsTheStart() async throws {
+    /// A topic that does not exist is waited for, and a signal ends the wait; or it ends the start with an error.
+    @Test func aMissingTopicIsWaitedForOrEndsTheStart() async throws {
         try await World.run("missing-topic", partitions: 1) { world in
             for role in ["worker", "ingress"] {
-                let process = try world.launch("missing-\(role)", role: role, topic: "no-such-topic-\(role)")
+                let waiting = try await world.worker("waiting-\(role)", role: role, topic: "late-topic-\(role)")
+                try await world.reached("role \(role) waits") {
+                    waiting.process.output.contains("Topic does not exist; waiting for it.")
+                }
+                let readiness = try await waiting.get("/readyz")
+                try #require(readiness.status == 503 && readiness.body.contains("late-topic-\(role) does not exist"))
+                try #require(try await waiting.terminate(within: .seconds(8)) == .exited(0), "role \(role)")
+                let process = try world.launch(
+                    "missing-\(role)", role: role, topic: "no-such-topic-\(role)", ["SLUICE_KAFKA_WAIT_FOR_TOPICS": "false"])
                 let ending = try await process.ended(within: .seconds(15))
                 try #require(ending == .exited(1), "role \(role): \(ending)")
                 let last = process.output.split(separator: "\n").last.map(String.init) ?? ""

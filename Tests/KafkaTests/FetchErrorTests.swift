@@ -29,7 +29,10 @@ struct FetchErrorTests {
         var failure: KafkaError?
         while failure == nil {
             let event = try await driver.next()
-            if case .partitionFailed(_, let error) = event { failure = error }
+            if case .partitionFailed(_, let error, let generation) = event {
+                failure = error
+                #expect(generation == 1)
+            }
             next = driver.handle(event)?.nextOffset ?? next
         }
         #expect(failure?.code == expected && failure?.kafkaCode == code, "\(failure as Any)")
@@ -110,7 +113,7 @@ struct FetchErrorTests {
     private func failure(_ driver: inout Driver) async throws -> KafkaError {
         while true {
             let event = try await driver.next()
-            if case .partitionFailed(_, let error) = event { return error }
+            if case .partitionFailed(_, let error, _) = event { return error }
             driver.handle(event)
         }
     }

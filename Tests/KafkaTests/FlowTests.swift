@@ -230,7 +230,7 @@ struct FlowTests {
         try await driver.join()
         var failure: (TopicPartition, KafkaError)?
         while failure == nil {
-            if case .partitionFailed(let partition, let error) = try await driver.next() { failure = (partition, error) }
+            if case .partitionFailed(let partition, let error, _) = try await driver.next() { failure = (partition, error) }
         }
         #expect(failure?.0 == bad)
         #expect(failure?.1.code == .offsetOutOfRange)
@@ -284,7 +284,7 @@ struct FlowTests {
         driver.consumer.resume([TopicPartition("t", 0)])
         var failure: KafkaError?
         while failure == nil {
-            if case .partitionFailed(_, let error) = try await driver.next() { failure = error }
+            if case .partitionFailed(_, let error, _) = try await driver.next() { failure = error }
         }
         #expect(failure?.code == .offsetOutOfRange)
         _ = await driver.consumer.close(deadline: .seconds(10))

@@ -101,8 +101,8 @@ import Testing
     private func otherLog(_ driver: inout Driver) async throws -> (Int64, String) {
         while true {
             switch try await driver.next() {
-            case .otherLog(Self.source, let fingerprint, let reason): return (fingerprint, reason)
-            case .partitionFailed(_, let error): return (0, error.code.rawValue)
+            case .otherLog(Self.source, let fingerprint, _, let reason): return (fingerprint, reason)
+            case .partitionFailed(_, let error, _): return (0, error.code.rawValue)
             case .records(let batch): throw TimedOut(description: "\(batch.records[0].offset) was read")
             case let event: driver.handle(event)
             }

@@ -291,6 +291,44 @@ struct ProducerTests {
         _ = await producer.close(deadline: .seconds(5))
     }
 
+    /// INVALID_TIMESTAMP, POLICY_VIOLATION, INVALID_RECORD
+    @Test(arguments: [(32 as Int32, "INVALID_TIMESTAMP"), (44, "POLICY_VIOLATION"), (87, "INVALID_RECORD")])
+    func aPermanentRefusalIsToldByItsName(_ refusal: (code: Int32, name: String)) async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        let producer = try KafkaProducer.start(configuration(broker))
+        let topic = try await producer.prepare("t").topic
+        broker.fail(.produce, with: [refusal.code])
+        let error = await #expect(throws: KafkaError.self) { try await producer.send(topic, key: nil, value: [1]) }
+        #expect(error?.code == .refused && error?.name == refusal.name)
+        #expect(error?.isRetriable == false && error?.mayBePersisted == false)
+        #expect(KafkaError.refusals.contains(refusal.name))
+        _ = await producer.close(deadline: .seconds(5))
+    }
+
+    /// What a broker says about a batch says nothing about each of its records.
+    @Test func aBatchThatIsTooLargeIsToldFromARecord() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        var configuration = configuration(broker)
+        configuration.linger = .milliseconds(200)
+        let reports = Reports()
+        let producer = try KafkaProducer.start(configuration, handler: reports)
+        let topic = try await producer.prepare("t").topic
+        for (count, code) in [(3, KafkaError.Code.batchTooLarge), (1, .recordTooLarge)] {
+            reports.state.withLock { $0 = .init() }
+            // MESSAGE_TOO_LARGE
+            broker.fail(.produce, with: [10])
+            for number in 0..<count { #expect(produce(producer, topic, "\(number)", token: UInt(number)) == nil) }
+            let isFlushed = await producer.flush(within: .seconds(10))
+            #expect(isFlushed)
+            let errors = reports.state.withLock { $0.errors }
+            #expect(errors.map(\.code) == Array(repeating: code, count: count))
+            #expect(errors.allSatisfy { !$0.mayBePersisted && $0.isRetriable == (code == .batchTooLarge) })
+        }
+        _ = await producer.close(deadline: .seconds(5))
+    }
+
     @Test func aRecordBeyondTheLimitIsTooLarge() async throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 1)])
         defer { broker.stop() }

@@ -35,7 +35,7 @@ func readBack(_ broker: EmbeddedBroker, topic: String, ends: [Int64]) async thro
                         value: batch.bytes(of: record.value).map(Array.init) ?? []))
                 left -= 1
             }
-        case .failed(let error), .partitionFailed(_, let error): throw error
+        case .failed(let error), .partitionFailed(_, let error, _): throw error
         case .committed, .notice, .otherLog, .reachedEnd: break
         }
     }

@@ -25,6 +25,25 @@ import Testing
         #expect(world.pipeline.snapshot().summary == "ended")
     }
 
+    /// What the source found out under an older assignment says nothing about the present one.
+    @Test func anOldFailureStopsNoPartition() async throws {
+        let world = World(seed: 2, partitions: 3, records: 50, configuration: brisk())
+        try await world.run { world in
+            let partitions = Array(world.ends.keys).sorted()
+            for round in 1...2 {
+                world.source.post(.assigned(partitions))
+                #expect(await eventually { world.source.assigns == round })
+                if round == 1 { world.source.post(.revoked(partitions, isLost: true)) }
+            }
+            world.source.post(.partitionFailed(partitions[0], generation: 1, reason: "old"))
+            world.source.post(.positionLost(partitions[1], generation: 1, reason: "old"))
+            world.source.post(.partitionFailed(partitions[2], generation: 2, reason: "new"))
+            #expect(await eventually { !world.pipeline.snapshot().stopped.isEmpty })
+            #expect(world.pipeline.snapshot().stopped.map(\.source) == [partitions[2]])
+            #expect(world.database.state.withLock { $0.requests }.filter { $0.source == partitions[1] }.count == 2)
+        }
+    }
+
     @Test func batchesThatArriveDuringATransactionMakeUpTheNext() async throws {
         let world = World(seed: 1, partitions: 1, records: 2_000, configuration: brisk(lanes: 1), maximumBatch: 10) { _, _ in
             try await Task.sleep(nanoseconds: 20_000_000)

@@ -173,6 +173,31 @@ struct MessageTests {
         #expect(splitState("FATAL: PANIC: ABORT: x").state == nil)
     }
 
+    @Test("A connection failure has all lines of libpq's message, and the SQLSTATE of the last attempt")
+    func allLines() {
+        let hosts = """
+            connection to server at "a" (10.0.0.1), port 5432 failed: Connection refused
+            \tIs the server running on that host and accepting TCP/IP connections?
+            connection to server at "b" (10.0.0.2), port 5432 failed: FATAL:  28000: no entry for host
+            DETAIL:  a detail
+            LOCATION:  ClientAuthentication, auth.c:543
+
+            """
+        let (message, state) = connectFailure(hosts)
+        #expect(state == SQLState("28000"))
+        #expect(
+            message == #"connection to server at "a" (10.0.0.1), port 5432 failed: Connection refused; "#
+                + "Is the server running on that host and accepting TCP/IP connections?; "
+                + #"connection to server at "b" (10.0.0.2), port 5432 failed: FATAL: no entry for host; DETAIL:  a detail"#)
+        let file = """
+            connection to server at "a", port 5432 failed: root certificate file "/x.pem" does not exist
+            Either provide the file or change sslmode to disable server certificate verification.
+            """
+        #expect(connectFailure(file).message.contains("/x.pem") && connectFailure(file).message.contains("Either provide"))
+        #expect(connectFailure("FATAL:  57P03: starting up\nother host refused").state == nil)
+        #expect(connectFailure("").message == "no reason given")
+    }
+
     @Test("Quoted text is blanked")
     func quotes() {
         #expect(withoutQuotes(#"missing "=" after "secret" in x"#) == #"missing "…" after "…" in x"#)

@@ -102,6 +102,30 @@ struct DatabaseLaneTests {
         await world.lane.close()
     }
 
+    /// libpq keeps the memory of the largest command for the life of a connection.
+    @Test func afterALargeRecordTheLaneHasAnotherConnectionWithTheSameClaims() async throws {
+        let world = try await LaneWorld()
+        func backend() async throws -> Int32 { try await world.lane.session { $0.backendPID } }
+        func claimedBackend() async throws -> Int64 { try await world.scalar("SELECT backend_pid::int8 FROM sluice_offsets") }
+        let first = try await backend()
+        #expect(applied(try await world.lane.apply(world.work(0..<10), attempt: 0))?.applied == 10)
+        #expect(try await backend() == first, "a small transaction has replaced the connection")
+        let large = LaneWorld.Event("Upsert", 10, String(repeating: "x", count: 5 << 20))
+        #expect(applied(try await world.lane.apply(world.work([large], from: 10), attempt: 0))?.applied == 1)
+        let second = try await backend()
+        #expect(second != first)
+        #expect(try await claimedBackend() == Int64(second))
+        #expect(try await world.lane.session { $0.largestCommand } < 1 << 20)
+        #expect(applied(try await world.lane.apply(world.work(11..<20), attempt: 0))?.applied == 9)
+        #expect(try await backend() == second)
+        func formerBackends() async throws -> Int64 {
+            try await world.scalar("SELECT count(*) FROM pg_stat_activity WHERE pid = \(first)")
+        }
+        for _ in 0..<100 where try await formerBackends() > 0 { try await Task.sleep(for: .milliseconds(50)) }
+        #expect(try await formerBackends() == 0)
+        await world.lane.close()
+    }
+
     @Test func aLostConnectionIsSettledAndNothingIsWrittenTwice() async throws {
         let world = try await LaneWorld()
         for round in 0..<4 {

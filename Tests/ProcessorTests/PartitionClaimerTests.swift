@@ -272,6 +272,39 @@ struct PartitionClaimerTests {
         await world.close()
     }
 
+    /// Also if the claim fails once the offset is moved: the next one finds nothing to say.
+    @Test func recordsThatArePassedOverAreLoggedOnce() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("messages", 1)])
+        defer { broker.stop() }
+        try await produce(broker, 20, partitions: 1)
+        let world = try await ClaimWorld(broker.bootstrapServers, outOfRange: .earliest)
+        let source = TopicPartition("messages", 0)
+        try await world.apply(source, count: 10, lastApplied: 77)
+        _ = try await world.query {
+            try $0.executeScript(
+                """
+                CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
+                CREATE TRIGGER refuse BEFORE INSERT ON sluice_offsets FOR EACH ROW EXECUTE FUNCTION refuse();
+                """)
+        }
+        func claim() async throws -> ClaimResult? {
+            let claim = world.claim([ClaimRequest(source: source, checksBounds: true, mismatch: 77)])
+            try await claim.task.value
+            return claim.answers.current[source]
+        }
+        func lines() -> Int { world.lines.current.filter { $0.contains("does not continue at its stored offset") }.count }
+        guard case .later? = try await claim() else {
+            Issue.record("the claim must fail")
+            return
+        }
+        #expect(try await world.stored(source)?.nextOffset == 0)
+        #expect(lines() == 1)
+        _ = try await world.query { try $0.executeScript("DROP TRIGGER refuse ON sluice_offsets") }
+        #expect(try await claim() == .claimed(epoch: 4, nextOffset: 0))
+        #expect(lines() == 1)
+        await world.close()
+    }
+
     /// A new database under a group that has committed offsets: one warning with the number of records that are passed over, or all of them.
     @Test(arguments: FirstStart.allCases) func aFirstStartUnderAGroupThatKafkaKnows(firstStart: FirstStart) async throws {
         let broker = try EmbeddedBroker.start(topics: [("messages", 2)])

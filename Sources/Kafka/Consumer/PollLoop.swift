@@ -201,7 +201,10 @@ final class PollLoop {
             defer { rd_kafka_topic_partition_destroy(entry) }
             if !error.isRetriable, entry.pointee.partition >= 0 {
                 let partition = TopicPartition(String(cString: entry.pointee.topic), entry.pointee.partition)
-                if reader.partitionFailed(partition) { shared.mailbox.send(.partitionFailed(partition, error)) }
+                let generation = reader.reader(of: partition)?.generation
+                if reader.partitionFailed(partition) {
+                    shared.mailbox.send(.partitionFailed(partition, error, generation: generation))
+                }
                 return
             }
         }

@@ -69,6 +69,14 @@ extension ReaderMachine {
                     return (batch, .end(offset))
                 }
             case .record(let offset):
+                let filled = (batch?.byteCount ?? 0) + port.recordBytes
+                if filled + (taken + 1) * overhead > bytes, !readLimit.mayExceed(records: taken + 1, bytes: filled) {
+                    port.keepRecord(in: queue)
+                    reader.hasKept = true
+                    reader.start.answered()
+                    // As if the queue were empty: more credits wake the thread.
+                    return (batch, .empty)
+                }
                 switch position.observed(offset) {
                 case .accept: break
                 case .acceptGap: gaps += 1
@@ -210,7 +218,7 @@ extension ReaderMachine {
     private mutating func otherLog(_ reader: PartitionReader<Port.Queue>, _ lastApplied: Int64) {
         guard fail(reader), let offset = reader.last.offset else { return }
         let reason = "\(reader.partition): the record at offset \(offset) is not the one that was read there before"
-        port.report(.otherLog(reader.partition, lastApplied: lastApplied, reason: reason))
+        port.report(.otherLog(reader.partition, lastApplied: lastApplied, generation: reader.generation, reason: reason))
     }
 
     /// The current element is an error.
@@ -221,7 +229,7 @@ extension ReaderMachine {
         // After an offset out of range the fetch state is NONE, and an unknown partition has none. After others librdkafka goes on. (One of
         // authorization it reports once, but again after a seek.)
         reader.isFetched = reader.isFetched && (error.code == .notAuthorized || error.code == .other)
-        if fail(reader) { port.report(.partitionFailed(reader.partition, error)) }
+        if fail(reader) { port.report(.partitionFailed(reader.partition, error, generation: reader.generation)) }
     }
 
     /// Nothing is read any more. False where that was so.

@@ -66,7 +66,7 @@ public final class KafkaMetadata: Sendable {
         return KafkaMetadata(try Client(RD_KAFKA_CONSUMER, properties, configuration), failures)
     }
 
-    private func run<T: Sendable>(_ query: @escaping @Sendable (Client) -> Result<T, KafkaError>) async throws(KafkaError) -> T {
+    func run<T: Sendable>(_ query: @escaping @Sendable (Client) -> Result<T, KafkaError>) async throws(KafkaError) -> T {
         let (client, queries) = (client, queries)
         let waiter = Waiter<T>()
         queries.enter()

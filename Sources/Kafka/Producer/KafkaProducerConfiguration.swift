@@ -14,6 +14,9 @@ public struct KafkaProducerConfiguration: Sendable {
     /// How long a record may take to be acknowledged, retries included. Keep it below the timeout of the clients that wait for
     /// it.
     public var messageTimeout: Duration = .seconds(8)
+    /// The largest batch that the topics' brokers take (the topic's `max.message.bytes`); `nil`: not known. A record that alone is larger
+    /// is sent all the same.
+    public var batchBytes: Int?
     /// Most records in flight (accepted and not reported yet); further ones are refused as ``KafkaError/Code/queueFull``.
     public var inFlightRecords: Int = 50_000
     /// Most bytes of keys and payloads in flight.
@@ -21,6 +24,9 @@ public struct KafkaProducerConfiguration: Sendable {
 
     /// An idempotent producer's settings.
     public init(client: KafkaClientConfiguration) { self.client = client }
+
+    /// librdkafka's default of `batch.size`.
+    private static let standardBatchBytes = 1_000_000
 
     func makeConfiguration() throws(KafkaError) -> ConfigurationHandle {
         let configuration = try client.makeConfiguration()
@@ -31,6 +37,8 @@ public struct KafkaProducerConfiguration: Sendable {
         try configuration.set("linger.ms", "\(Double(linger.nanoseconds) / 1_000_000)")
         try configuration.set("max.in.flight.requests.per.connection", "\(requestsInFlight)")
         try configuration.set("message.timeout.ms", "\(messageTimeout.milliseconds)")
+        // librdkafka does not split a batch that the broker finds too large.
+        if let batchBytes { try configuration.set("batch.size", "\(min(Self.standardBatchBytes, max(1, batchBytes)))") }
         // Sluice's own bounds are reached first; librdkafka's are larger, with space for one record beyond ours.
         try configuration.set("queue.buffering.max.messages", "\(max(1, min(inFlightRecords, 5_000_000) * 2))")
         try configuration.set("queue.buffering.max.kbytes", "\(min(inFlightBytes >> 9, 1_000_000) + (64 << 10))")

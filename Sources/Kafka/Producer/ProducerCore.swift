@@ -252,6 +252,8 @@ final class ProducerCore: Sendable {
     private func handle(_ event: borrowing EventHandle) {
         switch event.type {
         case RD_KAFKA_EVENT_DR:
+            // librdkafka reports a batch as a whole (2.0.2: rd_kafka_dr_msgq).
+            let isAlone = rd_kafka_event_message_count(event.pointer) == 1
             // Several at a time: the counters shared with other threads are updated once for all of them, before the reports.
             withUnsafeTemporaryAllocation(of: UnsafePointer<rd_kafka_message_t>.self, capacity: 128) { list in
                 while true {
@@ -263,7 +265,7 @@ final class ProducerCore: Sendable {
                     guard count > 0 else { break }
                     let messages = UnsafeBufferPointer(start: list.baseAddress, count: count)
                     countReports(messages)
-                    for message in messages { report(message) }
+                    for message in messages { report(message, isAlone: isAlone) }
                     handler?.reportsEnded()
                 }
             }
@@ -285,9 +287,9 @@ final class ProducerCore: Sendable {
     }
 
     @inline(__always)
-    private func report(_ message: UnsafePointer<rd_kafka_message_t>) {
+    private func report(_ message: UnsafePointer<rd_kafka_message_t>, isAlone: Bool) {
         let isGood = message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR
-        let error = isGood ? nil : failure(message)
+        let error = isGood ? nil : failure(message, isAlone: isAlone)
         let opaque = UInt(bitPattern: message.pointee._private)
         if opaque & 1 == 0 {
             handler?.delivered(opaque >> 1, partition: message.pointee.partition, offset: message.pointee.offset, error: error)
@@ -300,12 +302,20 @@ final class ProducerCore: Sendable {
         send.continuation.resume(returning: error.map { .failure($0) } ?? .success(delivery))
     }
 
-    private func failure(_ message: UnsafePointer<rd_kafka_message_t>) -> KafkaError {
-        let mayBePersisted = rd_kafka_message_status(message) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED
+    private func failure(_ message: UnsafePointer<rd_kafka_message_t>, isAlone: Bool) -> KafkaError {
+        // A refusal says for certain that nothing was written.
+        let isRefusal = KafkaError(message.pointee.err).code == .refused
+        let mayBePersisted = !isRefusal && rd_kafka_message_status(message) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED
         // Purged because of the missing permission.
         if !mayBePersisted, message.pointee.err == RD_KAFKA_RESP_ERR__PURGE_QUEUE, let denial { return denial }
         let topic = message.pointee.rkt.map { String(cString: rd_kafka_topic_name($0)) } ?? "?"
-        let text = String(cString: rd_kafka_err2str(message.pointee.err))
-        return KafkaError(message.pointee.err, "topic \(topic): \(text)", mayBePersisted: mayBePersisted)
+        let text = "topic \(topic): \(String(cString: rd_kafka_err2str(message.pointee.err)))"
+        let error = KafkaError(message.pointee.err, text, mayBePersisted: mayBePersisted)
+        if error.code == .recordTooLarge, !isAlone {
+            return KafkaError(
+                code: .batchTooLarge, kafkaCode: error.kafkaCode, message: text + ", for a batch of several records",
+                isRetriable: true, mayBePersisted: false)
+        }
+        return error
     }
 }

@@ -12,11 +12,12 @@ public enum SourceEvent: Sendable {
     case revoked([TopicPartition], isLost: Bool)
     /// The log was read to its end at `offset`, beyond the last record, with nothing to apply between.
     case reachedEnd(TopicPartition, offset: Int64, generation: UInt64)
-    /// A partition cannot be read any further: one sentence with the remedy.
-    case partitionFailed(TopicPartition, reason: String)
+    /// A partition cannot be read any further: one sentence with the remedy. `generation`: the assignment under which that was found;
+    /// `nil`: the present one.
+    case partitionFailed(TopicPartition, generation: UInt64? = nil, reason: String)
     /// The log does not hold the position a partition was read at: a claim decides where to continue. `mismatch`: it does, but the last
     /// record before it is not the one of this fingerprint, which was read there.
-    case positionLost(TopicPartition, mismatch: Int64? = nil, reason: String)
+    case positionLost(TopicPartition, generation: UInt64? = nil, mismatch: Int64? = nil, reason: String)
     /// The group did not take the offsets of these partitions. `reason`: one sentence.
     case offsetCommitFailed([TopicPartition], reason: String)
     /// A trouble that passes by itself (a broker is down).

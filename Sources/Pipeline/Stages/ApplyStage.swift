@@ -126,6 +126,9 @@ struct ApplyStage: Sendable {
     }
 
     private func transaction(_ work: [PartitionBatches], attempt: Int, bytes: Int) async throws -> ApplyResult {
+        let isLarge = context.isLarge(bytes)
+        if isLarge { try await context.largeTransaction.lock() }
+        defer { if isLarge { context.largeTransaction.unlock() } }
         context.bytesInTransactions.add(bytes, ordering: .relaxed)
         defer { context.bytesInTransactions.subtract(bytes, ordering: .relaxed) }
         return try await applier.apply(work, attempt: attempt)

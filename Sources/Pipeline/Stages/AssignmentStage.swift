@@ -90,7 +90,8 @@ struct AssignmentStage: Sendable {
             let actions = machine.waits(waiting.source, generation: generation, retryIn: waiting.retryIn, now: now)
             if !actions.isEmpty { context.observer.observed(.waits(waiting)) }
             return actions
-        case .positionLost(let source, let mismatch, let reason):
+        case .positionLost(let source, let generation, let mismatch, let reason):
+            if let generation, generation != machine.partitions.generation(of: source) { return [] }
             // The lag stage says it again and again, until what was read before is applied.
             let isKnown = machine.lostPositions.contains(source)
             let actions = positionLost(source, mismatch: mismatch, &machine, now: now)

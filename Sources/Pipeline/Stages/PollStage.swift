@@ -21,10 +21,10 @@ struct PollStage: Sendable {
                 context.inbox.send(.revoked(partitions, isLost: isLost))
             case .reachedEnd(let partition, let offset, let generation):
                 context.ledger.withLock { $0.endReached(partition, generation: generation, offset: offset) }
-            case .partitionFailed(let partition, let reason):
-                context.inbox.send(.stopped(partition, generation: nil, reason: StopReason(.kafka, reason)))
-            case .positionLost(let partition, let mismatch, let reason):
-                context.inbox.send(.positionLost(partition, mismatch: mismatch, reason: reason))
+            case .partitionFailed(let partition, let generation, let reason):
+                context.inbox.send(.stopped(partition, generation: generation, reason: StopReason(.kafka, reason)))
+            case .positionLost(let partition, let generation, let mismatch, let reason):
+                context.inbox.send(.positionLost(partition, generation: generation, mismatch: mismatch, reason: reason))
             case .offsetCommitFailed(let partitions, let reason):
                 context.ledger.withLock { $0.offsetCommitFailed(partitions) }
                 context.inbox.send(.notice(reason))

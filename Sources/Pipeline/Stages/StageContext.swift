@@ -42,7 +42,8 @@ enum AssignmentInput: Sendable {
     case revoked([TopicPartition], isLost: Bool)
     case claimAnswered(claimRound: UInt64, [TopicPartition: ClaimResult])
     case fenced(TopicPartition, generation: UInt64)
-    case positionLost(TopicPartition, mismatch: Int64?, reason: String)
+    /// `generation`: the assignment under which it was found; `nil`: the present one.
+    case positionLost(TopicPartition, generation: UInt64? = nil, mismatch: Int64?, reason: String)
     /// The partition's next record waits for a row of another one.
     case waits(WaitingPartition, generation: UInt64)
     /// A trouble of the source that passes by itself.
@@ -103,6 +104,8 @@ final class StageContext: Sendable {
     let isDraining = Atomic(false)
     /// Charged bytes of the batches whose transaction is under way in a lane.
     let bytesInTransactions = Atomic(0)
+    /// Held by the lane whose transaction is a large one; see ``isLarge(_:)``.
+    let largeTransaction = AsyncMutex()
 
     init(
         configuration: PipelineConfiguration, source: any RecordSource, clock: any PipelineClock,
@@ -127,6 +130,11 @@ final class StageContext: Sendable {
 
     /// What the reader was charged for a batch.
     func charge(_ batch: RecordBatch) -> Credits { pool.charge(records: batch.count, bytes: batch.byteCount) }
+
+    /// Whether a transaction takes more than half of what those of all lanes may take together, as one record may. Of these there is one at
+    /// a time, so that they take their memory beyond the budget once, and not once a lane.
+    /// - Parameter bytes: its charge.
+    func isLarge(_ bytes: Int) -> Bool { bytes > lanes.count * configuration.batch.bytes / 2 }
 
     /// Changes the configuration.
     func swap(_ configuration: PipelineConfiguration) {

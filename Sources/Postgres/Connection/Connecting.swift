@@ -144,12 +144,23 @@ func handshake(
 
 /// The error of a connection that could not be made, with the SQLSTATE that a verbose message holds: `FATAL:  28P01: password …`.
 private func connectFailure(_ connection: OpaquePointer) -> PostgresError {
-    let lines = String(cString: PQerrorMessage(connection)).split(whereSeparator: \.isNewline).map(String.init)
-    // With several hosts the message of the last attempt counts. After it come a hint after a tab, or DETAIL, HINT and LOCATION.
-    let text =
-        lines.last { line in !["\t", "DETAIL:", "HINT:", "LOCATION:"].contains { line.hasPrefix($0) } } ?? "no reason given"
-    let (message, state) = splitState(text)
+    let (message, state) = connectFailure(String(cString: PQerrorMessage(connection)))
     return PostgresError(.connection, message, sqlState: state)
+}
+
+/// All of libpq's message in one line: each host that was tried has lines of its own, and a line may go on in the next. The SQLSTATE is that
+/// of the last attempt; after it may come a hint after a tab, or DETAIL and HINT.
+func connectFailure(_ text: String) -> (message: String, state: SQLState?) {
+    var state: SQLState?
+    let lines = text.split(whereSeparator: \.isNewline).map(String.init)
+    let sentences = lines.filter { !$0.hasPrefix("LOCATION:") }.map { line in
+        if ["\t", "DETAIL:", "HINT:"].contains(where: { line.hasPrefix($0) }) { return line }
+        let (message, own) = splitState(line)
+        state = own
+        return message
+    }
+    let message = sentences.map { $0.drop { $0.isWhitespace } }.joined(separator: "; ")
+    return (message.isEmpty ? "no reason given" : message, state)
 }
 
 /// Takes the five characters between two colons out of a verbose message.

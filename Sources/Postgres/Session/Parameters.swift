@@ -29,6 +29,16 @@ public final class Parameters: @unchecked Sendable {
     /// Number of parameters.
     public var count: Int { sources.count }
 
+    /// Bytes of all values.
+    var bytes: Int {
+        sources.reduce(0) { sum, source in
+            switch source {
+            case .null: sum
+            case .own(_, let length), .foreign(_, let length): sum + length
+            }
+        }
+    }
+
     /// Forgets the parameters and keeps the memory.
     public func removeAll() {
         sources.removeAll(keepingCapacity: true)

@@ -9,6 +9,9 @@ internal import CPq
 public final class PostgresSession {
     let wire: Wire
     var statements: StatementCacheMachine
+    /// Bytes of parameters of the largest command so far. libpq copies a command before it sends it, and keeps that memory for the life of
+    /// the connection.
+    public private(set) var largestCommand = 0
 
     init(wire: Wire, statementCacheSize: Int) {
         self.wire = wire
@@ -148,6 +151,7 @@ public final class PostgresSession {
 
     func send(_ sql: String, _ parameters: Parameters?, on connection: OpaquePointer) -> Int32 {
         guard let parameters else { return PQsendQueryParams(connection, sql, 0, nil, nil, nil, nil, 1) }
+        largestCommand = max(largestCommand, parameters.bytes)
         return parameters.withArguments { count, types, values, lengths, formats in
             PQsendQueryParams(connection, sql, count, types, values, lengths, formats, 1)
         }
@@ -155,6 +159,7 @@ public final class PostgresSession {
 
     func send(prepared name: String, _ parameters: Parameters?, on connection: OpaquePointer) -> Int32 {
         guard let parameters else { return PQsendQueryPrepared(connection, name, 0, nil, nil, nil, 1) }
+        largestCommand = max(largestCommand, parameters.bytes)
         return parameters.withArguments { count, _, values, lengths, formats in
             PQsendQueryPrepared(connection, name, count, values, lengths, formats, 1)
         }

@@ -80,6 +80,28 @@ final class DatabaseLane: BatchApplier {
         return connection
     }
 
+    /// Makes a new connection in place of one that libpq holds much memory for, with the same claims. It takes some milliseconds, after a
+    /// transaction of megabytes. If there is none to be had, the lane keeps the one it has.
+    private func replace(_ former: PostgresConnection) async {
+        do {
+            try await connecting.lock()
+            defer { connecting.unlock() }
+            let next = try await PostgresConnection.connect(configuration, on: thread, log: logger.postgres)
+            try await next.perform { [plan] in
+                try OffsetStore(group: plan.configuration.group).replaceBackend(former.backendPID, on: $0)
+            }
+            // Not where the former was abandoned meanwhile.
+            let isReplaced = state.withLock { state in
+                guard state.connection === former, !former.isBroken else { return false }
+                state.connection = next
+                return true
+            }
+            await (isReplaced ? former : next).close()
+        } catch {
+            logger.debug("Connection was not replaced after a large transaction.", ["message": "\(error)"])
+        }
+    }
+
     private var usableConnection: PostgresConnection? {
         state.withLock { $0.connection }.flatMap { $0.isBroken ? nil : $0 }
     }
@@ -147,11 +169,13 @@ final class DatabaseLane: BatchApplier {
         let transaction = try writer.prepare(slices, claims: claims)
         defer { writer.recycle(transaction) }
         let connection = try await connected()
-        let outcome = try await connection.perform { session in
-            writer.execute(
+        let (outcome, largest) = try await connection.perform { session in
+            let outcome = writer.execute(
                 transaction, on: session, final: final, checksVersion: checksVersion,
                 now: Double(MonotonicClock.nanoseconds()) / 1e9)
+            return (outcome, session.largestCommand)
         }
+        if largest > plan.configuration.keptBufferBytes, !connection.isBroken { await replace(connection) }
         return state.withLock { $0.machine.executed(outcome, of: transaction.advances, at: MonotonicClock.nanoseconds()) }
     }
 }

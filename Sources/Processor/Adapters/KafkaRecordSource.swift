@@ -21,6 +21,8 @@ struct CreditReadLimit: ReadLimit {
         return (allowance.records, allowance.bytes)
     }
 
+    func mayExceed(records: Int, bytes: Int) -> Bool { pool.mayExceed(records: records, bytes: bytes) }
+
     func nanosecondsUntilAllowed() -> UInt64? { limiter.opensIn() }
 
     func spent(slot: Int, generation: UInt64, records: Int, bytes: Int) {
@@ -55,11 +57,12 @@ struct KafkaRecordSource: RecordSource {
             case .revoked(let partitions, let isLost): return .revoked(partitions, isLost: isLost)
             case .reachedEnd(let partition, let offset, let generation):
                 return .reachedEnd(partition, offset: offset, generation: generation)
-            case .partitionFailed(let partition, let error) where error.code == .offsetOutOfRange:
-                return .positionLost(partition, reason: error.description)
-            case .otherLog(let partition, let lastApplied, let reason):
-                return .positionLost(partition, mismatch: lastApplied, reason: reason)
-            case .partitionFailed(let partition, let error): return .partitionFailed(partition, reason: error.description)
+            case .partitionFailed(let partition, let error, let generation) where error.code == .offsetOutOfRange:
+                return .positionLost(partition, generation: generation, reason: error.description)
+            case .otherLog(let partition, let lastApplied, let generation, let reason):
+                return .positionLost(partition, generation: generation, mismatch: lastApplied, reason: reason)
+            case .partitionFailed(let partition, let error, let generation):
+                return .partitionFailed(partition, generation: generation, reason: error.description)
             case .failed(let error): return .failed(error)
             case .notice(let error): return .notice(error.description)
             case .committed(let offsets, let error?):

@@ -125,18 +125,16 @@ final class PartitionClaimer: OffsetClaimer {
         let claims = try await lane.session { [store, member] session -> [PartitionClaim] in
             // Here, on the lane's thread, which may have been busy for long: the partitions may be another member's by now.
             guard answers.isWanted() else { return [] }
-            if !moves.isEmpty { try store.move(moves, member: member, on: session) }
+            // Said here: if the claim fails, the next one finds the offset moved, and nothing to say.
+            if !moves.isEmpty { self.report(starts, at: try store.move(moves, member: member, on: session)) }
             return try store.claim(starts.map { ($0.source, $0.offset) }, member: member, on: session)
         }
         if claims.isEmpty { return }
         lane.reset(claims.map(\.source))
-        for start in starts {
-            let isThere = claims.contains { $0.source == start.source && $0.nextOffset == start.offset }
-            guard let reason = start.reason, isThere else { continue }
-            logger.error(
-                "Partition does not continue at its stored offset.",
-                ["partition": "\(start.source)", "reason": reason, "starts_at": start.offset])
+        let unmoved = starts.filter { start in
+            start.replaces == nil && claims.contains { $0.source == start.source && $0.nextOffset == start.offset }
         }
+        report(unmoved, at: unmoved.map(\.source))
         answers.answer(
             Dictionary(
                 uniqueKeysWithValues: claims.map {
@@ -145,6 +143,16 @@ final class PartitionClaimer: OffsetClaimer {
                         ? ($0.source, .later(reason: "the end of its log is not known yet"))
                         : ($0.source, .claimed(epoch: $0.epoch, nextOffset: $0.nextOffset, lastApplied: $0.lastApplied))
                 }))
+    }
+
+    /// Logs which of these partitions do not start at the offset that was known.
+    private func report(_ starts: [Start], at sources: [TopicPartition]) {
+        for start in starts where sources.contains(start.source) {
+            guard let reason = start.reason else { continue }
+            logger.error(
+                "Partition does not continue at its stored offset.",
+                ["partition": "\(start.source)", "reason": reason, "starts_at": start.offset])
+        }
     }
 
     private static func held(_ sentence: String) -> ClaimResult { .held(reason: StopReason(.schema, sentence)) }

@@ -46,9 +46,8 @@ enum CheckConfigCommand {
             return "topic \(name) has \(count) partitions"
         }
         _ = try configuration.settings.memoryBudget.prefetchShare(partitions: partitions.count, properties: kafka.properties)
-        // Each leader is asked, at its advertised address: the brokers of bootstrap_servers may be reachable and others not.
-        for (partition, end) in try await metadata.endOffsets(partitions).sorted(by: { $0.key < $1.key }) {
-            if case .failure(let error) = end { throw CommandError("the leader of \(partition) does not answer: \(error)") }
+        if let trouble = try await metadata.leaderTrouble(of: partitions, timeout: .seconds(5)) {
+            throw CommandError(trouble.sentence)
         }
         return sentences.joined(separator: ", ")
     }

@@ -64,7 +64,9 @@ final class RunCommand: Sendable {
         if let broker { client.bootstrapServers = broker.bootstrapServers }
         self.client = client
         let bounds = BatchBounds(settings.http)
-        eventProducer = role == .worker ? nil : EventProducer(mapping: mapping, registry: registry, bounds: bounds)
+        eventProducer =
+            role == .worker
+            ? nil : EventProducer(mapping: mapping, registry: registry, bounds: bounds, logger: logger.child("ingress"))
         let telemetry =
             role == .ingress
             ? nil : WorkerTelemetry(group: settings.kafka.groupID, registry: registry, logger: logger.child("worker"))
@@ -161,11 +163,6 @@ final class RunCommand: Sendable {
             level, sentence, message in
             log.log(level, sentence, ["message": message])
         }
-        if identity == nil, !HTTPSettings.isLoopback(http.host) {
-            log.warning(
-                "The HTTP server is reachable from other machines without TLS: tokens and events are not encrypted.",
-                ["remedy": "set http.tls_certificate and http.tls_key, or let a proxy terminate TLS"])
-        }
         return HTTPServerReloader(server, http: http, identity: identity, authorizer: authorizer, logger: log)
     }
 
@@ -174,8 +171,8 @@ final class RunCommand: Sendable {
         let metadata = try KafkaMetadata.start(client, groupID: settings.kafka.groupID)
         late.metadata.set(metadata)
         health.entered("waiting for Kafka")
-        let partitions = try await StartUp.topics(configuration.mapping.topics, metadata, logger)
-        if let eventProducer { try await bindProducer(eventProducer) }
+        let partitions = try await topics(metadata)
+        if let eventProducer { try await bindProducer(eventProducer, metadata) }
         // These tasks end with this scope.
         async let _: Void? = outside?.run(KafkaGroupOffsets(metadata: metadata))
         async let _: Void? = shedding?.run { sheddingInputs(now: $0) }
@@ -199,14 +196,28 @@ final class RunCommand: Sendable {
                 logger.warning(
                     "More partitions are assigned than the memory budget was divided for; the consumer is made anew.",
                     ["assigned": error.assigned, "planned": error.limit])
+                late.isWorkerEnded.store(true, ordering: .sequentiallyConsistent)
                 guard await worker.close(within: .seconds(5)) else { throw error }
                 // A broker that has not heard of all of them yet must not lead to the same again.
-                let known = try await StartUp.topics(configuration.mapping.topics, metadata, logger)
+                let known = try await topics(metadata)
                 worker = try makeWorker(metadata, Swift.max(known, error.assigned), telemetry)
+                late.isWorkerEnded.store(false, ordering: .sequentiallyConsistent)
                 // A signal before this has found the former worker only.
                 if late.isStopping.load(ordering: .sequentiallyConsistent) { return }
             }
         }
+    }
+
+    /// Waits for Kafka and the topics. Returns the number of their partitions.
+    private func topics(_ metadata: KafkaMetadata) async throws -> Int {
+        let partitions = try await StartUp.topics(
+            configuration.mapping.topics, metadata, waitsForTopics: settings.kafka.waitForTopics, logger
+        ) { reason in
+            health.entered("waiting for Kafka: \(reason)")
+            eventProducer?.update(kafkaError: reason)
+        }
+        eventProducer?.update(kafkaError: nil)
+        return partitions
     }
 
     private func makeWorker(_ metadata: KafkaMetadata, _ partitions: Int, _ telemetry: WorkerTelemetry) throws -> Worker {
@@ -227,16 +238,24 @@ final class RunCommand: Sendable {
         try await worker.pipeline.run()
     }
 
-    private func bindProducer(_ eventProducer: EventProducer) async throws {
+    private func bindProducer(_ eventProducer: EventProducer, _ metadata: KafkaMetadata) async throws {
+        let topicName = configuration.mapping.topics[0]
         var producerConfiguration = KafkaProducerConfiguration(client: client)
         producerConfiguration.linger = settings.kafka.linger
         producerConfiguration.requestsInFlight = settings.kafka.requestsInFlight
         producerConfiguration.messageTimeout = settings.kafka.messageTimeout
+        do throws(KafkaError) {
+            producerConfiguration.batchBytes = try await metadata.largestBatch(of: topicName, timeout: .seconds(2))
+        } catch {
+            logger.info(
+                "The topic's max.message.bytes is not known; produce batches have librdkafka's usual size.",
+                ["topic": topicName, "message": error.description])
+        }
         let producer = try KafkaProducer.start(producerConfiguration, handler: eventProducer)
         late.producer.set(producer)
         shedding?.watch(
             producer, bound: Credits(records: producerConfiguration.inFlightRecords, bytes: producerConfiguration.inFlightBytes))
-        let (topic, _) = try await producer.prepare(configuration.mapping.topics[0])
+        let (topic, _) = try await producer.prepare(topicName)
         eventProducer.bind(producer, topic: topic)
     }
 
@@ -254,7 +273,7 @@ final class RunCommand: Sendable {
     /// Drains the pipeline within `pipeline.shutdown_timeout`. Returns only where there is nothing to drain or the deadline has passed:
     /// otherwise the end of ``serve`` cancels it.
     private func drain() async {
-        guard let worker = late.worker.current else { return }
+        guard !late.isWorkerEnded.load(ordering: .sequentiallyConsistent), let worker = late.worker.current else { return }
         let limit = settings.pipeline.shutdownTimeout
         do {
             worker.pipeline.shutdown(within: limit.nanoseconds)
@@ -327,6 +346,8 @@ private final class LateComponents: Sendable {
     let worker = Late<Worker>()
     /// Ends when no more events are taken.
     let lastEvents = Late<Task<Void, Never>>()
+    /// Its pipeline has ended, and another worker is being made: there is nothing to drain.
+    let isWorkerEnded = Atomic(false)
     /// No worker is to be started any more.
     let isStopping = Atomic(false)
 

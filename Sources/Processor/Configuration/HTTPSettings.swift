@@ -198,20 +198,6 @@ struct HTTPSettings: Sendable {
     }
 }
 
-extension Logger {
-    /// Writes what of the HTTP settings may surprise somebody.
-    func warn(of settings: HTTPSettings) {
-        if !settings.trustedProxies.isEmpty, settings.connectionsPerAddress > 0 {
-            warning(
-                "The connection limit per address holds for a proxy as for a client.",
-                [
-                    "connections_per_address": settings.connectionsPerAddress,
-                    "remedy": "set http.connections_per_address to 0, or to what a proxy opens at most",
-                ])
-        }
-    }
-}
-
 extension String {
     /// Whether it has 1 to 64 characters, each an ASCII letter, a digit or one of `others`.
     func isName(with others: String) -> Bool {

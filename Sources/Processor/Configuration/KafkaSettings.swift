@@ -29,6 +29,7 @@ struct KafkaSettings: Sendable {
     var firstStart = FirstStart.committed
     var offsetOutOfRange = OutOfRange.stop
     var sessionTimeout = Duration.seconds(10)
+    var waitForTopics = true
     var fetchWakeUp = true
     var linger = Duration.zero
     var requestsInFlight = 2
@@ -91,6 +92,11 @@ struct KafkaSettings: Sendable {
                 help:
                     "A group member that sends no heartbeat for this time loses its partitions. The brokers' limits apply, "
                     + "too."),
+            Key(
+                "wait_for_topics", \.waitForTopics, .bool,
+                help:
+                    "A topic that does not exist at the start is waited for, and /readyz says so. false: the process ends with an "
+                    + "error."),
             Key(
                 "fetch_wakeup", \.fetchWakeUp, .bool,
                 help:

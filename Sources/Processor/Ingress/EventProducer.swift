@@ -22,6 +22,7 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
 
     let bounds: BatchBounds
     let counters: EventCounters
+    let failures: ProduceFailures
     /// The codes and texts of a batch's results.
     let results = ResultTable()
     /// The memory of all batches.
@@ -38,7 +39,7 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     private let decoder: Decoder
     private var key = ByteBuffer(capacity: 64)
     private let isStopped = Atomic(false)
-    private let kafkaError = Mutex<(text: String, since: UInt64)?>(nil)
+    private let probed = Mutex<(error: (text: String, since: UInt64)?, trouble: String?)>((nil, nil))
     private let bound = Mutex<ProducerBinding?>(nil)
     /// Most bytes of an event that waits for the end of the loop's iteration; a larger one is produced alone.
     private static let gatheredBytes = 16 << 10
@@ -50,13 +51,14 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     ///   acknowledge a queue of events, shorter than the time-outs of most clients.
     init(
         mapping: Mapping, registry: MetricsRegistry = MetricsRegistry(), bounds: BatchBounds = BatchBounds(),
-        budget: ResultBudget = ResultBudget(), waitLimit: Duration = .seconds(5)
+        budget: ResultBudget = ResultBudget(), waitLimit: Duration = .seconds(5), logger: Logger = .silent
     ) {
         self.waitLimit = waitLimit
         decoder = Decoder(mapping: mapping)
         self.bounds = bounds
         self.budget = budget
         counters = EventCounters(registry)
+        failures = ProduceFailures(registry, logger)
     }
 
     /// Events can be produced from now on.
@@ -67,18 +69,24 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     /// Refuses further events; those that were produced are still answered.
     func stop() { isStopped.store(true, ordering: .releasing) }
 
-    /// - Parameter kafkaError: why the brokers would not take events when they were last asked; `nil`: they would.
-    func update(kafkaError: String?, now: UInt64 = MonotonicClock.nanoseconds()) {
-        self.kafkaError.withLock { state in state = kafkaError.map { ($0, state?.since ?? now) } }
+    /// - Parameters:
+    ///   - kafkaError: why the brokers would not take events when they were last asked; `nil`: they would.
+    ///   - partitionTrouble: why some partitions cannot be written.
+    func update(kafkaError: String?, partitionTrouble: String? = nil, now: UInt64 = MonotonicClock.nanoseconds()) {
+        probed.withLock { probed in probed = (kafkaError.map { ($0, probed.error?.since ?? now) }, partitionTrouble) }
     }
+
+    /// Why events of some partitions cannot be produced; `nil`: those of all partitions can, or none.
+    var partitionTrouble: String? { probed.withLock { $0.trouble } }
 
     /// Why events cannot be produced; `nil`: they can.
     /// - Returns: the reason, and whether it is one for clients to go elsewhere: no process has reached Kafka, or has not for a minute. Until
     ///   then this one's answers, with their `Retry-After`, say more than those of a load balancer without a server.
     func unavailability(now: UInt64 = MonotonicClock.nanoseconds()) -> (reason: String, isLasting: Bool)? {
         if isStopped.load(ordering: .acquiring) { return ("the process is stopping", true) }
-        if bound.withLock({ $0 == nil }) { return ("Kafka has not been reached yet", true) }
-        return kafkaError.withLock { $0.map { ($0.text, now >= $0.since + Self.outage) } }
+        let error = probed.withLock { $0.error }
+        if bound.withLock({ $0 == nil }) { return (error?.text ?? "Kafka has not been reached yet", true) }
+        return error.map { ($0.text, now >= $0.since + Self.outage) }
     }
 
     /// The answer to every event while there is no producer; `nil`: there is one.
@@ -120,10 +128,12 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     }
 
     private func refused(_ token: UInt, _ error: KafkaError) {
+        failures.failed(error)
         answer(error, Unmanaged<HTTPExchange>.fromOpaque(UnsafeRawPointer(bitPattern: token)!).takeRetainedValue())
     }
 
     func delivered(_ token: UInt, partition: Int32, offset: Int64, error: KafkaError?) {
+        if let error { failures.failed(error) }
         if token & BatchResults.tokenMark != 0 {
             let batch = BatchIngest.note(token, error.map { results.code(of: $0) } ?? ResultTable.sent)
             if batch != reported.batch { reportsEnded() }

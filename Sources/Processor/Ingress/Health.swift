@@ -54,9 +54,9 @@ final class Health: Sendable {
         if role != .worker {
             let unavailability = eventProducer?.unavailability()
             members.append(.init("ingress", .string(unavailability == nil ? "open" : "closed")))
-            if let unavailability {
-                if unavailability.isLasting { problems.append(unavailability.reason) }
-                members.append(.init("ingress_trouble", .string(unavailability.reason)))
+            if let unavailability, unavailability.isLasting { problems.append(unavailability.reason) }
+            if let trouble = unavailability?.reason ?? eventProducer?.partitionTrouble {
+                members.append(.init("ingress_trouble", .string(trouble)))
             }
             // No problem: the answers of this process tell clients when to come again, which those of a load balancer do not.
             if let decision = shedding?.decision, let cause = decision.cause {

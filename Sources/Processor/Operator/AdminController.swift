@@ -223,14 +223,3 @@ final class AdminController: Sendable {
             "\(error). It may or may not have been carried out; repeating the request is safe.", possiblyPersisted: true)
     }
 }
-
-extension KafkaMetadata {
-    /// The number of a topic's partitions.
-    func partitions(of topic: String) async throws(KafkaError) -> Int {
-        switch try await topics([topic], timeout: .seconds(3))[topic] {
-        case .success(let count)?: return count
-        case .failure(let error)?: throw error
-        case nil: throw KafkaError(.unknownTopic, "Kafka returned no metadata of the topic \(topic)")
-        }
-    }
-}

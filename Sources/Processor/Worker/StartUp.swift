@@ -7,8 +7,14 @@ import Telemetry
 
 enum StartUp {
     /// Waits until Kafka answers for every topic. Returns the number of their partitions.
+    /// - Parameters:
+    ///   - waitsForTopics: a topic that does not exist is waited for, too.
+    ///   - waiting: called with the reason of each wait.
     /// - Throws: `CommandError` where a topic does not exist or access to it is denied.
-    static func topics(_ names: [String], _ metadata: KafkaMetadata, _ logger: Logger) async throws -> Int {
+    static func topics(
+        _ names: [String], _ metadata: KafkaMetadata, waitsForTopics: Bool, _ logger: Logger,
+        waiting: (_ reason: String) -> Void = { _ in }
+    ) async throws -> Int {
         var retry = RetryWait(logger)
         while true {
             do throws(KafkaError) {
@@ -23,10 +29,13 @@ enum StartUp {
                 }
                 return partitions
             } catch {
-                guard error.isRetriable || error.code == .brokerUnreachable || error.code == .timedOut else {
+                let isMissing = waitsForTopics && error.code == .unknownTopic
+                guard isMissing || error.isRetriable || error.code == .brokerUnreachable || error.code == .timedOut else {
                     throw CommandError("Kafka: \(error)")
                 }
-                try await retry.wait("Kafka", error.description)
+                waiting(error.description)
+                try await retry.wait(
+                    isMissing ? "Topic does not exist; waiting for it." : RetryWait.unavailable, "Kafka", error.description)
             }
         }
     }
@@ -54,23 +63,25 @@ enum StartUp {
                     throw CommandError("PostgreSQL: \(error); correct postgres.uri or the server's pg_hba.conf, then start again")
                 }
                 guard error.isRetriable else { throw CommandError("PostgreSQL: \(error)") }
-                try await retry.wait("PostgreSQL", error.description)
+                try await retry.wait(RetryWait.unavailable, "PostgreSQL", error.description)
             } catch let error as MigrationError {
                 guard error.isRetriable else { throw CommandError(error.description) }
-                try await retry.wait("PostgreSQL", error.description)
+                try await retry.wait(RetryWait.unavailable, "PostgreSQL", error.description)
             }
         }
     }
 
     /// Waits between attempts, longer each time up to five seconds, and logs each wait.
     private struct RetryWait {
+        static let unavailable: StaticString = "Server not available; retrying."
+
         private let logger: Logger
         private var seconds = 0.25
 
         init(_ logger: Logger) { self.logger = logger }
 
-        mutating func wait(_ server: String, _ reason: String) async throws {
-            logger.warning("Server not available; retrying.", ["server": server, "message": reason, "retry_in_s": seconds])
+        mutating func wait(_ sentence: StaticString, _ server: String, _ reason: String) async throws {
+            logger.warning(sentence, ["server": server, "message": reason, "retry_in_s": seconds])
             try await Task.sleep(for: .seconds(seconds))
             seconds = Swift.min(5, seconds * 2)
         }

@@ -83,11 +83,27 @@ public struct OffsetStore: Sendable {
         }
     }
 
+    /// Records the backend of `session` in place of a living one, for all that was claimed on it: for a connection that takes the place of
+    /// another.
+    /// - Parameter backendPID: that of the other connection.
+    public func replaceBackend(_ backendPID: Int32, on session: PostgresSession) throws {
+        let sql = """
+            UPDATE sluice_offsets o SET backend_pid = pg_backend_pid(), backend_start = \(Self.ownStart)
+            FROM pg_stat_activity a WHERE a.pid = $2::int4 AND o.backend_pid = a.pid AND o.backend_start = a.backend_start
+              AND o.consumer_group = $1::text
+            """
+        let parameters = Parameters()
+        parameters.append(text: group)
+        parameters.append(int4: backendPID)
+        try session.execute(sql, parameters)
+    }
+
     /// Moves partitions to another offset, forgets the record before it, and fences earlier claims. A partition whose offset is not `from` any more is left alone: its
-    /// owner has committed meanwhile, and what it committed must not be read again.
+    /// owner has committed meanwhile, and what it committed must not be read again. Returns those that were moved.
+    @discardableResult
     public func move(
         _ partitions: [(source: TopicPartition, from: Int64, to: Int64)], member: String, on session: PostgresSession
-    ) throws {
+    ) throws -> [TopicPartition] {
         let sql = """
             UPDATE sluice_offsets o SET epoch = o.epoch + 1, member = $5::text, next_offset = u.next, last_offset = NULL,
               last_fingerprint = NULL, backend_pid = NULL, backend_start = NULL, updated_at = clock_timestamp()
@@ -95,12 +111,13 @@ public struct OffsetStore: Sendable {
             WHERE o.consumer_group = $1::text AND o.topic = u.topic AND o.partition = u.partition
             """
         let sources = partitions.map(\.source)
-        try endingHolders(of: sources, on: session) {
+        return try endingHolders(of: sources, on: session) {
             let rows = try ask(session, Self.lockedRows, sources, rows: stored)
             let offsets = Dictionary(rows.map { ($0.source, $0.nextOffset) }, uniquingKeysWith: { first, _ in first })
             let unmoved = partitions.filter { offsets[$0.source] == $0.from }
-            if unmoved.isEmpty { return }
+            if unmoved.isEmpty { return [] }
             _ = try ask(session, sql, unmoved.map(\.source), starts: unmoved.map(\.to), member: member) { _, _ in 0 }
+            return unmoved.map(\.source)
         }
     }
 

@@ -42,8 +42,8 @@ extension World {
                 }
             case .reachedEnd(let source, let offset, _):
                 positions[source.partition] = max(offset, positions[source.partition, default: 0])
-            case .failed(let error), .partitionFailed(_, let error): throw error
-            case .otherLog(_, _, let reason): throw Trouble(reason)
+            case .failed(let error), .partitionFailed(_, let error, _): throw error
+            case .otherLog(_, _, _, let reason): throw Trouble(reason)
             case .committed, .notice: break
             }
         }

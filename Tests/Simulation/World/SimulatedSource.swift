@@ -199,20 +199,20 @@ final class SimulatedSource: RecordSource, @unchecked Sendable {
         case .reachedEnd(let source, let offset, let generation):
             world.coverage.met(.endsReached)
             post(.reachedEnd(source, offset: offset, generation: generation))
-        case .partitionFailed(let source, let error):
+        case .partitionFailed(let source, let error, let generation):
             distrust([source])
             world.note(.read, Int(source.partition), -1, "reader: \(error)")
             if error.code == .offsetOutOfRange {
                 world.coverage.met(.lostPositions)
-                post(.positionLost(source, reason: error.description))
+                post(.positionLost(source, generation: generation, reason: error.description))
             } else {
-                post(.partitionFailed(source, reason: error.description))
+                post(.partitionFailed(source, generation: generation, reason: error.description))
             }
-        case .otherLog(let source, let lastApplied, let reason):
+        case .otherLog(let source, let lastApplied, let generation, let reason):
             distrust([source])
             world.coverage.met(.otherLogs)
             world.note(.read, Int(source.partition), -1, "reader: \(reason)")
-            post(.positionLost(source, mismatch: lastApplied, reason: reason))
+            post(.positionLost(source, generation: generation, mismatch: lastApplied, reason: reason))
         case .notice(let error):
             world.coverage.met(.restarts)
             world.note(.read, -1, -1, "reader: \(error)")
@@ -391,6 +391,8 @@ private struct SimulatedReadLimit: ReadLimit {
         let granted = pool.allowance(slot: slot, generation: generation)
         return (Swift.min(granted.records, batch.records), Swift.min(granted.bytes, batch.bytes))
     }
+
+    func mayExceed(records: Int, bytes: Int) -> Bool { pool.mayExceed(records: records, bytes: bytes) }
 
     func spent(slot: Int, generation: UInt64, records: Int, bytes: Int) {
         pool.spent(slot: slot, generation: generation, pool.charge(records: records, bytes: bytes))

@@ -129,6 +129,7 @@ extension BatchIngest {
         produced += eventProducer.group.count
         binding.producer.produce(binding.topic, &eventProducer.group) { token, error in
             produced -= 1
+            eventProducer.failures.failed(error)
             BatchIngest.note(token, eventProducer.results.code(of: error))
             // An event that is too large for the broker stops no other. After any other error all events that follow are refused: a later
             // event of the same key must not overtake this one.

@@ -17,7 +17,8 @@ final class ResultTable: Sendable {
     static let impossible: UInt8 = 5
     static let uncertain: UInt8 = 6
     private static let firstKafka = 7
-    private static let firstDecode = firstKafka + KafkaError.Code.allCases.count
+    private static let firstRefusal = firstKafka + KafkaError.Code.allCases.count
+    private static let firstDecode = firstRefusal + KafkaError.refusals.count
     static let codes = firstDecode + DecodeReason.allCases.count
 
     /// The text of each code, with a comma before it; empty where the batch has its own.
@@ -33,6 +34,7 @@ final class ResultTable: Sendable {
                 ProblemDetails(status: 413, detail: "The event costs more than a rate limit ever allows."),
                 KafkaAnswers.uncertain,
             ] + KafkaError.Code.allCases.map { KafkaAnswers.problem($0) }
+            + KafkaError.refusals.map { KafkaAnswers.refused($0) }
             + DecodeReason.allCases.map {
                 .invalidEvent(reason: $0.rawValue, detail: "The event does not match the mapping.")
             }
@@ -54,6 +56,9 @@ final class ResultTable: Sendable {
     func code(of error: KafkaError) -> UInt8 {
         guard !error.mayBePersisted, let index = KafkaError.Code.allCases.firstIndex(of: error.code) else {
             return Self.uncertain
+        }
+        if error.code == .refused, let refusal = KafkaError.refusals.firstIndex(of: error.name) {
+            return UInt8(Self.firstRefusal + refusal)
         }
         return UInt8(Self.firstKafka + index)
     }
