@@ -335,6 +335,45 @@ struct Programs: ~Copyable {
         #expect(try await process.ended(within: .seconds(30)) == .exited(0))
     }
 
+    /// A request whose event is with the broker is answered by its acknowledgement, not by "may have been written".
+    @Test func acknowledgementsAreWaitedForAtTheEnd() async throws {
+        let programs = try Programs()
+        let broker = try EmbeddedBroker.start(topics: [("messages", 1)])
+        defer { broker.stop() }
+        let process = try programs.start(
+            "sluice", "run --role ingress",
+            environment: [
+                "SLUICE_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers, "SLUICE_HTTP_SHUTDOWN_DELAY": "1s",
+                "SLUICE_KAFKA_MESSAGE_TIMEOUT": "20s",
+            ])
+        @Sendable func port() -> UInt16? {
+            process.output.firstMatch(of: /url=http:\/\/127\.0\.0\.1:(\d+)/).flatMap { UInt16($0.output.1) }
+        }
+        try #require(await eventually(within: .seconds(30)) { port() != nil }, "\(process.output)")
+        let ingress = try #require(port())
+        let event = #"{"action":"Upsert","message_id":1,"data":{"name":"n","message":"m"}}"#
+        @Sendable func send() throws -> LoopbackHTTP.Answer {
+            let connection = try LoopbackConnection(port: ingress)
+            try connection.send(
+                "POST /send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: \(event.utf8.count)\r\n\r\n\(event)"
+            )
+            return try connection.answer()
+        }
+        try #require(await eventually(within: .seconds(30)) { (try? send())?.status == 200 }, "\(process.output)")
+        try broker.setRoundTrip(.seconds(8))
+        async let late = LoopbackConnection.blocking { try send() }
+        try await Task.sleep(for: .milliseconds(300))
+        process.signal(SIGTERM)
+        try await Task.sleep(for: .milliseconds(300))
+        // In the delay events are still taken.
+        async let last = LoopbackConnection.blocking { try send() }
+        for answer in try await [late, last] {
+            #expect(answer.status == 200, "\(answer.text)")
+            #expect(answer.headers["connection"] == "close")
+        }
+        #expect(try await process.ended(within: .seconds(30)) == .exited(0))
+    }
+
     @Test func theLoadGeneratorPresentsATokenAndTrustsAnAuthority() async throws {
         let programs = try Programs()
         guard try await programs.run("openssl", "version").code == 0 else { return print("SKIPPED: openssl is not installed") }

@@ -1,10 +1,12 @@
 // Proves that readiness reports a stall: with 503 in role worker, with 200 in role all.
 
 import Decode
+import Dispatch
 import Kafka
 import Pipeline
 import Platform
 import Records
+import Telemetry
 import TestSupport
 import Testing
 
@@ -106,6 +108,37 @@ import Testing
         let (status, body) = Self.answer(health)
         #expect(status == 503)
         #expect(body.contains("the process is stopping"))
+    }
+
+    /// A collector that takes its time holds up no other request, and pages are rendered one at a time.
+    @Test func metricsAreRenderedAwayFromTheServersThread() async throws {
+        let registry = MetricsRegistry()
+        let gate = DispatchSemaphore(value: 0)
+        let pages = Shared<Int>(0)
+        registry.collector("slow", type: .gauge, help: "Slow.") { sink in
+            gate.wait()
+            pages.withLock { $0 += 1 }
+            sink.sample(pages.current)
+        }
+        let routes = Routes(
+            role: .ingress, eventProducer: nil, admin: nil, registry: registry,
+            health: Health(role: .ingress, eventProducer: nil) { nil })
+        let server = try HTTPServer.start(configuration: HTTPServerConfiguration(port: 0), handler: routes)
+        let port = server.port
+        let answers = try await LoopbackConnection.blocking {
+            func ask(_ path: String) throws -> LoopbackConnection {
+                let connection = try LoopbackConnection(port: port, timeout: 10)
+                try connection.send("GET \(path) HTTP/1.1\r\nHost: t\r\n\r\n")
+                return connection
+            }
+            let scrapes = try (0..<5).map { _ in try ask("/metrics") }
+            let alive = try ask("/livez").answer().status
+            for _ in scrapes { gate.signal() }
+            return try [alive] + scrapes.map { try $0.answer().status }
+        }
+        #expect(answers == [200, 200, 200, 200, 200, 200])
+        #expect((1...2).contains(pages.current), "requests that wait share a page")
+        await server.stop(deadline: .zero)
     }
 
     @Test func aStalledWorkerInRoleAllStaysReady() {

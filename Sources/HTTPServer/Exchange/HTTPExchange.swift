@@ -17,8 +17,8 @@ public final class HTTPExchange: @unchecked Sendable {
     let method: HTTPMethod
     /// How its body is read. Loop's thread only.
     var intake: Intake
-    /// When the suspended request is resumed, in monotonic nanoseconds; `nil`: it is not suspended. Loop's thread only.
-    var suspendedUntil: UInt64?
+    /// When the reading of the suspended request is resumed, in monotonic nanoseconds. Loop's thread only.
+    var suspendedUntil: UInt64 = 0
     /// libmicrohttpd's connection; it outlives the request. Loop's thread only.
     let connection: OpaquePointer
     /// Loop's thread only.

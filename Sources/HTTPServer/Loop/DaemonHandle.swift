@@ -3,6 +3,12 @@
 internal import CMicrohttpd
 internal import Glibc
 
+/// libmicrohttpd, as it was loaded.
+public enum HTTPLibrary {
+    /// Its version, such as `0.9.75`.
+    public static var version: String { String(cString: MHD_get_version()) }
+}
+
 /// One `MHD_Daemon` without a thread of its own. Confined to the thread that runs it.
 struct DaemonHandle: ~Copyable {
     private let pointer: OpaquePointer

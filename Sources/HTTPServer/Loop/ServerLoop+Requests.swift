@@ -64,12 +64,13 @@ extension ServerLoop {
             isUnambiguous && isServed
             ? body.headerReceived(length: length, isCoded: decoder != nil, expectsContinue: expectsContinue) : .respondNow
         if case .read = action {} else { intake = .collect }
-        connections[connection].rate.headerReceived(now: now, isBodyExpected: action != .respondNow && length != 0)
+        let record = connections[connection]
+        record.rate.headerReceived(now: now, isBodyExpected: action != .respondNow && length != 0)
         let exchange = HTTPExchange(
             mailbox: mailbox, connection: connection, route: route, method: method, intake: intake, body: body)
         exchange.decoder = hasMemory ? decoder : nil
         context.pointee = Unmanaged.passRetained(exchange).toOpaque()
-        connections[connection].exchange = Unmanaged.passUnretained(exchange)
+        record.exchange = Unmanaged.passUnretained(exchange)
         inFlight += 1
         mailbox.statistics.withLock { statistics in
             statistics.requestsInFlight += 1

@@ -10,8 +10,7 @@ extension ServerLoop {
         case .send(let response):
             return queue(response, on: exchange)
         case .suspend:
-            exchange.slot = awaitingResponse.count
-            awaitingResponse.append(Unmanaged.passUnretained(exchange))
+            awaitingResponse.insert(exchange)
             MHD_suspend_connection(exchange.connection)
             return .YES
         }
@@ -19,14 +18,7 @@ extension ServerLoop {
 
     /// Resumes the connection of an exchange that waits for its response.
     func resume(_ exchange: HTTPExchange) {
-        guard exchange.slot >= 0 else { return }
-        let last = awaitingResponse.removeLast().takeUnretainedValue()
-        if last !== exchange {
-            awaitingResponse[exchange.slot] = Unmanaged.passUnretained(last)
-            last.slot = exchange.slot
-        }
-        exchange.slot = -1
-        MHD_resume_connection(exchange.connection)
+        if awaitingResponse.remove(exchange) { MHD_resume_connection(exchange.connection) }
     }
 
     func queue(_ response: HTTPResponse, on exchange: HTTPExchange) -> MHD_Result {

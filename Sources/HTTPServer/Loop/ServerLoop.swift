@@ -35,7 +35,7 @@ final class ServerLoop: @unchecked Sendable {
     private var answered: [HTTPExchange] = []
     /// Exchanges that wait for their response, with their connections suspended. libmicrohttpd aborts the process when a connection is
     /// still suspended as the daemon stops.
-    var awaitingResponse: [Unmanaged<HTTPExchange>] = []
+    var awaitingResponse = ExchangeList()
     var inFlight = 0
     /// Callbacks of libmicrohttpd so far.
     var callbacks = 0
@@ -114,7 +114,7 @@ final class ServerLoop: @unchecked Sendable {
             if endIteration() { break }
         }
         for exchange in suspended.all { resumeReading(exchange) }
-        for exchange in awaitingResponse.reversed() { resume(exchange.takeUnretainedValue()) }
+        for exchange in awaitingResponse.all { resume(exchange) }
         daemon = nil
         mailbox.close()
     }
@@ -148,7 +148,7 @@ final class ServerLoop: @unchecked Sendable {
             watched.removeSubrange(2...)
         case .answerWaiting:
             if inFlight > 0 { log(.warning, "Stopping with unfinished HTTP requests.", "\(inFlight) requests") }
-            for exchange in awaitingResponse { exchange._withUnsafeGuaranteedRef { _ = $0.respond(refusals.unanswered) } }
+            for exchange in awaitingResponse.all { exchange.respond(refusals.unanswered) }
             dismissSuspended(refusals.unanswered)
         }
     }

@@ -30,59 +30,44 @@ public enum HTTPRefusal: Sendable, Equatable {
     /// The refusal as problem details (RFC 9457).
     /// - Parameter members: further members of the JSON object.
     public func problem(_ members: [JSONValue.Member] = []) -> HTTPResponse {
-        switch self {
-        case .notFound:
-            .problem(status: 404, title: "Not Found", detail: "No route has this path.", extra: members)
-        case .methodNotAllowed(let allow):
-            .problem(
-                status: 405, title: "Method Not Allowed", detail: "This path takes \(allow).", extra: members,
-                headers: [("Allow", allow)])
-        case .bodyTooLarge(let limit):
-            .problem(
-                status: 413, title: "Content Too Large", detail: "The body of this request may have at most \(limit) bytes.",
-                extra: members)
-        case .bodyTooSlow:
-            .problem(
-                status: 408, title: "Request Timeout", detail: "The body came too slowly.", extra: members, headers: [Self.close])
-        case .ambiguousLength:
-            .problem(
-                status: 400, title: "Bad Request",
-                detail:
-                    "A request names its length once, by one Content-Length, or by Transfer-Encoding: chunked; and one Host. Its lines end "
-                    + "with CR LF, and none is folded.",
-                extra: members, headers: [Self.close])
-        case .ambiguousPath:
-            .problem(
-                status: 400, title: "Bad Request",
-                detail: "Send the path as it is: no character of it is percent-encoded here, and no slash or NUL may be.",
-                extra: members)
-        case .unknownCoding:
-            .problem(
-                status: 415, title: "Unsupported Media Type",
-                detail: "A body may be compressed with one of gzip and deflate, or not at all.",
-                extra: members, headers: [("Accept-Encoding", "gzip, deflate")])
-        case .undecodable:
-            .problem(
-                status: 400, title: "Bad Request", detail: "The body is not what its Content-Encoding says, or ends too early.",
-                extra: members)
-        case .tooManyConnections:
-            unavailable(
-                "There are too many connections, of all clients or of yours; nothing was done. Close some, or try again.", members
-            )
-        case .tooManyBodies:
-            unavailable("Too many large bodies are being read; nothing was done. Try again.", members, isClosing: false)
-        case .stopping:
-            unavailable("The server is stopping; nothing was done. Try again.", members)
-        case .unanswered:
-            unavailable("The server stopped before this request was answered: it may or may not have been carried out.", members)
-        }
+        let (status, detail, fields) = parts
+        return .problem(
+            status: status, title: HTTPResponse.reason(status), detail: detail, extra: members,
+            headers: (status == 503 ? [("Retry-After", "1")] : []) + fields)
     }
 
-    private static let close = ("Connection", "close")
+    private typealias Parts = (status: Int, detail: String, fields: [(name: String, value: String)])
 
-    private func unavailable(_ detail: String, _ members: [JSONValue.Member], isClosing: Bool = true) -> HTTPResponse {
-        .problem(
-            status: 503, title: "Service Unavailable", detail: detail, extra: members,
-            headers: [("Retry-After", "1")] + (isClosing ? [Self.close] : []))
+    private var parts: Parts {
+        let close = [("Connection", "close")]
+        return switch self {
+        case .notFound: (404, "No route has this path.", [])
+        case .methodNotAllowed(let allow): (405, "This path takes \(allow).", [("Allow", allow)])
+        case .bodyTooLarge(let limit): (413, "The body of this request may have at most \(limit) bytes.", [])
+        case .bodyTooSlow: (408, "The body came too slowly.", close)
+        case .ambiguousLength:
+            (
+                400,
+                "A request names its length once, by one Content-Length, or by Transfer-Encoding: chunked; and one Host. Its lines end with "
+                    + "CR LF, and none is folded.", close
+            )
+        case .ambiguousPath:
+            (400, "Send the path as it is: no character of it is percent-encoded here, and no slash or NUL may be.", [])
+        case .unknownCoding:
+            (
+                415, "A body may be compressed with one of gzip and deflate, or not at all.",
+                [("Accept-Encoding", "gzip, deflate")]
+            )
+        case .undecodable: (400, "The body is not what its Content-Encoding says, or ends too early.", [])
+        case .tooManyConnections:
+            (
+                503, "There are too many connections, of all clients or of yours; nothing was done. Close some, or try again.",
+                close
+            )
+        case .tooManyBodies: (503, "Too many large bodies are being read; nothing was done. Try again.", [])
+        case .stopping: (503, "The server is stopping; nothing was done. Try again.", close)
+        case .unanswered:
+            (503, "The server stopped before this request was answered: it may or may not have been carried out.", close)
+        }
     }
 }

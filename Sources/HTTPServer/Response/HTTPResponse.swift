@@ -1,4 +1,4 @@
-// Owns a response: status, header fields and body.
+// Owns a response: status, header fields and body, in memory or written while it is sent.
 
 internal import CMicrohttpd
 internal import Glibc
@@ -63,6 +63,9 @@ public struct HTTPResponse: Sendable {
             body: JSONValue.object(members + extra).utf8)
     }
 
+    /// The usual text of a status, such as `Not Found`.
+    static func reason(_ status: Int) -> String { String(cString: MHD_get_reason_phrase_for(UInt32(status))) }
+
     /// The same response in libmicrohttpd's form, made once and shared by all requests that get it. For frequent responses: nothing is
     /// allocated or copied for a request.
     public func prepared() -> HTTPResponse {
@@ -82,9 +85,11 @@ public struct HTTPResponse: Sendable {
             case .prepared(let prepared): (prepared.headers, prepared.body)
             case .streamed: preconditionFailure("the response \(status) has no body in memory")
             }
-        let reason = String(cString: MHD_get_reason_phrase_for(UInt32(status)))
         let lines =
-            ["HTTP/1.1 \(status) \(reason)", "Date: \(Self.date(time))", "Connection: close", "Content-Length: \(body.count)"]
+            [
+                "HTTP/1.1 \(status) \(Self.reason(status))", "Date: \(Self.date(time))", "Connection: close",
+                "Content-Length: \(body.count)",
+            ]
             + fields.filter { $0.name != "Connection" }.map { "\($0.name): \($0.value)" }
         return Array((lines.joined(separator: "\r\n") + "\r\n\r\n").utf8) + (withBody ? body : [])
     }
@@ -98,4 +103,14 @@ public struct HTTPResponse: Sendable {
             return String(cString: text.baseAddress!)
         }
     }
+}
+
+/// A body of known length that is written while it is sent, so that it never lies in memory as a whole.
+public protocol HTTPBodySource: AnyObject, Sendable {
+    /// Bytes of the whole body.
+    var byteCount: Int { get }
+
+    /// Writes the bytes after the first `position`. Called on the server's loop thread, each call where the last one ended.
+    /// - Returns: how many bytes were written: at least one, at most the size of `buffer`.
+    func write(from position: Int, into buffer: UnsafeMutableRawBufferPointer) -> Int
 }
