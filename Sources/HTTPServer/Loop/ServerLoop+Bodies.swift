@@ -67,11 +67,12 @@ extension ServerLoop {
     /// Collects bytes, offers them to the reader, or drops them.
     private func take(_ piece: UnsafeRawBufferPointer, of exchange: HTTPExchange) -> Taken {
         if case .peek = exchange.intake, exchange.body.offered(piece.count) > 0 {
-            switch handler.choose(head(of: exchange), firstBytes: piece) {
+            switch handler.choose(head(of: exchange), exchange, firstBytes: piece) {
             case .skip:
                 return drop(piece.count, of: exchange)
-            case .collect(let limit):
+            case .collect(let limit, let refusal):
                 exchange.intake = .collect
+                exchange.tooLong = refusal
                 exchange.body.limitLowered(to: limit ?? configuration.maxBodyBytes)
             case .stream(let reader):
                 releaseBuffer(of: exchange)
@@ -128,7 +129,7 @@ extension ServerLoop {
 
     /// The body is longer than its limit.
     private func refuse(_ exchange: HTTPExchange) -> Taken {
-        respondEarly(handler.response(to: .bodyTooLarge(limit: exchange.body.limit)), to: exchange) ? .all : .none
+        respondEarly(tooLong(exchange), to: exchange) ? .all : .none
     }
 
     /// Responds inside the body. What still comes of it is dropped for a moment, up to a bound, so that the client reads the response before

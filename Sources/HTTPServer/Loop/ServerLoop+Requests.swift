@@ -2,6 +2,7 @@
 
 internal import CMicrohttpd
 internal import Glibc
+internal import Platform
 internal import Synchronization
 
 extension ServerLoop {
@@ -40,19 +41,21 @@ extension ServerLoop {
             }
         var limit = configuration.maxBodyBytes
         var response: HTTPResponse?
+        var tooLong: HTTPResponse?
+        var handlerContext: (any AnyObject & Sendable)?
         var intake = HTTPExchange.Intake.collect
         var discardBytes = configuration.streamDiscardBytes
         switch admission {
-        case .readBody(let own):
-            limit = own ?? limit
-        case .stream(let reader, let own):
-            limit = own ?? limit
+        case .readBody(let own, let refusal, let known):
+            (limit, tooLong, handlerContext) = (own ?? limit, refusal, known)
+        case .stream(let reader, let own, let refusal, let known):
+            (limit, tooLong, handlerContext) = (own ?? limit, refusal, known)
             intake = .stream(reader)
-        case .peek(let own):
-            limit = own ?? limit
+        case .peek(let own, let refusal, let known):
+            (limit, tooLong, handlerContext) = (own ?? limit, refusal, known)
             intake = .peek
-        case .respond(let refusal):
-            response = refusal
+        case .respond(let refusal, let known):
+            (response, handlerContext) = (refusal, known)
             discardBytes = configuration.discardBytes
         }
         let isFinal = response.map { (400..<500).contains($0.status) && $0.status != 429 } ?? false
@@ -67,8 +70,10 @@ extension ServerLoop {
         let record = connections[connection]
         record.rate.headerReceived(now: now, isBodyExpected: action != .respondNow && length != 0)
         let exchange = HTTPExchange(
-            mailbox: mailbox, connection: connection, route: route, method: method, intake: intake, body: body)
+            mailbox: mailbox, connection: connection, route: route, method: method, intake: intake, body: body,
+            context: handlerContext)
         exchange.decoder = hasMemory ? decoder : nil
+        exchange.tooLong = tooLong
         context.pointee = Unmanaged.passRetained(exchange).toOpaque()
         record.exchange = Unmanaged.passUnretained(exchange)
         inFlight += 1
@@ -86,10 +91,10 @@ extension ServerLoop {
             if let response { exchange.respond(response) }
             return .YES
         case .respondEarly:
-            return respondEarly(response ?? handler.response(to: .bodyTooLarge(limit: limit)), to: exchange) ? .YES : .NO
+            return respondEarly(response ?? self.tooLong(exchange), to: exchange) ? .YES : .NO
         case .respondNow:
             exchange.isHandled = true
-            exchange.respond(response ?? handler.response(to: .bodyTooLarge(limit: limit)))
+            exchange.respond(response ?? self.tooLong(exchange))
             return send(exchange)
         }
     }
@@ -119,6 +124,11 @@ extension ServerLoop {
         return send(exchange)
     }
 
+    /// The response to a body that is too long.
+    func tooLong(_ exchange: HTTPExchange) -> HTTPResponse {
+        exchange.tooLong ?? handler.response(to: .bodyTooLarge(limit: exchange.body.limit))
+    }
+
     func releaseBuffer(of exchange: HTTPExchange) {
         guard let buffer = exchange.buffer else { return }
         exchange.buffer = nil
@@ -140,6 +150,7 @@ extension ServerLoop {
         handler.ended(
             HTTPOutcome(
                 route: exchange.route < 0 ? nil : exchange.route, status: exchange.status == 0 ? nil : Int(exchange.status),
-                isDelivered: isDelivered, wireBytes: exchange.wireBytes))
+                isDelivered: isDelivered, wireBytes: exchange.wireBytes, duration: MonotonicClock.nanoseconds() - exchange.began),
+            exchange)
     }
 }
