@@ -14,11 +14,11 @@ extension HTTPSettings {
             }
             if tokens.isEmpty {
                 warnings.append(
-                    "http.allow_unauthenticated: whoever reaches \(host) may send events; set http.tokens")
+                    "http.allow_unauthenticated: every client that reaches \(host) may send events; set http.tokens")
             }
             if allowUnauthenticated, metricsToken.isEmpty {
                 warnings.append(
-                    "http.allow_unauthenticated: whoever reaches \(host) may read /metrics; set http.metrics_token")
+                    "http.allow_unauthenticated: every client that reaches \(host) may read /metrics; set http.metrics_token")
             }
         }
         if trustedProxies > 0, (1..<connections).contains(connectionsPerAddress) {
