@@ -3,6 +3,7 @@
 import Postgres
 import Records
 import SluiceTables
+import Synchronization
 import TestSupport
 import Testing
 
@@ -34,10 +35,13 @@ extension ServerTests {
 
         /// Few keys, so that a key's events stand in both halves of every split; and Creates that are refused in bulk only, because
         /// their row is there.
-        @Test(arguments: places.map(\.name), [8, 64]) func isExact(_ place: String, _ suspectEvents: Int) async throws {
+        /// Whether the transaction is tried whole, or in pieces because refusals were frequent of late.
+        @Test(arguments: places.map(\.name), [(8, 0), (64, 0), (8, 1), (64, 2)])
+        func isExact(_ place: String, _ kind: (suspectEvents: Int, refusals: Int)) async throws {
+            let suspectEvents = kind.suspectEvents
             let ddl = try TestDatabase.migration("0001") + TestDatabase.migration("0002") + checked
             let database = try await TestDatabase.fresh(ddl)
-            var random = SeededRandom.printed("bisection, \(place), \(suspectEvents)")
+            var random = SeededRandom.printed("bisection, \(place), \(kind)")
             let count = 1_000
             let positions = Set(try #require(places.first { $0.name == place }).positions(count, &random))
             let alarm = Int.random(in: 0..<count, using: &random)
@@ -65,6 +69,7 @@ extension ServerTests {
             configuration.leastRoundRows = 16
             let writer = try await database.writer(messagesShape, configuration: configuration)
             #expect(writer.plan.choice.strategy == .rounds)
+            writer.refusals.withLock { $0.committed(events: 1_000, refusals: kind.refusals) }
             // Two partitions, so that a range may begin in one batch and end in another.
             let cut = Int.random(in: 1..<count, using: &random)
             let batches = [

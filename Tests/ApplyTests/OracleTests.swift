@@ -4,6 +4,7 @@ import Foundation
 import Postgres
 import Records
 import SluiceTables
+import Synchronization
 import TestSupport
 import Testing
 
@@ -58,6 +59,8 @@ struct OracleRun {
         configuration.leastRoundRows = [2, 4, 64][Int(random.next() % 3)]
         configuration.bisection.suspectEvents = [1, 8, 128][Int(random.next() % 3)]
         writer = TableWriter(plan: plan, configuration: configuration, poison: PoisonGuard(poison))
+        // Then it writes in pieces from the start.
+        if random.chance(0.5) { writer.refusals.withLock { $0.committed(events: 1_000, refusals: 100) } }
     }
 
     private mutating func record(_ keys: Int, _ hot: Double) -> TestRecord {

@@ -254,7 +254,7 @@ public struct LaneMachine: ~Copyable {
         guard waited < longest else {
             wait.over.insert(constraint)
             waits[source] = wait
-            if wait.attempts > 0 { history.waitFailed(constraint, at: now, timeout: constraintTimeout) }
+            if longest > 0 { history.waitFailed(constraint, since: wait.since, at: now, timeout: constraintTimeout) }
             let expired = slices.reduce(0) { $0 + $1.records(upTo: wait.last) }
             let (head, rest) = BatchSlice.divide(slices, at: expired) ?? (slices, [])
             // All that was tried with it has waited as long, which is not long enough for other constraints where it was cut short.

@@ -17,23 +17,24 @@ public final class PreparedTransaction: @unchecked Sendable {
     public let recordCount: Int
     /// Decoded events in it.
     public var eventCount: Int { sequence.count }
-    /// Events that a later event of the same key replaced.
-    public var superseded: Int { built.superseded }
-
     let sequence: EventSequence
+    /// Empty where refusals are expected.
     let built: BuiltStatements
+    /// Refused events that it is expected to have, where it is written in pieces from the start; `nil`: it is tried whole.
+    let expectedRefusals: Double?
     let advance: EncodedStatement
     /// Dead letters of records that could not be decoded, and their INSERT.
     let faults: [DeadLetter]
     let faultStatement: EncodedStatement?
 
     init(
-        advances: [OffsetAdvance], sequence: EventSequence, built: BuiltStatements, advance: EncodedStatement,
-        faults: [DeadLetter], faultStatement: EncodedStatement?
+        advances: [OffsetAdvance], sequence: EventSequence, built: BuiltStatements, expectedRefusals: Double?,
+        advance: EncodedStatement, faults: [DeadLetter], faultStatement: EncodedStatement?
     ) {
         self.advances = advances
         self.sequence = sequence
         self.built = built
+        self.expectedRefusals = expectedRefusals
         self.advance = advance
         self.faults = faults
         self.faultStatement = faultStatement

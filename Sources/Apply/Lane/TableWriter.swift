@@ -17,6 +17,8 @@ public final class TableWriter: Sendable {
     let functionOwner = Mutex<Int32>(0)
     /// The backend that has had too few locks for a transaction; see ``TransactionRun/savesLocks``.
     let lockSaver: Mutex<Int32>
+    /// Of the lane's last transactions.
+    let refusals: Mutex<RefusalRate>
     /// Raises ``SQLState/schemaChanged`` where the table is not as the plan says.
     let versionCheck: EncodedStatement
 
@@ -27,6 +29,7 @@ public final class TableWriter: Sendable {
     public init(plan: WritePlan, configuration: ApplyConfiguration, poison: PoisonGuard, after former: TableWriter? = nil) {
         self.plan = plan
         lockSaver = Mutex(former?.lockSaver.withLock { $0 } ?? 0)
+        refusals = Mutex(former?.refusals.withLock { $0 } ?? RefusalRate())
         var configuration = configuration
         if plan.shape.mode == .append { configuration.outcomes = configuration.outcomes.forAppends }
         self.configuration = configuration
@@ -50,9 +53,12 @@ public final class TableWriter: Sendable {
                     detail: fault.detail)
             }
         }
+        var expected = refusals.withLock { $0.expected(of: sequence.count, configuration.bisection) }
+        // The sequential function isolates refused events by itself.
+        if expected != nil, plan.strategy == .sequential { expected = .infinity }
         return PreparedTransaction(
-            advances: advances, sequence: sequence, built: builder.build(),
-            advance: OffsetStore(group: configuration.group).encode(advances, pool),
+            advances: advances, sequence: sequence, built: expected == nil ? builder.build() : BuiltStatements(),
+            expectedRefusals: expected, advance: OffsetStore(group: configuration.group).encode(advances, pool),
             faults: deadLetters, faultStatement: deadLetterWriter.encode(deadLetters))
     }
 

@@ -46,7 +46,7 @@ struct TransactionRun {
     mutating func execute() -> ApplyOutcome {
         if transaction.advances.isEmpty { return .applied(ApplyReport()) }
         if let stop = poisonStop(transaction.faults) { return stop }
-        if plan.strategy == .sequential || !savesLocks {
+        if transaction.expectedRefusals == nil, plan.strategy == .sequential || !savesLocks {
             do {
                 return try executeInOneTrip()
             } catch {
@@ -83,7 +83,7 @@ struct TransactionRun {
         }
         try results[results.count - 1].requireTag("COMMIT")
         var report = ApplyReport()
-        report.superseded = transaction.superseded
+        report.superseded = built.superseded
         for (index, statement) in built.statements.enumerated() {
             // BEGIN, the offsets and the settings come first.
             let result = results[2 + (checksAtOnce ? 1 : 0) + (findsRowsByKey ? 1 : 0) + index]
@@ -96,14 +96,18 @@ struct TransactionRun {
 
     /// Sends statements in one round trip. Counts those that were executed, the failed one included.
     mutating func roundTrip(_ body: (inout Pipeline) throws -> Void) throws -> [PostgresResult] {
-        do {
-            let results = try session.pipeline(body)
-            statements += results.count
-            return results
-        } catch {
-            if let index = (error as? PostgresError)?.commandIndex { statements += index + 1 }
-            throw error
-        }
+        let (results, failure) = try answers(body)
+        if let failure { throw failure }
+        return results
+    }
+
+    /// As ``roundTrip(_:)``, with the results before the first error.
+    mutating func answers(
+        _ body: (inout Pipeline) throws -> Void
+    ) throws -> (results: [PostgresResult], failure: PostgresError?) {
+        let answers = try session.answers(to: body)
+        statements += answers.results.count + (answers.failure == nil ? 0 : 1)
+        return answers
     }
 
     /// Creates the sequential function and its table unless this session has them.
@@ -123,7 +127,8 @@ struct TransactionRun {
         report.events = transaction.eventCount
         report.statements = statements
         for dead in deadLetters { report.deadLetters[dead.reason, default: 0] += 1 }
-        let counts = countsByPartition(deadLetters)
+        let (counts, refusals) = (countsByPartition(deadLetters), deadLetters.count - transaction.faults.count)
+        writer.refusals.withLock { $0.committed(events: transaction.eventCount, refusals: refusals) }
         let now = now
         for (source, count) in counts {
             writer.poison.machine.withLock { $0.committed(source, records: count.records, bad: count.bad, at: now) }

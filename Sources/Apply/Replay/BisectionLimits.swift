@@ -11,6 +11,10 @@ public struct BisectionLimits: Sendable, Equatable {
     public var statements = 60
     /// Statements that each further range with a refused event may cost.
     public var statementsForMore = 40
+    /// Into how many pieces a transaction is divided in which refused events are expected.
+    public var pieces = 8
+    /// As long as fewer refused events are expected in a transaction, it is tried whole.
+    public var leastExpected = 0.05
 
     /// The defaults.
     public init() {}

@@ -1,4 +1,5 @@
-// Owns the replay of a transaction of which a row was refused: ranges are tried in bulk after a savepoint, or replayed sequentially.
+// Owns the replay of a transaction of which a row was refused, or is expected to be: ranges are tried in bulk after a savepoint, or
+// replayed sequentially.
 
 import Postgres
 import Records
@@ -30,14 +31,16 @@ extension TransactionRun {
         var limits = writer.configuration.bisection
         // All of it by the function.
         if savesLocks { limits.suspectEvents = .max }
-        var machine = BisectionMachine(count: transaction.sequence.count, limits: limits, spent: statements)
+        var machine = BisectionMachine(
+            count: transaction.sequence.count, limits: limits, spent: statements, expected: transaction.expectedRefusals)
         var progress = Progress(deadLetters: transaction.faults)
-        progress.report.isReplayed = true
-        let (before, advance) = (statements, transaction.advance)
+        progress.report.isReplayed = transaction.expectedRefusals == nil
+        let (before, advance, findsRowsByKey) = (statements, transaction.advance, plan.strategy == .coalesce)
         _ = try roundTrip { pipeline in
             try pipeline.execute(Self.begin)
             try pipeline.execute(Self.checkConstraintsAtOnce)
             try advance.queue(&pipeline)
+            if findsRowsByKey { try pipeline.execute(Self.findRowsByKey) }
             try pipeline.execute("SAVEPOINT sluice")
         }
         machine.spent(statements - before)
@@ -45,13 +48,19 @@ extension TransactionRun {
             let before = statements
             switch machine.action {
             case .finish: return try commit(progress)
-            case .apply(let range, let limit):
-                let builder = builder(transaction.sequence.part(range), firstNumber: range.lowerBound)
-                guard let built = builder.build(atMost: limit) else {
+            case .apply(let ranges, let limit):
+                var pieces: [BuiltStatements] = []
+                for range in ranges {
+                    let builder = builder(transaction.sequence.part(range), firstNumber: range.lowerBound)
+                    guard let built = builder.build(atMost: limit) else { break }
+                    pieces.append(built)
+                }
+                if pieces.isEmpty {
                     machine.didNotFit()
                     continue
                 }
-                if try attempt(built, &progress) { machine.applied() } else { machine.refused() }
+                let (written, isRefused) = try attempt(pieces, &progress)
+                machine.applied(written, isRefused: isRefused)
             case .replay(let range):
                 let refusals = try replay(range, &progress)
                 machine.replayed(refusals: refusals)
@@ -81,28 +90,39 @@ extension TransactionRun {
             firstNumber: firstNumber)
     }
 
-    /// Writes a range in bulk; `false`: one of its rows was refused, and the range must be undone.
-    private mutating func attempt(_ built: BuiltStatements, _ progress: inout Progress) throws -> Bool {
-        defer { writer.pool.give(built.statements.flatMap(\.arrays)) }
-        let savepoint = progress.savepoint
-        let results: [PostgresResult]
-        do {
-            results = try roundTrip { pipeline in
+    /// Writes ranges in bulk, in one round trip. Returns how many were written, and whether a row of the next one was refused, which must
+    /// be undone then.
+    private mutating func attempt(
+        _ pieces: [BuiltStatements], _ progress: inout Progress
+    ) throws -> (written: Int, isRefused: Bool) {
+        defer { for piece in pieces { writer.pool.give(piece.statements.flatMap(\.arrays)) } }
+        var savepoint = progress.savepoint
+        let (results, failure) = try answers { pipeline in
+            var savepoint = savepoint
+            for piece in pieces {
                 for statement in savepoint { try pipeline.execute(statement) }
-                for statement in built.statements { try statement.queue(&pipeline) }
+                for statement in piece.statements { try statement.queue(&pipeline) }
+                savepoint = Savepoint.move
             }
-        } catch {
-            guard isRefusal(error) else { throw error }
-            progress.savepoint = Savepoint.rollBack
-            return false
         }
-        progress.savepoint = Savepoint.move
-        progress.counts = nil
-        progress.report.superseded += built.superseded
-        for (statement, result) in zip(built.statements, results.dropFirst(savepoint.count)) {
-            progress.report.rows += try statement.rows(result)
+        if let failure, !isRefusal(failure) { throw failure }
+        var written = 0
+        var next = 0
+        for piece in pieces {
+            next += savepoint.count
+            guard next + piece.statements.count <= results.count else { break }
+            for (statement, result) in zip(piece.statements, results[next...]) {
+                progress.report.rows += try statement.rows(result)
+            }
+            progress.report.superseded += piece.superseded
+            progress.counts = nil
+            next += piece.statements.count
+            written += 1
+            savepoint = Savepoint.move
         }
-        return true
+        progress.savepoint = failure == nil ? Savepoint.move : Savepoint.rollBack
+        if failure != nil { progress.report.isReplayed = true }
+        return (written, failure != nil)
     }
 
     /// Writes a range by the sequential function, which skips refused events. Returns how many were refused.
@@ -117,6 +137,7 @@ extension TransactionRun {
         }
         progress.savepoint = Savepoint.move
         let answer = try FunctionAnswer(results[results.count - 1])
+        if !answer.refusals.isEmpty { progress.report.isReplayed = true }
         progress.report.rows += try calls[calls.count - 1].rows(results[results.count - 1])
         progress.counts = progress.counts.map { $0 + answer.counts }
         for refusal in answer.refusals {

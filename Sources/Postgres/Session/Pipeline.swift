@@ -65,6 +65,15 @@ extension PostgresSession {
     ///
     /// Where `body` throws, what it had queued is executed all the same, and its error is thrown. All other errors are ``PostgresError``.
     public func pipeline(_ body: (inout Pipeline) throws -> Void) throws -> [PostgresResult] {
+        let (results, failure) = try answers(to: body)
+        if let failure { throw failure }
+        return results
+    }
+
+    /// As ``pipeline(_:)``; returns the results before the first error, and the error. Throws where the connection is lost.
+    public func answers(
+        to body: (inout Pipeline) throws -> Void
+    ) throws -> (results: [PostgresResult], failure: PostgresError?) {
         try deallocateDropped()
         let connection = try wire.usable()
         guard PQpipelineStatus(connection) == PQ_PIPELINE_OFF else { throw wire.insidePipeline }
@@ -74,14 +83,16 @@ extension PostgresSession {
         do { try body(&pipeline) } catch { bodyError = error }
         guard wire.pointer != nil else { throw bodyError ?? PostgresError.closed() }
         guard PQpipelineSync(connection) == 1 else { throw wire.refused(connection) }
-        let results = Result { () throws(PostgresError) in try collect(pipeline.sent) }
+        let answers = Result { () throws(PostgresError) in try collect(pipeline.sent) }
         if wire.pointer != nil, PQexitPipelineMode(connection) != 1 { throw wire.unexpected(PGRES_PIPELINE_SYNC) }
         if let bodyError { throw bodyError }
-        return try results.get()
+        return try answers.get()
     }
 
     /// Reads the answers to what was sent, up to the Sync's.
-    private func collect(_ sent: [Pipeline.Sent]) throws(PostgresError) -> [PostgresResult] {
+    private func collect(
+        _ sent: [Pipeline.Sent]
+    ) throws(PostgresError) -> (results: [PostgresResult], failure: PostgresError?) {
         var results: [PostgresResult] = []
         results.reserveCapacity(sent.count)
         var failure: PostgresError?
@@ -109,7 +120,6 @@ extension PostgresSession {
         guard let sync = try wire.next() else { throw wire.unexpected(PGRES_BAD_RESPONSE) }
         guard sync.status == PGRES_PIPELINE_SYNC else { throw wire.unexpected(sync.status) }
         try wire.checkAlive()
-        if let failure { throw failure }
-        return results
+        return (results, failure)
     }
 }
