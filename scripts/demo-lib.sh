@@ -131,7 +131,7 @@ change_limit() {
     sed -i -E "s/(\{name: burst, .*bucket: \{)[^}]*/\1rate: $1, burst: $2/" "$file"
     grep -q "name: burst, .*rate: $1, burst: $2}" "$file" || die "$file has no policy named burst to change."
     until metrics=$(curl -fsS --max-time 5 "$base/metrics") &&
-        [[ $(metric_of 'sluice_ratelimit_quota{policy="burst",bound="amount"}') == "$2" ]]; do
+        [[ $(metric_of 'sluice_ratelimit_quota_requests{policy="burst"}') == "$2" ]]; do
         ((SECONDS < deadline)) || die "the changed limit is not in force after 15 s; $(sluice_log_hint)"
         sleep 0.2
     done

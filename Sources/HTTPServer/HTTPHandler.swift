@@ -12,22 +12,24 @@ public protocol HTTPHandler: Sendable {
     /// The header of a request for a known route was received: read its body, or respond at once.
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission
 
-    /// The first bytes of a body were received whose request was admitted with ``HTTPAdmission/peek(limit:)``: choose how it is read.
-    func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice
+    /// The first bytes of a body were received whose request was admitted with ``HTTPAdmission/peek(limit:refusal:context:)``: choose how it is read.
+    func choose(
+        _ head: borrowing HTTPRequestHead, _ exchange: HTTPExchange, firstBytes: UnsafeRawBufferPointer
+    ) -> HTTPBodyChoice
 
     /// The whole request was received. `exchange` takes the response, now or later, from any thread; the request is valid during the
     /// call only.
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange)
 
-    /// The response to a request that the server itself refuses. Asked once for each kind when the server starts, and for each request for
-    /// ``HTTPRefusal/bodyTooLarge(limit:)``.
+    /// The response to a request that the server itself refuses. Asked once for each kind when the server starts, and for each body that is
+    /// too long and was admitted without a response for that case.
     func response(to refusal: HTTPRefusal) -> HTTPResponse
 
     /// Everything that had been received is handled. Called at the end of each iteration of the loop.
     func iterationEnded()
 
     /// A request is over. Called once for each request whose header was understood.
-    func ended(_ outcome: HTTPOutcome)
+    func ended(_ outcome: HTTPOutcome, _ exchange: HTTPExchange)
 }
 
 extension HTTPHandler {
@@ -41,27 +43,31 @@ extension HTTPHandler {
     public func iterationEnded() {}
 
     /// Collects every body.
-    public func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice { .collect() }
+    public func choose(
+        _ head: borrowing HTTPRequestHead, _ exchange: HTTPExchange, firstBytes: UnsafeRawBufferPointer
+    ) -> HTTPBodyChoice { .collect() }
 
     /// Problem details (RFC 9457).
     public func response(to refusal: HTTPRefusal) -> HTTPResponse { refusal.problem() }
 
     /// Does nothing.
-    public func ended(_ outcome: HTTPOutcome) {}
+    public func ended(_ outcome: HTTPOutcome, _ exchange: HTTPExchange) {}
 }
 
-/// What happens to a request after its header.
+/// What happens to a request after its header. `context` is what the handler knows of the request by then; it finds it as
+/// ``HTTPExchange/context``.
 public enum HTTPAdmission: Sendable {
-    /// Read the body, then call ``HTTPHandler/handle(_:_:)``. A body of more than `limit` bytes is refused with
-    /// ``HTTPRefusal/bodyTooLarge(limit:)``; `nil` stands for the server's ``HTTPServerConfiguration/maxBodyBytes``.
-    case readBody(limit: Int? = nil)
+    /// Read the body, then call ``HTTPHandler/handle(_:_:)``. A body of more than `limit` bytes is refused with `refusal`. `nil` stands for
+    /// the server's ``HTTPServerConfiguration/maxBodyBytes``, and for the response to ``HTTPRefusal/bodyTooLarge(limit:)``.
+    case readBody(limit: Int? = nil, refusal: HTTPResponse? = nil, context: (any AnyObject & Sendable)? = nil)
     /// Read the body piece by piece. A body whose Content-Length is above `limit` is refused at once; of a longer one without a length the
     /// reader gets `limit` bytes. `nil`: as above.
-    case stream(any HTTPBodyReader, limit: Int? = nil)
-    /// Call ``HTTPHandler/choose(_:firstBytes:)`` with the first bytes. `limit` applies whatever is chosen. An empty body is collected.
-    case peek(limit: Int? = nil)
+    case stream(
+        any HTTPBodyReader, limit: Int? = nil, refusal: HTTPResponse? = nil, context: (any AnyObject & Sendable)? = nil)
+    /// Call ``HTTPHandler/choose(_:_:firstBytes:)`` with the first bytes. `limit` applies whatever is chosen. An empty body is collected.
+    case peek(limit: Int? = nil, refusal: HTTPResponse? = nil, context: (any AnyObject & Sendable)? = nil)
     /// Respond with this. A short body is read and dropped, so that the connection can be kept.
-    case respond(HTTPResponse)
+    case respond(HTTPResponse, context: (any AnyObject & Sendable)? = nil)
 }
 
 /// How a request ended.
@@ -72,4 +78,8 @@ public struct HTTPOutcome: Sendable, Equatable {
     public let status: Int?
     /// The whole response was handed to the kernel.
     public let isDelivered: Bool
+    /// Bytes of the body that were taken off the wire, dropped ones included.
+    public let wireBytes: Int
+    /// Nanoseconds from its header to the end of its response.
+    public let duration: UInt64
 }

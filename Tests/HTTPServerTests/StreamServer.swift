@@ -122,7 +122,9 @@ final class StreamHandler: HTTPHandler {
         }
     }
 
-    func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice {
+    func choose(
+        _ head: borrowing HTTPRequestHead, _ exchange: HTTPExchange, firstBytes: UnsafeRawBufferPointer
+    ) -> HTTPBodyChoice {
         switch firstBytes.first(where: { $0 != UInt8(ascii: " ") }) {
         case nil: .skip
         case UInt8(ascii: "["): .stream(reader())

@@ -69,7 +69,7 @@ final class TestHandler: HTTPHandler {
             ])
     }
 
-    func ended(_ outcome: HTTPOutcome) { outcomes.withLock { $0.append(outcome) } }
+    func ended(_ outcome: HTTPOutcome, _ exchange: HTTPExchange) { outcomes.withLock { $0.append(outcome) } }
 
     var allOutcomes: [HTTPOutcome] { outcomes.withLock { $0 } }
 

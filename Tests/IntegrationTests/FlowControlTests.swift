@@ -31,7 +31,7 @@ extension EndToEnd {
                 try await world.reached("the credits are below 0", within: .seconds(60)) {
                     try await worker.metric("sluice_stage_credits{stage=\"poll\",unit=\"bytes\"}") < 0
                 }
-                let records = try await worker.metric("sluice_memory_share_bytes{share=\"records\",kind=\"used\"}")
+                let records = try await worker.metric("sluice_memory_share_used_bytes{share=\"records\"}")
                 try #require(records > 12e6 && records < 22e6, "at most one record beyond the credits: \(records)")
             }
             let sizes = [64 << 10, 1 << 20, 2_000_000, 5 << 20, 8_300_000]
@@ -45,7 +45,7 @@ extension EndToEnd {
             try await world.expectExact(within: .seconds(120))
             print("large-records: \(Int(try await worker.metric("process_resident_memory_bytes")) >> 20) MiB resident")
             try await world.reached("all credits are back") {
-                try await worker.metric("sluice_memory_share_bytes{share=\"records\",kind=\"used\"}") == 0
+                try await worker.metric("sluice_memory_share_used_bytes{share=\"records\"}") == 0
             }
             // What librdkafka holds is measured, and forgotten after seconds: large records leave the credits as they were.
             try await world.reached("the credits are as many as before", within: .seconds(10)) {

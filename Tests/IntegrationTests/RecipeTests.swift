@@ -37,7 +37,7 @@ extension EndToEnd {
             try #require(shell.ending == .exited(0), "\(shell.output)")
             try #require(shell.output.contains("200 200 200 200 200 429 429 429"), "\(shell.output)")
             for line in [
-                "sluice_config_generation 2", #"sluice_ratelimit_quota{policy="burst",bound="amount"} 5"#,
+                "sluice_config_generation 2", #"sluice_ratelimit_quota_requests{policy="burst"} 5"#,
                 #"sluice_ratelimit_decisions_total{policy="burst",decision="allowed"} 5"#,
                 #"sluice_ratelimit_decisions_total{policy="burst",decision="refused"} 3"#,
             ] { try #require(shell.output.contains(line), "\(line) is missing in \(shell.output)") }

@@ -32,6 +32,13 @@ import Testing
             let log = try waiting { try await world.log(1000) }
             #expect(log == Dictionary(uniqueKeysWithValues: events.enumerated().map { ("\($0)", [$1]) }))
             #expect(world.producer.statistics.delivered == 1000)
+            // The request and each record are in their histograms.
+            let page = String(decoding: world.registry.render(), as: UTF8.self)
+            #expect(page.contains("\nsluice_produce_ack_seconds_count 1000\n"))
+            try until("the request has ended") {
+                String(decoding: world.registry.render(), as: UTF8.self).contains("\nsluice_http_request_seconds_count 1\n")
+            }
+            #expect(!page.contains("sluice_http_request_seconds_sum 0\nsluice_http_request_seconds_count 1"))
         }
     }
 
@@ -64,6 +71,72 @@ import Testing
             #expect(reply.status == 207)
             #expect(reply.statuses == [200, 200, 400])
             #expect(reply.results[2].reason == "malformed_json")
+        }
+    }
+
+    @Test("a body that is refused at its header is no event, also where an event may be as long as a body")
+    func equalBounds() async throws {
+        var settings = HTTPSettings()
+        settings.maxEventBytes = 1_000
+        settings.maxBodyBytes = 1_000
+        try await BatchWorld.run(settings) { world in
+            let large = event(1, message: String(repeating: "x", count: 1_000))
+            let announced = try world.post(large, "application/json")
+            #expect(announced.status == 413)
+            #expect(announced.detail?.contains("http.max_body_bytes") == true)
+            #expect(world.counted(413) == 0)
+            let chunked = try world.post(large, "application/json", chunks: [500])
+            #expect(chunked.status == 413)
+            #expect(chunked.detail?.contains("http.max_event_bytes") == true)
+            try until("it is counted") { world.counted(413) == 1 }
+        }
+    }
+
+    @Test("a byte order mark is passed over, however the body is cut", arguments: [[1 << 20], [1], [2], [3]])
+    func byteOrderMark(_ sizes: [Int]) async throws {
+        try await BatchWorld.run { world in
+            let mark = "\u{FEFF}"
+            #expect(try world.post(mark + event(1) + "\n" + event(2), chunks: sizes).statuses == [200, 200])
+            #expect(try world.post(mark + "\n" + event(3), chunks: sizes).statuses == [200])
+            #expect(
+                try world.post(mark + " [\(event(4)),\(event(5))]", "application/json", chunks: sizes).statuses == [200, 200])
+            #expect(try world.post(mark + event(6), "application/json", chunks: sizes).text == "Message sent!\n")
+            #expect(
+                try world.post(" " + mark + event(7), "application/json", chunks: sizes).status == 400, "not at the beginning")
+            #expect(try world.post(event(8) + "\n" + mark + event(9), chunks: sizes).statuses == [200, 400])
+            let log = try waiting { try await world.log(7) }
+            #expect(log == Dictionary(uniqueKeysWithValues: [1, 2, 3, 4, 5, 6, 8].map { ("\($0)", [event($0)]) }))
+        }
+    }
+
+    @Test("a part of a byte order mark is malformed", arguments: [[1 << 20], [1]])
+    func halfMark(_ sizes: [Int]) async throws {
+        try await BatchWorld.run { world in
+            for half in [[0xEF], [0xEF, 0xBB]] as [[UInt8]] {
+                for type in ["application/json", "application/x-ndjson"] {
+                    let reply = try world.post(bytes: half + event(1).utf8, type, chunks: sizes)
+                    #expect(reply.status == 400)
+                }
+            }
+            #expect(world.producer.statistics.delivered == 0)
+        }
+    }
+
+    @Test("where one document was expected, a second one is named")
+    func secondDocument() async throws {
+        try await BatchWorld.run { world in
+            let (first, second) = (event(1), event(2))
+            let sentence = "A second document begins at byte \(first.utf8.count)."
+            let single = try world.post(first + second, "application/json")
+            #expect(single.status == 400)
+            #expect(single.detail?.contains(sentence) == true && single.detail?.contains("--data-binary") == true)
+            // As `curl -d @FILE` makes it of three lines.
+            let line = try world.post(event(3) + "\n" + first + second + first)
+            #expect(line.statuses == [200, 400])
+            #expect(line.results[1].detail?.contains(sentence) == true)
+            for other in ["{\"a\":1} x", "{\"a\":tru", "x {}", "{}"] {
+                #expect(try world.post(other, "application/json").detail?.contains("second document") == false)
+            }
         }
     }
 
@@ -108,7 +181,7 @@ import Testing
         settings.limits.retryJitter = 0
         settings.limits.policies = [
             PolicySettings(name: "few", key: .client, unit: .events, window: WindowSettings(limit: 3, seconds: 60)),
-            PolicySettings(name: "small", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1, burst: 1000)),
+            PolicySettings(name: "small", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1000, burst: 1000)),
         ]
         try await BatchWorld.run(limits: IngressLimits(settings)) { world in
             let large = event(9, message: String(repeating: "x", count: 1000))

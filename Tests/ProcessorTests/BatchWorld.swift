@@ -71,10 +71,14 @@ final class BatchWorld: Sendable {
 
     /// Posts a body in chunks whose sizes repeat `sizes`.
     func post(_ body: String, _ type: String = "application/x-ndjson", chunks sizes: [Int]) throws -> BatchReply {
+        try post(bytes: Array(body.utf8), type, chunks: sizes)
+    }
+
+    func post(bytes: [UInt8], _ type: String, chunks sizes: [Int]) throws -> BatchReply {
         let connection = try LoopbackConnection(port: server.port)
         try connection.send(
             "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: \(type)\r\nTransfer-Encoding: chunked\r\n\r\n")
-        var rest = Array(body.utf8)[...]
+        var rest = bytes[...]
         var chunk = 0
         while !rest.isEmpty {
             try connection.sendChunk(rest.prefix(sizes[chunk % sizes.count]))

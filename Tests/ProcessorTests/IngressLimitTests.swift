@@ -141,8 +141,8 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
                 #"sluice_ratelimit_decisions_total{policy="quota",decision="allowed"} 3"#,
                 #"sluice_ratelimit_decisions_total{policy="later",decision="shadow_refused"} 3"#,
                 #"sluice_ratelimit_decisions_total{policy="volume",decision="too_large"} 0"#,
-                #"sluice_ratelimit_quota{policy="burst",bound="amount"} 2"#,
-                #"sluice_ratelimit_quota{policy="burst",bound="seconds"} 5"#, "sluice_ratelimit_keys 1",
+                #"sluice_ratelimit_quota_requests{policy="burst"} 2"#,
+                #"sluice_ratelimit_refill_seconds{policy="burst"} 5"#, "sluice_ratelimit_keys 1",
                 "sluice_ratelimit_overflow_total 0",
             ] { #expect(ingress.metrics.contains(line), "\(line) is not among \(ingress.metrics)") }
         }
@@ -158,7 +158,12 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
             #expect(answer.headers["ratelimit-policy"] == #""small";q=100;qu="content-bytes";w=100"#)
             #expect((answer.body["detail"] as? String)?.contains("small (100 bytes)") == true)
             #expect(ingress.metrics.contains(#"sluice_ratelimit_decisions_total{policy="small",decision="too_large"} 1"#))
-            #expect(try await ingress.post().status == 200, "nothing was charged")
+            // Its bytes came off the wire: one more than the bucket holds.
+            let next = try await ingress.post()
+            #expect(next.status == 429)
+            #expect(next.retryAfter == 2 * event.utf8.count + 1)
+            ingress.now.withLock { $0 = UInt64(2 * event.utf8.count + 1) * second }
+            #expect(try await ingress.post().status == 200)
         }
     }
 
@@ -166,10 +171,69 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
         let small = PolicySettings(name: "small", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1, burst: 100))
         try await Ingress.run(settings(small)) { (ingress: Ingress) async throws in
             #expect(try await ingress.postChunk(101).status == 413)
+            ingress.now.withLock { $0 = 101 * second }
             #expect(try await ingress.postChunk(80).status == 400)
             let refused = try await ingress.postChunk(30)
             #expect(refused.status == 429)
-            #expect(refused.headers["ratelimit"] == #""small";r=20;t=10"#)
+            // The refused bytes came off the wire as well, and 20 are left.
+            #expect(refused.headers["ratelimit"] == #""small";r=20;t=40"#)
+            ingress.now.withLock { $0 += 40 * second }
+            #expect(try await ingress.postChunk(30).status == 400)
+        }
+    }
+
+    /// White space before an event, blank lines, and what is dropped of a refused body.
+    @Test func everyByteOffTheWireIsCharged() async throws {
+        let bytes = PolicySettings(name: "bytes", key: .client, unit: .bytes, bucket: BucketSettings(rate: 1, burst: 100_000))
+        func left(_ ingress: Ingress) async throws -> Int {
+            // Larger than what is left, and refused at its header: the field tells how much that is.
+            let refused = try await ingress.post(String(repeating: " ", count: 99_999))
+            return Int(try #require(refused.headers["ratelimit"]).split(separator: ";")[1].dropFirst(2)) ?? -1
+        }
+        for (type, body) in [
+            ("application/json", String(repeating: " ", count: 30_000) + event),
+            ("application/x-ndjson", event + String(repeating: "\n", count: 30_000)),
+            ("text/plain", String(repeating: "x", count: 30_000)),
+        ] {
+            try await Ingress.run(settings(bytes)) { (ingress: Ingress) async throws in
+                let request =
+                    "POST /send HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Type: \(type)\r\n"
+                    + "Content-Length: \(body.utf8.count)\r\n\r\n\(body)"
+                let answer = try Answer(try await LoopbackHTTP.ask(request, port: ingress.server.port))
+                #expect(answer.status == (type == "text/plain" ? 415 : 200))
+                #expect(try await left(ingress) == 100_000 - body.utf8.count, "\(type)")
+            }
+        }
+    }
+
+    /// Tokens and proxies may change between a request's header and its body: it stays the client that it was.
+    @Test func aRequestKeepsItsClient() async throws {
+        let two = PolicySettings(name: "two", key: .client, unit: .events, bucket: BucketSettings(rate: 0.01, burst: 2))
+        var before = settings(two)
+        before.http.trustedProxies = 1
+        let first = before
+        try await Ingress.run(first) { (ingress: Ingress) async throws in
+            let port = ingress.server.port
+            let statuses = try await LoopbackConnection.blocking {
+                var statuses: [Int] = []
+                for number in 0..<4 {
+                    let connection = try LoopbackConnection(port: port)
+                    try connection.send(
+                        "POST /send HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 192.0.2.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+                    try connection.sendChunk(event.prefix(10).utf8)
+                    try until("its header was judged") { ingress.server.statistics.requests == number + 1 }
+                    var changed = first
+                    changed.http.trustedProxies = 0
+                    ingress.limits.update(changed)
+                    try connection.sendChunk(event.dropFirst(10).utf8)
+                    try connection.sendChunk([])
+                    statuses.append(try connection.answer().status)
+                    ingress.limits.update(first)
+                }
+                return statuses
+            }
+            #expect(statuses == [200, 200, 429, 429])
+            #expect(ingress.metrics.contains("sluice_ratelimit_keys 1"))
         }
     }
 

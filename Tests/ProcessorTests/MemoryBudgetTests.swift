@@ -85,8 +85,8 @@ import Testing
         let telemetry = MemoryTelemetry(registry)
         func page() -> [String] { String(decoding: registry.render(), as: UTF8.self).split(separator: "\n").map(String.init) }
         for share in ["prefetch", "records", "changes", "database"] {
-            for kind in ["budget", "used"] {
-                #expect(page().contains(#"sluice_memory_share_bytes{share="\#(share)",kind="\#(kind)"} 0"#))
+            for name in ["sluice_memory_share_bytes", "sluice_memory_share_used_bytes"] {
+                #expect(page().contains(#"\#(name){share="\#(share)"} 0"#))
             }
         }
         #expect(page().contains("sluice_memory_budget_bytes 0"))
@@ -100,7 +100,7 @@ import Testing
         }
         #expect(page().contains("sluice_memory_budget_bytes \(64 << 20)"))
         #expect(page().contains("sluice_memory_used_bytes \(1_000 + 500 + 500 + 20 * Footprint.copiesInTransaction)"))
-        #expect(page().contains(#"sluice_memory_share_bytes{share="prefetch",kind="budget"} \#(24 << 20)"#))
-        #expect(page().contains(#"sluice_memory_share_bytes{share="changes",kind="used"} 500"#))
+        #expect(page().contains(#"sluice_memory_share_bytes{share="prefetch"} \#(24 << 20)"#))
+        #expect(page().contains(#"sluice_memory_share_used_bytes{share="changes"} 500"#))
     }
 }

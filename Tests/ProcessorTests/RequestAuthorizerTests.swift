@@ -209,7 +209,8 @@ private final class Ingress: Sendable {
             let authorizer: RequestAuthorizer
             init(_ authorizer: RequestAuthorizer) { self.authorizer = authorizer }
             func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
-                exchange.respond(.text(200, authorizer.client(of: request.head) ?? "nobody"))
+                let name = try? authorizer.send(request.head)
+                exchange.respond(.text(200, name ?? "nobody"))
             }
         }
         let names = Names(RequestAuthorizer(settings { $0.tokens = ["billing": one, "shop": two] }))

@@ -1,5 +1,6 @@
 // Owns the response side of one request, which a handler keeps until it responds.
 
+internal import Platform
 internal import Synchronization
 
 /// Takes the response to one request. May be kept, and used from any thread.
@@ -15,6 +16,12 @@ public final class HTTPExchange: @unchecked Sendable {
     /// Position of the route in the handler's routes; −1 where the request has none.
     let route: Int
     let method: HTTPMethod
+    /// What the handler knows of the request since ``HTTPHandler/admit(_:)``. Loop's thread only.
+    public let context: (any AnyObject & Sendable)?
+    /// The response if the body is too long; `nil`: the handler is asked. Loop's thread only.
+    var tooLong: HTTPResponse?
+    /// When its header was received, in monotonic nanoseconds.
+    let began = MonotonicClock.nanoseconds()
     /// How its body is read. Loop's thread only.
     var intake: Intake
     /// When the suspended request is resumed, in monotonic nanoseconds; `nil`: it is not suspended. Loop's thread only.
@@ -45,8 +52,9 @@ public final class HTTPExchange: @unchecked Sendable {
 
     init(
         mailbox: LoopMailbox, connection: OpaquePointer, route: Int, method: HTTPMethod, intake: Intake,
-        body: consuming BodyMachine
+        body: consuming BodyMachine, context: (any AnyObject & Sendable)? = nil
     ) {
+        self.context = context
         self.intake = intake
         self.mailbox = mailbox
         self.connection = connection

@@ -1,6 +1,7 @@
 // Owns the loop's part of a request from its header to the handler: routing, refusals, and the collected body.
 
 internal import CMicrohttpd
+internal import Platform
 internal import Synchronization
 
 extension ServerLoop {
@@ -33,21 +34,23 @@ extension ServerLoop {
             }
         var limit = configuration.maxBodyBytes
         var response: HTTPResponse?
+        var tooLong: HTTPResponse?
+        var handlerContext: (any AnyObject & Sendable)?
         var intake = HTTPExchange.Intake.collect
         var discardBytes = configuration.streamDiscardBytes
         let length = head.contentLength
         switch admission {
-        case .readBody(let own):
-            limit = own ?? limit
+        case .readBody(let own, let refusal, let known):
+            (limit, tooLong, handlerContext) = (own ?? limit, refusal, known)
             discardBytes = configuration.discardBytes
-        case .stream(let reader, let own):
-            limit = own ?? limit
+        case .stream(let reader, let own, let refusal, let known):
+            (limit, tooLong, handlerContext) = (own ?? limit, refusal, known)
             intake = .stream(reader)
-        case .peek(let own):
-            limit = own ?? limit
+        case .peek(let own, let refusal, let known):
+            (limit, tooLong, handlerContext) = (own ?? limit, refusal, known)
             intake = .peek
-        case .respond(let refusal):
-            response = refusal
+        case .respond(let refusal, let known):
+            (response, handlerContext) = (refusal, known)
             // A body without a length may be short or long: responding now would cost every client its connection.
             if length != nil { discardBytes = configuration.discardBytes }
         }
@@ -59,7 +62,9 @@ extension ServerLoop {
             ? body.headerReceived(length: length, expectsContinue: expectsContinue) : .respondNow
         connections[connection].rate.headerReceived(now: now, isBodyExpected: action != .respondNow && length != 0)
         let exchange = HTTPExchange(
-            mailbox: mailbox, connection: connection, route: route, method: method, intake: intake, body: body)
+            mailbox: mailbox, connection: connection, route: route, method: method, intake: intake, body: body,
+            context: handlerContext)
+        exchange.tooLong = tooLong
         context.pointee = Unmanaged.passRetained(exchange).toOpaque()
         inFlight += 1
         mailbox.statistics.withLock { statistics in
@@ -77,7 +82,7 @@ extension ServerLoop {
             return .YES
         case .respondNow:
             exchange.isHandled = true
-            exchange.respond(response ?? handler.response(to: .bodyTooLarge(limit: limit)))
+            exchange.respond(response ?? self.tooLong(exchange))
             return send(exchange)
         }
     }
@@ -120,14 +125,18 @@ extension ServerLoop {
         case .handle:
             let head = HTTPRequestHead(route: exchange.route, method: exchange.method, connection: exchange.connection)
             let body = exchange.buffer?.bytes ?? UnsafeRawBufferPointer(start: emptyBody.baseAddress, count: 0)
-            handler.handle(HTTPRequest(head: head, body: body), exchange)
+            handler.handle(HTTPRequest(head: head, body: body, wireBytes: exchange.body.received), exchange)
             releaseBuffer(of: exchange)
         case .refuse:
-            exchange.respond(handler.response(to: .bodyTooLarge(limit: exchange.body.limit)))
+            exchange.respond(tooLong(exchange))
         case .respond:
             break
         }
         return send(exchange)
+    }
+
+    private func tooLong(_ exchange: HTTPExchange) -> HTTPResponse {
+        exchange.tooLong ?? handler.response(to: .bodyTooLarge(limit: exchange.body.limit))
     }
 
     func releaseBuffer(of exchange: HTTPExchange) {
@@ -149,6 +158,7 @@ extension ServerLoop {
         handler.ended(
             HTTPOutcome(
                 route: exchange.route < 0 ? nil : exchange.route, status: exchange.status == 0 ? nil : Int(exchange.status),
-                isDelivered: isDelivered))
+                isDelivered: isDelivered, wireBytes: exchange.body.received,
+                duration: MonotonicClock.nanoseconds() - exchange.began), exchange)
     }
 }

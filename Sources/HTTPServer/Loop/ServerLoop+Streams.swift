@@ -12,11 +12,12 @@ extension ServerLoop {
         size.pointee = 0
         if case .peek = exchange.intake, exchange.body.offered(piece.count) > 0 {
             let head = HTTPRequestHead(route: exchange.route, method: exchange.method, connection: exchange.connection)
-            switch handler.choose(head, firstBytes: piece) {
+            switch handler.choose(head, exchange, firstBytes: piece) {
             case .skip:
                 return drop(piece.count, of: exchange)
-            case .collect(let limit):
+            case .collect(let limit, let refusal):
                 exchange.intake = .collect
+                exchange.tooLong = refusal
                 exchange.body.limitLowered(to: limit ?? configuration.maxBodyBytes)
                 return pieceReceived(exchange, data, count: piece.count)
             case .stream(let reader):

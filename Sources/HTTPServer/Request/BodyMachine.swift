@@ -32,7 +32,8 @@ struct BodyMachine: ~Copyable {
     private var isRefused: Bool
     private var isTooLong = false
     private var isStopped = false
-    private var received = 0
+    /// Bytes taken off the wire.
+    private(set) var received = 0
     private var announced: Int?
 
     /// - Parameters:

@@ -38,10 +38,10 @@ public enum HTTPBodyEnd: Sendable, Equatable {
     case tooLong(limit: Int)
 }
 
-/// How a body is read, by its first bytes: see ``HTTPAdmission/peek(limit:)``.
+/// How a body is read, by its first bytes: see ``HTTPAdmission/peek(limit:refusal:context:)``.
 public enum HTTPBodyChoice: Sendable {
-    /// Collect it, then call ``HTTPHandler/handle(_:_:)``. `limit`: as for ``HTTPAdmission/readBody(limit:)``.
-    case collect(limit: Int? = nil)
+    /// Collect it, then call ``HTTPHandler/handle(_:_:)``. `limit`, `refusal`: as for ``HTTPAdmission/readBody(limit:refusal:context:)``.
+    case collect(limit: Int? = nil, refusal: HTTPResponse? = nil)
     /// Pass it to the reader, these bytes included.
     case stream(any HTTPBodyReader)
     /// Drop these bytes and ask again with the next ones.

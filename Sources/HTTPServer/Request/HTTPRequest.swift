@@ -88,6 +88,8 @@ public struct HTTPRequest: ~Copyable {
     public let head: HTTPRequestHead
     /// The body. At least 64 bytes after its end may be read (their content is undefined), as simdjson requires.
     public let body: UnsafeRawBufferPointer
+    /// Bytes of the body that were taken off the wire: more than `body` has where the handler skipped some.
+    public let wireBytes: Int
 }
 
 extension StaticString {

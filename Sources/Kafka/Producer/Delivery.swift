@@ -17,11 +17,18 @@ public protocol DeliveryHandler: Sendable {
     /// broker may have written it all the same.
     func delivered(_ token: UInt, partition: Int32, offset: Int64, error: KafkaError?)
 
+    /// Called on the same thread before the reports of records that came together: how many of them are acknowledged, and how long after they
+    /// were produced, in seconds (the mean of the first and the last one's time).
+    func acknowledged(_ records: Int, after seconds: Double)
+
     /// Called on the same thread after the last of several reports that came together.
     func reportsEnded()
 }
 
 extension DeliveryHandler {
+    /// Does nothing.
+    public func acknowledged(_ records: Int, after seconds: Double) {}
+
     /// Does nothing.
     public func reportsEnded() {}
 }

@@ -58,12 +58,6 @@ final class RequestAuthorizer: Sendable {
         return nil
     }
 
-    /// The name of the token for `POST /send` that a request offers; `nil` where it offers none, or an unknown one.
-    func client(of head: borrowing HTTPRequestHead) -> String? {
-        let rules = current
-        return rules.send.isEmpty ? nil : rules.send.claim(head).name
-    }
-
     /// Authorizes a request to read the metrics.
     func readMetrics(_ head: borrowing HTTPRequestHead) throws(Denial) {
         let rules = current

@@ -89,7 +89,7 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
         }
         if let fault = check(body) {
             counters.count(400)
-            exchange.respond(ProblemDetails.invalidEvent(reason: fault.reason, detail: fault.detail).response)
+            exchange.respond(ProblemDetails.invalidEvent(fault, in: body).response)
             return
         }
         // The exchange travels as the record's token, retained until its report.

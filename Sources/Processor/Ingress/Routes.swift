@@ -1,5 +1,6 @@
 // Owns the HTTP routes: which exist in a role, and which part of the process answers each.
 
+import Admission
 import HTTPServer
 import Synchronization
 import Telemetry
@@ -52,6 +53,9 @@ final class Routes: HTTPHandler {
     private let health: Health
     private let requests: CounterFamily
     private let counters = Mutex<[Int: Counter]>([:])
+    private let requestSeconds: Histogram
+    /// The requests to `POST /send` that ended in this iteration of the loop. The loop's thread only.
+    nonisolated(unsafe) private var durations = DurationBuckets()
     private let alive = HTTPResponse.json(200, .object([.init("status", .string("alive"))])).prepared()
     private let description: HTTPResponse
     private let unsupported = ProblemDetails(
@@ -89,6 +93,8 @@ final class Routes: HTTPHandler {
         requests = registry.counterFamily(
             "sluice_http_requests_total", help: "Requests by route and status; 0: the client disconnected before the response.",
             labels: ["route", "status"])
+        requestSeconds = registry.histogram(
+            "sluice_http_request_seconds", help: "Time from the header of a request to POST /send to the end of its response.")
         for route in known { for status in route.statuses { requests.child(route.rawValue, "\(status)") } }
         for status in [400, 404, 405, 503] { requests.child("other", "\(status)") }
     }
@@ -98,19 +104,22 @@ final class Routes: HTTPHandler {
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
         let route = known[head.route]
         if let verb = route.verb, let admin { return admin.admit(head, verb) }
-        let client: String?
+        let name: String?
         do throws(Denial) {
             if route == .metrics { try authorizer.readMetrics(head) }
             guard route == .send, eventProducer != nil else { return .readBody(limit: 0) }
-            client = try authorizer.send(head)
+            name = try authorizer.send(head)
         } catch {
             return .respond(error.response)
         }
         guard let eventProducer else { return .readBody(limit: 0) }
-        // The server refuses it by its Content-Length; that costs nothing of the client's quota.
-        if let length = head.contentLength, length > eventProducer.bounds.bodyBytes {
-            return .peek(limit: eventProducer.bounds.bodyBytes)
-        }
+        let request = SendRequest(
+            bounds: eventProducer.bounds.current, limits: limits,
+            client: limits?.client(of: head, name) ?? RateLimitKey(name: ""))
+        let bounds = request.bounds
+        // The first byte tells one event from an array of them. A body whose Content-Length is too large is refused by the server.
+        let peek = HTTPAdmission.peek(limit: bounds.bodyBytes, refusal: bounds.bodyTooLarge, context: request)
+        if let length = head.contentLength, length > bounds.bodyBytes { return peek }
         // curl -d sends the media type of a form by default; a body that is no JSON is refused as malformed.
         let isJSON =
             head.hasMediaType("application/json") || head.hasMediaType("application/x-www-form-urlencoded")
@@ -122,43 +131,42 @@ final class Routes: HTTPHandler {
         // Before the body is read, so that a refusal is cheap, and before the limits, so that it costs nothing of the client's quota.
         if isJSON || isLines, let refusal = eventProducer.refusal ?? shedding?.refusal() { return .respond(refusal) }
         // A body longer than an event must be a batch.
-        let isBatch = isLines || head.contentLength.map { $0 > eventProducer.bounds.eventBytes } ?? false
-        if let refusal = limits?.admit(head, client, isStreamed: isBatch) { return .respond(refusal.response) }
-        // The first byte tells one event from an array of them.
-        if isJSON { return .peek(limit: eventProducer.bounds.bodyBytes) }
-        guard isLines else { return .respond(unsupported) }
-        let batch = BatchIngest(.lines, eventProducer: eventProducer, quota: limits?.quota(of: head, client), shedding: shedding)
-        return .stream(batch, limit: eventProducer.bounds.bodyBytes)
-    }
-
-    func choose(_ head: borrowing HTTPRequestHead, firstBytes: UnsafeRawBufferPointer) -> HTTPBodyChoice {
-        guard let eventProducer, let first = firstBytes.first(where: { !BoundaryMachine.isSpace($0) }) else { return .skip }
-        guard first == UInt8(ascii: "[") else { return .collect() }
-        let quota = limits?.quota(of: head, authorizer.client(of: head))
-        return .stream(BatchIngest(.array, eventProducer: eventProducer, quota: quota, shedding: shedding))
-    }
-
-    func response(to refusal: HTTPRefusal) -> HTTPResponse {
-        guard case .bodyTooLarge(let limit) = refusal, let eventProducer else { return refusal.response }
-        // Other limits are those of the operator's routes, which are no settings.
-        if limit == eventProducer.bounds.eventBytes {
-            eventProducer.counters.count(413)
-            return ResultTable.tooLarge(limit).response
+        let length = isLines ? nil : head.contentLength
+        if let refusal = request.admit(length: length.flatMap { $0 > bounds.eventBytes ? nil : $0 }) {
+            return .respond(refusal.response, context: request)
         }
-        guard limit == eventProducer.bounds.bodyBytes else { return refusal.response }
-        return ProblemDetails(status: 413, detail: "A body may have at most \(limit) bytes (http.max_body_bytes).").response
+        if isJSON { return peek }
+        guard isLines else { return .respond(unsupported, context: request) }
+        let batch = BatchIngest(.lines, request, eventProducer: eventProducer, shedding: shedding)
+        return .stream(batch, limit: bounds.bodyBytes, refusal: bounds.bodyTooLarge, context: request)
     }
+
+    func choose(
+        _ head: borrowing HTTPRequestHead, _ exchange: HTTPExchange, firstBytes: UnsafeRawBufferPointer
+    ) -> HTTPBodyChoice {
+        guard let eventProducer, let request = exchange.context as? SendRequest, let first = request.firstByte(of: firstBytes)
+        else { return .skip }
+        if first == UInt8(ascii: "[") {
+            return .stream(BatchIngest(.array, request, eventProducer: eventProducer, shedding: shedding))
+        }
+        request.awaitsEvent = true
+        return .collect(limit: request.bounds.eventBytes, refusal: request.bounds.eventTooLarge)
+    }
+
+    func response(to refusal: HTTPRefusal) -> HTTPResponse { refusal.response }
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
         let route = known[request.head.route]
         switch route {
         case .pause, .resume, .retry, .pauses: if let verb = route.verb { admin?.handle(request, verb, exchange) }
         case .send:
-            if let refusal = limits?.charge(request, authorizer.client(of: request.head)) {
-                eventProducer?.counters.count(refusal.status)
+            guard let eventProducer, let sent = exchange.context as? SendRequest else { return }
+            sent.awaitsEvent = false
+            if let refusal = sent.charge(events: 1, bytes: request.wireBytes, lost: request.wireBytes) {
+                eventProducer.counters.count(refusal.status)
                 exchange.respond(refusal.response)
             } else {
-                eventProducer?.take(request.body, exchange)
+                eventProducer.take(sent.event(in: request.body), exchange)
             }
         case .metrics:
             exchange.respond(
@@ -173,9 +181,18 @@ final class Routes: HTTPHandler {
         }
     }
 
-    func iterationEnded() { eventProducer?.produceGathered() }
+    func iterationEnded() {
+        eventProducer?.produceGathered()
+        durations.flush(into: requestSeconds)
+    }
 
-    func ended(_ outcome: HTTPOutcome) {
+    func ended(_ outcome: HTTPOutcome, _ exchange: HTTPExchange) {
+        if let sent = exchange.context as? SendRequest {
+            sent.ended(wireBytes: outcome.wireBytes)
+            // An event that was too long to be handled.
+            if sent.awaitsEvent, outcome.status == 413 { eventProducer?.counters.count(413) }
+        }
+        if let route = outcome.route, known[route] == .send { durations.add(nanoseconds: outcome.duration) }
         let status = outcome.status ?? 0
         let key = (outcome.route ?? -1) << 16 | status
         let counter = counters.withLock { counters in

@@ -49,6 +49,12 @@ final class HTTPServerReloader: Sendable {
             if let statistics { sink.sample(statistics.openConnections) }
         }
         statistics.family(
+            "sluice_http_requests_in_flight", type: .gauge,
+            help: "Requests whose header has arrived and whose response is not sent yet."
+        ) { sink, statistics in
+            if let statistics { sink.sample(statistics.requestsInFlight) }
+        }
+        statistics.family(
             "sluice_http_connections_ended_total", type: .counter,
             help:
                 "Connections closed by the server: a header or body arrived too slowly, a long response was read too slowly, or a newer connection needed the reserved slot."

@@ -200,17 +200,16 @@ final class Reloader: Sendable {
 extension Reloader {
     /// Registers the metrics of `limits.consume`.
     func registerConsumeLimits(_ registry: MetricsRegistry) {
-        registry.collector(
-            "sluice_consume_limit", type: .gauge,
-            help:
-                "Limit of limits.consume in force, per second: of a topic, or without a topic of all topics together; 0: no limit."
-        ) { [weak self] sink in
-            guard let limits = self?.settings.limits.consume else { return }
-            sink.sample(limits.all.events, ["unit": "events"])
-            sink.sample(limits.all.bytes, ["unit": "bytes"])
-            for (topic, rates) in limits.topics.sorted(by: { $0.key < $1.key }) {
-                sink.sample(rates.events, ["topic": topic, "unit": "events"])
-                sink.sample(rates.bytes, ["topic": topic, "unit": "bytes"])
+        for isBytes in [false, true] {
+            registry.collector(
+                "sluice_consume_limit_\(isBytes ? "bytes" : "events")_per_second", type: .gauge,
+                help: "Limit of limits.consume in force: of a topic, or without a topic of all topics together; 0: no limit."
+            ) { [weak self] sink in
+                guard let limits = self?.settings.limits.consume else { return }
+                sink.sample(isBytes ? limits.all.bytes : limits.all.events)
+                for (topic, rates) in limits.topics.sorted(by: { $0.key < $1.key }) {
+                    sink.sample(isBytes ? rates.bytes : rates.events, ["topic": topic])
+                }
             }
         }
     }

@@ -38,6 +38,16 @@ final class IngressShedding: Sendable {
         ) { sink in
             for cause in SheddingCause.allCases { sink.sample(shedder.level(of: cause) == nil ? 0 : 1, ["cause": cause.name]) }
         }
+        for name in ["sluice_producer_queue_records", "sluice_producer_queue_bytes"] {
+            let isBytes = name.hasSuffix("bytes")
+            registry.collector(
+                name, type: .gauge,
+                help: "\(isBytes ? "Bytes of keys and payloads" : "Records") that were produced and are not acknowledged yet."
+            ) { [weak self] sink in
+                let statistics = self?.producer.withLock { $0 }?.producer.statistics
+                sink.sample((isBytes ? statistics?.inFlightBytes : statistics?.inFlightRecords) ?? 0)
+            }
+        }
     }
 
     /// Applies other thresholds from the next check on.

@@ -27,12 +27,14 @@ final class MemoryTelemetry: Sendable {
         registry.collector(
             "sluice_memory_share_bytes", type: .gauge,
             help:
-                "Shares of the budget and their use: librdkafka's prefetch, records in flight, the changes they are decoded to (reserved "
-                + "when they are read), and transactions in PostgreSQL."
+                "Shares of the budget: librdkafka's prefetch, records in flight, the changes they are decoded to (reserved when they are "
+                + "read), and transactions in PostgreSQL."
         ) { [weak self] sink in
-            for (kind, bytes) in [("budget", self?.budget), ("used", self?.used)] {
-                for (name, bytes) in zip(Self.shares, bytes ?? Self.none) { sink.sample(bytes, ["share": name, "kind": kind]) }
-            }
+            for (name, bytes) in zip(Self.shares, self?.budget ?? Self.none) { sink.sample(bytes, ["share": name]) }
+        }
+        registry.collector("sluice_memory_share_used_bytes", type: .gauge, help: "Used part of each share of the budget.") {
+            [weak self] sink in
+            for (name, bytes) in zip(Self.shares, self?.used ?? Self.none) { sink.sample(bytes, ["share": name]) }
         }
     }
 

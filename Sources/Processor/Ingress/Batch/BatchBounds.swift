@@ -1,31 +1,40 @@
 // Owns the limits of a batch, which change while the process runs, and the memory that all batches share.
 
+import HTTPServer
 import Synchronization
 
-/// The limits of a request with many events.
+/// The limits of requests to `POST /send`.
 final class BatchBounds: Sendable {
-    private let event: Atomic<Int>
-    private let body: Atomic<Int>
-    private let count: Atomic<Int>
+    /// The limits at one moment, with the answers to what exceeds them.
+    struct Values: Sendable {
+        /// Most bytes of one event.
+        let eventBytes: Int
+        /// Most bytes of one body.
+        let bodyBytes: Int
+        /// Most events of one request.
+        let events: Int
+        let eventTooLarge: HTTPResponse
+        let bodyTooLarge: HTTPResponse
 
-    init(_ settings: HTTPSettings = HTTPSettings()) {
-        event = Atomic(settings.maxEventBytes)
-        body = Atomic(settings.maxBodyBytes)
-        count = Atomic(settings.maxBatchEvents)
+        init(_ settings: HTTPSettings) {
+            (eventBytes, bodyBytes, events) = (settings.maxEventBytes, settings.maxBodyBytes, settings.maxBatchEvents)
+            eventTooLarge = ResultTable.tooLarge(eventBytes).response.prepared()
+            bodyTooLarge = ProblemDetails(
+                status: 413, detail: "A body may have at most \(bodyBytes) bytes (http.max_body_bytes)."
+            ).response.prepared()
+        }
     }
 
-    /// Most bytes of one event.
-    var eventBytes: Int { event.load(ordering: .relaxed) }
-    /// Most bytes of one body.
-    var bodyBytes: Int { body.load(ordering: .relaxed) }
-    /// Most events of one request.
-    var events: Int { count.load(ordering: .relaxed) }
+    private let values: Mutex<Values>
+
+    init(_ settings: HTTPSettings = HTTPSettings()) { values = Mutex(Values(settings)) }
+
+    var current: Values { values.withLock { $0 } }
 
     /// Applies other settings; requests that have begun keep theirs.
     func update(_ settings: HTTPSettings) {
-        event.store(settings.maxEventBytes, ordering: .relaxed)
-        body.store(settings.maxBodyBytes, ordering: .relaxed)
-        count.store(settings.maxBatchEvents, ordering: .relaxed)
+        let changed = Values(settings)
+        values.withLock { $0 = changed }
     }
 }
 

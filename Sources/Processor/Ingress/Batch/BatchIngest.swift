@@ -6,178 +6,131 @@ import Platform
 import Records
 import Synchronization
 
-/// The reader of a batch's body. It keeps the bytes of an event that two pieces share, and one byte for each result.
-///
-/// Here: the body, waiting, and the end. `BatchIngest+Events.swift`: what becomes of each event.
+/// The reader of a batch's body: ``EventSplitter`` finds the events, ``BatchAdmission`` decides about each; here they are checked and
+/// produced, the batch waits, and its results are settled.
 final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     // Licence for @unchecked: until ``close()`` everything belongs to the HTTP loop's thread, except for the results of produced events
     // (see ``BatchResults``) and `unsettled`, an atomic. After `close()` only the thread that brings `unsettled` to zero uses the rest.
 
     /// Most events that are checked before other connections are served: a piece is bounded in bytes, but an event may have only two.
     private static let eventsInIteration = 256
-    /// Bytes that belong to no event are charged in steps of this size.
-    private static let skippedBytes = 16 << 10
-    /// Most events after the first refused one that have a result of their own: each is an object in the response.
-    private static let mostRefused = 100_000
 
     /// How long a waiting batch is not read. At full speed thousands of events are acknowledged in this time. The more batches wait, the
     /// longer it is, so that all of them together cost the same.
     private var pause: Duration { .microseconds(max(5000, 50 * eventProducer.waitingBatches)) }
 
-    let eventProducer: EventProducer
-    let format: BatchFormat
-    /// The client's; `nil`: without limits.
-    let quota: ClientQuota?
-    let eventBytes: Int
-    let mostEvents: Int
-    let results: BatchResults
-    var carry = ByteBuffer()
-    /// Bytes of `carry` that were taken from the budget.
-    var carried = 0
-    /// Bytes that were read and not charged yet: of an incomplete event, and of no event.
-    var uncharged = 0
-    /// The incomplete event is too large; its bytes are not kept.
-    var isOversized = false
-    /// The rest of the body is not read.
-    private(set) var isDone = false
-    var produced = 0
-    /// Retains this object until every produced event is reported: the records' tokens point to results and retain nothing.
-    var hold: Unmanaged<BatchIngest>?
+    private let eventProducer: EventProducer
     private let shedding: IngressShedding?
-    private var machine: BoundaryMachine
-    /// Waits until the producer's queue takes another event.
-    private var queueWait = BatchWait()
-    /// Waits while load shedding suspends batches.
-    private var sheddingWait = BatchWait()
+    private let results: BatchResults
+    private let eventBytes: Int
+    private var splitter: EventSplitter?
+    private var admission: BatchAdmission
+    /// When it began to wait, in monotonic nanoseconds; `nil`: it does not wait. Counted in ``EventProducer/waitingBatches``.
+    private var waitingSince: UInt64?
+    private var produced = 0
+    /// Retains this object until every produced event is reported: the records' tokens point to results and retain nothing.
+    private var hold: Unmanaged<BatchIngest>?
     private var exchange: HTTPExchange?
     /// Before ``close()``: minus the number of reported events. After it: the number of produced events that are not reported.
     private let unsettled = Atomic(0)
 
-    init(_ format: BatchFormat, eventProducer: EventProducer, quota: ClientQuota?, shedding: IngressShedding?) {
+    init(_ format: BatchFormat, _ request: SendRequest, eventProducer: EventProducer, shedding: IngressShedding?) {
         self.eventProducer = eventProducer
-        self.format = format
-        self.quota = quota
         self.shedding = shedding
-        eventBytes = eventProducer.bounds.eventBytes
-        mostEvents = eventProducer.bounds.events
+        eventBytes = request.bounds.eventBytes
         results = BatchResults(budget: eventProducer.budget)
-        machine = BoundaryMachine(format)
+        splitter = EventSplitter(format, eventBytes: eventBytes, budget: eventProducer.budget)
+        admission = BatchAdmission(format, request, results)
+        results.owner = Unmanaged.passUnretained(self).toOpaque()
     }
 
     // MARK: The body
 
     func read(_ piece: UnsafeRawBufferPointer, _ exchange: HTTPExchange) -> HTTPBodyDemand {
         let binding = binding()
-        if isSuspended() { return .later(taken: 0, within: max(pause, .milliseconds(10))) }
-        var at = 0
         // Single events that arrived earlier do not wait until this batch has been read.
         eventProducer.produceGathered()
+        var at = 0
         let before = results.count
-        while !isDone, at < piece.count {
-            if let binding, mustWait(for: binding) { return later(at, within: pause) }
+        while !admission.isDone, at < piece.count {
+            if mustWait(for: binding) { return later(at, within: pause) }
             guard results.count - before < Self.eventsInIteration else { return later(at, within: .zero) }
-            at = takeRun(of: piece, from: at, binding)
-            if results.refused >= Self.mostRefused { endRefused() }
+            takeRun(of: piece, &at, binding)
         }
-        chargeSkipped(at)
-        return isDone ? .enough : .more
+        bytesTaken(at)
+        return admission.isDone ? .enough : .more
     }
 
     private func later(_ taken: Int, within time: Duration) -> HTTPBodyDemand {
-        chargeSkipped(taken)
+        bytesTaken(taken)
         return .later(taken: taken, within: time)
     }
 
-    /// So many bytes of a piece were read. Those that belong to no event are charged as well.
-    private func chargeSkipped(_ read: Int) {
-        uncharged += read
-        let skipped = uncharged - carry.count
-        guard !isDone, results.refusal == nil, skipped >= Self.skippedBytes else { return }
-        uncharged = carry.count
-        guard let refusal = quota?.charge(events: 0, bytes: skipped) else { return }
-        if refusal.status == 429 { results.refusal = refusal } else { end(refusal) }
-    }
+    private func bytesTaken(_ count: Int) { admission.bytesTaken(count, kept: splitter?.keptBytes ?? 0) }
 
-    /// Stops reading after ``mostRefused`` events that were refused for the same reason.
-    private func endRefused() {
-        guard let refusal = results.refusal else { return }
-        var rest = refusal
-        rest.detail += " What follows was not read."
-        end(rest)
-    }
-
-    /// Takes the complete events of a piece, at most a group of the producer's, and the step after them.
-    /// - Returns: the position in the piece where reading continues.
-    private func takeRun(of piece: UnsafeRawBufferPointer, from start: Int, _ binding: EventProducer.ProducerBinding?) -> Int {
-        let most = binding?.producer.groupRecords ?? 1
-        return withUnsafeTemporaryAllocation(of: UnsafeRawBufferPointer.self, capacity: most) { events in
-            var (at, count, bytes) = (start, 0, 0)
-            while at < piece.count, count < events.count {
-                let step = machine.pieceRead(piece, from: at)
-                if case .event(let range, let next) = step, let binding, results.refusal == nil, carry.count == 0, !isOversized,
-                    range.count <= eventBytes, piece.count - range.upperBound >= ByteBuffer.padding,
-                    results.count + count < mostEvents
-                {
-                    let event = trimmed(UnsafeRawBufferPointer(rebasing: piece[range]))
+    /// Takes the complete events of a piece from `at` on, at most a group of the producer's, and the step after them.
+    private func takeRun(of piece: UnsafeRawBufferPointer, _ at: inout Int, _ binding: EventProducer.ProducerBinding?) {
+        let most = min(binding?.producer.groupRecords ?? 1, admission.room)
+        withUnsafeTemporaryAllocation(of: UnsafeRawBufferPointer.self, capacity: most) { events in
+            var count = 0
+            while at < piece.count, count < most, let step = splitter?.next(piece, &at) {
+                if case .event(let event, isCopied: false) = step {
                     events.initializeElement(at: count, to: event)
-                    (at, count, bytes) = (next, count + 1, bytes + event.count)
-                    if at == piece.count || count == events.count {
-                        take(UnsafeBufferPointer(rebasing: events[..<count]), bytes, binding)
-                        return at
-                    }
+                    count += 1
                     continue
                 }
-                if count > 0, let binding { take(UnsafeBufferPointer(rebasing: events[..<count]), bytes, binding) }
-                return isDone ? at : take(step, of: piece, at, binding)
+                // What follows comes after the events before it.
+                take(UnsafeBufferPointer(rebasing: events[..<count]), binding)
+                return take(step, binding)
             }
-            return at
+            take(UnsafeBufferPointer(rebasing: events[..<count]), binding)
         }
     }
 
-    /// Takes one step of the boundary machine.
-    private func take(
-        _ step: BoundaryMachine.Step, of piece: UnsafeRawBufferPointer, _ at: Int, _ binding: EventProducer.ProducerBinding?
-    ) -> Int {
+    private func take(_ step: EventSplitter.Step, _ binding: EventProducer.ProducerBinding?) {
         switch step {
-        case .nothing:
-            return piece.count
-        case .part(let range):
-            keep(UnsafeRawBufferPointer(rebasing: piece[range]))
-            return piece.count
-        case .event(let range, let next):
-            take(UnsafeRawBufferPointer(rebasing: piece[range]), readableAfter: piece.count - range.upperBound, binding)
-            return next
-        case .broken(let fault):
-            end(malformed(fault.rawValue))
-            return at
+        case .nothing: break
+        case .event(let event, _): withUnsafePointer(to: event) { take(UnsafeBufferPointer(start: $0, count: 1), binding) }
+        case .oversized: admission.oversized()
+        case .broken(let fault): admission.broken(fault)
+        case .noMemory: admission.noMemory()
+        }
+    }
+
+    /// Checks and produces complete events, at most ``ProducerGroup/capacity``.
+    private func take(_ events: UnsafeBufferPointer<UnsafeRawBufferPointer>, _ binding: EventProducer.ProducerBinding?) {
+        let areCharged = admission.chargeTogether(events)
+        for event in events where admission.admits(bytes: event.count, isCharged: areCharged) {
+            if let fault = eventProducer.check(event) {
+                admission.faulted(
+                    .invalidEvent(fault, in: event), eventProducer.results.code(ofReason: fault.reason),
+                    isMalformed: fault.isMalformed)
+            } else if let cell = admission.produced() {
+                eventProducer.group.append(
+                    key: eventProducer.checkedKey, value: event, token: UInt(bitPattern: cell) | BatchResults.tokenMark)
+            }
+        }
+        guard let binding, eventProducer.group.count > 0 else { return }
+        if hold == nil { hold = .passRetained(self) }
+        produced += eventProducer.group.count
+        binding.producer.produce(binding.topic, &eventProducer.group) { token, error in
+            produced -= 1
+            BatchIngest.note(token, eventProducer.results.code(of: error))
+            // An event that is too large for the broker stops no other.
+            if error.code != .recordTooLarge { admission.refuseRest(KafkaAnswers.problem(error)) }
         }
     }
 
     func ended(_ end: HTTPBodyEnd, _ exchange: HTTPExchange) -> HTTPBodyDemand {
-        if !isDone {
-            switch (end, machine.bodyEnded()) {
-            case (.tooLong(let limit), _):
-                self.end(
-                    ProblemDetails(
-                        status: 413,
-                        detail: "A body may have at most \(limit) bytes (http.max_body_bytes); what follows was not read."))
-            case (.complete, .complete):
-                break
-            case (.complete, .event):
-                let binding = binding()
-                if let binding, mustWait(for: binding) { return .later(taken: 0, within: pause) }
-                take(UnsafeRawBufferPointer(start: nil, count: 0), readableAfter: 0, binding)
-            case (.complete, .broken(let fault)):
-                self.end(malformed(fault.rawValue))
-            }
+        if case .tooLong(let limit) = end {
+            admission.tooLong(limit)
+        } else if !admission.isDone {
+            let binding = binding()
+            if mustWait(for: binding) { return .later(taken: 0, within: pause) }
+            if let step = splitter?.bodyEnded() { take(step, binding) }
         }
         self.exchange = exchange
-        // The first refused event was told when it alone would pass; the answer is for all refused events together.
-        if results.refusal?.status == 429, let whole = quota?.preview(events: results.refused, bytes: results.refusedBytes),
-            whole.status == 429
-        {
-            results.refusal = whole
-        }
+        admission.bodyEnded()
         close()
         return .more
     }
@@ -186,48 +139,37 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
 
     /// The producer. Where there is none, the rest of the batch is refused.
     private func binding() -> EventProducer.ProducerBinding? {
-        guard results.refusal == nil else { return nil }
+        guard admission.isOpen else { return nil }
         do throws(ProblemDetails) {
             return try eventProducer.binding()
         } catch {
-            results.refusal = error
+            admission.refuseRest(error)
             return nil
         }
     }
 
-    /// Whether this piece waits because load shedding suspends batches.
-    private func isSuspended() -> Bool {
-        guard !isDone, results.refusal == nil, let shedding else { return false }
-        let isHeld = shedding.isHolding(at: MonotonicClock.nanoseconds())
-        return waits(&sheddingWait, while: isHeld) { shedding.refusalOfRest() }
+    /// Whether the batch waits, for the producer's queue or because load shedding suspends batches. After ``EventProducer/waitLimit`` the
+    /// rest of its events is refused.
+    private func mustWait(for binding: EventProducer.ProducerBinding?) -> Bool {
+        guard admission.isOpen, let binding else { return endWait() }
+        let now = MonotonicClock.nanoseconds()
+        let isSuspended = shedding?.isHolding(at: now) ?? false
+        guard isSuspended || !binding.producer.hasRoom(forBytes: eventBytes) else { return endWait() }
+        if waitingSince == nil { eventProducer.waitingBatches += 1 }
+        let since = waitingSince ?? now
+        waitingSince = since
+        guard .nanoseconds(now - since) >= eventProducer.waitLimit else { return true }
+        guard let problem = isSuspended ? shedding?.refusalOfRest() : KafkaAnswers.problem(.queueFull) else { return true }
+        admission.refuseRest(problem)
+        return endWait()
     }
 
-    /// Whether the batch waits for the producer's queue.
-    private func mustWait(for binding: EventProducer.ProducerBinding) -> Bool {
-        let isFull = results.refusal == nil && !binding.producer.hasRoom(forBytes: eventBytes)
-        return waits(&queueWait, while: isFull) { KafkaAnswers.problem(.queueFull) }
-    }
-
-    /// Continues or ends a wait. After ``EventProducer/waitLimit`` `refusal` is the answer to all events that follow, not to the next one
-    /// alone: a later event of its key must not overtake it.
-    private func waits(_ wait: inout BatchWait, while isHeld: Bool, _ refusal: () -> ProblemDetails?) -> Bool {
-        if isHeld {
-            if wait.continues(at: MonotonicClock.nanoseconds(), eventProducer) { return true }
-            results.refusal = refusal()
-            if results.refusal == nil { return true }
-        }
-        wait.end(eventProducer)
+    /// - Returns: `false`.
+    @discardableResult
+    private func endWait() -> Bool {
+        if waitingSince != nil { eventProducer.waitingBatches -= 1 }
+        waitingSince = nil
         return false
-    }
-
-    private func malformed(_ sentence: String) -> ProblemDetails {
-        .invalidEvent(reason: "malformed_json", detail: "\(sentence) What follows was not read.")
-    }
-
-    /// Stops reading; the rest of the body gets one result.
-    func end(_ problem: ProblemDetails) {
-        results.rest = problem
-        isDone = true
     }
 
     // MARK: The end
@@ -254,12 +196,8 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
 
     /// No more events come.
     private func close() {
-        isDone = true
-        carry.shrink(to: 0)
-        eventProducer.budget.give(carried)
-        carried = 0
-        queueWait.end(eventProducer)
-        sheddingWait.end(eventProducer)
+        splitter = nil
+        endWait()
         if unsettled.add(produced, ordering: .acquiringAndReleasing).newValue == 0 { settled() }
     }
 

@@ -25,6 +25,8 @@ final class BatchResults: @unchecked Sendable {
     }
 
     private let budget: ResultBudget
+    /// Found again by ``owner(of:)``; not retained.
+    var owner: UnsafeMutableRawPointer?
     private var held = 0
     private var blocks: [UnsafeMutableRawPointer] = []
     /// Events with a result of their own.
@@ -62,12 +64,11 @@ final class BatchResults: @unchecked Sendable {
 
     /// Adds an event's result; not after ``appendRefused(bytes:)``. The first block is not taken from the budget, so that small batches
     /// are served also while large ones have used it up.
-    /// - Parameter owner: found again by ``owner(of:)``; not retained.
     /// - Returns: the result's address; `nil`: the memory for results is used up.
-    func append(_ code: UInt8, owner: AnyObject) -> UnsafeMutablePointer<UInt8>? {
+    func append(_ code: UInt8) -> UnsafeMutablePointer<UInt8>? {
         precondition(refused == 0, "events after the first refused one have no result of their own")
         let (block, cell) = cells.quotientAndRemainder(dividingBy: Self.cellsInBlock)
-        guard block < blocks.count || addBlock(owner) else { return nil }
+        guard block < blocks.count || addBlock() else { return nil }
         let address = (blocks[block] + Self.headBytes + cell).assumingMemoryBound(to: UInt8.self)
         address.initialize(to: code)
         cells += 1
@@ -76,14 +77,14 @@ final class BatchResults: @unchecked Sendable {
 
     /// Allocates memory for so many further results, fewer than a block has.
     /// - Returns: `false`: the memory for results is used up.
-    func reserve(_ events: Int, owner: AnyObject) -> Bool {
-        (cells + events - 1) / Self.cellsInBlock < blocks.count || addBlock(owner)
+    func reserve(_ events: Int) -> Bool {
+        (cells + events - 1) / Self.cellsInBlock < blocks.count || addBlock()
     }
 
-    private func addBlock(_ owner: AnyObject) -> Bool {
+    private func addBlock() -> Bool {
         guard blocks.isEmpty || take(Self.blockBytes) else { return false }
         let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.blockBytes, alignment: Self.alignment)
-        memory.storeBytes(of: Unmanaged.passUnretained(owner).toOpaque(), as: UnsafeMutableRawPointer.self)
+        memory.storeBytes(of: owner, as: UnsafeMutableRawPointer?.self)
         blocks.append(memory)
         return true
     }
@@ -91,11 +92,11 @@ final class BatchResults: @unchecked Sendable {
     /// Adds the result of an event with a problem of its own.
     /// - Parameter code: the result if no more problems are kept.
     /// - Returns: `false`: the memory for results is used up.
-    func append(_ problem: ProblemDetails, orElse code: UInt8, owner: AnyObject) -> Bool {
+    func append(_ problem: ProblemDetails, orElse code: UInt8) -> Bool {
         let text = ResultTable.text(problem)
         let isKept = noteTexts.count + text.count <= Self.noteBytes && (!noteTexts.isEmpty || take(2 * Self.noteBytes))
         keepsProblems = isKept
-        guard append(isKept ? ResultTable.noted : code, owner: owner) != nil else { return false }
+        guard append(isKept ? ResultTable.noted : code) != nil else { return false }
         guard isKept else { return true }
         if firstNoted == nil {
             firstNoted = problem

@@ -34,6 +34,7 @@ struct BoundaryMachine: ~Copyable {
     }
 
     enum Fault: String, Equatable {
+        case halfMark = "The body begins with a part of a byte order mark."
         case noArray = "The body is not a JSON array."
         case missingElement = "An element is missing before or after a comma of the array."
         case missingComma = "A comma is missing after an element of the array."
@@ -54,6 +55,7 @@ struct BoundaryMachine: ~Copyable {
     private enum Kind { case container, text, word }
 
     private let format: BatchFormat
+    private var mark = ByteOrderMark()
     private var position = Position.outside
     private var kind = Kind.container
     private var depth = 0
@@ -64,7 +66,8 @@ struct BoundaryMachine: ~Copyable {
 
     /// Reads `piece` from `start` on.
     mutating func pieceRead(_ piece: UnsafeRawBufferPointer, from start: Int) -> Step {
-        switch format {
+        guard let start = mark.end(in: piece, from: start) else { return .broken(.halfMark) }
+        return switch format {
         case .lines: line(piece, start)
         case .array: element(piece, start)
         }
@@ -167,6 +170,38 @@ struct BoundaryMachine: ~Copyable {
         return .event(range, next: range.upperBound)
     }
 
+    /// Where a second document begins, if `text` begins with an object or an array and another one follows.
+    static func secondDocument(in text: UnsafeRawBufferPointer) -> Int? {
+        var machine = BoundaryMachine(.array)
+        machine.position = .afterComma
+        guard case .event(_, let end) = machine.pieceRead(text, from: 0), machine.kind == .container,
+            let next = text[end...].firstIndex(where: { !isSpace($0) })
+        else { return nil }
+        return text[next] == UInt8(ascii: "{") || text[next] == UInt8(ascii: "[") ? next : nil
+    }
+
     /// JSON's white space.
     static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 }
+}
+
+/// The byte order mark that a body may begin with, and which is passed over (RFC 8259, section 8.1).
+struct ByteOrderMark {
+    private var isOver = false
+    private var matched = 0
+
+    /// Passes over the mark, or the part of it that `piece` has from `start` on.
+    /// - Returns: where it ends; `nil`: the body begins with a part of a mark.
+    mutating func end(in piece: UnsafeRawBufferPointer, from start: Int) -> Int? {
+        var at = start
+        while !isOver, at < piece.count {
+            if piece[at] == UInt8(truncatingIfNeeded: 0xBF_BB_EF >> (8 * matched)) {
+                (at, matched) = (at + 1, matched + 1)
+                isOver = matched == 3
+            } else {
+                isOver = true
+                if matched > 0 { return nil }
+            }
+        }
+        return at
+    }
 }
