@@ -210,7 +210,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
     @Test func aRequestKeepsItsClient() async throws {
         let two = PolicySettings(name: "two", key: .client, unit: .events, bucket: BucketSettings(rate: 0.01, burst: 2))
         var before = settings(two)
-        before.http.trustedProxies = 1
+        before.http.trustedProxies = [try #require(IPNetwork("127.0.0.1"))]
         let first = before
         try await Ingress.run(first) { (ingress: Ingress) async throws in
             let port = ingress.server.port
@@ -223,7 +223,7 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
                     try connection.sendChunk(event.prefix(10).utf8)
                     try until("its header was judged") { ingress.server.statistics.requests == number + 1 }
                     var changed = first
-                    changed.http.trustedProxies = 0
+                    changed.http.trustedProxies = []
                     ingress.limits.update(changed)
                     try connection.sendChunk(event.dropFirst(10).utf8)
                     try connection.sendChunk([])

@@ -2,6 +2,7 @@
 
 import Foundation
 import Kafka
+import Platform
 import Synchronization
 import Telemetry
 import TestSupport
@@ -98,7 +99,7 @@ private struct Lines: LogSink {
         let eventProducer = EventProducer(mapping: try TestEventProducer.mapping())
         let health = Health(role: .ingress, eventProducer: eventProducer) { nil }
         @Sendable func answer() -> (status: Int, body: String) {
-            let response = health.readiness()
+            let response = health.readiness(isDetailed: true)
             guard case .built(_, let body) = response.content else { return (response.status, "") }
             return (response.status, String(decoding: body, as: UTF8.self))
         }
@@ -117,8 +118,12 @@ private struct Lines: LogSink {
             }, "\(answer())")
         try broker.setLeader(of: "messages", partition: 0, to: 2)
         #expect(
-            await eventually(within: .seconds(30)) { answer().status == 503 && answer().body.contains(addresses[1]) },
-            "\(answer())")
+            await eventually(within: .seconds(30)) {
+                eventProducer.unavailability()?.reason.contains(addresses[1]) == true
+            }, "\(answer())")
+        // For a minute its answers, with Retry-After, say more than those of a load balancer without a server.
+        #expect(answer().status == 200 && answer().body.contains(addresses[1]))
+        #expect(eventProducer.unavailability(now: MonotonicClock.nanoseconds() + 61_000_000_000)?.isLasting == true)
         probe.cancel()
         _ = await probe.result
         _ = await producer.close(deadline: .seconds(1))
