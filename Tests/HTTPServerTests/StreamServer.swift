@@ -148,7 +148,7 @@ final class StreamHandler: HTTPHandler {
         }
     }
 
-    func ended(_ outcome: HTTPOutcome) { outcomes.withLock { $0.append(outcome) } }
+    func ended(_ outcome: HTTPOutcome, _ exchange: HTTPExchange) { outcomes.withLock { $0.append(outcome) } }
 
     /// The only reader so far.
     func onlyReader() throws -> TestReader {

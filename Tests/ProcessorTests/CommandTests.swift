@@ -124,7 +124,8 @@ struct Programs: ~Copyable {
         let programs = try Programs()
         let proxies = ["SLUICE_HTTP_TRUSTED_PROXIES": "10.0.0.0/8"]
         #expect(
-            try await programs.run("sluice", "check-config", environment: proxies).output.contains("connections_per_address=1024")
+            try await programs.run("sluice", "check-config", environment: proxies).output
+                .contains("http.connections_per_address (1024)")
         )
         let unlimited = proxies.merging(["SLUICE_HTTP_CONNECTIONS_PER_ADDRESS": "0"]) { $1 }
         #expect(try await !programs.run("sluice", "check-config", environment: unlimited).output.contains("warning"))

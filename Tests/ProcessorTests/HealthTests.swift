@@ -128,7 +128,7 @@ import Testing
         let answers = try await LoopbackConnection.blocking {
             func ask(_ path: String) throws -> LoopbackConnection {
                 let connection = try LoopbackConnection(port: port, timeout: 10)
-                try connection.send("GET \(path) HTTP/1.1\r\nHost: t\r\n\r\n")
+                try connection.send("GET \(path) HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 return connection
             }
             let scrapes = try (0..<5).map { _ in try ask("/metrics") }

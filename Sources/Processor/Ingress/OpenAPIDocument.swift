@@ -90,7 +90,7 @@ enum OpenAPIDocument {
                 "reason": [
                     "type": ["string", "null"], "maxLength": .integer(AdminRequest.reasonLimit),
                     "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
-                    "description": "One line. POST /admin/pause needs one that is not blank.",
+                    "description": "One line. Pausing needs one that is not blank.",
                 ],
             ],
             "additionalProperties": false,
