@@ -31,32 +31,6 @@ import Testing
         #expect(account.free == account.total)
     }
 
-    /// Others would use what it waits for: nobody reads meanwhile.
-    @Test func aLargeRecordWaitsUntilItFits() {
-        var account = CreditMachine(total: Credits(records: 100, bytes: 1000), lowWatermark: 0.25)
-        account.spent(Credits(records: 3, bytes: 500))
-        #expect(account.allowanceAsked().bytes == 500)
-        #expect(account.mayExceed(Credits(records: 1, bytes: 500)) == true)
-        #expect(account.mayExceed(Credits(records: 1, bytes: 800)) == false)
-        #expect(account.allowanceAsked() == .zero)
-        _ = account.sampled()
-        #expect(account.sampled() == false, "it is starved, though more than the low watermark is free")
-        #expect(account.returned(Credits(records: 1, bytes: 299)) == .none)
-        #expect(account.returned(Credits(records: 1, bytes: 1)) == .wakeReader)
-        #expect(account.allowanceAsked().bytes == 800)
-        #expect(account.mayExceed(Credits(records: 1, bytes: 800)) == true)
-    }
-
-    @Test func aRecordLargerThanEverythingIsReadAlone() {
-        var account = CreditMachine(total: Credits(records: 100, bytes: 1000), lowWatermark: 0.25)
-        #expect(account.mayExceed(Credits(records: 2, bytes: 5000)) == false, "with those before it")
-        #expect(account.allowanceAsked().bytes == 1000)
-        account.spent(Credits(records: 1, bytes: 1))
-        #expect(account.mayExceed(Credits(records: 1, bytes: 5000)) == false)
-        #expect(account.returned(Credits(records: 1, bytes: 1)) == .wakeReader)
-        #expect(account.mayExceed(Credits(records: 1, bytes: 5000)) == true)
-    }
-
     @Test func randomSpendingKeepsFreePlusOutstandingAndWakesEveryRefusedReader() {
         var random = SeededRandom(seed: testSeed("credits"))
         for _ in 0..<200 {

@@ -138,6 +138,19 @@ private func compressed(_ bytes: [UInt8], windowBits: Int32 = 31) -> [UInt8] {
         }
     }
 
+    /// Empty blocks of deflate (RFC 1951, section 3.2.4): so the limit of decoded bytes is never reached.
+    @Test("a compressed body that holds nothing is too long on the wire")
+    func empty() async throws {
+        let header: [UInt8] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255]
+        let wire = header + Array(repeating: [0, 0, 0, 0xFF, 0xFF] as [UInt8], count: 20_000).joined()
+        try await withStreams(StreamHandler(limit: 1_000)) { server, _ in
+            let answer = try Client(port: server.port).ask("POST", "/stream", body: wire, headers: ["Content-Encoding: gzip"])
+            #expect(answer.headers["x-end"] == "tooLong(limit: 1000)")
+            #expect(
+                try Client(port: server.port).ask("POST", "/peek", body: wire, headers: ["Content-Encoding: gzip"]).status == 413)
+        }
+    }
+
     @Test("compressed bodies take their memory from that of all bodies")
     func memory() async throws {
         try await withServer {
@@ -152,6 +165,9 @@ private func compressed(_ bytes: [UInt8], windowBits: Int32 = 31) -> [UInt8] {
             let body = compressed([65])
             let third = try Client(port: server.port)
             #expect(try third.ask("POST", "/echo", body: body, headers: ["Content-Encoding: gzip"]).status == 503)
+            // No memory for a body that is refused at its header.
+            #expect(
+                try Client(port: server.port).ask("POST", "/none", body: body, headers: ["Content-Encoding: gzip"]).status == 404)
             for client in open { client.close() }
             try eventually("both have left") { server.statistics.requestsInFlight == 0 }
             #expect(try third.ask("POST", "/echo", body: body, headers: ["Content-Encoding: gzip"]).text == "A")

@@ -97,49 +97,6 @@ private func configuration(lanes: Int = 2) -> PipelineConfiguration {
         #expect(world.isExact)
     }
 
-    /// Each fetches at once when it is resumed: so an eighth of them at a time, in turn.
-    @Test func pausedPartitionsAreResumedInTurn() {
-        let slots = 16
-        let pool = CreditPool()
-        let share = Credits(records: 10, bytes: 10)
-        _ = pool.resize(total: Credits(records: 160, bytes: 160))
-        pool.reset(slots: slots, generation: 1, share: share, lowWatermark: 0.25, isOpen: true)
-        let controller = PauseController()
-        _ = controller.assigned(
-            (0..<slots).map {
-                .init(source: TopicPartition("t", Int32($0)), slot: $0, lane: 0, generation: 1, epoch: 1, offset: 0)
-            })
-        var now: UInt64 = 0
-        func sampled() -> [PauseController.CreditPause] {
-            now += configuration().pauseDwell
-            return controller.creditsSampled(pool, configuration(), now: now)
-        }
-        for round in 1...2 {
-            for slot in 0..<slots { pool.spent(slot: slot, generation: 1, share) }
-            var paused = 0
-            for _ in 0..<40 where paused < slots { paused += sampled().count { $0.isPaused } }
-            #expect(paused == slots, "round \(round)")
-            for slot in 0..<slots { _ = pool.returned(slot: slot, generation: 1, share, leaving: share) }
-            var resumed: [TopicPartition] = []
-            for _ in 0..<8 {
-                let changes = sampled()
-                #expect(changes.count == 2 && changes.allSatisfy { !$0.isPaused })
-                resumed += changes.map(\.source)
-            }
-            #expect(Set(resumed).count == slots)
-            #expect(controller.pausedForCredits.isEmpty)
-        }
-        // While a large record waits until it fits, nothing is free.
-        for slot in 0..<slots { pool.spent(slot: slot, generation: 1, share) }
-        for _ in 0..<40 where controller.pausedForCredits.count < slots { _ = sampled() }
-        for slot in 1..<slots { _ = pool.returned(slot: slot, generation: 1, share, leaving: share) }
-        #expect(pool.mayExceed(records: 1, bytes: 155) == false)
-        #expect(pool.allowance(slot: 1, generation: 1) == .zero)
-        #expect(sampled().isEmpty)
-        _ = pool.returned(slot: 0, generation: 1, share, leaving: share)
-        #expect(sampled().count == 2)
-    }
-
     /// Of transactions that are larger than their share one is under way at a time; others are not held up.
     @Test(arguments: [(bytes: 10, most: 1), (bytes: 1 << 20, most: 2)]) func largeTransactionsComeOneAtATime(
         _ batch: (bytes: Int, most: Int)

@@ -122,6 +122,19 @@ import Testing
         }
     }
 
+    @Test("a body that holds nothing but a byte order mark, or a part of one, is malformed", arguments: [[1 << 20], [1], [2]])
+    func nothingButAMark(_ sizes: [Int]) async throws {
+        try await BatchWorld.run { world in
+            for bytes in [[0xEF], [0xEF, 0xBB], [0xEF, 0xBB, 0xBF], [0xEF, 0xBB, 0xBF, 0x20, 0x0A]] as [[UInt8]] {
+                for type in ["application/json", "application/x-ndjson"] {
+                    let reply = try world.post(bytes: bytes, type, chunks: sizes)
+                    #expect(reply.status == 400, "\(bytes) \(type)")
+                }
+            }
+            #expect(try world.post(event(1), "application/json").status == 200)
+        }
+    }
+
     @Test("where one document was expected, a second one is named")
     func secondDocument() async throws {
         try await BatchWorld.run { world in

@@ -54,7 +54,8 @@ private func key(_ address: String) throws -> RateLimitKey { ClientKeys.key(try 
             for address in outside { #expect(!parsed.contains(try #require(SocketAddress(address))), "\(address) in \(network)") }
         }
         for wrong in [
-            "", "1", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "10.0.0.0/+8", "10.0.0.0/-1", "fd00::/129", "::ffff:1.2.3.4/95",
+            "", "1", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "10.0.0.0/+8", "10.0.0.0/-1", "10.0.0.0/-0", "10.0.0.0/08",
+            "fd00::/129", "::ffff:1.2.3.4/95",
             "a/8",
         ] {
             #expect(IPNetwork(wrong) == nil, "\(wrong)")

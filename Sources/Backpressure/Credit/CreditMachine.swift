@@ -3,10 +3,9 @@
 /// An account of credits: how many records and bytes may be under way, how many are, and whether its reader must wait. Each partition
 /// has one, and so has the pipeline as a whole.
 ///
-/// A reader asks for its allowance, reads up to it and reports what it spent. A record that is larger than what is free waits until it
-/// fits, or, if it is larger than everything, until everything is free; that one leaves a debt, and the account is closed until the
-/// debt is paid. An account that has refused opens again only when at least the low watermark is free: otherwise the reader would be
-/// woken for single records.
+/// A reader asks for its allowance, reads up to it and reports what it spent. A single record may be larger than what was free,
+/// so an account can go into debt; it is closed until the debt is paid. An account that has refused opens again only when at least
+/// the low watermark is free: otherwise the reader would be woken for single records.
 ///
 /// Invariant: `free + outstanding == total`, in both units, after every step.
 public struct CreditMachine: ~Copyable {
@@ -17,9 +16,7 @@ public struct CreditMachine: ~Copyable {
     /// What must be free before an account that has refused opens again.
     public private(set) var low: Credits
     private var hasRefused = false
-    /// Bytes of a record that waits until so much is free.
-    private var awaited = 0
-    /// At least the watermark was free at some moment since the last sample.
+    /// At least `low` was free at some moment since the last sample.
     private var wasAvailable = true
 
     /// What to do when credits return.
@@ -49,31 +46,12 @@ public struct CreditMachine: ~Copyable {
     /// What is free; negative: the account is in debt.
     public var free: Credits { total - outstanding }
 
-    /// What must be free before an account that has refused opens again: room for the record that waits, at least.
-    private var watermark: Credits {
-        Credits(records: low.records, bytes: Swift.max(low.bytes, Swift.min(awaited, total.bytes)))
-    }
-
-    /// A record waits until it fits.
-    var isAwaited: Bool { awaited > 0 }
-
     /// What may be read now; zero while the account is closed.
     public mutating func allowanceAsked() -> Credits {
         let free = self.free
-        let isOpen = hasRefused ? free.covers(watermark) : free.isPositive
+        let isOpen = hasRefused ? free.covers(low) : free.isPositive
         hasRefused = !isOpen
-        if isOpen { awaited = 0 }
         return isOpen ? free : .zero
-    }
-
-    /// The next record makes a batch of this size, more than was allowed. Returns whether it may be read. Otherwise the account is closed
-    /// until it fits: what others read meanwhile would keep it waiting. One that never fits is read alone.
-    public mutating func mayExceed(_ batch: Credits) -> Bool {
-        let bytes = batch.bytes
-        if free.bytes >= (batch.records == 1 ? Swift.min(bytes, total.bytes) : bytes) { return true }
-        awaited = bytes
-        hasRefused = true
-        return false
     }
 
     /// A batch of this size was read.
@@ -94,19 +72,18 @@ public struct CreditMachine: ~Copyable {
         return wakeIfOpen()
     }
 
-    /// The account was sampled. Returns whether at least the watermark was free at some moment since the last sample. The level
+    /// The account was sampled. Returns whether at least the low watermark was free at some moment since the last sample. The level
     /// alone does not show that: a reader spends returned credits within a millisecond.
     public mutating func sampled() -> Bool {
-        defer { wasAvailable = free.covers(watermark) }
+        defer { wasAvailable = free.covers(low) }
         return wasAvailable
     }
 
     private mutating func wakeIfOpen() -> ReturnAction {
-        guard free.covers(watermark) else { return .none }
+        guard free.covers(low) else { return .none }
         wasAvailable = true
         guard hasRefused else { return .none }
         hasRefused = false
-        awaited = 0
         return .wakeReader
     }
 

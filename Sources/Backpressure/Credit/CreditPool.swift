@@ -123,13 +123,6 @@ public final class CreditPool: Sendable {
         }
     }
 
-    /// Whether a record that exceeds the allowance may be read, which makes a batch of this size. Otherwise nothing is allowed to any
-    /// partition until so much is free for the whole pipeline: so large records do not add up to more than the memory there is.
-    public func mayExceed(records: Int, bytes: Int) -> Bool {
-        let charge = charge(records: records, bytes: bytes)
-        return state.withLock { $0.whole.mayExceed(charge) }
-    }
-
     /// The reader took a batch from a slot.
     public func spent(slot: Int, generation: UInt64, _ amount: Credits) {
         state.withLock { state in
@@ -187,11 +180,10 @@ public final class CreditPool: Sendable {
     public func sampleTotal() -> Bool { state.withLock { $0.whole.sampled() } }
 
     /// Samples a slot's account: the lesser of what is free in it and in that of the whole pipeline, its own total, and whether its low
-    /// watermark was free at some moment since the last sample. Nothing is free while a record waits until it fits. `nil` where it does
-    /// not belong to this generation. For one caller.
+    /// watermark was free at some moment since the last sample. `nil` where it does not belong to this generation. For one caller.
     public func sample(slot: Int, generation: UInt64) -> (free: Credits, total: Credits, wasAvailable: Bool)? {
         state.withLock { state in
-            let free = state.whole.isAwaited ? .zero : state.whole.free
+            let free = state.whole.free
             return state.account(slot, generation).map { ($0.credits.free.least(free), $0.credits.total, $0.credits.sampled()) }
         }
     }

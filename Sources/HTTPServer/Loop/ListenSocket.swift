@@ -60,8 +60,11 @@ struct ListenSocket: ~Copyable {
         }
         defer { freeaddrinfo(list) }
         var next = list
+        var seen: Set<SocketAddress> = []
         while let address = next?.pointee {
             next = address.ai_next
+            // The machine's files may name an address twice.
+            if let known = address.ai_addr.flatMap({ SocketAddress($0) }), !seen.insert(known).inserted { continue }
             do throws(HTTPServerError) {
                 opened.append(try listen(address, host: host, &port, backlog: backlog, isFirst: opened.isEmpty))
             } catch  where error.code == .addressUnavailable && (next != nil || !opened.isEmpty) {

@@ -5,6 +5,9 @@ internal import Glibc
 internal import Platform
 
 extension ServerLoop {
+    /// After so many decoded bytes of a body, its reader waits for the loop's next iteration.
+    private static let decodedBytesInIteration = 64 << 10
+
     /// What became of bytes that were offered.
     private enum Taken {
         case all
@@ -40,6 +43,7 @@ extension ServerLoop {
     private func decode(_ piece: UnsafeRawBufferPointer, by decoder: ContentDecoder, of exchange: HTTPExchange) -> Taken {
         var at = decoder.decodedAhead
         decoder.decodedAhead = 0
+        var decodedBytes = 0
         while true {
             let decoded = decoder.next(piece, &at, into: decodedMemory)
             if decoder.isDamaged, decoded.isEmpty {
@@ -61,6 +65,16 @@ extension ServerLoop {
                 }
             }
             if exchange.body.isDropped { return take(UnsafeRawBufferPointer(rebasing: piece[at...]), of: exchange) }
+            decodedBytes += decoded.count
+            if exchange.intake.isStream, decodedBytes >= Self.decodedBytesInIteration {
+                // A piece may hold a thousand times its size: other connections are served in between.
+                if at == piece.count {
+                    at -= 1
+                    decoder.decodedAhead = 1
+                }
+                suspend(exchange, .zero)
+                return .part(at)
+            }
         }
     }
 
@@ -140,6 +154,7 @@ extension ServerLoop {
         releaseBuffer(of: exchange)
         exchange.isHandled = true
         exchange.respond(response)
+        releaseDecoder(of: exchange)
         guard case .send(let response) = exchange.handlerReturned() else { return false }
         exchange.status = Int32(response.status)
         exchange.intake = .drain
@@ -158,6 +173,7 @@ extension ServerLoop {
             suspend(exchange, within)
             return .YES
         }
+        releaseDecoder(of: exchange)
         exchange.isHandled = true
         return send(exchange)
     }

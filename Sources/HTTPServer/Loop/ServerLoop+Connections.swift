@@ -34,7 +34,7 @@ extension ServerLoop {
             }
             // A header that is too slow gets no response: the client may not have sent a request, and would take it for that to its next one.
             if violation == .body, let exchange = record.exchange?.takeUnretainedValue() {
-                _ = respondEarly(refusals.bodyTooSlow, to: exchange)
+                _ = respondEarly(exchange.intake.isStream ? refusals.batchTooSlow : refusals.bodyTooSlow, to: exchange)
             }
             ConnectionTable.close(record)
         }

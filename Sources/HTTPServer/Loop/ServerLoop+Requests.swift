@@ -20,8 +20,6 @@ extension ServerLoop {
         let (isServed, hasEvicted) = connections.requested(connection, isPriority: route >= 0 && isPriority[route])
         let length = head.contentLength
         let coding = length == 0 ? .identity : head.contentCoding
-        let decoder = coding.flatMap(ContentDecoder.init)
-        let hasMemory = decoder == nil || buffers.reserve(ContentDecoder.bytes)
         let admission: HTTPAdmission =
             if !isUnambiguous {
                 .respond(refusals.ambiguousLength)
@@ -32,7 +30,6 @@ extension ServerLoop {
             } else {
                 switch match {
                 case .route where coding == nil: .respond(refusals.unknownCoding)
-                case .route where !hasMemory: .respond(refusals.tooManyBodies)
                 case .route: handler.admit(head)
                 case .wrongMethod(let path): .respond(refusals.methodNotAllowed[path])
                 case .notFound: .respond(refusals.notFound)
@@ -63,16 +60,25 @@ extension ServerLoop {
             limit: limit, discardBytes: discardBytes, refusal: response == nil ? nil : isFinal ? .final : .passing)
         let expectsContinue = length != 0 && (response != nil || length.map { $0 > limit } ?? false) && head.expectsContinue
         // Where the end of a request is unknown, or the connection is over the limit, the body is not read.
-        let action =
+        var action =
             isUnambiguous && isServed
-            ? body.headerReceived(length: length, isCoded: decoder != nil, expectsContinue: expectsContinue) : .respondNow
+            ? body.headerReceived(length: length, isCoded: coding != .identity, expectsContinue: expectsContinue) : .respondNow
+        var decoder: ContentDecoder?
+        if case .read = action, let coding, coding != .identity {
+            if buffers.reserve(ContentDecoder.bytes) {
+                decoder = ContentDecoder(coding)
+            } else {
+                response = refusals.tooManyBodies
+                action = head.expectsContinue ? .respondNow : body.refused(length: length) ? .discard : .respondEarly
+            }
+        }
         if case .read = action {} else { intake = .collect }
         let record = connections[connection]
         record.rate.headerReceived(now: now, isBodyExpected: action != .respondNow && length != 0)
         let exchange = HTTPExchange(
             mailbox: mailbox, connection: connection, route: route, method: method, intake: intake, body: body,
             context: handlerContext)
-        exchange.decoder = hasMemory ? decoder : nil
+        exchange.decoder = decoder
         exchange.tooLong = tooLong
         context.pointee = Unmanaged.passRetained(exchange).toOpaque()
         record.exchange = Unmanaged.passUnretained(exchange)
@@ -114,7 +120,9 @@ extension ServerLoop {
         exchange.isHandled = true
         connections.requestReceived(exchange.connection)
         if case .drop = exchange.intake { return send(exchange) }
-        if exchange.isUndecodable {
+        let isUndecodable = exchange.isUndecodable
+        releaseDecoder(of: exchange)
+        if isUndecodable {
             exchange.respond(refusals.undecodable)
         } else if exchange.body.refusal == nil {
             let body = exchange.buffer?.bytes ?? UnsafeRawBufferPointer(start: emptyBody.baseAddress, count: 0)
@@ -135,13 +143,20 @@ extension ServerLoop {
         buffers.giveBack(buffer)
     }
 
+    /// The body has ended, or is not decoded any more.
+    func releaseDecoder(of exchange: HTTPExchange) {
+        guard exchange.decoder != nil else { return }
+        exchange.decoder = nil
+        buffers.release(ContentDecoder.bytes)
+    }
+
     func requestEnded(_ exchange: HTTPExchange, isDelivered: Bool) {
         let isDelivered = isDelivered || exchange.isSent
         exchange.requestEnded()
         connections.requestEnded(exchange.connection, now: now)
         abandonStream(of: exchange)
         releaseBuffer(of: exchange)
-        if exchange.decoder != nil { buffers.release(ContentDecoder.bytes) }
+        releaseDecoder(of: exchange)
         inFlight -= 1
         mailbox.statistics.withLock { statistics in
             statistics.requestsInFlight -= 1

@@ -182,6 +182,7 @@ struct RefusalResponses {
     let unknownCoding: HTTPResponse
     let undecodable: HTTPResponse
     let bodyTooSlow: HTTPResponse
+    let batchTooSlow: HTTPResponse
     let tooManyConnections: HTTPResponse
     let tooManyBodies: HTTPResponse
     let stopping: HTTPResponse
@@ -199,7 +200,8 @@ struct RefusalResponses {
         ambiguousPath = response(.ambiguousPath)
         unknownCoding = response(.unknownCoding)
         undecodable = response(.undecodable)
-        bodyTooSlow = response(.bodyTooSlow)
+        bodyTooSlow = response(.bodyTooSlow(isBatch: false))
+        batchTooSlow = response(.bodyTooSlow(isBatch: true))
         tooManyConnections = response(.tooManyConnections)
         tooManyBodies = response(.tooManyBodies)
         stopping = response(.stopping)

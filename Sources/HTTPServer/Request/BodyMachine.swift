@@ -33,6 +33,9 @@ struct BodyMachine: ~Copyable {
     /// Bytes of a body that are still read after the response has been sent.
     static let drainBytes = 64 << 10
 
+    /// Bytes beyond the limit that a compressed body may have on the wire.
+    private static let codedSlack = 64 << 10
+
     /// Most bytes the body may have, decoded.
     private(set) var limit: Int
     /// Bytes that came off the wire: more or fewer than were offered to the handler where the body is compressed.
@@ -40,6 +43,7 @@ struct BodyMachine: ~Copyable {
     /// Bytes beyond the limit that are read and dropped.
     private var discardBytes: Int
     private(set) var refusal: Refusal?
+    private var isCoded = false
     private var isTooLong = false
     private var isStopped = false
     /// Bytes taken off the wire.
@@ -61,6 +65,7 @@ struct BodyMachine: ~Copyable {
     ///   - isCoded: the body is compressed, so that its length says nothing about the limit.
     ///   - expectsContinue: the client waits for 100 before it sends the body.
     mutating func headerReceived(length: Int?, isCoded: Bool = false, expectsContinue: Bool) -> HeaderAction {
+        self.isCoded = isCoded
         announced = isCoded ? nil : length
         if let announced, announced > limit { isTooLong = true }
         guard refusal != nil || isTooLong else { return .read(expecting: length ?? 0) }
@@ -84,12 +89,13 @@ struct BodyMachine: ~Copyable {
         if let announced, announced > bytes { isTooLong = true }
     }
 
-    /// The request was refused inside its body, for a reason that passes: the rest is dropped.
+    /// The request was refused after its header, for a reason that passes: the rest is dropped.
+    /// - Parameter length: the Content-Length of a compressed body.
     /// - Returns: whether the response waits for the rest, so that the client keeps its connection.
-    mutating func refused() -> Bool {
+    mutating func refused(length: Int? = nil) -> Bool {
         refusal = .passing
         limit = received
-        return isShort(announced)
+        return isShort(length ?? announced)
     }
 
     /// The response has been sent: little of the rest is dropped.
@@ -109,7 +115,11 @@ struct BodyMachine: ~Copyable {
     var isCut: Bool { isTooLong && !isStopped }
 
     /// Bytes came off the wire.
-    mutating func arrived(_ count: Int) { wireBytes += count }
+    mutating func arrived(_ count: Int) {
+        wireBytes += count
+        // A compressed body is hardly longer than what it holds. One that holds nothing would never reach the limit.
+        if isCoded, !isDropped, wireBytes > limit + Self.codedSlack { isTooLong = true }
+    }
 
     /// Bytes of the body were taken or dropped, decoded ones of a compressed body.
     mutating func pieceReceived(_ count: Int) -> PieceAction {

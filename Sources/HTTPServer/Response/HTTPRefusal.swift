@@ -9,7 +9,8 @@ public enum HTTPRefusal: Sendable, Equatable {
     /// The body has more bytes than the route takes.
     case bodyTooLarge(limit: Int)
     /// The body came below the minimum transfer rate.
-    case bodyTooSlow
+    /// - Parameter isBatch: a reader has taken parts of it.
+    case bodyTooSlow(isBatch: Bool)
     /// The end of the request is ambiguous: its length is given twice, in two ways, or in an unknown coding.
     case ambiguousLength
     /// The path is percent-encoded in a way that other servers may read as another path.
@@ -44,7 +45,9 @@ public enum HTTPRefusal: Sendable, Equatable {
         case .notFound: (404, "No route has this path.", [])
         case .methodNotAllowed(let allow): (405, "This path takes \(allow).", [("Allow", allow)])
         case .bodyTooLarge(let limit): (413, "The body of this request may have at most \(limit) bytes.", [])
-        case .bodyTooSlow: (408, "The body came too slowly.", close)
+        case .bodyTooSlow(isBatch: false): (408, "The body came too slowly.", close)
+        case .bodyTooSlow(isBatch: true):
+            (408, "The body came too slowly; what had arrived of it may have been carried out.", close)
         case .ambiguousLength:
             (
                 400,

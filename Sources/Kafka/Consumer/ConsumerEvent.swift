@@ -7,20 +7,11 @@ public protocol ReadLimit: Sendable {
     /// How many records and bytes may be read from one partition now. Where both are above 0, at least one record is read;
     /// otherwise none.
     ///
-    /// A record that exceeds the bytes is read where ``mayExceed(records:bytes:)`` says so.
-    ///
     /// Allowing single records makes batches of single records: return 0 until a useful amount is free.
     /// - Parameters:
     ///   - slot: the partition's position in the list given to ``KafkaConsumer/assign(_:generation:)``.
     ///   - generation: the assignment generation its batches would carry.
     func allowance(slot: Int, generation: UInt64) -> (records: Int, bytes: Int)
-
-    /// Whether a record that exceeds the allowance is read all the same. Otherwise it is kept until the partition is visited again, after
-    /// ``KafkaConsumer/creditsReturned()``.
-    /// - Parameters:
-    ///   - records: those of the batch with it.
-    ///   - bytes: their keys, payloads and headers.
-    func mayExceed(records: Int, bytes: Int) -> Bool
 
     /// Nanoseconds until the first partition may be read that was refused by a rate alone; `nil` where there is none. Asked once
     /// before each sleep of the poll thread.
@@ -36,9 +27,6 @@ public protocol ReadLimit: Sendable {
 extension ReadLimit {
     /// 0: the limit counts bytes of keys, payloads and headers only.
     public var recordOverhead: Int { 0 }
-
-    /// True: a record of any size may exceed the allowance.
-    public func mayExceed(records: Int, bytes: Int) -> Bool { true }
 
     /// `nil`: an allowance grows only together with ``KafkaConsumer/creditsReturned()``.
     public func nanosecondsUntilAllowed() -> UInt64? { nil }

@@ -30,8 +30,6 @@ package protocol FetchPort: AnyObject {
     func open(_ partition: TopicPartition) throws(KafkaError) -> Queue
     /// Takes the record that was kept, or the next element. It is the current one until the next call.
     func take(from queue: Queue) -> Fetched
-    /// Bytes of the current record's key and payload.
-    var recordBytes: Int { get }
     /// Appends the current record to a batch.
     func copyRecord(to batch: RecordBatch)
     /// The current record's fingerprint (see ``Record/fingerprint(timestamp:key:value:)``).

@@ -23,7 +23,6 @@ final class LibrdkafkaPort: FetchPort {
     /// Partitions without a connected broker, at the last report of statistics.
     var unreachable: Set<TopicPartition> = []
     private var current: MessageHandle?
-    private(set) var recordBytes = 0
     private var headers = ByteBuffer()
     /// What librdkafka has been given, where assignments are incremental; `nil`: they are whole.
     private var held: [TopicPartition]?
@@ -54,7 +53,6 @@ final class LibrdkafkaPort: FetchPort {
         }
         let error = message.error
         let offset = message.offset
-        recordBytes = message.byteCount
         current = consume message
         if error == RD_KAFKA_RESP_ERR_NO_ERROR { return .record(offset: offset) }
         return error == RD_KAFKA_RESP_ERR__PARTITION_EOF ? .end(offset: offset) : .error

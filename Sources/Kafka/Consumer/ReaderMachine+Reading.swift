@@ -69,14 +69,6 @@ extension ReaderMachine {
                     return (batch, .end(offset))
                 }
             case .record(let offset):
-                let filled = (batch?.byteCount ?? 0) + port.recordBytes
-                if filled + (taken + 1) * overhead > bytes, !readLimit.mayExceed(records: taken + 1, bytes: filled) {
-                    port.keepRecord(in: queue)
-                    reader.hasKept = true
-                    reader.start.answered()
-                    // As if the queue were empty: more credits wake the thread.
-                    return (batch, .empty)
-                }
                 switch position.observed(offset) {
                 case .accept: break
                 case .acceptGap: gaps += 1

@@ -55,10 +55,6 @@ struct MessageHandle: ~Copyable {
 
     var offset: Int64 { pointer.pointee.offset }
 
-    /// Bytes of key and payload.
-    @inline(__always)
-    var byteCount: Int { pointer.pointee.key_len + pointer.pointee.len }
-
     /// Milliseconds since 1970; −1 where there is none.
     @inline(__always)
     var timestamp: Int64 { rd_kafka_message_timestamp(pointer, nil) }

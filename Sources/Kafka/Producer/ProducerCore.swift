@@ -321,6 +321,12 @@ final class ProducerCore: Sendable {
                 code: .batchTooLarge, kafkaCode: error.kafkaCode, message: text + ", for a batch of several records",
                 isRetriable: true, mayBePersisted: false)
         }
+        // The record that the broker refuses may be another one of the batch: librdkafka 2.0 does not say which.
+        if error.kafkaCode == RD_KAFKA_RESP_ERR_INVALID_RECORD.rawValue, !isAlone {
+            return KafkaError(
+                code: .other, kafkaCode: error.kafkaCode, message: text + ", for a batch of several records", isRetriable: true,
+                mayBePersisted: false)
+        }
         return error
     }
 }

@@ -46,8 +46,6 @@ final class PauseController: Sendable {
         var partitions: [Partition] = []
         /// Of the pipeline as a whole, over assignments.
         var starvation = StarvationMachine()
-        /// Which partition is resumed first.
-        var firstToResume = 0
 
         func operatorDecided() -> [Step] {
             partitions.flatMap { partition in
@@ -79,8 +77,7 @@ final class PauseController: Sendable {
         }
     }
 
-    /// Samples every partition's credits. Returns the partitions to pause or resume. Of those that are paused an eighth is resumed at a
-    /// time, in turn: each fetches its share at once, or a record that is larger, and all of them together more than the credits allow.
+    /// Samples every partition's credits. Returns the partitions to pause or resume.
     func creditsSampled(
         _ pool: CreditPool, _ configuration: PipelineConfiguration, now: UInt64
     ) -> [CreditPause] {
@@ -90,16 +87,7 @@ final class PauseController: Sendable {
             var changes: [CreditPause] = []
             let isTotalAvailable = pool.sampleTotal()
             var starved = 0
-            let count = state.partitions.count
-            let first = state.firstToResume
-            var resumes = (count + 7) / 8
-            for index in 0..<count {
-                let place = (first + index) % count
-                let partition = state.partitions[place]
-                if partition.decision.isPaused, resumes == 0 {
-                    starved += 1
-                    continue
-                }
+            for partition in state.partitions {
                 let entry = partition.entry
                 guard let sample = pool.sample(slot: entry.slot, generation: entry.generation) else { continue }
                 let flaps = partition.decision.flaps
@@ -109,10 +97,6 @@ final class PauseController: Sendable {
                 if partition.decision.isStarved { starved += 1 }
                 guard action != .none else { continue }
                 let isPaused = action == .pause
-                if !isPaused {
-                    resumes -= 1
-                    state.firstToResume = place + 1
-                }
                 changes.append(
                     CreditPause(
                         source: entry.source, isPaused: isPaused, isFlap: partition.decision.flaps > flaps,

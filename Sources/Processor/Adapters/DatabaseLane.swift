@@ -16,6 +16,10 @@ import Telemetry
 final class DatabaseLane: BatchApplier {
     private struct State: ~Copyable {
         var connection: PostgresConnection?
+        /// While one connection takes the place of another: both.
+        var replacing: [PostgresConnection] = []
+        /// In monotonic nanoseconds: not replaced again before, because there was no other connection to be had.
+        var replacedAgainAt: UInt64 = 0
         var writer: TableWriter?
         var machine: LaneMachine
     }
@@ -60,11 +64,23 @@ final class DatabaseLane: BatchApplier {
 
     /// Runs `body` on the connection's thread, connecting first where there is no connection.
     func session<R: Sendable>(_ body: @Sendable @escaping (PostgresSession) throws -> R) async throws -> R {
-        try await connected().perform(body)
+        while true {
+            let connection = try await connected()
+            // Another one may have taken its place meanwhile: a claim is recorded with the backend that will write.
+            let result = try await connection.perform { [self] session -> R? in
+                guard state.withLock({ $0.connection === connection }) else { return nil }
+                return try body(session)
+            }
+            if let result { return result }
+        }
     }
 
     /// Ends a wait for the server at once.
-    func abandon() { state.withLock { $0.connection }?.abandon() }
+    func abandon() {
+        for connection in state.withLock({ state in [state.connection].compactMap { $0 } + state.replacing }) {
+            connection.abandon()
+        }
+    }
 
     /// Waits for what is under way and disconnects.
     func close() async { await state.withLock { $0.connection }?.close() }
@@ -81,24 +97,45 @@ final class DatabaseLane: BatchApplier {
     }
 
     /// Makes a new connection in place of one that libpq holds much memory for, with the same claims. It takes some milliseconds, after a
-    /// transaction of megabytes. If there is none to be had, the lane keeps the one it has.
+    /// transaction of megabytes. If there is none to be had, the lane keeps the one it has, and tries again after a minute at the soonest.
     private func replace(_ former: PostgresConnection) async {
+        var quick = configuration
+        quick.connectTimeout = min(quick.connectTimeout, .seconds(2))
         do {
             try await connecting.lock()
             defer { connecting.unlock() }
-            let next = try await PostgresConnection.connect(configuration, on: thread, log: logger.postgres)
-            try await next.perform { [plan] in
-                try OffsetStore(group: plan.configuration.group).replaceBackend(former.backendPID, on: $0)
-            }
-            // Not where the former was abandoned meanwhile.
-            let isReplaced = state.withLock { state in
-                guard state.connection === former, !former.isBroken else { return false }
-                state.connection = next
+            // From here on claims wait for the new connection. One that has begun ends on the lane's thread before what follows.
+            let isTaken = state.withLock { state in
+                guard state.connection === former, !former.isBroken, MonotonicClock.nanoseconds() >= state.replacedAgainAt else {
+                    return false
+                }
+                state.connection = nil
+                state.replacing = [former]
                 return true
             }
-            await (isReplaced ? former : next).close()
+            guard isTaken else { return }
+            var unused: PostgresConnection?
+            do {
+                let next = try await PostgresConnection.connect(quick, on: thread, log: logger.postgres)
+                unused = next
+                state.withLock { $0.replacing.append(next) }
+                // Not what libpq says: a pooler invents that number.
+                let backend = try await former.perform { try $0.execute("SELECT pg_backend_pid()").int32(0, 0) }
+                try await next.perform { [plan] in
+                    try OffsetStore(group: plan.configuration.group).replaceBackend(backend, on: $0)
+                }
+                state.withLock { ($0.connection, $0.replacing) = (next, []) }
+                unused = former
+            } catch {
+                logger.info("Connection was not replaced after a large transaction.", ["message": "\(error)"])
+                state.withLock { state in
+                    (state.connection, state.replacing) = (former, [])
+                    state.replacedAgainAt = MonotonicClock.nanoseconds() + 60_000_000_000
+                }
+            }
+            await unused?.close()
         } catch {
-            logger.debug("Connection was not replaced after a large transaction.", ["message": "\(error)"])
+            // Cancelled: the lane ends.
         }
     }
 

@@ -21,8 +21,6 @@ struct CreditReadLimit: ReadLimit {
         return (allowance.records, allowance.bytes)
     }
 
-    func mayExceed(records: Int, bytes: Int) -> Bool { pool.mayExceed(records: records, bytes: bytes) }
-
     func nanosecondsUntilAllowed() -> UInt64? { limiter.opensIn() }
 
     func spent(slot: Int, generation: UInt64, records: Int, bytes: Int) {

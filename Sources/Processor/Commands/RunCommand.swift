@@ -141,6 +141,7 @@ final class RunCommand: Sendable {
                 self.late.isStopping.store(true, ordering: .sequentiallyConsistent)
                 self.stopTakingEvents()
                 await self.drain()
+                await self.late.lastEvents.current?.value
                 return .success(())
             }
             group.addTask {
@@ -191,7 +192,11 @@ final class RunCommand: Sendable {
             partitions: { try await metadata.partitions(of: $0) })
         while true {
             do {
-                return try await work(worker)
+                try await work(worker)
+                // Its partitions are to go to other members at once. Load is shed as long as events are taken.
+                _ = await worker.close(within: .seconds(5))
+                await late.lastEvents.current?.value
+                return
             } catch let error as TooManyPartitions {
                 logger.warning(
                     "More partitions are assigned than the memory budget was divided for; the consumer is made anew.",

@@ -34,7 +34,7 @@ final class Health: Sendable {
     }
 
     /// - Parameter phase: what the process does before there is a pipeline, and after.
-    func entered(_ phase: String) { self.phase.withLock { $0 = phase } }
+    func entered(_ phase: String) { self.phase.withLock { if $0 != "stopping" { $0 = phase } } }
 
     /// The answer of `/readyz`.
     /// - Parameter isDetailed: say why, and how the worker is; otherwise whether it is ready only.

@@ -18,7 +18,7 @@ struct IPNetwork: Sendable, Equatable, LosslessStringConvertible {
         let mapped = isIPv4 && parts[0].contains(":") ? 96 : 0
         var length = isIPv4 ? 32 : 128
         if parts.count == 2 {
-            guard let written = UInt8(parts[1]), parts[1].first != "+", (0...length).contains(Int(written) - mapped) else {
+            guard let written = UInt8(parts[1]), parts[1] == "\(written)", (0...length).contains(Int(written) - mapped) else {
                 return nil
             }
             length = Int(written) - mapped

@@ -38,7 +38,8 @@ final class ProduceFailures: Sendable {
             kind.counter.increment()
             kind.events += 1
             defer { kinds[name] = kind }
-            guard kind.loggedAt == 0 || now - kind.loggedAt >= Self.window else { return nil }
+            // Read before the lock, so it may be earlier than the other thread's.
+            guard kind.loggedAt == 0 || now >= kind.loggedAt + Self.window else { return nil }
             defer { (kind.loggedAt, kind.events) = (now, 0) }
             return kind.events
         }

@@ -125,7 +125,7 @@ final class Routes: HTTPHandler {
         let bounds = request.bounds
         // The first byte tells one event from an array of them. A body whose Content-Length is too large is refused by the server.
         let peek = HTTPAdmission.peek(limit: bounds.bodyBytes, refusal: bounds.bodyTooLarge, context: request)
-        if let length = head.contentLength, length > bounds.bodyBytes { return peek }
+        if let length = head.contentLength, length > bounds.bodyBytes, head.header("Content-Encoding") == nil { return peek }
         // curl -d sends the media type of a form by default; a body that is no JSON is refused as malformed.
         let isJSON =
             head.hasMediaType("application/json") || head.hasMediaType("application/x-www-form-urlencoded")

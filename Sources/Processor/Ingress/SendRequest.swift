@@ -80,6 +80,7 @@ final class SendRequest: @unchecked Sendable {
 
     /// The event in a whole body, without a byte order mark; nothing if the body begins with a part of one.
     func event(in body: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(rebasing: isBroken ? body[..<0] : body[markBytes...])
+        // Nothing was collected where the mark is all there is.
+        UnsafeRawBufferPointer(rebasing: isBroken ? body[..<0] : body[min(markBytes, body.count)...])
     }
 }

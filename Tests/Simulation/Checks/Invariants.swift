@@ -39,10 +39,10 @@ struct Invariants {
         let memory = source.pool.memory
         world.expect(
             held <= memory.outstanding.bytes + spare, "\(held) bytes of batches are held, \(memory.outstanding) are charged")
-        // Over all assignments: the number that limits memory. A record larger than everything is read alone.
+        // Over all assignments: the number that limits memory.
         world.expect(
             configuration.budget.covers(memory.total) && memory.outstanding.records <= configuration.budget.records
-                && memory.outstanding.bytes <= Swift.max(configuration.budget.bytes + world.scenario.batchOverhead, largest),
+                && memory.outstanding.bytes < configuration.budget.bytes + largest,
             "\(memory.outstanding) under way in all, of \(configuration.budget)")
         let total = source.pool.level().total
         world.expect(

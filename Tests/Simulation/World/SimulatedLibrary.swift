@@ -71,12 +71,6 @@ final class SimulatedLibrary: FetchPort {
         }
     }
 
-    var recordBytes: Int {
-        guard let current, case .record(let index, let life) = current.element.content else { return 0 }
-        let log = world.log.partition(current.partition.number, life: life)
-        return world.log.withRecord(index, in: log) { $0.count + $1.count }
-    }
-
     func copyRecord(to batch: RecordBatch) {
         guard case .record(let index, let life)? = current?.element.content else { preconditionFailure("no record was taken") }
         let log = world.log.partition(Int(batch.source.partition), life: life)

@@ -392,8 +392,6 @@ private struct SimulatedReadLimit: ReadLimit {
         return (Swift.min(granted.records, batch.records), Swift.min(granted.bytes, batch.bytes))
     }
 
-    func mayExceed(records: Int, bytes: Int) -> Bool { pool.mayExceed(records: records, bytes: bytes) }
-
     func spent(slot: Int, generation: UInt64, records: Int, bytes: Int) {
         pool.spent(slot: slot, generation: generation, pool.charge(records: records, bytes: bytes))
     }
