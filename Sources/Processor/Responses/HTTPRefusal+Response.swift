@@ -10,7 +10,8 @@ extension HTTPRefusal {
         case .unanswered, .bodyTooSlow(isBatch: true): problem([.init("possibly_persisted", .bool(true))])
         case .notFound:
             ProblemDetails(status: 404, detail: "No route has this path; GET /openapi.json names those there are.").response
-        case .methodNotAllowed, .bodyTooLarge, .bodyTooSlow(isBatch: false), .ambiguousLength, .ambiguousPath, .unknownCoding, .undecodable:
+        case .methodNotAllowed, .bodyTooLarge, .bodyTooSlow(isBatch: false), .ambiguousLength, .ambiguousPath, .unknownCoding,
+            .undecodable:
             problem()
         }
     }
