@@ -203,7 +203,10 @@ private let burst = PolicySettings(name: "burst", key: .client, unit: .requests,
                 #expect(answer.status == (type == "text/plain" ? 415 : 200))
                 // The last bytes are charged when the request has ended, which may be after the answer.
                 #expect(await eventually { ingress.server.statistics.requestsInFlight == 0 })
-                #expect(try await left(ingress) == 100_000 - body.utf8.count, "\(type)")
+                let rest = try await left(ingress)
+                // How much of a refused body still comes depends on when its client reads the answer, and closes.
+                let most = type == "text/plain" ? 99_999 : 100_000 - body.utf8.count
+                #expect((100_000 - body.utf8.count...most).contains(rest), "\(type): \(rest)")
             }
         }
     }

@@ -17,7 +17,7 @@ final class LateComponents: Sendable {
     let worker = Late<Worker>()
     /// Ends when no more events are taken.
     let lastEvents = Late<Task<Void, Never>>()
-    /// Its pipeline has ended, and another worker is being made: there is nothing to drain.
+    /// Its pipeline has ended: there is nothing to drain, though another worker may be on its way.
     let isWorkerEnded = Atomic(false)
     /// No worker is to be started any more.
     let isStopping = Atomic(false)

@@ -193,6 +193,7 @@ final class RunCommand: Sendable {
         while true {
             do {
                 try await work(worker)
+                late.isWorkerEnded.store(true, ordering: .sequentiallyConsistent)
                 // Its partitions are to go to other members at once. Load is shed as long as events are taken.
                 _ = await worker.close(within: .seconds(5))
                 await late.lastEvents.current?.value
@@ -284,6 +285,7 @@ final class RunCommand: Sendable {
             worker.pipeline.shutdown(within: limit.nanoseconds)
             // The pipeline keeps the deadline itself; the further second is for a lane that waits for PostgreSQL.
             try await Task.sleep(for: limit + .seconds(1))
+            if late.isWorkerEnded.load(ordering: .sequentiallyConsistent) { return }
             logger.warning("The drain did not finish in time; records that are not durable are read again at the next start.")
         } catch {
             // Cancelled: the pipeline has ended.

@@ -30,6 +30,8 @@ final class IngressLimits: Sendable {
     /// The client of a request.
     /// - Parameter name: of its token; `nil`: it has none.
     func client(of head: borrowing HTTPRequestHead, _ name: String?) -> RateLimitKey {
+        // Nobody asks who it is. Policies that come before the body has arrived charge it to one client for all such requests.
+        guard limiter.isLimited else { return RateLimitKey(name: "") }
         if let name { return RateLimitKey(name: name) }
         let trusted = settings.withLock { $0.http.trustedProxies }
         let forwarded = trusted.isEmpty ? [] : head.headers("X-Forwarded-For")
