@@ -2,31 +2,6 @@
 
 import Telemetry
 
-/// Sorts durations into the buckets of a histogram without a lock, until they are observed together.
-struct DurationBuckets {
-    private static let bounds = Histogram.secondsBounds.map { UInt64($0 * 1e9) }
-    private var counts = [Int](repeating: 0, count: bounds.count + 1)
-    private var sums = [UInt64](repeating: 0, count: bounds.count + 1)
-    private var isEmpty = true
-
-    mutating func add(nanoseconds: UInt64) {
-        let bucket = Self.bounds.firstIndex { nanoseconds <= $0 } ?? Self.bounds.count
-        counts[bucket] += 1
-        sums[bucket] += nanoseconds
-        isEmpty = false
-    }
-
-    /// Observes each bucket's mean, as often as the bucket was hit, and empties them.
-    mutating func flush(into histogram: Histogram) {
-        guard !isEmpty else { return }
-        for bucket in counts.indices where counts[bucket] > 0 {
-            histogram.observe(Double(sums[bucket]) / Double(counts[bucket]) / 1e9, count: counts[bucket])
-            (counts[bucket], sums[bucket]) = (0, 0)
-        }
-        isEmpty = true
-    }
-}
-
 /// `sluice_http_events_total`: each event that was read, alone or in a batch, counts once, also if its client has disconnected. A request
 /// that is refused at its header counts none.
 final class EventCounters: Sendable {

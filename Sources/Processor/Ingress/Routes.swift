@@ -55,7 +55,7 @@ final class Routes: HTTPHandler {
     private let counters = Mutex<[Int: Counter]>([:])
     private let requestSeconds: Histogram
     /// The requests to `POST /send` that ended in this iteration of the loop. The loop's thread only.
-    nonisolated(unsafe) private var durations = DurationBuckets()
+    nonisolated(unsafe) private var durations = DurationBuckets(perSecond: 1e9)
     private let alive = HTTPResponse.json(200, .object([.init("status", .string("alive"))])).prepared()
     /// Documents by the routes they describe, made when they are first asked for.
     private let descriptions = Mutex<[[Route]: HTTPResponse]>([:])
@@ -202,7 +202,7 @@ final class Routes: HTTPHandler {
             // An event that was too long to be handled.
             if sent.awaitsEvent, outcome.status == 413 { eventProducer?.counters.count(413) }
         }
-        if let route = outcome.route, known[route] == .send { durations.add(nanoseconds: outcome.duration) }
+        if let route = outcome.route, known[route] == .send { durations.add(CollectionOfOne(outcome.duration)) }
         let status = outcome.status ?? 0
         let key = (outcome.route ?? -1) << 16 | status
         let counter = counters.withLock { counters in
