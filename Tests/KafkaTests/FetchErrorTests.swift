@@ -21,7 +21,9 @@ struct FetchErrorTests {
         var driver = Driver(consumer)
         try await driver.join()
         // No fetch is under way while the queue is full. (One that finds the end of the log would report that instead of an error.)
-        try await untilTrue { consumer.prefetchedBytes / PrefetchShare.overheadPerRecord >= 20 }
+        try await driver.until("\(consumer.prefetchedBytes) bytes prefetched") {
+            consumer.prefetchedBytes / PrefetchShare.overheadPerRecord >= 20
+        }
         broker.fail(.fetch, with: [code])
         credits.setUnlimited(true)
         consumer.creditsReturned()
@@ -44,7 +46,7 @@ struct FetchErrorTests {
             next = batch.nextOffset
         }
         #expect(consumer.statistics.restarts == 0)
-        _ = await consumer.close(deadline: .seconds(10))
+        _ = await consumer.close(deadline: .seconds(30))
     }
 
     /// The broker answers a fetch with one batch, here of one record: 20 records fill the queue.
@@ -73,7 +75,9 @@ struct FetchErrorTests {
         let consumer = try KafkaConsumer.start(smallQueues(broker), limit: credits)
         var driver = Driver(consumer)
         try await driver.join()
-        try await untilTrue { consumer.prefetchedBytes / PrefetchShare.overheadPerRecord >= 20 }
+        try await driver.until("\(consumer.prefetchedBytes) bytes prefetched", dropsRecords: true) {
+            consumer.prefetchedBytes / PrefetchShare.overheadPerRecord >= 20
+        }
         // It keeps the last 5 MiB of a partition.
         try await fill(broker, partitions: 1, count: 1_000, bytes: 10_000)
         broker.fail(.fetch, with: [29])
@@ -90,7 +94,7 @@ struct FetchErrorTests {
         #expect(batch?.source == other && batch?.records.first?.offset == 0)
         let isUntouched = !driver.others.contains { if case .partitionFailed = $0 { true } else { false } }
         #expect(isUntouched, "\(driver.others)")
-        _ = await consumer.close(deadline: .seconds(10))
+        _ = await consumer.close(deadline: .seconds(30))
     }
 
     /// librdkafka reports an error of authorization once, however long it lasts, but again after each seek.
@@ -107,7 +111,7 @@ struct FetchErrorTests {
             consumer.seek(TopicPartition("t", 0), to: 0, generation: UInt64(round + 1))
         }
         #expect(consumer.statistics.restarts == 0)
-        _ = await consumer.close(deadline: .seconds(10))
+        _ = await consumer.close(deadline: .seconds(30))
     }
 
     private func failure(_ driver: inout Driver) async throws -> KafkaError {

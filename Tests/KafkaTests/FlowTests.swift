@@ -50,7 +50,7 @@ struct FlowTests {
         }
         #expect(hasPaused)
         #expect(consumer.statistics.gaps == 0)
-        let isClosed = await consumer.close(deadline: .seconds(10))
+        let isClosed = await consumer.close(deadline: .seconds(30))
         #expect(isClosed)
     }
 
@@ -87,7 +87,7 @@ struct FlowTests {
                 next[batch.source] = record.offset + 1
             }
         }
-        let isClosed = await consumer.close(deadline: .seconds(10))
+        let isClosed = await consumer.close(deadline: .seconds(30))
         #expect(isClosed)
     }
 
@@ -108,7 +108,7 @@ struct FlowTests {
             return names
         }.value
         #expect(names == ["kafka-poll"])
-        let isClosed = await consumer.close(deadline: .seconds(10))
+        let isClosed = await consumer.close(deadline: .seconds(30))
         #expect(isClosed)
         let after = await Task(executorPreference: consumer.executor) { nameOfThisThread() }.value
         #expect(after != "kafka-poll")
@@ -120,7 +120,9 @@ struct FlowTests {
         defer { broker.stop() }
         let consumer = driver.consumer
         let overhead = PrefetchShare.overheadPerRecord
-        try await untilTrue { consumer.prefetchedBytes >= 1_500 * overhead }
+        try await driver.until("\(consumer.prefetchedBytes) bytes prefetched") {
+            consumer.prefetchedBytes >= 1_500 * overhead
+        }
         // End-of-partition events wait in the queues, too, and are counted like records.
         #expect(consumer.prefetchedBytes <= 2_200 * (overhead + 256))
         credits.grant(0, records: 400, bytes: 1 << 20)
@@ -129,8 +131,10 @@ struct FlowTests {
             if try await driver.step() != nil { break }
         }
         consumer.pause([TopicPartition("t", 0), TopicPartition("t", 1)])
-        try await untilTrue { consumer.prefetchedBytes < 50 * overhead }
-        let isClosed = await consumer.close(deadline: .seconds(10))
+        try await driver.until("\(consumer.prefetchedBytes) bytes prefetched", dropsRecords: true) {
+            consumer.prefetchedBytes < 50 * overhead
+        }
+        let isClosed = await consumer.close(deadline: .seconds(30))
         #expect(isClosed)
         #expect(consumer.prefetchedBytes == 0)
     }
@@ -143,19 +147,25 @@ struct FlowTests {
         let consumer = driver.consumer
         try await fill(broker, partitions: 1, count: 1, bytes: 400_000)
         try await fill(broker, partitions: 1, count: 2_200)
-        try await untilTrue { consumer.prefetchedBytes >= 400_000 + 2_200 * PrefetchShare.overheadPerRecord }
+        try await driver.until("\(consumer.prefetchedBytes) bytes prefetched") {
+            consumer.prefetchedBytes >= 400_000 + 2_200 * PrefetchShare.overheadPerRecord
+        }
         credits.grant(0, records: 1, bytes: 1 << 20)
         consumer.creditsReturned()
         var batch: RecordBatch?
         while batch == nil { batch = try await driver.step() }
         #expect(batch?.count == 1)
-        try await untilTrue { consumer.prefetchedBytes < 400_000 + 2_200 * PrefetchShare.overheadPerRecord }
+        try await driver.until("\(consumer.prefetchedBytes) bytes prefetched") {
+            consumer.prefetchedBytes < 400_000 + 2_200 * PrefetchShare.overheadPerRecord
+        }
         #expect(consumer.prefetchedBytes >= 2_200 * PrefetchShare.overheadPerRecord)
         // Key and payload are the same here; librdkafka counts payloads.
         #expect(consumer.mostPrefetchedBytes <= 400_000 + 2_210 * (PrefetchShare.overheadPerRecord + 40))
         // The largest of the last five seconds counts, and no longer.
-        try await untilTrue { consumer.mostPrefetchedBytes < 400_000 + 2_200 * PrefetchShare.overheadPerRecord }
-        _ = await consumer.close(deadline: .seconds(10))
+        try await driver.until("\(consumer.mostPrefetchedBytes) bytes prefetched") {
+            consumer.mostPrefetchedBytes < 400_000 + 2_200 * PrefetchShare.overheadPerRecord
+        }
+        _ = await consumer.close(deadline: .seconds(30))
     }
 
     @Test func theOverheadOfRecordsCountsTowardsTheAllowance() async throws {
@@ -163,14 +173,16 @@ struct FlowTests {
         var (broker, driver) = try await world(partitions: 1, count: 1_000, credits: credits)
         defer { broker.stop() }
         let consumer = driver.consumer
-        try await untilTrue { consumer.prefetchedBytes >= 1_000 * PrefetchShare.overheadPerRecord }
+        try await driver.until("\(consumer.prefetchedBytes) bytes prefetched") {
+            consumer.prefetchedBytes >= 1_000 * PrefetchShare.overheadPerRecord
+        }
         // Records with a value and a key of 40 bytes each: 140 bytes with the overhead.
         credits.grant(0, records: 1_000, bytes: 1_400)
         consumer.creditsReturned()
         var batch: RecordBatch?
         while batch == nil { batch = try await driver.step() }
         #expect(batch?.count == 10)
-        let isClosed = await consumer.close(deadline: .seconds(10))
+        let isClosed = await consumer.close(deadline: .seconds(30))
         #expect(isClosed)
     }
 
@@ -194,7 +206,7 @@ struct FlowTests {
             #expect(batch.records.first?.offset == next)
             next = batch.nextOffset
         }
-        _ = await driver.consumer.close(deadline: .seconds(10))
+        _ = await driver.consumer.close(deadline: .seconds(30))
     }
 
     @Test func aPartitionWithoutCreditsIsNotReadUntilTheyReturn() async throws {
@@ -215,7 +227,7 @@ struct FlowTests {
         // Far below the second that librdkafka's own back-off would take.
         #expect(ContinuousClock.now - start < .milliseconds(900))
         #expect(credits.state.withLock { $0.readsWithoutCredits } == 0)
-        _ = await driver.consumer.close(deadline: .seconds(10))
+        _ = await driver.consumer.close(deadline: .seconds(30))
     }
 
     @Test func anOffsetOutsideTheLogIsReportedAndASeekRepairsIt() async throws {
@@ -251,7 +263,7 @@ struct FlowTests {
             }
         }
         #expect(driver.consumer.statistics.gaps == 0)
-        _ = await driver.consumer.close(deadline: .seconds(10))
+        _ = await driver.consumer.close(deadline: .seconds(30))
     }
 
     /// Retention passes the position while the partition has no credits: the error waits behind prefetched records, and a pause
@@ -271,7 +283,7 @@ struct FlowTests {
         try await driver.join()
         let consumer = driver.consumer
         func holds(_ elements: Int) -> Bool { consumer.prefetchedBytes / PrefetchShare.overheadPerRecord == elements }
-        try await untilTrue { holds(20) }
+        try await driver.until("20 records prefetched") { holds(20) }
         // It keeps the last 5 MiB of a partition.
         try await fill(broker, partitions: 1, count: 1_000, bytes: 10_000)
         // One record has been taken from the queue already. There is room in it for a fetch, which finds the position gone.
@@ -279,7 +291,7 @@ struct FlowTests {
         driver.consumer.creditsReturned()
         var read = 0
         while read < 5 { read += try await driver.step()?.count ?? 0 }
-        try await untilTrue { holds(17) }
+        try await driver.until("17 records prefetched") { holds(17) }
         driver.consumer.pause([TopicPartition("t", 0)])
         driver.consumer.resume([TopicPartition("t", 0)])
         var failure: KafkaError?
@@ -287,7 +299,7 @@ struct FlowTests {
             if case .partitionFailed(_, let error, _) = try await driver.next() { failure = error }
         }
         #expect(failure?.code == .offsetOutOfRange)
-        _ = await driver.consumer.close(deadline: .seconds(10))
+        _ = await driver.consumer.close(deadline: .seconds(30))
     }
 
     @Test func theFetchWakeUpFillsSmallQueuesFast() async throws {
@@ -326,7 +338,7 @@ struct FlowTests {
             let time = ContinuousClock.now - start
             seconds[fetchWakeUp] = Double(time.components.seconds) + Double(time.components.attoseconds) / 1e18
             #expect((fetchWakeUp && !hasQueueBackoff) == (driver.consumer.statistics.wakeUps > 0))
-            _ = await driver.consumer.close(deadline: .seconds(10))
+            _ = await driver.consumer.close(deadline: .seconds(30))
             broker.stop()
         }
         return seconds
@@ -354,7 +366,7 @@ struct FlowTests {
         print("idle, produce to next(): medians \(medians)")
         #expect(medians.last ?? .seconds(1) < .milliseconds(50))
         _ = await producer.close(deadline: .seconds(5))
-        _ = await driver.consumer.close(deadline: .seconds(10))
+        _ = await driver.consumer.close(deadline: .seconds(30))
     }
 
     /// The end of an empty log is an answer, with credits and without, and so is a paused partition's silence.
@@ -369,7 +381,7 @@ struct FlowTests {
         driver.consumer.resume([TopicPartition("t", 1)])
         try await Task.sleep(for: .milliseconds(5_500))
         #expect(driver.consumer.statistics.restarts == 0)
-        _ = await driver.consumer.close(deadline: .seconds(10))
+        _ = await driver.consumer.close(deadline: .seconds(30))
     }
 
     @Test func keysPayloadsAndHeadersArriveAsTheyWereSent() async throws {
@@ -411,7 +423,7 @@ struct FlowTests {
             }
         }
         _ = await producer.close(deadline: .seconds(5))
-        _ = await driver.consumer.close(deadline: .seconds(10))
+        _ = await driver.consumer.close(deadline: .seconds(30))
     }
 }
 

@@ -51,7 +51,7 @@ struct GroupTests {
         #expect(driver.generation == 2)
 
         // It leaves: the first gets all partitions again, and continues without a gap.
-        let isClosed = await second.close(deadline: .seconds(10))
+        let isClosed = await second.close(deadline: .seconds(30))
         #expect(isClosed)
         while driver.assigned.count < 4 { _ = try await driver.step() }
         try await fill(broker, partitions: partitions, count: 400)
@@ -68,7 +68,7 @@ struct GroupTests {
         let committed = try await metadata.committed(Array(received.keys))
         for (partition, offset) in received { #expect(try committed[partition]?.get() == offset) }
         _ = await metadata.close(deadline: .seconds(5))
-        let isLast = await first.close(deadline: .seconds(10))
+        let isLast = await first.close(deadline: .seconds(30))
         #expect(isLast)
     }
 
@@ -93,7 +93,7 @@ struct GroupTests {
         let metadata = try KafkaMetadata.start(clientConfiguration(broker), groupID: "g")
         #expect(try await metadata.committed([partition])[partition]?.get() == 50)
         _ = await metadata.close(deadline: .seconds(5))
-        _ = await driver.consumer.close(deadline: .seconds(10))
+        _ = await driver.consumer.close(deadline: .seconds(30))
         let late = await driver.consumer.commitAndWait([(partition, 60)], within: .seconds(5))
         #expect(late?.code == .closed)
     }
@@ -117,7 +117,7 @@ struct GroupTests {
         while received.count < partitions {
             if let batch = try await driver.step(), batch.generation == 5_000 { received.insert(batch.source) }
         }
-        #expect(await consumer.close(deadline: .seconds(10)))
+        #expect(await consumer.close(deadline: .seconds(30)))
     }
 
     /// A member learns from its heartbeats that another one joins or leaves, and all partitions of the group wait for the last one.
@@ -135,7 +135,7 @@ struct GroupTests {
         let noticed = ContinuousClock.now - start
         print("a rebalance is noticed after \(noticed)")
         #expect(noticed < .milliseconds(2500))
-        for consumer in [first.consumer, second] { _ = await consumer.close(deadline: .seconds(10)) }
+        for consumer in [first.consumer, second] { _ = await consumer.close(deadline: .seconds(30)) }
     }
 
     /// A member whose events nobody takes any more: before a rebalance, and while one waits for its answer.
@@ -154,9 +154,9 @@ struct GroupTests {
         }
         try await other.join()
         #expect(other.assigned.count == 4)
-        let hasLeft = await leaving.consumer.close(deadline: .seconds(10))
+        let hasLeft = await leaving.consumer.close(deadline: .seconds(30))
         #expect(hasLeft)
-        _ = await other.consumer.close(deadline: .seconds(10))
+        _ = await other.consumer.close(deadline: .seconds(30))
     }
 
     @Test func closingWithADeadBrokerObeysItsDeadline() async throws {
@@ -186,7 +186,7 @@ struct GroupTests {
             if let event = await task.value { driver.handle(event) }
         }
         try await driver.join()
-        _ = await consumer.close(deadline: .seconds(10))
+        _ = await consumer.close(deadline: .seconds(30))
     }
 
     @Test func aDroppedConsumerLeavesItsGroup() async throws {
@@ -198,6 +198,6 @@ struct GroupTests {
         }
         var driver = Driver(try KafkaConsumer.start(consumerConfiguration(broker), limit: TestCredits()))
         try await driver.join(within: .seconds(15))
-        _ = await driver.consumer.close(deadline: .seconds(10))
+        _ = await driver.consumer.close(deadline: .seconds(30))
     }
 }

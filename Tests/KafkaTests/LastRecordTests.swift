@@ -93,7 +93,7 @@ import Testing
             guard let batch = try await driver.step() else { continue }
             fingerprints += batch.records.map { batch.fingerprint(of: $0) }
         }
-        _ = await driver.consumer.close(deadline: .seconds(10))
+        _ = await driver.consumer.close(deadline: .seconds(30))
         return (broker, fingerprints)
     }
 
@@ -134,7 +134,7 @@ import Testing
         #expect(driver.others.isEmpty, "\(driver.others)")
         #expect(driver.consumer.statistics.reseeks == 0 && driver.consumer.statistics.gaps == 0)
         #expect(driver.consumer.statistics.records == 53)
-        _ = await driver.consumer.close(deadline: .seconds(10))
+        _ = await driver.consumer.close(deadline: .seconds(30))
     }
 
     /// In an assignment and at a seek, and also for the last record of the log.
@@ -162,6 +162,6 @@ import Testing
             #expect(batch.records[0].offset == next && batch.generation == 4)
             next = batch.nextOffset
         }
-        _ = await driver.consumer.close(deadline: .seconds(10))
+        _ = await driver.consumer.close(deadline: .seconds(30))
     }
 }

@@ -52,7 +52,7 @@ struct ProducerTests {
         #expect(state.counts.values.allSatisfy { $0 == 1 })
         #expect(producer.statistics.inFlightRecords == 0)
         #expect(producer.statistics.inFlightBytes == 0)
-        let isClosed = await producer.close(deadline: .seconds(10))
+        let isClosed = await producer.close(deadline: .seconds(30))
         #expect(isClosed)
         #expect(produce(producer, topic, "late", token: 1)?.code == .closed)
     }
@@ -66,7 +66,7 @@ struct ProducerTests {
             let delivery = try await producer.send(topic, key: Array(key.utf8), value: [0])
             #expect(delivery.partition == Int32(murmur2(Array(key.utf8)) & 0x7fff_ffff) % 12)
         }
-        _ = await producer.close(deadline: .seconds(10))
+        _ = await producer.close(deadline: .seconds(30))
     }
 
     @Test func aGroupIsProducedInOrderAndEachRecordIsReportedOnce() async throws {
@@ -94,7 +94,7 @@ struct ProducerTests {
         #expect(producer.statistics.delivered == 1_000)
         #expect(producer.statistics.inFlightRecords == 0 && producer.statistics.inFlightBytes == 0)
         #expect(reports.ends.load(ordering: .relaxed) > 0)
-        _ = await producer.close(deadline: .seconds(10))
+        _ = await producer.close(deadline: .seconds(30))
         texts[0].withUnsafeBytes { group.append(key: $0, value: $0, token: 7) }
         var refused: [UInt] = []
         producer.produce(topic, &group) { token, error in
@@ -132,7 +132,7 @@ struct ProducerTests {
         produce(Array(repeating: small, count: 7), from: 10)
         #expect(refused.count == 8 && (10..<17).allSatisfy { refused[$0] == .queueFull })
         #expect(producer.statistics.inFlightRecords == 2)
-        _ = await producer.close(deadline: .seconds(10))
+        _ = await producer.close(deadline: .seconds(30))
         #expect(reports.state.withLock { $0.counts } == [0: 1, 2: 1])
     }
 
@@ -156,7 +156,7 @@ struct ProducerTests {
         _ = await producer.flush(within: .seconds(10))
         // A record larger than the bound is taken while it is the only one.
         #expect(produce(producer, topic, String(repeating: "x", count: 2000), token: 0) == nil)
-        let isClosed = await producer.close(deadline: .seconds(10))
+        let isClosed = await producer.close(deadline: .seconds(30))
         #expect(isClosed)
     }
 
@@ -223,7 +223,7 @@ struct ProducerTests {
         #expect(state.counts.count == 10)
         #expect(state.counts.values.allSatisfy { $0 == 1 })
         #expect(state.errors.allSatisfy { $0.isRetriable })
-        let isClosed = await producer.close(deadline: .seconds(10))
+        let isClosed = await producer.close(deadline: .seconds(30))
         #expect(isClosed)
     }
 
@@ -252,7 +252,7 @@ struct ProducerTests {
         isOver.store(true, ordering: .relaxed)
         let isEnded = await ended.wait(within: .seconds(10))
         #expect(isEnded)
-        let isClosed = await producer.close(deadline: .seconds(10))
+        let isClosed = await producer.close(deadline: .seconds(30))
         #expect(isClosed)
         #expect(producer.statistics.inFlightRecords == 0)
         let counts = reports.state.withLock { $0.counts }

@@ -49,7 +49,7 @@ struct RoundTripTests {
         #expect(state.largestByteDebt < largest)
         #expect(consumer.statistics.records == count)
         #expect(driver.positions.values.reduce(0, +) == Int64(count))
-        let isClosed = await consumer.close(deadline: .seconds(10))
+        let isClosed = await consumer.close(deadline: .seconds(30))
         #expect(isClosed)
         let end = await consumer.next()
         #expect(end == nil)

@@ -66,15 +66,6 @@ struct TimedOut: Error, CustomStringConvertible {
     let description: String
 }
 
-/// Waits until a condition is true; throws after 20 s.
-func untilTrue(_ condition: () -> Bool) async throws {
-    let end = ContinuousClock.now + .seconds(20)
-    while !condition() {
-        guard ContinuousClock.now < end else { throw TimedOut(description: "not within 20 s") }
-        try await Task.sleep(for: .milliseconds(5))
-    }
-}
-
 /// Takes a consumer's events, each within a deadline, and answers its rebalances.
 struct Driver {
     let consumer: KafkaConsumer
@@ -92,9 +83,15 @@ struct Driver {
 
     /// The next event, or an error after `limit`.
     func next(within limit: Duration = .seconds(20)) async throws -> ConsumerEvent {
+        guard let event = await event(within: limit) else { throw TimedOut(description: "no event within \(limit)") }
+        return event
+    }
+
+    /// The next event; `nil` where none comes within `limit`.
+    private func event(within limit: Duration) async -> ConsumerEvent? {
         let consumer = consumer
-        let event: ConsumerEvent?? = await withTaskGroup(of: ConsumerEvent??.self) { group in
-            group.addTask { .some(await consumer.next()) }
+        return await withTaskGroup(of: ConsumerEvent?.self) { group in
+            group.addTask { await consumer.next() }
             group.addTask {
                 try? await Task.sleep(for: limit)
                 return nil
@@ -102,11 +99,24 @@ struct Driver {
             let first = await group.next() ?? nil
             group.cancelAll()
             // The cancelled task may have got an event meanwhile.
-            if first == nil, let late = await group.next(), let event = late { return event }
-            return first
+            return if first == nil { await group.next() ?? nil } else { first }
         }
-        guard let event, let event else { throw TimedOut(description: "no event within \(limit)") }
-        return event
+    }
+
+    /// Handles events until a condition is true; throws after 20 s.
+    ///
+    /// A test that waits without this leaves a rebalance unanswered, and has no partition until the group gives up.
+    /// - Parameter dropsRecords: batches may come, and are of no interest.
+    mutating func until(
+        _ what: @autoclosure () -> String, dropsRecords: Bool = false, _ condition: () -> Bool
+    ) async throws {
+        let end = ContinuousClock.now + .seconds(20)
+        while !condition() {
+            guard ContinuousClock.now < end else { throw TimedOut(description: "not within 20 s: \(what()); then \(others)") }
+            if let event = await event(within: .milliseconds(5)), let batch = handle(event), !dropsRecords {
+                Issue.record("\(batch.count) records of \(batch.source) came")
+            }
+        }
     }
 
     /// Handles the next event; returns its records, or `nil` where it was another kind of event.

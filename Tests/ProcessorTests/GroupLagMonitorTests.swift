@@ -69,7 +69,7 @@ private struct Watched {
             #expect(error == nil && assigned.count == Self.partitions)
             break
         }
-        let isClosed = await consumer.close(deadline: .seconds(10))
+        let isClosed = await consumer.close(deadline: .seconds(30))
         #expect(isClosed)
     }
 
