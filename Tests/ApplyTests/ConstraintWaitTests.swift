@@ -77,7 +77,7 @@ private struct WaitingWorld {
                 now += pause
                 waited += pause
                 generation += 1
-                machine.claimed([Self.source])
+                machine.claimed(Self.source)
             default:
                 Issue.record("\(action)")
                 return

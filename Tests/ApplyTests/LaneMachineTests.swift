@@ -238,7 +238,7 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         let batch = batch()
         _ = machine.batchesArrived([part(batch)], at: 1)
         _ = machine.executed(.lost(outage), of: [advance()], at: 1)
-        machine.claimed([p0])
+        machine.claimed(p0)
         let again = part(batch, epoch: 2, generation: 2)
         #expect(machine.batchesArrived([again], at: 1) == write(BatchSlice(batch), epoch: 2))
         #expect(machine.executed(report(5), of: [advance(epoch: 2)], at: 2) == applied(5))
@@ -363,7 +363,7 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
                 guard case .answer(.appliedInPart(_, let waiting)) = action else { break }
                 now += waiting[0].retryIn
                 generation += 1
-                machine.claimed([p0])
+                machine.claimed(p0)
             }
         }
         for constraint in ["a", "b"] {
@@ -411,7 +411,7 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
                         counts, waiting: [WaitingPartition(source: p0, retryIn: LaneMachine.firstRetry, reason: reason)])))
 
         // Claimed again, it begins with that record, and waits twice as long, but not beyond its deadline.
-        machine.claimed([p0])
+        machine.claimed(p0)
         let rest = part(first, epoch: 2, generation: 2, expected: 3)
         func writeRest(_ records: Range<Int>, final: FinalConstraints = .none) -> Action {
             .write(
@@ -425,7 +425,7 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
                 == .answer(
                     .appliedInPart(
                         AppliedCounts(), waiting: [WaitingPartition(source: p0, retryIn: 100_000_000, reason: reason)])))
-        machine.claimed([p0])
+        machine.claimed(p0)
         #expect(machine.batchesArrived([rest], at: 1) == writeRest(2..<5))
         // All that was tried with it has waited as long.
         #expect(machine.executed(waits, of: [], at: 1_000_000_100) == writeRest(2..<5, final: .all))

@@ -33,6 +33,6 @@ extension World {
         let target = try await producer.prepare(topic).topic
         for id in 1...40 { _ = try await producer.send(target, key: Array("\(id)".utf8), value: nil) }
         _ = try await producer.send(target, key: Array("nobody".utf8), value: nil)
-        _ = await producer.close(deadline: .seconds(10))
+        _ = await producer.close(deadline: .seconds(30))
     }
 }

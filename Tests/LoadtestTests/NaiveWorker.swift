@@ -39,7 +39,7 @@ func readBack(_ broker: EmbeddedBroker, topic: String, ends: [Int64]) async thro
         case .committed, .notice, .otherLog, .reachedEnd: break
         }
     }
-    _ = await consumer.close(deadline: .seconds(10))
+    _ = await consumer.close(deadline: .seconds(30))
     return log
 }
 

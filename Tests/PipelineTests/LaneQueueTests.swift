@@ -68,6 +68,22 @@ private func records(_ count: Int) -> Credits { Credits(records: count, bytes: c
         #expect(queue.isEmpty == true)
     }
 
+    /// A transaction writes one table, and the tables take turns.
+    @Test func batchesOfDifferentTablesAreNeverTogether() {
+        var queue = LaneQueueMachine<String>()
+        for number in 0..<3 {
+            queue.arrived("hot \(number)", from: hot, table: 0, cost: records(10))
+            queue.arrived("mild \(number)", from: mild, table: 0, cost: records(10))
+            queue.arrived("cool \(number)", from: cool, table: 1, cost: records(10))
+        }
+        #expect(queue.laneFreed(limit: records(40)) == ["cool 0", "cool 1", "cool 2"])
+        queue.arrived("cool 3", from: cool, table: 1, cost: records(10))
+        #expect(queue.laneFreed(limit: records(40)) == ["mild 0", "hot 0", "mild 1", "hot 1"])
+        #expect(queue.laneFreed(limit: records(40)) == ["cool 3"])
+        #expect(queue.laneFreed(limit: records(40)) == ["mild 2", "hot 2"])
+        #expect(queue.isEmpty == true)
+    }
+
     @Test func randomArrivalsKeepTheirOrderAndAllAreServed() {
         let seed = testSeed("lane queue")
         var random = SeededRandom(seed: seed)
@@ -77,16 +93,21 @@ private func records(_ count: Int) -> Credits { Credits(records: count, bytes: c
             var written: [TopicPartition: Int] = [:]
             var missed: [TopicPartition: Int] = [:]
             let sources = (0..<Int32.random(in: 1...6, using: &random)).map { TopicPartition("t", $0) }
+            let tables = Int.random(in: 1...3, using: &random)
+            func table(of source: TopicPartition) -> Int { Int(source.partition) % tables }
             for _ in 0..<400 {
                 for _ in 0..<Int.random(in: 0...3, using: &random) {
                     let source = sources.randomElement(using: &random)!
                     let number = arrived[source, default: 0]
                     arrived[source] = number + 1
-                    queue.arrived((source, number), from: source, cost: records(Int.random(in: 1...120, using: &random)))
+                    queue.arrived(
+                        (source, number), from: source, table: table(of: source),
+                        cost: records(Int.random(in: 1...120, using: &random)))
                 }
                 let waiting = sources.filter { arrived[$0, default: 0] > written[$0, default: 0] }
                 let taken = queue.laneFreed(limit: records(Int.random(in: 1...300, using: &random)))
                 #expect(taken.isEmpty == waiting.isEmpty)
+                #expect(Set(taken.map { table(of: $0.source) }).count <= 1, "seed \(seed): two tables in one transaction")
                 for (source, number) in taken {
                     #expect(number == written[source, default: 0], "seed \(seed): out of order")
                     written[source] = number + 1

@@ -50,7 +50,7 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
     }
 
     @Test func theShippedMappingIsTheContractsOwn() throws {
-        let mapping = try Configuration.load(path: "\(root)/config/sluice.yaml", environment: [:]).mapping
+        let mapping = try Configuration.load(path: "\(root)/config/sluice.yaml", environment: [:]).ingressMapping
         #expect(mapping.topics == ["messages"])
         #expect(mapping.table.name == "messages")
         #expect(mapping.table.columns.map(\.name) == ["message_id", "name", "message"])

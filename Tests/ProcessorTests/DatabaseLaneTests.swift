@@ -19,6 +19,7 @@ struct LaneWorld {
     static let source = TopicPartition("messages", 0)
     let uri: String
     let plan: TablePlan
+    let plans: TablePlans
     let lane: DatabaseLane
     let claim: PartitionClaim
     let decoder: Decoder
@@ -31,12 +32,12 @@ struct LaneWorld {
             try YAML.load(path: "\(TestPostgres.checkout.path)/examples/messages/mapping.yaml")
         ])[0]
         decoder = Decoder(mapping: mapping)
-        plan = TablePlan(
-            shape: mapping.table, configuration: ApplyConfiguration(group: "g", outcomes: try OutcomeTable()),
-            poison: PoisonLimits(), logger: .silent)
+        let apply = ApplyConfiguration(group: "g", outcomes: try OutcomeTable())
+        plan = TablePlan(shape: mapping.table, configuration: apply, poison: PoisonLimits(), logger: .silent)
+        plans = TablePlans([(mapping.topics, plan)])
         lane = try DatabaseLane(
-            configuration: settings.connection(name: "lane test"), plan: plan, constraintTimeout: constraintTimeout,
-            logger: .silent)
+            configuration: settings.connection(name: "lane test"), plans: plans, apply: apply,
+            constraintTimeout: constraintTimeout, logger: .silent)
         _ = try await lane.session { try $0.executeScript(sql) }
         try await plan.claimed(on: lane)
         claim = try await Self.claim(lane)
@@ -238,7 +239,8 @@ struct DatabaseLaneTests {
         var settings = PostgresSettings()
         settings.uri = "postgres://127.0.0.1:1/nothing"
         let lane = try DatabaseLane(
-            configuration: settings.connection(name: "lane test"), plan: world.plan, constraintTimeout: .zero, logger: .silent)
+            configuration: settings.connection(name: "lane test"), plans: world.plans, apply: world.plan.configuration,
+            constraintTimeout: .zero, logger: .silent)
         guard case .retry(_, isOutage: true) = try await lane.apply(world.work(0..<1), attempt: 0) else {
             Issue.record("a refused connection is an outage")
             return

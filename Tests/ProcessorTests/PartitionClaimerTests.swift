@@ -47,12 +47,15 @@ private struct ClaimWorld {
         let mapping = try Mapping.compile([
             try YAML.load(path: "\(TestPostgres.checkout.path)/examples/messages/mapping.yaml")
         ])[0]
-        let plan = TablePlan(
-            shape: mapping.table, configuration: ApplyConfiguration(group: "sluice", outcomes: try OutcomeTable()),
-            poison: PoisonLimits(), logger: .silent)
+        let apply = ApplyConfiguration(group: "sluice", outcomes: try OutcomeTable())
+        let plan = TablePlan(shape: mapping.table, configuration: apply, poison: PoisonLimits(), logger: .silent)
+        let missing = TableShape(name: "missing", columns: [ColumnShape(name: "id", type: .int4)], key: [0])
+        let other = TablePlan(shape: missing, configuration: apply, poison: PoisonLimits(), logger: .silent)
+        let plans = TablePlans([(mapping.topics, plan), ([Self.otherTopic], other)])
         lanes = try (0..<2).map {
             try DatabaseLane(
-                configuration: settings.connection(name: "lane \($0)"), plan: plan, constraintTimeout: .zero, logger: .silent)
+                configuration: settings.connection(name: "lane \($0)"), plans: plans, apply: apply, constraintTimeout: .zero,
+                logger: .silent)
         }
         metadata = try KafkaMetadata.start(KafkaClientConfiguration(bootstrapServers: bootstrapServers), groupID: "sluice")
         var kafka = KafkaSettings()
@@ -60,9 +63,12 @@ private struct ClaimWorld {
         kafka.firstStart = firstStart
         kafka.offsetOutOfRange = outOfRange
         claimer = PartitionClaimer(
-            member: "test", plan: plan, kafka: kafka, metadata: metadata, lanes: lanes, pauses: pauses,
+            member: "test", plans: plans, kafka: kafka, metadata: metadata, lanes: lanes, pauses: pauses,
             logger: Logger(label: "test", sink: Lines(kept: lines)))
     }
+
+    /// A topic whose table does not exist.
+    static let otherTopic = "orders"
 
     /// A partition of a lane.
     static func partition(ofLane lane: Int) -> TopicPartition {
@@ -134,6 +140,21 @@ private struct ClaimWorld {
 
 @Suite(.enabled("needs PostgreSQL") { await TestPostgres.isAvailable }, .timeLimit(.minutes(2)))
 struct PartitionClaimerTests {
+    @Test func aTableThatIsMissingHoldsItsOwnPartitionsOnly() async throws {
+        let world = try await ClaimWorld()
+        let (healthy, other) = (TopicPartition("messages", 0), TopicPartition(ClaimWorld.otherTopic, 0))
+        try await world.own(healthy, other, start: 3)
+        let results = try await world.claim([other, healthy])
+        #expect(results[healthy] == .claimed(epoch: 2, nextOffset: 3))
+        guard case .held(let reason) = results[other] else {
+            Issue.record("not held: \(String(describing: results[other]))")
+            return
+        }
+        #expect(reason.kind == .schema && reason.description.contains("missing does not exist"))
+        #expect(try await world.stored(other)?.epoch == 1, "it was claimed")
+        await world.close()
+    }
+
     /// Kafka is not asked: it does not even run.
     @Test func aStoredOffsetIsTakenAsItIs() async throws {
         let world = try await ClaimWorld()
@@ -321,7 +342,7 @@ struct PartitionClaimerTests {
             #expect(await consumer.commitAndWait([(sources[0], 7), (sources[1], 4)], within: .seconds(10)) == nil)
             break
         }
-        _ = await consumer.close(deadline: .seconds(10))
+        _ = await consumer.close(deadline: .seconds(30))
 
         let world = try await ClaimWorld(broker.bootstrapServers, firstStart: firstStart)
         let results = try await world.claim(sources)

@@ -164,7 +164,8 @@ struct SchemaChangeTests {
         var settings = PostgresSettings()
         settings.uri = world.uri
         let other = try DatabaseLane(
-            configuration: settings.connection(name: "other lane"), plan: world.plan, constraintTimeout: .zero, logger: .silent)
+            configuration: settings.connection(name: "other lane"), plans: world.plans, apply: world.plan.configuration,
+            constraintTimeout: .zero, logger: .silent)
         try await change(world, "CREATE UNIQUE INDEX ON messages (name)")
         let counts = try await apply(world, [.init("Upsert", 2, "a")], from: 1)
         #expect(counts.deadLetters == ["sql:unique": 1])

@@ -1,8 +1,10 @@
 // Proves that the worker's metrics are there from the first scrape, and that a scrape shows one snapshot.
 
+import Decode
 import Kafka
 import Pipeline
 import Records
+import Settings
 import Synchronization
 import Telemetry
 import TestSupport
@@ -17,7 +19,7 @@ import Testing
 
     @Test func everyFamilyIsThereBeforeThePipelineStarts() {
         let registry = MetricsRegistry()
-        let telemetry = WorkerTelemetry(group: "g", registry: registry, logger: .silent)
+        let telemetry = WorkerTelemetry(group: "g", mappings: [], registry: registry, logger: .silent)
         let page = Self.lines(registry)
         for name in [
             "kafka_consumergroup_lag", "sluice_lag_seconds", "sluice_lag_eta_seconds", "sluice_end_offset",
@@ -39,6 +41,34 @@ import Testing
         for name in ["reseeks", "gaps", "duplicates", "restarts", "fetch_wakeups"] {
             #expect(page.contains("# TYPE sluice_consumer_\(name)_total counter"))
             #expect(page.contains("sluice_consumer_\(name)_total 0"))
+        }
+    }
+
+    @Test func eventsAreCountedByMapping() throws {
+        let registry = MetricsRegistry()
+        let mappings = try Mapping.compile(
+            ["orders", "items"].map { name in
+                let text = """
+                    topics: [\(name)-topic]
+                    table: \(name)
+                    key: [id]
+                    action: {path: /a, create: [c]}
+                    columns: {id: {path: /id, type: int4}}
+                    """
+                return try YAML.parse(text: text, file: "mappings/\(name).yaml")
+            })
+        let telemetry = WorkerTelemetry(group: "g", mappings: mappings, registry: registry, logger: .silent)
+        #expect(Self.lines(registry).contains(#"sluice_mapping_events_total{mapping="items",outcome="applied"} 0"#))
+        var counts = AppliedCounts()
+        (counts.applied, counts.superseded, counts.deadLetters) = (5, 2, ["sql:unique": 1])
+        let work = PartitionBatches(
+            source: TopicPartition("items-topic", 3), generation: 1, epoch: 1, expected: 0, batches: [])
+        telemetry.observed(.applied(lane: 0, work: [work], counts: counts, seconds: 0.1))
+        let page = Self.lines(registry)
+        for (outcome, count) in [("applied", 5), ("superseded", 2), ("dead_lettered", 1)] {
+            #expect(page.contains("sluice_mapping_events_total{mapping=\"items\",outcome=\"\(outcome)\"} \(count)"[...]))
+            #expect(page.contains("sluice_mapping_events_total{mapping=\"orders\",outcome=\"\(outcome)\"} 0"[...]))
+            #expect(page.contains("sluice_events_total{outcome=\"\(outcome)\"} \(count)"[...]))
         }
     }
 
@@ -100,7 +130,7 @@ import Testing
     }
 
     @Test func pausesAreRemovedWithTheirAssignment() {
-        let telemetry = WorkerTelemetry(group: "g", registry: MetricsRegistry(), logger: .silent)
+        let telemetry = WorkerTelemetry(group: "g", mappings: [], registry: MetricsRegistry(), logger: .silent)
         let source = TopicPartition("t", 3)
         telemetry.observed(.paused(source))
         telemetry.observed(.resumed(source))

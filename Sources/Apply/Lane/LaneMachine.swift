@@ -68,10 +68,8 @@ public struct LaneMachine: ~Copyable {
     /// The setting was changed; it holds for a wait under way, too.
     public mutating func constraintTimeoutChanged(to timeout: UInt64) { constraintTimeout = timeout }
 
-    /// Partitions were claimed again: the claim has read their offsets.
-    public mutating func claimed(_ partitions: [TopicPartition]) {
-        for partition in partitions { durable[partition] = nil }
-    }
+    /// A partition was claimed again: the claim has read its offset.
+    public mutating func claimed(_ partition: TopicPartition) { durable[partition] = nil }
 
     /// The stage has called.
     public mutating func batchesArrived(_ batches: [PartitionBatches], at now: UInt64) -> Action {

@@ -25,8 +25,12 @@ public final class TableWriter: Sendable {
     /// A writer for one table.
     /// - Parameters:
     ///   - poison: counts bad records; shared with the other lanes that write the table.
+    ///   - pool: memory of parameter arrays, which the lane's writers share; `nil`: one of its own.
     ///   - former: the writer of the lane's last plan. The session is the same.
-    public init(plan: WritePlan, configuration: ApplyConfiguration, poison: PoisonGuard, after former: TableWriter? = nil) {
+    public init(
+        plan: WritePlan, configuration: ApplyConfiguration, poison: PoisonGuard, pool: ArrayPool? = nil,
+        after former: TableWriter? = nil
+    ) {
         self.plan = plan
         lockSaver = Mutex(former?.lockSaver.withLock { $0 } ?? 0)
         refusals = Mutex(former?.refusals.withLock { $0 } ?? RefusalRate())
@@ -34,8 +38,8 @@ public final class TableWriter: Sendable {
         if plan.shape.mode == .append { configuration.outcomes = configuration.outcomes.forAppends }
         self.configuration = configuration
         self.poison = poison
-        pool = ArrayPool(keptBytes: configuration.keptBufferBytes)
-        versionCheck = TableVersion.requirement(plan.schema.relation, plan.schema.version, pool)
+        self.pool = pool ?? ArrayPool(keptBytes: configuration.keptBufferBytes)
+        versionCheck = TableVersion.requirement(plan.schema.relation, plan.schema.version, self.pool)
     }
 
     /// Encodes the events of slices by the plan's strategy. Events are in the order of `slices`, and in log order within each.

@@ -48,14 +48,20 @@ public protocol OffsetClaimer: Sendable {
 
 /// Writes one lane's transactions, one at a time.
 public protocol BatchApplier: Sendable {
-    /// Writes all of the work in one transaction, or nothing of it. Resolves unknown outcomes itself before it returns.
+    /// Writes all of the work in one transaction, or nothing of it. Resolves unknown outcomes itself before it returns. The work is of
+    /// one table.
     /// - Parameter attempt: how often the same work was tried before.
     func apply(_ work: [PartitionBatches], attempt: Int) async throws -> ApplyResult
+    /// Which table a partition's events are written to. Events of different tables are never in one transaction.
+    func table(of source: TopicPartition) -> Int
     /// Where the lane's stage should run: on the connection's thread, so that no other has to be woken. `nil`: anywhere.
     var executor: (any TaskExecutor)? { get }
 }
 
 extension BatchApplier {
+    /// The only one.
+    public func table(of source: TopicPartition) -> Int { 0 }
+
     /// Anywhere.
     public var executor: (any TaskExecutor)? { nil }
 }

@@ -21,7 +21,7 @@ struct ApplyStage: Sendable {
         while true {
             if queue.isEmpty {
                 guard let first = try await context.lanes[lane].receive() else { return }
-                queue.arrived(first, from: first.entry.source, cost: first.cost)
+                arrived(first, &queue)
             }
             takeArrived(&queue)
             // In steps, because a drain waits for what is under way, and what arrives meanwhile may be enough for a transaction.
@@ -46,7 +46,12 @@ struct ApplyStage: Sendable {
     }
 
     private func takeArrived(_ queue: inout LaneQueueMachine<RoutedChanges>) {
-        while let more = context.lanes[lane].takeIfReady() { queue.arrived(more, from: more.entry.source, cost: more.cost) }
+        while let more = context.lanes[lane].takeIfReady() { arrived(more, &queue) }
+    }
+
+    private func arrived(_ changes: RoutedChanges, _ queue: inout LaneQueueMachine<RoutedChanges>) {
+        let source = changes.entry.source
+        queue.arrived(changes, from: source, table: applier.table(of: source), cost: changes.cost)
     }
 
     private func apply(

@@ -8,6 +8,8 @@ import Records
 /// A transaction takes the next batch of the partition that has the fewest records in it so far; of several, that of the one that was
 /// served longest ago. So the lane's partitions share every transaction equally, as far as they have batches, and a record that arrives
 /// after another partition's backlog is in the next transaction: it waits only for the one under way.
+///
+/// A transaction writes one table. The partition that was served longest ago decides which, so the tables take turns.
 struct LaneQueueMachine<Element>: ~Copyable {
     private struct Item {
         let element: Element
@@ -16,6 +18,7 @@ struct LaneQueueMachine<Element>: ~Copyable {
 
     private struct PartitionQueue {
         let source: TopicPartition
+        let table: Int
         // A taken item is replaced by nil, so that its memory is freed.
         var items: [Item?] = []
         var head = 0
@@ -24,8 +27,9 @@ struct LaneQueueMachine<Element>: ~Copyable {
         /// The step at which it was served last.
         var served: UInt64
 
-        init(source: TopicPartition, served: UInt64) {
+        init(source: TopicPartition, table: Int, served: UInt64) {
             self.source = source
+            self.table = table
             self.served = served
         }
 
@@ -50,7 +54,8 @@ struct LaneQueueMachine<Element>: ~Copyable {
     var isEmpty: Bool { level.records == 0 && queues.allSatisfy { $0.next == nil } }
 
     /// A batch arrived from a partition.
-    mutating func arrived(_ element: Element, from source: TopicPartition, cost: Credits) {
+    /// - Parameter table: which table its events are for; always the same for a partition.
+    mutating func arrived(_ element: Element, from source: TopicPartition, table: Int = 0, cost: Credits) {
         let item = Item(element: element, cost: cost)
         level += cost
         if let index = queues.firstIndex(where: { $0.source == source }) {
@@ -60,18 +65,20 @@ struct LaneQueueMachine<Element>: ~Copyable {
         // Queues of partitions that were revoked are few; they are removed when a new one is added.
         queues.removeAll { $0.next == nil }
         // As if it had been served just now: a queue that empties and fills again must not overtake those that wait.
-        var queue = PartitionQueue(source: source, served: step)
+        var queue = PartitionQueue(source: source, table: table, served: step)
         queue.items.append(item)
         queues.append(queue)
     }
 
-    /// The lane is free. Returns what it writes next, within `limit`; at least one batch where any waits.
+    /// The lane is free. Returns what it writes next, of one table and within `limit`; at least one batch where any waits.
     mutating func laneFreed(limit: Credits) -> [Element] {
         for index in queues.indices { queues[index].taken = 0 }
         var elements: [Element] = []
         var left = limit
-        while left.isPositive, let index = leastServed(), let item = queues[index].next {
+        var table: Int?
+        while left.isPositive, let index = leastServed(of: table), let item = queues[index].next {
             guard elements.isEmpty || left.covers(item.cost) else { break }
+            table = queues[index].table
             step += 1
             queues[index].drop()
             queues[index].taken += item.cost.records
@@ -83,9 +90,10 @@ struct LaneQueueMachine<Element>: ~Copyable {
         return elements
     }
 
-    private func leastServed() -> Int? {
+    /// - Parameter table: `nil`: any.
+    private func leastServed(of table: Int?) -> Int? {
         var best: Int?
-        for index in queues.indices where queues[index].next != nil {
+        for index in queues.indices where queues[index].next != nil && (table == nil || queues[index].table == table) {
             guard let known = best else {
                 best = index
                 continue

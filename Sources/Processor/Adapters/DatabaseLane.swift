@@ -20,14 +20,37 @@ final class DatabaseLane: BatchApplier {
         var replacing: [PostgresConnection] = []
         /// In monotonic nanoseconds: not replaced again before, because there was no other connection to be had.
         var replacedAgainAt: UInt64 = 0
-        var writer: TableWriter?
-        var machine: LaneMachine
+    }
+
+    /// What the lane knows of one mapping's table.
+    private final class Table: Sendable {
+        struct State: ~Copyable {
+            var writer: TableWriter?
+            var machine: LaneMachine
+        }
+
+        let plan: TablePlan
+        let state: Mutex<State>
+
+        init(_ plan: TablePlan, constraintTimeout: Duration) {
+            self.plan = plan
+            state = Mutex(
+                State(
+                    machine: LaneMachine(
+                        outcomes: plan.configuration.outcomes, constraintTimeout: constraintTimeout.nanoseconds)))
+        }
     }
 
     private let configuration: PostgresConfiguration
-    private let plan: TablePlan
+    private let plans: TablePlans
+    /// In the order of the plans.
+    private let tables: [Table]
+    /// Of the tables' writers, of which one at a time has a transaction.
+    private let pool: ArrayPool
+    private let group: String
+    private let keptBufferBytes: Int
     private let logger: Logger
-    private let state: Mutex<State>
+    private let state = Mutex(State())
     /// Held while connecting.
     private let connecting = AsyncMutex()
     /// The thread that all of the lane's connections, one after the other, and its stage run on.
@@ -35,30 +58,36 @@ final class DatabaseLane: BatchApplier {
 
     /// - Throws: where there is no thread for it.
     init(
-        configuration: PostgresConfiguration, plan: TablePlan, constraintTimeout: Duration, logger: Logger
+        configuration: PostgresConfiguration, plans: TablePlans, apply: ApplyConfiguration, constraintTimeout: Duration,
+        logger: Logger
     ) throws(PostgresError) {
         thread = try ConnectionThread(named: "lane")
         self.configuration = configuration
-        self.plan = plan
+        self.plans = plans
+        tables = plans.all.map { Table($0, constraintTimeout: constraintTimeout) }
+        pool = ArrayPool(keptBytes: apply.keptBufferBytes)
+        group = apply.group
+        keptBufferBytes = apply.keptBufferBytes
         self.logger = logger
-        state = Mutex(
-            State(
-                machine: LaneMachine(
-                    outcomes: plan.configuration.outcomes, constraintTimeout: constraintTimeout.nanoseconds)))
     }
 
     // MARK: For the claimer and the end
 
     /// Changes the limit while transactions are under way.
     func reconfigure(constraintTimeout: Duration) {
-        state.withLock { $0.machine.constraintTimeoutChanged(to: constraintTimeout.nanoseconds) }
+        for table in tables {
+            table.state.withLock { $0.machine.constraintTimeoutChanged(to: constraintTimeout.nanoseconds) }
+        }
     }
 
     /// Forgets offsets and counts of bad records of partitions that were claimed again.
     func reset(_ partitions: [TopicPartition]) {
-        state.withLock { state in
-            for partition in partitions { plan.poison.forget(partition) }
-            state.machine.claimed(partitions)
+        for partition in partitions {
+            let table = tables[table(of: partition)]
+            table.state.withLock { state in
+                table.plan.poison.forget(partition)
+                state.machine.claimed(partition)
+            }
         }
     }
 
@@ -121,9 +150,7 @@ final class DatabaseLane: BatchApplier {
                 state.withLock { $0.replacing.append(next) }
                 // Not what libpq says: a pooler invents that number.
                 let backend = try await former.perform { try $0.execute("SELECT pg_backend_pid()").int32(0, 0) }
-                try await next.perform { [plan] in
-                    try OffsetStore(group: plan.configuration.group).replaceBackend(backend, on: $0)
-                }
+                try await next.perform { [group] in try OffsetStore(group: group).replaceBackend(backend, on: $0) }
                 state.withLock { ($0.connection, $0.replacing) = (next, []) }
                 unused = former
             } catch {
@@ -147,62 +174,68 @@ final class DatabaseLane: BatchApplier {
 
     var executor: (any TaskExecutor)? { thread }
 
+    func table(of source: TopicPartition) -> Int { plans.index(of: source) }
+
     func apply(_ work: [PartitionBatches], attempt: Int) async throws -> ApplyResult {
-        var action = state.withLock { $0.machine.batchesArrived(work, at: MonotonicClock.nanoseconds()) }
+        guard let first = work.first else { return .applied(AppliedCounts()) }
+        let table = tables[table(of: first.source)]
+        var action = table.state.withLock { $0.machine.batchesArrived(work, at: MonotonicClock.nanoseconds()) }
         while true {
             do {
                 switch action {
                 case .answer(let result):
-                    if case .stopped(_, let reason) = result, reason.kind == .schema { plan.mustBeChecked() }
+                    if case .stopped(_, let reason) = result, reason.kind == .schema { table.plan.mustBeChecked() }
                     return result
-                case .settle(let advances): action = try await settle(advances)
-                case .inspect: action = try await inspect()
+                case .settle(let advances): action = try await settle(advances, table)
+                case .inspect: action = try await inspect(table)
                 case .write(let slices, let claims, let final, let checksVersion):
-                    action = try await write(slices, claims, final, checksVersion: checksVersion)
+                    action = try await write(slices, claims, final, checksVersion: checksVersion, table)
                 }
             } catch let error as PostgresError {
-                action = state.withLock { $0.machine.failed(error) }
+                action = table.state.withLock { $0.machine.failed(error) }
             } catch let error as ApplyError {
-                action = state.withLock { $0.machine.failed(error) }
+                action = table.state.withLock { $0.machine.failed(error) }
             }
         }
     }
 
     /// A writer for the plan of this moment.
-    private var writer: TableWriter {
-        guard let current = plan.current else {
+    private func writer(of table: Table) -> TableWriter {
+        guard let current = table.plan.current else {
             preconditionFailure("batches reached a lane before their partitions were claimed")
         }
-        return state.withLock { state in
+        return table.state.withLock { state in
             if let writer = state.writer, writer.plan === current { return writer }
             let writer = TableWriter(
-                plan: current, configuration: plan.configuration, poison: plan.poison, after: state.writer)
+                plan: current, configuration: table.plan.configuration, poison: table.plan.poison, pool: pool,
+                after: state.writer)
             state.writer = writer
             return writer
         }
     }
 
-    private func settle(_ advances: [OffsetAdvance]) async throws -> LaneMachine.Action {
-        let states = try await session { [writer] in try writer.settle(advances, on: $0) }
+    private func settle(_ advances: [OffsetAdvance], _ table: Table) async throws -> LaneMachine.Action {
+        let writer = writer(of: table)
+        let states = try await session { try writer.settle(advances, on: $0) }
         logger.info(
             "Connection was lost during a transaction; its outcome was read from sluice_offsets.",
             ["partitions": states.map { "\($0.key) \($0.value.rawValue)" }.sorted().joined(separator: ", ")])
-        return state.withLock { $0.machine.settled(states, at: MonotonicClock.nanoseconds()) }
+        return table.state.withLock { $0.machine.settled(states, at: MonotonicClock.nanoseconds()) }
     }
 
-    private func inspect() async throws -> LaneMachine.Action {
-        logger.info("The table has changed; its schema is read again.", ["table": plan.table])
+    private func inspect(_ table: Table) async throws -> LaneMachine.Action {
+        logger.info("The table has changed; its schema is read again.", ["table": table.plan.table])
         // Of the last transaction; another lane may have made a new one since.
-        let known = state.withLock { $0.writer?.plan }
-        try await plan.changed(on: self)
-        let isChanged = plan.current !== known
-        return state.withLock { $0.machine.inspected(isChanged: isChanged, at: MonotonicClock.nanoseconds()) }
+        let known = table.state.withLock { $0.writer?.plan }
+        try await table.plan.changed(on: self)
+        let isChanged = table.plan.current !== known
+        return table.state.withLock { $0.machine.inspected(isChanged: isChanged, at: MonotonicClock.nanoseconds()) }
     }
 
     private func write(
-        _ slices: [BatchSlice], _ claims: [PartitionClaim], _ final: FinalConstraints, checksVersion: Bool
+        _ slices: [BatchSlice], _ claims: [PartitionClaim], _ final: FinalConstraints, checksVersion: Bool, _ table: Table
     ) async throws -> LaneMachine.Action {
-        let writer = writer
+        let writer = writer(of: table)
         let transaction = try writer.prepare(slices, claims: claims)
         defer { writer.recycle(transaction) }
         let connection = try await connected()
@@ -212,8 +245,10 @@ final class DatabaseLane: BatchApplier {
                 now: Double(MonotonicClock.nanoseconds()) / 1e9)
             return (outcome, session.largestCommand)
         }
-        if largest > plan.configuration.keptBufferBytes, !connection.isBroken { await replace(connection) }
-        return state.withLock { $0.machine.executed(outcome, of: transaction.advances, at: MonotonicClock.nanoseconds()) }
+        if largest > keptBufferBytes, !connection.isBroken { await replace(connection) }
+        return table.state.withLock {
+            $0.machine.executed(outcome, of: transaction.advances, at: MonotonicClock.nanoseconds())
+        }
     }
 }
 

@@ -18,19 +18,19 @@ final class PartitionClaimer: OffsetClaimer {
     private let store: OffsetStore
     private let member: String
     private let kafka: KafkaSettings
-    private let plan: TablePlan
+    private let plans: TablePlans
     private let metadata: KafkaMetadata
     private let lanes: [DatabaseLane]
     private let pauses: OperatorPauseSync
     private let logger: Logger
 
     init(
-        member: String, plan: TablePlan, kafka: KafkaSettings, metadata: KafkaMetadata, lanes: [DatabaseLane],
+        member: String, plans: TablePlans, kafka: KafkaSettings, metadata: KafkaMetadata, lanes: [DatabaseLane],
         pauses: OperatorPauseSync, logger: Logger
     ) {
         store = OffsetStore(group: kafka.groupID)
         self.member = member
-        self.plan = plan
+        self.plans = plans
         self.kafka = kafka
         self.metadata = metadata
         self.lanes = lanes
@@ -40,7 +40,7 @@ final class PartitionClaimer: OffsetClaimer {
 
     /// Changes limits of the lanes' present and later writers.
     func reconfigure(constraintTimeout: Duration, poison: PoisonLimits) {
-        plan.poison.update(poison)
+        for plan in plans.all { plan.poison.update(poison) }
         for lane in lanes { lane.reconfigure(constraintTimeout: constraintTimeout) }
     }
 
@@ -78,19 +78,11 @@ final class PartitionClaimer: OffsetClaimer {
     }
 
     private func claimPartitions(_ requests: [ClaimRequest], _ answers: Answers) async throws {
-        let partitions = requests.map(\.source)
         // The pipeline learns of pauses before the claims, and so before the first record: a paused partition must not be read.
         try await pauses.refresh()
-        do {
-            try await plan.claimed(on: pauses)
-        } catch let error as PostgresError where !error.isConnectionLost && error.sqlState?.hasClass("42") == true {
-            // Such as a missing privilege on the schema.
-            return answers.all(
-                partitions, Self.held("table \(plan.table) cannot be read from the catalog: \(error)"))
-        } catch let error as ApplyError {
-            return answers.all(partitions, Self.held(error.description))
-        }
-        let stored = try await storedOffsets(of: partitions)
+        let requests = try await ofWritableTables(requests, answers)
+        if requests.isEmpty { return }
+        let stored = try await storedOffsets(of: requests.map(\.source))
         // A stored offset is taken as it is. Where the log does not hold it, the consumer finds out, and the next claim decides.
         let starts = requests.compactMap { request -> Start? in
             guard !request.checksBounds, let offset = stored[request.source]?.nextOffset, offset != OffsetStore.endToCome
@@ -103,6 +95,25 @@ final class PartitionClaimer: OffsetClaimer {
             group.addTask { await self.claim(starts, answers) }
             group.addTask { await self.claim(await self.starts(of: others, answers), answers) }
         }
+    }
+
+    /// The requests whose table can be written; the others are answered.
+    private func ofWritableTables(_ requests: [ClaimRequest], _ answers: Answers) async throws -> [ClaimRequest] {
+        var writable: Set<Int> = []
+        for (index, requests) in Dictionary(grouping: requests, by: { plans.index(of: $0.source) }) {
+            let plan = plans.all[index]
+            do {
+                try await plan.claimed(on: pauses)
+                writable.insert(index)
+            } catch let error as PostgresError where !error.isConnectionLost && error.sqlState?.hasClass("42") == true {
+                // Such as a missing privilege on the schema.
+                answers.all(
+                    requests.map(\.source), Self.held("table \(plan.table) cannot be read from the catalog: \(error)"))
+            } catch let error as ApplyError {
+                answers.all(requests.map(\.source), Self.held(error.description))
+            }
+        }
+        return requests.filter { writable.contains(plans.index(of: $0.source)) }
     }
 
     /// Claims partitions on their lanes, all lanes at the same time.

@@ -1,4 +1,4 @@
-// Owns the plan of the mapping's table: makes it, keeps it for the lanes, and makes it anew when the table has changed.
+// Owns the plans of the mappings' tables: makes them, keeps them for the lanes, and makes them anew when a table has changed.
 
 import Apply
 import Backpressure
@@ -16,7 +16,27 @@ protocol SessionSource: Sendable {
 extension DatabaseLane: SessionSource {}
 extension OperatorPauseSync: SessionSource {}
 
-/// How the table is written, for all lanes, and for the claims, which must not succeed where it cannot be written.
+/// The plans of all mappings, and which topic is whose.
+struct TablePlans: Sendable {
+    /// One for each mapping.
+    let all: [TablePlan]
+    private let indices: [String: Int]
+
+    /// - Parameter plans: each with the topics of its mapping.
+    init(_ plans: [(topics: [String], plan: TablePlan)]) {
+        all = plans.map(\.plan)
+        indices = Dictionary(
+            plans.enumerated().flatMap { index, entry in entry.topics.map { ($0, index) } },
+            uniquingKeysWith: { first, _ in first })
+    }
+
+    /// The position in ``all`` of a partition's plan: each consumed topic belongs to one mapping.
+    func index(of source: TopicPartition) -> Int { all.count == 1 ? 0 : indices[source.topic] ?? 0 }
+
+    subscript(source: TopicPartition) -> TablePlan { all[index(of: source)] }
+}
+
+/// How one table is written, for all lanes, and for the claims, which must not succeed where it cannot be written.
 final class TablePlan: Sendable {
     /// For how long the server's word that it would execute the plan's statements is taken, at claims. Partitions that wait for a row are
     /// claimed several times a second.

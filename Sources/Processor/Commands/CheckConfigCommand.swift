@@ -37,9 +37,9 @@ enum CheckConfigCommand {
     private static func kafka(_ configuration: Configuration) async throws -> String {
         let kafka = configuration.settings.kafka
         let metadata = try KafkaMetadata.start(kafka.client { _, _ in }, groupID: kafka.groupID)
-        let topics = try await metadata.topics(configuration.mapping.topics, timeout: .seconds(5))
+        let topics = try await metadata.topics(configuration.topics, timeout: .seconds(5))
         var partitions: [TopicPartition] = []
-        let sentences = try configuration.mapping.topics.map { name in
+        let sentences = try configuration.topics.map { name in
             guard let answer = topics[name] else { throw CommandError("Kafka does not mention the topic \(name)") }
             let count = try answer.get()
             partitions += (0..<count).map { TopicPartition(name, Int32($0)) }
@@ -56,16 +56,31 @@ enum CheckConfigCommand {
         let settings = configuration.settings
         let pending = try await Schema.pending(settings.postgres, logger: logger)
         let connection = try await PostgresConnection.connect(settings.postgres.connection(name: "sluice check-config"))
-        let shape = configuration.mapping.table
-        let plan: WritePlan
-        do {
-            plan = try await connection.performLast { try WritePlan.checked(shape, on: $0) }
-        } catch  where !pending.isEmpty {
-            return "pending migrations: \(pending.joined(separator: ", "))"
+        let shapes = configuration.mappings.map(\.table)
+        // All tables before the first fault is thrown: an operator mends them together.
+        let plans = try await connection.performLast { session in
+            try shapes.map { shape in
+                do {
+                    return Result<WritePlan, ApplyError>.success(try WritePlan.checked(shape, on: session))
+                } catch let error as ApplyError {
+                    return .failure(error)
+                }
+            }
         }
-        logger.warn(of: plan)
-        let state = pending.isEmpty ? "schema up to date" : "pending migrations: \(pending.joined(separator: ", "))"
-        let reasons = plan.choice.reasons.isEmpty ? "" : " (\(plan.choice.reasons.joined(separator: "; ")))"
-        return "\(state); table \(shape.name) is written by \(plan.choice.strategy.rawValue)\(reasons)"
+        if !pending.isEmpty { return "pending migrations: \(pending.joined(separator: ", "))" }
+        var faults: [String] = []
+        var sentences: [String] = []
+        for (shape, plan) in zip(shapes, plans) {
+            do throws(ApplyError) {
+                let plan = try plan.get()
+                logger.warn(of: plan)
+                let reasons = plan.choice.reasons.isEmpty ? "" : " (\(plan.choice.reasons.joined(separator: "; ")))"
+                sentences.append("table \(shape.name) is written by \(plan.choice.strategy.rawValue)\(reasons)")
+            } catch {
+                faults.append(error.description)
+            }
+        }
+        if !faults.isEmpty { throw CommandError(faults.joined(separator: "; ")) }
+        return "schema up to date; \(sentences.joined(separator: "; "))"
     }
 }

@@ -48,12 +48,12 @@ final class RunCommand: Sendable {
             ])
         logger.warn(of: configuration.settings.kafka)
         logger.warn(of: configuration.settings.http)
-        let (settings, mapping) = (configuration.settings, configuration.mapping)
+        let settings = configuration.settings
         let registry = MetricsRegistry()
         registry.registerProcessMetrics()
         registry.registerLogMetrics()
         registry.registerBuildInfo()
-        broker = isEmbedded ? try await BrokerProcess.start(topics: mapping.topics) : nil
+        broker = isEmbedded ? try await BrokerProcess.start(topics: configuration.topics) : nil
         if let broker {
             logger.info("Embedded broker started.", ["bootstrap_servers": broker.bootstrapServers])
             if let brokerFile {
@@ -66,10 +66,15 @@ final class RunCommand: Sendable {
         let bounds = BatchBounds(settings.http)
         eventProducer =
             role == .worker
-            ? nil : EventProducer(mapping: mapping, registry: registry, bounds: bounds, logger: logger.child("ingress"))
+            ? nil
+            : EventProducer(
+                mapping: configuration.ingressMapping, registry: registry, bounds: bounds, logger: logger.child("ingress"))
         let telemetry =
             role == .ingress
-            ? nil : WorkerTelemetry(group: settings.kafka.groupID, registry: registry, logger: logger.child("worker"))
+            ? nil
+            : WorkerTelemetry(
+                group: settings.kafka.groupID, mappings: configuration.mappings, registry: registry,
+                logger: logger.child("worker"))
         self.telemetry = telemetry
         let shedding = role == .worker ? nil : IngressShedding(settings.limits.shed.limits, registry: registry)
         self.shedding = shedding
@@ -79,7 +84,7 @@ final class RunCommand: Sendable {
         let authorizer = RequestAuthorizer(settings.http)
         admin =
             role == .ingress
-            ? nil : AdminController(authorizer: authorizer, topics: mapping.topics, logger: logger.child("operator"))
+            ? nil : AdminController(authorizer: authorizer, topics: configuration.topics, logger: logger.child("operator"))
         let routes = Routes(
             role: role, eventProducer: eventProducer, limits: limits, shedding: shedding, admin: admin, authorizer: authorizer,
             registry: registry, health: health)
@@ -104,7 +109,7 @@ final class RunCommand: Sendable {
             role == .worker
             ? nil
             : GroupLagMonitor(
-                topics: mapping.topics, interval: { reloader.settings.pipeline.lagInterval }, logger: logger.child("group"))
+                topics: configuration.topics, interval: { reloader.settings.pipeline.lagInterval }, logger: logger.child("group"))
         if role == .ingress, let outside {
             GroupCollectors.register(on: registry.sharedCollector { outside.sample() }, group: settings.kafka.groupID)
         }
@@ -177,7 +182,8 @@ final class RunCommand: Sendable {
         // These tasks end with this scope.
         async let _: Void? = outside?.run(KafkaGroupOffsets(metadata: metadata))
         async let _: Void? = shedding?.run { sheddingInputs(now: $0) }
-        async let _: Void = KafkaProbe.run(metadata, topic: configuration.mapping.topics[0], eventProducer: eventProducer)
+        async let _: Void = KafkaProbe.run(
+            metadata, topic: configuration.ingressMapping.topics[0], eventProducer: eventProducer)
         guard let telemetry else {
             health.entered("running")
             while true { try await Task.sleep(for: .seconds(3600)) }
@@ -217,7 +223,7 @@ final class RunCommand: Sendable {
     /// Waits for Kafka and the topics. Returns the number of their partitions.
     private func topics(_ metadata: KafkaMetadata) async throws -> Int {
         let partitions = try await StartUp.topics(
-            configuration.mapping.topics, metadata, waitsForTopics: settings.kafka.waitForTopics, logger
+            configuration.topics, metadata, waitsForTopics: settings.kafka.waitForTopics, logger
         ) { reason in
             health.entered("waiting for Kafka: \(reason)")
             eventProducer?.update(kafkaError: reason)
@@ -245,7 +251,7 @@ final class RunCommand: Sendable {
     }
 
     private func bindProducer(_ eventProducer: EventProducer, _ metadata: KafkaMetadata) async throws {
-        let topicName = configuration.mapping.topics[0]
+        let topicName = configuration.ingressMapping.topics[0]
         var producerConfiguration = KafkaProducerConfiguration(client: client)
         producerConfiguration.linger = settings.kafka.linger
         producerConfiguration.requestsInFlight = settings.kafka.requestsInFlight

@@ -30,8 +30,8 @@ struct SluiceSettings: Sendable {
                 Key(
                     "mappings", \.mappings, .list(of: .path, atLeast: 1),
                     help:
-                        "Mapping files, relative to this file: how events become rows. A file describes one table; this version "
-                        + "takes one file."
+                        "Mapping files, relative to this file: how events become rows. A file describes the topics of one table. "
+                        + "POST /send takes events of the first topic of the first file."
                 ),
                 .section(\.pipeline, PipelineSettings.section),
                 .section(\.apply, ApplySettings.section),
@@ -39,9 +39,6 @@ struct SluiceSettings: Sendable {
                 .section(\.limits, LimitsSettings.section),
                 .section(\.http, HTTPSettings.section),
                 .section(\.log, LogSettings.section),
-            ],
-            rules: [
-                Rule("mappings", sentence: "must name exactly one file: this version writes one table") { $0.mappings.count == 1 }
             ]),
         defaults: SluiceSettings(),
         renamed: [
@@ -108,7 +105,10 @@ struct Configuration: Sendable {
         settings.postgres.uriFile = uriFile
         return settings
     }
-    var mapping: Mapping { mappings[0] }
+    /// The topics of all mappings.
+    var topics: [String] { mappings.flatMap(\.topics) }
+    /// The mapping of the events that the ingress takes.
+    var ingressMapping: Mapping { mappings[0] }
 
     /// The settings, with faulty keys at their defaults, and all faults.
     static func survey(
@@ -173,9 +173,10 @@ struct Configuration: Sendable {
             }
         }
         faults += settings.limits.policyFaults(effective.origin(of: "limits.policies"))
-        if let mapping = mappings.first {
-            for name in settings.limits.consume.topics.keys.sorted() where !mapping.topics.contains(name) {
-                let guess = Nearest.name(to: name, among: mapping.topics) ?? mapping.topics.joined(separator: ", ")
+        if !mappings.isEmpty {
+            let topics = mappings.flatMap(\.topics)
+            for name in settings.limits.consume.topics.keys.sorted() where !topics.contains(name) {
+                let guess = Nearest.name(to: name, among: topics) ?? topics.joined(separator: ", ")
                 faults.append(
                     Fault(
                         effective.origin(of: "limits.consume.topics"), key: "limits.consume.topics",

@@ -17,6 +17,8 @@ final class WorkerTelemetry: PipelineObserver {
     private let applied: Counter
     private let superseded: Counter
     private let deadLettered: Counter
+    /// By topic: the same three for the topic's mapping.
+    private let ofMappings: [String: (applied: Counter, superseded: Counter, deadLettered: Counter)]
     private let deadLetters: CounterFamily
     private let retries: Counter
     private let fences: Counter
@@ -34,7 +36,7 @@ final class WorkerTelemetry: PipelineObserver {
     let consumer: ConsumerTelemetry
     private let pipeline = Mutex<EventPipeline?>(nil)
 
-    init(group: String, registry: MetricsRegistry, logger: Logger) {
+    init(group: String, mappings: [Mapping], registry: MetricsRegistry, logger: Logger) {
         self.logger = logger
         rebalances = registry.counter(
             "sluice_rebalances_total", help: "Rebalances of the consumer group that assigned or revoked partitions.")
@@ -43,6 +45,18 @@ final class WorkerTelemetry: PipelineObserver {
         applied = events.child("applied")
         superseded = events.child("superseded")
         deadLettered = events.child("dead_lettered")
+        let mapped = registry.counterFamily(
+            "sluice_mapping_events_total", help: "Records whose offset is durable, by the mapping of their topic and outcome.",
+            labels: ["mapping", "outcome"])
+        var ofMappings: [String: (applied: Counter, superseded: Counter, deadLettered: Counter)] = [:]
+        for mapping in mappings {
+            let counters = (
+                applied: mapped.child(mapping.name, "applied"), superseded: mapped.child(mapping.name, "superseded"),
+                deadLettered: mapped.child(mapping.name, "dead_lettered")
+            )
+            for topic in mapping.topics { ofMappings[topic] = counters }
+        }
+        self.ofMappings = ofMappings
         deadLetters = registry.counterFamily(
             "sluice_dead_letters_total", help: "Records written to sluice_dead_letters, by reason.", labels: ["reason"])
         for reason in DecodeReason.allCases { deadLetters.child(DeadLetterReason.decode(reason.rawValue)) }
@@ -162,9 +176,14 @@ final class WorkerTelemetry: PipelineObserver {
     private func count(_ work: [PartitionBatches], _ counts: AppliedCounts, _ seconds: Double) {
         applied.increment(by: counts.applied)
         superseded.increment(by: counts.superseded)
-        for (reason, number) in counts.deadLetters {
-            deadLetters.child(reason).increment(by: number)
-            deadLettered.increment(by: number)
+        let dead = counts.deadLetters.values.reduce(0, +)
+        deadLettered.increment(by: dead)
+        for (reason, number) in counts.deadLetters { deadLetters.child(reason).increment(by: number) }
+        // A transaction writes one table.
+        if let topic = work.first?.source.topic, let counters = ofMappings[topic] {
+            counters.applied.increment(by: counts.applied)
+            counters.superseded.increment(by: counts.superseded)
+            counters.deadLettered.increment(by: dead)
         }
         var rows = 0
         var buckets = LatencyBuckets()

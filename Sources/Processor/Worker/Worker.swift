@@ -45,9 +45,9 @@ final class Worker: Sendable {
         let prefetch = try budget.prefetchShare(partitions: partitions, properties: settings.kafka.properties)
         let pool = CreditPool(
             batchOverhead: Footprint.perBatch,
-            recordOverhead: Footprint(columns: configuration.mapping.table.columns.count).perRecord)
+            recordOverhead: configuration.mappings.map { Footprint(columns: $0.table.columns.count).perRecord }.max() ?? 0)
         var consumerConfiguration = KafkaConsumerConfiguration(
-            client: client, groupID: settings.kafka.groupID, topics: configuration.mapping.topics)
+            client: client, groupID: settings.kafka.groupID, topics: configuration.topics)
         consumerConfiguration.groupInstanceID = settings.kafka.groupInstanceID
         consumerConfiguration.groupProtocol = settings.kafka.groupProtocol
         consumerConfiguration.sessionTimeout = settings.kafka.sessionTimeout
@@ -59,14 +59,19 @@ final class Worker: Sendable {
         // The size of a transaction is the limit that counts and can be changed; this one keeps a visit short for the other partitions.
         consumerConfiguration.visitLimit = 2_500
 
-        let applyConfiguration = settings.applyConfiguration(
-            outcomes: configuration.outcomes, mapping: configuration.mapping.name)
-        let plan = TablePlan(
-            shape: configuration.mapping.table, configuration: applyConfiguration, poison: settings.apply.poisonLimits,
-            logger: logger.child("table"))
+        let applyConfiguration = settings.applyConfiguration(outcomes: configuration.outcomes)
+        let plans = TablePlans(
+            configuration.mappings.map { mapping in
+                var apply = applyConfiguration
+                apply.mapping = mapping.name
+                let plan = TablePlan(
+                    shape: mapping.table, configuration: apply, poison: settings.apply.poisonLimits,
+                    logger: logger.child("table", ["mapping": mapping.name]))
+                return (mapping.topics, plan)
+            })
         lanes = try (0..<settings.postgres.connections).map { lane in
             try DatabaseLane(
-                configuration: settings.postgres.connection(name: "sluice lane \(lane)"), plan: plan,
+                configuration: settings.postgres.connection(name: "sluice lane \(lane)"), plans: plans, apply: applyConfiguration,
                 constraintTimeout: settings.apply.constraintTimeout,
                 logger: logger.child("lane", ["lane": lane]))
         }
@@ -80,7 +85,7 @@ final class Worker: Sendable {
         committedMetadata = try KafkaMetadata.start(client, groupID: settings.kafka.groupID, seesOpenTransactions: false)
         // Of a transaction that is open at the first start all records are read, or none.
         claimer = PartitionClaimer(
-            member: "\(settings.kafka.clientID)-\(ProcessIdentity.name)", plan: plan, kafka: settings.kafka,
+            member: "\(settings.kafka.clientID)-\(ProcessIdentity.name)", plans: plans, kafka: settings.kafka,
             metadata: committedMetadata, lanes: lanes, pauses: pauses, logger: logger.child("claims"))
         let pipelineConfiguration = settings.pipelineConfiguration
         limiter = ConsumeLimiter(settings.limits.consume, batch: pipelineConfiguration.visit) {
@@ -93,7 +98,7 @@ final class Worker: Sendable {
             source: KafkaRecordSource(
                 consumer: consumer, metadata: metadata, committedMetadata: committedMetadata, limiter: limiter,
                 prefetchBytes: budget.prefetch, partitionLimit: partitions, logger: logger.child("kafka")),
-            decoder: StageDecoder(mapping: configuration.mapping), claimer: claimer, appliers: lanes, pool: pool,
+            decoder: StageDecoder(configuration.mappings), claimer: claimer, appliers: lanes, pool: pool,
             clock: SystemClock(), observer: telemetry)
         self.pipeline = pipeline
         telemetry.watch(pipeline)
@@ -203,9 +208,8 @@ extension SluiceSettings {
         return configuration
     }
 
-    func applyConfiguration(outcomes: OutcomeTable, mapping: String) -> ApplyConfiguration {
+    func applyConfiguration(outcomes: OutcomeTable) -> ApplyConfiguration {
         var configuration = ApplyConfiguration(group: kafka.groupID, outcomes: outcomes)
-        configuration.mapping = mapping
         // What a transaction's arrays may take at most, as they double when they grow; see MemoryBudget.
         configuration.keptBufferBytes = 2 * memoryBudget.transaction
         return configuration
