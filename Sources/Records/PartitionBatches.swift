@@ -32,6 +32,8 @@ public struct AppliedCounts: Sendable, Equatable {
     public var applied = 0
     /// Events that a later event of the same key in the same transaction replaced.
     public var superseded = 0
+    /// Of those applied, events that wrote nothing; counted where a mapping skips unchanged rows.
+    public var unchanged = 0
     /// Dead letters by reason.
     public var deadLetters: [String: Int] = [:]
 

@@ -20,6 +20,33 @@ public enum ColumnType: String, Sendable, CaseIterable, BitwiseCopyable {
     public var arrayName: String { rawValue + "[]" }
 }
 
+/// How a mapping's column is written, beyond being set to the event's value. The default is that alone.
+public struct ColumnPolicy: Sendable, Equatable {
+    /// The mapping key `on`: which writes of a row set the column.
+    public enum Occasion: String, Sendable, CaseIterable {
+        /// Inserts and updates.
+        case always
+        /// Inserts only: an update keeps the row's value.
+        case insert
+        /// Updates only: an insert gives the column its default.
+        case update
+    }
+
+    /// Which writes of a row set the column.
+    public var occasion: Occasion
+    /// `if_null: keep`: an update with a null keeps the row's value.
+    public var keepsIfNull: Bool
+    /// `merge: jsonb_concat`: an update adds the event's object to the row's, as `jsonb || jsonb` does.
+    public var isMerged: Bool
+
+    /// How a column is written.
+    public init(_ occasion: Occasion = .always, keepsIfNull: Bool = false, isMerged: Bool = false) {
+        self.occasion = occasion
+        self.keepsIfNull = keepsIfNull
+        self.isMerged = isMerged
+    }
+}
+
 /// One column that a mapping fills.
 public struct ColumnShape: Sendable, Equatable {
     /// The column's name, unquoted.
@@ -30,17 +57,22 @@ public struct ColumnShape: Sendable, Equatable {
     public let isOptional: Bool
     /// The value may be null.
     public let isNullable: Bool
+    /// How it is written.
+    public let policy: ColumnPolicy
 
     /// A column that a mapping fills.
-    public init(name: String, type: ColumnType, isOptional: Bool = false, isNullable: Bool = false) {
+    public init(
+        name: String, type: ColumnType, isOptional: Bool = false, isNullable: Bool = false, policy: ColumnPolicy = ColumnPolicy()
+    ) {
         self.name = name
         self.type = type
         self.isOptional = isOptional
         self.isNullable = isNullable
+        self.policy = policy
     }
 }
 
-/// The value of an `on_update` column.
+/// The value of an `on_update` column, and of one that marks a deleted row.
 public enum OnUpdateValue: String, Sendable, CaseIterable {
     /// `CURRENT_DATE`
     case currentDate = "current_date"
@@ -106,11 +138,17 @@ public struct TableShape: Sendable, Equatable {
     public let onUpdate: [(column: String, value: OnUpdateValue)]
     /// How the mapping asks the table to be written.
     public let write: WriteChoice
+    /// `delete: {set: …}`: a Delete sets these columns instead of removing the row, and while the first of them is not null the row counts
+    /// as absent. Empty: a Delete removes the row.
+    public let deletion: [(column: String, value: OnUpdateValue)]
+    /// `skip_unchanged`: an update that would leave the mapping's columns as they are is not written.
+    public let skipsUnchanged: Bool
 
     /// The table of a mapping.
     public init(
         schema: String? = nil, name: String, columns: [ColumnShape], key: [Int], mode: WriteMode = .upsert,
-        onUpdate: [(column: String, value: OnUpdateValue)] = [], write: WriteChoice = WriteChoice()
+        onUpdate: [(column: String, value: OnUpdateValue)] = [], write: WriteChoice = WriteChoice(),
+        deletion: [(column: String, value: OnUpdateValue)] = [], skipsUnchanged: Bool = false
     ) {
         self.schema = schema
         self.name = name
@@ -119,11 +157,19 @@ public struct TableShape: Sendable, Equatable {
         self.mode = mode
         self.onUpdate = onUpdate
         self.write = write
+        self.deletion = deletion
+        self.skipsUnchanged = skipsUnchanged
+    }
+
+    /// An update is more than setting the columns to the event's values: see ``ColumnPolicy``, ``deletion`` and ``skipsUnchanged``.
+    public var hasPolicies: Bool {
+        !deletion.isEmpty || skipsUnchanged || columns.contains { $0.policy != ColumnPolicy() }
     }
 
     /// Field by field.
     public static func == (a: TableShape, b: TableShape) -> Bool {
         a.schema == b.schema && a.name == b.name && a.columns == b.columns && a.key == b.key && a.mode == b.mode
             && a.write == b.write && a.onUpdate.elementsEqual(b.onUpdate) { $0 == $1 }
+            && a.deletion.elementsEqual(b.deletion) { $0 == $1 } && a.skipsUnchanged == b.skipsUnchanged
     }
 }

@@ -15,21 +15,56 @@ struct OneAtATime {
             + "\""
     }
 
+    /// What an update sets a column to; `nil`: nothing.
+    private func update(_ column: Int, _ value: TestValue, where key: String) throws -> String? {
+        let policy = shape.columns[column].policy
+        if policy.occasion == .insert || (policy.keepsIfNull && value == .null) { return nil }
+        guard policy.isMerged, value != .null else { return value.literal }
+        let former = try session.execute("SELECT \(quoted(column)) IS NULL FROM \(shape.name) WHERE \(key)")
+        return try former.bool(0, 0) ? value.literal : "\(quoted(column)) || \(value.literal)"
+    }
+
+    /// Whether an update would leave a column as it is.
+    private func isEqual(_ column: Int, _ value: String, where key: String) throws -> Bool {
+        let texts = try session.execute(
+            "SELECT coalesce(\(quoted(column))::text, 'NULL'), coalesce((\(value))::text, 'NULL') FROM \(shape.name) WHERE \(key)"
+        )
+        return try texts.text(0, 0) == texts.text(0, 1)
+    }
+
     /// The SQLSTATE the event was refused with; `nil`: it was applied, or there was nothing to do.
     func apply(_ operation: Operation, _ values: [TestValue]) throws -> String? {
         let key = shape.key.map { "\(quoted($0)) = \(values[$0].literal)" }.joined(separator: " AND ")
-        let isPresent = try session.execute("SELECT 1 FROM \(shape.name) WHERE \(key)").rowCount == 1
+        let mark = shape.deletion.first.map { "\($0.column) IS NULL" } ?? "true"
+        let found = try session.execute("SELECT \(mark) FROM \(shape.name) WHERE \(key)")
+        let isPresent = try found.rowCount == 1 && found.bool(0, 0)
         let there = values.indices.filter { values[$0] != .absent }
         let sql: String
         switch (operation, isPresent) {
         case (.create, true), (.update, false), (.delete, false): return nil
+        case (.delete, true) where !shape.deletion.isEmpty:
+            let sets = shape.deletion.map { "\($0.column) = current_date" }
+            sql = "UPDATE \(shape.name) SET \(sets.joined(separator: ", ")) WHERE \(key)"
         case (.delete, true): sql = "DELETE FROM \(shape.name) WHERE \(key)"
+        case (.create, false) where found.rowCount == 1, (.upsert, false) where found.rowCount == 1:
+            // The row that counts as absent becomes as a new one.
+            var sets = values.indices.filter { !shape.key.contains($0) }.map { column in
+                let isSet = values[column] != .absent && shape.columns[column].policy.occasion != .update
+                return "\(quoted(column)) = \(isSet ? values[column].literal : "DEFAULT")"
+            }
+            sets += shape.onUpdate.map { "\($0.column) = DEFAULT" } + shape.deletion.map { "\($0.column) = NULL" }
+            sql = "UPDATE \(shape.name) SET \(sets.joined(separator: ", ")) WHERE \(key)"
         case (.create, false), (.upsert, false):
+            let there = there.filter { shape.columns[$0].policy.occasion != .update }
             sql =
                 "INSERT INTO \(shape.name) (\(there.map { quoted($0) }.joined(separator: ", "))) OVERRIDING SYSTEM VALUE "
                 + "VALUES (\(there.map { values[$0].literal }.joined(separator: ", ")))"
         case (.update, true), (.upsert, true):
-            var sets = there.filter { !shape.key.contains($0) }.map { "\(quoted($0)) = \(values[$0].literal)" }
+            let new = try there.compactMap { column in
+                shape.key.contains(column) ? nil : try update(column, values[column], where: key).map { (column, $0) }
+            }
+            if shape.skipsUnchanged, try new.allSatisfy({ try isEqual($0.0, $0.1, where: key) }) { return nil }
+            var sets = new.map { "\(quoted($0)) = \($1)" }
             sets += shape.onUpdate.map { "\($0.column) = current_date" }
             sql = "UPDATE \(shape.name) SET \(sets.joined(separator: ", ")) WHERE \(key)"
         }

@@ -76,6 +76,50 @@ import Testing
             ])
     }
 
+    @Test func `how updates and deletes are written`() throws {
+        let rest = "topics: a\ntable: t\nkey: id\naction: {path: /op, delete: D}\n"
+        func columns(_ policy: String) -> String {
+            rest + "columns: {id: {path: /id, type: int4}, a: {path: /a, type: text, \(policy)}}\n"
+        }
+        let plain = try compile(columns("optional: true") + "delete: row\nskip_unchanged: false").table
+        #expect(!plain.hasPolicies)
+        for (text, policy) in [
+            ("on: insert", ColumnPolicy(.insert)), ("on: update", ColumnPolicy(.update)), ("on: always", ColumnPolicy()),
+            ("if_null: keep, nullable: true", ColumnPolicy(keepsIfNull: true)),
+            ("merge: jsonb_concat, on: update", ColumnPolicy(.update, isMerged: true)),
+        ] {
+            #expect(try compile(columns(text)).table.columns[1].policy == policy)
+        }
+        let table = try compile(columns("optional: true") + "delete: {set: {gone: now, day: current_date}}\nskip_unchanged: true")
+            .table
+        #expect(table.deletion.map(\.column) == ["gone", "day"] && table.deletion.map(\.value) == [.now, .currentDate])
+        #expect(table.skipsUnchanged && table.hasPolicies)
+        #expect(
+            faults(
+                rest + "columns:\n  id: {path: /id, type: int4, on: insert}\n  a: {path: /a, type: text, if_null: keep}\n"
+                    + "  b: {path: /b, type: text, on: inserts}\n  c: {path: /c, type: text, merge: concat, on: insert}\n"
+                    + "delete: {set: {a: now, b c: never}}\nskip_unchanged: maybe\n") == [
+                    "6: column id is in the key, which no update changes: remove on",
+                    "7: column a: if_null has no effect, because null is refused; add nullable: true",
+                    "8: column b: on 'inserts' is not one of always, insert, update; did you mean 'insert'?",
+                    "9: column c: merge 'concat' is not one of jsonb_concat",
+                    "9: column c: if_null and merge are for updates, which do not set the column (on: insert)",
+                    "10: delete: set b c 'never' is not one of current_date, now",
+                    "10: delete: 'a' is already one of the columns, or in on_update",
+                    "11: skip_unchanged must be true or false",
+                ])
+        #expect(
+            faults(columns("on: insert") + "write: coalesce") == [
+                "6: write: coalesce cannot be together with on, if_null, merge, delete: {set: …} or skip_unchanged; remove it"
+            ])
+        #expect(faults(columns("optional: true") + "delete: rows") == ["6: delete 'rows' is not one of row; did you mean 'row'?"])
+        #expect(
+            faults(columns("optional: true") + "delete: {put: {x: now}}") == [
+                "6: unknown key 'put' in delete",
+                "6: delete needs 'row', or the columns that it sets, such as {set: {deleted_at: now}}",
+            ])
+    }
+
     @Test func `all faults at once, each with its line`() {
         let found = faults(
             """

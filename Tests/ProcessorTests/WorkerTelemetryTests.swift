@@ -60,11 +60,12 @@ import Testing
         let telemetry = WorkerTelemetry(group: "g", mappings: mappings, registry: registry, logger: .silent)
         #expect(Self.lines(registry).contains(#"sluice_mapping_events_total{mapping="items",outcome="applied"} 0"#))
         var counts = AppliedCounts()
-        (counts.applied, counts.superseded, counts.deadLetters) = (5, 2, ["sql:unique": 1])
+        (counts.applied, counts.superseded, counts.deadLetters, counts.unchanged) = (5, 2, ["sql:unique": 1], 3)
         let work = PartitionBatches(
             source: TopicPartition("items-topic", 3), generation: 1, epoch: 1, expected: 0, batches: [])
         telemetry.observed(.applied(lane: 0, work: [work], counts: counts, seconds: 0.1))
         let page = Self.lines(registry)
+        #expect(page.contains(#"sluice_unchanged_events_total{mapping="items"} 3"#))
         for (outcome, count) in [("applied", 5), ("superseded", 2), ("dead_lettered", 1)] {
             #expect(page.contains("sluice_mapping_events_total{mapping=\"items\",outcome=\"\(outcome)\"} \(count)"[...]))
             #expect(page.contains("sluice_mapping_events_total{mapping=\"orders\",outcome=\"\(outcome)\"} 0"[...]))

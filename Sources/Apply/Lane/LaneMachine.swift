@@ -342,6 +342,7 @@ public struct LaneMachine: ~Copyable {
         }
         let dead = report.deadLetters.values.reduce(0, +)
         counts.superseded += report.superseded
+        counts.unchanged += report.unchanged
         counts.applied += report.records - dead - report.superseded
         counts.deadLetters.merge(report.deadLetters, uniquingKeysWith: +)
     }

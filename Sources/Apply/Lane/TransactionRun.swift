@@ -127,6 +127,9 @@ struct TransactionRun {
         report.events = transaction.eventCount
         report.statements = statements
         for dead in deadLetters { report.deadLetters[dead.reason, default: 0] += 1 }
+        if plan.shape.skipsUnchanged {
+            report.unchanged = report.events - (deadLetters.count - transaction.faults.count) - report.rows
+        }
         let (counts, refusals) = (countsByPartition(deadLetters), deadLetters.count - transaction.faults.count)
         writer.refusals.withLock { $0.committed(events: transaction.eventCount, refusals: refusals) }
         let now = now

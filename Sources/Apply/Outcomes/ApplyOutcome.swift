@@ -13,6 +13,8 @@ public struct ApplyReport: Sendable, Equatable {
     public var rows = 0
     /// Events that a later event of the same key replaced.
     public var superseded = 0
+    /// Events that wrote nothing, where the mapping skips unchanged rows: what they say was there, or found nothing to do.
+    public var unchanged = 0
     /// Rows by kind of change, where every event was applied sequentially.
     public var counts: RowCounts?
     /// Dead letters by reason: ``DeadLetterReason``.

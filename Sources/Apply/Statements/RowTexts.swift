@@ -34,6 +34,8 @@ struct RowTexts {
     let names: [String]
     let keyNames: [String]
     private let onUpdate: [(name: String, value: String)]
+    /// What a Delete sets instead of removing the row.
+    private let deletion: [(name: String, value: String)]
     /// What a column gets on insert where the event has no value; `nil`: null.
     private let defaults: [String?]
     /// The column's type, where it is not the mapping's. CASE needs one type; without a length a cast refuses and cuts what an
@@ -49,6 +51,7 @@ struct RowTexts {
         names = shape.columns.map { quoteIdentifier($0.name) }
         keyNames = shape.key.map { quoteIdentifier(shape.columns[$0].name) }
         onUpdate = shape.onUpdate.map { (quoteIdentifier($0.column), Self.expression($0.value)) }
+        deletion = shape.deletion.map { (quoteIdentifier($0.column), Self.expression($0.value)) }
         let columns = shape.columns.map { schema.columns[$0.name] }
         defaults = columns.map { $0?.defaultExpression }
         casts = zip(columns, shape.columns).map { column, mapped in
@@ -70,14 +73,40 @@ struct RowTexts {
         zip(keyNames, shape.key).map { "t.\($0) = \(row).c\($1)" }.joined(separator: " AND ")
     }
 
+    /// The condition that `t` is that row, and does not count as absent.
+    func isPresent(_ row: String) -> String {
+        matches(row) + (deletion.first.map { " AND t.\($0.name) IS NULL" } ?? "")
+    }
+
+    /// The beginning of a statement that deletes rows, up to what they are joined with.
+    func removal(using rows: String? = nil) -> String {
+        if deletion.isEmpty { return "DELETE FROM \(relation) AS t\(rows.map { " USING \($0)" } ?? "")" }
+        let sets = deletion.map { "\($0.name) = \($0.value)" }.joined(separator: ", ")
+        return "UPDATE \(relation) AS t SET \(sets)\(rows.map { " FROM \($0)" } ?? "")"
+    }
+
+    /// What an INSERT does where the key is there: nothing, or a row that counts as absent becomes as a new one.
+    func conflict(setsOnUpdate: Bool) -> String {
+        let arbiter = keyNames.joined(separator: ", ")
+        guard let mark = deletion.first else { return "ON CONFLICT (\(arbiter)) DO NOTHING" }
+        let sets =
+            shape.columns.indices.filter { !shape.key.contains($0) }.map { column in
+                shape.columns[column].policy.occasion == .update
+                    ? "\(names[column]) = DEFAULT" : "\(names[column]) = excluded.\(names[column])"
+            } + onUpdate.map { "\($0.name) = \(setsOnUpdate ? $0.value : "DEFAULT")" }
+            + deletion.map { "\($0.name) = NULL" }
+        return "ON CONFLICT (\(arbiter)) DO UPDATE SET \(sets.joined(separator: ", ")) WHERE t.\(mark.name) IS NOT NULL"
+    }
+
     /// The columns of an INSERT with what stands before its values, and the values of a row.
     /// - Parameters:
     ///   - isComplete: the row has a value for every column.
     ///   - setsOnUpdate: the `on_update` columns are set, and not defaulted.
     func insertion(of row: String, isComplete: Bool, setsOnUpdate: Bool) -> (columns: String, values: String) {
         let onUpdate = setsOnUpdate ? self.onUpdate : []
-        let list = (names + onUpdate.map(\.name)).joined(separator: ", ")
-        let values = shape.columns.indices.map { column -> String in
+        let inserted = shape.columns.indices.filter { shape.columns[$0].policy.occasion != .update }
+        let list = (inserted.map { names[$0] } + onUpdate.map(\.name)).joined(separator: ", ")
+        let values = inserted.map { column -> String in
             guard !isComplete, let isPresent = presence.condition(column, of: row) else { return "\(row).c\(column)" }
             return
                 "CASE WHEN \(isPresent) THEN \(row).c\(column)\(casts[column])\(defaults[column].map { " ELSE \($0)" } ?? "") END"
@@ -94,12 +123,39 @@ struct RowTexts {
     ///   - row: `excluded` for the row proposed by an INSERT, which is complete.
     ///   - absent: columns that the list must not name.
     func assignments(of row: String, without absent: Set<Int> = []) -> String {
-        let sets = shape.columns.indices.filter { !shape.key.contains($0) && !absent.contains($0) }.map { column -> String in
-            if row == "excluded" { return "\(names[column]) = excluded.\(names[column])" }
-            guard let isPresent = presence.condition(column, of: row) else { return "\(names[column]) = \(row).c\(column)" }
-            return "\(names[column]) = CASE WHEN \(isPresent) THEN \(row).c\(column)\(casts[column]) ELSE t.\(names[column]) END"
-        }
+        let sets = updatedColumns(without: absent).map { "\(names[$0]) = \(updatedValue($0, of: row))" }
         let all = sets + onUpdate.map { "\($0.name) = \($0.value)" }
         return all.isEmpty ? "\(keyNames[0]) = t.\(keyNames[0])" : all.joined(separator: ", ")
+    }
+
+    /// The condition under which an update of `t` is written; `nil`: always.
+    func isChanged(by row: String, without absent: Set<Int> = []) -> String? {
+        guard shape.skipsUnchanged else { return nil }
+        let columns = updatedColumns(without: absent)
+        if columns.isEmpty { return "false" }
+        let (former, new) = (columns.map { "t.\(names[$0])" }, columns.map { updatedValue($0, of: row) })
+        return "ROW(\(former.joined(separator: ", "))) IS DISTINCT FROM ROW(\(new.joined(separator: ", ")))"
+    }
+
+    private func updatedColumns(without absent: Set<Int>) -> [Int] {
+        shape.columns.indices.filter {
+            !shape.key.contains($0) && !absent.contains($0) && shape.columns[$0].policy.occasion != .insert
+        }
+    }
+
+    /// The value that an update gives a column.
+    private func updatedValue(_ column: Int, of row: String) -> String {
+        if row == "excluded" { return "excluded.\(names[column])" }
+        let policy = shape.columns[column].policy
+        let former = "t.\(names[column])"
+        let isPresent = presence.condition(column, of: row)
+        let cast = isPresent == nil && policy == ColumnPolicy() ? "" : casts[column]
+        var value = "\(row).c\(column)\(cast)"
+        if policy.isMerged {
+            // A null on either side would make the whole null.
+            value = "CASE WHEN \(former) IS NULL OR \(value) IS NULL THEN \(value) ELSE \(former) || \(value) END"
+        }
+        if policy.keepsIfNull { value = "COALESCE(\(value), \(former))" }
+        return isPresent.map { "CASE WHEN \($0) THEN \(value) ELSE \(former) END" } ?? value
     }
 }

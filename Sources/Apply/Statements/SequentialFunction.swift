@@ -71,7 +71,7 @@ struct SequentialWriter {
         let (columns, values) = texts.insertion(of: "_s_e", isComplete: false, setsOnUpdate: false)
         let arbiter =
             usesArbiter && texts.shape.mode == .upsert
-            ? " ON CONFLICT (\(texts.keyNames.joined(separator: ", "))) DO NOTHING" : ""
+            ? " \(texts.conflict(setsOnUpdate: false))" : ""
         return """
             INSERT INTO \(texts.relation) AS t \(columns) VALUES (\(values))\(arbiter);
             GET DIAGNOSTICS _s_n = ROW_COUNT; _s_new := _s_new + _s_n;
@@ -81,8 +81,10 @@ struct SequentialWriter {
     /// The UPDATE of one event: one statement for each combination of groups that the event has.
     private func update(_ groups: ArraySlice<[Int]>, without absent: Set<Int> = []) -> String {
         guard let group = groups.first else {
+            let isChanged = texts.isChanged(by: "_s_e", without: absent).map { " AND \($0)" } ?? ""
             return """
-                UPDATE \(texts.relation) AS t SET \(texts.assignments(of: "_s_e", without: absent)) WHERE \(texts.matches("_s_e"));
+                UPDATE \(texts.relation) AS t SET \(texts.assignments(of: "_s_e", without: absent))
+                WHERE \(texts.isPresent("_s_e"))\(isChanged);
                 GET DIAGNOSTICS _s_n = ROW_COUNT;
                 """
         }
@@ -100,7 +102,7 @@ struct SequentialWriter {
     private func event() -> String {
         // Mode append knows no Delete.
         if texts.shape.mode == .append { return "IF _s_e.op <> 3 THEN \(insertion) END IF;" }
-        let lookUp = "PERFORM FROM \(texts.relation) AS t WHERE \(texts.matches("_s_e"));"
+        let lookUp = "PERFORM FROM \(texts.relation) AS t WHERE \(texts.isPresent("_s_e"));"
         // Where another session writes the same key, the row may appear or vanish between look-up and write: the look-up is repeated.
         return """
                 \(lookUp)
@@ -122,7 +124,7 @@ struct SequentialWriter {
                         END IF;
                     END IF;
                 ELSIF _s_present AND _s_e.op = 3 THEN
-                    DELETE FROM \(texts.relation) AS t WHERE \(texts.matches("_s_e"));
+                    \(texts.removal()) WHERE \(texts.isPresent("_s_e"));
                     GET DIAGNOSTICS _s_n = ROW_COUNT;
                     _s_gone := _s_gone + _s_n;
                 END IF;

@@ -70,9 +70,12 @@ struct StatementTexts {
         let rows = unnest(columns, words, firstParameter: first)
         let sql: String
         switch key.kind {
-        case .delete: sql = "DELETE FROM \(texts.relation) AS t USING \(rows) WHERE \(texts.matches("u"))"
+        case .delete: sql = "\(texts.removal(using: rows)) WHERE \(texts.isPresent("u"))"
         case .update:
-            sql = "UPDATE \(texts.relation) AS t SET \(texts.assignments(of: "u")) FROM \(rows) WHERE \(texts.matches("u"))"
+            let isChanged = texts.isChanged(by: "u").map { " AND \($0)" } ?? ""
+            sql =
+                "UPDATE \(texts.relation) AS t SET \(texts.assignments(of: "u")) FROM \(rows) "
+                + "WHERE \(texts.isPresent("u"))\(isChanged)"
         case .upsert: sql = insert(key, rows) + " ON CONFLICT (\(arbiter)) DO UPDATE SET \(texts.assignments(of: "excluded"))"
         case .merge:
             let (columns, values) = texts.insertion(of: "u", isComplete: false, setsOnUpdate: key.setsOnUpdate)
@@ -82,8 +85,8 @@ struct StatementTexts {
                 WHEN NOT MATCHED THEN INSERT \(columns) VALUES (\(values))
                 """
         case .insert:
-            let absent = " WHERE NOT EXISTS (SELECT FROM \(texts.relation) AS t WHERE \(texts.matches("u")))"
-            sql = insert(key, rows) + (insertsLookUp ? absent : "") + " ON CONFLICT (\(arbiter)) DO NOTHING"
+            let absent = " WHERE NOT EXISTS (SELECT FROM \(texts.relation) AS t WHERE \(texts.isPresent("u")))"
+            sql = insert(key, rows) + (insertsLookUp ? absent : "") + " \(texts.conflict(setsOnUpdate: key.setsOnUpdate))"
         case .append: sql = insert(key, rows)
         }
         return SetStatement(

@@ -27,12 +27,34 @@ extension TableSchema {
                 faults.append("column \(name) stands in both columns and on_update; keep one of the two")
             }
         }
+        faults += deletionFaults(shape)
         if hasRowSecurity {
             faults.append(
                 "row-level security applies to this role: rows that a policy hides would count as absent; write as a role with "
                     + "BYPASSRLS, or as the owner without FORCE ROW LEVEL SECURITY")
         }
         return shape.mode == .upsert ? faults + keyFaults(shape) : faults
+    }
+
+    private func deletionFaults(_ shape: TableShape) -> [String] {
+        var faults: [String] = []
+        for (index, name) in shape.deletion.map(\.column).enumerated() {
+            guard let column = columns[name] else {
+                faults.append("column \(name), which a Delete sets, does not exist")
+                continue
+            }
+            if shape.columns.contains(where: { $0.name == name }) || shape.onUpdate.contains(where: { $0.column == name }) {
+                faults.append("column \(name) is set by a Delete, and can stand neither in columns nor in on_update")
+            }
+            if column.isNotNull {
+                faults.append(
+                    "column \(name) is NOT NULL, but is null in rows that are not deleted; drop NOT NULL")
+            }
+            if index == 0, !rules.isEmpty {
+                faults.append("delete: {set: …} needs INSERT … ON CONFLICT, which a table with rules does not have")
+            }
+        }
+        return faults
     }
 
     private func keyFaults(_ shape: TableShape) -> [String] {

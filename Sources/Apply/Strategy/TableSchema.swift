@@ -155,6 +155,7 @@ public struct TableSchema: Sendable, Equatable {
             // No UPDATE sets the key.
             let columns = shape.columns.indices.filter {
                 trigger.updateOf.contains(shape.columns[$0].name) && !shape.key.contains($0)
+                    && shape.columns[$0].policy.occasion != .insert
             }
             let isAlwaysSet =
                 columns.contains { !shape.columns[$0].isOptional }
@@ -173,8 +174,8 @@ public struct TableSchema: Sendable, Equatable {
         return groups
     }
 
-    /// Whether an event may have no value for a column: it is optional in the mapping, or not in it.
+    /// Whether an INSERT may have no value for a column: it is optional in the mapping, for updates only, or not in it.
     static func mayBeLeftOut(_ name: String, _ shape: TableShape) -> Bool {
-        shape.columns.first { $0.name == name }?.isOptional != false
+        shape.columns.first { $0.name == name }.map { $0.isOptional || $0.policy.occasion == .update } ?? true
     }
 }

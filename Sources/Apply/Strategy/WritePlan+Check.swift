@@ -42,13 +42,14 @@ extension WritePlan {
             shape.mode == .append
             ? [.append]
             : strategy == .sequential && !schema.rules.isEmpty
-                ? [.append, .update, .delete] : [.insert, .upsert, .update, .delete] + (hasMerge ? [.merge] : [])
+                ? [.append, .update, .delete]
+                : [.insert] + (shape.hasPolicies ? [] : [.upsert]) + [.update, .delete] + (hasMerge ? [.merge] : [])
         for kind in kinds {
             let statement = texts.statement(StatementKey(kind: kind))
             guard let error = try refusal(of: statement.sql, parameters: statement.parameterCount, on: session) else { continue }
             // The server names the first column only.
             let columns = error.sqlState == .datatypeMismatch ? try mismatches(on: session) : []
-            for error in columns.isEmpty ? [error] : columns { refuse(kind.verb, sentence(error)) }
+            for error in columns.isEmpty ? [error] : columns { refuse(verb(kind), sentence(error)) }
         }
         var faults = refusals.map { "\($0.verbs.joined(separator: ", ")): \($0.sentence)" }
         let mayCreate = try session.execute(
@@ -128,10 +129,10 @@ extension WritePlan {
     }
 }
 
-extension StatementKind {
-    fileprivate var verb: String {
-        switch self {
-        case .delete: "DELETE"
+extension WritePlan {
+    private func verb(_ kind: StatementKind) -> String {
+        switch kind {
+        case .delete: shape.deletion.isEmpty ? "DELETE" : "UPDATE"
         case .update: "UPDATE"
         case .upsert, .merge, .insert, .append: "INSERT"
         }

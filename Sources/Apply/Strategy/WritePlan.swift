@@ -16,7 +16,8 @@ public final class WritePlan: Sendable {
     public let choice: StrategyChoice
     let presence: Presence
     /// An INSERT first looks whether the row is there. Without that, `ON CONFLICT` proposes rows that exist, too: a column that they need
-    /// may be missing in the event, a BEFORE INSERT trigger would run for them, and their defaults would use up a short sequence.
+    /// may be missing in the event, a BEFORE INSERT trigger would run for them, and their defaults would use up a short sequence. Nor does
+    /// `ON CONFLICT` know a mapping's policies for updates.
     let insertsLookUp: Bool
     /// Upserts whose rows lack values are one MERGE, and not an UPDATE and an INSERT. Of concurrent changes by others MERGE sees less than
     /// `ON CONFLICT`: a row that comes meanwhile refuses the transaction, which is repeated. Where triggers, rules or policies run, what
@@ -41,7 +42,7 @@ public final class WritePlan: Sendable {
         presence = texts.presence
         insertsLookUp =
             shape.mode == .upsert
-            && (schema.insertsMayLackColumns(shape) || schema.triggers.contains(where: \.isBeforeRowInsert)
+            && (shape.hasPolicies || schema.insertsMayLackColumns(shape) || schema.triggers.contains(where: \.isBeforeRowInsert)
                 || schema.insertsUseShortSequence(shape))
         hasMerge =
             choice.strategy == .coalesce && texts.presence.words > 0 && schema.serverHasMerge && schema.kind == .table

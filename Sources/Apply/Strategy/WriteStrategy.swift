@@ -33,9 +33,9 @@ extension TableSchema {
         let forSequential = reasonsForSequential(shape)
         let againstCoalesce = reasonsAgainstCoalescing(shape)
         let allowed: WriteStrategy =
-            !forSequential.isEmpty ? .sequential : !againstCoalesce.isEmpty || shape.mode == .append ? .rounds : .coalesce
+            !forSequential.isEmpty ? .sequential : againstCoalesce.isEmpty ? .coalesce : .rounds
         switch shape.write.strategy {
-        case .coalesce where shape.mode == .upsert:
+        case .coalesce where shape.mode == .upsert && !shape.hasPolicies:
             return StrategyChoice(
                 strategy: .coalesce, reasons: forSequential + againstCoalesce, isForced: allowed != .coalesce)
         case .rounds:
@@ -43,6 +43,7 @@ extension TableSchema {
             return StrategyChoice(strategy: .rounds, reasons: reasons, isForced: allowed == .sequential)
         case .sequential:
             return StrategyChoice(strategy: .sequential, reasons: ["the mapping says write: sequential"], isForced: false)
+        // Net changes of appended rows, or of updates with policies, are not computed.
         case .auto, .coalesce:
             return StrategyChoice(
                 strategy: allowed, reasons: allowed == .sequential ? forSequential : againstCoalesce, isForced: false)
@@ -78,6 +79,7 @@ extension TableSchema {
     private func reasonsAgainstCoalescing(_ shape: TableShape) -> [String] {
         var reasons: [String] = []
         if shape.mode == .append { reasons.append("every event of mode append is a row") }
+        if shape.hasPolicies { reasons.append("the mapping says how updates and deletes are written") }
         if serverEncoding != "UTF8" { reasons.append("the database's encoding is \(serverEncoding)") }
         reasons += triggers.map { "trigger \($0.name)" }
         reasons += checks.map { "check \($0)" }

@@ -50,7 +50,8 @@ struct ColumnCompiler {
 
     init(keyNames: Set<String>) { self.keyNames = keyNames }
 
-    private static let knownKeys = ["path", "metadata", "constant", "type", "optional", "nullable"]
+    private static let knownKeys =
+        ["path", "metadata", "constant", "type", "optional", "nullable"] + MappingReader.policyKeys
     private static let plannedTypes = ["bool", "float8", "numeric", "uuid", "jsonb", "bytea"]
     private static let metadataNames = ["topic", "partition", "offset", "timestamp", "key", "headers.NAME"]
 
@@ -72,6 +73,7 @@ struct ColumnCompiler {
         let isOptional = keys["optional"].flatMap { reader.flag($0, "\(subject): optional") } ?? false
         let isNullable = keys["nullable"].flatMap { reader.flag($0, "\(subject): nullable") } ?? false
         if isKey, isOptional || isNullable { reader.fault(node, "\(subject) is in the key and cannot be optional or nullable") }
+        let policy = reader.columnPolicy(keys, subject, isKey: isKey, isNullable: isNullable)
         let type = keys["type"].map { reader.choice($0, "\(subject): type", of: ColumnType.self, planned: Self.plannedTypes) }
         if case .some(nil) = type { return nil }
         let declaredType = type ?? nil
@@ -109,7 +111,8 @@ struct ColumnCompiler {
             result = nil
         }
         guard let (source, columnType) = result else { return nil }
-        let shape = ColumnShape(name: entry.key, type: columnType, isOptional: isOptional, isNullable: isNullable)
+        let shape = ColumnShape(
+            name: entry.key, type: columnType, isOptional: isOptional, isNullable: isNullable, policy: policy)
         return Column(shape: shape, source: source)
     }
 

@@ -12,7 +12,7 @@ struct MappingCompiler {
 
     private static let knownKeys = [
         "topics", "envelope", "table", "mode", "write", "triggers", "key", "kafka_key", "action", "columns", "on_update",
-        "version",
+        "delete", "skip_unchanged", "version",
     ]
 
     var faults: [MappingFault] { reader.faults }
@@ -40,6 +40,12 @@ struct MappingCompiler {
         let kafkaKey = kafkaKeyFormat(entries["kafka_key"], keyNames: keyNames)
         let action = actionEnvelope(entries["action"], root: root)
         let onUpdate = entries["on_update"].map { onUpdateColumns($0, columns: columns) } ?? []
+        let deletion = entries["delete"].map { reader.deletion($0) } ?? []
+        for (name, _) in deletion
+        where columns.contains(where: { $0.shape.name == name }) || onUpdate.contains(where: { $0.column == name }) {
+            reader.fault(entries["delete"] ?? root, "delete: '\(name)' is already one of the columns, or in on_update")
+        }
+        let skipsUnchanged = entries["skip_unchanged"].flatMap { reader.flag($0, "skip_unchanged") } ?? false
 
         guard reader.faults.isEmpty, let topics, let table, let action else { return nil }
         let layout = tree.layout()
@@ -54,7 +60,14 @@ struct MappingCompiler {
             headers: compiler.headers, pointers: layout.pointers, columnNames: columns.map(\.shape.name))
         let shape = TableShape(
             schema: table.schema, name: table.name, columns: columns.map(\.shape), key: key, mode: .upsert, onUpdate: onUpdate,
-            write: WriteChoice(strategy ?? .auto, triggers: triggers ?? .unknown))
+            write: WriteChoice(strategy ?? .auto, triggers: triggers ?? .unknown), deletion: deletion,
+            skipsUnchanged: skipsUnchanged)
+        if shape.hasPolicies, strategy == .coalesce, let write = entries["write"] {
+            reader.fault(
+                write, "write: coalesce cannot be together with on, if_null, merge, delete: {set: …} or skip_unchanged; remove it"
+            )
+            return nil
+        }
         return Mapping(file: root.file, topics: topics, table: shape, kafkaKey: kafkaKey, plan: plan)
     }
 

@@ -17,8 +17,8 @@ final class WorkerTelemetry: PipelineObserver {
     private let applied: Counter
     private let superseded: Counter
     private let deadLettered: Counter
-    /// By topic: the same three for the topic's mapping.
-    private let ofMappings: [String: (applied: Counter, superseded: Counter, deadLettered: Counter)]
+    /// By topic: the counters of the topic's mapping.
+    private let ofMappings: [String: MappingCounters]
     private let deadLetters: CounterFamily
     private let retries: Counter
     private let fences: Counter
@@ -48,12 +48,14 @@ final class WorkerTelemetry: PipelineObserver {
         let mapped = registry.counterFamily(
             "sluice_mapping_events_total", help: "Records whose offset is durable, by the mapping of their topic and outcome.",
             labels: ["mapping", "outcome"])
-        var ofMappings: [String: (applied: Counter, superseded: Counter, deadLettered: Counter)] = [:]
+        let unchanged = registry.counterFamily(
+            "sluice_unchanged_events_total", help: "Applied records that wrote nothing, of mappings with skip_unchanged.",
+            labels: ["mapping"])
+        var ofMappings: [String: MappingCounters] = [:]
         for mapping in mappings {
-            let counters = (
+            let counters = MappingCounters(
                 applied: mapped.child(mapping.name, "applied"), superseded: mapped.child(mapping.name, "superseded"),
-                deadLettered: mapped.child(mapping.name, "dead_lettered")
-            )
+                deadLettered: mapped.child(mapping.name, "dead_lettered"), unchanged: unchanged.child(mapping.name))
             for topic in mapping.topics { ofMappings[topic] = counters }
         }
         self.ofMappings = ofMappings
@@ -184,6 +186,7 @@ final class WorkerTelemetry: PipelineObserver {
             counters.applied.increment(by: counts.applied)
             counters.superseded.increment(by: counts.superseded)
             counters.deadLettered.increment(by: dead)
+            counters.unchanged.increment(by: counts.unchanged)
         }
         var rows = 0
         var buckets = LatencyBuckets()
@@ -198,6 +201,14 @@ final class WorkerTelemetry: PipelineObserver {
         batchSeconds.observe(seconds)
         buckets.flush(into: latency)
     }
+}
+
+/// What became of a mapping's records.
+private struct MappingCounters {
+    let applied: Counter
+    let superseded: Counter
+    let deadLettered: Counter
+    let unchanged: Counter
 }
 
 /// Counters by partition, of the current assignment.
