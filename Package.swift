@@ -55,7 +55,7 @@ let package = Package(
         library("Kafka", ["Backpressure", "CKafka", "Platform", "Records", "Telemetry"]),
         library("Postgres", ["CPq", "Platform", "Records", "Telemetry"]),
         library("HTTPServer", ["CMicrohttpd", "CZlib", "Platform", "Telemetry"]),
-        library("Decode", ["CSimdjson", "Records", "Settings"]),
+        library("Decode", ["CSimdjson", "Platform", "Records", "Settings"]),
         library("SluiceTables", ["Platform", "Postgres", "Records", "Telemetry"]),
         library("Apply", ["Postgres", "Records", "SluiceTables"]),
         library("Pipeline", ["Records", "Backpressure"]),

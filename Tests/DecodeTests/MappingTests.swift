@@ -202,7 +202,8 @@ import Testing
             ])
         #expect(
             faults("topics: [a b, a, a]\ntable: t\nkey: [id]\n" + action + "columns: {id: {path: /id, type: int4}}") == [
-                "1: 'a b' is not a topic name: up to 249 letters, digits, '.', '_' and '-'", "1: topic 'a' is given twice",
+                "1: 'a b' is not a topic name: up to 249 letters, digits, '.', '_' and '-'; an expression begins with '^'",
+                "1: topic 'a' is given twice",
             ])
         #expect(
             faults("topics: [t]\ntable: {a: b}\nkey: [id]\n" + action + "columns: [id]") == [

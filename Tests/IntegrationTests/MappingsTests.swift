@@ -6,7 +6,8 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    /// Of two mappings one is pure poison: its partition stops loudly, and the other's events are applied exactly, before and after.
+    /// Of two mappings one is pure poison: its partition stops loudly, and the other's events are applied exactly, before and after. Its
+    /// topics are named by an expression.
     @Test func aPoisonedMappingStopsAlone() async throws {
         try await World.run("mappings", partitions: 3) { world in
             let notes = "\(world.topic)-notes"
@@ -37,6 +38,14 @@ extension EndToEnd {
             try #require(lettered > 0 && lettered < 3_000)
             let counted = try await worker.metric(#"sluice_mapping_events_total{mapping="notes",outcome="dead_lettered"}"#)
             try #require(Int64(counted) == lettered)
+            // Another topic that the expression matches.
+            try await world.kafka.create([("\(notes)-2", 2)])
+            let later = try await producer.prepare("\(notes)-2").topic
+            let event = #"{"action":"put","id":77,"note":"later"}"#
+            _ = try await producer.send(later, key: nil, value: Array(event.utf8))
+            try await world.reached("the topic is read", within: .seconds(60)) {
+                try await world.number("SELECT count(*) FROM notes WHERE note = 'later'") == 1
+            }
             _ = await producer.close(deadline: .seconds(30))
         }
     }
@@ -46,7 +55,7 @@ extension World {
     /// A configuration with the usual mapping and that of `notes`.
     fileprivate func configurationOfTwo(_ topic: String) throws -> String {
         try """
-        topics: ["\(topic)"]
+        topics: ["^\(topic)"]
         table: notes
         key: [id]
         action: {path: /action, upsert: [put]}

@@ -14,6 +14,11 @@ struct MetadataTests {
         let topics = try await metadata.topics(["t", "u"])
         #expect(try topics["t"]?.get() == 3)
         #expect(try topics["u"]?.get() == 32)
+        let matching = try await metadata.topics(["t", "^[tu]$", "^v"])
+        #expect(matching.count == 3)
+        #expect(try matching["t"]?.get() == 3 && matching["u"]?.get() == 32)
+        let missing = #expect(throws: KafkaError.self) { try matching["^v"]?.get() }
+        #expect(missing?.code == .unknownTopic && missing?.description.contains("no topic matches the expression ^v") == true)
         let partitions = (0..<3).map { TopicPartition("t", $0) }
         let ends = try await metadata.endOffsets(partitions)
         let beginnings = try await metadata.beginningOffsets(partitions)

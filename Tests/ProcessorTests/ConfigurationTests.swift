@@ -50,7 +50,7 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
     }
 
     @Test func theShippedMappingIsTheContractsOwn() throws {
-        let mapping = try Configuration.load(path: "\(root)/config/sluice.yaml", environment: [:]).ingressMapping
+        let mapping = try Configuration.load(path: "\(root)/config/sluice.yaml", environment: [:]).mappings[0]
         #expect(mapping.topics == ["messages"])
         #expect(mapping.table.name == "messages")
         #expect(mapping.table.columns.map(\.name) == ["message_id", "name", "message"])

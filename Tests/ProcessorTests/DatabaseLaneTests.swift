@@ -34,7 +34,7 @@ struct LaneWorld {
         decoder = Decoder(mapping: mapping)
         let apply = ApplyConfiguration(group: "g", outcomes: try OutcomeTable())
         plan = TablePlan(shape: mapping.table, configuration: apply, poison: PoisonLimits(), logger: .silent)
-        plans = TablePlans([(mapping.topics, plan)])
+        plans = TablePlans([plan], routes: TopicRoutes([mapping.topics]))
         lane = try DatabaseLane(
             configuration: settings.connection(name: "lane test"), plans: plans, apply: apply,
             constraintTimeout: constraintTimeout, logger: .silent)

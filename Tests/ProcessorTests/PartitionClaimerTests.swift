@@ -47,11 +47,14 @@ private struct ClaimWorld {
         let mapping = try Mapping.compile([
             try YAML.load(path: "\(TestPostgres.checkout.path)/examples/messages/mapping.yaml")
         ])[0]
-        let apply = ApplyConfiguration(group: "sluice", outcomes: try OutcomeTable())
+        var apply = ApplyConfiguration(group: "sluice", outcomes: try OutcomeTable())
+        apply.mapping = mapping.name
         let plan = TablePlan(shape: mapping.table, configuration: apply, poison: PoisonLimits(), logger: .silent)
+        apply.mapping = "other"
         let missing = TableShape(name: "missing", columns: [ColumnShape(name: "id", type: .int4)], key: [0])
         let other = TablePlan(shape: missing, configuration: apply, poison: PoisonLimits(), logger: .silent)
-        let plans = TablePlans([(mapping.topics, plan), ([Self.otherTopic], other)])
+        let plans = TablePlans(
+            [plan, other], routes: TopicRoutes([mapping.topics + ["^both"], [Self.otherTopic, "^bo"]]))
         lanes = try (0..<2).map {
             try DatabaseLane(
                 configuration: settings.connection(name: "lane \($0)"), plans: plans, apply: apply, constraintTimeout: .zero,
@@ -150,8 +153,19 @@ struct PartitionClaimerTests {
             Issue.record("not held: \(String(describing: results[other]))")
             return
         }
-        #expect(reason.kind == .schema && reason.description.contains("missing does not exist"))
+        #expect(reason.kind == .schema && reason.description.contains("does not exist"))
         #expect(try await world.stored(other)?.epoch == 1, "it was claimed")
+        await world.close()
+    }
+
+    @Test func aTopicThatTwoMappingsMatchIsHeld() async throws {
+        let world = try await ClaimWorld()
+        let results = try await world.claim([TopicPartition("both-of-them", 0)])
+        guard case .held(let reason)? = results.values.first else {
+            Issue.record("not held: \(results)")
+            return
+        }
+        #expect(reason.description.hasPrefix("topic both-of-them matches expressions of the mappings mapping and other;"))
         await world.close()
     }
 

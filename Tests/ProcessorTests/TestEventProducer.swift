@@ -34,7 +34,7 @@ final class TestEventProducer: Sendable {
 
     /// The mapping of config/sluice.yaml.
     static func mapping() throws -> Mapping {
-        try Configuration.load(path: TestPostgres.checkout.path + "/config/sluice.yaml", environment: [:]).ingressMapping
+        try Configuration.load(path: TestPostgres.checkout.path + "/config/sluice.yaml", environment: [:]).mappings[0]
     }
 
     /// Call it after the server's stop.

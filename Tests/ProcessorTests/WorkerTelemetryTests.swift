@@ -4,7 +4,6 @@ import Decode
 import Kafka
 import Pipeline
 import Records
-import Settings
 import Synchronization
 import Telemetry
 import TestSupport
@@ -19,7 +18,7 @@ import Testing
 
     @Test func everyFamilyIsThereBeforeThePipelineStarts() {
         let registry = MetricsRegistry()
-        let telemetry = WorkerTelemetry(group: "g", mappings: [], registry: registry, logger: .silent)
+        let telemetry = WorkerTelemetry(group: "g", mappings: [], routes: TopicRoutes([]), registry: registry, logger: .silent)
         let page = Self.lines(registry)
         for name in [
             "kafka_consumergroup_lag", "sluice_lag_seconds", "sluice_lag_eta_seconds", "sluice_end_offset",
@@ -44,20 +43,11 @@ import Testing
         }
     }
 
-    @Test func eventsAreCountedByMapping() throws {
+    @Test func eventsAreCountedByMapping() {
         let registry = MetricsRegistry()
-        let mappings = try Mapping.compile(
-            ["orders", "items"].map { name in
-                let text = """
-                    topics: [\(name)-topic]
-                    table: \(name)
-                    key: [id]
-                    action: {path: /a, create: [c]}
-                    columns: {id: {path: /id, type: int4}}
-                    """
-                return try YAML.parse(text: text, file: "mappings/\(name).yaml")
-            })
-        let telemetry = WorkerTelemetry(group: "g", mappings: mappings, registry: registry, logger: .silent)
+        let telemetry = WorkerTelemetry(
+            group: "g", mappings: ["orders", "items"], routes: TopicRoutes([["orders-topic"], ["^items-"]]), registry: registry,
+            logger: .silent)
         #expect(Self.lines(registry).contains(#"sluice_mapping_events_total{mapping="items",outcome="applied"} 0"#))
         var counts = AppliedCounts()
         (counts.applied, counts.superseded, counts.deadLetters, counts.unchanged) = (5, 2, ["sql:unique": 1], 3)
@@ -131,7 +121,8 @@ import Testing
     }
 
     @Test func pausesAreRemovedWithTheirAssignment() {
-        let telemetry = WorkerTelemetry(group: "g", mappings: [], registry: MetricsRegistry(), logger: .silent)
+        let telemetry = WorkerTelemetry(
+            group: "g", mappings: [], routes: TopicRoutes([]), registry: MetricsRegistry(), logger: .silent)
         let source = TopicPartition("t", 3)
         telemetry.observed(.paused(source))
         telemetry.observed(.resumed(source))

@@ -1,5 +1,6 @@
 // Compiles one mapping file: reads all keys, checks them against each other, and makes the decode plan.
 
+import Platform
 import Records
 import Settings
 
@@ -75,6 +76,14 @@ struct MappingCompiler {
         guard let names = reader.strings(node, "topics") else { return nil }
         var seen: Set<String> = []
         for (name, node) in names {
+            if TopicPattern.isPattern(name) {
+                do throws(TopicPattern.Fault) {
+                    _ = try TopicPattern(name)
+                } catch {
+                    reader.fault(node, "'\(name)' is no regular expression for topics (POSIX extended): \(error)")
+                }
+                continue
+            }
             let isLegal = name.utf8.allSatisfy { byte in
                 switch byte {
                 case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
@@ -84,7 +93,9 @@ struct MappingCompiler {
                 }
             }
             if !isLegal || name.isEmpty || name.utf8.count > 249 || name == "." || name == ".." {
-                reader.fault(node, "'\(name)' is not a topic name: up to 249 letters, digits, '.', '_' and '-'")
+                reader.fault(
+                    node,
+                    "'\(name)' is not a topic name: up to 249 letters, digits, '.', '_' and '-'; an expression begins with '^'")
             }
             if !seen.insert(name).inserted { reader.fault(node, "topic '\(name)' is given twice") }
         }

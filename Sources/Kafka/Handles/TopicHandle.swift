@@ -42,6 +42,18 @@ struct TopicHandle: ~Copyable {
         }.get()
     }
 
+    /// Asks a broker for the names of all topics that this client may see; blocks up to `timeout`.
+    static func names(_ client: Client, timeout: Duration) throws(KafkaError) -> [String] {
+        var answer: UnsafePointer<rd_kafka_metadata>?
+        let error = rd_kafka_metadata(client.pointer, 1, nil, &answer, Swift.max(1, Int32(clamping: timeout.milliseconds)))
+        guard error == RD_KAFKA_RESP_ERR_NO_ERROR, let answer else {
+            throw KafkaError(
+                error, "no broker returned the list of topics in time (\(String(cString: rd_kafka_err2str(error))))" + remedy)
+        }
+        defer { rd_kafka_metadata_destroy(answer) }
+        return (0..<Int(answer.pointee.topic_cnt)).map { String(cString: answer.pointee.topics[$0].topic) }
+    }
+
     private static func metadata<T>(
         of pointer: OpaquePointer, _ client: Client, name: String, timeout: Duration, _ body: (rd_kafka_metadata_topic) -> T
     ) -> Result<T, KafkaError> {

@@ -90,14 +90,29 @@ public final class KafkaMetadata: Sendable {
     }
 
     /// The number of partitions of each topic, or the error of a topic that is missing or not allowed. Throws where no broker
-    /// answers.
+    /// answers. A regular expression (``TopicPattern``) stands for the topics that match, and is missing where none does.
     public func topics(
         _ names: [String], timeout: Duration = .seconds(10)
     ) async throws(KafkaError) -> [String: Result<Int, KafkaError>] {
         let limit = MonotonicClock.nanoseconds() + timeout.nanoseconds
         return try await run { [self] client in
             var answers: [String: Result<Int, KafkaError>] = [:]
-            for name in names {
+            var concrete = names.filter { !TopicPattern.isPattern($0) }
+            if concrete.count < names.count {
+                do throws(KafkaError) {
+                    let all = try TopicHandle.names(client, timeout: KafkaMetadata.rest(until: limit))
+                    for text in names where TopicPattern.isPattern(text) {
+                        let matching = Self.names(all, matching: text)
+                        concrete += matching
+                        if matching.isEmpty {
+                            answers[text] = .failure(KafkaError(.unknownTopic, "no topic matches the expression \(text)"))
+                        }
+                    }
+                } catch {
+                    return .failure(error)
+                }
+            }
+            for name in concrete where answers[name] == nil {
                 let rest = KafkaMetadata.rest(until: limit)
                 do throws(KafkaError) {
                     answers[name] = .success(try leaders(of: name, client, timeout: rest).count)
@@ -108,6 +123,11 @@ public final class KafkaMetadata: Sendable {
             }
             return .success(answers)
         }
+    }
+
+    private static func names(_ all: [String], matching text: String) -> [String] {
+        guard let pattern = try? TopicPattern(text) else { return [] }
+        return all.filter { pattern.matches($0) }
     }
 
     /// The offset after the last record of each partition, open transactions included or not as chosen at the start. One request to each

@@ -100,6 +100,13 @@ final class PartitionClaimer: OffsetClaimer {
     /// The requests whose table can be written; the others are answered.
     private func ofWritableTables(_ requests: [ClaimRequest], _ answers: Answers) async throws -> [ClaimRequest] {
         var writable: Set<Int> = []
+        var ownedBySeveral: Set<TopicPartition> = []
+        for request in requests {
+            guard let sentence = plans.conflict(over: request.source.topic) else { continue }
+            ownedBySeveral.insert(request.source)
+            answers.all([request.source], Self.held(sentence))
+        }
+        let requests = requests.filter { !ownedBySeveral.contains($0.source) }
         for (index, requests) in Dictionary(grouping: requests, by: { plans.index(of: $0.source) }) {
             let plan = plans.all[index]
             do {

@@ -8,22 +8,19 @@ import Records
 struct StageDecoder: RecordDecoder, @unchecked Sendable {
     // Licence for @unchecked: a Decoder is used by one task at a time. The decode stage calls it from one child task only
     // (RecordDecoder's contract).
-    private let decoders: [String: Decoder]
+    private let decoders: [Decoder]
+    private let routes: TopicRoutes
 
-    /// - Parameter mappings: no topic is in two of them.
-    init(_ mappings: [Mapping]) {
-        var decoders: [String: Decoder] = [:]
-        for mapping in mappings {
-            let decoder = Decoder(mapping: mapping)
-            for topic in mapping.topics { decoders[topic] = decoder }
-        }
-        self.decoders = decoders
+    /// - Parameter routes: which of the mappings is a topic's.
+    init(_ mappings: [Mapping], routes: TopicRoutes) {
+        decoders = mappings.map { Decoder(mapping: $0) }
+        self.routes = routes
     }
 
     func decode(_ batch: RecordBatch) -> ChangeBatch {
-        guard let decoder = decoders[batch.source.topic] else {
-            preconditionFailure("records of \(batch.source) were read, which no mapping names")
+        guard let mapping = routes.mapping(of: batch.source.topic) else {
+            preconditionFailure("records of \(batch.source) were read, which is no mapping's")
         }
-        return decoder.decode(batch)
+        return decoders[mapping].decode(batch)
     }
 }

@@ -2,6 +2,7 @@
 
 import Apply
 import Backpressure
+import Decode
 import Postgres
 import Records
 import Synchronization
@@ -20,20 +21,24 @@ extension OperatorPauseSync: SessionSource {}
 struct TablePlans: Sendable {
     /// One for each mapping.
     let all: [TablePlan]
-    private let indices: [String: Int]
+    private let routes: TopicRoutes
 
-    /// - Parameter plans: each with the topics of its mapping.
-    init(_ plans: [(topics: [String], plan: TablePlan)]) {
-        all = plans.map(\.plan)
-        indices = Dictionary(
-            plans.enumerated().flatMap { index, entry in entry.topics.map { ($0, index) } },
-            uniquingKeysWith: { first, _ in first })
+    /// - Parameter routes: which of them is a topic's.
+    init(_ plans: [TablePlan], routes: TopicRoutes) {
+        all = plans
+        self.routes = routes
     }
 
-    /// The position in ``all`` of a partition's plan: each consumed topic belongs to one mapping.
-    func index(of source: TopicPartition) -> Int { all.count == 1 ? 0 : indices[source.topic] ?? 0 }
+    /// The position in ``all`` of a partition's plan: each topic that is read belongs to one mapping.
+    func index(of source: TopicPartition) -> Int { all.count == 1 ? 0 : routes.mapping(of: source.topic) ?? 0 }
 
-    subscript(source: TopicPartition) -> TablePlan { all[index(of: source)] }
+    /// Why it is not known which plan is a topic's; `nil`: it is.
+    func conflict(over topic: String) -> String? {
+        routes.conflict(over: topic).map { mappings in
+            let names = mappings.map { all[$0].configuration.mapping }.joined(separator: " and ")
+            return "topic \(topic) matches expressions of the mappings \(names); name it in one of them"
+        }
+    }
 }
 
 /// How one table is written, for all lanes, and for the claims, which must not succeed where it cannot be written.

@@ -39,8 +39,7 @@ enum CheckConfigCommand {
         let metadata = try KafkaMetadata.start(kafka.client { _, _ in }, groupID: kafka.groupID)
         let topics = try await metadata.topics(configuration.topics, timeout: .seconds(5))
         var partitions: [TopicPartition] = []
-        let sentences = try configuration.topics.map { name in
-            guard let answer = topics[name] else { throw CommandError("Kafka does not mention the topic \(name)") }
+        let sentences = try topics.sorted { $0.key < $1.key }.map { name, answer in
             let count = try answer.get()
             partitions += (0..<count).map { TopicPartition(name, Int32($0)) }
             return "topic \(name) has \(count) partitions"

@@ -48,7 +48,7 @@ final class RunCommand: Sendable {
             ])
         logger.warn(of: configuration.settings.kafka)
         logger.warn(of: configuration.settings.http)
-        let settings = configuration.settings
+        let (settings, ingress) = (configuration.settings, try configuration.ingress(of: role))
         let registry = MetricsRegistry()
         registry.registerProcessMetrics()
         registry.registerLogMetrics()
@@ -64,16 +64,15 @@ final class RunCommand: Sendable {
         if let broker { client.bootstrapServers = broker.bootstrapServers }
         self.client = client
         let bounds = BatchBounds(settings.http)
-        eventProducer =
-            role == .worker
-            ? nil
-            : EventProducer(
-                mapping: configuration.ingressMapping, registry: registry, bounds: bounds, logger: logger.child("ingress"))
+        eventProducer = ingress.map {
+            EventProducer(mapping: $0.mapping, registry: registry, bounds: bounds, logger: logger.child("ingress"))
+        }
         let telemetry =
             role == .ingress
             ? nil
             : WorkerTelemetry(
-                group: settings.kafka.groupID, mappings: configuration.mappings, registry: registry,
+                group: settings.kafka.groupID, mappings: configuration.mappings.map(\.name), routes: configuration.routes,
+                registry: registry,
                 logger: logger.child("worker"))
         self.telemetry = telemetry
         let shedding = role == .worker ? nil : IngressShedding(settings.limits.shed.limits, registry: registry)
@@ -178,12 +177,14 @@ final class RunCommand: Sendable {
         late.metadata.set(metadata)
         health.entered("waiting for Kafka")
         let partitions = try await topics(metadata)
-        if let eventProducer { try await bindProducer(eventProducer, metadata) }
+        if let eventProducer, let topic = try configuration.ingress(of: role)?.topic {
+            try await bindProducer(eventProducer, metadata, topic)
+        }
         // These tasks end with this scope.
         async let _: Void? = outside?.run(KafkaGroupOffsets(metadata: metadata))
         async let _: Void? = shedding?.run { sheddingInputs(now: $0) }
         async let _: Void = KafkaProbe.run(
-            metadata, topic: configuration.ingressMapping.topics[0], eventProducer: eventProducer)
+            metadata, topic: try configuration.ingress(of: role)?.topic, eventProducer: eventProducer)
         guard let telemetry else {
             health.entered("running")
             while true { try await Task.sleep(for: .seconds(3600)) }
@@ -250,8 +251,9 @@ final class RunCommand: Sendable {
         try await worker.pipeline.run()
     }
 
-    private func bindProducer(_ eventProducer: EventProducer, _ metadata: KafkaMetadata) async throws {
-        let topicName = configuration.ingressMapping.topics[0]
+    private func bindProducer(
+        _ eventProducer: EventProducer, _ metadata: KafkaMetadata, _ topicName: String
+    ) async throws {
         var producerConfiguration = KafkaProducerConfiguration(client: client)
         producerConfiguration.linger = settings.kafka.linger
         producerConfiguration.requestsInFlight = settings.kafka.requestsInFlight

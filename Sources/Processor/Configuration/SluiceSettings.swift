@@ -6,6 +6,7 @@ import Decode
 import Foundation
 import HTTPServer
 import Kafka
+import Platform
 import Records
 import Settings
 
@@ -31,7 +32,7 @@ struct SluiceSettings: Sendable {
                     "mappings", \.mappings, .list(of: .path, atLeast: 1),
                     help:
                         "Mapping files, relative to this file: how events become rows. A file describes the topics of one table. "
-                        + "POST /send takes events of the first topic of the first file."
+                        + "POST /send takes events of the first topic that a file names."
                 ),
                 .section(\.pipeline, PipelineSettings.section),
                 .section(\.apply, ApplySettings.section),
@@ -105,10 +106,19 @@ struct Configuration: Sendable {
         settings.postgres.uriFile = uriFile
         return settings
     }
-    /// The topics of all mappings.
+    /// Which topic is whose.
+    let routes: TopicRoutes
+    /// The topics of all mappings; expressions (``TopicPattern``) among them.
     var topics: [String] { mappings.flatMap(\.topics) }
-    /// The mapping of the events that the ingress takes.
-    var ingressMapping: Mapping { mappings[0] }
+    /// The mapping and the topic of the events that an ingress takes; `nil`: a worker takes none.
+    /// - Throws: where no mapping names a topic.
+    func ingress(of role: Role) throws(CommandError) -> (mapping: Mapping, topic: String)? {
+        if role == .worker { return nil }
+        for mapping in mappings {
+            if let topic = mapping.topics.first(where: { !TopicPattern.isPattern($0) }) { return (mapping, topic) }
+        }
+        throw CommandError("POST /send needs a topic: name one in a mapping, or run with --role worker")
+    }
 
     /// The settings, with faulty keys at their defaults, and all faults.
     static func survey(
@@ -173,9 +183,10 @@ struct Configuration: Sendable {
             }
         }
         faults += settings.limits.policyFaults(effective.origin(of: "limits.policies"))
+        let routes = TopicRoutes(mappings.map(\.topics))
         if !mappings.isEmpty {
             let topics = mappings.flatMap(\.topics)
-            for name in settings.limits.consume.topics.keys.sorted() where !topics.contains(name) {
+            for name in settings.limits.consume.topics.keys.sorted() where routes.mapping(of: name) == nil {
                 let guess = Nearest.name(to: name, among: topics) ?? topics.joined(separator: ", ")
                 faults.append(
                     Fault(
@@ -194,7 +205,7 @@ struct Configuration: Sendable {
         guard faults.isEmpty, let outcomes else { throw SettingsFaults(faults) }
         return Configuration(
             effective: effective, mappings: mappings, outcomes: outcomes, identity: identity, uriFile: files.uriFile,
-            files: files, content: content)
+            files: files, content: content, routes: routes)
     }
 }
 

@@ -9,8 +9,8 @@ enum KafkaProbe {
 
     /// Tells the event producer, if there is one, whether Kafka knows the topic and the leaders of its partitions answer. Runs until the
     /// task is cancelled.
-    static func run(_ metadata: KafkaMetadata, topic: String, eventProducer: EventProducer?) async throws {
-        guard let eventProducer else { return }
+    static func run(_ metadata: KafkaMetadata, topic: String?, eventProducer: EventProducer?) async throws {
+        guard let topic, let eventProducer else { return }
         while true {
             try await Task.sleep(for: interval)
             do throws(KafkaError) {

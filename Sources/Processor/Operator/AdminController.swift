@@ -1,5 +1,6 @@
 // Owns the operator's routes: takes requests on the HTTP server's loop, and carries them out one after the other.
 
+import Decode
 import HTTPServer
 import Kafka
 import Pipeline
@@ -32,6 +33,7 @@ final class AdminController: Sendable {
 
     private let authorizer: RequestAuthorizer
     private let topics: [String]
+    private let routes: TopicRoutes
     private let logger: Logger
     private let jobs: AsyncStream<Job>
     private let queue: AsyncStream<Job>.Continuation
@@ -39,8 +41,9 @@ final class AdminController: Sendable {
     /// Requests without the right are logged, up to five a second.
     private let denials = Mutex(LogRateLimit(limit: 5))
 
-    /// - Parameter topics: the mapping's.
+    /// - Parameter topics: the mappings', expressions among them.
     init(authorizer: RequestAuthorizer, topics: [String], logger: Logger) {
+        routes = TopicRoutes([topics])
         self.authorizer = authorizer
         self.topics = topics
         self.logger = logger
@@ -98,9 +101,9 @@ final class AdminController: Sendable {
                 return ProblemDetails(status: 400, detail: error.detail).response
             }
         }
-        if let topic = parsed?.scope.topic, !topics.contains(topic) {
+        if let topic = parsed?.scope.topic, routes.mapping(of: topic) == nil {
             let known = topics.joined(separator: ", ")
-            return Self.notFound("The mapping does not read the topic \(topic); it reads \(known).")
+            return Self.notFound("No mapping reads the topic \(topic); they read \(known).")
         }
         guard isServing else { return Self.unavailable("The worker has not started yet. Nothing was changed.") }
         switch queue.yield(Job(verb: verb, request: parsed, caller: caller, peer: request.head.remoteAddress, exchange: exchange))

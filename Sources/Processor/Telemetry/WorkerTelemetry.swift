@@ -17,8 +17,8 @@ final class WorkerTelemetry: PipelineObserver {
     private let applied: Counter
     private let superseded: Counter
     private let deadLettered: Counter
-    /// By topic: the counters of the topic's mapping.
-    private let ofMappings: [String: MappingCounters]
+    private let ofMappings: [MappingCounters]
+    private let routes: TopicRoutes
     private let deadLetters: CounterFamily
     private let retries: Counter
     private let fences: Counter
@@ -36,7 +36,11 @@ final class WorkerTelemetry: PipelineObserver {
     let consumer: ConsumerTelemetry
     private let pipeline = Mutex<EventPipeline?>(nil)
 
-    init(group: String, mappings: [Mapping], registry: MetricsRegistry, logger: Logger) {
+    /// - Parameters:
+    ///   - mappings: names of the mappings.
+    ///   - routes: which of them is a topic's.
+    init(group: String, mappings: [String], routes: TopicRoutes, registry: MetricsRegistry, logger: Logger) {
+        self.routes = routes
         self.logger = logger
         rebalances = registry.counter(
             "sluice_rebalances_total", help: "Rebalances of the consumer group that assigned or revoked partitions.")
@@ -51,14 +55,11 @@ final class WorkerTelemetry: PipelineObserver {
         let unchanged = registry.counterFamily(
             "sluice_unchanged_events_total", help: "Applied records that wrote nothing, of mappings with skip_unchanged.",
             labels: ["mapping"])
-        var ofMappings: [String: MappingCounters] = [:]
-        for mapping in mappings {
-            let counters = MappingCounters(
-                applied: mapped.child(mapping.name, "applied"), superseded: mapped.child(mapping.name, "superseded"),
-                deadLettered: mapped.child(mapping.name, "dead_lettered"), unchanged: unchanged.child(mapping.name))
-            for topic in mapping.topics { ofMappings[topic] = counters }
+        ofMappings = mappings.map { name in
+            MappingCounters(
+                applied: mapped.child(name, "applied"), superseded: mapped.child(name, "superseded"),
+                deadLettered: mapped.child(name, "dead_lettered"), unchanged: unchanged.child(name))
         }
-        self.ofMappings = ofMappings
         deadLetters = registry.counterFamily(
             "sluice_dead_letters_total", help: "Records written to sluice_dead_letters, by reason.", labels: ["reason"])
         for reason in DecodeReason.allCases { deadLetters.child(DeadLetterReason.decode(reason.rawValue)) }
@@ -182,7 +183,8 @@ final class WorkerTelemetry: PipelineObserver {
         deadLettered.increment(by: dead)
         for (reason, number) in counts.deadLetters { deadLetters.child(reason).increment(by: number) }
         // A transaction writes one table.
-        if let topic = work.first?.source.topic, let counters = ofMappings[topic] {
+        if let topic = work.first?.source.topic, let mapping = routes.mapping(of: topic) {
+            let counters = ofMappings[mapping]
             counters.applied.increment(by: counts.applied)
             counters.superseded.increment(by: counts.superseded)
             counters.deadLettered.increment(by: dead)

@@ -3,6 +3,7 @@
 import Dispatch
 import Foundation
 import Kafka
+import Platform
 
 /// The embedded broker as a child of this process.
 final class BrokerProcess: @unchecked Sendable {
@@ -25,7 +26,7 @@ final class BrokerProcess: @unchecked Sendable {
         try await blocking {
             let process = Process()
             process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-            process.arguments = ["embedded-broker"] + topics
+            process.arguments = ["embedded-broker"] + topics.filter { !TopicPattern.isPattern($0) }
             process.environment = Self.environment(ProcessInfo.processInfo.environment)
             let lifeline = Pipe()
             let output = Pipe()

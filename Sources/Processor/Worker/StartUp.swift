@@ -6,7 +6,7 @@ import SluiceTables
 import Telemetry
 
 enum StartUp {
-    /// Waits until Kafka answers for every topic. Returns the number of their partitions.
+    /// Waits until Kafka answers for every topic, and for at least one of each expression. Returns the number of their partitions.
     /// - Parameters:
     ///   - waitsForTopics: a topic that does not exist is waited for, too.
     ///   - waiting: called with the reason of each wait.
@@ -20,13 +20,7 @@ enum StartUp {
             do throws(KafkaError) {
                 let topics = try await metadata.topics(names, timeout: .seconds(5))
                 var partitions = 0
-                for name in names {
-                    switch topics[name] {
-                    case .success(let count)?: partitions += count
-                    case .failure(let error)?: throw error
-                    case nil: throw KafkaError(.unknownTopic, "Kafka's answer lacks the topic \(name)")
-                    }
-                }
+                for count in topics.values { partitions += try count.get() }
                 return partitions
             } catch {
                 let isMissing = waitsForTopics && error.code == .unknownTopic

@@ -64,11 +64,10 @@ final class Worker: Sendable {
             configuration.mappings.map { mapping in
                 var apply = applyConfiguration
                 apply.mapping = mapping.name
-                let plan = TablePlan(
+                return TablePlan(
                     shape: mapping.table, configuration: apply, poison: settings.apply.poisonLimits,
                     logger: logger.child("table", ["mapping": mapping.name]))
-                return (mapping.topics, plan)
-            })
+            }, routes: configuration.routes)
         lanes = try (0..<settings.postgres.connections).map { lane in
             try DatabaseLane(
                 configuration: settings.postgres.connection(name: "sluice lane \(lane)"), plans: plans, apply: applyConfiguration,
@@ -98,7 +97,8 @@ final class Worker: Sendable {
             source: KafkaRecordSource(
                 consumer: consumer, metadata: metadata, committedMetadata: committedMetadata, limiter: limiter,
                 prefetchBytes: budget.prefetch, partitionLimit: partitions, logger: logger.child("kafka")),
-            decoder: StageDecoder(configuration.mappings), claimer: claimer, appliers: lanes, pool: pool,
+            decoder: StageDecoder(configuration.mappings, routes: configuration.routes), claimer: claimer, appliers: lanes,
+            pool: pool,
             clock: SystemClock(), observer: telemetry)
         self.pipeline = pipeline
         telemetry.watch(pipeline)
