@@ -36,7 +36,7 @@ final class QuotaTable: @unchecked Sendable {
         self.layout = layout
         stride = Self.headBytes + layout.size
         rows = Dictionary(minimumCapacity: layout.columns.isEmpty ? 0 : capacity)
-        for _ in 0..<Self.first { append(Client(key: RateLimitKey(name: ""), keptUntil: 0)) }
+        for _ in 0..<Self.first { append(Client(key: .unknown, keptUntil: 0)) }
     }
 
     deinit { for block in blocks { block.deallocate() } }
