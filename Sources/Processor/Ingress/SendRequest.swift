@@ -15,6 +15,8 @@ final class SendRequest: @unchecked Sendable {
     private let client: RateLimitKey
     private var chargedBytes = 0
     private var mark = ByteOrderMark()
+    /// What had arrived of the mark before the piece that was looked at last, where a body begins that is read piece by piece.
+    private(set) var markBefore = ByteOrderMark()
     private var isBroken = false
     /// Bytes of the mark in the piece that was looked at last, where a collected body begins.
     private var markBytes = 0
@@ -70,6 +72,7 @@ final class SendRequest: @unchecked Sendable {
 
     /// The first byte of a body that tells what it holds; `nil`: it has not arrived yet.
     func firstByte(of piece: UnsafeRawBufferPointer) -> UInt8? {
+        markBefore = mark
         guard let start = mark.end(in: piece, from: 0) else {
             isBroken = true
             return piece.first

@@ -26,22 +26,6 @@ struct ProblemDetails: Error, Equatable {
         let value: String
     }
 
-    private var title: String {
-        guard ownTitle.isEmpty else { return ownTitle }
-        return switch status {
-        case 400: "Bad Request"
-        case 401: "Unauthorized"
-        case 403: "Forbidden"
-        case 404: "Not Found"
-        case 409: "Conflict"
-        case 413: "Content Too Large"
-        case 415: "Unsupported Media Type"
-        case 429: "Too Many Requests"
-        case 503: "Service Unavailable"
-        default: "Internal Server Error"
-        }
-    }
-
     private var allMembers: [JSONValue.Member] {
         members + (possiblyPersisted.map { [.init("possibly_persisted", .bool($0))] } ?? [])
     }
@@ -54,7 +38,8 @@ struct ProblemDetails: Error, Equatable {
     /// The members of a whole response.
     var object: [JSONValue.Member] {
         [
-            .init("type", .string(type)), .init("title", .string(title)), .init("status", .integer(status)),
+            .init("type", .string(type)), .init("title", .string(ownTitle.isEmpty ? HTTPResponse.reason(status) : ownTitle)),
+            .init("status", .integer(status)),
             .init("detail", .string(detail)),
         ] + allMembers
     }
@@ -85,5 +70,20 @@ struct ProblemDetails: Error, Equatable {
     /// 500: trying again is useless until an operator has done something.
     static func failed(_ code: String, _ detail: String) -> ProblemDetails {
         ProblemDetails(status: 500, detail: detail, members: [.init("code", .string(code))], possiblyPersisted: false)
+    }
+}
+
+extension HTTPRefusal {
+    /// The refusal as problem details; a 503 says whether the request may have been carried out all the same.
+    var response: HTTPResponse {
+        let (status, detail, fields) = parts
+        var problem = ProblemDetails(status: status, detail: detail, fields: fields.map(ProblemDetails.Field.init))
+        switch self {
+        case .tooManyConnections, .tooManyBodies, .stopping: problem.possiblyPersisted = false
+        case .unanswered, .bodyTooSlow(isBatch: true): problem.possiblyPersisted = true
+        case .notFound: problem.detail = "No route has this path; GET /openapi.json names those there are."
+        default: break
+        }
+        return problem.response
     }
 }

@@ -10,7 +10,6 @@ final class BatchBody: HTTPBodySource, @unchecked Sendable {
 
     let byteCount: Int
     private let results: BatchResults
-    private let table: ResultTable
     private let head: [UInt8]
     private let foot: [UInt8]
     private let refusal: [UInt8]
@@ -23,9 +22,8 @@ final class BatchBody: HTTPBodySource, @unchecked Sendable {
     /// - Parameters:
     ///   - members: the object's members before `results`.
     ///   - counts: events by code.
-    init(_ results: BatchResults, table: ResultTable, members: [JSONValue.Member], counts: [Int]) {
+    init(_ results: BatchResults, members: [JSONValue.Member], counts: [Int]) {
         self.results = results
-        self.table = table
         var head = JSONValue.object(members).utf8
         // Without the closing brace: `results` follows.
         head.removeLast()
@@ -38,7 +36,7 @@ final class BatchBody: HTTPBodySource, @unchecked Sendable {
         refusal = results.refusal.map(ResultTable.text) ?? []
         var bytes = head.count + foot.count + results.noteTexts.count - (results.count == 0 ? 0 : 1)
         for (code, count) in counts.enumerated() {
-            bytes += count * (code == Int(ResultTable.refused) ? refusal.count : table.texts[code].count)
+            bytes += count * (code == Int(ResultTable.refused) ? refusal.count : ResultTable.texts[code].count)
         }
         byteCount = bytes
     }
@@ -78,7 +76,7 @@ final class BatchBody: HTTPBodySource, @unchecked Sendable {
             if isDone { note += 1 }
             return isDone
         default:
-            return table.texts[Int(code)].withUnsafeBytes { put($0, into: buffer, at: &written) }
+            return ResultTable.texts[Int(code)].withUnsafeBytes { put($0, into: buffer, at: &written) }
         }
     }
 
