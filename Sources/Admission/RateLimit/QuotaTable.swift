@@ -110,9 +110,4 @@ final class QuotaTable: @unchecked Sendable {
 
     /// Makes ``scratch`` a copy of a row's quotas.
     func copyToScratch(_ row: Int) { self[Self.scratch].copyMemory(from: self[row], byteCount: layout.size) }
-
-    /// Carries over levels from the table of the limits before, where they were in force until `instant`.
-    func carryOver(from old: QuotaTable, _ oldRow: Int, _ origins: [QuotaLayout.Column?], to row: Int, at instant: UInt64) {
-        layout.carryOver(old[oldRow], origins, to: self[row], at: instant)
-    }
 }

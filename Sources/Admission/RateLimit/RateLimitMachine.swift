@@ -119,7 +119,7 @@ struct RateLimitMachine: ~Copyable {
     /// The row to charge, and that its client was seen.
     private mutating func chargeable(_ client: RateLimitKey, _ row: Int, _ now: UInt64) -> Int {
         guard !clients.layout.columns.isEmpty, row != QuotaTable.shared else { return row }
-        let keptUntil = Self.sum(now, limits.keyIdle)
+        let keptUntil = now.addingSaturated(limits.keyIdle)
         if row == QuotaTable.fresh { return clients.insert(QuotaTable.Client(key: client, keptUntil: keptUntil)) }
         let head = clients.client(row)
         head.pointee.keptUntil = Swift.max(head.pointee.keptUntil, keptUntil)
@@ -202,7 +202,8 @@ struct RateLimitMachine: ~Copyable {
         if row >= QuotaTable.first {
             // The client keeps its row for its wait, also where only a policy of all clients refused it.
             let head = clients.client(row)
-            head.pointee.keptUntil = Swift.max(head.pointee.keptUntil, Self.sum(now, Swift.max(limits.keyIdle, decision.wait)))
+            head.pointee.keptUntil = Swift.max(
+                head.pointee.keptUntil, now.addingSaturated(Swift.max(limits.keyIdle, decision.wait)))
         } else if row == QuotaTable.shared, !clients.layout.columns.isEmpty {
             overflowed += 1
         }
@@ -222,11 +223,6 @@ struct RateLimitMachine: ~Copyable {
         if clients.layout.isUnused(clients[row], at: now) { return true }
         return keyCount >= limits.maxKeys && clients.client(row).pointee.keptUntil <= now
             && !clients.layout.isLimited(clients[row], at: now)
-    }
-
-    private static func sum(_ instant: UInt64, _ span: UInt64) -> UInt64 {
-        let (sum, isOverflow) = instant.addingReportingOverflow(span)
-        return isOverflow ? .max : sum
     }
 
     // MARK: Changed limits
@@ -258,7 +254,7 @@ struct RateLimitMachine: ~Copyable {
     ) -> (table: QuotaTable, origins: [QuotaLayout.Column?]) {
         let table = QuotaTable(QuotaLayout(policies, isByClient: isByClient), capacity: capacity)
         let origins = table.layout.origins(in: old.layout)
-        table.carryOver(from: old, QuotaTable.shared, origins, to: QuotaTable.shared, at: now)
+        table.layout.carryOver(old[QuotaTable.shared], origins, to: table[QuotaTable.shared], at: now)
         return (table, origins)
     }
 
@@ -277,7 +273,7 @@ struct RateLimitMachine: ~Copyable {
         defer { change.rows.remove(old) }
         guard !change.rows.layout.isUnused(change.rows[old], at: change.instant) else { return nil }
         let row = clients.insert(change.rows.client(old).pointee)
-        clients.carryOver(from: change.rows, old, change.origins, to: row, at: change.instant)
+        clients.layout.carryOver(change.rows[old], change.origins, to: clients[row], at: change.instant)
         return row
     }
 }

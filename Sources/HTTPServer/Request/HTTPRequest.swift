@@ -13,14 +13,7 @@ public struct HTTPRequestHead: ~Copyable {
     let fields: HeaderFields
 
     /// A header field's value; `nil` where the field is missing. Names are compared without case.
-    public func header(_ name: String) -> String? {
-        var start: UnsafePointer<CChar>?
-        var count = 0
-        guard MHD_lookup_connection_value_n(connection, .HEADER_KIND, name, name.utf8.count, &start, &count) == .YES else {
-            return nil
-        }
-        return String(decoding: UnsafeRawBufferPointer.trimmed(start, count), as: UTF8.self)
-    }
+    public func header(_ name: StaticString) -> String? { withHeader(name) { String(decoding: $0, as: UTF8.self) } }
 
     /// The values of every line of a header field, in the order they came. Names are compared without case.
     public func headers(_ name: String) -> [String] {
@@ -42,8 +35,11 @@ public struct HTTPRequestHead: ~Copyable {
 
     /// Calls `body` with the bytes of a header field's value, without making a string; `nil` where the field is missing.
     public func withHeader<R>(_ name: StaticString, _ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R? {
-        guard let value = MHD_lookup_connection_value(connection, .HEADER_KIND, name.cString) else { return nil }
-        return try body(.trimmed(value, strlen(value)))
+        var start: UnsafePointer<CChar>?
+        var count = 0
+        let found = MHD_lookup_connection_value_n(
+            connection, .HEADER_KIND, name.cString, name.utf8CodeUnitCount, &start, &count)
+        return found == .YES ? try body(.trimmed(start, count)) : nil
     }
 
     /// The header has a field Content-Type.

@@ -11,7 +11,7 @@ public enum HTTPRefusal: Sendable, Hashable {
     /// The body came below the minimum transfer rate.
     /// - Parameter isBatch: a reader has taken parts of it.
     case bodyTooSlow(isBatch: Bool)
-    /// The end of the request is ambiguous: its length is given twice, in two ways, or in an unknown coding.
+    /// The request is ambiguous: its length is given twice, in two ways, or in an unknown coding, or a line of it is malformed.
     case ambiguousLength
     /// The path is percent-encoded in a way that other servers may read as another path.
     case ambiguousPath
@@ -45,7 +45,7 @@ public enum HTTPRefusal: Sendable, Hashable {
             (
                 400,
                 "A request names its length once, by one Content-Length, or by Transfer-Encoding: chunked; and one Host. Its lines end with "
-                    + "CR LF, and none is folded.", [close]
+                    + "CR LF, and none is folded, has a NUL, or white space before its colon.", [close]
             )
         case .ambiguousPath:
             (400, "Send the path as it is: no character of it is percent-encoded here, and no slash or NUL may be.", [])

@@ -93,10 +93,10 @@ final class AdminController: Sendable {
         do throws(Denial) { caller = try authorizer.administer(request.head) } catch { return error.response }
         var parsed: AdminRequest?
         if verb != .list {
-            do throws(AdminRequest.Fault) {
+            do throws(ProblemDetails) {
                 parsed = try AdminRequest(Array(request.body), needsReason: verb == .pause)
             } catch {
-                return ProblemDetails(status: 400, detail: error.detail).response
+                return error.response
             }
         }
         if let topic = parsed?.scope.topic, !topics.contains(topic) {

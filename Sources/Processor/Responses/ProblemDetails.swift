@@ -1,6 +1,7 @@
 // Owns problem details (RFC 9457): the answer to a request that failed, or to one event of a batch.
 
 import HTTPServer
+import Records
 
 /// Why a request or an event failed.
 struct ProblemDetails: Error, Equatable {
@@ -70,6 +71,24 @@ struct ProblemDetails: Error, Equatable {
     /// 500: trying again is useless until an operator has done something.
     static func failed(_ code: String, _ detail: String) -> ProblemDetails {
         ProblemDetails(status: 500, detail: detail, members: [.init("code", .string(code))], possiblyPersisted: false)
+    }
+}
+
+extension DecodeFault {
+    /// The event is not JSON.
+    var isMalformed: Bool { reason == "malformed_json" || reason == "too_deep" }
+}
+
+extension ProblemDetails {
+    /// 400: `event` breaks a rule of the mapping.
+    static func invalidEvent(_ fault: DecodeFault, in event: UnsafeRawBufferPointer) -> ProblemDetails {
+        var problem = invalidEvent(reason: fault.reason, detail: fault.detail)
+        if fault.isMalformed, let second = BoundaryMachine.secondDocument(in: event) {
+            problem.detail +=
+                " A second document begins at byte \(second). Send one event a line as application/x-ndjson, with curl"
+                + " by --data-binary: -d removes the ends of lines."
+        }
+        return problem
     }
 }
 
