@@ -84,6 +84,11 @@ static inline size_t sluice_mhd_header_bytes(struct MHD_Connection *connection) 
   return info == NULL ? 0 : info->header_size;
 }
 
+// Calls `part` for each argument of the query and each field of the header, in the order in which they came.
+static inline void sluice_mhd_parts(struct MHD_Connection *connection, MHD_KeyValueIteratorN part, void *owner) {
+  MHD_get_connection_values_n(connection, MHD_GET_ARGUMENT_KIND | MHD_HEADER_KIND, part, owner);
+}
+
 // The context that MHD_NotifyConnectionCallback set.
 static inline void *sluice_mhd_context(struct MHD_Connection *connection) {
   return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;

@@ -12,7 +12,7 @@ public protocol HTTPHandler: Sendable {
     /// The header of a request for a known route was received: read its body, or respond at once.
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission
 
-    /// The first bytes of a body were received whose request was admitted with ``HTTPAdmission/peek(limit:refusal:context:)``: choose how it is read.
+    /// The first bytes of a body were received whose request was admitted with ``HTTPAdmission/peek(limit:context:)``: choose how it is read.
     func choose(
         _ head: borrowing HTTPRequestHead, _ exchange: HTTPExchange, firstBytes: UnsafeRawBufferPointer
     ) -> HTTPBodyChoice
@@ -21,9 +21,11 @@ public protocol HTTPHandler: Sendable {
     /// call only.
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange)
 
-    /// The response to a request that the server itself refuses. Asked once for each kind when the server starts, and for each body that is
-    /// too long and was admitted without a response for that case.
+    /// The response to a request that the server itself refuses. Asked once for each kind, and for each body that is too long.
     func response(to refusal: HTTPRefusal) -> HTTPResponse
+
+    /// The response to a request whose body is longer than `limit`.
+    func responseToLongBody(of exchange: HTTPExchange, limit: Int) -> HTTPResponse
 
     /// Everything that had been received is handled. Called at the end of each iteration of the loop.
     func iterationEnded()
@@ -47,8 +49,16 @@ extension HTTPHandler {
         _ head: borrowing HTTPRequestHead, _ exchange: HTTPExchange, firstBytes: UnsafeRawBufferPointer
     ) -> HTTPBodyChoice { .collect() }
 
-    /// Problem details (RFC 9457).
-    public func response(to refusal: HTTPRefusal) -> HTTPResponse { refusal.problem() }
+    /// Plain text.
+    public func response(to refusal: HTTPRefusal) -> HTTPResponse {
+        let (status, detail, fields) = refusal.parts
+        return .text(status, detail + "\n", headers: fields)
+    }
+
+    /// That to ``HTTPRefusal/bodyTooLarge(limit:)``.
+    public func responseToLongBody(of exchange: HTTPExchange, limit: Int) -> HTTPResponse {
+        response(to: .bodyTooLarge(limit: limit))
+    }
 
     /// Does nothing.
     public func ended(_ outcome: HTTPOutcome, _ exchange: HTTPExchange) {}
@@ -57,15 +67,14 @@ extension HTTPHandler {
 /// What happens to a request after its header. `context` is what the handler knows of the request by then; it finds it as
 /// ``HTTPExchange/context``.
 public enum HTTPAdmission: Sendable {
-    /// Read the body, then call ``HTTPHandler/handle(_:_:)``. A body of more than `limit` bytes is refused with `refusal`. `nil` stands for
-    /// the server's ``HTTPServerConfiguration/maxBodyBytes``, and for the response to ``HTTPRefusal/bodyTooLarge(limit:)``.
-    case readBody(limit: Int? = nil, refusal: HTTPResponse? = nil, context: (any AnyObject & Sendable)? = nil)
+    /// Read the body, then call ``HTTPHandler/handle(_:_:)``. A body of more than `limit` bytes is refused; `nil` stands for the server's
+    /// ``HTTPServerConfiguration/maxBodyBytes``.
+    case readBody(limit: Int? = nil, context: (any AnyObject & Sendable)? = nil)
     /// Read the body piece by piece. A body whose Content-Length is above `limit` is refused at once; of a longer one without a length the
     /// reader gets `limit` bytes. `nil`: as above.
-    case stream(
-        any HTTPBodyReader, limit: Int? = nil, refusal: HTTPResponse? = nil, context: (any AnyObject & Sendable)? = nil)
+    case stream(any HTTPBodyReader, limit: Int? = nil, context: (any AnyObject & Sendable)? = nil)
     /// Call ``HTTPHandler/choose(_:_:firstBytes:)`` with the first bytes. `limit` applies whatever is chosen. An empty body is collected.
-    case peek(limit: Int? = nil, refusal: HTTPResponse? = nil, context: (any AnyObject & Sendable)? = nil)
+    case peek(limit: Int? = nil, context: (any AnyObject & Sendable)? = nil)
     /// Respond with this. A short body is read and dropped, so that the connection can be kept.
     case respond(HTTPResponse, context: (any AnyObject & Sendable)? = nil)
 }

@@ -1,9 +1,10 @@
 // Decisions of rate limits: all policies before any charge, shadow mode, costs above a capacity, exact waits and exact bounds.
 
-import Admission
 import Backpressure
 import TestSupport
 import Testing
+
+@testable import Admission
 
 private let second: UInt64 = 1_000_000_000
 

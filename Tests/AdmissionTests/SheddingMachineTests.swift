@@ -1,9 +1,10 @@
 // Load shedding: thresholds, hysteresis, Retry-After, and the exact share.
 
-import Admission
 import Backpressure
 import TestSupport
 import Testing
+
+@testable import Admission
 
 private let second: UInt64 = 1_000_000_000
 private let thousand = SheddingLimits(lagRecords: 1_000)

@@ -1,10 +1,11 @@
 // Load shedding in a closed loop: clients that obey Retry-After, an ingress that sheds, and a pipeline that freezes and recovers.
 
-import Admission
 import Backpressure
 import Glibc
 import TestSupport
 import Testing
+
+@testable import Admission
 
 /// Clients, an ingress, a log and a pipeline, ten steps a second.
 ///

@@ -1,9 +1,10 @@
 // A sliding window admits at most its limit in every span, and refuses no more than documented.
 
-import Admission
 import Backpressure
 import TestSupport
 import Testing
+
+@testable import Admission
 
 private let second: UInt64 = 1_000_000_000
 private typealias Limit = SlidingWindowLimit

@@ -341,7 +341,7 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
     func text(_ text: String) { #expect(SocketAddress(text)?.text == text) }
 }
 
-@Suite struct FramingTests {
+@Suite struct HeaderFieldsTests {
     @Test(
         "repeated, contradictory and unknown lengths are ambiguous",
         arguments: [
@@ -358,18 +358,18 @@ private func opened(_ number: Int, evicting evicted: Int? = nil) -> ConnectionLi
             ([("Host", "a"), ("Host", "b")], false),
         ])
     func ambiguity(fields: [(String, String)], isUnambiguous: Bool) {
-        var framing = Framing(version: "HTTP/1.1")
-        for (name, value) in fields { framing.field(name, value) }
-        #expect(framing.isUnambiguous == isUnambiguous, "\(fields)")
+        var header = HeaderFields(version: "HTTP/1.1")
+        for (name, value) in fields { header.field(name, name.utf8.count, value) }
+        #expect(header.isUnambiguous == isUnambiguous, "\(fields)")
     }
 
     @Test("HTTP/1.0 has no chunks")
     func oldVersion() {
-        var framing = Framing(version: "HTTP/1.0")
-        framing.field("Content-Length", "5")
-        #expect(framing.isUnambiguous)
-        var chunked = Framing(version: "HTTP/1.0")
-        chunked.field("Transfer-Encoding", "chunked")
+        var header = HeaderFields(version: "HTTP/1.0")
+        header.field("Content-Length", 14, "5")
+        #expect(header.isUnambiguous)
+        var chunked = HeaderFields(version: "HTTP/1.0")
+        chunked.field("Transfer-Encoding", 17, "chunked")
         #expect(!chunked.isUnambiguous)
     }
 }

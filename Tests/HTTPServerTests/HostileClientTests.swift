@@ -75,8 +75,8 @@ final class Probe: @unchecked Sendable {
             }
             for client in clients { #expect(try client.isClosedByServer()) }
             probe.expectServed()
+            try eventually("all are counted") { server.statistics.slowHeaders + server.statistics.evicted >= 2_000 }
             #expect(server.statistics.slowHeaders >= 1_024)
-            #expect(server.statistics.slowHeaders + server.statistics.evicted >= 2_000)
             try eventually("no connection is left") { server.statistics.openConnections == 0 }
             #expect(try Client(port: server.port).ask("GET", "/hello").text == "hello")
         }
@@ -100,7 +100,7 @@ final class Probe: @unchecked Sendable {
             }
             for client in clients { #expect(try client.answer().status == 408) }
             probe.expectServed()
-            #expect(server.statistics.slowBodies == 2_000)
+            try eventually("all are counted") { server.statistics.slowBodies == 2_000 }
             try eventually("no request is left") { server.statistics.requestsInFlight == 0 }
             let late = handler.allOutcomes.filter { $0.route != TestHandler.Route.priority.rawValue }
             #expect(late.count == 2_000 && late.allSatisfy { $0.status == 408 && $0.isDelivered })
@@ -130,8 +130,7 @@ final class Probe: @unchecked Sendable {
             }
             #expect(large.status == 503)
             #expect(large.headers["retry-after"] == "1")
-            let isHandled = try large.json()["handled"] as? Bool
-            #expect(isHandled == false, "a member that the handler adds")
+            #expect(large.headers["x-refused-by"] == "handler", "a field that the handler adds")
             // Its connection is kept.
             #expect(try small.ask("POST", "/echo", body: [1]).status == 200)
             var statuses: [Int] = []
@@ -223,7 +222,8 @@ final class Probe: @unchecked Sendable {
             "POST /echo HTTP/1.1\nHost: t\r\nContent-Length: 0\r\n\r\n",
             "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\n",
             "POST /echo HTTP/1.1\r\nHost: t\nContent-Length: 0\r\n\r\n", "GET /hello\0/../x HTTP/1.1\r\nHost: t\r\n\r\n",
-            "GET /hello HTTP/1.1\r\nHost: t\r\n\n",
+            "GET /hello HTTP/1.1\r\nHost: t\r\n\n", "GET /hello\0/../x?a=b HTTP/1.1\r\nHost: t\r\n\r\n",
+            "GET /hello?a=b\0c HTTP/1.1\r\nHost: t\r\n\r\n",
         ])
     func bareLineFeeds(request: String) async throws {
         try await withServer { server, _ in
@@ -231,8 +231,9 @@ final class Probe: @unchecked Sendable {
             client.send(request)
             #expect(try client.refusal() == 400)
             #expect(try client.isClosedByServer())
-            #expect(try Client(port: server.port).ask("GET", "/hello?").text == "hello")
-            #expect(try Client(port: server.port).ask("GET", "/hello?a&b=c").text == "hello")
+            for query in ["", "&", "=", "a&b=c", "a=b&", "a==b&&c+d=%00&e"] {
+                #expect(try Client(port: server.port).ask("GET", "/hello?\(query)").text == "hello", "\(query)")
+            }
         }
     }
 
@@ -280,10 +281,10 @@ final class Probe: @unchecked Sendable {
                 let refused = try third.ask("POST", "/echo", body: [65])
                 #expect(refused.status == 503)
                 #expect(refused.headers["retry-after"] == "1")
-                #expect(refused.headers["content-type"] == "application/problem+json")
+                #expect(refused.headers["x-refused-by"] == "handler")
                 #expect(try third.isClosedByServer())
                 #expect(try Client(port: server.port).ask("GET", "/nowhere").status == 503)
-                #expect(server.statistics.connectionLimitRefusals == 2)
+                try eventually("both are counted") { server.statistics.connectionLimitRefusals == 2 }
 
                 let waiting = try Client(port: server.port)
                 #expect(try waiting.ask("GET", "/priority").status == 200)
@@ -296,7 +297,7 @@ final class Probe: @unchecked Sendable {
                 // A client gets its response a moment before the request is over.
                 try eventually("all requests are over") { handler.allOutcomes.count >= 9 }
                 #expect(handler.allOutcomes.count == 9)
-                #expect(server.statistics.evicted == 1)
+                try eventually("it is counted") { server.statistics.evicted == 1 }
             }
         }
     }

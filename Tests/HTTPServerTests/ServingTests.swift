@@ -16,7 +16,7 @@ import Testing
                 #expect(answer.headers["x-padding"] == "true")
             }
             #expect(server.statistics.openConnections == 1)
-            #expect(server.statistics.requests == 50)
+            try eventually("all are counted") { server.statistics.requests == 50 }
         }
     }
 
@@ -89,8 +89,8 @@ import Testing
             // At once: the body has not come.
             let answer = try refused("Content-Length: 17\r\n\r\n")
             #expect(answer.status == 413)
-            #expect(answer.headers["content-type"] == "application/problem+json")
-            #expect(try answer.json()["detail"] as? String == "The body of this request may have at most 16 bytes.")
+            #expect(answer.headers["content-type"] == "text/plain; charset=utf-8")
+            #expect(answer.text == "The body of this request may have at most 16 bytes.")
             #expect(try refused("Transfer-Encoding: chunked\r\n\r\n9\r\n123456789\r\n9\r\n123456789\r\n").status == 413)
             let kept = try Client(port: server.port)
             #expect(try kept.ask("POST", "/small", body: Array(repeating: 65, count: 16)).status == 200)
@@ -118,7 +118,7 @@ import Testing
             let client = try Client(port: server.port)
             let missing = try client.ask("GET", "/nowhere")
             #expect(missing.status == 404)
-            #expect(try missing.json()["title"] as? String == "Not Found")
+            #expect(missing.text == "No route has this path.")
             #expect(try client.ask("POST", "/hell").status == 404)
             let wrong = try client.ask("DELETE", "/echo")
             #expect(wrong.status == 405)
@@ -194,7 +194,7 @@ import Testing
                 for (position, client) in clients.enumerated() { #expect(try client.answer().text == "\(position)") }
             }
             #expect(server.statistics.openConnections == count)
-            #expect(server.statistics.requests == count * 8)
+            try eventually("all are counted") { server.statistics.requests == count * 8 }
         }
     }
 

@@ -27,13 +27,14 @@ final class TestHandler: HTTPHandler {
     func admit(_ head: borrowing HTTPRequestHead) -> HTTPAdmission {
         switch Route(rawValue: head.route) {
         case .small: .readBody(limit: 16)
-        case .refused: .respond(.problem(status: 415, title: "Unsupported Media Type", detail: "Always refused."))
+        case .refused: .respond(.text(415, "Always refused."))
         default: .readBody()
         }
     }
 
     func response(to refusal: HTTPRefusal) -> HTTPResponse {
-        refusal.problem(refusal == .tooManyBodies ? [.init("handled", .bool(false))] : [])
+        let (status, detail, fields) = refusal.parts
+        return .text(status, detail, headers: fields + [("X-Refused-By", "handler")])
     }
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {

@@ -100,12 +100,13 @@ import Testing
             #expect(try world.post(mark + "\n" + event(3), chunks: sizes).statuses == [200])
             #expect(
                 try world.post(mark + " [\(event(4)),\(event(5))]", "application/json", chunks: sizes).statuses == [200, 200])
+            #expect(try world.post(mark + "[\(event(10))]", "application/json", chunks: sizes).statuses == [200])
             #expect(try world.post(mark + event(6), "application/json", chunks: sizes).text == "Message sent!\n")
             #expect(
                 try world.post(" " + mark + event(7), "application/json", chunks: sizes).status == 400, "not at the beginning")
             #expect(try world.post(event(8) + "\n" + mark + event(9), chunks: sizes).statuses == [200, 400])
-            let log = try waiting { try await world.log(7) }
-            #expect(log == Dictionary(uniqueKeysWithValues: [1, 2, 3, 4, 5, 6, 8].map { ("\($0)", [event($0)]) }))
+            let log = try waiting { try await world.log(8) }
+            #expect(log == Dictionary(uniqueKeysWithValues: [1, 2, 3, 4, 5, 6, 8, 10].map { ("\($0)", [event($0)]) }))
         }
     }
 
@@ -117,6 +118,7 @@ import Testing
                     let reply = try world.post(bytes: half + event(1).utf8, type, chunks: sizes)
                     #expect(reply.status == 400)
                 }
+                #expect(try world.post(bytes: half + "[\(event(1))]".utf8, "application/json", chunks: sizes).status == 400)
             }
             #expect(world.producer.statistics.delivered == 0)
         }

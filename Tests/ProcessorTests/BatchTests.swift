@@ -370,7 +370,6 @@ import Testing
         let seed = testSeed("buffers")
         var random = SeededRandom(seed: seed)
         for round in 0..<60 {
-            let table = ResultTable()
             let counters = EventCounters(MetricsRegistry())
             let budget = ResultBudget()
             func make(_ random: inout SeededRandom) -> HTTPResponseParts {
@@ -389,10 +388,10 @@ import Testing
                 if Bool.random(using: &random) { results.rest = ProblemDetails(status: 413, detail: "Too many.") }
                 var counts = [Int](repeating: 0, count: ResultTable.codes)
                 for event in 0..<results.count { counts[Int(results.code(event))] += 1 }
-                BatchAnswer(results, table).count(in: counters)
+                BatchAnswer(results).count(in: counters)
                 let members: [JSONValue.Member] = round.isMultiple(of: 2) ? [] : [.init("status", 400)]
                 return HTTPResponseParts(
-                    body: BatchBody(results, table: table, members: members, counts: counts),
+                    body: BatchBody(results, members: members, counts: counts),
                     count: results.count + (results.rest == nil ? 0 : 1))
             }
             let start = random

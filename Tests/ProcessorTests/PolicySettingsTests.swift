@@ -1,12 +1,12 @@
 // Proves how the limits on requests are written, what is said about wrong ones, and that the shipped ones leave the README's commands alone.
 
-import Admission
 import Backpressure
 import Foundation
 import Settings
 import TestSupport
 import Testing
 
+@testable import Admission
 @testable import sluice
 
 private func survey(_ text: String) throws -> (settings: LimitsSettings, faults: [String]) {

@@ -36,7 +36,7 @@ final class QuotaTable: @unchecked Sendable {
         self.layout = layout
         stride = Self.headBytes + layout.size
         rows = Dictionary(minimumCapacity: layout.columns.isEmpty ? 0 : capacity)
-        for _ in 0..<Self.first { append(Client(key: RateLimitKey(name: ""), keptUntil: 0)) }
+        for _ in 0..<Self.first { append(Client(key: .unknown, keptUntil: 0)) }
     }
 
     deinit { for block in blocks { block.deallocate() } }
@@ -110,9 +110,4 @@ final class QuotaTable: @unchecked Sendable {
 
     /// Makes ``scratch`` a copy of a row's quotas.
     func copyToScratch(_ row: Int) { self[Self.scratch].copyMemory(from: self[row], byteCount: layout.size) }
-
-    /// Carries over levels from the table of the limits before, where they were in force until `instant`.
-    func carryOver(from old: QuotaTable, _ oldRow: Int, _ origins: [QuotaLayout.Column?], to row: Int, at instant: UInt64) {
-        layout.carryOver(old[oldRow], origins, to: self[row], at: instant)
-    }
 }

@@ -24,9 +24,6 @@ public struct RateLimitDecision: Sendable, Equatable {
     public var policy = -1
     /// What is left of that policy, in its unit.
     public var remaining = 0
-
-    /// Admitted.
-    public init() {}
 }
 
 /// A refusal, with the policies it refers to.
@@ -47,7 +44,4 @@ public struct RateLimitCounts: Sendable, Equatable {
     public var shadowRefused = 0
     /// Refused because the cost exceeds the capacity.
     public var tooLarge = 0
-
-    /// All zero.
-    public init() {}
 }

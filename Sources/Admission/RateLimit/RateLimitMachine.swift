@@ -17,7 +17,7 @@
 ///
 /// When limits change, each row is carried over to the new ones as it was at that moment, but later: when its client next asks, or by
 /// ``carryOver(most:)``.
-public struct RateLimitMachine: ~Copyable {
+struct RateLimitMachine: ~Copyable {
     /// Most rows that are checked for eviction for one new client; after that it gets the shared row.
     private static let mostChecks = 16
 
@@ -29,18 +29,18 @@ public struct RateLimitMachine: ~Copyable {
     }
 
     /// The limits in force.
-    public private(set) var limits: RateLimits
+    private(set) var limits: RateLimits
     /// Counts of decisions, by policy.
-    public private(set) var counts: [RateLimitCounts]
+    private(set) var counts: [RateLimitCounts]
     /// Pieces that were decided by the shared row, refused ones included.
-    public private(set) var overflowed = 0
+    private(set) var overflowed = 0
     /// Of the policies that are not by client, all in the shared row.
     private var common: QuotaTable
     private(set) var clients: QuotaTable
     private var change: Change?
 
     /// Limits with full quotas.
-    public init(_ limits: RateLimits) {
+    init(_ limits: RateLimits) {
         self.limits = limits
         counts = limits.policies.map { _ in RateLimitCounts() }
         common = QuotaTable(QuotaLayout(limits.policies, isByClient: false), capacity: 0)
@@ -48,37 +48,30 @@ public struct RateLimitMachine: ~Copyable {
     }
 
     /// Clients with a row of their own.
-    public var keyCount: Int { clients.count + waitingRows }
+    var keyCount: Int { clients.count + waitingRows }
 
     /// Rows that are not carried over yet to changed limits.
     var waitingRows: Int { change?.rows.count ?? 0 }
 
     /// Bytes of memory for a client.
-    public var bytesPerKey: Int { clients.bytesPerKey(limits.maxKeys) }
+    var bytesPerKey: Int { clients.bytesPerKey(limits.maxKeys) }
 
     // MARK: Decisions
 
     /// A request, or a piece of one, came in.
-    /// - Parameters:
-    ///   - cost: what it is charged where it is admitted.
-    ///   - expected: its further cost as far as is known: the quotas must suffice for it, but it is not charged yet.
-    ///   - alreadyCharged: what earlier pieces of the request were charged. A refused client repeats the whole request, so its wait lasts
-    ///     until the quotas suffice for this as well.
-    ///   - lost: bytes that will be charged (``used(_:bytes:now:)``) although the request is refused; they lengthen the wait.
-    public mutating func requested(
+    /// - Parameters: as of ``RateLimiter/admit(_:_:expecting:alreadyCharged:lost:)``.
+    mutating func requested(
         _ client: RateLimitKey, _ cost: RateLimitCost, expecting expected: RateLimitCost = .none,
         alreadyCharged: RateLimitCost = .none, lost: Int = 0, now: UInt64
     ) -> RateLimitDecision {
         let row = row(of: client, now)
-        var decision = RateLimitDecision()
-        var tooLarge: UInt32 = 0
         let whole = expected == .none ? cost : cost + expected
-        check(row, QuotaTable.shared, whole, now, &decision, &tooLarge)
-        if tooLarge != 0 || decision.violated != 0 {
-            if tooLarge == 0, alreadyCharged != .none || lost > 0 {
+        var decision = check(row, QuotaTable.shared, whole, now)
+        guard decision.verdict == .admitted else {
+            if decision.verdict == .refused, alreadyCharged != .none || lost > 0 {
                 waitForAll(&decision, row, whole + alreadyCharged, lost, now)
             }
-            refuse(&decision, tooLarge, row, now)
+            complete(&decision, row, now)
             return decision
         }
         pass(client, row, cost, decision.shadowed, pieces: 1, now)
@@ -89,19 +82,17 @@ public struct RateLimitMachine: ~Copyable {
     /// - Parameter cost: of all pieces together.
     /// - Returns: whether all policies, those in shadow mode included, admit all of them; then they were charged. If not, nothing was charged,
     ///   counted or stored, and each piece has to be decided by itself.
-    public mutating func requestedTogether(_ client: RateLimitKey, _ cost: RateLimitCost, pieces: Int, now: UInt64) -> Bool {
+    mutating func requestedTogether(_ client: RateLimitKey, _ cost: RateLimitCost, pieces: Int, now: UInt64) -> Bool {
         let row = row(of: client, now)
-        var decision = RateLimitDecision()
-        var tooLarge: UInt32 = 0
-        check(row, QuotaTable.shared, cost, now, &decision, &tooLarge)
-        guard tooLarge == 0, decision.violated == 0, decision.shadowed == 0 else { return false }
+        let decision = check(row, QuotaTable.shared, cost, now)
+        guard decision.verdict == .admitted, decision.shadowed == 0 else { return false }
         pass(client, row, cost, 0, pieces: pieces, now)
         return true
     }
 
     /// Bytes of a client came in that nothing has been charged for: of no event, or of a refused one. They are charged without a decision,
     /// also where that leaves a debt.
-    public mutating func used(_ client: RateLimitKey, bytes: Int, now: UInt64) {
+    mutating func used(_ client: RateLimitKey, bytes: Int, now: UInt64) {
         guard bytes > 0, limits.policies.contains(where: { $0.unit == .bytes }) else { return }
         let row = chargeable(client, row(of: client, now), now)
         for column in common.layout.columns where column.unit == .bytes {
@@ -128,7 +119,7 @@ public struct RateLimitMachine: ~Copyable {
     /// The row to charge, and that its client was seen.
     private mutating func chargeable(_ client: RateLimitKey, _ row: Int, _ now: UInt64) -> Int {
         guard !clients.layout.columns.isEmpty, row != QuotaTable.shared else { return row }
-        let keptUntil = Self.sum(now, limits.keyIdle)
+        let keptUntil = now.addingSaturated(limits.keyIdle)
         if row == QuotaTable.fresh { return clients.insert(QuotaTable.Client(key: client, keptUntil: keptUntil)) }
         let head = clients.client(row)
         head.pointee.keptUntil = Swift.max(head.pointee.keptUntil, keptUntil)
@@ -160,17 +151,15 @@ public struct RateLimitMachine: ~Copyable {
         }
     }
 
-    private func check(
-        _ row: Int, _ shared: Int, _ cost: RateLimitCost, _ now: UInt64, _ decision: inout RateLimitDecision,
-        _ tooLarge: inout UInt32
-    ) {
-        Self.check(common, shared, cost, now, &decision, &tooLarge)
-        Self.check(clients, row, cost, now, &decision, &tooLarge)
+    private func check(_ row: Int, _ shared: Int, _ cost: RateLimitCost, _ now: UInt64) -> RateLimitDecision {
+        var decision = RateLimitDecision()
+        Self.check(common, shared, cost, now, &decision)
+        Self.check(clients, row, cost, now, &decision)
+        return decision
     }
 
     private static func check(
-        _ table: QuotaTable, _ row: Int, _ cost: RateLimitCost, _ now: UInt64, _ decision: inout RateLimitDecision,
-        _ tooLarge: inout UInt32
+        _ table: QuotaTable, _ row: Int, _ cost: RateLimitCost, _ now: UInt64, _ decision: inout RateLimitDecision
     ) {
         for column in table.layout.columns {
             let amount = cost[column.unit]
@@ -182,9 +171,11 @@ public struct RateLimitMachine: ~Copyable {
             if column.isShadow {
                 decision.shadowed |= bit
             } else if isTooLarge {
-                tooLarge |= bit
+                // Only such policies are named then.
+                decision.violated = decision.verdict == .tooLarge ? decision.violated | bit : bit
+                decision.verdict = .tooLarge
             } else {
-                decision.violated |= bit
+                if decision.verdict != .tooLarge { (decision.verdict, decision.violated) = (.refused, decision.violated | bit) }
                 if wait > decision.wait { (decision.wait, decision.policy) = (wait, column.policy) }
             }
         }
@@ -200,26 +191,19 @@ public struct RateLimitMachine: ~Copyable {
                 QuotaLayout.spend(table[QuotaTable.scratch], column, lost, now: now)
             }
         }
-        var whole = RateLimitDecision()
-        var tooLarge: UInt32 = 0
-        check(QuotaTable.scratch, QuotaTable.scratch, cost, now, &whole, &tooLarge)
+        let whole = check(QuotaTable.scratch, QuotaTable.scratch, cost, now)
         if whole.wait > decision.wait { (decision.wait, decision.policy) = (whole.wait, whole.policy) }
     }
 
     /// Completes and counts a refusal.
-    private mutating func refuse(_ decision: inout RateLimitDecision, _ tooLarge: UInt32, _ row: Int, _ now: UInt64) {
-        if tooLarge != 0 {
-            decision.verdict = .tooLarge
-            decision.violated = tooLarge
-            decision.wait = 0
-            decision.policy = tooLarge.trailingZeroBitCount
-        } else {
-            decision.verdict = .refused
-        }
+    private mutating func complete(_ decision: inout RateLimitDecision, _ row: Int, _ now: UInt64) {
+        // Waiting is of no use.
+        if decision.verdict == .tooLarge { (decision.wait, decision.policy) = (0, decision.violated.trailingZeroBitCount) }
         if row >= QuotaTable.first {
             // The client keeps its row for its wait, also where only a policy of all clients refused it.
             let head = clients.client(row)
-            head.pointee.keptUntil = Swift.max(head.pointee.keptUntil, Self.sum(now, Swift.max(limits.keyIdle, decision.wait)))
+            head.pointee.keptUntil = Swift.max(
+                head.pointee.keptUntil, now.addingSaturated(Swift.max(limits.keyIdle, decision.wait)))
         } else if row == QuotaTable.shared, !clients.layout.columns.isEmpty {
             overflowed += 1
         }
@@ -229,7 +213,7 @@ public struct RateLimitMachine: ~Copyable {
             }
         }
         for position in counts.indices where decision.violated >> position & 1 == 1 {
-            if tooLarge != 0 { counts[position].tooLarge += 1 } else { counts[position].refused += 1 }
+            if decision.verdict == .tooLarge { counts[position].tooLarge += 1 } else { counts[position].refused += 1 }
         }
         for position in counts.indices where decision.shadowed >> position & 1 == 1 { counts[position].shadowRefused += 1 }
     }
@@ -241,11 +225,6 @@ public struct RateLimitMachine: ~Copyable {
             && !clients.layout.isLimited(clients[row], at: now)
     }
 
-    private static func sum(_ instant: UInt64, _ span: UInt64) -> UInt64 {
-        let (sum, isOverflow) = instant.addingReportingOverflow(span)
-        return isOverflow ? .max : sum
-    }
-
     // MARK: Changed limits
 
     /// Puts other limits into force. A policy of the same name, key and unit keeps its levels: nothing is refilled, also where a bucket
@@ -253,7 +232,7 @@ public struct RateLimitMachine: ~Copyable {
     ///
     /// Every client that has used something is carried over, by ``carryOver(most:)``; where they are more than `maxKeys`, rows are evicted
     /// as new clients come. This itself takes no time for each client, unless a change before is not carried over yet.
-    public mutating func update(_ limits: RateLimits, now: UInt64) {
+    mutating func update(_ limits: RateLimits, now: UInt64) {
         guard limits != self.limits else { return }
         while carryOver(most: .max) {}
         let before = self.limits.policies
@@ -275,14 +254,14 @@ public struct RateLimitMachine: ~Copyable {
     ) -> (table: QuotaTable, origins: [QuotaLayout.Column?]) {
         let table = QuotaTable(QuotaLayout(policies, isByClient: isByClient), capacity: capacity)
         let origins = table.layout.origins(in: old.layout)
-        table.carryOver(from: old, QuotaTable.shared, origins, to: QuotaTable.shared, at: now)
+        table.layout.carryOver(old[QuotaTable.shared], origins, to: table[QuotaTable.shared], at: now)
         return (table, origins)
     }
 
     /// Carries over rows from before the last change.
     /// - Parameter most: rows to carry over now.
     /// - Returns: whether there are more.
-    public mutating func carryOver(most: Int) -> Bool {
+    mutating func carryOver(most: Int) -> Bool {
         guard let change else { return false }
         for _ in 0..<Swift.min(most, change.rows.count) { _ = carryOver(change.rows.lastClient, change) }
         if change.rows.count == 0 { self.change = nil }
@@ -294,7 +273,7 @@ public struct RateLimitMachine: ~Copyable {
         defer { change.rows.remove(old) }
         guard !change.rows.layout.isUnused(change.rows[old], at: change.instant) else { return nil }
         let row = clients.insert(change.rows.client(old).pointee)
-        clients.carryOver(from: change.rows, old, change.origins, to: row, at: change.instant)
+        clients.layout.carryOver(change.rows[old], change.origins, to: clients[row], at: change.instant)
         return row
     }
 }

@@ -1,4 +1,4 @@
-// Owns the declaration of rate limits: policies, their quotas, and the cost of a request.
+// Owns the declaration of rate limits: policies, their quotas, the cost of a request, and the key of its client.
 
 public import Backpressure
 
@@ -112,11 +112,9 @@ public struct RateLimitCost: Sendable, Equatable {
 
     /// The sum; saturates.
     static func + (a: RateLimitCost, b: RateLimitCost) -> RateLimitCost {
-        func sum(_ a: Int, _ b: Int) -> Int {
-            let (sum, isBeyond) = a.addingReportingOverflow(b)
-            return isBeyond ? .max : sum
-        }
-        return RateLimitCost(requests: sum(a.requests, b.requests), events: sum(a.events, b.events), bytes: sum(a.bytes, b.bytes))
+        RateLimitCost(
+            requests: a.requests.addingSaturated(b.requests), events: a.events.addingSaturated(b.events),
+            bytes: a.bytes.addingSaturated(b.bytes))
     }
 
     @inline(__always)
@@ -126,5 +124,38 @@ public struct RateLimitCost: Sendable, Equatable {
         case .events: events
         case .bytes: bytes
         }
+    }
+}
+
+extension FixedWidthInteger {
+    /// The sum; the largest value where that is less. For values that are not negative.
+    func addingSaturated(_ other: Self) -> Self {
+        let (sum, isBeyond) = addingReportingOverflow(other)
+        return isBeyond ? .max : sum
+    }
+}
+
+/// A client's key in 64 bits, so that no key allocates memory: a hash with the process's random seed, so that nobody can construct two
+/// clients with one key. Among four million clients two share a key by chance once in two million processes.
+public struct RateLimitKey: Hashable, Sendable {
+    /// The key of all clients of which nothing is known, or nothing is asked.
+    public static let unknown = RateLimitKey(name: "")
+
+    private let hash: Int
+
+    /// The key of an address: all of it, or the part that belongs to one client.
+    public init(address: UInt64, isIPv6: Bool) {
+        var hasher = Hasher()
+        hasher.combine(isIPv6)
+        hasher.combine(address)
+        hash = hasher.finalize()
+    }
+
+    /// The key of a name.
+    public init(name: String) {
+        var hasher = Hasher()
+        hasher.combine(2 as UInt8)
+        hasher.combine(name)
+        hash = hasher.finalize()
     }
 }

@@ -16,14 +16,13 @@
 ///
 /// `Count` is as narrow as the limit allows, because a client has a window for each policy. The limit is an argument, because many windows
 /// share one. Memory that is all zero is an empty window.
-public struct SlidingWindowMachine<Count: FixedWidthInteger & UnsignedInteger & Sendable>: ~Copyable {
+struct SlidingWindowMachine<Count: FixedWidthInteger & UnsignedInteger & Sendable>: ~Copyable {
     /// The number of the newest part so far, from the clock's zero.
     private var newest: UInt64 = 0
     /// By part number, modulo their count.
     private var counts = InlineArray<21, Count>(repeating: 0)
 
-    /// An empty window.
-    public init() {}
+    init() {}
 
     /// The same window with counts of another width. A count that does not fit is the largest one, which no limit of that width exceeds.
     init<Other>(_ other: borrowing SlidingWindowMachine<Other>) {
@@ -32,14 +31,14 @@ public struct SlidingWindowMachine<Count: FixedWidthInteger & UnsignedInteger & 
     }
 
     /// How much is admitted now.
-    public mutating func availableTokens(_ limit: SlidingWindowLimit, at now: UInt64) -> Int {
+    mutating func availableTokens(_ limit: SlidingWindowLimit, at now: UInt64) -> Int {
         advance(limit, now)
         return Swift.max(0, limit.amount - sum)
     }
 
     /// Nanoseconds until `amount` is admitted, if nothing is spent meanwhile; 0: now; `UInt64.max`: never, it is above the limit. Spends
     /// nothing.
-    public mutating func retryDelay(for amount: Int, _ limit: SlidingWindowLimit, at now: UInt64) -> UInt64 {
+    mutating func retryDelay(for amount: Int, _ limit: SlidingWindowLimit, at now: UInt64) -> UInt64 {
         advance(limit, now)
         let most = limit.amount - Swift.max(0, amount)
         guard most >= 0 else { return .max }
@@ -55,13 +54,13 @@ public struct SlidingWindowMachine<Count: FixedWidthInteger & UnsignedInteger & 
     }
 
     /// An amount was admitted, also one above what is available.
-    public mutating func spent(_ amount: Int, _ limit: SlidingWindowLimit, now: UInt64) {
+    mutating func spent(_ amount: Int, _ limit: SlidingWindowLimit, now: UInt64) {
         advance(limit, now)
         add(amount, to: newest)
     }
 
     /// Puts another limit into force. What was spent stays counted, at its latest possible time, as far back as the old span reached.
-    public mutating func update(from old: SlidingWindowLimit, to new: SlidingWindowLimit, now: UInt64) {
+    mutating func update(from old: SlidingWindowLimit, to new: SlidingWindowLimit, now: UInt64) {
         advance(old, now)
         guard new.part != old.part else { return }
         let (before, last) = (counts, newest)

@@ -9,7 +9,7 @@
 /// The backlog is measured about once a second, in which a fast ingress admits many records. What it produced counts from the check before
 /// a new measurement was seen: the estimate is rather too high than too low. Records of other producers are known with the next
 /// measurement.
-public struct BacklogEstimateMachine: ~Copyable {
+struct BacklogEstimateMachine: ~Copyable {
     /// Measurements closer together are the same one, nanoseconds.
     private static let grain: UInt64 = 1_000_000
 
@@ -17,11 +17,8 @@ public struct BacklogEstimateMachine: ~Copyable {
     private var base = 0
     private var produced = 0
 
-    /// Nothing was measured yet.
-    public init() {}
-
     /// There is no valid measurement.
-    public mutating func unmeasured(produced: Int) { self.produced = produced }
+    mutating func unmeasured(produced: Int) { self.produced = produced }
 
     /// Returns the estimate at `now`.
     /// - Parameters:
@@ -29,7 +26,7 @@ public struct BacklogEstimateMachine: ~Copyable {
     ///   - at: its instant.
     ///   - produced: records that this process has produced since its start, those in flight included.
     ///   - drainRate: recent rate of applied records, per second.
-    public mutating func measured(_ measured: Double, at: UInt64, produced: Int, drainRate: Double, now: UInt64) -> Double {
+    mutating func measured(_ measured: Double, at: UInt64, produced: Int, drainRate: Double, now: UInt64) -> Double {
         if measuredAt.map({ at > $0 + Self.grain || at + Self.grain < $0 }) ?? true {
             base = measuredAt == nil ? produced : self.produced
             measuredAt = at

@@ -9,7 +9,6 @@ public final class LoadShedder: Sendable {
         var levelMachine = SheddingLevelMachine()
         var machine = SheddingMachine()
         var levels = SheddingLevels()
-        var decision = SheddingDecision.admitAll
     }
 
     private struct Sampler: ~Copyable {
@@ -33,8 +32,7 @@ public final class LoadShedder: Sendable {
     public func evaluate(_ inputs: SheddingInputs, now: UInt64) -> SheddingDecision {
         let decision = state.withLock { state in
             state.levels = state.levelMachine.inputsRead(inputs, now: now)
-            state.decision = state.machine.levelsRead(state.levels, now: now, limits: state.limits)
-            return state.decision
+            return state.machine.levelsRead(state.levels, now: now, limits: state.limits)
         }
         sampler.withLock { $0.decision = decision }
         isShedding.store(decision.cause != nil, ordering: .relaxed)
@@ -54,7 +52,7 @@ public final class LoadShedder: Sendable {
     }
 
     /// The current decision.
-    public var decision: SheddingDecision { state.withLock { $0.decision } }
+    public var decision: SheddingDecision { sampler.withLock { $0.decision } }
 
     /// The level of a cause at the last evaluation; `nil`: unknown.
     public func level(of cause: SheddingCause) -> Double? { state.withLock { $0.levels[cause]?.level } }

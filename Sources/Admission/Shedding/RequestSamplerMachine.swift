@@ -10,7 +10,7 @@ internal import Platform
 ///
 /// Retry-After is `retryAfter + jitter` seconds, with a jitter of 0 … max(1, ⌈retryAfter / 2⌉): ⌊frac(n · φ) · (most + 1)⌋ for the n-th
 /// refusal (φ: the golden ratio), which spreads clients evenly that are refused together.
-public struct RequestSamplerMachine: ~Copyable {
+struct RequestSamplerMachine: ~Copyable {
     /// The whole, in the unit of shares.
     static let one: Int64 = 1 << 31
 
@@ -19,11 +19,8 @@ public struct RequestSamplerMachine: ~Copyable {
     private var requests: UInt64 = 0
     private var refusals: UInt64 = 0
 
-    /// No request yet.
-    public init() {}
-
     /// A request came in. `nil`: it is admitted.
-    public mutating func requested(_ decision: SheddingDecision) -> SheddingRefusal? {
+    mutating func requested(_ decision: SheddingDecision) -> SheddingRefusal? {
         guard let cause = decision.cause else { return nil }
         requests &+= 1
         due += decision.fixedShare

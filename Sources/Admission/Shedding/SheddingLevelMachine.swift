@@ -67,22 +67,19 @@ public struct SheddingInputs: Sendable, Equatable {
 }
 
 /// The level of each cause, from successive inputs. Pure; times in monotonic nanoseconds.
-public struct SheddingLevelMachine: ~Copyable {
+struct SheddingLevelMachine: ~Copyable {
     /// Free credits count as the most that were free within this time, nanoseconds: at full speed a single input nearly always finds none
     /// free, and they return a moment later.
-    public static let creditWindow: UInt64 = 1_000_000_000
+    static let creditWindow: UInt64 = 1_000_000_000
     /// The rate of acknowledgements is measured over this time, nanoseconds.
-    public static let producerWindow: UInt64 = 5_000_000_000
+    static let producerWindow: UInt64 = 5_000_000_000
 
     private var backlog = BacklogEstimateMachine()
     private var free: [(at: UInt64, share: Double)] = []
     private var acknowledged: [(at: UInt64, count: Int)] = []
 
-    /// No inputs yet.
-    public init() {}
-
     /// The inputs at `now` were read.
-    public mutating func inputsRead(_ inputs: SheddingInputs, now: UInt64) -> SheddingLevels {
+    mutating func inputsRead(_ inputs: SheddingInputs, now: UInt64) -> SheddingLevels {
         var levels = SheddingLevels()
         let produced = inputs.producer.map { $0.delivered + $0.inFlight.records } ?? 0
         if let lag = inputs.lag {

@@ -1,21 +1,21 @@
 // Owns the levels that shedding is decided from, and its decisions.
 
 /// The level of one cause.
-public struct SheddingLevel: Sendable, Equatable {
+struct SheddingLevel: Sendable, Equatable {
     /// Records, seconds, or a used share, by cause.
-    public let level: Double
+    let level: Double
     /// By how much it would fall in a second if nothing was admitted; 0: nothing drains.
-    public let fall: Double
+    let fall: Double
 
     /// Infinite values and NaN count as 0.
-    public init(level: Double, fall: Double) {
+    init(level: Double, fall: Double) {
         self.level = level.isFinite ? Swift.max(0, level) : 0
         self.fall = fall.isFinite ? Swift.max(0, fall) : 0
     }
 }
 
 /// The levels by cause; without an entry a level is unknown.
-public typealias SheddingLevels = [SheddingCause: SheddingLevel]
+typealias SheddingLevels = [SheddingCause: SheddingLevel]
 
 /// How requests are shed until the next decision.
 public struct SheddingDecision: Sendable, Equatable {

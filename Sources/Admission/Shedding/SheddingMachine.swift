@@ -12,21 +12,18 @@
 ///
 /// The share rises at once. It falls from 1 to 0 in ``recovery`` seconds at least: a lag in seconds can fall by a minute with one
 /// transaction, an unknown level falls at once, and waiting clients must not all be admitted together.
-public struct SheddingMachine: ~Copyable {
+struct SheddingMachine: ~Copyable {
     /// The least time in which the share falls from 1 to 0, seconds.
-    public static let recovery = 5.0
+    static let recovery = 5.0
 
     private var shares = [Double](repeating: 0, count: SheddingCause.allCases.count)
     private var last: UInt64?
-
-    /// Nothing is shed.
-    public init() {}
 
     /// The levels at `now` were read.
     ///
     /// An unknown level sheds nothing: its share falls over ``recovery``. The share of a cause that is turned off falls at once.
     /// - Returns: how requests are shed until the next call.
-    public mutating func levelsRead(_ levels: SheddingLevels, now: UInt64, limits: SheddingLimits) -> SheddingDecision {
+    mutating func levelsRead(_ levels: SheddingLevels, now: UInt64, limits: SheddingLimits) -> SheddingDecision {
         let elapsed = last.map { now > $0 ? Double(now - $0) / 1e9 : 0 } ?? 0
         last = Swift.max(now, last ?? now)
         var most: SheddingCause?
@@ -49,7 +46,7 @@ public struct SheddingMachine: ~Copyable {
     }
 
     /// The share of one cause.
-    public func share(of cause: SheddingCause) -> Double { shares[cause.rawValue] }
+    func share(of cause: SheddingCause) -> Double { shares[cause.rawValue] }
 
     private static func share(_ level: SheddingLevel?, _ threshold: SheddingThreshold, from before: Double, elapsed: Double)
         -> Double

@@ -55,24 +55,24 @@ struct ConnectionLimitMachine: ~Copyable {
         var activity = Activity.idle
         /// Its place in the order in which connections became idle.
         var idleSince: Int
-        /// Index of its network.
-        let network: Int
+        let network: Network
     }
 
-    private struct Network {
+    /// The connections from one network.
+    private final class Network {
         /// `nil`: unknown.
         let address: SocketAddress?
         var open = 0
         var admitted = 0
         var reserved = 0
+
+        init(_ address: SocketAddress?) { self.address = address }
     }
 
     private var limits: Limits
     private var connections: [Connection] = []
     private var free: [Int] = []
-    private var networks: [Network] = []
-    private var freeNetworks: [Int] = []
-    private var indexes: [SocketAddress?: Int] = [:]
+    private var networks: [SocketAddress?: Network] = [:]
     private var admittedCount = 0
     private var idleCount = 0
     /// Connections in reserved slots.
@@ -90,10 +90,12 @@ struct ConnectionLimitMachine: ~Copyable {
     mutating func opened(from address: SocketAddress?) -> Opened {
         let number = free.popLast() ?? connections.count
         idleCount += 1
-        let connection = Connection(slot: .closing, idleSince: idleCount, network: index(of: address))
+        let network = networks[address] ?? Network(address)
+        networks[address] = network
+        network.open += 1
+        let connection = Connection(slot: .closing, idleSince: idleCount, network: network)
         if number == connections.count { connections.append(connection) } else { connections[number] = connection }
-        networks[connection.network].open += 1
-        if hasRoom(for: connection.network) {
+        if hasRoom(for: network) {
             admit(number)
             return Opened(number: number)
         }
@@ -104,7 +106,7 @@ struct ConnectionLimitMachine: ~Copyable {
             leave(evicted, for: .closing)
         }
         connections[number].slot = .reserved
-        networks[connection.network].reserved += 1
+        network.reserved += 1
         reserved.append(number)
         return Opened(number: number, evicted: evicted)
     }
@@ -120,7 +122,7 @@ struct ConnectionLimitMachine: ~Copyable {
             var evicted: Int?
             if !hasRoom(for: connection.network) {
                 if isPriority { return Requested(isServed: true) }
-                let isFull = limits.perNetwork > 0 && networks[connection.network].admitted >= limits.perNetwork
+                let isFull = limits.perNetwork > 0 && connection.network.admitted >= limits.perNetwork
                 evicted = oldest(in: .admitted, of: isFull ? connection.network : nil) { $0 == .idle }
                 guard let evicted else { return Requested(isServed: false) }
                 leave(evicted, for: .closing)
@@ -153,33 +155,18 @@ struct ConnectionLimitMachine: ~Copyable {
         leave(number, for: .none)
         free.append(number)
         let network = connections[number].network
-        networks[network].open -= 1
-        if networks[network].open == 0 {
-            indexes[networks[network].address] = nil
-            freeNetworks.append(network)
-        }
+        network.open -= 1
+        if network.open == 0 { networks[network.address] = nil }
     }
 
-    private mutating func index(of address: SocketAddress?) -> Int {
-        if let index = indexes[address] { return index }
-        let index = freeNetworks.popLast() ?? networks.count
-        if index == networks.count {
-            networks.append(Network(address: address))
-        } else {
-            networks[index] = Network(address: address)
-        }
-        indexes[address] = index
-        return index
-    }
-
-    private func hasRoom(for network: Int) -> Bool {
-        admittedCount < limits.slots && (limits.perNetwork == 0 || networks[network].admitted < limits.perNetwork)
+    private func hasRoom(for network: Network) -> Bool {
+        admittedCount < limits.slots && (limits.perNetwork == 0 || network.admitted < limits.perNetwork)
     }
 
     private mutating func admit(_ number: Int) {
         connections[number].slot = .admitted
         admittedCount += 1
-        networks[connections[number].network].admitted += 1
+        connections[number].network.admitted += 1
     }
 
     /// Takes a connection's slot away.
@@ -187,10 +174,10 @@ struct ConnectionLimitMachine: ~Copyable {
         switch connections[number].slot {
         case .admitted:
             admittedCount -= 1
-            networks[connections[number].network].admitted -= 1
+            connections[number].network.admitted -= 1
         case .reserved:
             reserved.removeAll { $0 == number }
-            networks[connections[number].network].reserved -= 1
+            connections[number].network.reserved -= 1
         case .none, .closing:
             break
         }
@@ -199,15 +186,15 @@ struct ConnectionLimitMachine: ~Copyable {
 
     /// Of the connections in slots of this kind with such an activity, the one that is idle longest in the network that holds most of the
     /// slots.
-    private func oldest(in slot: Slot, of network: Int? = nil, _ matches: (Activity) -> Bool) -> Int? {
+    private func oldest(in slot: Slot, of network: Network? = nil, _ matches: (Activity) -> Bool) -> Int? {
         var found: (number: Int, held: Int, since: Int)?
         for position in 0..<(slot == .reserved ? reserved.count : connections.count) {
             let number = slot == .reserved ? reserved[position] : position
             let connection = connections[number]
-            guard connection.slot == slot, matches(connection.activity), network == nil || network == connection.network else {
+            guard connection.slot == slot, matches(connection.activity), network == nil || network === connection.network else {
                 continue
             }
-            let held = slot == .reserved ? networks[connection.network].reserved : networks[connection.network].admitted
+            let held = slot == .reserved ? connection.network.reserved : connection.network.admitted
             if let found, (held, -connection.idleSince) < (found.held, -found.since) { continue }
             found = (number, held, connection.idleSince)
         }

@@ -26,38 +26,36 @@ struct ConnectionTable: ~Copyable {
     private static let loopDelay: UInt64 = 1_000_000_000
 
     private var limiter: ConnectionLimitMachine
-    private var rateLimits: TransferRateMachine.Limits
     /// By number.
     private var records: [ConnectionRecord?] = []
-    /// libmicrohttpd's idle timeout for new connections.
-    private var idle: UInt64
     private var checkedAt: UInt64?
+    /// Connections that were closed because a newer one needed their slot.
+    private(set) var evicted = 0
 
-    init(_ configuration: HTTPServerConfiguration) {
-        limiter = ConnectionLimitMachine(configuration.connectionLimits)
-        rateLimits = configuration.rateLimits
-        idle = configuration.idleNanoseconds
-    }
+    init(_ limits: ConnectionLimitMachine.Limits) { limiter = ConnectionLimitMachine(limits) }
 
-    /// Connections that are open stay admitted and keep their idle timeout.
-    mutating func update(_ configuration: HTTPServerConfiguration) {
-        limiter.update(configuration.connectionLimits)
-        rateLimits = configuration.rateLimits
-        idle = configuration.idleNanoseconds
-    }
+    /// Connections that are open stay admitted.
+    mutating func update(_ limits: ConnectionLimitMachine.Limits) { limiter.update(limits) }
 
     subscript(connection: OpaquePointer) -> ConnectionRecord { Self.record(sluice_mhd_context(connection)) }
 
     /// A connection has been accepted.
-    /// - Returns: what libmicrohttpd is to carry for it, and whether a connection was evicted.
-    mutating func opened(_ connection: OpaquePointer, now: UInt64) -> (context: UnsafeMutableRawPointer, hasEvicted: Bool) {
+    /// - Parameter idle: libmicrohttpd's idle timeout of it.
+    /// - Returns: what libmicrohttpd is to carry for it.
+    mutating func opened(_ connection: OpaquePointer, now: UInt64, idle: UInt64) -> UnsafeMutableRawPointer {
         let opened = limiter.opened(from: sluice_mhd_client_address(connection).flatMap { SocketAddress($0)?.network })
         let number = opened.number
         let record = ConnectionRecord(
             number: number, descriptor: sluice_mhd_socket(connection), rate: TransferRateMachine(openedAt: now, idle: idle))
         if number == records.count { records.append(record) } else { records[number] = record }
-        if let evicted = opened.evicted, let record = records[evicted] { Self.close(record) }
-        return (Unmanaged.passUnretained(record).toOpaque(), opened.evicted != nil)
+        evict(opened.evicted)
+        return Unmanaged.passUnretained(record).toOpaque()
+    }
+
+    private mutating func evict(_ number: Int?) {
+        guard let number, let record = records[number] else { return }
+        evicted += 1
+        Self.close(record)
     }
 
     mutating func closed(_ context: UnsafeMutableRawPointer) {
@@ -67,11 +65,11 @@ struct ConnectionTable: ~Copyable {
     }
 
     /// The header of a request was received.
-    /// - Returns: whether the request is served, and whether another connection was evicted for it.
-    mutating func requested(_ connection: OpaquePointer, isPriority: Bool) -> (isServed: Bool, hasEvicted: Bool) {
+    /// - Returns: whether the request is served.
+    mutating func requested(_ connection: OpaquePointer, isPriority: Bool) -> Bool {
         let requested = limiter.requested(self[connection].number, isPriority: isPriority)
-        if let evicted = requested.evicted, let record = records[evicted] { Self.close(record) }
-        return (requested.isServed, requested.evicted != nil)
+        evict(requested.evicted)
+        return requested.isServed
     }
 
     /// The whole request was received and is being handled.
@@ -108,14 +106,17 @@ struct ConnectionTable: ~Copyable {
     }
 
     /// The connections whose clients are too slow. Each is to be closed; it is not named again.
-    mutating func slow(now: UInt64) -> [(record: ConnectionRecord, violation: TransferRateMachine.Violation)] {
+    mutating func slow(
+        now: UInt64, _ configuration: HTTPServerConfiguration
+    ) -> [(record: ConnectionRecord, violation: TransferRateMachine.Violation)] {
         let gap = checkedAt.map { now - $0 } ?? Self.checkInterval
         guard gap >= Self.checkInterval else { return [] }
         checkedAt = now
+        let limits = configuration.rateLimits
         var slow: [(ConnectionRecord, TransferRateMachine.Violation)] = []
         for case let record? in records {
             if gap > Self.loopDelay { record.rate.loopDelayed(by: gap - Self.checkInterval, now: now) }
-            guard let violation = record.rate.violation(now: now, rateLimits) else { continue }
+            guard let violation = record.rate.violation(now: now, limits) else { continue }
             slow.append((record, violation))
             record.rate.requestReceived()
         }

@@ -23,9 +23,7 @@ struct ExchangeMachine<Response: Sendable>: ~Copyable {
         case waiting
         /// There is a response that the loop has not taken.
         case answered(Response)
-        /// The loop has taken the response.
-        case sending
-        /// The request is over.
+        /// The loop has taken the response, or the request is over.
         case ended
     }
 
@@ -39,7 +37,7 @@ struct ExchangeMachine<Response: Sendable>: ~Copyable {
         case .waiting:
             state = .answered(response)
             return .wake
-        case .answered, .sending, .ended:
+        case .answered, .ended:
             return .refuse
         }
     }
@@ -50,9 +48,9 @@ struct ExchangeMachine<Response: Sendable>: ~Copyable {
             state = .waiting
             return .suspend
         case .answered(let response):
-            state = .sending
+            state = .ended
             return .send(response)
-        case .waiting, .sending, .ended:
+        case .waiting, .ended:
             preconditionFailure("the handler returned twice from one request")
         }
     }
@@ -61,7 +59,7 @@ struct ExchangeMachine<Response: Sendable>: ~Copyable {
     /// - Returns: the response it was suspended for; `nil`: the request is over, or was resumed without one.
     mutating func connectionResumed() -> Response? {
         guard case .answered(let response) = state else { return nil }
-        state = .sending
+        state = .ended
         return response
     }
 

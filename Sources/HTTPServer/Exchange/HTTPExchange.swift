@@ -1,6 +1,5 @@
 // Owns the response side of one request, which a handler keeps until it responds.
 
-internal import Platform
 internal import Synchronization
 
 /// Takes the response to one request. May be kept, and used from any thread.
@@ -18,10 +17,10 @@ public final class HTTPExchange: @unchecked Sendable {
     let method: HTTPMethod
     /// What the handler knows of the request since ``HTTPHandler/admit(_:)``. Loop's thread only.
     public let context: (any AnyObject & Sendable)?
-    /// The response if the body is too long; `nil`: the handler is asked. Loop's thread only.
-    var tooLong: HTTPResponse?
+    /// Loop's thread only.
+    let fields: HeaderFields
     /// When its header was received, in monotonic nanoseconds.
-    let began = MonotonicClock.nanoseconds()
+    let began: UInt64
     /// How its body is read. Loop's thread only.
     var intake: Intake
     /// When the reading of the suspended request is resumed, in monotonic nanoseconds. Loop's thread only.
@@ -57,15 +56,15 @@ public final class HTTPExchange: @unchecked Sendable {
     }
 
     init(
-        mailbox: LoopMailbox, connection: OpaquePointer, route: Int, method: HTTPMethod, intake: Intake,
-        body: consuming BodyMachine, context: (any AnyObject & Sendable)? = nil
+        mailbox: LoopMailbox, head: borrowing HTTPRequestHead, intake: Intake, body: consuming BodyMachine,
+        decoder: ContentDecoder?, context: (any AnyObject & Sendable)?, now: UInt64
     ) {
+        (connection, route, method, fields) = (head.connection, head.route, head.method, head.fields)
+        began = now
+        self.decoder = decoder
         self.context = context
         self.intake = intake
         self.mailbox = mailbox
-        self.connection = connection
-        self.route = route
-        self.method = method
         self.body = body
     }
 

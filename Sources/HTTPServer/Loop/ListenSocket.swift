@@ -5,10 +5,8 @@ internal import Glibc
 
 /// Listening TCP sockets on one port: one for each address of the host.
 struct ListenSocket: ~Copyable {
-    /// The first socket.
-    let descriptor: Int32
-    private let others: [Int32]
-    private var isReleased = false
+    /// Those that it still owns.
+    private var descriptors: [Int32]
     /// The port; a free one where port 0 was asked for.
     let port: UInt16
 
@@ -28,17 +26,19 @@ struct ListenSocket: ~Copyable {
             throw error
         }
         self.port = bound
-        descriptor = opened[0]
-        others = Array(opened.dropFirst())
+        descriptors = opened
     }
 
-    deinit { if !isReleased { for socket in [descriptor] + others { close(socket) } } }
+    deinit { for socket in descriptors { close(socket) } }
+
+    /// The first socket.
+    var descriptor: Int32 { descriptors[0] }
 
     /// Passes the first descriptor on to an owner that closes it.
     /// - Returns: the others, whose owner is the caller.
     mutating func release() -> [Int32] {
-        isReleased = true
-        return others
+        defer { descriptors = [] }
+        return Array(descriptors.dropFirst())
     }
 
     /// Opens a socket for every address of a name that this machine has. With `port` 0 the first one takes a free port, and the others that

@@ -2,13 +2,6 @@
 
 /// At most `limit` messages a second. Pure: time is passed in.
 public struct LogRateLimit: ~Copyable {
-    /// What becomes of a message.
-    public enum Action: Equatable {
-        /// Log it; `dropped` messages before it were not logged.
-        case pass(dropped: Int)
-        case drop
-    }
-
     private let limit: Int
     private var second: UInt64 = 0
     private var passed = 0
@@ -19,18 +12,16 @@ public struct LogRateLimit: ~Copyable {
 
     /// A message is to be logged.
     /// - Parameter now: monotonic nanoseconds.
-    public mutating func messageLogged(now: UInt64) -> Action {
+    /// - Returns: how many before it were not logged; `nil`: neither is this one.
+    public mutating func messageLogged(now: UInt64) -> Int? {
         let current = now / 1_000_000_000
-        if current != second {
-            second = current
-            passed = 0
-        }
+        if current != second { (second, passed) = (current, 0) }
         guard passed < limit else {
             dropped += 1
-            return .drop
+            return nil
         }
         passed += 1
         defer { dropped = 0 }
-        return .pass(dropped: dropped)
+        return dropped
     }
 }

@@ -1,5 +1,7 @@
 // Owns what the loop and other threads tell each other: responses, a changed configuration, the stop, and statistics.
 
+internal import CMicrohttpd
+internal import Glibc
 internal import Synchronization
 
 /// The loop's mailbox. It outlives the loop, because late responses are still posted to it.
@@ -80,5 +82,38 @@ final class LoopMailbox: Sendable {
         // Exchanges that were posted last are released here, outside the lock.
         withExtendedLifetime(exchanges) {}
         for waiter in waiters { waiter.resume() }
+    }
+}
+
+/// The eventfd by which other threads wake the loop.
+struct WakeHandle: ~Copyable, Sendable {
+    let descriptor: Int32
+
+    init() throws(HTTPServerError) {
+        descriptor = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))
+        guard descriptor >= 0 else { throw .system("cannot make an eventfd") }
+    }
+
+    deinit { close(descriptor) }
+
+    /// Makes the descriptor readable. Any thread.
+    func signal() {
+        // It fails only when the counter is full, so the descriptor is readable already.
+        _ = eventfd_write(descriptor, 1)
+    }
+
+    /// Makes the descriptor unreadable until the next signal.
+    func clear() {
+        var count: eventfd_t = 0
+        // It fails only when the counter is zero, so the descriptor is not readable.
+        _ = eventfd_read(descriptor, &count)
+    }
+}
+
+extension HTTPServerError {
+    /// A system call failed; `errno` says why.
+    static func system(_ what: String) -> HTTPServerError {
+        let reason = errno
+        return HTTPServerError(.system, "HTTP server: \(what): \(String(cString: strerror(reason)))")
     }
 }

@@ -47,7 +47,9 @@ extension ServerLoop {
         while true {
             let decoded = decoder.next(piece, &at, into: decodedMemory)
             if decoder.isDamaged, decoded.isEmpty {
-                guard exchange.intake.isStream else { return respondEarly(refusals.undecodable, to: exchange) ? .all : .none }
+                guard exchange.intake.isStream else {
+                    return respondEarly(response(to: .undecodable), to: exchange) ? .all : .none
+                }
                 exchange.body.readerStopped()
             } else if decoded.isEmpty {
                 return .all
@@ -84,9 +86,8 @@ extension ServerLoop {
             switch handler.choose(head(of: exchange), exchange, firstBytes: piece) {
             case .skip:
                 return drop(piece.count, of: exchange)
-            case .collect(let limit, let refusal):
+            case .collect(let limit):
                 exchange.intake = .collect
-                exchange.tooLong = refusal
                 exchange.body.limitLowered(to: limit ?? configuration.maxBodyBytes)
             case .stream(let reader):
                 releaseBuffer(of: exchange)
@@ -122,8 +123,8 @@ extension ServerLoop {
             return .all
         }
         releaseBuffer(of: exchange)
-        guard exchange.body.refused() else { return respondEarly(refusals.tooManyBodies, to: exchange) ? .all : .none }
-        exchange.respond(refusals.tooManyBodies)
+        guard exchange.body.refused() else { return respondEarly(response(to: .tooManyBodies), to: exchange) ? .all : .none }
+        exchange.respond(response(to: .tooManyBodies))
         return .all
     }
 

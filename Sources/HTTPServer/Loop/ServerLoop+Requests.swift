@@ -3,7 +3,6 @@
 internal import CMicrohttpd
 internal import Glibc
 internal import Platform
-internal import Synchronization
 
 extension ServerLoop {
     /// The header was received.
@@ -12,101 +11,87 @@ extension ServerLoop {
         version: UnsafePointer<CChar>, context: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     ) -> MHD_Result {
         let method = HTTPMethod(name)
+        let fields = HeaderFields(of: connection, method: name, url: url, version: version)
         let match = routes.match(method, url)
         var route = -1
         if case .route(let position) = match { route = position }
-        let head = HTTPRequestHead(route: route, method: method, connection: connection)
-        let isUnambiguous = head.hasUnambiguousFraming(method: name, url: url, version: version)
-        let (isServed, hasEvicted) = connections.requested(connection, isPriority: route >= 0 && isPriority[route])
-        let length = head.contentLength
-        let coding = length == 0 ? .identity : head.contentCoding
+        let head = HTTPRequestHead(route: route, method: method, connection: connection, fields: fields)
+        let isServed = connections.requested(connection, isPriority: route >= 0 && isPriority[route])
+        let length = fields.contentLength
+        let (coding, isKnownCoding) = length == 0 ? (nil, true) : head.contentCoding
         let admission: HTTPAdmission =
-            if !isUnambiguous {
-                .respond(refusals.ambiguousLength)
+            if !fields.isUnambiguous {
+                .respond(response(to: .ambiguousLength))
             } else if !isServed {
-                .respond(refusals.tooManyConnections)
+                .respond(response(to: .tooManyConnections))
             } else if isDraining {
-                .respond(refusals.stopping)
+                .respond(response(to: .stopping))
             } else {
                 switch match {
-                case .route where coding == nil: .respond(refusals.unknownCoding)
-                case .route: handler.admit(head)
-                case .wrongMethod(let path): .respond(refusals.methodNotAllowed[path])
-                case .notFound: .respond(refusals.notFound)
-                case .ambiguous: .respond(refusals.ambiguousPath)
+                case .route: isKnownCoding ? handler.admit(head) : .respond(response(to: .unknownCoding))
+                case .wrongMethod(let allow): .respond(response(to: .methodNotAllowed(allow: allow)))
+                case .notFound: .respond(response(to: .notFound))
+                case .ambiguous: .respond(response(to: .ambiguousPath))
                 }
             }
         var limit = configuration.maxBodyBytes
-        var response: HTTPResponse?
-        var tooLong: HTTPResponse?
-        var handlerContext: (any AnyObject & Sendable)?
+        /// The response that does not wait for the body.
+        var early: HTTPResponse?
+        let handlerContext: (any AnyObject & Sendable)?
         var intake = HTTPExchange.Intake.collect
         var discardBytes = configuration.streamDiscardBytes
         switch admission {
-        case .readBody(let own, let refusal, let known):
-            (limit, tooLong, handlerContext) = (own ?? limit, refusal, known)
-        case .stream(let reader, let own, let refusal, let known):
-            (limit, tooLong, handlerContext) = (own ?? limit, refusal, known)
-            intake = .stream(reader)
-        case .peek(let own, let refusal, let known):
-            (limit, tooLong, handlerContext) = (own ?? limit, refusal, known)
-            intake = .peek
+        case .readBody(let own, let known): (limit, handlerContext) = (own ?? limit, known)
+        case .stream(let reader, let own, let known): (limit, handlerContext, intake) = (own ?? limit, known, .stream(reader))
+        case .peek(let own, let known): (limit, handlerContext, intake) = (own ?? limit, known, .peek)
         case .respond(let refusal, let known):
-            (response, handlerContext) = (refusal, known)
-            discardBytes = configuration.discardBytes
+            (early, handlerContext, discardBytes) = (refusal, known, configuration.discardBytes)
         }
-        let isFinal = response.map { (400..<500).contains($0.status) && $0.status != 429 } ?? false
+        let isFinal = early.map { (400..<500).contains($0.status) && $0.status != 429 } ?? false
         var body = BodyMachine(
-            limit: limit, discardBytes: discardBytes, refusal: response == nil ? nil : isFinal ? .final : .passing)
-        let expectsContinue = length != 0 && (response != nil || length.map { $0 > limit } ?? false) && head.expectsContinue
+            limit: limit, discardBytes: discardBytes, refusal: early == nil ? nil : isFinal ? .final : .passing)
         // Where the end of a request is unknown, or the connection is over the limit, the body is not read.
         var action =
-            isUnambiguous && isServed
-            ? body.headerReceived(length: length, isCoded: coding != .identity, expectsContinue: expectsContinue) : .respondNow
+            fields.isUnambiguous && isServed
+            ? body.headerReceived(length: length, isCoded: coding != nil, expectsContinue: fields.expectsContinue) : .respondNow
         var decoder: ContentDecoder?
-        if case .read = action, let coding, coding != .identity {
+        if case .read = action, let coding {
             if buffers.reserve(ContentDecoder.bytes) {
                 decoder = ContentDecoder(coding)
             } else {
-                response = refusals.tooManyBodies
-                action = head.expectsContinue ? .respondNow : body.refused(length: length) ? .discard : .respondEarly
+                early = response(to: .tooManyBodies)
+                action = fields.expectsContinue ? .respondNow : body.refused(length: length) ? .discard : .respondEarly
             }
         }
         if case .read = action {} else { intake = .collect }
         let record = connections[connection]
         record.rate.headerReceived(now: now, isBodyExpected: action != .respondNow && length != 0)
         let exchange = HTTPExchange(
-            mailbox: mailbox, connection: connection, route: route, method: method, intake: intake, body: body,
-            context: handlerContext)
-        exchange.decoder = decoder
-        exchange.tooLong = tooLong
+            mailbox: mailbox, head: head, intake: intake, body: body, decoder: decoder, context: handlerContext, now: now)
         context.pointee = Unmanaged.passRetained(exchange).toOpaque()
         record.exchange = Unmanaged.passUnretained(exchange)
-        inFlight += 1
-        mailbox.statistics.withLock { statistics in
-            statistics.requestsInFlight += 1
-            statistics.requests += 1
-            if hasEvicted { statistics.evicted += 1 }
-            if !isServed { statistics.connectionLimitRefusals += 1 }
-        }
+        statistics.requestsInFlight += 1
+        statistics.requests += 1
+        if !isServed { statistics.connectionLimitRefusals += 1 }
         switch action {
         case .read(let expecting):
             if expecting > 0, !intake.isStream { exchange.buffer = buffers.take(expecting: expecting) }
             return .YES
         case .discard:
-            if let response { exchange.respond(response) }
+            if let early { exchange.respond(early) }
             return .YES
         case .respondEarly:
-            return respondEarly(response ?? self.tooLong(exchange), to: exchange) ? .YES : .NO
+            return respondEarly(early ?? tooLong(exchange), to: exchange) ? .YES : .NO
         case .respondNow:
             exchange.isHandled = true
-            exchange.respond(response ?? self.tooLong(exchange))
+            exchange.respond(early ?? tooLong(exchange))
             return send(exchange)
         }
     }
 
     func head(of exchange: HTTPExchange) -> HTTPRequestHead {
-        HTTPRequestHead(route: exchange.route, method: exchange.method, connection: exchange.connection)
+        HTTPRequestHead(
+            route: exchange.route, method: exchange.method, connection: exchange.connection, fields: exchange.fields)
     }
 
     /// The request is complete, or its connection was resumed.
@@ -123,7 +108,7 @@ extension ServerLoop {
         let isUndecodable = exchange.isUndecodable
         releaseDecoder(of: exchange)
         if isUndecodable {
-            exchange.respond(refusals.undecodable)
+            exchange.respond(response(to: .undecodable))
         } else if exchange.body.refusal == nil {
             let body = exchange.buffer?.bytes ?? UnsafeRawBufferPointer(start: emptyBody.baseAddress, count: 0)
             handler.handle(HTTPRequest(head: head(of: exchange), body: body, wireBytes: exchange.wireBytes), exchange)
@@ -134,7 +119,7 @@ extension ServerLoop {
 
     /// The response to a body that is too long.
     func tooLong(_ exchange: HTTPExchange) -> HTTPResponse {
-        exchange.tooLong ?? handler.response(to: .bodyTooLarge(limit: exchange.body.limit))
+        handler.responseToLongBody(of: exchange, limit: exchange.body.limit)
     }
 
     func releaseBuffer(of exchange: HTTPExchange) {
@@ -157,11 +142,8 @@ extension ServerLoop {
         abandonStream(of: exchange)
         releaseBuffer(of: exchange)
         releaseDecoder(of: exchange)
-        inFlight -= 1
-        mailbox.statistics.withLock { statistics in
-            statistics.requestsInFlight -= 1
-            if !isDelivered { statistics.undelivered += 1 }
-        }
+        statistics.requestsInFlight -= 1
+        if !isDelivered { statistics.undelivered += 1 }
         handler.ended(
             HTTPOutcome(
                 route: exchange.route < 0 ? nil : exchange.route, status: exchange.status == 0 ? nil : Int(exchange.status),

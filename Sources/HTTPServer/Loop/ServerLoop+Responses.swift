@@ -41,7 +41,7 @@ extension ServerLoop {
     private func queue(_ made: consuming ResponseHandle?, _ status: Int, on exchange: HTTPExchange) -> MHD_Result {
         guard let handle = made else {
             log(.error, "Response header with a line break; 500 is sent instead.", "status \(status)")
-            return queue(refusals.invalidHeader, on: exchange)
+            return queue(response(to: .invalidHeader), on: exchange)
         }
         return queue(status, handle, on: exchange)
     }

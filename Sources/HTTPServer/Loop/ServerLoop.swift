@@ -22,7 +22,10 @@ final class ServerLoop: @unchecked Sendable {
     let routes: HTTPRoutes
     /// By route.
     let isPriority: [Bool]
-    let refusals: RefusalResponses
+    /// The responses to refused requests, each made when it is first needed.
+    private var refusals: [HTTPRefusal: HTTPResponse] = [:]
+    /// Published at the end of each iteration.
+    var statistics = HTTPServer.Statistics()
 
     private var daemon: DaemonHandle?
     /// The descriptors that wake the loop: libmicrohttpd's epoll, and the mailbox's.
@@ -36,7 +39,6 @@ final class ServerLoop: @unchecked Sendable {
     /// Exchanges that wait for their response, with their connections suspended. libmicrohttpd aborts the process when a connection is
     /// still suspended as the daemon stops.
     var awaitingResponse = ExchangeList()
-    var inFlight = 0
     /// Callbacks of libmicrohttpd so far.
     var callbacks = 0
     /// Iterations in a row in which libmicrohttpd made no callback and asked to be run again at once.
@@ -65,9 +67,8 @@ final class ServerLoop: @unchecked Sendable {
         self.log = log
         routes = handler.routes
         isPriority = routes.routes.indices.map(handler.isPriority)
-        refusals = RefusalResponses(handler, routes)
         buffers = BodyBuffers(limit: configuration.bodyMemoryBytes)
-        connections = ConnectionTable(configuration)
+        connections = ConnectionTable(configuration.connectionLimits)
         certificates = CertificateStore(configuration.identity)
         defaultIdle = configuration.idleTimeout.components.seconds
         shutdown = ShutdownMachine(grace: configuration.shutdownGrace.nanoseconds)
@@ -111,12 +112,19 @@ final class ServerLoop: @unchecked Sendable {
             handler.iterationEnded()
             idleIterations = callbacks == before && daemon?.timeout == 0 ? idleIterations + 1 : 0
             closeSlowConnections()
+            publishStatistics()
             if endIteration() { break }
         }
         for exchange in suspended.all { resumeReading(exchange) }
         for exchange in awaitingResponse.all { resume(exchange) }
         daemon = nil
+        publishStatistics()
         mailbox.close()
+    }
+
+    private func publishStatistics() {
+        statistics.evicted = connections.evicted
+        mailbox.statistics.withLock { $0 = statistics }
     }
 
     private func sleep() -> Int32 {
@@ -134,7 +142,7 @@ final class ServerLoop: @unchecked Sendable {
     /// - Returns: whether the loop ends.
     private func endIteration() -> Bool {
         guard shutdown.isDraining else { return false }
-        let action = shutdown.iterationEnded(now: MonotonicClock.nanoseconds(), inFlight: inFlight)
+        let action = shutdown.iterationEnded(now: MonotonicClock.nanoseconds(), inFlight: statistics.requestsInFlight)
         act(action)
         return action == .end
     }
@@ -147,10 +155,19 @@ final class ServerLoop: @unchecked Sendable {
             daemon?.quiesce()
             watched.removeSubrange(2...)
         case .answerWaiting:
-            if inFlight > 0 { log(.warning, "Stopping with unfinished HTTP requests.", "\(inFlight) requests") }
-            for exchange in awaitingResponse.all { exchange.respond(refusals.unanswered) }
-            dismissSuspended(refusals.unanswered)
+            if statistics.requestsInFlight > 0 {
+                log(.warning, "Stopping with unfinished HTTP requests.", "\(statistics.requestsInFlight) requests")
+            }
+            for exchange in awaitingResponse.all { exchange.respond(response(to: .unanswered)) }
+            dismissSuspended(response(to: .unanswered))
         }
+    }
+
+    func response(to refusal: HTTPRefusal) -> HTTPResponse {
+        if let known = refusals[refusal] { return known }
+        let response = handler.response(to: refusal).prepared()
+        refusals[refusal] = response
+        return response
     }
 
     /// Takes over what can change while the loop runs.
@@ -158,53 +175,16 @@ final class ServerLoop: @unchecked Sendable {
         let identity = configuration.identity == nil ? nil : changed.identity ?? configuration.identity
         configuration = changed.fitted(log)
         configuration.identity = identity
-        connections.update(configuration)
+        connections.update(configuration.connectionLimits)
         certificates.update(configuration.identity, now: now)
     }
 
     /// libmicrohttpd wrote a log message, in most cases about a client.
     func messageLogged(_ text: String) {
-        guard case .pass(let dropped) = logLimit.messageLogged(now: MonotonicClock.nanoseconds()) else { return }
+        guard let dropped = logLimit.messageLogged(now: MonotonicClock.nanoseconds()) else { return }
         let line = text.split(whereSeparator: \.isNewline).joined(separator: " ")
         log(
             .debug, "libmicrohttpd logged a message.",
             dropped == 0 ? line : "\(line) (\(dropped) messages before this one were dropped)")
-    }
-}
-
-/// The responses to refused requests, prepared once.
-struct RefusalResponses {
-    let notFound: HTTPResponse
-    /// By path, as ``HTTPRoutes/allow``.
-    let methodNotAllowed: [HTTPResponse]
-    let ambiguousLength: HTTPResponse
-    let ambiguousPath: HTTPResponse
-    let unknownCoding: HTTPResponse
-    let undecodable: HTTPResponse
-    let bodyTooSlow: HTTPResponse
-    let batchTooSlow: HTTPResponse
-    let tooManyConnections: HTTPResponse
-    let tooManyBodies: HTTPResponse
-    let stopping: HTTPResponse
-    let unanswered: HTTPResponse
-    /// In place of a response with a header field that libmicrohttpd refuses.
-    let invalidHeader = HTTPResponse.problem(
-        status: 500, title: "Internal Server Error", detail: "The answer to this request could not be written."
-    ).prepared()
-
-    init(_ handler: any HTTPHandler, _ routes: HTTPRoutes) {
-        func response(_ refusal: HTTPRefusal) -> HTTPResponse { handler.response(to: refusal).prepared() }
-        notFound = response(.notFound)
-        methodNotAllowed = routes.allow.map { response(.methodNotAllowed(allow: $0)) }
-        ambiguousLength = response(.ambiguousLength)
-        ambiguousPath = response(.ambiguousPath)
-        unknownCoding = response(.unknownCoding)
-        undecodable = response(.undecodable)
-        bodyTooSlow = response(.bodyTooSlow(isBatch: false))
-        batchTooSlow = response(.bodyTooSlow(isBatch: true))
-        tooManyConnections = response(.tooManyConnections)
-        tooManyBodies = response(.tooManyBodies)
-        stopping = response(.stopping)
-        unanswered = response(.unanswered)
     }
 }

@@ -10,61 +10,30 @@ struct ShutdownMachine: ~Copyable {
         case end
     }
 
-    private enum State {
-        case serving
-        case draining(until: UInt64)
-        /// Responses to waiting requests are being sent.
-        case grace(until: UInt64)
-        case ended
-    }
-
-    private var state = State.serving
+    /// When the loop must run again though nothing happened: at the deadline, then at the end of the grace; `nil`: the server is serving.
+    private(set) var wakeAt: UInt64?
+    /// Responses to waiting requests are being sent.
+    private var isGrace = false
     private let grace: UInt64
 
     /// - Parameter grace: how long the responses to waiting requests may take to be sent, in nanoseconds.
     init(grace: UInt64) { self.grace = grace }
 
     /// New requests are refused: the server waits for the last ones.
-    var isDraining: Bool { if case .serving = state { false } else { true } }
+    var isDraining: Bool { wakeAt != nil }
 
     mutating func stopRequested(deadline: UInt64) -> Action {
-        switch state {
-        case .serving:
-            state = .draining(until: deadline)
-            return .closeListener
-        case .draining(let until):
-            state = .draining(until: min(until, deadline))
-        case .grace, .ended:
-            break
-        }
-        return .none
+        let before = wakeAt
+        if !isGrace { wakeAt = min(before ?? .max, deadline) }
+        return before == nil ? .closeListener : .none
     }
 
     /// An iteration of the loop has ended.
     mutating func iterationEnded(now: UInt64, inFlight: Int) -> Action {
-        switch state {
-        case .serving, .ended:
-            return .none
-        case .draining(let until):
-            if inFlight == 0 { return end() }
-            guard now >= until else { return .none }
-            state = .grace(until: now + grace)
-            return .answerWaiting
-        case .grace(let until):
-            return inFlight == 0 || now >= until ? end() : .none
-        }
-    }
-
-    /// When the loop must run again though nothing happened; `nil`: not at all.
-    var wakeAt: UInt64? {
-        switch state {
-        case .draining(let until), .grace(let until): until
-        case .serving, .ended: nil
-        }
-    }
-
-    private mutating func end() -> Action {
-        state = .ended
-        return .end
+        guard let until = wakeAt else { return .none }
+        if inFlight == 0 || isGrace && now >= until { return .end }
+        guard !isGrace, now >= until else { return .none }
+        (isGrace, wakeAt) = (true, now + grace)
+        return .answerWaiting
     }
 }

@@ -1,7 +1,7 @@
 // Decodes a compressed body (RFC 9110, section 8.4) piece by piece.
 
-/// The coding of a body.
-enum ContentCoding { case identity, gzip, deflate }
+/// The coding of a compressed body.
+enum ContentCoding { case gzip, deflate }
 
 /// Decodes one body. Confined to the loop's thread.
 final class ContentDecoder {
@@ -11,7 +11,7 @@ final class ContentDecoder {
     static let pieceBytes = 8 << 10
 
     private let handle: InflateHandle
-    private let isGzip: Bool
+    private let coding: ContentCoding
     /// Decoded bytes that the reader has not taken.
     private var kept: [UInt8] = []
     /// Bytes of the next piece that have been decoded already: libmicrohttpd offers a body again only if bytes of it are left.
@@ -21,11 +21,9 @@ final class ContentDecoder {
     /// The body is not what its coding says.
     private(set) var isDamaged = false
 
-    /// `nil` for a body that is not coded.
-    init?(_ coding: ContentCoding) {
-        guard coding != .identity else { return nil }
-        isGzip = coding == .gzip
-        handle = InflateHandle(isGzip ? .gzip : .zlib)
+    init(_ coding: ContentCoding) {
+        self.coding = coding
+        handle = InflateHandle(coding)
     }
 
     /// Decodes into `memory`, which has ``pieceBytes``.
@@ -43,19 +41,15 @@ final class ContentDecoder {
             if isComplete {
                 guard at < wire.count else { break }
                 // A gzip file may have several members (RFC 1952, section 2.2).
-                guard isGzip else {
-                    isDamaged = true
-                    break
-                }
+                isDamaged = coding != .gzip
+                if isDamaged { break }
                 handle.reset()
-                isComplete = false
             }
-            let (read, written, outcome) = handle.inflate(UnsafeRawBufferPointer(rebasing: wire[at...]), into: memory)
-            at += read
-            isComplete = outcome == .ended
-            isDamaged = outcome == .damaged
-            if written > 0 { return UnsafeRawBufferPointer(rebasing: memory[..<written]) }
-            if read == 0, outcome == .going { break }
+            let step = handle.inflate(UnsafeRawBufferPointer(rebasing: wire[at...]), into: memory)
+            at += step.read
+            (isComplete, isDamaged) = (step.hasEnded, step.isDamaged)
+            if step.written > 0 { return UnsafeRawBufferPointer(rebasing: memory[..<step.written]) }
+            if step.read == 0, !isComplete { break }
         }
         return UnsafeRawBufferPointer(start: nil, count: 0)
     }

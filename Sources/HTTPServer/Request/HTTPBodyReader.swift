@@ -40,10 +40,10 @@ public enum HTTPBodyEnd: Sendable, Equatable {
     case undecodable
 }
 
-/// How a body is read, by its first bytes: see ``HTTPAdmission/peek(limit:refusal:context:)``.
+/// How a body is read, by its first bytes: see ``HTTPAdmission/peek(limit:context:)``.
 public enum HTTPBodyChoice: Sendable {
-    /// Collect it, then call ``HTTPHandler/handle(_:_:)``. `limit`, `refusal`: as for ``HTTPAdmission/readBody(limit:refusal:context:)``.
-    case collect(limit: Int? = nil, refusal: HTTPResponse? = nil)
+    /// Collect it, then call ``HTTPHandler/handle(_:_:)``. `limit`: as for ``HTTPAdmission/readBody(limit:context:)``.
+    case collect(limit: Int? = nil)
     /// Pass it to the reader, these bytes included.
     case stream(any HTTPBodyReader)
     /// Drop these bytes and ask again with the next ones.

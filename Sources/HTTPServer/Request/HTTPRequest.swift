@@ -10,16 +10,10 @@ public struct HTTPRequestHead: ~Copyable {
     /// The method; HEAD on a GET route, where only the header is sent.
     public let method: HTTPMethod
     let connection: OpaquePointer
+    let fields: HeaderFields
 
     /// A header field's value; `nil` where the field is missing. Names are compared without case.
-    public func header(_ name: String) -> String? {
-        var start: UnsafePointer<CChar>?
-        var count = 0
-        guard MHD_lookup_connection_value_n(connection, .HEADER_KIND, name, name.utf8.count, &start, &count) == .YES else {
-            return nil
-        }
-        return String(decoding: UnsafeRawBufferPointer.trimmed(start, count), as: UTF8.self)
-    }
+    public func header(_ name: StaticString) -> String? { withHeader(name) { String(decoding: $0, as: UTF8.self) } }
 
     /// The values of every line of a header field, in the order they came. Names are compared without case.
     public func headers(_ name: String) -> [String] {
@@ -41,16 +35,22 @@ public struct HTTPRequestHead: ~Copyable {
 
     /// Calls `body` with the bytes of a header field's value, without making a string; `nil` where the field is missing.
     public func withHeader<R>(_ name: StaticString, _ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R? {
-        guard let value = MHD_lookup_connection_value(connection, .HEADER_KIND, name.cString) else { return nil }
-        return try body(.trimmed(value, strlen(value)))
+        var start: UnsafePointer<CChar>?
+        var count = 0
+        let found = MHD_lookup_connection_value_n(
+            connection, .HEADER_KIND, name.cString, name.utf8CodeUnitCount, &start, &count)
+        return found == .YES ? try body(.trimmed(start, count)) : nil
     }
+
+    /// The header has a field Content-Type.
+    public var hasContentType: Bool { fields.contentType != nil }
 
     /// The body's media type is `type` (`application/json`), and its charset, where it names one, is UTF-8 or a part of it. Compared without
     /// case.
     public func hasMediaType(_ type: StaticString) -> Bool {
-        guard let value = MHD_lookup_connection_value(connection, .HEADER_KIND, "Content-Type"),
-            strncasecmp(value, type.cString, type.utf8CodeUnitCount) == 0
-        else { return false }
+        guard let value = fields.contentType, strncasecmp(value, type.cString, type.utf8CodeUnitCount) == 0 else {
+            return false
+        }
         var rest = value + type.utf8CodeUnitCount
         guard strchr("; \t", Int32(rest.pointee)) != nil else { return false }
         while let parameter = strchr(rest, Int32(UInt8(ascii: ";"))) {
@@ -66,35 +66,25 @@ public struct HTTPRequestHead: ~Copyable {
         return true
     }
 
-    /// How the body is compressed; `nil`: in another way than those that are decoded.
-    var contentCoding: ContentCoding? {
-        guard MHD_lookup_connection_value(connection, .HEADER_KIND, "Content-Encoding") != nil else { return .identity }
+    /// How the body is compressed; `nil`: it is not. `isKnown`: it is in a way that is decoded, or not at all.
+    var contentCoding: (coding: ContentCoding?, isKnown: Bool) {
+        guard fields.hasContentCoding else { return (nil, true) }
         return switch headers("Content-Encoding").joined(separator: ",").lowercased() {
-        case "", "identity": .identity
-        case "gzip", "x-gzip": .gzip
-        case "deflate": .deflate
-        default: nil
+        case "", "identity": (nil, true)
+        case "gzip", "x-gzip": (.gzip, true)
+        case "deflate": (.deflate, true)
+        default: (nil, false)
         }
     }
 
     /// The Content-Length; `nil` for a chunked body, 0 where there is no body.
-    public var contentLength: Int? {
-        if MHD_lookup_connection_value(connection, .HEADER_KIND, "Transfer-Encoding") != nil { return nil }
-        guard let value = MHD_lookup_connection_value(connection, .HEADER_KIND, "Content-Length") else { return 0 }
-        // libmicrohttpd has refused everything but digits that fit 64 bits.
-        return Int(clamping: strtoull(value, nil, 10))
-    }
+    public var contentLength: Int? { fields.contentLength }
 
     /// The client's address; `nil` where it is unknown.
     public var peer: SocketAddress? { sluice_mhd_client_address(connection).flatMap { SocketAddress($0) } }
 
     /// The client's address as text; empty where it is unknown.
     public var remoteAddress: String { peer?.text ?? "" }
-
-    var expectsContinue: Bool {
-        guard let value = MHD_lookup_connection_value(connection, .HEADER_KIND, "Expect") else { return false }
-        return strcasecmp(value, "100-continue") == 0
-    }
 }
 
 /// The state of a walk over header fields.

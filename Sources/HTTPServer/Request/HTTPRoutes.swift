@@ -34,51 +34,27 @@ public struct HTTPRoute: Sendable, Equatable {
 public struct HTTPRoutes: Sendable {
     enum Match: Equatable {
         case route(Int)
-        /// The path is known, the method is not; `path` is an index of ``allow``.
-        case wrongMethod(path: Int)
+        /// The path is known, the method is not; `allow` is the value of the header `Allow`.
+        case wrongMethod(allow: String)
         case notFound
         /// The path has a percent-encoding that is malformed, or that other servers decode before they compare: `%2F`, `%00`, and those of
         /// characters that need none.
         case ambiguous
     }
 
-    private struct Entry {
-        let method: HTTPMethod
-        let start: Int
-        let length: Int
-        let path: Int
-    }
-
     /// The routes, as given.
     public let routes: [HTTPRoute]
-    /// Values of the `Allow` header, by path.
-    let allow: [String]
-    private let entries: [Entry]
-    private let bytes: [UInt8]
+    /// By route.
+    private let paths: [[UInt8]]
 
     /// - Parameter routes: no two alike; paths begin with a slash.
     public init(_ routes: [HTTPRoute]) {
-        var entries: [Entry] = []
-        var bytes: [UInt8] = []
-        var methods: [[HTTPMethod]] = []
-        var paths: [String: Int] = [:]
-        for route in routes {
+        for (position, route) in routes.enumerated() {
             precondition(route.method != .other && route.path.hasPrefix("/"), "\(route) can never be requested")
-            let path = paths[route.path] ?? methods.count
-            if paths.updateValue(path, forKey: route.path) == nil { methods.append([]) }
-            precondition(!methods[path].contains(route.method), "\(route) is there twice")
-            methods[path].append(route.method)
-            let utf8 = Array(route.path.utf8)
-            entries.append(Entry(method: route.method, start: bytes.count, length: utf8.count, path: path))
-            bytes += utf8
+            precondition(!routes[..<position].contains(route), "\(route) is there twice")
         }
         self.routes = routes
-        self.entries = entries
-        self.bytes = bytes
-        allow = methods.map { methods in
-            let withHead = methods.contains(.get) && !methods.contains(.head) ? methods + [.head] : methods
-            return withHead.map(\.rawValue).joined(separator: ", ")
-        }
+        paths = routes.map { Array($0.path.utf8) }
     }
 
     /// - Parameter target: the request's target without its query, as it came: a path, or an absolute URI (RFC 9112, section 3.2.2).
@@ -88,26 +64,28 @@ public struct HTTPRoutes: Sendable {
         guard memchr(path, Int32(UInt8(ascii: "%")), length) == nil else {
             return Self.isAmbiguous(UnsafeBufferPointer(start: path, count: length)) ? .ambiguous : .notFound
         }
-        return bytes.withUnsafeBytes { known in
-            var match = Match.notFound
-            var position = 0
-            for entry in entries {
-                defer { position += 1 }
-                guard entry.length == length, memcmp(known.baseAddress! + entry.start, path, length) == 0 else { continue }
-                if entry.method == method { return .route(position) }
-                if entry.method == .get, method == .head {
-                    match = .route(position)
-                } else if match == .notFound {
-                    match = .wrongMethod(path: entry.path)
-                }
+        var match = Match.notFound
+        for (position, known) in paths.enumerated() where known.count == length && memcmp(known, path, length) == 0 {
+            if routes[position].method == method { return .route(position) }
+            if routes[position].method == .get, method == .head {
+                match = .route(position)
+            } else if match == .notFound {
+                match = .wrongMethod(allow: allow(routes[position].path))
             }
-            return match
         }
+        return match
+    }
+
+    private func allow(_ path: String) -> String {
+        let methods = routes.filter { $0.path == path }.map(\.method)
+        let withHead = methods.contains(.get) && !methods.contains(.head) ? methods + [.head] : methods
+        return withHead.map(\.rawValue).joined(separator: ", ")
     }
 
     private static let root: StaticString = "/\0"
 
     private static func path(of target: UnsafePointer<CChar>) -> UnsafePointer<CChar> {
+        if target.pointee == CChar(bitPattern: UInt8(ascii: "/")) { return target }
         for scheme in ["http://", "https://"] as [StaticString]
         where strncasecmp(target, scheme.cString, scheme.utf8CodeUnitCount) == 0 {
             let authority = target + scheme.utf8CodeUnitCount

@@ -1,7 +1,7 @@
 // Owns the requests that the server itself refuses, with its responses to them.
 
 /// Why the server itself refuses a request.
-public enum HTTPRefusal: Sendable, Equatable {
+public enum HTTPRefusal: Sendable, Hashable {
     /// No route has this path.
     case notFound
     /// The path exists, but not with this method. `allow` is the value of the `Allow` header.
@@ -11,7 +11,7 @@ public enum HTTPRefusal: Sendable, Equatable {
     /// The body came below the minimum transfer rate.
     /// - Parameter isBatch: a reader has taken parts of it.
     case bodyTooSlow(isBatch: Bool)
-    /// The end of the request is ambiguous: its length is given twice, in two ways, or in an unknown coding.
+    /// The request is ambiguous: its length is given twice, in two ways, or in an unknown coding, or a line of it is malformed.
     case ambiguousLength
     /// The path is percent-encoded in a way that other servers may read as another path.
     case ambiguousPath
@@ -27,32 +27,25 @@ public enum HTTPRefusal: Sendable, Equatable {
     case stopping
     /// The server stopped before the handler responded: the request may have been carried out.
     case unanswered
+    /// The handler's response has a header field that cannot be sent.
+    case invalidHeader
 
-    /// The refusal as problem details (RFC 9457).
-    /// - Parameter members: further members of the JSON object.
-    public func problem(_ members: [JSONValue.Member] = []) -> HTTPResponse {
-        let (status, detail, fields) = parts
-        return .problem(
-            status: status, title: HTTPResponse.reason(status), detail: detail, extra: members,
-            headers: (status == 503 ? [("Retry-After", "1")] : []) + fields)
-    }
-
-    private typealias Parts = (status: Int, detail: String, fields: [(name: String, value: String)])
-
-    private var parts: Parts {
-        let close = [("Connection", "close")]
+    /// The response: its status, what is wrong and what to do about it, and header fields.
+    public var parts: (status: Int, detail: String, fields: [(name: String, value: String)]) {
+        let close = (name: "Connection", value: "close")
+        let again = (name: "Retry-After", value: "1")
         return switch self {
         case .notFound: (404, "No route has this path.", [])
         case .methodNotAllowed(let allow): (405, "This path takes \(allow).", [("Allow", allow)])
         case .bodyTooLarge(let limit): (413, "The body of this request may have at most \(limit) bytes.", [])
-        case .bodyTooSlow(isBatch: false): (408, "The body came too slowly.", close)
+        case .bodyTooSlow(isBatch: false): (408, "The body came too slowly.", [close])
         case .bodyTooSlow(isBatch: true):
-            (408, "The body came too slowly; what had arrived of it may have been carried out.", close)
+            (408, "The body came too slowly; what had arrived of it may have been carried out.", [close])
         case .ambiguousLength:
             (
                 400,
                 "A request names its length once, by one Content-Length, or by Transfer-Encoding: chunked; and one Host. Its lines end with "
-                    + "CR LF, and none is folded.", close
+                    + "CR LF, and none is folded, has a NUL, or white space before its colon.", [close]
             )
         case .ambiguousPath:
             (400, "Send the path as it is: no character of it is percent-encoded here, and no slash or NUL may be.", [])
@@ -65,12 +58,16 @@ public enum HTTPRefusal: Sendable, Equatable {
         case .tooManyConnections:
             (
                 503, "There are too many connections, of all clients or of yours; nothing was done. Close some, or try again.",
-                close
+                [again, close]
             )
-        case .tooManyBodies: (503, "Too many large bodies are being read; nothing was done. Try again.", [])
-        case .stopping: (503, "The server is stopping; nothing was done. Try again.", close)
+        case .tooManyBodies: (503, "Too many large bodies are being read; nothing was done. Try again.", [again])
+        case .stopping: (503, "The server is stopping; nothing was done. Try again.", [again, close])
         case .unanswered:
-            (503, "The server stopped before this request was answered: it may or may not have been carried out.", close)
+            (
+                503, "The server stopped before this request was answered: it may or may not have been carried out.",
+                [again, close]
+            )
+        case .invalidHeader: (500, "The answer to this request could not be written.", [])
         }
     }
 }

@@ -44,27 +44,8 @@ public struct HTTPResponse: Sendable {
         HTTPResponse(status: status, headers: [("Content-Type", "application/json")] + headers, body: value.utf8)
     }
 
-    /// Problem details (RFC 9457), as `application/problem+json`.
-    /// - Parameters:
-    ///   - title: the kind of problem, the same for every occurrence.
-    ///   - detail: this occurrence, and what to do about it.
-    ///   - type: a URI that names the kind of problem; `about:blank`: the status names it.
-    ///   - extra: further members, in order.
-    public static func problem(
-        status: Int, title: String, detail: String, type: String = "about:blank", extra: [JSONValue.Member] = [],
-        headers: [(name: String, value: String)] = []
-    ) -> HTTPResponse {
-        let members: [JSONValue.Member] = [
-            .init("type", .string(type)), .init("title", .string(title)), .init("status", .integer(status)),
-            .init("detail", .string(detail)),
-        ]
-        return HTTPResponse(
-            status: status, headers: [("Content-Type", "application/problem+json")] + headers,
-            body: JSONValue.object(members + extra).utf8)
-    }
-
     /// The usual text of a status, such as `Not Found`.
-    static func reason(_ status: Int) -> String { String(cString: MHD_get_reason_phrase_for(UInt32(status))) }
+    public static func reason(_ status: Int) -> String { String(cString: MHD_get_reason_phrase_for(UInt32(status))) }
 
     /// The same response in libmicrohttpd's form, made once and shared by all requests that get it. For frequent responses: nothing is
     /// allocated or copied for a request.

@@ -12,6 +12,8 @@ public enum JSONValue: Sendable, Equatable {
     case string(String)
     case array([JSONValue])
     case object([Member])
+    /// A document that is JSON text already.
+    case written(String)
 
     /// One member of an object.
     public struct Member: Sendable, Equatable {
@@ -42,6 +44,7 @@ public enum JSONValue: Sendable, Equatable {
         case .bool(let value): bytes += (value ? "true" : "false").utf8
         case .integer(let value): bytes += String(value).utf8
         case .number(let value): bytes += (value.isFinite ? String(value) : "null").utf8
+        case .written(let text): bytes += text.utf8
         case .string(let value): JSONText.append(value, to: &bytes)
         case .array(let values):
             bytes.append(UInt8(ascii: "["))

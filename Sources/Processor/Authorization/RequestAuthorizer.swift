@@ -89,36 +89,29 @@ final class RequestAuthorizer: Sendable {
     /// Authorizes a request to a route under `/admin`.
     /// - Returns: the caller's name: `admin_token`, or `loopback` without a token.
     func administer(_ head: borrowing HTTPRequestHead) throws(Denial) -> String {
-        let rules = current
-        return try Self.administer(rules, rules.admin.claim(head), RequestSender(head))
+        try administer(from: RequestSender(head)) { $0.claim(head) }
     }
 
-    /// The same for a request of which only this is known. `authorization`: the value of that header.
-    func administer(authorization: UnsafeRawBufferPointer?, from sender: RequestSender) throws(Denial) -> String {
-        let rules = current
-        return try Self.administer(rules, authorization.map(rules.admin.claim(authorization:)) ?? .missing, sender)
-    }
-
-    private static func administer(
-        _ rules: Rules, _ claim: BearerTokens.Claim, _ sender: RequestSender
+    /// - Parameter claim: which of the tokens the request offers.
+    func administer(
+        from sender: RequestSender, _ claim: (BearerTokens) -> BearerTokens.Claim
     ) throws(Denial) -> String {
-        if !rules.admin.isEmpty {
-            switch claim {
-            case .known(let name): return name
-            case .unknown: throw .adminTokenUnknown
-            case .missing: throw .adminTokenMissing
-            }
+        let rules = current
+        guard rules.admin.isEmpty else {
+            return try Self.name(claim(rules.admin), missing: .adminTokenMissing, unknown: .adminTokenUnknown)
         }
         guard rules.hasAdmin else { throw .noSuchRoute }
         guard sender.isLocal else { throw .adminNotLocal }
         return "loopback"
     }
 
-    private static func name(_ claim: BearerTokens.Claim) throws(Denial) -> String {
+    private static func name(
+        _ claim: BearerTokens.Claim, missing: Denial = .tokenMissing, unknown: Denial = .tokenUnknown
+    ) throws(Denial) -> String {
         switch claim {
         case .known(let name): return name
-        case .unknown: throw .tokenUnknown
-        case .missing: throw .tokenMissing
+        case .unknown: throw unknown
+        case .missing: throw missing
         }
     }
 }
@@ -139,7 +132,8 @@ struct RequestSender: Sendable {
     init(_ head: borrowing HTTPRequestHead) {
         self.init(peer: head.remoteAddress, host: head.header("Host"))
         origin = head.header("Origin")
-        isForwarded = ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"].contains { head.header($0) != nil }
+        let forwarding: [StaticString] = ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"]
+        isForwarded = forwarding.contains { head.header($0) != nil }
     }
 
     /// It comes from this machine, through no proxy that says so, and for no web page of another host. The host it was sent to counts

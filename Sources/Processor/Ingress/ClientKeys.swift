@@ -20,7 +20,7 @@ enum ClientKeys {
     ///     written is true, and the client is the first that is no such proxy; entries further left come from the client. Where all
     ///     are proxies, it is the leftmost.
     static func key(peer: SocketAddress?, forwarded: [String], trusted: [IPNetwork]) -> RateLimitKey {
-        guard var client = peer else { return unknown }
+        guard var client = peer else { return .unknown }
         for entry in forwarded.flatMap({ $0.split(separator: ",", omittingEmptySubsequences: false) }).reversed() {
             guard trusted.contains(where: { $0.contains(client) }) else { break }
             let text = trimmed(entry)
@@ -30,9 +30,6 @@ enum ClientKeys {
         }
         return key(client)
     }
-
-    /// All peers whose address is unknown share a key.
-    private static let unknown = RateLimitKey(name: "")
 
     /// `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]`, `[2001:db8::7]:4711`.
     private static func address(in entry: String) -> SocketAddress? {

@@ -23,8 +23,6 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     let bounds: BatchBounds
     let counters: EventCounters
     let failures: ProduceFailures
-    /// The codes and texts of a batch's results.
-    let results = ResultTable()
     /// The memory of all batches.
     let budget: ResultBudget
     let waitLimit: Duration
@@ -135,7 +133,7 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     func delivered(_ token: UInt, partition: Int32, offset: Int64, error: KafkaError?) {
         if let error { failures.failed(error) }
         if token & BatchResults.tokenMark != 0 {
-            let batch = BatchIngest.note(token, error.map { results.code(of: $0) } ?? ResultTable.sent)
+            let batch = BatchIngest.note(token, error.map { ResultTable.code(of: $0) } ?? ResultTable.sent)
             if batch != reported.batch { reportsEnded() }
             reported = (batch, reported.events + 1)
             return

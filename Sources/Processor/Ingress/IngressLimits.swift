@@ -31,7 +31,7 @@ final class IngressLimits: Sendable {
     /// - Parameter name: of its token; `nil`: it has none.
     func client(of head: borrowing HTTPRequestHead, _ name: String?) -> RateLimitKey {
         // Nobody asks who it is. Policies that come before the body has arrived charge it to one client for all such requests.
-        guard limiter.isLimited else { return RateLimitKey(name: "") }
+        guard limiter.isLimited else { return .unknown }
         if let name { return RateLimitKey(name: name) }
         let trusted = settings.withLock { $0.http.trustedProxies }
         let forwarded = trusted.isEmpty ? [] : head.headers("X-Forwarded-For")

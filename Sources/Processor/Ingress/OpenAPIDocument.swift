@@ -19,133 +19,78 @@ enum OpenAPIDocument {
                 "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"],
             ],
             "paths": .object(routes.map { .init($0.rawValue, [$0.pattern.method.rawValue.lowercased(): $0.operation]) }),
-            "components": [
-                "schemas": schemas, "headers": headers, "securitySchemes": ["token": ["type": "http", "scheme": "bearer"]],
-            ],
+            "components": .written(components),
         ]
     }
 
-    private static let schemas: JSONValue = [
-        "Event": [
-            "type": "object",
-            "description":
-                "One event in the form of the configured mapping; the examples are of the default mapping. Others are refused with 400.",
-            "examples": [
-                ["action": "Create", "message_id": 1, "data": ["name": "Ada", "message": "Hello"]],
-                ["action": "Delete", "message_id": 1],
-            ],
-        ],
-        "Problem": [
-            "type": "object", "description": "Problem details (RFC 9457).", "required": ["type", "title", "status", "detail"],
-            "properties": [
-                "type": ["type": "string", "format": "uri-reference"], "title": ["type": "string"], "status": ["type": "integer"],
-                "detail": ["type": "string", "description": "What is wrong with this request, and what to do about it."],
-                "reason": ["type": "string", "description": "Why the event is invalid."],
-                "cause": ["type": "string", "description": "The cause of load shedding."],
-                "retry_after": ["type": "integer", "description": "The value of Retry-After."],
-                "violated-policies": ["type": "array", "items": ["type": "string"]],
-                "possibly_persisted": [
-                    "type": "boolean",
-                    "description": "The event may have been written; sending it again may write it twice.",
-                ],
-                "results": results,
-            ],
-        ],
-        "Results": ["type": "object", "required": ["results"], "properties": ["results": results]],
-        "Result": [
-            "type": "object", "required": ["status"],
-            "description": "The answer to one event: 200, or why it was not written.",
-            "properties": [
-                "status": ["type": "integer"], "detail": ["type": "string"], "reason": ["type": "string"],
-                "code": ["type": "string"], "retry_after": ["type": "integer"], "possibly_persisted": ["type": "boolean"],
-            ],
-        ],
-        "Readiness": [
-            "type": "object", "required": ["status"],
-            "properties": [
-                "status": ["enum": ["ready", "unavailable"]], "reason": ["type": "string"],
-                "database": ["enum": ["available", "unavailable"], "description": "Whether PostgreSQL answers the worker."],
-                "stopped": [
-                    "type": "array", "description": "The worker's stopped partitions.",
-                    "items": [
-                        "type": "object", "required": ["partition", "reason", "message", "starts_again"],
-                        "properties": [
-                            "partition": ["type": "string"], "message": ["type": "string"],
-                            "reason": ["enum": .array(StopReason.Kind.allCases.map { .string($0.rawValue) })],
-                            "starts_again": [
-                                "enum": ["by itself", "by an operator"],
-                                "description": "By itself, once what is wrong is mended; or at POST /admin/retry only.",
-                            ],
-                        ],
-                    ],
-                ],
-            ],
-        ],
-        "PauseRequest": [
-            "type": "object",
-            "description": "Without a partition: the whole topic. Without a topic: all topics. A partition needs a topic.",
-            "properties": [
-                "topic": ["type": ["string", "null"], "minLength": 1],
-                "partition": ["type": ["integer", "null"], "minimum": 0, "maximum": .integer(Int(Int32.max))],
-                "reason": [
-                    "type": ["string", "null"], "maxLength": .integer(AdminRequest.reasonLimit),
-                    "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
-                    "description": "One line. Pausing needs one that is not blank.",
-                ],
-            ],
-            "additionalProperties": false,
-        ],
-        "Retried": [
-            "type": "object", "required": ["retried"],
-            "properties": [
-                "retried": [
-                    "type": "array",
-                    "items": [
-                        "type": "object", "required": ["topic", "partition", "reason", "message"],
-                        "properties": [
-                            "topic": ["type": "string"], "partition": ["type": "integer"],
-                            "reason": ["enum": .array(StopReason.Kind.allCases.map { .string($0.rawValue) })],
-                            "message": ["type": "string", "description": "Why the partition had stopped."],
-                        ],
-                    ],
-                ]
-            ],
-        ],
-        "Pauses": [
-            "type": "object", "required": ["paused"],
-            "properties": [
-                "unchanged": ["type": "string", "description": "Why a request to pause or resume has changed nothing."],
-                "paused": [
-                    "type": "array",
-                    "items": [
-                        "type": "object", "required": ["reason"],
-                        "properties": [
-                            "topic": ["type": ["string", "null"]], "partition": ["type": ["integer", "null"]],
-                            "reason": ["type": "string"],
-                        ],
-                    ],
-                ],
-            ],
-        ],
-    ]
+    private static let reasons = StopReason.Kind.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
 
-    private static let results: JSONValue = [
-        "type": "array", "items": ["$ref": "#/components/schemas/Result"],
-        "description": "One for each event of the batch, in order; one more for the rest if the body was not read to its end.",
-    ]
-
-    private static let headers: JSONValue = [
-        "Retry-After": [
-            "description": "Seconds after which the request may succeed.", "schema": ["type": "integer", "minimum": 1],
-        ],
-        "RateLimit": [
-            "description": "The remaining quota (draft-ietf-httpapi-ratelimit-headers-11); only with limits.headers.",
-            "schema": ["type": "string"],
-        ],
-        "RateLimit-Policy": [
-            "description": "The policies in force, in the format of the same draft.", "schema": ["type": "string"],
-        ],
-    ]
+    private static let components = #"""
+        {"schemas": {
+        "Event": {"type": "object",
+          "description": "One event in the form of the configured mapping; the examples are of the default mapping. Others are \#
+        refused with 400.",
+          "examples": [{"action": "Create", "message_id": 1, "data": {"name": "Ada", "message": "Hello"}},
+            {"action": "Delete", "message_id": 1}]},
+        "Problem": {"type": "object", "description": "Problem details (RFC 9457).",
+          "required": ["type", "title", "status", "detail"],
+          "properties": {"type": {"type": "string", "format": "uri-reference"}, "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string", "description": "What is wrong with this request, and what to do about it."},
+            "reason": {"type": "string", "description": "Why the event is invalid."},
+            "cause": {"type": "string", "description": "The cause of load shedding."},
+            "retry_after": {"type": "integer", "description": "The value of Retry-After."},
+            "violated-policies": {"type": "array", "items": {"type": "string"}},
+            "possibly_persisted": {"type": "boolean",
+              "description": "The event may have been written; sending it again may write it twice."},
+            "results": {"$ref": "#/components/schemas/ResultList"}}},
+        "Results": {"type": "object", "required": ["results"],
+          "properties": {"results": {"$ref": "#/components/schemas/ResultList"}}},
+        "ResultList": {"type": "array", "items": {"$ref": "#/components/schemas/Result"},
+          "description": "One for each event of the batch, in order; one more for the rest if the body was not read to its end."},
+        "Result": {"type": "object", "required": ["status"],
+          "description": "The answer to one event: 200, or why it was not written.",
+          "properties": {"status": {"type": "integer"}, "detail": {"type": "string"}, "reason": {"type": "string"},
+            "code": {"type": "string"}, "retry_after": {"type": "integer"}, "possibly_persisted": {"type": "boolean"}}},
+        "StopReason": {"enum": [\#(reasons)]},
+        "Readiness": {"type": "object", "required": ["status"],
+          "properties": {"status": {"enum": ["ready", "unavailable"]}, "reason": {"type": "string"},
+            "database": {"enum": ["available", "unavailable"], "description": "Whether PostgreSQL answers the worker."},
+            "stopped": {"type": "array", "description": "The worker's stopped partitions.",
+              "items": {"type": "object", "required": ["partition", "reason", "message", "starts_again"],
+                "properties": {"partition": {"type": "string"}, "message": {"type": "string"},
+                  "reason": {"$ref": "#/components/schemas/StopReason"},
+                  "starts_again": {"enum": ["by itself", "by an operator"],
+                    "description": "By itself, once what is wrong is mended; or at POST /admin/retry only."}}}}}},
+        "PauseRequest": {"type": "object", "additionalProperties": false,
+          "description": "Without a partition: the whole topic. Without a topic: all topics. A partition needs a topic.",
+          "properties": {"topic": {"type": ["string", "null"], "minLength": 1},
+            "partition": {"type": ["integer", "null"], "minimum": 0, "maximum": \#(Int32.max)},
+            "reason": {"type": ["string", "null"], "maxLength": \#(AdminRequest.reasonLimit),
+              "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+              "description": "One line. Pausing needs one that is not blank."}}},
+        "Retried": {"type": "object", "required": ["retried"],
+          "properties": {"retried": {"type": "array",
+            "items": {"type": "object", "required": ["topic", "partition", "reason", "message"],
+              "properties": {"topic": {"type": "string"}, "partition": {"type": "integer"},
+                "reason": {"$ref": "#/components/schemas/StopReason"},
+                "message": {"type": "string", "description": "Why the partition had stopped."}}}}}},
+        "Pauses": {"type": "object", "required": ["paused"],
+          "properties": {
+            "unchanged": {"type": "string", "description": "Why a request to pause or resume has changed nothing."},
+            "paused": {"type": "array",
+              "items": {"type": "object", "required": ["reason"],
+                "properties": {"topic": {"type": ["string", "null"]}, "partition": {"type": ["integer", "null"]},
+                  "reason": {"type": "string"}}}}}}},
+        "headers": {
+        "Retry-After": {"description": "Seconds after which the request may succeed.",
+          "schema": {"type": "integer", "minimum": 1}},
+        "RateLimit": {"schema": {"type": "string"},
+          "description": "The remaining quota (draft-ietf-httpapi-ratelimit-headers-11); only with limits.headers."},
+        "RateLimit-Policy": {"schema": {"type": "string"},
+          "description": "The policies in force, in the format of the same draft."}},
+        "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
+        """#
 }
 
 extension Routes.Route {
@@ -206,6 +151,11 @@ extension Routes.Route {
             413: Self.problem("The body is longer than this route takes."),
             503: Self.problem("Not possible now; try again.", headers: ["Retry-After"]),
         ]
+        if verb != nil || self == .metrics {
+            answers[401] = Self.problem("The bearer token is missing or unknown.")
+            answers[403] = Self.problem("Without a token, only local requests are allowed.")
+            answers[404] = Self.problem("A change of the settings has closed this route.")
+        }
         switch self {
         case .index: answers[200] = Self.answer("The routes.", ["text/plain; charset=utf-8": ["type": "string"]])
         case .send:
@@ -226,9 +176,6 @@ extension Routes.Route {
             answers[500] = Self.problem("Kafka refuses the event; trying again is useless.")
         case .metrics:
             answers[200] = Self.answer("The metrics.", [MetricsRegistry.contentType: ["type": "string"]])
-            answers[401] = Self.problem("The bearer token is missing or unknown.")
-            answers[403] = Self.problem("Without a token, only local requests are allowed.")
-            answers[404] = Self.noSuchRoute
         case .livez:
             answers[200] = Self.answer(
                 "The process runs.", ["application/json": ["type": "object", "required": ["status"]]])
@@ -245,9 +192,6 @@ extension Routes.Route {
                 self == .retry
                 ? Self.answer("The partitions that are claimed again.", ["application/json": Self.reference("Retried")])
                 : Self.answer("The operator pauses in force.", ["application/json": Self.reference("Pauses")])
-            answers[401] = Self.problem("The bearer token is missing or unknown.")
-            answers[403] = Self.problem("Without a token, only local requests are allowed.")
-            answers[404] = Self.noSuchRoute
             answers[500] = Self.problem("PostgreSQL refuses the query; trying again is useless.")
             if self != .pauses {
                 answers[400] = Self.problem("The body is invalid.")
@@ -272,8 +216,6 @@ extension Routes.Route {
         members.append(.init("content", .object(content.map { .init($0.key, ["schema": $0.value]) })))
         return .object(members)
     }
-
-    private static var noSuchRoute: JSONValue { problem("A change of the settings has closed this route.") }
 
     private static func problem(_ description: String, headers: [String] = []) -> JSONValue {
         answer(description, ["application/problem+json": reference("Problem")], headers: headers)

@@ -2,7 +2,6 @@
 
 import Admission
 import HTTPServer
-import Synchronization
 import Telemetry
 
 /// The request handler of a process.
@@ -52,13 +51,15 @@ final class Routes: HTTPHandler {
     private let metrics: MetricsPage
     private let health: Health
     private let requests: CounterFamily
-    private let counters = Mutex<[Int: Counter]>([:])
     private let requestSeconds: Histogram
-    /// The requests to `POST /send` that ended in this iteration of the loop. The loop's thread only.
+    // Licence for nonisolated(unsafe): the next three are used on the HTTP server's one loop thread alone (the contract of HTTPHandler).
+    /// By route and status.
+    nonisolated(unsafe) private var counters: [Int: Counter] = [:]
+    /// The requests to `POST /send` that ended in this iteration of the loop.
     nonisolated(unsafe) private var durations = DurationBuckets(perSecond: 1e9)
-    private let alive = HTTPResponse.json(200, .object([.init("status", .string("alive"))])).prepared()
     /// Documents by the routes they describe, made when they are first asked for.
-    private let descriptions = Mutex<[[Route]: HTTPResponse]>([:])
+    nonisolated(unsafe) private var descriptions: [[Route]: HTTPResponse] = [:]
+    private let alive = HTTPResponse.json(200, .object([.init("status", .string("alive"))])).prepared()
     private let unsupported = ProblemDetails(
         status: 415,
         detail:
@@ -121,30 +122,29 @@ final class Routes: HTTPHandler {
         guard let eventProducer else { return .readBody(limit: 0) }
         let request = SendRequest(
             bounds: eventProducer.bounds.current, limits: limits,
-            client: limits?.client(of: head, name) ?? RateLimitKey(name: ""))
+            client: limits?.client(of: head, name) ?? .unknown)
         let bounds = request.bounds
         // The first byte tells one event from an array of them. A body whose Content-Length is too large is refused by the server.
-        let peek = HTTPAdmission.peek(limit: bounds.bodyBytes, refusal: bounds.bodyTooLarge, context: request)
-        if let length = head.contentLength, length > bounds.bodyBytes, head.header("Content-Encoding") == nil { return peek }
+        let peek = HTTPAdmission.peek(limit: bounds.bodyBytes, context: request)
+        let length = head.contentLength
+        if let length, length > bounds.bodyBytes, head.header("Content-Encoding") == nil { return peek }
         // curl -d sends the media type of a form by default; a body that is no JSON is refused as malformed.
         let isJSON =
-            head.hasMediaType("application/json") || head.hasMediaType("application/x-www-form-urlencoded")
-            || head.header("Content-Type") == nil
-        let isLines =
-            !isJSON
-            && (head.hasMediaType("application/x-ndjson") || head.hasMediaType("application/ndjson")
-                || head.hasMediaType("application/jsonl"))
+            !head.hasContentType || head.hasMediaType("application/json")
+            || head.hasMediaType("application/x-www-form-urlencoded")
+        let linesTypes: [StaticString] = ["application/x-ndjson", "application/ndjson", "application/jsonl"]
+        let isLines = !isJSON && linesTypes.contains { head.hasMediaType($0) }
         // Before the body is read, so that a refusal is cheap, and before the limits, so that it costs nothing of the client's quota.
         if isJSON || isLines, let refusal = eventProducer.refusal ?? shedding?.refusal() { return .respond(refusal) }
         // A body longer than an event must be a batch.
-        let length = isLines ? nil : head.contentLength
-        if let refusal = request.admit(length: length.flatMap { $0 > bounds.eventBytes ? nil : $0 }) {
+        if let refusal = request.admit(length: isLines ? nil : length.flatMap { $0 > bounds.eventBytes ? nil : $0 }) {
             return .respond(refusal.response, context: request)
         }
         if isJSON { return peek }
         guard isLines else { return .respond(unsupported, context: request) }
-        let batch = BatchIngest(.lines, request, eventProducer: eventProducer, shedding: shedding)
-        return .stream(batch, limit: bounds.bodyBytes, refusal: bounds.bodyTooLarge, context: request)
+        return .stream(
+            BatchIngest(.lines, request, eventProducer: eventProducer, shedding: shedding), limit: bounds.bodyBytes,
+            context: request)
     }
 
     func choose(
@@ -156,10 +156,17 @@ final class Routes: HTTPHandler {
             return .stream(BatchIngest(.array, request, eventProducer: eventProducer, shedding: shedding))
         }
         request.awaitsEvent = true
-        return .collect(limit: request.bounds.eventBytes, refusal: request.bounds.eventTooLarge)
+        return .collect(limit: request.bounds.eventBytes)
     }
 
     func response(to refusal: HTTPRefusal) -> HTTPResponse { refusal.response }
+
+    func responseToLongBody(of exchange: HTTPExchange, limit: Int) -> HTTPResponse {
+        guard let request = exchange.context as? SendRequest else { return HTTPRefusal.bodyTooLarge(limit: limit).response }
+        return request.awaitsEvent
+            ? ResultTable.tooLarge(limit).response
+            : ProblemDetails(status: 413, detail: "A body may have at most \(limit) bytes (http.max_body_bytes).").response
+    }
 
     func handle(_ request: borrowing HTTPRequest, _ exchange: HTTPExchange) {
         let route = known[request.head.route]
@@ -179,11 +186,8 @@ final class Routes: HTTPHandler {
         case .readyz: exchange.respond(health.readiness(isDetailed: authorizer.mayReadDetails(request.head)))
         case .openAPI:
             let routes = offered
-            let response = descriptions.withLock { known in
-                let response = known[routes] ?? HTTPResponse.json(200, OpenAPIDocument.make(routes)).prepared()
-                known[routes] = response
-                return response
-            }
+            let response = descriptions[routes] ?? HTTPResponse.json(200, OpenAPIDocument.make(routes)).prepared()
+            descriptions[routes] = response
             exchange.respond(response)
         case .index:
             let list = offered.map { "\($0.pattern.method.rawValue) \($0.rawValue)" }.joined(separator: "\n")
@@ -205,13 +209,8 @@ final class Routes: HTTPHandler {
         if let route = outcome.route, known[route] == .send { durations.add(CollectionOfOne(outcome.duration)) }
         let status = outcome.status ?? 0
         let key = (outcome.route ?? -1) << 16 | status
-        let counter = counters.withLock { counters in
-            if let known = counters[key] { return known }
-            let route = outcome.route.map { known[$0].rawValue } ?? "other"
-            let counter = requests.child(route, "\(status)")
-            counters[key] = counter
-            return counter
-        }
+        let counter = counters[key] ?? requests.child(outcome.route.map { known[$0].rawValue } ?? "other", "\(status)")
+        counters[key] = counter
         counter.increment()
     }
 }

@@ -15,9 +15,8 @@ final class SendRequest: @unchecked Sendable {
     private let client: RateLimitKey
     private var chargedBytes = 0
     private var mark = ByteOrderMark()
-    private var isBroken = false
-    /// Bytes of the mark in the piece that was looked at last, where a collected body begins.
-    private var markBytes = 0
+    /// What had arrived of the mark before the piece that was looked at last, with which the body begins for whoever reads or collects it.
+    private(set) var markBefore = ByteOrderMark()
 
     /// - Parameter limits: `nil`: none.
     init(bounds: BatchBounds.Values = BatchBounds().current, limits: IngressLimits?, client: RateLimitKey) {
@@ -70,17 +69,15 @@ final class SendRequest: @unchecked Sendable {
 
     /// The first byte of a body that tells what it holds; `nil`: it has not arrived yet.
     func firstByte(of piece: UnsafeRawBufferPointer) -> UInt8? {
-        guard let start = mark.end(in: piece, from: 0) else {
-            isBroken = true
-            return piece.first
-        }
-        markBytes = start
+        markBefore = mark
+        guard let start = mark.end(in: piece, from: 0) else { return piece.first }
         return piece[start...].first { !BoundaryMachine.isSpace($0) }
     }
 
     /// The event in a whole body, without a byte order mark; nothing if the body begins with a part of one.
     func event(in body: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
-        // Nothing was collected where the mark is all there is.
-        UnsafeRawBufferPointer(rebasing: isBroken ? body[..<0] : body[min(markBytes, body.count)...])
+        var mark = markBefore
+        let start = mark.end(in: body, from: 0)
+        return UnsafeRawBufferPointer(rebasing: start.map { body[$0...] } ?? body[..<0])
     }
 }

@@ -6,6 +6,7 @@ import Kafka
 import Pipeline
 import Platform
 import Postgres
+import Records
 import SluiceTables
 import Synchronization
 import Telemetry
@@ -79,7 +80,7 @@ final class AdminController: Sendable {
         case .adminNotLocal: reason = "not a local request"
         default: return
         }
-        guard case .pass(let dropped) = denials.withLock({ $0.messageLogged(now: MonotonicClock.nanoseconds()) }) else { return }
+        guard let dropped = denials.withLock({ $0.messageLogged(now: MonotonicClock.nanoseconds()) }) else { return }
         logger.warning(
             "A request to /admin was refused.", ["peer": head.remoteAddress, "reason": reason, "not_logged_before": dropped])
     }
@@ -95,10 +96,10 @@ final class AdminController: Sendable {
         do throws(Denial) { caller = try authorizer.administer(request.head) } catch { return error.response }
         var parsed: AdminRequest?
         if verb != .list {
-            do throws(AdminRequest.Fault) {
+            do throws(ProblemDetails) {
                 parsed = try AdminRequest(Array(request.body), needsReason: verb == .pause)
             } catch {
-                return ProblemDetails(status: 400, detail: error.detail).response
+                return error.response
             }
         }
         if let topic = parsed?.scope.topic, routes.mapping(of: topic) == nil {
@@ -224,5 +225,29 @@ final class AdminController: Sendable {
         if verb == .list { return unavailable("\(error).") }
         return unavailable(
             "\(error). It may or may not have been carried out; repeating the request is safe.", possiblyPersisted: true)
+    }
+}
+
+extension StoredPause {
+    /// As the pipeline takes it.
+    var operatorPause: OperatorPause { OperatorPause(topic: scope.topic, partition: scope.partition, reason: reason) }
+
+    /// As `GET /admin/pauses` shows it.
+    var json: JSONValue {
+        [
+            "topic": scope.topic.map(JSONValue.string) ?? nil,
+            "partition": scope.partition.map { .integer(Int($0)) } ?? nil,
+            "reason": .string(reason), "paused_by": .string(pausedBy), "paused_at": .string(pausedAt),
+        ]
+    }
+}
+
+extension PipelineSnapshot.Stopped {
+    /// As `/admin/retry` shows it.
+    var json: JSONValue {
+        [
+            "topic": .string(source.topic), "partition": .integer(Int(source.partition)), "reason": .string(reason.kind.rawValue),
+            "message": .string(reason.description),
+        ]
     }
 }

@@ -1,6 +1,7 @@
 // Owns problem details (RFC 9457): the answer to a request that failed, or to one event of a batch.
 
 import HTTPServer
+import Records
 
 /// Why a request or an event failed.
 struct ProblemDetails: Error, Equatable {
@@ -26,22 +27,6 @@ struct ProblemDetails: Error, Equatable {
         let value: String
     }
 
-    private var title: String {
-        guard ownTitle.isEmpty else { return ownTitle }
-        return switch status {
-        case 400: "Bad Request"
-        case 401: "Unauthorized"
-        case 403: "Forbidden"
-        case 404: "Not Found"
-        case 409: "Conflict"
-        case 413: "Content Too Large"
-        case 415: "Unsupported Media Type"
-        case 429: "Too Many Requests"
-        case 503: "Service Unavailable"
-        default: "Internal Server Error"
-        }
-    }
-
     private var allMembers: [JSONValue.Member] {
         members + (possiblyPersisted.map { [.init("possibly_persisted", .bool($0))] } ?? [])
     }
@@ -54,7 +39,8 @@ struct ProblemDetails: Error, Equatable {
     /// The members of a whole response.
     var object: [JSONValue.Member] {
         [
-            .init("type", .string(type)), .init("title", .string(title)), .init("status", .integer(status)),
+            .init("type", .string(type)), .init("title", .string(ownTitle.isEmpty ? HTTPResponse.reason(status) : ownTitle)),
+            .init("status", .integer(status)),
             .init("detail", .string(detail)),
         ] + allMembers
     }
@@ -85,5 +71,38 @@ struct ProblemDetails: Error, Equatable {
     /// 500: trying again is useless until an operator has done something.
     static func failed(_ code: String, _ detail: String) -> ProblemDetails {
         ProblemDetails(status: 500, detail: detail, members: [.init("code", .string(code))], possiblyPersisted: false)
+    }
+}
+
+extension DecodeFault {
+    /// The event is not JSON.
+    var isMalformed: Bool { reason == "malformed_json" || reason == "too_deep" }
+}
+
+extension ProblemDetails {
+    /// 400: `event` breaks a rule of the mapping.
+    static func invalidEvent(_ fault: DecodeFault, in event: UnsafeRawBufferPointer) -> ProblemDetails {
+        var problem = invalidEvent(reason: fault.reason, detail: fault.detail)
+        if fault.isMalformed, let second = BoundaryMachine.secondDocument(in: event) {
+            problem.detail +=
+                " A second document begins at byte \(second). Send one event a line as application/x-ndjson, with curl"
+                + " by --data-binary: -d removes the ends of lines."
+        }
+        return problem
+    }
+}
+
+extension HTTPRefusal {
+    /// The refusal as problem details; a 503 says whether the request may have been carried out all the same.
+    var response: HTTPResponse {
+        let (status, detail, fields) = parts
+        var problem = ProblemDetails(status: status, detail: detail, fields: fields.map(ProblemDetails.Field.init))
+        switch self {
+        case .tooManyConnections, .tooManyBodies, .stopping: problem.possiblyPersisted = false
+        case .unanswered, .bodyTooSlow(isBatch: true): problem.possiblyPersisted = true
+        case .notFound: problem.detail = "No route has this path; GET /openapi.json names those there are."
+        default: break
+        }
+        return problem.response
     }
 }

@@ -5,13 +5,11 @@ import HTTPServer
 /// The answer to a batch whose results are all known.
 struct BatchAnswer {
     private let results: BatchResults
-    private let table: ResultTable
     /// Events by code.
     private let counts: [Int]
 
-    init(_ results: BatchResults, _ table: ResultTable) {
+    init(_ results: BatchResults) {
         self.results = results
-        self.table = table
         var counts = [Int](repeating: 0, count: ResultTable.codes)
         results.forEachRun { run in
             for code in run { counts[Int(code)] += 1 }
@@ -47,16 +45,14 @@ struct BatchAnswer {
         return switch code {
         case ResultTable.refused: results.refusal
         case ResultTable.noted: results.firstNoted
-        default: table.problem(code)
+        default: ResultTable.problem(code)
         }
     }
 
     private func respond(
         _ status: Int, _ members: [JSONValue.Member], _ headers: [(name: String, value: String)]
     ) -> HTTPResponse {
-        HTTPResponse(
-            status: status, headers: headers,
-            source: BatchBody(results, table: table, members: members, counts: counts))
+        HTTPResponse(status: status, headers: headers, source: BatchBody(results, members: members, counts: counts))
     }
 
     /// Counts every event by its status; the rest of a body that was not read counts as one event.
@@ -66,7 +62,7 @@ struct BatchAnswer {
             case ResultTable.sent: counters.count(200, count)
             case ResultTable.refused: counters.count(results.refusal?.status ?? 503, count)
             case ResultTable.noted: for note in results.notes { counters.count(note.status) }
-            default: counters.count(table.problem(UInt8(code))?.status ?? 503, count)
+            default: counters.count(ResultTable.problem(UInt8(code))?.status ?? 503, count)
             }
         }
         if let rest = results.rest { counters.count(rest.status) }

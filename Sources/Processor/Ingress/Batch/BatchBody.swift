@@ -6,16 +6,13 @@ import HTTPServer
 final class BatchBody: HTTPBodySource, @unchecked Sendable {
     // Licence for @unchecked: made once all results are known, then used by the HTTP loop's thread alone (HTTPBodySource's contract).
 
-    private enum Part { case head, events, foot }
-
     let byteCount: Int
     private let results: BatchResults
-    private let table: ResultTable
     private let head: [UInt8]
     private let foot: [UInt8]
     private let refusal: [UInt8]
-    private var part = Part.head
-    private var event = 0
+    /// The text to be written: 0 is the head; then those of the events, and the foot.
+    private var part = 0
     private var note = 0
     /// Bytes of the current text that are written.
     private var offset = 0
@@ -23,9 +20,8 @@ final class BatchBody: HTTPBodySource, @unchecked Sendable {
     /// - Parameters:
     ///   - members: the object's members before `results`.
     ///   - counts: events by code.
-    init(_ results: BatchResults, table: ResultTable, members: [JSONValue.Member], counts: [Int]) {
+    init(_ results: BatchResults, members: [JSONValue.Member], counts: [Int]) {
         self.results = results
-        self.table = table
         var head = JSONValue.object(members).utf8
         // Without the closing brace: `results` follows.
         head.removeLast()
@@ -38,50 +34,42 @@ final class BatchBody: HTTPBodySource, @unchecked Sendable {
         refusal = results.refusal.map(ResultTable.text) ?? []
         var bytes = head.count + foot.count + results.noteTexts.count - (results.count == 0 ? 0 : 1)
         for (code, count) in counts.enumerated() {
-            bytes += count * (code == Int(ResultTable.refused) ? refusal.count : table.texts[code].count)
+            bytes += count * (code == Int(ResultTable.refused) ? refusal.count : ResultTable.texts[code].count)
         }
         byteCount = bytes
     }
 
     func write(from position: Int, into buffer: UnsafeMutableRawBufferPointer) -> Int {
         var written = 0
-        while written < buffer.count {
-            switch part {
-            case .head:
-                guard head.withUnsafeBytes({ put($0, into: buffer, at: &written) }) else { break }
-                part = results.count == 0 ? .foot : .events
-                // No comma before the first event.
-                offset = results.count == 0 ? 0 : 1
-            case .events:
-                guard putEvent(into: buffer, at: &written) else { break }
-                event += 1
-                if event == results.count { part = .foot }
-            case .foot:
-                if foot.withUnsafeBytes({ put($0, into: buffer, at: &written) }) { return written }
-            }
+        while part <= results.count + 1, withText({ put($0, into: buffer, at: &written) }) {
+            part += 1
+            // No comma before the first event.
+            offset = part == 1 && results.count > 0 ? 1 : 0
         }
         return written
     }
 
-    /// Writes the current event's text, or the part of it that fits.
+    /// Calls `put` with the text of the current part.
     /// - Returns: whether it is complete.
-    private func putEvent(into buffer: UnsafeMutableRawBufferPointer, at written: inout Int) -> Bool {
-        let code = results.code(event)
+    private func withText(_ put: (UnsafeRawBufferPointer) -> Bool) -> Bool {
+        if part == 0 { return head.withUnsafeBytes(put) }
+        if part > results.count { return foot.withUnsafeBytes(put) }
+        let code = results.code(part - 1)
         switch code {
-        case ResultTable.refused:
-            return refusal.withUnsafeBytes { put($0, into: buffer, at: &written) }
+        case ResultTable.refused: return refusal.withUnsafeBytes(put)
         case ResultTable.noted:
             let kept = results.notes[note]
             let isDone = results.noteTexts.withUnsafeBytes {
-                put(UnsafeRawBufferPointer(rebasing: $0[kept.start..<kept.start + kept.count]), into: buffer, at: &written)
+                put(UnsafeRawBufferPointer(rebasing: $0[kept.start..<kept.start + kept.count]))
             }
             if isDone { note += 1 }
             return isDone
-        default:
-            return table.texts[Int(code)].withUnsafeBytes { put($0, into: buffer, at: &written) }
+        default: return ResultTable.texts[Int(code)].withUnsafeBytes(put)
         }
     }
 
+    /// Writes the text from ``offset`` on, or the part of it that fits.
+    /// - Returns: whether it is complete.
     private func put(
         _ text: UnsafeRawBufferPointer, into buffer: UnsafeMutableRawBufferPointer, at written: inout Int
     ) -> Bool {
@@ -89,8 +77,6 @@ final class BatchBody: HTTPBodySource, @unchecked Sendable {
         (buffer.baseAddress! + written).copyMemory(from: text.baseAddress! + offset, byteCount: count)
         written += count
         offset += count
-        guard offset == text.count else { return false }
-        offset = 0
-        return true
+        return offset == text.count
     }
 }

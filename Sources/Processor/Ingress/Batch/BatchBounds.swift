@@ -1,11 +1,10 @@
 // Owns the limits of a batch, which change while the process runs, and the memory that all batches share.
 
-import HTTPServer
 import Synchronization
 
 /// The limits of requests to `POST /send`.
 final class BatchBounds: Sendable {
-    /// The limits at one moment, with the answers to what exceeds them.
+    /// The limits at one moment.
     struct Values: Sendable {
         /// Most bytes of one event.
         let eventBytes: Int
@@ -13,15 +12,9 @@ final class BatchBounds: Sendable {
         let bodyBytes: Int
         /// Most events of one request.
         let events: Int
-        let eventTooLarge: HTTPResponse
-        let bodyTooLarge: HTTPResponse
 
         init(_ settings: HTTPSettings) {
             (eventBytes, bodyBytes, events) = (settings.maxEventBytes, settings.maxBodyBytes, settings.maxBatchEvents)
-            eventTooLarge = ResultTable.tooLarge(eventBytes).response.prepared()
-            bodyTooLarge = ProblemDetails(
-                status: 413, detail: "A body may have at most \(bodyBytes) bytes (http.max_body_bytes)."
-            ).response.prepared()
         }
     }
 
@@ -32,10 +25,7 @@ final class BatchBounds: Sendable {
     var current: Values { values.withLock { $0 } }
 
     /// Applies other settings; requests that have begun keep theirs.
-    func update(_ settings: HTTPSettings) {
-        let changed = Values(settings)
-        values.withLock { $0 = changed }
-    }
+    func update(_ settings: HTTPSettings) { values.withLock { $0 = Values(settings) } }
 }
 
 /// The memory that all batches may take together, in bytes: for their results, and for events that two pieces share.

@@ -39,7 +39,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         self.shedding = shedding
         eventBytes = request.bounds.eventBytes
         results = BatchResults(budget: eventProducer.budget)
-        splitter = EventSplitter(format, eventBytes: eventBytes, budget: eventProducer.budget)
+        splitter = EventSplitter(format, mark: request.markBefore, eventBytes: eventBytes, budget: eventProducer.budget)
         admission = BatchAdmission(format, request, results)
         results.owner = Unmanaged.passUnretained(self).toOpaque()
     }
@@ -103,7 +103,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         for event in events where admission.admits(bytes: event.count, isCharged: areCharged) {
             if let fault = eventProducer.check(event) {
                 admission.faulted(
-                    .invalidEvent(fault, in: event), eventProducer.results.code(ofReason: fault.reason),
+                    .invalidEvent(fault, in: event), ResultTable.code(ofReason: fault.reason),
                     isMalformed: fault.isMalformed)
             } else if let cell = admission.produced() {
                 eventProducer.group.append(
@@ -116,7 +116,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         binding.producer.produce(binding.topic, &eventProducer.group) { token, error in
             produced -= 1
             eventProducer.failures.failed(error)
-            BatchIngest.note(token, eventProducer.results.code(of: error))
+            BatchIngest.note(token, ResultTable.code(of: error))
             // An event that is too large for the broker stops no other.
             if error.code != .recordTooLarge { admission.refuseRest(KafkaAnswers.problem(error)) }
         }
@@ -209,7 +209,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
 
     /// Every result is known: counts the events, and answers unless the client has gone.
     private func settled() {
-        let answer = BatchAnswer(results, eventProducer.results)
+        let answer = BatchAnswer(results)
         answer.count(in: eventProducer.counters)
         exchange?.respond(answer.response)
         exchange = nil

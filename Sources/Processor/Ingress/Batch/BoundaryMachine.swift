@@ -55,14 +55,14 @@ struct BoundaryMachine: ~Copyable {
     private enum Kind { case container, text, word }
 
     private let format: BatchFormat
-    private var mark = ByteOrderMark()
+    private var mark: ByteOrderMark
     private var position = Position.outside
     private var kind = Kind.container
     private var depth = 0
     private var isInString = false
     private var isEscaped = false
 
-    init(_ format: BatchFormat) { self.format = format }
+    init(_ format: BatchFormat, mark: ByteOrderMark = ByteOrderMark()) { (self.format, self.mark) = (format, mark) }
 
     /// Reads `piece` from `start` on.
     mutating func pieceRead(_ piece: UnsafeRawBufferPointer, from start: Int) -> Step {

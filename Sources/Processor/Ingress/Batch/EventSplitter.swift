@@ -29,10 +29,11 @@ struct EventSplitter: ~Copyable {
     private var carried = 0
 
     /// - Parameters:
+    ///   - mark: what came of a byte order mark before the first piece.
     ///   - eventBytes: most bytes of one event.
     ///   - budget: where the memory for an event in two pieces comes from, beyond 4 KiB.
-    init(_ format: BatchFormat, eventBytes: Int, budget: ResultBudget) {
-        machine = BoundaryMachine(format)
+    init(_ format: BatchFormat, mark: ByteOrderMark = ByteOrderMark(), eventBytes: Int, budget: ResultBudget) {
+        machine = BoundaryMachine(format, mark: mark)
         self.eventBytes = eventBytes
         self.budget = budget
     }

@@ -4,8 +4,8 @@ import Decode
 import HTTPServer
 import Kafka
 
-/// The result of an event in one byte, and the text of each code. Immutable.
-final class ResultTable: Sendable {
+/// The result of an event in one byte, and the text of each code.
+enum ResultTable {
     /// Not known yet.
     static let pending: UInt8 = 0
     static let sent: UInt8 = 1
@@ -21,26 +21,17 @@ final class ResultTable: Sendable {
     private static let firstDecode = firstRefusal + KafkaError.refusals.count
     static let codes = firstDecode + DecodeReason.allCases.count
 
-    /// The text of each code, with a comma before it; empty where the batch has its own.
-    let texts: [[UInt8]]
     /// By code.
-    private let problems: [ProblemDetails?]
-
-    init() {
-        problems =
-            [nil, nil, nil, nil]
-            + [
-                ProblemDetails(status: 413, detail: "The event has more bytes than an event may have (http.max_event_bytes)."),
-                ProblemDetails(status: 413, detail: "The event costs more than a rate limit ever allows."),
-                KafkaAnswers.uncertain,
-            ] + KafkaError.Code.allCases.map { KafkaAnswers.problem($0) }
-            + KafkaError.refusals.map { KafkaAnswers.refused($0) }
-            + DecodeReason.allCases.map {
-                .invalidEvent(reason: $0.rawValue, detail: "The event does not match the mapping.")
-            }
-        var texts = problems.map { $0.map(Self.text) ?? [] }
-        texts[Int(Self.sent)] = Array(#",{"status":200}"#.utf8)
-        self.texts = texts
+    private static let problems: [ProblemDetails?] =
+        [nil, nil, nil, nil]
+        + [
+            ProblemDetails(status: 413, detail: "The event has more bytes than an event may have (http.max_event_bytes)."),
+            ProblemDetails(status: 413, detail: "The event costs more than a rate limit ever allows."), KafkaAnswers.uncertain,
+        ] + KafkaError.Code.allCases.map { KafkaAnswers.problem($0) } + KafkaError.refusals.map { KafkaAnswers.refused($0) }
+        + DecodeReason.allCases.map { .invalidEvent(reason: $0.rawValue, detail: "The event does not match the mapping.") }
+    /// The text of each code, with a comma before it; empty where the batch has its own.
+    static let texts: [[UInt8]] = problems.enumerated().map { code, problem in
+        code == Int(sent) ? Array(#",{"status":200}"#.utf8) : problem.map(text) ?? []
     }
 
     /// One result, with a comma before it.
@@ -51,20 +42,20 @@ final class ResultTable: Sendable {
     }
 
     /// The problem of a code; `nil`: the event was sent, or its batch keeps the problem.
-    func problem(_ code: UInt8) -> ProblemDetails? { problems[Int(code)] }
+    static func problem(_ code: UInt8) -> ProblemDetails? { problems[Int(code)] }
 
-    func code(of error: KafkaError) -> UInt8 {
+    static func code(of error: KafkaError) -> UInt8 {
         guard !error.mayBePersisted, let index = KafkaError.Code.allCases.firstIndex(of: error.code) else {
-            return Self.uncertain
+            return uncertain
         }
         if error.code == .refused, let refusal = KafkaError.refusals.firstIndex(of: error.name) {
-            return UInt8(Self.firstRefusal + refusal)
+            return UInt8(firstRefusal + refusal)
         }
-        return UInt8(Self.firstKafka + index)
+        return UInt8(firstKafka + index)
     }
 
     /// The code of a decoder's reason, for events whose own problem is not kept.
-    func code(ofReason reason: String) -> UInt8 {
-        UInt8(Self.firstDecode + (DecodeReason.allCases.firstIndex { $0.rawValue == reason } ?? 0))
+    static func code(ofReason reason: String) -> UInt8 {
+        UInt8(firstDecode + (DecodeReason.allCases.firstIndex { $0.rawValue == reason } ?? 0))
     }
 }
