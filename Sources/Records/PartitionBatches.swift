@@ -32,6 +32,8 @@ public struct AppliedCounts: Sendable, Equatable {
     public var applied = 0
     /// Events that a later event of the same key in the same transaction replaced.
     public var superseded = 0
+    /// Records of which the mapping takes no event.
+    public var skipped = 0
     /// Dead letters by reason.
     public var deadLetters: [String: Int] = [:]
 

@@ -13,6 +13,10 @@ public struct ApplyReport: Sendable, Equatable {
     public var rows = 0
     /// Events that a later event of the same key replaced.
     public var superseded = 0
+    /// Records of which the mapping takes no event.
+    public var skipped = 0
+    /// Records whose effect is in the table, also where they found nothing to do.
+    var applied: Int { records - deadLetters.values.reduce(0, +) - superseded - skipped }
     /// Rows by kind of change, where every event was applied sequentially.
     public var counts: RowCounts?
     /// Dead letters by reason: ``DeadLetterReason``.

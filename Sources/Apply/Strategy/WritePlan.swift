@@ -40,7 +40,7 @@ public final class WritePlan: Sendable {
         let texts = RowTexts(shape: shape, schema: schema)
         presence = texts.presence
         insertsLookUp =
-            shape.mode == .upsert
+            shape.mode != .append
             && (schema.insertsMayLackColumns(shape) || schema.triggers.contains(where: \.isBeforeRowInsert)
                 || schema.insertsUseShortSequence(shape))
         hasMerge =
