@@ -17,6 +17,8 @@ final class WorkerTelemetry: PipelineObserver {
     private let applied: Counter
     private let superseded: Counter
     private let deadLettered: Counter
+    private let skipped: Counter
+    private let keyMismatches: KeyMismatchTelemetry
     private let deadLetters: CounterFamily
     private let retries: Counter
     private let fences: Counter
@@ -43,6 +45,8 @@ final class WorkerTelemetry: PipelineObserver {
         applied = events.child("applied")
         superseded = events.child("superseded")
         deadLettered = events.child("dead_lettered")
+        skipped = events.child("skipped")
+        keyMismatches = KeyMismatchTelemetry(registry, logger: logger)
         deadLetters = registry.counterFamily(
             "sluice_dead_letters_total", help: "Records written to sluice_dead_letters, by reason.", labels: ["reason"])
         for reason in DecodeReason.allCases { deadLetters.child(DeadLetterReason.decode(reason.rawValue)) }
@@ -162,6 +166,7 @@ final class WorkerTelemetry: PipelineObserver {
     private func count(_ work: [PartitionBatches], _ counts: AppliedCounts, _ seconds: Double) {
         applied.increment(by: counts.applied)
         superseded.increment(by: counts.superseded)
+        skipped.increment(by: counts.skipped)
         for (reason, number) in counts.deadLetters {
             deadLetters.child(reason).increment(by: number)
             deadLettered.increment(by: number)
@@ -173,6 +178,7 @@ final class WorkerTelemetry: PipelineObserver {
             for batch in part.batches {
                 rows += batch.records.count
                 buckets.add(batch.records, now: now)
+                keyMismatches.applied(batch, now: now)
             }
         }
         batchRows.observe(Double(rows))
