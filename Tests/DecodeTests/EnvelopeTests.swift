@@ -174,6 +174,16 @@ private func row(_ operation: Records.Operation, _ cells: Cell...) -> Outcome { 
         #expect(validate(decoder, Array(truncate.utf8)).fault?.reason == "unknown_action")
     }
 
+    @Test func `the mapping of the page compiles`() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let page = try String(contentsOf: root.appending(path: "docs/debezium.md"), encoding: .utf8)
+        let block = try #require(page.firstMatch(of: /(?s)```yaml\n(.*?)```/)).output.1
+        let event = Self.event("u", after: #"{"id":1,"name":"Ana","bio":"__debezium_unavailable_value"}"#)
+        #expect(
+            Decoder(mapping: try compile(String(block))).outcomes([Sample(event)])
+                == [row(.upsert, .int4(1), .text("Ana"), .absent, .int8(24_023_128))])
+    }
+
     @Test func `columns may read what is around the row`() throws {
         let mapping = try compile(
             """
