@@ -98,42 +98,52 @@ extension EventReader {
         _ key: UnsafeRawBufferPointer, _ step: ColumnStep, into rows: inout ChangeRows
     ) throws(EventFault) -> Slice {
         do throws(ValueFault) {
-            switch kafkaKey {
-            case .text, .none: return try ValueWriter.cell(text: key, type: step.type, into: &rows)
-            case .jsonArray:
-                return try ValueWriter.cell(keyValues[step.keyPosition], type: step.type, mayHoldNUL: true, into: &rows)
-            case .jsonObject:
-                let names = plan.keyNames.columns.start[step.keyPosition]
-                let isOther = names.other >= 0 && Int(keyValues[names.field].type) == SJ_ABSENT
-                let value = keyValues[isOther ? names.other : names.field]
-                if value.is_repeated { throw .wrongType }
-                return try ValueWriter.cell(value, type: step.type, mayHoldNUL: true, into: &rows)
-            }
+            if kafkaKey == .text { return try ValueWriter.cell(text: key, type: step.type, into: &rows) }
+            return try keyCell(keyValue(step.keyPosition), step, into: &rows)
         } catch {
             throw .badKey
         }
     }
 
+    /// The value that a parsed key has for the column at a position of the key.
+    private func keyValue(_ position: Int) -> sj_value {
+        guard kafkaKey == .jsonObject else { return keyValues[position] }
+        let names = plan.keyNames.columns.start[position]
+        let isOther = names.other >= 0 && Int(keyValues[names.field].type) == SJ_ABSENT
+        return keyValues[isOther ? names.other : names.field]
+    }
+
+    private func keyCell(
+        _ value: sj_value, _ step: ColumnStep, into rows: inout ChangeRows
+    ) throws(ValueFault) -> Slice {
+        guard Int(value.type) > SJ_NULL, !value.is_repeated else { throw .wrongType }
+        return try ValueWriter.cell(value, type: step.type, mayHoldNUL: true, into: &rows)
+    }
+
     // MARK: The key of an event
 
-    /// Whether the event that was skipped has a key, whose fields are looked up.
+    /// Looks up the key of an event that is skipped, and writes the key columns' cells, and absent ones for the other columns.
+    /// - Returns: whether it has a key.
     func hasKey(into rows: inout ChangeRows) -> Bool {
         do throws(EventFault) {
             for index in max(1, conditionObjects)..<max(1, conditionObjects, essentialObjects) {
                 try lookUp(objects[index], in: sj_value())
             }
-            for step in columns where step.keyPosition >= 0 {
-                guard case .field(let slot) = step.source, !values[slot].is_repeated else { return false }
-                do throws(ValueFault) {
-                    _ = try ValueWriter.cell(values[slot], type: step.type, mayHoldNUL: true, into: &rows)
-                } catch {
-                    return false
-                }
-            }
-            return true
         } catch {
             return false
         }
+        for step in columns {
+            guard step.keyPosition >= 0, case .field(let slot) = step.source else {
+                rows.append(cell: .absent)
+                continue
+            }
+            do throws(ValueFault) {
+                rows.append(cell: try keyCell(values[slot], step, into: &rows))
+            } catch {
+                return false
+            }
+        }
+        return true
     }
 
     /// Appends the Kafka key of the event that was read last. Each row has one spelling: integers in the shortest decimal form,

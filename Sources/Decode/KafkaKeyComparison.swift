@@ -22,10 +22,10 @@ extension EventReader {
         var cursor = KeyCursor(key)
         switch kafkaKey {
         case .none: return true
-        case .text: return cursor.takesText(keyValue(0)) && cursor.isAtEnd
+        case .text: return cursor.takesText(rowValue(0)) && cursor.isAtEnd
         case .jsonArray:
             for position in keySlots.indices {
-                guard cursor.takes(UInt8(ascii: position == 0 ? "[" : ",")), cursor.takesJSON(keyValue(position)) else {
+                guard cursor.takes(UInt8(ascii: position == 0 ? "[" : ",")), cursor.takesJSON(rowValue(position)) else {
                     return false
                 }
             }
@@ -35,14 +35,15 @@ extension EventReader {
             for position in keySlots.indices {
                 let member = keyMembers[position]
                 guard cursor.takes(UInt8(ascii: position == 0 ? "{" : ",")), cursor.takes(member.bytes, count: member.length),
-                    cursor.takesJSON(keyValue(position))
+                    cursor.takesJSON(rowValue(position))
                 else { return false }
             }
             return cursor.takes(UInt8(ascii: "}")) && (!hasSchema || cursor.takes(UInt8(ascii: "}"))) && cursor.isAtEnd
         }
     }
 
-    private func keyValue(_ position: Int) -> sj_value { values[keySlots[position]] }
+    /// The value that the payload has for the column at a position of the key.
+    private func rowValue(_ position: Int) -> sj_value { values[keySlots[position]] }
 
     /// Whether a key has the row's values, however it writes them. The cells that are written for the comparison are left behind.
     private func names(_ key: UnsafeRawBufferPointer, theRowOf rows: inout ChangeRows) -> Bool {
