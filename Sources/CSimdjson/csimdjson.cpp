@@ -169,6 +169,8 @@ void sj_find(const sj_value *object, const sj_name *names, size_t count, sj_valu
     }
 }
 
+size_t sj_count(const sj_value *object) noexcept { return position(*object).scope_count(); }
+
 ptrdiff_t sj_word(const sj_value *string, const sj_name *words, size_t count) noexcept {
     for (size_t index = 0; index < count; index++) {
         if (words[index].length != string->bits) { continue; }

@@ -16,10 +16,14 @@ public enum DecodeReason: String, Sendable, CaseIterable {
     case invalidText = "invalid_text"
     /// The value of the action field is not one of the mapping's words.
     case unknownAction = "unknown_action"
+    /// The event is not in the mapping's envelope.
+    case badEnvelope = "bad_envelope"
     /// A field that the mapping reads appears twice.
     case duplicateField = "duplicate_field"
     /// The Kafka key of a record without payload does not name a row.
     case badKey = "bad_key"
+    /// The record's Kafka key names another row than its payload.
+    case keyMismatch = "key_mismatch"
     /// The payload is larger than the decoder accepts.
     case tooLarge = "too_large"
     /// The payload is nested deeper than the decoder accepts.

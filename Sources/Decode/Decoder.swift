@@ -29,6 +29,9 @@ public final class Decoder {
     private var discarded: ChangeRows
     /// Bytes of values per 256 bytes of records in the last batch: what is reserved for the next.
     private var valueShare = 64
+    /// Whether ``validate(_:key:)`` made a key for the last event: `false` where the mapping has no key to make, or the event is skipped
+    /// and has none.
+    public private(set) var hasKey = false
 
     /// After a batch with a larger document, the parser's memory (about 14 times the document) is freed.
     private static let keptParserBytes = 1 << 20
@@ -39,9 +42,9 @@ public final class Decoder {
         self.limits = limits
         let plan = mapping.plan
         parser = JSONParserHandle(limits)
-        scratch = DecodeScratch(slots: plan.pointers.count, columns: plan.columns.count)
-        reader = EventReader(
-            plan: plan, limits: limits, parser: parser.pointer, values: scratch.values, fixed: scratch.fixed)
+        scratch = DecodeScratch(
+            slots: plan.pointers.count, columns: plan.columns.count, keyNames: plan.keyNames.count)
+        reader = EventReader(plan: plan, limits: limits, parser: parser.pointer, scratch: scratch)
         discarded = ChangeRows(columnCount: plan.columns.count)
     }
 
@@ -54,18 +57,22 @@ public final class Decoder {
         writeFixedCells(batch.source, into: &rows)
         withExtendedLifetime(batch) {
             let base = batch.base
-            for index in records.indices {
+            decoding: for index in records.indices {
                 let context = RecordContext(record: records[index], base: base)
                 do throws(EventFault) {
-                    if let payload = context.bytes(context.record.value) {
-                        let (operation, prefix) = try reader.event(payload, context, into: &rows)
-                        rows.append(record: index, operation: operation, keyPrefix: prefix)
-                    } else {
-                        let prefix = try reader.tombstone(context.bytes(context.record.key), into: &rows)
-                        rows.append(record: index, operation: .delete, keyPrefix: prefix)
-                    }
+                    let (operation, prefix) =
+                        if let payload = context.bytes(context.record.value) {
+                            try reader.event(payload, context, into: &rows)
+                        } else {
+                            try reader.tombstone(context, into: &rows)
+                        }
+                    if let operation { rows.append(record: index, operation: operation, keyPrefix: prefix) }
                 } catch {
                     rows.abandonRow()
+                    if case .truncate = error {
+                        rows.stop(before: index, stopReason(error, context.record.offset))
+                        break decoding
+                    }
                     rows.append(fault(error, record: index))
                 }
             }
@@ -81,6 +88,8 @@ public final class Decoder {
     /// - Parameters:
     ///   - event: one JSON document with at least ``ByteBuffer/padding`` readable bytes after it.
     ///   - key: the key is appended to it in the format of the mapping's `kafka_key`, if the event is valid.
+    ///
+    /// An event that the worker would skip is valid; ``hasKey`` tells whether it has a key.
     /// - Returns: the fault, with `record` 0; nil for a valid event.
     public func validate(_ event: UnsafeRawBufferPointer, key: inout ByteBuffer) -> DecodeFault? {
         let reader = reader
@@ -89,8 +98,10 @@ public final class Decoder {
             sj_parser_shrink(parser.pointer, Self.keptParserBytes)
         }
         do throws(EventFault) {
-            _ = try reader.event(event, nil, into: &discarded)
-            reader.appendKafkaKey(to: &key)
+            hasKey = false
+            let (operation, _) = try reader.event(event, nil, into: &discarded)
+            hasKey = !mapping.plan.key.isEmpty && (operation != nil || reader.hasKey(into: &discarded))
+            if hasKey { reader.appendKafkaKey(to: &key) }
             return nil
         } catch {
             return fault(error, record: 0)
@@ -100,6 +111,11 @@ public final class Decoder {
     @inline(never)
     private func fault(_ fault: EventFault, record: Int) -> DecodeFault {
         DecodeFault(record: Int32(record), reason: fault.reason.rawValue, detail: fault.detail(mapping.plan, limits))
+    }
+
+    @inline(never)
+    private func stopReason(_ fault: EventFault, _ offset: Int64) -> StopReason {
+        StopReason(.truncate, "offset \(offset): " + fault.detail(mapping.plan, limits))
     }
 
     /// Writes the values that are the same in all records of a batch, once for all rows.

@@ -26,47 +26,80 @@ struct EventReader {
     let values: UnsafeMutablePointer<sj_value>
     /// One cell per column; only those of `fixed` columns are used.
     let fixed: UnsafeMutablePointer<Slice>
+    /// The values of a record key; see ``RecordKeyNames``.
+    let keyValues: UnsafeMutablePointer<sj_value>
     let columns: UnsafeBufferPointer<ColumnStep>
-    private let objects: UnsafeBufferPointer<ObjectStep>
-    private let essentialObjects: Int
+    let objects: UnsafeBufferPointer<ObjectStep>
+    let conditionObjects: Int
+    let essentialObjects: Int
+    /// Every event is a row with a field that names the operation, there are no conditions, and each operation has its effect: nothing
+    /// but ``operation()`` decides.
+    private let isPlain: Bool
+    let mode: WriteMode
+    let conditions: ConditionReader
+    let envelope: EnvelopeKind
+    let slots: Envelope.Slots
+    let placeholders: UnsafeBufferPointer<PlaceholderStep>
+    /// The record's key is compared with the payload's.
+    private let checksKey: Bool
+    let kafkaKey: KafkaKeyFormat
+    /// The slots of the key's columns, and the members' names of a record key that is a JSON object, in key order.
+    let keySlots: UnsafeBufferPointer<Int>
+    let keyMembers: UnsafePointer<sj_name>
     private let names: UnsafePointer<sj_name>
-    /// The slot of the field that names the operation, the words it may hold, and their operations.
-    private let actionSlot: Int
+    /// The words that the field that names the operation may hold, and their operations.
     private let words: UnsafePointer<sj_name>
     private let operations: UnsafeBufferPointer<Operation>
 
     init(
-        plan: DecodePlan, limits: DecodeLimits, parser: OpaquePointer, values: UnsafeMutablePointer<sj_value>,
-        fixed: UnsafeMutablePointer<Slice>
+        plan: DecodePlan, limits: DecodeLimits, parser: OpaquePointer, scratch: borrowing DecodeScratch
     ) {
         self.plan = plan
         self.limits = limits
         self.parser = parser
-        self.values = values
-        self.fixed = fixed
+        values = scratch.values
+        fixed = scratch.fixed
+        keyValues = scratch.keyValues
         columns = UnsafeBufferPointer(start: plan.columns.start, count: plan.columns.count)
         objects = UnsafeBufferPointer(start: plan.objects.start, count: plan.objects.count)
+        conditionObjects = plan.conditionObjects
         essentialObjects = plan.essentialObjects
+        mode = plan.mode
+        conditions = ConditionReader(plan.conditions)
+        envelope = plan.envelope.kind
+        slots = plan.envelope.slots
+        placeholders = UnsafeBufferPointer(start: plan.envelope.placeholders.start, count: plan.envelope.placeholders.count)
+        isPlain = envelope == .action && mode == .upsert && conditions.steps.isEmpty
+        checksKey = plan.kafkaKeyMismatch != .ignore && plan.kafkaKey != .none && !plan.key.isEmpty
+        kafkaKey = plan.kafkaKey
+        keySlots = UnsafeBufferPointer(start: plan.keySlots.start, count: plan.keySlots.count)
+        keyMembers = plan.keyNames.members.names
         names = plan.names.names
-        actionSlot = plan.envelope.slot
         words = plan.envelope.names.names
         operations = UnsafeBufferPointer(start: plan.envelope.operations.start, count: plan.envelope.operations.count)
     }
 
     /// Reads an event and writes its cells. 64 bytes after the payload must be readable.
-    /// - Returns: the operation and the key's prefix.
+    /// - Returns: the operation and the key's prefix; no operation where the record is skipped.
     @inline(__always)
     func event(
         _ payload: UnsafeRawBufferPointer, _ context: RecordContext?, into rows: inout ChangeRows
-    ) throws(EventFault) -> (Operation, UInt64) {
+    ) throws(EventFault) -> (Operation?, UInt64) {
         var root = sj_value()
         let outcome = sj_parse(parser, payload.baseAddress, payload.count, &root)
         if Int(outcome) != SJ_OK { root = try reparse(payload, after: outcome) }
         guard Int(root.type) == SJ_OBJECT else { throw .notAnObject(actual: root.type) }
-        for index in 0..<essentialObjects { try lookUp(objects[index], in: root) }
-        let operation = try operation()
-        if operation != .delete {
-            for index in essentialObjects..<objects.count { try lookUp(objects[index], in: root) }
+        let operation: Operation
+        if isPlain {
+            for index in 0..<essentialObjects { try lookUp(objects[index], in: root) }
+            operation = try self.operation()
+            if operation != .delete {
+                for index in essentialObjects..<objects.count { try lookUp(objects[index], in: root) }
+            }
+        } else {
+            guard let stated = try self.operation(of: root, context) else { return (nil, 0) }
+            operation = stated
+            if envelope == .debezium, operation == .delete, lacksKey { return (operation, try delete(context, into: &rows)) }
         }
         // JSON allows no raw control characters, so a NUL can only come from an escape.
         let mayHoldNUL = memchr(payload.baseAddress!, Int32(UInt8(ascii: "\\")), payload.count) != nil
@@ -86,12 +119,13 @@ struct EventReader {
             if step.keyPosition == 0 { prefix = ValueWriter.keyPrefix(cell, type: step.type, in: rows) }
             rows.append(cell: cell)
         }
+        if checksKey, let context, let key = context.bytes(context.record.key) { try compare(key, into: &rows) }
         return (operation, prefix)
     }
 
     /// Looks up the fields of one object. Where the object is absent or null, its fields are absent.
     @inline(__always)
-    private func lookUp(_ step: ObjectStep, in root: sj_value) throws(EventFault) {
+    func lookUp(_ step: ObjectStep, in root: sj_value) throws(EventFault) {
         if step.parent < 0 {
             var root = root
             sj_find(&root, names + step.first, step.count, values + step.first)
@@ -121,9 +155,10 @@ struct EventReader {
         }
     }
 
+    /// The operation that the event states.
     @inline(__always)
-    private func operation() throws(EventFault) -> Operation {
-        let slot = actionSlot
+    func operation() throws(EventFault) -> Operation {
+        let slot = slots.operation
         if values[slot].is_repeated { throw .repeated(slot: slot) }
         guard Int(values[slot].type) == SJ_STRING else {
             if Int(values[slot].type) == SJ_ABSENT { throw .missing(slot: slot) }
@@ -183,7 +218,7 @@ struct EventReader {
     }
 
     /// The value of the last header with a name, as with Kafka's `Headers.lastHeader`.
-    private func header(_ index: Int, in headers: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+    func header(_ index: Int, in headers: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
         let wanted = plan.headers[index]
         var last: UnsafeRawBufferPointer?
         RecordHeaders.forEach(in: headers) { name, value in

@@ -3,55 +3,177 @@
 import CSimdjson
 import Records
 
+/// The names by which a record key that is a JSON object has the key's columns: of the fields that the columns read, or else of the
+/// columns; and `payload`, in which Kafka Connect puts the object if it sends its schema.
+final class RecordKeyNames: Sendable {
+    /// Where a column's value may be: indices of ``names``; `other` −1: its two names are one, or another column's.
+    struct Column: Sendable, BitwiseCopyable {
+        let field: Int
+        let other: Int
+    }
+
+    /// One per key column, in key order.
+    let columns: PlanTable<Column>
+    /// The members' names as JSON, each with the colon: the form in which this program writes them.
+    let members: NameTable
+    let names: NameTable
+    let count: Int
+    /// Index of `payload`, which may be a column's name as well: no key column holds an object.
+    let payload: Int
+
+    init(_ key: [(field: String, column: String)]) {
+        let fields = key.map(\.field)
+        // Fields of different objects may have one name.
+        let chosen = key.map { field, column in fields.count { $0 == field } == 1 ? field : column }
+        var texts = chosen
+        columns = PlanTable(
+            key.enumerated().map { index, names in
+                if texts.contains(names.column) { return Column(field: index, other: -1) }
+                texts.append(names.column)
+                return Column(field: index, other: texts.count - 1)
+            })
+        members = NameTable(
+            chosen.map { name in
+                var member = ByteBuffer()
+                var name = name
+                name.withUTF8 { member.append(jsonString: UnsafeRawBufferPointer($0)) }
+                return String(decoding: member.bytes, as: UTF8.self) + ":"
+            })
+        if !texts.contains("payload") { texts.append("payload") }
+        payload = texts.firstIndex(of: "payload") ?? 0
+        names = NameTable(texts)
+        count = texts.count
+    }
+}
+
 extension EventReader {
     /// Writes the cells of a record without payload: the key columns from its Kafka key, all others absent.
+    /// - Returns: the operation and the key's prefix; no operation where the record is skipped.
+    func tombstone(_ context: RecordContext, into rows: inout ChangeRows) throws(EventFault) -> (Operation?, UInt64) {
+        guard effect(of: .delete) != nil, meetsHeaderConditions(context) else { return (nil, 0) }
+        if kafkaKey == .none { throw .keyNamesNothing }
+        guard let key = context.bytes(context.record.key) else { throw .noKey }
+        return (.delete, try readKey(key, into: &rows))
+    }
+
+    /// Writes the key columns' cells from a record key, and absent ones for the other columns.
     /// - Returns: the key's prefix.
-    func tombstone(_ key: UnsafeRawBufferPointer?, into rows: inout ChangeRows) throws(EventFault) -> UInt64 {
-        guard let key else { throw .noKey }
-        var array = sj_value()
-        if plan.kafkaKey == .json {
-            guard Int(sj_parse(parser, key.baseAddress, key.count, &array)) == SJ_OK, Int(array.type) == SJ_ARRAY,
-                Int(sj_at(&array, plan.key.count - 1).type) != SJ_ABSENT, Int(sj_at(&array, plan.key.count).type) == SJ_ABSENT
-            else { throw .badKey }
-        }
+    func readKey(_ key: UnsafeRawBufferPointer, into rows: inout ChangeRows) throws(EventFault) -> UInt64 {
+        try parseKey(key)
         var prefix: UInt64 = 0
         for step in columns {
             guard step.keyPosition >= 0 else {
                 rows.append(cell: .absent)
                 continue
             }
-            do throws(ValueFault) {
-                let cell =
-                    switch plan.kafkaKey {
-                    case .text: try ValueWriter.cell(text: key, type: step.type, into: &rows)
-                    case .json:
-                        try ValueWriter.cell(sj_at(&array, step.keyPosition), type: step.type, mayHoldNUL: true, into: &rows)
-                    }
-                if step.keyPosition == 0 { prefix = ValueWriter.keyPrefix(cell, type: step.type, in: rows) }
-                rows.append(cell: cell)
-            } catch {
-                throw .badKey
-            }
+            let cell = try keyCell(key, step, into: &rows)
+            if step.keyPosition == 0 { prefix = ValueWriter.keyPrefix(cell, type: step.type, in: rows) }
+            rows.append(cell: cell)
         }
         return prefix
     }
 
+    /// Parses a key that is JSON, and looks up its values. Values of the event that was read before become invalid.
+    func parseKey(_ key: UnsafeRawBufferPointer) throws(EventFault) {
+        guard kafkaKey == .jsonArray || kafkaKey == .jsonObject else { return }
+        let count = plan.key.count
+        var root = sj_value()
+        guard Int(sj_parse(parser, key.baseAddress, key.count, &root)) == SJ_OK else { throw .badKey }
+        if kafkaKey == .jsonArray {
+            guard Int(root.type) == SJ_ARRAY, Int(sj_at(&root, count).type) == SJ_ABSENT else { throw .badKey }
+            for position in 0..<count { keyValues[position] = sj_at(&root, position) }
+            return
+        }
+        let names = plan.keyNames
+        guard Int(root.type) == SJ_OBJECT else { throw .badKey }
+        sj_find(&root, names.names.names, names.count, keyValues)
+        if Int(keyValues[names.payload].type) == SJ_OBJECT {
+            root = keyValues[names.payload]
+            sj_find(&root, names.names.names, names.count, keyValues)
+        }
+    }
+
+    /// Writes the value that a parsed key has for a column.
+    func keyCell(
+        _ key: UnsafeRawBufferPointer, _ step: ColumnStep, into rows: inout ChangeRows
+    ) throws(EventFault) -> Slice {
+        do throws(ValueFault) {
+            if kafkaKey == .text { return try ValueWriter.cell(text: key, type: step.type, into: &rows) }
+            return try keyCell(keyValue(step.keyPosition), step, into: &rows)
+        } catch {
+            throw .badKey
+        }
+    }
+
+    /// The value that a parsed key has for the column at a position of the key.
+    private func keyValue(_ position: Int) -> sj_value {
+        guard kafkaKey == .jsonObject else { return keyValues[position] }
+        let names = plan.keyNames.columns.start[position]
+        let isOther = names.other >= 0 && Int(keyValues[names.field].type) == SJ_ABSENT
+        return keyValues[isOther ? names.other : names.field]
+    }
+
+    private func keyCell(
+        _ value: sj_value, _ step: ColumnStep, into rows: inout ChangeRows
+    ) throws(ValueFault) -> Slice {
+        guard Int(value.type) > SJ_NULL, !value.is_repeated else { throw .wrongType }
+        return try ValueWriter.cell(value, type: step.type, mayHoldNUL: true, into: &rows)
+    }
+
+    // MARK: The key of an event
+
+    /// Looks up the key of an event that is skipped, and writes the key columns' cells, and absent ones for the other columns.
+    /// - Returns: whether it has a key.
+    func hasKey(into rows: inout ChangeRows) -> Bool {
+        do throws(EventFault) {
+            for index in max(1, conditionObjects)..<max(1, conditionObjects, essentialObjects) {
+                try lookUp(objects[index], in: sj_value())
+            }
+        } catch {
+            return false
+        }
+        for step in columns {
+            guard step.keyPosition >= 0, case .field(let slot) = step.source else {
+                rows.append(cell: .absent)
+                continue
+            }
+            do throws(ValueFault) {
+                rows.append(cell: try keyCell(values[slot], step, into: &rows))
+            } catch {
+                return false
+            }
+        }
+        return true
+    }
+
     /// Appends the Kafka key of the event that was read last. Each row has one spelling: integers in the shortest decimal form,
-    /// JSON without spaces and with the shortest escapes.
+    /// JSON without spaces and with the shortest escapes. Where the mapping says that keys name nothing, it is the text of a key of one
+    /// column, or an array: the events of a row stay in one partition, in order.
     func appendKafkaKey(to buffer: inout ByteBuffer) {
-        if plan.kafkaKey == .json { buffer.append(byte: UInt8(ascii: "[")) }
-        for (position, column) in plan.key.enumerated() {
-            guard case .field(let slot) = columns[column].source else { preconditionFailure("key columns are fields") }
+        let format: KafkaKeyFormat = kafkaKey == .none ? (plan.key.count == 1 ? .text : .jsonArray) : kafkaKey
+        switch format {
+        case .jsonArray: buffer.append(byte: UInt8(ascii: "["))
+        case .jsonObject: buffer.append(byte: UInt8(ascii: "{"))
+        case .text, .none: break
+        }
+        for position in keySlots.indices {
             if position > 0 { buffer.append(byte: UInt8(ascii: ",")) }
-            let value = values[slot]
+            if format == .jsonObject {
+                buffer.append(UnsafeRawBufferPointer(start: keyMembers[position].bytes, count: keyMembers[position].length))
+            }
+            let value = values[keySlots[position]]
             switch Int(value.type) {
             case SJ_INT64: buffer.append(decimal: Int64(bitPattern: value.bits))
             default:
                 let text = UnsafeRawBufferPointer(start: value.pointer, count: Int(truncatingIfNeeded: value.bits))
-                if plan.kafkaKey == .json { buffer.append(jsonString: text) } else { buffer.append(text) }
+                if format == .text { buffer.append(text) } else { buffer.append(jsonString: text) }
             }
         }
-        if plan.kafkaKey == .json { buffer.append(byte: UInt8(ascii: "]")) }
+        switch format {
+        case .jsonArray: buffer.append(byte: UInt8(ascii: "]"))
+        case .jsonObject: buffer.append(byte: UInt8(ascii: "}"))
+        case .text, .none: break
+        }
     }
 }
 

@@ -43,6 +43,8 @@ public struct DecodeFault: Sendable, Equatable {
 
 /// The decoded form of one ``RecordBatch``: changes in log order, their cells, and the records that could not be decoded.
 ///
+/// A record that is neither a change nor a fault is skipped: the mapping takes no event from it.
+///
 /// Cells are stored row by row in the column order of the mapping's ``TableShape``. Each is a slice of the batch's value buffer
 /// in PostgreSQL's binary format (int4: 4 bytes big-endian; text: UTF-8; date: days since 2000-01-01 as int4).
 public final class ChangeBatch: @unchecked Sendable {
@@ -66,6 +68,11 @@ public final class ChangeBatch: @unchecked Sendable {
     public var changes: ContiguousArray<Change> { rows.changes }
     /// Records that could not be decoded, in log order.
     public var faults: [DecodeFault] { rows.faults }
+
+    /// The record before which the partition must stop, and why: it and those that follow are not decoded.
+    public var stop: (record: Int, reason: StopReason)? { rows.stop }
+    /// Decoded events whose record key names another row than their payload.
+    public var keyMismatches: Int { rows.keyMismatches }
 
     /// The cell of a change in a column.
     @inlinable @inline(__always)

@@ -13,6 +13,10 @@ public struct ChangeRows: ~Copyable, @unchecked Sendable {
     @inlinable public var changes: ContiguousArray<Change> { finished }
     /// The records that could not be decoded, in log order.
     public private(set) var faults: [DecodeFault] = []
+    /// The record before which the partition must stop, and why.
+    public private(set) var stop: (record: Int, reason: StopReason)?
+    /// Decoded events whose record key names another row than their payload.
+    public var keyMismatches = 0
     /// The buffer of the cells' values.
     public var values: ByteBuffer
     @usableFromInline var finished: ContiguousArray<Change> = []
@@ -68,6 +72,13 @@ public struct ChangeRows: ~Copyable, @unchecked Sendable {
         return cells[change * columnCount + column]
     }
 
+    /// The cell of the change that is being written in a column that it has been written for.
+    public func unfinishedCell(column: Int) -> Slice {
+        let index = finished.count * columnCount + column
+        precondition(column >= 0 && index < cellCount, "no such cell")
+        return cells[index]
+    }
+
     /// Finishes the change that is being written. It must have one cell per column.
     @inlinable @inline(__always)
     public mutating func append(record: Int, operation: Operation, keyPrefix: UInt64) {
@@ -84,6 +95,9 @@ public struct ChangeRows: ~Copyable, @unchecked Sendable {
 
     /// Keeps the values written so far when a row is abandoned, because all changes use them.
     public mutating func keepValues() { valuesOfFinished = values.count }
+
+    /// The partition must stop before this record; those that follow are not decoded.
+    public mutating func stop(before record: Int, _ reason: StopReason) { stop = (record, reason) }
 
     /// Appends a record that could not be decoded.
     public mutating func append(_ fault: DecodeFault) { faults.append(fault) }

@@ -34,6 +34,8 @@ public struct AppliedCounts: Sendable, Equatable {
     public var superseded = 0
     /// Of those applied, events that wrote nothing; counted where a mapping skips unchanged rows.
     public var unchanged = 0
+    /// Records of which the mapping takes no event.
+    public var skipped = 0
     /// Dead letters by reason.
     public var deadLetters: [String: Int] = [:]
 

@@ -12,6 +12,8 @@ public struct StopReason: Sendable, Equatable, CustomStringConvertible {
         case kafka
         /// Most of the records are bad. Only an operator starts the partition again.
         case poison
+        /// The next record says that the source table was truncated, which is not applied. Only an operator moves the partition past it.
+        case truncate
     }
 
     /// The kind.
@@ -26,7 +28,7 @@ public struct StopReason: Sendable, Equatable, CustomStringConvertible {
     }
 
     /// Whether what was wrong may have been mended meanwhile, so that claiming the partition again may help.
-    public var isRechecked: Bool { kind != .poison }
+    public var isRechecked: Bool { kind != .poison && kind != .truncate }
 
     /// Whether it may pass by itself within seconds: an access that was denied by mistake, a broker's unknown error, a damaged response.
     public var isPassing: Bool { kind == .kafka }

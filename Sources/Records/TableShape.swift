@@ -54,7 +54,7 @@ public struct ColumnShape: Sendable, Equatable {
     /// The type its values are sent as.
     public let type: ColumnType
     /// The field may be absent: the column then keeps its value, or gets its default on insert.
-    public let isOptional: Bool
+    public var isOptional: Bool
     /// The value may be null.
     public let isNullable: Bool
     /// How it is written.
@@ -86,6 +86,8 @@ public enum WriteMode: String, Sendable, CaseIterable {
     case upsert
     /// Every event is a new row.
     case append
+    /// Events insert rows that are absent, and never change or delete one that is present.
+    case insertOnly = "insert_only"
 }
 
 /// How a mapping asks its table to be written.

@@ -34,6 +34,7 @@ struct OneAtATime {
 
     /// The SQLSTATE the event was refused with; `nil`: it was applied, or there was nothing to do.
     func apply(_ operation: Operation, _ values: [TestValue]) throws -> String? {
+        if shape.mode == .append { return operation == .delete ? nil : try execute(insertion(values)) }
         let key = shape.key.map { "\(quoted($0)) = \(values[$0].literal)" }.joined(separator: " AND ")
         let mark = shape.deletion.first.map { "\($0.column) IS NULL" } ?? "true"
         let found = try session.execute("SELECT \(mark) FROM \(shape.name) WHERE \(key)")
@@ -54,11 +55,7 @@ struct OneAtATime {
             }
             sets += shape.onUpdate.map { "\($0.column) = DEFAULT" } + shape.deletion.map { "\($0.column) = NULL" }
             sql = "UPDATE \(shape.name) SET \(sets.joined(separator: ", ")) WHERE \(key)"
-        case (.create, false), (.upsert, false):
-            let there = there.filter { shape.columns[$0].policy.occasion != .update }
-            sql =
-                "INSERT INTO \(shape.name) (\(there.map { quoted($0) }.joined(separator: ", "))) OVERRIDING SYSTEM VALUE "
-                + "VALUES (\(there.map { values[$0].literal }.joined(separator: ", ")))"
+        case (.create, false), (.upsert, false): sql = insertion(values)
         case (.update, true), (.upsert, true):
             let new = try there.compactMap { column in
                 shape.key.contains(column) ? nil : try update(column, values[column], where: key).map { (column, $0) }
@@ -68,6 +65,16 @@ struct OneAtATime {
             sets += shape.onUpdate.map { "\($0.column) = current_date" }
             sql = "UPDATE \(shape.name) SET \(sets.joined(separator: ", ")) WHERE \(key)"
         }
+        return try execute(sql)
+    }
+
+    private func insertion(_ values: [TestValue]) -> String {
+        let there = values.indices.filter { values[$0] != .absent && shape.columns[$0].policy.occasion != .update }
+        return "INSERT INTO \(shape.name) (\(there.map { quoted($0) }.joined(separator: ", "))) OVERRIDING SYSTEM VALUE "
+            + "VALUES (\(there.map { values[$0].literal }.joined(separator: ", ")))"
+    }
+
+    private func execute(_ sql: String) throws -> String? {
         // Outside of a transaction a statement is its own savepoint, and what is deferred is checked at its end.
         do {
             try session.execute(sql)

@@ -66,7 +66,8 @@ struct OracleRun {
     private mutating func record(_ keys: Int, _ hot: Double) -> TestRecord {
         if random.chance(table.faults) { return random.chance(0.3) ? .nothing : .fault("missing_field") }
         let key = random.chance(hot) ? 0 : Int(random.next() % UInt64(keys))
-        let operation = Operation.allCases[Int(random.next() % 4)]
+        // What decodes in mode insert_only is Creates.
+        let operation = table.shape.mode == .insertOnly ? .create : Operation.allCases[Int(random.next() % 4)]
         var values = table.values(key, &random)
         // A tombstone, and a Delete without data, have nothing but the key.
         if operation == .delete, random.chance(0.5) {

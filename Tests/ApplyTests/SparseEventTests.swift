@@ -67,6 +67,29 @@ extension ServerTests {
             }
         }
 
+        /// A row that another session inserts meanwhile is present: mode insert_only leaves it as it is, by every strategy.
+        @Test(arguments: [WriteChoice.Strategy.coalesce, .rounds, .sequential])
+        func aRowThatComesMeanwhileIsLeftAsItIs(_ strategy: WriteChoice.Strategy) async throws {
+            let database = try await TestDatabase.fresh("CREATE TABLE seen (id int PRIMARY KEY, a int);")
+            let shape = TableShape(
+                name: "seen", columns: [ColumnShape(name: "id", type: .int4), ColumnShape(name: "a", type: .int4)], key: [0],
+                mode: .insertOnly, write: WriteChoice(strategy))
+            let writer = try await database.writer(shape)
+            let claims = try await database.claim(p0)
+            let other = try await database.connect()
+            _ = try await other.perform { try $0.executeScript("BEGIN; INSERT INTO seen VALUES (1, 10)") }
+            let records = (0..<3).map { TestRecord.event(.create, [.int($0), .int(7)]) }
+            async let applied = database.apply(writer, [changeBatch(p0, from: 0, records, shape: shape)], claims)
+            let locks = try await database.connect()
+            while try await locks.perform({ try $0.execute("SELECT FROM pg_locks WHERE NOT granted").rowCount }) == 0 {
+                try await Task.sleep(for: .milliseconds(5))
+            }
+            _ = try await other.perform { try $0.executeScript("COMMIT") }
+            let outcome = try await applied
+            #expect(outcome.report?.deadLetters == [:], "\(outcome)")
+            #expect(try await database.rows("SELECT concat_ws(' ', id, a) FROM seen ORDER BY id") == ["0 7", "1 10", "2 7"])
+        }
+
         /// MERGE does not see a row that another session inserts meanwhile: it is refused, and nothing of the event gets lost.
         @Test(arguments: [false, true]) func aRowThatComesMeanwhileIsUpdated(_ isFinal: Bool) async throws {
             let database = try await TestDatabase.fresh("CREATE TABLE sparse (id int PRIMARY KEY, a int, b int);")

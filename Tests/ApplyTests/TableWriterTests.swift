@@ -349,7 +349,7 @@ extension ServerTests {
         }
 
         /// An event that would only be inserted waits for no value: no event sets one free.
-        @Test(arguments: [WriteMode.upsert, .append]) func aTakenValueIsWaitedForWhereRowsGo(_ mode: WriteMode)
+        @Test(arguments: WriteMode.allCases) func aTakenValueIsWaitedForWhereRowsGo(_ mode: WriteMode)
             async throws
         {
             let database = try await TestDatabase.fresh(
@@ -360,10 +360,10 @@ extension ServerTests {
                 mode: mode
             )
             let writer = try await database.writer(shape)
-            let batch = changeBatch(p0, from: 0, [.event(.upsert, [.int(2), .int(1)])], shape: shape)
+            let batch = changeBatch(p0, from: 0, [.event(.create, [.int(2), .int(1)])], shape: shape)
             let outcome = try await database.apply(writer, [batch], claims, isFinal: false)
-            #expect(outcome.word == (mode == .append ? "applied" : "retry constraint"))
-            #expect(try await database.deadLetterCount() == (mode == .append ? 1 : 0))
+            #expect(outcome.word == (mode == .upsert ? "retry constraint" : "applied"))
+            #expect(try await database.deadLetterCount() == (mode == .upsert ? 0 : 1))
         }
 
         /// A pool keeps one bound for all arrays, whatever statements there are and however they differ in size.
@@ -382,13 +382,33 @@ extension ServerTests {
             #expect(pool.bytes > 0)
         }
 
+        /// Rows that are only inserted need no privilege to change them.
+        @Test func insertOnlyNeedsThePrivilegesOfAnInsert() async throws {
+            let database = try await TestDatabase.fresh(
+                """
+                CREATE TABLE t (id int PRIMARY KEY, n int);
+                DROP ROLE IF EXISTS sluice_inserts; CREATE ROLE sluice_inserts; GRANT SELECT, INSERT ON t TO sluice_inserts;
+                """)
+            let shape = TableShape(
+                name: "t", columns: [ColumnShape(name: "id", type: .int4), ColumnShape(name: "n", type: .int4)], key: [0],
+                mode: .insertOnly)
+            let upsert = TableShape(name: "t", columns: shape.columns, key: [0])
+            try await database.script("SET ROLE sluice_inserts")
+            let plan = try await database.connection.perform { try WritePlan.checked(shape, on: $0) }
+            #expect(plan.choice.strategy == .coalesce)
+            await #expect(throws: ApplyError.self) {
+                try await database.connection.perform { try WritePlan.checked(upsert, on: $0) }
+            }
+            try await database.script("RESET ROLE; DROP OWNED BY sluice_inserts; DROP ROLE sluice_inserts")
+        }
+
         @Test func aBatchWithoutEventsMovesItsOffset() async throws {
             let database = try await TestDatabase.fresh(checked)
             let writer = try await database.writer(messagesShape)
             let claims = try await database.claim(p0)
             let outcome = try await database.apply(
                 writer, [changeBatch(p0, from: 0, [.nothing, .nothing], shape: messagesShape)], claims)
-            #expect(outcome.report?.records == 2)
+            #expect(outcome.report?.records == 2 && outcome.report?.skipped == 2)
             #expect(try await database.rows("SELECT next_offset::text FROM sluice_offsets") == ["3"])
             #expect(throws: ApplyError.self) {
                 try writer.prepare([changeBatch(p1, from: 0, [.nothing], shape: messagesShape)], claims: claims)

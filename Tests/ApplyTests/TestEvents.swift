@@ -65,10 +65,10 @@ func changeBatch(_ source: TopicPartition, from start: Int64, _ records: [TestRe
                 }
             }
             let prefix: UInt64 =
-                switch values[shape.key[0]] {
+                switch shape.key.first.map({ values[$0] }) {
                 case .int(let value): KeyPrefix.of(value)
                 case .text(let text): Array(text.utf8).withUnsafeBytes { KeyPrefix.of($0) }
-                case .absent, .null: 0
+                case .absent, .null, nil: 0
                 }
             rows.append(record: index, operation: operation, keyPrefix: prefix)
         }

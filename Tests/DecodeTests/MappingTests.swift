@@ -57,7 +57,7 @@ import Testing
                 text: "topics: [t]\ntable: t\nkey: [b, a]\naction: {path: /x, create: [c]}\n"
                     + "columns: {a: {path: /a, type: int4}, b: {path: /b, type: int4}}", file: "test.yaml")
         ])
-        #expect(composite[0].kafkaKey == .json && composite[0].table.key == [1, 0])
+        #expect(composite[0].kafkaKey == .jsonArray && composite[0].table.key == [1, 0])
     }
 
     @Test func `the choice of writing belongs to the mapping`() throws {
@@ -124,9 +124,9 @@ import Testing
         let found = faults(
             """
             topic: [messages]
-            envelope: debezium
+            envelope: debezum
             table: a.b.c
-            mode: append
+            mode: apend
             key: [id, nam]
             kafka_key: text
             version: seen
@@ -150,19 +150,19 @@ import Testing
             found == [
                 "1: unknown key 'topic' in the mapping; did you mean 'topics'?",
                 "1: the mapping needs 'topics'",
-                "2: envelope debezium is not supported yet",
+                "2: envelope 'debezum' is not one of action, upsert, debezium, cloudevents; did you mean 'debezium'?",
                 "3: table must be a name or schema.name, each of 1 to 63 bytes",
-                "4: mode append is not supported yet",
+                "4: mode 'apend' is not one of upsert, append, insert_only; did you mean 'append'?",
                 "5: key 'nam' is not one of the columns; did you mean 'name'?",
-                "6: kafka_key: text needs a key of one column; use kafka_key: json for 2 columns",
+                "6: kafka_key: text needs a key of one column; use kafka_key: json_array for 2 columns",
                 "7: version is not supported yet",
                 "8: the word 'd' is given twice",
                 "8: path 'action' is not a JSON Pointer: write '/' before each name, and in names '~1' for '/' and '~0' for '~'",
                 "10: column id is in the key and cannot be optional or nullable",
                 "11: column name: type 'tex' is not one of int2, int4, int8, text, date, timestamptz; did you mean 'text'?",
                 "12: column u: type uuid is not supported yet",
-                "13: column both needs exactly one of path, metadata and constant",
-                "14: column none needs exactly one of path, metadata and constant",
+                "13: column both needs exactly one of path, event_path, metadata and constant",
+                "14: column none needs exactly one of path, event_path, metadata and constant",
                 "15: column untyped needs a type: int2, int4, int8, text, date, timestamptz",
                 "16: column meta: metadata 'topik' is not one of topic, partition, offset, timestamp, key, headers.NAME; "
                     + "did you mean 'topic'?",

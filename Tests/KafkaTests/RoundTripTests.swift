@@ -8,6 +8,35 @@ import Testing
 
 @Suite(.serialized, .timeLimit(.minutes(2)))
 struct RoundTripTests {
+    /// No key and an empty one are two things, also in a group.
+    @Test func aGroupKeepsRecordsWithoutKey() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1)])
+        defer { broker.stop() }
+        let producer = try KafkaProducer.start(KafkaProducerConfiguration(client: clientConfiguration(broker)))
+        let topic = try await producer.prepare("t").topic
+        let keys: [[UInt8]?] = [[65], nil, [], [66, 67], nil]
+        var group = ProducerGroup()
+        for key in keys {
+            [UInt8]("v".utf8).withUnsafeBytes { value in
+                guard let key else { return group.append(key: nil, copying: value, token: 2) }
+                key.withUnsafeBytes { group.append(key: $0, copying: value, token: 2) }
+            }
+        }
+        producer.produce(topic, &group) { _, error in Issue.record("\(error)") }
+        #expect(await producer.flush(within: .seconds(20)))
+        _ = await producer.close(deadline: .seconds(10))
+        let consumer = try KafkaConsumer.start(consumerConfiguration(broker), limit: FixedReadLimit(records: 100, bytes: 1 << 20))
+        var driver = Driver(consumer)
+        try await driver.join()
+        var read: [[UInt8]?] = []
+        while read.count < keys.count {
+            guard let batch = try await driver.step() else { continue }
+            read += batch.records.map { record in batch.bytes(of: record.key).map { Array($0) } }
+        }
+        #expect(read == keys)
+        #expect(await consumer.close(deadline: .seconds(10)))
+    }
+
     @Test func everyRecordOnceWithRandomCredits() async throws {
         let count = 200_000
         let partitions = 8

@@ -24,13 +24,18 @@ struct LaneWorld {
     let claim: PartitionClaim
     let decoder: Decoder
 
-    init(constraintTimeout: Duration = .zero, prepare sql: String = "SELECT 1") async throws {
+    /// - Parameter mapping: the text of a mapping; `nil`: the example's.
+    init(constraintTimeout: Duration = .zero, prepare sql: String = "SELECT 1", mapping text: String? = nil) async throws {
         uri = try await TestPostgres.database(migrated: true)
         var settings = PostgresSettings()
         settings.uri = uri
-        let mapping = try Mapping.compile([
-            try YAML.load(path: "\(TestPostgres.checkout.path)/examples/messages/mapping.yaml")
-        ])[0]
+        let file =
+            if let text {
+                try YAML.parse(text: text, file: "test.yaml")
+            } else {
+                try YAML.load(path: "\(TestPostgres.checkout.path)/examples/messages/mapping.yaml")
+            }
+        let mapping = try Mapping.compile([file])[0]
         decoder = Decoder(mapping: mapping)
         let apply = ApplyConfiguration(group: "g", outcomes: try OutcomeTable())
         plan = TablePlan(shape: mapping.table, configuration: apply, poison: PoisonLimits(), logger: .silent)

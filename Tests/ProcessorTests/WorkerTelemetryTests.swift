@@ -3,6 +3,7 @@
 import Decode
 import Kafka
 import Pipeline
+import Platform
 import Records
 import Synchronization
 import Telemetry
@@ -10,6 +11,13 @@ import TestSupport
 import Testing
 
 @testable import sluice
+
+private struct LogLines: LogSink {
+    let kept = Shared<[String]>([])
+    func write(_ line: [UInt8]) { kept.withLock { $0.append(String(decoding: line, as: UTF8.self)) } }
+    var logger: Logger { Logger(label: "test", sink: self) }
+    var lines: [String] { kept.current }
+}
 
 @Suite struct WorkerTelemetryTests {
     private static func lines(_ registry: MetricsRegistry) -> [Substring] {
@@ -105,6 +113,28 @@ import Testing
             #expect(page.contains { $0 == line }, "the page lacks \(line)")
         }
         #expect(Self.lines(registry).contains("kafka_consumergroup_lag{consumergroup=\"g\",\(labels)} 20"))
+    }
+
+    @Test func skippedRecordsAndKeysOfOtherRowsAreCounted() throws {
+        let registry = MetricsRegistry()
+        let log = LogLines()
+        let telemetry = WorkerTelemetry(group: "g", registry: registry, logger: log.logger)
+        let before = Self.lines(registry)
+        #expect(before.contains("sluice_events_total{outcome=\"skipped\"} 0") && before.contains("sluice_key_mismatches_total 0"))
+        var counts = AppliedCounts()
+        (counts.applied, counts.skipped) = (3, 4)
+        for _ in 0..<2 {
+            var rows = ChangeRows(columnCount: 1)
+            rows.keyMismatches = 2
+            let batch = ChangeBatch(records: RecordBatch(source: TopicPartition("t", 3), generation: 1), rows: rows)
+            let work = PartitionBatches(source: TopicPartition("t", 3), generation: 1, epoch: 1, expected: 0, batches: [batch])
+            telemetry.observed(.applied(lane: 0, work: [work], counts: counts, seconds: 1))
+        }
+        let page = Self.lines(registry)
+        #expect(page.contains("sluice_events_total{outcome=\"applied\"} 6"))
+        #expect(page.contains("sluice_events_total{outcome=\"skipped\"} 8") && page.contains("sluice_key_mismatches_total 4"))
+        // One line a minute.
+        #expect(log.lines.filter { $0.contains("Record keys name other rows") }.count == 1, "\(log.lines)")
     }
 
     @Test func unknownValuesHaveNoSeries() {

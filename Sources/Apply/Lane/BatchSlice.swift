@@ -68,6 +68,18 @@ public struct BatchSlice: Sendable, Equatable {
         return (left, right)
     }
 
+    /// The first record at which a partition must stop, with the number of records before it in the list; `nil`: there is none.
+    static func firstStop(in slices: [BatchSlice]) -> (source: TopicPartition, records: Int, reason: StopReason)? {
+        var records = 0
+        for slice in slices {
+            if let stop = slice.batch.stop, stop.record < slice.records.upperBound {
+                return (slice.source, records + max(0, stop.record - slice.records.lowerBound), stop.reason)
+            }
+            records += slice.records.count
+        }
+        return nil
+    }
+
     /// Positions in ``ChangeBatch/changes`` that belong to the slice.
     var changes: Range<Int> {
         if records.count == batch.records.count { return 0..<batch.changes.count }

@@ -121,13 +121,7 @@ public struct LaneMachine: ~Copyable {
         case .fenced(let partitions):
             return answer(.fenced(partitions))
         case .retry(.constraint, let error):
-            let reason =
-                switch error.sqlState {
-                case .foreignKeyViolation: "the row that it references is missing"
-                case .uniqueViolation: "another row has its value"
-                default: "a constraint refuses it"
-                }
-            return rowWaits(batches, slices, later, reason, error, now)
+            return rowWaits(batches, slices, later, error.waitReason, error, now)
         case .retry(.stillReferenced, let error):
             return rowWaits(batches, slices, later, "other rows reference the row that it deletes", error, now)
         case .retry(let reason, let error):
@@ -200,6 +194,13 @@ public struct LaneMachine: ~Copyable {
         _ slices: [BatchSlice], of batches: [PartitionBatches], later: [[BatchSlice]] = [], _ now: UInt64,
         final: FinalConstraints? = nil
     ) -> Action {
+        if let stop = BatchSlice.firstStop(in: slices) {
+            // What precedes it becomes durable first.
+            guard let (head, rest) = BatchSlice.divide(slices, at: stop.records) else {
+                return answer(.stopped([stop.source], reason: stop.reason))
+            }
+            return write(head, of: batches, later: [rest] + later, now, final: final)
+        }
         lastFinal = final ?? .named(constraintsWithoutWait(slices, now))
         phase = .writing(batches, slices, later: later)
         return .write(
@@ -294,9 +295,7 @@ public struct LaneMachine: ~Copyable {
     ) -> Action {
         // The stage splits several batches, and makes later transactions smaller; a single batch is split here.
         if batches.reduce(0, { $0 + $1.batches.count }) > 1 { return answer(.tooLarge(reason: "\(error)")) }
-        guard let (first, second) = BatchSlice.halve(slices) else {
-            return answer(.retry(reason: "\(error)", isOutage: false))
-        }
+        guard let (first, second) = BatchSlice.halve(slices) else { return answer(.retry(reason: "\(error)", isOutage: false)) }
         return write(first, of: batches, later: [second] + later, now)
     }
 
@@ -340,10 +339,10 @@ public struct LaneMachine: ~Copyable {
             waits[slice.source] = nil
             if wait.attempts > 0 { ended(wait, now) }
         }
-        let dead = report.deadLetters.values.reduce(0, +)
         counts.superseded += report.superseded
         counts.unchanged += report.unchanged
-        counts.applied += report.records - dead - report.superseded
+        counts.skipped += report.skipped
+        counts.applied += report.applied
         counts.deadLetters.merge(report.deadLetters, uniquingKeysWith: +)
     }
 }

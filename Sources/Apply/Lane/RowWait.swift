@@ -1,5 +1,7 @@
 // Owns what a lane knows of a partition in which some record waits for another row.
 
+import Postgres
+
 /// What is known of a partition in which some record waits.
 struct RowWait {
     /// The records up to this offset were tried together, so the deadline is theirs, however many of them wait.
@@ -16,4 +18,15 @@ struct RowWait {
     /// by another.
     var over: Set<String> = []
     var isOver: Bool { constraint.map { over.contains($0.name) } ?? false }
+}
+
+extension PostgresError {
+    /// What a record that was refused waits for, in words.
+    var waitReason: String {
+        switch sqlState {
+        case .foreignKeyViolation: "the row that it references is missing"
+        case .uniqueViolation: "another row has its value"
+        default: "a constraint refuses it"
+        }
+    }
 }

@@ -35,7 +35,7 @@ public final class TableWriter: Sendable {
         lockSaver = Mutex(former?.lockSaver.withLock { $0 } ?? 0)
         refusals = Mutex(former?.refusals.withLock { $0 } ?? RefusalRate())
         var configuration = configuration
-        if plan.shape.mode == .append { configuration.outcomes = configuration.outcomes.forAppends }
+        if plan.shape.mode != .upsert { configuration.outcomes = configuration.outcomes.forAppends }
         self.configuration = configuration
         self.poison = poison
         self.pool = pool ?? ArrayPool(keptBytes: configuration.keptBufferBytes)

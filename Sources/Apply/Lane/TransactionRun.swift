@@ -125,6 +125,7 @@ struct TransactionRun {
         var report = partial
         report.records = transaction.recordCount
         report.events = transaction.eventCount
+        report.skipped = transaction.recordCount - transaction.eventCount - transaction.faults.count
         report.statements = statements
         for dead in deadLetters { report.deadLetters[dead.reason, default: 0] += 1 }
         if plan.shape.skipsUnchanged {

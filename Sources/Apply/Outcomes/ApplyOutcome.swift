@@ -15,6 +15,10 @@ public struct ApplyReport: Sendable, Equatable {
     public var superseded = 0
     /// Events that wrote nothing, where the mapping skips unchanged rows: what they say was there, or found nothing to do.
     public var unchanged = 0
+    /// Records of which the mapping takes no event.
+    public var skipped = 0
+    /// Records whose effect is in the table, also where they found nothing to do.
+    var applied: Int { records - deadLetters.values.reduce(0, +) - superseded - skipped }
     /// Rows by kind of change, where every event was applied sequentially.
     public var counts: RowCounts?
     /// Dead letters by reason: ``DeadLetterReason``.

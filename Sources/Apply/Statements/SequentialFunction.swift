@@ -70,7 +70,7 @@ struct SequentialWriter {
     private var insertion: String {
         let (columns, values) = texts.insertion(of: "_s_e", isComplete: false, setsOnUpdate: false)
         let arbiter =
-            usesArbiter && texts.shape.mode == .upsert
+            usesArbiter && texts.shape.mode != .append
             ? " \(texts.conflict(setsOnUpdate: false))" : ""
         return """
             INSERT INTO \(texts.relation) AS t \(columns) VALUES (\(values))\(arbiter);

@@ -33,7 +33,7 @@ extension TableSchema {
                 "row-level security applies to this role: rows that a policy hides would count as absent; write as a role with "
                     + "BYPASSRLS, or as the owner without FORCE ROW LEVEL SECURITY")
         }
-        return shape.mode == .upsert ? faults + keyFaults(shape) : faults
+        return shape.mode == .append ? faults : faults + keyFaults(shape)
     }
 
     private func deletionFaults(_ shape: TableShape) -> [String] {
@@ -58,7 +58,7 @@ extension TableSchema {
     }
 
     private func keyFaults(_ shape: TableShape) -> [String] {
-        if shape.key.isEmpty { return ["mode upsert needs a key"] }
+        if shape.key.isEmpty { return ["mode \(shape.mode.rawValue) needs a key"] }
         var faults: [String] = []
         for mapped in shape.key.map({ shape.columns[$0] }) {
             if let column = columns[mapped.name], !column.comparesWith(mapped.type) {

@@ -38,12 +38,14 @@ extension WritePlan {
                 refusals.append((sentence, [verb]))
             }
         }
+        let hasRules = strategy == .sequential && !schema.rules.isEmpty
         let kinds: [StatementKind] =
-            shape.mode == .append
-            ? [.append]
-            : strategy == .sequential && !schema.rules.isEmpty
-                ? [.append, .update, .delete]
-                : [.insert] + (shape.hasPolicies ? [] : [.upsert]) + [.update, .delete] + (hasMerge ? [.merge] : [])
+            switch shape.mode {
+            case .append: [.append]
+            case .insertOnly: [hasRules ? .append : .insert]
+            case .upsert where hasRules: [.append, .update, .delete]
+            case .upsert: [.insert] + (shape.hasPolicies ? [] : [.upsert]) + [.update, .delete] + (hasMerge ? [.merge] : [])
+            }
         for kind in kinds {
             let statement = texts.statement(StatementKey(kind: kind))
             guard let error = try refusal(of: statement.sql, parameters: statement.parameterCount, on: session) else { continue }

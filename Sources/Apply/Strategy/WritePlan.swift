@@ -41,7 +41,7 @@ public final class WritePlan: Sendable {
         let texts = RowTexts(shape: shape, schema: schema)
         presence = texts.presence
         insertsLookUp =
-            shape.mode == .upsert
+            shape.mode != .append
             && (shape.hasPolicies || schema.insertsMayLackColumns(shape) || schema.triggers.contains(where: \.isBeforeRowInsert)
                 || schema.insertsUseShortSequence(shape))
         hasMerge =

@@ -35,7 +35,7 @@ extension TableSchema {
         let allowed: WriteStrategy =
             !forSequential.isEmpty ? .sequential : againstCoalesce.isEmpty ? .coalesce : .rounds
         switch shape.write.strategy {
-        case .coalesce where shape.mode == .upsert && !shape.hasPolicies:
+        case .coalesce where shape.mode != .append && !shape.hasPolicies:
             return StrategyChoice(
                 strategy: .coalesce, reasons: forSequential + againstCoalesce, isForced: allowed != .coalesce)
         case .rounds:
@@ -61,6 +61,10 @@ extension TableSchema {
         if shape.write.triggers == .unknown {
             reasons += triggers.filter(\.isRow).map { "row trigger \($0.name) may read or write other rows" }
         }
+        for column in shape.key.map({ shape.columns[$0].name })
+        where shape.mode != .append && columns[column]?.collationIsDeterministic == false {
+            reasons.append("key column \(column) has a nondeterministic collation")
+        }
         // Rows that are only inserted cannot remove each other's conflicts: a set statement fails if and only if one row is refused.
         guard shape.mode == .upsert else { return reasons }
         // A set statement names all columns for all of its rows.
@@ -69,9 +73,6 @@ extension TableSchema {
             "unique index \($0.name) besides the key"
         }
         reasons += indexes.filter(\.isExclusion).map { "exclusion constraint \($0.name)" }
-        for column in shape.key.map({ shape.columns[$0].name }) where columns[column]?.collationIsDeterministic == false {
-            reasons.append("key column \(column) has a nondeterministic collation")
-        }
         return reasons
     }
 

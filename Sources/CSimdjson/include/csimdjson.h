@@ -83,6 +83,9 @@ int32_t sj_parse(sj_parser *parser, const void *document, size_t length, sj_valu
 /// with names in the order of the documents' fields. `object` must be an SJ_OBJECT.
 void sj_find(const sj_value *object, const sj_name *names, size_t count, sj_value *values) SJ_NOEXCEPT;
 
+/// The number of fields of an object, 16,777,215 at most. `object` must be an SJ_OBJECT.
+size_t sj_count(const sj_value *object) SJ_NOEXCEPT;
+
 /// The index of the word that an SJ_STRING is equal to; −1: none.
 ptrdiff_t sj_word(const sj_value *string, const sj_name *words, size_t count) SJ_NOEXCEPT;
 

@@ -17,20 +17,24 @@ struct JSONParserHandle: ~Copyable {
     deinit { sj_parser_free(pointer) }
 }
 
-/// Memory for the values of a plan's slots, and for the cells that are the same in all records of a batch.
+/// Memory for the values of a plan's slots, for those of a record key, and for the cells that are the same in all records of a batch.
 struct DecodeScratch: ~Copyable {
     let values: UnsafeMutablePointer<sj_value>
+    let keyValues: UnsafeMutablePointer<sj_value>
     let fixed: UnsafeMutablePointer<Slice>
 
-    init(slots: Int, columns: Int) {
+    init(slots: Int, columns: Int, keyNames: Int) {
         values = .allocate(capacity: max(slots, 1))
         values.initialize(repeating: sj_value(), count: max(slots, 1))
+        keyValues = .allocate(capacity: max(keyNames, 1))
+        keyValues.initialize(repeating: sj_value(), count: max(keyNames, 1))
         fixed = .allocate(capacity: max(columns, 1))
         fixed.initialize(repeating: .absent, count: max(columns, 1))
     }
 
     deinit {
         values.deallocate()
+        keyValues.deallocate()
         fixed.deallocate()
     }
 }

@@ -23,8 +23,10 @@ struct Column {
         if case .fixed(let value) = source { value } else { nil }
     }
 
-    /// - Parameter keyPosition: the column's position in the key; −1: not a key column.
-    func step(_ layout: SlotTree.Layout, keyPosition: Int) -> ColumnStep {
+    /// - Parameters:
+    ///   - keyPosition: the column's position in the key; −1: not a key column.
+    ///   - isOptional: a record may have no value for it.
+    func step(_ layout: SlotTree.Layout, keyPosition: Int, isOptional: Bool) -> ColumnStep {
         let stepSource: ColumnSource =
             switch source {
             case .field(let pointer): .field(layout.slots[pointer] ?? 0)
@@ -35,7 +37,7 @@ struct Column {
             case .header(let index): .header(index)
             }
         return ColumnStep(
-            source: stepSource, type: shape.type, isOptional: shape.isOptional, isNullable: shape.isNullable,
+            source: stepSource, type: shape.type, isOptional: isOptional, isNullable: shape.isNullable,
             keyPosition: keyPosition)
     }
 }
@@ -51,7 +53,7 @@ struct ColumnCompiler {
     init(keyNames: Set<String>) { self.keyNames = keyNames }
 
     private static let knownKeys =
-        ["path", "metadata", "constant", "type", "optional", "nullable"] + MappingReader.policyKeys
+        ["path", "event_path", "metadata", "constant", "type", "optional", "nullable"] + MappingReader.policyKeys
     private static let plannedTypes = ["bool", "float8", "numeric", "uuid", "jsonb", "bytea"]
     private static let metadataNames = ["topic", "partition", "offset", "timestamp", "key", "headers.NAME"]
 
@@ -78,9 +80,9 @@ struct ColumnCompiler {
         if case .some(nil) = type { return nil }
         let declaredType = type ?? nil
 
-        let sources = ["path", "metadata", "constant"].filter { keys[$0] != nil }
+        let sources = ["path", "event_path", "metadata", "constant"].filter { keys[$0] != nil }
         guard sources.count == 1 else {
-            reader.fault(node, "\(subject) needs exactly one of path, metadata and constant")
+            reader.fault(node, "\(subject) needs exactly one of path, event_path, metadata and constant")
             return nil
         }
         if isKey, sources != ["path"] {
@@ -100,8 +102,9 @@ struct ColumnCompiler {
         } else if let declaredType {
             if let constant = keys["constant"] {
                 result = Self.constant(constant, subject, type: declaredType, reader: &reader).map { ($0, declaredType) }
-            } else if let path = keys["path"] {
-                let pointer = Self.pointer(path, reader: &reader, tree: tree, isEssential: isKey)
+            } else if let path = keys["path"] ?? keys["event_path"] {
+                let pointer = Self.pointer(
+                    path, reader: &reader, tree: tree, isEssential: isKey, isInRow: keys["path"] != nil)
                 result = pointer.map { (.field($0), declaredType) }
             } else {
                 result = nil
@@ -160,9 +163,21 @@ struct ColumnCompiler {
     }
 
     /// Reads a JSON Pointer to a field and inserts it into the tree.
+    /// - Parameter isInRow: it begins at the row, and not at the event.
     static func pointer(
-        _ node: YAMLNode, reader: inout MappingReader, tree: SlotTree, isEssential: Bool
+        _ node: YAMLNode, reader: inout MappingReader, tree: SlotTree, isEssential: Bool, isInRow: Bool = true
     ) -> JSONPointer? {
+        guard let pointer = pointer(node, reader: &reader, in: isInRow ? tree : nil) else { return nil }
+        if let other = tree.insert(pointer, isEssential: isEssential) {
+            reader.fault(node, "path '\(pointer.text)' and '\(other.text)' cannot both be read: one is inside the other")
+            return nil
+        }
+        return pointer
+    }
+
+    /// Reads a JSON Pointer to a field.
+    /// - Parameter tree: it begins at the row of this tree; `nil`: at the event.
+    static func pointer(_ node: YAMLNode, reader: inout MappingReader, in tree: SlotTree?) -> JSONPointer? {
         guard let text = reader.string(node, "path") else { return nil }
         guard let pointer = JSONPointer(text) else {
             reader.fault(
@@ -174,11 +189,7 @@ struct ColumnCompiler {
             reader.fault(node, "path '' is the whole event; no column type supports that yet")
             return nil
         }
-        if let other = tree.insert(pointer, isEssential: isEssential) {
-            reader.fault(node, "path '\(text)' and '\(other.text)' cannot both be read: one is inside the other")
-            return nil
-        }
-        return pointer
+        return tree?.inRow(pointer) ?? pointer
     }
 
     /// Whether PostgreSQL accepts a name without truncating it: 1 to 63 bytes (NAMEDATALEN), no NUL.

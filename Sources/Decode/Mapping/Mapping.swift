@@ -8,7 +8,22 @@ public enum KafkaKeyFormat: String, Sendable, CaseIterable {
     /// The key column's text: an integer in decimal, a text as it is, a date as `YYYY-MM-DD`. One key column only.
     case text
     /// A JSON array of the key columns' values, in key order.
-    case json
+    case jsonArray = "json_array"
+    /// A JSON object with a member for each key column, named as the field that the column reads or as the column; with or without
+    /// Kafka Connect's `schema` and `payload` around it.
+    case jsonObject = "json_object"
+    /// The key says nothing of a row.
+    case none
+}
+
+/// What happens to an event whose record key names another row than its payload.
+public enum KafkaKeyMismatch: String, Sendable, CaseIterable {
+    /// Nobody looks.
+    case ignore
+    /// The event is applied, and counted.
+    case warn
+    /// The event is refused.
+    case fault
 }
 
 /// One compiled mapping file.
@@ -21,6 +36,8 @@ public struct Mapping: Sendable {
     public let table: TableShape
     /// How a record's Kafka key names a row.
     public let kafkaKey: KafkaKeyFormat
+    /// What happens to an event whose record key names another row.
+    public let kafkaKeyMismatch: KafkaKeyMismatch
     let plan: DecodePlan
 
     /// The file's name without folders and without its ending: what dead letters call it.

@@ -6,40 +6,40 @@ import Settings
 
 /// Compiles one mapping file. Collects ``faults``; returns a mapping only if there are none.
 struct MappingCompiler {
-    private var reader = MappingReader()
-    private let tree = SlotTree()
-
-    private enum Envelopes: String, CaseIterable { case action }
+    var reader = MappingReader()
+    var tree = SlotTree()
 
     private static let knownKeys = [
-        "topics", "envelope", "table", "mode", "write", "triggers", "key", "kafka_key", "action", "columns", "on_update",
-        "delete", "skip_unchanged", "version",
+        "topics", "envelope", "table", "mode", "write", "triggers", "key", "kafka_key", "kafka_key_mismatch", "action", "columns",
+        "on_update", "delete", "skip_unchanged", "where", "version",
     ]
 
     var faults: [MappingFault] { reader.faults }
 
     mutating func compile(_ root: YAMLNode) -> Mapping? {
         guard let entries = reader.entries(of: root, in: "the mapping", known: Self.knownKeys) else { return nil }
+        let mode = entries["mode"].flatMap { reader.choice($0, "mode", of: WriteMode.self) } ?? .upsert
         for required in ["topics", "table", "key", "columns"] where entries[required] == nil {
+            if required == "key", mode == .append { continue }
             reader.fault(root, "the mapping needs '\(required)'")
         }
         if let version = entries["version"] { reader.fault(version, "version is not supported yet") }
-        if let envelope = entries["envelope"] {
-            _ = reader.choice(envelope, "envelope", of: Envelopes.self, planned: ["debezium", "upsert"])
-        }
-        if let mode = entries["mode"], reader.choice(mode, "mode", of: WriteMode.self) == .append {
-            reader.fault(mode, "mode append is not supported yet")
-        }
+        let envelopeKind = envelopeKind(entries["envelope"])
+        tree = SlotTree(row: envelopeKind.row)
         let strategy = entries["write"].flatMap { reader.choice($0, "write", of: WriteChoice.Strategy.self) }
         let triggers = entries["triggers"].flatMap { reader.choice($0, "triggers", of: WriteChoice.Triggers.self) }
         let topics = entries["topics"].flatMap { topicNames($0) }
         let table = entries["table"].flatMap { tableName($0) }
         let keyNames = entries["key"].flatMap { reader.strings($0, "key") } ?? []
+        // Before the columns, so that the fields are looked up in the order in which events have them.
+        EnvelopeDeclaration(kind: envelopeKind).insert(into: tree)
         var compiler = ColumnCompiler(keyNames: Set(keyNames.map(\.text)))
         let columns = entries["columns"].map { compiler.compile($0, reader: &reader, tree: tree) } ?? []
         let key = keyPositions(keyNames, declared: compiler.declared, columns: columns)
-        let kafkaKey = kafkaKeyFormat(entries["kafka_key"], keyNames: keyNames)
-        let action = actionEnvelope(entries["action"], root: root)
+        let kafkaKey = kafkaKeyFormat(entries["kafka_key"], envelopeKind, keyNames: keyNames)
+        let mismatch = kafkaKeyMismatch(entries["kafka_key_mismatch"], kafkaKey)
+        let envelope = envelope(envelopeKind, action: entries["action"], root: root)
+        let conditions = entries["where"].map { self.conditions($0) } ?? []
         let onUpdate = entries["on_update"].map { onUpdateColumns($0, columns: columns) } ?? []
         let deletion = entries["delete"].map { reader.deletion($0) } ?? []
         for (name, _) in deletion
@@ -47,20 +47,33 @@ struct MappingCompiler {
             reader.fault(entries["delete"] ?? root, "delete: '\(name)' is already one of the columns, or in on_update")
         }
         let skipsUnchanged = entries["skip_unchanged"].flatMap { reader.flag($0, "skip_unchanged") } ?? false
+        if mode != .upsert {
+            for (key, isSet) in [("on_update", true), ("delete", !deletion.isEmpty), ("skip_unchanged", skipsUnchanged)] where isSet {
+                if let node = entries[key] { reader.fault(node, "\(key) needs mode upsert; mode \(mode.rawValue) changes no row") }
+            }
+            if columns.contains(where: { $0.shape.policy != ColumnPolicy() }), let node = entries["columns"] {
+                reader.fault(node, "on, if_null and merge need mode upsert; mode \(mode.rawValue) changes no row")
+            }
+        }
 
-        guard reader.faults.isEmpty, let topics, let table, let action else { return nil }
+        guard reader.faults.isEmpty, let topics, let table, let envelope else { return nil }
         let layout = tree.layout()
+        let (placeholders, shapes) =
+            envelopeKind == .debezium
+            ? self.placeholders(columns, key: key, entries["columns"], layout) : ([], columns.map(\.shape))
+        var headers = compiler.headers
+        let compiledConditions = ConditionDeclaration.compile(conditions, layout, headers: &headers)
         let plan = DecodePlan(
-            objects: layout.objects, essentialObjects: layout.essentialObjects,
-            columns: columns.enumerated().map { index, column in
-                column.step(layout, keyPosition: key.firstIndex(of: index) ?? -1)
+            layout: layout,
+            columns: zip(columns, shapes).enumerated().map { index, column in
+                column.0.step(layout, keyPosition: key.firstIndex(of: index) ?? -1, isOptional: column.1.isOptional)
             },
-            key: key,
-            envelope: ActionEnvelope(slot: layout.slots[action.pointer] ?? 0, words: action.words),
-            kafkaKey: kafkaKey, fixed: columns.enumerated().compactMap { index, column in column.fixed.map { (index, $0) } },
-            headers: compiler.headers, pointers: layout.pointers, columnNames: columns.map(\.shape.name))
+            key: key, envelope: envelope.compile(layout, placeholders: placeholders), mode: mode,
+            conditions: compiledConditions, kafkaKey: kafkaKey, kafkaKeyMismatch: mismatch,
+            fixed: columns.enumerated().compactMap { index, column in column.fixed.map { (index, $0) } }, headers: headers,
+            columnNames: shapes.map(\.name))
         let shape = TableShape(
-            schema: table.schema, name: table.name, columns: columns.map(\.shape), key: key, mode: .upsert, onUpdate: onUpdate,
+            schema: table.schema, name: table.name, columns: shapes, key: key, mode: mode, onUpdate: onUpdate,
             write: WriteChoice(strategy ?? .auto, triggers: triggers ?? .unknown), deletion: deletion,
             skipsUnchanged: skipsUnchanged)
         if shape.hasPolicies, strategy == .coalesce, let write = entries["write"] {
@@ -69,7 +82,8 @@ struct MappingCompiler {
             )
             return nil
         }
-        return Mapping(file: root.file, topics: topics, table: shape, kafkaKey: kafkaKey, plan: plan)
+        return Mapping(
+            file: root.file, topics: topics, table: shape, kafkaKey: kafkaKey, kafkaKeyMismatch: mismatch, plan: plan)
     }
 
     private mutating func topicNames(_ node: YAMLNode) -> [String]? {
@@ -127,41 +141,29 @@ struct MappingCompiler {
     }
 
     private mutating func kafkaKeyFormat(
-        _ node: YAMLNode?, keyNames: [(text: String, node: YAMLNode)]
+        _ node: YAMLNode?, _ envelope: EnvelopeKind, keyNames: [(text: String, node: YAMLNode)]
     ) -> KafkaKeyFormat {
-        guard let node else { return keyNames.count == 1 ? .text : .json }
-        guard let format = reader.choice(node, "kafka_key", of: KafkaKeyFormat.self) else { return .text }
-        if format == .text, keyNames.count > 1 {
-            reader.fault(node, "kafka_key: text needs a key of one column; use kafka_key: json for \(keyNames.count) columns")
+        guard let node else {
+            if keyNames.isEmpty { return .none }
+            return envelope == .debezium ? .jsonObject : keyNames.count == 1 ? .text : .jsonArray
         }
+        // The name that it had before there were two forms of JSON.
+        if node.scalar?.text == "json" { return .jsonArray }
+        guard let format = reader.choice(node, "kafka_key", of: KafkaKeyFormat.self) else { return .none }
+        if format == .text, keyNames.count > 1 {
+            reader.fault(
+                node, "kafka_key: text needs a key of one column; use kafka_key: json_array for \(keyNames.count) columns")
+        }
+        if format != .none, keyNames.isEmpty { reader.fault(node, "kafka_key: \(format.rawValue) needs 'key'") }
         return format
     }
 
-    private mutating func actionEnvelope(
-        _ node: YAMLNode?, root: YAMLNode
-    ) -> (pointer: JSONPointer, words: [(text: String, operation: Operation)])? {
-        guard let node else {
-            reader.fault(root, "envelope action needs 'action': the path of the field and the words of each operation")
-            return nil
+    private mutating func kafkaKeyMismatch(_ node: YAMLNode?, _ format: KafkaKeyFormat) -> KafkaKeyMismatch {
+        guard let node, let choice = reader.choice(node, "kafka_key_mismatch", of: KafkaKeyMismatch.self) else { return .warn }
+        if format == .none, choice != .ignore {
+            reader.fault(node, "kafka_key_mismatch: \(choice.rawValue) needs a kafka_key that names the row, and not none")
         }
-        let operations = Operation.allCases.map { ("\($0)", $0) }
-        let known = ["path"] + operations.map(\.0)
-        guard let entries = reader.entries(of: node, in: "action", known: known) else { return nil }
-        guard let path = entries["path"] else {
-            reader.fault(node, "action needs 'path'")
-            return nil
-        }
-        var words: [(text: String, operation: Operation)] = []
-        for (name, operation) in operations {
-            for (word, node) in entries[name].flatMap({ reader.strings($0, "action \(name)") }) ?? [] {
-                if words.contains(where: { $0.text == word }) {
-                    reader.fault(node, "the word '\(word)' is given twice")
-                }
-                words.append((word, operation))
-            }
-        }
-        if words.isEmpty { reader.fault(node, "action needs words for at least one operation, such as 'create: [Create]'") }
-        return ColumnCompiler.pointer(path, reader: &reader, tree: tree, isEssential: true).map { ($0, words) }
+        return choice
     }
 
     private mutating func onUpdateColumns(_ node: YAMLNode, columns: [Column]) -> [(column: String, value: OnUpdateValue)] {

@@ -45,38 +45,29 @@ enum FixedValue: Sendable {
     case constant([UInt8])
 }
 
-/// The `action` envelope: a field whose text names the operation.
-final class ActionEnvelope: Sendable {
-    /// The field's slot.
-    let slot: Int
-    /// The words, in the mapping's order.
-    let words: [String]
-    /// The operation of each word.
-    let operations: PlanTable<Operation>
-    let names: NameTable
-
-    init(slot: Int, words: [(text: String, operation: Operation)]) {
-        self.slot = slot
-        self.words = words.map(\.text)
-        operations = PlanTable(words.map(\.operation))
-        names = NameTable(self.words)
-    }
-}
-
 /// A mapping's plan. Immutable; decoders share it.
 ///
 /// Every field of an event that is read has a *slot*. The fields of one object have consecutive slots, so that one pass over the
-/// object fills them. Objects are ordered so that a parent precedes its children, and those that the envelope and the key need
-/// precede the others: for a Delete only these are read.
+/// object fills them. Objects are ordered so that a parent precedes its children; those that conditions and the envelope need come first,
+/// then those that the key needs: for a Delete only these are read.
 final class DecodePlan: Sendable {
     let objects: PlanTable<ObjectStep>
-    /// How many of `objects` the envelope and the key need.
+    /// How many of `objects` the conditions need.
+    let conditionObjects: Int
+    /// How many of `objects` the envelope, the conditions and the key need.
     let essentialObjects: Int
     let columns: PlanTable<ColumnStep>
     /// Positions of the key's columns, in key order.
     let key: [Int]
-    let envelope: ActionEnvelope
+    /// The slots of the key's columns, in key order.
+    let keySlots: PlanTable<Int>
+    let envelope: Envelope
+    let mode: WriteMode
+    let conditions: Conditions
     let kafkaKey: KafkaKeyFormat
+    let kafkaKeyMismatch: KafkaKeyMismatch
+    /// The names by which a record key that is a JSON object has the key's columns.
+    let keyNames: RecordKeyNames
     let fixed: [(column: Int, value: FixedValue)]
     let headers: [String]
     /// The JSON Pointer of each slot.
@@ -87,21 +78,32 @@ final class DecodePlan: Sendable {
     let names: NameTable
 
     init(
-        objects: [ObjectStep], essentialObjects: Int, columns: [ColumnStep], key: [Int], envelope: ActionEnvelope,
-        kafkaKey: KafkaKeyFormat, fixed: [(column: Int, value: FixedValue)], headers: [String], pointers: [JSONPointer],
-        columnNames: [String]
+        layout: SlotTree.Layout, columns: [ColumnStep], key: [Int], envelope: Envelope, mode: WriteMode, conditions: Conditions,
+        kafkaKey: KafkaKeyFormat, kafkaKeyMismatch: KafkaKeyMismatch, fixed: [(column: Int, value: FixedValue)],
+        headers: [String], columnNames: [String]
     ) {
-        self.objects = PlanTable(objects)
-        self.essentialObjects = essentialObjects
+        objects = PlanTable(layout.objects)
+        conditionObjects = layout.conditionObjects
+        essentialObjects = layout.essentialObjects
+        pointers = layout.pointers
         self.columns = PlanTable(columns)
         self.key = key
         self.envelope = envelope
+        self.mode = mode
+        self.conditions = conditions
         self.kafkaKey = kafkaKey
+        self.kafkaKeyMismatch = kafkaKeyMismatch
         self.fixed = fixed
         self.headers = headers
-        self.pointers = pointers
         self.columnNames = columnNames
         indices = pointers.map { $0.tokens.last.flatMap(JSONPointer.index) ?? -1 }
         names = NameTable(pointers.map { $0.tokens.last ?? "" })
+        let slots = key.map { column in
+            guard case .field(let slot) = columns[column].source else { preconditionFailure("key columns are fields") }
+            return slot
+        }
+        keySlots = PlanTable(slots)
+        keyNames = RecordKeyNames(
+            zip(slots, key).map { slot, column in (layout.pointers[slot].tokens.last ?? "", columnNames[column]) })
     }
 }

@@ -25,6 +25,20 @@ enum EventFault: Error {
     case missingMetadata(column: Int)
     case noKey
     case badKey
+    /// A record without payload, and `kafka_key: none`.
+    case keyNamesNothing
+    /// Debezium's Delete has the key neither in its payload nor as the record's key.
+    case deleteWithoutKey
+    /// The record's key names another row than the payload.
+    case keyMismatch
+    /// Debezium's `t`: the partition must stop.
+    case truncate
+    /// There is no operation, and the record is none that Debezium sends besides the events of rows.
+    case noOperation
+    /// `specversion` is missing, or of a major version that is not known.
+    case notACloudEvent
+    /// The CloudEvent's data is not JSON.
+    case dataIsBinary
 }
 
 extension EventFault {
@@ -36,14 +50,16 @@ extension EventFault {
         case .tooLarge, .noMemory: .tooLarge
         case .tooDeep: .tooDeep
         case .notAnObject: .notAnObject
+        case .noOperation, .notACloudEvent, .dataIsBinary: .badEnvelope
         case .missing, .missingMetadata: .missingField
         case .repeated: .duplicateField
         case .notAContainer, .actionNotAString: .wrongType
-        case .unknownAction: .unknownAction
+        case .unknownAction, .truncate: .unknownAction
         case .value(.wrongType, _, _): .wrongType
         case .value(.outOfRange, _, _): .outOfRange
         case .value(.invalidText, _, _): .invalidText
-        case .noKey, .badKey: .badKey
+        case .noKey, .badKey, .keyNamesNothing, .deleteWithoutKey: .badKey
+        case .keyMismatch: .keyMismatch
         }
     }
 
@@ -68,6 +84,20 @@ extension EventFault {
         case .missingMetadata(let column): "the record has no \(Self.name(column, plan))"
         case .noKey: "a record without payload deletes the row that its key names, but this record has no key"
         case .badKey: Self.key(plan)
+        case .keyNamesNothing:
+            "a record without payload deletes the row that its key names, but the mapping says kafka_key: none"
+        case .deleteWithoutKey: "the Delete has the key of its row neither in /before nor as the record's key"
+        case .keyMismatch:
+            "the record's key names another row than \(plan.key.map { Self.name($0, plan) }.joined(separator: ", "))"
+        case .truncate:
+            "the source table was truncated (op t), which is not applied: do to the table what it asks for, move the partition past this "
+                + "record (docs/debezium.md), then POST /admin/retry"
+        case .noOperation:
+            "/op is missing: this is no change event of Debezium; rows without an envelope need 'envelope: upsert'"
+        case .notACloudEvent:
+            "/specversion must be 1.0: this is no CloudEvent in structured mode; in binary mode the payload is the row, which needs "
+                + "'envelope: upsert'"
+        case .dataIsBinary: "/data_base64 has data that is no JSON; a row needs /data"
         }
     }
 
@@ -75,7 +105,7 @@ extension EventFault {
         (at < 0 ? "" : " at byte \(at)") + (slot < 0 ? "" : ", in \(plan.pointers[slot].text)")
     }
 
-    private static func action(_ plan: DecodePlan) -> String { plan.pointers[plan.envelope.slot].text }
+    private static func action(_ plan: DecodePlan) -> String { plan.pointers[plan.envelope.slots.operation].text }
 
     /// The source of a column, for messages.
     private static func name(_ column: Int, _ plan: DecodePlan) -> String {
@@ -113,7 +143,8 @@ extension EventFault {
         let columns = plan.key.map { "\(plan.columnNames[$0]) (\(plan.columns.start[$0].type.rawValue))" }
         return switch plan.kafkaKey {
         case .text: "the record's key must be the \(columns.joined(separator: ", ")) as text"
-        case .json: "the record's key must be a JSON array of \(columns.joined(separator: ", "))"
+        case .jsonArray, .none: "the record's key must be a JSON array of \(columns.joined(separator: ", "))"
+        case .jsonObject: "the record's key must be a JSON object with \(columns.joined(separator: ", "))"
         }
     }
 

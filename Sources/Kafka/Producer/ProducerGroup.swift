@@ -25,23 +25,25 @@ public struct ProducerGroup: ~Copyable {
 
     /// Appends a record; the group must not be full.
     /// - Parameters:
-    ///   - key: determines the partition.
+    ///   - key: determines the partition; `nil`: no key, any partition.
     ///   - value: must stay valid until the group is produced.
     ///   - token: passed to the ``DeliveryHandler``; below 2^63.
-    public mutating func append(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, token: UInt) {
+    public mutating func append(key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer, token: UInt) {
         precondition(count < Self.capacity && token >> 63 == 0, "a group has \(Self.capacity) records, a token is below 2^63")
         let message = memory + count
         message.pointee.payload = UnsafeMutableRawPointer(mutating: value.baseAddress)
         message.pointee.len = value.count
-        message.pointee.key_len = key.count
+        // The address is set in `messages()`.
+        message.pointee.key = key.map { UnsafeMutableRawPointer(mutating: $0.baseAddress ?? keys.base) }
+        message.pointee.key_len = key?.count ?? 0
         message.pointee._private = UnsafeMutableRawPointer(bitPattern: token << 1)
-        keys.append(key)
-        bytes += key.count + value.count
+        if let key { keys.append(key) }
+        bytes += message.pointee.key_len + value.count
         count += 1
     }
 
     /// Appends a record with a copy of its value; all values of the group must be copied then.
-    public mutating func append(key: UnsafeRawBufferPointer, copying value: UnsafeRawBufferPointer, token: UInt) {
+    public mutating func append(key: UnsafeRawBufferPointer?, copying value: UnsafeRawBufferPointer, token: UInt) {
         append(key: key, value: value, token: token)
         values.append(value)
     }
@@ -51,8 +53,10 @@ public struct ProducerGroup: ~Copyable {
         var (key, value) = (0, 0)
         let areCopied = values.count > 0
         for index in 0..<count {
-            memory[index].key = UnsafeMutableRawPointer(mutating: keys.base + key)
-            key += memory[index].key_len
+            if memory[index].key != nil {
+                memory[index].key = UnsafeMutableRawPointer(mutating: keys.base + key)
+                key += memory[index].key_len
+            }
             guard areCopied else { continue }
             memory[index].payload = UnsafeMutableRawPointer(mutating: values.base + value)
             value += memory[index].len

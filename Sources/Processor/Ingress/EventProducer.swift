@@ -172,6 +172,6 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
         return decoder.validate(event, key: &key)
     }
 
-    /// The key of the event that was checked last. Valid until the next check.
-    var checkedKey: UnsafeRawBufferPointer { key.bytes }
+    /// The key of the event that was checked last; `nil`: it has none. Valid until the next check.
+    var checkedKey: UnsafeRawBufferPointer? { decoder.hasKey ? key.bytes : nil }
 }

@@ -19,6 +19,8 @@ final class WorkerTelemetry: PipelineObserver {
     private let deadLettered: Counter
     private let ofMappings: [MappingCounters]
     private let routes: TopicRoutes
+    private let skipped: Counter
+    private let keyMismatches: KeyMismatchTelemetry
     private let deadLetters: CounterFamily
     private let retries: Counter
     private let fences: Counter
@@ -58,8 +60,10 @@ final class WorkerTelemetry: PipelineObserver {
         ofMappings = mappings.map { name in
             MappingCounters(
                 applied: mapped.child(name, "applied"), superseded: mapped.child(name, "superseded"),
-                deadLettered: mapped.child(name, "dead_lettered"), unchanged: unchanged.child(name))
+                deadLettered: mapped.child(name, "dead_lettered"), skipped: mapped.child(name, "skipped"), unchanged: unchanged.child(name))
         }
+        skipped = events.child("skipped")
+        keyMismatches = KeyMismatchTelemetry(registry, logger: logger)
         deadLetters = registry.counterFamily(
             "sluice_dead_letters_total", help: "Records written to sluice_dead_letters, by reason.", labels: ["reason"])
         for reason in DecodeReason.allCases { deadLetters.child(DeadLetterReason.decode(reason.rawValue)) }
@@ -179,6 +183,7 @@ final class WorkerTelemetry: PipelineObserver {
     private func count(_ work: [PartitionBatches], _ counts: AppliedCounts, _ seconds: Double) {
         applied.increment(by: counts.applied)
         superseded.increment(by: counts.superseded)
+        skipped.increment(by: counts.skipped)
         let dead = counts.deadLetters.values.reduce(0, +)
         deadLettered.increment(by: dead)
         for (reason, number) in counts.deadLetters { deadLetters.child(reason).increment(by: number) }
@@ -188,6 +193,7 @@ final class WorkerTelemetry: PipelineObserver {
             counters.applied.increment(by: counts.applied)
             counters.superseded.increment(by: counts.superseded)
             counters.deadLettered.increment(by: dead)
+            counters.skipped.increment(by: counts.skipped)
             counters.unchanged.increment(by: counts.unchanged)
         }
         var rows = 0
@@ -197,6 +203,7 @@ final class WorkerTelemetry: PipelineObserver {
             for batch in part.batches {
                 rows += batch.records.count
                 buckets.add(batch.records, now: now)
+                keyMismatches.applied(batch, now: now)
             }
         }
         batchRows.observe(Double(rows))
@@ -210,6 +217,7 @@ private struct MappingCounters {
     let applied: Counter
     let superseded: Counter
     let deadLettered: Counter
+    let skipped: Counter
     let unchanged: Counter
 }
 

@@ -1,0 +1,186 @@
+// Reads what an envelope says of an event: whether it is one, which operation it states, and where its row is.
+
+import CSimdjson
+import Records
+
+extension EventReader {
+    /// Looks up the fields of an event of any envelope and mode.
+    /// - Returns: what the event does to its row; `nil` where it is skipped.
+    @inline(never)
+    func operation(of root: sj_value, _ context: RecordContext?) throws(EventFault) -> Operation? {
+        var event = root
+        // The first object is the event itself. A mapping may read nothing of it.
+        if let first = objects.first {
+            try lookUp(first, in: event)
+            if slots.payload >= 0, Int(values[slots.payload].type) == SJ_OBJECT, Int(values[slots.operation].type) == SJ_ABSENT {
+                event = values[slots.payload]
+                try lookUp(first, in: event)
+            }
+        }
+        var stated: Operation?
+        if envelope == .debezium {
+            guard let operation = try debeziumOperation(event) else { return nil }
+            if operation == .delete { values[slots.row] = values[slots.before] }
+            stated = operation
+        }
+        var next = 1
+        if !conditions.steps.isEmpty {
+            if try !meetsConditions(event, stated, context) { return nil }
+            next = max(1, conditionObjects)
+        }
+        if envelope == .cloudevents { try checkCloudEvent() }
+        while next < essentialObjects {
+            try lookUp(objects[next], in: event)
+            next += 1
+        }
+        let operation: Operation = if let stated { stated } else { try statedOperation() }
+        let effect = effect(of: operation)
+        if effect == nil || effect == .delete { return effect }
+        while next < objects.count {
+            try lookUp(objects[next], in: event)
+            next += 1
+        }
+        if !placeholders.isEmpty { try removePlaceholders() }
+        return effect
+    }
+
+    /// What an operation does in the mapping's mode; `nil`: nothing.
+    func effect(of operation: Operation) -> Operation? {
+        switch (mode, operation) {
+        case (.upsert, _): operation
+        // There is no row to delete.
+        case (.append, .delete): nil
+        case (.append, _): operation
+        case (.insertOnly, .create), (.insertOnly, .upsert): .create
+        case (.insertOnly, .update), (.insertOnly, .delete): nil
+        }
+    }
+
+    /// The operation of an event whose envelope need not state one.
+    private func statedOperation() throws(EventFault) -> Operation { slots.operation < 0 ? .upsert : try operation() }
+
+    private func checkCloudEvent() throws(EventFault) {
+        let version = values[slots.version]
+        guard Int(version.type) == SJ_STRING, version.bits >= 2 else { throw .notACloudEvent }
+        let text = UnsafeRawBufferPointer(start: version.pointer, count: 2)
+        // Minor versions are compatible.
+        guard text[0] == UInt8(ascii: "1"), text[1] == UInt8(ascii: ".") else { throw .notACloudEvent }
+        if Int(values[slots.base64].type) > SJ_NULL { throw .dataIsBinary }
+    }
+
+    // MARK: Debezium
+
+    /// The operation in `op`; `nil`: the record is no event of a row.
+    private func debeziumOperation(_ event: sj_value) throws(EventFault) -> Operation? {
+        let value = values[slots.operation]
+        if Int(value.type) == SJ_ABSENT {
+            if isOtherRecord(event) { return nil }
+            throw .noOperation
+        }
+        if Int(value.type) == SJ_STRING, value.bits == 1, !value.is_repeated {
+            switch value.pointer.load(as: UInt8.self) {
+            case Debezium.truncate: throw .truncate
+            case Debezium.message: return nil
+            default: break
+            }
+        }
+        return try operation()
+    }
+
+    /// Whether a record without `op` is a heartbeat, `{"ts_ms": …}`, or of the transaction topic: BEGIN or END in `status`, and
+    /// `data_collections`.
+    private func isOtherRecord(_ event: sj_value) -> Bool {
+        var event = event
+        return withUnsafeTemporaryAllocation(of: sj_value.self, capacity: 3) { found in
+            guard let fields = found.baseAddress else { return false }
+            sj_find(&event, Debezium.otherFields.names, 3, fields)
+            if Int(fields[1].type) == SJ_STRING, Int(fields[2].type) != SJ_ABSENT {
+                return sj_word(fields + 1, Debezium.transactionStates.names, 2) >= 0
+            }
+            return Int(fields[0].type) == SJ_INT64 && sj_count(&event) == 1
+        }
+    }
+
+    /// Makes the fields absent that hold the placeholder for a value that did not change.
+    private func removePlaceholders() throws(EventFault) {
+        for step in placeholders {
+            let value = values[step.slot]
+            if Int(value.type) == SJ_ABSENT, !step.isOptional { throw .missing(slot: step.slot) }
+            if !value.is_repeated, isPlaceholder(value) { values[step.slot] = sj_value() }
+        }
+    }
+
+    private func isPlaceholder(_ value: sj_value) -> Bool {
+        var value = value
+        if Int(value.type) == SJ_ARRAY {
+            // An array that did not change is one of a single placeholder.
+            if Int(sj_at(&value, 1).type) != SJ_ABSENT { return false }
+            value = sj_at(&value, 0)
+        }
+        // The lengths of the three forms: most values need no comparison.
+        return Int(value.type) == SJ_STRING && (value.bits == 28 || value.bits == 40 || value.bits == 56)
+            && sj_word(&value, Debezium.placeholders.names, Debezium.placeholderCount) >= 0
+    }
+
+    /// Whether a former row lacks a column of the key.
+    var lacksKey: Bool { keySlots.contains { Int(values[$0].type) <= SJ_NULL } }
+
+    /// Writes the cells of a Delete whose former row lacks the key.
+    /// - Returns: the key's prefix.
+    func delete(_ context: RecordContext?, into rows: inout ChangeRows) throws(EventFault) -> UInt64 {
+        guard kafkaKey != .none, let context, let key = context.bytes(context.record.key) else { throw .deleteWithoutKey }
+        return try readKey(key, into: &rows)
+    }
+
+    // MARK: Conditions
+
+    private func meetsConditions(
+        _ event: sj_value, _ stated: Operation?, _ context: RecordContext?
+    ) throws(EventFault) -> Bool {
+        for index in 1..<max(1, conditionObjects) { try lookUpForCondition(objects[index], in: event) }
+        var lacksFields = false
+        for step in conditions.steps {
+            if step.slot < 0 {
+                if let context, conditions.passes(header(step.header, of: context), step.test) != true { return false }
+                continue
+            }
+            if values[step.slot].is_repeated { throw .repeated(slot: step.slot) }
+            guard let passes = conditions.passes(values[step.slot], step.test) else {
+                lacksFields = true
+                continue
+            }
+            if !passes { return false }
+        }
+        guard lacksFields else { return true }
+        // A Delete may carry its key only, and deleting a row that was never written does nothing.
+        if let stated { return stated == .delete }
+        // An event that states no operation is no Delete.
+        do throws(EventFault) { return try statedOperation() == .delete } catch { return false }
+    }
+
+    /// Fields of what is no object are absent: conditions come before the types of fields are checked.
+    private func lookUpForCondition(_ step: ObjectStep, in event: sj_value) throws(EventFault) {
+        do throws(EventFault) {
+            try lookUp(step, in: event)
+        } catch {
+            guard case .notAContainer = error else { throw error }
+            for slot in step.first..<step.first + step.count { values[slot] = sj_value() }
+        }
+    }
+
+    private func header(_ index: Int, of context: RecordContext) -> sj_value {
+        var value = sj_value()
+        guard let bytes = context.bytes(context.record.headers).flatMap({ header(index, in: $0) }) else { return value }
+        value.type = UInt8(SJ_STRING)
+        value.pointer = bytes.baseAddress
+        value.bits = UInt64(bytes.count)
+        return value
+    }
+
+    /// Whether a record without payload meets the conditions: those on headers, for it has no fields.
+    func meetsHeaderConditions(_ context: RecordContext) -> Bool {
+        conditions.steps.allSatisfy { step in
+            step.slot >= 0 || conditions.passes(header(step.header, of: context), step.test) == true
+        }
+    }
+}
