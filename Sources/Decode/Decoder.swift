@@ -38,7 +38,7 @@ public final class Decoder {
         self.mapping = mapping
         self.limits = limits
         let plan = mapping.plan
-        parser = JSONParserHandle(limits)
+        parser = JSONParserHandle(limits, locates: plan.needsTokens)
         scratch = DecodeScratch(slots: plan.pointers.count, columns: plan.columns.count)
         reader = EventReader(
             plan: plan, limits: limits, parser: parser.pointer, values: scratch.values, fixed: scratch.fixed)
@@ -90,7 +90,7 @@ public final class Decoder {
         }
         do throws(EventFault) {
             _ = try reader.event(event, nil, into: &discarded)
-            reader.appendKafkaKey(to: &key)
+            reader.appendKafkaKey(of: discarded, to: &key)
             return nil
         } catch {
             return fault(error, record: 0)

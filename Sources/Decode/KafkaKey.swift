@@ -23,9 +23,10 @@ extension EventReader {
             do throws(ValueFault) {
                 let cell =
                     switch plan.kafkaKey {
-                    case .text: try ValueWriter.cell(text: key, type: step.type, into: &rows)
+                    case .text: try ValueWriter.cell(text: key, step.codec, into: &rows)
                     case .json:
-                        try ValueWriter.cell(sj_at(&array, step.keyPosition), type: step.type, mayHoldNUL: true, into: &rows)
+                        try ValueWriter.cell(
+                            sj_at(&array, step.keyPosition), step.codec, parser: parser, mayHoldNUL: true, into: &rows)
                     }
                 if step.keyPosition == 0 { prefix = ValueWriter.keyPrefix(cell, type: step.type, in: rows) }
                 rows.append(cell: cell)
@@ -36,19 +37,20 @@ extension EventReader {
         return prefix
     }
 
-    /// Appends the Kafka key of the event that was read last. Each row has one spelling: integers in the shortest decimal form,
-    /// JSON without spaces and with the shortest escapes.
-    func appendKafkaKey(to buffer: inout ByteBuffer) {
+    /// Appends the Kafka key of the event that was read last. Each row has one spelling: integers in the shortest decimal form, times in
+    /// UTC, JSON without spaces and with the shortest escapes.
+    /// - Parameter rows: the cells of that event, as the row that is not finished.
+    func appendKafkaKey(of rows: borrowing ChangeRows, to buffer: inout ByteBuffer) {
         if plan.kafkaKey == .json { buffer.append(byte: UInt8(ascii: "[")) }
         for (position, column) in plan.key.enumerated() {
-            guard case .field(let slot) = columns[column].source else { preconditionFailure("key columns are fields") }
             if position > 0 { buffer.append(byte: UInt8(ascii: ",")) }
-            let value = values[slot]
-            switch Int(value.type) {
-            case SJ_INT64: buffer.append(decimal: Int64(bitPattern: value.bits))
-            default:
-                let text = UnsafeRawBufferPointer(start: value.pointer, count: Int(truncatingIfNeeded: value.bits))
-                if plan.kafkaKey == .json { buffer.append(jsonString: text) } else { buffer.append(text) }
+            guard let value = rows.values.bytes(of: rows.unfinishedCell(column: column)) else {
+                preconditionFailure("a key has values")
+            }
+            if plan.kafkaKey == .json {
+                buffer.appendJSON(of: value, columns[column].codec)
+            } else {
+                buffer.appendText(of: value, columns[column].codec)
             }
         }
         if plan.kafkaKey == .json { buffer.append(byte: UInt8(ascii: "]")) }
@@ -56,18 +58,13 @@ extension EventReader {
 }
 
 extension ByteBuffer {
-    fileprivate mutating func append(byte: UInt8) { append(bigEndian: byte) }
-
-    fileprivate mutating func append(decimal number: Int64) {
-        if number < 0 { append(byte: UInt8(ascii: "-")) }
-        var divisor: UInt64 = 1
-        var rest = number.magnitude
-        while rest / divisor >= 10 { divisor *= 10 }
-        while divisor > 0 {
-            append(byte: UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest / divisor))
-            rest %= divisor
-            divisor /= 10
-        }
+    /// Appends a key's value as JSON, as an event has it.
+    mutating func appendJSON(of value: UnsafeRawBufferPointer, _ codec: ValueCodec) {
+        if codec.isBareInJSON { return appendText(of: value, codec) }
+        if codec.type == .text { return append(jsonString: value) }
+        append(byte: UInt8(ascii: "\""))
+        appendText(of: value, codec)
+        append(byte: UInt8(ascii: "\""))
     }
 
     fileprivate mutating func append(jsonString text: UnsafeRawBufferPointer) {

@@ -68,6 +68,13 @@ public struct ChangeRows: ~Copyable, @unchecked Sendable {
         return cells[change * columnCount + column]
     }
 
+    /// The cell of the change that is being written in a column that it has been written for.
+    public func unfinishedCell(column: Int) -> Slice {
+        let index = finished.count * columnCount + column
+        precondition(column >= 0 && index < cellCount, "no such cell")
+        return cells[index]
+    }
+
     /// Finishes the change that is being written. It must have one cell per column.
     @inlinable @inline(__always)
     public mutating func append(record: Int, operation: Operation, keyPrefix: UInt64) {

@@ -39,6 +39,8 @@ struct RowTexts {
     /// The column's type, where it is not the mapping's. CASE needs one type; without a length a cast refuses and cuts what an
     /// assignment does.
     private let casts: [String]
+    /// What SQL makes of a value that was sent, as it stands behind it.
+    private let sqlCasts: [String]
     /// A mapped column is GENERATED ALWAYS AS IDENTITY.
     private let overridesIdentity: Bool
 
@@ -52,9 +54,10 @@ struct RowTexts {
         let columns = shape.columns.map { schema.columns[$0.name] }
         defaults = columns.map { $0?.defaultExpression }
         casts = zip(columns, shape.columns).map { column, mapped in
-            guard let column, column.baseType != mapped.type.oid else { return "" }
+            guard let column, column.baseType != mapped.type.oid || mapped.sqlCast != nil else { return "" }
             return "::" + column.baseTypeName
         }
+        sqlCasts = shape.columns.map { $0.sqlCast.map { "::" + $0 } ?? "" }
         overridesIdentity = columns.contains { $0?.identity == .always }
     }
 
@@ -64,6 +67,9 @@ struct RowTexts {
         case .now: "CURRENT_TIMESTAMP"
         }
     }
+
+    /// The value of a row in a column, of the type that the mapping says.
+    private func value(_ row: String, _ column: Int) -> String { "\(row).c\(column)\(sqlCasts[column])" }
 
     /// The condition that `t` is the row that `row` is about.
     func matches(_ row: String) -> String {
@@ -78,9 +84,9 @@ struct RowTexts {
         let onUpdate = setsOnUpdate ? self.onUpdate : []
         let list = (names + onUpdate.map(\.name)).joined(separator: ", ")
         let values = shape.columns.indices.map { column -> String in
-            guard !isComplete, let isPresent = presence.condition(column, of: row) else { return "\(row).c\(column)" }
+            guard !isComplete, let isPresent = presence.condition(column, of: row) else { return value(row, column) }
             return
-                "CASE WHEN \(isPresent) THEN \(row).c\(column)\(casts[column])\(defaults[column].map { " ELSE \($0)" } ?? "") END"
+                "CASE WHEN \(isPresent) THEN \(value(row, column))\(casts[column])\(defaults[column].map { " ELSE \($0)" } ?? "") END"
         }
         return (
             "(\(list))\(overridesIdentity ? " OVERRIDING SYSTEM VALUE" : "")",
@@ -96,8 +102,9 @@ struct RowTexts {
     func assignments(of row: String, without absent: Set<Int> = []) -> String {
         let sets = shape.columns.indices.filter { !shape.key.contains($0) && !absent.contains($0) }.map { column -> String in
             if row == "excluded" { return "\(names[column]) = excluded.\(names[column])" }
-            guard let isPresent = presence.condition(column, of: row) else { return "\(names[column]) = \(row).c\(column)" }
-            return "\(names[column]) = CASE WHEN \(isPresent) THEN \(row).c\(column)\(casts[column]) ELSE t.\(names[column]) END"
+            guard let isPresent = presence.condition(column, of: row) else { return "\(names[column]) = \(value(row, column))" }
+            return
+                "\(names[column]) = CASE WHEN \(isPresent) THEN \(value(row, column))\(casts[column]) ELSE t.\(names[column]) END"
         }
         let all = sets + onUpdate.map { "\($0.name) = \($0.value)" }
         return all.isEmpty ? "\(keyNames[0]) = t.\(keyNames[0])" : all.joined(separator: ", ")

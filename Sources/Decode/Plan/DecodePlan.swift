@@ -25,16 +25,20 @@ enum ColumnSource: Sendable, BitwiseCopyable {
     case key
     /// The value of a header: index of its name in ``DecodePlan/headers``.
     case header(Int)
+    /// The whole event.
+    case event
 }
 
 /// How the decoder reads one column.
 struct ColumnStep: Sendable, BitwiseCopyable {
     let source: ColumnSource
-    let type: ColumnType
+    let codec: ValueCodec
     let isOptional: Bool
     let isNullable: Bool
     /// Position in the key; −1: not a key column.
     let keyPosition: Int
+
+    var type: ColumnType { codec.type }
 }
 
 /// The value of a `fixed` column.
@@ -85,6 +89,8 @@ final class DecodePlan: Sendable {
     let indices: [Int]
     let columnNames: [String]
     let names: NameTable
+    /// A column needs values' own texts in the document.
+    let needsTokens: Bool
 
     init(
         objects: [ObjectStep], essentialObjects: Int, columns: [ColumnStep], key: [Int], envelope: ActionEnvelope,
@@ -101,6 +107,7 @@ final class DecodePlan: Sendable {
         self.headers = headers
         self.pointers = pointers
         self.columnNames = columnNames
+        needsTokens = columns.contains { $0.codec.needsTokens }
         indices = pointers.map { $0.tokens.last.flatMap(JSONPointer.index) ?? -1 }
         names = NameTable(pointers.map { $0.tokens.last ?? "" })
     }
