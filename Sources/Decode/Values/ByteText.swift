@@ -50,7 +50,7 @@ enum ByteText {
         let start = rows.values.count
         var at = 0
         while at < text.count {
-            if text.count == 36, [8, 13, 18, 23].contains(at) {
+            if text.count == 36, at == 8 || at == 13 || at == 18 || at == 23 {
                 guard text[at] == UInt8(ascii: "-") else { throw .wrongType }
                 at += 1
             }

@@ -71,8 +71,10 @@ enum Calendar {
     private static let firstDay = -Int64(epoch)
     private static let endDay: Int64 = 2_921_940
 
+    @inline(__always)
     private static func infinity(_ text: UnsafeRawBufferPointer) -> Int? {
-        switch DecimalText.name(text) {
+        guard let first = text.first, !isDigit(first) else { return nil }
+        return switch DecimalText.name(text) {
         case .infinity where text.count >= 8: 1
         case .minusInfinity where text.count >= 8: -1
         default: nil

@@ -60,7 +60,7 @@ extension ByteBuffer {
         case .timestamptz: append(timestamp: load(Int64.self), hasZone: true)
         case .uuid:
             for (index, byte) in value.enumerated() {
-                if [4, 6, 8, 10].contains(index) { append(byte: UInt8(ascii: "-")) }
+                if index == 4 || index == 6 || index == 8 || index == 10 { append(byte: UInt8(ascii: "-")) }
                 append(hex: byte)
             }
         case .bytea where codec.format == .hex:

@@ -54,7 +54,7 @@ enum ValueWriter {
         if let format = codec.format {
             // A count may have a fraction: seconds, above all.
             if format.microsecondDigits != nil || format == .days {
-                guard [SJ_INT64, SJ_UINT64, SJ_DOUBLE].contains(type) else { throw .wrongType }
+                guard isNumber(type) else { throw .wrongType }
                 return try cell(text: raw(&value, parser), codec, into: &rows)
             }
             return try cell(text: try string(value), codec, into: &rows)
@@ -71,8 +71,8 @@ enum ValueWriter {
                 guard let name = DecimalText.name(try string(value)) else { throw .wrongType }
                 return number(named: name, codec.type, into: &rows)
             }
-            guard [SJ_INT64, SJ_UINT64, SJ_DOUBLE].contains(type) else { throw .wrongType }
-            return try cell(text: raw(&value, parser), codec, into: &rows)
+            guard isNumber(type) else { throw .wrongType }
+            return try number(raw(&value, parser), codec.type, into: &rows)
         case .json, .jsonb: return try DocumentText.cell(raw(&value, parser), codec, into: &rows)
         case .text, .date, .timestamptz, .uuid, .time, .timestamp, .interval, .bytea:
             let text = try string(value)
@@ -167,6 +167,8 @@ enum ValueWriter {
         guard Int(value.type) == SJ_STRING else { throw .wrongType }
         return UnsafeRawBufferPointer(start: value.pointer, count: Int(truncatingIfNeeded: value.bits))
     }
+
+    private static func isNumber(_ type: Int) -> Bool { type == SJ_INT64 || type == SJ_UINT64 || type == SJ_DOUBLE }
 
     /// A value's own text in the document.
     private static func raw(_ value: inout sj_value, _ parser: OpaquePointer) -> UnsafeRawBufferPointer {
