@@ -41,6 +41,46 @@ import Testing
         }
     }
 
+    /// Bytes are changed, removed or doubled: what is still an event has the same row alone in its memory, and the ingress agrees.
+    @Test func `damaged documents are read within their bytes`() throws {
+        let decoder = Decoder(
+            mapping: try mapping(
+                columns: """
+                    id: {path: /id, type: int4}
+                    n: {path: /x/n, type: numeric, nullable: true}
+                    f: {path: /x/f, type: float8, optional: true}
+                    j: {path: /x/j, type: jsonb, optional: true}
+                    t: {path: /x/t/0, type: timestamptz, format: epoch_s, optional: true}
+                    l: {path: /l, type: 'numeric[]', optional: true}
+                    c: {path: /c, cast: inet, optional: true}
+                    """))
+        let event = Array(
+            #"{"a":"s", "id":1,"l":[1.5,null,-2e3 ],"x":{"j":{"k":[1e5,"\u0041\"",{}]},"t":[17.25,{"a":1e999}],"n":0.10,"f":-1e5},"c":[1,2]}"#
+                .utf8
+        )
+        let seed = testSeed("damaged documents")
+        var random = SeededRandom(seed: seed)
+        var accepted = 0
+        for round in 0..<4_000 {
+            var bytes = event
+            for _ in 0..<Int.random(in: 1...3, using: &random) {
+                let at = Int.random(in: 0..<bytes.count, using: &random)
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0: bytes[at] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+                case 1: bytes.remove(at: at)
+                case 2: bytes.insert(bytes[at], at: at)
+                default: bytes[at] = Array("{}[]\",:-.e019 \\".utf8).randomElement(using: &random)!
+                }
+            }
+            let together = decoder.decode(batch([Sample(bytes: bytes), Sample(bytes: event)]))
+            let alone = decoder.decode(batch([Sample(bytes: bytes)]))
+            #expect(alone.outcomes == Array(together.outcomes.dropLast()), "seed \(seed), round \(round)")
+            #expect(validate(decoder, bytes).fault?.detail == alone.faults.first?.detail, "seed \(seed), round \(round)")
+            if alone.faults.isEmpty { accepted += 1 }
+        }
+        #expect(accepted > 100)
+    }
+
     @Test func `the whole event can be a column`() throws {
         let event = #"{"a":"s", "id":1, "n":1e400, "s":"\u0041"}"#
         #expect(try Self.decoder("type: json", path: "").row(event).cells[1] == .text(event))

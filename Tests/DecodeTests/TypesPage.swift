@@ -33,6 +33,9 @@ enum TypesPage {
         with such a limit, an interval and a column with a `cast` are not coalesced, because a later event must not
         hide that an earlier one is refused.
 
+        A cast to a type that names objects of the database (regclass, regrole and the other `reg` types, aclitem)
+        stops the partition where there is no such object: to PostgreSQL that is no wrong value but a missing object.
+
         **The whole event** goes into a column of type json or jsonb with `path: ''`. A `cast` may name a type in a
         schema, with a modifier or with `[]`; names with other characters than letters, digits and underscores need
         double quotes. With a `type` beside it, the value is read and sent as that type first.

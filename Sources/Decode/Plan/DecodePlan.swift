@@ -107,7 +107,12 @@ final class DecodePlan: Sendable {
         self.headers = headers
         self.pointers = pointers
         self.columnNames = columnNames
-        needsTokens = columns.contains { $0.codec.needsTokens }
+        needsTokens = columns.contains { column in
+            switch column.source {
+            case .field, .event: column.codec.needsTokens
+            case .fixed, .offset, .timestamp, .key, .header: false
+            }
+        }
         indices = pointers.map { $0.tokens.last.flatMap(JSONPointer.index) ?? -1 }
         names = NameTable(pointers.map { $0.tokens.last ?? "" })
     }
