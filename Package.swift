@@ -105,7 +105,7 @@ let package = Package(
         tests("HTTPServer", ["CZlib", "HTTPServer", "Platform"]),
         tests("Decode", ["Decode", "Records", "Settings"]),
         tests("SluiceTables", ["SluiceTables", "Postgres", "Records"]),
-        tests("Apply", ["Apply", "Postgres", "Records", "SluiceTables"]),
+        tests("Apply", ["Apply", "Decode", "Postgres", "Records", "Settings", "SluiceTables"]),
         tests("Pipeline", ["Pipeline", "Records", "Backpressure", "sluice-simulate"]),
         tests(
             "Processor",

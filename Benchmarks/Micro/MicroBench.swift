@@ -17,6 +17,10 @@ struct MicroBench {
         let decoding = try DecodeBench()
         let base = try decoding.foundation()
         add(figure("decode", perSecond: try decoding.decode(), "events/s", "Foundation's JSONDecoder", base, atLeast: 20))
+        add(
+            figure(
+                "decode, ten types", perSecond: try TypesBench.decode(), "events/s", "three columns", figures[0].value,
+                atLeast: 0.15))
         add(figure("validate", perSecond: decoding.validate(), "events/s", "Foundation's JSONDecoder", base, atLeast: 12))
 
         let arrays = ArrayBench()

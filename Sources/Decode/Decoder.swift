@@ -41,7 +41,7 @@ public final class Decoder {
         self.mapping = mapping
         self.limits = limits
         let plan = mapping.plan
-        parser = JSONParserHandle(limits)
+        parser = JSONParserHandle(limits, locates: plan.needsTokens)
         scratch = DecodeScratch(
             slots: plan.pointers.count, columns: plan.columns.count, keyNames: plan.keyNames.count)
         reader = EventReader(plan: plan, limits: limits, parser: parser.pointer, scratch: scratch)
@@ -101,7 +101,7 @@ public final class Decoder {
             hasKey = false
             let (operation, _) = try reader.event(event, nil, into: &discarded)
             hasKey = !mapping.plan.key.isEmpty && (operation != nil || reader.hasKey(into: &discarded))
-            if hasKey { reader.appendKafkaKey(to: &key) }
+            if hasKey { reader.appendKafkaKey(of: discarded, to: &key) }
             return nil
         } catch {
             return fault(error, record: 0)

@@ -114,6 +114,7 @@ struct EventReader {
                 switch step.source {
                 case .field(let slot): try field(slot, index, step, mayHoldNUL, into: &rows)
                 case .fixed: fixed[index]
+                case .event: try value(root, index, step, mayHoldNUL, into: &rows)
                 default: try metadata(index, step, context, into: &rows)
                 }
             if step.keyPosition == 0 { prefix = ValueWriter.keyPrefix(cell, type: step.type, in: rows) }
@@ -180,8 +181,15 @@ struct EventReader {
             if Int(value.type) == SJ_ABSENT, step.isOptional { return .absent }
             if Int(value.type) == SJ_ABSENT { throw .missing(slot: slot) }
         }
+        return try self.value(value, column, step, mayHoldNUL, into: &rows)
+    }
+
+    @inline(__always)
+    private func value(
+        _ value: sj_value, _ column: Int, _ step: ColumnStep, _ mayHoldNUL: Bool, into rows: inout ChangeRows
+    ) throws(EventFault) -> Slice {
         do throws(ValueFault) {
-            return try ValueWriter.cell(value, type: step.type, mayHoldNUL: mayHoldNUL, into: &rows)
+            return try ValueWriter.cell(value, step.codec, parser: parser, mayHoldNUL: mayHoldNUL, into: &rows)
         } catch {
             throw .value(error, column: column, actual: value.type)
         }
@@ -203,7 +211,7 @@ struct EventReader {
             return rows.appendValue(bigEndian: microseconds)
         case .key: text = context.bytes(context.record.key)
         case .header(let index): text = context.bytes(context.record.headers).flatMap { header(index, in: $0) }
-        case .timestamp, .field, .fixed: text = nil
+        case .timestamp, .field, .fixed, .event: text = nil
         }
         guard let text else {
             if step.isOptional { return .absent }
@@ -211,7 +219,7 @@ struct EventReader {
             throw .missingMetadata(column: column)
         }
         do throws(ValueFault) {
-            return try ValueWriter.cell(text: text, type: step.type, into: &rows)
+            return try ValueWriter.cell(text: text, step.codec, into: &rows)
         } catch {
             throw .value(error, column: column, actual: UInt8(SJ_ABSENT))
         }
@@ -228,7 +236,8 @@ struct EventReader {
     }
 
     /// Handles a document that simdjson refused. Throws its fault; or, where it is JSON with numbers beyond 64 bits, parses it
-    /// with these numbers replaced by ones that fit and that no column accepts, and returns its root.
+    /// with these numbers replaced by ones that fit and that no integer accepts, and returns its root. Other types read numbers from the
+    /// document itself.
     @inline(never)
     private func reparse(_ payload: UnsafeRawBufferPointer, after outcome: Int32) throws(EventFault) -> sj_value {
         switch Int(outcome) {
@@ -251,16 +260,18 @@ struct EventReader {
             var next = 0
             for number in numbers {
                 fitting.append(UnsafeRawBufferPointer(rebasing: payload[next..<number.range.lowerBound]))
-                // An integer beyond every column's range, or a fraction, which no column accepts.
-                let replacement: StaticString = number.isInteger ? "18446744073709551615" : "0.5"
-                fitting.append(UnsafeRawBufferPointer(start: replacement.utf8Start, count: replacement.utf8CodeUnitCount))
+                // An integer beyond every integer's range, or a fraction, which no integer accepts. Neither is longer than the number:
+                // with spaces after it, everything else keeps its place.
+                fitting.append(ascii: number.isInteger ? "18446744073709551615" : "0.5")
                 next = number.range.upperBound
+                while fitting.count < next { fitting.append(byte: UInt8(ascii: " ")) }
             }
             fitting.append(UnsafeRawBufferPointer(rebasing: payload[next...]))
             var root = sj_value()
             guard Int(sj_parse(parser, fitting.base, fitting.count, &root)) == SJ_OK else {
                 throw .malformed(at: -1, slot: -1)
             }
+            sj_read_texts_from(parser, payload.baseAddress)
             return root
         }
     }

@@ -98,7 +98,7 @@ extension EventReader {
         _ key: UnsafeRawBufferPointer, _ step: ColumnStep, into rows: inout ChangeRows
     ) throws(EventFault) -> Slice {
         do throws(ValueFault) {
-            if kafkaKey == .text { return try ValueWriter.cell(text: key, type: step.type, into: &rows) }
+            if kafkaKey == .text { return try ValueWriter.cell(text: key, step.codec, into: &rows) }
             return try keyCell(keyValue(step.keyPosition), step, into: &rows)
         } catch {
             throw .badKey
@@ -117,7 +117,7 @@ extension EventReader {
         _ value: sj_value, _ step: ColumnStep, into rows: inout ChangeRows
     ) throws(ValueFault) -> Slice {
         guard Int(value.type) > SJ_NULL, !value.is_repeated else { throw .wrongType }
-        return try ValueWriter.cell(value, type: step.type, mayHoldNUL: true, into: &rows)
+        return try ValueWriter.cell(value, step.codec, parser: parser, mayHoldNUL: true, into: &rows)
     }
 
     // MARK: The key of an event
@@ -146,27 +146,29 @@ extension EventReader {
         return true
     }
 
-    /// Appends the Kafka key of the event that was read last. Each row has one spelling: integers in the shortest decimal form,
-    /// JSON without spaces and with the shortest escapes. Where the mapping says that keys name nothing, it is the text of a key of one
-    /// column, or an array: the events of a row stay in one partition, in order.
-    func appendKafkaKey(to buffer: inout ByteBuffer) {
+    /// Appends the Kafka key of the event that was read last. Each row has one spelling: integers in the shortest decimal form, times in
+    /// UTC, JSON without spaces and with the shortest escapes. Where the mapping says that keys name nothing, it is the text of a key of
+    /// one column, or an array: the events of a row stay in one partition, in order.
+    /// - Parameter rows: the cells of that event, as the row that is not finished.
+    func appendKafkaKey(of rows: borrowing ChangeRows, to buffer: inout ByteBuffer) {
         let format: KafkaKeyFormat = kafkaKey == .none ? (plan.key.count == 1 ? .text : .jsonArray) : kafkaKey
         switch format {
         case .jsonArray: buffer.append(byte: UInt8(ascii: "["))
         case .jsonObject: buffer.append(byte: UInt8(ascii: "{"))
         case .text, .none: break
         }
-        for position in keySlots.indices {
+        for (position, column) in plan.key.enumerated() {
             if position > 0 { buffer.append(byte: UInt8(ascii: ",")) }
             if format == .jsonObject {
                 buffer.append(UnsafeRawBufferPointer(start: keyMembers[position].bytes, count: keyMembers[position].length))
             }
-            let value = values[keySlots[position]]
-            switch Int(value.type) {
-            case SJ_INT64: buffer.append(decimal: Int64(bitPattern: value.bits))
-            default:
-                let text = UnsafeRawBufferPointer(start: value.pointer, count: Int(truncatingIfNeeded: value.bits))
-                if format == .text { buffer.append(text) } else { buffer.append(jsonString: text) }
+            guard let value = rows.values.bytes(of: rows.unfinishedCell(column: column)) else {
+                preconditionFailure("a key has values")
+            }
+            if format == .text {
+                buffer.appendText(of: value, columns[column].codec)
+            } else {
+                buffer.appendJSON(of: value, columns[column].codec)
             }
         }
         switch format {
@@ -178,18 +180,13 @@ extension EventReader {
 }
 
 extension ByteBuffer {
-    fileprivate mutating func append(byte: UInt8) { append(bigEndian: byte) }
-
-    fileprivate mutating func append(decimal number: Int64) {
-        if number < 0 { append(byte: UInt8(ascii: "-")) }
-        var divisor: UInt64 = 1
-        var rest = number.magnitude
-        while rest / divisor >= 10 { divisor *= 10 }
-        while divisor > 0 {
-            append(byte: UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest / divisor))
-            rest %= divisor
-            divisor /= 10
-        }
+    /// Appends a key's value as JSON, as an event has it.
+    mutating func appendJSON(of value: UnsafeRawBufferPointer, _ codec: ValueCodec) {
+        if codec.isBareInJSON { return appendText(of: value, codec) }
+        if codec.type == .text { return append(jsonString: value) }
+        append(byte: UInt8(ascii: "\""))
+        appendText(of: value, codec)
+        append(byte: UInt8(ascii: "\""))
     }
 
     fileprivate mutating func append(jsonString text: UnsafeRawBufferPointer) {

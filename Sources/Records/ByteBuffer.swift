@@ -84,6 +84,22 @@ public struct ByteBuffer: ~Copyable, @unchecked Sendable {
         written += source.count
     }
 
+    /// Appends one byte.
+    @inlinable @inline(__always)
+    public mutating func append(byte: UInt8) {
+        reserve(1)
+        (memory + written).storeBytes(of: byte, as: UInt8.self)
+        written += 1
+    }
+
+    /// Removes `count` bytes from `position` on; what follows them moves up.
+    public mutating func remove(at position: Int, count: Int) {
+        precondition(position >= 0 && count >= 0 && position + count <= written, "remove outside the written bytes")
+        // The ranges may overlap.
+        (memory + position).copyMemory(from: memory + position + count, byteCount: written - position - count)
+        written -= count
+    }
+
     /// Appends a copy of `source` and returns its position.
     @inlinable @inline(__always)
     public mutating func appendSlice(_ source: UnsafeRawBufferPointer) -> Slice {

@@ -1,25 +1,5 @@
 // Declares what Decode and Apply agree on: a table, its columns in order, and its key columns.
 
-/// A column's type, as a mapping file names it. Each has one binary form in PostgreSQL.
-public enum ColumnType: String, Sendable, CaseIterable, BitwiseCopyable {
-    case int2, int4, int8, text, date, timestamptz
-
-    /// The type's object identifier (`pg_type.oid`; fixed since PostgreSQL 7).
-    public var oid: UInt32 {
-        switch self {
-        case .int2: 21
-        case .int4: 23
-        case .int8: 20
-        case .text: 25
-        case .date: 1082
-        case .timestamptz: 1184
-        }
-    }
-
-    /// The SQL name of the type's array type, for casting a parameter.
-    public var arrayName: String { rawValue + "[]" }
-}
-
 /// How a mapping's column is written, beyond being set to the event's value. The default is that alone.
 public struct ColumnPolicy: Sendable, Equatable {
     /// The mapping key `on`: which writes of a row set the column.
@@ -51,8 +31,12 @@ public struct ColumnPolicy: Sendable, Equatable {
 public struct ColumnShape: Sendable, Equatable {
     /// The column's name, unquoted.
     public let name: String
-    /// The type its values are sent as.
+    /// The type that its values, or their elements, are read as.
     public let type: ColumnType
+    /// Its values are one-dimensional arrays of ``type``.
+    public let isArray: Bool
+    /// The SQL name of the type to which the server casts its values; `nil`: the column takes them as they are.
+    public let cast: String?
     /// The field may be absent: the column then keeps its value, or gets its default on insert.
     public var isOptional: Bool
     /// The value may be null.
@@ -62,14 +46,26 @@ public struct ColumnShape: Sendable, Equatable {
 
     /// A column that a mapping fills.
     public init(
-        name: String, type: ColumnType, isOptional: Bool = false, isNullable: Bool = false, policy: ColumnPolicy = ColumnPolicy()
+        name: String, type: ColumnType, isArray: Bool = false, cast: String? = nil, isOptional: Bool = false,
+        isNullable: Bool = false, policy: ColumnPolicy = ColumnPolicy()
     ) {
         self.name = name
         self.type = type
+        self.isArray = isArray
+        self.cast = cast
         self.isOptional = isOptional
         self.isNullable = isNullable
         self.policy = policy
     }
+
+    /// The type that its values are sent as. `unnest` takes arrays apart down to their elements, so an array travels as its text.
+    public var wireType: ColumnType { isArray || type == .interval ? .text : type }
+
+    /// What SQL makes of a value that was sent; `nil`: nothing.
+    public var sqlCast: String? { cast ?? (isArray || type == .interval ? typeName : nil) }
+
+    /// The type as a mapping file names it.
+    public var typeName: String { isArray ? type.arrayName : type.rawValue }
 }
 
 /// The value of an `on_update` column, and of one that marks a deleted row.

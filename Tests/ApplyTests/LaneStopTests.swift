@@ -63,7 +63,7 @@ private let p1 = TopicPartition("t", 1)
         counts.applied = 7
         #expect(machine.executed(applied(5), of: [advance(p1, to: 5)], at: 1) == .answer(.applied(counts)))
         // It was claimed again, and begins at the record.
-        machine.claimed([p0])
+        machine.claimed(p0)
         let again = part(batch(p0, from: 2, count: 1, stopsBefore: 0), epoch: 2, expected: 2)
         #expect(machine.batchesArrived([again], at: 2) == .answer(.stopped([p0], reason: truncated)))
     }

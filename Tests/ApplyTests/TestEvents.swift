@@ -8,12 +8,15 @@ import SluiceTables
 /// A column's value in an event.
 enum TestValue: Equatable {
     case absent, null, int(Int32), text(String)
+    /// A value in its type's binary form, and as SQL writes it.
+    case value(literal: String, bytes: [UInt8])
 
     /// As SQL writes it.
     var literal: String {
         switch self {
         case .absent, .null: "NULL"
         case .int(let value): "\(value)"
+        case .value(let literal, _): literal
         case .text(let value): "'" + value.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'"
         }
     }
@@ -62,12 +65,16 @@ func changeBatch(_ source: TopicPartition, from start: Int64, _ records: [TestRe
                 case .null: rows.append(cell: .null)
                 case .int(let value): rows.append(cell: rows.appendValue(bigEndian: value))
                 case .text(let text): rows.append(cell: Array(text.utf8).withUnsafeBytes { rows.values.appendSlice($0) })
+                case .value(_, let bytes): rows.append(cell: bytes.withUnsafeBytes { rows.values.appendSlice($0) })
                 }
             }
             let prefix: UInt64 =
                 switch shape.key.first.map({ values[$0] }) {
                 case .int(let value): KeyPrefix.of(value)
                 case .text(let text): Array(text.utf8).withUnsafeBytes { KeyPrefix.of($0) }
+                case .value(_, let bytes) where bytes.count == 8:
+                    KeyPrefix.of(bytes.withUnsafeBytes { Int64(bigEndian: $0.loadUnaligned(as: Int64.self)) })
+                case .value(_, let bytes): bytes.withUnsafeBytes { KeyPrefix.of($0) }
                 case .absent, .null, nil: 0
                 }
             rows.append(record: index, operation: operation, keyPrefix: prefix)

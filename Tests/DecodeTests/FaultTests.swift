@@ -182,7 +182,7 @@ import Testing
             details == [
                 "wrong_type: /d must be a date as YYYY-MM-DD", "wrong_type: /d must be a string, not an integer",
                 "out_of_range: /d is not a valid date",
-                "wrong_type: /t must be an RFC 3339 timestamp, such as 2000-01-01T00:00:00Z",
+                "wrong_type: /t must be an ISO 8601 timestamp with an offset, such as 2000-01-01T00:00:00Z",
                 "out_of_range: /t is not a valid time",
             ])
     }

@@ -70,12 +70,12 @@ struct BinaryTests {
         await connection.close()
     }
 
-    @Test("Arrays of every column type, with NULL, empty, and reused memory")
+    @Test("Arrays of numbers, texts and times, with NULL, empty, and reused memory")
     func arrays() async throws {
         let connection = try await connect()
         try await connection.perform { session in
             let parameters = Parameters()
-            for type in ColumnType.allCases {
+            for type in [ColumnType.int2, .int4, .int8, .text, .date, .timestamptz] {
                 var array = BinaryArray(element: type.oid)
                 for rows in [0, 1, 1000] {
                     array.removeAll()
@@ -89,6 +89,7 @@ struct BinaryTests {
                         case .int4, .date: array.append(Int32(row))
                         case .int8, .timestamptz: array.append(Int64(row))
                         case .text: array.append("row \(row)")
+                        default: Issue.record("\(type) has no values here")
                         }
                     }
                     parameters.removeAll()

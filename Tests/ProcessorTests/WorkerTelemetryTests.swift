@@ -118,7 +118,8 @@ private struct LogLines: LogSink {
     @Test func skippedRecordsAndKeysOfOtherRowsAreCounted() throws {
         let registry = MetricsRegistry()
         let log = LogLines()
-        let telemetry = WorkerTelemetry(group: "g", registry: registry, logger: log.logger)
+        let telemetry = WorkerTelemetry(
+            group: "g", mappings: ["m"], routes: TopicRoutes([["t"]]), registry: registry, logger: log.logger)
         let before = Self.lines(registry)
         #expect(before.contains("sluice_events_total{outcome=\"skipped\"} 0") && before.contains("sluice_key_mismatches_total 0"))
         var counts = AppliedCounts()
@@ -132,6 +133,7 @@ private struct LogLines: LogSink {
         }
         let page = Self.lines(registry)
         #expect(page.contains("sluice_events_total{outcome=\"applied\"} 6"))
+        #expect(page.contains(#"sluice_mapping_events_total{mapping="m",outcome="skipped"} 8"#))
         #expect(page.contains("sluice_events_total{outcome=\"skipped\"} 8") && page.contains("sluice_key_mismatches_total 4"))
         // One line a minute.
         #expect(log.lines.filter { $0.contains("Record keys name other rows") }.count == 1, "\(log.lines)")

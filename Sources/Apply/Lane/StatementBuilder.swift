@@ -219,7 +219,8 @@ struct StatementBuilder {
         to writer: inout ParameterWriter
     ) {
         let columns = statement.columns
-        let types = columns.map { shape.columns[$0].type.oid } + Array(repeating: TypeOID.int8, count: statement.presenceWords)
+        let types =
+            columns.map { shape.columns[$0].wireType.oid } + Array(repeating: TypeOID.int8, count: statement.presenceWords)
         // Row by row, because a row's values are neighbours in memory.
         writer.arrays(types) { arrays in
             for row in rows {
@@ -247,7 +248,7 @@ struct StatementBuilder {
         _ positions: ContiguousArray<Int>, isolating refusals: Refusals?
     ) -> [EncodedStatement] {
         guard let first = positions.first, let last = positions.last else { return [] }
-        let columns = shape.columns.map(\.type.oid)
+        let columns = shape.columns.map(\.wireType.oid)
         let words = Array(repeating: TypeOID.int8, count: plan.presence.words)
         var fill = ParameterWriter(pool)
         fill.arrays([TypeOID.int4, TypeOID.int2] + columns + words) { arrays in

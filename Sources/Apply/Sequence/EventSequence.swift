@@ -44,7 +44,7 @@ final class EventSequence {
         self.shape = shape
         // `slices` retains the batches as long as this object lives.
         batches = slices.map { Unmanaged.passUnretained($0.batch) }
-        keyIsExact = shape.key.count == 1 && [.int2, .int4, .int8].contains(shape.columns[shape.key[0]].type)
+        keyIsExact = shape.key.count == 1 && shape.columns[shape.key[0]].type.fitsKeyPrefix
         var events: ContiguousArray<Event> = []
         events.reserveCapacity(ranges.reduce(0) { $0 + $1.count })
         for (slice, range) in ranges.enumerated() {

@@ -41,6 +41,8 @@ struct RowTexts {
     /// The column's type, where it is not the mapping's. CASE needs one type; without a length a cast refuses and cuts what an
     /// assignment does.
     private let casts: [String]
+    /// What SQL makes of a value that was sent, as it stands behind it.
+    private let sqlCasts: [String]
     /// A mapped column is GENERATED ALWAYS AS IDENTITY.
     private let overridesIdentity: Bool
 
@@ -55,9 +57,10 @@ struct RowTexts {
         let columns = shape.columns.map { schema.columns[$0.name] }
         defaults = columns.map { $0?.defaultExpression }
         casts = zip(columns, shape.columns).map { column, mapped in
-            guard let column, column.baseType != mapped.type.oid else { return "" }
+            guard let column, column.baseType != mapped.type.oid || mapped.sqlCast != nil else { return "" }
             return "::" + column.baseTypeName
         }
+        sqlCasts = shape.columns.map { $0.sqlCast.map { "::" + $0 } ?? "" }
         overridesIdentity = columns.contains { $0?.identity == .always }
     }
 
@@ -67,6 +70,9 @@ struct RowTexts {
         case .now: "CURRENT_TIMESTAMP"
         }
     }
+
+    /// The value of a row in a column, of the type that the mapping says.
+    private func value(_ row: String, _ column: Int) -> String { "\(row).c\(column)\(sqlCasts[column])" }
 
     /// The condition that `t` is the row that `row` is about.
     func matches(_ row: String) -> String {
@@ -107,9 +113,9 @@ struct RowTexts {
         let inserted = shape.columns.indices.filter { shape.columns[$0].policy.occasion != .update }
         let list = (inserted.map { names[$0] } + onUpdate.map(\.name)).joined(separator: ", ")
         let values = inserted.map { column -> String in
-            guard !isComplete, let isPresent = presence.condition(column, of: row) else { return "\(row).c\(column)" }
+            guard !isComplete, let isPresent = presence.condition(column, of: row) else { return value(row, column) }
             return
-                "CASE WHEN \(isPresent) THEN \(row).c\(column)\(casts[column])\(defaults[column].map { " ELSE \($0)" } ?? "") END"
+                "CASE WHEN \(isPresent) THEN \(value(row, column))\(casts[column])\(defaults[column].map { " ELSE \($0)" } ?? "") END"
         }
         return (
             "(\(list))\(overridesIdentity ? " OVERRIDING SYSTEM VALUE" : "")",
@@ -150,7 +156,7 @@ struct RowTexts {
         let former = "t.\(names[column])"
         let isPresent = presence.condition(column, of: row)
         let cast = isPresent == nil && policy == ColumnPolicy() ? "" : casts[column]
-        var value = "\(row).c\(column)\(cast)"
+        var value = self.value(row, column) + cast
         if policy.isMerged {
             // A null on either side would make the whole null.
             value = "CASE WHEN \(former) IS NULL OR \(value) IS NULL THEN \(value) ELSE \(former) || \(value) END"

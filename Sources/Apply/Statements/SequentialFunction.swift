@@ -32,7 +32,7 @@ struct SequentialFunction {
     init(_ writer: SequentialWriter) {
         let shape = writer.texts.shape
         let columns =
-            [("n", "int4"), ("op", "int2")] + shape.columns.enumerated().map { ("c\($0)", $1.type.rawValue) }
+            [("n", "int4"), ("op", "int2")] + shape.columns.enumerated().map { ("c\($0)", $1.wireType.rawValue) }
             + (0..<writer.texts.presence.words).map { ("p\($0)", "int8") }
         // The hash in the name keeps the functions of different tables, and of another version of a table, apart.
         let hash = String(fnv1a(writer.body(events: "") + columns.map(\.1).joined()), radix: 36)

@@ -103,7 +103,7 @@ struct StatementTexts {
 
     /// `unnest($1::int4[], …) AS u(c0, …)`: see ``RowTexts``.
     private func unnest(_ columns: [Int], _ words: Int, firstParameter first: Int) -> String {
-        let types = columns.map { shape.columns[$0].type.arrayName } + Array(repeating: "int8[]", count: words)
+        let types = columns.map { shape.columns[$0].wireType.arrayName } + Array(repeating: "int8[]", count: words)
         let arrays = types.enumerated().map { "$\($0 + first)::\($1)" }.joined(separator: ", ")
         let names = columns.map { "c\($0)" } + (0..<words).map { "p\($0)" }
         return "unnest(\(arrays)) AS u(\(names.joined(separator: ", ")))"

@@ -61,9 +61,9 @@ extension TableSchema {
         if shape.key.isEmpty { return ["mode \(shape.mode.rawValue) needs a key"] }
         var faults: [String] = []
         for mapped in shape.key.map({ shape.columns[$0] }) {
-            if let column = columns[mapped.name], !column.comparesWith(mapped.type) {
+            if let column = columns[mapped.name], !column.comparesWith(mapped) {
                 faults.append(
-                    "key column \(mapped.name) cannot be looked up by a \(mapped.type.rawValue); give both the same type")
+                    "key column \(mapped.name) cannot be looked up by a \(mapped.typeName); give both the same type")
             }
             if mapped.isOptional || mapped.isNullable {
                 faults.append("key column \(mapped.name) may be neither optional nor nullable")

@@ -28,24 +28,32 @@ public struct TableSchema: Sendable, Equatable {
 
         var hasDefault: Bool { defaultExpression != nil }
 
-        /// Whether the column takes every value of a mapping's type.
-        func takesEveryValue(of type: ColumnType) -> Bool { Self.wider[type.oid, default: []].contains(baseType) }
+        /// Whether the column takes every value that the mapping reads. What the server casts has been read as a text only, except for arrays.
+        func takesEveryValue(of mapped: ColumnShape) -> Bool {
+            if mapped.cast != nil || mapped.type == .interval { return false }
+            return mapped.isArray ? baseType == mapped.type.arrayOID : Self.wider(mapped.type).contains(baseType)
+        }
 
         /// Whether a key of a mapping's type can be looked up in the column, and keys that are equal in SQL are equal bytes.
-        func comparesWith(_ type: ColumnType) -> Bool {
+        func comparesWith(_ mapped: ColumnShape) -> Bool {
+            guard mapped.type.isKey, !mapped.isArray, mapped.cast == nil else { return false }
+            // A column with fewer digits of a second rounds the keys.
+            if [.time, .timestamp, .timestamptz].contains(mapped.type), typeModifier >= 0 { return false }
             let integers: [UInt32] = [TypeOID.int2, TypeOID.int4, TypeOID.int8]
-            return takesEveryValue(of: type) || (integers.contains(type.oid) && integers.contains(baseType))
+            return takesEveryValue(of: mapped) || (integers.contains(mapped.type.oid) && integers.contains(baseType))
         }
 
         private static let varchar: UInt32 = 1043
-        private static let wider: [UInt32: [UInt32]] = [
-            TypeOID.int2: [TypeOID.int2, TypeOID.int4, TypeOID.int8],
-            TypeOID.int4: [TypeOID.int4, TypeOID.int8],
-            TypeOID.int8: [TypeOID.int8],
-            TypeOID.text: [TypeOID.text, varchar],
-            TypeOID.date: [TypeOID.date],
-            TypeOID.timestamptz: [TypeOID.timestamptz],
-        ]
+        /// The types of columns that take every value of a type as it is.
+        private static func wider(_ type: ColumnType) -> [UInt32] {
+            switch type {
+            case .int2: [TypeOID.int2, TypeOID.int4, TypeOID.int8]
+            case .int4: [TypeOID.int4, TypeOID.int8]
+            case .text: [TypeOID.text, varchar]
+            case .float4: [ColumnType.float4.oid, ColumnType.float8.oid]
+            default: [type.oid]
+            }
+        }
     }
 
     /// How an identity column takes values from outside.

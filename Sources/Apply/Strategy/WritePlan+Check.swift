@@ -99,9 +99,11 @@ extension WritePlan {
     /// The columns to which the mapping's type cannot be assigned.
     private func mismatches(on session: PostgresSession) throws -> [PostgresError] {
         try shape.columns.indices.compactMap { column in
+            let mapped = shape.columns[column]
+            let cast = mapped.sqlCast.map { "::" + $0 } ?? ""
             let sql =
-                "INSERT INTO \(schema.relation) (\(texts.texts.names[column])) SELECT u.c FROM "
-                + "unnest($1::\(shape.columns[column].type.arrayName)) AS u(c)"
+                "INSERT INTO \(schema.relation) (\(texts.texts.names[column])) SELECT u.c\(cast) FROM "
+                + "unnest($1::\(mapped.wireType.arrayName)) AS u(c)"
             let error = try refusal(of: sql, parameters: 1, on: session)
             return error?.sqlState == .datatypeMismatch ? error : nil
         }

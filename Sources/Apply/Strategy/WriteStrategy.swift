@@ -93,8 +93,8 @@ extension TableSchema {
         for column in shape.columns {
             guard let found = columns[column.name] else { continue }
             if found.typeModifier >= 0 { reasons.append("column \(column.name) has a length or precision") }
-            if !found.takesEveryValue(of: column.type) {
-                reasons.append("column \(column.name) may refuse a \(column.type.rawValue)")
+            if !found.takesEveryValue(of: column) {
+                reasons.append("column \(column.name) may refuse a \(column.cast ?? column.typeName)")
             }
             if found.isNotNull, column.isNullable {
                 reasons.append("column \(column.name) is NOT NULL, its event field may be null")

@@ -54,7 +54,17 @@ typedef struct {
     uint8_t type;
     /// The object has the name more than once; this is the first value.
     bool is_repeated;
+    /// Where the value stands in the document, of a parser that locates values; see `sj_raw`. Otherwise 0.
+    uint32_t token;
 } sj_value;
+
+/// The elements of an array that have not been read yet.
+typedef struct {
+    const void *parser;
+    uint64_t index;
+    uint64_t end;
+    uint32_t token;
+} sj_elements;
 
 /// The name of a field, or a word to compare with: unescaped UTF-8. One comparison of eight bytes decides in most cases.
 typedef struct {
@@ -69,7 +79,8 @@ typedef struct {
 sj_name sj_name_of(const char *bytes, size_t length) SJ_NOEXCEPT;
 
 /// A parser for documents of at most `max_bytes` and `max_depth` levels; NULL when memory cannot be allocated.
-sj_parser *sj_parser_new(size_t max_bytes, size_t max_depth) SJ_NOEXCEPT;
+/// `locates`: `sj_raw` is needed, which makes looking up fields slower.
+sj_parser *sj_parser_new(size_t max_bytes, size_t max_depth, bool locates) SJ_NOEXCEPT;
 void sj_parser_free(sj_parser *parser) SJ_NOEXCEPT;
 
 /// Frees the parser's memory (about 14 times the largest document) if that document was larger than `bytes`. Values become invalid.
@@ -91,6 +102,33 @@ ptrdiff_t sj_word(const sj_value *string, const sj_name *words, size_t count) SJ
 
 /// The element of an array at `index`; SJ_ABSENT beyond its end. `array` must be an SJ_ARRAY.
 sj_value sj_at(const sj_value *array, size_t index) SJ_NOEXCEPT;
+
+/// The elements of an array. `array` must be an SJ_ARRAY.
+sj_elements sj_elements_of(const sj_value *array) SJ_NOEXCEPT;
+
+/// Reads the next element; false after the last one.
+bool sj_next(sj_elements *elements, sj_value *value) SJ_NOEXCEPT;
+
+/// Bytes of the document.
+typedef struct {
+    const void *bytes;
+    size_t length;
+} sj_text;
+
+/// A value's own text in the document, of a parser that locates values: it has a `token`. The document's memory must be unchanged.
+sj_text sj_raw(const sj_value *value, const sj_parser *parser) SJ_NOEXCEPT;
+
+/// Makes the parser read texts from another document, of the same length as the parsed one, that differs from it only inside of numbers.
+void sj_read_texts_from(sj_parser *parser, const void *document) SJ_NOEXCEPT;
+
+/// Reads a number as JSON writes it, rounded once to the nearest value of the type. false: the text is something else. A number that is out of
+/// the type's range becomes infinite or zero.
+bool sj_read_float4(const void *text, size_t length, float *value) SJ_NOEXCEPT;
+bool sj_read_float8(const void *text, size_t length, double *value) SJ_NOEXCEPT;
+
+/// Writes the shortest text that is read as the same value, and returns its bytes: at most 32.
+size_t sj_write_float4(float value, char *text) SJ_NOEXCEPT;
+size_t sj_write_float8(double value, char *text) SJ_NOEXCEPT;
 
 /// Whether bytes are valid UTF-8.
 bool sj_is_utf8(const void *bytes, size_t length) SJ_NOEXCEPT;

@@ -44,6 +44,12 @@ struct JSONDiagnosis {
         self.depth = depth
     }
 
+    /// What a text is that is a document of its own, of the depth that PostgreSQL's `json` takes at least.
+    static func result(of text: UnsafeRawBufferPointer) -> Result {
+        var diagnosis = JSONDiagnosis(text, depth: 512)
+        return diagnosis.run()
+    }
+
     /// Parses the document up to its first fault.
     mutating func run() -> Result {
         do throws(Stop) {

@@ -7,8 +7,9 @@ import Records
 struct JSONParserHandle: ~Copyable {
     let pointer: OpaquePointer
 
-    init(_ limits: DecodeLimits) {
-        guard let parser = sj_parser_new(limits.payloadBytes, limits.depth) else {
+    /// - Parameter locates: values' own texts are needed; see `sj_raw`.
+    init(_ limits: DecodeLimits, locates: Bool) {
+        guard let parser = sj_parser_new(limits.payloadBytes, limits.depth, locates) else {
             fatalError("cannot allocate memory for a JSON parser")
         }
         pointer = parser

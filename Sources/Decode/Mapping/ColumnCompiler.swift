@@ -13,10 +13,12 @@ struct Column {
         case timestamp
         case key
         case header(Int)
+        case event
     }
 
     let shape: ColumnShape
     let source: Source
+    let codec: ValueCodec
 
     /// The value that is the same in all records of a batch.
     var fixed: FixedValue? {
@@ -35,9 +37,10 @@ struct Column {
             case .timestamp: .timestamp
             case .key: .key
             case .header(let index): .header(index)
+            case .event: .event
             }
         return ColumnStep(
-            source: stepSource, type: shape.type, isOptional: isOptional, isNullable: shape.isNullable,
+            source: stepSource, codec: codec, isOptional: isOptional, isNullable: shape.isNullable,
             keyPosition: keyPosition)
     }
 }
@@ -53,8 +56,9 @@ struct ColumnCompiler {
     init(keyNames: Set<String>) { self.keyNames = keyNames }
 
     private static let knownKeys =
-        ["path", "event_path", "metadata", "constant", "type", "optional", "nullable"] + MappingReader.policyKeys
-    private static let plannedTypes = ["bool", "float8", "numeric", "uuid", "jsonb", "bytea"]
+        [
+            "path", "event_path", "metadata", "constant", "type", "cast", "format", "scale", "nul", "optional", "nullable",
+        ] + MappingReader.policyKeys
     private static let metadataNames = ["topic", "partition", "offset", "timestamp", "key", "headers.NAME"]
 
     mutating func compile(_ node: YAMLNode, reader: inout MappingReader, tree: SlotTree) -> [Column] {
@@ -76,10 +80,6 @@ struct ColumnCompiler {
         let isNullable = keys["nullable"].flatMap { reader.flag($0, "\(subject): nullable") } ?? false
         if isKey, isOptional || isNullable { reader.fault(node, "\(subject) is in the key and cannot be optional or nullable") }
         let policy = reader.columnPolicy(keys, subject, isKey: isKey, isNullable: isNullable)
-        let type = keys["type"].map { reader.choice($0, "\(subject): type", of: ColumnType.self, planned: Self.plannedTypes) }
-        if case .some(nil) = type { return nil }
-        let declaredType = type ?? nil
-
         let sources = ["path", "event_path", "metadata", "constant"].filter { keys[$0] != nil }
         guard sources.count == 1 else {
             reader.fault(node, "\(subject) needs exactly one of path, event_path, metadata and constant")
@@ -89,74 +89,104 @@ struct ColumnCompiler {
             reader.fault(node, "\(subject) is in the key and must have a path")
             return nil
         }
-        if isKey, declaredType == .timestamptz {
-            reader.fault(node, "\(subject): a key of type timestamptz is not supported yet")
-            return nil
-        }
         if sources == ["constant"], isOptional || isNullable {
             reader.fault(node, "\(subject) is a constant and cannot be optional or nullable")
         }
-        let result: (Column.Source, ColumnType)?
-        if let metadata = keys["metadata"] {
-            result = self.metadata(metadata, subject, type: declaredType, reader: &reader)
-        } else if let declaredType {
-            if let constant = keys["constant"] {
-                result = Self.constant(constant, subject, type: declaredType, reader: &reader).map { ($0, declaredType) }
-            } else if let path = keys["path"] ?? keys["event_path"] {
-                let pointer = Self.pointer(
-                    path, reader: &reader, tree: tree, isEssential: isKey, isInRow: keys["path"] != nil)
-                result = pointer.map { (.field($0), declaredType) }
-            } else {
-                result = nil
-            }
-        } else {
-            reader.fault(node, "\(subject) needs a type: \(ColumnType.allCases.map(\.rawValue).joined(separator: ", "))")
-            result = nil
+        var metadata: (source: Column.Source, types: [ColumnType])?
+        if let name = keys["metadata"] {
+            metadata = self.metadata(name, subject, reader: &reader)
+            if metadata == nil { return nil }
         }
-        guard let (source, columnType) = result else { return nil }
+        let compiled = ColumnValues.compile(node, keys, subject, assumed: metadata?.types[0], reader: &reader)
+        guard let values = compiled else { return nil }
+        if isKey, let reason = Self.reasonAgainstKey(values) {
+            reader.fault(node, "\(subject) cannot be in the key: \(reason)")
+            return nil
+        }
+        let codec = values.codec
+        let source: Column.Source?
+        if let metadata {
+            source = Self.check(metadata, codec, keys, node, subject, reader: &reader)
+        } else if let constant = keys["constant"] {
+            source = Self.constant(constant, subject, codec, reader: &reader)
+        } else if let path = tree.row.isEmpty ? keys["path"] ?? keys["event_path"] : keys["event_path"], path.scalar?.text == "",
+            codec.takesAny || codec.isDocument
+        {
+            source = .event
+        } else if let path = keys["path"] ?? keys["event_path"] {
+            source = Self.pointer(path, reader: &reader, tree: tree, isEssential: isKey, isInRow: keys["path"] != nil)
+                .map { .field($0) }
+        } else {
+            source = nil
+        }
+        guard let source else { return nil }
         let shape = ColumnShape(
-            name: entry.key, type: columnType, isOptional: isOptional, isNullable: isNullable, policy: policy)
-        return Column(shape: shape, source: source)
+            name: entry.key, type: codec.type, isArray: codec.isArray, cast: values.cast, isOptional: isOptional,
+            isNullable: isNullable, policy: policy)
+        return Column(shape: shape, source: source, codec: codec)
     }
 
+    /// Why rows cannot be told apart by a column's values; `nil`: they can.
+    private static func reasonAgainstKey(_ values: ColumnValues) -> String? {
+        if values.cast != nil { return "values that the server casts may be equal there and differ here" }
+        if values.codec.isArray { return "it is an array" }
+        return values.codec.type.isKey ? nil : "values of type \(values.codec.typeName) that are equal may have different bytes"
+    }
+
+    /// The source of a metadata column, and the types that it may have; empty after the first: any but arrays.
     private mutating func metadata(
-        _ node: YAMLNode, _ subject: String, type: ColumnType?, reader: inout MappingReader
-    ) -> (Column.Source, ColumnType)? {
+        _ node: YAMLNode, _ subject: String, reader: inout MappingReader
+    ) -> (source: Column.Source, types: [ColumnType])? {
         guard let name = reader.string(node, "\(subject): metadata") else { return nil }
-        let source: Column.Source
-        let types: [ColumnType]
         switch name {
-        case "topic": (source, types) = (.fixed(.topic), [.text])
-        case "partition": (source, types) = (.fixed(.partition), [.int4, .int8])
-        case "offset": (source, types) = (.offset, [.int8])
-        case "timestamp": (source, types) = (.timestamp, [.timestamptz])
-        case "key": (source, types) = (.key, [.text])
+        case "topic": return (.fixed(.topic), [.text])
+        case "partition": return (.fixed(.partition), [.int4, .int8])
+        case "offset": return (.offset, [.int8])
+        case "timestamp": return (.timestamp, [.timestamptz, .timestamp])
+        case "key": return (.key, [.text] + ColumnType.allCases)
         case _ where name.hasPrefix("headers.") && name.utf8.count > "headers.".utf8.count:
-            (source, types) = (.header(headers.count), [.text])
             headers.append(String(name.dropFirst("headers.".count)))
+            return (.header(headers.count - 1), [.text] + ColumnType.allCases)
         default:
             let hint = MappingReader.suggestion(for: name, among: Self.metadataNames)
             reader.fault(
                 node, "\(subject): metadata '\(name)' is not one of \(Self.metadataNames.joined(separator: ", "))" + hint)
             return nil
         }
-        guard types.contains(type ?? types[0]) else {
-            let words = types.map(\.rawValue).joined(separator: " or ")
-            reader.fault(node, "\(subject): metadata \(name) has the type \(words)")
-            return nil
+    }
+
+    private static func check(
+        _ metadata: (source: Column.Source, types: [ColumnType]), _ codec: ValueCodec, _ keys: [String: YAMLNode],
+        _ node: YAMLNode, _ subject: String, reader: inout MappingReader
+    ) -> Column.Source? {
+        let name = keys["metadata"]?.scalar?.text ?? ""
+        let isText = metadata.types.count > 2
+        if codec.isArray {
+            reader.fault(node, "\(subject): an array must have a path")
+        } else if !metadata.types.contains(codec.type) {
+            let words = metadata.types.map(\.rawValue).joined(separator: " or ")
+            reader.fault(keys["type"] ?? node, "\(subject): metadata \(name) has the type \(words)")
+        } else if !isText, let format = keys["format"] {
+            reader.fault(format, "\(subject): metadata \(name) has no format")
+        } else {
+            return metadata.source
         }
-        return (source, type ?? types[0])
+        return nil
     }
 
     private static func constant(
-        _ node: YAMLNode, _ subject: String, type: ColumnType, reader: inout MappingReader
+        _ node: YAMLNode, _ subject: String, _ codec: ValueCodec, reader: inout MappingReader
     ) -> Column.Source? {
+        if codec.isArray {
+            reader.fault(node, "\(subject): an array must have a path")
+            return nil
+        }
         guard let text = reader.string(node, "\(subject): constant") else { return nil }
         var utf8 = text
         var rows = ChangeRows(columnCount: 1)
-        let cell = utf8.withUTF8 { try? ValueWriter.cell(text: UnsafeRawBufferPointer($0), type: type, into: &rows) }
+        let cell = utf8.withUTF8 { try? ValueWriter.cell(text: UnsafeRawBufferPointer($0), codec, into: &rows) }
         guard let cell, let bytes = rows.values.bytes(of: cell) else {
-            reader.fault(node, "\(subject): the constant is not of type \(type.rawValue)")
+            reader.fault(node, "\(subject): the constant is not of type \(codec.typeName)")
             return nil
         }
         return .fixed(.constant(Array(bytes)))
@@ -186,7 +216,11 @@ struct ColumnCompiler {
             return nil
         }
         if pointer.tokens.isEmpty {
-            reader.fault(node, "path '' is the whole event; no column type supports that yet")
+            reader.fault(
+                node,
+                tree?.row.isEmpty == false
+                    ? "path '' is the whole row; a column of type json or jsonb can hold the whole event: event_path: ''"
+                    : "path '' is the whole event; only a column of type json or jsonb can hold it")
             return nil
         }
         return tree?.inRow(pointer) ?? pointer

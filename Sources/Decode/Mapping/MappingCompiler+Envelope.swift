@@ -114,7 +114,8 @@ extension MappingCompiler {
         var steps: [PlaceholderStep] = []
         for (index, column) in columns.enumerated() where !key.contains(index) {
             guard case .field(let pointer) = column.source, pointer.tokens.starts(with: EnvelopeKind.debezium.row),
-                let slot = layout.slots[pointer], !Self.fixedLengths.contains(column.shape.type.rawValue),
+                let slot = layout.slots[pointer],
+                column.shape.isArray || column.shape.cast != nil || !Self.fixedLengths.contains(column.shape.type.rawValue),
                 node?[column.shape.name]?["optional"]?.scalar?.text != "false"
             else { continue }
             steps.append(PlaceholderStep(slot: slot, isOptional: column.shape.isOptional))

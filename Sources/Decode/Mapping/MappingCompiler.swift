@@ -48,8 +48,11 @@ struct MappingCompiler {
         }
         let skipsUnchanged = entries["skip_unchanged"].flatMap { reader.flag($0, "skip_unchanged") } ?? false
         if mode != .upsert {
-            for (key, isSet) in [("on_update", true), ("delete", !deletion.isEmpty), ("skip_unchanged", skipsUnchanged)] where isSet {
-                if let node = entries[key] { reader.fault(node, "\(key) needs mode upsert; mode \(mode.rawValue) changes no row") }
+            for (key, isSet) in [("on_update", true), ("delete", !deletion.isEmpty), ("skip_unchanged", skipsUnchanged)]
+            where isSet {
+                if let node = entries[key] {
+                    reader.fault(node, "\(key) needs mode upsert; mode \(mode.rawValue) changes no row")
+                }
             }
             if columns.contains(where: { $0.shape.policy != ColumnPolicy() }), let node = entries["columns"] {
                 reader.fault(node, "on, if_null and merge need mode upsert; mode \(mode.rawValue) changes no row")

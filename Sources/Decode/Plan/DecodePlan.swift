@@ -25,16 +25,20 @@ enum ColumnSource: Sendable, BitwiseCopyable {
     case key
     /// The value of a header: index of its name in ``DecodePlan/headers``.
     case header(Int)
+    /// The whole event.
+    case event
 }
 
 /// How the decoder reads one column.
 struct ColumnStep: Sendable, BitwiseCopyable {
     let source: ColumnSource
-    let type: ColumnType
+    let codec: ValueCodec
     let isOptional: Bool
     let isNullable: Bool
     /// Position in the key; −1: not a key column.
     let keyPosition: Int
+
+    var type: ColumnType { codec.type }
 }
 
 /// The value of a `fixed` column.
@@ -76,6 +80,8 @@ final class DecodePlan: Sendable {
     let indices: [Int]
     let columnNames: [String]
     let names: NameTable
+    /// A column needs values' own texts in the document.
+    let needsTokens: Bool
 
     init(
         layout: SlotTree.Layout, columns: [ColumnStep], key: [Int], envelope: Envelope, mode: WriteMode, conditions: Conditions,
@@ -96,6 +102,12 @@ final class DecodePlan: Sendable {
         self.fixed = fixed
         self.headers = headers
         self.columnNames = columnNames
+        needsTokens = columns.contains { column in
+            switch column.source {
+            case .field, .event: column.codec.needsTokens
+            case .fixed, .offset, .timestamp, .key, .header: false
+            }
+        }
         indices = pointers.map { $0.tokens.last.flatMap(JSONPointer.index) ?? -1 }
         names = NameTable(pointers.map { $0.tokens.last ?? "" })
         let slots = key.map { column in

@@ -80,7 +80,8 @@ extension EventFault {
             "\(plan.pointers[slot].text) must be an object, not \(Self.typeName(actual))"
         case .actionNotAString(let actual): "\(Self.action(plan)) must be a string, not \(Self.typeName(actual))"
         case .unknownAction: "\(Self.action(plan)) must be one of \(plan.envelope.words.joined(separator: ", "))"
-        case .value(let fault, let column, let actual): Self.value(fault, column, actual, plan)
+        case .value(let fault, let column, let actual):
+            fault.sentence(Self.name(column, plan), plan.columns.start[column].codec, actual)
         case .missingMetadata(let column): "the record has no \(Self.name(column, plan))"
         case .noKey: "a record without payload deletes the row that its key names, but this record has no key"
         case .badKey: Self.key(plan)
@@ -114,33 +115,16 @@ extension EventFault {
         case .header(let index): "header \(plan.headers[index])"
         case .key: "key"
         case .timestamp: "timestamp"
+        case .event: "the event"
         case .offset, .fixed: plan.columnNames[column]
         }
     }
 
-    private static func value(_ fault: ValueFault, _ column: Int, _ actual: UInt8, _ plan: DecodePlan) -> String {
-        let name = name(column, plan)
-        let type = plan.columns.start[column].type
-        return switch (fault, type) {
-        case (.wrongType, _) where Int(actual) == SJ_STRING && type == .date: "\(name) must be a date as YYYY-MM-DD"
-        case (.wrongType, _) where Int(actual) == SJ_STRING && type == .timestamptz:
-            "\(name) must be an RFC 3339 timestamp, such as 2000-01-01T00:00:00Z"
-        case (.wrongType, .int2), (.wrongType, .int4), (.wrongType, .int8):
-            "\(name) must be an integer, not \(typeName(actual))"
-        case (.wrongType, _): "\(name) must be a string, not \(typeName(actual))"
-        case (.outOfRange, .int2): "\(name) is outside int2 (\(Int16.min) to \(Int16.max))"
-        case (.outOfRange, .int4): "\(name) is outside int4 (\(Int32.min) to \(Int32.max))"
-        case (.outOfRange, .int8): "\(name) is outside int8 (\(Int64.min) to \(Int64.max))"
-        case (.outOfRange, .date): "\(name) is not a valid date"
-        case (.outOfRange, _): "\(name) is not a valid time"
-        case (.invalidText, _) where Int(actual) == SJ_STRING:
-            "\(name) contains a NUL character (\\u0000), which PostgreSQL cannot store"
-        case (.invalidText, _): "the \(name) is not UTF-8 or contains a NUL, which PostgreSQL cannot store"
-        }
-    }
-
     private static func key(_ plan: DecodePlan) -> String {
-        let columns = plan.key.map { "\(plan.columnNames[$0]) (\(plan.columns.start[$0].type.rawValue))" }
+        let columns = plan.key.map { column in
+            let codec = plan.columns.start[column].codec
+            return "\(plan.columnNames[column]) (\(codec.typeName)\(codec.format.map { ", " + $0.rawValue } ?? ""))"
+        }
         return switch plan.kafkaKey {
         case .text: "the record's key must be the \(columns.joined(separator: ", ")) as text"
         case .jsonArray, .none: "the record's key must be a JSON array of \(columns.joined(separator: ", "))"
@@ -148,7 +132,7 @@ extension EventFault {
         }
     }
 
-    private static func typeName(_ type: UInt8) -> String {
+    static func typeName(_ type: UInt8) -> String {
         switch Int(type) {
         case SJ_NULL: "null"
         case SJ_BOOL: "a boolean"

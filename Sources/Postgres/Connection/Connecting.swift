@@ -186,6 +186,8 @@ private func applySettings(
         ("client_min_messages", "warning"),
         // Of a timestamptz written into a timestamp, date or text column the value would depend on it.
         ("TimeZone", "UTC"),
+        // So would that of a text that is cast.
+        ("DateStyle", "ISO, MDY"), ("IntervalStyle", "postgres"),
         // Bulk statements are planned for each batch; compiling each plan costs more than it saves.
         ("jit", "off"),
         // For the server's default of 4 the planner reads a whole table of half a million rows to find a batch of them by their key, which

@@ -1,6 +1,7 @@
 // Owns the result of a statement: command tag, row count, and values in binary form.
 
 internal import CPq
+internal import Records
 
 /// The result of one statement. Rows and columns are counted from 0; values are in PostgreSQL's binary form.
 public final class PostgresResult: Sendable {
@@ -127,18 +128,8 @@ public enum TypeOID {
     /// int8[]
     public static let int8Array: UInt32 = 1016
 
-    /// The array type of an element type; 0, which lets the server infer it, for types this list does not know.
+    /// The array type of an element type; 0, which lets the server infer it, for types that no column of a mapping has.
     public static func array(of element: UInt32) -> UInt32 {
-        switch element {
-        case bool: 1000
-        case bytea: 1001
-        case int2: 1005
-        case int4: int4Array
-        case int8: int8Array
-        case text: textArray
-        case date: 1182
-        case timestamptz: 1185
-        default: 0
-        }
+        ColumnType.allCases.first { $0.oid == element }?.arrayOID ?? 0
     }
 }

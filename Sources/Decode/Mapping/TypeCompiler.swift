@@ -1,0 +1,111 @@
+// Compiles what a column says about its values: `type`, `cast`, `format`, `scale` and `nul`.
+
+import Records
+import Settings
+
+/// How the values of a column are read, and what the server makes of them.
+struct ColumnValues {
+    let codec: ValueCodec
+    /// The SQL name of the type to which the server casts each value.
+    let cast: String?
+
+    /// Compiles the keys of one column.
+    /// - Parameter assumed: the type where the mapping names neither a type nor a cast; `nil`: one of them is needed.
+    /// - Returns: `nil` after a fault.
+    static func compile(
+        _ node: YAMLNode, _ keys: [String: YAMLNode], _ subject: String, assumed: ColumnType?, reader: inout MappingReader
+    ) -> ColumnValues? {
+        let before = reader.faults.count
+        let cast = keys["cast"].flatMap { castName($0, subject, &reader) }
+        var type = assumed
+        var isArray = false
+        if let node = keys["type"] {
+            guard let (found, foundArray) = typeName(node, subject, &reader) else { return nil }
+            (type, isArray) = (found, foundArray)
+        }
+        let takesAny = type == nil && keys["cast"] != nil
+        guard let type = takesAny ? .text : type else {
+            reader.fault(node, "\(subject) needs a type: \(names)")
+            return nil
+        }
+        let format = keys["format"].flatMap { self.format($0, subject, takesAny ? nil : type, &reader) }
+        let scale = self.scale(keys["scale"], format, node, subject, &reader)
+        let nul = keys["nul"].flatMap { policy($0, subject, type, &reader) }
+        guard reader.faults.count == before else { return nil }
+        let codec = ValueCodec(
+            type, isArray: isArray, format: format, scale: scale, nul: nul ?? .refuse, takesAny: takesAny)
+        return ColumnValues(codec: codec, cast: cast)
+    }
+
+    private static let names = ColumnType.allCases.map(\.rawValue).joined(separator: ", ")
+
+    private static func typeName(_ node: YAMLNode, _ subject: String, _ reader: inout MappingReader) -> (ColumnType, Bool)? {
+        guard let text = reader.string(node, "\(subject): type") else { return nil }
+        let isArray = text.hasSuffix("[]")
+        let name = isArray ? String(text.dropLast(2)) : text
+        if let type = ColumnType(rawValue: name) { return (type, isArray) }
+        reader.fault(
+            node,
+            "\(subject): type '\(text)' is not one of \(names), or one of these with [] for an array; any other is a cast"
+                + MappingReader.suggestion(for: name, among: ColumnType.allCases.map(\.rawValue)))
+        return nil
+    }
+
+    private static func format(
+        _ node: YAMLNode, _ subject: String, _ type: ColumnType?, _ reader: inout MappingReader
+    ) -> ValueFormat? {
+        guard let format = reader.choice(node, "\(subject): format", of: ValueFormat.self) else { return nil }
+        let fitting = type.map(ValueFormat.formats) ?? []
+        if fitting.contains(format) { return format }
+        let others = fitting.map(\.rawValue).joined(separator: ", ")
+        reader.fault(
+            node,
+            "\(subject): format \(format.rawValue) does not fit "
+                + (type.map { "type \($0.rawValue)" + (others.isEmpty ? ", which has one form" : ", which takes \(others)") }
+                    ?? "a column without a type"))
+        return nil
+    }
+
+    private static func scale(
+        _ node: YAMLNode?, _ format: ValueFormat?, _ column: YAMLNode, _ subject: String, _ reader: inout MappingReader
+    ) -> Int16 {
+        guard let node else {
+            if format == .base64Decimal {
+                reader.fault(column, "\(subject): format base64_decimal needs a scale, such as 'scale: 2'")
+            }
+            return 0
+        }
+        if format != .base64Decimal {
+            reader.fault(node, "\(subject): scale belongs to format base64_decimal")
+        } else if let text = reader.string(node, "\(subject): scale") {
+            if let scale = Int16(text), (-16_383...16_383).contains(scale) { return scale }
+            reader.fault(node, "\(subject): scale must be an integer from -16383 to 16383")
+        }
+        return 0
+    }
+
+    private static func policy(
+        _ node: YAMLNode, _ subject: String, _ type: ColumnType, _ reader: inout MappingReader
+    ) -> NULPolicy? {
+        guard let policy = reader.choice(node, "\(subject): nul", of: NULPolicy.self) else { return nil }
+        if [.text, .json, .jsonb].contains(type) { return policy }
+        reader.fault(node, "\(subject): nul is for text, json, jsonb and columns that have only a cast")
+        return nil
+    }
+
+    /// A type as SQL names it: a name, or schema.name, quoted where it has other characters than letters, digits and underscores; then
+    /// perhaps a modifier and `[]`. Nothing else gets into the SQL.
+    private static func castName(_ node: YAMLNode, _ subject: String, _ reader: inout MappingReader) -> String? {
+        guard let text = reader.string(node, "\(subject): cast") else { return nil }
+        let simple = #/(?:[A-Za-z_][A-Za-z0-9_]*|"[^"\0]+")(?:\.(?:[A-Za-z_][A-Za-z0-9_]*|"[^"\0]+"))?/#
+        let words = #/double precision|character varying|bit varying|(?:time|timestamp) with(?:out)? time zone/#
+        var name = text
+        if name.hasSuffix("[]") { name.removeLast(2) }
+        if let modifier = name.firstMatch(of: #/\([0-9]+(?:, ?[0-9]+)?\)$/#) { name.removeSubrange(modifier.range) }
+        if name.wholeMatch(of: simple) != nil || name.wholeMatch(of: words) != nil { return text }
+        reader.fault(
+            node,
+            "\(subject): cast '\(text)' is not a type as SQL names it, such as inet, public.citext, vector(3) or \"My type\"[]")
+        return nil
+    }
+}
