@@ -60,7 +60,8 @@ final class WorkerTelemetry: PipelineObserver {
         ofMappings = mappings.map { name in
             MappingCounters(
                 applied: mapped.child(name, "applied"), superseded: mapped.child(name, "superseded"),
-                deadLettered: mapped.child(name, "dead_lettered"), skipped: mapped.child(name, "skipped"), unchanged: unchanged.child(name))
+                deadLettered: mapped.child(name, "dead_lettered"), skipped: mapped.child(name, "skipped"),
+                unchanged: unchanged.child(name))
         }
         skipped = events.child("skipped")
         keyMismatches = KeyMismatchTelemetry(registry, logger: logger)

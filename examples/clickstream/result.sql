@@ -1,0 +1,3 @@
+-- Prints what the events of this example have left.
+SET TimeZone = 'UTC';
+SELECT at, visitor, path, milliseconds, properties -> 'ts' FROM clicks ORDER BY at;
