@@ -50,6 +50,62 @@ extension ServerTests {
             await database.connection.close()
         }
 
+        /// Values that are equal in SQL and differ all the same are written.
+        @Test func equalInSQLIsNotUnchanged() async throws {
+            let database = try await TestDatabase.fresh(
+                """
+                CREATE COLLATION insensitive (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+                CREATE TABLE t (id int PRIMARY KEY, a text COLLATE insensitive, day date);
+                INSERT INTO t VALUES (1, 'ada');
+                """)
+            let writer = try await database.writer(Self.shape())
+            let source = TopicPartition("t", 0)
+            let claims = try await database.claim(source)
+            let batch = changeBatch(source, from: 0, [.event(.upsert, [.int(1), .text("Ada")])], shape: writer.plan.shape)
+            let transaction = try writer.prepare([batch], claims: claims)
+            let outcome = try await database.connection.perform { writer.execute(transaction, on: $0, now: 0) }
+            #expect(outcome.report?.unchanged == 0)
+            #expect(try await database.rows("SELECT a FROM t") == ["Ada"])
+            await database.connection.close()
+        }
+
+        /// Some types call a value that they cannot read a syntax error, which is no fault of the statement here.
+        @Test func aValueThatACastRefusesIsADeadLetter() async throws {
+            let database = try await TestDatabase.fresh("CREATE TABLE t (id int PRIMARY KEY, a tsvector);")
+            let shape = TableShape(
+                name: "t", columns: [ColumnShape(name: "id", type: .int4), ColumnShape(name: "a", type: .text, cast: "tsvector")],
+                key: [0])
+            let writer = try await database.writer(shape)
+            let source = TopicPartition("t", 0)
+            let claims = try await database.claim(source)
+            let batch = changeBatch(
+                source, from: 0, [.event(.upsert, [.int(1), .text("'abc")]), .event(.upsert, [.int(2), .text("good")])], shape: shape)
+            let transaction = try writer.prepare([batch], claims: claims)
+            let outcome = try await database.connection.perform { writer.execute(transaction, on: $0, now: 0) }
+            #expect(outcome.report?.deadLetters.values.reduce(0, +) == 1, "\(outcome.word)")
+            #expect(try await database.rows("SELECT id::text FROM t") == ["2"])
+            #expect(try await database.rows("SELECT sqlstate FROM sluice_dead_letters") == ["42601"])
+            await database.connection.close()
+        }
+
+        /// Records that the mapping skips do not make bad ones look few.
+        @Test func skippedRecordsAreNotGoodOnes() async throws {
+            let database = try await TestDatabase.fresh(Self.table)
+            let plan = try await database.writer(Self.shape()).plan
+            var limits = PoisonLimits()
+            limits.leastRecords = 10
+            let writer = try TableWriter(
+                plan: plan, configuration: ApplyConfiguration(group: "g", outcomes: OutcomeTable()), poison: PoisonGuard(limits))
+            let source = TopicPartition("t", 0)
+            let claims = try await database.claim(source)
+            let records = (0..<200).map { $0 % 10 == 0 ? TestRecord.fault("missing_field") : .nothing }
+            let batch = changeBatch(source, from: 0, records, shape: plan.shape)
+            let transaction = try writer.prepare([batch], claims: claims)
+            let outcome = try await database.connection.perform { writer.execute(transaction, on: $0, now: 0) }
+            #expect(outcome.stopped == [source], "\(outcome.word)")
+            await database.connection.close()
+        }
+
         @Test func aColumnThatMarksDeletedRowsMustTakeNull() async throws {
             let database = try await TestDatabase.fresh(Self.table)
             for (column, sentence) in [

@@ -84,6 +84,35 @@ private func records(_ count: Int) -> Credits { Credits(records: count, bytes: c
         #expect(queue.isEmpty == true)
     }
 
+    /// What failed comes back in its order, before what arrived later, and the other table goes on meanwhile.
+    @Test func aTableThatFailedRests() {
+        var queue = LaneQueueMachine<String>()
+        for number in 0..<2 {
+            queue.arrived("hot \(number)", from: hot, table: 0, cost: records(10))
+            queue.arrived("mild \(number)", from: mild, table: 0, cost: records(10))
+        }
+        let taken = queue.laneFreed(limit: records(100), now: 1)
+        #expect(taken == ["mild 0", "hot 0", "mild 1", "hot 1"])
+        var others = queue.holdsOther(than: 0, at: 1)
+        #expect(!others)
+        queue.arrived("cool 0", from: cool, table: 1, cost: records(10))
+        queue.arrived("mild 2", from: mild, table: 0, cost: records(10))
+        others = queue.holdsOther(than: 0, at: 1)
+        #expect(others)
+        queue.putBack(
+            taken.map { ($0, $0.hasPrefix("hot") ? hot : mild, records(10)) }, of: 0, until: 100)
+        #expect(queue.level == records(60) && queue.nextRestEnd == 100)
+        others = queue.holdsOther(than: 1, at: 99)
+        #expect(!others, "the other one rests")
+        #expect(queue.laneFreed(limit: records(100), now: 50) == ["cool 0"])
+        #expect(queue.laneFreed(limit: records(100), now: 99) == [], "the table still rests")
+        #expect(queue.isEmpty == false)
+        let again = queue.laneFreed(limit: records(100), now: 100)
+        #expect(again.filter { $0.hasPrefix("mild") } == ["mild 0", "mild 1", "mild 2"])
+        #expect(again.filter { $0.hasPrefix("hot") } == ["hot 0", "hot 1"])
+        #expect(queue.isEmpty == true && queue.nextRestEnd == nil && queue.level == .zero)
+    }
+
     @Test func randomArrivalsKeepTheirOrderAndAllAreServed() {
         let seed = testSeed("lane queue")
         var random = SeededRandom(seed: seed)

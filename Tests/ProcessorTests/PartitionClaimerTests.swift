@@ -35,11 +35,12 @@ private struct ClaimWorld {
     /// - Parameter bootstrapServers: where nothing listens by default.
     init(
         _ bootstrapServers: String = "127.0.0.1:1", reset: OffsetReset = .earliest, firstStart: FirstStart = .committed,
-        outOfRange: OutOfRange = .stop
+        outOfRange: OutOfRange = .stop, lockTimeout: Duration = .seconds(5)
     ) async throws {
         uri = try await TestPostgres.database(migrated: true)
         var settings = PostgresSettings()
         settings.uri = uri
+        settings.lockTimeout = lockTimeout
         pauses = OperatorPauseSync(
             store: PauseStore(group: "sluice"), configuration: settings.operatorConnection, interval: .seconds(60),
             logger: .silent)
@@ -155,6 +156,26 @@ struct PartitionClaimerTests {
         }
         #expect(reason.kind == .schema && reason.description.contains("does not exist"))
         #expect(try await world.stored(other)?.epoch == 1, "it was claimed")
+        await world.close()
+    }
+
+    /// A lock on one table keeps its own partitions waiting, and no others.
+    @Test func aLockedTableKeepsOnlyItsOwnPartitionsWaiting() async throws {
+        let world = try await ClaimWorld(lockTimeout: .milliseconds(300))
+        let (healthy, other) = (TopicPartition("messages", 0), TopicPartition(ClaimWorld.otherTopic, 0))
+        try await world.own(healthy, other, start: 3)
+        _ = try await world.query { try $0.executeScript("CREATE TABLE missing (id int PRIMARY KEY)") }
+        let locker = try await PostgresConnection.connect(PostgresConfiguration(uri: world.uri))
+        _ = try await locker.perform { try $0.executeScript("BEGIN; LOCK TABLE missing IN ACCESS EXCLUSIVE MODE") }
+        let results = try await world.claim([other, healthy])
+        await locker.close()
+        #expect(results[healthy] == .claimed(epoch: 2, nextOffset: 3))
+        guard case .later(let reason)? = results[other] else {
+            Issue.record("not told to come later: \(String(describing: results[other]))")
+            return
+        }
+        #expect(reason.hasPrefix("table missing: "))
+        #expect(try await world.claim([other])[other] == .claimed(epoch: 2, nextOffset: 3), "the lock is gone")
         await world.close()
     }
 

@@ -36,6 +36,7 @@ public final class TableWriter: Sendable {
         refusals = Mutex(former?.refusals.withLock { $0 } ?? RefusalRate())
         var configuration = configuration
         if plan.shape.mode != .upsert { configuration.outcomes = configuration.outcomes.forAppends }
+        if plan.shape.columns.contains(where: { $0.cast != nil }) { configuration.outcomes = configuration.outcomes.forCasts }
         self.configuration = configuration
         self.poison = poison
         self.pool = pool ?? ArrayPool(keptBytes: configuration.keptBufferBytes)

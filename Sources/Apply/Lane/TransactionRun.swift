@@ -129,7 +129,8 @@ struct TransactionRun {
         report.statements = statements
         for dead in deadLetters { report.deadLetters[dead.reason, default: 0] += 1 }
         if plan.shape.skipsUnchanged {
-            report.unchanged = report.events - (deadLetters.count - transaction.faults.count) - report.rows
+            // An event may write several rows where tables inherit from this one.
+            report.unchanged = max(0, report.events - (deadLetters.count - transaction.faults.count) - report.rows)
         }
         let (counts, refusals) = (countsByPartition(deadLetters), deadLetters.count - transaction.faults.count)
         writer.refusals.withLock { $0.committed(events: transaction.eventCount, refusals: refusals) }
@@ -163,7 +164,8 @@ struct TransactionRun {
 
     private func countsByPartition(_ deadLetters: [DeadLetter]) -> [TopicPartition: (records: Int, bad: Int)] {
         var counts: [TopicPartition: (records: Int, bad: Int)] = [:]
-        for slice in transaction.slices { counts[slice.source, default: (0, 0)].records += slice.records.count }
+        // Records that the mapping skips are neither good nor bad.
+        for slice in transaction.slices { counts[slice.source, default: (0, 0)].records += slice.changes.count + slice.faults.count }
         for dead in deadLetters { counts[dead.batch.records.source, default: (0, 0)].bad += 1 }
         return counts
     }

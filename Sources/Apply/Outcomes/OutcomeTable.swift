@@ -79,6 +79,14 @@ public struct OutcomeTable: Sendable, Equatable {
         return table
     }
 
+    /// The table for rows whose values the server casts. Some types report a value that they cannot read as a syntax error (tsvector,
+    /// jsonpath) or as an object that does not exist (regtype). The statements themselves were checked before (``WritePlan``).
+    var forCasts: OutcomeTable {
+        var table = self
+        for state in ["42601", "42704", "42883", "42P01"] where outcomes[state] == nil { table.outcomes[state] = .deadLetter }
+        return table
+    }
+
     /// What refuses an event, for the sequential function that decides in the server.
     func refusals(final: FinalConstraints) -> Refusals {
         func refuses(_ outcome: ErrorOutcome) -> Bool { outcome == .deadLetter || outcome == .constraintRetry }

@@ -139,8 +139,12 @@ struct RowTexts {
         guard shape.skipsUnchanged else { return nil }
         let columns = updatedColumns(without: absent)
         if columns.isEmpty { return "false" }
-        let (former, new) = (columns.map { "t.\(names[$0])" }, columns.map { updatedValue($0, of: row) })
-        return "ROW(\(former.joined(separator: ", "))) IS DISTINCT FROM ROW(\(new.joined(separator: ", ")))"
+        // As texts, byte by byte: values that are equal in SQL may differ (1.5 and 1.50, a and A of citext), and json has no equality.
+        func text(_ value: String) -> String { "(\(value))::text COLLATE \"C\"" }
+        let differences = columns.map { column in
+            "\(text("t.\(names[column])")) IS DISTINCT FROM \(text("(\(updatedValue(column, of: row)))\(casts[column])"))"
+        }
+        return "(\(differences.joined(separator: " OR ")))"
     }
 
     private func updatedColumns(without absent: Set<Int>) -> [Int] {

@@ -44,6 +44,8 @@ public final class TopicRoutes: Sendable {
             if let found = known[topic] { return found }
             var found: [Int] = []
             for (pattern, mapping) in patterns where !found.contains(mapping) && pattern.matches(topic) { found.append(mapping) }
+            // Requests of operators may name any topic.
+            if known.count == 10_000 { known = [:] }
             known[topic] = found
             return found
         }

@@ -18,6 +18,8 @@ struct ApplyStage: Sendable {
         var limit = context.configuration.batch
         var queue = LaneQueueMachine<RoutedChanges>()
         var pacing = CommitPacingMachine()
+        // Of tables whose last transaction failed.
+        var attempts: [Int: Int] = [:]
         while true {
             if queue.isEmpty {
                 guard let first = try await context.lanes[lane].receive() else { return }
@@ -35,11 +37,16 @@ struct ApplyStage: Sendable {
             }
             let batch = context.configuration.batch
             limit = Credits(records: Swift.min(limit.records, batch.records), bytes: batch.bytes)
-            let taken = queue.laneFreed(limit: limit)
+            let taken = queue.laneFreed(limit: limit, now: context.clock.now)
             context.waiting[lane].set(queue.level)
+            if taken.isEmpty, let end = queue.nextRestEnd {
+                try await context.clock.sleep(until: Swift.min(end, context.clock.now + CommitPacingMachine.longest))
+                takeArrived(&queue)
+                continue
+            }
             context.watch.laneTookWork(lane, now: context.clock.now)
             let started = context.clock.now
-            try await apply(taken, committed: &committed, limit: &limit)
+            try await apply(taken, committed: &committed, limit: &limit, queue: &queue, attempts: &attempts)
             pacing.ended(started: started, now: context.clock.now, interval: context.configuration.commitInterval)
             context.watch.laneIsFree(lane)
         }
@@ -55,10 +62,13 @@ struct ApplyStage: Sendable {
     }
 
     private func apply(
-        _ taken: [RoutedChanges], committed: inout [TopicPartition: (generation: UInt64, next: Int64)], limit: inout Credits
+        _ taken: [RoutedChanges], committed: inout [TopicPartition: (generation: UInt64, next: Int64)], limit: inout Credits,
+        queue: inout LaneQueueMachine<RoutedChanges>, attempts: inout [Int: Int], mayYield: Bool = true
     ) async throws {
+        guard let first = taken.first else { return }
+        let table = applier.table(of: first.entry.source)
         var pending = taken
-        var attempt = 0
+        var attempt = attempts.removeValue(forKey: table) ?? 0
         while true {
             pending = dropStale(pending)
             guard !pending.isEmpty else { return }
@@ -92,7 +102,14 @@ struct ApplyStage: Sendable {
                     invalidate(part)
                     context.inbox.send(.stopped(part.source, generation: part.generation, reason: reason))
                 }
-            case .retry(let reason, _):
+            case .retry(let reason, let isOutage):
+                takeArrived(&queue)
+                if mayYield, !isOutage, queue.holdsOther(than: table, at: context.clock.now) {
+                    // What this table waits for may take long, and is nothing to the others.
+                    attempts[table] = attempt + 1
+                    let end = retried(reason: reason, attempt: attempt)
+                    return queue.putBack(pending.map { ($0, $0.entry.source, $0.cost) }, of: table, until: end)
+                }
                 try await wait(reason: reason, attempt: attempt)
                 attempt += 1
             case .tooLarge(let reason):
@@ -100,7 +117,9 @@ struct ApplyStage: Sendable {
                     // In order: the second half is only written once the first is durable.
                     limit.records = Swift.max(1, limit.records / 2)
                     let half = pending.count / 2
-                    try await apply(Array(pending[..<half]), committed: &committed, limit: &limit)
+                    try await apply(
+                        Array(pending[..<half]), committed: &committed, limit: &limit, queue: &queue, attempts: &attempts,
+                        mayYield: false)
                     pending.removeFirst(half)
                 } else {
                     try await wait(reason: reason, attempt: attempt)
@@ -207,9 +226,13 @@ struct ApplyStage: Sendable {
     }
 
     private func wait(reason: String, attempt: Int) async throws {
-        let now = context.clock.now
+        try await context.clock.sleep(until: retried(reason: reason, attempt: attempt))
+    }
+
+    /// A transaction is tried again. Returns when.
+    private func retried(reason: String, attempt: Int) -> UInt64 {
         let delay = context.configuration.retry.delay(attempt: attempt, random: context.clock.random())
         context.observer.observed(.retrying(lane: lane, reason: reason, wait: delay))
-        try await context.clock.sleep(until: now + delay)
+        return context.clock.now + delay
     }
 }

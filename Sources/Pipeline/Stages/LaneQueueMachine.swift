@@ -9,7 +9,8 @@ import Records
 /// served longest ago. So the lane's partitions share every transaction equally, as far as they have batches, and a record that arrives
 /// after another partition's backlog is in the next transaction: it waits only for the one under way.
 ///
-/// A transaction writes one table. The partition that was served longest ago decides which, so the tables take turns.
+/// A transaction writes one table. The partition that was served longest ago decides which, so the tables take turns. A table whose
+/// transaction failed may rest: its batches come back to the head of their queues, and the others go on meanwhile.
 struct LaneQueueMachine<Element>: ~Copyable {
     private struct Item {
         let element: Element
@@ -35,6 +36,12 @@ struct LaneQueueMachine<Element>: ~Copyable {
 
         var next: Item? { head < items.count ? items[head] : nil }
 
+        mutating func putBack(_ item: Item) {
+            guard head > 0 else { return items.insert(item, at: 0) }
+            head -= 1
+            items[head] = item
+        }
+
         mutating func drop() {
             items[head] = nil
             head += 1
@@ -46,6 +53,8 @@ struct LaneQueueMachine<Element>: ~Copyable {
 
     private var queues: [PartitionQueue] = []
     private var step: UInt64 = 0
+    /// Until when tables rest, in monotonic nanoseconds.
+    private var rests: [Int: UInt64] = [:]
 
     /// Records and bytes that wait.
     private(set) var level = Credits.zero
@@ -62,21 +71,47 @@ struct LaneQueueMachine<Element>: ~Copyable {
             queues[index].items.append(item)
             return
         }
-        // Queues of partitions that were revoked are few; they are removed when a new one is added.
-        queues.removeAll { $0.next == nil }
+        // Queues of partitions that were revoked are few; they are removed when a new one is added. Not those of the transaction under way,
+        // which may come back.
+        queues.removeAll { $0.next == nil && $0.taken == 0 }
         // As if it had been served just now: a queue that empties and fills again must not overtake those that wait.
         var queue = PartitionQueue(source: source, table: table, served: step)
         queue.items.append(item)
         queues.append(queue)
     }
 
-    /// The lane is free. Returns what it writes next, of one table and within `limit`; at least one batch where any waits.
-    mutating func laneFreed(limit: Credits) -> [Element] {
+    /// Whether batches of another table wait, which does not rest.
+    func holdsOther(than table: Int, at now: UInt64) -> Bool {
+        queues.contains { $0.next != nil && $0.table != table && !isResting($0.table, now) }
+    }
+
+    /// When the first of the resting tables goes on; `nil`: none rests.
+    var nextRestEnd: UInt64? { rests.values.min() }
+
+    private func isResting(_ table: Int, _ now: UInt64) -> Bool { rests[table].map { $0 > now } ?? false }
+
+    /// A transaction failed, and is tried again at `end`.
+    /// - Parameter batches: all of it, as ``laneFreed(limit:now:)`` returned them.
+    mutating func putBack(_ batches: [(element: Element, source: TopicPartition, cost: Credits)], of table: Int, until end: UInt64) {
+        for batch in batches.reversed() {
+            guard let index = queues.firstIndex(where: { $0.source == batch.source }) else {
+                preconditionFailure("a batch of \(batch.source) comes back that was never taken")
+            }
+            queues[index].putBack(Item(element: batch.element, cost: batch.cost))
+            level += batch.cost
+        }
+        rests[table] = end
+    }
+
+    /// The lane is free. Returns what it writes next, of one table and within `limit`; at least one batch where any waits whose table does
+    /// not rest.
+    mutating func laneFreed(limit: Credits, now: UInt64 = 0) -> [Element] {
+        rests = rests.filter { $0.value > now }
         for index in queues.indices { queues[index].taken = 0 }
         var elements: [Element] = []
         var left = limit
         var table: Int?
-        while left.isPositive, let index = leastServed(of: table), let item = queues[index].next {
+        while left.isPositive, let index = leastServed(of: table, now), let item = queues[index].next {
             guard elements.isEmpty || left.covers(item.cost) else { break }
             table = queues[index].table
             step += 1
@@ -91,9 +126,10 @@ struct LaneQueueMachine<Element>: ~Copyable {
     }
 
     /// - Parameter table: `nil`: any.
-    private func leastServed(of table: Int?) -> Int? {
+    private func leastServed(of table: Int?, _ now: UInt64) -> Int? {
         var best: Int?
-        for index in queues.indices where queues[index].next != nil && (table == nil || queues[index].table == table) {
+        for index in queues.indices
+        where queues[index].next != nil && (table.map { queues[index].table == $0 } ?? !isResting(queues[index].table, now)) {
             guard let known = best else {
                 best = index
                 continue

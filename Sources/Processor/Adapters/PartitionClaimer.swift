@@ -80,47 +80,61 @@ final class PartitionClaimer: OffsetClaimer {
     private func claimPartitions(_ requests: [ClaimRequest], _ answers: Answers) async throws {
         // The pipeline learns of pauses before the claims, and so before the first record: a paused partition must not be read.
         try await pauses.refresh()
-        let requests = try await ofWritableTables(requests, answers)
-        if requests.isEmpty { return }
-        let stored = try await storedOffsets(of: requests.map(\.source))
-        // A stored offset is taken as it is. Where the log does not hold it, the consumer finds out, and the next claim decides.
-        let starts = requests.compactMap { request -> Start? in
-            guard !request.checksBounds, let offset = stored[request.source]?.nextOffset, offset != OffsetStore.endToCome
-            else { return nil }
-            return Start(source: request.source, offset: offset)
-        }
-        let known = Set(starts.map(\.source))
-        let others = requests.filter { !known.contains($0.source) }
-        await withDiscardingTaskGroup { group in
-            group.addTask { await self.claim(starts, answers) }
-            group.addTask { await self.claim(await self.starts(of: others, answers), answers) }
-        }
-    }
-
-    /// The requests whose table can be written; the others are answered.
-    private func ofWritableTables(_ requests: [ClaimRequest], _ answers: Answers) async throws -> [ClaimRequest] {
-        var writable: Set<Int> = []
-        var ownedBySeveral: Set<TopicPartition> = []
+        var byTable: [Int: [ClaimRequest]] = [:]
         for request in requests {
-            guard let sentence = plans.conflict(over: request.source.topic) else { continue }
-            ownedBySeveral.insert(request.source)
-            answers.all([request.source], Self.held(sentence))
-        }
-        let requests = requests.filter { !ownedBySeveral.contains($0.source) }
-        for (index, requests) in Dictionary(grouping: requests, by: { plans.index(of: $0.source) }) {
-            let plan = plans.all[index]
-            do {
-                try await plan.claimed(on: pauses)
-                writable.insert(index)
-            } catch let error as PostgresError where !error.isConnectionLost && error.sqlState?.hasClass("42") == true {
-                // Such as a missing privilege on the schema.
-                answers.all(
-                    requests.map(\.source), Self.held("table \(plan.table) cannot be read from the catalog: \(error)"))
-            } catch let error as ApplyError {
-                answers.all(requests.map(\.source), Self.held(error.description))
+            if let fault = plans.fault(of: request.source.topic) {
+                answers.all([request.source], Self.held(fault))
+            } else {
+                byTable[plans.index(of: request.source), default: []].append(request)
             }
         }
-        return requests.filter { writable.contains(plans.index(of: $0.source)) }
+        // A table that is locked keeps the question waiting: those that were written before come first.
+        let tables = byTable.keys.sorted { (plans.all[$0].current == nil ? 1 : 0, $0) < (plans.all[$1].current == nil ? 1 : 0, $1) }
+        let failure = await withDiscardingTaskGroup { group -> (any Error)? in
+            for table in tables {
+                let requests = byTable[table] ?? []
+                do {
+                    guard try await isWritable(plans.all[table], requests, answers) else { continue }
+                    let stored = try await storedOffsets(of: requests.map(\.source))
+                    // A stored offset is taken as it is. Where the log does not hold it, the consumer finds out, and the next claim
+                    // decides.
+                    let starts = requests.compactMap { request -> Start? in
+                        guard !request.checksBounds, let offset = stored[request.source]?.nextOffset,
+                            offset != OffsetStore.endToCome
+                        else { return nil }
+                        return Start(source: request.source, offset: offset)
+                    }
+                    let known = Set(starts.map(\.source))
+                    let others = requests.filter { !known.contains($0.source) }
+                    group.addTask { await self.claim(starts, answers) }
+                    group.addTask { await self.claim(await self.starts(of: others, answers), answers) }
+                } catch {
+                    // The connection is lost: what was begun ends first.
+                    return error
+                }
+            }
+            return nil
+        }
+        if let failure { throw failure }
+    }
+
+    /// Whether a table can be written; otherwise the requests are answered.
+    /// - Throws: where the server could not be asked.
+    private func isWritable(_ plan: TablePlan, _ requests: [ClaimRequest], _ answers: Answers) async throws -> Bool {
+        let partitions = requests.map(\.source)
+        do {
+            try await plan.claimed(on: pauses)
+            return true
+        } catch let error as PostgresError where !error.isConnectionLost && error.sqlState?.hasClass("42") == true {
+            // Such as a missing privilege on the schema.
+            answers.all(partitions, Self.held("table \(plan.table) cannot be read from the catalog: \(error)"))
+        } catch let error as PostgresError where !error.isConnectionLost && error.sqlState != nil {
+            // Such as a lock on this table.
+            answers.all(partitions, .later(reason: "table \(plan.table): \(error)"))
+        } catch let error as ApplyError {
+            answers.all(partitions, Self.held(error.description))
+        }
+        return false
     }
 
     /// Claims partitions on their lanes, all lanes at the same time.

@@ -33,8 +33,10 @@ struct TablePlans: Sendable {
     func index(of source: TopicPartition) -> Int { all.count == 1 ? 0 : routes.mapping(of: source.topic) ?? 0 }
 
     /// Why it is not known which plan is a topic's; `nil`: it is.
-    func conflict(over topic: String) -> String? {
-        routes.conflict(over: topic).map { mappings in
+    func fault(of topic: String) -> String? {
+        // Brokers that match expressions themselves may know another syntax.
+        if routes.mapping(of: topic) == nil { return "no mapping reads the topic \(topic)" }
+        return routes.conflict(over: topic).map { mappings in
             let names = mappings.map { all[$0].configuration.mapping }.joined(separator: " and ")
             return "topic \(topic) matches expressions of the mappings \(names); name it in one of them"
         }

@@ -55,22 +55,24 @@ enum CheckConfigCommand {
         let settings = configuration.settings
         let pending = try await Schema.pending(settings.postgres, logger: logger)
         let connection = try await PostgresConnection.connect(settings.postgres.connection(name: "sluice check-config"))
+        if !pending.isEmpty { return "pending migrations: \(pending.joined(separator: ", "))" }
         let shapes = configuration.mappings.map(\.table)
         // All tables before the first fault is thrown: an operator mends them together.
         let plans = try await connection.performLast { session in
             try shapes.map { shape in
                 do {
-                    return Result<WritePlan, ApplyError>.success(try WritePlan.checked(shape, on: session))
+                    return Result<WritePlan, CommandError>.success(try WritePlan.checked(shape, on: session))
                 } catch let error as ApplyError {
-                    return .failure(error)
+                    return .failure(CommandError(error.description))
+                } catch let error as PostgresError where !error.isConnectionLost {
+                    return .failure(CommandError("table \(shape.name): \(error)"))
                 }
             }
         }
-        if !pending.isEmpty { return "pending migrations: \(pending.joined(separator: ", "))" }
         var faults: [String] = []
         var sentences: [String] = []
         for (shape, plan) in zip(shapes, plans) {
-            do throws(ApplyError) {
+            do throws(CommandError) {
                 let plan = try plan.get()
                 logger.warn(of: plan)
                 let reasons = plan.choice.reasons.isEmpty ? "" : " (\(plan.choice.reasons.joined(separator: "; ")))"
