@@ -73,13 +73,15 @@ extension ServerTests {
         @Test func aValueThatACastRefusesIsADeadLetter() async throws {
             let database = try await TestDatabase.fresh("CREATE TABLE t (id int PRIMARY KEY, a tsvector);")
             let shape = TableShape(
-                name: "t", columns: [ColumnShape(name: "id", type: .int4), ColumnShape(name: "a", type: .text, cast: "tsvector")],
+                name: "t",
+                columns: [ColumnShape(name: "id", type: .int4), ColumnShape(name: "a", type: .text, cast: "tsvector")],
                 key: [0])
             let writer = try await database.writer(shape)
             let source = TopicPartition("t", 0)
             let claims = try await database.claim(source)
             let batch = changeBatch(
-                source, from: 0, [.event(.upsert, [.int(1), .text("'abc")]), .event(.upsert, [.int(2), .text("good")])], shape: shape)
+                source, from: 0, [.event(.upsert, [.int(1), .text("'abc")]), .event(.upsert, [.int(2), .text("good")])],
+                shape: shape)
             let transaction = try writer.prepare([batch], claims: claims)
             let outcome = try await database.connection.perform { writer.execute(transaction, on: $0, now: 0) }
             #expect(outcome.report?.deadLetters.values.reduce(0, +) == 1, "\(outcome.word)")

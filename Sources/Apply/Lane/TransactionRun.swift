@@ -165,7 +165,9 @@ struct TransactionRun {
     private func countsByPartition(_ deadLetters: [DeadLetter]) -> [TopicPartition: (records: Int, bad: Int)] {
         var counts: [TopicPartition: (records: Int, bad: Int)] = [:]
         // Records that the mapping skips are neither good nor bad.
-        for slice in transaction.slices { counts[slice.source, default: (0, 0)].records += slice.changes.count + slice.faults.count }
+        for slice in transaction.slices {
+            counts[slice.source, default: (0, 0)].records += slice.changes.count + slice.faults.count
+        }
         for dead in deadLetters { counts[dead.batch.records.source, default: (0, 0)].bad += 1 }
         return counts
     }

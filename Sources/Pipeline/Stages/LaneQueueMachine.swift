@@ -92,7 +92,9 @@ struct LaneQueueMachine<Element>: ~Copyable {
 
     /// A transaction failed, and is tried again at `end`.
     /// - Parameter batches: all of it, as ``laneFreed(limit:now:)`` returned them.
-    mutating func putBack(_ batches: [(element: Element, source: TopicPartition, cost: Credits)], of table: Int, until end: UInt64) {
+    mutating func putBack(
+        _ batches: [(element: Element, source: TopicPartition, cost: Credits)], of table: Int, until end: UInt64
+    ) {
         for batch in batches.reversed() {
             guard let index = queues.firstIndex(where: { $0.source == batch.source }) else {
                 preconditionFailure("a batch of \(batch.source) comes back that was never taken")

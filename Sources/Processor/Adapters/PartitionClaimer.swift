@@ -89,7 +89,9 @@ final class PartitionClaimer: OffsetClaimer {
             }
         }
         // A table that is locked keeps the question waiting: those that were written before come first.
-        let tables = byTable.keys.sorted { (plans.all[$0].current == nil ? 1 : 0, $0) < (plans.all[$1].current == nil ? 1 : 0, $1) }
+        let tables = byTable.keys.sorted {
+            (plans.all[$0].current == nil ? 1 : 0, $0) < (plans.all[$1].current == nil ? 1 : 0, $1)
+        }
         let failure = await withDiscardingTaskGroup { group -> (any Error)? in
             for table in tables {
                 let requests = byTable[table] ?? []

@@ -58,6 +58,8 @@ struct Scenario {
     let latency: UInt64
     /// How long the drain may take when the member is asked to stop, nanoseconds.
     let shutdownLimit: UInt64
+    /// Tables; a partition's number decides which is its own.
+    let tables: Int
 
     init(seed: UInt64) {
         var random = SimulationRandom(seed: seed, stream: 1)
@@ -103,6 +105,7 @@ struct Scenario {
         configuration.circuitThreshold = random.within(1...4)
         configuration.circuit = Backoff(initial: 4 * millisecond, maximum: 40 * millisecond)
         configuration.circuitProbeTimeout = random.milliseconds(10...80)
+        tables = random.pick([1, 1, 2, 3])
     }
 
     /// Limits that an operator may set meanwhile: never larger than the schedule's, which the checks use.

@@ -25,6 +25,8 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         self.number = number
     }
 
+    func table(of source: TopicPartition) -> Int { Int(source.partition) % world.scenario.tables }
+
     func apply(_ work: [PartitionBatches], attempt: Int) async throws -> ApplyResult {
         world.entered("apply")
         world.expect(!isBusy, "lane \(number) was given two transactions at once")
@@ -59,6 +61,7 @@ final class SimulatedLane: BatchApplier, @unchecked Sendable {
         var records = 0
         var bytes = 0
         var batches = 0
+        world.expect(Set(work.map { table(of: $0.source) }).count == 1, "a transaction of several tables")
         for (index, part) in work.enumerated() {
             let lane = EventPipeline.lane(of: part.source, among: configuration.lanes)
             world.expect(lane == number, "\(part.source) came to lane \(number)")
