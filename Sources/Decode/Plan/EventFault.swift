@@ -58,6 +58,7 @@ extension EventFault {
         case .value(.wrongType, _, _): .wrongType
         case .value(.outOfRange, _, _): .outOfRange
         case .value(.invalidText, _, _): .invalidText
+        case .value(.tooLong, _, _): .tooLarge
         case .noKey, .badKey, .keyNamesNothing, .deleteWithoutKey: .badKey
         case .keyMismatch: .keyMismatch
         }
