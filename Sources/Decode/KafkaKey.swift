@@ -50,7 +50,7 @@ extension EventReader {
     /// Writes the cells of a record without payload: the key columns from its Kafka key, all others absent.
     /// - Returns: the operation and the key's prefix; no operation where the record is skipped.
     func tombstone(_ context: RecordContext, into rows: inout ChangeRows) throws(EventFault) -> (Operation?, UInt64) {
-        guard effect(of: .delete) != nil, meetsHeaderConditions(context) else { return (nil, 0) }
+        guard effect(of: .delete) != nil, meetsConditions(withoutPayload: context) else { return (nil, 0) }
         if kafkaKey == .none { throw .keyNamesNothing }
         guard let key = context.bytes(context.record.key) else { throw .noKey }
         return (.delete, try readKey(key, into: &rows))
@@ -126,8 +126,13 @@ extension EventReader {
     /// - Returns: whether it has a key.
     func hasKey(into rows: inout ChangeRows) -> Bool {
         do throws(EventFault) {
-            for index in max(1, conditionObjects)..<max(1, conditionObjects, essentialObjects) {
-                try lookUp(objects[index], in: sj_value())
+            // From the first on: an event may be skipped before its conditions are asked. Values of an earlier event are no longer valid.
+            for index in 1..<max(1, essentialObjects) {
+                if index < conditionObjects {
+                    try lookUpForCondition(objects[index], in: sj_value())
+                } else {
+                    try lookUp(objects[index], in: sj_value())
+                }
             }
         } catch {
             return false
