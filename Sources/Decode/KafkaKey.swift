@@ -21,10 +21,13 @@ final class RecordKeyNames: Sendable {
     /// Index of `payload`, which may be a column's name as well: no key column holds an object.
     let payload: Int
 
+    /// The member of each key column. Fields of different objects may have one name.
+    static func members(_ key: [(field: String, column: String)]) -> [String] {
+        key.map { field, column in key.count { $0.field == field } == 1 ? field : column }
+    }
+
     init(_ key: [(field: String, column: String)]) {
-        let fields = key.map(\.field)
-        // Fields of different objects may have one name.
-        let chosen = key.map { field, column in fields.count { $0 == field } == 1 ? field : column }
+        let chosen = Self.members(key)
         var texts = chosen
         columns = PlanTable(
             key.enumerated().map { index, names in
