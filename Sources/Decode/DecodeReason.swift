@@ -24,7 +24,7 @@ public enum DecodeReason: String, Sendable, CaseIterable {
     case badKey = "bad_key"
     /// The record's Kafka key names another row than its payload.
     case keyMismatch = "key_mismatch"
-    /// The payload is larger than the decoder accepts.
+    /// The payload, or the row that it becomes, is larger than the decoder accepts.
     case tooLarge = "too_large"
     /// The payload is nested deeper than the decoder accepts.
     case tooDeep = "too_deep"

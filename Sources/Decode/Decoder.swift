@@ -3,17 +3,20 @@
 import CSimdjson
 public import Records
 
-/// Limits of a payload.
+/// Limits of a payload and its row.
 public struct DecodeLimits: Sendable, Equatable {
     /// Bytes of one payload.
     public var payloadBytes: Int
     /// Levels of nesting in one payload.
     public var depth: Int
+    /// Bytes of the values of one row. Arrays of short numbers become up to twelve times as long.
+    public var rowBytes: Int
 
-    /// Defaults: 16 MiB, 512 levels.
-    public init(payloadBytes: Int = 16 << 20, depth: Int = 512) {
+    /// Defaults: 16 MiB, 512 levels, 256 MiB.
+    public init(payloadBytes: Int = 16 << 20, depth: Int = 512, rowBytes: Int = 256 << 20) {
         self.payloadBytes = payloadBytes
         self.depth = depth
+        self.rowBytes = rowBytes
     }
 }
 
@@ -26,15 +29,15 @@ public final class Decoder {
     private let scratch: DecodeScratch
     private let reader: EventReader
     /// The cells of ``validate(_:key:)``, which are not used.
-    private var discarded: ChangeRows
+    private(set) var discarded: ChangeRows
     /// Bytes of values per 256 bytes of records in the last batch: what is reserved for the next.
     private var valueShare = 64
     /// Whether ``validate(_:key:)`` made a key for the last event: `false` where the mapping has no key to make, or the event is skipped
     /// and has none.
     public private(set) var hasKey = false
 
-    /// After a batch with a larger document, the parser's memory (about 14 times the document) is freed.
-    private static let keptParserBytes = 1 << 20
+    /// After a batch with a larger document, the parser's memory (about 14 times the document) is freed; and cells beyond this.
+    static let keptParserBytes = 1 << 20
 
     /// A decoder of one mapping's events.
     public init(mapping: Mapping, limits: DecodeLimits = DecodeLimits()) {
@@ -45,7 +48,7 @@ public final class Decoder {
         scratch = DecodeScratch(
             slots: plan.pointers.count, columns: plan.columns.count, keyNames: plan.keyNames.count)
         reader = EventReader(plan: plan, limits: limits, parser: parser.pointer, scratch: scratch)
-        discarded = ChangeRows(columnCount: plan.columns.count)
+        discarded = ChangeRows(columnCount: plan.columns.count, longestChange: limits.rowBytes)
     }
 
     /// Decodes all records of a batch. A record that cannot be decoded becomes a ``DecodeFault`` and does not affect the others.
@@ -53,7 +56,8 @@ public final class Decoder {
         let reader = reader
         let records = batch.records
         let expected = (batch.byteCount >> 8) * (valueShare + 8) + 256
-        var rows = ChangeRows(columnCount: reader.columns.count, changes: records.count, bytes: expected)
+        var rows = ChangeRows(
+            columnCount: reader.columns.count, changes: records.count, bytes: expected, longestChange: limits.rowBytes)
         writeFixedCells(batch.source, into: &rows)
         withExtendedLifetime(batch) {
             let base = batch.base
@@ -95,6 +99,7 @@ public final class Decoder {
         let reader = reader
         defer {
             discarded.abandonRow()
+            discarded.values.shrink(to: Self.keptParserBytes)
             sj_parser_shrink(parser.pointer, Self.keptParserBytes)
         }
         do throws(EventFault) {

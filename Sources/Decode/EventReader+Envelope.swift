@@ -18,15 +18,23 @@ extension EventReader {
             }
         }
         var stated: Operation?
+        var isTruncate = false
         if envelope == .debezium {
-            guard let operation = try debeziumOperation(event) else { return nil }
+            isTruncate = states(Debezium.truncate)
+            // A truncate has no row, so it is asked what a Delete without one is asked.
+            guard let operation = isTruncate ? .delete : try debeziumOperation(event) else { return nil }
             if operation == .delete { values[slots.row] = values[slots.before] }
             stated = operation
         }
         var next = 1
         if !conditions.steps.isEmpty {
             if try !meetsConditions(event, stated, context) { return nil }
+            if !isTruncate { try checkConditionObjects(.delete) }
             next = max(1, conditionObjects)
+        }
+        if isTruncate {
+            if effect(of: .delete) == nil { return nil }
+            throw .truncate(isRecord: context != nil)
         }
         if envelope == .cloudevents { try checkCloudEvent() }
         while next < essentialObjects {
@@ -36,6 +44,7 @@ extension EventReader {
         let operation: Operation = if let stated { stated } else { try statedOperation() }
         let effect = effect(of: operation)
         if effect == nil || effect == .delete { return effect }
+        if !conditions.steps.isEmpty { try checkConditionObjects(.row) }
         while next < objects.count {
             try lookUp(objects[next], in: event)
             next += 1
@@ -77,14 +86,14 @@ extension EventReader {
             if isOtherRecord(event) { return nil }
             throw .noOperation
         }
-        if Int(value.type) == SJ_STRING, value.bits == 1, !value.is_repeated {
-            switch value.pointer.load(as: UInt8.self) {
-            case Debezium.truncate: throw .truncate
-            case Debezium.message: return nil
-            default: break
-            }
-        }
-        return try operation()
+        return states(Debezium.message) ? nil : try operation()
+    }
+
+    /// Whether `op` is one letter.
+    private func states(_ letter: UInt8) -> Bool {
+        let value = values[slots.operation]
+        return Int(value.type) == SJ_STRING && value.bits == 1 && !value.is_repeated
+            && value.pointer.load(as: UInt8.self) == letter
     }
 
     /// Whether a record without `op` is a heartbeat, `{"ts_ms": …}`, or of the transaction topic: BEGIN or END in `status`, and
@@ -112,14 +121,45 @@ extension EventReader {
 
     private func isPlaceholder(_ value: sj_value) -> Bool {
         var value = value
-        if Int(value.type) == SJ_ARRAY {
-            // An array that did not change is one of a single placeholder.
-            if Int(sj_at(&value, 1).type) != SJ_ABSENT { return false }
-            value = sj_at(&value, 0)
+        switch Int(value.type) {
+        case SJ_STRING: return isPlaceholder(value, Debezium.placeholderCount)
+        case SJ_ARRAY: return isPlaceholder(array: value)
+        case SJ_OBJECT:
+            // An hstore.
+            guard sj_count(&value) == 1 else { return false }
+            var member = sj_value()
+            sj_find(&value, Debezium.placeholders.names, 1, &member)
+            return Int(member.type) == SJ_STRING && isPlaceholder(member, 1)
+        default: return false
         }
-        // The lengths of the three forms: most values need no comparison.
-        return Int(value.type) == SJ_STRING && (value.bits == 28 || value.bits == 40 || value.bits == 56)
-            && sj_word(&value, Debezium.placeholders.names, Debezium.placeholderCount) >= 0
+    }
+
+    /// - Parameter forms: how many of the placeholder's forms may be meant.
+    private func isPlaceholder(_ text: sj_value, _ forms: Int) -> Bool {
+        var text = text
+        // The lengths of the forms: most values need no comparison.
+        switch text.bits {
+        case 28, 36, 40, 56: return sj_word(&text, Debezium.placeholders.names, forms) >= 0
+        default: return false
+        }
+    }
+
+    /// Whether an array has a single placeholder, or is one of integers that are the placeholder's bytes.
+    private func isPlaceholder(array: sj_value) -> Bool {
+        var array = array
+        var elements = sj_elements_of(&array)
+        var element = sj_value()
+        var count = 0
+        while sj_next(&elements, &element) {
+            if Int(element.type) == SJ_STRING {
+                return count == 0 && isPlaceholder(element, Debezium.placeholderCountInArrays) && !sj_next(&elements, &element)
+            }
+            guard Int(element.type) == SJ_INT64, count < Debezium.placeholder.utf8CodeUnitCount,
+                element.bits == UInt64(Debezium.placeholder.utf8Start[count])
+            else { return false }
+            count += 1
+        }
+        return count == Debezium.placeholder.utf8CodeUnitCount
     }
 
     /// Whether a former row lacks a column of the key.
@@ -152,19 +192,29 @@ extension EventReader {
             if !passes { return false }
         }
         guard lacksFields else { return true }
-        // A Delete may carry its key only, and deleting a row that was never written does nothing.
+        // A Delete may carry its key only.
         if let stated { return stated == .delete }
         // An event that states no operation is no Delete.
         do throws(EventFault) { return try statedOperation() == .delete } catch { return false }
     }
 
     /// Fields of what is no object are absent: conditions come before the types of fields are checked.
-    private func lookUpForCondition(_ step: ObjectStep, in event: sj_value) throws(EventFault) {
+    func lookUpForCondition(_ step: ObjectStep, in event: sj_value) throws(EventFault) {
         do throws(EventFault) {
             try lookUp(step, in: event)
         } catch {
             guard case .notAContainer = error else { throw error }
             for slot in step.first..<step.first + step.count { values[slot] = sj_value() }
+        }
+    }
+
+    /// Throws where columns read fields of a condition's object too, and it is none: to the conditions these were absent.
+    /// - Parameter need: what the columns are needed for.
+    private func checkConditionObjects(_ need: FieldNeed) throws(EventFault) {
+        for index in 1..<max(1, conditionObjects) where objects[index].columnsNeed == need {
+            if Int(values[objects[index].parent].type) > SJ_NULL, Int(values[objects[index].parent].type) != SJ_OBJECT {
+                try lookUp(objects[index], in: sj_value())
+            }
         }
     }
 
@@ -177,10 +227,11 @@ extension EventReader {
         return value
     }
 
-    /// Whether a record without payload meets the conditions: those on headers, for it has no fields.
-    func meetsHeaderConditions(_ context: RecordContext) -> Bool {
+    /// Whether a record without payload meets the conditions. It meets none on fields: its key may be that of a row whose events have
+    /// other values in them, and of which the mapping takes nothing.
+    func meetsConditions(withoutPayload context: RecordContext) -> Bool {
         conditions.steps.allSatisfy { step in
-            step.slot >= 0 || conditions.passes(header(step.header, of: context), step.test) == true
+            step.slot < 0 && conditions.passes(header(step.header, of: context), step.test) == true
         }
     }
 }

@@ -117,6 +117,7 @@ struct EventReader {
                 case .event: try value(root, index, step, mayHoldNUL, into: &rows)
                 default: try metadata(index, step, context, into: &rows)
                 }
+            if rows.isTooLong { throw .value(.tooLong, column: index, actual: UInt8(SJ_ABSENT)) }
             if step.keyPosition == 0 { prefix = ValueWriter.keyPrefix(cell, type: step.type, in: rows) }
             rows.append(cell: cell)
         }

@@ -21,10 +21,13 @@ final class RecordKeyNames: Sendable {
     /// Index of `payload`, which may be a column's name as well: no key column holds an object.
     let payload: Int
 
+    /// The member of each key column. Fields of different objects may have one name.
+    static func members(_ key: [(field: String, column: String)]) -> [String] {
+        key.map { field, column in key.count { $0.field == field } == 1 ? field : column }
+    }
+
     init(_ key: [(field: String, column: String)]) {
-        let fields = key.map(\.field)
-        // Fields of different objects may have one name.
-        let chosen = key.map { field, column in fields.count { $0 == field } == 1 ? field : column }
+        let chosen = Self.members(key)
         var texts = chosen
         columns = PlanTable(
             key.enumerated().map { index, names in
@@ -50,7 +53,7 @@ extension EventReader {
     /// Writes the cells of a record without payload: the key columns from its Kafka key, all others absent.
     /// - Returns: the operation and the key's prefix; no operation where the record is skipped.
     func tombstone(_ context: RecordContext, into rows: inout ChangeRows) throws(EventFault) -> (Operation?, UInt64) {
-        guard effect(of: .delete) != nil, meetsHeaderConditions(context) else { return (nil, 0) }
+        guard effect(of: .delete) != nil, meetsConditions(withoutPayload: context) else { return (nil, 0) }
         if kafkaKey == .none { throw .keyNamesNothing }
         guard let key = context.bytes(context.record.key) else { throw .noKey }
         return (.delete, try readKey(key, into: &rows))
@@ -126,8 +129,13 @@ extension EventReader {
     /// - Returns: whether it has a key.
     func hasKey(into rows: inout ChangeRows) -> Bool {
         do throws(EventFault) {
-            for index in max(1, conditionObjects)..<max(1, conditionObjects, essentialObjects) {
-                try lookUp(objects[index], in: sj_value())
+            // From the first on: an event may be skipped before its conditions are asked. Values of an earlier event are no longer valid.
+            for index in 1..<max(1, essentialObjects) {
+                if index < conditionObjects {
+                    try lookUpForCondition(objects[index], in: sj_value())
+                } else {
+                    try lookUp(objects[index], in: sj_value())
+                }
             }
         } catch {
             return false

@@ -21,6 +21,7 @@ public struct ChangeRows: ~Copyable, @unchecked Sendable {
     public var values: ByteBuffer
     @usableFromInline var finished: ContiguousArray<Change> = []
     @usableFromInline var valuesOfFinished = 0
+    @usableFromInline let longestChange: Int
     // The cells, row by row. Not an array, because that checks at every append whether it is shared.
     @usableFromInline var cells: UnsafeMutablePointer<Slice>
     @usableFromInline var cellCount = 0
@@ -30,8 +31,10 @@ public struct ChangeRows: ~Copyable, @unchecked Sendable {
     ///   - columnCount: number of cells of a change.
     ///   - changes: number of changes to reserve space for.
     ///   - bytes: bytes of values to reserve space for.
-    public init(columnCount: Int, changes: Int = 0, bytes: Int = 0) {
+    ///   - longestChange: bytes that the values of one change may have; see ``isTooLong``.
+    public init(columnCount: Int, changes: Int = 0, bytes: Int = 0, longestChange: Int = .max) {
         self.columnCount = columnCount
+        self.longestChange = longestChange
         values = ByteBuffer(capacity: bytes)
         finished.reserveCapacity(changes)
         cellCapacity = max(changes * columnCount, 16)
@@ -46,6 +49,11 @@ public struct ChangeRows: ~Copyable, @unchecked Sendable {
         let start = values.count
         values.append(bigEndian: value)
         return Slice(start: start, length: MemoryLayout<T>.size)
+    }
+
+    /// Whether the values of the change that is being written have more bytes than one change may have, or than ``Slice`` can point at.
+    @inlinable public var isTooLong: Bool {
+        values.count - valuesOfFinished > longestChange || values.count > Int(Int32.max)
     }
 
     /// Appends the next cell of the change that is being written.

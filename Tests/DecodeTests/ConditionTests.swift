@@ -65,7 +65,7 @@ import Testing
         tombstone.headers = [("h", Array("x".utf8))]
         samples.append(tombstone)
         let conditions = "where: [{path: /kind, equals: a}, {header: h, in: [x, z]}, {header: null, exists: false}]"
-        #expect(try words(conditions, samples) == ["skipped", "upsert", "skipped", "skipped", "skipped", "delete"])
+        #expect(try words(conditions, samples) == ["skipped", "upsert", "skipped", "skipped", "skipped", "skipped"])
     }
 
     @Test func `what is skipped is not checked`() throws {
@@ -87,7 +87,7 @@ import Testing
                 event(#""d":{"kind":"a"}"#, "d"), event(#""d":{"kind":"b"}"#, "d"), event(#""d":null"#, "d"),
                 event(#""d":null"#, "u"), Sample(nil, key: "1"), Sample(#"{"id":1}"#),
             ])
-        #expect(found == ["delete", "skipped", "delete", "skipped", "delete", "skipped"])
+        #expect(found == ["delete", "skipped", "delete", "skipped", "skipped", "skipped"])
         let debezium = Decoder(
             mapping: try compile(
                 "topics: [t]\ntable: t\nkey: [id]\nenvelope: debezium\nwhere: [{path: /kind, equals: a}, "
@@ -106,13 +106,51 @@ import Testing
         #expect(changes.changes.map(\.operation) == [.upsert, .delete])
     }
 
+    @Test func `a null payload meets no condition on a field`() throws {
+        var tombstones = [Sample(nil, key: "1"), Sample(nil, key: "1"), Sample(nil)]
+        tombstones[1].headers = [("h", Array("x".utf8))]
+        #expect(try words("where: {header: h, equals: x}", tombstones) == ["skipped", "delete", "skipped"])
+        for test in ["equals: a", "exists: true", "exists: false"] {
+            let condition = "where: [{path: /kind, \(test)}, {header: h, equals: x}]"
+            #expect(try words(condition, tombstones) == ["skipped", "skipped", "skipped"], "\(test)")
+        }
+        // Nor need its key be one of this mapping.
+        #expect(try words("where: {path: /kind, equals: a}", [Sample(nil, key: "x"), Sample(nil)]) == ["skipped", "skipped"])
+        #expect(try words("kafka_key: none\nwhere: {path: /kind, equals: a}", [Sample(nil, key: "1")]) == ["skipped"])
+        for envelope in ["upsert", "debezium", "cloudevents"] {
+            let decoder = Decoder(
+                mapping: try compile(
+                    "topics: [t]\ntable: t\nkey: [id]\nkafka_key: text\nenvelope: \(envelope)\n"
+                        + "where: {path: /kind, equals: a}\ncolumns: {id: {path: /id, type: int4}}"))
+            let changes = decoder.decode(batch([Sample(nil, key: "1")]))
+            #expect(changes.changes.isEmpty && changes.faults.isEmpty, "\(envelope)")
+        }
+    }
+
+    @Test func `what meets the conditions has the faults that it has without them`() throws {
+        let columns = "id: {path: /id, type: int4}\nv: {path: /k/v, type: int4, optional: true}"
+        let samples = [event(#""k":5"#), event(#""k":5"#, "d"), event(#""k":null"#), event(#""k":{"v":6}"#), event(#""x":1"#)]
+        let plain = try words("", samples, columns: columns)
+        #expect(plain == ["wrong_type", "delete", "upsert", "upsert", "upsert"])
+        #expect(try words("where: {path: /k/kind, exists: false}", samples, columns: columns) == plain)
+        // Nothing but the condition reads fields of it.
+        #expect(
+            try words("where: {path: /k/kind, exists: false}", samples)
+                == ["upsert", "delete", "upsert", "upsert", "upsert"])
+        let inKey = "id: {path: /k/id, type: int4}"
+        let keyed = [Sample(#"{"a":"d","k":5}"#), Sample(#"{"a":"s","k":[]}"#), Sample(#"{"a":"s","k":{"id":1}}"#)]
+        #expect(
+            try words("where: {path: /k/kind, exists: false}", keyed, columns: inKey) == ["wrong_type", "wrong_type", "upsert"])
+    }
+
     @Test func `the ingress takes what is skipped, with its key where it has one`() throws {
         let decoder = Decoder(
             mapping: try mapping(
                 columns: "id: {path: /k/id, type: int4}", more: "where: [{path: /kind, equals: a}, {header: h, equals: b}]"))
         for (json, key) in [
             (#"{"kind":"a","a":"s","k":{"id":1}}"#, "1"), (#"{"kind":"b","k":{"id":12}}"#, "12"),
-            (#"{"kind":"b","k":{"id":"12"}}"#, nil), (#"{"kind":"b"}"#, nil), (#"{"k":{"id":3}}"#, "3"),
+            (#"{"kind":"b","k":{"id":"12"}}"#, nil), (#"{"kind":"b","k":5}"#, nil), (#"{"kind":"b"}"#, nil),
+            (#"{"k":{"id":3}}"#, "3"),
         ] {
             let (fault, found) = validate(decoder, Array(json.utf8))
             #expect(fault == nil, "\(json)")

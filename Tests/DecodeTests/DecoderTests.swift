@@ -1,10 +1,11 @@
 // Tests decoded events: values, operations, keys, metadata.
 
-import Decode
 import Foundation
 import Records
 import TestSupport
 import Testing
+
+@testable import Decode
 
 @Suite struct DecoderTests {
     private let decoder: Decoder
@@ -233,6 +234,15 @@ import Testing
         #expect(strict.decode(batch([bare])).faults.map(\.detail) == ["the record has no key"])
         // The ingress has no record yet.
         #expect(validate(strict, Array(#"{"a":"c","id":2}"#.utf8)).fault == nil)
+    }
+
+    @Test func `a large event leaves no memory behind`() throws {
+        let decoder = Decoder(mapping: try mapping(columns: "id: {path: /id, type: int4}\nv: {path: /v, type: text}"))
+        for text in [String(repeating: "x", count: 4 * Decoder.keptParserBytes), "y"] {
+            let (fault, key) = validate(decoder, Array(#"{"a":"c","id":7,"v":"\#(text)"}"#.utf8))
+            #expect(fault == nil && key == Array("7".utf8))
+            #expect(decoder.discarded.values.capacity <= Decoder.keptParserBytes)
+        }
     }
 
     @Test func `timestamps of records beyond the range of timestamptz`() throws {

@@ -107,6 +107,7 @@ private func row(_ operation: Records.Operation, _ cells: Cell...) -> Outcome { 
                 Sample(Self.event("u", after: #"{"id":1,"name":"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==","note":null}"#)),
                 Sample(Self.event("u", after: #"{"id":1,"name":["__debezium_unavailable_value"],"note":"n"}"#)),
                 Sample(Self.event("u", after: #"{"id":1,"name":"__debezium_unavailable_valuE","note":"n"}"#)),
+                Sample(Self.event("u", after: #"{"id":1,"name":"b68a35a7-17ad-35b3-af2a-ae46edb4545a","note":"n"}"#)),
                 // A field that is missing is another matter: the source's column may have been renamed.
                 Sample(Self.event("u", after: #"{"id":1,"note":"n"}"#)),
             ]))
@@ -114,7 +115,8 @@ private func row(_ operation: Records.Operation, _ cells: Cell...) -> Outcome { 
             changes.outcomes == [
                 row(.upsert, .int4(1), .absent, .text("n")), row(.upsert, .int4(1), .text("a"), .absent),
                 row(.upsert, .int4(1), .absent, .null), row(.upsert, .int4(1), .absent, .text("n")),
-                row(.upsert, .int4(1), .text("__debezium_unavailable_valuE"), .text("n")), .fault("missing_field"),
+                row(.upsert, .int4(1), .text("__debezium_unavailable_valuE"), .text("n")),
+                row(.upsert, .int4(1), .text("b68a35a7-17ad-35b3-af2a-ae46edb4545a"), .text("n")), .fault("missing_field"),
             ])
         // The table's writer must expect that the value is missing.
         #expect(mapping.table.columns.map(\.isOptional) == [false, true, true])
@@ -126,6 +128,65 @@ private func row(_ operation: Records.Operation, _ cells: Cell...) -> Outcome { 
             Decoder(mapping: strict).outcomes([
                 Sample(Self.event("c", after: #"{"id":1,"at":"2024-01-01","name":"__debezium_unavailable_value"}"#))
             ]) == [row(.upsert, .int4(1), .int4(8766), .text("__debezium_unavailable_value"))])
+    }
+
+    @Test func `arrays and hstores have placeholders of their own`() throws {
+        let text = "__debezium_unavailable_value"
+        let bytes = text.utf8.map { "\($0)" }
+        let uuid = "b68a35a7-17ad-35b3-af2a-ae46edb4545a"
+        let decoder = Decoder(
+            mapping: try compile(
+                """
+                topics: [t]
+                table: t
+                envelope: debezium
+                key: [id]
+                columns:
+                  id: {path: /id, type: int4}
+                  i: {path: /i, type: 'int8[]'}
+                  u: {path: /u, type: 'uuid[]'}
+                  h: {path: /h, cast: text}
+                """))
+        func event(_ i: String, _ u: String, _ h: String) -> Sample {
+            Sample(Self.event("u", after: #"{"id":1,"i":\#(i),"u":\#(u),"h":\#(h)}"#))
+        }
+        let all = "[\(bytes.joined(separator: ","))]"
+        let fewer = "[\(bytes.dropLast().joined(separator: ","))]"
+        let more = "[\((bytes + ["1"]).joined(separator: ","))]"
+        func literal(_ elements: String) -> Cell {
+            .text("{" + elements.dropFirst().dropLast().split(separator: ",").map { "\"\($0)\"" }.joined(separator: ",") + "}")
+        }
+        let other = "[\"01234567-89ab-cdef-0123-456789abcdef\"]"
+        #expect(
+            decoder.outcomes([
+                event(all, #"["\#(uuid)"]"#, #"{"\#(text)":"\#(text)"}"#),
+                event(#"["\#(text)"]"#, #"["\#(text)"]"#, #"["\#(text)"]"#),
+                event(fewer, #"["\#(uuid)","\#(uuid)"]"#, #"{"\#(text)":"x"}"#),
+                event(more, other, #"{"\#(text)":"\#(text)","x":"y"}"#), event("[]", "[]", "{}"),
+            ]) == [
+                row(.upsert, .int4(1), .absent, .absent, .absent), row(.upsert, .int4(1), .absent, .absent, .absent),
+                row(
+                    .upsert, .int4(1), literal(fewer), .text(#"{"\#(uuid)","\#(uuid)"}"#), .text(#"{"\#(text)":"x"}"#)),
+                row(
+                    .upsert, .int4(1), literal(more), .text("{" + other.dropFirst().dropLast() + "}"),
+                    .text(#"{"\#(text)":"\#(text)","x":"y"}"#)),
+                row(.upsert, .int4(1), .text("{}"), .text("{}"), .text("{}")),
+            ])
+    }
+
+    @Test func `two columns may read a field that has the placeholder`() throws {
+        func decoder(_ more: String) throws -> Decoder {
+            Decoder(
+                mapping: try compile(
+                    "topics: [t]\ntable: t\nkey: [id]\nenvelope: debezium\ncolumns: {id: {path: /id, type: int4}, "
+                        + "a: {path: /v, type: text, optional: true}, b: {path: /v, type: text\(more)}}"))
+        }
+        let events = [#"{"id":1,"v":"__debezium_unavailable_value"}"#, #"{"id":1,"v":"x"}"#, #"{"id":1}"#].map {
+            Sample(Self.event("u", after: $0))
+        }
+        let rows = [row(.upsert, .int4(1), .absent, .absent), row(.upsert, .int4(1), .text("x"), .text("x"))]
+        #expect(try decoder("").outcomes(events) == rows + [.fault("missing_field")])
+        #expect(try decoder(", optional: true").outcomes(events) == rows + [row(.upsert, .int4(1), .absent, .absent)])
     }
 
     @Test func `heartbeats, transactions and messages are skipped`() {
@@ -171,7 +232,38 @@ private func row(_ operation: Records.Operation, _ cells: Cell...) -> Outcome { 
         #expect(stop.record == 1 && stop.reason.kind == .truncate && !stop.reason.isRechecked)
         #expect(stop.reason.description.hasPrefix("offset 101: the source table was truncated (op t)"))
         // The ingress refuses what would stop the worker.
-        #expect(validate(decoder, Array(truncate.utf8)).fault?.reason == "unknown_action")
+        let fault = validate(decoder, Array(truncate.utf8)).fault
+        #expect(fault?.reason == "unknown_action")
+        #expect(fault?.detail == "/op t (the source table was truncated) is not applied: a record with it stops its partition")
+    }
+
+    @Test func `a truncate of which the mapping takes nothing is skipped`() throws {
+        func isStop(_ more: String, _ headers: [(String, [UInt8]?)] = []) throws -> Bool {
+            var sample = Sample(Self.event("t"))
+            sample.headers = headers
+            let changes = Decoder(mapping: try customers("envelope: debezium\n\(more)")).decode(batch([sample]))
+            #expect(changes.changes.isEmpty && changes.faults.isEmpty)
+            return changes.stop != nil
+        }
+        #expect(try isStop("where: {event_path: /source/table, equals: customers}"))
+        #expect(try !isStop("where: {event_path: /source/table, equals: orders}"))
+        // It has no row whose fields could be compared.
+        #expect(try isStop("where: {path: /name, equals: a}"))
+        #expect(try !isStop("where: [{path: /name, equals: a}, {event_path: /source/table, equals: orders}]"))
+        let condition = "where: {header: h, equals: a}"
+        #expect(try isStop(condition, [("h", Array("a".utf8))]))
+        #expect(try !isStop(condition, [("h", Array("b".utf8))]))
+        #expect(try !isStop("mode: append") && !isStop("mode: insert_only"))
+    }
+
+    @Test func `the key of an earlier event is not that of a skipped one`() throws {
+        let mapping = try customers("envelope: debezium\nwhere: {path: /name, equals: Ana}")
+        let decoder = Decoder(mapping: mapping)
+        for skipped in [#"{"ts_ms":1}"#, #"{"op":"m","ts_ms":1,"source":{},"message":{"prefix":"foo"}}"#] {
+            #expect(validate(decoder, Array(Self.event("c", after: Self.ana).utf8)).fault == nil && decoder.hasKey)
+            let (fault, key) = validate(decoder, Array(skipped.utf8))
+            #expect(fault == nil && !decoder.hasKey && key.isEmpty, "\(skipped)")
+        }
     }
 
     @Test func `the mapping of the page compiles`() throws {

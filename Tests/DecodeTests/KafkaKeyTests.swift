@@ -129,6 +129,18 @@ import Testing
         #expect(decoder.outcomes([Sample(nil, key: #"{"id":1,"payload":3}"#)]) == [.fault("bad_key")])
     }
 
+    @Test func `two columns cannot be one member of a key`() {
+        let rest =
+            "topics: [t]\ntable: t\nkey: [a, b, c]\nenvelope: upsert\ncolumns: {a: {path: /x/id, type: int4}, "
+            + "b: {path: /y/id, type: int4}, c: {path: /a, type: int4}}\nkafka_key: "
+        #expect(
+            faults(rest + "json_object") == [
+                "6: kafka_key: json_object: the columns a and c would both be the member 'a' of the record's key: rename one of them, "
+                    + "or use json_array"
+            ])
+        #expect(faults(rest + "json_array").isEmpty)
+    }
+
     @Test func `a key that names nothing deletes nothing, and keeps a row's events together`() throws {
         let mapping = try mapping(columns: "id: {path: /id, type: int4}", more: "kafka_key: none")
         let decoder = Decoder(mapping: mapping)

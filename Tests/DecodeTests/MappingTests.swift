@@ -218,7 +218,27 @@ import Testing
 
     @Test func `a topic belongs to one mapping`() {
         let text = "topics: [t]\ntable: t\nkey: [id]\naction: {path: /a, create: [c]}\ncolumns: {id: {path: /id, type: int4}}"
-        #expect(faults(text, text) == ["1: topic 't' is also in 0.yaml; a topic belongs to one mapping"])
+        let other = text.replacing("table: t", with: "table: u")
+        #expect(faults(text, other) == ["1: topic 't' is also in 0.yaml; a topic belongs to one mapping"])
+    }
+
+    @Test func `mappings have different names, and one of them changes the rows of a table`() throws {
+        func file(_ name: String, _ topic: String, _ table: String, _ mode: String = "upsert") throws -> YAMLNode {
+            try YAML.parse(
+                text: "topics: [\(topic)]\ntable: \(table)\nmode: \(mode)\nkey: [id]\naction: {path: /a, create: [c]}\n"
+                    + "columns: {id: {path: /id, type: int4}}", file: name)
+        }
+        func faults(_ files: YAMLNode...) -> String {
+            do throws(MappingFaults) { return "\(try Decode.Mapping.compile(files).count)" } catch { return error.description }
+        }
+        #expect(
+            try faults(file("eu/orders.yaml", "a", "eu.t"), file("us/orders.yaml", "b", "us.t"))
+                == "us/orders.yaml:1: another mapping is called orders, too; dead letters and metrics name a mapping by its file")
+        #expect(
+            try faults(file("a.yaml", "a", "s.t"), file("b.yaml", "b", "t"), file("c.yaml", "c", "s.t"))
+                == "c.yaml:1: table s.t is also in a.yaml; events of one row would have no order")
+        #expect(try faults(file("a.yaml", "a", "t"), file("b.yaml", "b", "t", "append")) == "2")
+        #expect(try faults(file("a.yaml", "a", "t", "insert_only"), file("b.yaml", "b", "t", "insert_only")) == "2")
     }
 
     @Test func `a fault reads file, line, message`() throws {

@@ -92,6 +92,35 @@ import Testing
             fault == "out_of_range: the event contains a number outside numeric (131072 digits before the point, 16383 after it)")
     }
 
+    @Test func `a number of an array takes no more bytes than the event has for it`() throws {
+        let plain = try Self.decoder("type: 'numeric[]'")
+        #expect(
+            try plain.row(#"{"a":"c","id":1,"v":[1e131071,0e-16383,0e99999999999,-1.50,"NaN",null]}"#).cells[1]
+                == .text(#"{1e131071,0e-16383,"0",-1.50,NaN,NULL}"#))
+        #expect(
+            try Self.decoder("type: 'numeric[]', format: string").row(#"{"a":"c","id":1,"v":["+1e131071"]}"#).cells[1]
+                == .text("{+1e131071}"))
+    }
+
+    @Test func `a row has a largest size`() throws {
+        let mapping = try mapping(
+            columns: "id: {path: /id, type: int4}\nv: {path: /v, type: 'date[]', format: days, optional: true}\n"
+                + "w: {path: /w, type: text, optional: true}")
+        let decoder = Decoder(mapping: mapping, limits: DecodeLimits(rowBytes: 1_000))
+        let good = Sample(#"{"a":"c","id":1,"v":[1,2,3],"w":"x"}"#)
+        let days = Array(repeating: "1", count: 100).joined(separator: ",")
+        #expect(
+            try decoder.fault(Sample(#"{"a":"c","id":1,"v":[\#(days)]}"#), good: good)
+                == "too_large: /v makes the row larger than the decoder accepts")
+        let text = String(repeating: "x", count: 1_000)
+        #expect(
+            try decoder.fault(Sample(#"{"a":"c","id":1,"w":"\#(text)"}"#), good: good)
+                == "too_large: /w makes the row larger than the decoder accepts")
+        // Each row by itself.
+        let samples = Array(repeating: good, count: 100)
+        #expect(decoder.decode(batch(samples)).changes.count == 100)
+    }
+
     @Test func `headers and keys have any type`() throws {
         let decoder = Decoder(
             mapping: try mapping(
@@ -101,6 +130,7 @@ import Testing
                     n: {metadata: headers.n, type: numeric, nullable: true}
                     j: {metadata: headers.j, type: jsonb, nullable: true}
                     c: {metadata: headers.c, cast: inet, nullable: true}
+                    f: {metadata: headers.f, type: float4, nullable: true}
                     k: {metadata: key, type: uuid}
                     z: {constant: "09:30", type: time}
                     """))
@@ -114,7 +144,7 @@ import Testing
             row.cells == [
                 .int4(1), .int8(1000), .bytes([0, 2, 0, 0, 0, 0, 0, 2, 0, 1, 0x13, 0x88]),
                 .bytes([1] + Array(#" {"a":[1]} "#.utf8)),
-                .text("::1"),
+                .text("::1"), .null,
                 .bytes([0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF, 0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF]),
                 .int8(34_200_000_000),
             ])
@@ -122,6 +152,8 @@ import Testing
             ("t", "soon", "wrong_type: header t must be a number of milliseconds since 1970"),
             ("n", "x", "wrong_type: header n must be a number, NaN, Infinity or -Infinity"),
             ("j", "{", "wrong_type: header j must be JSON"),
+            ("f", "007", "wrong_type: header f must be a number, NaN, Infinity or -Infinity"),
+            ("n", "007", "wrong_type: header n must be a number, NaN, Infinity or -Infinity"),
         ] {
             var bad = sample
             bad.headers.append((name, Array(value.utf8)))
@@ -134,7 +166,10 @@ import Testing
         ("type: bool", "true", "true"),
         ("type: uuid", #""0123456789ABCDEF0123456789ABCDEF""#, "01234567-89ab-cdef-0123-456789abcdef"),
         ("type: date", #""2024-02-29""#, "2024-02-29"), ("type: date", #""infinity""#, "infinity"),
-        ("type: date, format: days", "-1", "-1"), ("type: date, format: epoch_ms", "86400001", "86400000"),
+        ("type: date, format: days", "-1", "-1"), ("type: date, format: days", "200000000", "200000000"),
+        ("type: date, format: days", "-2440588", "-2440588"), ("type: date, format: days", "2145042905", "2145042905"),
+        ("type: date, format: epoch_ms", "86399999.9999999", "0"),
+        ("type: date, format: epoch_ms", "86400001", "86400000"),
         ("type: time", #""09:30""#, "09:30:00"), ("type: time, format: epoch_us", "43200000001", "43200000001"),
         ("type: timestamp", #""2024-02-29 12:34:56.50Z""#, "2024-02-29T12:34:56.5"),
         ("type: timestamptz", #""2024-02-29T13:34:56.789012+01""#, "2024-02-29T12:34:56.789012Z"),

@@ -110,6 +110,9 @@ public struct TypeExamples: Sendable {
             refused: [
                 ("0.1", "wrong_type: /v must be a string, not a number with a fraction or an exponent"),
                 (#""0x10""#, "wrong_type: /v must be \(named), in a string"),
+                (#""007""#, "wrong_type: /v must be \(named), in a string"),
+                (#""1.""#, "wrong_type: /v must be \(named), in a string"),
+                (#"".5""#, "wrong_type: /v must be \(named), in a string"),
                 (#""""#, "wrong_type: /v must be \(named), in a string"),
             ]),
         TypeExamples(
@@ -135,6 +138,7 @@ public struct TypeExamples: Sendable {
             refused: [
                 (#""1,5""#, "wrong_type: /v must be \(named), in a string"),
                 (#"".5""#, "wrong_type: /v must be \(named), in a string"),
+                (#""007""#, "wrong_type: /v must be \(named), in a string"),
                 ("1.5", "wrong_type: /v must be a string, not a number with a fraction or an exponent"),
             ]),
         TypeExamples(
@@ -225,7 +229,10 @@ public struct TypeExamples: Sendable {
             ]),
         TypeExamples(
             "type: date, format: epoch_ms", "The day in UTC. Also `epoch_s`, `epoch_us` and `epoch_ns`.",
-            accepted: [("1709210096789", "2024-02-29"), ("-1", "1969-12-31"), ("86399999", "1970-01-01")],
+            accepted: [
+                ("1709210096789", "2024-02-29"), ("-1", "1969-12-31"), ("86399999", "1970-01-01"),
+                ("86399999.9999999", "1970-01-01"), ("-0.0000001", "1969-12-31"),
+            ],
             refused: [("true", "wrong_type: /v must be a number, not a boolean")]),
         TypeExamples(
             "type: time", "Seconds may be left out.",
@@ -248,6 +255,7 @@ public struct TypeExamples: Sendable {
             refused: [
                 (#""2024-02-29""#, "wrong_type: /v must be an ISO 8601 timestamp, such as 2000-01-01T00:00:00"),
                 (#""2024-02-30T00:00""#, "out_of_range: /v is not a valid time"),
+                (#""9999-12-31T23:59:60""#, "out_of_range: /v is not a valid time"),
             ]),
         TypeExamples(
             "type: timestamptz",
@@ -381,7 +389,7 @@ public struct TypeExamples: Sendable {
                 (
                     #"[0.10,1e2,0.0001,123456789012345678901234567890.5,-1e-9,1e9,0,"NaN"]"#,
                     "{0.10,100,0.0001,123456789012345678901234567890.5,-0.000000001,1000000000,0,NaN}"
-                )
+                ), ("[0e99999999999,1E+2,-0.00,null]", "{0,100,0.00,NULL}"),
             ], refused: []),
         TypeExamples(
             "type: 'uuid[]'", "",

@@ -46,7 +46,8 @@ public struct Mapping: Sendable {
         return String(last.lastIndex(of: ".").map { last[..<$0] } ?? last)
     }
 
-    /// Compiles mapping files that are used together: one per table; no topic may be in two of them.
+    /// Compiles mapping files that are used together: their names differ, no topic is in two of them, and no table in two that change
+    /// rows.
     /// - Parameter files: the root node of each file.
     /// - Returns: the mappings in the order of the files.
     /// - Throws: ``MappingFaults`` with all faults of all files.
@@ -54,16 +55,25 @@ public struct Mapping: Sendable {
         var mappings: [Mapping] = []
         var faults: [MappingFault] = []
         var owners: [String: String] = [:]
+        var names: Set<String> = []
+        var tables: [String: String] = [:]
         for file in files {
             var compiler = MappingCompiler()
             let mapping = compiler.compile(file)
             faults += compiler.faults.sorted { $0.line < $1.line }
             guard let mapping else { continue }
             mappings.append(mapping)
+            func fault(_ message: String) { faults.append(MappingFault(file: file.file, line: file.line, message: message)) }
+            if !names.insert(mapping.name).inserted {
+                fault("another mapping is called \(mapping.name), too; dead letters and metrics name a mapping by its file")
+            }
+            let table = [mapping.table.schema, mapping.table.name].compactMap(\.self).joined(separator: ".")
+            if mapping.table.mode == .upsert, let owner = tables.updateValue(file.file, forKey: table) {
+                fault("table \(table) is also in \(owner); events of one row would have no order")
+            }
             for topic in mapping.topics {
                 if let owner = owners.updateValue(file.file, forKey: topic) {
-                    let message = "topic '\(topic)' is also in \(owner); a topic belongs to one mapping"
-                    faults.append(MappingFault(file: file.file, line: file.line, message: message))
+                    fault("topic '\(topic)' is also in \(owner); a topic belongs to one mapping")
                 }
             }
         }

@@ -118,7 +118,11 @@ extension MappingCompiler {
                 column.shape.isArray || column.shape.cast != nil || !Self.fixedLengths.contains(column.shape.type.rawValue),
                 node?[column.shape.name]?["optional"]?.scalar?.text != "false"
             else { continue }
-            steps.append(PlaceholderStep(slot: slot, isOptional: column.shape.isOptional))
+            if let known = steps.firstIndex(where: { $0.slot == slot }) {
+                steps[known].isOptional = steps[known].isOptional && column.shape.isOptional
+            } else {
+                steps.append(PlaceholderStep(slot: slot, isOptional: column.shape.isOptional))
+            }
             shapes[index].isOptional = true
         }
         return (steps, shapes)

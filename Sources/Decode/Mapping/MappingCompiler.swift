@@ -37,6 +37,7 @@ struct MappingCompiler {
         let columns = entries["columns"].map { compiler.compile($0, reader: &reader, tree: tree) } ?? []
         let key = keyPositions(keyNames, declared: compiler.declared, columns: columns)
         let kafkaKey = kafkaKeyFormat(entries["kafka_key"], envelopeKind, keyNames: keyNames)
+        if kafkaKey == .jsonObject { checkMembers(key.map { columns[$0] }, entries["kafka_key"] ?? entries["key"] ?? root) }
         let mismatch = kafkaKeyMismatch(entries["kafka_key_mismatch"], kafkaKey)
         let envelope = envelope(envelopeKind, action: entries["action"], root: root)
         let conditions = entries["where"].map { self.conditions($0) } ?? []
@@ -159,6 +160,22 @@ struct MappingCompiler {
         }
         if format != .none, keyNames.isEmpty { reader.fault(node, "kafka_key: \(format.rawValue) needs 'key'") }
         return format
+    }
+
+    /// Key columns must be different members of a record key that is an object.
+    private mutating func checkMembers(_ key: [Column], _ node: YAMLNode) {
+        let names = key.compactMap { column -> (field: String, column: String)? in
+            guard case .field(let pointer) = column.source else { return nil }
+            return (pointer.tokens.last ?? "", column.shape.name)
+        }
+        let members = RecordKeyNames.members(names)
+        for (index, member) in members.enumerated() {
+            guard let other = members.firstIndex(of: member), other < index else { continue }
+            reader.fault(
+                node,
+                "kafka_key: json_object: the columns \(names[other].column) and \(names[index].column) would both be the member "
+                    + "'\(member)' of the record's key: rename one of them, or use json_array")
+        }
     }
 
     private mutating func kafkaKeyMismatch(_ node: YAMLNode?, _ format: KafkaKeyFormat) -> KafkaKeyMismatch {

@@ -2,6 +2,13 @@
 
 import Records
 
+/// For what a field is needed first: for conditions and the envelope, for a Delete, for the rest of the row.
+enum FieldNeed: Int, Comparable, Sendable, BitwiseCopyable {
+    case condition, delete, row
+
+    static func < (a: FieldNeed, b: FieldNeed) -> Bool { a.rawValue < b.rawValue }
+}
+
 /// One object (or array) of an event from which fields are read.
 struct ObjectStep: Sendable, BitwiseCopyable {
     /// Slot of the object; −1: the event itself.
@@ -9,6 +16,8 @@ struct ObjectStep: Sendable, BitwiseCopyable {
     /// Its fields have `count` slots from `first` on.
     let first: Int
     let count: Int
+    /// For what values inside of it are needed first, by columns and the action; `condition`: they read none.
+    let columnsNeed: FieldNeed
 }
 
 /// The source of a column's value.

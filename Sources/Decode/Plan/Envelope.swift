@@ -61,11 +61,11 @@ final class Envelope: Sendable {
     }
 }
 
-/// A field that may hold the placeholder for a value that did not change.
+/// A field that may hold the placeholder for a value that did not change. Several columns may read it.
 struct PlaceholderStep: Sendable, BitwiseCopyable {
     let slot: Int
-    /// The field may be absent as well.
-    let isOptional: Bool
+    /// The field may be absent as well: all columns that read it say so.
+    var isOptional: Bool
 }
 
 /// What Debezium's documentation says of its change events.
@@ -78,12 +78,16 @@ enum Debezium {
     static let message = UInt8(ascii: "m")
 
     /// Stands for a value that did not change and that the log of the source does not have (the connector's default of
-    /// `unavailable.value.placeholder`): as text, and as binary values travel, in base64 and hex.
+    /// `unavailable.value.placeholder`).
+    static let placeholder: StaticString = "__debezium_unavailable_value"
+    /// Its forms: as text; as binary values travel, in base64 and hex; in arrays of UUIDs, as `UUID.nameUUIDFromBytes` of Java makes one of
+    /// it. Arrays of integers have its bytes as elements.
     static let placeholders = NameTable([
-        "__debezium_unavailable_value", "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==",
-        "5f5f646562657a69756d5f756e617661696c61626c655f76616c7565",
+        "\(placeholder)", "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==",
+        "5f5f646562657a69756d5f756e617661696c61626c655f76616c7565", "b68a35a7-17ad-35b3-af2a-ae46edb4545a",
     ])
     static let placeholderCount = 3
+    static let placeholderCountInArrays = 4
 
     /// The fields by which records without `op` are told apart: heartbeats and the records of the transaction topic.
     static let otherFields = NameTable(["ts_ms", "status", "data_collections"])

@@ -31,8 +31,8 @@ enum EventFault: Error {
     case deleteWithoutKey
     /// The record's key names another row than the payload.
     case keyMismatch
-    /// Debezium's `t`: the partition must stop.
-    case truncate
+    /// Debezium's `t`: the partition must stop, or the ingress refuses the event.
+    case truncate(isRecord: Bool)
     /// There is no operation, and the record is none that Debezium sends besides the events of rows.
     case noOperation
     /// `specversion` is missing, or of a major version that is not known.
@@ -58,6 +58,7 @@ extension EventFault {
         case .value(.wrongType, _, _): .wrongType
         case .value(.outOfRange, _, _): .outOfRange
         case .value(.invalidText, _, _): .invalidText
+        case .value(.tooLong, _, _): .tooLarge
         case .noKey, .badKey, .keyNamesNothing, .deleteWithoutKey: .badKey
         case .keyMismatch: .keyMismatch
         }
@@ -90,7 +91,9 @@ extension EventFault {
         case .deleteWithoutKey: "the Delete has the key of its row neither in /before nor as the record's key"
         case .keyMismatch:
             "the record's key names another row than \(plan.key.map { Self.name($0, plan) }.joined(separator: ", "))"
-        case .truncate:
+        case .truncate(isRecord: false):
+            "/op t (the source table was truncated) is not applied: a record with it stops its partition"
+        case .truncate(isRecord: true):
             "the source table was truncated (op t), which is not applied: do to the table what it asks for, move the partition past this "
                 + "record (docs/debezium.md), then POST /admin/retry"
         case .noOperation:

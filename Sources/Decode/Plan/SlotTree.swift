@@ -2,19 +2,20 @@
 
 /// The fields a mapping reads, as a tree. Used while a mapping is compiled: `insert` every pointer, then call `layout`.
 struct SlotTree {
-    /// For what a field is needed first.
-    private enum Need: Int, Comparable {
-        case condition, delete, row
-
-        static func < (a: Need, b: Need) -> Bool { a.rawValue < b.rawValue }
-    }
-
     private final class Node {
         let pointer: JSONPointer
         var children: [Node] = []
         var isRead = false
-        var need = Need.row
+        var need = FieldNeed.row
         var slot = -1
+
+        /// For what values inside of it are needed first; `condition`: none is read.
+        var columnsNeed: FieldNeed {
+            let needs = children.map { $0.isRead ? $0.readFor : $0.columnsNeed }
+            return needs.filter { $0 != .condition }.min() ?? .condition
+        }
+        /// For what its value is needed, where it is read.
+        var readFor = FieldNeed.row
 
         init(_ pointer: JSONPointer) { self.pointer = pointer }
 
@@ -48,7 +49,10 @@ struct SlotTree {
             known = known?.child(token)
         }
         if let below = known?.children.first { return below.pointer }
-        node(for: pointer, need: isEssential ? .delete : .row).isRead = true
+        let need: FieldNeed = isEssential ? .delete : .row
+        let node = node(for: pointer, need: need)
+        node.isRead = true
+        node.readFor = min(node.readFor, need)
         return nil
     }
 
@@ -56,7 +60,7 @@ struct SlotTree {
     func insertForCondition(_ pointer: JSONPointer) { _ = node(for: pointer, need: .condition) }
 
     /// The node of a field, made with those around it where they are missing.
-    private func node(for pointer: JSONPointer, need: Need) -> Node {
+    private func node(for pointer: JSONPointer, need: FieldNeed) -> Node {
         var node = root
         for (depth, token) in pointer.tokens.enumerated() {
             node.need = min(node.need, need)
@@ -87,7 +91,8 @@ struct SlotTree {
                 layout.pointers.append(child.pointer)
                 layout.slots[child.pointer] = child.slot
             }
-            layout.objects.append(ObjectStep(parent: node.slot, first: first, count: node.children.count))
+            layout.objects.append(
+                ObjectStep(parent: node.slot, first: first, count: node.children.count, columnsNeed: node.columnsNeed))
         }
         for child in node.children { assignSlots(child, into: &layout, where: isIncluded) }
     }

@@ -24,11 +24,27 @@ enum ArrayLiteral {
                 continue
             }
             let cell = try ValueWriter.cell(element, codec, parser: parser, mayHoldNUL: true, into: &rows)
-            append(cell, codec, to: &rows)
+            if let text = try numericText(element, cell, codec, parser: parser, in: rows) {
+                rows.values.append(text)
+            } else {
+                append(cell, codec, to: &rows)
+            }
             rows.values.remove(at: Int(cell.start), count: Int(cell.length))
+            // Here, and not only behind the array, because one array may be larger than the memory.
+            if rows.isTooLong { throw .tooLong }
         }
         rows.values.append(byte: UInt8(ascii: "}"))
         return Slice(start: start, length: rows.values.count - start)
+    }
+
+    /// The text of a numeric in the document, where it is shorter than its digits: `1e131071` has 131,072 of them.
+    private static func numericText(
+        _ element: sj_value, _ cell: Slice, _ codec: ValueCodec, parser: OpaquePointer, in rows: borrowing ChangeRows
+    ) throws(ValueFault) -> UnsafeRawBufferPointer? {
+        guard codec.type == .numeric, codec.format != .base64Decimal, let value = rows.values.bytes(of: cell) else { return nil }
+        var element = element
+        let text = Int(element.type) == SJ_STRING ? try ValueWriter.string(element) : ValueWriter.raw(&element, parser)
+        return text.count < ValueText.digits(ofNumeric: value) ? text : nil
     }
 
     /// Appends the text of an element whose binary form is the end of the values.

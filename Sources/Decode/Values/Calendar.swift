@@ -57,11 +57,9 @@ enum Calendar {
         let time = try timeOfDay(text, &at)
         // The end of a day is the beginning of the next; only a time of day writes it so.
         if text[11] == UInt8(ascii: "2"), text[12] == UInt8(ascii: "4") { throw .outOfRange }
-        if at == text.count {
-            if needsZone { throw .wrongType }
-            return days * microsecondsOfDay + time
-        }
-        let timestamp = days * microsecondsOfDay + time - Int64(try offsetMinutes(text, at)) * 60_000_000
+        if at == text.count, needsZone { throw .wrongType }
+        let offset = at == text.count ? 0 : Int64(try offsetMinutes(text, at))
+        let timestamp = days * microsecondsOfDay + time - offset * 60_000_000
         // Otherwise its text would have a year that is not read.
         guard (firstDay * microsecondsOfDay..<endDay * microsecondsOfDay).contains(timestamp) else { throw .outOfRange }
         return timestamp

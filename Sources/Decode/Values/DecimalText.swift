@@ -65,7 +65,7 @@ enum DecimalText {
             isNegative = takeSign()
             start = at
             integerDigits = digits()
-            guard integerDigits > 0 else { throw .wrongType }
+            guard integerDigits == 1 || integerDigits > 1 && text[start] != UInt8(ascii: "0") else { throw .wrongType }
             if at < text.count, text[at] == UInt8(ascii: ".") {
                 at += 1
                 fractionDigits = digits()
@@ -107,16 +107,21 @@ enum DecimalText {
         text.prefix { $0 | 0x20 != UInt8(ascii: "e") }.allSatisfy { $0 <= UInt8(ascii: "0") }
     }
 
+    /// Throws where a text is no number as JSON writes it, with an optional sign.
+    static func check(_ text: UnsafeRawBufferPointer) throws(ValueFault) { _ = try Parts(text) }
+
     /// Whether a JSON number fits numeric.
     static func fitsNumeric(_ text: UnsafeRawBufferPointer) -> Bool {
         guard let parts = try? Parts(text) else { return false }
         return (try? layout(parts)) != nil
     }
 
+    /// What becomes of a fraction: it is rounded to the nearest integer, halves away from zero; or down; or refused.
+    enum Fraction { case rounded, floored, refused }
+
     /// A number times a power of ten, as an integer.
-    /// - Parameter rounds: a fraction of the result is rounded to the nearest integer, halves away from zero; otherwise it is refused.
     static func integer(
-        _ text: UnsafeRawBufferPointer, shiftedBy power: Int, rounds: Bool = true
+        _ text: UnsafeRawBufferPointer, shiftedBy power: Int, fraction: Fraction = .rounded
     ) throws(ValueFault) -> Int64 {
         let parts = try Parts(text)
         let digits = parts.integerDigits + parts.exponent + power
@@ -129,13 +134,11 @@ enum DecimalText {
             magnitude = sum
             index += 1
         }
-        if rounds {
-            if parts.digit(digits) >= 5 {
-                guard magnitude < .max else { throw .outOfRange }
-                magnitude += 1
-            }
-        } else {
-            for index in max(0, digits)..<max(0, digits, parts.count) where parts.digit(index) > 0 { throw .wrongType }
+        let hasFraction = (max(0, digits)..<max(0, digits, parts.count)).contains { parts.digit($0) > 0 }
+        if fraction == .refused, hasFraction { throw .wrongType }
+        if fraction == .rounded ? parts.digit(digits) >= 5 : hasFraction && parts.isNegative {
+            guard magnitude < .max else { throw .outOfRange }
+            magnitude += 1
         }
         return parts.isNegative ? -magnitude : magnitude
     }

@@ -17,6 +17,7 @@ extension ValueFault {
             if isText || codec.kind.types.contains(Int(actual)) { return "\(name) must be \(codec.form)" }
             return "\(name) must be \(codec.kind.rawValue), not \(EventFault.typeName(actual))"
         case .outOfRange: return "\(value) \(codec.outOfRange)"
+        case .tooLong: return "\(name) makes the row larger than the decoder accepts"
         case .invalidText where isText: return "the \(name) is not UTF-8 or contains a NUL, which PostgreSQL cannot store"
         case .invalidText: return "\(value) contains a NUL character (\\u0000), which PostgreSQL cannot store"
         }

@@ -39,6 +39,10 @@ extension ByteBuffer {
         if let digits = codec.format?.microsecondDigits, codec.type != .interval {
             return append(count: ValueText.microseconds(value, codec.type), digits)
         }
+        // A date may be outside of what microseconds can count.
+        if codec.format == .days, codec.type == .date {
+            return append(decimal: Int64(load(Int32.self)) + Calendar.daysFrom1970)
+        }
         if codec.format == .days {
             let microseconds = ValueText.microseconds(value, codec.type)
             return append(decimal: microseconds / Calendar.microsecondsOfDay)
@@ -190,10 +194,14 @@ extension ByteBuffer {
 enum ValueText {
     /// Bytes that a value's text has at most.
     static func longest(_ value: UnsafeRawBufferPointer, _ type: ColumnType) -> Int {
-        guard type == .numeric else { return 2 * value.count + 64 }
+        type == .numeric ? digits(ofNumeric: value) + 64 : 2 * value.count + 64
+    }
+
+    /// Decimal digits of a numeric without an exponent; up to three more than it has.
+    static func digits(ofNumeric value: UnsafeRawBufferPointer) -> Int {
         let weight = Int(Int16(bigEndian: value.loadUnaligned(fromByteOffset: 2, as: Int16.self)))
         let scale = Int(UInt16(bigEndian: value.loadUnaligned(fromByteOffset: 6, as: UInt16.self)))
-        return 4 * max(weight, 0) + scale + 64
+        return 4 * max(weight + 1, 1) + scale
     }
 
     /// Microseconds since 1970, or since midnight.

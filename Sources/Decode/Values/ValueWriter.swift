@@ -12,6 +12,8 @@ enum ValueFault: Error {
     case outOfRange
     /// A text that PostgreSQL cannot store.
     case invalidText
+    /// The row's values take more memory than ``DecodeLimits/rowBytes``.
+    case tooLong
 }
 
 /// Binary forms as PostgreSQL's `*send` functions write them. A new type is one more case in each function.
@@ -105,6 +107,8 @@ enum ValueWriter {
             return rows.appendValue(bigEndian: UInt8(0))
         case .float4, .float8, .numeric:
             if let name = DecimalText.name(text) { return number(named: name, codec.type, into: &rows) }
+            // The library reads more, such as ".5".
+            try DecimalText.check(text)
             return try number(text, codec.type, into: &rows)
         case .uuid: return try ByteText.uuid(text, into: &rows)
         case .bytea: return try ByteText.base64(text, into: &rows)
@@ -124,13 +128,15 @@ enum ValueWriter {
         case .base64Decimal: return try DecimalText.decimal(base64: text, scale: Int(codec.scale), into: &rows)
         case .string, .iso, .base64: return try cell(text: text, ValueCodec(codec.type), into: &rows)
         case .days:
-            let days = try DecimalText.integer(text, shiftedBy: 0, rounds: false)
+            let days = try DecimalText.integer(text, shiftedBy: 0, fraction: .refused)
             if codec.type == .date { return rows.appendValue(bigEndian: try Calendar.date(daysSince1970: days)) }
             let (microseconds, overflows) = days.multipliedReportingOverflow(by: Calendar.microsecondsOfDay)
             if overflows { throw .outOfRange }
             return rows.appendValue(bigEndian: try Calendar.timestamp(microsecondsSince1970: microseconds))
         case .epochSeconds, .epochMilliseconds, .epochMicroseconds, .epochNanoseconds:
-            let microseconds = try DecimalText.integer(text, shiftedBy: format.microsecondDigits ?? 0)
+            // The day is that of the moment; a moment rounded up could be on the next.
+            let microseconds = try DecimalText.integer(
+                text, shiftedBy: format.microsecondDigits ?? 0, fraction: codec.type == .date ? .floored : .rounded)
             switch codec.type {
             case .interval:
                 let start = rows.values.count
@@ -171,7 +177,7 @@ enum ValueWriter {
     private static func isNumber(_ type: Int) -> Bool { type == SJ_INT64 || type == SJ_UINT64 || type == SJ_DOUBLE }
 
     /// A value's own text in the document.
-    private static func raw(_ value: inout sj_value, _ parser: OpaquePointer) -> UnsafeRawBufferPointer {
+    static func raw(_ value: inout sj_value, _ parser: OpaquePointer) -> UnsafeRawBufferPointer {
         precondition(value.token != 0, "the decoder of a mapping with this type locates values")
         let text = sj_raw(&value, parser)
         return UnsafeRawBufferPointer(start: text.bytes, count: text.length)
