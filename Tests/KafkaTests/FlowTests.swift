@@ -50,8 +50,7 @@ struct FlowTests {
         }
         #expect(hasPaused)
         #expect(consumer.statistics.gaps == 0)
-        let isClosed = await consumer.close(deadline: .seconds(30))
-        #expect(isClosed)
+        await consumer.closeAtTheEnd()
     }
 
     /// A partition that is not claimed yet has its place in the assignment, and begins by a seek; the other one goes on undisturbed.
@@ -87,8 +86,7 @@ struct FlowTests {
                 next[batch.source] = record.offset + 1
             }
         }
-        let isClosed = await consumer.close(deadline: .seconds(30))
-        #expect(isClosed)
+        await consumer.closeAtTheEnd()
     }
 
     @Test func tasksOfTheExecutorRunOnThePollThreadUntilTheClose() async throws {
@@ -108,8 +106,7 @@ struct FlowTests {
             return names
         }.value
         #expect(names == ["kafka-poll"])
-        let isClosed = await consumer.close(deadline: .seconds(30))
-        #expect(isClosed)
+        await consumer.closeAtTheEnd()
         let after = await Task(executorPreference: consumer.executor) { nameOfThisThread() }.value
         #expect(after != "kafka-poll")
     }
@@ -134,8 +131,7 @@ struct FlowTests {
         try await driver.until("\(consumer.prefetchedBytes) bytes prefetched", dropsRecords: true) {
             consumer.prefetchedBytes < 50 * overhead
         }
-        let isClosed = await consumer.close(deadline: .seconds(30))
-        #expect(isClosed)
+        await consumer.closeAtTheEnd()
         #expect(consumer.prefetchedBytes == 0)
     }
 
@@ -182,8 +178,7 @@ struct FlowTests {
         var batch: RecordBatch?
         while batch == nil { batch = try await driver.step() }
         #expect(batch?.count == 10)
-        let isClosed = await consumer.close(deadline: .seconds(30))
-        #expect(isClosed)
+        await consumer.closeAtTheEnd()
     }
 
     @Test func aSeekChangesOffsetAndGeneration() async throws {

@@ -34,7 +34,7 @@ struct RoundTripTests {
             read += batch.records.map { record in batch.bytes(of: record.key).map { Array($0) } }
         }
         #expect(read == keys)
-        #expect(await consumer.close(deadline: .seconds(10)))
+        await consumer.closeAtTheEnd()
     }
 
     @Test func everyRecordOnceWithRandomCredits() async throws {
@@ -78,8 +78,7 @@ struct RoundTripTests {
         #expect(state.largestByteDebt < largest)
         #expect(consumer.statistics.records == count)
         #expect(driver.positions.values.reduce(0, +) == Int64(count))
-        let isClosed = await consumer.close(deadline: .seconds(30))
-        #expect(isClosed)
+        await consumer.closeAtTheEnd()
         let end = await consumer.next()
         #expect(end == nil)
     }

@@ -77,6 +77,8 @@ extension PollLoop {
         }
         while rd_kafka_consumer_closed(client.pointer) == 0 {
             if MonotonicClock.nanoseconds() >= limit { return false }
+            // A rebalance that came just before is in the main queue, and the close waits for its answer.
+            serveMainQueue()
             if let event = queue.takeEvent(milliseconds: 10) { handle(event) }
         }
         return true
