@@ -15,7 +15,7 @@ final class SendRequest: @unchecked Sendable {
     private let client: RateLimitKey
     private var chargedBytes = 0
     private var mark = ByteOrderMark()
-    /// What had arrived of the mark before the piece that was looked at last, with which the body begins for whoever reads or collects it.
+    /// What had arrived of the mark before the piece that was looked at last, with which the body that is read or collected begins.
     private(set) var markBefore = ByteOrderMark()
 
     /// - Parameter limits: `nil`: none.
