@@ -7,8 +7,6 @@ internal import Glibc
 public final class TopicPattern: @unchecked Sendable {
     // Licence for @unchecked: regexec() changes nothing of what regcomp() has made (POSIX.1-2017, 2.9.1).
 
-    /// The expression.
-    public let text: String
     private let compiled: UnsafeMutablePointer<regex_t>
 
     /// Whether a mapping's topic is an expression, and not a name.
@@ -17,7 +15,7 @@ public final class TopicPattern: @unchecked Sendable {
     /// Compiles an expression.
     /// - Throws: ``Fault``, with the reason of the C library.
     public init(_ text: String) throws(Fault) {
-        // Nothing of this object is set before it has succeeded: deinit frees what regcomp() has made.
+        // No property is set before it has succeeded: deinit frees what regcomp() has made.
         let expression = UnsafeMutablePointer<regex_t>.allocate(capacity: 1)
         let error = regcomp(expression, text, REG_EXTENDED | REG_NOSUB)
         guard error == 0 else {
@@ -26,7 +24,6 @@ public final class TopicPattern: @unchecked Sendable {
             expression.deallocate()
             throw Fault(description: String(decoding: reason.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self))
         }
-        self.text = text
         compiled = expression
     }
 

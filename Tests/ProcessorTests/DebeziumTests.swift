@@ -95,7 +95,7 @@ struct DebeziumTests {
             return
         }
         #expect(reason.kind == .truncate && reason.description.hasPrefix("offset 10: the source table was truncated"))
-        // What precedes the truncate is durable, and nothing behind it.
+        // What precedes the truncate is durable, and nothing after it.
         #expect(try await rows(world) == before)
         #expect(try await world.scalar("SELECT next_offset FROM sluice_offsets") == 10)
         #expect(try await world.count("sluice_dead_letters") == 0)

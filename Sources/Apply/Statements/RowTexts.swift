@@ -41,7 +41,7 @@ struct RowTexts {
     /// The column's type, where it is not the mapping's. CASE needs one type; without a length a cast refuses and cuts what an
     /// assignment does.
     private let casts: [String]
-    /// What SQL makes of a value that was sent, as it stands behind it.
+    /// The cast that follows each column's value in SQL, such as `::interval`; empty: none.
     private let sqlCasts: [String]
     /// A mapped column is GENERATED ALWAYS AS IDENTITY.
     private let overridesIdentity: Bool
@@ -91,9 +91,11 @@ struct RowTexts {
         return "UPDATE \(relation) AS t SET \(sets)\(rows.map { " FROM \($0)" } ?? "")"
     }
 
+    /// The columns that `ON CONFLICT` names.
+    var arbiter: String { keyNames.joined(separator: ", ") }
+
     /// What an INSERT does where the key is there: nothing, or a row that counts as absent becomes as a new one.
     func conflict(setsOnUpdate: Bool) -> String {
-        let arbiter = keyNames.joined(separator: ", ")
         guard let mark = deletion.first else { return "ON CONFLICT (\(arbiter)) DO NOTHING" }
         let sets =
             shape.columns.indices.filter { !shape.key.contains($0) }.map { column in

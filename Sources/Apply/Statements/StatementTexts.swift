@@ -76,7 +76,8 @@ struct StatementTexts {
             sql =
                 "UPDATE \(texts.relation) AS t SET \(texts.assignments(of: "u")) FROM \(rows) "
                 + "WHERE \(texts.isPresent("u"))\(isChanged)"
-        case .upsert: sql = insert(key, rows) + " ON CONFLICT (\(arbiter)) DO UPDATE SET \(texts.assignments(of: "excluded"))"
+        case .upsert:
+            sql = insert(key, rows) + " ON CONFLICT (\(texts.arbiter)) DO UPDATE SET \(texts.assignments(of: "excluded"))"
         case .merge:
             let (columns, values) = texts.insertion(of: "u", isComplete: false, setsOnUpdate: key.setsOnUpdate)
             sql = """
@@ -93,8 +94,6 @@ struct StatementTexts {
             sql: sql, columns: columns, presenceWords: words, prepared: PreparedStatement(sql),
             plansEachTime: [.delete, .update, .merge].contains(key.kind) || (key.kind == .insert && insertsLookUp))
     }
-
-    private var arbiter: String { texts.keyNames.joined(separator: ", ") }
 
     private func insert(_ key: StatementKey, _ rows: String) -> String {
         let (columns, values) = texts.insertion(of: "u", isComplete: key.kind == .upsert, setsOnUpdate: key.setsOnUpdate)

@@ -71,21 +71,17 @@ struct MappingReader {
         return texts.count == elements.count ? texts : nil
     }
 
-    /// One of the cases of an enum. `planned` are values that are not supported yet.
+    /// One of the cases of an enum.
     mutating func choice<Choice: RawRepresentable<String> & CaseIterable>(
-        _ node: YAMLNode, _ subject: String, of type: Choice.Type, planned: [String] = []
+        _ node: YAMLNode, _ subject: String, of type: Choice.Type
     ) -> Choice? {
         guard let text = string(node, subject) else { return nil }
-        if planned.contains(text) {
-            fault(node, "\(subject) \(text) is not supported yet")
-            return nil
-        }
         if let choice = Choice(rawValue: text) { return choice }
         let words = Choice.allCases.map(\.rawValue)
         fault(
             node,
             "\(subject) '\(text)' is not one of \(words.joined(separator: ", "))"
-                + Self.suggestion(for: text, among: words + planned))
+                + Self.suggestion(for: text, among: words))
         return nil
     }
 
