@@ -43,20 +43,31 @@ public struct AppliedCounts: Sendable, Equatable {
     public init() {}
 }
 
-/// A partition whose next record waits for a row that another partition may bring or remove.
+/// A partition whose next record waits for something that is to come.
 public struct WaitingPartition: Sendable, Equatable {
+    /// What a record waits for.
+    public enum Cause: Sendable {
+        /// A row that another partition may bring or remove.
+        case row
+        /// What its decoder lacks.
+        case decoder
+    }
+
     /// The partition.
     public let source: TopicPartition
     /// When it is to be tried again, nanoseconds from now.
     public let retryIn: UInt64
     /// One sentence on what it waits for.
     public let reason: String
+    /// What it waits for.
+    public let cause: Cause
 
     /// A partition that waits.
-    public init(source: TopicPartition, retryIn: UInt64, reason: String) {
+    public init(source: TopicPartition, retryIn: UInt64, reason: String, cause: Cause = .row) {
         self.source = source
         self.retryIn = retryIn
         self.reason = reason
+        self.cause = cause
     }
 }
 

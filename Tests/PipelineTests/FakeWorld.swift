@@ -226,15 +226,18 @@ final class FakeSource: RecordSource {
 
 struct FakeDecoder: RecordDecoder {
     let witness: @Sendable () -> Void
+    /// What it lacks for a batch.
+    let lacks: @Sendable (RecordBatch) -> String?
 
-    func decode(_ batch: RecordBatch) -> ChangeBatch {
+    func decode(_ batch: RecordBatch) -> DecodeResult {
         witness()
+        if let reason = lacks(batch) { return .notNow(reason: reason) }
         var rows = ChangeRows(columnCount: 1)
         for index in batch.records.indices {
             rows.append(cell: rows.appendValue(bigEndian: batch.records[index].offset))
             rows.append(record: index, operation: .upsert, keyPrefix: 0)
         }
-        return ChangeBatch(records: batch, rows: rows)
+        return .decoded(ChangeBatch(records: batch, rows: rows))
     }
 }
 
@@ -345,11 +348,12 @@ final class Recorder: PipelineObserver {
     var all: [PipelineEvent] { events.withLock { $0 } }
 }
 
-/// The executors of the source and of the lanes, and a callback for each decoded batch.
+/// The executors of the source and of the lanes, a callback for each batch that is decoded, and what the decoder lacks for it.
 struct Executors: Sendable {
     var source: (any TaskExecutor)?
     var lane: (any TaskExecutor)?
     var decoding: @Sendable () -> Void = {}
+    var lacks: @Sendable (RecordBatch) -> String? = { _ in nil }
 }
 
 /// A pipeline with a fake source and database.
@@ -377,7 +381,8 @@ struct World: Sendable {
             executor: executors.source)
         let database = self.database
         pipeline = EventPipeline(
-            configuration: configuration, source: source, decoder: FakeDecoder(witness: executors.decoding), claimer: database,
+            configuration: configuration, source: source,
+            decoder: FakeDecoder(witness: executors.decoding, lacks: executors.lacks), claimer: database,
             appliers: (0..<configuration.lanes).map { _ in
                 FakeApplier(database: database, executor: executors.lane, plan: plan)
             }, pool: pool,

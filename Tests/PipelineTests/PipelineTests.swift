@@ -229,6 +229,54 @@ import Testing
         #expect(world.isExact)
     }
 
+    /// The decoder lacks something for the second half of one partition, as a schema that must be fetched first.
+    @Test func aPartitionWaitsForItsDecoderWhileOthersGoOn() async throws {
+        let (parked, other) = (TopicPartition("t", 0), TopicPartition("t", 1))
+        let asked = Shared(0)
+        let hasSchema = Shared(false)
+        let world = World(
+            seed: 16, partitions: 2, records: 500, configuration: brisk(lanes: 1),
+            executors: Executors(lacks: { batch in
+                guard batch.source == parked, batch.nextOffset > 250, !hasSchema.current else { return nil }
+                asked.withLock { $0 += 1 }
+                return "schema 7 is on its way"
+            }))
+        try await world.run { world in
+            world.source.post(.assigned([parked, other]))
+            #expect(await eventually { world.database.state.withLock { $0.offsets[other]?.next } == 500 })
+            #expect(await eventually { asked.current >= 3 }, "it is asked again by itself")
+            let applied = world.database.state.withLock { $0.offsets[parked]?.next }
+            #expect(applied.map { $0 <= 250 } == true)
+            #expect(world.pipeline.snapshot().stopped.isEmpty)
+            // Nothing of it is held meanwhile.
+            #expect(
+                await eventually {
+                    let snapshot = world.pipeline.snapshot()
+                    return snapshot.freeCredits == snapshot.totalCredits
+                })
+            hasSchema.withLock { $0 = true }
+            #expect(await eventually { world.isComplete })
+            let waits = world.recorder.all.compactMap { if case .waits(let waiting) = $0 { waiting } else { nil } }
+            #expect(waits.allSatisfy { $0.source == parked && $0.cause == .decoder && $0.reason == "schema 7 is on its way" })
+            // The back-off grows.
+            let (first, longest) = (try #require(waits.first?.retryIn), try #require(waits.map(\.retryIn).max()))
+            #expect(longest > first)
+        }
+        #expect(world.isExact)
+    }
+
+    /// The end of the process does not wait for what a decoder lacks.
+    @Test func aParkedPartitionDoesNotDelayTheEnd() async throws {
+        let world = World(
+            seed: 17, partitions: 2, records: 100, configuration: brisk(),
+            executors: Executors(lacks: { _ in "no registry answers" }))
+        try await world.run { world in
+            world.source.post(.assigned(Array(world.ends.keys)))
+            #expect(await eventually { world.recorder.all.contains { if case .waits = $0 { true } else { false } } })
+        }
+        #expect(world.database.state.withLock { $0.transactions } == 0)
+    }
+
     @Test func aStoppedPartitionDoesNotDelayTheOthers() async throws {
         let bad = TopicPartition("t", 0)
         let world = World(seed: 5, partitions: 3, records: 500, configuration: brisk(lanes: 1)) { work, _ in

@@ -109,7 +109,7 @@ struct AssignmentMachine: ~Copyable {
         return claimAgain(source, hasProgressed: hasProgressed, now: now, random: random)
     }
 
-    /// The partition's next record waits for a row of another one. It is claimed again after the wait.
+    /// The partition's next record waits for a row of another one, or for its decoder. It is claimed again after the wait.
     mutating func waits(_ source: TopicPartition, generation: UInt64, retryIn: UInt64, now: UInt64) -> [Action] {
         guard partitions.generation(of: source) == generation else { return [] }
         return partitions.wait(source, since: now, due: now + retryIn) ? retract(source, generation: generation) : []

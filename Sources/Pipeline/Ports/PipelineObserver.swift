@@ -15,7 +15,8 @@ public enum PipelineEvent: Sendable {
     case stopped(TopicPartition, reason: StopReason)
     /// Another member has claimed a partition.
     case fenced(TopicPartition)
-    /// A partition's next record waits for a row that another partition may bring or remove; it is claimed again after the wait.
+    /// A partition's next record waits for a row that another partition may bring or remove, or for its decoder; it is claimed again after
+    /// the wait.
     case waits(WaitingPartition)
     /// The log does not hold the position a partition was read at; it is claimed again.
     case positionLost(TopicPartition, reason: String)

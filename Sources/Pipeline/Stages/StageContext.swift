@@ -44,7 +44,7 @@ enum AssignmentInput: Sendable {
     case fenced(TopicPartition, generation: UInt64)
     /// `generation`: the assignment under which it was found; `nil`: the present one.
     case positionLost(TopicPartition, generation: UInt64? = nil, mismatch: Int64?, reason: String)
-    /// The partition's next record waits for a row of another one.
+    /// The partition's next record waits for a row of another one, or for its decoder.
     case waits(WaitingPartition, generation: UInt64)
     /// A trouble of the source that passes by itself.
     case notice(String)

@@ -17,10 +17,10 @@ struct StageDecoder: RecordDecoder, @unchecked Sendable {
         self.routes = routes
     }
 
-    func decode(_ batch: RecordBatch) -> ChangeBatch {
+    func decode(_ batch: RecordBatch) -> DecodeResult {
         guard let mapping = routes.mapping(of: batch.source.topic) else {
             preconditionFailure("records of \(batch.source) were read, which is no mapping's")
         }
-        return decoders[mapping].decode(batch)
+        return .decoded(decoders[mapping].decode(batch))
     }
 }

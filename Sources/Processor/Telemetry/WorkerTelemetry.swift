@@ -120,7 +120,7 @@ final class WorkerTelemetry: PipelineObserver {
                 ["partitions": names, "message": reason, "retry_in_ms": wait / 1_000_000])
         case .waits(let waiting):
             logger.info(
-                "Partition waits for another row.",
+                waiting.cause == .row ? "Partition waits for another row." : "Partition waits for its decoder.",
                 [
                     "partition": "\(waiting.source)", "message": waiting.reason,
                     "retry_in_seconds": Double(waiting.retryIn) / 1e9,

@@ -11,7 +11,8 @@ enum Mark: UInt64 {
 /// Situations that can occur in a schedule.
 enum Met: Int, CaseIterable {
     case transactions, rebalances, losses, fences, stops, lostPositions, pauses, resumes, retries, circuitOpenings
-    case completeDrains, incompleteDrains, failedClaims, lateClaims, unknownOutcomes, lateCommits, refusedZombies, halves, waits
+    case completeDrains, incompleteDrains, failedClaims, lateClaims, unknownOutcomes, lateCommits, refusedZombies, halves, waits,
+        parks
     case debts, cancellations, shutdowns, sourceDeaths, stalls, secondLives, operatorPauses, reloads
     case stragglers, unwantedClaims
     case brokersDown, refusedSeeks, purgedErrors, restarts, endsReached, topicsMadeAnew, otherLogs

@@ -38,7 +38,8 @@ final class Member: @unchecked Sendable {
         source = SimulatedSource(world: world, pool: pool, life: life)
         let configuration = world.scenario.configuration
         let pipeline = EventPipeline(
-            configuration: configuration, source: source, decoder: SimulatedDecoder(), claimer: SimulatedClaimer(world: world),
+            configuration: configuration, source: source, decoder: SimulatedDecoder(world: world),
+            claimer: SimulatedClaimer(world: world),
             appliers: (0..<configuration.lanes).map { SimulatedLane(world: world, number: $0) }, pool: pool, clock: world.clock,
             observer: SimulatedObserver(world: world))
         self.pipeline = pipeline

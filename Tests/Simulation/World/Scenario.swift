@@ -60,6 +60,8 @@ struct Scenario {
     let shutdownLimit: UInt64
     /// Tables; a partition's number decides which is its own.
     let tables: Int
+    /// How often a decoder lacks something for a batch.
+    let decodeFaults: Double
 
     init(seed: UInt64) {
         var random = SimulationRandom(seed: seed, stream: 1)
@@ -106,6 +108,7 @@ struct Scenario {
         configuration.circuit = Backoff(initial: 4 * millisecond, maximum: 40 * millisecond)
         configuration.circuitProbeTimeout = random.milliseconds(10...80)
         tables = random.pick([1, 1, 2, 3])
+        decodeFaults = random.pick([0, 0, 0.02, 0.3])
     }
 
     /// Limits that an operator may set meanwhile: never larger than the schedule's, which the checks use.

@@ -297,13 +297,22 @@ final class SimulatedClaimer: OffsetClaimer, @unchecked Sendable {
 }
 
 /// One cell a record: its offset.
-struct SimulatedDecoder: RecordDecoder {
-    func decode(_ batch: RecordBatch) -> ChangeBatch {
+struct SimulatedDecoder: RecordDecoder, @unchecked Sendable {
+    // Licence for @unchecked: see SimulatedWorld.
+    let world: SimulatedWorld
+
+    func decode(_ batch: RecordBatch) -> DecodeResult {
+        world.entered("decode")
+        if world.strikes(world.scenario.decodeFaults) {
+            world.coverage.met(.parks)
+            world.member?.source.distrust([batch.source])
+            return .notNow(reason: "a schema is on its way")
+        }
         var rows = ChangeRows(columnCount: 1)
         for (index, record) in batch.records.enumerated() {
             rows.append(cell: rows.values.appendSlice(batch.bytes(of: record.key)!))
             rows.append(record: index, operation: .upsert, keyPrefix: 0)
         }
-        return ChangeBatch(records: batch, rows: rows)
+        return .decoded(ChangeBatch(records: batch, rows: rows))
     }
 }
