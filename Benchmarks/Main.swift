@@ -31,6 +31,8 @@ struct Main {
         if options.sections.contains(.strategies) { results.strategies = try await StrategiesBench(options).run() }
         if options.sections.contains(.sparse) { results.sparse = try await SparseBench(options).run() }
         if options.sections.contains(.gaps) { results.gaps = try await GapsBench(options).run() }
+        if options.sections.contains(.shapes) { results.shapes = try await ShapesBench(options).run() }
+        if options.sections.contains(.skew) { results.skew = try await SkewBench(options).run() }
         if options.sections.contains(.latency) { results.latency = try await LatencyBench(options).run() }
         if options.sections.contains(.loadedLatency) { results.loadedLatency = try await LoadedLatencyBench(options).run() }
         if options.sections.contains(.budgets) { results.budgets = try await BudgetBench(options).run() }

@@ -8,6 +8,8 @@ import Postgres
 struct DrainSite: Sendable {
     let place: DrainPlace
     let events: Int
+    /// Several events have one row.
+    var hasRepeatedKeys = false
 
     /// Creates and fills the topic.
     static func fill(_ site: BenchSite, events: Int, isScattered: Bool = true, database: String) async throws -> DrainSite {
@@ -33,7 +35,8 @@ struct DrainSite: Sendable {
         }
         let outcome: Result<DrainRun, any Error>
         do {
-            outcome = .success(try await DrainWatch(database: place.database, rows: events).watch(child))
+            outcome = .success(
+                try await DrainWatch(database: place.database, rows: events, countsOffsets: hasRepeatedKeys).watch(child))
         } catch {
             outcome = .failure(error)
         }

@@ -9,35 +9,25 @@ struct DrainPlace: Sendable {
     let brokers: String
     let topic: String
     let folder: String
-    /// The table and the mapping are those of ``EventStream/Data/allFields``, and not the example's.
-    var hasFields = false
+    /// The table and the mapping.
+    var shape = DrainShape.plain
 
     /// Creates an empty database with the table.
     func prepare() async throws {
         try await database.renew()
-        try await database.migrate()
-        guard hasFields else { return }
-        let columns = Self.fields.map { "\($0) text" }.joined(separator: ", ")
+        try await database.migrate(capturesChanges: shape == .captured)
+        let columns = shape.columns
         try await database.withSession { session in
-            _ = try session.executeScript(
-                "DROP TABLE messages CASCADE; CREATE TABLE messages (message_id int PRIMARY KEY, \(columns))")
+            _ = try session.executeScript("CREATE TABLE other (message_id int PRIMARY KEY)")
+            guard let columns else { return }
+            _ = try session.executeScript("DROP TABLE messages CASCADE; CREATE TABLE messages (\(columns))")
         }
     }
 
     /// The text of the mapping.
     func mapping(write: String) throws -> String {
-        if hasFields {
-            let columns = Self.fields.map { "  \($0): {path: /data/\($0), type: text, optional: true}\n" }.joined()
-            return """
-                topics: [\(topic)]
-                table: messages
-                key: [message_id]
-                action: {path: /action, create: [Create], update: [Update], upsert: [Upsert], delete: [Delete]}
-                write: \(write)
-                columns:
-                  message_id: {path: /message_id, type: int4}
-                \(columns)
-                """
+        if let mapping = shape.mapping {
+            return "topics: [\(topic)]\ntable: messages\nkey: [message_id]\nwrite: \(write)\n" + mapping
         }
         let shipped = try String(contentsOfFile: "examples/messages/mapping.yaml", encoding: .utf8)
         let mapping = shipped.replacingOccurrences(of: "topics: [messages]", with: "topics: [\(topic)]")
@@ -47,8 +37,6 @@ struct DrainPlace: Sendable {
         }
         return mapping
     }
-
-    private static let fields = (0..<EventStream.fields).map { "f\($0)" }
 }
 
 /// A program that moves the topic into the table.
@@ -70,6 +58,8 @@ struct SluiceWorker: DrainWorker {
     var write = "auto"
     /// Lines of YAML after the rest of the configuration.
     var extra = ""
+    /// The text of a second mapping.
+    var otherMapping: String?
 
     func start(_ place: DrainPlace, run: Int) throws -> Child {
         let here = FileManager.default.currentDirectoryPath
@@ -82,12 +72,13 @@ struct SluiceWorker: DrainWorker {
               uri: '\(place.database.uri.replacingOccurrences(of: "'", with: "''"))'
               migrate: false
               migrations: \(here)/examples/messages/migrations
-            mappings: [mapping.yaml]
+            mappings: [mapping.yaml\(otherMapping == nil ? "" : ", other.yaml")]
             http:
               port: 0
 
             """ + extra
         try place.mapping(write: write).write(toFile: "\(place.folder)/mapping.yaml", atomically: true, encoding: .utf8)
+        try otherMapping?.write(toFile: "\(place.folder)/other.yaml", atomically: true, encoding: .utf8)
         let file = "\(place.folder)/sluice.yaml"
         // The connection string may hold a password.
         guard FileManager.default.createFile(atPath: file, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])

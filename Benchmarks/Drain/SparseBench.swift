@@ -26,7 +26,7 @@ struct SparseBench {
             var entries: [(site: DrainSite, worker: any DrainWorker)] = []
             for (name, data) in kinds {
                 var place = site.place(topic: name, database: "sluice_bench_sparse")
-                place.hasFields = true
+                place.shape = .fields
                 try await site.createTopic(name)
                 try await TopicFill.fill(name, count: events, data: data, address: place.brokers)
                 let worker = SluiceWorker(program: options.sluicePath, settings: options.settings, name: name)

@@ -52,6 +52,7 @@ enum TopicFill {
 
 /// Work that may block, on a thread of its own.
 enum Blocking {
+
     static func run<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
         try await withCheckedThrowingContinuation { continuation in
             let thread = Thread { continuation.resume(with: Result { try body() }) }

@@ -12,6 +12,8 @@ struct Results: Codable, Sendable {
     var strategies: StrategiesResult?
     var sparse: SparseResult?
     var gaps: GapsResult?
+    var shapes: ShapesResult?
+    var skew: SkewResult?
     var latency: LatencyResult?
     var loadedLatency: LoadedLatencyResult?
     var budgets: BudgetResult?
@@ -23,7 +25,8 @@ struct Results: Codable, Sendable {
     init(machine: Machine) { self.machine = machine }
 
     private enum CodingKeys: String, CodingKey {
-        case machine, date, micro, loader, drain, strategies, sparse, gaps, latency, loadedLatency, budgets, frozen, shed
+        case machine, date, micro, loader, drain, strategies, sparse, gaps, shapes, skew, latency, loadedLatency, budgets, frozen,
+            shed
         case ingress, overload
     }
 

@@ -53,11 +53,12 @@ struct BenchDatabase: Sendable {
         return try result.get()
     }
 
-    /// The table that the worker writes, in the state of the example's migrations but without the triggers of change capture.
-    func migrate() async throws {
+    /// The table that the worker writes, in the state of the example's migrations, by default without the triggers of change capture.
+    func migrate(capturesChanges: Bool = false) async throws {
         let migrations = try Migrations.load(directory: "examples/messages/migrations")
         try await withSession { session in
             try MigrationRunner().apply(session, [OwnSchema.migrations, .files(migrations)])
+            if capturesChanges { return }
             for verb in ["insert", "update", "delete"] {
                 try session.execute("DROP TRIGGER messages_capture_\(verb) ON messages")
             }

@@ -12,6 +12,12 @@ struct EventStream: ~Copyable {
         case allFields
         /// Each of these fields at random, half of them on average.
         case halfOfFields
+        /// A name and a message in a change event of Debezium, without schema.
+        case debezium
+        /// Ten columns of different types.
+        case mixedTypes
+        /// A name, a message and a version.
+        case versioned
     }
 
     /// Letters of a message.
@@ -27,7 +33,9 @@ struct EventStream: ~Copyable {
     private var letters: UInt32
     private var next = 0
     private var key = ByteBuffer(capacity: 32)
-    private var value = ByteBuffer(capacity: 256)
+    private var value = ByteBuffer(capacity: 1024)
+    /// Where it is not the key's text.
+    private var recordKey = ByteBuffer(capacity: 64)
 
     /// - Parameter isScattered: false: ascending keys, whose rows cost the same whether the table is small or large.
     init(count: Int, isScattered: Bool = true, seed: UInt64 = 1, data: Data = .message) {
@@ -55,22 +63,70 @@ struct EventStream: ~Copyable {
         key.removeAll()
         Self.append(decimal: id, to: &key)
         value.removeAll()
+        if data == .debezium {
+            appendChangeEvent()
+            try body(recordKey.bytes, value.bytes)
+            return true
+        }
         Self.append(#"{"action":"Upsert","message_id":"#, to: &value)
         value.append(key.bytes)
         Self.append(#","data":{"#, to: &value)
         switch data {
-        case .message:
-            Self.append(#""name":"user-"#, to: &value)
-            value.append(key.bytes)
-            Self.append(#"","message":""#, to: &value)
-            appendLetters(Self.messageBytes)
-            Self.append("\"", to: &value)
+        case .message: appendMessage()
+        case .versioned:
+            appendMessage()
+            Self.append(#","version":"#, to: &value)
+            Self.append(decimal: Int32(next), to: &value)
+        case .mixedTypes: appendMixedTypes()
+        case .debezium: break
         case .allFields: appendFields(1 << UInt32(Self.fields) - 1)
         case .halfOfFields: appendFields(random())
         }
         Self.append("}}", to: &value)
         try body(key.bytes, value.bytes)
         return true
+    }
+
+    private mutating func appendMessage() {
+        Self.append(#""name":"user-"#, to: &value)
+        value.append(key.bytes)
+        Self.append(#"","message":""#, to: &value)
+        appendLetters(Self.messageBytes)
+        Self.append("\"", to: &value)
+    }
+
+    /// As Debezium's connector for PostgreSQL sends the insert of a row, and the record's key.
+    private mutating func appendChangeEvent() {
+        recordKey.removeAll()
+        Self.append(#"{"message_id":"#, to: &recordKey)
+        recordKey.append(key.bytes)
+        Self.append("}", to: &recordKey)
+        Self.append(#"{"before":null,"after":{"message_id":"#, to: &value)
+        value.append(key.bytes)
+        Self.append(",", to: &value)
+        appendMessage()
+        Self.append(
+            #"},"source":{"version":"2.7.0.Final","connector":"postgresql","name":"shop","ts_ms":1718000000123,"snapshot":"false","#,
+            to: &value)
+        Self.append(
+            #""db":"shop","sequence":"[\"24023119\",\"24023128\"]","schema":"public","table":"messages","txId":555,"lsn":"#,
+            to: &value)
+        value.append(key.bytes)
+        Self.append(#","xmin":null},"op":"c","ts_ms":1718000000456,"transaction":null}"#, to: &value)
+    }
+
+    /// As ``DrainShape/mixed`` reads them.
+    private mutating func appendMixedTypes() {
+        Self.append(#""total":90000000"#, to: &value)
+        value.append(key.bytes)
+        Self.append(
+            #","price":12345.67,"ratio":0.12345,"paid":true,"created":"2024-06-10T12:34:56.789Z","day":"2024-06-10","#, to: &value
+        )
+        Self.append(#""ref":"123e4567-e89b-12d3-a456-426614174000","note":""#, to: &value)
+        appendLetters(40)
+        Self.append(#"","tags":{"a":1,"b":["x","y"],"id":"#, to: &value)
+        value.append(key.bytes)
+        Self.append("}", to: &value)
     }
 
     /// Appends those fields whose bit is set.

@@ -5,7 +5,7 @@ import Foundation
 /// What is measured, and for how long.
 struct Options: Sendable {
     enum Section: String, CaseIterable {
-        case micro, loader, drain, strategies, sparse, gaps, latency
+        case micro, loader, drain, strategies, sparse, gaps, shapes, skew, latency
         case loadedLatency = "loaded-latency"
         case budgets, frozen, shed, ingress, overload
 
@@ -56,6 +56,8 @@ struct Options: Sendable {
           strategies      the drain with each way of writing the table: coalesce, rounds, sequential
           sparse          the drain of events that lack half of ten optional fields, compared with complete ones
           gaps            the drain of a compacted topic and of transactions of 100 records, compared with a plain one
+          shapes          the drain of Debezium's events, of ten types, with versions, without a key, and beside bad records
+          skew            the drain of a million keys by Zipf's law, with and without change capture, compared with uniform
           latency         produce to visible at 50 events/s, compared with one message, one statement, one commit
           loaded-latency  the same at half of the highest rate the worker sustains, compared with a bare worker
           budgets         the drain within memory budgets of 48, 64, 128 and 256 MiB, and without the fetch wake-up
@@ -66,7 +68,7 @@ struct Options: Sendable {
 
           --rows N           loader: rows a run (2000000)
           --events N         drain, budgets: events in the topic (2000000); frozen: ten times as many; strategies,
-                             sparse, gaps: a quarter
+                             sparse, gaps, shapes, skew: a quarter
           --runs N           runs of each kind, the median counts (drain 5, ingress 7, elsewhere 3)
           --round S          latency, loaded-latency: seconds of a run (16, 20); shed: seconds of the freeze (60);
                              ingress: of a run of wrk (3); overload: of the overload (60)
@@ -74,7 +76,7 @@ struct Options: Sendable {
           --set KEY=VALUE    a setting of the worker, such as postgres.connections=4; may be repeated
           --reference FILE   drain, loaded-latency: another bare worker (or SLUICE_BENCH_REFERENCE)
           --bare-ingress FILE  ingress: another bare ingress (or SLUICE_BENCH_INGRESS)
-          --loadtest FILE    shed, overload: the load generator (the `sluice-loadtest` next to this program)
+          --loadtest FILE    shed, overload, shapes, skew: the load generator (the `sluice-loadtest` next to this program)
           --plot FILE        shed: where the plot goes (.sluice/shed.svg)
           --naive FILE       latency: another naive consumer (or SLUICE_BENCH_NAIVE)
           --previous FILE    drain, ingress: an earlier build of `sluice` to alternate with; ingress then leaves the bare one out
