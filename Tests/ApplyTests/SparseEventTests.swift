@@ -46,6 +46,38 @@ extension ServerTests {
             #expect(written == ["2000 \(present)"])
         }
 
+        /// A column that rows need and events may lack, as any text of Debezium's, costs nothing as long as no event lacks it.
+        @Test func completeEventsAreCoalescedWhereRowsNeedAColumn() async throws {
+            let database = try await TestDatabase.fresh("CREATE TABLE needs (id int PRIMARY KEY, a int NOT NULL, b int);")
+            let shape = TableShape(
+                name: "needs",
+                columns: [ColumnShape(name: "id", type: .int4)]
+                    + ["a", "b"].map { ColumnShape(name: $0, type: .int4, isOptional: true) }, key: [0])
+            let writer = try await database.writer(shape)
+            let claims = try await database.claim(p0)
+            let complete = (0..<200).map { TestRecord.event(.upsert, [.int($0 % 100), .int($0), .int($0)]) }
+            let transaction = try writer.prepare([changeBatch(p0, from: 0, complete, shape: shape)], claims: claims)
+            let statements = try await database.countStatements {
+                let outcome = try await database.connection.perform {
+                    writer.execute(transaction, on: $0, final: .all, now: 0)
+                }
+                #expect(outcome.report?.superseded == 100, "\(outcome)")
+            }
+            #expect(statements.count { $0.contains("ON CONFLICT") } == 1, "\(statements)")
+            #expect(!statements.contains { $0.contains("UPDATE needs") || $0.contains("NOT EXISTS") }, "\(statements)")
+            // The first event of key 200 is refused, which the second must not hide; key 1 is there.
+            let sparse: [TestRecord] = [
+                .event(.upsert, [.int(200), .absent, .int(1)]), .event(.upsert, [.int(200), .int(2), .int(2)]),
+                .event(.upsert, [.int(1), .absent, .int(3)]),
+            ]
+            let outcome = try await database.apply(
+                writer, [changeBatch(p0, from: 200, sparse, shape: shape)], try await database.claim(p0))
+            #expect(outcome.report?.deadLetters.values.reduce(0, +) == 1, "\(outcome)")
+            #expect(
+                try await database.rows("SELECT concat_ws(' ', id, a, b) FROM needs WHERE id IN (1, 200) ORDER BY id")
+                    == ["1 101 3", "200 2 2"])
+        }
+
         /// A batch's rows are found by their key, also where reading the whole table would be cheaper if each page had to be sought on disk.
         @Test func aTableLargerThanTheBatchIsNotScanned() async throws {
             let database = try await TestDatabase.fresh(

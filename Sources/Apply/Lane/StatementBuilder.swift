@@ -26,7 +26,7 @@ struct StatementBuilder {
     func build() -> BuiltStatements {
         guard sequence.count > 0 else { return BuiltStatements() }
         switch plan.strategy {
-        case .coalesce where sequence.longestKey() <= WritePlan.longestCoalescedKey: return encode(coalesced())
+        case .coalesce where mayCoalesce: return encode(coalesced())
         case .coalesce, .rounds:
             if shape.mode == .append { return BuiltStatements(statements: encode(append(), merged: [])) }
             let keys = sequence.sortByKey()
@@ -42,7 +42,7 @@ struct StatementBuilder {
     func build(atMost limit: Int) -> BuiltStatements? {
         guard sequence.count > 0 else { return BuiltStatements() }
         switch plan.strategy {
-        case .coalesce where sequence.longestKey() <= WritePlan.longestCoalescedKey:
+        case .coalesce where mayCoalesce:
             let rows = coalesced()
             return rows.groups.keys.count <= limit ? encode(rows) : nil
         case .coalesce, .rounds:
@@ -60,6 +60,11 @@ struct StatementBuilder {
     }
 
     // MARK: Coalesce
+
+    /// No event of the sequence may be refused by itself.
+    private var mayCoalesce: Bool {
+        sequence.longestKey() <= WritePlan.longestCoalescedKey && !sequence.lacksAny(of: plan.requiredColumns)
+    }
 
     /// Net changes by statement. `merged`: see ``CoalesceMachine/mergedRows``.
     private struct CoalescedRows {
@@ -114,7 +119,7 @@ struct StatementBuilder {
     /// Whether an Upsert of the row is one statement. `ON CONFLICT DO UPDATE` does not know which values the event had, and proposes a
     /// row that may be refused although it is there; then it is an update and an insert, of which one finds nothing to do.
     private func isOneStatement(_ row: Int32, _ merged: ContiguousArray<Int32>) -> Bool {
-        !plan.insertsLookUp && plan.presence.columns.allSatisfy { !sequence.isAbsent(source(row, $0, merged), $0) }
+        !plan.completeInsertsLookUp && plan.presence.columns.allSatisfy { !sequence.isAbsent(source(row, $0, merged), $0) }
     }
 
     @inline(__always)

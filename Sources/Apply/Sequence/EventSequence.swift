@@ -135,6 +135,14 @@ final class EventSequence {
         return 0
     }
 
+    /// Whether an event that writes a row has no value for one of these columns.
+    func lacksAny(of columns: [Int]) -> Bool {
+        !columns.isEmpty
+            && events.indices.contains { position in
+                events[position].operation != .delete && columns.contains { isAbsent(position, $0) }
+            }
+    }
+
     /// Bytes of the longest key.
     func longestKey() -> Int {
         if keyIsExact { return 8 }

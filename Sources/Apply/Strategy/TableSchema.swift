@@ -142,17 +142,28 @@ public struct TableSchema: Sendable, Equatable {
     }
 
     /// Whether an INSERT may take a number of a sequence of fewer than 64 bits, which one for each proposed row could use up.
-    func insertsUseShortSequence(_ shape: TableShape) -> Bool {
+    /// - Parameter isComplete: of a row that has all optional columns.
+    func insertsUseShortSequence(_ shape: TableShape, isComplete: Bool = false) -> Bool {
         columns.contains { name, column in
             column.defaultExpression?.contains("nextval(") == true && column.baseType != TypeOID.int8
-                && Self.mayBeLeftOut(name, shape)
+                && Self.mayBeLeftOut(name, shape, isComplete: isComplete)
         }
     }
 
     /// Whether an INSERT may lack a column that it needs: NOT NULL, without a default, and optional in the mapping or not in it.
-    func insertsMayLackColumns(_ shape: TableShape) -> Bool {
+    /// - Parameter isComplete: of a row that has all optional columns.
+    func insertsMayLackColumns(_ shape: TableShape, isComplete: Bool = false) -> Bool {
         columns.contains { name, column in
-            column.isNotNull && !column.hasDefault && !column.isGenerated && Self.mayBeLeftOut(name, shape)
+            column.isNotNull && !column.hasDefault && !column.isGenerated
+                && Self.mayBeLeftOut(name, shape, isComplete: isComplete)
+        }
+    }
+
+    /// Positions in ``TableShape/columns`` of those that a row needs and events may lack.
+    func requiredOptionalColumns(_ shape: TableShape) -> [Int] {
+        shape.columns.indices.filter { index in
+            guard shape.columns[index].isOptional, let column = columns[shape.columns[index].name] else { return false }
+            return column.isNotNull && !column.hasDefault
         }
     }
 
@@ -183,7 +194,7 @@ public struct TableSchema: Sendable, Equatable {
     }
 
     /// Whether an INSERT may have no value for a column: it is optional in the mapping, for updates only, or not in it.
-    static func mayBeLeftOut(_ name: String, _ shape: TableShape) -> Bool {
-        shape.columns.first { $0.name == name }.map { $0.isOptional || $0.policy.occasion == .update } ?? true
+    static func mayBeLeftOut(_ name: String, _ shape: TableShape, isComplete: Bool = false) -> Bool {
+        shape.columns.first { $0.name == name }.map { ($0.isOptional && !isComplete) || $0.policy.occasion == .update } ?? true
     }
 }

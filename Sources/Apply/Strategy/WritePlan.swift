@@ -19,6 +19,11 @@ public final class WritePlan: Sendable {
     /// may be missing in the event, a BEFORE INSERT trigger would run for them, and their defaults would use up a short sequence. Nor does
     /// `ON CONFLICT` know a mapping's policies for updates.
     let insertsLookUp: Bool
+    /// The same of rows that have all optional columns.
+    let completeInsertsLookUp: Bool
+    /// A sequence in which an event lacks one of these columns is not coalesced: its INSERT may be refused, which a later event of the key
+    /// must not hide. Positions in ``TableShape/columns``.
+    let requiredColumns: [Int]
     /// Upserts whose rows lack values are one MERGE, and not an UPDATE and an INSERT. Of concurrent changes by others MERGE sees less than
     /// `ON CONFLICT`: a row that comes meanwhile refuses the transaction, which is repeated. Where triggers, rules or policies run, what
     /// runs for whom would differ, too.
@@ -40,10 +45,15 @@ public final class WritePlan: Sendable {
         onUpdateDiffersFromDefault = !schema.onUpdateEqualsDefault(shape)
         let texts = RowTexts(shape: shape, schema: schema)
         presence = texts.presence
-        insertsLookUp =
+        func looksUp(isComplete: Bool) -> Bool {
             shape.mode != .append
-            && (shape.hasPolicies || schema.insertsMayLackColumns(shape) || schema.triggers.contains(where: \.isBeforeRowInsert)
-                || schema.insertsUseShortSequence(shape))
+                && (shape.hasPolicies || schema.insertsMayLackColumns(shape, isComplete: isComplete)
+                    || schema.triggers.contains(where: \.isBeforeRowInsert)
+                    || schema.insertsUseShortSequence(shape, isComplete: isComplete))
+        }
+        insertsLookUp = looksUp(isComplete: false)
+        completeInsertsLookUp = looksUp(isComplete: true)
+        requiredColumns = schema.requiredOptionalColumns(shape)
         hasMerge =
             choice.strategy == .coalesce && texts.presence.words > 0 && schema.serverHasMerge && schema.kind == .table
             && !schema.isInherited

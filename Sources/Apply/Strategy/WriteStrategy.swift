@@ -99,9 +99,6 @@ extension TableSchema {
             if found.isNotNull, column.isNullable {
                 reasons.append("column \(column.name) is NOT NULL, its event field may be null")
             }
-            if found.isNotNull, !found.hasDefault, column.isOptional {
-                reasons.append("column \(column.name) is NOT NULL without a default, its event field may be absent")
-            }
         }
         for (name, column) in columns.sorted(by: { $0.key < $1.key })
         where column.isNotNull && !column.hasDefault && !shape.columns.contains(where: { $0.name == name }) {
