@@ -1,6 +1,4 @@
-// Owns the small JSON documents of responses.
-
-internal import Platform
+// Owns small JSON documents: responses, and schemas.
 
 /// A JSON document. Objects keep the order of their members.
 public enum JSONValue: Sendable, Equatable {
