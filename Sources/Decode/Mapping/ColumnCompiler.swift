@@ -55,10 +55,8 @@ struct ColumnCompiler {
 
     init(keyNames: Set<String>) { self.keyNames = keyNames }
 
-    private static let knownKeys =
-        [
-            "path", "event_path", "metadata", "constant", "type", "cast", "format", "scale", "nul", "optional", "nullable",
-        ] + MappingReader.policyKeys
+    /// The keys of which a column has one.
+    static let sources = ["path", "event_path", "metadata", "constant"]
     private static let metadataNames = ["topic", "partition", "offset", "timestamp", "key", "headers.NAME"]
 
     mutating func compile(_ node: YAMLNode, reader: inout MappingReader, tree: SlotTree) -> [Column] {
@@ -74,13 +72,13 @@ struct ColumnCompiler {
         let node = entry.value
         let subject = "column \(entry.key)"
         if !Self.isIdentifier(entry.key) { reader.fault(node, "'\(entry.key)' is not a column name of 1 to 63 bytes") }
-        guard let keys = reader.entries(of: node, in: subject, known: Self.knownKeys) else { return nil }
+        guard let keys = reader.entries(of: node, in: subject, known: MappingKeys.column.names) else { return nil }
         let isKey = keyNames.contains(entry.key)
         let isOptional = keys["optional"].flatMap { reader.flag($0, "\(subject): optional") } ?? false
         let isNullable = keys["nullable"].flatMap { reader.flag($0, "\(subject): nullable") } ?? false
         if isKey, isOptional || isNullable { reader.fault(node, "\(subject) is in the key and cannot be optional or nullable") }
         let policy = reader.columnPolicy(keys, subject, isKey: isKey, isNullable: isNullable)
-        let sources = ["path", "event_path", "metadata", "constant"].filter { keys[$0] != nil }
+        let sources = Self.sources.filter { keys[$0] != nil }
         guard sources.count == 1 else {
             reader.fault(node, "\(subject) needs exactly one of path, event_path, metadata and constant")
             return nil

@@ -80,8 +80,7 @@ extension MappingCompiler {
         _ node: YAMLNode
     ) -> (pointer: JSONPointer, words: [(text: String, operation: Operation)])? {
         let operations = Operation.allCases.map { ("\($0)", $0) }
-        let known = ["path", "event_path"] + operations.map(\.0)
-        guard let entries = reader.entries(of: node, in: "action", known: known) else { return nil }
+        guard let entries = reader.entries(of: node, in: "action", known: MappingKeys.action.names) else { return nil }
         if entries["path"] != nil, entries["event_path"] != nil {
             reader.fault(node, "action needs either 'path' or 'event_path'")
             return nil
