@@ -28,6 +28,8 @@ public final class Decoder {
     private let parser: JSONParserHandle
     private let scratch: DecodeScratch
     private let reader: EventReader
+    /// Reads what ``validate(_:key:)`` checks: values that a column hashes as they are.
+    private let plainReader: EventReader
     /// The cells of ``validate(_:key:)``, which are not used.
     private(set) var discarded: ChangeRows
     /// Bytes of values per 256 bytes of records in the last batch: what is reserved for the next.
@@ -47,7 +49,9 @@ public final class Decoder {
         parser = JSONParserHandle(limits, locates: plan.needsTokens)
         scratch = DecodeScratch(
             slots: plan.pointers.count, columns: plan.columns.count, keyNames: plan.keyNames.count)
-        reader = EventReader(plan: plan, limits: limits, parser: parser.pointer, scratch: scratch)
+        reader = EventReader(plan: plan, columns: plan.columns, limits: limits, parser: parser.pointer, scratch: scratch)
+        plainReader = EventReader(
+            plan: plan, columns: plan.plainColumns, limits: limits, parser: parser.pointer, scratch: scratch)
         discarded = ChangeRows(columnCount: plan.columns.count, longestChange: limits.rowBytes)
     }
 
@@ -96,7 +100,7 @@ public final class Decoder {
     /// An event that the worker would skip is valid; ``hasKey`` tells whether it has a key.
     /// - Returns: the fault, with `record` 0; nil for a valid event.
     public func validate(_ event: UnsafeRawBufferPointer, key: inout ByteBuffer) -> DecodeFault? {
-        let reader = reader
+        let reader = plainReader
         defer {
             discarded.abandonRow()
             discarded.values.shrink(to: Self.keptParserBytes)

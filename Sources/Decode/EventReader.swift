@@ -52,7 +52,8 @@ struct EventReader {
     private let operations: UnsafeBufferPointer<Operation>
 
     init(
-        plan: DecodePlan, limits: DecodeLimits, parser: OpaquePointer, scratch: borrowing DecodeScratch
+        plan: DecodePlan, columns: PlanTable<ColumnStep>, limits: DecodeLimits, parser: OpaquePointer,
+        scratch: borrowing DecodeScratch
     ) {
         self.plan = plan
         self.limits = limits
@@ -60,7 +61,7 @@ struct EventReader {
         values = scratch.values
         fixed = scratch.fixed
         keyValues = scratch.keyValues
-        columns = UnsafeBufferPointer(start: plan.columns.start, count: plan.columns.count)
+        self.columns = UnsafeBufferPointer(start: columns.start, count: columns.count)
         objects = UnsafeBufferPointer(start: plan.objects.start, count: plan.objects.count)
         conditionObjects = plan.conditionObjects
         essentialObjects = plan.essentialObjects

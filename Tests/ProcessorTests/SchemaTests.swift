@@ -85,6 +85,7 @@ private let everyKey = """
       about: {path: /about, cast: citext, nul: strip, nullable: true, if_null: keep}
       price: {path: /price, type: numeric, format: base64_decimal, scale: 2}
       extra: {path: /extra, type: jsonb, merge: jsonb_concat}
+      email: {path: /email, type: text, hash: hmac-sha256, hash_key: "\(root)/LICENSE"}
       at: {event_path: /time, type: timestamptz, format: iso}
       offset: {metadata: offset, type: int8}
       source: {constant: 7, type: int4}

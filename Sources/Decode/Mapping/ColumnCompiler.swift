@@ -14,11 +14,21 @@ struct Column {
         case key
         case header(Int)
         case event
+
+        /// Values are read by a codec, which can hash them.
+        var isHashable: Bool {
+            switch self {
+            case .field, .key, .header: true
+            case .fixed, .offset, .timestamp, .event: false
+            }
+        }
     }
 
     let shape: ColumnShape
     let source: Source
     let codec: ValueCodec
+    /// Keeps the codec's hasher valid.
+    let hashKey: HashKey?
 
     /// The value that is the same in all records of a batch.
     var fixed: FixedValue? {
@@ -118,10 +128,15 @@ struct ColumnCompiler {
             source = nil
         }
         guard let source else { return nil }
+        if codec.hasher != nil, !source.isHashable {
+            reader.fault(node, "\(subject): hash is for a field, the record's key and headers")
+            return nil
+        }
         let shape = ColumnShape(
-            name: entry.key, type: codec.type, isArray: codec.isArray, cast: values.cast, isOptional: isOptional,
+            name: entry.key, type: codec.hasher == nil ? codec.type : .text, isArray: codec.isArray, cast: values.cast,
+            isOptional: isOptional,
             isNullable: isNullable, policy: policy)
-        return Column(shape: shape, source: source, codec: codec)
+        return Column(shape: shape, source: source, codec: codec, hashKey: values.hashKey)
     }
 
     /// Why rows cannot be told apart by a column's values; `nil`: they can.

@@ -114,7 +114,7 @@ extension MappingCompiler {
         for (index, column) in columns.enumerated() where !key.contains(index) {
             guard case .field(let pointer) = column.source, pointer.tokens.starts(with: EnvelopeKind.debezium.row),
                 let slot = layout.slots[pointer],
-                column.shape.isArray || column.shape.cast != nil || !Self.fixedLengths.contains(column.shape.type.rawValue),
+                column.shape.isArray || column.shape.cast != nil || !Self.fixedLengths.contains(column.codec.type.rawValue),
                 node?[column.shape.name]?["optional"]?.scalar?.text != "false"
             else { continue }
             if let known = steps.firstIndex(where: { $0.slot == slot }) {

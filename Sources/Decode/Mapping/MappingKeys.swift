@@ -105,6 +105,13 @@ enum MappingKeys {
                 "What is done about \\u0000, which PostgreSQL cannot store. strip: it is left out; replace: U+FFFD "
                     + "takes its place."),
             MappingKey(
+                "hash", choice(HashKind.self),
+                "The column, of type text, gets the HMAC of the value's text as 64 hexadecimal digits; null stays null."),
+            MappingKey(
+                "hash_key", text,
+                "The file with the key of the hash, relative to the mapping file: its bytes, at least 16, without a line break at "
+                    + "the end."),
+            MappingKey(
                 "optional", .flag, "The field may be absent: an update keeps the column's value, an insert gives it its default."),
             MappingKey("nullable", .flag, "The value may be null."),
         ] + policy
@@ -187,4 +194,9 @@ extension [MappingKey] {
 extension Mapping {
     /// The JSON Schema of a mapping file: every declared key, and no other.
     public static var jsonSchema: JSONSchema { MappingKeys.schema }
+
+    /// The key files that a mapping file names, also if it has faults.
+    public static func hashKeyFiles(of file: YAMLNode) -> [String] {
+        (file["columns"]?.mapping ?? []).compactMap { $0.value["hash_key"]?.scalar }.map { HashKey.path($0.text, in: file.file) }
+    }
 }

@@ -67,11 +67,13 @@ struct ValueCodec: Sendable, BitwiseCopyable {
     let nul: NULPolicy
     /// The column has a cast and no type: a string is sent as it is, every other value as its text in the document.
     let takesAny: Bool
+    /// Hashes the values; the column gets the digests as text.
+    let hasher: ValueHasher?
     let simple: Simple
 
     init(
         _ type: ColumnType, isArray: Bool = false, format: ValueFormat? = nil, scale: Int16 = 0, nul: NULPolicy = .refuse,
-        takesAny: Bool = false
+        takesAny: Bool = false, hasher: ValueHasher? = nil
     ) {
         self.type = type
         self.isArray = isArray
@@ -79,7 +81,8 @@ struct ValueCodec: Sendable, BitwiseCopyable {
         self.scale = scale
         self.nul = nul
         self.takesAny = takesAny
-        let isUsual = !isArray && format == nil && !takesAny
+        self.hasher = hasher
+        let isUsual = !isArray && format == nil && !takesAny && hasher == nil
         simple =
             switch type {
             case .int2 where isUsual: .int2
@@ -89,6 +92,9 @@ struct ValueCodec: Sendable, BitwiseCopyable {
             default: .other
             }
     }
+
+    /// The codec of the values themselves, where they are hashed.
+    var plain: ValueCodec { ValueCodec(type, isArray: isArray, format: format, scale: scale, nul: nul, takesAny: takesAny) }
 
     /// The codec of an array's elements.
     var element: ValueCodec { ValueCodec(type, format: format, scale: scale, nul: nul) }

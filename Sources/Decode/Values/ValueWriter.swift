@@ -49,6 +49,11 @@ enum ValueWriter {
         var value = value
         let type = Int(value.type)
         if type == SJ_NULL { throw .wrongType }
+        if let hasher = codec.hasher {
+            let start = rows.values.count
+            let plain = try cell(value, codec.plain, parser: parser, mayHoldNUL: true, into: &rows)
+            return hasher.replace(plain, codec.type, from: start, in: &rows)
+        }
         if codec.takesAny {
             let text = type == SJ_STRING ? try string(value) : raw(&value, parser)
             return hasNUL(text) ? try withoutNUL(text, codec.nul, into: &rows) : rows.values.appendSlice(text)
@@ -89,6 +94,11 @@ enum ValueWriter {
     /// the events of a row whose key has two spellings would be in two partitions.
     static func cell(text: UnsafeRawBufferPointer, _ codec: ValueCodec, into rows: inout ChangeRows) throws(ValueFault) -> Slice {
         precondition(!codec.isArray, "arrays come from paths only")
+        if let hasher = codec.hasher {
+            let start = rows.values.count
+            let plain = try cell(text: text, codec.plain, into: &rows)
+            return hasher.replace(plain, codec.type, from: start, in: &rows)
+        }
         if let format = codec.format { return try cell(text: text, codec, format, into: &rows) }
         switch codec.type {
         case .int2: return rows.appendValue(bigEndian: try integer(text, Int16.self))
