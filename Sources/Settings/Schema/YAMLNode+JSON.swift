@@ -22,9 +22,9 @@ extension YAMLScalar {
         case "false", "False", "FALSE": return false
         default: break
         }
-        if text.wholeMatch(of: #/[-+]?[0-9]+/#) != nil, let number = Int(text) { return .integer(number) }
-        if text.wholeMatch(of: #/[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?/#) != nil, let number = Double(text) {
-            return .number(number)
+        if let first = text.utf8.first, "+-.0123456789".utf8.contains(first) {
+            if let number = Int(text) { return .integer(number) }
+            if let number = Decimal.fraction(text) { return .number(number) }
         }
         return .string(text)
     }
