@@ -27,6 +27,8 @@ struct Column {
     let shape: ColumnShape
     let source: Source
     let codec: ValueCodec
+    /// Its values have several forms, and the mapping names none.
+    let takesFormat: Bool
     /// Keeps the codec's hasher valid.
     let hashKey: HashKey?
 
@@ -136,7 +138,7 @@ struct ColumnCompiler {
             name: entry.key, type: codec.hasher == nil ? codec.type : .text, isArray: codec.isArray, cast: values.cast,
             isOptional: isOptional,
             isNullable: isNullable, policy: policy)
-        return Column(shape: shape, source: source, codec: codec, hashKey: values.hashKey)
+        return Column(shape: shape, source: source, codec: codec, takesFormat: values.takesFormat, hashKey: values.hashKey)
     }
 
     /// Why rows cannot be told apart by a column's values; `nil`: they can.

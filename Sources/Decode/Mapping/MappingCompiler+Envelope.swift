@@ -127,6 +127,16 @@ extension MappingCompiler {
         return (steps, shapes)
     }
 
+    /// The columns whose format an event's schema may name: fields of the row that are in no key, as a record's key has no such schema.
+    func schemaColumns(_ columns: [Column], key: [Int]) -> [SchemaColumn] {
+        columns.enumerated().compactMap { index, column in
+            guard column.takesFormat, !key.contains(index), case .field(let pointer) = column.source, pointer.tokens.count == 2,
+                pointer.tokens.starts(with: EnvelopeKind.debezium.row)
+            else { return nil }
+            return SchemaColumn(column: index, field: pointer.tokens[1])
+        }
+    }
+
     /// Types whose values PostgreSQL never stores outside of their row (TOAST), so that its log always has them.
     private static let fixedLengths = [
         "bool", "int2", "int4", "int8", "float4", "float8", "uuid", "date", "time", "timestamp", "timestamptz", "interval",

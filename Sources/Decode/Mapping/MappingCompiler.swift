@@ -72,7 +72,8 @@ struct MappingCompiler {
             key: key, envelope: envelope.compile(layout, placeholders: placeholders), mode: mode,
             conditions: compiledConditions, kafkaKey: kafkaKey, kafkaKeyMismatch: mismatch,
             fixed: columns.enumerated().compactMap { index, column in column.fixed.map { (index, $0) } }, headers: headers,
-            columnNames: shapes.map(\.name), hashKeys: columns.compactMap(\.hashKey))
+            columnNames: shapes.map(\.name), hashKeys: columns.compactMap(\.hashKey),
+            schemaColumns: envelopeKind == .debezium ? schemaColumns(columns, key: key) : [])
         let shape = TableShape(
             schema: table.schema, name: table.name, columns: shapes, key: key, mode: mode, onUpdate: onUpdate,
             write: WriteChoice(strategy ?? .auto, triggers: triggers ?? .unknown), deletion: deletion,

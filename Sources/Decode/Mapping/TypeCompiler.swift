@@ -8,6 +8,8 @@ struct ColumnValues {
     let codec: ValueCodec
     /// The SQL name of the type to which the server casts each value.
     let cast: String?
+    /// Its values have several forms, and the mapping names none.
+    let takesFormat: Bool
     /// The key, where the values are hashed.
     let hashKey: HashKey?
 
@@ -39,7 +41,10 @@ struct ColumnValues {
         let codec = ValueCodec(
             type, isArray: isArray, format: format, scale: scale, nul: nul ?? .refuse, takesAny: takesAny,
             hasher: hashKey?.hasher)
-        return ColumnValues(codec: codec, cast: cast, hashKey: hashKey)
+        let takesFormat =
+            keys["format"] == nil && !isArray && !takesAny
+            && [.date, .time, .timestamp, .timestamptz, .interval, .numeric].contains(type)
+        return ColumnValues(codec: codec, cast: cast, takesFormat: takesFormat, hashKey: hashKey)
     }
 
     /// - Parameter unfit: the column's type, where its values cannot be hashed.

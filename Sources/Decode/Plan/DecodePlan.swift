@@ -51,9 +51,11 @@ struct ColumnStep: Sendable, BitwiseCopyable {
     var type: ColumnType { codec.hasher == nil ? codec.type : .text }
 
     /// The same without a hash.
-    var plain: ColumnStep {
-        ColumnStep(
-            source: source, codec: codec.plain, isOptional: isOptional, isNullable: isNullable, keyPosition: keyPosition)
+    var plain: ColumnStep { with(codec.plain) }
+
+    /// The same with another codec.
+    func with(_ codec: ValueCodec) -> ColumnStep {
+        ColumnStep(source: source, codec: codec, isOptional: isOptional, isNullable: isNullable, keyPosition: keyPosition)
     }
 }
 
@@ -79,6 +81,8 @@ final class DecodePlan: Sendable {
     let columns: PlanTable<ColumnStep>
     /// The columns with their values as they are: the events of a row are produced with its key, and not with a hash of it.
     let plainColumns: PlanTable<ColumnStep>
+    /// The columns whose format a schema of Debezium may name.
+    let schemaColumns: [SchemaColumn]
     /// What the columns' hashers point to.
     private let hashKeys: [HashKey]
     /// Positions of the key's columns, in key order.
@@ -106,7 +110,8 @@ final class DecodePlan: Sendable {
     init(
         layout: SlotTree.Layout, columns: [ColumnStep], key: [Int], envelope: Envelope, mode: WriteMode, conditions: Conditions,
         kafkaKey: KafkaKeyFormat, kafkaKeyMismatch: KafkaKeyMismatch, fixed: [(column: Int, value: FixedValue)],
-        headers: [String], columnNames: [String], hashKeys: [HashKey]
+        headers: [String], columnNames: [String], hashKeys: [HashKey],
+        schemaColumns: [SchemaColumn]
     ) {
         objects = PlanTable(layout.objects)
         conditionObjects = layout.conditionObjects
@@ -115,6 +120,7 @@ final class DecodePlan: Sendable {
         self.columns = PlanTable(columns)
         plainColumns = hashKeys.isEmpty ? self.columns : PlanTable(columns.map(\.plain))
         self.hashKeys = hashKeys
+        self.schemaColumns = schemaColumns
         self.key = key
         self.envelope = envelope
         self.mode = mode

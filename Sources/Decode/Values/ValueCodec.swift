@@ -96,6 +96,11 @@ struct ValueCodec: Sendable, BitwiseCopyable {
     /// The codec of the values themselves, where they are hashed.
     var plain: ValueCodec { ValueCodec(type, isArray: isArray, format: format, scale: scale, nul: nul, takesAny: takesAny) }
 
+    /// The codec of values in another form.
+    func with(format: ValueFormat, scale: Int16) -> ValueCodec {
+        ValueCodec(type, format: format, scale: scale, nul: nul, hasher: hasher)
+    }
+
     /// The codec of an array's elements.
     var element: ValueCodec { ValueCodec(type, format: format, scale: scale, nul: nul) }
 

@@ -61,7 +61,9 @@ enum ValueWriter {
         if let format = codec.format {
             // A count may have a fraction: seconds, above all.
             if format.microsecondDigits != nil || format == .days {
-                guard isNumber(type) else { throw .wrongType }
+                if type == SJ_INT64 { return try count(Int64(bitPattern: value.bits), codec, format, into: &rows) }
+                // Where a schema names the format, the mapping does not, and values may not be located. Debezium sends whole counts.
+                guard isNumber(type), value.token != 0 else { throw .wrongType }
                 return try cell(text: raw(&value, parser), codec, into: &rows)
             }
             return try cell(text: try string(value), codec, into: &rows)
@@ -137,31 +139,49 @@ enum ValueWriter {
         case .hex: return try ByteText.hex(text, into: &rows)
         case .base64Decimal: return try DecimalText.decimal(base64: text, scale: Int(codec.scale), into: &rows)
         case .string, .iso, .base64: return try cell(text: text, ValueCodec(codec.type), into: &rows)
-        case .days:
-            let days = try DecimalText.integer(text, shiftedBy: 0, fraction: .refused)
-            if codec.type == .date { return rows.appendValue(bigEndian: try Calendar.date(daysSince1970: days)) }
-            let (microseconds, overflows) = days.multipliedReportingOverflow(by: Calendar.microsecondsOfDay)
-            if overflows { throw .outOfRange }
-            return rows.appendValue(bigEndian: try Calendar.timestamp(microsecondsSince1970: microseconds))
+        case .days: return try self.days(try DecimalText.integer(text, shiftedBy: 0, fraction: .refused), codec, into: &rows)
         case .epochSeconds, .epochMilliseconds, .epochMicroseconds, .epochNanoseconds:
-            // The day is that of the moment; a moment rounded up could be on the next.
             let microseconds = try DecimalText.integer(
-                text, shiftedBy: format.microsecondDigits ?? 0, fraction: codec.type == .date ? .floored : .rounded)
-            switch codec.type {
-            case .interval:
-                let start = rows.values.count
-                rows.values.append(decimal: microseconds)
-                rows.values.append(ascii: " microseconds")
-                return Slice(start: start, length: rows.values.count - start)
-            case .time:
-                guard (0...Calendar.microsecondsOfDay).contains(microseconds) else { throw .outOfRange }
-                return rows.appendValue(bigEndian: microseconds)
-            case .date:
-                var (days, rest) = microseconds.quotientAndRemainder(dividingBy: Calendar.microsecondsOfDay)
-                if rest < 0 { days -= 1 }
-                return rows.appendValue(bigEndian: try Calendar.date(daysSince1970: days))
-            default: return rows.appendValue(bigEndian: try Calendar.timestamp(microsecondsSince1970: microseconds))
-            }
+                text, shiftedBy: format.microsecondDigits ?? 0, fraction: fraction(codec))
+            return try moment(microseconds, codec, into: &rows)
+        }
+    }
+
+    /// Writes a whole number of units in a format that counts them.
+    private static func count(
+        _ number: Int64, _ codec: ValueCodec, _ format: ValueFormat, into rows: inout ChangeRows
+    ) throws(ValueFault) -> Slice {
+        guard let digits = format.microsecondDigits else { return try days(number, codec, into: &rows) }
+        return try moment(try DecimalText.integer(number, shiftedBy: digits, fraction: fraction(codec)), codec, into: &rows)
+    }
+
+    /// The day is that of the moment; a moment rounded up could be on the next.
+    private static func fraction(_ codec: ValueCodec) -> DecimalText.Fraction { codec.type == .date ? .floored : .rounded }
+
+    private static func days(_ days: Int64, _ codec: ValueCodec, into rows: inout ChangeRows) throws(ValueFault) -> Slice {
+        if codec.type == .date { return rows.appendValue(bigEndian: try Calendar.date(daysSince1970: days)) }
+        let (microseconds, overflows) = days.multipliedReportingOverflow(by: Calendar.microsecondsOfDay)
+        if overflows { throw .outOfRange }
+        return rows.appendValue(bigEndian: try Calendar.timestamp(microsecondsSince1970: microseconds))
+    }
+
+    private static func moment(
+        _ microseconds: Int64, _ codec: ValueCodec, into rows: inout ChangeRows
+    ) throws(ValueFault) -> Slice {
+        switch codec.type {
+        case .interval:
+            let start = rows.values.count
+            rows.values.append(decimal: microseconds)
+            rows.values.append(ascii: " microseconds")
+            return Slice(start: start, length: rows.values.count - start)
+        case .time:
+            guard (0...Calendar.microsecondsOfDay).contains(microseconds) else { throw .outOfRange }
+            return rows.appendValue(bigEndian: microseconds)
+        case .date:
+            var (days, rest) = microseconds.quotientAndRemainder(dividingBy: Calendar.microsecondsOfDay)
+            if rest < 0 { days -= 1 }
+            return rows.appendValue(bigEndian: try Calendar.date(daysSince1970: days))
+        default: return rows.appendValue(bigEndian: try Calendar.timestamp(microsecondsSince1970: microseconds))
         }
     }
 
