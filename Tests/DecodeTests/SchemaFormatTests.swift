@@ -71,6 +71,12 @@ private let modes: [Mode] = [
         price: Field(type: "double", name: nil, value: "12.34"),
         span: Field(type: "int64", name: "io.debezium.time.NanoDuration", value: "90000000000")),
     Mode(
+        name: "any scale", born: Field(type: "int32", name: "io.debezium.time.Date", value: "20513"),
+        at: Field(type: "int64", name: "io.debezium.time.MicroTime", value: "36000250000"),
+        stamp: Field(type: "int64", name: "io.debezium.time.MicroTimestamp", value: "1772359200250000"), zoned: zoned,
+        price: Field(type: "struct", name: "io.debezium.data.VariableScaleDecimal", value: #"{"scale":2,"value":"BNI="}"#),
+        span: microSpan),
+    Mode(
         name: "connect", born: Field(type: "int32", name: "org.apache.kafka.connect.data.Date", value: "20513"),
         at: Field(type: "int32", name: "org.apache.kafka.connect.data.Time", value: "36000250"),
         stamp: Field(type: "int64", name: "org.apache.kafka.connect.data.Timestamp", value: "1772359200250"), zoned: zoned,

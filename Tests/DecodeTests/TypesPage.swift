@@ -20,7 +20,7 @@ enum TypesPage {
         | --- | --- | --- |
         | `type` | one of the types below, or one with `[]` for an array | every column that has no `cast` |
         | `cast` | any type, as SQL names it | values that the server is to cast |
-        | `format` | `iso`, `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, `days`, `string`, `base64`, `hex`, `base64_decimal` | values that are not written in the type's usual form |
+        | `format` | `iso`, `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, `days`, `string`, `base64`, `hex`, `base64_decimal`, `variable_scale_decimal` | values that are not written in the type's usual form |
         | `scale` | digits after the point | `base64_decimal` |
         | `nul` | `refuse` (default), `strip`, `replace` | `\\u0000` in text, json and jsonb |
         | `hash` | `hmac-sha256` | values of the types that keys may have: the column gets [a digest](mapping.md#hashed-columns) |

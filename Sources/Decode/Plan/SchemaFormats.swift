@@ -70,6 +70,7 @@ final class SchemaFormats {
         ("org.apache.kafka.connect.data.Time", .epochMilliseconds),
         ("org.apache.kafka.connect.data.Timestamp", .epochMilliseconds),
         ("org.apache.kafka.connect.data.Decimal", .base64Decimal),
+        ("io.debezium.data.VariableScaleDecimal", .variableScaleDecimal),
     ]
     private static let formatNames = NameTable(formats.map(\.name))
 

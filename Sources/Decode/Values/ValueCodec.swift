@@ -6,6 +6,7 @@ import Records
 enum ValueFormat: String, Sendable, CaseIterable, BitwiseCopyable {
     case iso, epochSeconds = "epoch_s", epochMilliseconds = "epoch_ms", epochMicroseconds = "epoch_us"
     case epochNanoseconds = "epoch_ns", days, string, base64, hex, base64Decimal = "base64_decimal"
+    case variableScaleDecimal = "variable_scale_decimal"
 
     /// The formats of a type; the first is that of a mapping that names none. Empty: the type has one form.
     static func formats(of type: ColumnType) -> [ValueFormat] {
@@ -14,7 +15,7 @@ enum ValueFormat: String, Sendable, CaseIterable, BitwiseCopyable {
         case .date, .timestamp, .timestamptz: [.iso] + epochs + [.days]
         case .time, .interval: [.iso] + epochs
         case .bytea: [.base64, .hex]
-        case .numeric: [.string, .base64Decimal]
+        case .numeric: [.string, .base64Decimal, .variableScaleDecimal]
         case .bool, .int2, .int4, .int8, .float4, .float8: [.string]
         case .text, .uuid, .json, .jsonb: []
         }
@@ -27,7 +28,7 @@ enum ValueFormat: String, Sendable, CaseIterable, BitwiseCopyable {
         case .epochMilliseconds: 3
         case .epochMicroseconds: 0
         case .epochNanoseconds: -3
-        case .iso, .days, .string, .base64, .hex, .base64Decimal: nil
+        case .iso, .days, .string, .base64, .hex, .base64Decimal, .variableScaleDecimal: nil
         }
     }
 

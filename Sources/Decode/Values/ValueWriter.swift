@@ -66,6 +66,7 @@ enum ValueWriter {
                 guard isNumber(type), value.token != 0 else { throw .wrongType }
                 return try cell(text: raw(&value, parser), codec, into: &rows)
             }
+            if format == .variableScaleDecimal { return try variableScaleDecimal(value, into: &rows) }
             return try cell(text: try string(value), codec, into: &rows)
         }
         switch codec.type {
@@ -139,6 +140,8 @@ enum ValueWriter {
         case .hex: return try ByteText.hex(text, into: &rows)
         case .base64Decimal: return try DecimalText.decimal(base64: text, scale: Int(codec.scale), into: &rows)
         case .string, .iso, .base64: return try cell(text: text, ValueCodec(codec.type), into: &rows)
+        // An object, which no text is.
+        case .variableScaleDecimal: throw .wrongType
         case .days: return try self.days(try DecimalText.integer(text, shiftedBy: 0, fraction: .refused), codec, into: &rows)
         case .epochSeconds, .epochMilliseconds, .epochMicroseconds, .epochNanoseconds:
             let microseconds = try DecimalText.integer(
@@ -146,6 +149,21 @@ enum ValueWriter {
             return try moment(microseconds, codec, into: &rows)
         }
     }
+
+    /// Writes Debezium's decimal that brings its scale with it.
+    private static func variableScaleDecimal(_ value: sj_value, into rows: inout ChangeRows) throws(ValueFault) -> Slice {
+        guard Int(value.type) == SJ_OBJECT else { throw .wrongType }
+        var object = value
+        var (scale, digits) = (sj_value(), sj_value())
+        sj_find(&object, variableScale.scale.names, 1, &scale)
+        sj_find(&object, variableScale.value.names, 1, &digits)
+        guard Int(scale.type) == SJ_INT64, let scale = Int16(exactly: Int64(bitPattern: scale.bits)),
+            (-16_383...16_383).contains(scale)
+        else { throw .wrongType }
+        return try DecimalText.decimal(base64: try string(digits), scale: Int(scale), into: &rows)
+    }
+
+    private static let variableScale = (scale: NameTable(["scale"]), value: NameTable(["value"]))
 
     /// Writes a whole number of units in a format that counts them.
     private static func count(
