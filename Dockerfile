@@ -22,7 +22,7 @@ FROM debian:bookworm-slim
 # curl is for the health check only.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
-        ca-certificates curl libgnutls30 libmicrohttpd12 libpq5 libsimdjson14 libsystemd0 libyaml-0-2 zlib1g \
+        ca-certificates curl libgnutls30 libmicrohttpd12 libnettle8 libpq5 libsimdjson14 libsystemd0 libyaml-0-2 zlib1g \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=librdkafka /librdkafka /opt/librdkafka
 COPY --from=build /usr/local/bin/sluice /usr/local/bin/

@@ -27,7 +27,11 @@ public final class Decoder {
     private let limits: DecodeLimits
     private let parser: JSONParserHandle
     private let scratch: DecodeScratch
+    /// The readers' own: they change with the events.
+    private let formats, plainFormats: SchemaFormats?
     private let reader: EventReader
+    /// Reads what ``validate(_:key:)`` checks: values that a column hashes as they are.
+    private let plainReader: EventReader
     /// The cells of ``validate(_:key:)``, which are not used.
     private(set) var discarded: ChangeRows
     /// Bytes of values per 256 bytes of records in the last batch: what is reserved for the next.
@@ -47,7 +51,13 @@ public final class Decoder {
         parser = JSONParserHandle(limits, locates: plan.needsTokens)
         scratch = DecodeScratch(
             slots: plan.pointers.count, columns: plan.columns.count, keyNames: plan.keyNames.count)
-        reader = EventReader(plan: plan, limits: limits, parser: parser.pointer, scratch: scratch)
+        formats = plan.schemaColumns.isEmpty ? nil : SchemaFormats(plan.schemaColumns, plan.columns)
+        plainFormats = plan.schemaColumns.isEmpty ? nil : SchemaFormats(plan.schemaColumns, plan.plainColumns)
+        reader = EventReader(
+            plan: plan, columns: plan.columns, formats: formats, limits: limits, parser: parser.pointer, scratch: scratch)
+        plainReader = EventReader(
+            plan: plan, columns: plan.plainColumns, formats: plainFormats, limits: limits, parser: parser.pointer,
+            scratch: scratch)
         discarded = ChangeRows(columnCount: plan.columns.count, longestChange: limits.rowBytes)
     }
 
@@ -74,10 +84,10 @@ public final class Decoder {
                 } catch {
                     rows.abandonRow()
                     if case .truncate = error {
-                        rows.stop(before: index, stopReason(error, context.record.offset))
+                        rows.stop(before: index, stopReason(error, context.record.offset, reader))
                         break decoding
                     }
-                    rows.append(fault(error, record: index))
+                    rows.append(fault(error, record: index, reader))
                 }
             }
         }
@@ -96,7 +106,7 @@ public final class Decoder {
     /// An event that the worker would skip is valid; ``hasKey`` tells whether it has a key.
     /// - Returns: the fault, with `record` 0; nil for a valid event.
     public func validate(_ event: UnsafeRawBufferPointer, key: inout ByteBuffer) -> DecodeFault? {
-        let reader = reader
+        let reader = plainReader
         defer {
             discarded.abandonRow()
             discarded.values.shrink(to: Self.keptParserBytes)
@@ -109,18 +119,19 @@ public final class Decoder {
             if hasKey { reader.appendKafkaKey(of: discarded, to: &key) }
             return nil
         } catch {
-            return fault(error, record: 0)
+            return fault(error, record: 0, reader)
         }
     }
 
     @inline(never)
-    private func fault(_ fault: EventFault, record: Int) -> DecodeFault {
-        DecodeFault(record: Int32(record), reason: fault.reason.rawValue, detail: fault.detail(mapping.plan, limits))
+    private func fault(_ fault: EventFault, record: Int, _ reader: EventReader) -> DecodeFault {
+        DecodeFault(
+            record: Int32(record), reason: fault.reason.rawValue, detail: fault.detail(mapping.plan, reader.columns, limits))
     }
 
     @inline(never)
-    private func stopReason(_ fault: EventFault, _ offset: Int64) -> StopReason {
-        StopReason(.truncate, "offset \(offset): " + fault.detail(mapping.plan, limits))
+    private func stopReason(_ fault: EventFault, _ offset: Int64, _ reader: EventReader) -> StopReason {
+        StopReason(.truncate, "offset \(offset): " + fault.detail(mapping.plan, reader.columns, limits))
     }
 
     /// Writes the values that are the same in all records of a batch, once for all rows.

@@ -7,7 +7,9 @@ extension EventReader {
     /// Looks up the fields of an event of any envelope and mode.
     /// - Returns: what the event does to its row; `nil` where it is skipped.
     @inline(never)
-    func operation(of root: sj_value, _ context: RecordContext?) throws(EventFault) -> Operation? {
+    func operation(
+        of root: sj_value, _ document: UnsafeRawBufferPointer, _ context: RecordContext?
+    ) throws(EventFault) -> Operation? {
         var event = root
         // The first object is the event itself. A mapping may read nothing of it.
         if let first = objects.first {
@@ -15,6 +17,9 @@ extension EventReader {
             if slots.payload >= 0, Int(values[slots.payload].type) == SJ_OBJECT, Int(values[slots.operation].type) == SJ_ABSENT {
                 event = values[slots.payload]
                 try lookUp(first, in: event)
+                formats?.takeUnretainedValue().take(root, document)
+            } else {
+                formats?.takeUnretainedValue().restore()
             }
         }
         var stated: Operation?

@@ -29,6 +29,8 @@ struct EventReader {
     /// The values of a record key; see ``RecordKeyNames``.
     let keyValues: UnsafeMutablePointer<sj_value>
     let columns: UnsafeBufferPointer<ColumnStep>
+    /// Changes `columns` to what an event's schema says; `nil`: no column's format may come from there.
+    let formats: Unmanaged<SchemaFormats>?
     let objects: UnsafeBufferPointer<ObjectStep>
     let conditionObjects: Int
     let essentialObjects: Int
@@ -52,7 +54,8 @@ struct EventReader {
     private let operations: UnsafeBufferPointer<Operation>
 
     init(
-        plan: DecodePlan, limits: DecodeLimits, parser: OpaquePointer, scratch: borrowing DecodeScratch
+        plan: DecodePlan, columns: PlanTable<ColumnStep>, formats: SchemaFormats?, limits: DecodeLimits, parser: OpaquePointer,
+        scratch: borrowing DecodeScratch
     ) {
         self.plan = plan
         self.limits = limits
@@ -60,7 +63,9 @@ struct EventReader {
         values = scratch.values
         fixed = scratch.fixed
         keyValues = scratch.keyValues
-        columns = UnsafeBufferPointer(start: plan.columns.start, count: plan.columns.count)
+        self.formats = formats.map { Unmanaged.passUnretained($0) }
+        self.columns =
+            formats.map { UnsafeBufferPointer($0.columns) } ?? UnsafeBufferPointer(start: columns.start, count: columns.count)
         objects = UnsafeBufferPointer(start: plan.objects.start, count: plan.objects.count)
         conditionObjects = plan.conditionObjects
         essentialObjects = plan.essentialObjects
@@ -97,7 +102,7 @@ struct EventReader {
                 for index in essentialObjects..<objects.count { try lookUp(objects[index], in: root) }
             }
         } else {
-            guard let stated = try self.operation(of: root, context) else { return (nil, 0) }
+            guard let stated = try self.operation(of: root, payload, context) else { return (nil, 0) }
             operation = stated
             if envelope == .debezium, operation == .delete, lacksKey { return (operation, try delete(context, into: &rows)) }
         }

@@ -231,7 +231,7 @@ import Testing
         #expect(
             found == [
                 "6: column id: format 'isoo' is not one of iso, epoch_s, epoch_ms, epoch_us, epoch_ns, days, string, base64, hex, "
-                    + "base64_decimal; did you mean 'iso'?",
+                    + "base64_decimal, variable_scale_decimal; did you mean 'iso'?",
                 "7: column f cannot be in the key: values of type float8 that are equal may have different bytes",
                 "8: column n cannot be in the key: values of type numeric that are equal may have different bytes",
                 "9: column j cannot be in the key: values of type jsonb that are equal may have different bytes",

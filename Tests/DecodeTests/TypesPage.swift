@@ -20,9 +20,10 @@ enum TypesPage {
         | --- | --- | --- |
         | `type` | one of the types below, or one with `[]` for an array | every column that has no `cast` |
         | `cast` | any type, as SQL names it | values that the server is to cast |
-        | `format` | `iso`, `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, `days`, `string`, `base64`, `hex`, `base64_decimal` | values that are not written in the type's usual form |
+        | `format` | `iso`, `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, `days`, `string`, `base64`, `hex`, `base64_decimal`, `variable_scale_decimal` | values that are not written in the type's usual form |
         | `scale` | digits after the point | `base64_decimal` |
         | `nul` | `refuse` (default), `strip`, `replace` | `\\u0000` in text, json and jsonb |
+        | `hash` | `hmac-sha256` | values of the types that keys may have: the column gets [a digest](mapping.md#hashed-columns) |
 
         **Keys** may be of the types bool, int2, int4, int8, text, uuid, date, time, timestamp, timestamptz and bytea.
         Values of the others may be equal in SQL and differ in their bytes. The Kafka key has one text for a value:

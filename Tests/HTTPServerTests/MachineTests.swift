@@ -1,6 +1,7 @@
 // Transcripts of the machines of requests, bodies and shutdown, and of small pure parts.
 
 import Foundation
+import Platform
 import Testing
 
 @testable import HTTPServer

@@ -2,6 +2,7 @@
 
 import Glibc
 import HTTPServer
+import Platform
 import Synchronization
 
 /// Responds in every way a handler can.

@@ -1,7 +1,9 @@
 // Proves that the command line of `sluice` asks for the right thing, and that its manual holds what the code does.
 
 import CommandLine
+import Decode
 import Foundation
+import Settings
 import Testing
 
 @testable import sluice
@@ -15,6 +17,8 @@ import Testing
         #expect(try Command.parse(["check-config", "--connect"]) == .checkConfig(config: nil, connects: true))
         #expect(try Command.parse(["migrate", "--config=x"]) == .migrate(config: "x"))
         #expect(try Command.parse(["embedded-broker", "a", "b"]) == .embeddedBroker(topics: ["a", "b"]))
+        #expect(
+            try Command.parse(["schema", "mapping"]) == .print(Mapping.jsonSchema.document(title: "A mapping file of Sluice")))
         #expect(try Command.parse(["configuration-reference"]) == .print(SluiceSettings.reference))
     }
 
@@ -30,6 +34,7 @@ import Testing
         (["rum"], "did you mean run?"), (["run", "--embeded"], "did you mean --embedded?"),
         (["run", "--role", "boss"], "all, worker or ingress"), (["run", "--config"], "--config needs a value"),
         (["migrate", "now"], "does not take the argument now"), (["migrate", "--connect"], "belongs to sluice check-config"),
+        (["schema", "mappings"], "did you mean mapping?"),
         (["run", "--broker-file", "b"], "--broker-file has no effect without --embedded"), ([], "Usage:"),
     ])
     func wrongWordsAreNamed(words: [String], says: String) {

@@ -4,6 +4,7 @@ import Admission
 import Foundation
 import HTTPServer
 import Kafka
+import Platform
 import Synchronization
 import Telemetry
 import TestSupport

@@ -33,6 +33,7 @@ public struct TypeExamples: Sendable {
     /// All of them, in the order of the page.
     public static let all = numbers + textsAndBytes + times + documents + arrays + casts
 
+    private static let scaled = "an object with the scale and a two's complement integer in base64"
     private static let named = "a number, NaN, Infinity or -Infinity"
 
     private static let numbers = [
@@ -154,6 +155,16 @@ public struct TypeExamples: Sendable {
                 (#""*""#, "wrong_type: /v must be a two's complement integer in base64"),
                 (#""""#, "wrong_type: /v must be a two's complement integer in base64"),
                 ("1", "wrong_type: /v must be a string, not an integer"),
+            ]),
+        TypeExamples(
+            "type: numeric, format: variable_scale_decimal",
+            "As Debezium sends decimals without a fixed scale: the integer of `base64_decimal` and its scale.",
+            accepted: [(#"{"scale":2,"value":"AeJA"}"#, "1234.56"), (#"{"scale":-1,"value":"/w=="}"#, "-10")],
+            refused: [
+                (#"{"value":"AeJA"}"#, "wrong_type: /v must be \(scaled)"),
+                (#"{"scale":2,"value":7}"#, "wrong_type: /v must be \(scaled)"),
+                (#"{"scale":"2","value":"AeJA"}"#, "wrong_type: /v must be \(scaled)"),
+                (#""AeJA""#, "wrong_type: /v must be an object, not a string"),
             ]),
     ]
 

@@ -14,11 +14,23 @@ struct Column {
         case key
         case header(Int)
         case event
+
+        /// Values are read by a codec, which can hash them.
+        var isHashable: Bool {
+            switch self {
+            case .field, .key, .header: true
+            case .fixed, .offset, .timestamp, .event: false
+            }
+        }
     }
 
     let shape: ColumnShape
     let source: Source
     let codec: ValueCodec
+    /// Its values have several forms, and the mapping names none.
+    let takesFormat: Bool
+    /// Keeps the codec's hasher valid.
+    let hashKey: HashKey?
 
     /// The value that is the same in all records of a batch.
     var fixed: FixedValue? {
@@ -55,10 +67,8 @@ struct ColumnCompiler {
 
     init(keyNames: Set<String>) { self.keyNames = keyNames }
 
-    private static let knownKeys =
-        [
-            "path", "event_path", "metadata", "constant", "type", "cast", "format", "scale", "nul", "optional", "nullable",
-        ] + MappingReader.policyKeys
+    /// The keys of which a column has one.
+    static let sources = ["path", "event_path", "metadata", "constant"]
     private static let metadataNames = ["topic", "partition", "offset", "timestamp", "key", "headers.NAME"]
 
     mutating func compile(_ node: YAMLNode, reader: inout MappingReader, tree: SlotTree) -> [Column] {
@@ -74,13 +84,13 @@ struct ColumnCompiler {
         let node = entry.value
         let subject = "column \(entry.key)"
         if !Self.isIdentifier(entry.key) { reader.fault(node, "'\(entry.key)' is not a column name of 1 to 63 bytes") }
-        guard let keys = reader.entries(of: node, in: subject, known: Self.knownKeys) else { return nil }
+        guard let keys = reader.entries(of: node, in: subject, known: MappingKeys.column.names) else { return nil }
         let isKey = keyNames.contains(entry.key)
         let isOptional = keys["optional"].flatMap { reader.flag($0, "\(subject): optional") } ?? false
         let isNullable = keys["nullable"].flatMap { reader.flag($0, "\(subject): nullable") } ?? false
         if isKey, isOptional || isNullable { reader.fault(node, "\(subject) is in the key and cannot be optional or nullable") }
         let policy = reader.columnPolicy(keys, subject, isKey: isKey, isNullable: isNullable)
-        let sources = ["path", "event_path", "metadata", "constant"].filter { keys[$0] != nil }
+        let sources = Self.sources.filter { keys[$0] != nil }
         guard sources.count == 1 else {
             reader.fault(node, "\(subject) needs exactly one of path, event_path, metadata and constant")
             return nil
@@ -120,10 +130,15 @@ struct ColumnCompiler {
             source = nil
         }
         guard let source else { return nil }
+        if codec.hasher != nil, !source.isHashable {
+            reader.fault(node, "\(subject): hash is for a field, the record's key and headers")
+            return nil
+        }
         let shape = ColumnShape(
-            name: entry.key, type: codec.type, isArray: codec.isArray, cast: values.cast, isOptional: isOptional,
+            name: entry.key, type: codec.hasher == nil ? codec.type : .text, isArray: codec.isArray, cast: values.cast,
+            isOptional: isOptional,
             isNullable: isNullable, policy: policy)
-        return Column(shape: shape, source: source, codec: codec)
+        return Column(shape: shape, source: source, codec: codec, takesFormat: values.takesFormat, hashKey: values.hashKey)
     }
 
     /// Why rows cannot be told apart by a column's values; `nil`: they can.

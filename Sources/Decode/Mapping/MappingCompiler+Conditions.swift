@@ -54,7 +54,7 @@ extension MappingCompiler {
     }
 
     private mutating func condition(_ node: YAMLNode) -> ConditionDeclaration? {
-        let (places, tests) = (["path", "event_path", "header"], ["equals", "in", "exists"])
+        let (places, tests) = (MappingKeys.places.names, MappingKeys.tests.names)
         guard let entries = reader.entries(of: node, in: "a condition of where", known: places + tests) else { return nil }
         guard places.filter({ entries[$0] != nil }).count == 1, tests.filter({ entries[$0] != nil }).count == 1 else {
             reader.fault(

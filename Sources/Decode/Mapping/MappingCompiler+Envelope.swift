@@ -80,8 +80,7 @@ extension MappingCompiler {
         _ node: YAMLNode
     ) -> (pointer: JSONPointer, words: [(text: String, operation: Operation)])? {
         let operations = Operation.allCases.map { ("\($0)", $0) }
-        let known = ["path", "event_path"] + operations.map(\.0)
-        guard let entries = reader.entries(of: node, in: "action", known: known) else { return nil }
+        guard let entries = reader.entries(of: node, in: "action", known: MappingKeys.action.names) else { return nil }
         if entries["path"] != nil, entries["event_path"] != nil {
             reader.fault(node, "action needs either 'path' or 'event_path'")
             return nil
@@ -115,7 +114,7 @@ extension MappingCompiler {
         for (index, column) in columns.enumerated() where !key.contains(index) {
             guard case .field(let pointer) = column.source, pointer.tokens.starts(with: EnvelopeKind.debezium.row),
                 let slot = layout.slots[pointer],
-                column.shape.isArray || column.shape.cast != nil || !Self.fixedLengths.contains(column.shape.type.rawValue),
+                column.shape.isArray || column.shape.cast != nil || !Self.fixedLengths.contains(column.codec.type.rawValue),
                 node?[column.shape.name]?["optional"]?.scalar?.text != "false"
             else { continue }
             if let known = steps.firstIndex(where: { $0.slot == slot }) {
@@ -126,6 +125,16 @@ extension MappingCompiler {
             shapes[index].isOptional = true
         }
         return (steps, shapes)
+    }
+
+    /// The columns whose format an event's schema may name: fields of the row that are in no key, as a record's key has no such schema.
+    func schemaColumns(_ columns: [Column], key: [Int]) -> [SchemaColumn] {
+        columns.enumerated().compactMap { index, column in
+            guard column.takesFormat, !key.contains(index), case .field(let pointer) = column.source, pointer.tokens.count == 2,
+                pointer.tokens.starts(with: EnvelopeKind.debezium.row)
+            else { return nil }
+            return SchemaColumn(column: index, field: pointer.tokens[1])
+        }
     }
 
     /// Types whose values PostgreSQL never stores outside of their row (TOAST), so that its log always has them.

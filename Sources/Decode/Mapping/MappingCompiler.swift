@@ -9,19 +9,16 @@ struct MappingCompiler {
     var reader = MappingReader()
     var tree = SlotTree()
 
-    private static let knownKeys = [
-        "topics", "envelope", "table", "mode", "write", "triggers", "key", "kafka_key", "kafka_key_mismatch", "action", "columns",
-        "on_update", "delete", "skip_unchanged", "where", "version",
-    ]
+    private static let knownKeys = MappingKeys.file.names + ["version"]
 
     var faults: [MappingFault] { reader.faults }
 
     mutating func compile(_ root: YAMLNode) -> Mapping? {
         guard let entries = reader.entries(of: root, in: "the mapping", known: Self.knownKeys) else { return nil }
         let mode = entries["mode"].flatMap { reader.choice($0, "mode", of: WriteMode.self) } ?? .upsert
-        for required in ["topics", "table", "key", "columns"] where entries[required] == nil {
-            if required == "key", mode == .append { continue }
-            reader.fault(root, "the mapping needs '\(required)'")
+        for required in MappingKeys.file where entries[required.name] == nil {
+            guard required.isRequired || (required.name == "key" && mode != .append) else { continue }
+            reader.fault(root, "the mapping needs '\(required.name)'")
         }
         if let version = entries["version"] { reader.fault(version, "version is not supported yet") }
         let envelopeKind = envelopeKind(entries["envelope"])
@@ -75,7 +72,8 @@ struct MappingCompiler {
             key: key, envelope: envelope.compile(layout, placeholders: placeholders), mode: mode,
             conditions: compiledConditions, kafkaKey: kafkaKey, kafkaKeyMismatch: mismatch,
             fixed: columns.enumerated().compactMap { index, column in column.fixed.map { (index, $0) } }, headers: headers,
-            columnNames: shapes.map(\.name))
+            columnNames: shapes.map(\.name), hashKeys: columns.compactMap(\.hashKey),
+            schemaColumns: envelopeKind == .debezium ? schemaColumns(columns, key: key) : [])
         let shape = TableShape(
             schema: table.schema, name: table.name, columns: shapes, key: key, mode: mode, onUpdate: onUpdate,
             write: WriteChoice(strategy ?? .auto, triggers: triggers ?? .unknown), deletion: deletion,

@@ -4,18 +4,15 @@ import Records
 import Settings
 
 extension MappingReader {
-    private enum IfNull: String, CaseIterable { case keep }
-    private enum Merge: String, CaseIterable { case concatenation = "jsonb_concat" }
-    private enum Deletion: String, CaseIterable { case row }
-
-    /// The column keys that ``columnPolicy(_:_:isKey:isNullable:)`` reads.
-    static let policyKeys = ["on", "if_null", "merge"]
+    enum IfNull: String, CaseIterable { case keep }
+    enum Merge: String, CaseIterable { case concatenation = "jsonb_concat" }
+    enum Deletion: String, CaseIterable { case row }
 
     /// The keys `on`, `if_null` and `merge` of a column.
     mutating func columnPolicy(
         _ keys: [String: YAMLNode], _ subject: String, isKey: Bool, isNullable: Bool
     ) -> ColumnPolicy {
-        for key in Self.policyKeys where isKey && keys[key] != nil {
+        for key in MappingKeys.policy.names where isKey && keys[key] != nil {
             fault(keys[key]!, "\(subject) is in the key, which no update changes: remove \(key)")
         }
         let occasion = keys["on"].flatMap { choice($0, "\(subject): on", of: ColumnPolicy.Occasion.self) } ?? .always
@@ -36,7 +33,7 @@ extension MappingReader {
             _ = choice(node, "delete", of: Deletion.self)
             return []
         }
-        guard let entries = entries(of: node, in: "delete", known: ["set"]) else { return [] }
+        guard let entries = entries(of: node, in: "delete", known: MappingKeys.deletion.names) else { return [] }
         guard let set = entries["set"], let columns = self.entries(of: set, in: "delete: set"), !columns.isEmpty else {
             fault(node, "delete needs 'row', or the columns that it sets, such as {set: {deleted_at: now}}")
             return []

@@ -8,6 +8,10 @@ struct ColumnValues {
     let codec: ValueCodec
     /// The SQL name of the type to which the server casts each value.
     let cast: String?
+    /// Its values have several forms, and the mapping names none.
+    let takesFormat: Bool
+    /// The key, where the values are hashed.
+    let hashKey: HashKey?
 
     /// Compiles the keys of one column.
     /// - Parameter assumed: the type where the mapping names neither a type nor a cast; `nil`: one of them is needed.
@@ -31,10 +35,37 @@ struct ColumnValues {
         let format = keys["format"].flatMap { self.format($0, subject, takesAny ? nil : type, &reader) }
         let scale = self.scale(keys["scale"], format, node, subject, &reader)
         let nul = keys["nul"].flatMap { policy($0, subject, type, &reader) }
+        let isHashable = type.isKey && !isArray && keys["cast"] == nil
+        let hashKey = hashKey(keys, subject, isHashable ? nil : (isArray ? type.arrayName : type.rawValue), node, &reader)
         guard reader.faults.count == before else { return nil }
         let codec = ValueCodec(
-            type, isArray: isArray, format: format, scale: scale, nul: nul ?? .refuse, takesAny: takesAny)
-        return ColumnValues(codec: codec, cast: cast)
+            type, isArray: isArray, format: format, scale: scale, nul: nul ?? .refuse, takesAny: takesAny,
+            hasher: hashKey?.hasher)
+        let takesFormat =
+            keys["format"] == nil && !isArray && !takesAny
+            && [.date, .time, .timestamp, .timestamptz, .interval, .numeric].contains(type)
+        return ColumnValues(codec: codec, cast: cast, takesFormat: takesFormat, hashKey: hashKey)
+    }
+
+    /// - Parameter unfit: the column's type, where its values cannot be hashed.
+    private static func hashKey(
+        _ keys: [String: YAMLNode], _ subject: String, _ unfit: String?, _ column: YAMLNode, _ reader: inout MappingReader
+    ) -> HashKey? {
+        guard let hash = keys["hash"] else {
+            if let key = keys["hash_key"] { reader.fault(key, "\(subject): hash_key belongs to hash") }
+            return nil
+        }
+        guard reader.choice(hash, "\(subject): hash", of: HashKind.self) != nil else { return nil }
+        if keys["cast"] != nil {
+            reader.fault(hash, "\(subject): hash makes a text, which cannot be cast: name the type of the value itself")
+        } else if let unfit {
+            reader.fault(hash, "\(subject): type \(unfit) cannot be hashed: values that are equal may have different texts")
+        }
+        guard let key = keys["hash_key"] else {
+            reader.fault(column, "\(subject): hash needs hash_key, the file with the key")
+            return nil
+        }
+        return HashKey.load(key, subject, &reader)
     }
 
     private static let names = ColumnType.allCases.map(\.rawValue).joined(separator: ", ")

@@ -47,7 +47,16 @@ struct ColumnStep: Sendable, BitwiseCopyable {
     /// Position in the key; −1: not a key column.
     let keyPosition: Int
 
-    var type: ColumnType { codec.type }
+    /// The type of the column's values.
+    var type: ColumnType { codec.hasher == nil ? codec.type : .text }
+
+    /// The same without a hash.
+    var plain: ColumnStep { with(codec.plain) }
+
+    /// The same with another codec.
+    func with(_ codec: ValueCodec) -> ColumnStep {
+        ColumnStep(source: source, codec: codec, isOptional: isOptional, isNullable: isNullable, keyPosition: keyPosition)
+    }
 }
 
 /// The value of a `fixed` column.
@@ -70,6 +79,12 @@ final class DecodePlan: Sendable {
     /// How many of `objects` the envelope, the conditions and the key need.
     let essentialObjects: Int
     let columns: PlanTable<ColumnStep>
+    /// The columns with their values as they are: the events of a row are produced with its key, and not with a hash of it.
+    let plainColumns: PlanTable<ColumnStep>
+    /// The columns whose format a schema of Debezium may name.
+    let schemaColumns: [SchemaColumn]
+    /// What the columns' hashers point to.
+    private let hashKeys: [HashKey]
     /// Positions of the key's columns, in key order.
     let key: [Int]
     /// The slots of the key's columns, in key order.
@@ -95,13 +110,17 @@ final class DecodePlan: Sendable {
     init(
         layout: SlotTree.Layout, columns: [ColumnStep], key: [Int], envelope: Envelope, mode: WriteMode, conditions: Conditions,
         kafkaKey: KafkaKeyFormat, kafkaKeyMismatch: KafkaKeyMismatch, fixed: [(column: Int, value: FixedValue)],
-        headers: [String], columnNames: [String]
+        headers: [String], columnNames: [String], hashKeys: [HashKey],
+        schemaColumns: [SchemaColumn]
     ) {
         objects = PlanTable(layout.objects)
         conditionObjects = layout.conditionObjects
         essentialObjects = layout.essentialObjects
         pointers = layout.pointers
         self.columns = PlanTable(columns)
+        plainColumns = hashKeys.isEmpty ? self.columns : PlanTable(columns.map(\.plain))
+        self.hashKeys = hashKeys
+        self.schemaColumns = schemaColumns
         self.key = key
         self.envelope = envelope
         self.mode = mode

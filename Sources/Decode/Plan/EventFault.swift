@@ -65,7 +65,8 @@ extension EventFault {
     }
 
     /// One sentence that names the field. It contains nothing of the record but positions and types of values.
-    func detail(_ plan: DecodePlan, _ limits: DecodeLimits) -> String {
+    /// - Parameter columns: as they were read.
+    func detail(_ plan: DecodePlan, _ columns: UnsafeBufferPointer<ColumnStep>, _ limits: DecodeLimits) -> String {
         switch self {
         case .empty: "the payload is empty, which is not JSON"
         case .malformed(let at, let slot): "malformed JSON" + Self.position(at, slot, plan)
@@ -82,7 +83,7 @@ extension EventFault {
         case .actionNotAString(let actual): "\(Self.action(plan)) must be a string, not \(Self.typeName(actual))"
         case .unknownAction: "\(Self.action(plan)) must be one of \(plan.envelope.words.joined(separator: ", "))"
         case .value(let fault, let column, let actual):
-            fault.sentence(Self.name(column, plan), plan.columns.start[column].codec, actual)
+            fault.sentence(Self.name(column, plan), columns[column].codec, actual)
         case .missingMetadata(let column): "the record has no \(Self.name(column, plan))"
         case .noKey: "a record without payload deletes the row that its key names, but this record has no key"
         case .badKey: Self.key(plan)

@@ -41,7 +41,8 @@ enum ArrayLiteral {
     private static func numericText(
         _ element: sj_value, _ cell: Slice, _ codec: ValueCodec, parser: OpaquePointer, in rows: borrowing ChangeRows
     ) throws(ValueFault) -> UnsafeRawBufferPointer? {
-        guard codec.type == .numeric, codec.format != .base64Decimal, let value = rows.values.bytes(of: cell) else { return nil }
+        guard codec.type == .numeric, codec.format == nil || codec.format == .string, let value = rows.values.bytes(of: cell)
+        else { return nil }
         var element = element
         let text = Int(element.type) == SJ_STRING ? try ValueWriter.string(element) : ValueWriter.raw(&element, parser)
         return text.count < ValueText.digits(ofNumeric: value) ? text : nil

@@ -143,6 +143,25 @@ enum DecimalText {
         return parts.isNegative ? -magnitude : magnitude
     }
 
+    /// An integer times a power of ten, as an integer.
+    static func integer(_ number: Int64, shiftedBy power: Int, fraction: Fraction) throws(ValueFault) -> Int64 {
+        guard number != .min else { throw .outOfRange }
+        var factor: Int64 = 1
+        for _ in 0..<abs(power) { factor *= 10 }
+        if power >= 0 {
+            let (product, overflows) = number.multipliedReportingOverflow(by: factor)
+            if overflows { throw .outOfRange }
+            return product
+        }
+        let (quotient, rest) = number.quotientAndRemainder(dividingBy: factor)
+        switch fraction {
+        case .refused where rest != 0: throw .wrongType
+        case .floored where rest < 0: return quotient - 1
+        case .rounded where 2 * abs(rest) >= factor: return quotient + rest.signum()
+        default: return quotient
+        }
+    }
+
     /// How a number is laid out in base-10000 digits.
     private struct Layout {
         /// The first and last decimal digit that count; `first == end` for zero.

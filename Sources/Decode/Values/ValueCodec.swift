@@ -6,6 +6,7 @@ import Records
 enum ValueFormat: String, Sendable, CaseIterable, BitwiseCopyable {
     case iso, epochSeconds = "epoch_s", epochMilliseconds = "epoch_ms", epochMicroseconds = "epoch_us"
     case epochNanoseconds = "epoch_ns", days, string, base64, hex, base64Decimal = "base64_decimal"
+    case variableScaleDecimal = "variable_scale_decimal"
 
     /// The formats of a type; the first is that of a mapping that names none. Empty: the type has one form.
     static func formats(of type: ColumnType) -> [ValueFormat] {
@@ -14,7 +15,7 @@ enum ValueFormat: String, Sendable, CaseIterable, BitwiseCopyable {
         case .date, .timestamp, .timestamptz: [.iso] + epochs + [.days]
         case .time, .interval: [.iso] + epochs
         case .bytea: [.base64, .hex]
-        case .numeric: [.string, .base64Decimal]
+        case .numeric: [.string, .base64Decimal, .variableScaleDecimal]
         case .bool, .int2, .int4, .int8, .float4, .float8: [.string]
         case .text, .uuid, .json, .jsonb: []
         }
@@ -27,7 +28,7 @@ enum ValueFormat: String, Sendable, CaseIterable, BitwiseCopyable {
         case .epochMilliseconds: 3
         case .epochMicroseconds: 0
         case .epochNanoseconds: -3
-        case .iso, .days, .string, .base64, .hex, .base64Decimal: nil
+        case .iso, .days, .string, .base64, .hex, .base64Decimal, .variableScaleDecimal: nil
         }
     }
 
@@ -67,11 +68,13 @@ struct ValueCodec: Sendable, BitwiseCopyable {
     let nul: NULPolicy
     /// The column has a cast and no type: a string is sent as it is, every other value as its text in the document.
     let takesAny: Bool
+    /// Hashes the values; the column gets the digests as text.
+    let hasher: ValueHasher?
     let simple: Simple
 
     init(
         _ type: ColumnType, isArray: Bool = false, format: ValueFormat? = nil, scale: Int16 = 0, nul: NULPolicy = .refuse,
-        takesAny: Bool = false
+        takesAny: Bool = false, hasher: ValueHasher? = nil
     ) {
         self.type = type
         self.isArray = isArray
@@ -79,7 +82,8 @@ struct ValueCodec: Sendable, BitwiseCopyable {
         self.scale = scale
         self.nul = nul
         self.takesAny = takesAny
-        let isUsual = !isArray && format == nil && !takesAny
+        self.hasher = hasher
+        let isUsual = !isArray && format == nil && !takesAny && hasher == nil
         simple =
             switch type {
             case .int2 where isUsual: .int2
@@ -88,6 +92,14 @@ struct ValueCodec: Sendable, BitwiseCopyable {
             case .text where isUsual: .text
             default: .other
             }
+    }
+
+    /// The codec of the values themselves, where they are hashed.
+    var plain: ValueCodec { ValueCodec(type, isArray: isArray, format: format, scale: scale, nul: nul, takesAny: takesAny) }
+
+    /// The codec of values in another form.
+    func with(format: ValueFormat, scale: Int16) -> ValueCodec {
+        ValueCodec(type, format: format, scale: scale, nul: nul, hasher: hasher)
     }
 
     /// The codec of an array's elements.

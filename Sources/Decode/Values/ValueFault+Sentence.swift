@@ -27,6 +27,7 @@ extension ValueFault {
 extension ValueCodec {
     /// What JSON value a codec reads.
     enum Kind: String {
+        case object = "an object"
         case boolean = "a boolean", integer = "an integer", number = "a number", string = "a string"
         case named = "a number, NaN, Infinity or -Infinity"
         case any = "JSON"
@@ -35,6 +36,7 @@ extension ValueCodec {
         var types: [Int] {
             switch self {
             case .boolean, .integer: []
+            case .object: [SJ_OBJECT]
             case .number: [SJ_INT64, SJ_UINT64, SJ_DOUBLE]
             case .named: [SJ_STRING]
             case .string: [SJ_STRING]
@@ -45,6 +47,7 @@ extension ValueCodec {
 
     var kind: Kind {
         if takesAny { return .any }
+        if format == .variableScaleDecimal { return .object }
         if let format { return format.microsecondDigits != nil || format == .days ? .number : .string }
         return switch type {
         case .bool: .boolean
@@ -57,6 +60,7 @@ extension ValueCodec {
 
     /// What a value must be.
     var form: String {
+        if format == .variableScaleDecimal { return "an object with the scale and a two's complement integer in base64" }
         if let format, format != .string, format != .hex, format != .base64Decimal {
             let since = type == .interval ? "" : type == .time ? " since midnight" : " since 1970"
             return "a \(format == .days ? "whole " : "")number of \(format.unit)\(since)"

@@ -101,7 +101,7 @@ extension ByteBuffer {
         while bytes[count - 1] == UInt8(ascii: "0") { truncate(to: count - 1) }
     }
 
-    private mutating func append(hex byte: UInt8) {
+    mutating func append(hex byte: UInt8) {
         let digits: StaticString = "0123456789abcdef"
         append(byte: digits.utf8Start[Int(byte >> 4)])
         append(byte: digits.utf8Start[Int(byte & 15)])

@@ -49,6 +49,11 @@ enum ValueWriter {
         var value = value
         let type = Int(value.type)
         if type == SJ_NULL { throw .wrongType }
+        if let hasher = codec.hasher {
+            let start = rows.values.count
+            let plain = try cell(value, codec.plain, parser: parser, mayHoldNUL: true, into: &rows)
+            return hasher.replace(plain, codec.type, from: start, in: &rows)
+        }
         if codec.takesAny {
             let text = type == SJ_STRING ? try string(value) : raw(&value, parser)
             return hasNUL(text) ? try withoutNUL(text, codec.nul, into: &rows) : rows.values.appendSlice(text)
@@ -56,9 +61,12 @@ enum ValueWriter {
         if let format = codec.format {
             // A count may have a fraction: seconds, above all.
             if format.microsecondDigits != nil || format == .days {
-                guard isNumber(type) else { throw .wrongType }
+                if type == SJ_INT64 { return try count(Int64(bitPattern: value.bits), codec, format, into: &rows) }
+                // Where a schema names the format, the mapping does not, and values may not be located. Debezium sends whole counts.
+                guard isNumber(type), value.token != 0 else { throw .wrongType }
                 return try cell(text: raw(&value, parser), codec, into: &rows)
             }
+            if format == .variableScaleDecimal { return try variableScaleDecimal(value, into: &rows) }
             return try cell(text: try string(value), codec, into: &rows)
         }
         switch codec.type {
@@ -89,6 +97,11 @@ enum ValueWriter {
     /// the events of a row whose key has two spellings would be in two partitions.
     static func cell(text: UnsafeRawBufferPointer, _ codec: ValueCodec, into rows: inout ChangeRows) throws(ValueFault) -> Slice {
         precondition(!codec.isArray, "arrays come from paths only")
+        if let hasher = codec.hasher {
+            let start = rows.values.count
+            let plain = try cell(text: text, codec.plain, into: &rows)
+            return hasher.replace(plain, codec.type, from: start, in: &rows)
+        }
         if let format = codec.format { return try cell(text: text, codec, format, into: &rows) }
         switch codec.type {
         case .int2: return rows.appendValue(bigEndian: try integer(text, Int16.self))
@@ -127,31 +140,66 @@ enum ValueWriter {
         case .hex: return try ByteText.hex(text, into: &rows)
         case .base64Decimal: return try DecimalText.decimal(base64: text, scale: Int(codec.scale), into: &rows)
         case .string, .iso, .base64: return try cell(text: text, ValueCodec(codec.type), into: &rows)
-        case .days:
-            let days = try DecimalText.integer(text, shiftedBy: 0, fraction: .refused)
-            if codec.type == .date { return rows.appendValue(bigEndian: try Calendar.date(daysSince1970: days)) }
-            let (microseconds, overflows) = days.multipliedReportingOverflow(by: Calendar.microsecondsOfDay)
-            if overflows { throw .outOfRange }
-            return rows.appendValue(bigEndian: try Calendar.timestamp(microsecondsSince1970: microseconds))
+        // An object, which no text is.
+        case .variableScaleDecimal: throw .wrongType
+        case .days: return try self.days(try DecimalText.integer(text, shiftedBy: 0, fraction: .refused), codec, into: &rows)
         case .epochSeconds, .epochMilliseconds, .epochMicroseconds, .epochNanoseconds:
-            // The day is that of the moment; a moment rounded up could be on the next.
             let microseconds = try DecimalText.integer(
-                text, shiftedBy: format.microsecondDigits ?? 0, fraction: codec.type == .date ? .floored : .rounded)
-            switch codec.type {
-            case .interval:
-                let start = rows.values.count
-                rows.values.append(decimal: microseconds)
-                rows.values.append(ascii: " microseconds")
-                return Slice(start: start, length: rows.values.count - start)
-            case .time:
-                guard (0...Calendar.microsecondsOfDay).contains(microseconds) else { throw .outOfRange }
-                return rows.appendValue(bigEndian: microseconds)
-            case .date:
-                var (days, rest) = microseconds.quotientAndRemainder(dividingBy: Calendar.microsecondsOfDay)
-                if rest < 0 { days -= 1 }
-                return rows.appendValue(bigEndian: try Calendar.date(daysSince1970: days))
-            default: return rows.appendValue(bigEndian: try Calendar.timestamp(microsecondsSince1970: microseconds))
-            }
+                text, shiftedBy: format.microsecondDigits ?? 0, fraction: fraction(codec))
+            return try moment(microseconds, codec, into: &rows)
+        }
+    }
+
+    /// Writes Debezium's decimal that brings its scale with it.
+    private static func variableScaleDecimal(_ value: sj_value, into rows: inout ChangeRows) throws(ValueFault) -> Slice {
+        guard Int(value.type) == SJ_OBJECT else { throw .wrongType }
+        var object = value
+        var (scale, digits) = (sj_value(), sj_value())
+        sj_find(&object, variableScale.scale.names, 1, &scale)
+        sj_find(&object, variableScale.value.names, 1, &digits)
+        guard Int(scale.type) == SJ_INT64, let scale = Int16(exactly: Int64(bitPattern: scale.bits)),
+            (-16_383...16_383).contains(scale)
+        else { throw .wrongType }
+        return try DecimalText.decimal(base64: try string(digits), scale: Int(scale), into: &rows)
+    }
+
+    private static let variableScale = (scale: NameTable(["scale"]), value: NameTable(["value"]))
+
+    /// Writes a whole number of units in a format that counts them.
+    private static func count(
+        _ number: Int64, _ codec: ValueCodec, _ format: ValueFormat, into rows: inout ChangeRows
+    ) throws(ValueFault) -> Slice {
+        guard let digits = format.microsecondDigits else { return try days(number, codec, into: &rows) }
+        return try moment(try DecimalText.integer(number, shiftedBy: digits, fraction: fraction(codec)), codec, into: &rows)
+    }
+
+    /// The day is that of the moment; a moment rounded up could be on the next.
+    private static func fraction(_ codec: ValueCodec) -> DecimalText.Fraction { codec.type == .date ? .floored : .rounded }
+
+    private static func days(_ days: Int64, _ codec: ValueCodec, into rows: inout ChangeRows) throws(ValueFault) -> Slice {
+        if codec.type == .date { return rows.appendValue(bigEndian: try Calendar.date(daysSince1970: days)) }
+        let (microseconds, overflows) = days.multipliedReportingOverflow(by: Calendar.microsecondsOfDay)
+        if overflows { throw .outOfRange }
+        return rows.appendValue(bigEndian: try Calendar.timestamp(microsecondsSince1970: microseconds))
+    }
+
+    private static func moment(
+        _ microseconds: Int64, _ codec: ValueCodec, into rows: inout ChangeRows
+    ) throws(ValueFault) -> Slice {
+        switch codec.type {
+        case .interval:
+            let start = rows.values.count
+            rows.values.append(decimal: microseconds)
+            rows.values.append(ascii: " microseconds")
+            return Slice(start: start, length: rows.values.count - start)
+        case .time:
+            guard (0...Calendar.microsecondsOfDay).contains(microseconds) else { throw .outOfRange }
+            return rows.appendValue(bigEndian: microseconds)
+        case .date:
+            var (days, rest) = microseconds.quotientAndRemainder(dividingBy: Calendar.microsecondsOfDay)
+            if rest < 0 { days -= 1 }
+            return rows.appendValue(bigEndian: try Calendar.date(daysSince1970: days))
+        default: return rows.appendValue(bigEndian: try Calendar.timestamp(microsecondsSince1970: microseconds))
         }
     }
 

@@ -2,6 +2,7 @@
 
 internal import CMicrohttpd
 internal import Glibc
+public import Platform
 
 /// A status, header fields and a body.
 ///

@@ -1,6 +1,8 @@
 // Declares the command line of `sluice`, and reads it.
 
 import CommandLine
+import Decode
+import Settings
 
 /// What the command line asks for.
 enum Command: Equatable {
@@ -68,6 +70,14 @@ enum Command: Equatable {
             Program.Command(
                 "embedded-broker", summary: "Serve the in-memory broker of run --embedded until standard input ends.",
                 operand: "TOPIC...", isHidden: true),
+            Program.Command(
+                "schema", summary: "Print the JSON Schema of a kind of file, by which editors complete and check it.",
+                text: [
+                    "config is the configuration, mapping a mapping file. The YAML language server of most editors finds the schema "
+                        + "by a file's first line: # yaml-language-server: $schema=PATH."
+                ],
+                operand: "KIND", choices: ["config", "mapping"],
+                examples: [("sluice schema mapping > mapping.json", "The schema of this version.")]),
             Program.Command("configuration-reference", summary: "Print docs/configuration.md.", isHidden: true),
         ],
         exitCodes: [
@@ -98,6 +108,11 @@ enum Command: Equatable {
             case "check-config": .checkConfig(config: given["--config"], connects: given["--connect"] != nil)
             case "migrate": .migrate(config: given["--config"])
             case "embedded-broker": .embeddedBroker(topics: given.operands)
+            case "schema":
+                .print(
+                    given.operands == ["mapping"]
+                        ? Mapping.jsonSchema.document(title: "A mapping file of Sluice")
+                        : SluiceSettings.schema.jsonSchema.document(title: "The configuration of Sluice"))
             default: .print(SluiceSettings.reference)
             }
         }

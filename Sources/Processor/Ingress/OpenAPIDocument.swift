@@ -1,6 +1,7 @@
 // Owns the OpenAPI document of a process.
 
 import HTTPServer
+import Platform
 import Records
 import Telemetry
 

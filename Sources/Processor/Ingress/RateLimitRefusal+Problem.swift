@@ -3,6 +3,7 @@
 import Admission
 import Backpressure
 import HTTPServer
+import Platform
 
 /// An integer of a structured field has at most 15 digits (RFC 9651, section 3.3.1).
 private let mostInField = 999_999_999_999_999.0

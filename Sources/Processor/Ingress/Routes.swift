@@ -2,6 +2,7 @@
 
 import Admission
 import HTTPServer
+import Platform
 import Telemetry
 
 /// The request handler of a process.

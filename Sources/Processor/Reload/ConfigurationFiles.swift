@@ -1,5 +1,6 @@
 // Owns the files a configuration is read from: loads it, and digests their content.
 
+import Decode
 import Glibc
 import Platform
 import Settings
@@ -10,7 +11,7 @@ struct ConfigurationFiles: Sendable {
     struct Content: Sendable, Hashable {
         /// Of the configuration file and of the files that SLUICE_…_FILE names.
         var settings: Int
-        /// Of the mapping files.
+        /// Of the mapping files and of the key files that they name.
         var mappings: Int
         /// Of the TLS certificate and its key.
         var certificates: Int
@@ -63,12 +64,18 @@ struct ConfigurationFiles: Sendable {
             if let path { file = try YAML.load(path: path) } else { file = nil }
             let settings = Configuration.survey(file, environment).settings.value
             return (
-                settings.mappings, settings.http.certificateFiles.map { [$0.certificate, $0.key] } ?? [], settings.kafka.files
+                settings.mappings + settings.mappings.flatMap(Self.hashKeys),
+                settings.http.certificateFiles.map { [$0.certificate, $0.key] } ?? [], settings.kafka.files
             )
         } catch {
             // Not YAML: loading reports it.
             return ([], [], [])
         }
+    }
+
+    /// The key files of a mapping. None of one that cannot be read: loading reports it.
+    private static func hashKeys(of mapping: String) -> [String] {
+        (try? YAML.load(path: mapping)).map(Mapping.hashKeyFiles) ?? []
     }
 
     private static func isReadOnce(_ file: String) -> Bool {

@@ -1,6 +1,7 @@
 // Owns problem details (RFC 9457): the answer to a request that failed, or to one event of a batch.
 
 import HTTPServer
+import Platform
 import Records
 
 /// Why a request or an event failed.

@@ -1,5 +1,7 @@
 // Owns the declaration of one key, from which reading, checking, display and documentation follow.
 
+import Platform
+
 /// A key of a section: a leaf with a value of some kind, a section within the section, or a list of sections.
 public struct Key<Root: Sendable>: Sendable {
     let name: String
@@ -9,6 +11,8 @@ public struct Key<Root: Sendable>: Sendable {
     let show: @Sendable (Root, _ isCovered: Bool) -> String
     /// Copies the value from `fresh` where the key is live.
     let adopt: @Sendable (inout Root, _ fresh: Root) -> Void
+    /// What an editor is told of the value, and whether a source must set it.
+    let schema: @Sendable (_ isItem: Bool, _ defaults: Root) -> (JSONSchema, isRequired: Bool)
     /// Sentences about rules of nested sections that do not hold.
     var brokenRules: @Sendable (Root, _ scope: String) -> [String] = { _, _ in [] }
     /// The help of nested sections, by path, for headings.
@@ -60,7 +64,12 @@ extension Key {
                 if let parsed = kind.parse(written.raw, &value) { root[keyPath: path] = parsed }
                 reading.report(value.faults)
                 reading.note(key, root, show, written.origin, reload)
-            }, show: show, adopt: Self.adoption(path, reload))
+            }, show: show, adopt: Self.adoption(path, reload),
+            schema: { _, defaults in
+                var standard: JSONValue?
+                if !isRequired, secrecy != .secret { standard = JSONValue(shown: kind.show(defaults[keyPath: path], secrecy)) }
+                return (kind.schema.described(help, standard: standard), isRequired)
+            })
     }
 
     /// Texts under free names, merged from all sources entry by entry: the file, the key's own variable, and one variable for each entry,
@@ -95,7 +104,10 @@ extension Key {
                 }
                 let origin = entries.last?.value.origin ?? whole.last?.origin ?? .defaults
                 reading.note(key, root, show, origin, reload)
-            }, show: show, adopt: adoption(path, reload))
+            }, show: show, adopt: adoption(path, reload),
+            schema: { _, defaults in
+                (kind.schema.described(help, standard: JSONValue(shown: kind.show(defaults[keyPath: path], .open))), false)
+            })
     }
 
     /// Copies the value from `fresh` where the key is live.
@@ -122,6 +134,7 @@ extension Key {
             },
             show: { root, isCovered in section.show(root[keyPath: path], isCovered: isCovered) },
             adopt: { root, fresh in section.adopt(&root[keyPath: path], fresh[keyPath: path]) },
+            schema: { isItem, defaults in (section.schema(isItem: isItem, defaults[keyPath: path]), false) },
             brokenRules: { root, scope in section.brokenRules(root[keyPath: path], scope: Scope.join(scope, section.name)) },
             headings: { scope in
                 let full = Scope.join(scope, section.name)
@@ -142,7 +155,7 @@ extension Key {
             },
             read: { written, key, reading, item in
                 reading.items(written, key: key)?.enumerated().map { index, node in item("\(key)[\(index)]", node, &reading) }
-            })
+            }, schema: { .list(of: $0) })
     }
 
     /// Sections under free names, each read into a copy of `fresh`. In YAML a mapping of mappings; in the environment the same in YAML's
@@ -164,13 +177,14 @@ extension Key {
                 var values: [String: Value] = [:]
                 for entry in entries { values[entry.key] = item(Scope.join(key, Shown.key(entry.key)), entry.value, &reading) }
                 return values
-            })
+            }, schema: { .map(of: $0) })
     }
 
     /// Several sections of one kind.
     /// - Parameters:
     ///   - itemPath: what stands for an item in the path of its keys.
     ///   - read: reads all of them, each by `item`, which takes the item's path and its tree; `nil` after it has reported why it cannot.
+    ///   - schema: that of all of them, made from that of one.
     private static func several<Values: Sendable, Value: Sendable>(
         _ name: String, _ path: any WritableKeyPath<Root, Values> & Sendable, each section: Section<Value>, fresh: Value,
         help: String, reload: Reload, type: String, itemPath: String,
@@ -179,7 +193,8 @@ extension Key {
             @escaping @Sendable (
                 SettingsReading.Written, _ key: String, inout SettingsReading,
                 _ item: (_ path: String, YAMLNode, inout SettingsReading) -> Value
-            ) -> Values?
+            ) -> Values?,
+        schema: @escaping @Sendable (JSONSchema) -> JSONSchema
     ) -> Key {
         precondition(!name.hasSuffix("_file"), "the key \(name) must not end in _file")
         let show: @Sendable (Root, Bool) -> String = { root, isCovered in show(root[keyPath: path], isCovered) }
@@ -208,6 +223,10 @@ extension Key {
                     }
                 }
                 reading.note(key, root, show, written?.origin ?? .defaults, reload)
-            }, show: show, adopt: adoption(path, reload))
+            }, show: show, adopt: adoption(path, reload),
+            schema: { _, defaults in
+                let standard = JSONValue(shown: show(defaults, true))
+                return (schema(section.schema(isItem: true, fresh)).described(help, standard: standard), false)
+            })
     }
 }

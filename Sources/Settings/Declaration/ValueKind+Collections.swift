@@ -8,7 +8,8 @@ extension ValueKind {
     public static func list<Element: Sendable>(of element: ValueKind<Element>, atLeast least: Int = 0) -> ValueKind
     where Value == [Element] {
         ValueKind(
-            typeName: "list of \(element.typeName)", bounds: [element.bounds, least > 0 ? "at least \(least)" : ""].joinedWords
+            typeName: "list of \(element.typeName)", bounds: [element.bounds, least > 0 ? "at least \(least)" : ""].joinedWords,
+            schema: .list(of: element.schema, atLeast: least)
         ) { raw, reading in
             guard let parts = parts(raw, &reading) else { return nil }
             let values = parts.map { element.parse($0, &reading) }
@@ -42,7 +43,7 @@ extension ValueKind where Value == [String: String] {
     /// or one a line, with comments after `#` or `!`, as in a file that Java's clients read.
     /// Values of secret keys (``Redaction/isSecretName(_:)``) are covered where they are shown.
     public static var map: ValueKind {
-        ValueKind(typeName: "map") { raw, reading in
+        ValueKind(typeName: "map", schema: .map(of: .text)) { raw, reading in
             switch raw {
             case .text(let text): pairs(text, raw, &reading)
             case .node(let node): entries(node, &reading)
@@ -60,7 +61,7 @@ extension ValueKind where Value == [String: String] {
     /// or `{name: secret, other: secret}`. Nothing at all is a fault, as what was to be there may have been lost. No fault shows a word
     /// of the text, not even a name: it may be a secret in the wrong place.
     public static var secrets: ValueKind {
-        ValueKind(typeName: "secrets by name") { raw, reading in
+        ValueKind(typeName: "secrets by name", schema: .map(of: .text, takesNothing: false)) { raw, reading in
             do throws(SettingsFaults) {
                 let node =
                     switch raw {

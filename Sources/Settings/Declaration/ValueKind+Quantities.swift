@@ -7,8 +7,11 @@ extension ValueKind where Value == Duration {
     public static func duration(in range: ClosedRange<Duration> = .zero ... .seconds(Int64.max)) -> ValueKind {
         let bounds = Bounds(
             least: range.lowerBound, most: range.upperBound == .seconds(Int64.max) ? nil : range.upperBound, show: Quantity.shown)
+        let schema = JSONSchema.number(
+            "number", pattern: Quantity.durations, least: bounds.least.map { .number($0.inSeconds) },
+            most: bounds.most.map { .number($0.inSeconds) })
         return bounded(
-            "duration", bounds, mustBe: "a duration such as 500ms, 20s, 5m or a number of seconds", Quantity.duration)
+            "duration", bounds, mustBe: "a duration such as 500ms, 20s, 5m or a number of seconds", schema, Quantity.duration)
     }
 }
 
@@ -18,8 +21,12 @@ extension ValueKind where Value == Int {
     public static func bytes(in range: ClosedRange<Int> = 0 ... .max) -> ValueKind {
         let bounds = Bounds(
             least: range.lowerBound, most: range.upperBound == .max ? nil : range.upperBound, show: Quantity.shown(bytes:))
+        let schema = JSONSchema.number(
+            "number", pattern: Quantity.byteCounts, least: bounds.least.map { .integer($0) },
+            most: bounds.most.map { .integer($0) })
         return bounded(
-            "bytes", bounds, mustBe: "a number of bytes such as 65536, 64KiB or 1GiB (units B, KiB, MiB, GiB)", Quantity.bytes)
+            "bytes", bounds, mustBe: "a number of bytes such as 65536, 64KiB or 1GiB (units B, KiB, MiB, GiB)", schema,
+            Quantity.bytes)
     }
 }
 
@@ -31,6 +38,14 @@ enum Quantity {
         ("us", 1_000), ("ns", 1),
     ]
     private static let sizes: [(unit: String, size: Int)] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)]
+
+    /// What ``duration(_:)`` and ``bytes(_:)`` read, as regular expressions.
+    static let durations = pattern(spans.map(\.unit))
+    static let byteCounts = pattern(sizes.map(\.unit))
+
+    private static func pattern(_ units: [String]) -> String {
+        "([-+]?[0-9][0-9_]*|\(Decimal.pattern))( ?(\(units.joined(separator: "|"))))?"
+    }
 
     static func duration(_ text: String) -> Duration? {
         amount(text, spans, plain: 1_000_000_000) { Int64(exactly: $0.rounded()) }.map { .nanoseconds($0) }

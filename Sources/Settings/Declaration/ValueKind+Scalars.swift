@@ -1,5 +1,7 @@
 // Owns the kinds of single texts: texts, paths, numbers, flags and choices.
 
+import Platform
+
 extension ValueKind where Value == String {
     /// Any text, also an empty one. Numbers and `true` need no quotes.
     public static var string: ValueKind {
@@ -32,7 +34,7 @@ extension ValueKind where Value == String {
 extension ValueKind where Value == Bool {
     /// `true` or `false`.
     public static var bool: ValueKind {
-        ValueKind(typeName: "flag", bounds: "true or false") { raw, reading in
+        ValueKind(typeName: "flag", bounds: "true or false", schema: .flag) { raw, reading in
             reading.convert(raw, mustBe: "true or false") { ["true": true, "false": false][$0.lowercased()] }
         } show: { flag, secrecy in
             secrecy.covered(flag ? "true" : "false")
@@ -47,7 +49,10 @@ extension ValueKind where Value == Int {
         let bounds = Bounds(
             least: range.lowerBound == .min ? nil : range.lowerBound, most: range.upperBound == .max ? nil : range.upperBound
         ) { String($0) }
-        return bounded("integer", bounds, mustBe: bounds.mustBe("a whole number"), Decimal.whole)
+        let schema = JSONSchema.number(
+            "integer", pattern: "[-+]?[0-9][0-9_]*", least: bounds.least.map { .integer($0) },
+            most: bounds.most.map { .integer($0) })
+        return bounded("integer", bounds, mustBe: bounds.mustBe("a whole number"), schema, Decimal.whole)
     }
 }
 
@@ -58,7 +63,9 @@ extension ValueKind where Value == Double {
         let bounds = Bounds(
             least: range.lowerBound.isFinite ? range.lowerBound : nil, most: range.upperBound.isFinite ? range.upperBound : nil,
             show: Decimal.shown)
-        return bounded("number", bounds, mustBe: bounds.mustBe("a number"), Decimal.fraction)
+        let schema = JSONSchema.number(
+            "number", pattern: Decimal.pattern, least: bounds.least.map { .number($0) }, most: bounds.most.map { .number($0) })
+        return bounded("number", bounds, mustBe: bounds.mustBe("a number"), schema, Decimal.fraction)
     }
 }
 
@@ -81,7 +88,7 @@ extension ValueKind where Value: RawRepresentable & CaseIterable, Value.RawValue
     public static var choice: ValueKind {
         let names = Value.allCases.map(\.rawValue)
         let words = Shown.choices(names)
-        return ValueKind(typeName: "choice", bounds: words) { raw, reading in
+        return ValueKind(typeName: "choice", bounds: words, schema: .choice(names)) { raw, reading in
             guard let text = reading.text(raw, mustBe: words) else { return nil }
             if let value = Value(rawValue: text) { return value }
             let hint = Nearest.name(to: text, among: names).map { "; did you mean \($0)?" } ?? ""
@@ -101,6 +108,9 @@ enum Decimal {
         guard digits.count == 1 || digits.first != UInt8(ascii: "0") else { return nil }
         return isGrouped(digits) ? Int(text.filter { $0 != "_" }) : nil
     }
+
+    /// What ``fraction(_:)`` reads, as a regular expression.
+    static let pattern = "[-+]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][-+]?[0-9]+)?"
 
     static func fraction(_ text: String) -> Double? {
         let allowed = Set("0123456789+-.eE".utf8)
@@ -144,9 +154,10 @@ struct Bounds<Value: Comparable & Sendable>: Sendable {
 extension ValueKind where Value: Comparable {
     /// Values within bounds, read from text with `convert`, which returns `nil` for a text that is no such value.
     static func bounded(
-        _ typeName: String, _ bounds: Bounds<Value>, mustBe wanted: String, _ convert: @escaping @Sendable (String) -> Value?
+        _ typeName: String, _ bounds: Bounds<Value>, mustBe wanted: String, _ schema: JSONSchema,
+        _ convert: @escaping @Sendable (String) -> Value?
     ) -> ValueKind {
-        ValueKind(typeName: typeName, bounds: bounds.words) { raw, reading in
+        ValueKind(typeName: typeName, bounds: bounds.words, schema: schema) { raw, reading in
             guard let value = reading.convert(raw, mustBe: wanted, convert) else { return nil }
             if bounds.contains(value) { return value }
             reading.report("must be \(bounds.words), is \(reading.secrecy.covered(bounds.show(value)))", at: raw)

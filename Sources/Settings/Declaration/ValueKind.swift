@@ -41,6 +41,8 @@ public struct ValueKind<Value: Sendable>: Sendable {
     let typeName: String
     /// The allowed values as the documentation names them; empty: all.
     let bounds: String
+    /// What an editor is told of values in a file.
+    let schema: JSONSchema
     /// Reads a value; `nil` after it has reported why it cannot.
     let parse: @Sendable (RawValue, inout ValueReading) -> Value?
     /// The value as YAML; without a secrecy as YAML that reads back as the same value, secrets in clear text.
@@ -49,12 +51,14 @@ public struct ValueKind<Value: Sendable>: Sendable {
     let settle: @Sendable (Value, _ directory: String) -> Value
 
     init(
-        typeName: String, bounds: String = "", parse: @escaping @Sendable (RawValue, inout ValueReading) -> Value?,
+        typeName: String, bounds: String = "", schema: JSONSchema = .text,
+        parse: @escaping @Sendable (RawValue, inout ValueReading) -> Value?,
         show: @escaping @Sendable (Value, Secrecy?) -> String,
         settle: @escaping @Sendable (Value, String) -> Value = { value, _ in value }
     ) {
         self.typeName = typeName
         self.bounds = bounds
+        self.schema = schema
         self.parse = parse
         self.show = show
         self.settle = settle
@@ -67,7 +71,7 @@ public struct ValueKind<Value: Sendable>: Sendable {
         let allowed = String(sentence.dropFirst(opening.count))
         let (parse, show) = (parse, show)
         return ValueKind(
-            typeName: typeName, bounds: bounds.isEmpty ? allowed : "\(bounds); \(allowed)",
+            typeName: typeName, bounds: bounds.isEmpty ? allowed : "\(bounds); \(allowed)", schema: schema,
             parse: { raw, reading in
                 guard let value = parse(raw, &reading) else { return nil }
                 guard holds(value) else {

@@ -1,6 +1,7 @@
 // Decides the answer to a batch from its results.
 
 import HTTPServer
+import Platform
 
 /// The answer to a batch whose results are all known.
 struct BatchAnswer {

@@ -1,6 +1,7 @@
 // Writes the results of a batch as the response is sent.
 
 import HTTPServer
+import Platform
 
 /// The body of a batch's response: a head, one text for each event, a foot. Each part is written when the connection takes it.
 final class BatchBody: HTTPBodySource, @unchecked Sendable {

@@ -3,6 +3,7 @@
 import Decode
 import HTTPServer
 import Kafka
+import Platform
 
 /// The result of an event in one byte, and the text of each code.
 enum ResultTable {

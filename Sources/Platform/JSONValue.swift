@@ -1,6 +1,4 @@
-// Owns the small JSON documents of responses.
-
-internal import Platform
+// Owns small JSON documents: responses, and schemas.
 
 /// A JSON document. Objects keep the order of their members.
 public enum JSONValue: Sendable, Equatable {
@@ -35,6 +33,47 @@ public enum JSONValue: Sendable, Equatable {
         bytes.reserveCapacity(128)
         write(to: &bytes)
         return bytes
+    }
+
+    /// The document on several lines, for people: a member and an element a line, and those without members or elements on one.
+    public var indented: String {
+        var bytes: [UInt8] = []
+        writeIndented(to: &bytes, depth: 0)
+        return String(decoding: bytes, as: UTF8.self) + "\n"
+    }
+
+    private func writeIndented(to bytes: inout [UInt8], depth: Int) {
+        func line(_ depth: Int) { bytes += ("\n" + String(repeating: "  ", count: depth)).utf8 }
+        switch self {
+        case .array(let values) where values.contains(where: \.isContainer):
+            bytes.append(UInt8(ascii: "["))
+            for (position, value) in values.enumerated() {
+                if position > 0 { bytes.append(UInt8(ascii: ",")) }
+                line(depth + 1)
+                value.writeIndented(to: &bytes, depth: depth + 1)
+            }
+            line(depth)
+            bytes.append(UInt8(ascii: "]"))
+        case .object(let members) where !members.isEmpty:
+            bytes.append(UInt8(ascii: "{"))
+            for (position, member) in members.enumerated() {
+                if position > 0 { bytes.append(UInt8(ascii: ",")) }
+                line(depth + 1)
+                JSONText.append(member.name, to: &bytes)
+                bytes += ": ".utf8
+                member.value.writeIndented(to: &bytes, depth: depth + 1)
+            }
+            line(depth)
+            bytes.append(UInt8(ascii: "}"))
+        default: write(to: &bytes)
+        }
+    }
+
+    private var isContainer: Bool {
+        switch self {
+        case .array, .object: true
+        default: false
+        }
     }
 
     /// Appends the document to `bytes`.
