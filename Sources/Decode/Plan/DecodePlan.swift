@@ -46,8 +46,18 @@ struct ColumnStep: Sendable, BitwiseCopyable {
     let isNullable: Bool
     /// Position in the key; −1: not a key column.
     let keyPosition: Int
+    /// A Delete has a value for it: it is in the key, or the version.
+    let isInDeletes: Bool
 
     var type: ColumnType { codec.type }
+}
+
+/// What a record without payload means where the table has a version.
+enum NullPayload: Sendable, BitwiseCopyable {
+    /// Nothing: it is skipped.
+    case skipped
+    /// A Delete at the version that it has by `step`, in this column.
+    case versioned(column: Int, step: ColumnStep)
 }
 
 /// The value of a `fixed` column.
@@ -81,6 +91,8 @@ final class DecodePlan: Sendable {
     let kafkaKeyMismatch: KafkaKeyMismatch
     /// The names by which a record key that is a JSON object has the key's columns.
     let keyNames: RecordKeyNames
+    /// How a record without payload deletes a row of a table with a version; `nil`: the table has none.
+    let nullPayload: NullPayload?
     let fixed: [(column: Int, value: FixedValue)]
     let headers: [String]
     /// The JSON Pointer of each slot.
@@ -94,8 +106,8 @@ final class DecodePlan: Sendable {
 
     init(
         layout: SlotTree.Layout, columns: [ColumnStep], key: [Int], envelope: Envelope, mode: WriteMode, conditions: Conditions,
-        kafkaKey: KafkaKeyFormat, kafkaKeyMismatch: KafkaKeyMismatch, fixed: [(column: Int, value: FixedValue)],
-        headers: [String], columnNames: [String]
+        kafkaKey: KafkaKeyFormat, kafkaKeyMismatch: KafkaKeyMismatch, nullPayload: NullPayload?,
+        fixed: [(column: Int, value: FixedValue)], headers: [String], columnNames: [String]
     ) {
         objects = PlanTable(layout.objects)
         conditionObjects = layout.conditionObjects
@@ -108,6 +120,7 @@ final class DecodePlan: Sendable {
         self.conditions = conditions
         self.kafkaKey = kafkaKey
         self.kafkaKeyMismatch = kafkaKeyMismatch
+        self.nullPayload = nullPayload
         self.fixed = fixed
         self.headers = headers
         self.columnNames = columnNames
