@@ -174,7 +174,9 @@ extension EventReader {
     /// - Returns: the key's prefix.
     func delete(_ context: RecordContext?, into rows: inout ChangeRows) throws(EventFault) -> UInt64 {
         guard kafkaKey != .none, let context, let key = context.bytes(context.record.key) else { throw .deleteWithoutKey }
-        return try readKey(key, into: &rows)
+        // Before the key is parsed: values of the event become invalid.
+        let version = try versionOfDelete(context, into: &rows)
+        return try readKey(key, version: version, into: &rows)
     }
 
     // MARK: Conditions

@@ -111,7 +111,7 @@ struct EventReader {
         var prefix: UInt64 = 0
         for index in columns.indices {
             let step = columns[index]
-            if operation == .delete, step.keyPosition < 0 {
+            if operation == .delete, !step.isInDeletes {
                 rows.append(cell: .absent)
                 continue
             }
@@ -201,9 +201,18 @@ struct EventReader {
         }
     }
 
+    /// The version of a Delete whose key is in the record's key.
+    func versionOfDelete(_ context: RecordContext, into rows: inout ChangeRows) throws(EventFault) -> Slice {
+        for index in columns.indices where columns[index].isInDeletes && columns[index].keyPosition < 0 {
+            if case .field(let slot) = columns[index].source { return try field(slot, index, columns[index], true, into: &rows) }
+            return try metadata(index, columns[index], context, into: &rows)
+        }
+        return .absent
+    }
+
     /// The value of a `metadata` column, which comes from the record and not from the event.
     @inline(never)
-    private func metadata(
+    func metadata(
         _ column: Int, _ step: ColumnStep, _ context: RecordContext?, into rows: inout ChangeRows
     ) throws(EventFault) -> Slice {
         guard let context else { return .absent }

@@ -50,23 +50,32 @@ final class RecordKeyNames: Sendable {
 }
 
 extension EventReader {
-    /// Writes the cells of a record without payload: the key columns from its Kafka key, all others absent.
+    /// Writes the cells of a record without payload: the key columns from its Kafka key, the version, all others absent.
     /// - Returns: the operation and the key's prefix; no operation where the record is skipped.
     func tombstone(_ context: RecordContext, into rows: inout ChangeRows) throws(EventFault) -> (Operation?, UInt64) {
         guard effect(of: .delete) != nil, meetsConditions(withoutPayload: context) else { return (nil, 0) }
+        if case .skipped = plan.nullPayload { return (nil, 0) }
         if kafkaKey == .none { throw .keyNamesNothing }
         guard let key = context.bytes(context.record.key) else { throw .noKey }
-        return (.delete, try readKey(key, into: &rows))
+        var version = Slice.absent
+        if case .versioned(let column, let step) = plan.nullPayload {
+            do throws(EventFault) {
+                version = try metadata(column, step, context, into: &rows)
+            } catch {
+                throw .nullPayloadWithoutVersion
+            }
+        }
+        return (.delete, try readKey(key, version: version, into: &rows))
     }
 
-    /// Writes the key columns' cells from a record key, and absent ones for the other columns.
+    /// Writes the key columns' cells from a record key, the version's, and absent ones for the other columns.
     /// - Returns: the key's prefix.
-    func readKey(_ key: UnsafeRawBufferPointer, into rows: inout ChangeRows) throws(EventFault) -> UInt64 {
+    func readKey(_ key: UnsafeRawBufferPointer, version: Slice, into rows: inout ChangeRows) throws(EventFault) -> UInt64 {
         try parseKey(key)
         var prefix: UInt64 = 0
         for step in columns {
             guard step.keyPosition >= 0 else {
-                rows.append(cell: .absent)
+                rows.append(cell: step.isInDeletes ? version : .absent)
                 continue
             }
             let cell = try keyCell(key, step, into: &rows)

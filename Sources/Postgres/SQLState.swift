@@ -58,4 +58,6 @@ extension SQLState {
     public static let fenced = SQLState("SL001")
     /// The table of a plan has changed; raised by `sluice_require_table_version`.
     public static let schemaChanged = SQLState("SL002")
+    /// Another transaction has changed a key meanwhile, and neither has seen the other; raised by `sluice_require_versions`.
+    public static let versionConflict = SQLState("SL003")
 }

@@ -76,6 +76,23 @@ public enum OnUpdateValue: String, Sendable, CaseIterable {
     case now
 }
 
+/// The mapping key `version`: the column by which the newer of two events is known.
+public struct RowVersion: Sendable, Equatable {
+    /// Position in ``TableShape/columns``. Its values are integers, dates or timestamps.
+    public let column: Int
+    /// `equal: first`: of two events of one version the one that was applied first stays.
+    public let keepsFirst: Bool
+
+    /// The column of a version.
+    public init(column: Int, keepsFirst: Bool = false) {
+        self.column = column
+        self.keepsFirst = keepsFirst
+    }
+
+    /// The types that a version may have.
+    public static let types: [ColumnType] = [.int2, .int4, .int8, .date, .timestamp, .timestamptz]
+}
+
 /// How events are written to the table.
 public enum WriteMode: String, Sendable, CaseIterable {
     /// Events create, change and delete rows by key.
@@ -141,12 +158,16 @@ public struct TableShape: Sendable, Equatable {
     public let deletion: [(column: String, value: OnUpdateValue)]
     /// `skip_unchanged`: an update that would leave the mapping's columns as they are is not written.
     public let skipsUnchanged: Bool
+    /// `version`: an event takes effect only if it is newer than what its key had before. Create, Update and Upsert are all Upserts then,
+    /// and every Delete has a value in the version's column besides its key.
+    public let version: RowVersion?
 
     /// The table of a mapping.
     public init(
         schema: String? = nil, name: String, columns: [ColumnShape], key: [Int], mode: WriteMode = .upsert,
         onUpdate: [(column: String, value: OnUpdateValue)] = [], write: WriteChoice = WriteChoice(),
-        deletion: [(column: String, value: OnUpdateValue)] = [], skipsUnchanged: Bool = false
+        deletion: [(column: String, value: OnUpdateValue)] = [], skipsUnchanged: Bool = false,
+        version: RowVersion? = nil
     ) {
         self.schema = schema
         self.name = name
@@ -157,6 +178,7 @@ public struct TableShape: Sendable, Equatable {
         self.write = write
         self.deletion = deletion
         self.skipsUnchanged = skipsUnchanged
+        self.version = version
     }
 
     /// An update is more than setting the columns to the event's values: see ``ColumnPolicy``, ``deletion`` and ``skipsUnchanged``.
@@ -164,10 +186,14 @@ public struct TableShape: Sendable, Equatable {
         !deletion.isEmpty || skipsUnchanged || columns.contains { $0.policy != ColumnPolicy() }
     }
 
+    /// An event with a newer version need not replace all of what an older one says.
+    public var hasPartialVersions: Bool { version != nil && columns.contains(where: \.isOptional) }
+
     /// Field by field.
     public static func == (a: TableShape, b: TableShape) -> Bool {
         a.schema == b.schema && a.name == b.name && a.columns == b.columns && a.key == b.key && a.mode == b.mode
             && a.write == b.write && a.onUpdate.elementsEqual(b.onUpdate) { $0 == $1 }
             && a.deletion.elementsEqual(b.deletion) { $0 == $1 } && a.skipsUnchanged == b.skipsUnchanged
+            && a.version == b.version
     }
 }

@@ -245,4 +245,32 @@ extension OwnSchema {
         $$;
 
         """
+
+    /// Step 6: which rows were deleted, and at which version.
+    static let tombstones = """
+        -- Of mappings with a version: an event that is older than the Delete of its row must not insert it again.
+        CREATE TABLE sluice_tombstones (
+            -- The table, with its schema, as SQL writes it.
+            relation   text COLLATE "C" NOT NULL,
+            -- For each column of the key four bytes of length, then the value in binary form; integers have eight bytes.
+            key        bytea NOT NULL,
+            -- Of the newest Delete: an integer, a date in days, or a timestamp in microseconds since 2000.
+            version    bigint NOT NULL,
+            deleted_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (relation, key)
+        );
+
+        -- For deleting the oldest.
+        CREATE INDEX sluice_tombstones_deleted_at ON sluice_tombstones (relation, deleted_at);
+
+        -- Raises SQLSTATE SL003 where a check has found keys that another transaction has changed meanwhile.
+        CREATE FUNCTION sluice_require_versions(conflicts bigint) RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN
+            IF conflicts > 0 THEN
+                RAISE EXCEPTION '% keys were changed by another transaction meanwhile', conflicts USING ERRCODE = 'SL003';
+            END IF;
+        END
+        $$;
+
+        """
 }

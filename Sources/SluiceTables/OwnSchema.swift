@@ -13,7 +13,7 @@ public enum OwnSchema {
     public static let formerFiles: Set<String> = ["fnv1a64:5e006b581d3305bd", "fnv1a64:e26d2a0a88b88f19"]
 
     private static let steps = [
-        offsetsAndDeadLetters, pauses, deadLetterDetails, tableVersion, lastRecords,
+        offsetsAndDeadLetters, pauses, deadLetterDetails, tableVersion, lastRecords, tombstones,
     ].enumerated().map { index, sql in
         Migration(version: Int32(index + 1), name: "step \(index + 1)", file: "sluice_schema step \(index + 1)", sql: sql)
     }

@@ -58,7 +58,8 @@ extension ServerTests {
                 try session.executeScript(there)
                 return try records.indices.filter { index in
                     guard case .event(let operation, let values) = records[index] else { return false }
-                    return try OneAtATime(shape: messagesShape, session: session).apply(operation, values) != nil
+                    var model = OneAtATime(shape: messagesShape, session: session)
+                    return try model.apply(operation, values) != nil
                 }
             }
             #expect(refused == positions.sorted())

@@ -9,6 +9,8 @@ import Records
 struct OneAtATime {
     let shape: TableShape
     let session: PostgresSession
+    /// With a version: that of the newest Delete of each key.
+    var deleted: [String: Int] = [:]
 
     private func quoted(_ column: Int) -> String {
         "\"" + shape.columns[column].name.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"")
@@ -32,8 +34,35 @@ struct OneAtATime {
         return try texts.text(0, 0) == texts.text(0, 1)
     }
 
+    /// The state of a key is a version, and whether its row is present: an event takes effect if its version is newer, or equal and last.
+    /// A Create and an Update are Upserts then.
+    private mutating func applyVersioned(
+        _ version: RowVersion, _ operation: Operation, _ values: [TestValue]
+    ) throws -> String? {
+        guard case .int(let own) = values[version.column] else { preconditionFailure("every event has a version") }
+        let key = shape.key.map { "\(quoted($0)) = \(values[$0].literal)" }.joined(separator: " AND ")
+        let wins = version.keepsFirst ? ">" : ">="
+        let found = try session.execute(
+            "SELECT coalesce(\(own) \(wins) \(quoted(version.column)), true) FROM \(shape.name) WHERE \(key)")
+        let isNewer: Bool
+        if found.rowCount == 1 {
+            isNewer = try found.bool(0, 0)
+        } else {
+            isNewer = deleted[key].map { version.keepsFirst ? Int(own) > $0 : Int(own) >= $0 } ?? true
+        }
+        guard operation == .delete else { return isNewer ? try write(.upsert, values) : nil }
+        let refusal = isNewer ? try write(.delete, values) : nil
+        if refusal == nil { deleted[key] = max(deleted[key] ?? .min, Int(own)) }
+        return refusal
+    }
+
     /// The SQLSTATE the event was refused with; `nil`: it was applied, or there was nothing to do.
-    func apply(_ operation: Operation, _ values: [TestValue]) throws -> String? {
+    mutating func apply(_ operation: Operation, _ values: [TestValue]) throws -> String? {
+        if let version = shape.version { return try applyVersioned(version, operation, values) }
+        return try write(operation, values)
+    }
+
+    private func write(_ operation: Operation, _ values: [TestValue]) throws -> String? {
         if shape.mode == .append { return operation == .delete ? nil : try execute(insertion(values)) }
         let key = shape.key.map { "\(quoted($0)) = \(values[$0].literal)" }.joined(separator: " AND ")
         let mark = shape.deletion.first.map { "\($0.column) IS NULL" } ?? "true"
@@ -42,10 +71,12 @@ struct OneAtATime {
         let there = values.indices.filter { values[$0] != .absent }
         let sql: String
         switch (operation, isPresent) {
-        case (.create, true), (.update, false), (.delete, false): return nil
-        case (.delete, true) where !shape.deletion.isEmpty:
-            let sets = shape.deletion.map { "\($0.column) = current_date" }
+        case (.delete, _) where !shape.deletion.isEmpty && (isPresent || shape.version != nil):
+            let sets =
+                shape.deletion.map { "\($0.column) = current_date" }
+                + (shape.version.map { ["\(quoted($0.column)) = \(values[$0.column].literal)"] } ?? [])
             sql = "UPDATE \(shape.name) SET \(sets.joined(separator: ", ")) WHERE \(key)"
+        case (.create, true), (.update, false), (.delete, false): return nil
         case (.delete, true): sql = "DELETE FROM \(shape.name) WHERE \(key)"
         case (.create, false) where found.rowCount == 1, (.upsert, false) where found.rowCount == 1:
             // The row that counts as absent becomes as a new one.

@@ -310,5 +310,5 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
             wideCoalesced,
             wideRounds,
             wideSequential, madeByTheServer, partitioned,
-        ] + ofTriggers + ofPartitionsAndKeys + ofPolicies + ofModes + ofManyTypes
+        ] + ofTriggers + ofPartitionsAndKeys + ofPolicies + ofModes + ofManyTypes + ofVersions
 }

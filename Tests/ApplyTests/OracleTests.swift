@@ -71,7 +71,9 @@ struct OracleRun {
         var values = table.values(key, &random)
         // A tombstone, and a Delete without data, have nothing but the key.
         if operation == .delete, random.chance(0.5) {
-            for column in values.indices where !table.shape.key.contains(column) { values[column] = .absent }
+            for column in values.indices where !table.shape.key.contains(column) && column != table.shape.version?.column {
+                values[column] = .absent
+            }
         }
         return .event(operation, values)
     }
@@ -82,7 +84,9 @@ struct OracleRun {
     ) async throws -> Set<String> {
         let reset = table.reset
         try await oracle.perform { _ = try $0.executeScript(reset) }
-        try await real.perform { _ = try $0.executeScript(reset + "TRUNCATE sluice_offsets, sluice_dead_letters;") }
+        try await real.perform {
+            _ = try $0.executeScript(reset + "TRUNCATE sluice_offsets, sluice_dead_letters, sluice_tombstones;")
+        }
         let sources = [TopicPartition("a", 0), TopicPartition("a", 1), TopicPartition("b", 0)]
         var claims = try await real.perform { session in
             try OffsetStore(group: "g").claim(sources.map { ($0, 0) }, member: "m", on: session)
@@ -91,6 +95,7 @@ struct OracleRun {
         let hot = [0, 0.2, 0.6][Int(random.next() % 3)]
         var expected: [String] = []
         var states: Set<String> = []
+        var deleted: [String: Int] = [:]
         for _ in 0..<Int.random(in: 2...5, using: &random) {
             if !table.changes.isEmpty, random.chance(0.7) { try await change(real, oracle) }
             var batches: [ChangeBatch] = []
@@ -102,16 +107,19 @@ struct OracleRun {
                 nextOffsets[source] = batch.records.nextOffset
                 batches.append(batch)
                 let shape = table.shape
-                let refusals = try await oracle.perform { session in
-                    try records.map { record -> String? in
+                let before = deleted
+                let (refusals, after) = try await oracle.perform { session in
+                    var model = OneAtATime(shape: shape, session: session, deleted: before)
+                    let refusals = try records.map { record -> String? in
                         switch record {
                         case .nothing: nil
                         case .fault: "decode:missing_field"
-                        case .event(let operation, let values):
-                            try OneAtATime(shape: shape, session: session).apply(operation, values)
+                        case .event(let operation, let values): try model.apply(operation, values)
                         }
                     }
+                    return (refusals, model.deleted)
                 }
+                deleted = after
                 for (index, refusal) in refusals.enumerated() {
                     guard let refusal else { continue }
                     states.insert(refusal)

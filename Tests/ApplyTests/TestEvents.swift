@@ -27,7 +27,8 @@ extension TableShape {
     func written(_ strategy: WriteChoice.Strategy, triggers: WriteChoice.Triggers = .unknown) -> TableShape {
         TableShape(
             schema: schema, name: name, columns: columns, key: key, mode: mode, onUpdate: onUpdate,
-            write: WriteChoice(strategy, triggers: triggers), deletion: deletion, skipsUnchanged: skipsUnchanged)
+            write: WriteChoice(strategy, triggers: triggers), deletion: deletion, skipsUnchanged: skipsUnchanged,
+            version: version)
     }
 }
 

@@ -157,7 +157,7 @@ import Testing
                 "4: mode 'apend' is not one of upsert, append, insert_only; did you mean 'append'?",
                 "5: key 'nam' is not one of the columns; did you mean 'name'?",
                 "6: kafka_key: text needs a key of one column; use kafka_key: json_array for 3 columns",
-                "7: version is not supported yet",
+                "7: version 'seen' is not one of the columns",
                 "8: the word 'd' is given twice",
                 "8: path 'action' is not a JSON Pointer: write '/' before each name, and in names '~1' for '/' and '~0' for '~'",
                 "10: column id is in the key and cannot be optional or nullable",

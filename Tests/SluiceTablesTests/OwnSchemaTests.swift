@@ -51,7 +51,7 @@ private struct World {
 
 @Suite(.enabled("needs PostgreSQL") { await TestPostgres.isAvailable }, .timeLimit(.minutes(2)))
 struct OwnSchemaTests {
-    private static let all = (1...5).map { "sluice_schema step \($0)" }
+    private static let all = (1...6).map { "sluice_schema step \($0)" }
 
     private static func example(_ name: String) throws -> String {
         try String(contentsOfFile: "\(TestPostgres.migrations)/\(name)", encoding: .utf8)
@@ -90,7 +90,8 @@ struct OwnSchemaTests {
         #expect(try await world.migrate("") == Self.all)
         #expect(try await world.pending("") == [])
         #expect(try await world.migrate("") == [])
-        #expect(try await world.rows("SELECT version::text FROM sluice_schema ORDER BY version") == ["1", "2", "3", "4", "5"])
+        #expect(
+            try await world.rows("SELECT version::text FROM sluice_schema ORDER BY version") == ["1", "2", "3", "4", "5", "6"])
         #expect(try await world.rows("SELECT (to_regclass('sluice_migrations') IS NULL)::text") == ["true"])
         await world.end()
     }
@@ -117,7 +118,8 @@ struct OwnSchemaTests {
         #expect(try await world.pending() == Self.all[2...] + ["0005_orders.sql"])
         #expect(try await world.migrate() == Self.all[2...] + ["0005_orders.sql"])
         #expect(try await world.pending() == [])
-        #expect(try await world.rows("SELECT version::text FROM sluice_schema ORDER BY version") == ["1", "2", "3", "4", "5"])
+        #expect(
+            try await world.rows("SELECT version::text FROM sluice_schema ORDER BY version") == ["1", "2", "3", "4", "5", "6"])
         #expect(
             try await world.rows("SELECT version::text FROM sluice_migrations ORDER BY version") == ["1", "2", "3", "4", "5"])
         #expect(try await world.rows("SELECT next_offset || ' ' || epoch FROM sluice_offsets") == ["17 4"])
@@ -175,7 +177,7 @@ struct OwnSchemaTests {
             let error = await #expect(throws: MigrationError.self) { _ = try await attempt() }
             #expect(error?.code == .newerDatabase)
             #expect(
-                error?.description == "the database is at version 9 of sluice_schema, and this program knows version 5: "
+                error?.description == "the database is at version 9 of sluice_schema, and this program knows version 6: "
                     + "run the newer program, or restore the database from before its upgrade")
         }
         await world.end()

@@ -2,6 +2,7 @@
 CREATE TABLE orders (
     tenant text,
     order_id int8,
+    version int4 NOT NULL,
     status text NOT NULL,
     total numeric(12, 2) NOT NULL,
     tags text[],

@@ -46,6 +46,6 @@ public final class PreparedTransaction: @unchecked Sendable {
     public var partitions: [TopicPartition] { advances.map(\.source) }
 
     var arrays: [ParameterArray] {
-        built.statements.flatMap(\.arrays) + advance.arrays + (faultStatement?.arrays ?? [])
+        built.arrays + advance.arrays + (faultStatement?.arrays ?? [])
     }
 }

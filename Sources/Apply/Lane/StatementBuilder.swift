@@ -10,6 +10,11 @@ struct BuiltStatements {
     var superseded = 0
     /// One of the statements calls the table's sequential function.
     var usesFunction = false
+    /// What must hold before COMMIT, where the table has a version: see ``VersionGuard``.
+    var versionCheck: VersionCheck?
+
+    /// The memory of all parameters.
+    var arrays: [ParameterArray] { statements.flatMap(\.arrays) + (versionCheck?.statement.arrays ?? []) }
 }
 
 /// Builds the statements of one sequence of events.
@@ -21,20 +26,25 @@ struct StatementBuilder {
     /// The number of the sequence's first event, by which the sequential function knows it. No two events of a transaction have the same.
     var firstNumber = 0
 
-    private var shape: TableShape { plan.shape }
+    var shape: TableShape { plan.shape }
 
     func build() -> BuiltStatements {
         guard sequence.count > 0 else { return BuiltStatements() }
+        var built: BuiltStatements
         switch plan.strategy {
-        case .coalesce where mayCoalesce: return encode(coalesced())
+        case .coalesce where mayCoalesce:
+            if let version = shape.version { return encode(coalesced(version), isChecked: true) }
+            return encode(coalesced())
         case .coalesce, .rounds:
             if shape.mode == .append { return BuiltStatements(statements: encode(append(), merged: [])) }
             let keys = sequence.sortByKey()
-            return encode(rounds(keys, upTo: firstSmallRound(keys))) { encode($0, merged: []) }
+            built = encode(rounds(keys, upTo: firstSmallRound(keys))) { encode($0, merged: []) }
         case .sequential:
-            return BuiltStatements(
+            built = BuiltStatements(
                 statements: sequential(ContiguousArray(0..<sequence.count), isolating: nil), usesFunction: true)
         }
+        built.versionCheck = versionCheck()
+        return built
     }
 
     /// The same effect with fewer statements, for a range that may be refused: a round is one statement, and rounds beyond the limit are
@@ -43,7 +53,7 @@ struct StatementBuilder {
         guard sequence.count > 0 else { return BuiltStatements() }
         switch plan.strategy {
         case .coalesce where mayCoalesce:
-            let rows = coalesced()
+            let rows = shape.version.map { coalesced($0) } ?? coalesced()
             return rows.groups.keys.count <= limit ? encode(rows) : nil
         case .coalesce, .rounds:
             var rounds = Rounds(rounds: [])
@@ -67,14 +77,18 @@ struct StatementBuilder {
     }
 
     /// Net changes by statement. `merged`: see ``CoalesceMachine/mergedRows``.
-    private struct CoalescedRows {
+    struct CoalescedRows {
         var groups: RowGroups
-        var merged: ContiguousArray<Int32>
+        var merged: ContiguousArray<Int32> = []
         var superseded: Int
+        /// With a version: the newest event of each key.
+        var newest: ContiguousArray<Int32> = []
     }
 
-    private func encode(_ rows: CoalescedRows) -> BuiltStatements {
-        BuiltStatements(statements: encode(rows.groups, merged: rows.merged), superseded: rows.superseded)
+    private func encode(_ rows: CoalescedRows, isChecked: Bool = false) -> BuiltStatements {
+        BuiltStatements(
+            statements: encode(rows.groups, merged: rows.merged), superseded: rows.superseded,
+            versionCheck: isChecked ? versionCheck(rows.newest, isThorough: plan.insertsLookUp) : nil)
     }
 
     private func coalesced() -> CoalescedRows {
@@ -118,7 +132,7 @@ struct StatementBuilder {
 
     /// Whether an Upsert of the row is one statement. `ON CONFLICT DO UPDATE` does not know which values the event had, and proposes a
     /// row that may be refused although it is there; then it is an update and an insert, of which one finds nothing to do.
-    private func isOneStatement(_ row: Int32, _ merged: ContiguousArray<Int32>) -> Bool {
+    func isOneStatement(_ row: Int32, _ merged: ContiguousArray<Int32>) -> Bool {
         !plan.completeInsertsLookUp && plan.presence.columns.allSatisfy { !sequence.isAbsent(source(row, $0, merged), $0) }
     }
 
@@ -149,6 +163,7 @@ struct StatementBuilder {
         var built = Rounds(rounds: [RowGroups](repeating: RowGroups(capacity: 64), count: tailRound))
         var inTail = ContiguousArray(repeating: false, count: sequence.count)
         var tailCount = 0
+        let hasVersion = shape.version != nil
         for run in 0..<keys.count {
             let range = keys[run]
             for index in range {
@@ -160,7 +175,9 @@ struct StatementBuilder {
                     continue
                 }
                 let row = Int32(position)
-                switch sequence.events[position].operation {
+                let operation = sequence.events[position].operation
+                // With a version each of the others says what the row is.
+                switch hasVersion && operation != .delete ? .upsert : operation {
                 case .create: built.rounds[round].append(row, to: StatementKey(kind: .insert))
                 case .update: built.rounds[round].append(row, to: StatementKey(kind: .update))
                 case .delete: built.rounds[round].append(row, to: StatementKey(kind: .delete))
@@ -226,6 +243,9 @@ struct StatementBuilder {
         let columns = statement.columns
         let types =
             columns.map { shape.columns[$0].wireType.oid } + Array(repeating: TypeOID.int8, count: statement.presenceWords)
+            + (statement.hasVersion ? [TypeOID.bytea, TypeOID.int8] : [])
+        let version = shape.version
+        var key = ByteBuffer()
         // Row by row, because a row's values are neighbours in memory.
         writer.arrays(types) { arrays in
             for row in rows {
@@ -235,6 +255,7 @@ struct StatementBuilder {
                 for word in 0..<statement.presenceWords {
                     arrays[columns.count + word].pointee.append(presence(row, word, merged))
                 }
+                if let version { appendVersion(version, of: Int(row), &key, to: arrays[(types.count - 2)...]) }
             }
         }
     }
@@ -255,13 +276,17 @@ struct StatementBuilder {
         guard let first = positions.first, let last = positions.last else { return [] }
         let columns = shape.columns.map(\.wireType.oid)
         let words = Array(repeating: TypeOID.int8, count: plan.presence.words)
+        let version = shape.version
+        let versions = version == nil ? [] : [TypeOID.bytea, TypeOID.int8]
+        var key = ByteBuffer()
         var fill = ParameterWriter(pool)
-        fill.arrays([TypeOID.int4, TypeOID.int2] + columns + words) { arrays in
+        fill.arrays([TypeOID.int4, TypeOID.int2] + columns + words + versions) { arrays in
             for position in positions {
                 arrays[0].pointee.append(Int32(firstNumber + position))
                 arrays[1].pointee.append(Int16(sequence.events[position].operation.rawValue))
                 for column in columns.indices { sequence.withCell(position, column) { arrays[2 + column].pointee.append($1) } }
                 for word in words.indices { arrays[2 + columns.count + word].pointee.append(presence(Int32(position), word, [])) }
+                if let version { appendVersion(version, of: position, &key, to: arrays[(arrays.count - 2)...]) }
             }
         }
         var call = ParameterWriter(pool)

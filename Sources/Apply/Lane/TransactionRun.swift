@@ -16,6 +16,8 @@ struct TransactionRun {
     let now: Double
     /// Statements that the server has executed so far.
     var statements = 0
+    /// No other transaction writes the table meanwhile: see ``VersionGuard``.
+    var isAlone = false
 
     init(
         writer: TableWriter, transaction: PreparedTransaction, session: PostgresSession, final: FinalConstraints,
@@ -46,19 +48,31 @@ struct TransactionRun {
     mutating func execute() -> ApplyOutcome {
         if transaction.advances.isEmpty { return .applied(ApplyReport()) }
         if let stop = poisonStop(transaction.faults) { return stop }
+        // The check of versions would lock all partitions of a table.
+        isAlone = savesLocks
+        do {
+            do {
+                return try write()
+            } catch let error as PostgresError where error.sqlState == .versionConflict {
+                try rollback()
+                isAlone = true
+                return try write()
+            }
+        } catch {
+            return outcome(of: error)
+        }
+    }
+
+    private mutating func write() throws -> ApplyOutcome {
         if transaction.expectedRefusals == nil, plan.strategy == .sequential || !savesLocks {
             do {
                 return try executeInOneTrip()
             } catch {
-                guard isRefusal(error) else { return outcome(of: error) }
+                guard isRefusal(error) else { throw error }
             }
         }
-        do {
-            try rollback()
-            return try replay()
-        } catch {
-            return outcome(of: error)
-        }
+        try rollback()
+        return try replay()
     }
 
     /// Sends the whole transaction in one round trip. Deferred constraints are checked at once: an event that is refused in a transaction
@@ -71,28 +85,36 @@ struct TransactionRun {
         // Without row statements no plan is used.
         let versionCheck = checksVersion && !built.statements.isEmpty ? writer.versionCheck : nil
         let findsRowsByKey = plan.strategy == .coalesce && built.statements.contains(where: \.isPlannedEachTime)
+        let enter = built.statements.isEmpty ? nil : enterGuard
+        let check = isAlone ? nil : built.versionCheck
+        let guarding = plan.versionGuard
         let results = try roundTrip { pipeline in
             try pipeline.execute(Self.begin)
+            if let enter { try pipeline.execute(enter) }
             if checksAtOnce { try pipeline.execute(Self.checkConstraintsAtOnce) }
             try transaction.advance.queue(&pipeline)
             if findsRowsByKey { try pipeline.execute(Self.findRowsByKey) }
             for statement in built.statements { try statement.queue(&pipeline) }
             try versionCheck?.queue(&pipeline)
             try transaction.faultStatement?.queue(&pipeline)
+            if let check { try guarding?.queue(check, &pipeline) }
             try pipeline.execute("COMMIT")
         }
         try results[results.count - 1].requireTag("COMMIT")
         var report = ApplyReport()
         report.superseded = built.superseded
         for (index, statement) in built.statements.enumerated() {
-            // BEGIN, the offsets and the settings come first.
-            let result = results[2 + (checksAtOnce ? 1 : 0) + (findsRowsByKey ? 1 : 0) + index]
+            // BEGIN, the lock, the offsets and the settings come first.
+            let result = results[2 + (enter == nil ? 0 : 1) + (checksAtOnce ? 1 : 0) + (findsRowsByKey ? 1 : 0) + index]
             report.rows += try statement.rows(result)
             // The function alone: the statement before it fills its table.
             if built.usesFunction, built.statements.count == 2, index == 1 { report.counts = try FunctionAnswer(result).counts }
         }
         return applied(report, transaction.faults)
     }
+
+    /// What a transaction of a table with a version begins with.
+    var enterGuard: PreparedStatement? { isAlone ? plan.versionGuard?.enterAlone : plan.versionGuard?.enter }
 
     /// Sends statements in one round trip. Counts those that were executed, the failed one included.
     mutating func roundTrip(_ body: (inout Pipeline) throws -> Void) throws -> [PostgresResult] {

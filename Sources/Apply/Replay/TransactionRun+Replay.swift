@@ -17,6 +17,8 @@ extension TransactionRun {
 
     private struct Progress {
         var deadLetters: [DeadLetter]
+        /// Positions of the refused events.
+        var refused: Set<Int> = []
         var report = ApplyReport()
         /// Rows by kind; `nil` once some of them were written in bulk.
         var counts: RowCounts? = RowCounts()
@@ -36,8 +38,10 @@ extension TransactionRun {
         var progress = Progress(deadLetters: transaction.faults)
         progress.report.isReplayed = transaction.expectedRefusals == nil
         let (before, advance, findsRowsByKey) = (statements, transaction.advance, plan.strategy == .coalesce)
+        let enter = enterGuard
         _ = try roundTrip { pipeline in
             try pipeline.execute(Self.begin)
+            if let enter { try pipeline.execute(enter) }
             try pipeline.execute(Self.checkConstraintsAtOnce)
             try advance.queue(&pipeline)
             if findsRowsByKey { try pipeline.execute(Self.findRowsByKey) }
@@ -142,6 +146,7 @@ extension TransactionRun {
         progress.counts = progress.counts.map { $0 + answer.counts }
         for refusal in answer.refusals {
             let (batch, record) = transaction.sequence.record(of: refusal.position)
+            progress.refused.insert(refusal.position)
             progress.deadLetters.append(
                 DeadLetter(
                     batch: batch, record: record, reason: DeadLetterReason.sql(refusal.state), state: refusal.state,
@@ -154,10 +159,14 @@ extension TransactionRun {
         let insertion = writer.deadLetterWriter.encode(progress.deadLetters)
         defer { if let insertion { writer.pool.give(insertion.arrays) } }
         let versionCheck = checksVersion ? writer.versionCheck : nil
+        let check = isAlone ? nil : builder(transaction.sequence).versionCheck(without: progress.refused)
+        defer { if let check { writer.pool.give(check.statement.arrays) } }
+        let guarding = plan.versionGuard
         let results = try roundTrip { pipeline in
             // Ranges that were rolled back hold no locks. What was changed meanwhile is seen here.
             try versionCheck?.queue(&pipeline)
             try insertion?.queue(&pipeline)
+            if let check { try guarding?.queue(check, &pipeline) }
             try pipeline.execute("COMMIT")
         }
         try results[results.count - 1].requireTag("COMMIT")

@@ -92,6 +92,37 @@ final class EventSequence {
     @inline(__always)
     func isAbsent(_ position: Int, _ column: Int) -> Bool { withCell(position, column) { cell, _ in cell.isAbsent } }
 
+    /// The value of an event in a column of integers, dates or timestamps that is not null, as an int8.
+    @inline(__always)
+    func int8(of position: Int, _ column: Int) -> Int64 {
+        withCell(position, column) { _, bytes in
+            switch bytes?.count {
+            case 8: Int64(bigEndian: bytes!.loadUnaligned(as: Int64.self))
+            case 4: Int64(Int32(bigEndian: bytes!.loadUnaligned(as: Int32.self)))
+            case 2: Int64(Int16(bigEndian: bytes!.loadUnaligned(as: Int16.self)))
+            default: preconditionFailure("an integer has two, four or eight bytes")
+            }
+        }
+    }
+
+    /// Writes the key of an event as `sluice_tombstones` has it: the length and the bytes of each column. Integers have eight bytes, so
+    /// that a column may become wider.
+    func writeTombstoneKey(of position: Int, to buffer: inout ByteBuffer) {
+        buffer.removeAll()
+        for column in shape.key {
+            let type = shape.columns[column].type
+            if type == .int2 || type == .int4 || type == .int8 {
+                buffer.append(bigEndian: Int32(8))
+                buffer.append(bigEndian: int8(of: position, column))
+            } else {
+                withCell(position, column) { _, bytes in
+                    buffer.append(bigEndian: Int32(truncatingIfNeeded: bytes?.count ?? 0))
+                    if let bytes { buffer.append(bytes) }
+                }
+            }
+        }
+    }
+
     /// Groups the events by key.
     func sortByKey() -> KeyRuns {
         var sorter = KeySorter(capacity: events.count)

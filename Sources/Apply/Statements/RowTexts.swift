@@ -45,10 +45,13 @@ struct RowTexts {
     private let sqlCasts: [String]
     /// A mapped column is GENERATED ALWAYS AS IDENTITY.
     private let overridesIdentity: Bool
+    /// `nil`: the table has no version.
+    let version: VersionTexts?
 
     init(shape: TableShape, schema: TableSchema) {
         self.shape = shape
         relation = schema.relation
+        version = VersionTexts(shape, relation: schema.relation)
         presence = Presence(shape)
         names = shape.columns.map { quoteIdentifier($0.name) }
         keyNames = shape.key.map { quoteIdentifier(shape.columns[$0].name) }
@@ -84,10 +87,26 @@ struct RowTexts {
         matches(row) + (deletion.first.map { " AND t.\($0.name) IS NULL" } ?? "")
     }
 
+    /// The condition that an update by `row` changes `t`.
+    func isUpdated(by row: String) -> String { isPresent(row) + (version.map { " AND \($0.isNewer(row))" } ?? "") }
+
+    /// The condition that a delete by `row` changes `t`. With a version a row that is marked as deleted gets the newer version.
+    func isDeleted(by row: String) -> String { version.map { "\(matches(row)) AND \($0.isNewer(row))" } ?? isPresent(row) }
+
+    /// The condition that no row keeps `row` from being inserted: there is none, or one that counts as absent and is not newer.
+    func isAbsent(_ row: String) -> String {
+        let isThere =
+            version.map { version in
+                matches(row) + (deletion.first.map { " AND (t.\($0.name) IS NULL OR NOT \(version.isNewer(row)))" } ?? "")
+            } ?? isPresent(row)
+        return "NOT EXISTS (SELECT FROM \(relation) AS t WHERE \(isThere))"
+    }
+
     /// The beginning of a statement that deletes rows, up to what they are joined with.
-    func removal(using rows: String? = nil) -> String {
+    func removal(of row: String, using rows: String? = nil) -> String {
         if deletion.isEmpty { return "DELETE FROM \(relation) AS t\(rows.map { " USING \($0)" } ?? "")" }
-        let sets = deletion.map { "\($0.name) = \($0.value)" }.joined(separator: ", ")
+        let marks = deletion.map { "\($0.name) = \($0.value)" } + (version.map { [$0.assignment(of: row)] } ?? [])
+        let sets = marks.joined(separator: ", ")
         return "UPDATE \(relation) AS t SET \(sets)\(rows.map { " FROM \($0)" } ?? "")"
     }
 
@@ -104,6 +123,7 @@ struct RowTexts {
             } + onUpdate.map { "\($0.name) = \(setsOnUpdate ? $0.value : "DEFAULT")" }
             + deletion.map { "\($0.name) = NULL" }
         return "ON CONFLICT (\(arbiter)) DO UPDATE SET \(sets.joined(separator: ", ")) WHERE t.\(mark.name) IS NOT NULL"
+            + (version.map { " AND \($0.isNewer("excluded"))" } ?? "")
     }
 
     /// The columns of an INSERT with what stands before its values, and the values of a row.

@@ -34,6 +34,7 @@ struct SequentialFunction {
         let columns =
             [("n", "int4"), ("op", "int2")] + shape.columns.enumerated().map { ("c\($0)", $1.wireType.rawValue) }
             + (0..<writer.texts.presence.words).map { ("p\($0)", "int8") }
+            + (writer.texts.version == nil ? [] : [("k", "bytea"), ("v", "int8")])
         // The hash in the name keeps the functions of different tables, and of another version of a table, apart.
         let hash = String(fnv1a(writer.body(events: "") + columns.map(\.1).joined()), radix: 36)
         let events = "pg_temp.sluice_events_\(hash)"
@@ -84,7 +85,7 @@ struct SequentialWriter {
             let isChanged = texts.isChanged(by: "_s_e", without: absent).map { " AND \($0)" } ?? ""
             return """
                 UPDATE \(texts.relation) AS t SET \(texts.assignments(of: "_s_e", without: absent))
-                WHERE \(texts.isPresent("_s_e"))\(isChanged);
+                WHERE \(texts.isUpdated(by: "_s_e"))\(isChanged);
                 GET DIAGNOSTICS _s_n = ROW_COUNT;
                 """
         }
@@ -102,6 +103,7 @@ struct SequentialWriter {
     private func event() -> String {
         // Mode append knows no Delete.
         if texts.shape.mode == .append { return "IF _s_e.op <> 3 THEN \(insertion) END IF;" }
+        if let version = texts.version { return event(version) }
         let lookUp = "PERFORM FROM \(texts.relation) AS t WHERE \(texts.isPresent("_s_e"));"
         // Where another session writes the same key, the row may appear or vanish between look-up and write: the look-up is repeated.
         return """
@@ -124,11 +126,38 @@ struct SequentialWriter {
                         END IF;
                     END IF;
                 ELSIF _s_present AND _s_e.op = 3 THEN
-                    \(texts.removal()) WHERE \(texts.isPresent("_s_e"));
+                    \(texts.removal(of: "_s_e")) WHERE \(texts.isPresent("_s_e"));
                     GET DIAGNOSTICS _s_n = ROW_COUNT;
                     _s_gone := _s_gone + _s_n;
                 END IF;
             """
+    }
+
+    /// An event of a table with a version. What other sessions change between look-up and write, the transaction's check finds
+    /// (``VersionGuard``).
+    private func event(_ version: VersionTexts) -> String {
+        """
+            IF _s_e.op = 3 THEN
+                PERFORM FROM \(texts.relation) AS t WHERE \(texts.isDeleted(by: "_s_e"));
+                IF FOUND THEN
+                    \(texts.removal(of: "_s_e")) WHERE \(texts.isDeleted(by: "_s_e"));
+                    GET DIAGNOSTICS _s_n = ROW_COUNT;
+                    _s_gone := _s_gone + _s_n;
+                END IF;
+                \(version.tombstones("VALUES", of: "_s_e"));
+            ELSE
+                PERFORM FROM \(texts.relation) AS t WHERE \(texts.isUpdated(by: "_s_e"));
+                IF FOUND THEN
+                    \(update(updateGroups[...]))
+                    _s_changed := _s_changed + _s_n;
+                ELSE
+                    PERFORM WHERE \(texts.isAbsent("_s_e")) AND \(version.outlivesTombstone("_s_e"));
+                    IF FOUND THEN
+                        \(insertion)
+                    END IF;
+                END IF;
+            END IF;
+        """
     }
 
     /// - Parameter events: the qualified name of the table that holds the events.

@@ -26,17 +26,36 @@ struct StatementKey: Hashable {
     var setsOnUpdate = false
 }
 
-/// A set statement and its parameters: an array for each of the columns, then one for each word of presence.
+/// A set statement and its parameters: an array for each of the columns, one for each word of presence, and with a version one for the
+/// keys and one for the versions (``VersionTexts``).
 struct SetStatement {
+    /// What is done to the table.
+    let change: String
+    /// Notes the deletes of a table with a version.
+    let tombstones: String?
     let sql: String
     let columns: [Int]
     let presenceWords: Int
+    let hasVersion: Bool
     let prepared: PreparedStatement
     /// The statement joins arrays and table, so it must be planned for the arrays' true length: a plan kept from a small batch, or from
     /// when the table was small, may scan the whole table for each row.
     let plansEachTime: Bool
 
-    var parameterCount: Int { columns.count + presenceWords }
+    var parameterCount: Int { columns.count + presenceWords + (hasVersion ? 2 : 0) }
+
+    init(
+        _ change: String, tombstones: String?, columns: [Int], presenceWords: Int, hasVersion: Bool, plansEachTime: Bool
+    ) {
+        self.change = change
+        self.tombstones = tombstones
+        sql = (tombstones.map { "WITH x AS (\($0)) " } ?? "") + change
+        self.columns = columns
+        self.presenceWords = presenceWords
+        self.hasVersion = hasVersion
+        prepared = PreparedStatement(sql)
+        self.plansEachTime = plansEachTime
+    }
 }
 
 /// Writes set statements for one table.
@@ -59,25 +78,34 @@ struct StatementTexts {
             parts.append(part)
             first += part.parameterCount
         }
-        let queries = parts.enumerated().map { "s\($0) AS (\($1.sql) RETURNING 1)" }
+        let queries = parts.enumerated().flatMap { index, part in
+            (part.tombstones.map { ["x\(index) AS (\($0))"] } ?? []) + ["s\(index) AS (\(part.change) RETURNING 1)"]
+        }
         let counts = keys.indices.map { "(SELECT count(*) FROM s\($0))" }
         return ("WITH \(queries.joined(separator: ", ")) SELECT \(counts.joined(separator: " + "))", parts)
     }
 
     func statement(_ key: StatementKey, firstParameter first: Int = 1) -> SetStatement {
-        let columns = key.kind == .delete ? shape.key : Array(shape.columns.indices)
+        let version = texts.version
+        let columns = key.kind == .delete ? shape.key + (version.map { [$0.column] } ?? []) : Array(shape.columns.indices)
         let words = key.kind == .delete || key.kind == .upsert ? 0 : texts.presence.words
         let rows = unnest(columns, words, firstParameter: first)
         let sql: String
+        var tombstones: String?
         switch key.kind {
-        case .delete: sql = "\(texts.removal(using: rows)) WHERE \(texts.isPresent("u"))"
+        case .delete:
+            sql = "\(texts.removal(of: "u", using: rows)) WHERE \(texts.isDeleted(by: "u"))"
+            tombstones = version?.tombstones(firstParameter: first + columns.count)
         case .update:
             let isChanged = texts.isChanged(by: "u").map { " AND \($0)" } ?? ""
             sql =
                 "UPDATE \(texts.relation) AS t SET \(texts.assignments(of: "u")) FROM \(rows) "
-                + "WHERE \(texts.isPresent("u"))\(isChanged)"
+                + "WHERE \(texts.isUpdated(by: "u"))\(isChanged)"
         case .upsert:
-            sql = insert(key, rows) + " ON CONFLICT (\(texts.arbiter)) DO UPDATE SET \(texts.assignments(of: "excluded"))"
+            sql =
+                insert(key, rows) + (version.map { " WHERE \($0.outlivesTombstone("u"))" } ?? "")
+                + " ON CONFLICT (\(texts.arbiter)) DO UPDATE SET \(texts.assignments(of: "excluded"))"
+                + (version.map { " WHERE \($0.isNewer("excluded"))" } ?? "")
         case .merge:
             let (columns, values) = texts.insertion(of: "u", isComplete: false, setsOnUpdate: key.setsOnUpdate)
             sql = """
@@ -86,13 +114,17 @@ struct StatementTexts {
                 WHEN NOT MATCHED THEN INSERT \(columns) VALUES (\(values))
                 """
         case .insert:
-            let absent = " WHERE NOT EXISTS (SELECT FROM \(texts.relation) AS t WHERE \(texts.isPresent("u")))"
-            sql = insert(key, rows) + (insertsLookUp ? absent : "") + " \(texts.conflict(setsOnUpdate: key.setsOnUpdate))"
+            let conditions =
+                (insertsLookUp ? [texts.isAbsent("u")] : []) + (version.map { [$0.outlivesTombstone("u")] } ?? [])
+            sql =
+                insert(key, rows) + (conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND "))
+                + " \(texts.conflict(setsOnUpdate: key.setsOnUpdate))"
         case .append: sql = insert(key, rows)
         }
         return SetStatement(
-            sql: sql, columns: columns, presenceWords: words, prepared: PreparedStatement(sql),
-            plansEachTime: [.delete, .update, .merge].contains(key.kind) || (key.kind == .insert && insertsLookUp))
+            sql, tombstones: tombstones, columns: columns, presenceWords: words, hasVersion: version != nil,
+            plansEachTime: [.delete, .update, .merge].contains(key.kind) || (key.kind == .insert && insertsLookUp)
+                || version != nil)
     }
 
     private func insert(_ key: StatementKey, _ rows: String) -> String {
@@ -102,9 +134,12 @@ struct StatementTexts {
 
     /// `unnest($1::int4[], …) AS u(c0, …)`: see ``RowTexts``.
     private func unnest(_ columns: [Int], _ words: Int, firstParameter first: Int) -> String {
-        let types = columns.map { shape.columns[$0].wireType.arrayName } + Array(repeating: "int8[]", count: words)
+        let hasVersion = texts.version != nil
+        let types =
+            columns.map { shape.columns[$0].wireType.arrayName } + Array(repeating: "int8[]", count: words)
+            + (hasVersion ? ["bytea[]", "int8[]"] : [])
         let arrays = types.enumerated().map { "$\($0 + first)::\($1)" }.joined(separator: ", ")
-        let names = columns.map { "c\($0)" } + (0..<words).map { "p\($0)" }
+        let names = columns.map { "c\($0)" } + (0..<words).map { "p\($0)" } + (hasVersion ? ["k", "v"] : [])
         return "unnest(\(arrays)) AS u(\(names.joined(separator: ", ")))"
     }
 }

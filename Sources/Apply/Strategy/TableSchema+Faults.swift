@@ -27,7 +27,7 @@ extension TableSchema {
                 faults.append("column \(name) stands in both columns and on_update; keep one of the two")
             }
         }
-        faults += deletionFaults(shape)
+        faults += deletionFaults(shape) + versionFaults(shape)
         if hasRowSecurity {
             faults.append(
                 "row-level security applies to this role: rows that a policy hides would count as absent; write as a role with "
@@ -54,6 +54,18 @@ extension TableSchema {
                 faults.append("delete: {set: …} needs INSERT … ON CONFLICT, which a table with rules does not have")
             }
         }
+        return faults
+    }
+
+    private func versionFaults(_ shape: TableShape) -> [String] {
+        guard let version = shape.version else { return [] }
+        let mapped = shape.columns[version.column]
+        var faults: [String] = []
+        if let column = columns[mapped.name], !column.takesEveryValue(of: mapped) || column.typeModifier >= 0 {
+            faults.append(
+                "column \(mapped.name), the version, does not keep every \(mapped.typeName) as it is; give both the same type")
+        }
+        if !rules.isEmpty { faults.append("version needs a table without rules") }
         return faults
     }
 

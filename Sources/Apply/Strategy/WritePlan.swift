@@ -32,6 +32,8 @@ public final class WritePlan: Sendable {
     let onUpdateDiffersFromDefault: Bool
     let function: SequentialFunction
     let texts: StatementTexts
+    /// `nil`: the table has no version.
+    let versionGuard: VersionGuard?
     private let statements: [StatementKey: SetStatement]
 
     /// Chooses the strategy for a table.
@@ -55,11 +57,13 @@ public final class WritePlan: Sendable {
         completeInsertsLookUp = looksUp(isComplete: true)
         requiredColumns = schema.requiredOptionalColumns(shape)
         hasMerge =
-            choice.strategy == .coalesce && texts.presence.words > 0 && schema.serverHasMerge && schema.kind == .table
+            choice.strategy == .coalesce && texts.presence.words > 0 && shape.version == nil && schema.serverHasMerge
+            && schema.kind == .table
             && !schema.isInherited
             && schema.rules.isEmpty && schema.triggers.isEmpty && !schema.hasRowSecurity
         let setTexts = StatementTexts(texts: texts, insertsLookUp: insertsLookUp)
         self.texts = setTexts
+        versionGuard = VersionGuard(texts)
         statements = Dictionary(
             uniqueKeysWithValues: StatementKind.allCases.filter { shape.mode == .append ? $0 == .append : $0 != .append }
                 .flatMap { kind in

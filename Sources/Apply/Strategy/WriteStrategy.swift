@@ -35,7 +35,7 @@ extension TableSchema {
         let allowed: WriteStrategy =
             !forSequential.isEmpty ? .sequential : againstCoalesce.isEmpty ? .coalesce : .rounds
         switch shape.write.strategy {
-        case .coalesce where shape.mode != .append && !shape.hasPolicies:
+        case .coalesce where shape.mode != .append && !shape.hasPolicies && !shape.hasPartialVersions:
             return StrategyChoice(
                 strategy: .coalesce, reasons: forSequential + againstCoalesce, isForced: allowed != .coalesce)
         case .rounds:
@@ -81,6 +81,11 @@ extension TableSchema {
         var reasons: [String] = []
         if shape.mode == .append { reasons.append("every event of mode append is a row") }
         if shape.hasPolicies { reasons.append("the mapping says how updates and deletes are written") }
+        if shape.hasPartialVersions { reasons.append("the mapping has a version, and columns that events may lack") }
+        if shape.version != nil, !onUpdateEqualsDefault(shape) {
+            // Whether the row that the newest event finds was inserted by an older one, depends on what the key had before.
+            reasons.append("the mapping has a version, and on_update columns with other defaults")
+        }
         if serverEncoding != "UTF8" { reasons.append("the database's encoding is \(serverEncoding)") }
         reasons += triggers.map { "trigger \($0.name)" }
         reasons += checks.map { "check \($0)" }

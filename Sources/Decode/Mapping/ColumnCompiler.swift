@@ -39,8 +39,9 @@ struct Column {
 
     /// - Parameters:
     ///   - keyPosition: the column's position in the key; −1: not a key column.
+    ///   - isVersion: it is the mapping's version.
     ///   - isOptional: a record may have no value for it.
-    func step(_ layout: SlotTree.Layout, keyPosition: Int, isOptional: Bool) -> ColumnStep {
+    func step(_ layout: SlotTree.Layout, keyPosition: Int, isVersion: Bool, isOptional: Bool) -> ColumnStep {
         let stepSource: ColumnSource =
             switch source {
             case .field(let pointer): .field(layout.slots[pointer] ?? 0)
@@ -53,19 +54,24 @@ struct Column {
             }
         return ColumnStep(
             source: stepSource, codec: codec, isOptional: isOptional, isNullable: shape.isNullable,
-            keyPosition: keyPosition)
+            keyPosition: keyPosition, isInDeletes: keyPosition >= 0 || isVersion)
     }
 }
 
 /// Compiles columns one by one.
 struct ColumnCompiler {
     let keyNames: Set<String>
+    /// The column that is the version. A Delete needs its value as well.
+    let version: String?
     /// Names of all columns, including those with faults.
     private(set) var declared: [String] = []
     /// Names of the headers that columns read.
     private(set) var headers: [String] = []
 
-    init(keyNames: Set<String>) { self.keyNames = keyNames }
+    init(keyNames: Set<String>, version: String?) {
+        self.keyNames = keyNames
+        self.version = version
+    }
 
     /// The keys of which a column has one.
     static let sources = ["path", "event_path", "metadata", "constant"]
@@ -124,8 +130,10 @@ struct ColumnCompiler {
         {
             source = .event
         } else if let path = keys["path"] ?? keys["event_path"] {
-            source = Self.pointer(path, reader: &reader, tree: tree, isEssential: isKey, isInRow: keys["path"] != nil)
-                .map { .field($0) }
+            source = Self.pointer(
+                path, reader: &reader, tree: tree, isEssential: isKey || entry.key == version, isInRow: keys["path"] != nil
+            )
+            .map { .field($0) }
         } else {
             source = nil
         }

@@ -19,6 +19,9 @@ struct ConditionDeclaration {
     let source: Source
     let test: Test
 
+    /// It looks at the event, and not at a header.
+    var isOnField: Bool { if case .field = source { true } else { false } }
+
     /// - Parameter headers: the names of the headers that the mapping reads; names of conditions are added.
     static func compile(_ declared: [ConditionDeclaration], _ layout: SlotTree.Layout, headers: inout [String]) -> Conditions {
         var words: [String] = []

@@ -20,7 +20,7 @@ struct MappingCompiler {
             guard required.isRequired || (required.name == "key" && mode != .append) else { continue }
             reader.fault(root, "the mapping needs '\(required.name)'")
         }
-        if let version = entries["version"] { reader.fault(version, "version is not supported yet") }
+        let declaredVersion = entries["version"].flatMap { reader.version($0) }
         let envelopeKind = envelopeKind(entries["envelope"])
         tree = SlotTree(row: envelopeKind.row)
         let strategy = entries["write"].flatMap { reader.choice($0, "write", of: WriteChoice.Strategy.self) }
@@ -30,7 +30,7 @@ struct MappingCompiler {
         let keyNames = entries["key"].flatMap { reader.strings($0, "key") } ?? []
         // Before the columns, so that the fields are looked up in the order in which events have them.
         EnvelopeDeclaration(kind: envelopeKind).insert(into: tree)
-        var compiler = ColumnCompiler(keyNames: Set(keyNames.map(\.text)))
+        var compiler = ColumnCompiler(keyNames: Set(keyNames.map(\.text)), version: declaredVersion?.column)
         let columns = entries["columns"].map { compiler.compile($0, reader: &reader, tree: tree) } ?? []
         let key = keyPositions(keyNames, declared: compiler.declared, columns: columns)
         let kafkaKey = kafkaKeyFormat(entries["kafka_key"], envelopeKind, keyNames: keyNames)
@@ -45,9 +45,19 @@ struct MappingCompiler {
             reader.fault(entries["delete"] ?? root, "delete: '\(name)' is already one of the columns, or in on_update")
         }
         let skipsUnchanged = entries["skip_unchanged"].flatMap { reader.flag($0, "skip_unchanged") } ?? false
+        let version = declaredVersion.flatMap { declared in
+            reader.compile(
+                declared, columns: columns, declared: compiler.declared, key: key, headers: compiler.headers,
+                deletesByNull: kafkaKey != .none && !conditions.contains(where: \.isOnField))
+        }
+        if version != nil, skipsUnchanged, let node = entries["skip_unchanged"] {
+            reader.fault(node, "skip_unchanged has no effect with a version: every newer event changes the version's column")
+        }
         if mode != .upsert {
-            for (key, isSet) in [("on_update", true), ("delete", !deletion.isEmpty), ("skip_unchanged", skipsUnchanged)]
-            where isSet {
+            let needy = [
+                ("on_update", true), ("delete", !deletion.isEmpty), ("skip_unchanged", skipsUnchanged), ("version", true),
+            ]
+            for (key, isSet) in needy where isSet {
                 if let node = entries[key] {
                     reader.fault(node, "\(key) needs mode upsert; mode \(mode.rawValue) changes no row")
                 }
@@ -64,24 +74,30 @@ struct MappingCompiler {
             ? self.placeholders(columns, key: key, entries["columns"], layout) : ([], columns.map(\.shape))
         var headers = compiler.headers
         let compiledConditions = ConditionDeclaration.compile(conditions, layout, headers: &headers)
+        let steps = zip(columns, shapes).enumerated().map { index, column in
+            column.0.step(
+                layout, keyPosition: key.firstIndex(of: index) ?? -1, isVersion: version?.shape.column == index,
+                isOptional: column.1.isOptional)
+        }
+        let nullPayload = version.flatMap { $0.nullPayload(steps[$0.shape.column], headers: &headers) }
         let plan = DecodePlan(
-            layout: layout,
-            columns: zip(columns, shapes).enumerated().map { index, column in
-                column.0.step(layout, keyPosition: key.firstIndex(of: index) ?? -1, isOptional: column.1.isOptional)
-            },
-            key: key, envelope: envelope.compile(layout, placeholders: placeholders), mode: mode,
-            conditions: compiledConditions, kafkaKey: kafkaKey, kafkaKeyMismatch: mismatch,
+            layout: layout, columns: steps, key: key, envelope: envelope.compile(layout, placeholders: placeholders), mode: mode,
+            conditions: compiledConditions, kafkaKey: kafkaKey, kafkaKeyMismatch: mismatch, nullPayload: nullPayload,
             fixed: columns.enumerated().compactMap { index, column in column.fixed.map { (index, $0) } }, headers: headers,
             columnNames: shapes.map(\.name), hashKeys: columns.compactMap(\.hashKey),
             schemaColumns: envelopeKind == .debezium ? schemaColumns(columns, key: key) : [])
         let shape = TableShape(
             schema: table.schema, name: table.name, columns: shapes, key: key, mode: mode, onUpdate: onUpdate,
             write: WriteChoice(strategy ?? .auto, triggers: triggers ?? .unknown), deletion: deletion,
-            skipsUnchanged: skipsUnchanged)
+            skipsUnchanged: skipsUnchanged, version: version?.shape)
         if shape.hasPolicies, strategy == .coalesce, let write = entries["write"] {
             reader.fault(
                 write, "write: coalesce cannot be together with on, if_null, merge, delete: {set: …} or skip_unchanged; remove it"
             )
+            return nil
+        }
+        if shape.hasPartialVersions, strategy == .coalesce, let write = entries["write"] {
+            reader.fault(write, "write: coalesce cannot be together with version and optional columns; remove it")
             return nil
         }
         return Mapping(

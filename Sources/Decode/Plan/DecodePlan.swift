@@ -46,6 +46,8 @@ struct ColumnStep: Sendable, BitwiseCopyable {
     let isNullable: Bool
     /// Position in the key; −1: not a key column.
     let keyPosition: Int
+    /// A Delete has a value for it: it is in the key, or the version.
+    let isInDeletes: Bool
 
     /// The type of the column's values.
     var type: ColumnType { codec.hasher == nil ? codec.type : .text }
@@ -55,8 +57,18 @@ struct ColumnStep: Sendable, BitwiseCopyable {
 
     /// The same with another codec.
     func with(_ codec: ValueCodec) -> ColumnStep {
-        ColumnStep(source: source, codec: codec, isOptional: isOptional, isNullable: isNullable, keyPosition: keyPosition)
+        ColumnStep(
+            source: source, codec: codec, isOptional: isOptional, isNullable: isNullable, keyPosition: keyPosition,
+            isInDeletes: isInDeletes)
     }
+}
+
+/// What a record without payload means where the table has a version.
+enum NullPayload: Sendable, BitwiseCopyable {
+    /// Nothing: it is skipped.
+    case skipped
+    /// A Delete at the version that it has by `step`, in this column.
+    case versioned(column: Int, step: ColumnStep)
 }
 
 /// The value of a `fixed` column.
@@ -96,6 +108,8 @@ final class DecodePlan: Sendable {
     let kafkaKeyMismatch: KafkaKeyMismatch
     /// The names by which a record key that is a JSON object has the key's columns.
     let keyNames: RecordKeyNames
+    /// How a record without payload deletes a row of a table with a version; `nil`: the table has none.
+    let nullPayload: NullPayload?
     let fixed: [(column: Int, value: FixedValue)]
     let headers: [String]
     /// The JSON Pointer of each slot.
@@ -109,8 +123,8 @@ final class DecodePlan: Sendable {
 
     init(
         layout: SlotTree.Layout, columns: [ColumnStep], key: [Int], envelope: Envelope, mode: WriteMode, conditions: Conditions,
-        kafkaKey: KafkaKeyFormat, kafkaKeyMismatch: KafkaKeyMismatch, fixed: [(column: Int, value: FixedValue)],
-        headers: [String], columnNames: [String], hashKeys: [HashKey],
+        kafkaKey: KafkaKeyFormat, kafkaKeyMismatch: KafkaKeyMismatch, nullPayload: NullPayload?,
+        fixed: [(column: Int, value: FixedValue)], headers: [String], columnNames: [String], hashKeys: [HashKey],
         schemaColumns: [SchemaColumn]
     ) {
         objects = PlanTable(layout.objects)
@@ -127,6 +141,7 @@ final class DecodePlan: Sendable {
         self.conditions = conditions
         self.kafkaKey = kafkaKey
         self.kafkaKeyMismatch = kafkaKeyMismatch
+        self.nullPayload = nullPayload
         self.fixed = fixed
         self.headers = headers
         self.columnNames = columnNames

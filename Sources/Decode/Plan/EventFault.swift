@@ -29,6 +29,8 @@ enum EventFault: Error {
     case keyNamesNothing
     /// Debezium's Delete has the key neither in its payload nor as the record's key.
     case deleteWithoutKey
+    /// A record without payload does not have the version at which it deletes its row.
+    case nullPayloadWithoutVersion
     /// The record's key names another row than the payload.
     case keyMismatch
     /// Debezium's `t`: the partition must stop, or the ingress refuses the event.
@@ -51,7 +53,7 @@ extension EventFault {
         case .tooDeep: .tooDeep
         case .notAnObject: .notAnObject
         case .noOperation, .notACloudEvent, .dataIsBinary: .badEnvelope
-        case .missing, .missingMetadata: .missingField
+        case .missing, .missingMetadata, .nullPayloadWithoutVersion: .missingField
         case .repeated: .duplicateField
         case .notAContainer, .actionNotAString: .wrongType
         case .unknownAction, .truncate: .unknownAction
@@ -90,6 +92,7 @@ extension EventFault {
         case .keyNamesNothing:
             "a record without payload deletes the row that its key names, but the mapping says kafka_key: none"
         case .deleteWithoutKey: "the Delete has the key of its row neither in /before nor as the record's key"
+        case .nullPayloadWithoutVersion: Self.version(plan)
         case .keyMismatch:
             "the record's key names another row than \(plan.key.map { Self.name($0, plan) }.joined(separator: ", "))"
         case .truncate(isRecord: false):
@@ -108,6 +111,13 @@ extension EventFault {
 
     private static func position(_ at: Int, _ slot: Int, _ plan: DecodePlan) -> String {
         (at < 0 ? "" : " at byte \(at)") + (slot < 0 ? "" : ", in \(plan.pointers[slot].text)")
+    }
+
+    private static func version(_ plan: DecodePlan) -> String {
+        guard case .versioned(let column, let step) = plan.nullPayload else { return "the record has no version" }
+        let source = if case .header(let index) = step.source { "header \(plan.headers[index])" } else { "timestamp" }
+        return "a record without payload deletes its row at the version in its \(source), which must be a "
+            + "\(step.codec.typeName) for \(plan.columnNames[column])"
     }
 
     private static func action(_ plan: DecodePlan) -> String { plan.pointers[plan.envelope.slots.operation].text }

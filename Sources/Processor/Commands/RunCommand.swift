@@ -247,7 +247,7 @@ final class RunCommand: Sendable {
         try await reloader.applyAgain()
         // These tasks end with this scope.
         async let _: Void = worker.pauses.run()
-        async let _: Void = worker.deadLetters.run()
+        async let _: Void = worker.retention.run()
         try await worker.pipeline.run()
     }
 

@@ -18,6 +18,7 @@ struct SluiceSettings: Sendable {
     var pipeline = PipelineSettings()
     var apply = ApplySettings()
     var deadLetters = DeadLetterSettings()
+    var tombstones = TombstoneSettings()
     var limits = LimitsSettings()
     var http = HTTPSettings()
     var log = LogSettings()
@@ -37,6 +38,7 @@ struct SluiceSettings: Sendable {
                 .section(\.pipeline, PipelineSettings.section),
                 .section(\.apply, ApplySettings.section),
                 .section(\.deadLetters, DeadLetterSettings.section),
+                .section(\.tombstones, TombstoneSettings.section),
                 .section(\.limits, LimitsSettings.section),
                 .section(\.http, HTTPSettings.section),
                 .section(\.log, LogSettings.section),

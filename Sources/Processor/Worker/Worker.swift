@@ -22,7 +22,7 @@ final class Worker: Sendable {
     private let limiter: ConsumeLimiter
     let pipeline: EventPipeline
     let pauses: OperatorPauseSync
-    let deadLetters: DeadLetterRetention
+    let retention: TableRetention
     private let telemetry: WorkerTelemetry
     /// Partitions of all topics together when the worker was started.
     private let partitions: Int
@@ -77,10 +77,11 @@ final class Worker: Sendable {
         pauses = OperatorPauseSync(
             store: PauseStore(group: settings.kafka.groupID), configuration: settings.postgres.operatorConnection,
             interval: settings.pipeline.pauseInterval, logger: logger.child("operator"))
-        deadLetters = DeadLetterRetention(
-            group: settings.kafka.groupID, settings.deadLetters,
-            configuration: settings.postgres.connection(name: "sluice dead letters"), rows: telemetry.deadLetterRows,
-            logger: logger.child("dead letters"))
+        let versioned = configuration.mappings.map(\.table).filter { $0.version != nil }
+        retention = TableRetention(
+            group: settings.kafka.groupID, tombstones: TombstoneStore(tables: versioned.map { ($0.schema, $0.name) }), settings,
+            configuration: settings.postgres.connection(name: "sluice retention"), rows: telemetry.deadLetterRows,
+            logger: logger.child("retention"))
         committedMetadata = try KafkaMetadata.start(client, groupID: settings.kafka.groupID, seesOpenTransactions: false)
         // Of a transaction that is open at the first start all records are read, or none.
         claimer = PartitionClaimer(
@@ -131,7 +132,7 @@ final class Worker: Sendable {
         let configuration = settings.pipelineConfiguration
         limiter.update(settings.limits.consume, batch: configuration.visit)
         claimer.reconfigure(constraintTimeout: settings.apply.constraintTimeout, poison: settings.apply.poisonLimits)
-        deadLetters.update(settings.deadLetters)
+        retention.update(settings)
         pipeline.reconfigure(configuration)
         telemetry.memory.update(settings.pipeline.memoryBudget)
         // A reader that a limit has stopped checks again.

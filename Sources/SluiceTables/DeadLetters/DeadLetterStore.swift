@@ -1,6 +1,5 @@
 // Owns counting and deleting rows of `sluice_dead_letters`.
 
-internal import Platform
 public import Postgres
 
 /// The dead letters of one consumer group, for those who keep their number in bounds.
@@ -24,13 +23,13 @@ public struct DeadLetterStore: Sendable {
 
     /// The consumer group.
     public let group: String
-    private let batch: Int
+    private let oldest: OldestRows
 
     /// The dead letters of a group.
     /// - Parameter batch: the most rows that are deleted in a transaction.
     public init(group: String, batch: Int = 10_000) {
         self.group = group
-        self.batch = batch
+        oldest = OldestRows(table: "sluice_dead_letters", owner: "consumer_group", time: "failed_at", batch: batch)
     }
 
     /// Number of the group's rows.
@@ -64,33 +63,10 @@ public struct DeadLetterStore: Sendable {
     private func deleteLocked(_ limits: Limits, _ session: PostgresSession) throws -> Int {
         var deleted = 0
         if limits.age > .zero {
-            let isOld = "failed_at < now() - interval '1 millisecond' * \(limits.age.milliseconds)"
-            deleted += try deleteOldest(.max, where: isOld, session)
+            deleted += try oldest.delete(.max, of: group, where: oldest.isOlder(than: limits.age), on: session)
         }
-        if limits.rows > 0 { deleted += try deleteOldest(try count(on: session) - limits.rows, where: "true", session) }
-        return deleted
-    }
-
-    /// Rows that a lane is writing are left for the next time, so that neither waits for the other.
-    private func deleteOldest(_ most: Int, where condition: String, _ session: PostgresSession) throws -> Int {
-        var deleted = 0
-        while deleted < most {
-            let wanted = min(batch, most - deleted)
-            let parameters = Parameters()
-            parameters.append(text: group)
-            parameters.append(int8: Int64(wanted))
-            let rows = try session.execute(
-                """
-                WITH gone AS (
-                    DELETE FROM sluice_dead_letters WHERE ctid = ANY(ARRAY(
-                        SELECT ctid FROM sluice_dead_letters WHERE consumer_group = $1::text AND \(condition)
-                        ORDER BY failed_at LIMIT $2::int8 FOR UPDATE SKIP LOCKED))
-                    RETURNING 1)
-                SELECT count(*) FROM gone
-                """, parameters)
-            let number = Int(try rows.int64(0, 0))
-            deleted += number
-            if number < wanted { break }
+        if limits.rows > 0 {
+            deleted += try oldest.delete(try count(on: session) - limits.rows, of: group, where: "true", on: session)
         }
         return deleted
     }
