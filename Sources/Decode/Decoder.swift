@@ -26,7 +26,7 @@ public final class Decoder {
     public let mapping: Mapping
     private let limits: DecodeLimits
     private let parser: JSONParserHandle
-    private let scratch: DecodeScratch
+    let scratch: DecodeScratch
     private let reader: EventReader
     /// The cells of ``validate(_:key:)``, which are not used.
     private(set) var discarded: ChangeRows
