@@ -62,13 +62,15 @@ import Testing
         #expect(action.contains("  v:  {path: /v, type: text}\n"), "a Delete carries its key only: \(action)")
         let debezium = [
             Sample(
-                #"{"payload":{"op":"c","before":null,"after":{"id":1,"bio":"x"},"source":{}}}"#, key: #"{"payload":{"id":1}}"#),
+                #"{"payload":{"op":"c","before":null,"after":{"id":1,"bio":1.5},"source":{}}}"#, key: #"{"payload":{"id":1}}"#),
             Sample(#"{"op":"u","after":{"id":1,"bio":"__debezium_unavailable_value"},"source":{}}"#, key: #"{"id":1}"#),
             Sample(#"{"op":"d","before":{"id":1},"after":null,"source":{}}"#, key: #"{"id":1}"#), Sample(nil, key: #"{"id":1}"#),
             Sample(#"{"ts_ms":5}"#),
         ]
         let changes = try suggest(debezium)
         #expect(changes.contains("envelope: debezium\n") && changes.contains("key: [id]\nkafka_key: json_object\n"), "\(changes)")
+        #expect(
+            changes.contains("  bio: {path: /bio, type: numeric, optional: true}  # in 1 of 2 rows\n"), "no value did not change")
         #expect(try refused(changes, debezium) == [])
         let cloud = try suggest([Sample(#"{"specversion":"1.0","id":"e","type":"x","source":"/s","data":{"id":5}}"#, key: "5")])
         #expect(cloud.contains("envelope: cloudevents\n") && cloud.contains("  id: {path: /id, type: int8}"), "\(cloud)")
