@@ -88,7 +88,7 @@ enum Command: Equatable {
                         "--limit", "N", default: "\(tryLimit)", needs: "--topic", help: "The most records.", expected: positive),
                     Program.Option(
                         "--expect", "FILE",
-                        help: "Compare the lines with those in FILE, print the difference, and exit with 1 if there is any."),
+                        help: "Compare the lines with those in FILE; print those that differ, and exit with 1."),
                     Program.Option("--json", help: "Print a JSON object for each event."),
                     Program.Option(
                         "--config", "FILE", default: "\(Configuration.usualPath) where it exists", needs: "--topic",
@@ -96,7 +96,10 @@ enum Command: Equatable {
                 ],
                 examples: [
                     ("sluice try --mapping orders.yaml --topic orders", "The first ten records of a topic."),
-                    ("sluice try --mapping orders.yaml --events orders.ndjson --expect orders.try", "A test of the mapping."),
+                    (
+                        "sluice try --mapping orders.yaml --events orders.ndjson --expect orders.tried.txt",
+                        "A test of the mapping."
+                    ),
                 ]),
             Program.Command(
                 "mapping", summary: "Suggest a mapping for a topic and a table.",
