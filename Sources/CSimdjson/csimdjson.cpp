@@ -248,6 +248,22 @@ bool sj_next(sj_elements *elements, sj_value *value) noexcept {
     return true;
 }
 
+sj_elements sj_fields_of(const sj_value *object) noexcept { return sj_elements_of(object); }
+
+bool sj_next_field(sj_elements *fields, sj_value *name, sj_value *value) noexcept {
+    if (fields->index >= fields->end) { return false; }
+    const sj_parser *parser = parser_of(fields->parser);
+    const tape_ref key(&parser->parser.doc, static_cast<size_t>(fields->index));
+    const tape_ref content(key.doc, key.json_index + 1);
+    // A colon stands between them.
+    const uint32_t token = fields->token == 0 ? 0 : fields->token + 2;
+    read(parser, key, fields->token, *name);
+    read(parser, content, token, *value);
+    fields->index = content.after_element();
+    if (token != 0) { fields->token = after(parser, token) + 1; }
+    return true;
+}
+
 sj_value sj_at(const sj_value *array, size_t index) noexcept {
     sj_elements elements = sj_elements_of(array);
     sj_value value{};

@@ -26,7 +26,7 @@ public final class Decoder {
     public let mapping: Mapping
     private let limits: DecodeLimits
     private let parser: JSONParserHandle
-    private let scratch: DecodeScratch
+    let scratch: DecodeScratch
     /// The readers' own: they change with the events.
     private let formats, plainFormats: SchemaFormats?
     private let reader: EventReader

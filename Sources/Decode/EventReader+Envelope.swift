@@ -38,7 +38,7 @@ extension EventReader {
             next = max(1, conditionObjects)
         }
         if isTruncate {
-            if effect(of: .delete) == nil { return nil }
+            if effect(of: .delete) == nil { return skip(.operation(.delete)) }
             throw .truncate(isRecord: context != nil)
         }
         if envelope == .cloudevents { try checkCloudEvent() }
@@ -48,7 +48,8 @@ extension EventReader {
         }
         let operation: Operation = if let stated { stated } else { try statedOperation() }
         let effect = effect(of: operation)
-        if effect == nil || effect == .delete { return effect }
+        if effect == nil { return skip(.operation(operation)) }
+        if effect == .delete { return effect }
         if !conditions.steps.isEmpty { try checkConditionObjects(.row) }
         while next < objects.count {
             try lookUp(objects[next], in: event)
@@ -56,6 +57,12 @@ extension EventReader {
         }
         if !placeholders.isEmpty { try removePlaceholders() }
         return effect
+    }
+
+    /// Notes why the record is skipped. Returns `nil`: it has no operation.
+    private func skip(_ cause: SkipCause) -> Operation? {
+        skipped.pointee = cause
+        return nil
     }
 
     /// What an operation does in the mapping's mode; `nil`: nothing.
@@ -88,10 +95,10 @@ extension EventReader {
     private func debeziumOperation(_ event: sj_value) throws(EventFault) -> Operation? {
         let value = values[slots.operation]
         if Int(value.type) == SJ_ABSENT {
-            if isOtherRecord(event) { return nil }
+            if isOtherRecord(event) { return skip(.otherRecord) }
             throw .noOperation
         }
-        return states(Debezium.message) ? nil : try operation()
+        return states(Debezium.message) ? skip(.message) : try operation()
     }
 
     /// Whether `op` is one letter.
@@ -185,24 +192,32 @@ extension EventReader {
         _ event: sj_value, _ stated: Operation?, _ context: RecordContext?
     ) throws(EventFault) -> Bool {
         for index in 1..<max(1, conditionObjects) { try lookUpForCondition(objects[index], in: event) }
-        var lacksFields = false
-        for step in conditions.steps {
+        var lacking: Int?
+        for index in conditions.steps.indices {
+            let step = conditions.steps[index]
             if step.slot < 0 {
-                if let context, conditions.passes(header(step.header, of: context), step.test) != true { return false }
+                if let context, conditions.passes(header(step.header, of: context), step.test) != true { return unmet(index) }
                 continue
             }
             if values[step.slot].is_repeated { throw .repeated(slot: step.slot) }
             guard let passes = conditions.passes(values[step.slot], step.test) else {
-                lacksFields = true
+                lacking = lacking ?? index
                 continue
             }
-            if !passes { return false }
+            if !passes { return unmet(index) }
         }
-        guard lacksFields else { return true }
+        guard let lacking else { return true }
+        _ = unmet(lacking)
         // A Delete may carry its key only.
         if let stated { return stated == .delete }
         // An event that states no operation is no Delete.
         do throws(EventFault) { return try statedOperation() == .delete } catch { return false }
+    }
+
+    /// Notes which condition is not met. Returns false.
+    private func unmet(_ index: Int, hasPayload: Bool = true) -> Bool {
+        skipped.pointee = .condition(index, hasPayload: hasPayload)
+        return false
     }
 
     /// Fields of what is no object are absent: conditions come before the types of fields are checked.
@@ -237,8 +252,9 @@ extension EventReader {
     /// Whether a record without payload meets the conditions. It meets none on fields: its key may be that of a row whose events have
     /// other values in them, and of which the mapping takes nothing.
     func meetsConditions(withoutPayload context: RecordContext) -> Bool {
-        conditions.steps.allSatisfy { step in
-            step.slot < 0 && conditions.passes(header(step.header, of: context), step.test) == true
+        let failed = conditions.steps.firstIndex { step in
+            step.slot >= 0 || conditions.passes(header(step.header, of: context), step.test) != true
         }
+        return failed.map { unmet($0, hasPayload: false) } ?? true
     }
 }

@@ -26,6 +26,8 @@ struct EventReader {
     let values: UnsafeMutablePointer<sj_value>
     /// One cell per column; only those of `fixed` columns are used.
     let fixed: UnsafeMutablePointer<Slice>
+    /// Set where a record is skipped; see ``Decoder/trial(of:)``.
+    let skipped: UnsafeMutablePointer<SkipCause>
     /// The values of a record key; see ``RecordKeyNames``.
     let keyValues: UnsafeMutablePointer<sj_value>
     let columns: UnsafeBufferPointer<ColumnStep>
@@ -62,6 +64,7 @@ struct EventReader {
         self.parser = parser
         values = scratch.values
         fixed = scratch.fixed
+        skipped = scratch.skipped
         keyValues = scratch.keyValues
         self.formats = formats.map { Unmanaged.passUnretained($0) }
         self.columns =
@@ -271,22 +274,7 @@ struct EventReader {
         case .loneSurrogate(let at): throw .loneSurrogate(at: at, slot: slot)
         case .tooDeep: throw .tooDeep
         case .numbers(let numbers):
-            var fitting = ByteBuffer(capacity: payload.count)
-            var next = 0
-            for number in numbers {
-                fitting.append(UnsafeRawBufferPointer(rebasing: payload[next..<number.range.lowerBound]))
-                // An integer beyond every integer's range, or a fraction, which no integer accepts. Neither is longer than the number:
-                // with spaces after it, everything else keeps its place.
-                fitting.append(ascii: number.isInteger ? "18446744073709551615" : "0.5")
-                next = number.range.upperBound
-                while fitting.count < next { fitting.append(byte: UInt8(ascii: " ")) }
-            }
-            fitting.append(UnsafeRawBufferPointer(rebasing: payload[next...]))
-            var root = sj_value()
-            guard Int(sj_parse(parser, fitting.base, fitting.count, &root)) == SJ_OK else {
-                throw .malformed(at: -1, slot: -1)
-            }
-            sj_read_texts_from(parser, payload.baseAddress)
+            guard let root = JSONParserHandle.parse(payload, without: numbers, parser) else { throw .malformed(at: -1, slot: -1) }
             return root
         }
     }

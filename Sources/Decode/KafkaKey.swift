@@ -53,8 +53,15 @@ extension EventReader {
     /// Writes the cells of a record without payload: the key columns from its Kafka key, the version, all others absent.
     /// - Returns: the operation and the key's prefix; no operation where the record is skipped.
     func tombstone(_ context: RecordContext, into rows: inout ChangeRows) throws(EventFault) -> (Operation?, UInt64) {
-        guard effect(of: .delete) != nil, meetsConditions(withoutPayload: context) else { return (nil, 0) }
-        if case .skipped = plan.nullPayload { return (nil, 0) }
+        guard effect(of: .delete) != nil else {
+            skipped.pointee = .operation(.delete)
+            return (nil, 0)
+        }
+        guard meetsConditions(withoutPayload: context) else { return (nil, 0) }
+        if case .skipped = plan.nullPayload {
+            skipped.pointee = .nullPayload
+            return (nil, 0)
+        }
         if kafkaKey == .none { throw .keyNamesNothing }
         guard let key = context.bytes(context.record.key) else { throw .noKey }
         var version = Slice.absent

@@ -27,6 +27,11 @@ public enum JSONText {
         return String(decoding: bytes, as: UTF8.self)
     }
 
+    /// `text` on one line: control characters as escapes.
+    public static func printable(_ text: String) -> String {
+        text.unicodeScalars.map { isControl($0) ? escape($0) ?? "" : String($0) }.joined()
+    }
+
     /// What is written for `scalar` inside quotes; `nil`: itself. YAML reads it inside double quotes in the same way.
     public static func escape(_ scalar: Unicode.Scalar) -> String? {
         switch scalar {

@@ -43,6 +43,8 @@ struct Main {
             let (configuration, log) = try load(path, &logger)
             let applied = try await Schema.migrate(configuration.settings.postgres, logger: log)
             print(applied.isEmpty ? "Nothing to do: the schema is up to date." : "Applied: \(applied.joined(separator: ", "))")
+        case .tryMapping(let options): try await TryCommand.run(options)
+        case .suggestMapping(let options): try await SuggestCommand.run(options)
         case .embeddedBroker(let topics): try BrokerProcess.serve(topics: topics)
         case .print(let text): print(text, terminator: "")
         }

@@ -16,6 +16,16 @@ import Testing
         #expect(try Command.parse(["run"]) == .run(config: nil, isEmbedded: false, role: .all, brokerFile: nil))
         #expect(try Command.parse(["check-config", "--connect"]) == .checkConfig(config: nil, connects: true))
         #expect(try Command.parse(["migrate", "--config=x"]) == .migrate(config: "x"))
+        #expect(
+            try Command.parse(["try", "--mapping", "m", "--events", "-", "--expect", "e", "--json"])
+                == .tryMapping(TryOptions(mapping: "m", source: .file("-"), expected: "e", isJSON: true)))
+        #expect(
+            try Command.parse(["try", "--mapping", "m", "--topic", "t", "--config", "c"])
+                == .tryMapping(
+                    TryOptions(mapping: "m", source: .topic("t", limit: 10, config: "c"), expected: nil, isJSON: false)))
+        #expect(
+            try Command.parse(["mapping", "suggest", "--topic", "t", "--table", "s.t", "--limit=5"])
+                == .suggestMapping(SuggestOptions(topic: "t", table: "s.t", limit: 5, config: nil)))
         #expect(try Command.parse(["embedded-broker", "a", "b"]) == .embeddedBroker(topics: ["a", "b"]))
         #expect(
             try Command.parse(["schema", "mapping"]) == .print(Mapping.jsonSchema.document(title: "A mapping file of Sluice")))
@@ -35,6 +45,8 @@ import Testing
         (["run", "--role", "boss"], "all, worker or ingress"), (["run", "--config"], "--config needs a value"),
         (["migrate", "now"], "does not take the argument now"), (["migrate", "--connect"], "belongs to sluice check-config"),
         (["schema", "mappings"], "did you mean mapping?"),
+        (["try", "--mapping", "m", "--events", "e", "--topic", "t"], "either --events FILE or --topic TOPIC"),
+        (["try", "--mapping", "m", "--events", "e", "--limit", "5"], "--limit has no effect without --topic"),
         (["run", "--broker-file", "b"], "--broker-file has no effect without --embedded"), ([], "Usage:"),
     ])
     func wrongWordsAreNamed(words: [String], says: String) {

@@ -58,7 +58,7 @@ typedef struct {
     uint32_t token;
 } sj_value;
 
-/// The elements of an array that have not been read yet.
+/// The elements of an array, or the fields of an object, that have not been read yet.
 typedef struct {
     const void *parser;
     uint64_t index;
@@ -108,6 +108,12 @@ sj_elements sj_elements_of(const sj_value *array) SJ_NOEXCEPT;
 
 /// Reads the next element; false after the last one.
 bool sj_next(sj_elements *elements, sj_value *value) SJ_NOEXCEPT;
+
+/// The fields of an object, as `sj_next_field` reads them. `object` must be an SJ_OBJECT.
+sj_elements sj_fields_of(const sj_value *object) SJ_NOEXCEPT;
+
+/// Reads the next field; false after the last one. `name` becomes an SJ_STRING.
+bool sj_next_field(sj_elements *fields, sj_value *name, sj_value *value) SJ_NOEXCEPT;
 
 /// Bytes of the document.
 typedef struct {

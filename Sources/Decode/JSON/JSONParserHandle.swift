@@ -16,6 +16,28 @@ struct JSONParserHandle: ~Copyable {
     }
 
     deinit { sj_parser_free(pointer) }
+
+    /// Parses JSON with numbers beyond 64 bits, with these numbers replaced by ones that fit and that no integer accepts. Texts are read
+    /// from the document itself.
+    static func parse(
+        _ document: UnsafeRawBufferPointer, without numbers: [JSONDiagnosis.OversizedNumber], _ parser: OpaquePointer
+    ) -> sj_value? {
+        var fitting = ByteBuffer(capacity: document.count)
+        var next = 0
+        for number in numbers {
+            fitting.append(UnsafeRawBufferPointer(rebasing: document[next..<number.range.lowerBound]))
+            // An integer beyond every integer's range, or a fraction, which no integer accepts. Neither is longer than the number:
+            // with spaces after it, everything else keeps its place.
+            fitting.append(ascii: number.isInteger ? "18446744073709551615" : "0.5")
+            next = number.range.upperBound
+            while fitting.count < next { fitting.append(byte: UInt8(ascii: " ")) }
+        }
+        fitting.append(UnsafeRawBufferPointer(rebasing: document[next...]))
+        var root = sj_value()
+        guard Int(sj_parse(parser, fitting.base, fitting.count, &root)) == SJ_OK else { return nil }
+        sj_read_texts_from(parser, document.baseAddress)
+        return root
+    }
 }
 
 /// Memory for the values of a plan's slots, for those of a record key, and for the cells that are the same in all records of a batch.
@@ -23,6 +45,8 @@ struct DecodeScratch: ~Copyable {
     let values: UnsafeMutablePointer<sj_value>
     let keyValues: UnsafeMutablePointer<sj_value>
     let fixed: UnsafeMutablePointer<Slice>
+    /// Why the record that was skipped last was skipped.
+    let skipped: UnsafeMutablePointer<SkipCause>
 
     init(slots: Int, columns: Int, keyNames: Int) {
         values = .allocate(capacity: max(slots, 1))
@@ -31,11 +55,14 @@ struct DecodeScratch: ~Copyable {
         keyValues.initialize(repeating: sj_value(), count: max(keyNames, 1))
         fixed = .allocate(capacity: max(columns, 1))
         fixed.initialize(repeating: .absent, count: max(columns, 1))
+        skipped = .allocate(capacity: 1)
+        skipped.initialize(to: .otherRecord)
     }
 
     deinit {
         values.deallocate()
         keyValues.deallocate()
         fixed.deallocate()
+        skipped.deallocate()
     }
 }

@@ -30,11 +30,14 @@ final class Conditions: Sendable {
     }
 
     let steps: PlanTable<ConditionStep>
+    /// The words of all tests, one after the other.
+    let texts: [String]
     let words: NameTable
     let scalars: PlanTable<Scalar>
 
     init(_ steps: [ConditionStep], words: [String]) {
         self.steps = PlanTable(steps)
+        texts = words
         self.words = NameTable(words)
         scalars = PlanTable(
             words.map { word in

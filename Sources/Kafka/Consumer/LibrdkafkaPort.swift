@@ -61,11 +61,7 @@ final class LibrdkafkaPort: FetchPort {
     @inline(__always)
     func copyRecord(to batch: RecordBatch) {
         guard let message = current.take() else { return }
-        headers.removeAll()
-        let hasHeaders = message.forEachHeader { name, value in RecordHeaders.append(name: name, value: value, to: &headers) }
-        batch.append(
-            offset: message.offset, timestamp: message.timestamp, key: message.key, value: message.value,
-            headers: hasHeaders ? headers.bytes : nil)
+        message.copy(to: batch, headers: &headers)
     }
 
     var fingerprint: Int64 {

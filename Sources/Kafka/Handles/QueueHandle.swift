@@ -2,6 +2,7 @@
 
 internal import CKafka
 internal import Glibc
+internal import Records
 
 /// A reference to one of librdkafka's queues.
 struct QueueHandle: ~Copyable {
@@ -23,10 +24,10 @@ struct QueueHandle: ~Copyable {
     /// Number of records and other operations in the queue, including stale ones.
     var length: Int { Int(rd_kafka_queue_length(pointer)) }
 
-    /// Takes one message without waiting.
+    /// Takes one message; waits up to `milliseconds`.
     @inline(__always)
-    func takeMessage() -> MessageHandle? {
-        guard let message = rd_kafka_consume_queue(pointer, 0) else { return nil }
+    func takeMessage(milliseconds: Int32 = 0) -> MessageHandle? {
+        guard let message = rd_kafka_consume_queue(pointer, milliseconds) else { return nil }
         return MessageHandle(owning: message)
     }
 
@@ -88,6 +89,15 @@ struct MessageHandle: ~Copyable {
             index += 1
         }
         return index > 0
+    }
+
+    /// Appends a copy of the record to a batch.
+    /// - Parameter headers: scratch memory.
+    @inline(__always)
+    func copy(to batch: RecordBatch, headers: inout ByteBuffer) {
+        headers.removeAll()
+        let hasHeaders = forEachHeader { name, value in RecordHeaders.append(name: name, value: value, to: &headers) }
+        batch.append(offset: offset, timestamp: timestamp, key: key, value: value, headers: hasHeaders ? headers.bytes : nil)
     }
 }
 

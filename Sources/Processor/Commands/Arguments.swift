@@ -9,6 +9,8 @@ enum Command: Equatable {
     case run(config: String?, isEmbedded: Bool, role: Role, brokerFile: String?)
     case checkConfig(config: String?, connects: Bool)
     case migrate(config: String?)
+    case tryMapping(TryOptions)
+    case suggestMapping(SuggestOptions)
     case embeddedBroker(topics: [String])
     /// Text for standard output.
     case print(String)
@@ -16,6 +18,12 @@ enum Command: Equatable {
     private static let config = Program.Option(
         "--config", "FILE", default: "\(Configuration.usualPath) where it exists, else the defaults of all keys",
         help: "Configuration file.")
+
+    private static let tryLimit = 10
+    private static let suggestLimit = 1000
+    private static let positive: @Sendable (String) -> String? = {
+        Int($0).map { (1...1_000_000).contains($0) } == true ? nil : "a whole number from 1 to 1000000"
+    }
 
     static let program = Program(
         version: sluiceVersion, libraries: libraryVersions.map { "\($0) \($1)" },
@@ -65,6 +73,52 @@ enum Command: Equatable {
                 ],
                 examples: [("sluice check-config --connect", "Check before a deployment.")]),
             Program.Command(
+                "try", summary: "Print what a mapping makes of events, without a database.",
+                text: [
+                    "Prints one line for each event: its place, the operation, the row's key and the columns that are written, as "
+                        + "PostgreSQL shows them; or the reason for which the worker would refuse or skip it.",
+                    "A line of a file of events is a payload, as POST /send takes it. To give more of a record, write record and a JSON "
+                        + "object with value (null: no payload), key, headers, timestamp, topic, partition and offset; all but value may be "
+                        + "left out. Empty lines and lines that begin with # are ignored.",
+                    "A topic is read from its beginning, evenly from all partitions, without a group; nothing is committed.",
+                ],
+                options: [
+                    Program.Option("--mapping", "FILE", help: "Mapping file."),
+                    Program.Option("--events", "FILE", help: "File of events, one a line; - is the standard input."),
+                    Program.Option("--topic", "TOPIC", help: "Read the events from this topic."),
+                    Program.Option(
+                        "--limit", "N", default: "\(tryLimit)", needs: "--topic", help: "The most records.", expected: positive),
+                    Program.Option(
+                        "--expect", "FILE",
+                        help: "Compare the lines with those in FILE; print those that differ, and exit with 1."),
+                    Program.Option("--json", help: "Print a JSON object for each event."),
+                    Program.Option(
+                        "--config", "FILE", default: "\(Configuration.usualPath) where it exists", needs: "--topic",
+                        help: "Configuration file that names the brokers."),
+                ],
+                examples: [
+                    ("sluice try --mapping orders.yaml --topic orders", "The first ten records of a topic."),
+                    (
+                        "sluice try --mapping orders.yaml --events orders.ndjson --expect orders.tried.txt",
+                        "A test of the mapping."
+                    ),
+                ]),
+            Program.Command(
+                "mapping", summary: "Suggest a mapping for a topic and a table.",
+                text: [
+                    "mapping suggest reads the first records of a topic, without a group, and prints a mapping that takes them: envelope, "
+                        + "key, and a column for each field, with comments on what could not be decided. With --table the columns, types "
+                        + "and the primary key are those of the table where it exists."
+                ],
+                operand: "suggest", choices: ["suggest"],
+                options: [
+                    Program.Option("--topic", "TOPIC", help: "The topic to read."),
+                    Program.Option("--table", "TABLE", help: "The table, as a name or as schema.name."),
+                    Program.Option("--limit", "N", default: "\(suggestLimit)", help: "The most records.", expected: positive),
+                    config,
+                ],
+                examples: [("sluice mapping suggest --topic orders --table sales.orders >orders.yaml", "Begin a mapping.")]),
+            Program.Command(
                 "migrate", summary: "Apply pending migrations to the database.", options: [config],
                 examples: [("sluice migrate --config sluice.yaml", "Prepare the database before the first run.")]),
             Program.Command(
@@ -82,7 +136,10 @@ enum Command: Equatable {
         ],
         exitCodes: [
             ("0", "Success; for run also: a signal was obeyed."),
-            ("1", "Failure: a server refused something, or with --connect could not be reached."),
+            (
+                "1",
+                "Failure: a server refused something, or could not be reached; for try also: the events are not as expected."
+            ),
             ("2", "Wrong command line."),
             ("78", "Wrong configuration (EX_CONFIG); every fault is named, and starting again will not help."),
             ("130, 143", "A second SIGINT or SIGTERM ended the process."),
@@ -107,6 +164,8 @@ enum Command: Equatable {
                     role: given["--role"].flatMap(Role.init(rawValue:)) ?? .all, brokerFile: given["--broker-file"])
             case "check-config": .checkConfig(config: given["--config"], connects: given["--connect"] != nil)
             case "migrate": .migrate(config: given["--config"])
+            case "try": .tryMapping(try tryOptions(given))
+            case "mapping": .suggestMapping(try suggestOptions(given))
             case "embedded-broker": .embeddedBroker(topics: given.operands)
             case "schema":
                 .print(
@@ -116,5 +175,24 @@ enum Command: Equatable {
             default: .print(SluiceSettings.reference)
             }
         }
+    }
+
+    private static func tryOptions(_ given: Invocation) throws(UsageError) -> TryOptions {
+        guard let mapping = given["--mapping"] else { throw program.error(["sluice try needs --mapping FILE"], "try") }
+        let source: TryOptions.Source
+        switch (given["--events"], given["--topic"]) {
+        case (let file?, nil): source = .file(file)
+        case (nil, let topic?):
+            source = .topic(topic, limit: given["--limit"].flatMap { Int($0) } ?? tryLimit, config: given["--config"])
+        default: throw program.error(["sluice try needs either --events FILE or --topic TOPIC"], "try")
+        }
+        return TryOptions(mapping: mapping, source: source, expected: given["--expect"], isJSON: given["--json"] != nil)
+    }
+
+    private static func suggestOptions(_ given: Invocation) throws(UsageError) -> SuggestOptions {
+        guard let topic = given["--topic"] else { throw program.error(["sluice mapping suggest needs --topic TOPIC"], "mapping") }
+        return SuggestOptions(
+            topic: topic, table: given["--table"], limit: given["--limit"].flatMap { Int($0) } ?? suggestLimit,
+            config: given["--config"])
     }
 }

@@ -1,0 +1,127 @@
+// Owns the ways in which a column may read a field's values, of which a suggestion takes the first that takes all of them.
+
+import CSimdjson
+import Records
+
+/// One way to read a field: the keys `type`, `format`, `scale`, `nul` and `cast` of a column.
+struct ColumnCandidate: Sendable {
+    /// What must hold beyond what the codec accepts.
+    enum Rule: Sendable {
+        case none
+        /// Values of these JSON types only: most codecs take more than one.
+        case types([Int])
+        /// A string with the hyphens of a UUID; 32 digits may be a hash.
+        case hyphens
+        /// A string that looks like a JSON object or array.
+        case document
+        /// A number of the size that the format has between 1973 and 5138; days up to 2,700 years from 1970.
+        case size
+    }
+
+    let codec: ValueCodec
+    var cast: String?
+    var rule = Rule.none
+
+    /// The keys of the column, as YAML.
+    var keys: String {
+        var keys: [String] = []
+        if !codec.takesAny { keys.append("type: " + (codec.isArray ? "\"\(codec.typeName)\"" : codec.typeName)) }
+        if let format = codec.format { keys.append("format: \(format.rawValue)") }
+        if codec.format == .base64Decimal { keys.append("scale: \(codec.scale)") }
+        if codec.nul != .refuse { keys.append("nul: \(codec.nul.rawValue)") }
+        if let cast { keys.append("cast: " + SuggestedName.yaml(cast)) }
+        return keys.joined(separator: ", ")
+    }
+
+    var isKey: Bool { codec.type.isKey && !codec.isArray && cast == nil && !codec.takesAny }
+
+    /// Whether a value that is not null can be read in this way.
+    func accepts(_ value: sj_value, _ parser: SurveyParser, _ rows: inout ChangeRows) -> Bool {
+        switch rule {
+        case .none: break
+        case .types(let types): if !types.contains(Int(value.type)) { return false }
+        case .hyphens: if Int(value.type) != SJ_STRING || value.bits != 36 { return false }
+        case .document:
+            guard Int(value.type) == SJ_STRING, let first = parser.string(value).first else { return false }
+            if first != UInt8(ascii: "{"), first != UInt8(ascii: "[") { return false }
+        case .size: if !hasSize(value) { return false }
+        }
+        defer { rows.abandonRow() }
+        do throws(ValueFault) {
+            _ = try ValueWriter.cell(value, codec, parser: parser.pointer, mayHoldNUL: true, into: &rows)
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    private func hasSize(_ value: sj_value) -> Bool {
+        let number: Double
+        switch Int(value.type) {
+        case SJ_INT64: number = abs(Double(Int64(bitPattern: value.bits)))
+        case SJ_DOUBLE: number = abs(Double(bitPattern: value.bits))
+        default: return false
+        }
+        if codec.type == .time || codec.type == .interval { return true }
+        return switch codec.format {
+        case .days: number < 1e6
+        case .epochSeconds: number >= 1e8 && number < 1e11
+        case .epochMilliseconds: number >= 1e11 && number < 1e14
+        case .epochMicroseconds: number >= 1e14 && number < 1e17
+        case .epochNanoseconds: number >= 1e17
+        default: true
+        }
+    }
+
+    // MARK: Without a table
+
+    /// By the values alone: the narrowest type first. The last one takes every value.
+    static let general: [ColumnCandidate] =
+        [
+            ColumnCandidate(codec: ValueCodec(.bool)),
+            ColumnCandidate(codec: ValueCodec(.int8)),
+            ColumnCandidate(codec: ValueCodec(.numeric), rule: .types([SJ_INT64, SJ_UINT64, SJ_DOUBLE])),
+            ColumnCandidate(codec: ValueCodec(.uuid), rule: .hyphens),
+            ColumnCandidate(codec: ValueCodec(.date)), ColumnCandidate(codec: ValueCodec(.timestamptz)),
+            ColumnCandidate(codec: ValueCodec(.timestamp)),
+            ColumnCandidate(codec: ValueCodec(.text)), ColumnCandidate(codec: ValueCodec(.text, nul: .strip)),
+        ] + [ColumnType.int8, .numeric, .bool, .text].map { ColumnCandidate(codec: ValueCodec($0, isArray: true)) } + documents
+
+    private static let documents: [ColumnCandidate] =
+        [(ColumnType.jsonb, NULPolicy.refuse), (.jsonb, .strip), (.json, .strip)].map {
+            ColumnCandidate(codec: ValueCodec($0, nul: $1))
+        }
+
+    // MARK: For a table's column
+
+    private static let typeNames: [String: ColumnType] = [
+        "smallint": .int2, "integer": .int4, "bigint": .int8, "character varying": .text, "character": .text, "boolean": .bool,
+        "real": .float4, "double precision": .float8, "timestamp with time zone": .timestamptz,
+        "timestamp without time zone": .timestamp, "time without time zone": .time,
+    ]
+
+    /// By the type of the table's column: in its usual form, in its other ones, and last whatever the server makes of the text.
+    static func candidates(ofColumn column: TableOutline.Column) -> [ColumnCandidate] {
+        let isArray = column.type.hasSuffix("[]")
+        let modifier = column.type.firstMatch(of: #/\((\d+)(?:,(-?\d+))?\)/#)
+        var name = isArray ? String(column.type.dropLast(2)) : column.type
+        if let range = name.firstMatch(of: #/\([\d,-]+\)/#)?.range { name.removeSubrange(range) }
+        let cast = ColumnCandidate(codec: ValueCodec(.text, takesAny: true), cast: name + (isArray ? "[]" : ""))
+        guard let type = typeNames[name] ?? ColumnType(rawValue: name) else { return [cast] }
+        if isArray { return [ColumnCandidate(codec: ValueCodec(type, isArray: true)), cast] }
+        var candidates: [ColumnCandidate] = []
+        if type == .json || type == .jsonb {
+            candidates.append(ColumnCandidate(codec: ValueCodec(.text), cast: name, rule: .document))
+        }
+        candidates.append(ColumnCandidate(codec: ValueCodec(type)))
+        // The candidate before these two is the same.
+        for format in ValueFormat.formats(of: type) where format != .iso && format != .base64 {
+            let scale = modifier?.output.2.flatMap { Int16($0) } ?? 0
+            let isCount = format.microsecondDigits != nil || format == .days
+            candidates.append(
+                ColumnCandidate(codec: ValueCodec(type, format: format, scale: scale), rule: isCount ? .size : .none))
+        }
+        if [.text, .json, .jsonb].contains(type) { candidates.append(ColumnCandidate(codec: ValueCodec(type, nul: .strip))) }
+        return candidates + [cast]
+    }
+}
