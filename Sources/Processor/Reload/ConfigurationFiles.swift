@@ -63,7 +63,7 @@ struct ConfigurationFiles: Sendable {
             if let path { file = try YAML.load(path: path) } else { file = nil }
             let settings = Configuration.survey(file, environment).settings.value
             return (
-                settings.mappings, settings.http.certificateFiles.map { [$0.certificate, $0.key] } ?? [], settings.kafka.files
+                settings.mappingFiles, settings.http.certificateFiles.map { [$0.certificate, $0.key] } ?? [], settings.kafka.files
             )
         } catch {
             // Not YAML: loading reports it.
