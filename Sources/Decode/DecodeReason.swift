@@ -18,6 +18,8 @@ public enum DecodeReason: String, Sendable, CaseIterable {
     case unknownAction = "unknown_action"
     /// The event is not in the mapping's envelope.
     case badEnvelope = "bad_envelope"
+    /// The route has no table for the record.
+    case noRoute = "no_route"
     /// A field that the mapping reads appears twice.
     case duplicateField = "duplicate_field"
     /// The Kafka key of a record without payload does not name a row.

@@ -62,16 +62,22 @@ public final class Decoder {
     }
 
     /// Decodes all records of a batch. A record that cannot be decoded becomes a ``DecodeFault`` and does not affect the others.
-    public func decode(_ batch: RecordBatch) -> ChangeBatch {
+    public func decode(_ batch: RecordBatch) -> ChangeBatch { decode(batch, batch.records.indices) }
+
+    /// Decodes the records at some positions, in ascending order. The others are neither changes nor faults.
+    @inline(__always)
+    func decode(_ batch: RecordBatch, _ positions: some RandomAccessCollection<Int>) -> ChangeBatch {
         let reader = reader
         let records = batch.records
-        let expected = (batch.byteCount >> 8) * (valueShare + 8) + 256
+        let bytes =
+            positions.count == records.count ? batch.byteCount : batch.byteCount / max(records.count, 1) * positions.count
+        let expected = (bytes >> 8) * (valueShare + 8) + 256
         var rows = ChangeRows(
-            columnCount: reader.columns.count, changes: records.count, bytes: expected, longestChange: limits.rowBytes)
+            columnCount: reader.columns.count, changes: positions.count, bytes: expected, longestChange: limits.rowBytes)
         writeFixedCells(batch.source, into: &rows)
         withExtendedLifetime(batch) {
             let base = batch.base
-            decoding: for index in records.indices {
+            decoding: for index in positions {
                 let context = RecordContext(record: records[index], base: base)
                 do throws(EventFault) {
                     let (operation, prefix) =
@@ -91,7 +97,7 @@ public final class Decoder {
                 }
             }
         }
-        if batch.byteCount >= 4096 { valueShare = rows.values.count / (batch.byteCount >> 8) }
+        if bytes >= 4096 { valueShare = rows.values.count / (bytes >> 8) }
         sj_parser_shrink(parser.pointer, Self.keptParserBytes)
         return ChangeBatch(records: batch, rows: rows)
     }

@@ -240,7 +240,8 @@ extension EventReader {
         }
     }
 
-    private func header(_ index: Int, of context: RecordContext) -> sj_value {
+    /// The value of a header, as a text.
+    func header(_ index: Int, of context: RecordContext) -> sj_value {
         var value = sj_value()
         guard let bytes = context.bytes(context.record.headers).flatMap({ header(index, in: $0) }) else { return value }
         value.type = UInt8(SJ_STRING)

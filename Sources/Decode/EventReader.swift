@@ -93,10 +93,7 @@ struct EventReader {
     func event(
         _ payload: UnsafeRawBufferPointer, _ context: RecordContext?, into rows: inout ChangeRows
     ) throws(EventFault) -> (Operation?, UInt64) {
-        var root = sj_value()
-        let outcome = sj_parse(parser, payload.baseAddress, payload.count, &root)
-        if Int(outcome) != SJ_OK { root = try reparse(payload, after: outcome) }
-        guard Int(root.type) == SJ_OBJECT else { throw .notAnObject(actual: root.type) }
+        let root = try object(payload)
         let operation: Operation
         if isPlain {
             for index in 0..<essentialObjects { try lookUp(objects[index], in: root) }
@@ -131,6 +128,16 @@ struct EventReader {
         }
         if checksKey, let context, let key = context.bytes(context.record.key) { try compare(key, into: &rows) }
         return (operation, prefix)
+    }
+
+    /// Parses an event, which must be an object.
+    @inline(__always)
+    func object(_ payload: UnsafeRawBufferPointer) throws(EventFault) -> sj_value {
+        var root = sj_value()
+        let outcome = sj_parse(parser, payload.baseAddress, payload.count, &root)
+        if Int(outcome) != SJ_OK { root = try reparse(payload, after: outcome) }
+        guard Int(root.type) == SJ_OBJECT else { throw .notAnObject(actual: root.type) }
+        return root
     }
 
     /// Looks up the fields of one object. Where the object is absent or null, its fields are absent.

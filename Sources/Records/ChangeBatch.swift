@@ -57,11 +57,32 @@ public final class ChangeBatch: @unchecked Sendable {
     public let columnCount: Int
     @exclusivity(unchecked) @usableFromInline var rows: ChangeRows
 
+    /// Of a routed topic: the changes and faults of each of the route's mappings, over the same records; `nil` where a mapping has decoded
+    /// none of them. The batch itself then has no changes, and the faults of records that no mapping decodes. Otherwise empty.
+    public let parts: [ChangeBatch?]
+
     /// A batch of rows that were filled before.
     public init(records: RecordBatch, rows: consuming ChangeRows) {
         self.records = records
+        parts = []
         columnCount = rows.columnCount
         self.rows = rows
+    }
+
+    /// A batch of a routed topic.
+    /// - Parameters:
+    ///   - parts: see ``parts``.
+    ///   - faults: of the records that no mapping decodes, in log order.
+    public init(records: RecordBatch, parts: [ChangeBatch?], faults: [DecodeFault]) {
+        self.records = records
+        self.parts = parts
+        columnCount = 0
+        rows = ChangeRows(columnCount: 0)
+        for fault in faults { rows.append(fault) }
+        for part in parts.compactMap(\.self) {
+            rows.keyMismatches += part.keyMismatches
+            if let stop = part.stop, stop.record < rows.stop?.record ?? .max { rows.stop(before: stop.record, stop.reason) }
+        }
     }
 
     /// Decoded events in log order.

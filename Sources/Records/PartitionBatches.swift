@@ -38,6 +38,8 @@ public struct AppliedCounts: Sendable, Equatable {
     public var skipped = 0
     /// Dead letters by reason.
     public var deadLetters: [String: Int] = [:]
+    /// Of a route: what became of the events that each of its mappings has decoded, which is counted above, too. Otherwise empty.
+    public var parts: [AppliedCounts] = []
 
     /// All zero.
     public init() {}

@@ -124,6 +124,7 @@ extension ApplyOutcome {
         case .fenced: "fenced"
         case .retry(let reason, _): "retry \(reason.rawValue)"
         case .retryHalved: "halved"
+        case .refused: "refused"
         case .schemaChanged: "schema changed"
         case .stopped: "stopped"
         case .lost: "lost"

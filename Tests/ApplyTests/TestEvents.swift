@@ -46,14 +46,37 @@ extension TestRecord {
 
 /// A batch with these records, from offset `start` on with every second offset missing, as compaction leaves a log.
 func changeBatch(_ source: TopicPartition, from start: Int64, _ records: [TestRecord], shape: TableShape) -> ChangeBatch {
+    changeBatch(recordBatch(source, from: start, records.count), records, shape: shape)
+}
+
+/// A batch of a routed topic: each record with the part it belongs to, or a fault of the route where that is `nil`.
+func routedBatch(
+    _ source: TopicPartition, from start: Int64, _ records: [(part: Int?, record: TestRecord)], shapes: [TableShape]
+) -> ChangeBatch {
+    let batch = recordBatch(source, from: start, records.count)
+    let parts = shapes.enumerated().map { part, shape -> ChangeBatch? in
+        guard records.contains(where: { $0.part == part }) else { return nil }
+        return changeBatch(batch, records.map { $0.part == part ? $0.record : .nothing }, shape: shape)
+    }
+    let faults = records.enumerated().filter { $0.element.part == nil }.map {
+        DecodeFault(record: Int32($0.offset), reason: "no_route", detail: "no table")
+    }
+    return ChangeBatch(records: batch, parts: parts, faults: faults)
+}
+
+private func recordBatch(_ source: TopicPartition, from start: Int64, _ count: Int) -> RecordBatch {
     let batch = RecordBatch(source: source, generation: 1)
-    for (index, _) in records.enumerated() {
+    for index in 0..<count {
         Array("key \(index)".utf8).withUnsafeBytes { key in
             Array("payload \(start + Int64(index) * 2)".utf8).withUnsafeBytes { value in
                 batch.append(offset: start + Int64(index) * 2, timestamp: 1_700_000_000_000, key: key, value: value)
             }
         }
     }
+    return batch
+}
+
+private func changeBatch(_ batch: RecordBatch, _ records: [TestRecord], shape: TableShape) -> ChangeBatch {
     var rows = ChangeRows(columnCount: shape.columns.count)
     for (index, record) in records.enumerated() {
         switch record {

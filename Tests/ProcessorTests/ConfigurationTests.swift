@@ -94,6 +94,68 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
         for part in expected { #expect(found.contains { $0.contains(part) }, "no fault says \(part): \(found)") }
     }
 
+    /// Mapping files of a test, by name; what it returns is their folder.
+    private func folder(_ files: [String: String]) throws -> URL {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-route-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        for (name, topics) in files {
+            let text = """
+                topics: \(topics)
+                table: \(name)
+                key: [id]
+                envelope: upsert
+                columns: {id: {path: /id, type: int4}}
+                """
+            try text.write(to: folder.appendingPathComponent("\(name).yaml"), atomically: true, encoding: .utf8)
+        }
+        return folder
+    }
+
+    @Test func theTablesOfTheRouteAreMappingsInTheirOrder() throws {
+        let folder = try folder(["z": "[shop, z]", "a": "[shop]", "plain": "[plain]"])
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let (z, a, plain) = ("\(folder.path)/z.yaml", "\(folder.path)/a.yaml", "\(folder.path)/plain.yaml")
+        // Two values may have one file, and a file may stand in mappings, too.
+        let route = "route: {by: /type, tables: {order: \(z), invoice: \(a), bill: \(z)}, otherwise: skip}"
+        for mappings in ["[\(plain)]", "[\(plain), \(z)]"] {
+            let configuration = try load("mappings: \(mappings)\n\(route)")
+            #expect(configuration.mappings.map(\.name) == ["plain", "z", "a"] && configuration.routes.routed == [1, 2])
+            #expect(configuration.routes.mapping(of: "shop") == 3 && configuration.routes.mapping(of: "z") == 1)
+            #expect(configuration.topics.sorted() == ["plain", "shop", "z"] && configuration.route != nil)
+            #expect(try configuration.ingress(of: .all)?.topic == "plain")
+        }
+        let alone = try load(
+            "mappings: []", environment: ["SLUICE_ROUTE_BY": "header.kind", "SLUICE_ROUTE_TABLES": "z=\(z), a=\(a)"])
+        #expect(alone.mappings.map(\.name) == ["z", "a"])
+        #expect(try alone.ingress(of: .ingress)?.topic == "z", "the topic that is not routed")
+    }
+
+    @Test func faultsOfTheRoute() throws {
+        let folder = try folder(["a": "[shop]", "b": "[shop]", "c": "[other]", "plain": "[shop]"])
+        defer { try? FileManager.default.removeItem(at: folder) }
+        func one(_ route: String, _ part: String, _ mappings: String = "[]", line: String = "sluice.yaml:2") {
+            let all = faults("mappings: \(mappings)\nroute: \(route)".replacingOccurrences(of: "@", with: folder.path))
+            #expect(all.count == 1 && all[0].contains(part) && all[0].contains(line), "\(all)")
+        }
+        let tables = "tables: {x: @/a.yaml, y: @/b.yaml}"
+        one(
+            "{by: type, \(tables)}",
+            "route.by: must be a JSON Pointer such as /type, header.NAME or topic, is type; did you mean /type?")
+        one("{by: headers.kind, \(tables)}", "did you mean header.kind?")
+        one("{by: topics, \(tables)}", "did you mean topic?")
+        one("{by: /type, \(tables), otherwise: dead_leter}", "did you mean dead_letter?")
+        one("{by: /type, tables: {}}", "must be given together", "[@/a.yaml]")
+        one("{\(tables)}", "must be given together", "[@/c.yaml]")
+        one("{by: /type, tables: {x: @/a.yaml, y: @/missing.yaml}}", "missing.yaml: cannot be opened", line: "missing.yaml")
+        one("{by: /type, \(tables)}", "topic 'shop' is also in", "[@/plain.yaml]", line: "a.yaml:1")
+        one("{by: /type, tables: {x: @/a.yaml, y: @/c.yaml}}", "route.tables: no topic is in two of these mappings")
+        one("{table: {x: @/a.yaml}}", "route.table: is not a known key; did you mean route.tables?", "[@/a.yaml]")
+        one("{}", "must name at least one mapping file", line: "sluice.yaml:1")
+        let both = try load("mappings: []\nroute: {by: topic, tables: {x: \(folder.path)/a.yaml, y: \(folder.path)/b.yaml}}")
+        #expect(throws: CommandError.self, "all topics are routed") { try both.ingress(of: .all) }
+        #expect(try both.ingress(of: .worker) == nil)
+    }
+
     @Test func theFileOfTheConnectionStringIsKeptForLaterConnections() throws {
         let mapping = "mappings: [\(root)/examples/messages/mapping.yaml]"
         let file = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-uri-\(UUID().uuidString)").path

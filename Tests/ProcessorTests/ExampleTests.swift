@@ -21,7 +21,7 @@ struct ExampleTests {
         }
     }
 
-    @Test func allOfThemAreFound() throws { #expect(try Self.examples == ["clickstream", "debezium", "orders"]) }
+    @Test func allOfThemAreFound() throws { #expect(try Self.examples == ["clickstream", "debezium", "orders", "routed"]) }
 
     @Test(arguments: try examples) func itsRunPrintsTheExpectedTable(_ example: String) async throws {
         let built = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()

@@ -32,10 +32,12 @@ private struct ClaimWorld {
         func write(_ line: [UInt8]) { kept.withLock { $0.append(String(decoding: line, as: UTF8.self)) } }
     }
 
-    /// - Parameter bootstrapServers: where nothing listens by default.
+    /// - Parameters:
+    ///   - bootstrapServers: where nothing listens by default.
+    ///   - isRouted: both mappings are the route's.
     init(
         _ bootstrapServers: String = "127.0.0.1:1", reset: OffsetReset = .earliest, firstStart: FirstStart = .committed,
-        outOfRange: OutOfRange = .stop, lockTimeout: Duration = .seconds(5)
+        outOfRange: OutOfRange = .stop, lockTimeout: Duration = .seconds(5), isRouted: Bool = false
     ) async throws {
         uri = try await TestPostgres.database(migrated: true)
         var settings = PostgresSettings()
@@ -55,7 +57,8 @@ private struct ClaimWorld {
         let missing = TableShape(name: "missing", columns: [ColumnShape(name: "id", type: .int4)], key: [0])
         let other = TablePlan(shape: missing, configuration: apply, poison: PoisonLimits(), logger: .silent)
         let plans = TablePlans(
-            [plan, other], routes: TopicRoutes([mapping.topics + ["^both"], [Self.otherTopic, "^bo"]]))
+            [plan, other],
+            routes: TopicRoutes([mapping.topics + ["^both"], [Self.otherTopic, "^bo"]], routed: isRouted ? [0, 1] : []))
         lanes = try (0..<2).map {
             try DatabaseLane(
                 configuration: settings.connection(name: "lane \($0)"), plans: plans, apply: apply, constraintTimeout: .zero,
@@ -177,6 +180,19 @@ struct PartitionClaimerTests {
         #expect(reason.hasPrefix("table missing: "))
         #expect(try await world.claim([other])[other] == .claimed(epoch: 2, nextOffset: 3), "the lock is gone")
         await world.close()
+    }
+
+    /// The order of the log is that of all its tables: a missing one holds the partitions of the routed topic, and no others.
+    @Test func aMissingTableHoldsTheRoutedTopic() async throws {
+        let world = try await ClaimWorld(isRouted: true)
+        let (healthy, routed) = (TopicPartition("messages", 0), TopicPartition("both-of-them", 0))
+        try await world.own(healthy, routed, start: 3)
+        let results = try await world.claim([healthy, routed])
+        guard case .held(let reason) = results[routed], case .claimed = results[healthy] else {
+            Issue.record("\(results)")
+            return
+        }
+        #expect(reason.description.contains("missing"), "\(reason)")
     }
 
     @Test func aTopicThatTwoMappingsMatchIsHeld() async throws {

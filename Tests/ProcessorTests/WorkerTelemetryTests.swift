@@ -71,6 +71,32 @@ private struct LogLines: LogSink {
         }
     }
 
+    /// What no mapping of the route has decoded, and what became of it unseen, is the route's own.
+    @Test func eventsOfARoutedTopicAreCountedByTheirMapping() {
+        let registry = MetricsRegistry()
+        let telemetry = WorkerTelemetry(
+            group: "g", mappings: ["orders", "plain", "items"], routes: TopicRoutes([["t"], ["p"], ["t"]], routed: [2, 0]),
+            registry: registry, logger: .silent)
+        var (counts, items, orders) = (AppliedCounts(), AppliedCounts(), AppliedCounts())
+        (items.applied, items.unchanged, items.deadLetters) = (3, 1, ["sql:unique": 1])
+        (orders.applied, orders.superseded) = (1, 2)
+        (counts.applied, counts.superseded, counts.skipped, counts.unchanged) = (4, 2, 5, 1)
+        counts.deadLetters = ["sql:unique": 1, "decode:no_route": 2]
+        counts.parts = [items, orders]
+        let work = PartitionBatches(source: TopicPartition("t", 3), generation: 1, epoch: 1, expected: 0, batches: [])
+        telemetry.observed(.applied(lane: 0, work: [work], counts: counts, seconds: 0.1))
+        let page = Self.lines(registry)
+        for (mapping, outcome, count) in [
+            ("items", "applied", 3), ("items", "dead_lettered", 1), ("orders", "applied", 1), ("orders", "superseded", 2),
+            ("route", "dead_lettered", 2), ("route", "skipped", 5), ("route", "applied", 0), ("plain", "applied", 0),
+        ] {
+            let line = "sluice_mapping_events_total{mapping=\"\(mapping)\",outcome=\"\(outcome)\"} \(count)"
+            #expect(page.contains(line[...]), "the page lacks \(line)")
+        }
+        #expect(page.contains(#"sluice_events_total{outcome="dead_lettered"} 3"#))
+        #expect(page.contains(#"sluice_unchanged_events_total{mapping="items"} 1"#))
+    }
+
     @Test func theConsumersCountersAreShown() {
         let registry = MetricsRegistry()
         let telemetry = ConsumerTelemetry(registry)

@@ -1,6 +1,7 @@
 // Owns the unit of a transaction: a run of records of one change batch.
 
 public import Records
+import SluiceTables
 
 /// A run of records of one ``ChangeBatch``: all of them, or a part where a transaction had to be made smaller.
 public struct BatchSlice: Sendable, Equatable {
@@ -33,6 +34,9 @@ public struct BatchSlice: Sendable, Equatable {
 
     /// Fingerprint of the last record, which is the one before ``nextOffset``; the slice has one.
     var lastFingerprint: Int64 { batch.records.fingerprint(of: batch.records.records[records.upperBound - 1]) }
+
+    /// The same records, as one of a route's mappings has decoded them; `nil` where it has decoded none of the batch.
+    func part(_ part: Int) -> BatchSlice? { batch.parts[part].map { BatchSlice($0, records: records) } }
 
     /// Offset of the first record; the slice has one.
     var firstOffset: Int64 { batch.records.records[records.lowerBound].offset }
@@ -100,5 +104,13 @@ public struct BatchSlice: Sendable, Equatable {
     var faults: [DecodeFault] {
         if records.count == batch.records.count { return batch.faults }
         return batch.faults.filter { records.contains(Int($0.record)) }
+    }
+
+    /// The dead letters of the records that could not be decoded.
+    var deadLetters: [DeadLetter] {
+        faults.map { fault in
+            DeadLetter(
+                batch: batch, record: Int(fault.record), reason: DeadLetterReason.decode(fault.reason), detail: fault.detail)
+        }
     }
 }

@@ -128,6 +128,9 @@ public struct LaneMachine: ~Copyable {
             return answer(.retry(reason: "\(error)", isOutage: reason == .unavailable))
         case .retryHalved(let error):
             return writeHalved(batches, slices, later, error, now)
+        case .refused(let error):
+            guard let (first, second) = BatchSlice.halve(slices) else { return stop("PostgreSQL: \(error)") }
+            return write(first, of: batches, later: [second] + later, now)
         case .schemaChanged(let error):
             // Somebody is still changing it: with the waits of a retry.
             if hasInspected { return answer(.retry(reason: "\(error)", isOutage: false)) }
@@ -339,10 +342,6 @@ public struct LaneMachine: ~Copyable {
             waits[slice.source] = nil
             if wait.attempts > 0 { ended(wait, now) }
         }
-        counts.superseded += report.superseded
-        counts.unchanged += report.unchanged
-        counts.skipped += report.skipped
-        counts.applied += report.applied
-        counts.deadLetters.merge(report.deadLetters, uniquingKeysWith: +)
+        counts.add(report)
     }
 }

@@ -28,7 +28,7 @@ public final class PreparedTransaction: @unchecked Sendable {
     let faultStatement: EncodedStatement?
 
     init(
-        advances: [OffsetAdvance], sequence: EventSequence, built: BuiltStatements, expectedRefusals: Double?,
+        advances: [OffsetAdvance], recordCount: Int, sequence: EventSequence, built: BuiltStatements, expectedRefusals: Double?,
         advance: EncodedStatement, faults: [DeadLetter], faultStatement: EncodedStatement?
     ) {
         self.advances = advances
@@ -39,7 +39,7 @@ public final class PreparedTransaction: @unchecked Sendable {
         self.faults = faults
         self.faultStatement = faultStatement
         slices = sequence.slices
-        recordCount = slices.reduce(0) { $0 + $1.records.count }
+        self.recordCount = recordCount
     }
 
     /// Its partitions.

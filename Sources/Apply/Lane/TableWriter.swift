@@ -47,22 +47,28 @@ public final class TableWriter: Sendable {
     /// - Parameter claims: the claim of every partition in `slices`, with the applied offset that the database shows.
     /// - Throws: `ApplyError` where a partition has no claim.
     public func prepare(_ slices: [BatchSlice], claims: [PartitionClaim]) throws(ApplyError) -> PreparedTransaction {
-        let advances = try advances(slices, claims)
+        prepare(
+            slices, advances: try advances(slices, claims), recordCount: slices.reduce(0) { $0 + $1.records.count })
+    }
+
+    /// - Parameters:
+    ///   - advances: those of a transaction that `slices` are all of, or one mapping's part.
+    ///   - recordCount: the records that are counted as this writer's.
+    ///   - isTriedWhole: also where refusals are expected.
+    func prepare(
+        _ slices: [BatchSlice], advances: [OffsetAdvance], recordCount: Int, isTriedWhole: Bool = false
+    ) -> PreparedTransaction {
         let sequence = EventSequence(slices, shape: plan.shape)
         let builder = StatementBuilder(
             plan: plan, sequence: sequence, pool: pool, leastRoundRows: configuration.leastRoundRows)
-        let deadLetters = slices.flatMap { slice in
-            slice.faults.map { fault in
-                DeadLetter(
-                    batch: slice.batch, record: Int(fault.record), reason: DeadLetterReason.decode(fault.reason),
-                    detail: fault.detail)
-            }
-        }
-        var expected = refusals.withLock { $0.expected(of: sequence.count, configuration.bisection) }
+        let deadLetters = slices.flatMap(\.deadLetters)
+        var expected =
+            isTriedWhole ? nil : refusals.withLock { $0.expected(of: sequence.count, configuration.bisection) }
         // The sequential function isolates refused events by itself.
         if expected != nil, plan.strategy == .sequential { expected = .infinity }
         return PreparedTransaction(
-            advances: advances, sequence: sequence, built: expected == nil ? builder.build() : BuiltStatements(),
+            advances: advances, recordCount: recordCount, sequence: sequence,
+            built: expected == nil ? builder.build() : BuiltStatements(),
             expectedRefusals: expected, advance: OffsetStore(group: configuration.group).encode(advances, pool),
             faults: deadLetters, faultStatement: deadLetterWriter.encode(deadLetters))
     }
@@ -96,7 +102,7 @@ public final class TableWriter: Sendable {
         DeadLetterWriter(group: configuration.group, mapping: configuration.mapping, table: plan.shape.name, pool: pool)
     }
 
-    private func advances(_ slices: [BatchSlice], _ claims: [PartitionClaim]) throws(ApplyError) -> [OffsetAdvance] {
+    func advances(_ slices: [BatchSlice], _ claims: [PartitionClaim]) throws(ApplyError) -> [OffsetAdvance] {
         var last: [TopicPartition: BatchSlice] = [:]
         for slice in slices where !slice.records.isEmpty { last[slice.source] = slice }
         var advances: [OffsetAdvance] = []

@@ -144,6 +144,11 @@ struct TransactionRun {
     // MARK: Outcomes
 
     func applied(_ partial: ApplyReport, _ deadLetters: [DeadLetter]) -> ApplyOutcome {
+        .applied(committed(partial, deadLetters))
+    }
+
+    /// Completes the report of a committed transaction, and counts its bad records.
+    func committed(_ partial: ApplyReport, _ deadLetters: [DeadLetter]) -> ApplyReport {
         var report = partial
         report.records = transaction.recordCount
         report.events = transaction.eventCount
@@ -160,15 +165,20 @@ struct TransactionRun {
         for (source, count) in counts {
             writer.poison.machine.withLock { $0.committed(source, records: count.records, bad: count.bad, at: now) }
         }
-        return .applied(report)
+        return report
     }
 
     /// Stops the partitions that have too many bad records with these dead letters; `nil`: there is none.
     func poisonStop(_ deadLetters: [DeadLetter]) -> ApplyOutcome? {
-        if deadLetters.isEmpty { return nil }
-        let now = now
-        let verdicts = countsByPartition(deadLetters).sorted { $0.key < $1.key }.compactMap { source, count in
-            writer.poison.machine.withLock { $0.verdict(source, records: count.records, bad: count.bad, at: now) }.map {
+        deadLetters.isEmpty ? nil : Self.poisonStop(deadLetters, countsByPartition(deadLetters), writer.poison, now)
+    }
+
+    /// - Parameter counts: records, and how many of them are bad, by partition.
+    static func poisonStop(
+        _ deadLetters: [DeadLetter], _ counts: [TopicPartition: (records: Int, bad: Int)], _ poison: PoisonGuard, _ now: Double
+    ) -> ApplyOutcome? {
+        let verdicts = counts.sorted { $0.key < $1.key }.compactMap { source, count in
+            poison.machine.withLock { $0.verdict(source, records: count.records, bad: count.bad, at: now) }.map {
                 (source, $0)
             }
         }
@@ -205,7 +215,7 @@ struct TransactionRun {
         }
     }
 
-    private mutating func outcome(of error: any Error) -> ApplyOutcome {
+    mutating func outcome(of error: any Error) -> ApplyOutcome {
         guard let error = error as? PostgresError else {
             return .stopped(
                 transaction.partitions, reason: StopReason(.schema, "unexpected answer of the server: \(error)"))

@@ -29,6 +29,8 @@ public struct ApplyReport: Sendable, Equatable {
     public var isReplayed = false
     /// An earlier attempt had been committed. Nothing was written now, and the counters above are unknown.
     public var wasAlreadyApplied = false
+    /// Of a route: what was done with the events of each of its mappings. Otherwise empty.
+    public var parts: [ApplyReport] = []
 }
 
 /// Rows by kind of change.
@@ -47,6 +49,9 @@ public enum ApplyOutcome: Sendable {
     case retry(RetryReason, PostgresError)
     /// Nothing was written; retry in halves: ``BatchSlice/halve(_:)``. A single record is retried as it is.
     case retryHalved(PostgresError)
+    /// Nothing was written, because a row of a transaction of several mappings was refused, or must wait for another one: write fewer
+    /// records, until they are one mapping's. See ``RouteWriter``.
+    case refused(PostgresError)
     /// Nothing was written, because the table has changed since its schema was read: read it again, plan anew, and write the same.
     case schemaChanged(PostgresError)
     /// Nothing was written, and these partitions stop.
@@ -65,4 +70,17 @@ public enum RetryReason: String, Sendable, CaseIterable {
     case constraint
     /// Rows of another table reference one that is deleted, and may go. Likewise.
     case stillReferenced = "still_referenced"
+}
+
+extension AppliedCounts {
+    /// Adds what a committed transaction did.
+    mutating func add(_ report: ApplyReport) {
+        superseded += report.superseded
+        unchanged += report.unchanged
+        skipped += report.skipped
+        applied += report.applied
+        deadLetters.merge(report.deadLetters, uniquingKeysWith: +)
+        if parts.isEmpty { parts = report.parts.map { _ in AppliedCounts() } }
+        for (index, part) in report.parts.enumerated() { parts[index].add(part) }
+    }
 }

@@ -88,6 +88,13 @@ extension TransactionRun {
             PostgresError(.server, "the table has changed since its schema was read", sqlState: .schemaChanged))
     }
 
+    /// All of its events by the sequential function, of which none is isolated.
+    func sequentially() -> BuiltStatements {
+        let statements = builder(transaction.sequence).sequential(
+            ContiguousArray(0..<transaction.eventCount), isolating: nil)
+        return BuiltStatements(statements: statements, usesFunction: true)
+    }
+
     private func builder(_ sequence: EventSequence, firstNumber: Int = 0) -> StatementBuilder {
         StatementBuilder(
             plan: plan, sequence: sequence, pool: writer.pool, leastRoundRows: writer.configuration.leastRoundRows,

@@ -46,12 +46,17 @@ public struct Mapping: Sendable {
         return String(last.lastIndex(of: ".").map { last[..<$0] } ?? last)
     }
 
+    /// What dead letters and metrics name where the route had no mapping for a record.
+    public static let routeName = "route"
+
     /// Compiles mapping files that are used together: their names differ, no topic is in two of them, and no table in two that change
     /// rows.
-    /// - Parameter files: the root node of each file.
+    /// - Parameters:
+    ///   - files: the root node of each file.
+    ///   - routed: the names of the files of the route's mappings: these may have topics in common.
     /// - Returns: the mappings in the order of the files.
     /// - Throws: ``MappingFaults`` with all faults of all files.
-    public static func compile(_ files: [YAMLNode]) throws(MappingFaults) -> [Mapping] {
+    public static func compile(_ files: [YAMLNode], routed: Set<String> = []) throws(MappingFaults) -> [Mapping] {
         var mappings: [Mapping] = []
         var faults: [MappingFault] = []
         var owners: [String: String] = [:]
@@ -67,13 +72,17 @@ public struct Mapping: Sendable {
             if !names.insert(mapping.name).inserted {
                 fault("another mapping is called \(mapping.name), too; dead letters and metrics name a mapping by its file")
             }
+            if !routed.isEmpty, mapping.name == routeName {
+                fault("a mapping must not be called \(routeName): dead letters and metrics name the route so; rename the file")
+            }
             let table = [mapping.table.schema, mapping.table.name].compactMap(\.self).joined(separator: ".")
             if mapping.table.mode == .upsert, let owner = tables.updateValue(file.file, forKey: table) {
                 fault("table \(table) is also in \(owner); events of one row would have no order")
             }
             for topic in mapping.topics {
-                if let owner = owners.updateValue(file.file, forKey: topic) {
-                    fault("topic '\(topic)' is also in \(owner); a topic belongs to one mapping")
+                guard let owner = owners.updateValue(file.file, forKey: topic) else { continue }
+                if !routed.contains(owner) || !routed.contains(file.file) {
+                    fault("topic '\(topic)' is also in \(owner); a topic belongs to one mapping, or to several of route.tables")
                 }
             }
         }

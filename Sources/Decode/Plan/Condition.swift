@@ -74,19 +74,23 @@ struct ConditionReader {
         let isThere = Int(value.type) > SJ_NULL
         switch test {
         case .exists(let wanted): return isThere == wanted ? true : isThere ? false : nil
-        case .isOneOf(let first, let count): return isThere ? isOneOf(value, first, count) : nil
+        case .isOneOf(let first, let count): return isThere ? position(of: value, first, count) != nil : nil
         }
     }
 
-    private func isOneOf(_ value: sj_value, _ first: Int, _ count: Int) -> Bool {
+    /// The position, among `count` words from `first` on, of the word that a value equals: a text, or an integer or a boolean that is
+    /// written so. `nil`: none.
+    func position(of value: sj_value, _ first: Int, _ count: Int) -> Int? {
         var value = value
         switch Int(value.type) {
-        case SJ_STRING: return sj_word(&value, words + first, count) >= 0
+        case SJ_STRING:
+            let word = sj_word(&value, words + first, count)
+            return word < 0 ? nil : word
         case SJ_INT64:
             let integer = Int64(bitPattern: value.bits)
-            return (first..<first + count).contains { scalars[$0].isInteger && scalars[$0].integer == integer }
-        case SJ_BOOL: return (first..<first + count).contains { Int(scalars[$0].boolean) == Int(value.bits) }
-        default: return false
+            return (0..<count).first { scalars[first + $0].isInteger && scalars[first + $0].integer == integer }
+        case SJ_BOOL: return (0..<count).first { Int(scalars[first + $0].boolean) == Int(value.bits) }
+        default: return nil
         }
     }
 }

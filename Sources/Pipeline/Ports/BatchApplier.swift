@@ -49,10 +49,11 @@ public protocol OffsetClaimer: Sendable {
 /// Writes one lane's transactions, one at a time.
 public protocol BatchApplier: Sendable {
     /// Writes all of the work in one transaction, or nothing of it. Resolves unknown outcomes itself before it returns. The work is of
-    /// one table.
+    /// one table, or of a route.
     /// - Parameter attempt: how often the same work was tried before.
     func apply(_ work: [PartitionBatches], attempt: Int) async throws -> ApplyResult
-    /// Which table a partition's events are written to. Events of different tables are never in one transaction.
+    /// Which table a partition's events are written to; a route, whose events are written to several tables together, counts as one. Events
+    /// of different ones are never in one transaction.
     func table(of source: TopicPartition) -> Int
     /// Where the lane's stage should run: on the connection's thread, so that no other has to be woken. `nil`: anywhere.
     var executor: (any TaskExecutor)? { get }

@@ -2,6 +2,7 @@
 
 import Apply
 import Backpressure
+import Decode
 import Pipeline
 import Platform
 import Postgres
@@ -22,28 +23,30 @@ final class DatabaseLane: BatchApplier {
         var replacedAgainAt: UInt64 = 0
     }
 
-    /// What the lane knows of one mapping's table.
+    /// What the lane knows of one mapping's table, or of the tables of the route.
     private final class Table: Sendable {
         struct State: ~Copyable {
-            var writer: TableWriter?
+            /// One for each plan, once it was used.
+            var writers: [TableWriter?]
             var machine: LaneMachine
         }
 
-        let plan: TablePlan
+        let plans: [TablePlan]
         let state: Mutex<State>
 
-        init(_ plan: TablePlan, constraintTimeout: Duration) {
-            self.plan = plan
+        init(_ plans: [TablePlan], constraintTimeout: Duration) {
+            self.plans = plans
             state = Mutex(
                 State(
+                    writers: plans.map { _ in nil },
                     machine: LaneMachine(
-                        outcomes: plan.configuration.outcomes, constraintTimeout: constraintTimeout.nanoseconds)))
+                        outcomes: plans[0].configuration.outcomes, constraintTimeout: constraintTimeout.nanoseconds)))
         }
     }
 
     private let configuration: PostgresConfiguration
     private let plans: TablePlans
-    /// In the order of the plans.
+    /// In the order of ``TablePlans/together``.
     private let tables: [Table]
     /// Of the tables' writers, of which one at a time has a transaction.
     private let pool: ArrayPool
@@ -64,7 +67,7 @@ final class DatabaseLane: BatchApplier {
         thread = try ConnectionThread(named: "lane")
         self.configuration = configuration
         self.plans = plans
-        tables = plans.all.map { Table($0, constraintTimeout: constraintTimeout) }
+        tables = plans.together.map { Table($0, constraintTimeout: constraintTimeout) }
         pool = ArrayPool(keptBytes: apply.keptBufferBytes)
         group = apply.group
         keptBufferBytes = apply.keptBufferBytes
@@ -84,10 +87,8 @@ final class DatabaseLane: BatchApplier {
     func reset(_ partitions: [TopicPartition]) {
         for partition in partitions {
             let table = tables[table(of: partition)]
-            table.state.withLock { state in
-                table.plan.poison.forget(partition)
-                state.machine.claimed(partition)
-            }
+            plans.forget(partition)
+            table.state.withLock { $0.machine.claimed(partition) }
         }
     }
 
@@ -184,7 +185,9 @@ final class DatabaseLane: BatchApplier {
             do {
                 switch action {
                 case .answer(let result):
-                    if case .stopped(_, let reason) = result, reason.kind == .schema { table.plan.mustBeChecked() }
+                    if case .stopped(_, let reason) = result, reason.kind == .schema {
+                        for plan in table.plans { plan.mustBeChecked() }
+                    }
                     return result
                 case .settle(let advances): action = try await settle(advances, table)
                 case .inspect: action = try await inspect(table)
@@ -200,16 +203,16 @@ final class DatabaseLane: BatchApplier {
     }
 
     /// A writer for the plan of this moment.
-    private func writer(of table: Table) -> TableWriter {
-        guard let current = table.plan.current else {
+    private func writer(of table: Table, _ index: Int = 0) -> TableWriter {
+        let plan = table.plans[index]
+        guard let current = plan.current else {
             preconditionFailure("batches reached a lane before their partitions were claimed")
         }
         return table.state.withLock { state in
-            if let writer = state.writer, writer.plan === current { return writer }
+            if let writer = state.writers[index], writer.plan === current { return writer }
             let writer = TableWriter(
-                plan: current, configuration: table.plan.configuration, poison: table.plan.poison, pool: pool,
-                after: state.writer)
-            state.writer = writer
+                plan: current, configuration: plan.configuration, poison: plan.poison, pool: pool, after: state.writers[index])
+            state.writers[index] = writer
             return writer
         }
     }
@@ -224,11 +227,13 @@ final class DatabaseLane: BatchApplier {
     }
 
     private func inspect(_ table: Table) async throws -> LaneMachine.Action {
-        logger.info("The table has changed; its schema is read again.", ["table": table.plan.table])
+        logger.info(
+            "The table has changed; its schema is read again.",
+            ["table": table.plans.map(\.table).joined(separator: ", ")])
         // Of the last transaction; another lane may have made a new one since.
-        let known = table.state.withLock { $0.writer?.plan }
-        try await table.plan.changed(on: self)
-        let isChanged = table.plan.current !== known
+        let known = table.state.withLock { $0.writers.map { $0?.plan } }
+        for plan in table.plans { try await plan.changed(on: self) }
+        let isChanged = zip(table.plans, known).contains { $0.current !== $1 }
         return table.state.withLock { $0.machine.inspected(isChanged: isChanged, at: MonotonicClock.nanoseconds()) }
     }
 
@@ -236,19 +241,32 @@ final class DatabaseLane: BatchApplier {
         _ slices: [BatchSlice], _ claims: [PartitionClaim], _ final: FinalConstraints, checksVersion: Bool, _ table: Table
     ) async throws -> LaneMachine.Action {
         let writer = writer(of: table)
-        let transaction = try writer.prepare(slices, claims: claims)
-        defer { writer.recycle(transaction) }
+        guard table.plans.count > 1 else {
+            let transaction = try writer.prepare(slices, claims: claims)
+            defer { writer.recycle(transaction) }
+            return try await execute(transaction.advances, table) { session, now in
+                writer.execute(transaction, on: session, final: final, checksVersion: checksVersion, now: now)
+            }
+        }
+        let route = RouteWriter(
+            table.plans.indices.map { self.writer(of: table, $0) }, name: Mapping.routeName, poison: plans.unrouted)
+        let transaction = try route.prepare(slices, claims: claims)
+        defer { route.recycle(transaction) }
+        return try await execute(transaction.advances, table) { session, now in
+            route.execute(transaction, on: session, final: final, checksVersion: checksVersion, now: now)
+        }
+    }
+
+    /// - Parameter body: executes a transaction that does this to the offsets, at a time in seconds.
+    private func execute(
+        _ advances: [OffsetAdvance], _ table: Table, _ body: @Sendable @escaping (PostgresSession, Double) -> ApplyOutcome
+    ) async throws -> LaneMachine.Action {
         let connection = try await connected()
         let (outcome, largest) = try await connection.perform { session in
-            let outcome = writer.execute(
-                transaction, on: session, final: final, checksVersion: checksVersion,
-                now: Double(MonotonicClock.nanoseconds()) / 1e9)
-            return (outcome, session.largestCommand)
+            (body(session, Double(MonotonicClock.nanoseconds()) / 1e9), session.largestCommand)
         }
         if largest > keptBufferBytes, !connection.isBroken { await replace(connection) }
-        return table.state.withLock {
-            $0.machine.executed(outcome, of: transaction.advances, at: MonotonicClock.nanoseconds())
-        }
+        return table.state.withLock { $0.machine.executed(outcome, of: advances, at: MonotonicClock.nanoseconds()) }
     }
 }
 

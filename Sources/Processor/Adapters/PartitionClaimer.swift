@@ -40,7 +40,7 @@ final class PartitionClaimer: OffsetClaimer {
 
     /// Changes limits of the lanes' present and later writers.
     func reconfigure(constraintTimeout: Duration, poison: PoisonLimits) {
-        for plan in plans.all { plan.poison.update(poison) }
+        plans.reconfigure(poison: poison)
         for lane in lanes { lane.reconfigure(constraintTimeout: constraintTimeout) }
     }
 
@@ -89,14 +89,13 @@ final class PartitionClaimer: OffsetClaimer {
             }
         }
         // A table that is locked keeps the question waiting: those that were written before come first.
-        let tables = byTable.keys.sorted {
-            (plans.all[$0].current == nil ? 1 : 0, $0) < (plans.all[$1].current == nil ? 1 : 0, $1)
-        }
+        func isNew(_ table: Int) -> Int { plans.together[table].contains { $0.current == nil } ? 1 : 0 }
+        let tables = byTable.keys.sorted { (isNew($0), $0) < (isNew($1), $1) }
         let failure = await withDiscardingTaskGroup { group -> (any Error)? in
             for table in tables {
                 let requests = byTable[table] ?? []
                 do {
-                    guard try await isWritable(plans.all[table], requests, answers) else { continue }
+                    guard try await areWritable(plans.together[table], requests, answers) else { continue }
                     let stored = try await storedOffsets(of: requests.map(\.source))
                     // A stored offset is taken as it is. Where the log does not hold it, the consumer finds out, and the next claim
                     // decides.
@@ -120,8 +119,13 @@ final class PartitionClaimer: OffsetClaimer {
         if let failure { throw failure }
     }
 
-    /// Whether a table can be written; otherwise the requests are answered.
+    /// Whether tables can be written; otherwise the requests are answered.
     /// - Throws: where the server could not be asked.
+    private func areWritable(_ plans: [TablePlan], _ requests: [ClaimRequest], _ answers: Answers) async throws -> Bool {
+        for plan in plans where try await !isWritable(plan, requests, answers) { return false }
+        return true
+    }
+
     private func isWritable(_ plan: TablePlan, _ requests: [ClaimRequest], _ answers: Answers) async throws -> Bool {
         let partitions = requests.map(\.source)
         do {

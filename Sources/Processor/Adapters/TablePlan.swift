@@ -21,16 +21,34 @@ extension OperatorPauseSync: SessionSource {}
 struct TablePlans: Sendable {
     /// One for each mapping.
     let all: [TablePlan]
+    /// The plans of each mapping's table, and last, where there is a route, those of its tables, which are written together.
+    let together: [[TablePlan]]
+    /// Counts the records that the route has no mapping for.
+    let unrouted: PoisonGuard
     private let routes: TopicRoutes
 
-    /// - Parameter routes: which of them is a topic's.
-    init(_ plans: [TablePlan], routes: TopicRoutes) {
+    /// - Parameters:
+    ///   - routes: which of them is a topic's.
+    ///   - poison: when a partition stops for records that the route has no mapping for.
+    init(_ plans: [TablePlan], routes: TopicRoutes, poison: PoisonLimits = PoisonLimits()) {
         all = plans
+        together = plans.map { [$0] } + (routes.routed.isEmpty ? [] : [routes.routed.map { plans[$0] }])
+        unrouted = PoisonGuard(poison)
         self.routes = routes
     }
 
-    /// The position in ``all`` of a partition's plan: each topic that is read belongs to one mapping.
+    /// The position in ``together`` of a partition's plans: each topic that is read belongs to one mapping, or is routed.
     func index(of source: TopicPartition) -> Int { all.count == 1 ? 0 : routes.mapping(of: source.topic) ?? 0 }
+
+    /// Changes limits while transactions are under way.
+    func reconfigure(poison: PoisonLimits) {
+        for guardian in all.map(\.poison) + [unrouted] { guardian.update(poison) }
+    }
+
+    /// Starts the counts of a partition that was claimed again at 0, if it was stopped.
+    func forget(_ source: TopicPartition) {
+        for guardian in together[index(of: source)].map(\.poison) + [unrouted] { guardian.forget(source) }
+    }
 
     /// Why it is not known which plan is a topic's; `nil`: it is.
     func fault(of topic: String) -> String? {

@@ -15,6 +15,7 @@ struct SluiceSettings: Sendable {
     var kafka = KafkaSettings()
     var postgres = PostgresSettings()
     var mappings = ["mapping.yaml"]
+    var route = RouteSettings()
     var pipeline = PipelineSettings()
     var apply = ApplySettings()
     var deadLetters = DeadLetterSettings()
@@ -23,6 +24,9 @@ struct SluiceSettings: Sendable {
     var http = HTTPSettings()
     var log = LogSettings()
 
+    /// The files of all mappings, each once.
+    var mappingFiles: [String] { mappings + route.files.filter { !mappings.contains($0) } }
+
     static let schema = SettingsSchema(
         Section<SluiceSettings>(
             "", help: "",
@@ -30,11 +34,13 @@ struct SluiceSettings: Sendable {
                 .section(\.kafka, KafkaSettings.section),
                 .section(\.postgres, PostgresSettings.section),
                 Key(
-                    "mappings", \.mappings, .list(of: .path, atLeast: 1),
+                    "mappings", \.mappings, .list(of: .path),
                     help:
                         "Mapping files, relative to this file: how events become rows. A file describes the topics of one table. "
-                        + "POST /send takes events of the first topic that a file names."
+                        + "POST /send takes events of the first topic that a file names and that is not routed. Empty: those of "
+                        + "route.tables only."
                 ),
+                .section(\.route, RouteSettings.section),
                 .section(\.pipeline, PipelineSettings.section),
                 .section(\.apply, ApplySettings.section),
                 .section(\.deadLetters, DeadLetterSettings.section),
@@ -42,6 +48,9 @@ struct SluiceSettings: Sendable {
                 .section(\.limits, LimitsSettings.section),
                 .section(\.http, HTTPSettings.section),
                 .section(\.log, LogSettings.section),
+            ],
+            rules: [
+                Rule("mappings", "route.tables", sentence: "must name at least one mapping file") { !$0.mappingFiles.isEmpty }
             ]),
         defaults: SluiceSettings(),
         renamed: [
@@ -110,16 +119,22 @@ struct Configuration: Sendable {
     }
     /// Which topic is whose.
     let routes: TopicRoutes
-    /// The topics of all mappings; expressions (``TopicPattern``) among them.
-    var topics: [String] { mappings.flatMap(\.topics) }
+    /// Which mapping decodes a record of a topic that several have; `nil`: no topic is routed.
+    let route: Route?
+    /// The topics of all mappings, each once; expressions (``TopicPattern``) among them.
+    var topics: [String] {
+        var seen: Set<String> = []
+        return mappings.flatMap(\.topics).filter { seen.insert($0).inserted }
+    }
     /// The mapping and the topic of the events that an ingress takes; `nil`: a worker takes none.
-    /// - Throws: where no mapping names a topic.
+    /// - Throws: where no mapping names a topic that is its own.
     func ingress(of role: Role) throws(CommandError) -> (mapping: Mapping, topic: String)? {
         if role == .worker { return nil }
         for mapping in mappings {
-            if let topic = mapping.topics.first(where: { !TopicPattern.isPattern($0) }) { return (mapping, topic) }
+            let topic = mapping.topics.first { !TopicPattern.isPattern($0) && routes.mapping(of: $0) != routes.route }
+            if let topic { return (mapping, topic) }
         }
-        throw CommandError("POST /send needs a topic: name one in a mapping, or run with --role worker")
+        throw CommandError("POST /send needs a topic that is not routed: name one in a mapping, or run with --role worker")
     }
 
     /// The settings, with faulty keys at their defaults, and all faults.
@@ -170,22 +185,25 @@ struct Configuration: Sendable {
         }
         var mappings: [Mapping] = []
         var nodes: [YAMLNode] = []
-        for path in settings.mappings {
+        let mappingFiles = settings.mappingFiles
+        for path in mappingFiles {
             do throws(SettingsFaults) {
                 nodes.append(try YAML.load(path: path))
             } catch {
                 faults += error.faults
             }
         }
-        if nodes.count == settings.mappings.count {
+        if nodes.count == mappingFiles.count {
             do throws(MappingFaults) {
-                mappings = try Mapping.compile(nodes)
+                mappings = try Mapping.compile(nodes, routed: Set(settings.route.files))
             } catch {
                 faults += error.faults.map { Fault(.file($0.file, line: $0.line), $0.message) }
             }
         }
         faults += settings.limits.policyFaults(effective.origin(of: "limits.policies"))
-        let routes = TopicRoutes(mappings.map(\.topics))
+        let routed = settings.route.files.compactMap { mappingFiles.firstIndex(of: $0) }
+        let routes = TopicRoutes(mappings.map(\.topics), routed: mappings.isEmpty ? [] : routed)
+        let route = settings.route.compile(mappingFiles, mappings, routes, origin: effective.origin(of:), &faults)
         if !mappings.isEmpty {
             let topics = mappings.flatMap(\.topics)
             for name in settings.limits.consume.topics.keys.sorted() where routes.mapping(of: name) == nil {
@@ -207,7 +225,7 @@ struct Configuration: Sendable {
         guard faults.isEmpty, let outcomes else { throw SettingsFaults(faults) }
         return Configuration(
             effective: effective, mappings: mappings, outcomes: outcomes, identity: identity, uriFile: files.uriFile,
-            files: files, content: content, routes: routes)
+            files: files, content: content, routes: routes, route: route)
     }
 }
 

@@ -64,7 +64,7 @@ struct ConfigurationFiles: Sendable {
             if let path { file = try YAML.load(path: path) } else { file = nil }
             let settings = Configuration.survey(file, environment).settings.value
             return (
-                settings.mappings + settings.mappings.flatMap(Self.hashKeys),
+                settings.mappingFiles + settings.mappingFiles.flatMap(Self.hashKeys),
                 settings.http.certificateFiles.map { [$0.certificate, $0.key] } ?? [], settings.kafka.files
             )
         } catch {

@@ -160,7 +160,7 @@ final class Reloader: Sendable {
             }
         }
         if hasOtherMappings {
-            logger.warning("Mapping changed; it takes effect at the next restart.", ["mappings": "\(settings.mappings)"])
+            logger.warning("Mapping changed; it takes effect at the next restart.", ["mappings": "\(settings.mappingFiles)"])
         }
         if hasOtherKafkaFiles {
             logger.warning(

@@ -57,7 +57,7 @@ final class WorkerTelemetry: PipelineObserver {
         let unchanged = registry.counterFamily(
             "sluice_unchanged_events_total", help: "Applied records that wrote nothing, of mappings with skip_unchanged.",
             labels: ["mapping"])
-        ofMappings = mappings.map { name in
+        ofMappings = (mappings + (routes.routed.isEmpty ? [] : [Mapping.routeName])).map { name in
             MappingCounters(
                 applied: mapped.child(name, "applied"), superseded: mapped.child(name, "superseded"),
                 deadLettered: mapped.child(name, "dead_lettered"), skipped: mapped.child(name, "skipped"),
@@ -185,17 +185,12 @@ final class WorkerTelemetry: PipelineObserver {
         applied.increment(by: counts.applied)
         superseded.increment(by: counts.superseded)
         skipped.increment(by: counts.skipped)
-        let dead = counts.deadLetters.values.reduce(0, +)
-        deadLettered.increment(by: dead)
+        deadLettered.increment(by: counts.deadLettered)
         for (reason, number) in counts.deadLetters { deadLetters.child(reason).increment(by: number) }
-        // A transaction writes one table.
+        // A transaction writes the table of one mapping, or those of the route.
         if let topic = work.first?.source.topic, let mapping = routes.mapping(of: topic) {
-            let counters = ofMappings[mapping]
-            counters.applied.increment(by: counts.applied)
-            counters.superseded.increment(by: counts.superseded)
-            counters.deadLettered.increment(by: dead)
-            counters.skipped.increment(by: counts.skipped)
-            counters.unchanged.increment(by: counts.unchanged)
+            ofMappings[mapping].count(counts)
+            for (part, counts) in zip(routes.routed, counts.parts) { ofMappings[part].count(counts) }
         }
         var rows = 0
         var buckets = LatencyBuckets()
@@ -220,6 +215,23 @@ private struct MappingCounters {
     let deadLettered: Counter
     let skipped: Counter
     let unchanged: Counter
+
+    /// Counts what those of ``AppliedCounts/parts`` do not.
+    func count(_ counts: AppliedCounts) {
+        func rest(_ path: KeyPath<AppliedCounts, Int>) -> Int {
+            counts.parts.reduce(counts[keyPath: path]) { $0 - $1[keyPath: path] }
+        }
+        applied.increment(by: rest(\.applied))
+        superseded.increment(by: rest(\.superseded))
+        deadLettered.increment(by: rest(\.deadLettered))
+        skipped.increment(by: rest(\.skipped))
+        unchanged.increment(by: rest(\.unchanged))
+    }
+}
+
+extension AppliedCounts {
+    /// Dead letters for any reason.
+    fileprivate var deadLettered: Int { deadLetters.values.reduce(0, +) }
 }
 
 /// Counters by partition, of the current assignment.

@@ -44,7 +44,8 @@ final class Worker: Sendable {
         let budget = settings.memoryBudget
         let prefetch = try budget.prefetchShare(partitions: partitions, properties: settings.kafka.properties)
         let pool = CreditPool(
-            batchOverhead: Footprint.perBatch,
+            // A batch of a routed topic has a part for each of the route's mappings.
+            batchOverhead: Footprint.perBatch * (1 + configuration.routes.routed.count),
             recordOverhead: configuration.mappings.map { Footprint(columns: $0.table.columns.count).perRecord }.max() ?? 0)
         var consumerConfiguration = KafkaConsumerConfiguration(
             client: client, groupID: settings.kafka.groupID, topics: configuration.topics)
@@ -67,7 +68,7 @@ final class Worker: Sendable {
                 return TablePlan(
                     shape: mapping.table, configuration: apply, poison: settings.apply.poisonLimits,
                     logger: logger.child("table", ["mapping": mapping.name]))
-            }, routes: configuration.routes)
+            }, routes: configuration.routes, poison: settings.apply.poisonLimits)
         lanes = try (0..<settings.postgres.connections).map { lane in
             try DatabaseLane(
                 configuration: settings.postgres.connection(name: "sluice lane \(lane)"), plans: plans, apply: applyConfiguration,
@@ -98,7 +99,8 @@ final class Worker: Sendable {
             source: KafkaRecordSource(
                 consumer: consumer, metadata: metadata, committedMetadata: committedMetadata, limiter: limiter,
                 prefetchBytes: budget.prefetch, partitionLimit: partitions, logger: logger.child("kafka")),
-            decoder: StageDecoder(configuration.mappings, routes: configuration.routes), claimer: claimer, appliers: lanes,
+            decoder: StageDecoder(configuration.mappings, routes: configuration.routes, route: configuration.route),
+            claimer: claimer, appliers: lanes,
             pool: pool,
             clock: SystemClock(), observer: telemetry)
         self.pipeline = pipeline

@@ -38,6 +38,46 @@ extension ValueKind {
     }
 }
 
+/// A text under a free name.
+public struct NamedText: Sendable, Equatable {
+    /// The name.
+    public let name: String
+    /// The text.
+    public let text: String
+
+    /// A text under a free name.
+    public init(_ name: String, _ text: String) {
+        self.name = name
+        self.text = text
+    }
+}
+
+extension ValueKind where Value == [NamedText] {
+    /// Texts under free names, in the order in which they are written. In YAML a mapping of scalars; in the environment `key=value` separated
+    /// by commas.
+    public static func orderedMap(of element: ValueKind<String>) -> ValueKind {
+        ValueKind(typeName: "map of \(element.typeName)") { raw, reading in
+            let entries: [(String, RawValue)]
+            switch raw {
+            case .text(let text):
+                guard let values = ValueKind<[String: String]>.map.parse(raw, &reading) else { return nil }
+                let pairs = text.contains(where: \.isNewline) ? Separated.byLines(text) : Separated.byCommas(text)
+                let names = pairs.compactMap { $0.split(separator: "=").first.map(Separated.trimmed) }
+                entries = names.compactMap { name in values[name].map { (name, .text($0)) } }
+            case .node(let node):
+                guard ValueKind<[String: String]>.map.parse(raw, &reading) != nil else { return nil }
+                entries = (node.mapping ?? []).map { ($0.key, .node($0.value)) }
+            }
+            let values = entries.compactMap { name, value in element.parse(value, &reading).map { NamedText(name, $0) } }
+            return values.count == entries.count ? values : nil
+        } show: { values, secrecy in
+            "{" + values.map { "\(Shown.yaml($0.name)): \(element.show($0.text, secrecy))" }.joined(separator: ", ") + "}"
+        } settle: { values, directory in
+            values.map { NamedText($0.name, element.settle($0.text, directory)) }
+        }
+    }
+}
+
 extension ValueKind where Value == [String: String] {
     /// Texts under free keys. In YAML a mapping of scalars; in the environment `key=value` separated by commas (`\,` for one inside a value),
     /// or one a line, with comments after `#` or `!`, as in a file that Java's clients read.

@@ -34,7 +34,7 @@ public struct DeadLetterWriter {
         INSERT INTO sluice_dead_letters AS d (consumer_group, topic, partition, "offset", key, payload, headers, record_timestamp,
           reason, sqlstate, detail, fingerprint, mapping, table_name)
         SELECT $1::text, u.topic, u.partition, u.position, u.key, u.payload, u.headers::jsonb, u.stamp, u.reason,
-          u.state, u.detail, u.fingerprint, $13::text, $14::text
+          u.state, u.detail, u.fingerprint, $13::text, nullif($14::text, '')
         FROM unnest($2::text[], $3::int4[], $4::int8[], $5::bytea[], $6::bytea[], $7::text[], $8::timestamptz[], $9::text[],
           $10::text[], $11::text[], $12::int8[])
           AS u(topic, partition, position, key, payload, headers, stamp, reason, state, detail, fingerprint)
@@ -51,7 +51,7 @@ public struct DeadLetterWriter {
     /// A writer for a consumer group.
     /// - Parameters:
     ///   - mapping: the mapping's name.
-    ///   - table: the table that the records were for.
+    ///   - table: the table that the records were for; empty: it is not known.
     public init(group: String, mapping: String, table: String, pool: ArrayPool) {
         self.group = group
         self.mapping = mapping

@@ -1,0 +1,131 @@
+// Decodes the batches of a routed topic: finds each record's mapping, and lets its decoder decode the records that are its own.
+
+import CSimdjson
+public import Records
+
+/// Decodes records of routed topics. It owns a JSON parser: use it, and its decoders, from one thread or task at a time.
+public final class RouteDecoder {
+    private let route: Route
+    private let decoders: [Decoder]
+    /// The positions of the mappings, in the order of the parts.
+    private let routed: [Int]
+    /// The part of each of the route's values.
+    private let partOfValue: [Int]
+    private let limits: DecodeLimits
+    private let parser: JSONParserHandle
+    private let scratch: DecodeScratch
+    private let reader: EventReader
+
+    /// Why no mapping decodes a record.
+    private enum Miss {
+        case noValue, otherValue
+        /// The part whose mapping does not have the topic.
+        case otherTopic(part: Int)
+    }
+
+    private enum Choice {
+        case part(Int)
+        case miss(Miss)
+        /// It has no payload, and so no field.
+        case nothing
+    }
+
+    /// - Parameters:
+    ///   - decoders: of all mappings.
+    ///   - routed: the positions of the route's mappings, in the order of the parts of a batch: ``ChangeBatch/parts``.
+    public init(_ route: Route, decoders: [Decoder], routed: [Int], limits: DecodeLimits = DecodeLimits()) {
+        self.route = route
+        self.decoders = decoders
+        self.routed = routed
+        self.limits = limits
+        partOfValue = route.tables.map { table in
+            guard let part = routed.firstIndex(of: table.mapping) else {
+                preconditionFailure("a table's mapping is of the route")
+            }
+            return part
+        }
+        parser = JSONParserHandle(limits, locates: false)
+        scratch = DecodeScratch(slots: route.plan.pointers.count, columns: 0, keyNames: 0)
+        reader = EventReader(
+            plan: route.plan, columns: route.plan.columns, formats: nil, limits: limits, parser: parser.pointer, scratch: scratch)
+    }
+
+    /// Decodes all records of a batch, each by its own mapping.
+    /// - Parameter readers: the positions of the mappings that have the batch's topic.
+    public func decode(_ batch: RecordBatch, readers: [Int]) -> ChangeBatch {
+        var positions = [[Int]](repeating: [], count: routed.count)
+        var faults: [DecodeFault] = []
+        let hasTopic = routed.map(readers.contains)
+        let ofTopic =
+            route.source == .topic ? choice(of: route.tables.firstIndex { $0.value == batch.source.topic }, hasTopic) : nil
+        withExtendedLifetime(batch) {
+            let (records, base) = (batch.records, batch.base)
+            for index in records.indices {
+                do throws(EventFault) {
+                    let context = RecordContext(record: records[index], base: base)
+                    let choice = if let ofTopic { ofTopic } else { try self.choice(context, hasTopic) }
+                    switch choice {
+                    case .part(let part): positions[part].append(index)
+                    case .miss(let miss):
+                        if route.otherwise == .deadLetter { faults.append(fault(miss, batch.source.topic, record: index)) }
+                    case .nothing: break
+                    }
+                } catch {
+                    faults.append(
+                        DecodeFault(
+                            record: Int32(index), reason: error.reason.rawValue,
+                            detail: error.detail(route.plan, reader.columns, limits))
+                    )
+                }
+            }
+        }
+        sj_parser_shrink(parser.pointer, Decoder.keptParserBytes)
+        let parts = positions.enumerated().map { part, positions in
+            positions.isEmpty ? nil : decoders[routed[part]].decode(batch, positions)
+        }
+        return ChangeBatch(records: batch, parts: parts, faults: faults)
+    }
+
+    private func choice(_ context: RecordContext, _ hasTopic: [Bool]) throws(EventFault) -> Choice {
+        let value: sj_value
+        switch route.source {
+        case .field(let slot):
+            guard let payload = context.bytes(context.record.value) else { return .nothing }
+            value = try reader.value(ofSlot: slot, in: payload)
+        case .header: value = reader.header(0, of: context)
+        case .topic: return .miss(.otherValue)
+        }
+        guard Int(value.type) > SJ_NULL else { return .miss(.noValue) }
+        return choice(of: reader.conditions.position(of: value, 0, partOfValue.count), hasTopic)
+    }
+
+    private func choice(of value: Int?, _ hasTopic: [Bool]) -> Choice {
+        guard let value else { return .miss(.otherValue) }
+        let part = partOfValue[value]
+        return hasTopic[part] ? .part(part) : .miss(.otherTopic(part: part))
+    }
+
+    /// Its sentence has nothing of the record, as those of other faults.
+    @inline(never)
+    private func fault(_ miss: Miss, _ topic: String, record: Int) -> DecodeFault {
+        let by = route.source == .topic ? "the topic \(topic)" : route.plan.headers.first.map { "header \($0)" } ?? route.by
+        let detail =
+            switch miss {
+            case .noValue: "\(by) is missing or null: no table of the route is for the record"
+            case .otherValue: "\(by) must be one of \(route.tables.map(\.value).joined(separator: ", ")), the tables of the route"
+            case .otherTopic(let part):
+                "\(by) names the mapping \(decoders[routed[part]].mapping.name), which does not have the topic \(topic)"
+            }
+        return DecodeFault(record: Int32(record), reason: DecodeReason.noRoute.rawValue, detail: detail)
+    }
+}
+
+extension EventReader {
+    /// The value of one field of an event; what it is in need not be there.
+    fileprivate func value(ofSlot slot: Int, in payload: UnsafeRawBufferPointer) throws(EventFault) -> sj_value {
+        let root = try object(payload)
+        for step in objects { try lookUpForCondition(step, in: root) }
+        if values[slot].is_repeated { throw .repeated(slot: slot) }
+        return values[slot]
+    }
+}
