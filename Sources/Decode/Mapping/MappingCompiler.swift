@@ -9,12 +9,10 @@ struct MappingCompiler {
     var reader = MappingReader()
     var tree = SlotTree()
 
-    private static let knownKeys = MappingKeys.file.names + ["version"]
-
     var faults: [MappingFault] { reader.faults }
 
     mutating func compile(_ root: YAMLNode) -> Mapping? {
-        guard let entries = reader.entries(of: root, in: "the mapping", known: Self.knownKeys) else { return nil }
+        guard let entries = reader.entries(of: root, in: "the mapping", known: MappingKeys.file.names) else { return nil }
         let mode = entries["mode"].flatMap { reader.choice($0, "mode", of: WriteMode.self) } ?? .upsert
         for required in MappingKeys.file where entries[required.name] == nil {
             guard required.isRequired || (required.name == "key" && mode != .append) else { continue }

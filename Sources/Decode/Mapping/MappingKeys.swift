@@ -73,6 +73,10 @@ enum MappingKeys {
             standard: .string(MappingReader.Deletion.row.rawValue),
             "What a Delete does. row: it removes the row; {set: {deleted_at: now}}: it sets these columns instead."),
         MappingKey(
+            "version", .any([text, object(version)]),
+            "The column that says how new an event is: an older one never overwrites a newer row, nor inserts a deleted one again."
+        ),
+        MappingKey(
             "skip_unchanged", .flag, standard: false,
             "true: an update that would leave the mapping's columns as they are is not written."),
         MappingKey(
@@ -152,6 +156,17 @@ enum MappingKeys {
     /// The key of a `delete` that removes nothing.
     static let deletion: [MappingKey] = [
         MappingKey("set", .map(of: now, takesNothing: false), isRequired: true, "The columns that a Delete sets.")
+    ]
+
+    /// The keys of a `version` that is more than a column's name.
+    static let version: [MappingKey] = [
+        MappingKey("column", text, isRequired: true, "The column, of an integer type, timestamp or timestamptz."),
+        MappingKey(
+            "equal", choice(VersionDeclaration.Equal.self), standard: .string(VersionDeclaration.Equal.last.rawValue),
+            "Which of two events with the same version stays."),
+        MappingKey(
+            "null_payload", text,
+            "The version of a record without payload: timestamp, headers.NAME, or skip where such records are skipped."),
     ]
 
     // MARK: Schemas

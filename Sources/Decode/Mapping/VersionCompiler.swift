@@ -37,7 +37,7 @@ extension MappingReader {
         guard node.mapping != nil else {
             return string(node, "version").map { VersionDeclaration(column: $0, node: node) }
         }
-        guard let entries = entries(of: node, in: "version", known: ["column", "equal", "null_payload"]) else { return nil }
+        guard let entries = entries(of: node, in: "version", known: MappingKeys.version.names) else { return nil }
         guard let column = entries["column"].flatMap({ string($0, "version: column") }) else {
             fault(node, "version needs 'column'")
             return nil

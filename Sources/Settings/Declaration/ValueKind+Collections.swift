@@ -56,7 +56,7 @@ extension ValueKind where Value == [NamedText] {
     /// Texts under free names, in the order in which they are written. In YAML a mapping of scalars; in the environment `key=value` separated
     /// by commas.
     public static func orderedMap(of element: ValueKind<String>) -> ValueKind {
-        ValueKind(typeName: "map of \(element.typeName)") { raw, reading in
+        ValueKind(typeName: "map of \(element.typeName)", schema: .map(of: element.schema)) { raw, reading in
             let entries: [(String, RawValue)]
             switch raw {
             case .text(let text):
