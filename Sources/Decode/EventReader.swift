@@ -111,9 +111,12 @@ struct EventReader {
         var prefix: UInt64 = 0
         for index in columns.indices {
             let step = columns[index]
-            if operation == .delete, !step.isInDeletes {
-                rows.append(cell: .absent)
-                continue
+            if operation == .delete {
+                if !step.isInDeletes {
+                    rows.append(cell: .absent)
+                    continue
+                }
+                try requireVersion(step)
             }
             let cell: Slice =
                 switch step.source {
@@ -211,9 +214,16 @@ struct EventReader {
         }
     }
 
+    /// A Delete of Debezium has the former row's key only, unless the source table says otherwise.
+    private func requireVersion(_ step: ColumnStep) throws(EventFault) {
+        guard envelope == .debezium, step.keyPosition < 0, case .field(let slot) = step.source else { return }
+        if Int(values[slot].type) == SJ_ABSENT { throw .deleteWithoutVersion(slot: slot) }
+    }
+
     /// The version of a Delete whose key is in the record's key.
     func versionOfDelete(_ context: RecordContext, into rows: inout ChangeRows) throws(EventFault) -> Slice {
         for index in columns.indices where columns[index].isInDeletes && columns[index].keyPosition < 0 {
+            try requireVersion(columns[index])
             if case .field(let slot) = columns[index].source { return try field(slot, index, columns[index], true, into: &rows) }
             return try metadata(index, columns[index], context, into: &rows)
         }

@@ -26,6 +26,8 @@ extension SQLState {
     public static let readOnlyTransaction = SQLState("25006")
     /// `25P02`: a statement in a transaction that has failed.
     public static let inFailedTransaction = SQLState("25P02")
+    /// `40P01`: transactions wait for each other's locks.
+    public static let deadlockDetected = SQLState("40P01")
     /// `26000`: the prepared statement does not exist (any more).
     public static let invalidStatementName = SQLState("26000")
     /// `0A000`: among others a cached plan whose result type has changed.

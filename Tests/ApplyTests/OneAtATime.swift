@@ -94,6 +94,8 @@ struct OneAtATime {
             if shape.skipsUnchanged, try new.allSatisfy({ try isEqual($0.0, $0.1, where: key) }) { return nil }
             var sets = new.map { "\(quoted($0)) = \($1)" }
             sets += shape.onUpdate.map { "\($0.column) = current_date" }
+            // Triggers see the update of a row that has nothing to set.
+            if sets.isEmpty { sets = ["\(quoted(shape.key[0])) = \(quoted(shape.key[0]))"] }
             sql = "UPDATE \(shape.name) SET \(sets.joined(separator: ", ")) WHERE \(key)"
         }
         return try execute(sql)

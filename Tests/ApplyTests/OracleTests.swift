@@ -40,6 +40,41 @@ extension ServerTests {
             await real.close()
             await oracle.close()
         }
+
+        /// 60 mappings, nine sequences of events each.
+        @Test func mappingsMadeAtRandomEqualOneAtATime() async throws {
+            var random = SeededRandom.printed("oracle, random mappings")
+            let database = try await TestDatabase.fresh("")
+            let real = database.connection
+            let oracle = try await database.connect()
+            var strategies: [WriteStrategy: Int] = [:]
+            for number in 0..<60 {
+                let seed = random.next()
+                var own = SeededRandom(seed: seed)
+                let table = OracleCase.random(number, &own)
+                let ddl = try table.ddl()
+                for (connection, schema) in [(real, "public"), (oracle, "oracle")] {
+                    try await connection.perform { session in
+                        _ = try session.executeScript(
+                            """
+                            SET synchronous_commit = off; CREATE SCHEMA IF NOT EXISTS \(schema); SET search_path = \(schema); \(ddl)
+                            """)
+                    }
+                }
+                let plan = try await real.perform { session in
+                    try WritePlan(table.shape, schema: TableInspector.inspect(table.shape, on: session))
+                }
+                strategies[plan.choice.strategy, default: 0] += 1
+                for sequence in 0..<9 {
+                    var run = OracleRun(table: table, plan: plan, seed: own.next())
+                    let label = "mapping \(number) of seed \(seed), sequence \(sequence): \(ddl) \(table.shape)"
+                    _ = try await run.compare(real, oracle, label: label)
+                }
+            }
+            #expect(WriteStrategy.allCases.allSatisfy { strategies[$0, default: 0] > 0 }, "\(strategies)")
+            await real.close()
+            await oracle.close()
+        }
     }
 }
 
@@ -85,7 +120,8 @@ struct OracleRun {
         let reset = table.reset
         try await oracle.perform { _ = try $0.executeScript(reset) }
         try await real.perform {
-            _ = try $0.executeScript(reset + "TRUNCATE sluice_offsets, sluice_dead_letters, sluice_tombstones;")
+            _ = try $0.executeScript(
+                reset + "DELETE FROM sluice_offsets; DELETE FROM sluice_dead_letters; DELETE FROM sluice_tombstones;")
         }
         let sources = [TopicPartition("a", 0), TopicPartition("a", 1), TopicPartition("b", 0)]
         var claims = try await real.perform { session in

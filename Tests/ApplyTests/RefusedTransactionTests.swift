@@ -52,6 +52,29 @@ private let orphan = PostgresError(.server, "no parent", sqlState: SQLState("235
         #expect(counts.applied == 10 && counts.parts.map(\.applied) == [10, 0])
     }
 
+    /// A record that was found to wait for a row is cut off at once when it is tried again.
+    @Test func aRecordThatWaitsIsNotSearchedForAgain() throws {
+        var machine = LaneMachine(outcomes: try OutcomeTable(), constraintTimeout: 1_000_000_000)
+        let batch = batch(p0)
+        func write(_ records: Range<Int>) -> LaneMachine.Action {
+            .write(
+                [BatchSlice(batch, records: records)], claims: [PartitionClaim(source: p0, epoch: 1, nextOffset: 0)],
+                final: .none,
+                checksVersion: true)
+        }
+        #expect(machine.batchesArrived([part(batch)], at: 1) == write(0..<5))
+        #expect(machine.executed(.refused(orphan), of: [], at: 1) == write(0..<2))
+        #expect(machine.executed(.retry(.constraint, orphan), of: [], at: 1) == write(0..<1))
+        guard case .answer(.appliedInPart(_, let waiting)) = machine.executed(.retry(.constraint, orphan), of: [], at: 1) else {
+            Issue.record("it does not wait")
+            return
+        }
+        machine.claimed(p0)
+        let again = 1 + waiting[0].retryIn
+        #expect(machine.batchesArrived([part(batch)], at: again) == write(0..<5))
+        #expect(machine.executed(.refused(orphan), of: [], at: again) == write(0..<1))
+    }
+
     /// A single record is one mapping's, so no half of it can help.
     @Test func aSingleRecordStops() throws {
         var machine = LaneMachine(outcomes: try OutcomeTable(), constraintTimeout: 10)

@@ -46,6 +46,34 @@ extension ServerTests {
             #expect(written == ["2000 \(present)"])
         }
 
+        /// Keys with very many events: small rounds have statements of their own only where triggers run once a statement, and not more of
+        /// them than memory allows.
+        @Test func smallRoundsHaveStatementsWhereTriggersRunByStatement() async throws {
+            let database = try await TestDatabase.fresh(
+                """
+                CREATE TABLE hot (id int PRIMARY KEY, a int);
+                CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+                """)
+            let shape = TableShape(
+                name: "hot", columns: [ColumnShape(name: "id", type: .int4), ColumnShape(name: "a", type: .int4)], key: [0],
+                write: WriteChoice(.rounds))
+            let claims = try await database.claim(p0)
+            let records = (0..<1_000).map { TestRecord.event(.upsert, [.int(Int32($0 % 5)), .int(Int32($0))]) }
+            let batch = changeBatch(p0, from: 0, records, shape: shape)
+            let plain = try await database.writer(shape).prepare([batch], claims: claims)
+            #expect(plain.built.statements.count == 3, "one round; the rest is written by the function")
+            try await database.script(
+                "CREATE TRIGGER nothing AFTER UPDATE ON hot FOR EACH STATEMENT EXECUTE FUNCTION nothing()")
+            let writer = try await database.writer(shape)
+            let captured = try writer.prepare([batch], claims: claims)
+            #expect(captured.built.statements.count == ApplyConfiguration.mostRounds + 2)
+            let outcome = try await database.connection.perform { writer.execute(captured, on: $0, now: 0) }
+            #expect(outcome.report?.records == 1_000, "\(outcome)")
+            #expect(
+                try await database.rows("SELECT concat_ws(' ', id, a) FROM hot ORDER BY id")
+                    == (0..<5).map { "\($0) \(995 + $0)" })
+        }
+
         /// A column that rows need and events may lack, as any text of Debezium's, costs nothing as long as no event lacks it.
         @Test func completeEventsAreCoalescedWhereRowsNeedAColumn() async throws {
             let database = try await TestDatabase.fresh("CREATE TABLE needs (id int PRIMARY KEY, a int NOT NULL, b int);")

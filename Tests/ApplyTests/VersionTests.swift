@@ -4,6 +4,7 @@ import Foundation
 import Postgres
 import Records
 import SluiceTables
+import Synchronization
 import TestSupport
 import Testing
 
@@ -118,6 +119,57 @@ extension ServerTests {
             let rows = try await database.rows("SELECT concat_ws(' ', id, at, a) FROM t WHERE gone IS NULL ORDER BY id")
             for connection in [blocker, one.connection, other.connection, database.connection] { await connection.close() }
             return rows
+        }
+
+        /// Its first event finds no row to update, waits to insert it, and the row of another lane comes; its second one updates that.
+        @Test(arguments: [WriteChoice.Strategy.rounds, .sequential])
+        func noneOfSeveralEventsOfAKeyIsLost(_ strategy: WriteChoice.Strategy) async throws {
+            let database = try await TestDatabase.fresh("CREATE TABLE t (id int PRIMARY KEY, at int, a int, b int);")
+            let shape = TableShape(
+                name: "t",
+                columns: [ColumnShape(name: "id", type: .int4), ColumnShape(name: "at", type: .int4)]
+                    + ["a", "b"].map { ColumnShape(name: $0, type: .int4, isOptional: true) }, key: [0],
+                write: WriteChoice(strategy), version: RowVersion(column: 1))
+            let writer = try await database.writer(shape)
+            let (one, other) = (try await Lane(database, writer, p0), try await Lane(database, writer, p1))
+            let blocker = try await database.connect()
+            let lock = try #require(writer.plan.versionGuard).lockAlone.sql
+            _ = try await blocker.perform { session in
+                try session.execute("BEGIN")
+                return try session.execute(lock)
+            }
+            async let left = one.write([.event(.upsert, [.int(1), .int(5), .int(5), .int(5)])])
+            try await waits(database, 1)
+            async let right = other.write([
+                .event(.upsert, [.int(1), .int(7), .int(7), .absent]), .event(.upsert, [.int(1), .int(8), .absent, .int(8)]),
+            ])
+            try await waits(database, 2)
+            _ = try await blocker.perform { try $0.execute("COMMIT") }
+            let outcomes = try await [left, right]
+            #expect(outcomes.compactMap { $0.report?.records } == [1, 2], "\(outcomes)")
+            #expect(try await database.rows("SELECT concat_ws(' ', id, at, a, b) FROM t") == ["1 8 7 8"])
+            for connection in [blocker, one.connection, other.connection, database.connection] { await connection.close() }
+        }
+
+        /// Each deletes the row that the other writes.
+        @Test func transactionsThatWaitForEachOtherAreWrittenOneAfterTheOther() async throws {
+            let database = try await TestDatabase.fresh(table + "INSERT INTO t VALUES (1, 1, 'old'), (9, 1, 'old');")
+            let writers = (try await database.writer(shape()), try await database.writer(shape()))
+            let (one, other) = (try await Lane(database, writers.0, p0), try await Lane(database, writers.1, p1))
+            let blocker = try await database.connect()
+            _ = try await blocker.perform { try $0.executeScript("BEGIN; SELECT FROM t WHERE id = 9 FOR UPDATE") }
+            async let left = one.write([delete(9, 5), upsert(1, 5)])
+            try await waits(database, 1)
+            async let right = other.write([delete(1, 6), upsert(9, 6)])
+            try await waits(database, 2)
+            _ = try await blocker.perform { try $0.execute("COMMIT") }
+            let outcomes = try await [left, right]
+            #expect(outcomes.compactMap { $0.report?.records } == [2, 2], "\(outcomes)")
+            #expect(try await database.rows("SELECT concat_ws(' ', id, at, a) FROM t") == ["9 6 x"])
+            // The one that was rolled back expects more of them.
+            let alone = [writers.0, writers.1].map { $0.aloneFor.withLock { $0 } }
+            #expect(alone.max() ?? 0 > 0 && alone.min() == 0, "\(alone)")
+            for connection in [blocker, one.connection, other.connection, database.connection] { await connection.close() }
         }
 
         @Test(arguments: [WriteChoice.Strategy.auto, .rounds, .sequential], [false, true])

@@ -199,4 +199,24 @@ private func row(_ operation: Records.Operation, _ cells: Cell...) -> Outcome { 
                 row(.delete, .int4(9), .int8(5), .absent), row(.delete, .int4(9), .int8(6), .absent), .fault("missing_field"),
             ])
     }
+
+    /// The former row of Debezium's Delete has the key only, unless the source table sends all of it.
+    @Test func `a Delete of Debezium without its version says what the source needs`() throws {
+        let mapping = try compile(
+            """
+            topics: [t]
+            envelope: debezium
+            table: t
+            key: [id]
+            version: {column: at, null_payload: skip}
+            columns: {id: {path: /id, type: int4}, at: {path: /v, type: int8}}
+            """)
+        let changes = Decoder(mapping: mapping).decode(
+            batch([
+                Sample(#"{"op":"d","before":{"id":1},"after":null}"#),
+                Sample(#"{"op":"d","before":{"id":1,"v":2},"after":null}"#),
+            ]))
+        #expect(changes.changes.count == 1)
+        #expect(changes.faults.count == 1 && changes.faults.allSatisfy { $0.detail.contains("REPLICA IDENTITY FULL") })
+    }
 }

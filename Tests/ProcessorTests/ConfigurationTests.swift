@@ -151,7 +151,11 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
         one("{by: /type, tables: {x: @/a.yaml, y: @/c.yaml}}", "route.tables: no topic is in two of these mappings")
         one("{table: {x: @/a.yaml}}", "route.table: is not a known key; did you mean route.tables?", "[@/a.yaml]")
         one("{}", "must name at least one mapping file", line: "sluice.yaml:1")
-        let both = try load("mappings: []\nroute: {by: topic, tables: {x: \(folder.path)/a.yaml, y: \(folder.path)/b.yaml}}")
+        one(
+            "{by: topic, tables: {shop: @/a.yaml, y: @/b.yaml}}",
+            "route.tables: y is not a topic of b; with by: topic the values are topics"
+        )
+        let both = try load("mappings: []\nroute: {by: /type, tables: {x: \(folder.path)/a.yaml, y: \(folder.path)/b.yaml}}")
         #expect(throws: CommandError.self, "all topics are routed") { try both.ingress(of: .all) }
         #expect(try both.ingress(of: .worker) == nil)
     }

@@ -129,7 +129,10 @@ public struct LaneMachine: ~Copyable {
         case .retryHalved(let error):
             return writeHalved(batches, slices, later, error, now)
         case .refused(let error):
-            guard let (first, second) = BatchSlice.halve(slices) else { return stop("PostgreSQL: \(error)") }
+            // A record that waits for a row was left out before: it is the first.
+            let isWaiting = slices.first.map { waits[$0.source]?.first == $0.firstOffset } ?? false
+            guard let (first, second) = (isWaiting ? BatchSlice.divide(slices, at: 1) : nil) ?? BatchSlice.halve(slices)
+            else { return stop("PostgreSQL: \(error)") }
             return write(first, of: batches, later: [second] + later, now)
         case .schemaChanged(let error):
             // Somebody is still changing it: with the waits of a retry.

@@ -17,12 +17,18 @@ struct RouteRun {
 
     mutating func execute() -> ApplyOutcome {
         for run in runs { if let stop = run.poisonStop(run.transaction.faults) { return stop } }
-        for index in runs.indices { runs[index].isAlone = runs[index].savesLocks }
+        for index in runs.indices { runs[index].isAlone = runs[index].mustBeAlone }
+        var outcome: ApplyOutcome
         do {
-            return try executeInOneTrip()
+            outcome = try executeInOneTrip()
         } catch {
-            return runs[0].outcome(of: error)
+            outcome = runs[0].outcome(of: error)
         }
+        if case .applied(var report) = outcome, report.wasAlreadyApplied {
+            report.records = prepared.recordCount
+            outcome = .applied(report)
+        }
+        return outcome
     }
 
     private mutating func executeInOneTrip() throws -> ApplyOutcome {
@@ -70,7 +76,7 @@ struct RouteRun {
             }
             try pipeline.execute("COMMIT")
         }
-        if let failure, failure.sqlState == .versionConflict, !guarded.isEmpty {
+        if let failure, runs.contains(where: { $0.isRepeatedAlone(after: failure) }) {
             try runs[0].rollback()
             for index in runs.indices { runs[index].isAlone = true }
             return try executeInOneTrip()

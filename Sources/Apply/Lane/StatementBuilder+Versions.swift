@@ -8,6 +8,9 @@ struct VersionCheck {
     let statement: EncodedStatement
     /// The transaction deletes rows, or tries to.
     let hasDeletes: Bool
+    /// The transaction is written alone from its beginning. Where an event is an UPDATE and an INSERT, another session's row may come in
+    /// between, and the event is lost. The check sees that of a key's newest event only.
+    var mustBeAlone = false
 }
 
 extension StatementBuilder {
@@ -61,7 +64,10 @@ extension StatementBuilder {
             let newest = newest(of: keys, run, &machine, version) { !refused.contains($0) }
             if let newest { rows.append(Int32(newest.position)) }
         }
-        return versionCheck(rows, isThorough: true)
+        var check = versionCheck(rows, isThorough: true)
+        let isOneStatement = plan.strategy == .rounds && !plan.completeInsertsLookUp && plan.presence.words == 0
+        check?.mustBeAlone = keys.count < sequence.count && !isOneStatement
+        return check
     }
 
     /// The check of these events.

@@ -211,7 +211,7 @@ struct StatementBuilder {
             sizes[length - 1] += 1
         }
         for round in sizes.indices.dropLast().reversed() { sizes[round] += sizes[round + 1] }
-        return max(1, sizes.firstIndex { $0 < leastRoundRows } ?? sizes.count)
+        return min(max(1, sizes.firstIndex { $0 < leastRoundRows } ?? sizes.count), ApplyConfiguration.mostRounds)
     }
 
     // MARK: Parameters

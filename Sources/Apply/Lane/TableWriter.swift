@@ -19,6 +19,8 @@ public final class TableWriter: Sendable {
     let lockSaver: Mutex<Int32>
     /// Of the lane's last transactions.
     let refusals: Mutex<RefusalRate>
+    /// How many of the next transactions of a table with a version are written alone, because one has met others that wait for its rows.
+    let aloneFor = Mutex(0)
     /// Raises ``SQLState/schemaChanged`` where the table is not as the plan says.
     let versionCheck: EncodedStatement
 
@@ -43,6 +45,13 @@ public final class TableWriter: Sendable {
         versionCheck = TableVersion.requirement(plan.schema.relation, plan.schema.version, self.pool)
     }
 
+    /// Least rows of a round; an Upsert that is an UPDATE and an INSERT takes two statements a round.
+    var leastRoundRows: Int {
+        let isCaptured = plan.schema.triggers.contains { !$0.isRow } && !plan.completeInsertsLookUp
+        return isCaptured
+            ? min(configuration.leastCapturedRoundRows, configuration.leastRoundRows) : configuration.leastRoundRows
+    }
+
     /// Encodes the events of slices by the plan's strategy. Events are in the order of `slices`, and in log order within each.
     /// - Parameter claims: the claim of every partition in `slices`, with the applied offset that the database shows.
     /// - Throws: `ApplyError` where a partition has no claim.
@@ -60,7 +69,7 @@ public final class TableWriter: Sendable {
     ) -> PreparedTransaction {
         let sequence = EventSequence(slices, shape: plan.shape)
         let builder = StatementBuilder(
-            plan: plan, sequence: sequence, pool: pool, leastRoundRows: configuration.leastRoundRows)
+            plan: plan, sequence: sequence, pool: pool, leastRoundRows: leastRoundRows)
         let deadLetters = slices.flatMap(\.deadLetters)
         var expected =
             isTriedWhole ? nil : refusals.withLock { $0.expected(of: sequence.count, configuration.bisection) }

@@ -48,12 +48,11 @@ struct TransactionRun {
     mutating func execute() -> ApplyOutcome {
         if transaction.advances.isEmpty { return .applied(ApplyReport()) }
         if let stop = poisonStop(transaction.faults) { return stop }
-        // The check of versions would lock all partitions of a table.
-        isAlone = savesLocks
+        isAlone = mustBeAlone
         do {
             do {
                 return try write()
-            } catch let error as PostgresError where error.sqlState == .versionConflict {
+            } catch let error as PostgresError where isRepeatedAlone(after: error) {
                 try rollback()
                 isAlone = true
                 return try write()
@@ -62,6 +61,28 @@ struct TransactionRun {
             return outcome(of: error)
         }
     }
+
+    /// Whether a transaction of a table with a version is written alone from its beginning.
+    var mustBeAlone: Bool {
+        guard plan.versionGuard != nil else { return false }
+        // The check of versions would lock all partitions of a table.
+        if savesLocks || transaction.built.versionCheck?.mustBeAlone == true { return true }
+        return writer.aloneFor.withLock { count in
+            count = max(0, count - 1)
+            return count > 0
+        }
+    }
+
+    /// Whether a transaction of a table with a version is repeated alone: its check has failed, or it has waited for the rows of another one
+    /// that waited for its own. Then others have the same keys, and it is not the last time.
+    func isRepeatedAlone(after error: PostgresError) -> Bool {
+        guard plan.versionGuard != nil, !isAlone else { return false }
+        if error.sqlState == .deadlockDetected { writer.aloneFor.withLock { $0 = Self.aloneAfterDeadlock } }
+        return error.sqlState == .versionConflict || error.sqlState == .deadlockDetected
+    }
+
+    /// A deadlock is found after a second only (`deadlock_timeout`).
+    private static let aloneAfterDeadlock = 100
 
     private mutating func write() throws -> ApplyOutcome {
         if transaction.expectedRefusals == nil, plan.strategy == .sequential || !savesLocks {
@@ -72,6 +93,8 @@ struct TransactionRun {
             }
         }
         try rollback()
+        // An event of a range may be an UPDATE and an INSERT; see VersionCheck.
+        if plan.versionGuard != nil { isAlone = true }
         return try replay()
     }
 

@@ -97,7 +97,7 @@ extension TransactionRun {
 
     private func builder(_ sequence: EventSequence, firstNumber: Int = 0) -> StatementBuilder {
         StatementBuilder(
-            plan: plan, sequence: sequence, pool: writer.pool, leastRoundRows: writer.configuration.leastRoundRows,
+            plan: plan, sequence: sequence, pool: writer.pool, leastRoundRows: writer.leastRoundRows,
             firstNumber: firstNumber)
     }
 

@@ -31,6 +31,8 @@ enum EventFault: Error {
     case deleteWithoutKey
     /// A record without payload does not have the version at which it deletes its row.
     case nullPayloadWithoutVersion
+    /// Debezium's Delete has no version in its former row.
+    case deleteWithoutVersion(slot: Int)
     /// The record's key names another row than the payload.
     case keyMismatch
     /// Debezium's `t`: the partition must stop, or the ingress refuses the event.
@@ -53,7 +55,7 @@ extension EventFault {
         case .tooDeep: .tooDeep
         case .notAnObject: .notAnObject
         case .noOperation, .notACloudEvent, .dataIsBinary: .badEnvelope
-        case .missing, .missingMetadata, .nullPayloadWithoutVersion: .missingField
+        case .missing, .missingMetadata, .nullPayloadWithoutVersion, .deleteWithoutVersion: .missingField
         case .repeated: .duplicateField
         case .notAContainer, .actionNotAString: .wrongType
         case .unknownAction, .truncate: .unknownAction
@@ -92,6 +94,9 @@ extension EventFault {
         case .keyNamesNothing:
             "a record without payload deletes the row that its key names, but the mapping says kafka_key: none"
         case .deleteWithoutKey: "the Delete has the key of its row neither in /before nor as the record's key"
+        case .deleteWithoutVersion(let slot):
+            "the Delete has no version, \(plan.pointers[slot].text) of its former row: let the source send whole former rows "
+                + "(REPLICA IDENTITY FULL), or take a version that each event has, such as event_path: /source/lsn"
         case .nullPayloadWithoutVersion: Self.version(plan)
         case .keyMismatch:
             "the record's key names another row than \(plan.key.map { Self.name($0, plan) }.joined(separator: ", "))"

@@ -74,7 +74,12 @@ public final class ArrayPool: Sendable {
 extension [ParameterArray] {
     /// Inserts an array behind those that hold no more memory.
     fileprivate mutating func insert(inOrder array: ParameterArray) {
-        insert(array, at: firstIndex { $0.bytes > array.bytes } ?? endIndex)
+        var (low, high) = (startIndex, endIndex)
+        while low < high {
+            let middle = (low + high) / 2
+            if self[middle].bytes > array.bytes { high = middle } else { low = middle + 1 }
+        }
+        insert(array, at: low)
     }
 }
 

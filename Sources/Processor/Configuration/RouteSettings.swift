@@ -33,7 +33,11 @@ struct RouteSettings: Sendable {
                     + "decode:no_route, or skip."),
         ],
         rules: [
-            Rule("by", "tables", sentence: "must be given together") { $0.by.isEmpty == $0.tables.isEmpty }
+            Rule(
+                "by", "tables", sentence: "by and tables must be given together: where the value is, and a mapping file for each"
+            ) {
+                $0.by.isEmpty == $0.tables.isEmpty
+            }
         ])
 
     /// The mapping files, each once.
@@ -61,6 +65,16 @@ struct RouteSettings: Sendable {
                 Fault(
                     origin("route.by"), key: "route.by",
                     "must be a JSON Pointer such as /type, header.NAME or topic, is \(by)\(hint ?? "")"))
+        }
+        if by == "topic" {
+            for (value, file) in tables.map({ ($0.name, $0.text) }) {
+                guard let mapping = files.firstIndex(of: file), mapping < mappings.count else { continue }
+                if TopicRoutes([mappings[mapping].topics]).mapping(of: value) != nil { continue }
+                faults.append(
+                    Fault(
+                        origin("route.tables"), key: "route.tables",
+                        "\(value) is not a topic of \(mappings[mapping].name); with by: topic the values are topics"))
+            }
         }
         let topics = mappings.isEmpty ? [] : routes.routed.flatMap { Set(mappings[$0].topics) }
         if !topics.isEmpty, Set(topics).count == topics.count, !topics.contains(where: TopicPattern.isPattern) {
