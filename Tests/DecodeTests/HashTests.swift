@@ -102,6 +102,9 @@ private func withKeys<Value>(_ body: (_ folder: String) throws -> Value) throws 
                     .int4(1), digest("ada@example.com"), digest("7"), digest("2026-03-01T10:00:00Z"), digest("DE AD"),
                     digest("2024-02-29"), digest("true"), .absent,
                 ])
+            let line = decoder.trial(of: batch([Sample(#"{"a":"c","id":1,"n":7,"bin":"3q0=","flag":true}"#)])).line
+            #expect(
+                line == "create id = 1 | n = \(digests["7"]!), bin = \(digests["DE AD"]!), flag = \(digests["true"]!)", "\(line)")
             #expect(try decoder.row(#"{"a":"c","id":1,"email":null}"#).cells[1...2] == [.null, .absent])
             #expect(try decoder.row(#"{"a":"c","id":1,"email":"\u00e4d\u0000\u00e4"}"#).cells[1] == digest("ädä"))
             var sample = Sample(#"{"a":"c","id":1}"#)

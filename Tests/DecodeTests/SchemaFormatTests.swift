@@ -178,6 +178,41 @@ private let cells: [Cell] = [
         #expect(ofKey?.detail == "/after/born must be a string, not an integer")
     }
 
+    /// `decimal.format: NUMERIC` of Kafka Connect's JsonConverter changes the value, and not the schema.
+    @Test func aDecimalMayBeANumber() throws {
+        let decoder = Decoder(mapping: try compile(text))
+        let numeric = modes[0].event.replacingOccurrences(of: #""BNI=""#, with: "12.34")
+        for event in [numeric, modes[0].event, numeric] { expect(modes[0], try decoder.row(event)) }
+        let large = "123456789012345678901234567890.5"
+        let row = try decoder.row(modes[0].event.replacingOccurrences(of: #""BNI=""#, with: large))
+        #expect(row.cells[5] == (try decoder.row(modes[2].event.replacingOccurrences(of: "12.34", with: large))).cells[5])
+        // A format of the mapping is strict.
+        let stated = text.replacingOccurrences(of: "type: numeric", with: "type: numeric, format: base64_decimal, scale: 2")
+        let fault = Decoder(mapping: try compile(stated)).decode(batch([Sample(numeric)])).faults.first
+        #expect(fault?.detail == "/after/price must be a string, not a number with a fraction or an exponent")
+        let odd = modes[0].event.replacingOccurrences(of: #""BNI=""#, with: "true")
+        #expect(decoder.decode(batch([Sample(odd)])).faults.first?.detail == "/after/price must be a string, not a boolean")
+    }
+
+    /// A time of day, a span and a moment are counts of the same units.
+    @Test(arguments: [
+        ("MicroTime", "MicroTimestamp", "at"), ("MicroTime", "MicroDuration", "at"), ("MicroTimestamp", "MicroTime", "stamp"),
+        ("MicroTimestamp", "MicroDuration", "stamp"), ("MicroDuration", "MicroTime", "span"),
+        ("MicroDuration", "MicroTimestamp", "span"), ("Date", "MicroTime", "born"),
+    ])
+    func aNameOfAnotherKindOfTimeIsIgnored(_ name: String, _ other: String, _ column: String) throws {
+        let event = modes[0].event.replacingOccurrences(of: "time.\(name)\"", with: "time.\(other)\"")
+        let fault = Decoder(mapping: try compile(text)).decode(batch([Sample(event)])).faults.first
+        #expect(fault?.detail == "/after/\(column) must be a string, not an integer")
+    }
+
+    @Test func momentsAndDaysAreReadByColumnsOfBoth() throws {
+        let dates = text.replacingOccurrences(of: "type: timestamp,", with: "type: date,")
+            .replacingOccurrences(of: "type: date, nullable: true}\n  at", with: "type: timestamptz, nullable: true}\n  at")
+        let row = try Decoder(mapping: compile(dates)).row(modes[0].event)
+        #expect(row.cells[1] == .int8(9556 * 86_400_000_000) && row.cells[3] == .int4(9556))
+    }
+
     @Test func whatFitsNoTypeChangesNothing() throws {
         let mode = modes[0]
         let decoder = Decoder(mapping: try compile(text))

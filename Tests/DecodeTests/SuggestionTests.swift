@@ -101,7 +101,7 @@ import Testing
                 "# no column for /extra/x, /total", "table: sales.customers", "key: [customer_id, line]", "kafka_key: json_array",
                 "  customer_id: {path: /id, type: int8}", "  line:        {path: /line, type: int2}",
                 "  name:        {path: /name, type: text}",
-                "  balance:     {path: /account/balance, type: numeric, format: base64_decimal, scale: 2}",
+                "  balance:     {path: /account/balance, type: numeric, format: base64_decimal, scale: 2}  # the scale is a guess",
                 "  seen:        {path: /seen, type: timestamptz, format: epoch_ms}",
                 "  born:        {path: /born, type: date, format: days}",
                 "  mood:        {path: /mood, cast: mood}  # the server casts the text to mood",
@@ -116,6 +116,108 @@ import Testing
         }
         #expect(fault?.description.contains("no field of topic customers is called as a column of t") == true)
     }
+
+    // MARK: Schemas
+
+    /// A change event with its schema, as Kafka Connect writes it. A field is its name, the schema's part, and its value.
+    private func change(_ fields: [(String, String, String)]) -> Sample {
+        let row = fields.map { "\"\($0.0)\":\($0.2)" }.joined(separator: ",")
+        let schema = fields.map { #"{"field":"\#($0.0)",\#($0.1)}"# }.joined(separator: ",")
+        return Sample(
+            #"{"schema":{"type":"struct","fields":[{"type":"struct","field":"after","fields":[\#(schema)]}]},"#
+                + #""payload":{"op":"c","before":null,"after":{\#(row)},"source":{}}}"#, key: #"{"id":1}"#)
+    }
+
+    private func changes(price: String = #""BNI=""#) -> [Sample] {
+        let decimal = #""type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"}"#
+        return (1...2).map { number in
+            change([
+                ("id", #""type":"int32""#, "1"),
+                ("price", decimal, price),
+                ("born", #""type":"int32","name":"io.debezium.time.Date""#, "2051\(number)"),
+                ("stamp", #""type":"int64","name":"io.debezium.time.MicroTimestamp""#, "1772359200250000"),
+                ("at", #""type":"int64","name":"io.debezium.time.MicroTime""#, "36000250000"),
+                ("span", #""type":"int64","name":"io.debezium.time.MicroDuration""#, "90000000"),
+                (
+                    "total", #""type":"struct","name":"io.debezium.data.VariableScaleDecimal""#,
+                    #"{"scale":2,"value":"BNI="}"#
+                ), ("rate", #""type":"string""#, #""1.50""#), ("note", decimal, "null"),
+            ])
+        }
+    }
+
+    @Test func `what the events' schema names needs no format`() throws {
+        let samples = changes()
+        let said = "  # the events' schema says the format"
+        let plain = try suggest(samples)
+        #expect(
+            Set(lines(plain)).isSuperset(of: [
+                "  id:    {path: /id, type: int8}  # fits int4 so far", "  price: {path: /price, type: numeric}" + said,
+                "  born:  {path: /born, type: date}" + said, "  stamp: {path: /stamp, type: timestamp}" + said,
+                "  at:    {path: /at, type: time}" + said, "  span:  {path: /span, type: interval}" + said,
+                "  total: {path: /total, type: numeric}" + said, "  rate:  {path: /rate, type: text}",
+                "  note:  {path: /note, type: numeric, nullable: true}  # null in 2; the events' schema says the format",
+            ]), "\(plain)")
+        #expect(try refused(plain, samples) == [])
+        let numbers = changes(price: "12.34")
+        let numeric = try suggest(numbers)
+        #expect(numeric.contains("price: {path: /price, type: numeric}" + said), "\(numeric)")
+        #expect(try refused(numeric, numbers) == [])
+        // The scale of the table is another one.
+        let outline = TableOutline(
+            columns: [
+                .init(name: "id", type: "integer", isNotNull: true), .init(name: "price", type: "numeric(12,4)"),
+                .init(name: "stamp", type: "timestamp with time zone"), .init(name: "born", type: "date", isNotNull: true),
+                .init(name: "at", type: "bigint"), .init(name: "rate", type: "numeric"),
+            ], key: ["id", "born"])
+        let table = try suggest(samples, table: "t", outline: outline)
+        #expect(
+            Set(lines(table)).isSuperset(of: [
+                "  price: {path: /price, type: numeric}" + said, "  stamp: {path: /stamp, type: timestamptz}" + said,
+                // Of the key, and of another kind.
+                "  born:  {path: /born, type: date, format: days}", "  at:    {path: /at, type: int8}",
+                "  rate:  {path: /rate, type: numeric}" + said,
+            ]), "\(table)")
+        #expect(try refused(table, samples) == [])
+    }
+
+    @Test func `a schema that some events lack says no format`() throws {
+        let without = Sample(#"{"op":"c","after":{"id":2,"price":"BNI=","born":20513},"source":{}}"#, key: #"{"id":2}"#)
+        let samples = changes() + [without]
+        let outline = TableOutline(
+            columns: [
+                .init(name: "id", type: "integer", isNotNull: true), .init(name: "price", type: "numeric(12,4)"),
+                .init(name: "born", type: "date"),
+            ], key: ["id"])
+        let text = try suggest(samples, table: "t", outline: outline)
+        #expect(text.contains("price: {path: /price, type: numeric, format: base64_decimal, scale: 4}  # the scale is a guess\n"))
+        #expect(text.contains("born:  {path: /born, type: date, format: days}\n"), "\(text)")
+        #expect(try refused(text, samples) == [])
+    }
+
+    @Test(arguments: [
+        ("a1", "format: hex}"), ("deadbeef", "format: hex}  # hex or base64?"), ("3q0=", "type: bytea}"),
+        ("a-b!", "cast: bytea}"),
+    ])
+    func `hexadecimal digits are taken for such`(_ value: String, _ ending: String) throws {
+        let outline = TableOutline(
+            columns: [.init(name: "id", type: "integer", isNotNull: true), .init(name: "b", type: "bytea")], key: ["id"])
+        let text = try suggest([Sample(#"{"id":1,"b":"\#(value)"}"#, key: "1")], table: "t", outline: outline)
+        #expect(lines(text).last?.hasPrefix("  b:  {path: /b, ") == true && text.contains(ending), "\(text)")
+        let none = try suggest([Sample(#"{"id":1,"b":null}"#, key: "1")], table: "t", outline: outline)
+        #expect(none.contains("{path: /b, type: bytea, nullable: true}"), "\(none)")
+    }
+
+    @Test(arguments: [
+        ("1772359200", "seconds since 1970? type: timestamptz, format: epoch_s"),
+        ("1772359200000", "milliseconds since 1970? type: timestamptz, format: epoch_ms"),
+        ("1772359200000000", "microseconds since 1970? type: timestamptz, format: epoch_us"), ("946684799", "fits int4 so far"),
+    ])
+    func `integers that may be times are said`(_ value: String, _ remark: String) throws {
+        #expect(try suggest([Sample(#"{"at":\#(value)}"#)]).contains("at: {path: /at, type: int8}  # \(remark)\n"))
+    }
+
+    // MARK: What is not known
 
     @Test func `what cannot be a column or be decided is said`() throws {
         let samples = [

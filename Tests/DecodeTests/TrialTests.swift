@@ -52,7 +52,14 @@ import Testing
     @Test func `values are shown as PostgreSQL does`() throws {
         let values: [(type: String, json: String, text: String)] = [
             ("int2", "-3", "-3"), ("int8", "9007199254740993", "9007199254740993"), ("bool", "true", "true"),
-            ("float8", "12.50", "12.5"), ("numeric", "1.10", "1.10"), ("numeric", "-0.001", "-0.001"),
+            ("float8", "12.50", "12.5"), ("float8", "100000", "100000"), ("float8", "-0.0001", "-0.0001"),
+            ("float8", "0.00001234", "1.234e-05"), ("float8", "123456789012345", "123456789012345"),
+            ("float8", "1e15", "1e+15"), ("float8", "-1.5e300", "-1.5e+300"), ("float8", "5e-324", "5e-324"),
+            ("float8", "0.1", "0.1"), ("float8", "-0.0", "-0"), ("float8", #""NaN""#, "NaN"),
+            ("float8", #""-Infinity""#, "-Infinity"), ("float4", "123456.7", "123456.7"), ("float4", "1000000", "1e+06"),
+            ("float4", "123456789", "1.2345679e+08"), ("float4", "0.25", "0.25"),
+            ("\"float8[]\"", "[100000]", "{1e+05}"), ("\"bool[]\"", "[true]", "{true}"), ("numeric", "1.10", "1.10"),
+            ("numeric", "-0.001", "-0.001"),
             ("text", #""Zoë""#, "Zoë"),
             ("uuid", #""6B1F0C1E-0C52-4A53-9D3E-2F6F5F7F0001""#, "6b1f0c1e-0c52-4a53-9d3e-2f6f5f7f0001"),
             ("date", #""2026-03-01""#, "2026-03-01"), ("time", #""10:00:00.500""#, "10:00:00.5"),
@@ -72,6 +79,24 @@ import Testing
             #expect(
                 lines(mapping, Sample(#"{"a":"s","id":1,"v":\#(json)}"#)) == ["upsert id = 1 | v = \(text)"], "\(type) \(json)")
         }
+    }
+
+    @Test func `where the table has a version each event but a Delete is an Upsert`() throws {
+        let mapping = try mapping(
+            columns: """
+                id: {path: /id, type: int4}
+                v: {path: /v, type: int8}
+                i: {path: /i, type: text, on: insert}
+                u: {path: /u, type: text, on: update}
+                k: {path: /k, type: text, nullable: true, if_null: keep}
+                """, more: "version: {column: v, null_payload: skip}\nenvelope: action\non_update: {t: now}")
+        func event(_ word: String) -> Sample { Sample(#"{"a":"\#(word)","id":1,"v":5,"i":"i","u":"u","k":null}"#) }
+        let written =
+            "upsert id = 1 | v = 5, i = i (on insert), u = u (on update), k = null (on insert), t = now (on update)"
+        #expect(
+            lines(mapping, event("c"), event("u"), event("s"), event("d")) == [
+                written, written, written, "delete id = 1 | v = 5",
+            ])
     }
 
     @Test func `what is not applied is said with its reason`() throws {
@@ -160,6 +185,21 @@ import Testing
                 #"5 u[2]@9 5 {"id": 7} {"a": 12345678901234567890123} h=x,n=nil"#, "6 t[0]@10 0 nil not JSON ",
                 #"7 t[0]@11 0  "text" "#,
             ])
+    }
+
+    @Test func `a byte order mark is no part of the first line`() throws {
+        #expect(try records("\u{FEFF}{}\n{}") == ["1 t[0]@0 0 nil {} ", "2 t[0]@1 0 nil {} "])
+        #expect(try records("\u{FEFF}").isEmpty)
+    }
+
+    @Test(arguments: ["{}", #"record {"value":1}"#])
+    func `no record follows the last offset`(_ next: String) throws {
+        let last = #"record {"value":{},"offset":9223372036854775806}"#
+        #expect(try records(last + "\n" + #"record {"value":1,"offset":0}"#).count == 2)
+        let fault = #expect(throws: EventFileFault.self) { try records(last + "\n" + next) }
+        #expect(
+            fault?.description == "e:2: no offset is left after that of the record before: "
+                + "offset must be an integer from 0 to 9223372036854775806")
     }
 
     @Test(arguments: [

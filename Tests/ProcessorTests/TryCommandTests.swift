@@ -39,6 +39,9 @@ import Testing
         try programs.write("x", lines)
         let same = try await programs.run("sluice", "try --mapping m.yaml --events e --expect x")
         #expect(same.code == 0 && same.output == "3 events as expected\n", "\(same)")
+        try programs.write("x", lines.split(separator: "\n").joined(separator: "\r\n") + "\r\n\r\n\n")
+        let windows = try await programs.run("sluice", "try --mapping m.yaml --events e --expect x")
+        #expect(windows.code == 0 && windows.output == "3 events as expected\n", "\(windows)")
         try programs.write("x", "1: upsert id = 1 | n = b\n" + lines.split(separator: "\n").dropFirst().joined(separator: "\n"))
         let other = try await programs.run("sluice", "try --mapping m.yaml --events e --expect x")
         #expect(other.code == 1, "\(other)")
@@ -46,6 +49,20 @@ import Testing
             other.output
                 == "--- x\n+++ m.yaml\n@@ -1 +1 @@\n-1: upsert id = 1 | n = b\n+1: upsert id = 1 | n = a\n"
                 + "sluice: the events do not become what x says\n")
+    }
+
+    @Test func aFileWithoutEventsIsSaid() async throws {
+        let programs = try Programs()
+        try programs.write("m.yaml", Self.mapping)
+        try programs.write("e", "\u{FEFF}# none yet\n\n")
+        let plain = try await programs.run("sluice", "try --mapping m.yaml --events e")
+        #expect(plain.code == 0 && plain.output == "sluice: e has no events\n", "\(plain)")
+        try programs.write("x", "\n")
+        let none = try await programs.run("sluice", "try --mapping m.yaml --events e --expect x")
+        #expect(none.code == 0 && none.output.contains("0 events as expected\n"), "\(none)")
+        try programs.write("x", "1: delete id = 1\n")
+        let some = try await programs.run("sluice", "try --mapping m.yaml --events e --expect x")
+        #expect(some.code == 1 && some.output.contains("-1: delete id = 1\n") && some.output.contains("has no events"), "\(some)")
     }
 
     @Test func faultsOfTheFilesAreNamed() async throws {
@@ -62,7 +79,10 @@ import Testing
             ("try --mapping m.yaml --events none", 1, "none: cannot be opened"),
             ("try --mapping none.yaml --events e", 78, "none.yaml: cannot be opened"),
             ("try --mapping m.yaml", 2, "either --events FILE or --topic TOPIC"), ("try --events e", 2, "needs --mapping FILE"),
-            ("mapping suggest", 2, "needs --topic TOPIC"), ("mapping sugest --topic t", 2, "did you mean suggest?"),
+            ("mapping suggest", 2, "needs --topic TOPIC"),
+            ("mapping suggest --topic t --table a.b.c", 2, "table must be a name or schema.name, each of 1 to 63 bytes"),
+            ("mapping suggest --topic t --table a.", 2, "table must be a name or schema.name, each of 1 to 63 bytes"),
+            ("mapping sugest --topic t", 2, "did you mean suggest?"),
             ("try --mapping m.yaml --topic t --limit 0", 2, "--limit must be a whole number from 1"),
         ]
         for (line, code, says) in cases {
@@ -91,6 +111,9 @@ import Testing
         let first = try await programs.run(
             "sluice", "try --mapping m.yaml --topic t --limit 1 --config s.yaml", environment: environment)
         #expect(first.output == "t[0]@0: upsert id = 1 | n = a\n", "\(first)")
+        let unfilled = try await programs.run(
+            "sluice", "try --mapping m.yaml --topic empty --config s.yaml", environment: environment)
+        #expect(unfilled.code == 0 && unfilled.output == "sluice: topic empty has no events\n", "\(unfilled)")
         let empty = try await programs.run("sluice", "mapping suggest --topic empty --config s.yaml", environment: environment)
         #expect(empty.code == 1 && empty.output.contains("topic empty has no records"), "\(empty)")
         // The embedded broker knows all groups that have committed; a sample has none.

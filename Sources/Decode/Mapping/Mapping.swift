@@ -49,6 +49,16 @@ public struct Mapping: Sendable {
     /// What dead letters and metrics name where the route had no mapping for a record.
     public static let routeName = "route"
 
+    /// What the name of a table must be.
+    public static let tableNameForm = "a name or schema.name, each of 1 to 63 bytes"
+
+    /// The parts of a table's name; `nil`: it has not ``tableNameForm``.
+    public static func tableName(_ text: String) -> (schema: String?, name: String)? {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        guard parts.count <= 2, parts.allSatisfy(ColumnCompiler.isIdentifier) else { return nil }
+        return (parts.count == 2 ? parts[0] : nil, parts[parts.count - 1])
+    }
+
     /// Compiles mapping files that are used together: their names differ, no topic is in two of them, and no table in two that change
     /// rows.
     /// - Parameters:

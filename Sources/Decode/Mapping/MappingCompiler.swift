@@ -134,12 +134,11 @@ struct MappingCompiler {
 
     private mutating func tableName(_ node: YAMLNode) -> (schema: String?, name: String)? {
         guard let text = reader.string(node, "table") else { return nil }
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-        guard parts.count <= 2, parts.allSatisfy(ColumnCompiler.isIdentifier) else {
-            reader.fault(node, "table must be a name or schema.name, each of 1 to 63 bytes")
+        guard let name = Mapping.tableName(text) else {
+            reader.fault(node, "table must be \(Mapping.tableNameForm)")
             return nil
         }
-        return (parts.count == 2 ? parts[0] : nil, parts[parts.count - 1])
+        return name
     }
 
     private mutating func keyPositions(

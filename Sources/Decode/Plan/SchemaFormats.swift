@@ -11,6 +11,17 @@ struct SchemaColumn: Sendable {
     let field: String
 }
 
+/// What a schema says of the values of a field.
+struct SchemaForm {
+    let format: ValueFormat
+    /// Digits after the point of a `base64_decimal`.
+    let scale: Int16
+    /// The types of columns that read them; the first is that of the field itself.
+    let types: [ColumnType]
+    /// The schema names them; otherwise they are strings, which a numeric reads.
+    let isNamed: Bool
+}
+
 /// The columns of one decoder, with the formats that the schema of the event names. Use it from one thread or task at a time.
 ///
 /// A schema is long, and the same in nearly all events. So it is read once, and its bytes are compared with those of the next event.
@@ -61,53 +72,74 @@ final class SchemaFormats {
     private static let rows = NameTable(["after", "before"])
     private static let string = NameTable(["string"])
     /// How Debezium and Kafka Connect call the forms of values that are not their type's usual one.
-    private static let formats: [(name: String, format: ValueFormat)] = [
-        ("io.debezium.time.Date", .days), ("io.debezium.time.Time", .epochMilliseconds),
-        ("io.debezium.time.MicroTime", .epochMicroseconds), ("io.debezium.time.NanoTime", .epochNanoseconds),
-        ("io.debezium.time.Timestamp", .epochMilliseconds), ("io.debezium.time.MicroTimestamp", .epochMicroseconds),
-        ("io.debezium.time.NanoTimestamp", .epochNanoseconds), ("io.debezium.time.MicroDuration", .epochMicroseconds),
-        ("io.debezium.time.NanoDuration", .epochNanoseconds), ("org.apache.kafka.connect.data.Date", .days),
-        ("org.apache.kafka.connect.data.Time", .epochMilliseconds),
-        ("org.apache.kafka.connect.data.Timestamp", .epochMilliseconds),
-        ("org.apache.kafka.connect.data.Decimal", .base64Decimal),
-        ("io.debezium.data.VariableScaleDecimal", .variableScaleDecimal),
-    ]
+    /// Only columns of the same kind take them: a time of day is no moment.
+    private static let formats: [(name: String, format: ValueFormat, types: [ColumnType])] = {
+        let day: [ColumnType] = [.date, .timestamp, .timestamptz]
+        let moment: [ColumnType] = [.timestamp, .timestamptz, .date]
+        return [
+            ("io.debezium.time.Date", .days, day), ("io.debezium.time.Time", .epochMilliseconds, [.time]),
+            ("io.debezium.time.MicroTime", .epochMicroseconds, [.time]),
+            ("io.debezium.time.NanoTime", .epochNanoseconds, [.time]),
+            ("io.debezium.time.Timestamp", .epochMilliseconds, moment),
+            ("io.debezium.time.MicroTimestamp", .epochMicroseconds, moment),
+            ("io.debezium.time.NanoTimestamp", .epochNanoseconds, moment),
+            ("io.debezium.time.MicroDuration", .epochMicroseconds, [.interval]),
+            ("io.debezium.time.NanoDuration", .epochNanoseconds, [.interval]),
+            ("org.apache.kafka.connect.data.Date", .days, day),
+            ("org.apache.kafka.connect.data.Time", .epochMilliseconds, [.time]),
+            ("org.apache.kafka.connect.data.Timestamp", .epochMilliseconds, moment),
+            ("org.apache.kafka.connect.data.Decimal", .base64Decimal, [.numeric]),
+            ("io.debezium.data.VariableScaleDecimal", .variableScaleDecimal, [.numeric]),
+        ]
+    }()
     private static let formatNames = NameTable(formats.map(\.name))
 
     private func read(_ event: sj_value) {
-        guard let schema = Self.member(of: event, Self.schema), let list = Self.member(of: schema, Self.members) else { return }
-        var isRead = false
-        Self.forEachField(list) { row in
-            // Both rows have the same fields.
-            guard !isRead, Int(row[4].type) == SJ_STRING, sj_word(row + 4, Self.rows.names, 2) >= 0 else { return }
-            isRead = true
-            Self.forEachField(row[0]) { field in
-                guard Int(field[4].type) == SJ_STRING else { return }
-                for index in candidates.indices where sj_word(field + 4, fields.names + index, 1) == 0 {
-                    set(candidates[index].column, field)
-                }
+        Self.forEachRowField(of: event) { field in
+            for index in candidates.indices where sj_word(field + 4, fields.names + index, 1) == 0 {
+                let step = declared.start[candidates[index].column]
+                guard let form = Self.form(of: field), form.types.contains(step.codec.type) else { continue }
+                columns[candidates[index].column] = step.with(step.codec.with(format: form.format, scale: form.scale))
             }
         }
     }
 
-    private func set(_ column: Int, _ field: UnsafeMutablePointer<sj_value>) {
-        let codec = declared.start[column].codec
-        var format: ValueFormat?
-        var scale: Int16 = 0
-        if Int(field[2].type) == SJ_STRING {
-            let index = sj_word(field + 2, Self.formatNames.names, Self.formats.count)
-            if index >= 0 { format = Self.formats[index].format }
-            if format == .base64Decimal {
-                guard let text = Self.member(of: field[3], Self.scale).flatMap(Self.text), let written = Int16(text) else {
-                    return
-                }
-                scale = written
-            }
-        } else if codec.type == .numeric, Int(field[1].type) == SJ_STRING, sj_word(field + 1, Self.string.names, 1) == 0 {
-            format = .string
+    /// What an event's schema says of the fields of its row, by their names. Fields of which it says nothing are missing.
+    static func forms(of event: sj_value) -> [String: SchemaForm] {
+        var forms: [String: SchemaForm] = [:]
+        forEachRowField(of: event) { field in
+            if let name = text(field[4]), let form = form(of: field) { forms[name] = form }
         }
-        guard let format, ValueFormat.formats(of: codec.type).contains(format) else { return }
-        columns[column] = declared.start[column].with(codec.with(format: format, scale: scale))
+        return forms
+    }
+
+    /// Calls `body` with the values of ``members`` of each field of the row.
+    private static func forEachRowField(of event: sj_value, _ body: (UnsafeMutablePointer<sj_value>) -> Void) {
+        guard let schema = member(of: event, Self.schema), let list = member(of: schema, members) else { return }
+        var isRead = false
+        forEachField(list) { row in
+            // Both rows have the same fields.
+            guard !isRead, Int(row[4].type) == SJ_STRING, sj_word(row + 4, rows.names, 2) >= 0 else { return }
+            isRead = true
+            forEachField(row[0]) { field in
+                if Int(field[4].type) == SJ_STRING { body(field) }
+            }
+        }
+    }
+
+    private static func form(of field: UnsafeMutablePointer<sj_value>) -> SchemaForm? {
+        guard Int(field[2].type) == SJ_STRING else {
+            guard Int(field[1].type) == SJ_STRING, sj_word(field + 1, string.names, 1) == 0 else { return nil }
+            return SchemaForm(format: .string, scale: 0, types: [.numeric], isNamed: false)
+        }
+        let index = sj_word(field + 2, formatNames.names, formats.count)
+        guard index >= 0 else { return nil }
+        var scale: Int16 = 0
+        if formats[index].format == .base64Decimal {
+            guard let written = member(of: field[3], Self.scale).flatMap(text).flatMap({ Int16($0) }) else { return nil }
+            scale = written
+        }
+        return SchemaForm(format: formats[index].format, scale: scale, types: formats[index].types, isNamed: true)
     }
 
     /// The first of `names` in an object.

@@ -100,22 +100,49 @@ struct ColumnCandidate: Sendable {
         "timestamp without time zone": .timestamp, "time without time zone": .time,
     ]
 
-    /// By the type of the table's column: in its usual form, in its other ones, and last whatever the server makes of the text.
-    static func candidates(ofColumn column: TableOutline.Column) -> [ColumnCandidate] {
+    /// The type of a table's column, and whether it is an array of it; no type: the server has to cast to it.
+    private static func type(of column: TableOutline.Column) -> (name: String, type: ColumnType?, isArray: Bool) {
         let isArray = column.type.hasSuffix("[]")
-        let modifier = column.type.firstMatch(of: #/\((\d+)(?:,(-?\d+))?\)/#)
         var name = isArray ? String(column.type.dropLast(2)) : column.type
         if let range = name.firstMatch(of: #/\([\d,-]+\)/#)?.range { name.removeSubrange(range) }
+        return (name, typeNames[name] ?? ColumnType(rawValue: name), isArray)
+    }
+
+    /// The two codecs of a field whose format an event's schema names: as the column has it, without a format, and as values are read.
+    /// `nil`: the column takes none from there.
+    /// - Parameter column: of the table; `nil`: the field's own type decides.
+    static func named(_ form: SchemaForm, _ column: TableOutline.Column?) -> (ColumnCandidate, read: ColumnCandidate)? {
+        let type: ColumnType
+        if let column {
+            let found = Self.type(of: column)
+            guard let known = found.type, !found.isArray, form.types.contains(known) else { return nil }
+            type = known
+        } else {
+            guard form.isNamed else { return nil }
+            type = form.types[0]
+        }
+        let codec = ValueCodec(type)
+        return (
+            ColumnCandidate(codec: codec), read: ColumnCandidate(codec: codec.with(format: form.format, scale: form.scale))
+        )
+    }
+
+    /// By the type of the table's column: in its usual form, in its other ones, and last whatever the server makes of the text.
+    static func candidates(ofColumn column: TableOutline.Column) -> [ColumnCandidate] {
+        let modifier = column.type.firstMatch(of: #/\((\d+)(?:,(-?\d+))?\)/#)
+        let (name, known, isArray) = type(of: column)
         let cast = ColumnCandidate(codec: ValueCodec(.text, takesAny: true), cast: name + (isArray ? "[]" : ""))
-        guard let type = typeNames[name] ?? ColumnType(rawValue: name) else { return [cast] }
+        guard let type = known else { return [cast] }
         if isArray { return [ColumnCandidate(codec: ValueCodec(type, isArray: true)), cast] }
         var candidates: [ColumnCandidate] = []
         if type == .json || type == .jsonb {
             candidates.append(ColumnCandidate(codec: ValueCodec(.text), cast: name, rule: .document))
         }
+        // Hexadecimal digits are base64 as well, and rarely meant as such.
+        if type == .bytea { candidates.append(ColumnCandidate(codec: ValueCodec(.bytea, format: .hex))) }
         candidates.append(ColumnCandidate(codec: ValueCodec(type)))
-        // The candidate before these two is the same.
-        for format in ValueFormat.formats(of: type) where format != .iso && format != .base64 {
+        // The candidate before is the same as ISO 8601.
+        for format in ValueFormat.formats(of: type) where format != .iso && type != .bytea {
             let scale = modifier?.output.2.flatMap { Int16($0) } ?? 0
             let isCount = format.microsecondDigits != nil || format == .days
             candidates.append(

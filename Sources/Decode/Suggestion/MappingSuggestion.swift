@@ -29,16 +29,14 @@ public enum MappingSuggestion {
         try check(envelope, records, topic)
         let kind = envelope.kind
         let action = kind == .action ? envelope.action : nil
-        let general = RowSurvey(records, kind, action, parser) { _ in ColumnCandidate.general }
+        let general = RowSurvey(records, kind, action, parser) { _ in nil }
         var suggestion: SuggestedMapping
         let name = table ?? SuggestedName.column([topic], taken: [])
         if let outline {
             let pairs = pairs(general, outline, table: name)
             let columns = Dictionary(uniqueKeysWithValues: pairs.map { ($1, $0) })
             let types = Dictionary(uniqueKeysWithValues: outline.columns.map { ($0.name, $0) })
-            let survey = RowSurvey(records, kind, action, parser) { path in
-                columns[path].flatMap { types[$0] }.map { ColumnCandidate.candidates(ofColumn: $0) } ?? ColumnCandidate.general
-            }
+            let survey = RowSurvey(records, kind, action, parser) { path in columns[path].flatMap { types[$0] } }
             suggestion = SuggestedMapping(survey, topic: topic, table: name)
             suggestion.addColumns(of: outline, pairs)
         } else {
@@ -121,7 +119,7 @@ public enum MappingSuggestion {
     ) throws(SuggestionFault) -> (SuggestedMapping.Key, refused: [String]) {
         let appended = try refusals(suggestion.text(SuggestedMapping.Key(), head: []), records)
         let required = suggestion.columns.filter { column in
-            column.candidate.isKey && column.field.nulls == 0 && column.field.rows == suggestion.survey.rows
+            column.field.best?.isKey == true && column.field.nulls == 0 && column.field.rows == suggestion.survey.rows
                 && (suggestion.survey.envelope == .debezium || column.field.deletedRows == suggestion.survey.deletedRows)
         }.map(\.name)
         let hasKeys = records.contains { $0.records.first.map { $0.key.length >= 0 } ?? false }

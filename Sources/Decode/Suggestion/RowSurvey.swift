@@ -24,14 +24,29 @@ struct FieldSurvey {
     private(set) var values = 0
     /// The ways in which all values can be read, the best first.
     private(set) var candidates: [ColumnCandidate]
+    /// How a column without a format reads all values, because the events' schemas name it; `nil`: they do not.
+    private(set) var named: ColumnCandidate?
+    private var isNamed = true
+    private let column: TableOutline.Column?
 
-    init(_ path: [String], _ candidates: [ColumnCandidate]) {
+    /// - Parameter column: the table's, which the field is for.
+    init(_ path: [String], _ column: TableOutline.Column?) {
         self.path = path
-        self.candidates = candidates
+        self.column = column
+        candidates = column.map { ColumnCandidate.candidates(ofColumn: $0) } ?? ColumnCandidate.general
     }
 
-    mutating func add(_ value: sj_value, isDeleted: Bool, _ parser: SurveyParser, _ scratch: inout ChangeRows) {
+    /// - Parameter form: what the event's schema says of the field.
+    mutating func add(
+        _ value: sj_value, _ form: SchemaForm?, isDeleted: Bool, _ parser: SurveyParser, _ scratch: inout ChangeRows
+    ) {
         let isNull = Int(value.type) == SJ_NULL
+        if isNamed {
+            let found = form.flatMap { ColumnCandidate.named($0, column) }
+            let isSame = named == nil || named?.codec.type == found?.0.codec.type
+            isNamed = isSame && (isNull ? found != nil : found?.read.accepts(value, parser, &scratch) == true)
+            named = isNamed ? found?.0 : nil
+        }
         if isDeleted {
             if !isNull { deletedRows += 1 }
         } else {
@@ -56,7 +71,9 @@ struct FieldSurvey {
 
     /// Elements decide the type of an array; without any, only the document itself is certain. Without a value text is the widest guess.
     var best: ColumnCandidate? {
-        if values == 0 { return candidates.first { $0.codec.simple == .text } ?? candidates.first }
+        if values == 0 {
+            return candidates.first { $0.codec.simple == .text } ?? candidates.first { $0.codec.format == nil }
+        }
         return (isArray && !hasElements ? candidates.first(where: \.codec.isDocument) : nil) ?? candidates.first
     }
 }
@@ -77,10 +94,10 @@ struct RowSurvey {
     /// A row has more fields than are looked at.
     private(set) var isCut = false
 
-    /// - Parameter candidates: how the field at a path might be read.
+    /// - Parameter column: the table's column for the field at a path.
     init(
         _ records: [RecordBatch], _ envelope: EnvelopeKind, _ action: EnvelopeSurvey.Action?, _ parser: SurveyParser,
-        candidates: ([String]) -> [ColumnCandidate]
+        column: ([String]) -> TableOutline.Column?
     ) {
         self.envelope = envelope
         self.action = action
@@ -90,7 +107,8 @@ struct RowSurvey {
                 Int(root.type) == SJ_OBJECT, let (row, isDeleted) = row(of: root, parser)
             else { continue }
             if isDeleted { deletedRows += 1 } else { rows += 1 }
-            add(row, at: [], isDeleted, parser, &scratch, candidates)
+            let forms = envelope == .debezium ? SchemaFormats.forms(of: root) : [:]
+            add(row, at: [], isDeleted, forms, parser, &scratch, column)
         }
     }
 
@@ -117,8 +135,8 @@ struct RowSurvey {
     }
 
     private mutating func add(
-        _ object: sj_value, at parent: [String], _ isDeleted: Bool, _ parser: SurveyParser, _ scratch: inout ChangeRows,
-        _ candidates: ([String]) -> [ColumnCandidate]
+        _ object: sj_value, at parent: [String], _ isDeleted: Bool, _ forms: [String: SchemaForm], _ parser: SurveyParser,
+        _ scratch: inout ChangeRows, _ column: ([String]) -> TableOutline.Column?
     ) {
         var seen: Set<String> = []
         var found: [(String, sj_value)] = []
@@ -132,7 +150,7 @@ struct RowSurvey {
         for (name, value) in found {
             let path = parent + [name]
             if fields[path] == nil {
-                fields[path] = FieldSurvey(path, candidates(path))
+                fields[path] = FieldSurvey(path, column(path))
                 paths.append(path)
             }
             guard seen.insert(name).inserted else {
@@ -140,8 +158,8 @@ struct RowSurvey {
                 continue
             }
             if envelope == .debezium, isPlaceholder(value) { continue }
-            fields[path]?.add(value, isDeleted: isDeleted, parser, &scratch)
-            if parent.isEmpty, Int(value.type) == SJ_OBJECT { add(value, at: path, isDeleted, parser, &scratch, candidates) }
+            fields[path]?.add(value, parent.isEmpty ? forms[name] : nil, isDeleted: isDeleted, parser, &scratch)
+            if parent.isEmpty, Int(value.type) == SJ_OBJECT { add(value, at: path, isDeleted, [:], parser, &scratch, column) }
         }
     }
 
@@ -157,7 +175,7 @@ struct RowSurvey {
 
     /// Whether the members of an object become columns: it always is one, and has the same few names.
     func isSpread(_ field: FieldSurvey) -> Bool {
-        guard field.isObject, !field.isRepeated, field.path.count == 1 else { return false }
+        guard field.isObject, field.named == nil, !field.isRepeated, field.path.count == 1 else { return false }
         let children = children(of: field.path)
         return (1...16).contains(children.count) && !children.contains(where: \.isRepeated)
             && children.allSatisfy { 2 * $0.rows >= field.rows - field.nulls }

@@ -6,6 +6,7 @@ import Records
 struct SuggestedColumn {
     let name: String
     let field: FieldSurvey
+    /// Of a column that is not in the key: record keys have no schema, so that a key is read by the field's best candidate.
     let candidate: ColumnCandidate
     var remarks: [String]
 }
@@ -97,15 +98,20 @@ struct SuggestedMapping {
             remarks.append("\(shown) is in one event twice, so it cannot be read")
             return false
         }
-        guard let candidate = field.best else {
+        guard let candidate = field.named ?? field.best else {
             remarks.append("\(shown): no type takes all of its values")
             return false
         }
         var remarks: [String] = []
         if field.values == 0 {
-            remarks.append("never with a value: the type is a guess")
+            if field.named == nil { remarks.append("never with a value: the type is a guess") }
         } else if field.isArray, !field.hasElements {
             remarks.append("only empty arrays: the type is a guess")
+        }
+        if candidate.codec.format == .base64Decimal { remarks.append("the scale is a guess") }
+        if candidate.codec.format == .hex, field.candidates.contains(where: { $0.codec.type == .bytea && $0.codec.format == nil })
+        {
+            remarks.append("hex or base64?")
         }
         columns.append(SuggestedColumn(name: name, field: field, candidate: candidate, remarks: remarks))
         return true
@@ -114,7 +120,8 @@ struct SuggestedMapping {
     /// The unit of integers that all are a time between 2000 and 2100.
     private static func unit(of integers: ClosedRange<Int64>) -> (String, ValueFormat)? {
         for (name, format, factor) in [
-            ("milliseconds", ValueFormat.epochMilliseconds, Int64(1000)), ("microseconds", .epochMicroseconds, 1_000_000),
+            ("seconds", ValueFormat.epochSeconds, Int64(1)), ("milliseconds", .epochMilliseconds, 1000),
+            ("microseconds", .epochMicroseconds, 1_000_000),
         ] where integers.lowerBound >= 946_684_800 * factor && integers.upperBound < 4_102_444_800 * factor {
             return (name, format)
         }
@@ -164,12 +171,14 @@ struct SuggestedMapping {
 
     private func line(_ column: SuggestedColumn, isKey: Bool) -> String {
         let field = column.field
-        var keys = ["path: \(Self.shown(field.path))", column.candidate.keys]
+        let candidate = (isKey ? field.best : nil) ?? column.candidate
+        var keys = ["path: \(Self.shown(field.path))", candidate.keys]
         if !isKey, field.rows < survey.rows { keys.append("optional: true") }
         if !isKey, field.nulls > 0 { keys.append("nullable: true") }
         var remarks = column.remarks
         if field.rows < survey.rows { remarks.insert("in \(field.rows) of \(survey.rows) rows", at: 0) }
         if field.nulls > 0 { remarks.append("null in \(field.nulls)") }
+        if field.named != nil, !isKey { remarks.append("the events' schema says the format") }
         return "{\(keys.joined(separator: ", "))}" + (remarks.isEmpty ? "" : "  # " + remarks.joined(separator: "; "))
     }
 }

@@ -10,7 +10,7 @@ public struct EventFileFault: Error, Sendable, Equatable, CustomStringConvertibl
 }
 
 /// A file of events. A line is a payload, as `POST /send` takes it; or `record ` and a JSON object with the record's parts. Empty lines,
-/// and lines that begin with `#`, are ignored.
+/// and lines that begin with `#`, are ignored, and so is a byte order mark at the start.
 ///
 /// The members of a record: `value`, its payload as JSON, or null; `key`, a string or other JSON; `headers`, an object of strings;
 /// `timestamp`, milliseconds since 1970; `topic`, `partition`, `offset`. All but `value` may be left out.
@@ -23,6 +23,7 @@ public struct EventFile {
         public let batch: RecordBatch
     }
 
+    private static let offsets: ClosedRange<Int64> = 0...(Int64.max - 1)
     private static let members = ["value", "key", "headers", "timestamp", "topic", "partition", "offset"]
     private let names = NameTable(members)
     private let parser = SurveyParser()
@@ -43,6 +44,7 @@ public struct EventFile {
     public static func lines(of text: [UInt8], file: String, topic: String) throws(EventFileFault) -> [Line] {
         var reader = EventFile(file: file, topic: topic)
         var lines: [Line] = []
+        let text = text.starts(with: [0xEF, 0xBB, 0xBF]) ? text.dropFirst(3) : text[...]
         for (index, line) in text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
             let content = line.last == UInt8(ascii: "\r") ? line.dropLast() : line
             if content.allSatisfy({ $0 == 0x20 || $0 == 0x09 }) || content.first == UInt8(ascii: "#") { continue }
@@ -52,14 +54,17 @@ public struct EventFile {
     }
 
     private mutating func record(_ line: ArraySlice<UInt8>, line number: Int) throws(EventFileFault) -> RecordBatch {
+        func fault(_ sentence: String) -> EventFileFault { EventFileFault(description: "\(file):\(number): \(sentence)") }
+        let noOffset =
+            "no offset is left after that of the record before: offset must be an integer from 0 to \(Self.offsets.upperBound)"
         let prefix = Array("record ".utf8)
         guard line.starts(with: prefix) else {
+            if !Self.offsets.contains(nextOffset) { throw fault(noOffset) }
             let batch = RecordBatch(source: TopicPartition(topic, 0), generation: 0)
             line.withUnsafeBytes { batch.append(offset: nextOffset, timestamp: 0, key: nil, value: $0) }
             nextOffset += 1
             return batch
         }
-        func fault(_ sentence: String) -> EventFileFault { EventFileFault(description: "\(file):\(number): \(sentence)") }
         var document = ByteBuffer()
         line.dropFirst(prefix.count).withUnsafeBytes { document.append($0) }
         guard let root = parser.parse(document.bytes), Int(root.type) == SJ_OBJECT else {
@@ -102,7 +107,8 @@ public struct EventFile {
         }
         let timestamp = integer(3, -1...Int64.max, default: 0)
         let partition = integer(5, 0...Int64(Int32.max), default: 0)
-        let offset = integer(6, 0...(Int64.max - 1), default: nextOffset)
+        let offset = integer(6, Self.offsets, default: nextOffset)
+        if !Self.offsets.contains(offset) { wrong = wrong ?? noOffset }
         var topic = topic
         if Int(values[4].type) == SJ_STRING {
             topic = String(decoding: parser.string(values[4]), as: UTF8.self)

@@ -21,7 +21,7 @@ public enum RecordTrial: Sendable, Equatable {
 
         /// The column.
         public let column: String
-        /// The value as PostgreSQL shows it; `nil`: null.
+        /// The value as PostgreSQL shows it, arrays and JSON as they are sent; `nil`: null.
         public let text: String?
         /// `text` is an expression: `now` or `current_date`.
         public var isExpression = false
@@ -55,20 +55,22 @@ extension Decoder {
         }
         guard let change = decoded.changes.first else { return .skipped(why: scratch.skipped.pointee.sentence(mapping.plan)) }
         let table = mapping.table
-        let key = table.key.map { value(of: $0, decoded, change.operation) }
+        // See ``TableShape/version``.
+        let operation = table.version == nil || change.operation == .delete ? change.operation : .upsert
+        let key = table.key.map { value(of: $0, decoded, operation) }
         var values: [RecordTrial.Value] = []
-        for column in table.columns.indices where !table.key.contains(column) && isWritten(column, decoded, change.operation) {
-            values.append(value(of: column, decoded, change.operation))
+        for column in table.columns.indices where !table.key.contains(column) && isWritten(column, decoded, operation) {
+            values.append(value(of: column, decoded, operation))
         }
-        let expressions = change.operation == .delete ? table.deletion : change.operation == .create ? [] : table.onUpdate
+        let expressions = operation == .delete ? table.deletion : operation == .create ? [] : table.onUpdate
         for (column, expression) in expressions {
             values.append(
                 RecordTrial.Value(
                     column: column, text: expression.rawValue, isExpression: true,
-                    occasion: change.operation == .upsert ? .update : .always, isQuoted: false))
+                    occasion: operation == .upsert ? .update : .always, isQuoted: false))
         }
         return .change(
-            table.mode == .append ? "append" : "\(change.operation)", key: key, values: values,
+            table.mode == .append ? "append" : "\(operation)", key: key, values: values,
             namesOtherRow: decoded.keyMismatches > 0)
     }
 

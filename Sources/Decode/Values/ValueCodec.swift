@@ -68,13 +68,16 @@ struct ValueCodec: Sendable, BitwiseCopyable {
     let nul: NULPolicy
     /// The column has a cast and no type: a string is sent as it is, every other value as its text in the document.
     let takesAny: Bool
+    /// The format is that of an event's schema, and not of the mapping. A decimal may be a JSON number all the same: Kafka Connect's
+    /// `decimal.format` changes the value, and not the schema.
+    let isFromSchema: Bool
     /// Hashes the values; the column gets the digests as text.
     let hasher: ValueHasher?
     let simple: Simple
 
     init(
         _ type: ColumnType, isArray: Bool = false, format: ValueFormat? = nil, scale: Int16 = 0, nul: NULPolicy = .refuse,
-        takesAny: Bool = false, hasher: ValueHasher? = nil
+        takesAny: Bool = false, isFromSchema: Bool = false, hasher: ValueHasher? = nil
     ) {
         self.type = type
         self.isArray = isArray
@@ -82,6 +85,7 @@ struct ValueCodec: Sendable, BitwiseCopyable {
         self.scale = scale
         self.nul = nul
         self.takesAny = takesAny
+        self.isFromSchema = isFromSchema
         self.hasher = hasher
         let isUsual = !isArray && format == nil && !takesAny && hasher == nil
         simple =
@@ -95,11 +99,14 @@ struct ValueCodec: Sendable, BitwiseCopyable {
     }
 
     /// The codec of the values themselves, where they are hashed.
-    var plain: ValueCodec { ValueCodec(type, isArray: isArray, format: format, scale: scale, nul: nul, takesAny: takesAny) }
+    var plain: ValueCodec {
+        ValueCodec(
+            type, isArray: isArray, format: format, scale: scale, nul: nul, takesAny: takesAny, isFromSchema: isFromSchema)
+    }
 
-    /// The codec of values in another form.
+    /// The codec of values in the form that an event's schema names.
     func with(format: ValueFormat, scale: Int16) -> ValueCodec {
-        ValueCodec(type, format: format, scale: scale, nul: nul, hasher: hasher)
+        ValueCodec(type, format: format, scale: scale, nul: nul, isFromSchema: true, hasher: hasher)
     }
 
     /// The codec of an array's elements.

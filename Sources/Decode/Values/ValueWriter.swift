@@ -67,6 +67,10 @@ enum ValueWriter {
                 return try cell(text: raw(&value, parser), codec, into: &rows)
             }
             if format == .variableScaleDecimal { return try variableScaleDecimal(value, into: &rows) }
+            // The column has no format in its mapping, so that values are located.
+            if format == .base64Decimal, codec.isFromSchema, isNumber(type) {
+                return try number(raw(&value, parser), codec.type, into: &rows)
+            }
             return try cell(text: try string(value), codec, into: &rows)
         }
         switch codec.type {

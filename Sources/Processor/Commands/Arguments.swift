@@ -24,6 +24,9 @@ enum Command: Equatable {
     private static let positive: @Sendable (String) -> String? = {
         Int($0).map { (1...1_000_000).contains($0) } == true ? nil : "a whole number from 1 to 1000000"
     }
+    private static let table: @Sendable (String) -> String? = {
+        Mapping.tableName($0) == nil ? Mapping.tableNameForm : nil
+    }
 
     static let program = Program(
         version: sluiceVersion, libraries: libraryVersions.map { "\($0) \($1)" },
@@ -76,7 +79,8 @@ enum Command: Equatable {
                 "try", summary: "Print what a mapping makes of events, without a database.",
                 text: [
                     "Prints one line for each event: its place, the operation, the row's key and the columns that are written, as "
-                        + "PostgreSQL shows them; or the reason for which the worker would refuse or skip it.",
+                        + "PostgreSQL shows them (arrays and JSON as they are sent); or the reason for which the worker would refuse or "
+                        + "skip it.",
                     "A line of a file of events is a payload, as POST /send takes it. To give more of a record, write record and a JSON "
                         + "object with value (null: no payload), key, headers, timestamp, topic, partition and offset; all but value may be "
                         + "left out. Empty lines and lines that begin with # are ignored.",
@@ -113,7 +117,7 @@ enum Command: Equatable {
                 operand: "suggest", choices: ["suggest"],
                 options: [
                     Program.Option("--topic", "TOPIC", help: "The topic to read."),
-                    Program.Option("--table", "TABLE", help: "The table, as a name or as schema.name."),
+                    Program.Option("--table", "TABLE", help: "The table, as a name or as schema.name.", expected: table),
                     Program.Option("--limit", "N", default: "\(suggestLimit)", help: "The most records.", expected: positive),
                     config,
                 ],

@@ -5,6 +5,7 @@ import Foundation
 import Platform
 import Records
 import Settings
+import Telemetry
 
 /// What `sluice try` is to do.
 struct TryOptions: Equatable {
@@ -35,6 +36,14 @@ enum TryCommand {
             events = try await TopicReader.records(of: topic, limit: limit, try SluiceSettings.load(config).kafka)
                 .map { ("\($0.source)@\($0.records[0].offset)", $0) }
         }
+        if events.isEmpty {
+            let place =
+                switch options.source {
+                case .file(let path): path
+                case .topic(let topic, _, _): "topic \(topic)"
+                }
+            DescriptorLogSink.standardError.write(Array("sluice: \(place) has no events\n".utf8))
+        }
         let decoder = Decoder(mapping: mapping)
         let lines = events.map { position, batch in
             let trial = decoder.trial(of: batch)
@@ -44,9 +53,7 @@ enum TryCommand {
             for line in lines { print(line) }
             return
         }
-        let text = String(decoding: try read(expected), as: UTF8.self)
-        let wanted = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-        let difference = LineDifference.lines(from: wanted.last == "" ? wanted.dropLast() : wanted, to: lines)
+        let difference = LineDifference.lines(from: LineDifference.lines(of: try read(expected)), to: lines)
         if difference.isEmpty { return print("\(lines.count) events as expected") }
         print("--- \(expected)\n+++ \(options.mapping)")
         for line in difference { print(line) }
@@ -76,6 +83,15 @@ enum TryCommand {
 
 /// Compares texts line by line.
 enum LineDifference {
+    /// The lines of a file, without the ends that editors give to lines and files: a carriage return, and empty lines.
+    static func lines(of text: [UInt8]) -> [String] {
+        var lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { line in
+            String(decoding: line.last == UInt8(ascii: "\r") ? line.dropLast() : line, as: UTF8.self)
+        }
+        while lines.last == "" { lines.removeLast() }
+        return lines
+    }
+
     /// The lines of two texts that differ: `-` before one that is missing, `+` before one that is not expected, and above each run of them
     /// the line's number in both texts; empty where they are equal.
     static func lines(from expected: some BidirectionalCollection<String>, to actual: [String]) -> [String] {
