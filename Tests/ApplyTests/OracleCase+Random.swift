@@ -81,7 +81,7 @@ extension OracleCase {
                     row[position] = keysAreTexts[index] ? .text("prefix-é\(part)") : .int(Int32(part))
                 }
                 return row
-            })
+            }, longestBatch: 8)
     }
 
     /// What may be said about a column of a mapping, as far as it goes together.

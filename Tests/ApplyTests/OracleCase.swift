@@ -22,6 +22,8 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
     /// SQLSTATEs that some event of the whole run must have been refused with.
     var refusals: Set<String> = []
     var faults = 0.03
+    /// Most records of a batch.
+    var longestBatch = 20
     /// Statements of which some run between the batches; those that are refused are left out.
     var changes: [String] = []
 

@@ -138,7 +138,7 @@ struct OracleRun {
             for _ in 0..<Int.random(in: 1...4, using: &random) {
                 let source = sources[Int(random.next() % 3)]
                 let start = nextOffsets[source, default: 0]
-                let records = (0..<Int.random(in: 1...20, using: &random)).map { _ in record(keys, hot) }
+                let records = (0..<Int.random(in: 1...table.longestBatch, using: &random)).map { _ in record(keys, hot) }
                 let batch = changeBatch(source, from: start, records, shape: table.shape)
                 nextOffsets[source] = batch.records.nextOffset
                 batches.append(batch)

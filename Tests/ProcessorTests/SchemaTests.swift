@@ -135,7 +135,7 @@ private let everyKey = """
 
     @Test(arguments: [
         (Described.config, "http: {port: 70000}"), (.config, "http: {port: http}"), (.config, "htp: {}"), (.config, "http: []"),
-        (.config, "kafka: {linger: 5 weeks}"), (.config, "kafka: {group_protocol: modern}"), (.config, "mappings: []"),
+        (.config, "kafka: {linger: 5 weeks}"), (.config, "kafka: {group_protocol: modern}"),
         (.config, "mappings: mapping.yaml"), (.config, "kafka: {session_timeout: 400}"), (.config, "kafka: {wait_for_topics: 1}"),
         (.config, "pipeline: {memory_budget_bytes: 1MB}"), (.config, "limits: {policies: [{name: a, key: client}]}"),
         (.config, "kafka: {group_id: }"), (.config, "kafka: {properties: {a: {b: c}}}"),

@@ -165,7 +165,7 @@ enum MappingKeys {
             "equal", choice(VersionDeclaration.Equal.self), standard: .string(VersionDeclaration.Equal.last.rawValue),
             "Which of two events with the same version stays."),
         MappingKey(
-            "null_payload", text,
+            "null_payload", JSONSchema(["type": "string", "pattern": #"^(timestamp|skip|headers\..+)$"#]),
             "The version of a record without payload: timestamp, headers.NAME, or skip where such records are skipped."),
     ]
 
