@@ -74,6 +74,33 @@ extension ServerTests {
                     == (0..<5).map { "\($0) \(995 + $0)" })
         }
 
+        /// The function finds the row of a key's next event where it has written it, unless a trigger has written it once more since, or the
+        /// event before was refused.
+        @Test func theRowOfTheSameKeyIsFoundWhereverItIs() async throws {
+            let database = try await TestDatabase.fresh(
+                """
+                CREATE TABLE hot (id int PRIMARY KEY, a int CHECK (a <> 13), n int DEFAULT 0);
+                CREATE FUNCTION once_more() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                  IF NEW.a % 3 = 0 AND pg_trigger_depth() = 1 THEN UPDATE hot SET n = n + 1 WHERE id = NEW.id; END IF;
+                  RETURN NULL; END $$;
+                CREATE TRIGGER once_more AFTER UPDATE OF a ON hot FOR EACH ROW EXECUTE FUNCTION once_more();
+                """)
+            let shape = TableShape(
+                name: "hot", columns: [ColumnShape(name: "id", type: .int4), ColumnShape(name: "a", type: .int4)], key: [0],
+                write: WriteChoice(.rounds, triggers: .rowLocal))
+            let writer = try await database.writer(shape)
+            #expect(writer.plan.function.definition.contains("t.ctid = _s_tid"))
+            var records: [TestRecord] = []
+            for value in Int32(0)..<40 {
+                records.append(.event(value % 20 == 19 ? .delete : .upsert, [.int(value % 2), .int(value)]))
+            }
+            let outcome = try await database.apply(
+                writer, [changeBatch(p0, from: 0, records, shape: shape)], try await database.claim(p0))
+            #expect(outcome.report?.deadLetters.values.reduce(0, +) == 1, "\(outcome)")
+            // Of key 0 the values 0, 2, … 38, 0 of which inserts; of key 1 19 and 39 are Deletes, and 13 is refused.
+            #expect(try await database.rows("SELECT concat_ws(' ', id, a, n) FROM hot ORDER BY id") == ["0 38 6"])
+        }
+
         /// A column that rows need and events may lack, as any text of Debezium's, costs nothing as long as no event lacks it.
         @Test func completeEventsAreCoalescedWhereRowsNeedAColumn() async throws {
             let database = try await TestDatabase.fresh("CREATE TABLE needs (id int PRIMARY KEY, a int NOT NULL, b int);")

@@ -154,6 +154,7 @@ struct StatementBuilder {
     /// Events by round, and the positions of those that the sequential function writes after all rounds.
     private struct Rounds {
         var rounds: [RowGroups]
+        /// In the order of the keys, each key's in log order.
         var tail: ContiguousArray<Int> = []
         /// Statements, where a round is one.
         var statements: Int { rounds.count + (tail.isEmpty ? 0 : 2) }
@@ -161,8 +162,6 @@ struct StatementBuilder {
 
     private func rounds(_ keys: KeyRuns, upTo tailRound: Int) -> Rounds {
         var built = Rounds(rounds: [RowGroups](repeating: RowGroups(capacity: 64), count: tailRound))
-        var inTail = ContiguousArray(repeating: false, count: sequence.count)
-        var tailCount = 0
         let hasVersion = shape.version != nil
         for run in 0..<keys.count {
             let range = keys[run]
@@ -170,8 +169,7 @@ struct StatementBuilder {
                 let position = Int(keys.positions[index])
                 let round = index - range.lowerBound
                 guard round < tailRound else {
-                    inTail[position] = true
-                    tailCount += 1
+                    built.tail.append(position)
                     continue
                 }
                 let row = Int32(position)
@@ -188,7 +186,6 @@ struct StatementBuilder {
                 }
             }
         }
-        if tailCount > 0 { built.tail = ContiguousArray((0..<sequence.count).filter { inTail[$0] }) }
         return built
     }
 
@@ -268,12 +265,15 @@ struct StatementBuilder {
         return bits
     }
 
-    /// The statements that fill the table of the sequential function and call it. `isolating`: the errors that refuse an event; `nil`: any
-    /// error fails the statement.
+    /// The statements that fill the table of the sequential function and call it, which applies the events in the order of `positions`.
+    /// - Parameter refusals: the errors that refuse an event, and it is known by its position, so these ascend; `nil`: any error fails the
+    ///   statement.
     func sequential(
         _ positions: ContiguousArray<Int>, isolating refusals: Refusals?
     ) -> [EncodedStatement] {
         guard let first = positions.first, let last = positions.last else { return [] }
+        // Their places in the list do where no event is to be known.
+        let numbers = refusals == nil ? firstNumber..<firstNumber + positions.count : firstNumber + first..<firstNumber + last + 1
         let columns = shape.columns.map(\.wireType.oid)
         let words = Array(repeating: TypeOID.int8, count: plan.presence.words)
         let version = shape.version
@@ -281,8 +281,8 @@ struct StatementBuilder {
         var key = ByteBuffer()
         var fill = ParameterWriter(pool)
         fill.arrays([TypeOID.int4, TypeOID.int2] + columns + words + versions) { arrays in
-            for position in positions {
-                arrays[0].pointee.append(Int32(firstNumber + position))
+            for (index, position) in positions.enumerated() {
+                arrays[0].pointee.append(Int32(refusals == nil ? firstNumber + index : firstNumber + position))
                 arrays[1].pointee.append(Int16(sequence.events[position].operation.rawValue))
                 for column in columns.indices { sequence.withCell(position, column) { arrays[2 + column].pointee.append($1) } }
                 for word in words.indices { arrays[2 + columns.count + word].pointee.append(presence(Int32(position), word, [])) }
@@ -290,8 +290,8 @@ struct StatementBuilder {
             }
         }
         var call = ParameterWriter(pool)
-        call.int4(Int32(firstNumber + first))
-        call.int4(Int32(firstNumber + last))
+        call.int4(Int32(numbers.lowerBound))
+        call.int4(Int32(numbers.upperBound - 1))
         call.bool(refusals != nil)
         call.texts(refusals?.states ?? [])
         call.texts(refusals?.otherStates ?? [])

@@ -67,6 +67,12 @@ struct SequentialWriter {
     /// Groups of optional columns: an UPDATE must not name those of a group of which the event has none; see
     /// ``TableSchema/optionalUpdateTriggers(_:)``.
     let updateGroups: [[Int]]
+    /// Of several events of a key that follow each other only the first one looks its row up: the others find it where the last one has
+    /// written it (`ctid`). A key with very many events leaves as many versions of its row, over which an index scan goes again each time.
+    var remembersRow = false
+
+    /// What a statement that writes a row adds to remember it.
+    private var remembering: String { remembersRow ? " RETURNING t.ctid INTO _s_tid" : "" }
 
     private var insertion: String {
         let (columns, values) = texts.insertion(of: "_s_e", isComplete: false, setsOnUpdate: false)
@@ -74,18 +80,19 @@ struct SequentialWriter {
             usesArbiter && texts.shape.mode != .append
             ? " \(texts.conflict(setsOnUpdate: false))" : ""
         return """
-            INSERT INTO \(texts.relation) AS t \(columns) VALUES (\(values))\(arbiter);
+            INSERT INTO \(texts.relation) AS t \(columns) VALUES (\(values))\(arbiter)\(remembering);
             GET DIAGNOSTICS _s_n = ROW_COUNT; _s_new := _s_new + _s_n;
             """
     }
 
     /// The UPDATE of one event: one statement for each combination of groups that the event has.
-    private func update(_ groups: ArraySlice<[Int]>, without absent: Set<Int> = []) -> String {
+    /// - Parameter place: a condition that the row is where it was written last.
+    private func update(_ groups: ArraySlice<[Int]>, without absent: Set<Int> = [], at place: String = "") -> String {
         guard let group = groups.first else {
             let isChanged = texts.isChanged(by: "_s_e", without: absent).map { " AND \($0)" } ?? ""
             return """
                 UPDATE \(texts.relation) AS t SET \(texts.assignments(of: "_s_e", without: absent))
-                WHERE \(texts.isUpdated(by: "_s_e"))\(isChanged);
+                WHERE \(place)\(texts.isUpdated(by: "_s_e"))\(isChanged)\(remembering);
                 GET DIAGNOSTICS _s_n = ROW_COUNT;
                 """
         }
@@ -93,10 +100,26 @@ struct SequentialWriter {
         let rest = groups.dropFirst()
         return """
             IF \(hasOne) THEN
-                \(update(rest, without: absent))
+                \(update(rest, without: absent, at: place))
             ELSE
-                \(update(rest, without: absent.union(group)))
+                \(update(rest, without: absent.union(group), at: place))
             END IF;
+            """
+    }
+
+    /// Updates the row where the last event has written it. It is not there any more where a trigger has written it once more; then it is
+    /// looked up as any other.
+    private var remembered: String {
+        if !remembersRow { return "" }
+        let isSame = texts.shape.key.map { "_s_e.c\($0) IS NOT DISTINCT FROM _s_k\($0)" }.joined(separator: " AND ")
+        let keys = texts.shape.key.map { "_s_k\($0) := _s_e.c\($0);" }.joined(separator: " ")
+        return """
+            IF _s_tid IS NOT NULL AND _s_e.op IN (1, 2) AND \(isSame) THEN
+                \(update(updateGroups[...], at: "t.ctid = _s_tid AND "))
+                _s_changed := _s_changed + _s_n;
+                CONTINUE WHEN _s_n > 0;
+            END IF;
+            _s_tid := NULL; \(keys)
             """
     }
 
@@ -107,6 +130,7 @@ struct SequentialWriter {
         let lookUp = "PERFORM FROM \(texts.relation) AS t WHERE \(texts.isPresent("_s_e"));"
         // Where another session writes the same key, the row may appear or vanish between look-up and write: the look-up is repeated.
         return """
+                \(remembered)
                 \(lookUp)
                 _s_present := FOUND;
                 IF NOT _s_present AND _s_e.op IN (0, 2) THEN
@@ -160,6 +184,13 @@ struct SequentialWriter {
         """
     }
 
+    /// Where the last event has written its row, and its key.
+    private var memory: String {
+        if !remembersRow { return "" }
+        let keys = texts.shape.key.map { " _s_k\($0) \(texts.shape.columns[$0].wireType.rawValue);" }
+        return " _s_tid tid;" + keys.joined()
+    }
+
     /// - Parameter events: the qualified name of the table that holds the events.
     func body(events: String) -> String {
         """
@@ -168,7 +199,7 @@ struct SequentialWriter {
             _s_e record; _s_i int; _s_first int := _s_from; _s_upto int := _s_to; _s_refused int;
             _s_present bool; _s_n int8; _s_why text; _s_what text; _s_constraint text; _s_table text;
             _s_new int8 := 0; _s_changed int8 := 0; _s_gone int8 := 0;
-            _s_new0 int8 := 0; _s_changed0 int8 := 0; _s_gone0 int8 := 0;
+            _s_new0 int8 := 0; _s_changed0 int8 := 0; _s_gone0 int8 := 0;\(memory)
         BEGIN
             WHILE _s_first <= _s_to LOOP
                 BEGIN
@@ -188,7 +219,7 @@ struct SequentialWriter {
                         RAISE;
                     END IF;
                     -- Everything since _s_first is undone. The events before this one are repeated, then the refusal is returned.
-                    _s_refused := _s_i; _s_why := SQLSTATE; _s_what := SQLERRM; _s_upto := _s_i - 1;
+                    \(remembersRow ? "_s_tid := NULL; " : "")_s_refused := _s_i; _s_why := SQLSTATE; _s_what := SQLERRM; _s_upto := _s_i - 1;
                     _s_new := _s_new0; _s_changed := _s_changed0; _s_gone := _s_gone0;
                     CONTINUE;
                 END;

@@ -28,7 +28,7 @@ public enum TableInspector {
               EXISTS (SELECT FROM pg_trigger t
                 WHERE (t.tgrelid = c.oid OR (c.relkind = 'p' AND t.tgrelid IN (SELECT relid FROM descendants)))
                   AND t.tginitdeferred AND t.tgenabled <> 'D'),
-              c.relpersistence = 'u'
+              c.relpersistence = 'u', has_table_privilege(c.oid, 'SELECT')
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)
             """)
         guard let version, found.rowCount == 1 else {
@@ -47,6 +47,7 @@ public enum TableInspector {
         schema.serverHasMerge = session.serverVersion >= 150_000 && PostgresLibrary.versionNumber >= 150_000
         schema.hasDeferredChecks = try found.bool(0, 6)
         schema.isUnlogged = try found.bool(0, 7)
+        schema.isReadable = try found.bool(0, 8)
         try readColumns(&schema, session, wanted)
         try readTriggersAndConstraints(&schema, session, wanted)
         try readIndexes(&schema, shape, session, wanted)

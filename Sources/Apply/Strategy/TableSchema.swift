@@ -102,6 +102,8 @@ public struct TableSchema: Sendable, Equatable {
     public var kind = Kind.table
     /// It is a partition, or has a parent or children by INHERITS.
     var isInherited = false
+    /// The role may read all columns, `ctid` included.
+    var isReadable = true
     /// What partitions have and their partitioned table has not, such as `trigger x of partition y`.
     var ofPartitions: [String] = []
     /// Row-level security applies to the role of the session.

@@ -73,7 +73,9 @@ public final class WritePlan: Sendable {
             SequentialWriter(
                 texts: texts, usesArbiter: schema.rules.isEmpty,
                 insertsAreExact: !schema.triggers.contains(where: \.isBeforeRowInsert),
-                updateGroups: schema.updateGroups(shape)))
+                updateGroups: schema.updateGroups(shape),
+                remembersRow: shape.mode != .append && shape.version == nil && schema.kind == .table && !schema.isInherited
+                    && schema.rules.isEmpty && schema.isReadable))
     }
 
     var strategy: WriteStrategy { choice.strategy }
