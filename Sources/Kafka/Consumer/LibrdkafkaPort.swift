@@ -98,8 +98,14 @@ final class LibrdkafkaPort: FetchPort {
     }
 
     func unassign() {
-        current = nil
         defer { awaitStops() }
+        unassignAtTheEnd()
+    }
+
+    /// The same where the consumer closes: nothing is assigned after it, so it does not wait for the stops. The group may have ended once
+    /// it has this answer, and its end drops the questions that wait for it: `rd_kafka_assignment` would never return.
+    func unassignAtTheEnd() {
+        current = nil
         guard let partitions = held else {
             rd_kafka_assign(client.pointer, nil)
             return

@@ -158,7 +158,7 @@ final class PollLoop {
         if isClosing {
             // The user no longer answers; the drain came before the close.
             reader.close()
-            port.unassign()
+            port.unassignAtTheEnd()
             return
         }
         if event.error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
