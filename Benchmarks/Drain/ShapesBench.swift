@@ -24,10 +24,7 @@ struct ShapesBench {
     init(_ options: Options) { self.options = options }
 
     func run() async throws -> ShapesResult? {
-        guard FileManager.default.isExecutableFile(atPath: options.loadtestPath) else {
-            throw BenchError(
-                "there is no load generator at \(options.loadtestPath): swift build -c release --product sluice-loadtest")
-        }
+        try options.requireLoadGenerator()
         return try await BenchSite.run("shapes", options) { site in
             say("\nshapes: \(Double(events).shown) upserts as plain events, in other shapes, and beside a mapping of bad records")
             var entries: [(site: DrainSite, worker: any DrainWorker)] = []
@@ -59,9 +56,9 @@ struct ShapesBench {
             try await entries[0].site.place.database.drop()
             let names = entries.map(\.worker.name) + [Self.poison]
             for (name, figures) in zip(names, figures) { figures.show(name) }
-            let bars = zip(names, figures).dropFirst().map { name, figures_ in
+            let bars = zip(names, figures).dropFirst().map { name, shaped in
                 Bar(
-                    "\(name), rows/s of plain", figures_.rowsPerSecond.ratio(to: figures[0].rowsPerSecond), .atLeast,
+                    "\(name), rows/s of plain", shaped.rowsPerSecond.ratio(to: figures[0].rowsPerSecond), .atLeast,
                     Self.shapes.first { $0.shape.rawValue == name }?.bar ?? 0.9)
             }
             for bar in bars { bar.show() }

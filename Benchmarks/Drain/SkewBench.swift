@@ -21,10 +21,7 @@ struct SkewBench {
     init(_ options: Options) { self.options = options }
 
     func run() async throws -> SkewResult? {
-        guard FileManager.default.isExecutableFile(atPath: options.loadtestPath) else {
-            throw BenchError(
-                "there is no load generator at \(options.loadtestPath): swift build -c release --product sluice-loadtest")
-        }
+        try options.requireLoadGenerator()
         return try await BenchSite.run("skew", options) { site in
             say("\nskew: \(Double(events).shown) events of a million keys, uniform and by Zipf's law (1.1)")
             let topics = [("uniform", "0"), ("skewed", "1.1")]

@@ -59,10 +59,7 @@ struct OverloadBench {
     init(_ options: Options) { self.options = options }
 
     func run() async throws -> OverloadResult? {
-        guard FileManager.default.isExecutableFile(atPath: options.loadtestPath) else {
-            throw BenchError(
-                "there is no load generator at \(options.loadtestPath): swift build -c release --product sluice-loadtest")
-        }
+        try options.requireLoadGenerator()
         return try await BenchSite.run("overload", options) { site in
             guard let wrk = Wrk(folder: site.folder) else {
                 say("\noverload: SKIPPED, wrk is not installed (Debian: apt-get install wrk)")

@@ -36,10 +36,7 @@ struct SheddingBench {
             say("\nshed: SKIPPED, no folder of a private server in SLUICE_BENCH_POSTGRES_DIR; scripts/bench names its own")
             return nil
         }
-        guard FileManager.default.isExecutableFile(atPath: options.loadtestPath) else {
-            throw BenchError(
-                "there is no load generator at \(options.loadtestPath): swift build -c release --product sluice-loadtest")
-        }
+        try options.requireLoadGenerator()
         return try await BenchSite.run("shed", options) { site in
             say(
                 "\nshed: \(Self.rate) requests/s; the database is stopped for \(Int(freeze)) s; shedding begins at \(Self.threshold) records"

@@ -145,6 +145,13 @@ struct Options: Sendable {
         return count
     }
 
+    /// Before a section that starts it waits for its servers.
+    func requireLoadGenerator() throws {
+        guard FileManager.default.isExecutableFile(atPath: loadtestPath) else {
+            throw BenchError("there is no load generator at \(loadtestPath): swift build -c release --product sluice-loadtest")
+        }
+    }
+
     private static func environment(_ name: String) -> String? {
         ProcessInfo.processInfo.environment[name].flatMap { $0.isEmpty ? nil : $0 }
     }

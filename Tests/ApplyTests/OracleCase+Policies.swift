@@ -7,12 +7,14 @@ import TestSupport
 
 extension OracleCase {
     /// Every change of a row is seen by a trigger, so that a write which should not be is seen, too.
-    private static let seeing = """
+    static func seeing(_ table: String) -> String {
+        """
         CREATE TABLE seen (n bigserial, what text);
         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
           INSERT INTO seen(what) VALUES (TG_OP || coalesce(OLD::text, '') || coalesce(NEW::text, '')); RETURN NULL; END $$;
-        CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON kept FOR EACH ROW EXECUTE FUNCTION see();
+        CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON \(table) FOR EACH ROW EXECUTE FUNCTION see();
         """
+    }
 
     private static func policies(
         _ name: String, _ strategy: WriteStrategy, constraint: String = "", refusals: Set<String> = [], deletes: Bool, skips: Bool
@@ -21,7 +23,7 @@ extension OracleCase {
             name: "column policies, \(name)",
             ddl: {
                 "CREATE TABLE kept (id int PRIMARY KEY, first text DEFAULT 'f', later text DEFAULT 'l', kept text, tail text, "
-                    + "n int\(constraint), other int DEFAULT 5, day date DEFAULT '1999-09-09', gone date);" + seeing
+                    + "n int\(constraint), other int DEFAULT 5, day date DEFAULT '1999-09-09', gone date);" + seeing("kept")
             },
             shape: TableShape(
                 name: "kept",

@@ -6,14 +6,6 @@ import TestSupport
 @testable import Apply
 
 extension OracleCase {
-    /// Every change of a row is seen by a trigger, so that a write which should not be is seen, too.
-    private static let seeing = """
-        CREATE TABLE seen (n bigserial, what text);
-        CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-          INSERT INTO seen(what) VALUES (TG_OP || coalesce(OLD::text, '') || coalesce(NEW::text, '')); RETURN NULL; END $$;
-        CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON dated FOR EACH ROW EXECUTE FUNCTION see();
-        """
-
     /// A table with a version of few values, so that many are equal. One row has none, and one is newer than most events.
     private static func dated(
         _ name: String, _ strategy: WriteStrategy, keepsFirst: Bool = false, constraint: String = "", refusals: Set<String> = [],
@@ -23,7 +15,7 @@ extension OracleCase {
             name: "version, \(name)",
             ddl: {
                 "CREATE TABLE dated (id int PRIMARY KEY, at int, a text, n int, other int DEFAULT 5, day date DEFAULT \(day), "
-                    + "gone date\(constraint));" + (isSeen ? seeing : "")
+                    + "gone date\(constraint));" + (isSeen ? seeing("dated") : "")
             },
             shape: TableShape(
                 name: "dated",

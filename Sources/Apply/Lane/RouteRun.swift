@@ -17,7 +17,7 @@ struct RouteRun {
 
     mutating func execute() -> ApplyOutcome {
         for run in runs { if let stop = run.poisonStop(run.transaction.faults) { return stop } }
-        for index in runs.indices { runs[index].isAlone = runs[index].mustBeAlone }
+        for index in runs.indices { runs[index].isAlone = runs[index].beginsAlone() }
         var outcome: ApplyOutcome
         do {
             outcome = try executeInOneTrip()

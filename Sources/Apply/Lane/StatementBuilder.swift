@@ -266,14 +266,13 @@ struct StatementBuilder {
     }
 
     /// The statements that fill the table of the sequential function and call it, which applies the events in the order of `positions`.
-    /// - Parameter refusals: the errors that refuse an event, and it is known by its position, so these ascend; `nil`: any error fails the
-    ///   statement.
+    /// - Parameter refusals: the errors that refuse an event, which is then known by its position, so these are a range; `nil`: any error
+    ///   fails the statement.
     func sequential(
         _ positions: ContiguousArray<Int>, isolating refusals: Refusals?
     ) -> [EncodedStatement] {
-        guard let first = positions.first, let last = positions.last else { return [] }
-        // Their places in the list do where no event is to be known.
-        let numbers = refusals == nil ? firstNumber..<firstNumber + positions.count : firstNumber + first..<firstNumber + last + 1
+        guard let first = positions.first else { return [] }
+        let start = firstNumber + (refusals == nil ? 0 : first)
         let columns = shape.columns.map(\.wireType.oid)
         let words = Array(repeating: TypeOID.int8, count: plan.presence.words)
         let version = shape.version
@@ -282,7 +281,7 @@ struct StatementBuilder {
         var fill = ParameterWriter(pool)
         fill.arrays([TypeOID.int4, TypeOID.int2] + columns + words + versions) { arrays in
             for (index, position) in positions.enumerated() {
-                arrays[0].pointee.append(Int32(refusals == nil ? firstNumber + index : firstNumber + position))
+                arrays[0].pointee.append(Int32(start + index))
                 arrays[1].pointee.append(Int16(sequence.events[position].operation.rawValue))
                 for column in columns.indices { sequence.withCell(position, column) { arrays[2 + column].pointee.append($1) } }
                 for word in words.indices { arrays[2 + columns.count + word].pointee.append(presence(Int32(position), word, [])) }
@@ -290,8 +289,8 @@ struct StatementBuilder {
             }
         }
         var call = ParameterWriter(pool)
-        call.int4(Int32(numbers.lowerBound))
-        call.int4(Int32(numbers.upperBound - 1))
+        call.int4(Int32(start))
+        call.int4(Int32(start + positions.count - 1))
         call.bool(refusals != nil)
         call.texts(refusals?.states ?? [])
         call.texts(refusals?.otherStates ?? [])

@@ -48,7 +48,7 @@ struct TransactionRun {
     mutating func execute() -> ApplyOutcome {
         if transaction.advances.isEmpty { return .applied(ApplyReport()) }
         if let stop = poisonStop(transaction.faults) { return stop }
-        isAlone = mustBeAlone
+        isAlone = beginsAlone()
         do {
             do {
                 return try write()
@@ -62,14 +62,15 @@ struct TransactionRun {
         }
     }
 
-    /// Whether a transaction of a table with a version is written alone from its beginning.
-    var mustBeAlone: Bool {
+    /// Whether a transaction of a table with a version is written alone from its beginning. Of those that follow a deadlock it counts as one.
+    func beginsAlone() -> Bool {
         guard plan.versionGuard != nil else { return false }
         // The check of versions would lock all partitions of a table.
         if savesLocks || transaction.built.versionCheck?.mustBeAlone == true { return true }
         return writer.aloneFor.withLock { count in
-            count = max(0, count - 1)
-            return count > 0
+            guard count > 0 else { return false }
+            count -= 1
+            return true
         }
     }
 
