@@ -56,6 +56,30 @@ struct OneAtATime {
         return refusal
     }
 
+    /// Makes a table of the same columns, without any other constraint.
+    func learnLimits() throws {
+        try session.executeScript(
+            "DROP TABLE IF EXISTS pg_temp.limits; CREATE TEMP TABLE limits AS SELECT * FROM \(shape.name) WHERE false")
+    }
+
+    /// Whether the columns refuse the values by themselves. A value of a key that is cut would name another row.
+    func isBeyondLimits(_ values: [TestValue]) throws -> Bool {
+        for column in values.indices where values[column] != .absent {
+            let name = quoted(column)
+            do {
+                let row = try session.execute(
+                    "INSERT INTO pg_temp.limits (\(name)) VALUES (\(values[column].literal)) RETURNING \(name) = \(values[column].literal)"
+                )
+                if shape.key.contains(column), try !row.bool(0, 0) { return true }
+            } catch {
+                if ["22001", "22003"].contains(error.sqlState?.rawValue) { return true }
+                // Such as the constraint of a domain, which is no limit.
+                guard error.sqlState == SQLState("23514") else { throw error }
+            }
+        }
+        return false
+    }
+
     /// The SQLSTATE the event was refused with; `nil`: it was applied, or there was nothing to do.
     mutating func apply(_ operation: Operation, _ values: [TestValue]) throws -> String? {
         if let version = shape.version { return try applyVersioned(version, operation, values) }

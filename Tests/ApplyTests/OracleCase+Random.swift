@@ -11,6 +11,7 @@ extension OracleCase {
         var shape: ColumnShape
         var sql: String
         var values: @Sendable (inout SeededRandom) -> TestValue
+        var hasLimit = false
     }
 
     /// A table and a mapping that fit each other.
@@ -81,7 +82,7 @@ extension OracleCase {
                     row[position] = keysAreTexts[index] ? .text("prefix-é\(part)") : .int(Int32(part))
                 }
                 return row
-            }, longestBatch: 8)
+            }, longestBatch: 8, hasLimits: all.contains(where: \.hasLimit))
     }
 
     /// What may be said about a column of a mapping, as far as it goes together.
@@ -98,8 +99,9 @@ extension OracleCase {
         let needsValue = !isNullable && random.chance(0.3)
         // A column that is set by updates only has a default where rows need it.
         let hasDefault = random.chance(0.5) || (needsValue && policy.occasion == .update)
+        let isShort = kind == 1 && random.chance(0.3)
         let (type, sql, standard): (ColumnType, String, String) =
-            [(.int4, "int", "7"), (.text, "text", "'d'"), (.bool, "bool", "true")][kind]
+            [(.int4, "int", "7"), (.text, isShort ? "varchar(2)" : "text", "'d'"), (.bool, "bool", "true")][kind]
         return RandomColumn(
             shape: ColumnShape(name: "c\(index)", type: type, isOptional: isOptional, isNullable: isNullable, policy: policy),
             sql: sql + (needsValue ? " NOT NULL" : "") + (hasDefault ? " DEFAULT \(standard)" : ""),
@@ -108,11 +110,11 @@ extension OracleCase {
                 if isNullable, random.chance(0.3) { return .null }
                 switch kind {
                 case 0: return .int(Int32(random.next() % 12))
-                case 1: return .text("v\(random.next() % 4)")
+                case 1: return .text(isShort && random.chance(0.2) ? "long" : "v\(random.next() % 4)")
                 default:
                     let value = random.chance(0.5)
                     return .value(literal: "\(value)", bytes: [value ? 1 : 0])
                 }
-            })
+            }, hasLimit: isShort)
     }
 }

@@ -130,7 +130,40 @@ extension OracleCase {
             })
     }
 
+    /// Columns with lengths, precisions and smaller ranges than their mappings' types.
+    private static func limited(_ strategy: WriteStrategy, _ constraint: String, refusals: Set<String> = []) -> OracleCase {
+        OracleCase(
+            name: "columns with limits, \(strategy)",
+            ddl: {
+                """
+                CREATE TABLE limited (id int2, kind varchar(4), name varchar(3) DEFAULT 'abc', code char(2), amount numeric(3,1), n int2,
+                  PRIMARY KEY (id, kind)\(constraint));
+                """
+            },
+            shape: TableShape(
+                name: "limited",
+                columns: [
+                    ColumnShape(name: "id", type: .int4), ColumnShape(name: "kind", type: .text),
+                    ColumnShape(name: "name", type: .text, isOptional: true),
+                    ColumnShape(name: "code", type: .text, isNullable: true),
+                    ColumnShape(name: "amount", type: .numeric), ColumnShape(name: "n", type: .int4, isOptional: true),
+                ], key: [0, 1]),
+            strategy: strategy, queries: ["SELECT t::text FROM limited t ORDER BY id, kind COLLATE \"C\""],
+            reset: "TRUNCATE limited;",
+            values: { key, random in
+                [
+                    .int(Int32(key * 2_500)), .text(key.isMultiple(of: 5) ? "kind  " : "k\(key % 3) "),
+                    random.chance(0.3) ? .absent : .text(["ab", "é漢c", "abc  ", "abcd", "ab é"][Int(random.next() % 5)]),
+                    random.chance(0.2) ? .null : .text(["x", "xy", "xy ", " x y"][Int(random.next() % 4)]),
+                    .hundredths(random.chance(0.1) ? UInt16(9_990 + random.next() % 10) : UInt16(random.next() % 9_000)),
+                    random.chance(0.3) ? .absent : .int(Int32(random.chance(0.1) ? 40_000 : random.next() % 60)),
+                ]
+            }, refusals: refusals.union(["decode:out_of_range"]), hasLimits: true)
+    }
+
     static let ofManyTypes = [
+        limited(.coalesce, ""), limited(.rounds, ", CHECK (n < 58)", refusals: ["23514"]),
+        limited(.sequential, ", UNIQUE (amount, n)"),
         byUUID, byTime, byMany, cast(.rounds, ""), cast(.sequential, ", UNIQUE (spans, address, span, flag, tags)"),
     ]
 }

@@ -144,13 +144,17 @@ struct OracleRun {
                 batches.append(batch)
                 let shape = table.shape
                 let before = deleted
+                let hasLimits = table.hasLimits
                 let (refusals, after) = try await oracle.perform { session in
                     var model = OneAtATime(shape: shape, session: session, deleted: before)
+                    if hasLimits { try model.learnLimits() }
                     let refusals = try records.map { record -> String? in
                         switch record {
-                        case .nothing: nil
-                        case .fault: "decode:missing_field"
-                        case .event(let operation, let values): try model.apply(operation, values)
+                        case .nothing: return nil
+                        case .fault: return "decode:missing_field"
+                        case .event(let operation, let values):
+                            if hasLimits, operation != .delete, try model.isBeyondLimits(values) { return "decode:out_of_range" }
+                            return try model.apply(operation, values)
                         }
                     }
                     return (refusals, model.deleted)

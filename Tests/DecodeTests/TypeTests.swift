@@ -18,7 +18,9 @@ import Testing
         let decoder = try Self.decoder(type.mapping)
         let good = Sample(#"{"a":"d","id":1}"#)
         for (json, _) in type.accepted { _ = try decoder.row(#"{"a":"c","id":1,"v":\#(json)}"#) }
-        for (json, _) in type.refusedByServer { _ = try decoder.row(#"{"a":"c","id":1,"v":\#(json)}"#) }
+        for json in type.refusedByColumn.map(\.json) + type.refusedByServer.map(\.json) {
+            _ = try decoder.row(#"{"a":"c","id":1,"v":\#(json)}"#)
+        }
         for (json, why) in type.refused {
             #expect(try decoder.fault(Sample(#"{"a":"c","v":\#(json),"id":1}"#), good: good) == why, "\(type.mapping): \(json)")
         }

@@ -29,10 +29,14 @@ enum TypesPage {
         Values of the others may be equal in SQL and differ in their bytes. The Kafka key has one text for a value:
         times in UTC, UUIDs in lower case with hyphens.
 
-        **The table's own limits**, such as `varchar(3)`, `numeric(5,2)` or a domain, are checked by the server. What
-        it refuses becomes a dead letter with its SQLSTATE; the other events of the transaction are applied. A column
-        with such a limit, an interval and a column with a `cast` are not coalesced, because a later event must not
-        hide that an earlier one is refused.
+        **The table's own limits** are known from the catalog and checked before anything is sent: the length of
+        `varchar(3)` and `char(3)`, the precision of `numeric(5,2)`, an integer or float column that is smaller than
+        the mapping's type. A Create, Update or Upsert beyond them is a dead letter with the reason out_of_range. A
+        worker notices when the table is changed. `POST /send` and `sluice try` know the mapping only.
+
+        Domains, elements of arrays, intervals and columns with a `cast` are checked by the server. What it refuses
+        becomes a dead letter with its SQLSTATE; the other events of the transaction are applied. Such columns are
+        not coalesced, because a later event must not hide that an earlier one is refused.
 
         A cast to a type that names objects of the database (regclass, regrole and the other `reg` types, aclitem)
         stops the partition where there is no such object: to PostgreSQL that is no wrong value but a missing object.
@@ -68,6 +72,7 @@ enum TypesPage {
         text += "| in the event | in the table, or why it is refused |\n| --- | --- |\n"
         for (json, shown) in type.accepted { text += "| \(code(json)) | \(shown.isEmpty ? "the empty string" : code(shown)) |\n" }
         for (json, why) in type.refused { text += "| \(code(json)) | refused: \(escaped(why)) |\n" }
+        for (json, why) in type.refusedByColumn { text += "| \(code(json)) | refused: \(escaped(why)) |\n" }
         for (json, state) in type.refusedByServer { text += "| \(code(json)) | refused by the server: \(state) |\n" }
         return text
     }

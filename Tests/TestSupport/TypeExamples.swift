@@ -12,6 +12,8 @@ public struct TypeExamples: Sendable {
     public let accepted: [(json: String, shown: String)]
     /// JSON values that the decoder refuses, and `reason: detail` of the dead letter.
     public let refused: [(json: String, why: String)]
+    /// JSON values that the table's column refuses, and `reason: detail` of the dead letter.
+    public let refusedByColumn: [(json: String, why: String)]
     /// JSON values that the server refuses, and the SQLSTATE of the dead letter.
     public let refusedByServer: [(json: String, state: String)]
     /// Creates what the column's type needs.
@@ -19,13 +21,15 @@ public struct TypeExamples: Sendable {
 
     init(
         _ mapping: String, in column: String? = nil, _ text: String, accepted: [(json: String, shown: String)],
-        refused: [(json: String, why: String)], refusedByServer: [(json: String, state: String)] = [], setUp: String = ""
+        refused: [(json: String, why: String)], refusedByColumn: [(json: String, why: String)] = [],
+        refusedByServer: [(json: String, state: String)] = [], setUp: String = ""
     ) {
         self.mapping = mapping
         self.column = column ?? mapping.split(separator: ",")[0].dropFirst("type: ".count).filter { $0 != "'" }
         self.text = text
         self.accepted = accepted
         self.refused = refused
+        self.refusedByColumn = refusedByColumn
         self.refusedByServer = refusedByServer
         self.setUp = setUp
     }
@@ -132,7 +136,12 @@ public struct TypeExamples: Sendable {
         TypeExamples(
             "type: numeric", in: "numeric(5,2)",
             "A precision: the server rounds the fraction, and refuses what has too many digits.",
-            accepted: [("1.005", "1.01"), ("999.99", "999.99")], refused: [], refusedByServer: [("1000", "22003")]),
+            accepted: [("1.005", "1.01"), ("999.99", "999.99"), (#""NaN""#, "NaN")],
+            refused: [],
+            refusedByColumn: [
+                ("999.995", "out_of_range: column v is numeric(5,2), and the value has more than 3 digits before the point"),
+                (#""Infinity""#, "out_of_range: column v has a precision, and takes no infinite value"),
+            ]),
         TypeExamples(
             "type: numeric, format: string", "As many writers send decimals, so that no reader makes a float of them.",
             accepted: [(#""1.50""#, "1.50"), (#""+1e2""#, "100"), (#""nan""#, "NaN")],
@@ -178,9 +187,10 @@ public struct TypeExamples: Sendable {
                 (#""\ud800""#, "invalid_text: an unpaired surrogate at byte 14, in /v"),
             ]),
         TypeExamples(
-            "type: text", in: "varchar(3)", "A length: the server refuses what is longer.",
+            "type: text", in: "varchar(3)",
+            "A length, in characters. Spaces beyond it are cut, but not in a key, where they would name another row.",
             accepted: [(#""abc""#, "abc"), (#""ab   ""#, "ab ")],
-            refused: [], refusedByServer: [(#""abcd""#, "22001")]),
+            refused: [], refusedByColumn: [(#""abcd""#, "out_of_range: column v takes 3 characters, and the value has 4")]),
         TypeExamples(
             "type: text, nul: strip", "NUL characters are left out.",
             accepted: [(#""a\u0000b\u0000""#, "ab"), (#""\u0000""#, "")],

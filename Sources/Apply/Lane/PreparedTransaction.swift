@@ -23,14 +23,18 @@ public final class PreparedTransaction: @unchecked Sendable {
     /// Refused events that it is expected to have, where it is written in pieces from the start; `nil`: it is tried whole.
     let expectedRefusals: Double?
     let advance: EncodedStatement
-    /// Dead letters of records that could not be decoded, and their INSERT.
+    /// Dead letters of records that could not be decoded, or are beyond a column's limits; and their INSERT.
     let faults: [DeadLetter]
     let faultStatement: EncodedStatement?
+    /// Row statements were made for the table as the plan knows it, or records were refused by its columns.
+    let dependsOnTable: Bool
 
     init(
-        advances: [OffsetAdvance], recordCount: Int, sequence: EventSequence, built: BuiltStatements, expectedRefusals: Double?,
-        advance: EncodedStatement, faults: [DeadLetter], faultStatement: EncodedStatement?
+        slices: [BatchSlice], advances: [OffsetAdvance], recordCount: Int, sequence: EventSequence, built: BuiltStatements,
+        expectedRefusals: Double?, advance: EncodedStatement, faults: [DeadLetter], faultStatement: EncodedStatement?,
+        dependsOnTable: Bool
     ) {
+        self.slices = slices
         self.advances = advances
         self.sequence = sequence
         self.built = built
@@ -38,7 +42,7 @@ public final class PreparedTransaction: @unchecked Sendable {
         self.advance = advance
         self.faults = faults
         self.faultStatement = faultStatement
-        slices = sequence.slices
+        self.dependsOnTable = dependsOnTable
         self.recordCount = recordCount
     }
 

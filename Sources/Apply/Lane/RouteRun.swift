@@ -16,7 +16,13 @@ struct RouteRun {
     let partCount: Int
 
     mutating func execute() -> ApplyOutcome {
-        for run in runs { if let stop = run.poisonStop(run.transaction.faults) { return stop } }
+        for run in runs {
+            do {
+                if let stop = try run.poisonStopOfFaults() { return stop }
+            } catch {
+                return runs[0].outcome(of: error)
+            }
+        }
         for index in runs.indices { runs[index].isAlone = runs[index].beginsAlone() }
         var outcome: ApplyOutcome
         do {
@@ -57,18 +63,19 @@ struct RouteRun {
         // Whose each statement is, in the order in which they are sent.
         var owners = Array(repeating: 0, count: leading)
         for index in written { owners += Array(repeating: index, count: built[index].statements.count) }
-        if checksVersion { owners += written }
+        let checked = checksVersion ? runs.indices.filter { runs[$0].transaction.dependsOnTable } : []
+        owners += checked
         owners += runs.indices.filter { runs[$0].transaction.faultStatement != nil }
         if prepared.faultStatement != nil { owners.append(0) }
         for index in guarded { owners += [index, index] }
-        let (results, failure) = try session.answers { [runs, prepared, checksVersion] pipeline in
+        let (results, failure) = try session.answers { [runs, prepared] pipeline in
             try pipeline.execute(TransactionRun.begin)
             for enter in enters { try pipeline.execute(enter) }
             if checksAtOnce { try pipeline.execute(TransactionRun.checkConstraintsAtOnce) }
             try runs[0].transaction.advance.queue(&pipeline)
             if findsRowsByKey { try pipeline.execute(TransactionRun.findRowsByKey) }
             for index in written { for statement in built[index].statements { try statement.queue(&pipeline) } }
-            if checksVersion { for index in written { try runs[index].writer.versionCheck.queue(&pipeline) } }
+            for index in checked { try runs[index].writer.versionCheck.queue(&pipeline) }
             for run in runs { try run.transaction.faultStatement?.queue(&pipeline) }
             try prepared.faultStatement?.queue(&pipeline)
             for index in guarded {

@@ -67,19 +67,44 @@ public final class TableWriter: Sendable {
     func prepare(
         _ slices: [BatchSlice], advances: [OffsetAdvance], recordCount: Int, isTriedWhole: Bool = false
     ) -> PreparedTransaction {
-        let sequence = EventSequence(slices, shape: plan.shape)
+        let (sequence, refused) = events(slices)
         let builder = StatementBuilder(
             plan: plan, sequence: sequence, pool: pool, leastRoundRows: leastRoundRows)
-        let deadLetters = slices.flatMap(\.deadLetters)
+        let deadLetters = slices.flatMap(\.deadLetters) + refused
         var expected =
             isTriedWhole ? nil : refusals.withLock { $0.expected(of: sequence.count, configuration.bisection) }
         // The sequential function isolates refused events by itself.
         if expected != nil, plan.strategy == .sequential { expected = .infinity }
         return PreparedTransaction(
-            advances: advances, recordCount: recordCount, sequence: sequence,
+            slices: slices, advances: advances, recordCount: recordCount, sequence: sequence,
             built: expected == nil ? builder.build() : BuiltStatements(),
             expectedRefusals: expected, advance: OffsetStore(group: configuration.group).encode(advances, pool),
-            faults: deadLetters, faultStatement: deadLetterWriter.encode(deadLetters))
+            faults: deadLetters, faultStatement: deadLetterWriter.encode(deadLetters),
+            dependsOnTable: sequence.count > 0 || !refused.isEmpty)
+    }
+
+    /// The events of slices that the table's columns take, and the others.
+    private func events(_ slices: [BatchSlice]) -> (taken: EventSequence, refused: [DeadLetter]) {
+        if plan.limits.isEmpty { return (EventSequence(slices, shape: plan.shape), []) }
+        var (taken, ranges, refused): ([BatchSlice], [Range<Int>], [DeadLetter]) = ([], [], [])
+        for slice in slices {
+            var rest = slice.changes
+            slice.batch.changes.withUnsafeBufferPointer { changes in
+                for change in rest where changes[change].operation != .delete {
+                    guard let fault = plan.limits.fault(slice.batch, change) else { continue }
+                    refused.append(
+                        DeadLetter(
+                            batch: slice.batch, record: Int(changes[change].record), reason: DeadLetterReason.outOfRange,
+                            detail: fault))
+                    taken.append(slice)
+                    ranges.append(rest.lowerBound..<change)
+                    rest = change + 1..<rest.upperBound
+                }
+            }
+            taken.append(slice)
+            ranges.append(rest)
+        }
+        return (EventSequence(taken, ranges: ranges, shape: plan.shape), refused)
     }
 
     /// Executes a transaction on a connection's thread. Every error is an outcome.

@@ -47,9 +47,9 @@ struct TransactionRun {
 
     mutating func execute() -> ApplyOutcome {
         if transaction.advances.isEmpty { return .applied(ApplyReport()) }
-        if let stop = poisonStop(transaction.faults) { return stop }
         isAlone = beginsAlone()
         do {
+            if let stop = try poisonStopOfFaults() { return stop }
             do {
                 return try write()
             } catch let error as PostgresError where isRepeatedAlone(after: error) {
@@ -106,8 +106,7 @@ struct TransactionRun {
         let checksAtOnce = plan.schema.hasDeferredChecks
         if built.usesFunction { try ensureFunction() }
         let transaction = transaction
-        // Without row statements no plan is used.
-        let versionCheck = checksVersion && !built.statements.isEmpty ? writer.versionCheck : nil
+        let versionCheck = checksVersion && transaction.dependsOnTable ? writer.versionCheck : nil
         let findsRowsByKey = plan.strategy == .coalesce && built.statements.contains(where: \.isPlannedEachTime)
         let enter = built.statements.isEmpty ? nil : enterGuard
         let check = isAlone ? nil : built.versionCheck
@@ -190,6 +189,12 @@ struct TransactionRun {
             writer.poison.machine.withLock { $0.committed(source, records: count.records, bad: count.bad, at: now) }
         }
         return report
+    }
+
+    /// Stops the partitions that have too many bad records with those that are known before anything is written; `nil`: there is none.
+    func poisonStopOfFaults() throws -> ApplyOutcome? {
+        guard let stop = poisonStop(transaction.faults) else { return nil }
+        return transaction.dependsOnTable ? try unlessChanged(stop) : stop
     }
 
     /// Stops the partitions that have too many bad records with these dead letters; `nil`: there is none.

@@ -79,7 +79,7 @@ extension TransactionRun {
     }
 
     /// A stop for bad records, unless the table has changed: then the plan may be what is bad.
-    private func unlessChanged(_ stop: ApplyOutcome) throws -> ApplyOutcome {
+    func unlessChanged(_ stop: ApplyOutcome) throws -> ApplyOutcome {
         guard checksVersion, case .stopped(let partitions, _) = stop, try !plan.isCurrent(on: session) else { return stop }
         writer.poison.machine.withLock { machine in
             for partition in partitions { machine.continued(partition) }

@@ -38,7 +38,8 @@ final class EventSequence {
         self.init(slices, ranges: slices.map(\.changes), shape: shape)
     }
 
-    private init(_ slices: [BatchSlice], ranges: [Range<Int>], shape: TableShape) {
+    /// - Parameter ranges: the changes of each slice's batch; a slice may stand several times.
+    init(_ slices: [BatchSlice], ranges: [Range<Int>], shape: TableShape) {
         self.slices = slices
         self.ranges = ranges
         self.shape = shape

@@ -28,28 +28,32 @@ public struct TableSchema: Sendable, Equatable {
 
         var hasDefault: Bool { defaultExpression != nil }
 
-        /// Whether the column takes every value that the mapping reads. What the server casts has been read as a text only, except for arrays.
+        /// Whether the column takes every value that the mapping reads, within its ``limit(of:isKey:)``. What the server casts has been read
+        /// as a text only, except for arrays.
         func takesEveryValue(of mapped: ColumnShape) -> Bool {
             if mapped.cast != nil || mapped.type == .interval { return false }
-            return mapped.isArray ? baseType == mapped.type.arrayOID : Self.wider(mapped.type).contains(baseType)
+            // Of elements no limit is known.
+            if mapped.isArray { return baseType == mapped.type.arrayOID && typeModifier < 0 }
+            return Self.wider(mapped.type).contains(baseType) || limit(of: mapped, isKey: false) != nil
         }
 
         /// Whether a key of a mapping's type can be looked up in the column, and keys that are equal in SQL are equal bytes.
         func comparesWith(_ mapped: ColumnShape) -> Bool {
             guard mapped.type.isKey, !mapped.isArray, mapped.cast == nil else { return false }
-            // A column with fewer digits of a second rounds the keys.
+            // A column with fewer digits of a second rounds the keys, and `character(n)` ignores spaces at their ends.
             if [.time, .timestamp, .timestamptz].contains(mapped.type), typeModifier >= 0 { return false }
-            let integers: [UInt32] = [TypeOID.int2, TypeOID.int4, TypeOID.int8]
-            return takesEveryValue(of: mapped) || (integers.contains(mapped.type.oid) && integers.contains(baseType))
+            return takesEveryValue(of: mapped) && baseType != Self.char
         }
 
-        private static let varchar: UInt32 = 1043
+        static let varchar: UInt32 = 1043
+        /// `character(n)`.
+        static let char: UInt32 = 1042
         /// The types of columns that take every value of a type as it is.
         private static func wider(_ type: ColumnType) -> [UInt32] {
             switch type {
             case .int2: [TypeOID.int2, TypeOID.int4, TypeOID.int8]
             case .int4: [TypeOID.int4, TypeOID.int8]
-            case .text: [TypeOID.text, varchar]
+            case .text: [TypeOID.text, varchar, char]
             case .float4: [ColumnType.float4.oid, ColumnType.float8.oid]
             default: [type.oid]
             }

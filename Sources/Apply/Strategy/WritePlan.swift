@@ -30,6 +30,8 @@ public final class WritePlan: Sendable {
     let hasMerge: Bool
     /// An inserted and then updated row differs from an inserted one: `on_update` sets other values than the defaults.
     let onUpdateDiffersFromDefault: Bool
+    /// What is checked of every event before it is written.
+    let limits: TableLimits
     let function: SequentialFunction
     let texts: StatementTexts
     /// `nil`: the table has no version.
@@ -55,6 +57,7 @@ public final class WritePlan: Sendable {
         }
         insertsLookUp = looksUp(isComplete: false)
         completeInsertsLookUp = looksUp(isComplete: true)
+        limits = TableLimits(shape, schema)
         requiredColumns = schema.requiredOptionalColumns(shape)
         hasMerge =
             choice.strategy == .coalesce && texts.presence.words > 0 && shape.version == nil && schema.serverHasMerge

@@ -97,7 +97,6 @@ extension TableSchema {
         reasons += columns.filter(\.value.isDomain).map { "column \($0.key) has a domain" }.sorted()
         for column in shape.columns {
             guard let found = columns[column.name] else { continue }
-            if found.typeModifier >= 0 { reasons.append("column \(column.name) has a length or precision") }
             if !found.takesEveryValue(of: column) {
                 reasons.append("column \(column.name) may refuse a \(column.cast ?? column.typeName)")
             }

@@ -18,4 +18,7 @@ public enum DeadLetterReason {
 
     /// The name for a decoder's fault.
     public static func decode(_ reason: String) -> String { "decode:" + reason }
+
+    /// The name for a value beyond the length, precision or range of its column.
+    public static let outOfRange = decode("out_of_range")
 }
