@@ -53,10 +53,12 @@ extension StatementBuilder {
     }
 
     /// The check of all events that were not refused, one way or another; `nil`: the table has no version.
-    /// - Parameter refused: positions of the events that SQL has refused.
-    func versionCheck(without refused: Set<Int> = []) -> VersionCheck? {
+    /// - Parameters:
+    ///   - sorted: the sequence's keys, where they are known.
+    ///   - refused: positions of the events that SQL has refused.
+    func versionCheck(_ sorted: KeyRuns? = nil, without refused: Set<Int> = []) -> VersionCheck? {
         guard let version = shape.version else { return nil }
-        let keys = sequence.sortByKey()
+        let keys = sorted ?? sequence.sortByKey()
         var machine = VersionMachine(keepsFirst: version.keepsFirst)
         var rows: ContiguousArray<Int32> = []
         rows.reserveCapacity(keys.count)

@@ -30,7 +30,6 @@ struct StatementBuilder {
 
     func build() -> BuiltStatements {
         guard sequence.count > 0 else { return BuiltStatements() }
-        var built: BuiltStatements
         switch plan.strategy {
         case .coalesce where mayCoalesce:
             if let version = shape.version { return encode(coalesced(version), isChecked: true) }
@@ -38,13 +37,14 @@ struct StatementBuilder {
         case .coalesce, .rounds:
             if shape.mode == .append { return BuiltStatements(statements: encode(append(), merged: [])) }
             let keys = sequence.sortByKey()
-            built = encode(rounds(keys, upTo: firstSmallRound(keys))) { encode($0, merged: []) }
+            var built = encode(rounds(keys, upTo: firstSmallRound(keys))) { encode($0, merged: []) }
+            built.versionCheck = versionCheck(keys)
+            return built
         case .sequential:
-            built = BuiltStatements(
-                statements: sequential(ContiguousArray(0..<sequence.count), isolating: nil), usesFunction: true)
+            return BuiltStatements(
+                statements: sequential(ContiguousArray(0..<sequence.count), isolating: nil), usesFunction: true,
+                versionCheck: versionCheck())
         }
-        built.versionCheck = versionCheck()
-        return built
     }
 
     /// The same effect with fewer statements, for a range that may be refused: a round is one statement, and rounds beyond the limit are
