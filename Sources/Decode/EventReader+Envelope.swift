@@ -10,6 +10,8 @@ extension EventReader {
     func operation(
         of root: sj_value, _ document: UnsafeRawBufferPointer, _ context: RecordContext?
     ) throws(EventFault) -> Operation? {
+        // They are for telling apart the records of a topic, of which others may be in no envelope.
+        if !meetsHeaderConditions(context) { return nil }
         var event = root
         // The first object is the event itself. A mapping may read nothing of it.
         if let first = objects.first {
@@ -33,7 +35,7 @@ extension EventReader {
         }
         var next = 1
         if !conditions.steps.isEmpty {
-            if try !meetsConditions(event, stated, context) { return nil }
+            if try !meetsConditions(event, stated) { return nil }
             if !isTruncate { try checkConditionObjects(.delete) }
             next = max(1, conditionObjects)
         }
@@ -188,17 +190,23 @@ extension EventReader {
 
     // MARK: Conditions
 
+    private func meetsHeaderConditions(_ context: RecordContext?) -> Bool {
+        guard let context else { return true }
+        let failed = conditions.steps.firstIndex { step in
+            step.slot < 0 && conditions.passes(header(step.header, of: context), step.test) != true
+        }
+        return failed.map { unmet($0) } ?? true
+    }
+
+    /// Whether an event meets the conditions on fields.
     private func meetsConditions(
-        _ event: sj_value, _ stated: Operation?, _ context: RecordContext?
+        _ event: sj_value, _ stated: Operation?
     ) throws(EventFault) -> Bool {
         for index in 1..<max(1, conditionObjects) { try lookUpForCondition(objects[index], in: event) }
         var lacking: Int?
         for index in conditions.steps.indices {
             let step = conditions.steps[index]
-            if step.slot < 0 {
-                if let context, conditions.passes(header(step.header, of: context), step.test) != true { return unmet(index) }
-                continue
-            }
+            if step.slot < 0 { continue }
             if values[step.slot].is_repeated { throw .repeated(slot: step.slot) }
             guard let passes = conditions.passes(values[step.slot], step.test) else {
                 lacking = lacking ?? index

@@ -79,6 +79,19 @@ import Testing
                 == ["skipped", "skipped", "missing_field", "wrong_type", "malformed_json", "not_an_object"])
     }
 
+    @Test func `what a header tells apart may be in no envelope`() throws {
+        let other = Sample(#"{"what":"a record of another kind"}"#)
+        var own = Sample(#"{"what":"no change event, as it says"}"#)
+        own.headers = [("kind", Array("row".utf8))]
+        for envelope in ["debezium", "cloudevents"] {
+            let mapping = try compile(
+                "topics: [t]\ntable: t\nkey: [id]\nenvelope: \(envelope)\nwhere: [{header: kind, equals: row}]\n"
+                    + "columns: {id: {path: /id, type: int4}}")
+            let changes = Decoder(mapping: mapping).decode(batch([other, own]))
+            #expect(changes.changes.isEmpty && changes.faults.map(\.record) == [1], "\(envelope)")
+        }
+    }
+
     @Test func `a Delete that lacks the field is none to skip`() throws {
         let condition = "where: {path: /d/kind, equals: a}"
         let found = try words(
