@@ -1,4 +1,4 @@
-// The oracle test over mappings that are made at random: keys, types, policies, versions, modes, constraints and triggers.
+// The oracle test over mappings that are made at random: envelopes, keys, types, policies, versions, modes, constraints and triggers.
 
 import Records
 import TestSupport
@@ -16,7 +16,7 @@ extension OracleCase {
 
     /// A table and a mapping that fit each other.
     /// - Parameter number: the table's, whose name no other has: sessions keep statements by their texts.
-    static func random(_ number: Int, _ random: inout SeededRandom) -> OracleCase {
+    static func random(_ number: Int, _ random: inout SeededRandom) throws -> OracleCase {
         let (name, seen) = ("t\(number)", "seen\(number)")
         let mode: WriteMode = random.chance(0.1) ? .insertOnly : random.chance(0.1) ? .append : .upsert
         let hasVersion = mode == .upsert && random.chance(0.4)
@@ -69,20 +69,24 @@ extension OracleCase {
             CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON \(name) FOR EACH ROW EXECUTE FUNCTION see_\(seen)();
             """
         let values = all.map(\.values)
+        let document = try OracleDocument(shape, &random)
         return OracleCase(
-            name: "random", ddl: { table + (isSeen ? seeing : "") }, shape: shape, strategy: .sequential,
+            name: "random", ddl: { table + (isSeen ? seeing : "") }, shape: document.shape, strategy: .sequential,
             queries: ["SELECT t::text FROM \(name) AS t ORDER BY t::text COLLATE \"C\""]
                 + (isSeen ? ["SELECT k || ' ' || what FROM \(seen) ORDER BY k COLLATE \"C\", n"] : []),
             reset: "DELETE FROM \(name); " + (isSeen ? "DELETE FROM \(seen);" : ""),
             values: { number, random in
                 var row = values.map { $0(&random) }
+                for (index, column) in document.shape.columns.enumerated() where column.isOptional && random.chance(0.2) {
+                    row[index] = .absent
+                }
                 // Keys of which some columns are equal.
                 for (index, position) in keyPositions.enumerated() {
                     let part = index == keyPositions.count - 1 ? number >> index : (number >> index) & 1
                     row[position] = keysAreTexts[index] ? .text("prefix-é\(part)") : .int(Int32(part))
                 }
                 return row
-            }, longestBatch: 8, hasLimits: all.contains(where: \.hasLimit))
+            }, longestBatch: 8, hasLimits: all.contains(where: \.hasLimit), document: document)
     }
 
     /// What may be said about a column of a mapping, as far as it goes together.

@@ -28,6 +28,8 @@ struct OracleCase: Sendable, CustomTestStringConvertible {
     var changes: [String] = []
     /// Columns refuse values by length, precision or range.
     var hasLimits = false
+    /// The events are records that are decoded; `nil`: they are made as the decoder would.
+    var document: OracleDocument?
 
     var testDescription: String { name }
 

@@ -47,11 +47,11 @@ extension ServerTests {
             let database = try await TestDatabase.fresh("")
             let real = database.connection
             let oracle = try await database.connect()
-            var strategies: [WriteStrategy: Int] = [:]
+            var (strategies, forms): ([WriteStrategy: Int], Set<OracleDocument.Form>) = ([:], [])
             for number in 0..<60 {
                 let seed = random.next()
                 var own = SeededRandom(seed: seed)
-                let table = OracleCase.random(number, &own)
+                let table = try OracleCase.random(number, &own)
                 let ddl = try table.ddl()
                 for (connection, schema) in [(real, "public"), (oracle, "oracle")] {
                     try await connection.perform { session in
@@ -65,6 +65,7 @@ extension ServerTests {
                     try WritePlan(table.shape, schema: TableInspector.inspect(table.shape, on: session))
                 }
                 strategies[plan.choice.strategy, default: 0] += 1
+                if let document = table.document { forms.insert(document.form) }
                 for sequence in 0..<9 {
                     var run = OracleRun(table: table, plan: plan, seed: own.next())
                     let label = "mapping \(number) of seed \(seed), sequence \(sequence): \(ddl) \(table.shape)"
@@ -72,6 +73,7 @@ extension ServerTests {
                 }
             }
             #expect(WriteStrategy.allCases.allSatisfy { strategies[$0, default: 0] > 0 }, "\(strategies)")
+            #expect(forms.count == OracleDocument.Form.allCases.count)
             await real.close()
             await oracle.close()
         }
@@ -102,7 +104,8 @@ struct OracleRun {
         if random.chance(table.faults) { return random.chance(0.3) ? .nothing : .fault("missing_field") }
         let key = random.chance(hot) ? 0 : Int(random.next() % UInt64(keys))
         // What decodes in mode insert_only is Creates.
-        let operation = table.shape.mode == .insertOnly ? .create : Operation.allCases[Int(random.next() % 4)]
+        var operation = table.shape.mode == .insertOnly ? .create : Operation.allCases[Int(random.next() % 4)]
+        if let document = table.document { operation = document.stated(operation) }
         var values = table.values(key, &random)
         // A tombstone, and a Delete without data, have nothing but the key.
         if operation == .delete, random.chance(0.5) {
@@ -139,7 +142,9 @@ struct OracleRun {
                 let source = sources[Int(random.next() % 3)]
                 let start = nextOffsets[source, default: 0]
                 let records = (0..<Int.random(in: 1...table.longestBatch, using: &random)).map { _ in record(keys, hot) }
-                let batch = changeBatch(source, from: start, records, shape: table.shape)
+                let batch =
+                    table.document?.batch(source, from: start, records, &random)
+                    ?? changeBatch(source, from: start, records, shape: table.shape)
                 nextOffsets[source] = batch.records.nextOffset
                 batches.append(batch)
                 let shape = table.shape

@@ -23,6 +23,14 @@ enum TestValue: Equatable {
 }
 
 extension TableShape {
+    /// The same table with other columns.
+    func with(_ columns: [ColumnShape]) -> TableShape {
+        TableShape(
+            schema: schema, name: name, columns: columns, key: key, mode: mode, onUpdate: onUpdate, write: write,
+            deletion: deletion,
+            skipsUnchanged: skipsUnchanged, version: version)
+    }
+
     /// The same table, written as a mapping asks.
     func written(_ strategy: WriteChoice.Strategy, triggers: WriteChoice.Triggers = .unknown) -> TableShape {
         TableShape(
