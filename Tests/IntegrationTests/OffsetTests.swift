@@ -59,6 +59,12 @@ extension EndToEnd {
                     "--bootstrap-server", world.kafka.bootstrapServers, "--alter", "--topic", world.topic, "--partitions", "4",
                 ])
             let start = ContinuousClock.now
+            // A producer that begins with two partitions and goes on with four sends the events of a key to two of them.
+            try await world.reached("the broker knows four partitions") {
+                try await world.kafka.tool(
+                    "kafka-topics.sh", ["--bootstrap-server", world.kafka.bootstrapServers, "--describe", "--topic", world.topic]
+                ).contains("PartitionCount: 4")
+            }
             try await world.load(LoadPlan(events: 2_000, base: 100_000)).finished()
             try await world.hasPartitions(worker, 4)
             print("added: partitions are assigned \(ContinuousClock.now - start) after they were made")

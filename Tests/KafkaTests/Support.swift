@@ -151,14 +151,8 @@ struct Driver {
 }
 
 extension KafkaConsumer {
-    /// Leaves the group, in tests of something else.
-    ///
-    /// That it has left in time is not always so: under load a close of librdkafka, 2.0.2 and 2.16, does not end in one run of some dozens.
-    /// A worker whose close does not end goes at its deadline.
-    func closeAtTheEnd() async {
-        let isClosed = await close(deadline: .seconds(20))
-        withKnownIssue("librdkafka's close did not end", isIntermittent: true) { #expect(isClosed) }
-    }
+    /// Leaves the group.
+    func closeAtTheEnd() async { #expect(await close(deadline: .seconds(30)), "librdkafka's close did not end") }
 }
 
 func clientConfiguration(_ broker: EmbeddedBroker) -> KafkaClientConfiguration {
