@@ -137,6 +137,7 @@ extension OracleCase {
             ddl: {
                 """
                 CREATE TABLE limited (id int2, kind varchar(4), name varchar(3) DEFAULT 'abc', code char(2), amount numeric(3,1), n int2,
+                  tail varchar(2) DEFAULT 'long',
                   PRIMARY KEY (id, kind)\(constraint));
                 """
             },
@@ -147,6 +148,7 @@ extension OracleCase {
                     ColumnShape(name: "name", type: .text, isOptional: true),
                     ColumnShape(name: "code", type: .text, isNullable: true),
                     ColumnShape(name: "amount", type: .numeric), ColumnShape(name: "n", type: .int4, isOptional: true),
+                    ColumnShape(name: "tail", type: .text, isOptional: true),
                 ], key: [0, 1]),
             strategy: strategy, queries: ["SELECT t::text FROM limited t ORDER BY id, kind COLLATE \"C\""],
             reset: "TRUNCATE limited;",
@@ -157,8 +159,9 @@ extension OracleCase {
                     random.chance(0.2) ? .null : .text(["x", "xy", "xy ", " x y"][Int(random.next() % 4)]),
                     .hundredths(random.chance(0.1) ? UInt16(9_990 + random.next() % 10) : UInt16(random.next() % 9_000)),
                     random.chance(0.3) ? .absent : .int(Int32(random.chance(0.1) ? 40_000 : random.next() % 60)),
+                    random.chance(0.05) ? .absent : .text("t\(random.next() % 3)"),
                 ]
-            }, refusals: refusals.union(["decode:out_of_range"]), hasLimits: true)
+            }, refusals: refusals.union(["decode:out_of_range", "22001"]), hasLimits: true)
     }
 
     static let ofManyTypes = [

@@ -287,6 +287,31 @@ extension ServerTests {
             }
         }
 
+        /// Of a table of which the transaction writes no row, but refuses records.
+        @Test func aLimitThatWasLiftedCostsNoRecord() async throws {
+            var limits = PoisonLimits()
+            limits.leastRecords = 20
+            for count in [1, 40] {
+                let route = try await Route(
+                    try await TestDatabase.fresh(Route.ddl + "ALTER TABLE checked ALTER name TYPE varchar(3);"), poison: limits)
+                let records = (0..<2 * count).map { (part: Optional($0 % 2), record: event(.upsert, $0, "four")) }
+                let batch = routedBatch(p0, from: 0, records, shapes: route.shapes)
+                // By the limit that is in force.
+                let word = count == 1 ? "applied" : "stopped"
+                let prepared = try route.writer.prepare([BatchSlice(batch)], claims: route.claims)
+                try await route.database.script("ALTER TABLE checked ALTER name TYPE varchar(4)")
+                let outcome = try await route.database.connection.perform { [writer = route.writer] in
+                    writer.execute(prepared, on: $0, now: 0)
+                }
+                #expect(outcome.word == "schema changed", "\(outcome)")
+                #expect(try await route.rows("plain") == [])
+                #expect(try await route.database.deadLetterCount() == 0)
+                try await route.database.script("ALTER TABLE checked ALTER name TYPE varchar(3)")
+                let current = try await Route(route.database, poison: limits)
+                #expect(try await current.execute(batch).word == word)
+            }
+        }
+
         /// All records of one mapping are bad, which are half of all, and so not too many: the mapping's own guard counts them.
         @Test func aPoisonedMappingStopsThePartition() async throws {
             var limits = PoisonLimits()

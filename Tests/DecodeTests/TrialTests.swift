@@ -112,7 +112,7 @@ import Testing
                 Sample(nil, key: "1"),
                 Sample("{"))
                 == [
-                    "skipped: condition /kind equals order is not met", "skipped: condition /kind equals order is not met",
+                    "skipped: condition header h exists is not met", "skipped: condition /kind equals order is not met",
                     "skipped: condition header h exists is not met",
                     "skipped: condition /kind equals order is not met by a record without payload",
                     "refused (decode:malformed_json): malformed JSON at byte 1",

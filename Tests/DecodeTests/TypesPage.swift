@@ -34,9 +34,10 @@ enum TypesPage {
         the mapping's type. A Create, Update or Upsert beyond them is a dead letter with the reason out_of_range. A
         worker notices when the table is changed. `POST /send` and `sluice try` know the mapping only.
 
-        Domains, elements of arrays, intervals and columns with a `cast` are checked by the server. What it refuses
-        becomes a dead letter with its SQLSTATE; the other events of the transaction are applied. Such columns are
-        not coalesced, because a later event must not hide that an earlier one is refused.
+        A domain's length or precision is checked likewise. Its CHECK, elements of arrays, intervals, columns with a
+        `cast`, and those with `on: insert` or `on: update` are checked by the server. What it refuses becomes a dead
+        letter with its SQLSTATE; the other events of the transaction are applied. Such columns are not coalesced,
+        because a later event must not hide that an earlier one is refused.
 
         A cast to a type that names objects of the database (regclass, regrole and the other `reg` types, aclitem)
         stops the partition where there is no such object: to PostgreSQL that is no wrong value but a missing object.

@@ -135,11 +135,14 @@ public struct TypeExamples: Sendable {
             ]),
         TypeExamples(
             "type: numeric", in: "numeric(5,2)",
-            "A precision: the server rounds the fraction, and refuses what has too many digits.",
+            "A precision: the server rounds the fraction. What is then too large is refused.",
             accepted: [("1.005", "1.01"), ("999.99", "999.99"), (#""NaN""#, "NaN")],
             refused: [],
             refusedByColumn: [
-                ("999.995", "out_of_range: column v is numeric(5,2), and the value has more than 3 digits before the point"),
+                (
+                    "999.995",
+                    "out_of_range: column v is numeric(5,2), and the value does not round to an absolute value below 10^3"
+                ),
                 (#""Infinity""#, "out_of_range: column v has a precision, and takes no infinite value"),
             ]),
         TypeExamples(
@@ -453,8 +456,7 @@ public struct TypeExamples: Sendable {
         TypeExamples("cast: tsvector", in: "tsvector", "", accepted: [(#""b a""#, "'a' 'b'")], refused: []),
         TypeExamples(
             "cast: jsonb", in: "jsonb", "A value that is no string is sent as its text.", accepted: [("[1, 2.50]", "[1, 2.50]")],
-            refused: [],
-            refusedByServer: [(#""x""#, "22P02")]),
+            refused: [], refusedByServer: [(#""x""#, "22P02")]),
         TypeExamples(
             "type: 'text[]', cast: 'inet[]'", in: "inet[]", "", accepted: [(#"["10.0.0.1"]"#, "{10.0.0.1}")], refused: []),
         TypeExamples(
@@ -472,17 +474,15 @@ public enum OtherTypes {
     /// Reachable by `cast`, with a value of each.
     public static let cast = [
         "aclitem": "=r/pg_monitor", "bit": "1", "box": "(1,1),(0,0)", "bpchar": "a", "char": "a", "cid": "1",
-        "cidr": "10.0.0.0/8",
-        "circle": "<(0,0),1>", "datemultirange": "{[2024-01-01,2024-01-03)}", "daterange": "[2024-01-01,2024-01-03)",
+        "cidr": "10.0.0.0/8", "circle": "<(0,0),1>", "datemultirange": "{[2024-01-01,2024-01-03)}",
+        "daterange": "[2024-01-01,2024-01-03)",
         "inet": "10.0.0.1/8", "int2vector": "1 2", "int4multirange": "{[1,3)}", "int4range": "[1,3)", "int8multirange": "{[1,3)}",
-        "int8range": "[1,3)",
-        "jsonpath": "$.\"a\"", "line": "{1,2,3}", "lseg": "[(0,0),(1,1)]", "macaddr": "08:00:2b:01:02:03",
+        "int8range": "[1,3)", "jsonpath": "$.\"a\"", "line": "{1,2,3}", "lseg": "[(0,0),(1,1)]", "macaddr": "08:00:2b:01:02:03",
         "macaddr8": "08:00:2b:01:02:03:04:05", "money": "1.50", "name": "a", "nummultirange": "{[1,3)}", "numrange": "[1,3)",
-        "oid": "1",
-        "oidvector": "1 2", "path": "[(0,0),(1,1)]", "pg_lsn": "0/1", "pg_snapshot": "1:2:", "point": "(1,2)",
+        "oid": "1", "oidvector": "1 2", "path": "[(0,0),(1,1)]", "pg_lsn": "0/1", "pg_snapshot": "1:2:", "point": "(1,2)",
         "polygon": "((0,0),(1,1),(1,0))", "refcursor": "a", "regclass": "pg_type", "regcollation": "\"C\"",
-        "regconfig": "english",
-        "regdictionary": "simple", "regnamespace": "public", "regoper": "||/", "regoperator": "+(integer,integer)",
+        "regconfig": "english", "regdictionary": "simple", "regnamespace": "public", "regoper": "||/",
+        "regoperator": "+(integer,integer)",
         "regproc": "now", "regprocedure": "now()", "regrole": "pg_monitor", "regtype": "integer", "tid": "(0,1)",
         "timetz": "12:00:00+00",
         "tsmultirange": "{[\"2024-01-01 00:00:00\",\"2024-01-02 00:00:00\")}", "tsquery": "'a' & 'b'",

@@ -26,13 +26,15 @@ public final class PreparedTransaction: @unchecked Sendable {
     /// Dead letters of records that could not be decoded, or are beyond a column's limits; and their INSERT.
     let faults: [DeadLetter]
     let faultStatement: EncodedStatement?
+    /// How the server would refuse a value that is beyond its column's limit, where that is to make no dead letter.
+    let refusal: PostgresError?
     /// Row statements were made for the table as the plan knows it, or records were refused by its columns.
     let dependsOnTable: Bool
 
     init(
         slices: [BatchSlice], advances: [OffsetAdvance], recordCount: Int, sequence: EventSequence, built: BuiltStatements,
         expectedRefusals: Double?, advance: EncodedStatement, faults: [DeadLetter], faultStatement: EncodedStatement?,
-        dependsOnTable: Bool
+        refusal: PostgresError?, dependsOnTable: Bool
     ) {
         self.slices = slices
         self.advances = advances
@@ -42,6 +44,7 @@ public final class PreparedTransaction: @unchecked Sendable {
         self.advance = advance
         self.faults = faults
         self.faultStatement = faultStatement
+        self.refusal = refusal
         self.dependsOnTable = dependsOnTable
         self.recordCount = recordCount
     }

@@ -16,11 +16,11 @@ struct RouteRun {
     let partCount: Int
 
     mutating func execute() -> ApplyOutcome {
-        for run in runs {
+        for index in runs.indices {
             do {
-                if let stop = try run.poisonStopOfFaults() { return stop }
+                if let answer = try runs[index].answerBeforeWriting() { return answer }
             } catch {
-                return runs[0].outcome(of: error)
+                return runs[index].outcome(of: error)
             }
         }
         for index in runs.indices { runs[index].isAlone = runs[index].beginsAlone() }

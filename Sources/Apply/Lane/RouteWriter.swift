@@ -22,8 +22,10 @@ public struct RouteWriter: Sendable {
         self.poison = poison
     }
 
-    /// As ``TableWriter/prepare(_:claims:)``; each event by its own mapping's plan.
-    public func prepare(_ slices: [BatchSlice], claims: [PartitionClaim]) throws(ApplyError) -> PreparedRoute {
+    /// As ``TableWriter/prepare(_:claims:checksVersion:)``; each event by its own mapping's plan.
+    public func prepare(
+        _ slices: [BatchSlice], claims: [PartitionClaim], checksVersion: Bool = true
+    ) throws(ApplyError) -> PreparedRoute {
         let advances = try writers[0].advances(slices, claims)
         let recordCount = slices.reduce(0) { $0 + $1.records.count }
         let faults = slices.flatMap(\.deadLetters)
@@ -37,7 +39,9 @@ public struct RouteWriter: Sendable {
         let parts = slicesOfParts.map { part, slices -> (part: Int, transaction: PreparedTransaction) in
             let count = isMixed ? slices.reduce(0) { $0 + $1.changes.count + $1.faults.count } : recordCount
             return (
-                part, writers[part].prepare(slices, advances: advances, recordCount: count, isTriedWhole: isMixed)
+                part,
+                writers[part].prepare(
+                    slices, advances: advances, recordCount: count, isTriedWhole: isMixed, checksVersion: checksVersion)
             )
         }
         let unrouted = DeadLetterWriter(

@@ -53,11 +53,16 @@ public final class TableWriter: Sendable {
     }
 
     /// Encodes the events of slices by the plan's strategy. Events are in the order of `slices`, and in log order within each.
-    /// - Parameter claims: the claim of every partition in `slices`, with the applied offset that the database shows.
+    /// - Parameters:
+    ///   - claims: the claim of every partition in `slices`, with the applied offset that the database shows.
+    ///   - checksVersion: as in ``execute(_:on:final:checksVersion:now:)``.
     /// - Throws: `ApplyError` where a partition has no claim.
-    public func prepare(_ slices: [BatchSlice], claims: [PartitionClaim]) throws(ApplyError) -> PreparedTransaction {
+    public func prepare(
+        _ slices: [BatchSlice], claims: [PartitionClaim], checksVersion: Bool = true
+    ) throws(ApplyError) -> PreparedTransaction {
         prepare(
-            slices, advances: try advances(slices, claims), recordCount: slices.reduce(0) { $0 + $1.records.count })
+            slices, advances: try advances(slices, claims), recordCount: slices.reduce(0) { $0 + $1.records.count },
+            checksVersion: checksVersion)
     }
 
     /// - Parameters:
@@ -65,9 +70,12 @@ public final class TableWriter: Sendable {
     ///   - recordCount: the records that are counted as this writer's.
     ///   - isTriedWhole: also where refusals are expected.
     func prepare(
-        _ slices: [BatchSlice], advances: [OffsetAdvance], recordCount: Int, isTriedWhole: Bool = false
+        _ slices: [BatchSlice], advances: [OffsetAdvance], recordCount: Int, isTriedWhole: Bool = false, checksVersion: Bool
     ) -> PreparedTransaction {
-        let (sequence, refused) = events(slices)
+        // Where the table's version is not checked, the server is to decide; a coalesced event must not be refused.
+        let checksLimits = !plan.limits.isEmpty && (checksVersion || plan.strategy == .coalesce)
+        let (sequence, refused, refusal) =
+            checksLimits ? events(slices) : (EventSequence(slices, shape: plan.shape), [], nil)
         let builder = StatementBuilder(
             plan: plan, sequence: sequence, pool: pool, leastRoundRows: leastRoundRows)
         let deadLetters = slices.flatMap(\.deadLetters) + refused
@@ -80,22 +88,29 @@ public final class TableWriter: Sendable {
             built: expected == nil ? builder.build() : BuiltStatements(),
             expectedRefusals: expected, advance: OffsetStore(group: configuration.group).encode(advances, pool),
             faults: deadLetters, faultStatement: deadLetterWriter.encode(deadLetters),
-            dependsOnTable: sequence.count > 0 || !refused.isEmpty)
+            refusal: refusal, dependsOnTable: sequence.count > 0 || !refused.isEmpty)
     }
 
-    /// The events of slices that the table's columns take, and the others.
-    private func events(_ slices: [BatchSlice]) -> (taken: EventSequence, refused: [DeadLetter]) {
-        if plan.limits.isEmpty { return (EventSequence(slices, shape: plan.shape), []) }
+    /// The events of slices that the table's columns take, and the others. Where an error for one of these is to make no dead letter: the
+    /// first such error.
+    private func events(_ slices: [BatchSlice]) -> (taken: EventSequence, refused: [DeadLetter], refusal: PostgresError?) {
         var (taken, ranges, refused): ([BatchSlice], [Range<Int>], [DeadLetter]) = ([], [], [])
+        var refusal: PostgresError?
         for slice in slices {
             var rest = slice.changes
             slice.batch.changes.withUnsafeBufferPointer { changes in
                 for change in rest where changes[change].operation != .delete {
                     guard let fault = plan.limits.fault(slice.batch, change) else { continue }
+                    switch configuration.outcomes.outcome(of: fault.state) {
+                    // No other row makes the column longer.
+                    case .deadLetter, .constraintRetry: break
+                    case .retry, .retryHalved, .stop:
+                        refusal = refusal ?? PostgresError(.server, fault.sentence, sqlState: fault.state)
+                    }
                     refused.append(
                         DeadLetter(
                             batch: slice.batch, record: Int(changes[change].record), reason: DeadLetterReason.outOfRange,
-                            detail: fault))
+                            detail: fault.sentence))
                     taken.append(slice)
                     ranges.append(rest.lowerBound..<change)
                     rest = change + 1..<rest.upperBound
@@ -104,7 +119,7 @@ public final class TableWriter: Sendable {
             taken.append(slice)
             ranges.append(rest)
         }
-        return (EventSequence(taken, ranges: ranges, shape: plan.shape), refused)
+        return (EventSequence(taken, ranges: ranges, shape: plan.shape), refused, refusal)
     }
 
     /// Executes a transaction on a connection's thread. Every error is an outcome.

@@ -49,7 +49,7 @@ struct TransactionRun {
         if transaction.advances.isEmpty { return .applied(ApplyReport()) }
         isAlone = beginsAlone()
         do {
-            if let stop = try poisonStopOfFaults() { return stop }
+            if let answer = try answerBeforeWriting() { return answer }
             do {
                 return try write()
             } catch let error as PostgresError where isRepeatedAlone(after: error) {
@@ -191,8 +191,10 @@ struct TransactionRun {
         return report
     }
 
-    /// Stops the partitions that have too many bad records with those that are known before anything is written; `nil`: there is none.
-    func poisonStopOfFaults() throws -> ApplyOutcome? {
+    /// The outcome where nothing is to be written: a value is beyond its column's limit, which is to make no dead letter, or partitions have
+    /// too many bad records. `nil`: neither is so.
+    mutating func answerBeforeWriting() throws -> ApplyOutcome? {
+        if let refusal = transaction.refusal { return outcome(of: refusal) }
         guard let stop = poisonStop(transaction.faults) else { return nil }
         return transaction.dependsOnTable ? try unlessChanged(stop) : stop
     }

@@ -34,9 +34,37 @@ enum ColumnLimit: Equatable {
             "column \(column) takes \(most) characters, and the value has \(Self.characters(value))"
         case .digits where Self.isInfinite(value): "column \(column) has a precision, and takes no infinite value"
         case .digits(let precision, let scale):
-            "column \(column) is numeric(\(precision),\(scale)), and the value has more than \(precision - scale) digits before the point"
+            "column \(column) is numeric(\(precision),\(scale)), and the value does not round to an absolute value below "
+                + "10^\(precision - scale)"
         case .bytes(let bytes): "column \(column) is an int\(bytes), and the value is beyond its range"
         case .single: "column \(column) is a float4, and the value is beyond its range"
+        }
+    }
+
+    /// The error by which the server would refuse a value.
+    var state: SQLState {
+        switch self {
+        case .characters: SQLState("22001")
+        case .digits, .bytes, .single: SQLState("22003")
+        }
+    }
+
+    /// Whether the column is known to take a default, as the catalog has it: a constant, such as `'new'::character varying` or `0`.
+    func takes(default expression: String) -> Bool {
+        var text = expression[...]
+        if text.first == "'" {
+            guard let end = text.dropFirst().firstIndex(of: "'"), text[end...].dropFirst().hasPrefix("::") else { return false }
+            text = text[text.index(after: text.startIndex)..<end]
+            if case .characters(let most, _) = self { return text.unicodeScalars.count <= most }
+        }
+        switch self {
+        case .characters, .single: return false
+        case .bytes(2): return Int16(text) != nil
+        case .bytes: return Int32(text) != nil
+        case .digits(let precision, let scale):
+            let parts = text.drop { $0 == "-" }.split(separator: ".", omittingEmptySubsequences: false)
+            return parts.count <= 2 && parts.allSatisfy { $0.allSatisfy(\.isNumber) } && parts[0].count <= precision - scale
+                && (parts.count == 1 || parts[1].count <= scale)
         }
     }
 
@@ -136,21 +164,25 @@ struct TableLimits {
 
     private let limited: [Limited]
 
+    /// A column that not every event writes has none: the server decides about the events that do, which are never coalesced. Nor have
+    /// texts where the server counts other characters.
     init(_ shape: TableShape, _ schema: TableSchema) {
         limited = shape.columns.enumerated().compactMap { column, mapped in
-            schema.columns[mapped.name]?.limit(of: mapped, isKey: shape.key.contains(column)).map {
-                Limited(column: column, name: mapped.name, limit: $0)
-            }
+            guard mapped.policy.occasion == .always else { return nil }
+            let isKey = shape.mode != .append && shape.key.contains(column)
+            guard let limit = schema.columns[mapped.name]?.limit(of: mapped, isKey: isKey) else { return nil }
+            if case .characters = limit, schema.serverEncoding != "UTF8" { return nil }
+            return Limited(column: column, name: mapped.name, limit: limit)
         }
     }
 
     var isEmpty: Bool { limited.isEmpty }
 
-    /// Why the table does not take a change's values; `nil`: it does. A Delete writes none.
-    func fault(_ batch: ChangeBatch, _ change: Int) -> String? {
+    /// Why the table does not take a change's values, and the server's error; `nil`: it does. A Delete writes none.
+    func fault(_ batch: ChangeBatch, _ change: Int) -> (sentence: String, state: SQLState)? {
         for limited in limited {
             guard let value = batch.value(batch.cell(change: change, column: limited.column)) else { continue }
-            if !limited.limit.takes(value) { return limited.limit.sentence(limited.name, value) }
+            if !limited.limit.takes(value) { return (limited.limit.sentence(limited.name, value), limited.limit.state) }
         }
         return nil
     }

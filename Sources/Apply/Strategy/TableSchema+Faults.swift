@@ -106,6 +106,9 @@ extension TableSchema {
             if !column.collationIsDeterministic {
                 warnings.append("key column \(name) has a nondeterministic collation: keys that differ may name the same row")
             }
+            if column.typeModifier >= 0, serverEncoding != "UTF8" {
+                warnings.append("key column \(name) has a length: a key that ends in spaces beyond it names another row")
+            }
         }
         return warnings
     }

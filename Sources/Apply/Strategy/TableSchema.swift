@@ -165,11 +165,14 @@ public struct TableSchema: Sendable, Equatable {
         }
     }
 
-    /// Positions in ``TableShape/columns`` of those that a row needs and events may lack.
+    /// Positions in ``TableShape/columns`` of those that events may lack, where an INSERT without them may be refused: a row needs them, or
+    /// their default may be longer than they are.
     func requiredOptionalColumns(_ shape: TableShape) -> [Int] {
         shape.columns.indices.filter { index in
-            guard shape.columns[index].isOptional, let column = columns[shape.columns[index].name] else { return false }
-            return column.isNotNull && !column.hasDefault
+            let mapped = shape.columns[index]
+            guard mapped.isOptional, let column = columns[mapped.name] else { return false }
+            guard let expression = column.defaultExpression else { return column.isNotNull }
+            return column.limit(of: mapped, isKey: false).map { !$0.takes(default: expression) } ?? false
         }
     }
 

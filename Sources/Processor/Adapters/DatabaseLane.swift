@@ -242,7 +242,7 @@ final class DatabaseLane: BatchApplier {
     ) async throws -> LaneMachine.Action {
         let writer = writer(of: table)
         guard table.plans.count > 1 else {
-            let transaction = try writer.prepare(slices, claims: claims)
+            let transaction = try writer.prepare(slices, claims: claims, checksVersion: checksVersion)
             defer { writer.recycle(transaction) }
             return try await execute(transaction.advances, table) { session, now in
                 writer.execute(transaction, on: session, final: final, checksVersion: checksVersion, now: now)
@@ -250,7 +250,7 @@ final class DatabaseLane: BatchApplier {
         }
         let route = RouteWriter(
             table.plans.indices.map { self.writer(of: table, $0) }, name: Mapping.routeName, poison: plans.unrouted)
-        let transaction = try route.prepare(slices, claims: claims)
+        let transaction = try route.prepare(slices, claims: claims, checksVersion: checksVersion)
         defer { route.recycle(transaction) }
         return try await execute(transaction.advances, table) { session, now in
             route.execute(transaction, on: session, final: final, checksVersion: checksVersion, now: now)
