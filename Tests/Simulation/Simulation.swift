@@ -89,6 +89,7 @@ final class Simulation {
             let group = member.source.group
             let isServed = member.pipeline?.snapshot().stopped.allSatisfy(\.reason.isRechecked) ?? true
             if group.isStable, !group.isWhole || !isServed { group.rebalance(isLost: false) }
+            growUnnoticedLogs()
             let step = world.scenario.configuration.tick * 4
             drive(until: world.clock.now + step) { false }
             hindrance = invariants.hindrance()
@@ -97,6 +98,17 @@ final class Simulation {
             world.expect(passed < Self.calmLimit, "stuck: after \(passed / millisecond) ms without a fault \(hindrance ?? "")")
         }
         calm = Swift.max(calm, world.clock.now - begun)
+    }
+
+    /// A member knows nothing of what a rival has written since its claim. So a topic that was made anew meanwhile, and is empty, is to it
+    /// one of which nothing was applied: nothing is due, and the next record tells the logs apart.
+    private func growUnnoticedLogs() {
+        for position in member.pipeline?.snapshot().positions ?? [] {
+            let partition = Int(position.source.partition)
+            let (row, log) = (world.database.rows[partition], world.log.partitions[partition])
+            guard log.offsets.isEmpty, row.applied > 0, row.life != log.life, position.applied < row.next else { continue }
+            Chaos.grow(world, partition, 1)
+        }
     }
 
     /// Ends the member, which must take no longer than it was allowed to.

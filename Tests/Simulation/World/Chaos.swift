@@ -30,7 +30,7 @@ struct Chaos {
         }
     }
 
-    private static func grow(_ world: SimulatedWorld, _ partition: Int, _ count: Int) {
+    static func grow(_ world: SimulatedWorld, _ partition: Int, _ count: Int) {
         if world.log.partitions[partition].isMissing { return }
         world.log.append(count, to: partition, at: world.clock.wallMilliseconds, world.scenario, &world.faults)
         world.note(.fault, 10, count, "log: \(SimulatedLog.name(partition)) grows by \(count) to \(world.log.end(partition))")
