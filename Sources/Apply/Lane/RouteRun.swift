@@ -16,16 +16,10 @@ struct RouteRun {
     let partCount: Int
 
     mutating func execute() -> ApplyOutcome {
-        for index in runs.indices {
-            do {
-                if let answer = try runs[index].answerBeforeWriting() { return answer }
-            } catch {
-                return runs[index].outcome(of: error)
-            }
-        }
-        for index in runs.indices { runs[index].isAlone = runs[index].beginsAlone() }
         var outcome: ApplyOutcome
         do {
+            for index in runs.indices { if let answer = try runs[index].answerBeforeWriting() { return answer } }
+            for index in runs.indices { runs[index].isAlone = runs[index].beginsAlone() }
             outcome = try executeInOneTrip()
         } catch {
             outcome = runs[0].outcome(of: error)

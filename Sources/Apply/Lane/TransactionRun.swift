@@ -47,9 +47,9 @@ struct TransactionRun {
 
     mutating func execute() -> ApplyOutcome {
         if transaction.advances.isEmpty { return .applied(ApplyReport()) }
-        isAlone = beginsAlone()
         do {
             if let answer = try answerBeforeWriting() { return answer }
+            isAlone = beginsAlone()
             do {
                 return try write()
             } catch let error as PostgresError where isRepeatedAlone(after: error) {

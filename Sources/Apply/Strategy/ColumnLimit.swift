@@ -5,7 +5,7 @@ import Records
 
 /// What a column takes of the values of its mapping's type. What it does not take, the server would refuse with SQLSTATE 22001 or 22003,
 /// and so with it the transaction; besides, values that are checked before can be coalesced.
-enum ColumnLimit: Equatable {
+enum ColumnLimit: Equatable, BitwiseCopyable {
     /// `character varying(n)`, `character(n)`. A longer value is cut where that loses spaces only; not in a key, which would name another
     /// row than before.
     case characters(Int, isKey: Bool)
@@ -102,7 +102,8 @@ enum ColumnLimit: Equatable {
     }
 
     private static func isInfinite(_ numeric: UnsafeRawBufferPointer) -> Bool {
-        [0xD000, 0xF000].contains(word(numeric, 2) & 0xFFFF)
+        let sign = word(numeric, 2) & 0xFFFF
+        return sign == 0xD000 || sign == 0xF000
     }
 
     /// As `apply_typmod` of src/backend/utils/adt/numeric.c: less than 10^(precision − scale), once it was rounded to `scale` digits. The
@@ -113,10 +114,16 @@ enum ColumnLimit: Equatable {
         let (count, weight) = (word(numeric, 0), word(numeric, 1))
         // The decimal digit before 10^exponent.
         func digit(_ exponent: Int) -> Int {
-            let group = exponent >> 2
-            let index = weight - group
+            let index = weight - (exponent >> 2)
             guard index >= 0, index < count else { return 0 }
-            return word(numeric, 4 + index) / [1, 10, 100, 1000][exponent - group * 4] % 10
+            let unit =
+                switch exponent & 3 {
+                case 0: 1
+                case 1: 10
+                case 2: 100
+                default: 1000
+                }
+            return word(numeric, 4 + index) / unit % 10
         }
         var first = weight * 4 + 3
         let end = (weight - count) * 4 + 3
@@ -156,23 +163,24 @@ extension TableSchema.Column {
 
 /// The columns of a table that have a limit.
 struct TableLimits {
-    private struct Limited {
+    private struct Limited: BitwiseCopyable {
         let column: Int
-        let name: String
         let limit: ColumnLimit
     }
 
     private let limited: [Limited]
+    private let shape: TableShape
 
     /// A column that not every event writes has none: the server decides about the events that do, which are never coalesced. Nor have
     /// texts where the server counts other characters.
     init(_ shape: TableShape, _ schema: TableSchema) {
+        self.shape = shape
         limited = shape.columns.enumerated().compactMap { column, mapped in
             guard mapped.policy.occasion == .always else { return nil }
             let isKey = shape.mode != .append && shape.key.contains(column)
             guard let limit = schema.columns[mapped.name]?.limit(of: mapped, isKey: isKey) else { return nil }
             if case .characters = limit, schema.serverEncoding != "UTF8" { return nil }
-            return Limited(column: column, name: mapped.name, limit: limit)
+            return Limited(column: column, limit: limit)
         }
     }
 
@@ -182,7 +190,9 @@ struct TableLimits {
     func fault(_ batch: ChangeBatch, _ change: Int) -> (sentence: String, state: SQLState)? {
         for limited in limited {
             guard let value = batch.value(batch.cell(change: change, column: limited.column)) else { continue }
-            if !limited.limit.takes(value) { return (limited.limit.sentence(limited.name, value), limited.limit.state) }
+            if !limited.limit.takes(value) {
+                return (limited.limit.sentence(shape.columns[limited.column].name, value), limited.limit.state)
+            }
         }
         return nil
     }
