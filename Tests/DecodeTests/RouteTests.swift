@@ -148,7 +148,8 @@ private func order(_ type: String, _ rest: String = "") -> Sample { Sample(#"{"t
             case 1: (1, Sample(#"{"type":"invoice","no":"\#(number)\#(String(repeating: "x", count: number % 300))"}"#))
             case 2: (2, Sample(#"{"type":"note","op":"c","after":{"note":"\#(number)"}}"#))
             case 3: (0, Sample(#"{"type":7,"id":"wrong"}"#))
-            default: (-1, Sample(#"{"type":"\#(number)"}"#))
+            // Not the number alone: "7" is the value 7, which has a table.
+            default: (-1, Sample(#"{"type":"other \#(number)"}"#))
             }
         }
         var start = 0
