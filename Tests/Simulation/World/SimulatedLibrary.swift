@@ -33,6 +33,8 @@ final class SimulatedLibrary: FetchPort {
     private var current: (partition: FetchedPartition, element: FetchedPartition.Element)?
     /// How often the reader has ordered a partition to be fetched from an offset: by an assignment or a seek.
     private(set) var begins = 0
+    /// How often the reader has learnt that the log ends where it had ordered a partition to be fetched from.
+    private(set) var endsAtBegin = 0
 
     init(world: SimulatedWorld, life: UInt64) {
         self.world = world
@@ -66,7 +68,9 @@ final class SimulatedLibrary: FetchPort {
             let offset = world.log.partition(queue.number, life: life).offsets[index]
             queue.appOffset = offset + 1
             return .record(offset: offset)
-        case .end(let offset): return .end(offset: offset)
+        case .end(let offset):
+            if offset == queue.beginOffset { endsAtBegin += 1 }
+            return .end(offset: offset)
         case .offsetLost, .refused: return .error
         }
     }
@@ -254,6 +258,8 @@ final class FetchedPartition {
     var state = State.stopped
     var isPaused = false
     var nextOffset: Int64 = 0
+    /// Where the last order that was carried out began.
+    private(set) var beginOffset: Int64?
     /// The broker thread's copy of version and offset, and the offset of its next fetch; `nil`: none.
     var fetchVersion = 0
     var lastNextOffset: Int64 = -1
@@ -272,6 +278,7 @@ final class FetchedPartition {
 
     func begin(at offset: Int64) {
         appOffset = nil
+        beginOffset = offset
         nextOffset = offset
         state = .active
     }
