@@ -11,7 +11,6 @@ struct RouteRun {
     /// One for each of ``PreparedRoute/parts``. They decide what an error of their statements leads to.
     var runs: [TransactionRun]
     let session: PostgresSession
-    let checksVersion: Bool
     /// Mappings of the route.
     let partCount: Int
 
@@ -44,58 +43,19 @@ struct RouteRun {
             if statements.usesFunction { try runs[index].ensureFunction() }
             built.append(statements)
         }
-        let checksAtOnce = runs.contains { $0.plan.schema.hasDeferredChecks }
-        let written = built.indices.filter { !built[$0].statements.isEmpty }
-        // Of the whole transaction, so not where queries of triggers are planned.
-        let findsRowsByKey =
-            written.allSatisfy { runs[$0].plan.strategy == .coalesce }
-            && built.contains { $0.statements.contains(where: \.isPlannedEachTime) }
-        // See VersionGuard. In the order of the tables, so that no two transactions of the route wait for each other.
-        let enters = written.compactMap { runs[$0].enterGuard }
-        let guarded = written.filter { !runs[$0].isAlone && built[$0].versionCheck != nil }
-        let leading = 2 + enters.count + (checksAtOnce ? 1 : 0) + (findsRowsByKey ? 1 : 0)
-        // Whose each statement is, in the order in which they are sent.
-        var owners = Array(repeating: 0, count: leading)
-        for index in written { owners += Array(repeating: index, count: built[index].statements.count) }
-        let checked = checksVersion ? runs.indices.filter { runs[$0].transaction.dependsOnTable } : []
-        owners += checked
-        owners += runs.indices.filter { runs[$0].transaction.faultStatement != nil }
-        if prepared.faultStatement != nil { owners.append(0) }
-        for index in guarded { owners += [index, index] }
-        let (results, failure) = try session.answers { [runs, prepared] pipeline in
-            try pipeline.execute(TransactionRun.begin)
-            for enter in enters { try pipeline.execute(enter) }
-            if checksAtOnce { try pipeline.execute(TransactionRun.checkConstraintsAtOnce) }
-            try runs[0].transaction.advance.queue(&pipeline)
-            if findsRowsByKey { try pipeline.execute(TransactionRun.findRowsByKey) }
-            for index in written { for statement in built[index].statements { try statement.queue(&pipeline) } }
-            for index in checked { try runs[index].writer.versionCheck.queue(&pipeline) }
-            for run in runs { try run.transaction.faultStatement?.queue(&pipeline) }
-            try prepared.faultStatement?.queue(&pipeline)
-            for index in guarded {
-                if let check = built[index].versionCheck { try runs[index].plan.versionGuard?.queue(check, &pipeline) }
-            }
-            try pipeline.execute("COMMIT")
-        }
+        let trip = OneTrip(runs, built, unrouted: prepared.faultStatement)
+        let (results, failure) = try session.answers(to: trip.queue)
         if let failure, runs.contains(where: { $0.isRepeatedAlone(after: failure) }) {
             try runs[0].rollback()
             for index in runs.indices { runs[index].isAlone = true }
             return try executeInOneTrip()
         }
-        if let failure { return failed(failure, of: results.count < owners.count ? owners[results.count] : 0) }
-        try results[results.count - 1].requireTag("COMMIT")
+        if let failure { return failed(failure, of: trip.owner(after: results.count)) }
 
         var report = ApplyReport()
         report.parts = (0..<partCount).map { _ in ApplyReport() }
-        var next = leading
-        for index in runs.indices {
-            var part = ApplyReport()
-            part.superseded = built[index].superseded
-            for statement in built[index].statements {
-                part.rows += try statement.rows(results[next])
-                next += 1
-            }
-            part = runs[index].committed(part, runs[index].transaction.faults)
+        for (index, partial) in try trip.reports(results).enumerated() {
+            let part = runs[index].committed(partial, runs[index].transaction.faults)
             report.parts[prepared.parts[index].part] = part
             report.events += part.events
             report.rows += part.rows

@@ -67,7 +67,7 @@ public struct RouteWriter: Sendable {
                     TransactionRun(
                         writer: writers[part], transaction: transaction, session: session, final: final,
                         checksVersion: checksVersion, now: now)
-                }, session: session, checksVersion: checksVersion, partCount: writers.count)
+                }, session: session, partCount: writers.count)
             outcome = run.execute()
         } else {
             let (part, transaction) = prepared.parts[0]

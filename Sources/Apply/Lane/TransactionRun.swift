@@ -99,41 +99,10 @@ struct TransactionRun {
         return try replay()
     }
 
-    /// Sends the whole transaction in one round trip. Deferred constraints are checked at once: an event that is refused in a transaction
-    /// of its own must be refused here too, although a later event removes its row.
     private mutating func executeInOneTrip() throws -> ApplyOutcome {
-        let built = transaction.built
-        let checksAtOnce = plan.schema.hasDeferredChecks
-        if built.usesFunction { try ensureFunction() }
-        let transaction = transaction
-        let versionCheck = checksVersion && transaction.dependsOnTable ? writer.versionCheck : nil
-        let findsRowsByKey = plan.strategy == .coalesce && built.statements.contains(where: \.isPlannedEachTime)
-        let enter = built.statements.isEmpty ? nil : enterGuard
-        let check = isAlone ? nil : built.versionCheck
-        let guarding = plan.versionGuard
-        let results = try roundTrip { pipeline in
-            try pipeline.execute(Self.begin)
-            if let enter { try pipeline.execute(enter) }
-            if checksAtOnce { try pipeline.execute(Self.checkConstraintsAtOnce) }
-            try transaction.advance.queue(&pipeline)
-            if findsRowsByKey { try pipeline.execute(Self.findRowsByKey) }
-            for statement in built.statements { try statement.queue(&pipeline) }
-            try versionCheck?.queue(&pipeline)
-            try transaction.faultStatement?.queue(&pipeline)
-            if let check { try guarding?.queue(check, &pipeline) }
-            try pipeline.execute("COMMIT")
-        }
-        try results[results.count - 1].requireTag("COMMIT")
-        var report = ApplyReport()
-        report.superseded = built.superseded
-        for (index, statement) in built.statements.enumerated() {
-            // BEGIN, the lock, the offsets and the settings come first.
-            let result = results[2 + (enter == nil ? 0 : 1) + (checksAtOnce ? 1 : 0) + (findsRowsByKey ? 1 : 0) + index]
-            report.rows += try statement.rows(result)
-            // The function alone: the statement before it fills its table.
-            if built.usesFunction, built.statements.count == 2, index == 1 { report.counts = try FunctionAnswer(result).counts }
-        }
-        return applied(report, transaction.faults)
+        if transaction.built.usesFunction { try ensureFunction() }
+        let trip = OneTrip([self], [transaction.built])
+        return applied(try trip.reports(try roundTrip(trip.queue))[0], transaction.faults)
     }
 
     /// What a transaction of a table with a version begins with.
