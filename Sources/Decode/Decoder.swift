@@ -1,4 +1,4 @@
-// The public API of the module: decodes record batches into change batches, and checks single events for the ingress.
+// The public API of the module: decodes record batches into change batches with one mapping.
 
 import CSimdjson
 public import Records
@@ -21,7 +21,7 @@ public struct DecodeLimits: Sendable, Equatable {
 }
 
 /// Decodes records with one mapping. It owns a JSON parser and scratch memory: use it from one thread or task at a time.
-public final class Decoder {
+public final class Decoder: EventValidator {
     /// The mapping.
     public let mapping: Mapping
     private let limits: DecodeLimits
@@ -36,8 +36,7 @@ public final class Decoder {
     private(set) var discarded: ChangeRows
     /// Bytes of values per 256 bytes of records in the last batch: what is reserved for the next.
     private var valueShare = 64
-    /// Whether ``validate(_:key:)`` made a key for the last event: `false` where the mapping has no key to make, or the event is skipped
-    /// and has none.
+    /// Whether ``validate(_:key:)`` made a key for the last event.
     public private(set) var hasKey = false
 
     /// After a batch with a larger document, the parser's memory (about 14 times the document) is freed; and cells beyond this.
@@ -102,15 +101,7 @@ public final class Decoder {
         return ChangeBatch(records: batch, rows: rows)
     }
 
-    /// Checks one event as ``decode(_:)`` does, and appends the Kafka key it must be produced with.
-    ///
-    /// `metadata` columns are not checked, because there is no record yet.
-    /// - Parameters:
-    ///   - event: one JSON document with at least ``ByteBuffer/padding`` readable bytes after it.
-    ///   - key: the key is appended to it in the format of the mapping's `kafka_key`, if the event is valid.
-    ///
-    /// An event that the worker would skip is valid; ``hasKey`` tells whether it has a key.
-    /// - Returns: the fault, with `record` 0; nil for a valid event.
+    /// Checks one event as ``decode(_:)`` does.
     public func validate(_ event: UnsafeRawBufferPointer, key: inout ByteBuffer) -> DecodeFault? {
         let reader = plainReader
         defer {

@@ -17,17 +17,26 @@ public final class RouteDecoder {
     private let reader: EventReader
 
     /// Why no mapping decodes a record.
-    private enum Miss {
+    enum Miss {
         case noValue, otherValue
         /// The part whose mapping does not have the topic.
         case otherTopic(part: Int)
     }
 
-    private enum Choice {
+    enum Choice {
         case part(Int)
         case miss(Miss)
         /// It has no payload, and so no field.
         case nothing
+    }
+
+    /// What is known of a topic before its records.
+    struct Topic {
+        let name: String
+        /// By part: its mapping has the topic.
+        let hasTopic: [Bool]
+        /// The choice of all its records; `nil`: each has its own.
+        let choice: Choice?
     }
 
     /// - Parameters:
@@ -55,48 +64,52 @@ public final class RouteDecoder {
     public func decode(_ batch: RecordBatch, readers: [Int]) -> ChangeBatch {
         var positions = [[Int]](repeating: [], count: routed.count)
         var faults: [DecodeFault] = []
-        let hasTopic = routed.map(readers.contains)
-        let ofTopic =
-            route.source == .topic ? choice(of: route.tables.firstIndex { $0.value == batch.source.topic }, hasTopic) : nil
+        let topic = self.topic(batch.source.topic, readers)
         withExtendedLifetime(batch) {
             let (records, base) = (batch.records, batch.base)
             for index in records.indices {
                 do throws(EventFault) {
                     let context = RecordContext(record: records[index], base: base)
-                    let choice = if let ofTopic { ofTopic } else { try self.choice(context, hasTopic) }
-                    switch choice {
+                    switch try choice(context, topic) {
                     case .part(let part): positions[part].append(index)
-                    case .miss(let miss):
-                        if route.otherwise == .deadLetter { faults.append(fault(miss, batch.source.topic, record: index)) }
+                    case .miss(let miss): if let fault = fault(miss, topic, record: index) { faults.append(fault) }
                     case .nothing: break
                     }
                 } catch {
-                    faults.append(
-                        DecodeFault(
-                            record: Int32(index), reason: error.reason.rawValue,
-                            detail: error.detail(route.plan, reader.columns, limits))
-                    )
+                    faults.append(fault(error, record: index))
                 }
             }
         }
-        sj_parser_shrink(parser.pointer, Decoder.keptParserBytes)
+        shrink()
         let parts = positions.enumerated().map { part, positions in
-            positions.isEmpty ? nil : decoders[routed[part]].decode(batch, positions)
+            positions.isEmpty ? nil : decoder(of: part).decode(batch, positions)
         }
         return ChangeBatch(records: batch, parts: parts, faults: faults)
     }
 
-    private func choice(_ context: RecordContext, _ hasTopic: [Bool]) throws(EventFault) -> Choice {
-        let value: sj_value
-        switch route.source {
-        case .field(let slot):
-            guard let payload = context.bytes(context.record.value) else { return .nothing }
-            value = try reader.value(ofSlot: slot, in: payload)
-        case .header: value = reader.header(0, of: context)
-        case .topic: return .miss(.otherValue)
-        }
+    /// What is known of a topic.
+    func topic(_ name: String, _ readers: [Int]) -> Topic {
+        let hasTopic = routed.map(readers.contains)
+        let choice = route.source == .topic ? choice(of: route.tables.firstIndex { $0.value == name }, hasTopic) : nil
+        return Topic(name: name, hasTopic: hasTopic, choice: choice)
+    }
+
+    private func choice(_ context: RecordContext, _ topic: Topic) throws(EventFault) -> Choice {
+        if let choice = topic.choice { return choice }
+        if case .header = route.source { return choice(of: reader.header(0, of: context), topic) }
+        guard let payload = context.bytes(context.record.value) else { return .nothing }
+        return try choice(ofEvent: payload, topic)
+    }
+
+    /// The choice of an event whose headers do not matter.
+    func choice(ofEvent event: UnsafeRawBufferPointer, _ topic: Topic) throws(EventFault) -> Choice {
+        guard case .field(let slot) = route.source else { return topic.choice ?? .miss(.noValue) }
+        return choice(of: try reader.value(ofSlot: slot, in: event), topic)
+    }
+
+    private func choice(of value: sj_value, _ topic: Topic) -> Choice {
         guard Int(value.type) > SJ_NULL else { return .miss(.noValue) }
-        return choice(of: reader.conditions.position(of: value, 0, partOfValue.count), hasTopic)
+        return choice(of: reader.conditions.position(of: value, 0, partOfValue.count), topic.hasTopic)
     }
 
     private func choice(of value: Int?, _ hasTopic: [Bool]) -> Choice {
@@ -105,19 +118,33 @@ public final class RouteDecoder {
         return hasTopic[part] ? .part(part) : .miss(.otherTopic(part: part))
     }
 
-    /// Its sentence has nothing of the record, as those of other faults.
+    /// Its sentence has nothing of the record, as those of other faults. `nil`: such records are skipped.
     @inline(never)
-    private func fault(_ miss: Miss, _ topic: String, record: Int) -> DecodeFault {
-        let by = route.source == .topic ? "the topic \(topic)" : route.plan.headers.first.map { "header \($0)" } ?? route.by
+    func fault(_ miss: Miss, _ topic: Topic, record: Int) -> DecodeFault? {
+        guard route.otherwise == .deadLetter else { return nil }
+        let by =
+            route.source == .topic ? "the topic \(topic.name)" : route.plan.headers.first.map { "header \($0)" } ?? route.by
         let detail =
             switch miss {
             case .noValue: "\(by) is missing or null: no table of the route is for the record"
             case .otherValue: "\(by) must be one of \(route.tables.map(\.value).joined(separator: ", ")), the tables of the route"
             case .otherTopic(let part):
-                "\(by) names the mapping \(decoders[routed[part]].mapping.name), which does not have the topic \(topic)"
+                "\(by) names the mapping \(decoder(of: part).mapping.name), which does not have the topic \(topic.name)"
             }
         return DecodeFault(record: Int32(record), reason: DecodeReason.noRoute.rawValue, detail: detail)
     }
+
+    @inline(never)
+    func fault(_ fault: EventFault, record: Int) -> DecodeFault {
+        DecodeFault(
+            record: Int32(record), reason: fault.reason.rawValue, detail: fault.detail(route.plan, reader.columns, limits))
+    }
+
+    /// The decoder of one part's mapping.
+    func decoder(of part: Int) -> Decoder { decoders[routed[part]] }
+
+    /// Frees the memory of large documents.
+    func shrink() { sj_parser_shrink(parser.pointer, Decoder.keptParserBytes) }
 }
 
 extension EventReader {

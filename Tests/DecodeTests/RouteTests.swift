@@ -176,6 +176,37 @@ private func order(_ type: String, _ rest: String = "") -> Sample { Sample(#"{"t
         }
     }
 
+    @Test func `an event without a record is checked by its own mapping`() throws {
+        func answers(
+            _ by: String, _ events: [String], otherwise: Route.Otherwise = .deadLetter, topic: String = "t"
+        ) throws -> [String] {
+            let world = try RouteWorld(
+                by: by, by == "topic" ? [("t", 0), ("shop", 2)] : [("order", 0), ("invoice", 1), ("note", 2)],
+                otherwise: otherwise)
+            let validator = RoutedEventValidator(world.decoder, topic: topic, readers: world.routes.readers(of: topic))
+            return events.map { text in
+                let (fault, key) = validate(validator, Array(text.utf8))
+                return fault?.reason ?? (validator.hasKey ? String(decoding: key, as: UTF8.self) : "no key")
+            }
+        }
+        let events = [
+            #"{"type":"order","id":7,"total":1}"#, #"{"type":"order","id":"x","total":1}"#, #"{"type":"invoice","no":"A"}"#,
+            #"{"type":"invoice","no":"A","draft":1}"#, #"{"type":"other","id":7}"#, #"{"id":7}"#, "[]", #"{"type":"order","#,
+        ]
+        #expect(
+            try answers("/type", events) == [
+                "7", "wrong_type", "A", "A", "no_route", "no_route", "not_an_object",
+                "malformed_json",
+            ])
+        #expect(
+            try answers("/type", events, otherwise: .skip)[4...] == ["no key", "no key", "not_an_object", "malformed_json"],
+            "an event that the worker would skip is valid")
+        // The mapping of the invoices does not have the topic.
+        #expect(try answers("/type", events, topic: "shop")[...2] == ["7", "wrong_type", "no_route"])
+        #expect(try answers("topic", events)[...2] == ["7", "wrong_type", "missing_field"])
+        #expect(try answers("topic", events, topic: "shelf")[0] == "no_route")
+    }
+
     @Test func whatIsNoSource() {
         for text in ["", "type", "header.", "headers.kind", "Topic", "/a~2"] { #expect(!Route.isSource(text), "\(text)") }
         for text in ["/type", "/a/0", "header.a.b", "topic"] { #expect(Route.isSource(text), "\(text)") }

@@ -185,7 +185,7 @@ extension Decoder {
 }
 
 /// Runs the ingress check on one event: its fault, and the Kafka key.
-func validate(_ decoder: Decoder, _ json: [UInt8]) -> (fault: DecodeFault?, key: [UInt8]) {
+func validate(_ decoder: any EventValidator, _ json: [UInt8]) -> (fault: DecodeFault?, key: [UInt8]) {
     var event = ByteBuffer(capacity: json.count)
     json.withUnsafeBytes { event.append($0) }
     var key = ByteBuffer()

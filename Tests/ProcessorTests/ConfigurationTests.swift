@@ -122,12 +122,12 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
             #expect(configuration.mappings.map(\.name) == ["plain", "z", "a"] && configuration.routes.routed == [1, 2])
             #expect(configuration.routes.mapping(of: "shop") == 3 && configuration.routes.mapping(of: "z") == 1)
             #expect(configuration.topics.sorted() == ["plain", "shop", "z"] && configuration.route != nil)
-            #expect(try configuration.ingress(of: .all)?.topic == "plain")
+            #expect(try configuration.ingressTopic(of: .all) == "plain")
         }
         let alone = try load(
             "mappings: []", environment: ["SLUICE_ROUTE_BY": "header.kind", "SLUICE_ROUTE_TABLES": "z=\(z), a=\(a)"])
         #expect(alone.mappings.map(\.name) == ["z", "a"])
-        #expect(try alone.ingress(of: .ingress)?.topic == "z", "the topic that is not routed")
+        #expect(try alone.ingressTopic(of: .ingress) == "z", "the topic that is not routed by a header")
     }
 
     @Test func faultsOfTheRoute() throws {
@@ -155,9 +155,33 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
             "{by: topic, tables: {shop: @/a.yaml, y: @/b.yaml}}",
             "route.tables: y is not a topic of b; with by: topic the values are topics"
         )
-        let both = try load("mappings: []\nroute: {by: /type, tables: {x: \(folder.path)/a.yaml, y: \(folder.path)/b.yaml}}")
-        #expect(throws: CommandError.self, "all topics are routed") { try both.ingress(of: .all) }
-        #expect(try both.ingress(of: .worker) == nil)
+        let header = try load(
+            "mappings: []\nroute: {by: header.kind, tables: {x: \(folder.path)/a.yaml, y: \(folder.path)/b.yaml}}")
+        #expect(throws: CommandError.self, "HTTP events have no headers") { try header.ingressTopic(of: .all) }
+        #expect(try header.ingressTopic(of: .worker) == nil)
+    }
+
+    @Test func eventsOfARoutedTopicAreCheckedByTheirMapping() throws {
+        let folder = try folder(["a": "[shop]", "b": "[shop]", "plain": "[plain]"])
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try "topics: [shop]\ntable: b\nkey: [no]\nenvelope: upsert\ncolumns: {no: {path: /no, type: text}}"
+            .write(to: folder.appendingPathComponent("b.yaml"), atomically: true, encoding: .utf8)
+        let configuration = try load(
+            "mappings: []\nroute: {by: /type, tables: {x: \(folder.path)/a.yaml, y: \(folder.path)/b.yaml}}")
+        let topic = try #require(try configuration.ingressTopic(of: .all))
+        #expect(topic == "shop")
+        let validator = configuration.validator(of: topic)
+        func answer(_ event: String) -> String {
+            var bytes = ByteBuffer()
+            var key = ByteBuffer()
+            Array(event.utf8).withUnsafeBytes { bytes.append($0) }
+            if let fault = validator.validate(bytes.bytes, key: &key) { return "\(fault.reason): \(fault.detail)" }
+            return validator.hasKey ? String(decoding: key.bytes, as: UTF8.self) : "no key"
+        }
+        #expect(answer(#"{"type":"x","id":7}"#) == "7")
+        #expect(answer(#"{"type":"y","no":"A"}"#) == "A")
+        #expect(answer(#"{"type":"x","no":"A"}"#).hasPrefix("missing_field: "))
+        #expect(answer(#"{"type":"z"}"#) == "no_route: /type must be one of x, y, the tables of the route")
     }
 
     @Test func theFileOfTheConnectionStringIsKeptForLaterConnections() throws {

@@ -96,7 +96,7 @@ private struct Lines: LogSink {
         for partition: Int32 in 0...1 { try broker.setLeader(of: "messages", partition: partition, to: Int(partition) + 1) }
         let client = KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers)
         let metadata = try KafkaMetadata.start(client, groupID: "")
-        let eventProducer = EventProducer(mapping: try TestEventProducer.mapping())
+        let eventProducer = EventProducer(try TestEventProducer.validator())
         let health = Health(role: .ingress, eventProducer: eventProducer) { nil }
         @Sendable func answer() -> (status: Int, body: String) {
             let response = health.readiness(isDetailed: true)

@@ -34,7 +34,7 @@ private final class IngressServer: Sendable {
         behind = role == .worker || !reachesKafka ? nil : try await TestEventProducer(bounds: bounds)
         let eventProducer =
             role == .worker
-            ? nil : try behind?.eventProducer ?? EventProducer(mapping: TestEventProducer.mapping(), bounds: bounds)
+            ? nil : try behind?.eventProducer ?? EventProducer(TestEventProducer.validator(), bounds: bounds)
         let registry = MetricsRegistry()
         let admin =
             role == .ingress

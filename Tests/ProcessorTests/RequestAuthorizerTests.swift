@@ -82,7 +82,7 @@ private final class Ingress: Sendable {
 
     init(_ http: HTTPSettings) throws {
         let authorizer = RequestAuthorizer(http)
-        let eventProducer = EventProducer(mapping: try TestEventProducer.mapping())
+        let eventProducer = EventProducer(try TestEventProducer.validator())
         let routes = Routes(
             role: .ingress, eventProducer: eventProducer, admin: nil, authorizer: authorizer, registry: registry,
             health: Health(role: .ingress, eventProducer: eventProducer) { nil })

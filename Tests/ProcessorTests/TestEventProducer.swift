@@ -22,7 +22,7 @@ final class TestEventProducer: Sendable {
     ) async throws {
         broker = try EmbeddedBroker.start(topics: [("messages", partitions)])
         eventProducer = EventProducer(
-            mapping: try Self.mapping(), registry: registry, bounds: bounds, budget: budget, waitLimit: waitLimit)
+            try Self.validator(), registry: registry, bounds: bounds, budget: budget, waitLimit: waitLimit)
         var configuration = KafkaProducerConfiguration(
             client: KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers))
         configuration.linger = .milliseconds(5)
@@ -32,9 +32,10 @@ final class TestEventProducer: Sendable {
         if isOpen { eventProducer.bind(producer, topic: topic) }
     }
 
-    /// The mapping of config/sluice.yaml.
-    static func mapping() throws -> Mapping {
-        try Configuration.load(path: TestPostgres.checkout.path + "/config/sluice.yaml", environment: [:]).mappings[0]
+    /// That of the mapping of config/sluice.yaml.
+    static func validator() throws -> any EventValidator {
+        let path = TestPostgres.checkout.path + "/config/sluice.yaml"
+        return try Configuration.load(path: path, environment: [:]).validator(of: "messages")
     }
 
     /// Call it after the server's stop.

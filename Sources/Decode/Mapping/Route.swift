@@ -59,6 +59,9 @@ public struct Route: Sendable {
         self.otherwise = otherwise
     }
 
+    /// The value is in a header of the record, so an event without its record has no table.
+    public var needsHeaders: Bool { source == .header }
+
     /// Whether a text is one that ``init(by:tables:otherwise:)`` takes.
     public static func isSource(_ by: String) -> Bool { Route(by: by, tables: [], otherwise: .skip) != nil }
 }

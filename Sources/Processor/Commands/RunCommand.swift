@@ -48,7 +48,7 @@ final class RunCommand: Sendable {
             ])
         logger.warn(of: configuration.settings.kafka)
         logger.warn(of: configuration.settings.http)
-        let (settings, ingress) = (configuration.settings, try configuration.ingress(of: role))
+        let (settings, ingressTopic) = (configuration.settings, try configuration.ingressTopic(of: role))
         let registry = MetricsRegistry()
         registry.registerProcessMetrics()
         registry.registerLogMetrics()
@@ -64,8 +64,8 @@ final class RunCommand: Sendable {
         if let broker { client.bootstrapServers = broker.bootstrapServers }
         self.client = client
         let bounds = BatchBounds(settings.http)
-        eventProducer = ingress.map {
-            EventProducer(mapping: $0.mapping, registry: registry, bounds: bounds, logger: logger.child("ingress"))
+        eventProducer = ingressTopic.map {
+            EventProducer(configuration.validator(of: $0), registry: registry, bounds: bounds, logger: logger.child("ingress"))
         }
         let telemetry =
             role == .ingress
@@ -177,14 +177,14 @@ final class RunCommand: Sendable {
         late.metadata.set(metadata)
         health.entered("waiting for Kafka")
         let partitions = try await topics(metadata)
-        if let eventProducer, let topic = try configuration.ingress(of: role)?.topic {
+        if let eventProducer, let topic = try configuration.ingressTopic(of: role) {
             try await bindProducer(eventProducer, metadata, topic)
         }
         // These tasks end with this scope.
         async let _: Void? = outside?.run(KafkaGroupOffsets(metadata: metadata))
         async let _: Void? = shedding?.run { sheddingInputs(now: $0) }
         async let _: Void = KafkaProbe.run(
-            metadata, topic: try configuration.ingress(of: role)?.topic, eventProducer: eventProducer)
+            metadata, topic: try configuration.ingressTopic(of: role), eventProducer: eventProducer)
         guard let telemetry else {
             health.entered("running")
             while true { try await Task.sleep(for: .seconds(3600)) }

@@ -37,8 +37,8 @@ struct SluiceSettings: Sendable {
                     "mappings", \.mappings, .list(of: .path),
                     help:
                         "Mapping files, relative to this file: how events become rows. A file describes the topics of one table. "
-                        + "POST /send takes events of the first topic that a file names and that is not routed. Empty: those of "
-                        + "route.tables only."
+                        + "POST /send takes events of the first topic that a file names, unless it is routed by a header. Empty: "
+                        + "those of route.tables only."
                 ),
                 .section(\.route, RouteSettings.section),
                 .section(\.pipeline, PipelineSettings.section),
@@ -126,15 +126,25 @@ struct Configuration: Sendable {
         var seen: Set<String> = []
         return mappings.flatMap(\.topics).filter { seen.insert($0).inserted }
     }
-    /// The mapping and the topic of the events that an ingress takes; `nil`: a worker takes none.
-    /// - Throws: where no mapping names a topic that is its own.
-    func ingress(of role: Role) throws(CommandError) -> (mapping: Mapping, topic: String)? {
+    /// The topic of the events that an ingress takes; `nil`: a worker takes none.
+    /// - Throws: where no mapping names a topic, or all of them are routed by a header.
+    func ingressTopic(of role: Role) throws(CommandError) -> String? {
         if role == .worker { return nil }
-        for mapping in mappings {
-            let topic = mapping.topics.first { !TopicPattern.isPattern($0) && routes.mapping(of: $0) != routes.route }
-            if let topic { return (mapping, topic) }
+        let topic = mappings.flatMap(\.topics).first {
+            !TopicPattern.isPattern($0) && (routes.mapping(of: $0) != routes.route || route?.needsHeaders == false)
         }
-        throw CommandError("POST /send needs a topic that is not routed: name one in a mapping, or run with --role worker")
+        if let topic { return topic }
+        throw CommandError(
+            "POST /send needs a topic that a mapping names and that is not routed by a header: name one, or run with --role worker"
+        )
+    }
+    /// What checks the events of a topic that a mapping has.
+    func validator(of topic: String) -> any EventValidator {
+        guard let mapping = routes.mapping(of: topic) else { preconditionFailure("no mapping has the topic \(topic)") }
+        guard mapping == routes.route, let route else { return Decoder(mapping: mappings[mapping]) }
+        let decoders = mappings.map { Decoder(mapping: $0) }
+        return RoutedEventValidator(
+            RouteDecoder(route, decoders: decoders, routed: routes.routed), topic: topic, readers: routes.readers(of: topic))
     }
 
     /// The settings, with faulty keys at their defaults, and all faults.

@@ -10,7 +10,7 @@ import Telemetry
 
 /// The producing side of `POST /send`.
 final class EventProducer: DeliveryHandler, @unchecked Sendable {
-    // Licence for @unchecked: `decoder` and `key` are used by ``take(_:_:)`` and ``check(_:)`` only, `waitingBatches`, `group` and
+    // Licence for @unchecked: `validator` and `key` are used by ``take(_:_:)`` and ``check(_:)`` only, `waitingBatches`, `group` and
     // `gathered` by the readers of bodies, all on the HTTP server's one loop thread (the contracts of HTTPHandler and HTTPBodyReader).
     // `reported` belongs to the producer's report thread. The binding is behind its lock.
 
@@ -34,7 +34,7 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     private var gathered = ProducerGroup()
     /// Reports of one batch that it has not been told of yet. The report thread only.
     private var reported: (batch: UnsafeMutableRawPointer?, events: Int) = (nil, 0)
-    private let decoder: Decoder
+    private let validator: any EventValidator
     private var key = ByteBuffer(capacity: 64)
     private let isStopped = Atomic(false)
     private let probed = Mutex<(error: (text: String, since: UInt64)?, trouble: String?)>((nil, nil))
@@ -45,14 +45,16 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     private static let outage: UInt64 = 60_000_000_000
     private static let notReady = ProblemDetails.unavailable("Kafka has not been reached yet. Nothing was written.")
 
-    /// - Parameter waitLimit: how long a batch waits before the rest of its events is refused. Longer than a healthy broker needs to
-    ///   acknowledge a queue of events, shorter than the time-outs of most clients.
+    /// - Parameters:
+    ///   - validator: checks the events of the topic; nobody else uses it.
+    ///   - waitLimit: how long a batch waits before the rest of its events is refused. Longer than a healthy broker needs to acknowledge a
+    ///     queue of events, shorter than the time-outs of most clients.
     init(
-        mapping: Mapping, registry: MetricsRegistry = MetricsRegistry(), bounds: BatchBounds = BatchBounds(),
+        _ validator: any EventValidator, registry: MetricsRegistry = MetricsRegistry(), bounds: BatchBounds = BatchBounds(),
         budget: ResultBudget = ResultBudget(), waitLimit: Duration = .seconds(5), logger: Logger = .silent
     ) {
         self.waitLimit = waitLimit
-        decoder = Decoder(mapping: mapping)
+        self.validator = validator
         self.bounds = bounds
         self.budget = budget
         counters = EventCounters(registry)
@@ -169,9 +171,9 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     /// Checks an event. If it is valid, ``checkedKey`` is its Kafka key.
     func check(_ event: UnsafeRawBufferPointer) -> DecodeFault? {
         key.removeAll()
-        return decoder.validate(event, key: &key)
+        return validator.validate(event, key: &key)
     }
 
     /// The key of the event that was checked last; `nil`: it has none. Valid until the next check.
-    var checkedKey: UnsafeRawBufferPointer? { decoder.hasKey ? key.bytes : nil }
+    var checkedKey: UnsafeRawBufferPointer? { validator.hasKey ? key.bytes : nil }
 }
