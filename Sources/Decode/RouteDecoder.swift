@@ -90,7 +90,7 @@ public final class RouteDecoder {
         let value: sj_value
         switch route.source {
         case .field(let slot):
-            guard let payload = context.bytes(context.record.value) else { return .nothing }
+            guard let payload = context.bytes(context.record.value), !payload.isJSONNull else { return .nothing }
             value = try reader.value(ofSlot: slot, in: payload)
         case .header: value = reader.header(0, of: context)
         case .topic: return .miss(.otherValue)
