@@ -80,7 +80,7 @@ public final class Decoder: EventValidator {
                 let context = RecordContext(record: records[index], base: base)
                 do throws(EventFault) {
                     let (operation, prefix) =
-                        if let payload = context.bytes(context.record.value) {
+                        if let payload = reader.payload(of: context) {
                             try reader.event(payload, context, into: &rows)
                         } else {
                             try reader.tombstone(context, into: &rows)

@@ -153,7 +153,7 @@ extension EventReader {
         var text = text
         // The lengths of the forms: most values need no comparison.
         switch text.bits {
-        case 28, 36, 40, 56: return sj_word(&text, Debezium.placeholders.names, forms) >= 0
+        case 28, 36, 40, 56, 63: return sj_word(&text, Debezium.placeholders.names, forms) >= 0
         default: return false
         }
     }

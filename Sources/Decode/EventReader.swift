@@ -15,6 +15,12 @@ struct RecordContext {
     }
 }
 
+extension UnsafeRawBufferPointer {
+    /// Whether the bytes are the JSON value null, with nothing around it.
+    @inline(__always)
+    var isJSONNull: Bool { count == 4 && memcmp(baseAddress!, "null", 4) == 0 }
+}
+
 /// Reads records with a decoder's parser and scratch memory. The decoder must outlive it.
 ///
 /// Everything that is used per record is a plain pointer into the plan's tables, so that no reference is counted.
@@ -85,6 +91,14 @@ struct EventReader {
         names = plan.names.names
         words = plan.envelope.names.names
         operations = UnsafeBufferPointer(start: plan.envelope.operations.start, count: plan.envelope.operations.count)
+    }
+
+    /// A record's payload; `nil`: none. Kafka Connect's JsonConverter without schemas writes a null that has a schema as the JSON value
+    /// null, so the envelopes of its records take that for none.
+    @inline(__always)
+    func payload(of context: RecordContext) -> UnsafeRawBufferPointer? {
+        guard let payload = context.bytes(context.record.value) else { return nil }
+        return envelope == .upsert || envelope == .debezium ? payload.isJSONNull ? nil : payload : payload
     }
 
     /// Reads an event and writes its cells. 64 bytes after the payload must be readable.

@@ -97,7 +97,7 @@ public final class RouteDecoder {
     private func choice(_ context: RecordContext, _ topic: Topic) throws(EventFault) -> Choice {
         if let choice = topic.choice { return choice }
         if case .header = route.source { return choice(of: reader.header(0, of: context), topic) }
-        guard let payload = context.bytes(context.record.value) else { return .nothing }
+        guard let payload = context.bytes(context.record.value), !payload.isJSONNull else { return .nothing }
         return try choice(ofEvent: payload, topic)
     }
 

@@ -28,12 +28,47 @@ private func row(_ operation: Records.Operation, _ cells: Cell...) -> Outcome { 
         #expect(
             decoder.outcomes([
                 Sample(#"{"id":1,"name":"a","note":null,"action":"Delete","op":"d"}"#), Sample(#"{"id":2,"name":"b"}"#),
-                Sample(nil, key: "3"), Sample(#"{"name":"b"}"#), Sample("null"),
+                Sample(nil, key: "3"), Sample(#"{"name":"b"}"#), Sample("null", key: "4"), Sample("null "),
             ]) == [
                 row(.upsert, .int4(1), .text("a"), .null), row(.upsert, .int4(2), .text("b"), .absent),
-                row(.delete, .int4(3), .absent, .absent), .fault("missing_field"), .fault("not_an_object"),
+                row(.delete, .int4(3), .absent, .absent), .fault("missing_field"), row(.delete, .int4(4), .absent, .absent),
+                .fault("not_an_object"),
             ])
         #expect(validate(decoder, Array(#"{"id":-4,"name":"b"}"#.utf8)).key == Array("-4".utf8))
+    }
+
+    /// Records of Debezium 3.6 with the transform ExtractNewRecordState, without schemas: its default, and
+    /// `delete.tombstone.handling.mode: rewrite`.
+    @Test func `rows that Debezium's transform has flattened`() throws {
+        func decoder(_ envelope: String) throws -> Decoder {
+            Decoder(
+                mapping: try compile(
+                    """
+                    topics: [t]
+                    table: t
+                    key: [doc, line]
+                    kafka_key: json_object
+                    \(envelope)
+                    columns:
+                      doc: {path: /doc, type: text}
+                      line: {path: /line, type: int4}
+                      qty: {path: /qty, type: int4, nullable: true}
+                    """))
+        }
+        let at = #""note":null,"at":"2049-05-17T00:18:37.798722Z""#
+        let expected = [
+            row(.upsert, .text("D4"), .int4(2), .int4(5)), row(.delete, .text("D1"), .int4(6), .absent),
+        ]
+        let keys = [#"{"doc":"D4","line":2}"#, #"{"doc":"D1","line":6}"#]
+        #expect(
+            try decoder("envelope: upsert").outcomes([
+                Sample(#"{"doc":"D4","line":2,"qty":5,\#(at)}"#, key: keys[0]), Sample("null", key: keys[1]),
+            ]) == expected)
+        #expect(
+            try decoder(#"action: {path: /__deleted, upsert: ["false"], delete: ["true"]}"#).outcomes([
+                Sample(#"{"doc":"D4","line":2,"qty":5,\#(at),"__deleted":"false"}"#, key: keys[0]),
+                Sample(#"{"doc":"D1","line":6,"qty":null,"note":null,"at":null,"__deleted":"true"}"#, key: keys[1]),
+            ]) == expected)
     }
 }
 
@@ -161,10 +196,13 @@ private func row(_ operation: Records.Operation, _ cells: Cell...) -> Outcome { 
             decoder.outcomes([
                 event(all, #"["\#(uuid)"]"#, #"{"\#(text)":"\#(text)"}"#),
                 event(#"["\#(text)"]"#, #"["\#(text)"]"#, #"["\#(text)"]"#),
+                // An hstore that travels as a JSON text, as Debezium 3.6 writes it.
+                event(all, #"["\#(uuid)"]"#, #""{\"\#(text)\":\"\#(text)\"}""#),
                 event(fewer, #"["\#(uuid)","\#(uuid)"]"#, #"{"\#(text)":"x"}"#),
                 event(more, other, #"{"\#(text)":"\#(text)","x":"y"}"#), event("[]", "[]", "{}"),
             ]) == [
                 row(.upsert, .int4(1), .absent, .absent, .absent), row(.upsert, .int4(1), .absent, .absent, .absent),
+                row(.upsert, .int4(1), .absent, .absent, .absent),
                 row(
                     .upsert, .int4(1), literal(fewer), .text(#"{"\#(uuid)","\#(uuid)"}"#), .text(#"{"\#(text)":"x"}"#)),
                 row(

@@ -84,9 +84,9 @@ private let modes: [Mode] = [
             type: "bytes", name: "org.apache.kafka.connect.data.Decimal", value: #""AeII""#,
             parameters: #","parameters":{"scale":"4"}"#), span: microSpan),
     Mode(
-        name: "isostring", born: Field(type: "string", name: "io.debezium.time.IsoDate", value: #""2026-03-01""#),
-        at: Field(type: "string", name: "io.debezium.time.IsoTime", value: #""10:00:00.25""#),
-        stamp: Field(type: "string", name: "io.debezium.time.IsoTimestamp", value: #""2026-03-01T10:00:00.25""#), zoned: zoned,
+        name: "isostring", born: Field(type: "string", name: "io.debezium.time.IsoDate", value: #""2026-03-01Z""#),
+        at: Field(type: "string", name: "io.debezium.time.IsoTime", value: #""10:00:00.25Z""#),
+        stamp: Field(type: "string", name: "io.debezium.time.IsoTimestamp", value: #""2026-03-01T10:00:00.25Z""#), zoned: zoned,
         price: Field(type: "string", name: nil, value: #""12.34""#),
         span: Field(type: "string", name: "io.debezium.time.Interval", value: #""P0Y0M0DT0H1M30S""#)),
 ]

@@ -195,6 +195,66 @@ import Testing
         #expect(try refused(text, samples) == [])
     }
 
+    /// Values of a row as Debezium 3.6 wrote it. Early times and one far from the others decide no unit by themselves.
+    @Test func `forms that only the table tells apart`() throws {
+        let outline = TableOutline(
+            columns: [
+                .init(name: "id", type: "integer", isNotNull: true), .init(name: "ts", type: "timestamp without time zone"),
+                .init(name: "ms", type: "timestamp(3) without time zone"), .init(name: "d", type: "date"),
+                .init(name: "iv", type: "interval"), .init(name: "ea", type: "mood[]"), .init(name: "ina", type: "inet[]"),
+                .init(name: "da", type: "date[]"), .init(name: "tsa", type: "timestamp without time zone[]"),
+                .init(name: "na", type: "numeric(10,2)[]"), .init(name: "ja", type: "jsonb[]"),
+                .init(name: "bya", type: "bytea[]"), .init(name: "doc", type: "jsonb"),
+                .init(name: "pt", type: "point"), .init(name: "tx", type: "time without time zone"),
+            ], key: ["id"])
+        let samples = [
+            Sample(
+                #"{"op":"r","after":{"id":1,"ts":-3809471780537270,"ms":2468453882000,"d":-10284,"iv":93784000000,"ea":["sad","ok"],"ina":["10.1.0.0/16",null],"da":[-11400,94449],"tsa":[0,-3809471780537270],"na":["BNI="],"ja":["{\"a\": 1}",null],"bya":["+skm"],"doc":"12","pt":"(1,2)","tx":1.5},"source":{}}"#,
+                key: #"{"id":1}"#),
+            Sample(
+                #"{"op":"u","after":{"id":1,"ts":1,"ms":0,"d":0,"iv":0,"ea":[],"ina":[],"da":[],"tsa":[],"na":[],"ja":[],"bya":[],"doc":"\"text\"","pt":null,"tx":"x"},"source":{}}"#,
+                key: #"{"id":1}"#),
+        ]
+        let text = try suggest(samples, table: "t", outline: outline)
+        #expect(
+            Set(lines(text)).isSuperset(of: [
+                "  ts:  {path: /ts, type: timestamp, format: epoch_us}", "  ms:  {path: /ms, type: timestamp, format: epoch_ms}",
+                "  d:   {path: /d, type: date, format: days}",
+                "  iv:  {path: /iv, type: interval, format: epoch_s}  # the unit is a guess",
+                "  ea:  {path: /ea, type: \"text[]\", cast: \"mood[]\"}",
+                "  ina: {path: /ina, type: \"text[]\", cast: \"inet[]\"}",
+                "  da:  {path: /da, type: \"date[]\", format: days}",
+                "  tsa: {path: /tsa, type: \"timestamp[]\", format: epoch_us}",
+                "  na:  {path: /na, type: \"numeric[]\", format: base64_decimal, scale: 2}  # the scale is a guess",
+                "  ja:  {path: /ja, type: \"text[]\", cast: \"jsonb[]\"}", "  bya: {path: /bya, type: \"bytea[]\"}",
+                "  doc: {path: /doc, type: text, cast: jsonb}",
+                "# /tx: no type takes all of its values",
+            ]), "\(text)")
+        #expect(try refused(text, samples) == [])
+    }
+
+    @Test func `the schema tells JSON from texts, and money from its digits`() throws {
+        func event(_ doc: String, _ price: String) -> Sample {
+            let fields =
+                #"{"type":"int32","optional":false,"field":"id"},{"type":"string","optional":true,"name":"io.debezium.data.Json","version":1,"field":"doc"},{"type":"bytes","optional":true,"name":"org.apache.kafka.connect.data.Decimal","version":1,"parameters":{"scale":"2"},"field":"price"}"#
+            return Sample(
+                #"{"schema":{"type":"struct","fields":[{"type":"struct","fields":[\#(fields)],"optional":true,"field":"after"}]},"payload":{"op":"c","after":{"id":1,"doc":\#(doc),"price":\#(price)},"source":{}}}"#,
+                key: #"{"id":1}"#)
+        }
+        let samples = [event(#""12345678901234567890""#, #""AJ7Ryg==""#), event(#""\"text\"""#, "null")]
+        let said = "the events' schema says the format"
+        #expect(try suggest(samples).contains("doc:   {path: /doc, type: text, cast: jsonb}  # \(said)\n"))
+        let outline = TableOutline(
+            columns: [
+                .init(name: "id", type: "integer", isNotNull: true), .init(name: "doc", type: "json"),
+                .init(name: "price", type: "money"),
+            ], key: ["id"])
+        let text = try suggest(samples, table: "t", outline: outline)
+        #expect(text.contains("doc:   {path: /doc, type: text, cast: json}  # \(said)\n"), "\(text)")
+        #expect(text.contains("price: {path: /price, type: numeric, cast: money, nullable: true}  # "), "\(text)")
+        #expect(try refused(text, samples) == [])
+    }
+
     @Test(arguments: [
         ("a1", "format: hex}"), ("deadbeef", "format: hex}  # hex or base64?"), ("3q0=", "type: bytea}"),
         ("a-b!", "cast: bytea}"),

@@ -235,8 +235,8 @@ public struct TypeExamples: Sendable {
 
     private static let times = [
         TypeExamples(
-            "type: date", "Years 0001 to 9999.",
-            accepted: [(#""2024-02-29""#, "2024-02-29"), (#""0001-01-01""#, "0001-01-01"), (#""-infinity""#, "-infinity")],
+            "type: date", "Years 0001 to 9999. A `Z` may follow.",
+            accepted: [(#""2024-02-29Z""#, "2024-02-29"), (#""0001-01-01""#, "0001-01-01"), (#""-infinity""#, "-infinity")],
             refused: [
                 (#""2023-02-29""#, "out_of_range: /v is not a valid date"),
                 (#""2024-2-9""#, "wrong_type: /v must be a date as YYYY-MM-DD"),
@@ -259,11 +259,11 @@ public struct TypeExamples: Sendable {
             ],
             refused: [("true", "wrong_type: /v must be a number, not a boolean")]),
         TypeExamples(
-            "type: time", "Seconds may be left out.",
-            accepted: [(#""23:59:59.123456""#, "23:59:59.123456"), (#""09:30""#, "09:30:00"), (#""24:00:00""#, "24:00:00")],
+            "type: time", "Seconds may be left out. A `Z` may follow.",
+            accepted: [(#""23:59:59.123456Z""#, "23:59:59.123456"), (#""09:30""#, "09:30:00"), (#""24:00:00""#, "24:00:00")],
             refused: [
                 (#""25:00""#, "out_of_range: /v is not a valid time"), (#""9:30""#, "wrong_type: /v must be a time as HH:MM:SS"),
-                (#""12:00:00Z""#, "wrong_type: /v must be a time as HH:MM:SS"),
+                (#""12:00:00+01:00""#, "wrong_type: /v must be a time as HH:MM:SS"),
             ]),
         TypeExamples(
             "type: time, format: epoch_us", "Since midnight. Also `epoch_s`, `epoch_ms` and `epoch_ns`.",

@@ -80,14 +80,15 @@ enum Debezium {
     /// Stands for a value that did not change and that the log of the source does not have (the connector's default of
     /// `unavailable.value.placeholder`).
     static let placeholder: StaticString = "__debezium_unavailable_value"
-    /// Its forms: as text; as binary values travel, in base64 and hex; in arrays of UUIDs, as `UUID.nameUUIDFromBytes` of Java makes one of
-    /// it. Arrays of integers have its bytes as elements.
+    /// Its forms: as text; as binary values travel, in base64 and hex; of an hstore that travels as a JSON text; in arrays of UUIDs, as
+    /// `UUID.nameUUIDFromBytes` of Java makes one of it. Arrays of integers and of days have its bytes as elements.
     static let placeholders = NameTable([
         "\(placeholder)", "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==",
-        "5f5f646562657a69756d5f756e617661696c61626c655f76616c7565", "b68a35a7-17ad-35b3-af2a-ae46edb4545a",
+        "5f5f646562657a69756d5f756e617661696c61626c655f76616c7565", #"{"\#(placeholder)":"\#(placeholder)"}"#,
+        "b68a35a7-17ad-35b3-af2a-ae46edb4545a",
     ])
-    static let placeholderCount = 3
-    static let placeholderCountInArrays = 4
+    static let placeholderCount = 4
+    static let placeholderCountInArrays = 5
 
     /// The fields by which records without `op` are told apart: heartbeats and the records of the transaction topic.
     static let otherFields = NameTable(["ts_ms", "status", "data_collections"])

@@ -20,6 +20,8 @@ struct SchemaForm {
     let types: [ColumnType]
     /// The schema names them; otherwise they are strings, which a numeric reads.
     let isNamed: Bool
+    /// They are JSON in a text, which a column reads by `type: text` and a cast, and not by itself.
+    var isDocument = false
 }
 
 /// The columns of one decoder, with the formats that the schema of the event names. Use it from one thread or task at a time.
@@ -71,6 +73,7 @@ final class SchemaFormats {
     private static let scale = NameTable(["scale"])
     private static let rows = NameTable(["after", "before"])
     private static let string = NameTable(["string"])
+    private static let json = NameTable(["io.debezium.data.Json"])
     /// How Debezium and Kafka Connect call the forms of values that are not their type's usual one.
     /// Only columns of the same kind take them: a time of day is no moment.
     private static let formats: [(name: String, format: ValueFormat, types: [ColumnType])] = {
@@ -98,7 +101,7 @@ final class SchemaFormats {
         Self.forEachRowField(of: event) { field in
             for index in candidates.indices where sj_word(field + 4, fields.names + index, 1) == 0 {
                 let step = declared.start[candidates[index].column]
-                guard let form = Self.form(of: field), form.types.contains(step.codec.type) else { continue }
+                guard let form = Self.form(of: field), !form.isDocument, form.types.contains(step.codec.type) else { continue }
                 columns[candidates[index].column] = step.with(step.codec.with(format: form.format, scale: form.scale))
             }
         }
@@ -133,7 +136,10 @@ final class SchemaFormats {
             return SchemaForm(format: .string, scale: 0, types: [.numeric], isNamed: false)
         }
         let index = sj_word(field + 2, formatNames.names, formats.count)
-        guard index >= 0 else { return nil }
+        guard index >= 0 else {
+            if sj_word(field + 2, json.names, 1) < 0 { return nil }
+            return SchemaForm(format: .string, scale: 0, types: [.jsonb, .json], isNamed: true, isDocument: true)
+        }
         var scale: Int16 = 0
         if formats[index].format == .base64Decimal {
             guard let written = member(of: field[3], Self.scale).flatMap(text).flatMap({ Int16($0) }) else { return nil }

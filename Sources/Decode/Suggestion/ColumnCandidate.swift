@@ -12,9 +12,10 @@ struct ColumnCandidate: Sendable {
         case types([Int])
         /// A string with the hyphens of a UUID; 32 digits may be a hash.
         case hyphens
-        /// A string that looks like a JSON object or array.
+        /// A string that looks like a JSON object or array, or an array of such strings.
         case document
-        /// A number of the size that the format has between 1973 and 5138; days up to 2,700 years from 1970.
+        /// A number no larger than the format has in the year 5138; days up to 2,700 years from 1970. Smaller units come later. Also an
+        /// array of them.
         case size
     }
 
@@ -41,10 +42,8 @@ struct ColumnCandidate: Sendable {
         case .none: break
         case .types(let types): if !types.contains(Int(value.type)) { return false }
         case .hyphens: if Int(value.type) != SJ_STRING || value.bits != 36 { return false }
-        case .document:
-            guard Int(value.type) == SJ_STRING, let first = parser.string(value).first else { return false }
-            if first != UInt8(ascii: "{"), first != UInt8(ascii: "[") { return false }
-        case .size: if !hasSize(value) { return false }
+        case .document: if !Self.all(value, { Self.isDocument($0, parser) }) { return false }
+        case .size: if !Self.all(value, hasSize) { return false }
         }
         defer { rows.abandonRow() }
         do throws(ValueFault) {
@@ -53,6 +52,23 @@ struct ColumnCandidate: Sendable {
         } catch {
             return false
         }
+    }
+
+    /// Whether a value, or of an array each element that is not null, passes.
+    private static func all(_ value: sj_value, _ passes: (sj_value) -> Bool) -> Bool {
+        guard Int(value.type) == SJ_ARRAY else { return passes(value) }
+        var array = value
+        var elements = sj_elements_of(&array)
+        var element = sj_value()
+        while sj_next(&elements, &element) {
+            if Int(element.type) != SJ_NULL, !passes(element) { return false }
+        }
+        return true
+    }
+
+    private static func isDocument(_ value: sj_value, _ parser: SurveyParser) -> Bool {
+        guard Int(value.type) == SJ_STRING, let first = parser.string(value).first else { return false }
+        return first == UInt8(ascii: "{") || first == UInt8(ascii: "[")
     }
 
     private func hasSize(_ value: sj_value) -> Bool {
@@ -65,10 +81,9 @@ struct ColumnCandidate: Sendable {
         if codec.type == .time || codec.type == .interval { return true }
         return switch codec.format {
         case .days: number < 1e6
-        case .epochSeconds: number >= 1e8 && number < 1e11
-        case .epochMilliseconds: number >= 1e11 && number < 1e14
-        case .epochMicroseconds: number >= 1e14 && number < 1e17
-        case .epochNanoseconds: number >= 1e17
+        case .epochSeconds: number < 1e11
+        case .epochMilliseconds: number < 1e14
+        case .epochMicroseconds: number < 1e17
         default: true
         }
     }
@@ -112,43 +127,64 @@ struct ColumnCandidate: Sendable {
     /// `nil`: the column takes none from there.
     /// - Parameter column: of the table; `nil`: the field's own type decides.
     static func named(_ form: SchemaForm, _ column: TableOutline.Column?) -> (ColumnCandidate, read: ColumnCandidate)? {
-        let type: ColumnType
+        var type = form.types[0]
+        var cast: String?
         if let column {
             let found = Self.type(of: column)
-            guard let known = found.type, !found.isArray, form.types.contains(known) else { return nil }
-            type = known
+            if found.name == "money", type == .numeric {
+                cast = "money"
+            } else {
+                guard let known = found.type, !found.isArray, form.types.contains(known) else { return nil }
+                type = known
+            }
         } else {
             guard form.isNamed else { return nil }
-            type = form.types[0]
+        }
+        if form.isDocument {
+            let document = ColumnCandidate(codec: ValueCodec(.text), cast: type.rawValue)
+            return (document, read: document)
         }
         let codec = ValueCodec(type)
         return (
-            ColumnCandidate(codec: codec), read: ColumnCandidate(codec: codec.with(format: form.format, scale: form.scale))
+            ColumnCandidate(codec: codec, cast: cast),
+            read: ColumnCandidate(codec: codec.with(format: form.format, scale: form.scale))
         )
     }
 
     /// By the type of the table's column: in its usual form, in its other ones, and last whatever the server makes of the text.
-    static func candidates(ofColumn column: TableOutline.Column) -> [ColumnCandidate] {
+    /// - Parameter documentsAreTexts: JSON always travels as a text, as in Debezium's events.
+    static func candidates(ofColumn column: TableOutline.Column, documentsAreTexts: Bool) -> [ColumnCandidate] {
         let modifier = column.type.firstMatch(of: #/\((\d+)(?:,(-?\d+))?\)/#)
         let (name, known, isArray) = type(of: column)
-        let cast = ColumnCandidate(codec: ValueCodec(.text, takesAny: true), cast: name + (isArray ? "[]" : ""))
-        guard let type = known else { return [cast] }
-        if isArray { return [ColumnCandidate(codec: ValueCodec(type, isArray: true)), cast] }
+        // The literal of an array, and of most types, is a string. Values of other types may be written as numbers, or, as a vector, as a
+        // JSON array.
+        let cast = ColumnCandidate(
+            codec: ValueCodec(.text, takesAny: true), cast: name + (isArray ? "[]" : ""),
+            rule: isArray || (known != nil && known != .text) ? .types([SJ_STRING]) : .none)
+        let texts = ColumnCandidate(codec: ValueCodec(.text, isArray: true), cast: name + "[]")
+        guard let type = known else { return isArray ? [texts, cast] : [cast] }
         var candidates: [ColumnCandidate] = []
         if type == .json || type == .jsonb {
-            candidates.append(ColumnCandidate(codec: ValueCodec(.text), cast: name, rule: .document))
+            candidates.append(
+                ColumnCandidate(
+                    codec: ValueCodec(.text, isArray: isArray), cast: name + (isArray ? "[]" : ""),
+                    rule: documentsAreTexts ? .none : .document))
         }
         // Hexadecimal digits are base64 as well, and rarely meant as such.
-        if type == .bytea { candidates.append(ColumnCandidate(codec: ValueCodec(.bytea, format: .hex))) }
-        candidates.append(ColumnCandidate(codec: ValueCodec(type)))
-        // The candidate before is the same as ISO 8601.
-        for format in ValueFormat.formats(of: type) where format != .iso && type != .bytea {
+        if type == .bytea { candidates.append(ColumnCandidate(codec: ValueCodec(.bytea, isArray: isArray, format: .hex))) }
+        candidates.append(ColumnCandidate(codec: ValueCodec(type, isArray: isArray)))
+        // The candidate before is the same as ISO 8601. Days are the largest unit.
+        let formats = ValueFormat.formats(of: type).filter { $0 != .iso && type != .bytea }
+        for format in formats.filter({ $0 == .days }) + formats.filter({ $0 != .days }) {
             let scale = modifier?.output.2.flatMap { Int16($0) } ?? 0
             let isCount = format.microsecondDigits != nil || format == .days
             candidates.append(
-                ColumnCandidate(codec: ValueCodec(type, format: format, scale: scale), rule: isCount ? .size : .none))
+                ColumnCandidate(
+                    codec: ValueCodec(type, isArray: isArray, format: format, scale: scale), rule: isCount ? .size : .none))
         }
-        if [.text, .json, .jsonb].contains(type) { candidates.append(ColumnCandidate(codec: ValueCodec(type, nul: .strip))) }
+        if !isArray, [.text, .json, .jsonb].contains(type) {
+            candidates.append(ColumnCandidate(codec: ValueCodec(type, nul: .strip)))
+        }
         return candidates + [cast]
     }
 }

@@ -29,7 +29,7 @@ struct EnvelopeSurvey {
     ]
 
     mutating func add(_ payload: UnsafeRawBufferPointer?, _ parser: SurveyParser) {
-        guard let payload else {
+        guard let payload, !payload.isJSONNull else {
             withoutPayload += 1
             return
         }

@@ -30,10 +30,12 @@ struct FieldSurvey {
     private let column: TableOutline.Column?
 
     /// - Parameter column: the table's, which the field is for.
-    init(_ path: [String], _ column: TableOutline.Column?) {
+    init(_ path: [String], _ column: TableOutline.Column?, _ envelope: EnvelopeKind) {
         self.path = path
         self.column = column
-        candidates = column.map { ColumnCandidate.candidates(ofColumn: $0) } ?? ColumnCandidate.general
+        candidates =
+            column.map { ColumnCandidate.candidates(ofColumn: $0, documentsAreTexts: envelope == .debezium) }
+            ?? ColumnCandidate.general
     }
 
     /// - Parameter form: what the event's schema says of the field.
@@ -150,7 +152,7 @@ struct RowSurvey {
         for (name, value) in found {
             let path = parent + [name]
             if fields[path] == nil {
-                fields[path] = FieldSurvey(path, column(path))
+                fields[path] = FieldSurvey(path, column(path), envelope)
                 paths.append(path)
             }
             guard seen.insert(name).inserted else {

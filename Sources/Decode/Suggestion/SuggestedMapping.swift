@@ -109,6 +109,7 @@ struct SuggestedMapping {
             remarks.append("only empty arrays: the type is a guess")
         }
         if candidate.codec.format == .base64Decimal { remarks.append("the scale is a guess") }
+        if candidate.codec.type == .interval, candidate.codec.format != nil { remarks.append("the unit is a guess") }
         if candidate.codec.format == .hex, field.candidates.contains(where: { $0.codec.type == .bytea && $0.codec.format == nil })
         {
             remarks.append("hex or base64?")

@@ -13,10 +13,10 @@ enum Calendar {
     private static let dates: Range<Int64> = -2_451_545..<2_145_031_949
     private static let timestamps: Range<Int64> = -211_813_488_000_000_000..<9_223_371_331_200_000_000
 
-    /// `YYYY-MM-DD`, `infinity` or `-infinity` → days since 2000-01-01.
+    /// `YYYY-MM-DD` or `YYYY-MM-DDZ`, as Debezium's IsoDate is; `infinity` or `-infinity` → days since 2000-01-01.
     static func date(_ text: UnsafeRawBufferPointer) throws(ValueFault) -> Int32 {
         if let infinity = infinity(text) { return infinity < 0 ? .min : .max }
-        guard text.count == 10 else { throw .wrongType }
+        guard text.count == 10 || isZ(text, at: 10) else { throw .wrongType }
         return Int32(try days(text))
     }
 
@@ -32,11 +32,12 @@ enum Calendar {
         return timestamp
     }
 
-    /// `HH:MM`, `HH:MM:SS` or with a fraction → microseconds since midnight; `24:00:00` is the end of the day.
+    /// `HH:MM`, `HH:MM:SS` or with a fraction, each also with `Z`, as Debezium's IsoTime is → microseconds since midnight; `24:00:00` is
+    /// the end of the day.
     static func time(_ text: UnsafeRawBufferPointer) throws(ValueFault) -> Int64 {
         var at = 0
         let time = try timeOfDay(text, &at)
-        guard at == text.count else { throw .wrongType }
+        guard at == text.count || isZ(text, at: at) else { throw .wrongType }
         guard time <= microsecondsOfDay else { throw .outOfRange }
         return time
     }
@@ -117,10 +118,8 @@ enum Calendar {
     private static func offsetMinutes(_ text: UnsafeRawBufferPointer, _ start: Int) throws(ValueFault) -> Int {
         let at = text[start] == UInt8(ascii: " ") ? start + 1 : start
         guard at < text.count else { throw .wrongType }
+        if isZ(text, at: at) { return 0 }
         switch text[at] {
-        case UInt8(ascii: "Z"), UInt8(ascii: "z"):
-            guard text.count == at + 1 else { throw .wrongType }
-            return 0
         case UInt8(ascii: "+"), UInt8(ascii: "-"):
             let minutesAt: Int
             switch text.count - at {
@@ -171,6 +170,11 @@ enum Calendar {
             number = number * 10 + Int(text[at] - UInt8(ascii: "0"))
         }
         return number
+    }
+
+    /// Whether a text ends with a `Z` or `z` at an index.
+    private static func isZ(_ text: UnsafeRawBufferPointer, at index: Int) -> Bool {
+        text.count == index + 1 && text[index] | 0x20 == UInt8(ascii: "z")
     }
 
     private static func isDigit(_ byte: UInt8) -> Bool { byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") }
