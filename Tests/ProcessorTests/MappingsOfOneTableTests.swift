@@ -13,7 +13,8 @@ struct MappingsOfOneTableTests {
         defer { broker.stop() }
         let uri = try await TestPostgres.database(migrated: true)
         let connection = try await PostgresConnection.connect(PostgresConfiguration(uri: uri))
-        _ = try await connection.perform { try $0.executeScript("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)") }
+        let tables = ["t", "u"].map { "CREATE TABLE \($0) (id int PRIMARY KEY);" }.joined()
+        _ = try await connection.perform { try $0.executeScript(tables) }
         await connection.close()
         let programs = try Programs()
         for (name, topic, table) in [
