@@ -22,10 +22,12 @@ extension OracleCase {
         let hasVersion = mode == .upsert && random.chance(0.4)
         let hasPolicies = mode == .upsert && random.chance(0.5)
         let keysAreTexts = (0..<Int.random(in: 1...3, using: &random)).map { _ in random.chance(0.4) }
+        // Keys that differ in case are equal then. Tombstones do not know that.
+        let ignoresCase = !hasVersion && random.chance(0.15)
         let key = keysAreTexts.enumerated().map { index, isText in
             RandomColumn(
-                shape: ColumnShape(name: "k\(index)", type: isText ? .text : .int4), sql: isText ? "text" : "int",
-                values: { _ in .absent })
+                shape: ColumnShape(name: "k\(index)", type: isText ? .text : .int4),
+                sql: isText ? "text\(ignoresCase ? " COLLATE loose" : "")" : "int", values: { _ in .absent })
         }
         var columns = (0..<Int.random(in: 1...5, using: &random)).map { column($0, hasPolicies: hasPolicies, &random) }
         if hasVersion {
@@ -40,12 +42,17 @@ extension OracleCase {
         let marksDeletes = hasPolicies && random.chance(0.5)
         let isSeen = mode != .append && random.chance(0.4)
         let isUnique = columns.contains { $0.shape.name == "c0" } && mode == .upsert && random.chance(0.2)
-        // With a unique index besides the key, rounds are the user's own risk.
-        let choices: [WriteChoice.Strategy] = [.auto, .auto, .auto, isUnique ? .auto : .rounds, .sequential]
+        // Changes rows before they are written, skips some, and reads others: not what a mapping may call row_local.
+        let isChanged = mode != .append && !isUnique && random.chance(0.2)
+        let isPartitioned = mode != .append && !isUnique && random.chance(0.25)
+        // With a unique index besides the key, or keys that are equal without being the same, rounds are the user's own risk.
+        let choices: [WriteChoice.Strategy] = [
+            .auto, .auto, .auto, isUnique || ignoresCase || isChanged ? .auto : .rounds, .sequential,
+        ]
         let shape = TableShape(
             name: name, columns: all.map(\.shape), key: mode == .append ? [] : keyPositions, mode: mode,
             onUpdate: mode == .upsert && random.chance(0.5) ? [("day", .currentDate)] : [],
-            write: WriteChoice(choices[Int(random.next() % 5)], triggers: .rowLocal),
+            write: WriteChoice(choices[Int(random.next() % 5)], triggers: isChanged ? .unknown : .rowLocal),
             deletion: marksDeletes ? [("gone", .currentDate)] : [],
             skipsUnchanged: hasPolicies && !hasVersion && random.chance(0.5),
             version: hasVersion ? RowVersion(column: position("at"), keepsFirst: random.chance(0.5)) : nil)
@@ -56,7 +63,19 @@ extension OracleCase {
             + (isUnique ? ", UNIQUE (c0)" : "")
         let table =
             "CREATE TABLE \(name) (\(all.map { "\($0.shape.name) \($0.sql)" }.joined(separator: ", ")), other int DEFAULT 5, "
-            + "day date DEFAULT \(day), gone date\(constraints));"
+            + "day date DEFAULT \(day), gone date"
+            + "\(random.chance(0.2) ? ", twice int GENERATED ALWAYS AS (other * 2) STORED" : "")\(constraints))"
+            + (isPartitioned ? " PARTITION BY HASH (\(keyNames[0]));" : ";")
+            + (isPartitioned
+                ? [0, 1].map { "CREATE TABLE \(name)_\($0) PARTITION OF \(name) FOR VALUES WITH (MODULUS 2, REMAINDER \($0));" }
+                    .joined() : "")
+        let changing = """
+            CREATE FUNCTION change_\(name)() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+              NEW.other := coalesce(NEW.other, 0) + (SELECT count(*) FROM \(name));
+              RETURN CASE WHEN NEW.other % 7 = 6 THEN NULL ELSE NEW END;
+            END $$;
+            CREATE TRIGGER change BEFORE INSERT OR UPDATE ON \(name) FOR EACH ROW EXECUTE FUNCTION change_\(name)();
+            """
         let keyText = keyNames.map { "(r->>'\($0)')" }.joined(separator: " || '/' || ")
         let seeing = """
             CREATE TABLE \(seen) (n bigserial, k text, what text);
@@ -71,7 +90,12 @@ extension OracleCase {
         let values = all.map(\.values)
         let document = try OracleDocument(shape, &random)
         return OracleCase(
-            name: "random", ddl: { table + (isSeen ? seeing : "") }, shape: document.shape, strategy: .sequential,
+            name: "random",
+            ddl: {
+                (ignoresCase
+                    ? "CREATE COLLATION IF NOT EXISTS loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);"
+                    : "") + table + (isChanged ? changing : "") + (isSeen ? seeing : "")
+            }, shape: document.shape, strategy: .sequential,
             queries: ["SELECT t::text FROM \(name) AS t ORDER BY t::text COLLATE \"C\""]
                 + (isSeen ? ["SELECT k || ' ' || what FROM \(seen) ORDER BY k COLLATE \"C\", n"] : []),
             reset: "DELETE FROM \(name); " + (isSeen ? "DELETE FROM \(seen);" : ""),
@@ -83,7 +107,8 @@ extension OracleCase {
                 // Keys of which some columns are equal.
                 for (index, position) in keyPositions.enumerated() {
                     let part = index == keyPositions.count - 1 ? number >> index : (number >> index) & 1
-                    row[position] = keysAreTexts[index] ? .text("prefix-é\(part)") : .int(Int32(part))
+                    let prefix = ignoresCase && random.chance(0.5) ? "PREFIX-É" : "prefix-é"
+                    row[position] = keysAreTexts[index] ? .text("\(prefix)\(part)") : .int(Int32(part))
                 }
                 return row
             }, longestBatch: 8, hasLimits: all.contains(where: \.hasLimit), document: document)
@@ -99,13 +124,17 @@ extension OracleCase {
             policy.keepsIfNull = isNullable && policy.occasion != .insert && random.chance(0.5)
         }
         // The first one may have a unique index.
-        let kind = index == 0 ? 0 : Int(random.next() % 3)
+        let kind = index == 0 ? 0 : Int(random.next() % 4)
         let needsValue = !isNullable && random.chance(0.3)
         // A column that is set by updates only has a default where rows need it.
         let hasDefault = random.chance(0.5) || (needsValue && policy.occasion == .update)
         let isShort = kind == 1 && random.chance(0.3)
         let (type, sql, standard): (ColumnType, String, String) =
-            [(.int4, "int", "7"), (.text, isShort ? "varchar(2)" : "text", "'d'"), (.bool, "bool", "true")][kind]
+            [
+                (.int4, "int", "7"), (.text, isShort ? "varchar(2)" : "text", "'d'"), (.bool, "bool", "true"),
+                // It rounds.
+                (.numeric, "numeric(3,1)", "(length(current_user) * 0 + 1.25)"),
+            ][kind]
         return RandomColumn(
             shape: ColumnShape(name: "c\(index)", type: type, isOptional: isOptional, isNullable: isNullable, policy: policy),
             sql: sql + (needsValue ? " NOT NULL" : "") + (hasDefault ? " DEFAULT \(standard)" : ""),
@@ -115,10 +144,14 @@ extension OracleCase {
                 switch kind {
                 case 0: return .int(Int32(random.next() % 12))
                 case 1: return .text(isShort && random.chance(0.2) ? "long" : "v\(random.next() % 4)")
+                case 3:
+                    // From 0.04 to 110.04: beyond 99.94 it is too large.
+                    let whole = random.chance(0.1) ? 98 + random.next() % 3 : random.next() % 4
+                    return .value(literal: "\(whole).\(random.next() % 2 * 9)\(random.next() % 2 * 4)", bytes: [])
                 default:
                     let value = random.chance(0.5)
                     return .value(literal: "\(value)", bytes: [value ? 1 : 0])
                 }
-            }, hasLimit: isShort)
+            }, hasLimit: isShort || kind == 3)
     }
 }

@@ -37,7 +37,8 @@ struct OracleDocument: Sendable {
         var lines = [
             "topics: [a, b]", "table: \(shape.name)",
             "mode: \(shape.mode == .insertOnly ? "insert_only" : shape.mode.rawValue)",
-            "write: \(shape.write.strategy.rawValue)", "triggers: row_local", "where: [{header: use, equals: y}]",
+            "write: \(shape.write.strategy.rawValue)", "triggers: \(shape.write.triggers.rawValue)",
+            "where: [{header: use, equals: y}]",
             "skip_unchanged: \(shape.skipsUnchanged)",
         ]
         if !shape.key.isEmpty {
@@ -63,13 +64,17 @@ struct OracleDocument: Sendable {
         let text = lines.joined(separator: "\n")
         mapping = try #require(try Mapping.compile([YAML.parse(text: text, file: "test.yaml")]).first)
         let columns = shape.columns.enumerated().map { index, column in
-            let isOptional = column.isOptional || (form == .debezium && column.type == .text && !shape.key.contains(index))
+            let isOptional =
+                column.isOptional || (form == .debezium && Self.isLong(column) && !shape.key.contains(index))
             return ColumnShape(
                 name: column.name, type: column.type, isOptional: isOptional, isNullable: column.isNullable, policy: column.policy
             )
         }
         #expect(mapping.table == shape.with(columns), "\(text)")
     }
+
+    /// Whether the source may leave a value out that did not change.
+    private static func isLong(_ column: ColumnShape) -> Bool { column.type == .text || column.type == .numeric }
 
     /// Every third column is in an object of the row.
     private static func path(_ index: Int, _ column: ColumnShape) -> String {
@@ -144,7 +149,7 @@ struct OracleDocument: Sendable {
             var text = Self.json(value)
             if value == .absent {
                 // What did not change and was not read by the source.
-                guard form == .debezium, column.type == .text, !mayBeLeftOut[index] || random.chance(0.5) else { continue }
+                guard form == .debezium, Self.isLong(column), !mayBeLeftOut[index] || random.chance(0.5) else { continue }
                 text = #""__debezium_unavailable_value""#
             }
             let field = #""\#(column.name)":\#(text)"#

@@ -44,6 +44,12 @@ extension ServerTests {
             }
         }
 
+        /// What is wrong between a mapping and its table; empty: nothing.
+        private func faults(_ shape: TableShape, _ database: TestDatabase) async throws -> String {
+            try await database.connection.perform { try TableInspector.inspect(shape, on: $0).faults(shape) }
+                .joined(separator: "; ")
+        }
+
         @Test func everyColumnThatTakesAnotherTypeIsNamed() async throws {
             let database = try await TestDatabase.fresh("CREATE TABLE t (id int PRIMARY KEY, a uuid, b jsonb);")
             let fault = try #require(try await fault(database))
@@ -124,6 +130,108 @@ extension ServerTests {
             }
             #expect(warnings[0].count == 1 && warnings[0][0].contains("UNLOGGED"))
             #expect(warnings[1].count == 1 && warnings[1][0].contains("key column id has a nondeterministic"))
+        }
+
+        /// `ON CONFLICT (id)` takes an index of any collation, and would drop the event of another key.
+        @Test(arguments: [
+            ("id text, a text, b text); CREATE UNIQUE INDEX u ON t (id COLLATE loose)", true),
+            ("id text PRIMARY KEY, a text, b text); CREATE UNIQUE INDEX u ON t (id COLLATE loose)", true),
+            ("id text COLLATE loose, a text, b text); CREATE UNIQUE INDEX u ON t (id COLLATE \"C\")", true),
+            ("id text, a text, b text); CREATE UNIQUE INDEX u ON t (id COLLATE \"C\")", false),
+            ("id text COLLATE loose, a text, b text); CREATE UNIQUE INDEX u ON t (id)", false),
+            ("id text PRIMARY KEY, a text, b text); CREATE INDEX u ON t (id COLLATE loose)", false),
+        ])
+        func anIndexOnTheKeyThatTakesOtherKeysForEqualIsRefused(_ table: String, _ isRefused: Bool) async throws {
+            let database = try await TestDatabase.fresh(
+                "CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false); CREATE TABLE t (\(table);"
+            )
+            let keyed = TableShape(
+                name: "t", columns: [ColumnShape(name: "id", type: .text), ColumnShape(name: "a", type: .text)], key: [0])
+            #expect(try await faults(keyed, database).contains("index u on the key has another collation") == isRefused)
+        }
+
+        @Test(arguments: [
+            ("id int PRIMARY KEY, at int, gone timestamptz DEFAULT now()", "column gone has a default"),
+            ("id int PRIMARY KEY, at int, gone timestamptz DEFAULT NULL", nil),
+            ("id int PRIMARY KEY, at int, gone timestamptz", nil),
+            ("id text COLLATE loose PRIMARY KEY, at int, gone timestamptz", "key column id has a nondeterministic collation"),
+        ])
+        func aTableThatSaysOtherwiseWhatIsDeletedIsRefused(_ columns: String, _ fault: String?) async throws {
+            let database = try await TestDatabase.fresh(
+                "CREATE COLLATION loose (provider = icu, locale = 'und', deterministic = false); CREATE TABLE t (\(columns));")
+            let marked = TableShape(
+                name: "t",
+                columns: [
+                    ColumnShape(name: "id", type: columns.contains("text") ? .text : .int4), ColumnShape(name: "at", type: .int4),
+                ], key: [0], deletion: [("gone", .now)], version: RowVersion(column: 1))
+            let found = try await faults(marked, database)
+            #expect(fault.map { found.contains($0) } ?? found.isEmpty, "\(found)")
+        }
+
+        /// The events of such a mapping have more columns in their temporary table than a table can have.
+        @Test(arguments: [1_573, 1_574]) func aMappingOfTooManyColumnsIsRefused(_ count: Int) async throws {
+            let names = (1..<count).map { "c\($0)" }
+            let database = try await TestDatabase.fresh(
+                "CREATE TABLE t (id int PRIMARY KEY, \(names.map { "\($0) int" }.joined(separator: ", ")));")
+            let wide = TableShape(
+                name: "t",
+                columns: [ColumnShape(name: "id", type: .int4)]
+                    + names.map { ColumnShape(name: $0, type: .int4, isOptional: true) }, key: [0],
+                write: WriteChoice(.sequential))
+            let found = try await faults(wide, database)
+            #expect(found.isEmpty == (count == 1_573), "\(found)")
+            guard found.isEmpty else { return #expect(found.contains("the mapping has 1574 columns"), "\(found)") }
+            let writer = try await database.writer(wide)
+            let event = TestRecord.event(.upsert, [.int(1)] + names.map { _ in .absent })
+            let outcome = try await database.apply(
+                writer, [changeBatch(p0, from: 0, [event], shape: wide)], database.claim(p0))
+            #expect(outcome.report?.rows == 1, "\(outcome)")
+        }
+
+        /// The function's text stands between dollar quotes.
+        @Test func aColumnMayBeCalledAnything() async throws {
+            let names = ["$_sluice_$", "$$", "'\\\"; --", "_s_e", "u", "excluded", "select"]
+            let quoted = names.map { quoteIdentifier($0) }
+            let database = try await TestDatabase.fresh(
+                "CREATE TABLE t (id int PRIMARY KEY, \(quoted.map { "\($0) int" }.joined(separator: ", ")));")
+            let odd = TableShape(
+                name: "t",
+                columns: [ColumnShape(name: "id", type: .int4)]
+                    + names.map { ColumnShape(name: $0, type: .int4, isOptional: true) }, key: [0],
+                write: WriteChoice(.sequential))
+            let writer = try await database.writer(odd)
+            let events = [TestRecord.event(.upsert, [.int(1)] + names.indices.map { .int(Int32($0)) })]
+            let outcome = try await database.apply(writer, [changeBatch(p0, from: 0, events, shape: odd)], database.claim(p0))
+            #expect(outcome.report?.rows == 1, "\(outcome)")
+            #expect(try await database.rows("SELECT t::text FROM t") == ["(1,0,1,2,3,4,5,6)"])
+        }
+
+        /// `t` and `public.t` are one table.
+        @Test func aTableOfSeveralMappingsIsFoundByAnyName() async throws {
+            let database = try await TestDatabase.fresh(
+                "CREATE SCHEMA s; CREATE TABLE t (id int PRIMARY KEY, a text, b text); CREATE TABLE s.t (id int);")
+            func others(_ shapes: (schema: String?, name: String, mode: WriteMode)...) -> [OtherTable] {
+                shapes.enumerated().compactMap { index, shape in
+                    OtherTable(
+                        TableShape(schema: shape.schema, name: shape.name, columns: [], key: [], mode: shape.mode),
+                        mapping: "m\(index)")
+                }
+            }
+            func owners(_ others: [OtherTable]) async throws -> String? {
+                let shape = shape
+                do {
+                    _ = try await database.connection.perform { try WritePlan.checked(shape, apartFrom: others, on: $0) }
+                    return nil
+                } catch let error as ApplyError {
+                    return error.description
+                }
+            }
+            #expect(try await owners(others(("s", "t", .upsert), (nil, "u", .upsert), ("public", "t", .append))) == nil)
+            for other in [others(("public", "t", .upsert)), others((nil, "t", .upsert))] {
+                #expect(try await owners(other)?.contains("table public.t is also the table of the mapping m0;") == true)
+            }
+            try await database.script("SET search_path = s, public")
+            #expect(try await owners(others(("public", "t", .upsert)))?.contains("also the table") != true)
         }
 
         @Test func allFaultsOfTheCatalogueAreNamedAtOnce() async throws {

@@ -65,6 +65,22 @@ extension EndToEnd {
         }
     }
 
+    /// librdkafka does not destroy a client that has read a topic which does not exist any more, but the client leaves its group.
+    @Test func aWorkerOfADeletedTopicLeavesItsGroup() async throws {
+        try await World.run("deleted", partitions: 2) { world in
+            let worker = try await world.worker("worker")
+            try await world.load(LoadPlan(events: 400)).finished()
+            try await world.expectExact()
+            try await world.kafka.delete(world.topic)
+            try await world.reached("the deletion is noticed", within: .seconds(60)) {
+                worker.process.output.contains("topic does not exist any more")
+            }
+            try #require(try await worker.terminate() == .exited(0))
+            try #require(worker.process.output.contains("Consumer group left."))
+            try #require(!worker.process.output.contains("did not leave the group"), "\(worker.process.output)")
+        }
+    }
+
     /// While a worker stands still: its client meets nothing but the new log.
     @Test func aTopicMadeAnewWhileTheWorkerStandsStill() async throws {
         try await World.run("anew-frozen", partitions: 2) { world in

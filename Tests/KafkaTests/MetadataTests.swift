@@ -32,6 +32,14 @@ struct MetadataTests {
         #expect(error?.code == .closed)
     }
 
+    @Test func kafkasOwnTopicsMatchNoExpression() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 1), ("__consumer_offsets", 2), ("__transaction_state", 2)])
+        defer { broker.stop() }
+        let metadata = try KafkaMetadata.start(clientConfiguration(broker), groupID: "g")
+        #expect(try await metadata.topics(["^.*"]).keys.sorted() == ["t"])
+        #expect(await metadata.close(deadline: .seconds(5)))
+    }
+
     @Test func aMissingTopicIsAClearError() async throws {
         let broker = try EmbeddedBroker.start(topics: [("t", 1)])
         defer { broker.stop() }

@@ -242,6 +242,11 @@ private final class Fixture: Sendable {
         try (text + "\n# a word\n").write(toFile: mapping, atomically: true, encoding: .utf8)
         await world.settle()
         #expect(world.said("Mapping changed; it takes effect at the next restart."))
+        try text.write(toFile: mapping, atomically: true, encoding: .utf8)
+        await world.settle()
+        let lines = world.lines.take()
+        #expect(lines.contains { $0.contains("Mapping is back at the one in force.") }, "\(lines)")
+        #expect(!lines.contains { $0.contains("Mapping changed") }, "\(lines)")
         let hashed = text.replacingOccurrences(
             of: "{path: /data/name, type: text}", with: "{path: /data/name, type: text, hash: hmac-sha256, hash_key: key}")
         try "0123456789abcdef".write(toFile: world.directory + "/key", atomically: true, encoding: .utf8)

@@ -29,6 +29,11 @@ struct SequentialFunction {
     /// The last row has the counts.
     static let rowCount = EncodedStatement.RowCount.lastRow([Column.created, .updated, .deleted].map(\.rawValue))
 
+    /// Columns of the table that the events come in.
+    static func columnCount(_ shape: TableShape) -> Int {
+        2 + shape.columns.count + Presence(shape).words + (shape.version == nil ? 0 : 2)
+    }
+
     init(_ writer: SequentialWriter) {
         let shape = writer.texts.shape
         let columns =
@@ -46,9 +51,9 @@ struct SequentialFunction {
             CREATE OR REPLACE FUNCTION \(name)(_s_from int, _s_to int, _s_isolate bool, _s_codes text[], _s_not_codes text[],
               _s_classes text[], _s_waiting text[], _s_constraints text[], OUT _s_at int, OUT _s_state text, OUT _s_message text,
               OUT _s_created int8, OUT _s_updated int8, OUT _s_deleted int8)
-            RETURNS SETOF record LANGUAGE plpgsql SET enable_seqscan = off AS $_sluice_$
+            RETURNS SETOF record LANGUAGE plpgsql SET enable_seqscan = off AS $_s_\(hash)$
             \(writer.body(events: events))
-            $_sluice_$
+            $_s_\(hash)$
             """
         let arrays = columns.enumerated().map { "$\($0 + 1)::\($1.1)[]" }.joined(separator: ", ")
         fill = "INSERT INTO \(events) SELECT * FROM unnest(\(arrays))"

@@ -28,6 +28,12 @@ extension TableSchema {
             }
         }
         faults += deletionFaults(shape) + versionFaults(shape)
+        let held = SequentialFunction.columnCount(shape)
+        if held > Self.mostColumns {
+            faults.append(
+                "the mapping has \(shape.columns.count) columns, and the temporary table that holds its events would have \(held), of "
+                    + "\(Self.mostColumns) that a table can have; remove columns from the mapping")
+        }
         if hasRowSecurity {
             faults.append(
                 "row-level security applies to this role: rows that a policy hides would count as absent; write as a role with "
@@ -35,6 +41,9 @@ extension TableSchema {
         }
         return shape.mode == .append ? faults : faults + keyFaults(shape)
     }
+
+    /// `MaxHeapAttributeNumber` of PostgreSQL.
+    private static let mostColumns = 1_600
 
     private func deletionFaults(_ shape: TableShape) -> [String] {
         var faults: [String] = []
@@ -49,6 +58,9 @@ extension TableSchema {
             if column.isNotNull {
                 faults.append(
                     "column \(name) is NOT NULL, but is null in rows that are not deleted; drop NOT NULL")
+            }
+            if let expression = column.defaultExpression, !expression.hasPrefix("NULL::") {
+                faults.append("column \(name) has a default, but is null in rows that are not deleted; drop the default")
             }
             if index == 0, !rules.isEmpty {
                 faults.append("delete: {set: …} needs INSERT … ON CONFLICT, which a table with rules does not have")
@@ -68,6 +80,11 @@ extension TableSchema {
             faults.append(
                 "column \(mapped.name), the version, does not keep every \(mapped.typeName) as it is; give both the same type")
         }
+        for name in shape.key.map({ shape.columns[$0].name }) where columns[name]?.collationIsDeterministic == false {
+            faults.append(
+                "key column \(name) has a nondeterministic collation, and the versions of deleted rows are kept by the bytes of their "
+                    + "keys: remove the version, or give the column another collation")
+        }
         if !rules.isEmpty { faults.append("version needs a table without rules") }
         return faults
     }
@@ -83,6 +100,12 @@ extension TableSchema {
             if mapped.isOptional || mapped.isNullable {
                 faults.append("key column \(mapped.name) may be neither optional nor nullable")
             }
+        }
+        // ON CONFLICT would take it for one on the key, and a row for another one.
+        for index in indexes where index.hasOtherEquality {
+            faults.append(
+                "unique index \(index.name) on the key has another collation than the column, and one of the two is "
+                    + "nondeterministic: they differ in which keys are equal; give both the same collation")
         }
         if !indexes.contains(where: \.isKey) {
             let names = shape.key.map { shape.columns[$0].name }.joined(separator: ", ")

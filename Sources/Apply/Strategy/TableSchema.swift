@@ -90,6 +90,9 @@ public struct TableSchema: Sendable, Equatable {
         var isPartialOrExpression = false
         /// Unique on exactly the mapping's key, without a condition. It cannot make rows of different keys see each other.
         var isOnKey = false
+        /// It is over exactly the mapping's key, but has another collation than the column, and one of the two is nondeterministic: it
+        /// takes other values for equal than the column.
+        var hasOtherEquality = false
         /// `ON CONFLICT` can name it for the mapping's key: it is ``isOnKey``, valid and immediate.
         var isKey = false
         /// It may refuse a value: it holds values of unbounded length, or is no B-tree.

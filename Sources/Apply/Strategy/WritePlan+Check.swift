@@ -9,12 +9,22 @@ extension WritePlan {
     public var warnings: [String] { schema.warnings(shape) }
 
     /// Reads the table's schema, plans for it and asks the server for the plan's statements.
-    /// - Parameter known: a plan of the same shape, which is returned where the schema has not changed.
+    /// - Parameters:
+    ///   - known: a plan of the same shape, which is returned where the schema has not changed.
+    ///   - others: tables of other mappings: none of them may be this one.
     /// - Throws: `ApplyError` where table and mapping do not fit, `PostgresError` where the server did not answer.
     public static func checked(
-        _ shape: TableShape, unlessChanged known: WritePlan? = nil, on session: PostgresSession
+        _ shape: TableShape, unlessChanged known: WritePlan? = nil, apartFrom others: [OtherTable] = [],
+        on session: PostgresSession
     ) throws -> WritePlan {
         let schema = try TableInspector.inspect(shape, on: session)
+        let owners = shape.mode == .upsert ? try TableInspector.mappings(of: schema.relation, among: others, on: session) : []
+        if !owners.isEmpty {
+            throw ApplyError(
+                .configuration,
+                "table \(schema.relation) is also the table of the mapping \(owners.joined(separator: " and ")); events of one row "
+                    + "would have no order")
+        }
         let plan = if let known, known.schema == schema { known } else { try WritePlan(shape, schema: schema) }
         // Also of a known plan, because privileges change without the schema.
         try plan.check(on: session)

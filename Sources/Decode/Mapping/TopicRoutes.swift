@@ -53,6 +53,15 @@ public final class TopicRoutes: Sendable {
         return readers.count > 1 && !readers.allSatisfy(routed.contains) ? readers : nil
     }
 
+    /// ``conflict(over:)`` as a sentence.
+    /// - Parameter names: the names of the mappings.
+    public func conflict(over topic: String, names: [String]) -> String? {
+        conflict(over: topic).map { mappings in
+            let names = mappings.map { names[$0] }.joined(separator: " and ")
+            return "topic \(topic) matches expressions of the mappings \(names); name it in one of them"
+        }
+    }
+
     /// The mappings that name a topic, or else those whose expressions match it. If only mappings of the route name it, also those of the
     /// route whose expressions match it.
     public func readers(of topic: String) -> [Int] {

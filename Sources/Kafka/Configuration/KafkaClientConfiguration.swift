@@ -45,6 +45,10 @@ public struct KafkaClientConfiguration: Sendable {
         // librdkafka's default of 10 s would delay the recovery after an outage by as much.
         try configuration.set("reconnect.backoff.max.ms", "1000")
         try configuration.set("log.connection.close", "false")
+        // Kafka's own topics. An expression that matches everything must not read them: commits of offsets are records there.
+        try configuration.set(
+            "topic.blacklist",
+            ["__consumer_offsets", "__transaction_state", "__share_group_state"].map { "^\($0)$" }.joined(separator: ","))
         return configuration
     }
 }

@@ -28,6 +28,9 @@ final class ConsumerShared: TaskExecutor {
     }
 
     let mailbox = Mailbox<ConsumerEvent>()
+    /// The group was left.
+    let left = Latch()
+    /// The client was destroyed.
     let finished = Latch()
     let descriptor: EventDescriptor
     let lastPoll = Atomic<UInt64>(MonotonicClock.nanoseconds())

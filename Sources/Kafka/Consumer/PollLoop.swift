@@ -74,6 +74,7 @@ final class PollLoop {
             _ = Unmanaged.passRetained(shared)
             return
         }
+        shared.left.open()
         client.destroy()
         shared.finished.open()
     }

@@ -54,10 +54,7 @@ struct TablePlans: Sendable {
     func fault(of topic: String) -> String? {
         // Brokers that match expressions themselves may know another syntax.
         if routes.mapping(of: topic) == nil { return "no mapping reads the topic \(topic)" }
-        return routes.conflict(over: topic).map { mappings in
-            let names = mappings.map { all[$0].configuration.mapping }.joined(separator: " and ")
-            return "topic \(topic) matches expressions of the mappings \(names); name it in one of them"
-        }
+        return routes.conflict(over: topic, names: all.map(\.configuration.mapping))
     }
 }
 
@@ -78,13 +75,18 @@ final class TablePlan: Sendable {
     /// Counts the bad records of all lanes.
     let poison: PoisonGuard
     private let shape: TableShape
+    private let others: [OtherTable]
     private let logger: Logger
     private let state = Mutex(State())
     /// Held while the plan is made, so that lanes which notice a change together read the schema once.
     private let refreshing = AsyncMutex()
 
-    init(shape: TableShape, configuration: ApplyConfiguration, poison: PoisonLimits, logger: Logger) {
+    /// - Parameter others: the tables of the other mappings.
+    init(
+        shape: TableShape, others: [OtherTable] = [], configuration: ApplyConfiguration, poison: PoisonLimits, logger: Logger
+    ) {
         self.shape = shape
+        self.others = others
         self.configuration = configuration
         self.poison = PoisonGuard(poison)
         self.logger = logger
@@ -115,9 +117,9 @@ final class TablePlan: Sendable {
         defer { refreshing.unlock() }
         let known = current
         do {
-            let (fresh, isChecked) = try await connection.session { [shape] session in
+            let (fresh, isChecked) = try await connection.session { [shape, others] session in
                 if isTrusted, let known, try known.isCurrent(on: session) { return (known, false) }
-                return (try WritePlan.checked(shape, unlessChanged: known, on: session), true)
+                return (try WritePlan.checked(shape, unlessChanged: known, apartFrom: others, on: session), true)
             }
             state.withLock { state in
                 state.plan = fresh
@@ -144,6 +146,13 @@ final class TablePlan: Sendable {
                 "Write strategy chosen.",
                 ["table": shape.name, "strategy": plan.choice.strategy.rawValue, "reasons": reasons])
         }
+    }
+}
+
+extension Configuration {
+    /// The tables of the mappings besides one that update and delete rows.
+    func otherTables(than mapping: Mapping) -> [OtherTable] {
+        mappings.filter { $0.name != mapping.name }.compactMap { OtherTable($0.table, mapping: $0.name) }
     }
 }
 

@@ -39,11 +39,19 @@ enum CheckConfigCommand {
         let metadata = try KafkaMetadata.start(kafka.client { _, _ in }, groupID: kafka.groupID)
         let topics = try await metadata.topics(configuration.topics, timeout: .seconds(5))
         var partitions: [TopicPartition] = []
-        let sentences = try topics.sorted { $0.key < $1.key }.map { name, answer in
-            let count = try answer.get()
-            partitions += (0..<count).map { TopicPartition(name, Int32($0)) }
-            return "topic \(name) has \(count) partitions"
+        var (faults, sentences): ([String], [String]) = ([], [])
+        for (name, answer) in topics.sorted(by: { $0.key < $1.key }) {
+            do throws(KafkaError) {
+                let count = try answer.get()
+                partitions += (0..<count).map { TopicPartition(name, Int32($0)) }
+                sentences.append("topic \(name) has \(count) partitions")
+                let conflict = configuration.routes.conflict(over: name, names: configuration.mappings.map(\.name))
+                if let conflict { faults.append(conflict) }
+            } catch {
+                faults.append(error.description)
+            }
         }
+        if !faults.isEmpty { throw CommandError(faults.joined(separator: "; ")) }
         _ = try configuration.settings.memoryBudget.prefetchShare(partitions: partitions.count, properties: kafka.properties)
         if let trouble = try await metadata.leaderTrouble(of: partitions, timeout: .seconds(5)) {
             throw CommandError(trouble.sentence)
@@ -56,12 +64,13 @@ enum CheckConfigCommand {
         let pending = try await Schema.pending(settings.postgres, logger: logger)
         let connection = try await PostgresConnection.connect(settings.postgres.connection(name: "sluice check-config"))
         if !pending.isEmpty { return "pending migrations: \(pending.joined(separator: ", "))" }
-        let shapes = configuration.mappings.map(\.table)
+        let shapes = configuration.mappings.map { ($0.table, configuration.otherTables(than: $0)) }
         // All tables before the first fault is thrown: an operator mends them together.
         let plans = try await connection.performLast { session in
-            try shapes.map { shape in
+            try shapes.map { shape, others in
                 do {
-                    return Result<WritePlan, CommandError>.success(try WritePlan.checked(shape, on: session))
+                    return Result<WritePlan, CommandError>.success(
+                        try WritePlan.checked(shape, apartFrom: others, on: session))
                 } catch let error as ApplyError {
                     return .failure(CommandError(error.description))
                 } catch let error as PostgresError where !error.isConnectionLost {
@@ -71,7 +80,7 @@ enum CheckConfigCommand {
         }
         var faults: [String] = []
         var sentences: [String] = []
-        for (shape, plan) in zip(shapes, plans) {
+        for ((shape, _), plan) in zip(shapes, plans) {
             do throws(CommandError) {
                 let plan = try plan.get()
                 logger.warn(of: plan)

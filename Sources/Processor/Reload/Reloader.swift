@@ -27,6 +27,8 @@ final class Reloader: Sendable {
 
     private let files: ConfigurationFiles
     private let started: EffectiveSettings<SluiceSettings>
+    /// The digest of the mapping files at the start.
+    private let startedMappings: Int?
     private let logger: Logger
     private let generation: Gauge
     private let unsupported: @Sendable (SluiceSettings) -> Fault?
@@ -48,6 +50,7 @@ final class Reloader: Sendable {
     ) {
         files = configuration.files
         started = configuration.effective
+        startedMappings = configuration.content?.mappings
         self.logger = logger
         self.unsupported = unsupported
         self.apply = apply
@@ -159,7 +162,9 @@ final class Reloader: Sendable {
                 log(change, isBack: !differing.contains(change.key))
             }
         }
-        if hasOtherMappings {
+        if hasOtherMappings, content?.mappings == startedMappings {
+            logger.info("Mapping is back at the one in force.", ["mappings": "\(settings.mappingFiles)"])
+        } else if hasOtherMappings {
             logger.warning("Mapping changed; it takes effect at the next restart.", ["mappings": "\(settings.mappingFiles)"])
         }
         if hasOtherKafkaFiles {

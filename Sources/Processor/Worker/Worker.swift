@@ -66,7 +66,8 @@ final class Worker: Sendable {
                 var apply = applyConfiguration
                 apply.mapping = mapping.name
                 return TablePlan(
-                    shape: mapping.table, configuration: apply, poison: settings.apply.poisonLimits,
+                    shape: mapping.table, others: configuration.otherTables(than: mapping), configuration: apply,
+                    poison: settings.apply.poisonLimits,
                     logger: logger.child("table", ["mapping": mapping.name]))
             }, routes: configuration.routes, poison: settings.apply.poisonLimits)
         lanes = try (0..<settings.postgres.connections).map { lane in
