@@ -1,5 +1,6 @@
 // Reads the nodes of a mapping file as typed values, and collects the faults.
 
+import Platform
 import Settings
 
 /// Reads typed values from a ``YAMLNode`` tree. A method that fails adds a fault and returns nil, so that one pass finds all
