@@ -1,5 +1,6 @@
 // Owns the compiled route: which value of a record chooses which mapping.
 
+import Platform
 import Records
 
 /// How the records of a topic that several mappings read are divided among them: by the value of a field or header, or by the topic's name.
@@ -57,6 +58,12 @@ public struct Route: Sendable {
         self.by = by
         self.tables = tables
         self.otherwise = otherwise
+    }
+
+    /// What was probably meant by a text that ``init(by:tables:otherwise:)`` does not take.
+    public static func meant(by text: String) -> String? {
+        let header = text.split(separator: ".", maxSplits: 1).dropFirst().first.map { Self.header + $0 }
+        return Nearest.name(to: text, among: ["topic", header].compactMap(\.self)) ?? JSONPointer.meant(by: text)
     }
 
     /// Whether a text is one that ``init(by:tables:otherwise:)`` takes.

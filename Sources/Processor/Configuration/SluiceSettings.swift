@@ -134,7 +134,9 @@ struct Configuration: Sendable {
             let topic = mapping.topics.first { !TopicPattern.isPattern($0) && routes.mapping(of: $0) != routes.route }
             if let topic { return (mapping, topic) }
         }
-        throw CommandError("POST /send needs a topic that is not routed: name one in a mapping, or run with --role worker")
+        throw CommandError(
+            "POST /send needs a topic that a mapping names, not by an expression, and that is not routed: name one, or run with "
+                + "--role worker")
     }
 
     /// The settings, with faulty keys at their defaults, and all faults.
@@ -184,16 +186,8 @@ struct Configuration: Sendable {
             faults.append(Fault(effective.origin(of: "apply.outcomes"), key: "apply.outcomes", error.description))
         }
         var mappings: [Mapping] = []
-        var nodes: [YAMLNode] = []
         let mappingFiles = settings.mappingFiles
-        for path in mappingFiles {
-            do throws(SettingsFaults) {
-                nodes.append(try YAML.load(path: path))
-            } catch {
-                faults += error.faults
-            }
-        }
-        if nodes.count == mappingFiles.count {
+        if let nodes = settings.readMappings(origin: effective.origin(of:), &faults) {
             do throws(MappingFaults) {
                 mappings = try Mapping.compile(nodes, routed: Set(settings.route.files))
             } catch {
