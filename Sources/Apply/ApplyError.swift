@@ -14,6 +14,8 @@ public struct ApplyError: Error, Sendable, Equatable, CustomStringConvertible {
     public let code: Code
     /// Names the table or setting and the remedy.
     public let description: String
+    /// Where a mapping and its table do not fit: what ``description`` says, each fault by itself. Otherwise empty.
+    public let faults: [TableFault]
 
     /// Retrying without a change never helps.
     public var isRetriable: Bool { false }
@@ -21,5 +23,27 @@ public struct ApplyError: Error, Sendable, Equatable, CustomStringConvertible {
     init(_ code: Code, _ description: String) {
         self.code = code
         self.description = description
+        faults = []
+    }
+
+    /// - Parameter table: as SQL names it.
+    init(table: String, _ faults: [TableFault]) {
+        code = .configuration
+        description = "table \(table): " + faults.map(\.sentence).joined(separator: "; ")
+        self.faults = faults
+    }
+}
+
+/// One thing for which a mapping's events cannot be written to its table.
+public struct TableFault: Sendable, Equatable {
+    /// The keys of the mapping file, from the outermost, that say something else than the table.
+    public let path: [String]
+    /// What is wrong, and the remedy.
+    public let sentence: String
+
+    /// - Parameter path: see ``path``.
+    public init(_ path: [String], _ sentence: String) {
+        self.path = path
+        self.sentence = sentence
     }
 }

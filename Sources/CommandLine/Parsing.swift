@@ -1,6 +1,6 @@
 // Reads a command line by a program's declaration, or says everything that is wrong with it at once.
 
-private import Settings
+private import Platform
 
 /// What a right command line asks for.
 public enum Parsed: Sendable, Equatable {

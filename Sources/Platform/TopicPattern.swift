@@ -15,6 +15,9 @@ public final class TopicPattern: @unchecked Sendable {
     /// Compiles an expression.
     /// - Throws: ``Fault``, with the reason of the C library.
     public init(_ text: String) throws(Fault) {
+        if let letter = Self.literalEscape(in: text) {
+            throw Fault(description: "\\\(letter) means the letter \(letter)" + (letter == "d" ? "; a digit is [0-9]" : ""))
+        }
         // No property is set before it has succeeded: deinit frees what regcomp() has made.
         let expression = UnsafeMutablePointer<regex_t>.allocate(capacity: 1)
         let error = regcomp(expression, text, REG_EXTENDED | REG_NOSUB)
@@ -30,6 +33,16 @@ public final class TopicPattern: @unchecked Sendable {
     deinit {
         regfree(compiled)
         compiled.deallocate()
+    }
+
+    /// The first letter behind a backslash that other syntaxes of expressions take for a class of characters, and glibc for itself.
+    private static func literalEscape(in text: String) -> Character? {
+        var isEscaped = false
+        for character in text {
+            if isEscaped, character.isASCII, character.isLetter, !"wWsSbB".contains(character) { return character }
+            isEscaped = !isEscaped && character == "\\"
+        }
+        return nil
     }
 
     /// Whether a topic of this name is meant.

@@ -28,6 +28,9 @@ public enum Schema {
         }
     }
 
+    /// Whether a migration of this name is Sluice's own.
+    public static func isOwn(_ name: String) -> Bool { OwnSchema.migrations.migrations.contains { $0.file == name } }
+
     private static func sets(_ directory: String) throws(MigrationError) -> [MigrationSet] {
         guard !directory.isEmpty else { return [OwnSchema.migrations] }
         let files = try Migrations.load(directory: directory, retired: OwnSchema.formerFiles)

@@ -219,7 +219,7 @@ extension ServerTests {
                 ("CREATE TABLE t (id int, v text);", "no unique index on exactly (id)"),
                 ("CREATE TABLE t (id int UNIQUE DEFERRABLE, v text);", "no unique index on exactly (id)"),
                 ("CREATE TABLE t (id int PRIMARY KEY, w text);", "column v does not exist"),
-                ("CREATE TABLE t (id text PRIMARY KEY, v text);", "key column id cannot be looked up by a int4"),
+                ("CREATE TABLE t (id text PRIMARY KEY, v text);", "key column id is text, which cannot be looked up by a int4"),
                 ("CREATE TABLE t (id int PRIMARY KEY, v text GENERATED ALWAYS AS ('x') STORED);", "column v is generated"),
                 ("CREATE SEQUENCE t;", "is not a table"),
             ]

@@ -46,7 +46,7 @@ extension ServerTests {
 
         /// What is wrong between a mapping and its table; empty: nothing.
         private func faults(_ shape: TableShape, _ database: TestDatabase) async throws -> String {
-            try await database.connection.perform { try TableInspector.inspect(shape, on: $0).faults(shape) }
+            try await database.connection.perform { try TableInspector.inspect(shape, on: $0).faults(shape).map(\.sentence) }
                 .joined(separator: "; ")
         }
 
@@ -114,6 +114,74 @@ extension ServerTests {
             #expect(try await fault(database)?.contains("row-level security applies to this role") == true)
             try await database.script("RESET ROLE")
             #expect(try await fault(database) == nil, "the owner bypasses it")
+        }
+
+        /// Each fault with the keys of the mapping that it is about, those of columns' types among them, and the nearest name.
+        @Test func allFaultsOfAMappingHaveTheirPlaces() async throws {
+            let database = try await TestDatabase.fresh(
+                "CREATE SCHEMA sales; CREATE TABLE sales.orders (id int8 PRIMARY KEY);"
+                    + "CREATE TABLE t (id int8 PRIMARY KEY, total numeric, owner uuid, changed timestamptz);")
+            func faults(_ shape: TableShape) async throws -> [TableFault] {
+                do {
+                    _ = try await database.connection.perform { try WritePlan.checked(shape, on: $0) }
+                    return []
+                } catch let error as ApplyError {
+                    return error.faults
+                }
+            }
+            let found = try await faults(
+                TableShape(
+                    name: "t",
+                    columns: [
+                        ColumnShape(name: "id", type: .int8), ColumnShape(name: "totl", type: .numeric),
+                        ColumnShape(name: "owner", type: .text), ColumnShape(name: "other", type: .text),
+                    ], key: [0], onUpdate: [("chnged", .now)], deletion: [("gone", .now)]))
+            #expect(
+                found.map(\.path) == [
+                    ["columns", "totl"], ["columns", "other"], ["on_update", "chnged"], ["delete", "set", "gone"],
+                    ["columns", "owner"],
+                ], "\(found)")
+            let sentences = [
+                "column totl does not exist; did you mean total?", "column other does not exist; correct the mapping",
+                "column chnged does not exist; did you mean changed?", "does not exist; correct", "is of type uuid",
+            ]
+            for (fault, sentence) in zip(found, sentences) { #expect(fault.sentence.contains(sentence), "\(fault)") }
+            let id = ColumnShape(name: "id", type: .int8)
+            let names = [("orders", "did you mean sales.orders?"), ("T", "did you mean t?"), ("zzz", "run the migrations")]
+            for (name, meant) in names {
+                let missing = try await faults(TableShape(name: name, columns: [id], key: [0]))
+                #expect(missing.count == 1 && missing[0].path == ["table"] && missing[0].sentence.contains(meant), "\(missing)")
+            }
+        }
+
+        /// A database that Sluice has not run on yet: `check-config --connect` comes before the first start.
+        @Test func aTableIsCheckedBeforeSluicesOwnTablesExist() async throws {
+            let database = try await TestDatabase.fresh("CREATE TABLE t (id int8 PRIMARY KEY, v int4);")
+            try await database.script(
+                "DROP FUNCTION sluice_table_version, sluice_require_table_version; DROP TABLE sluice_tombstones CASCADE;")
+            let id = ColumnShape(name: "id", type: .int8)
+            func check(_ columns: [ColumnShape], version: RowVersion? = nil) async throws -> String? {
+                do {
+                    _ = try await database.connection.perform {
+                        try WritePlan.checked(
+                            TableShape(name: "t", columns: columns, key: [0], version: version), on: $0, hasOwnTables: false)
+                    }
+                    return nil
+                } catch let error as ApplyError {
+                    return error.description
+                }
+            }
+            #expect(try await check([id, ColumnShape(name: "v", type: .int4)]) == nil)
+            #expect(try await check([id, ColumnShape(name: "v", type: .int4)], version: RowVersion(column: 1)) == nil)
+            #expect(try await check([id, ColumnShape(name: "w", type: .int4)])?.contains("did you mean v?") == true)
+        }
+
+        @Test func aRequiredColumnThatNoEventFillsIsAWarning() async throws {
+            let database = try await TestDatabase.fresh(
+                "CREATE TABLE t (id int PRIMARY KEY, a text, b text, req int NOT NULL, d int NOT NULL DEFAULT 1, s serial);")
+            let shape = shape
+            let warnings = try await database.connection.perform { try WritePlan.checked(shape, on: $0).warnings }
+            #expect(warnings.count == 1 && warnings[0].contains("column req is NOT NULL without a default"), "\(warnings)")
         }
 
         @Test func whatWillSurpriseIsAWarning() async throws {
@@ -228,7 +296,7 @@ extension ServerTests {
             }
             #expect(try await owners(others(("s", "t", .upsert), (nil, "u", .upsert), ("public", "t", .append))) == nil)
             for other in [others(("public", "t", .upsert)), others((nil, "t", .upsert))] {
-                #expect(try await owners(other)?.contains("table public.t is also the table of the mapping m0;") == true)
+                #expect(try await owners(other)?.contains("table public.t: is also the table of the mapping m0;") == true)
             }
             try await database.script("SET search_path = s, public")
             #expect(try await owners(others(("public", "t", .upsert)))?.contains("also the table") != true)

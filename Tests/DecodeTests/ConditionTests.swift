@@ -194,8 +194,9 @@ import Testing
         let needs = "a condition of where needs one of path, event_path, header and one of equals, in, exists"
         #expect(
             found == [
-                "7: unknown key 'pat' in a condition of where; did you mean 'path'?", "7: \(needs)", "8: \(needs)", "9: \(needs)",
-                "10: path 'kind' is not a JSON Pointer: write '/' before each name, and in names '~1' for '/' and '~0' for '~'",
+                "7: unknown key 'pat' in a condition of where; did you mean 'path'?", "8: \(needs)", "9: \(needs)",
+                "10: path 'kind' is not a JSON Pointer: write '/' before each name, and in names '~1' for '/' and '~0' for '~'; did "
+                    + "you mean '/kind'?",
                 "11: where: exists must be true or false", "12: where: in must not be empty",
                 "13: where: equals must be a single value", "14: a condition of where must be a mapping of names to values",
             ], "\(found.joined(separator: "\n"))")

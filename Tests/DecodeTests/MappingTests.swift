@@ -151,7 +151,6 @@ import Testing
         #expect(
             found == [
                 "1: unknown key 'topic' in the mapping; did you mean 'topics'?",
-                "1: the mapping needs 'topics'",
                 "2: envelope 'debezum' is not one of action, upsert, debezium, cloudevents; did you mean 'debezium'?",
                 "3: table must be a name or schema.name, each of 1 to 63 bytes",
                 "4: mode 'apend' is not one of upsert, append, insert_only; did you mean 'append'?",
@@ -159,10 +158,12 @@ import Testing
                 "6: kafka_key: text needs a key of one column; use kafka_key: json_array for 3 columns",
                 "7: version 'seen' is not one of the columns",
                 "8: the word 'd' is given twice",
-                "8: path 'action' is not a JSON Pointer: write '/' before each name, and in names '~1' for '/' and '~0' for '~'",
+                "8: path 'action' is not a JSON Pointer: write '/' before each name, and in names '~1' for '/' and '~0' for '~'; "
+                    + "did you mean '/action'?",
                 "10: column id is in the key and cannot be optional or nullable",
                 "11: column name: type 'tex' is not one of \(types), or one of these with [] for an array; any other is a cast; "
                     + "did you mean 'text'?",
+                "11: path '/name~2' is not a JSON Pointer: write '/' before each name, and in names '~1' for '/' and '~0' for '~'",
                 "12: column u cannot be in the key: values of type numeric that are equal may have different bytes",
                 "13: column both needs exactly one of path, event_path, metadata and constant",
                 "14: column none needs exactly one of path, event_path, metadata and constant",
@@ -211,9 +212,67 @@ import Testing
             ])
         #expect(
             faults("topics: [t]\ntable: {a: b}\nkey: [id]\n" + action + "columns: [id]") == [
-                "2: table must be a single value", "3: key 'id' is not one of the columns",
-                "5: columns must be a mapping of names to values",
+                "2: table must be a single value", "5: columns must be a mapping of names to values",
             ])
+    }
+
+    /// What is found under a mistyped key is read as what was meant: nothing is called missing, and its own faults are found, too.
+    @Test func `a mistyped key is one fault`() {
+        #expect(
+            faults(
+                "topcs: [t]\nenvelop: upsert\ntabel: t\nkeys: [id]\ncolums:\n  id: {pth: /id, type: int}\n  j: /j\n") == [
+                    "1: unknown key 'topcs' in the mapping; did you mean 'topics'?",
+                    "2: unknown key 'envelop' in the mapping; did you mean 'envelope'?",
+                    "3: unknown key 'tabel' in the mapping; did you mean 'table'?",
+                    "4: unknown key 'keys' in the mapping; did you mean 'key'?",
+                    "5: unknown key 'colums' in the mapping; did you mean 'columns'?",
+                    "6: unknown key 'pth' in column id; did you mean 'path'?",
+                    "6: column id: type 'int' is not one of \(types), or one of these with [] for an array; any other is a cast; did "
+                        + "you mean 'int4'?",
+                    "7: column j must be a mapping of names to values, such as {path: /j, type: text}",
+                ])
+        #expect(
+            faults("topics: [t]\ntable: t\nenvelope: upser\nkey: id\ncolumns:\nid: {path: /id, type: int4}\n") == [
+                "3: envelope 'upser' is not one of action, upsert, debezium, cloudevents; did you mean 'upsert'?",
+                "5: columns has no entries: the lines that belong to it are indented further",
+                "6: unknown key 'id' in the mapping",
+            ])
+    }
+
+    @Test(
+        "a type is known by its other names",
+        arguments: [
+            ("integer", "int4"), ("BIGINT", "int8"), ("smallint", "int2"), ("varchar(20)", "text"), ("character varying", "text"),
+            ("string", "text"), ("boolean", "bool"), ("double precision", "float8"), ("\"decimal(10, 2)\"", "numeric"),
+            ("datetime", "timestamp"), ("timestamp with time zone", "timestamptz"), ("TEXT", "text"), ("\"varchar[]\"", "text[]"),
+            ("bytes", "bytea"), ("serial", "int4"), ("real", "float4"),
+        ])
+    func typeNames(name: String, meant: String) {
+        let found = faults("topics: t\ntable: t\nenvelope: upsert\nkey: id\ncolumns:\n  id: {path: /id, type: \(name)}\n")
+        #expect(found.count == 1 && found[0].hasSuffix("; did you mean '\(meant)'?"), "\(found)")
+    }
+
+    @Test(
+        "the pointer that a path of another syntax means",
+        arguments: [
+            ("id", "/id"), ("$.data.id", "/data/id"), ("data.id", "/data/id"), ("data/id", "/data/id"), ("$.a[0].b", "/a/0/b"),
+        ])
+    func paths(path: String, meant: String) {
+        let found = faults("topics: t\ntable: t\nenvelope: upsert\nkey: id\ncolumns:\n  id: {path: \"\(path)\", type: int4}\n")
+        #expect(found.count == 1 && found[0].hasSuffix("; did you mean '\(meant)'?"), "\(found)")
+    }
+
+    @Test func `the line of what a mapping says`() throws {
+        let mapping = try compile(
+            "topics:\n  - a\n  - b\ntable: t\nenvelope: upsert\nkey: id\ncolumns:\n  id: {path: /id, type: int4}\n"
+                + "  x: {path: /x, type: text}\ndelete: {set: {gone: now}}\n")
+        for (path, line) in [
+            (["topics", "b"], 3), (["topics", "none"], 1), (["table"], 4), (["columns", "x"], 9), (["columns", "none"], 7),
+            (["delete", "set", "gone"], 10), (["version"], 1), (["key"], 6),
+        ] {
+            #expect(mapping.line(of: path) == line, "\(path)")
+        }
+        #expect(mapping.tableName == "t")
     }
 
     @Test func `a topic belongs to one mapping`() {

@@ -109,12 +109,17 @@ import Testing
                 "  label:       {path: /label, cast: text}  # the server casts the text to text",
             ]), "\(text)")
         #expect(try refused(text, samples) == [])
+        let empty = try suggest(
+            [Sample(#"{"id":1,"at":null}"#, key: "1")], table: "t",
+            outline: TableOutline(
+                columns: [.init(name: "id", type: "bigint"), .init(name: "at", type: "timestamp with time zone")], key: ["id"]))
+        #expect(empty.contains("# never with a value; null in 1\n"), "the type is the table's, and no guess: \(empty)")
         let missing = try suggest(samples, table: "sales.customers")
         #expect(missing.contains("# Table sales.customers does not exist yet"), "\(missing)")
         let fault = #expect(throws: SuggestionFault.self) {
             try suggest(samples, table: "t", outline: TableOutline(columns: [.init(name: "zzz", type: "text")], key: []))
         }
-        #expect(fault?.description.contains("no field of topic customers is called as a column of t") == true)
+        #expect(fault?.description.contains("no field of topic customers has the name of a column of t") == true)
     }
 
     // MARK: Schemas

@@ -29,6 +29,18 @@ import Testing
     @Test func whatIsNoExpressionHasAReason() {
         let fault = #expect(throws: TopicPattern.Fault.self) { try TopicPattern("^(a") }
         #expect(fault?.description.isEmpty == false)
+        // glibc takes \d for the letter: such an expression would match nothing, in silence.
+        for (text, reason) in [
+            ("^shop\\d+", "\\d means the letter d; a digit is [0-9]"), ("^\\p{Alpha}", "\\p means the letter p"),
+            ("^a\\.b\\w", nil), ("^a\\\\d", nil),
+        ] {
+            do throws(TopicPattern.Fault) {
+                _ = try TopicPattern(text)
+                #expect(reason == nil, "\(text)")
+            } catch {
+                #expect(error.description == reason, "\(text)")
+            }
+        }
         #expect(TopicPattern.isPattern("^a") && !TopicPattern.isPattern("a^"))
         #expect(
             faults(

@@ -254,7 +254,7 @@ import Testing
                 "24: path '' is the whole event; only a column of type json or jsonb can hold it",
                 "25: column w: type 'txt[]' is not one of int2, int4, int8, text, date, timestamptz, bool, float4, float8, numeric, uuid, "
                     + "time, timestamp, interval, json, jsonb, bytea, or one of these with [] for an array; any other is a cast; did you mean "
-                    + "'text'?",
+                    + "'text[]'?",
             ], "\(found.joined(separator: "\n"))")
     }
 

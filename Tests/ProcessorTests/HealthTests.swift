@@ -73,6 +73,17 @@ import Testing
         }
     }
 
+    @Test func topicsThatDoNotExistAreNamed() {
+        for (role, status) in [(Role.worker, 503), (.all, 200)] {
+            let health = Health(role: role, eventProducer: nil) { pipelineState() }
+            health.update(missingTopics: ["topic late does not exist"])
+            let answer = Self.answer(health)
+            #expect(answer.status == status && answer.body.contains("topic late does not exist"), "\(answer)")
+            health.update(missingTopics: [])
+            #expect(Self.answer(health).status == 200 && !Self.answer(health).body.contains("late"))
+        }
+    }
+
     @Test func operatorPausesAreReportedAndTheWorkerIsReady() {
         let (status, body) = Self.answer(
             Health(role: .worker, eventProducer: nil) { pipelineState(pausedByOperator: "bad rows") })

@@ -68,7 +68,7 @@ private struct Lines: LogSink {
         @Sendable func wait(for topic: String) async throws -> Int {
             try await StartUp.topics([topic], metadata, waitsForTopics: true, logger) { reason in
                 reasons.withLock { $0.append(reason) }
-            }
+            }.partitions
         }
         let waiting = Task { try await wait(for: "late") }
         #expect(await eventually { reasons.current.first?.contains("topic late does not exist") == true })
@@ -85,6 +85,42 @@ private struct Lines: LogSink {
         await #expect(throws: CommandError.self) {
             try await StartUp.topics(["never"], metadata, waitsForTopics: false, logger)
         }
+        _ = await metadata.close(deadline: .seconds(5))
+    }
+
+    /// A topic that is missing does not hold up those of other mappings; `/readyz` names it until it exists.
+    @Test func aMissingTopicHoldsUpNothingElse() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("orders", 3)])
+        defer { broker.stop() }
+        for topic in ["ordes", "never"] { broker.setTopicError(topic, code: 3) }
+        let metadata = try KafkaMetadata.start(
+            KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers), groupID: "")
+        let lines = Lines()
+        let logger = lines.logger
+        let (partitions, missing) = try await StartUp.topics(
+            ["orders", "ordes", "^none"], needed: "orders", metadata, waitsForTopics: true, logger)
+        #expect(partitions == 3 && missing.keys.sorted() == ["^none", "ordes"], "\(missing)")
+        #expect(missing["ordes"]?.contains("topic ordes does not exist") == true)
+        #expect(missing["ordes"]?.contains("; did you mean orders?") == true, "\(missing)")
+        #expect(lines.count("Topic does not exist; waiting for it.") == 2)
+        let left = Shared<[[String]]>([])
+        let watch = Task {
+            try await StartUp.missingTopics(["ordes": "x"], metadata, every: .milliseconds(20)) { topics in
+                left.withLock { $0.append(topics.keys.sorted()) }
+            }
+        }
+        #expect(await eventually { left.current.count > 2 })
+        #expect(left.current.allSatisfy { $0 == ["ordes"] })
+        broker.setTopicError("ordes", code: 0)
+        try await watch.value
+        #expect(left.current.last == [])
+        // What POST /send needs is waited for.
+        let waiting = Task {
+            try await StartUp.topics(["orders", "never"], needed: "never", metadata, waitsForTopics: true, logger).partitions
+        }
+        #expect(await eventually { lines.count("topic never") >= 1 })
+        broker.setTopicError("never", code: 0)
+        #expect(try await waiting.value > 3)
         _ = await metadata.close(deadline: .seconds(5))
     }
 

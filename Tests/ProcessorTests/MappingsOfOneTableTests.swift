@@ -31,7 +31,7 @@ struct MappingsOfOneTableTests {
         let (code, output) = try await programs.run("sluice", "check-config --connect", environment: environment)
         #expect(code == 1)
         let matched = "topic shop.a matches expressions of the mappings one and two"
-        let faults = ["one", "two"].map { "table public.t is also the table of the mapping \($0)" }
+        let faults = ["one", "two"].map { "is also the table of the mapping \($0);" }
         let missing = ["^sale", "^late"].map { "no topic matches the expression \($0)" }
         for fault in faults + missing + [matched] { #expect(output.contains(fault), "\(fault): \(output)") }
 

@@ -1,5 +1,6 @@
 // Checks what people see of settings: the effective configuration, the key table, covered secrets, and guesses.
 
+import Platform
 import Settings
 import TestSupport
 import Testing

@@ -76,7 +76,31 @@ import Testing
             ]
         ),
         ("a: \"b\n", ["f:2: found unexpected end of stream (while scanning a quoted scalar)"]),
-        ("a: b: c\n", ["f:1: mapping values are not allowed in this context"]),
+        (
+            "a: b: c\n",
+            [
+                "f:1: mapping values are not allowed in this context; a key needs a space behind its colon, and a text with a colon and a "
+                    + "space quotes"
+            ]
+        ),
+        (
+            "a:\n  b: 1\n c: 2\n",
+            ["f:3: did not find expected key (while parsing a block mapping); the keys of one mapping begin in the same column"]
+        ),
+        (
+            "a: {type: text[]}\n",
+            [
+                "f:1: did not find expected ',' or '}' (while parsing a flow mapping); between braces a text with one of , [ ] { } needs "
+                    + "quotes, and each brace its counterpart"
+            ]
+        ),
+        (
+            "a: \"^shop\\.\"\n",
+            [
+                "f:1: found unknown escape character (while parsing a quoted scalar); between double quotes a backslash is written twice, "
+                    + "between single quotes once"
+            ]
+        ),
         ("a: 1\nb: \u{1}\n", ["f:2: control characters are not allowed"]),
         ("a: 1\nb: \u{0}\n", ["f:2: control characters are not allowed"]),
     ])

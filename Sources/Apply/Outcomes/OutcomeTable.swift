@@ -1,5 +1,6 @@
 // Owns the outcomes of errors by SQLSTATE.
 
+internal import Platform
 public import Postgres
 
 /// What is done about a failed statement.
@@ -51,10 +52,12 @@ public struct OutcomeTable: Sendable, Equatable {
             } else if name == "foreign_key_retry" {
                 faults.append("\(state): foreign_key_retry was renamed to constraint_retry; write that")
             } else {
-                faults.append("\(state): \(name) is none of \(ErrorOutcome.allCases.map(\.rawValue).joined(separator: ", "))")
+                let names = ErrorOutcome.allCases.map(\.rawValue)
+                let meant = Nearest.name(to: name, among: names).map { "; did you mean \($0)?" } ?? ""
+                faults.append("\(state): \(name) is none of \(names.joined(separator: ", "))\(meant)")
             }
         }
-        if !faults.isEmpty { throw ApplyError(.configuration, "apply.outcomes: " + faults.joined(separator: "; ")) }
+        if !faults.isEmpty { throw ApplyError(.configuration, faults.joined(separator: "; ")) }
     }
 
     /// What is done about a SQLSTATE. `nil`, an error without one while the connection lives, stops.

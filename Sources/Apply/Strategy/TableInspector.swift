@@ -1,5 +1,6 @@
 // Reads a table's schema from the catalog.
 
+internal import Platform
 public import Postgres
 public import Records
 import SluiceTables
@@ -7,15 +8,17 @@ import SluiceTables
 /// Reads ``TableSchema``: when partitions are claimed, and when the table has changed.
 public enum TableInspector {
     /// Reads what the catalog says about the mapping's table.
+    /// - Parameter hasOwnTables: Sluice's own tables and functions exist. Otherwise the schema has no version.
     /// - Throws: `ApplyError` where there is no such table, `PostgresError` where the catalog could not be read.
-    public static func inspect(_ shape: TableShape, on session: PostgresSession) throws -> TableSchema {
+    public static func inspect(_ shape: TableShape, on session: PostgresSession, hasOwnTables: Bool = true) throws -> TableSchema
+    {
         guard session.serverVersion >= 120_000 else {
             throw ApplyError(
                 .configuration, "the server is PostgreSQL \(session.serverVersion / 10_000); 12 is the oldest that can be used")
         }
         let wanted = (shape.schema.map { quoteIdentifier($0) + "." } ?? "") + quoteIdentifier(shape.name)
         // First: a change in between then only leads to another inspection.
-        let version = try TableVersion.read(wanted, on: session)
+        let version = hasOwnTables ? try TableVersion.read(wanted, on: session) : 0
         let found = try ask(
             session, wanted,
             """
@@ -32,11 +35,13 @@ public enum TableInspector {
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)
             """)
         guard let version, found.rowCount == 1 else {
-            throw ApplyError(.configuration, "table \(wanted) does not exist; run the migrations or correct the mapping")
+            let remedy =
+                try nearest(to: shape, on: session).map { "did you mean \($0)?" } ?? "run the migrations or correct the mapping"
+            throw ApplyError(table: wanted, [TableFault(["table"], "does not exist; \(remedy)")])
         }
         let kinds: [String: TableSchema.Kind] = ["r": .table, "p": .partitioned, "f": .foreign, "v": .view]
         guard let kind = kinds[try found.text(0, 2)] else {
-            throw ApplyError(.configuration, "\(wanted) is not a table; name one in the mapping")
+            throw ApplyError(table: wanted, [TableFault(["table"], "is not a table; name one in the mapping")])
         }
         var schema = TableSchema(relation: try found.text(0, 1))
         schema.version = version
@@ -53,6 +58,22 @@ public enum TableInspector {
         try readIndexes(&schema, shape, session, wanted)
         if kind == .partitioned { schema.ofPartitions = try partitionsOwn(session, wanted) }
         return schema
+    }
+
+    /// The table that is probably meant by the name of one that does not exist: of the same name in another schema, or of a similar name.
+    /// As a mapping names it.
+    private static func nearest(to shape: TableShape, on session: PostgresSession) throws -> String? {
+        let rows = try ask(
+            session, shape.name,
+            """
+            SELECT c.relname::text, CASE WHEN pg_table_is_visible(c.oid) THEN c.relname ELSE n.nspname || '.' || c.relname END
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+            ORDER BY c.relname <> $1, 2 LIMIT 10000
+            """)
+        let tables = try (0..<rows.rowCount).map { (name: try rows.text($0, 0), full: try rows.text($0, 1)) }
+        let meant = Nearest.name(to: shape.name, among: tables.lazy.map(\.name))
+        return tables.first { $0.name == meant }?.full
     }
 
     static func ask(_ session: PostgresSession, _ table: String, _ sql: String) throws -> PostgresResult {

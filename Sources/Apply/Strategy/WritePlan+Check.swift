@@ -12,22 +12,32 @@ extension WritePlan {
     /// - Parameters:
     ///   - known: a plan of the same shape, which is returned where the schema has not changed.
     ///   - others: tables of other mappings: none of them may be this one.
+    ///   - hasOwnTables: Sluice's own tables and functions exist. Otherwise only what needs none of them is checked.
     /// - Throws: `ApplyError` where table and mapping do not fit, `PostgresError` where the server did not answer.
     public static func checked(
         _ shape: TableShape, unlessChanged known: WritePlan? = nil, apartFrom others: [OtherTable] = [],
-        on session: PostgresSession
+        on session: PostgresSession, hasOwnTables: Bool = true
     ) throws -> WritePlan {
-        let schema = try TableInspector.inspect(shape, on: session)
+        let schema = try TableInspector.inspect(shape, on: session, hasOwnTables: hasOwnTables)
         let owners = shape.mode == .upsert ? try TableInspector.mappings(of: schema.relation, among: others, on: session) : []
         if !owners.isEmpty {
-            throw ApplyError(
-                .configuration,
-                "table \(schema.relation) is also the table of the mapping \(owners.joined(separator: " and ")); events of one row "
-                    + "would have no order")
+            let sentence = "is also the table of the mapping \(owners.joined(separator: " and ")); events of one row would have no order"
+            throw ApplyError(table: schema.relation, [TableFault(["table"], sentence)])
         }
-        let plan = if let known, known.schema == schema { known } else { try WritePlan(shape, schema: schema) }
-        // Also of a known plan, because privileges change without the schema.
-        try plan.check(on: session)
+        let plan: WritePlan
+        if let known, known.schema == schema {
+            plan = known
+        } else {
+            do throws(ApplyError) {
+                plan = try WritePlan(shape, schema: schema)
+            } catch {
+                // There is no statement to ask for, but each column can be.
+                let others = try schema.kind == .view ? [] : mismatches(shape, schema, except: error.faults, on: session)
+                throw ApplyError(table: schema.relation, error.faults + others)
+            }
+        }
+        // Also of a known plan, because privileges change without the schema. The statements of a version read Sluice's tombstones.
+        if hasOwnTables || shape.version == nil { try plan.check(on: session) }
         return plan
     }
 
@@ -40,12 +50,12 @@ extension WritePlan {
     /// - Throws: `ApplyError` with everything that it refuses, `PostgresError` where it did not answer.
     public func check(on session: PostgresSession) throws {
         // What is refused, and the statements for which it is.
-        var refusals: [(sentence: String, verbs: [String])] = []
-        func refuse(_ verb: String, _ sentence: String) {
-            if let known = refusals.firstIndex(where: { $0.sentence == sentence }) {
+        var refusals: [(fault: TableFault, verbs: [String])] = []
+        func refuse(_ verb: String, _ fault: TableFault) {
+            if let known = refusals.firstIndex(where: { $0.fault == fault }) {
                 if !refusals[known].verbs.contains(verb) { refusals[known].verbs.append(verb) }
             } else {
-                refusals.append((sentence, [verb]))
+                refusals.append((fault, [verb]))
             }
         }
         let hasRules = strategy == .sequential && !schema.rules.isEmpty
@@ -58,12 +68,15 @@ extension WritePlan {
             }
         for kind in kinds {
             let statement = texts.statement(StatementKey(kind: kind))
-            guard let error = try refusal(of: statement.sql, parameters: statement.parameterCount, on: session) else { continue }
+            guard let error = try Self.refusal(of: statement.sql, parameters: statement.parameterCount, on: session) else {
+                continue
+            }
             // The server names the first column only.
-            let columns = error.sqlState == .datatypeMismatch ? try mismatches(on: session) : []
-            for error in columns.isEmpty ? [error] : columns { refuse(verb(kind), sentence(error)) }
+            let columns =
+                error.sqlState == .datatypeMismatch ? try Self.mismatches(shape, schema, except: [], on: session) : []
+            for fault in columns.isEmpty ? [TableFault(["table"], Self.sentence(error))] : columns { refuse(verb(kind), fault) }
         }
-        var faults = refusals.map { "\($0.verbs.joined(separator: ", ")): \($0.sentence)" }
+        var faults = refusals.map { TableFault($0.fault.path, "\($0.verbs.joined(separator: ", ")): \($0.fault.sentence)") }
         let mayCreate = try session.execute(
             "SELECT has_database_privilege(current_database(), 'TEMP'), quote_ident(current_database()), quote_ident(current_user)"
         )
@@ -71,17 +84,19 @@ extension WritePlan {
         if try !mayCreate.bool(0, 0) {
             let database = try mayCreate.text(0, 1)
             faults.append(
-                "\(user) may not create temporary tables, which isolating a bad record needs: "
-                    + "GRANT TEMPORARY ON DATABASE \(database) TO \(user)")
+                TableFault(
+                    ["table"],
+                    "\(user) may not create temporary tables, which isolating a bad record needs: "
+                        + "GRANT TEMPORARY ON DATABASE \(database) TO \(user)"))
         }
         for (column, sequence) in try unusableSequences(on: session) {
             faults.append(
-                "\(user) may not use the sequence of column \(column), which events without that column need: "
-                    + "GRANT USAGE ON SEQUENCE \(sequence) TO \(user)")
+                TableFault(
+                    ["columns", column],
+                    "\(user) may not use the sequence of column \(column), which events without that column need: "
+                        + "GRANT USAGE ON SEQUENCE \(sequence) TO \(user)"))
         }
-        if !faults.isEmpty {
-            throw ApplyError(.configuration, "table \(schema.relation): \(faults.joined(separator: "; "))")
-        }
+        if !faults.isEmpty { throw ApplyError(table: schema.relation, faults) }
     }
 
     /// Sequences of which an INSERT may take a number, and the role must not: EXPLAIN does not ask for that.
@@ -107,21 +122,27 @@ extension WritePlan {
     }
 
     /// The columns to which the mapping's type cannot be assigned.
-    private func mismatches(on session: PostgresSession) throws -> [PostgresError] {
-        try shape.columns.indices.compactMap { column in
-            let mapped = shape.columns[column]
+    /// - Parameter known: faults of columns that are not asked for.
+    private static func mismatches(
+        _ shape: TableShape, _ schema: TableSchema, except known: [TableFault], on session: PostgresSession
+    ) throws -> [TableFault] {
+        try shape.columns.compactMap { mapped in
+            let path = ["columns", mapped.name]
+            if known.contains(where: { $0.path == path }) { return nil }
             let cast = mapped.sqlCast.map { "::" + $0 } ?? ""
             let sql =
-                "INSERT INTO \(schema.relation) (\(texts.texts.names[column])) SELECT u.c\(cast) FROM "
+                "INSERT INTO \(schema.relation) (\(quoteIdentifier(mapped.name))) SELECT u.c\(cast) FROM "
                 + "unnest($1::\(mapped.wireType.arrayName)) AS u(c)"
-            let error = try refusal(of: sql, parameters: 1, on: session)
-            return error?.sqlState == .datatypeMismatch ? error : nil
+            guard let error = try refusal(of: sql, parameters: 1, on: session), error.sqlState == .datatypeMismatch else {
+                return nil
+            }
+            return TableFault(path, sentence(error))
         }
     }
 
     /// Why the server would not execute a statement; `nil`: it would. EXPLAIN analyses, rewrites and plans the statement and checks
     /// privileges, and executes nothing.
-    private func refusal(of sql: String, parameters count: Int, on session: PostgresSession) throws(PostgresError)
+    private static func refusal(of sql: String, parameters count: Int, on session: PostgresSession) throws(PostgresError)
         -> PostgresError?
     {
         let nothing = Parameters()
@@ -138,7 +159,7 @@ extension WritePlan {
         }
     }
 
-    private func sentence(_ error: PostgresError) -> String {
+    private static func sentence(_ error: PostgresError) -> String {
         error.message + (error.sqlState.map { " (\($0.rawValue))" } ?? "")
     }
 }

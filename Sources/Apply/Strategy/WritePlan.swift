@@ -42,7 +42,7 @@ public final class WritePlan: Sendable {
     /// - Throws: `ApplyError` where table and mapping do not fit.
     public init(_ shape: TableShape, schema: TableSchema) throws(ApplyError) {
         let faults = schema.faults(shape)
-        if !faults.isEmpty { throw ApplyError(.configuration, "table \(schema.relation): " + faults.joined(separator: "; ")) }
+        if !faults.isEmpty { throw ApplyError(table: schema.relation, faults) }
         self.shape = shape
         self.schema = schema
         choice = schema.chooseStrategy(for: shape)

@@ -90,7 +90,10 @@ struct ColumnCompiler {
         let node = entry.value
         let subject = "column \(entry.key)"
         if !Self.isIdentifier(entry.key) { reader.fault(node, "'\(entry.key)' is not a column name of 1 to 63 bytes") }
-        guard let keys = reader.entries(of: node, in: subject, known: MappingKeys.column.names) else { return nil }
+        let example = "{path: \(JSONPointer(tokens: [entry.key]).text), type: text}"
+        guard let keys = reader.entries(of: node, in: subject, known: MappingKeys.column.names, example: example) else {
+            return nil
+        }
         let isKey = keyNames.contains(entry.key)
         let isOptional = keys["optional"].flatMap { reader.flag($0, "\(subject): optional") } ?? false
         let isNullable = keys["nullable"].flatMap { reader.flag($0, "\(subject): nullable") } ?? false
@@ -114,7 +117,13 @@ struct ColumnCompiler {
             if metadata == nil { return nil }
         }
         let compiled = ColumnValues.compile(node, keys, subject, assumed: metadata?.types[0], reader: &reader)
-        guard let values = compiled else { return nil }
+        guard let values = compiled else {
+            // Whether a column may hold the whole event depends on its type.
+            if let path = keys["path"] ?? keys["event_path"], path.scalar?.text != "" {
+                _ = Self.pointer(path, reader: &reader, in: keys["path"] != nil ? tree : nil)
+            }
+            return nil
+        }
         if isKey, let reason = Self.reasonAgainstKey(values) {
             reader.fault(node, "\(subject) cannot be in the key: \(reason)")
             return nil
@@ -235,7 +244,8 @@ struct ColumnCompiler {
         guard let pointer = JSONPointer(text) else {
             reader.fault(
                 node,
-                "path '\(text)' is not a JSON Pointer: write '/' before each name, and in names '~1' for '/' and '~0' for '~'")
+                "path '\(text)' is not a JSON Pointer: write '/' before each name, and in names '~1' for '/' and '~0' for '~'"
+                    + (JSONPointer.meant(by: text).map { MappingReader.suggestion($0) } ?? ""))
             return nil
         }
         if pointer.tokens.isEmpty {

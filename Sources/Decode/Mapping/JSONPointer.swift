@@ -23,6 +23,14 @@ struct JSONPointer: Hashable, Sendable {
         self.tokens = tokens
     }
 
+    /// The pointer that was probably meant by a text that is none: a name, or a path of another syntax (`$.a.b[0]`, `a.b`).
+    static func meant(by text: String) -> String? {
+        let path = text.hasPrefix("$") ? text.dropFirst() : text[...]
+        let names = path.split { "./[]".contains($0) }
+        let pointer = names.map { "/\($0)" }.joined()
+        return names.isEmpty || JSONPointer(pointer) == nil ? nil : pointer
+    }
+
     private static func unescape(_ raw: Substring) -> String? {
         var token = ""
         var isEscaped = false

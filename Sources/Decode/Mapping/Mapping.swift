@@ -39,12 +39,31 @@ public struct Mapping: Sendable {
     /// What happens to an event whose record key names another row.
     public let kafkaKeyMismatch: KafkaKeyMismatch
     let plan: DecodePlan
+    /// The file's content.
+    let root: YAMLNode
+
+    /// The line that says what a path of keys names, such as `["columns", "id"]`, or the line of as much of it as the file has; the last key
+    /// may be an item of a list.
+    public func line(of path: [String]) -> Int {
+        var (node, line) = (root, root.line)
+        for key in path {
+            if let entry = node.mapping?.first(where: { $0.key == key }) {
+                (node, line) = (entry.value, entry.line)
+            } else {
+                return node.sequence?.first { $0.scalar?.text == key }?.line ?? line
+            }
+        }
+        return line
+    }
 
     /// The file's name without folders and without its ending: what dead letters call it.
     public var name: String {
         let last = file.split(separator: "/").last ?? ""
         return String(last.lastIndex(of: ".").map { last[..<$0] } ?? last)
     }
+
+    /// The table as the file names it.
+    public var tableName: String { [table.schema, table.name].compactMap(\.self).joined(separator: ".") }
 
     /// What dead letters and metrics name where the route had no mapping for a record.
     public static let routeName = "route"
@@ -85,7 +104,7 @@ public struct Mapping: Sendable {
             if !routed.isEmpty, mapping.name == routeName {
                 fault("a mapping must not be called \(routeName): dead letters and metrics name the route so; rename the file")
             }
-            let table = [mapping.table.schema, mapping.table.name].compactMap(\.self).joined(separator: ".")
+            let table = mapping.tableName
             if mapping.table.mode == .upsert, let owner = tables.updateValue(file.file, forKey: table) {
                 fault("table \(table) is also in \(owner); events of one row would have no order")
             }

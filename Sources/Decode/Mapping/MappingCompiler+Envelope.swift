@@ -54,10 +54,14 @@ extension MappingCompiler {
     }
 
     /// The envelope with its action, whose fields are inserted into the tree.
-    mutating func envelope(_ kind: EnvelopeKind, action: YAMLNode?, root: YAMLNode) -> EnvelopeDeclaration? {
+    mutating func envelope(
+        _ kind: EnvelopeKind, named node: YAMLNode?, action: YAMLNode?, root: YAMLNode
+    ) -> EnvelopeDeclaration? {
         var envelope = EnvelopeDeclaration(kind: kind)
         switch (kind, action) {
         case (.action, nil):
+            // The name of another envelope, mistyped, has been reported.
+            if let node, node.scalar?.text != EnvelopeKind.action.rawValue { return nil }
             reader.fault(root, "envelope action needs 'action': the path of the field and the words of each operation")
             return nil
         case (.action, let action?), (.cloudevents, let action?):

@@ -34,7 +34,7 @@ struct MappingCompiler {
         let kafkaKey = kafkaKeyFormat(entries["kafka_key"], envelopeKind, keyNames: keyNames)
         if kafkaKey == .jsonObject { checkMembers(key.map { columns[$0] }, entries["kafka_key"] ?? entries["key"] ?? root) }
         let mismatch = kafkaKeyMismatch(entries["kafka_key_mismatch"], kafkaKey)
-        let envelope = envelope(envelopeKind, action: entries["action"], root: root)
+        let envelope = envelope(envelopeKind, named: entries["envelope"], action: entries["action"], root: root)
         let conditions = entries["where"].map { self.conditions($0) } ?? []
         let onUpdate = entries["on_update"].map { onUpdateColumns($0, columns: columns) } ?? []
         let deletion = entries["delete"].map { reader.deletion($0) } ?? []
@@ -99,7 +99,8 @@ struct MappingCompiler {
             return nil
         }
         return Mapping(
-            file: root.file, topics: topics, table: shape, kafkaKey: kafkaKey, kafkaKeyMismatch: mismatch, plan: plan)
+            file: root.file, topics: topics, table: shape, kafkaKey: kafkaKey, kafkaKeyMismatch: mismatch, plan: plan,
+            root: root)
     }
 
     private mutating func topicNames(_ node: YAMLNode) -> [String]? {
@@ -146,7 +147,8 @@ struct MappingCompiler {
     ) -> [Int] {
         var seen: Set<String> = []
         for (name, node) in names {
-            if !declared.contains(name) {
+            // Without columns their own fault has been reported.
+            if !declared.isEmpty, !declared.contains(name) {
                 let hint = MappingReader.suggestion(for: name, among: declared)
                 reader.fault(node, "key '\(name)' is not one of the columns" + hint)
             }

@@ -160,7 +160,7 @@ enum MappingKeys {
 
     /// The keys of a `version` that is more than a column's name.
     static let version: [MappingKey] = [
-        MappingKey("column", text, isRequired: true, "The column, of an integer type, timestamp or timestamptz."),
+        MappingKey("column", text, isRequired: true, "The column, of an integer type, date, timestamp or timestamptz."),
         MappingKey(
             "equal", choice(VersionDeclaration.Equal.self), standard: .string(VersionDeclaration.Equal.last.rawValue),
             "Which of two events with the same version stays."),

@@ -1,5 +1,6 @@
 // Reads the nodes of a mapping file as typed values, and collects the faults.
 
+import Platform
 import Settings
 
 /// Reads typed values from a ``YAMLNode`` tree. A method that fails adds a fault and returns nil, so that one pass finds all
@@ -13,28 +14,33 @@ struct MappingReader {
         faults.append(MappingFault(file: node.file, line: node.line, message: message))
     }
 
-    /// The entries of a mapping, by name; each name must be one of `known`.
-    mutating func entries(of node: YAMLNode, in subject: String, known: [String]) -> [String: YAMLNode]? {
-        guard let entries = entries(of: node, in: subject) else { return nil }
-        var nodes: [String: YAMLNode] = [:]
-        for entry in entries {
-            if known.contains(entry.key) {
-                nodes[entry.key] = entry.value
-            } else {
-                let message = "unknown key '\(entry.key)' in \(subject)" + Self.suggestion(for: entry.key, among: known)
-                faults.append(MappingFault(file: node.file, line: entry.line, message: message))
-            }
+    /// The entries of a mapping, by name; each name must be one of `known`. What has a mistyped name is read as what was meant, so that
+    /// its own faults are found, and nothing is called missing.
+    /// - Parameter example: of such a mapping, for messages.
+    mutating func entries(
+        of node: YAMLNode, in subject: String, known: [String], example: String? = nil
+    ) -> [String: YAMLNode]? {
+        guard let entries = entries(of: node, in: subject, example: example) else { return nil }
+        var nodes = Dictionary(
+            uniqueKeysWithValues: entries.lazy.filter { known.contains($0.key) }.map { ($0.key, $0.value) })
+        for entry in entries where !known.contains(entry.key) {
+            let meant = Nearest.name(to: entry.key, among: known)
+            let message = "unknown key '\(entry.key)' in \(subject)" + (meant.map { Self.suggestion($0) } ?? "")
+            faults.append(MappingFault(file: node.file, line: entry.line, message: message))
+            if let meant, nodes[meant] == nil { nodes[meant] = entry.value }
         }
         return nodes
     }
 
     /// The entries of a mapping with any names.
-    mutating func entries(of node: YAMLNode, in subject: String) -> [YAMLEntry]? {
-        guard let entries = node.mapping else {
-            fault(node, "\(subject) must be a mapping of names to values")
-            return nil
-        }
-        return entries
+    mutating func entries(of node: YAMLNode, in subject: String, example: String? = nil) -> [YAMLEntry]? {
+        if let entries = node.mapping { return entries }
+        fault(
+            node,
+            node.isNull
+                ? "\(subject) has no entries: the lines that belong to it are indented further"
+                : "\(subject) must be a mapping of names to values" + (example.map { ", such as \($0)" } ?? ""))
+        return nil
     }
 
     /// A scalar.
@@ -87,6 +93,9 @@ struct MappingReader {
 
     /// `; did you mean 'x'?` where a known word is similar.
     static func suggestion(for word: String, among known: [String]) -> String {
-        Nearest.name(to: word, among: known).map { "; did you mean '\($0)'?" } ?? ""
+        Nearest.name(to: word, among: known).map { suggestion($0) } ?? ""
     }
+
+    /// `; did you mean 'x'?`
+    static func suggestion(_ meant: String) -> String { "; did you mean '\(meant)'?" }
 }

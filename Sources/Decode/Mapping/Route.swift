@@ -1,5 +1,6 @@
 // Owns the compiled route: which value of a record chooses which mapping.
 
+import Platform
 import Records
 
 /// How the records of a topic that several mappings read are divided among them: by the value of a field or header, or by the topic's name.
@@ -61,6 +62,12 @@ public struct Route: Sendable {
 
     /// The value is in a header of the record, so an event without its record has no table.
     public var needsHeaders: Bool { source == .header }
+
+    /// What was probably meant by a text that ``init(by:tables:otherwise:)`` does not take.
+    public static func meant(by text: String) -> String? {
+        let header = text.split(separator: ".", maxSplits: 1).dropFirst().first.map { Self.header + $0 }
+        return Nearest.name(to: text, among: ["topic", header].compactMap(\.self)) ?? JSONPointer.meant(by: text)
+    }
 
     /// Whether a text is one that ``init(by:tables:otherwise:)`` takes.
     public static func isSource(_ by: String) -> Bool { Route(by: by, tables: [], otherwise: .skip) != nil }

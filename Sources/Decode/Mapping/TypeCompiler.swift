@@ -1,5 +1,6 @@
 // Compiles what a column says about its values: `type`, `cast`, `format`, `scale` and `nul`.
 
+import Platform
 import Records
 import Settings
 
@@ -75,11 +76,33 @@ struct ColumnValues {
         let isArray = text.hasSuffix("[]")
         let name = isArray ? String(text.dropLast(2)) : text
         if let type = ColumnType(rawValue: name) { return (type, isArray) }
+        let meant = alias(name)?.rawValue ?? Nearest.name(to: name, among: ColumnType.allCases.map(\.rawValue))
         reader.fault(
             node,
             "\(subject): type '\(text)' is not one of \(names), or one of these with [] for an array; any other is a cast"
-                + MappingReader.suggestion(for: name, among: ColumnType.allCases.map(\.rawValue)))
+                + (meant.map { MappingReader.suggestion($0 + (isArray ? "[]" : "")) } ?? ""))
         return nil
+    }
+
+    /// The type that has another name in SQL, or in other programs; with a length or precision, as in `varchar(20)`.
+    private static func alias(_ name: String) -> ColumnType? {
+        let words = name.lowercased().prefix { $0 != "(" }.split(separator: " ").joined(separator: " ")
+        return switch words {
+        case "boolean": .bool
+        case "smallint", "int16": .int2
+        case "integer", "int", "int32", "serial": .int4
+        case "bigint", "long", "int64", "bigserial": .int8
+        case "real": .float4
+        case "double precision", "double", "float": .float8
+        case "decimal", "number": .numeric
+        case "varchar", "character varying", "char", "character", "bpchar", "string": .text
+        case "datetime", "timestamp without time zone": .timestamp
+        case "timestamp with time zone": .timestamptz
+        case "time without time zone": .time
+        case "object": .jsonb
+        case "bytes", "binary", "blob": .bytea
+        default: ColumnType(rawValue: words)
+        }
     }
 
     private static func format(

@@ -47,7 +47,8 @@ public enum MappingSuggestion {
             throw SuggestionFault(
                 description: outline == nil
                     ? "the events of topic \(topic) have no field that could be a column"
-                    : "no field of topic \(topic) is called as a column of \(name); without --table every field becomes a column")
+                    : "no field of topic \(topic) has the name of a column of \(name); without --table every field becomes a column, "
+                        + "whose name can then be changed")
         }
         let (key, refused) = try choose(suggestion, records, outline, parser)
         var head = [

@@ -71,7 +71,7 @@ struct SuggestedMapping {
                 }
                 continue
             }
-            guard add(column.name, field) else { continue }
+            guard add(column.name, field, hasType: true) else { continue }
             let last = columns.count - 1
             if column.isNotNull, field.nulls > 0 { columns[last].remarks.append("the column is NOT NULL") }
             if columns[last].candidate.codec.takesAny, columns[last].candidate.cast != nil {
@@ -87,8 +87,9 @@ struct SuggestedMapping {
         }
     }
 
+    /// - Parameter hasType: the table says the type.
     /// - Returns: whether the field can be a column.
-    private mutating func add(_ name: String, _ field: FieldSurvey) -> Bool {
+    private mutating func add(_ name: String, _ field: FieldSurvey, hasType: Bool = false) -> Bool {
         let shown = Self.shown(field.path)
         if field.path.contains(where: { $0.contains("\0") }) {
             remarks.append("\(shown) has a NUL in its name, which no mapping can say")
@@ -104,8 +105,8 @@ struct SuggestedMapping {
         }
         var remarks: [String] = []
         if field.values == 0 {
-            if field.named == nil { remarks.append("never with a value: the type is a guess") }
-        } else if field.isArray, !field.hasElements {
+            if field.named == nil { remarks.append("never with a value" + (hasType ? "" : ": the type is a guess")) }
+        } else if !hasType, field.isArray, !field.hasElements {
             remarks.append("only empty arrays: the type is a guess")
         }
         if candidate.codec.format == .base64Decimal { remarks.append("the scale is a guess") }

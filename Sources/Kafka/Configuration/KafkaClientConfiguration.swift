@@ -28,6 +28,9 @@ public struct KafkaClientConfiguration: Sendable {
         self.log = log
     }
 
+    /// The topics that Kafka keeps for itself, and whose names it reserves.
+    static let internalTopics = ["__consumer_offsets", "__transaction_state", "__share_group_state"]
+
     /// The shared defaults; the caller adds its own, and then the user's properties.
     func makeConfiguration() throws(KafkaError) -> ConfigurationHandle {
         guard !bootstrapServers.isEmpty else {
@@ -45,10 +48,8 @@ public struct KafkaClientConfiguration: Sendable {
         // librdkafka's default of 10 s would delay the recovery after an outage by as much.
         try configuration.set("reconnect.backoff.max.ms", "1000")
         try configuration.set("log.connection.close", "false")
-        // Kafka's own topics. An expression that matches everything must not read them: commits of offsets are records there.
-        try configuration.set(
-            "topic.blacklist",
-            ["__consumer_offsets", "__transaction_state", "__share_group_state"].map { "^\($0)$" }.joined(separator: ","))
+        // As Java's consumers do (exclude.internal.topics): an expression would match them, and each offset commit would be a record.
+        try configuration.set("topic.blacklist", Self.internalTopics.map { "^\($0)$" }.joined(separator: ","))
         return configuration
     }
 }

@@ -42,7 +42,7 @@ struct TopicHandle: ~Copyable {
         }.get()
     }
 
-    /// Asks a broker for the names of all topics that this client may see; blocks up to `timeout`.
+    /// Asks a broker for the names of all topics that this client may see, without Kafka's own; blocks up to `timeout`.
     static func names(_ client: Client, timeout: Duration) throws(KafkaError) -> [String] {
         var answer: UnsafePointer<rd_kafka_metadata>?
         let error = rd_kafka_metadata(client.pointer, 1, nil, &answer, Swift.max(1, Int32(clamping: timeout.milliseconds)))
@@ -52,6 +52,7 @@ struct TopicHandle: ~Copyable {
         }
         defer { rd_kafka_metadata_destroy(answer) }
         return (0..<Int(answer.pointee.topic_cnt)).map { String(cString: answer.pointee.topics[$0].topic) }
+            .filter { !KafkaClientConfiguration.internalTopics.contains($0) }
     }
 
     private static func metadata<T>(
@@ -81,6 +82,6 @@ struct TopicHandle: ~Copyable {
     }
 
     private static func missing(_ name: String) -> String {
-        "topic \(name) does not exist; create it (kafka-topics.sh --create --topic \(name)) or correct its name in the mapping"
+        "topic \(name) does not exist; create it (kafka-topics.sh --create --topic \(name)) or correct its name"
     }
 }

@@ -121,13 +121,8 @@ public final class KafkaMetadata: Sendable {
                 }
                 if case .failure(let error)? = answers[name], error.isRetriable { return .failure(error) }
             }
-            return .success(answers)
+            return .success(Self.suggested(answers, client, limit))
         }
-    }
-
-    private static func names(_ all: [String], matching text: String) -> [String] {
-        guard let pattern = try? TopicPattern(text) else { return [] }
-        return all.filter { pattern.matches($0) }
     }
 
     /// The offset after the last record of each partition, open transactions included or not as chosen at the start. One request to each
@@ -240,7 +235,7 @@ public final class KafkaMetadata: Sendable {
         return .success(answers(list.entries) { $0 })
     }
 
-    private static func rest(until limit: UInt64) -> Duration {
+    static func rest(until limit: UInt64) -> Duration {
         let now = MonotonicClock.nanoseconds()
         return .nanoseconds(Int64(clamping: limit > now ? limit - now : 0))
     }

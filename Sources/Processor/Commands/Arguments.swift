@@ -2,6 +2,7 @@
 
 import CommandLine
 import Decode
+import Platform
 import Settings
 
 /// What the command line asks for.
@@ -24,6 +25,9 @@ enum Command: Equatable {
     private static let positive: @Sendable (String) -> String? = {
         Int($0).map { (1...1_000_000).contains($0) } == true ? nil : "a whole number from 1 to 1000000"
     }
+    private static let topic: @Sendable (String) -> String? = {
+        TopicPattern.isPattern($0) ? "the name of one topic, and not an expression" : nil
+    }
     private static let table: @Sendable (String) -> String? = {
         Mapping.tableName($0) == nil ? Mapping.tableNameForm : nil
     }
@@ -33,8 +37,8 @@ enum Command: Equatable {
         root: Program.Command(
             "sluice", summary: "Move events from Kafka topics into PostgreSQL tables, and take events over HTTP.",
             text: [
-                "sluice run is the program itself. Its consumer writes every event of the topics exactly once into a table, as a mapping "
-                    + "file says; its HTTP ingress (POST /send) validates events and answers when Kafka has them."
+                "sluice run is the program itself. Its consumer writes every event of the topics exactly once into tables, as mapping "
+                    + "files say; its HTTP ingress (POST /send) validates events and answers when Kafka has them."
             ],
             examples: [
                 ("sluice run --embedded", "Try it with an in-memory Kafka broker; PostgreSQL is the one of postgres.uri."),
@@ -89,7 +93,7 @@ enum Command: Equatable {
                 options: [
                     Program.Option("--mapping", "FILE", help: "Mapping file."),
                     Program.Option("--events", "FILE", help: "File of events, one a line; - is the standard input."),
-                    Program.Option("--topic", "TOPIC", help: "Read the events from this topic."),
+                    Program.Option("--topic", "TOPIC", help: "Read the events from this topic.", expected: topic),
                     Program.Option(
                         "--limit", "N", default: "\(tryLimit)", needs: "--topic", help: "The most records.", expected: positive),
                     Program.Option(
@@ -116,7 +120,7 @@ enum Command: Equatable {
                 ],
                 operand: "suggest", choices: ["suggest"],
                 options: [
-                    Program.Option("--topic", "TOPIC", help: "The topic to read."),
+                    Program.Option("--topic", "TOPIC", help: "The topic to read.", expected: topic),
                     Program.Option("--table", "TABLE", help: "The table, as a name or as schema.name.", expected: table),
                     Program.Option("--limit", "N", default: "\(suggestLimit)", help: "The most records.", expected: positive),
                     config,

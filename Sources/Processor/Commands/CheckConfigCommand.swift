@@ -19,78 +19,107 @@ enum CheckConfigCommand {
         logger.warn(of: configuration.settings.http)
         guard connects else { return }
         var failed: [String] = []
-        do {
-            print("# Kafka: \(try await kafka(configuration))")
-        } catch {
-            logger.error("The check of Kafka failed.", ["error": "\(error)"])
-            failed.append("Kafka")
-        }
-        do {
-            print("# PostgreSQL: \(try await postgres(configuration, logger))")
-        } catch {
-            logger.error("The check of PostgreSQL failed.", ["error": "\(error)"])
-            failed.append("PostgreSQL")
+        let checks: [(String, StaticString, @Sendable (Configuration, Logger) async throws -> String?)] = [
+            ("Kafka", "The check of Kafka failed.", kafka), ("PostgreSQL", "The check of PostgreSQL failed.", postgres),
+        ]
+        for (name, failure, check) in checks {
+            do {
+                if let sentence = try await check(configuration, logger) {
+                    print("# \(name): \(sentence)")
+                } else {
+                    failed.append(name)
+                }
+            } catch {
+                logger.error(failure, ["message": "\(error)"])
+                failed.append(name)
+            }
         }
         guard failed.isEmpty else { throw CommandError("failed checks: \(failed.joined(separator: ", "))") }
     }
 
-    private static func kafka(_ configuration: Configuration) async throws -> String {
+    /// A fault of one mapping, at its line.
+    private static func report(_ mapping: Mapping, _ path: [String], _ sentence: String, _ logger: Logger) {
+        logger.error(
+            "A mapping does not fit the servers.",
+            ["mapping": "\(mapping.file):\(mapping.line(of: path))", "message": sentence])
+    }
+
+    /// - Returns: what was found; `nil` where faults were logged.
+    @Sendable private static func kafka(_ configuration: Configuration, _ logger: Logger) async throws -> String? {
         let kafka = configuration.settings.kafka
         let metadata = try KafkaMetadata.start(kafka.client { _, _ in }, groupID: kafka.groupID)
-        let topics = try await metadata.topics(configuration.topics, timeout: .seconds(5))
+        let topics = try await metadata.topics(configuration.topics, timeout: .seconds(5)).sorted { $0.key < $1.key }
         var partitions: [TopicPartition] = []
-        var (faults, sentences): ([String], [String]) = ([], [])
-        for (name, answer) in topics.sorted(by: { $0.key < $1.key }) {
-            do throws(KafkaError) {
-                let count = try answer.get()
+        var sentences: [String] = []
+        var isFaulty = false
+        for (name, answer) in topics {
+            switch answer {
+            case .success(let count):
                 partitions += (0..<count).map { TopicPartition(name, Int32($0)) }
                 sentences.append("topic \(name) has \(count) partitions")
-                let conflict = configuration.routes.conflict(over: name, names: configuration.mappings.map(\.name))
-                if let conflict { faults.append(conflict) }
-            } catch {
-                faults.append(error.description)
+            case .failure(let error):
+                isFaulty = true
+                for mapping in configuration.mappings where mapping.topics.contains(name) {
+                    report(mapping, ["topics", name], error.description, logger)
+                }
             }
+            let names = configuration.mappings.map(\.name)
+            guard let readers = configuration.routes.conflict(over: name),
+                let conflict = configuration.routes.conflict(over: name, names: names)
+            else { continue }
+            isFaulty = true
+            report(configuration.mappings[readers[0]], ["topics"], conflict, logger)
         }
-        if !faults.isEmpty { throw CommandError(faults.joined(separator: "; ")) }
         _ = try configuration.settings.memoryBudget.prefetchShare(partitions: partitions.count, properties: kafka.properties)
         if let trouble = try await metadata.leaderTrouble(of: partitions, timeout: .seconds(5)) {
             throw CommandError(trouble.sentence)
         }
-        return sentences.joined(separator: ", ")
+        return isFaulty ? nil : sentences.joined(separator: ", ")
     }
 
-    private static func postgres(_ configuration: Configuration, _ logger: Logger) async throws -> String {
+    /// - Returns: what was found; `nil` where faults were logged.
+    @Sendable private static func postgres(_ configuration: Configuration, _ logger: Logger) async throws -> String? {
         let settings = configuration.settings
         let pending = try await Schema.pending(settings.postgres, logger: logger)
+        let state = pending.isEmpty ? "schema up to date" : "pending migrations: \(pending.joined(separator: ", "))"
+        // What the user's own migrations are to make cannot be checked before.
+        guard pending.allSatisfy(Schema.isOwn) else {
+            return state + "; tables are checked once they are applied (sluice migrate)"
+        }
         let connection = try await PostgresConnection.connect(settings.postgres.connection(name: "sluice check-config"))
-        if !pending.isEmpty { return "pending migrations: \(pending.joined(separator: ", "))" }
         let shapes = configuration.mappings.map { ($0.table, configuration.otherTables(than: $0)) }
         // All tables before the first fault is thrown: an operator mends them together.
         let plans = try await connection.performLast { session in
-            try shapes.map { shape, others in
+            try shapes.map { shape, others -> Result<WritePlan, any Error> in
                 do {
-                    return Result<WritePlan, CommandError>.success(
-                        try WritePlan.checked(shape, apartFrom: others, on: session))
+                    return .success(
+                        try WritePlan.checked(shape, apartFrom: others, on: session, hasOwnTables: pending.isEmpty))
                 } catch let error as ApplyError {
-                    return .failure(CommandError(error.description))
+                    return .failure(error)
                 } catch let error as PostgresError where !error.isConnectionLost {
-                    return .failure(CommandError("table \(shape.name): \(error)"))
+                    return .failure(error)
                 }
             }
         }
-        var faults: [String] = []
         var sentences: [String] = []
-        for ((shape, _), plan) in zip(shapes, plans) {
-            do throws(CommandError) {
+        var isFaulty = false
+        for (mapping, plan) in zip(configuration.mappings, plans) {
+            var faults: [TableFault] = []
+            do {
                 let plan = try plan.get()
                 logger.warn(of: plan)
                 let reasons = plan.choice.reasons.isEmpty ? "" : " (\(plan.choice.reasons.joined(separator: "; ")))"
-                sentences.append("table \(shape.name) is written by \(plan.choice.strategy.rawValue)\(reasons)")
+                sentences.append("table \(plan.shape.name) is written by \(plan.choice.strategy.rawValue)\(reasons)")
+            } catch let error as ApplyError {
+                faults = error.faults.isEmpty ? [TableFault(["table"], error.description)] : error.faults
             } catch {
-                faults.append(error.description)
+                faults = [TableFault(["table"], "\(error)")]
+            }
+            for fault in faults {
+                isFaulty = true
+                report(mapping, fault.path, "table \(mapping.tableName): \(fault.sentence)", logger)
             }
         }
-        if !faults.isEmpty { throw CommandError(faults.joined(separator: "; ")) }
-        return "schema up to date; \(sentences.joined(separator: "; "))"
+        return isFaulty ? nil : ([state] + sentences).joined(separator: "; ")
     }
 }

@@ -176,7 +176,7 @@ final class RunCommand: Sendable {
         let metadata = try KafkaMetadata.start(client, groupID: settings.kafka.groupID)
         late.metadata.set(metadata)
         health.entered("waiting for Kafka")
-        let partitions = try await topics(metadata)
+        let (partitions, missing) = try await topics(metadata)
         if let eventProducer, let topic = try configuration.ingressTopic(of: role) {
             try await bindProducer(eventProducer, metadata, topic)
         }
@@ -192,6 +192,7 @@ final class RunCommand: Sendable {
         health.entered("waiting for PostgreSQL")
         try await StartUp.schema(settings.postgres, logger)
         health.entered("joining the group")
+        async let _: Void = StartUp.missingTopics(missing, metadata) { health.update(missingTopics: $0.values.sorted()) }
         var worker = try makeWorker(metadata, partitions, telemetry)
         // Until this scope ends. Requests that wait for the database are abandoned with their worker.
         async let _: Void? = admin?.run(
@@ -212,7 +213,7 @@ final class RunCommand: Sendable {
                 late.isWorkerEnded.store(true, ordering: .sequentiallyConsistent)
                 guard await worker.close(within: .seconds(5)) else { throw error }
                 // A broker that has not heard of all of them yet must not lead to the same again.
-                let known = try await topics(metadata)
+                let known = try await topics(metadata).partitions
                 worker = try makeWorker(metadata, Swift.max(known, error.assigned), telemetry)
                 late.isWorkerEnded.store(false, ordering: .sequentiallyConsistent)
                 // A signal before this has found the former worker only.
@@ -221,16 +222,17 @@ final class RunCommand: Sendable {
         }
     }
 
-    /// Waits for Kafka and the topics. Returns the number of their partitions.
-    private func topics(_ metadata: KafkaMetadata) async throws -> Int {
-        let partitions = try await StartUp.topics(
-            configuration.topics, metadata, waitsForTopics: settings.kafka.waitForTopics, logger
+    /// Waits for Kafka and the topics: for that of the ingress, and for one at least.
+    private func topics(_ metadata: KafkaMetadata) async throws -> (partitions: Int, missing: [String: String]) {
+        let topics = try await StartUp.topics(
+            configuration.topics, needed: try configuration.ingressTopic(of: role), metadata,
+            waitsForTopics: settings.kafka.waitForTopics, logger
         ) { reason in
             health.entered("waiting for Kafka: \(reason)")
             eventProducer?.update(kafkaError: reason)
         }
         eventProducer?.update(kafkaError: nil)
-        return partitions
+        return topics
     }
 
     private func makeWorker(_ metadata: KafkaMetadata, _ partitions: Int, _ telemetry: WorkerTelemetry) throws -> Worker {

@@ -59,8 +59,7 @@ struct RouteSettings: Sendable {
         let route = Route(
             by: by, tables: tables.map { ($0.name, files.firstIndex(of: $0.text) ?? 0) }, otherwise: otherwise)
         if route == nil {
-            let header = by.split(separator: ".", maxSplits: 1).dropFirst().first.map { "header.\($0)" }
-            let hint = Nearest.name(to: by, among: ["topic", header, "/\(by)"].compactMap(\.self)).map { "; did you mean \($0)?" }
+            let hint = Route.meant(by: by).map { "; did you mean \($0)?" }
             faults.append(
                 Fault(
                     origin("route.by"), key: "route.by",

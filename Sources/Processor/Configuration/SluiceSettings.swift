@@ -135,7 +135,8 @@ struct Configuration: Sendable {
         }
         if let topic { return topic }
         throw CommandError(
-            "POST /send needs a topic that a mapping names and that is not routed by a header: name one, or run with --role worker"
+            "POST /send needs a topic that a mapping names, not by an expression, and that is not routed by a header: name one, or "
+                + "run with --role worker"
         )
     }
     /// What checks the events of a topic that a mapping has.
@@ -194,16 +195,8 @@ struct Configuration: Sendable {
             faults.append(Fault(effective.origin(of: "apply.outcomes"), key: "apply.outcomes", error.description))
         }
         var mappings: [Mapping] = []
-        var nodes: [YAMLNode] = []
         let mappingFiles = settings.mappingFiles
-        for path in mappingFiles {
-            do throws(SettingsFaults) {
-                nodes.append(try YAML.load(path: path))
-            } catch {
-                faults += error.faults
-            }
-        }
-        if nodes.count == mappingFiles.count {
+        if let nodes = settings.readMappings(origin: effective.origin(of:), &faults) {
             do throws(MappingFaults) {
                 mappings = try Mapping.compile(nodes, routed: Set(settings.route.files))
             } catch {

@@ -19,6 +19,8 @@ final class Health: Sendable {
     /// The last snapshot, and until when it is used.
     private let recent = Mutex<(until: UInt64, snapshot: PipelineSnapshot?)>((0, nil))
     private let phase = Mutex("starting")
+    /// Why topics are not read that do not exist yet.
+    private let missingTopics = Mutex<[String]>([])
 
     /// - Parameter clock: monotonic nanoseconds.
     init(
@@ -35,6 +37,9 @@ final class Health: Sendable {
 
     /// - Parameter phase: what the process does before there is a pipeline, and after.
     func entered(_ phase: String) { self.phase.withLock { if $0 != "stopping" { $0 = phase } } }
+
+    /// - Parameter topics: those that the worker would read and that do not exist, a sentence each.
+    func update(missingTopics topics: [String]) { missingTopics.withLock { $0 = topics } }
 
     /// The answer of `/readyz`.
     /// - Parameter isDetailed: say why, and how the worker is; otherwise whether it is ready only.
@@ -110,6 +115,7 @@ final class Health: Sendable {
             return (phase, ["the worker is \(phase)"], [])
         }
         var problems = snapshot.stopped.map { "partition \($0.source) has stopped: \($0.reason)" }
+        problems += missingTopics.withLock { $0 }
         if snapshot.circuit != .closed { problems.append("PostgreSQL is away: the circuit is open, and it is tried again") }
         for partition in snapshot.unclaimed {
             guard let reason = partition.reason else { continue }

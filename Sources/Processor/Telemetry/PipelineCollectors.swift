@@ -95,7 +95,8 @@ enum PipelineCollectors {
             }
         }
         states.gauge(
-            "sluice_partition_stopped", "1 for a stopped partition; poison: it starts again only at POST /admin/retry."
+            "sluice_partition_stopped",
+            "1 for a stopped partition; poison and truncate: it starts again only at POST /admin/retry."
         ) { sink, snapshot in
             for stopped in snapshot?.stopped ?? [] {
                 sink.sample(

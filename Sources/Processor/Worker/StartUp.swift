@@ -6,30 +6,69 @@ import SluiceTables
 import Telemetry
 
 enum StartUp {
-    /// Waits until Kafka answers for every topic, and for at least one of each expression. Returns the number of their partitions.
+    /// Waits until Kafka answers for the topics and one of them exists. An expression stands for the topics that match.
     /// - Parameters:
+    ///   - needed: a topic that must exist before anything is done.
     ///   - waitsForTopics: a topic that does not exist is waited for, too.
     ///   - waiting: called with the reason of each wait.
-    /// - Throws: `CommandError` where a topic does not exist or access to it is denied.
+    /// - Returns: the number of partitions of the topics that exist, and those that do not, with a sentence each.
+    /// - Throws: `CommandError` where a topic does not exist and is not waited for, or access to one is denied.
     static func topics(
-        _ names: [String], _ metadata: KafkaMetadata, waitsForTopics: Bool, _ logger: Logger,
+        _ names: [String], needed: String? = nil, _ metadata: KafkaMetadata, waitsForTopics: Bool, _ logger: Logger,
         waiting: (_ reason: String) -> Void = { _ in }
-    ) async throws -> Int {
+    ) async throws -> (partitions: Int, missing: [String: String]) {
         var retry = RetryWait(logger)
         while true {
+            var (partitions, missing): (Int, [String: String]) = (0, [:])
             do throws(KafkaError) {
-                let topics = try await metadata.topics(names, timeout: .seconds(5))
-                var partitions = 0
-                for count in topics.values { partitions += try count.get() }
-                return partitions
+                for (name, answer) in try await metadata.topics(names, timeout: .seconds(5)) {
+                    switch answer {
+                    case .success(let count): partitions += count
+                    case .failure(let error) where waitsForTopics && error.code == .unknownTopic:
+                        missing[name] = error.description
+                    case .failure(let error): throw error
+                    }
+                }
             } catch {
-                let isMissing = waitsForTopics && error.code == .unknownTopic
-                guard isMissing || error.isRetriable || error.code == .brokerUnreachable || error.code == .timedOut else {
+                guard error.isRetriable || error.code == .brokerUnreachable || error.code == .timedOut else {
                     throw CommandError("Kafka: \(error)")
                 }
                 waiting(error.description)
-                try await retry.wait(
-                    isMissing ? "Topic does not exist; waiting for it." : RetryWait.unavailable, "Kafka", error.description)
+                try await retry.wait(RetryWait.unavailable, "Kafka", error.description)
+                continue
+            }
+            let reasons = missing.values.sorted()
+            if missing.isEmpty || (partitions > 0 && needed.map { missing[$0] == nil } != false) {
+                for reason in reasons { logger.warning(RetryWait.missing, ["server": "Kafka", "message": reason]) }
+                return (partitions, missing)
+            }
+            waiting(reasons.joined(separator: "; "))
+            try await retry.wait(RetryWait.missing, "Kafka", reasons.joined(separator: "; "))
+        }
+    }
+
+    /// Waits until topics exist.
+    /// - Parameters:
+    ///   - missing: those that do not, with a sentence each.
+    ///   - update: called with those that are left, at first and after each answer.
+    static func missingTopics(
+        _ missing: [String: String], _ metadata: KafkaMetadata, every interval: Duration = .seconds(5),
+        update: (_ missing: [String: String]) -> Void
+    ) async throws {
+        var missing = missing
+        update(missing)
+        while !missing.isEmpty {
+            try await Task.sleep(for: interval)
+            do throws(KafkaError) {
+                let answers = try await metadata.topics(Array(missing.keys), timeout: .seconds(5))
+                // What is not answered for is an expression that matches by now.
+                missing = missing.reduce(into: [:]) { left, topic in
+                    if case .failure(let error)? = answers[topic.key] { left[topic.key] = error.description }
+                }
+                update(missing)
+            } catch {
+                // Brokers that do not answer are told of elsewhere, and are asked again.
+                continue
             }
         }
     }
@@ -68,6 +107,7 @@ enum StartUp {
     /// Waits between attempts, longer each time up to five seconds, and logs each wait.
     private struct RetryWait {
         static let unavailable: StaticString = "Server not available; retrying."
+        static let missing: StaticString = "Topic does not exist; waiting for it."
 
         private let logger: Logger
         private var seconds = 0.25

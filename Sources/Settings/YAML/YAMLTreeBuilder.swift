@@ -63,9 +63,25 @@ struct YAMLTreeBuilder {
     mutating func failed(_ problem: YAMLProblem, hasTabs: Bool) {
         var message = problem.sentence
         if let context = problem.context { message += " (\(context))" }
-        if hasTabs && message.contains("cannot start any token") { message += "; YAML is indented with spaces, not tabs" }
+        if hasTabs && message.contains("cannot start any token") {
+            message += "; YAML is indented with spaces, not tabs"
+        } else if let hint = Self.hints.first(where: { message.contains($0.problem) })?.hint {
+            message += "; " + hint
+        }
         faults.append(Fault(.file(file, line: problem.line), message))
     }
+
+    /// What mostly has led to a problem, by a part of libyaml's sentence.
+    private static let hints: [(problem: String, hint: String)] = [
+        ("cannot start any token", "a text that begins with @, ` or % needs quotes"),
+        ("mapping values are not allowed", "a key needs a space behind its colon, and a text with a colon and a space quotes"),
+        ("could not find expected ':'", "a key needs a colon and a space behind it"),
+        ("block mapping", "the keys of one mapping begin in the same column"),
+        ("block collection", "the items of one list begin in the same column"),
+        ("flow mapping", "between braces a text with one of , [ ] { } needs quotes, and each brace its counterpart"),
+        ("flow sequence", "between brackets a text with one of , [ ] { } needs quotes, and each bracket its counterpart"),
+        ("unknown escape character", "between double quotes a backslash is written twice, between single quotes once"),
+    ]
 
     /// The tree, if there is no fault.
     consuming func finish() throws(SettingsFaults) -> YAMLNode {
