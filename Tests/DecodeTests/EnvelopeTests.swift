@@ -35,6 +35,7 @@ private func row(_ operation: Records.Operation, _ cells: Cell...) -> Outcome { 
                 .fault("not_an_object"),
             ])
         #expect(validate(decoder, Array(#"{"id":-4,"name":"b"}"#.utf8)).key == Array("-4".utf8))
+        #expect(validate(decoder, Array("null".utf8)).fault?.reason == "not_an_object")
     }
 
     /// Records of Debezium 3.6 with the transform ExtractNewRecordState, without schemas: its default, and
