@@ -189,15 +189,21 @@ extension ServerTests {
                 """
                 CREATE COLLATION loose (provider = icu, locale = 'und', deterministic = false);
                 CREATE UNLOGGED TABLE t (id int PRIMARY KEY, a text, b text); CREATE TABLE k (id text COLLATE loose PRIMARY KEY);
+                CREATE TABLE c (id text); CREATE UNIQUE INDEX u ON c (id COLLATE "C");
+                CREATE TABLE d (id text PRIMARY KEY); CREATE UNIQUE INDEX v ON d (id COLLATE "C");
                 """)
-            let keyed = TableShape(name: "k", columns: [ColumnShape(name: "id", type: .text)], key: [0])
-            let warnings = try await [shape, keyed].asyncMap { shape in
+            let keyed = ["k", "c", "d"].map {
+                TableShape(name: $0, columns: [ColumnShape(name: "id", type: .text)], key: [0])
+            }
+            let warnings = try await ([shape] + keyed).asyncMap { shape in
                 try await database.connection.perform { session in
                     try WritePlan(shape, schema: TableInspector.inspect(shape, on: session)).warnings
                 }
             }
             #expect(warnings[0].count == 1 && warnings[0][0].contains("UNLOGGED"))
             #expect(warnings[1].count == 1 && warnings[1][0].contains("key column id has a nondeterministic"))
+            #expect(warnings[2].count == 1 && warnings[2][0].contains("index u on the key has another collation"))
+            #expect(warnings[3].isEmpty, "\(warnings[3])")
         }
 
         /// `ON CONFLICT (id)` takes an index of any collation, and would drop the event of another key.

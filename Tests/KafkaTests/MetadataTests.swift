@@ -40,6 +40,11 @@ struct MetadataTests {
         let metadata = try KafkaMetadata.start(clientConfiguration(broker), groupID: "g")
         #expect(try await metadata.topics(["^.*"]).keys.sorted() == ["__mine", "t"])
         _ = await metadata.close(deadline: .seconds(5))
+        let consumer = try KafkaConsumer.start(consumerConfiguration(broker, topic: "^.*"), limit: TestCredits(unlimited: true))
+        guard case .assigned(let partitions)? = await consumer.next() else { throw CancellationError() }
+        #expect(partitions.sorted() == [TopicPartition("__mine", 0), TopicPartition("t", 0)])
+        consumer.assign(partitions.map { ($0, offset: 0) }, generation: 1)
+        #expect(await consumer.close(deadline: .seconds(10)))
     }
 
     @Test func aMissingTopicIsAClearError() async throws {

@@ -180,10 +180,13 @@ public enum TableInspector {
               (SELECT string_agg(a.attname::text, chr(1) ORDER BY a.attname) FROM pg_attribute a
                WHERE a.attrelid = i.indrelid AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1])),
               m.amname <> 'btree' OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attlen < 0),
-              EXISTS (SELECT FROM generate_series(0, i.indnkeyatts - 1) AS k
-                JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k] AND a.attcollation <> i.indcollation[k]
-                JOIN pg_collation l ON l.oid IN (a.attcollation, i.indcollation[k]) AND NOT l.collisdeterministic)
-            FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+              o.differs, o.is_loose
+            FROM pg_index i CROSS JOIN LATERAL (
+              SELECT count(*) > 0 AS differs, coalesce(bool_or(NOT l.collisdeterministic), false) AS is_loose
+              FROM generate_series(0, i.indnkeyatts - 1) AS k
+              JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k] AND a.attcollation <> i.indcollation[k]
+              JOIN pg_collation l ON l.oid IN (a.attcollation, i.indcollation[k])
+            ) AS o JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
             WHERE i.indrelid = to_regclass($1) ORDER BY i.indisprimary DESC, 1
             """)
         let key = shape.key.map { shape.columns[$0].name }
@@ -196,7 +199,8 @@ public enum TableInspector {
             let names = rows.isNull(row, 5) ? [] : try rows.text(row, 5).split(separator: "\u{1}").map(String.init)
             index.columns = names
             let isOverKey = index.isUnique && !index.isPartialOrExpression && names.count == key.count && Set(names) == Set(key)
-            index.hasOtherEquality = try isOverKey && rows.bool(row, 7)
+            index.hasOtherCollation = try rows.bool(row, 7)
+            index.hasOtherEquality = try isOverKey && rows.bool(row, 8)
             index.isOnKey = isOverKey && !index.hasOtherEquality
             index.isKey = try rows.bool(row, 4) && index.isOnKey
             schema.indexes.append(index)

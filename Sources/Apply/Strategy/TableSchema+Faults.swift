@@ -154,6 +154,12 @@ extension TableSchema {
         if serverEncoding != "UTF8" {
             warnings.append("the database's encoding is \(serverEncoding): events with other characters become dead letters")
         }
+        let arbiters = shape.mode == .append ? [] : indexes.filter(\.isKey)
+        if let index = arbiters.first, arbiters.allSatisfy(\.hasOtherCollation) {
+            warnings.append(
+                "unique index \(index.name) on the key has another collation than the column: no row is found by it, so updates and "
+                    + "deletes read the whole table; create one without a collation")
+        }
         for name in shape.key.map({ shape.columns[$0].name }) {
             guard let column = columns[name] else { continue }
             if !column.collationIsDeterministic {

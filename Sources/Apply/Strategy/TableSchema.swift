@@ -90,6 +90,8 @@ public struct TableSchema: Sendable, Equatable {
         var isPartialOrExpression = false
         /// Unique on exactly the mapping's key, without a condition. It cannot make rows of different keys see each other.
         var isOnKey = false
+        /// It has another collation than one of its columns, so that no condition on that column uses it.
+        var hasOtherCollation = false
         /// It is over exactly the mapping's key, but has another collation than the column, and one of the two is nondeterministic: it
         /// takes other values for equal than the column.
         var hasOtherEquality = false
