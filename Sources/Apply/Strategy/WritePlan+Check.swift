@@ -20,25 +20,31 @@ extension WritePlan {
     ) throws -> WritePlan {
         let schema = try TableInspector.inspect(shape, on: session, hasOwnTables: hasOwnTables)
         let owners = shape.mode == .upsert ? try TableInspector.mappings(of: schema.relation, among: others, on: session) : []
-        if !owners.isEmpty {
-            let sentence = "is also the table of the mapping \(owners.joined(separator: " and ")); events of one row would have no order"
-            throw ApplyError(table: schema.relation, [TableFault(["table"], sentence)])
+        let shared = owners.map {
+            TableFault(["table"], "is also the table of the mapping \($0); events of one row would have no order")
         }
-        let plan: WritePlan
-        if let known, known.schema == schema {
-            plan = known
-        } else {
-            do throws(ApplyError) {
-                plan = try WritePlan(shape, schema: schema)
-            } catch {
-                // There is no statement to ask for, but each column can be.
-                let others = try schema.kind == .view ? [] : mismatches(shape, schema, except: error.faults, on: session)
-                throw ApplyError(table: schema.relation, error.faults + others)
-            }
+        do {
+            let plan = try planned(shape, schema, unlessChanged: known, on: session)
+            // Also of a known plan, because privileges change without the schema. The statements of a version read Sluice's tombstones.
+            if hasOwnTables || shape.version == nil { try plan.check(on: session) }
+            if shared.isEmpty { return plan }
+        } catch let error as ApplyError where !shared.isEmpty {
+            throw ApplyError(table: schema.relation, shared + error.faults)
         }
-        // Also of a known plan, because privileges change without the schema. The statements of a version read Sluice's tombstones.
-        if hasOwnTables || shape.version == nil { try plan.check(on: session) }
-        return plan
+        throw ApplyError(table: schema.relation, shared)
+    }
+
+    private static func planned(
+        _ shape: TableShape, _ schema: TableSchema, unlessChanged known: WritePlan?, on session: PostgresSession
+    ) throws -> WritePlan {
+        if let known, known.schema == schema { return known }
+        do throws(ApplyError) {
+            return try WritePlan(shape, schema: schema)
+        } catch {
+            // There is no statement to ask for, but each column can be.
+            let others = try schema.kind == .view ? [] : mismatches(shape, schema, except: error.faults, on: session)
+            throw ApplyError(table: schema.relation, error.faults + others)
+        }
     }
 
     /// Whether the table is as it was when its schema was read: one query.
