@@ -39,6 +39,9 @@ public final class Decoder: EventValidator {
     /// Whether ``validate(_:key:)`` made a key for the last event.
     public private(set) var hasKey = false
 
+    /// The JSON value null counts as a null payload.
+    var takesJSONNull: Bool { reader.takesJSONNull }
+
     /// After a batch with a larger document, the parser's memory (about 14 times the document) is freed; and cells beyond this.
     static let keptParserBytes = 1 << 20
 

@@ -98,8 +98,12 @@ struct EventReader {
     @inline(__always)
     func payload(of context: RecordContext) -> UnsafeRawBufferPointer? {
         guard let payload = context.bytes(context.record.value) else { return nil }
-        return envelope == .upsert || envelope == .debezium ? payload.isJSONNull ? nil : payload : payload
+        return takesJSONNull && payload.isJSONNull ? nil : payload
     }
+
+    /// The JSON value null is no payload.
+    @inline(__always)
+    var takesJSONNull: Bool { envelope == .upsert || envelope == .debezium }
 
     /// Reads an event and writes its cells. 64 bytes after the payload must be readable.
     /// - Returns: the operation and the key's prefix; no operation where the record is skipped.

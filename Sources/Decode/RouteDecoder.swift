@@ -37,6 +37,8 @@ public final class RouteDecoder {
         let hasTopic: [Bool]
         /// The choice of all its records; `nil`: each has its own.
         let choice: Choice?
+        /// For all mappings that have the topic the JSON value null is no payload.
+        let takesJSONNull: Bool
     }
 
     /// - Parameters:
@@ -91,13 +93,16 @@ public final class RouteDecoder {
     func topic(_ name: String, _ readers: [Int]) -> Topic {
         let hasTopic = routed.map(readers.contains)
         let choice = route.source == .topic ? choice(of: route.tables.firstIndex { $0.value == name }, hasTopic) : nil
-        return Topic(name: name, hasTopic: hasTopic, choice: choice)
+        let takesJSONNull = readers.allSatisfy { decoders[$0].takesJSONNull }
+        return Topic(name: name, hasTopic: hasTopic, choice: choice, takesJSONNull: takesJSONNull)
     }
 
     private func choice(_ context: RecordContext, _ topic: Topic) throws(EventFault) -> Choice {
         if let choice = topic.choice { return choice }
         if case .header = route.source { return choice(of: reader.header(0, of: context), topic) }
-        guard let payload = context.bytes(context.record.value), !payload.isJSONNull else { return .nothing }
+        guard let payload = context.bytes(context.record.value), !(topic.takesJSONNull && payload.isJSONNull) else {
+            return .nothing
+        }
         return try choice(ofEvent: payload, topic)
     }
 

@@ -44,8 +44,9 @@ public struct HTTPServerConfiguration: Sendable {
     /// Memory of one connection in bytes: the limit of a request's header, and the size of the pieces in which bodies arrive.
     /// libmicrohttpd clears it for every request: 128 KiB instead of 16 halve the request rate.
     public var poolBytes = 16 << 10
-    /// Connections that the kernel completes before they are accepted (`listen(2)`).
-    public var backlog = 1024
+    /// Connections that the kernel completes before they are accepted (`listen(2)`), which it limits to `net.core.somaxconn`: 4,096 by
+    /// default. A connection beyond it is tried again after a second.
+    public var backlog = 4096
     /// How long ``HTTPRefusal/unanswered`` responses may take to be sent after the deadline of ``HTTPServer/stop(deadline:)``.
     public var shutdownGrace: Duration = .milliseconds(250)
 

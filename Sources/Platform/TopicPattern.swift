@@ -9,6 +9,9 @@ public final class TopicPattern: @unchecked Sendable {
 
     private let compiled: UnsafeMutablePointer<regex_t>
 
+    /// The topics that Kafka keeps for itself, and whose names it reserves. No expression stands for them.
+    public static let internalTopics = ["__consumer_offsets", "__transaction_state", "__share_group_state"]
+
     /// Whether a mapping's topic is an expression, and not a name.
     public static func isPattern(_ topic: String) -> Bool { topic.utf8.first == UInt8(ascii: "^") }
 

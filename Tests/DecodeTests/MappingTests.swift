@@ -245,11 +245,17 @@ import Testing
             ("integer", "int4"), ("BIGINT", "int8"), ("smallint", "int2"), ("varchar(20)", "text"), ("character varying", "text"),
             ("string", "text"), ("boolean", "bool"), ("double precision", "float8"), ("\"decimal(10, 2)\"", "numeric"),
             ("datetime", "timestamp"), ("timestamp with time zone", "timestamptz"), ("TEXT", "text"), ("\"varchar[]\"", "text[]"),
-            ("bytes", "bytea"), ("serial", "int4"), ("real", "float4"),
+            ("bytes", "bytea"), ("serial", "int4"), ("real", "float4"), ("timestamp(3) with time zone", "timestamptz"),
         ])
     func typeNames(name: String, meant: String) {
         let found = faults("topics: t\ntable: t\nenvelope: upsert\nkey: id\ncolumns:\n  id: {path: /id, type: \(name)}\n")
         #expect(found.count == 1 && found[0].hasSuffix("; did you mean '\(meant)'?"), "\(found)")
+    }
+
+    @Test func topicsOfKafkaItselfAreNotRead() {
+        let found = faults(
+            "topics: [t, __consumer_offsets]\ntable: t\nenvelope: upsert\nkey: id\ncolumns:\n  id: {path: /id, type: int4}\n")
+        #expect(found == ["1: '__consumer_offsets' is a topic of Kafka itself, which is never read"])
     }
 
     @Test(

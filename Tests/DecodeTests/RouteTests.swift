@@ -208,6 +208,24 @@ private func order(_ type: String, _ rest: String = "") -> Sample { Sample(#"{"t
         #expect(try answers("topic", events, topic: "shelf")[0] == "no_route")
     }
 
+    @Test func `the JSON value null is a payload where one of the envelopes has it`() throws {
+        func faults(_ envelopes: [String]) throws -> [String] {
+            let nodes = try envelopes.enumerated().map { index, envelope in
+                let action = envelope == "action" ? "\naction: {path: /op, upsert: [u]}" : ""
+                return try YAML.parse(
+                    text: "topics: [t]\ntable: t\(index)\nkey: [id]\nenvelope: \(envelope)\(action)\n"
+                        + "columns: {id: {path: /id, type: int4}}", file: "\(index).yaml")
+            }
+            let mappings = try Mapping.compile(nodes, routed: ["0.yaml", "1.yaml"])
+            let routes = TopicRoutes(mappings.map(\.topics), routed: [0, 1])
+            let route = try #require(Route(by: "/type", tables: [("a", 0), ("b", 1)], otherwise: .deadLetter))
+            let decoder = RouteDecoder(route, decoders: mappings.map { Decoder(mapping: $0) }, routed: [0, 1])
+            return decoder.decode(batch([Sample("null")], topic: "t"), readers: routes.readers(of: "t")).faults.map(\.reason)
+        }
+        #expect(try faults(["upsert", "debezium"]) == [])
+        #expect(try faults(["upsert", "action"]) == ["not_an_object"])
+    }
+
     @Test func whatIsNoSource() {
         for text in ["", "type", "header.", "headers.kind", "Topic", "/a~2"] { #expect(!Route.isSource(text), "\(text)") }
         for text in ["/type", "/a/0", "header.a.b", "topic"] { #expect(Route.isSource(text), "\(text)") }

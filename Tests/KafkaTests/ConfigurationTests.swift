@@ -19,7 +19,7 @@ import Testing
         "partition.assignment.strategy", "acks", "request.required.acks", "enable.idempotence", "partitioner", "transactional.id",
         "queued.min.messages", "queued.max.messages.kbytes", "bootstrap.servers", "client.id", "session.timeout.ms",
         "message.timeout.ms", "delivery.timeout.ms", "delivery.report.only.error", "enable.partition.eof",
-        "statistics.interval.ms", "log.queue", "group.protocol", "enable.sasl.callback.queue",
+        "statistics.interval.ms", "log.queue", "group.protocol", "enable.sasl.callback.queue", "topic.blacklist",
     ])
     func ownedPropertiesAreRefusedByName(_ name: String) throws {
         let error = try #require(throws: KafkaError.self) { try start([name: "1"]) }

@@ -53,12 +53,14 @@ struct MetadataTests {
         // The embedded broker creates a topic that is asked for; so it is made to report UNKNOWN_TOPIC_OR_PARTITION.
         broker.setTopicError("typo", code: 3)
         let metadata = try KafkaMetadata.start(clientConfiguration(broker), groupID: "g")
-        let topics = try await metadata.topics(["t", "typo"])
+        let topics = try await metadata.topics(["t", "typo"], suggests: true)
         #expect(try topics["t"]?.get() == 1)
         let error = #expect(throws: KafkaError.self) { try topics["typo"]?.get() }
         #expect(error?.code == .unknownTopic)
         #expect(error?.description.contains("typo") == true)
         #expect(error?.description.contains("create") == true)
+        // It was matched by an expression, and deleted before its partitions were asked for.
+        #expect(try await metadata.topics(["^t"]).keys.sorted() == ["t"])
         _ = await metadata.close(deadline: .seconds(5))
 
         let producer = try KafkaProducer.start(KafkaProducerConfiguration(client: clientConfiguration(broker)))

@@ -125,8 +125,10 @@ private struct Watched {
         }
     }
 
-    @Test func aTopicThatIsNotThereHidesNoOther() async throws {
-        let world = try Watched(alsoWatching: ["missing"])
+    @Test func aTopicThatMayNotBeReadHidesNoOther() async throws {
+        let world = try Watched(alsoWatching: ["denied", "missing"])
+        world.broker.setTopicError("denied", code: 29)
+        // One that does not exist yet has no lag.
         world.broker.setTopicError("missing", code: 3)
         try await world.watching {
             try await world.produce(4)
@@ -134,7 +136,19 @@ private struct Watched {
             #expect(await eventually { world.backlog == 0 })
             #expect(world.inputs.lag != nil)
             #expect(await eventually { world.lines.current.count == 1 })
-            #expect(world.lines.current.first?.contains("The group's lag could not be read") == true)
+            let line = world.lines.current.first ?? ""
+            #expect(line.contains("The group's lag could not be read") && line.contains("denied"), "\(line)")
+        }
+    }
+
+    @Test func aTopicThatDoesNotExistYetHasNoLag() async throws {
+        let world = try Watched(alsoWatching: ["missing"])
+        world.broker.setTopicError("missing", code: 3)
+        try await world.watching {
+            try await world.produce(4)
+            try await world.commit(1)
+            #expect(await eventually { world.backlog == 0 })
+            #expect(world.lines.current.isEmpty, "\(world.lines.current)")
         }
     }
 

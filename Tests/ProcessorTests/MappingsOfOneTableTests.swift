@@ -1,4 +1,4 @@
-// Proves on the program that mappings which call one table by two names, and topics that two mappings match, are said at once.
+// Proves on the program that mappings which call one table by two names, and topics that two mappings match, are not read.
 
 import Foundation
 import Kafka
@@ -8,34 +8,25 @@ import Testing
 
 @Suite(.enabled("needs PostgreSQL") { await TestPostgres.isAvailable }, .timeLimit(.minutes(3)))
 struct MappingsOfOneTableTests {
-    @Test func areRefusedByTheCheckAndByTheWorker() async throws {
+    @Test func areRefusedByTheWorker() async throws {
         let broker = try EmbeddedBroker.start(topics: [("shop.a", 1), ("shop.b", 1)])
         defer { broker.stop() }
         let uri = try await TestPostgres.database(migrated: true)
         let connection = try await PostgresConnection.connect(PostgresConfiguration(uri: uri))
-        let tables = ["t", "u"].map { "CREATE TABLE \($0) (id int PRIMARY KEY);" }.joined()
-        _ = try await connection.perform { try $0.executeScript(tables) }
+        try await connection.perform { try $0.executeScript("CREATE TABLE t (id int PRIMARY KEY)") }
         await connection.close()
         let programs = try Programs()
-        for (name, topic, table) in [
-            ("one", #"^shop\..*"#, "t"), ("two", #"^shop\.a"#, "public.t"), ("three", "^sale', '^late", "u"),
-        ] {
+        for (name, topic, table) in [("one", #"^shop\..*"#, "t"), ("two", #"^shop\.a"#, "public.t")] {
             try programs.write(
                 "\(name).yaml",
                 "{topics: ['\(topic)'], table: \(table), envelope: upsert, key: id, columns: {id: {path: /id, type: int4}}}")
         }
-        var environment = [
+        let environment = [
             "SLUICE_POSTGRES_URI": uri, "SLUICE_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers,
-            "SLUICE_MAPPINGS": "one.yaml,two.yaml,three.yaml",
+            "SLUICE_MAPPINGS": "one.yaml,two.yaml",
         ]
-        let (code, output) = try await programs.run("sluice", "check-config --connect", environment: environment)
-        #expect(code == 1)
         let matched = "topic shop.a matches expressions of the mappings one and two"
         let faults = ["one", "two"].map { "is also the table of the mapping \($0);" }
-        let missing = ["^sale", "^late"].map { "no topic matches the expression \($0)" }
-        for fault in faults + missing + [matched] { #expect(output.contains(fault), "\(fault): \(output)") }
-
-        environment["SLUICE_MAPPINGS"] = "one.yaml,two.yaml"
         let process = try programs.start("sluice", "run --role worker", environment: environment)
         let reasons = [("shop.a", matched), ("shop.b", faults[1])]
         let areStopped = await eventually(within: .seconds(30)) {

@@ -157,8 +157,8 @@ extension TableSchema {
         let arbiters = shape.mode == .append ? [] : indexes.filter(\.isKey)
         if let index = arbiters.first, arbiters.allSatisfy(\.hasOtherCollation) {
             warnings.append(
-                "unique index \(index.name) on the key has another collation than the column: no row is found by it, so updates and "
-                    + "deletes read the whole table; create one without a collation")
+                "unique index \(index.name) on the key has another collation than the column, which is not looked up by it: without another "
+                    + "index updates and deletes read the whole table; create one without a collation")
         }
         for name in shape.key.map({ shape.columns[$0].name }) {
             guard let column = columns[name] else { continue }

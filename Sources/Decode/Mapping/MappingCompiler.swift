@@ -115,6 +115,10 @@ struct MappingCompiler {
                 }
                 continue
             }
+            if TopicPattern.internalTopics.contains(name) {
+                reader.fault(node, "'\(name)' is a topic of Kafka itself, which is never read")
+                continue
+            }
             let isLegal = name.utf8.allSatisfy { byte in
                 switch byte {
                 case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),

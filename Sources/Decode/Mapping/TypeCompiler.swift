@@ -86,7 +86,7 @@ struct ColumnValues {
 
     /// The type that has another name in SQL, or in other programs; with a length or precision, as in `varchar(20)`.
     private static func alias(_ name: String) -> ColumnType? {
-        let words = name.lowercased().prefix { $0 != "(" }.split(separator: " ").joined(separator: " ")
+        let words = name.lowercased().replacing(#/\([^)]*\)/#, with: " ").split(separator: " ").joined(separator: " ")
         return switch words {
         case "boolean": .bool
         case "smallint", "int16": .int2

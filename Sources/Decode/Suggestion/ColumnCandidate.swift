@@ -34,6 +34,14 @@ struct ColumnCandidate: Sendable {
         return keys.joined(separator: ", ")
     }
 
+    /// It reads numbers as moments, in another unit than days.
+    var countsSmallUnits: Bool {
+        switch codec.type {
+        case .date, .timestamp, .timestamptz: codec.format?.microsecondDigits != nil
+        default: false
+        }
+    }
+
     var isKey: Bool { codec.type.isKey && !codec.isArray && cast == nil && !codec.takesAny }
 
     /// Whether a value that is not null can be read in this way.
@@ -156,11 +164,12 @@ struct ColumnCandidate: Sendable {
     static func candidates(ofColumn column: TableOutline.Column, documentsAreTexts: Bool) -> [ColumnCandidate] {
         let modifier = column.type.firstMatch(of: #/\((\d+)(?:,(-?\d+))?\)/#)
         let (name, known, isArray) = type(of: column)
-        // The literal of an array, and of most types, is a string. Values of other types may be written as numbers, or, as a vector, as a
-        // JSON array.
+        // The literal of an array, and of most types, is a string. 20240101 is a date, too, and 1 is true. Values of other types may be
+        // written as numbers, or, as a vector, as a JSON array.
         let cast = ColumnCandidate(
             codec: ValueCodec(.text, takesAny: true), cast: name + (isArray ? "[]" : ""),
-            rule: isArray || (known != nil && known != .text) ? .types([SJ_STRING]) : .none)
+            rule: known == nil && !isArray || known == .text
+                ? .none : .types(!isArray && (known == .date || known == .bool) ? [SJ_STRING, SJ_INT64] : [SJ_STRING]))
         let texts = ColumnCandidate(codec: ValueCodec(.text, isArray: true), cast: name + "[]")
         guard let type = known else { return isArray ? [texts, cast] : [cast] }
         var candidates: [ColumnCandidate] = []

@@ -76,7 +76,10 @@ struct FieldSurvey {
         if values == 0 {
             return candidates.first { $0.codec.simple == .text } ?? candidates.first { $0.codec.format == nil }
         }
-        return (isArray && !hasElements ? candidates.first(where: \.codec.isDocument) : nil) ?? candidates.first
+        // Seconds until 1973 are rarer than dates that are written as 20240101.
+        let isSmall = integers.map { max($0.lowerBound.magnitude, $0.upperBound.magnitude) < 100_000_000 } == true
+        return (isArray && !hasElements ? candidates.first(where: \.codec.isDocument) : nil)
+            ?? candidates.first { !(isInteger && isSmall && $0.countsSmallUnits) }
     }
 }
 

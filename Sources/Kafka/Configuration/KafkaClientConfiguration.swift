@@ -1,6 +1,7 @@
 // Owns the settings all clients share: brokers, client id, and the user's own librdkafka properties.
 
 internal import CKafka
+internal import Platform
 public import Telemetry
 
 /// Settings of the consumer, the producer and the metadata client.
@@ -28,9 +29,6 @@ public struct KafkaClientConfiguration: Sendable {
         self.log = log
     }
 
-    /// The topics that Kafka keeps for itself, and whose names it reserves.
-    static let internalTopics = ["__consumer_offsets", "__transaction_state", "__share_group_state"]
-
     /// The shared defaults; the caller adds its own, and then the user's properties.
     func makeConfiguration() throws(KafkaError) -> ConfigurationHandle {
         guard !bootstrapServers.isEmpty else {
@@ -49,7 +47,7 @@ public struct KafkaClientConfiguration: Sendable {
         try configuration.set("reconnect.backoff.max.ms", "1000")
         try configuration.set("log.connection.close", "false")
         // As Java's consumers do (exclude.internal.topics): an expression would match them, and each offset commit would be a record.
-        try configuration.set("topic.blacklist", Self.internalTopics.map { "^\($0)$" }.joined(separator: ","))
+        try configuration.set("topic.blacklist", TopicPattern.internalTopics.map { "^\($0)$" }.joined(separator: ","))
         return configuration
     }
 }

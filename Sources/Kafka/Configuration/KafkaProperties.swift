@@ -29,6 +29,7 @@ public enum KafkaProperties {
         "delivery.report.only.error": "POST /send is answered when the report of its record arrives",
         "enable.partition.eof": "where a log ends in transaction markers, its end is known from these events only",
         "log.queue": "librdkafka's log lines go to Sluice's log",
+        "topic.blacklist": "topics in the mappings name what is read; Kafka's own topics never are",
         "enable.sasl.callback.queue": "nothing serves that queue, so no token would be refreshed",
     ]
 

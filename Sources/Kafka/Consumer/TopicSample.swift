@@ -16,23 +16,37 @@ public enum TopicSample {
     public static func read(
         _ topic: String, partitions: Int, limit: Int, _ configuration: KafkaClientConfiguration, timeout: Duration = .seconds(15)
     ) async throws(KafkaError) -> [RecordBatch] {
-        let answer: Result<[RecordBatch], KafkaError> = try await OwnedThread.run("kafka-sample") {
-            Result { () throws(KafkaError) in
-                let properties = try configuration.makeConfiguration()
-                // A sample needs little of what librdkafka would fetch ahead.
-                try properties.set("queued.min.messages", "1000")
-                try properties.set("queued.max.messages.kbytes", "4096")
-                try KafkaProperties.apply(configuration.properties, to: properties)
-                try properties.set("enable.partition.eof", "true")
-                // Without a group.id there is nothing to commit to.
-                try properties.set("enable.auto.commit", "false")
-                try properties.set("enable.auto.offset.store", "false")
-                let client = try Client(RD_KAFKA_CONSUMER, properties, configuration)
-                defer { client.destroy() }
-                return try read(topic, partitions, limit, client, timeout)
+        let answer: Result<[RecordBatch], KafkaError> = await withCheckedContinuation { continuation in
+            do throws(KafkaError) {
+                try OwnedThread.startForKafka("kafka-sample") {
+                    do throws(KafkaError) {
+                        let client = try client(configuration)
+                        let answer = Result { () throws(KafkaError) in try read(topic, partitions, limit, client, timeout) }
+                        // Before the client is destroyed: that never ends where the topic was deleted meanwhile (librdkafka 2.0.2).
+                        continuation.resume(returning: answer)
+                        client.destroy()
+                    } catch {
+                        continuation.resume(returning: .failure(error))
+                    }
+                }
+            } catch {
+                continuation.resume(returning: .failure(error))
             }
         }
         return try answer.get()
+    }
+
+    private static func client(_ configuration: KafkaClientConfiguration) throws(KafkaError) -> Client {
+        let properties = try configuration.makeConfiguration()
+        // A sample needs little of what librdkafka would fetch ahead.
+        try properties.set("queued.min.messages", "1000")
+        try properties.set("queued.max.messages.kbytes", "4096")
+        try KafkaProperties.apply(configuration.properties, to: properties)
+        try properties.set("enable.partition.eof", "true")
+        // Without a group.id there is nothing to commit to.
+        try properties.set("enable.auto.commit", "false")
+        try properties.set("enable.auto.offset.store", "false")
+        return try Client(RD_KAFKA_CONSUMER, properties, configuration)
     }
 
     /// One partition that is read.

@@ -52,7 +52,7 @@ struct TopicHandle: ~Copyable {
         }
         defer { rd_kafka_metadata_destroy(answer) }
         return (0..<Int(answer.pointee.topic_cnt)).map { String(cString: answer.pointee.topics[$0].topic) }
-            .filter { !KafkaClientConfiguration.internalTopics.contains($0) }
+            .filter { !TopicPattern.internalTopics.contains($0) }
     }
 
     private static func metadata<T>(

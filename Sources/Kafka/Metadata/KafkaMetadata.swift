@@ -91,8 +91,9 @@ public final class KafkaMetadata: Sendable {
 
     /// The number of partitions of each topic, or the error of a topic that is missing or not allowed. Throws where no broker
     /// answers. A regular expression (``TopicPattern``) stands for the topics that match, and is missing where none does.
+    /// - Parameter suggests: the error of a missing topic names the nearest one that exists; this asks for the names of all topics.
     public func topics(
-        _ names: [String], timeout: Duration = .seconds(10)
+        _ names: [String], suggests: Bool = false, timeout: Duration = .seconds(10)
     ) async throws(KafkaError) -> [String: Result<Int, KafkaError>] {
         let limit = MonotonicClock.nanoseconds() + timeout.nanoseconds
         return try await run { [self] client in
@@ -117,11 +118,13 @@ public final class KafkaMetadata: Sendable {
                 do throws(KafkaError) {
                     answers[name] = .success(try leaders(of: name, client, timeout: rest).count)
                 } catch {
+                    // What an expression matched may have been deleted since.
+                    if error.code == .unknownTopic, !names.contains(name) { continue }
                     answers[name] = .failure(error)
                 }
                 if case .failure(let error)? = answers[name], error.isRetriable { return .failure(error) }
             }
-            return .success(Self.suggested(answers, client, limit))
+            return .success(suggests ? Self.suggested(answers, client, limit) : answers)
         }
     }
 

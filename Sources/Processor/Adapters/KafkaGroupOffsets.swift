@@ -17,6 +17,8 @@ struct KafkaGroupOffsets: GroupOffsetReader {
         for (topic, count) in try await metadata.topics(topics, timeout: Self.timeout) {
             switch count {
             case .success(let count): answer.value += (0..<Int32(clamping: count)).map { TopicPartition(topic, $0) }
+            // It has no lag, and need not exist yet.
+            case .failure(let error) where error.code == .unknownTopic: break
             case .failure(let error): answer.failure = error.description
             }
         }

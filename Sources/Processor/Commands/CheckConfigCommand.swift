@@ -48,32 +48,45 @@ enum CheckConfigCommand {
     @Sendable private static func kafka(_ configuration: Configuration, _ logger: Logger) async throws -> String? {
         let kafka = configuration.settings.kafka
         let metadata = try KafkaMetadata.start(kafka.client { _, _ in }, groupID: kafka.groupID)
-        let topics = try await metadata.topics(configuration.topics, timeout: .seconds(5)).sorted { $0.key < $1.key }
+        let topics = try await metadata.topics(configuration.topics, suggests: true, timeout: .seconds(5)).sorted {
+            $0.key < $1.key
+        }
+        let routes = configuration.routes
         var partitions: [TopicPartition] = []
         var sentences: [String] = []
         var isFaulty = false
+        func fault(_ topic: String, _ mappings: [Mapping], _ sentence: String) {
+            isFaulty = true
+            for mapping in mappings { report(mapping, ["topics", topic], sentence, logger) }
+        }
         for (name, answer) in topics {
             switch answer {
             case .success(let count):
                 partitions += (0..<count).map { TopicPartition(name, Int32($0)) }
                 sentences.append("topic \(name) has \(count) partitions")
             case .failure(let error):
-                isFaulty = true
-                for mapping in configuration.mappings where mapping.topics.contains(name) {
-                    report(mapping, ["topics", name], error.description, logger)
-                }
+                let naming = configuration.mappings.filter { $0.topics.contains(name) }
+                // The others match it by an expression.
+                fault(
+                    name, naming.isEmpty ? routes.readers(of: name).map { configuration.mappings[$0] } : naming, error.description
+                )
             }
-            let names = configuration.mappings.map(\.name)
-            guard let readers = configuration.routes.conflict(over: name),
-                let conflict = configuration.routes.conflict(over: name, names: names)
-            else { continue }
-            isFaulty = true
-            report(configuration.mappings[readers[0]], ["topics"], conflict, logger)
+            if let readers = routes.conflict(over: name),
+                let sentence = routes.conflict(over: name, names: configuration.mappings.map(\.name))
+            {
+                fault(name, [configuration.mappings[readers[0]]], sentence)
+            }
         }
-        _ = try configuration.settings.memoryBudget.prefetchShare(partitions: partitions.count, properties: kafka.properties)
+        var troubles: [String] = []
+        do {
+            _ = try configuration.settings.memoryBudget.prefetchShare(partitions: partitions.count, properties: kafka.properties)
+        } catch {
+            troubles.append("\(error)")
+        }
         if let trouble = try await metadata.leaderTrouble(of: partitions, timeout: .seconds(5)) {
-            throw CommandError(trouble.sentence)
+            troubles.append(trouble.sentence)
         }
+        if !troubles.isEmpty { throw CommandError(troubles.joined(separator: "; ")) }
         return isFaulty ? nil : sentences.joined(separator: ", ")
     }
 

@@ -225,7 +225,7 @@ final class RunCommand: Sendable {
     /// Waits for Kafka and the topics: for that of the ingress, and for one at least.
     private func topics(_ metadata: KafkaMetadata) async throws -> (partitions: Int, missing: [String: String]) {
         let topics = try await StartUp.topics(
-            configuration.topics, needed: try configuration.ingressTopic(of: role), metadata,
+            try configuration.topics(of: role), needed: try configuration.ingressTopic(of: role), metadata,
             waitsForTopics: settings.kafka.waitForTopics, logger
         ) { reason in
             health.entered("waiting for Kafka: \(reason)")

@@ -95,8 +95,8 @@ struct KafkaSettings: Sendable {
             Key(
                 "wait_for_topics", \.waitForTopics, .bool,
                 help:
-                    "A topic that does not exist at the start is waited for, and /readyz says so. false: the process ends with an "
-                    + "error."),
+                    "A topic that does not exist at the start is waited for, and /readyz names it; the others are read meanwhile. "
+                    + "false: the process ends with an error."),
             Key(
                 "fetch_wakeup", \.fetchWakeUp, .bool,
                 help:

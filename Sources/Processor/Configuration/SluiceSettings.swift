@@ -126,6 +126,10 @@ struct Configuration: Sendable {
         var seen: Set<String> = []
         return mappings.flatMap(\.topics).filter { seen.insert($0).inserted }
     }
+    /// Those that a process reads or writes.
+    func topics(of role: Role) throws(CommandError) -> [String] {
+        role == .ingress ? [try ingressTopic(of: role)].compactMap(\.self) : topics
+    }
     /// The topic of the events that an ingress takes; `nil`: a worker takes none.
     /// - Throws: where no mapping names a topic, or all of them are routed by a header.
     func ingressTopic(of role: Role) throws(CommandError) -> String? {

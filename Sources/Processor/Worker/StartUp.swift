@@ -21,7 +21,7 @@ enum StartUp {
         while true {
             var (partitions, missing): (Int, [String: String]) = (0, [:])
             do throws(KafkaError) {
-                for (name, answer) in try await metadata.topics(names, timeout: .seconds(5)) {
+                for (name, answer) in try await metadata.topics(names, suggests: true, timeout: .seconds(5)) {
                     switch answer {
                     case .success(let count): partitions += count
                     case .failure(let error) where waitsForTopics && error.code == .unknownTopic:
@@ -63,7 +63,8 @@ enum StartUp {
                 let answers = try await metadata.topics(Array(missing.keys), timeout: .seconds(5))
                 // What is not answered for is an expression that matches by now.
                 missing = missing.reduce(into: [:]) { left, topic in
-                    if case .failure(let error)? = answers[topic.key] { left[topic.key] = error.description }
+                    guard case .failure(let error)? = answers[topic.key] else { return }
+                    left[topic.key] = error.code == .unknownTopic ? topic.value : error.description
                 }
                 update(missing)
             } catch {
