@@ -79,7 +79,7 @@ import Testing
         (
             "a: b: c\n",
             [
-                "f:1: mapping values are not allowed in this context; a key needs a space behind its colon, and a text with a colon and a "
+                "f:1: mapping values are not allowed in this context; a key needs a space after its colon, and a text with a colon and a "
                     + "space quotes"
             ]
         ),

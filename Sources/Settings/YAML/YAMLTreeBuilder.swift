@@ -74,8 +74,8 @@ struct YAMLTreeBuilder {
     /// What mostly has led to a problem, by a part of libyaml's sentence.
     private static let hints: [(problem: String, hint: String)] = [
         ("cannot start any token", "a text that begins with @, ` or % needs quotes"),
-        ("mapping values are not allowed", "a key needs a space behind its colon, and a text with a colon and a space quotes"),
-        ("could not find expected ':'", "a key needs a colon and a space behind it"),
+        ("mapping values are not allowed", "a key needs a space after its colon, and a text with a colon and a space quotes"),
+        ("could not find expected ':'", "a key needs a colon and a space after it"),
         ("block mapping", "the keys of one mapping begin in the same column"),
         ("block collection", "the items of one list begin in the same column"),
         ("flow mapping", "between braces a text with one of , [ ] { } needs quotes, and each brace its counterpart"),

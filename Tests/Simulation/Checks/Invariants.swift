@@ -31,7 +31,7 @@ struct Invariants {
                 "\(name): \(outstanding) charged, but \(underWay) under way: refunded before it was durable")
         }
         // A gap is legal, but for the first record after a begin: each begin costs one seek at most, and a seek is a begin. Where the log
-        // ends at the last record, reading is begun behind it, and again at the record if the log has grown meanwhile.
+        // ends at the last record, reading begins after it, and again at the record if the log has grown meanwhile.
         let (seeks, begins, ends) = (source.reader.statistics.reseeks, source.library.begins, source.library.endsAtBegin)
         world.expect(
             2 * seeks <= begins + 2 * ends,
