@@ -243,16 +243,17 @@ import Testing
             columns: [
                 .init(name: "id", type: "integer", isNotNull: true), .init(name: "day", type: "date"),
                 .init(name: "at", type: "timestamp with time zone"), .init(name: "ok", type: "boolean"),
-                .init(name: "s", type: "timestamp with time zone"),
+                .init(name: "s", type: "timestamp with time zone"), .init(name: "txt", type: "text[]"),
             ], key: ["id"])
         let samples = [
-            Sample(#"{"id":1,"day":20240101,"at":5000000,"ok":0,"s":1772359200}"#, key: "1"),
-            Sample(#"{"id":2,"day":19991231,"at":7,"ok":1,"s":5}"#, key: "2"),
+            Sample(#"{"id":1,"day":20240101,"at":5000000,"ok":0,"s":1772359200,"txt":[["a"],"b"]}"#, key: "1"),
+            Sample(#"{"id":2,"day":19991231,"at":7,"ok":1,"s":5,"txt":[]}"#, key: "2"),
         ]
         let text = try suggest(samples, table: "t", outline: outline)
         #expect(
             Set(lines(text)).isSuperset(of: [
-                "# /at: no type takes all of its values", "  s:   {path: /s, type: timestamptz, format: epoch_s}",
+                "# /at: no type takes all of its values", "# /txt: no type takes all of its values",
+                "  s:   {path: /s, type: timestamptz, format: epoch_s}",
             ]), "\(text)")
         for part in ["day: {path: /day, cast: date}", "ok:  {path: /ok, cast: boolean}"] {
             #expect(text.contains(part), "\(text)")

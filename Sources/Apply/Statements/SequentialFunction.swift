@@ -29,17 +29,15 @@ struct SequentialFunction {
     /// The last row has the counts.
     static let rowCount = EncodedStatement.RowCount.lastRow([Column.created, .updated, .deleted].map(\.rawValue))
 
-    /// Columns of the table that the events come in.
-    static func columnCount(_ shape: TableShape) -> Int {
-        2 + shape.columns.count + Presence(shape).words + (shape.version == nil ? 0 : 2)
+    /// Columns of the table that the events come in, with their types.
+    static func columns(_ shape: TableShape) -> [(name: String, type: String)] {
+        [("n", "int4"), ("op", "int2")] + shape.columns.enumerated().map { ("c\($0)", $1.wireType.rawValue) }
+            + (0..<Presence(shape).words).map { ("p\($0)", "int8") }
+            + (shape.version == nil ? [] : [("k", "bytea"), ("v", "int8")])
     }
 
     init(_ writer: SequentialWriter) {
-        let shape = writer.texts.shape
-        let columns =
-            [("n", "int4"), ("op", "int2")] + shape.columns.enumerated().map { ("c\($0)", $1.wireType.rawValue) }
-            + (0..<writer.texts.presence.words).map { ("p\($0)", "int8") }
-            + (writer.texts.version == nil ? [] : [("k", "bytea"), ("v", "int8")])
+        let columns = Self.columns(writer.texts.shape)
         // The hash in the name keeps the functions of different tables, and of another version of a table, apart.
         let hash = String(fnv1a(writer.body(events: "") + columns.map(\.1).joined()), radix: 36)
         let events = "pg_temp.sluice_events_\(hash)"

@@ -36,7 +36,7 @@ extension TableSchema {
             }
         }
         faults += deletionFaults(shape) + versionFaults(shape)
-        let held = SequentialFunction.columnCount(shape)
+        let held = SequentialFunction.columns(shape).count
         if held > Self.mostColumns {
             fault(
                 "columns",

@@ -166,10 +166,15 @@ struct ColumnCandidate: Sendable {
         let (name, known, isArray) = type(of: column)
         // The literal of an array, and of most types, is a string. 20240101 is a date, too, and 1 is true. Values of other types may be
         // written as numbers, or, as a vector, as a JSON array.
+        let rule: Rule =
+            switch known {
+            case _ where isArray: .types([SJ_STRING])
+            case nil, .text: .none
+            case .date, .bool: .types([SJ_STRING, SJ_INT64])
+            default: .types([SJ_STRING])
+            }
         let cast = ColumnCandidate(
-            codec: ValueCodec(.text, takesAny: true), cast: name + (isArray ? "[]" : ""),
-            rule: known == nil && !isArray || known == .text
-                ? .none : .types(!isArray && (known == .date || known == .bool) ? [SJ_STRING, SJ_INT64] : [SJ_STRING]))
+            codec: ValueCodec(.text, takesAny: true), cast: name + (isArray ? "[]" : ""), rule: rule)
         let texts = ColumnCandidate(codec: ValueCodec(.text, isArray: true), cast: name + "[]")
         guard let type = known else { return isArray ? [texts, cast] : [cast] }
         var candidates: [ColumnCandidate] = []

@@ -71,10 +71,8 @@ enum CheckConfigCommand {
                     name, naming.isEmpty ? routes.readers(of: name).map { configuration.mappings[$0] } : naming, error.description
                 )
             }
-            if let readers = routes.conflict(over: name),
-                let sentence = routes.conflict(over: name, names: configuration.mappings.map(\.name))
-            {
-                fault(name, [configuration.mappings[readers[0]]], sentence)
+            if let sentence = routes.conflict(over: name, names: configuration.mappings.map(\.name)) {
+                fault(name, [configuration.mappings[routes.readers(of: name)[0]]], sentence)
             }
         }
         var troubles: [String] = []
