@@ -57,6 +57,18 @@ struct PrivateServerTests {
         #expect(!FileManager.default.fileExists(atPath: directory))
     }
 
+    @Test("A watchdog that outlives its server leaves a later one in the same directory alone")
+    func earlierWatchdog() async throws {
+        let directory = NSTemporaryDirectory() + "sluice-" + UUID().uuidString
+        let started = try await run("start", directory, "--temporary", "--owner-pid", "\(getpid())")
+        try #require(started.status == 0, "\(started.output)")
+        // Owner and starter have ended, which is when a watchdog stops its server.
+        #expect(try await run("watch", directory, "4194305", "1", "4194305", "1").status == 0)
+        #expect(try await run("status", directory).status == 0)
+        #expect(try await run("stop", directory).status == 0)
+        #expect(!FileManager.default.fileExists(atPath: directory))
+    }
+
     @Test("A frozen server answers nobody until it is thawed, and can be stopped all the same")
     func frozen() async throws {
         let directory = NSTemporaryDirectory() + "sluice-" + UUID().uuidString

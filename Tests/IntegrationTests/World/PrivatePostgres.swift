@@ -20,6 +20,13 @@ struct PrivatePostgres {
     /// Stops the server and removes its data.
     func stop() async throws { _ = try await Self.run(["stop", directory]) }
 
+    /// Whether it runs, and the end of its log, which `stop` removes.
+    func condition() async -> String {
+        let status = (try? await PostgresScript.run(["status", directory]).output) ?? "unknown"
+        let log = (try? String(contentsOfFile: directory + "/server/log", encoding: .utf8)) ?? "no log"
+        return "\(status)\n\(log.suffix(3000))"
+    }
+
     /// Runs `body` while all processes of the server are stopped (SIGSTOP), and continues them afterwards.
     func frozen<R>(_ body: () async throws -> R) async throws -> R {
         _ = try await Self.run(["freeze", directory])

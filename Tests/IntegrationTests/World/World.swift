@@ -99,6 +99,7 @@ final class World: Sendable {
         var hasFailed = world.hasFailed.withLock { $0 }
         if case .failure = result { hasFailed = true }
         await world.close(hasFailed: hasFailed)
+        if hasFailed, let server { print("=== PostgreSQL: \(await server.condition())") }
         try result.get()
     }
 
