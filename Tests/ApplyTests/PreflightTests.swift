@@ -280,32 +280,65 @@ extension ServerTests {
             #expect(try await database.rows("SELECT t::text FROM t") == ["(1,0,1,2,3,4,5,6)"])
         }
 
+        /// Tables of other mappings, `m0` and so on.
+        private func others(_ shapes: (schema: String?, name: String, mode: WriteMode)...) -> [OtherTable] {
+            shapes.enumerated().compactMap { index, shape in
+                OtherTable(
+                    TableShape(schema: shape.schema, name: shape.name, columns: [], key: [], mode: shape.mode),
+                    mapping: "m\(index)")
+            }
+        }
+
+        /// The fault of the mapping of a table beside other mappings; `nil`: there is none.
+        private func fault(
+            of name: String = "t", _ database: TestDatabase, apartFrom others: [OtherTable]
+        ) async throws -> String? {
+            let shape = TableShape(name: name, columns: shape.columns, key: shape.key)
+            do {
+                _ = try await database.connection.perform { try WritePlan.checked(shape, apartFrom: others, on: $0) }
+                return nil
+            } catch let error as ApplyError {
+                return error.description
+            }
+        }
+
         /// `t` and `public.t` are one table.
         @Test func aTableOfSeveralMappingsIsFoundByAnyName() async throws {
             let database = try await TestDatabase.fresh(
                 "CREATE SCHEMA s; CREATE TABLE t (id int PRIMARY KEY, a text, b text); CREATE TABLE s.t (id int);")
-            func others(_ shapes: (schema: String?, name: String, mode: WriteMode)...) -> [OtherTable] {
-                shapes.enumerated().compactMap { index, shape in
-                    OtherTable(
-                        TableShape(schema: shape.schema, name: shape.name, columns: [], key: [], mode: shape.mode),
-                        mapping: "m\(index)")
-                }
-            }
-            func owners(_ others: [OtherTable]) async throws -> String? {
-                let shape = shape
-                do {
-                    _ = try await database.connection.perform { try WritePlan.checked(shape, apartFrom: others, on: $0) }
-                    return nil
-                } catch let error as ApplyError {
-                    return error.description
-                }
-            }
-            #expect(try await owners(others(("s", "t", .upsert), (nil, "u", .upsert), ("public", "t", .append))) == nil)
+            let apart = others(("s", "t", .upsert), (nil, "u", .upsert), ("public", "t", .append))
+            #expect(try await fault(database, apartFrom: apart) == nil)
             for other in [others(("public", "t", .upsert)), others((nil, "t", .upsert))] {
-                #expect(try await owners(other)?.contains("table public.t: is also the table of the mapping m0;") == true)
+                let fault = try await fault(database, apartFrom: other)
+                #expect(fault?.contains("table public.t: is also the table of the mapping m0;") == true, "\(fault ?? "none")")
             }
             try await database.script("SET search_path = s, public")
-            #expect(try await owners(others(("public", "t", .upsert)))?.contains("also the table") != true)
+            #expect(try await fault(database, apartFrom: others(("public", "t", .upsert)))?.contains("also the table") != true)
+        }
+
+        /// Rows of a partition are rows of its table; those of a child by INHERITS are not.
+        @Test func aTableAndItsPartitionAreOfOneMapping() async throws {
+            let columns = "(id int PRIMARY KEY, a text, b text)"
+            let database = try await TestDatabase.fresh(
+                """
+                CREATE SCHEMA s; CREATE TABLE t \(columns) PARTITION BY RANGE (id);
+                CREATE TABLE s.low PARTITION OF t FOR VALUES FROM (0) TO (9) PARTITION BY HASH (id);
+                CREATE TABLE leaf PARTITION OF s.low FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+                CREATE TABLE high PARTITION OF t FOR VALUES FROM (9) TO (19);
+                CREATE TABLE parent \(columns); CREATE TABLE child (PRIMARY KEY (id)) INHERITS (parent);
+                """)
+            for (name, other, sentence) in [
+                ("t", ("s", "low"), "table public.t: has the partition s.low, the table of the mapping m0; events of one row"),
+                ("t", (nil, "leaf"), "table public.t: has the partition public.leaf, the table of the mapping m0;"),
+                ("leaf", ("public", "t"), "table public.leaf: is a partition of public.t, the table of the mapping m0;"),
+                ("leaf", ("s", "low"), "table public.leaf: is a partition of s.low, the table of the mapping m0;"),
+                ("leaf", (nil, "high"), nil), ("high", (nil, "leaf"), nil), ("child", (nil, "parent"), nil),
+                ("parent", (nil, "child"), nil),
+            ] as [(String, (String?, String), String?)] {
+                let fault = try await fault(of: name, database, apartFrom: others((other.0, other.1, .upsert)))
+                #expect(sentence.map { fault?.contains($0) == true } ?? (fault == nil), "\(name): \(fault ?? "none")")
+            }
+            #expect(try await fault(database, apartFrom: others((nil, "leaf", .append))) == nil)
         }
 
         @Test func allFaultsOfTheCatalogueAreNamedAtOnce() async throws {

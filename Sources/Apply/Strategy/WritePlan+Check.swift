@@ -11,7 +11,7 @@ extension WritePlan {
     /// Reads the table's schema, plans for it and asks the server for the plan's statements.
     /// - Parameters:
     ///   - known: a plan of the same shape, which is returned where the schema has not changed.
-    ///   - others: tables of other mappings: none of them may be this one.
+    ///   - others: tables of other mappings: none of them may be this one, a partition of it, or the table that it is a partition of.
     ///   - hasOwnTables: Sluice's own tables and functions exist. Otherwise only what needs none of them is checked.
     /// - Throws: `ApplyError` where table and mapping do not fit, `PostgresError` where the server did not answer.
     public static func checked(
@@ -19,10 +19,8 @@ extension WritePlan {
         on session: PostgresSession, hasOwnTables: Bool = true
     ) throws -> WritePlan {
         let schema = try TableInspector.inspect(shape, on: session, hasOwnTables: hasOwnTables)
-        let owners = shape.mode == .upsert ? try TableInspector.mappings(of: schema.relation, among: others, on: session) : []
-        let shared = owners.map {
-            TableFault(["table"], "is also the table of the mapping \($0); events of one row would have no order")
-        }
+        let shared =
+            shape.mode == .upsert ? try TableInspector.faults(of: schema.relation, sharedWith: others, on: session) : []
         do {
             let plan = try planned(shape, schema, unlessChanged: known, on: session)
             // Also of a known plan, because privileges change without the schema. The statements of a version read Sluice's tombstones.
