@@ -36,7 +36,8 @@ public enum TableInspector {
             """)
         guard let version, found.rowCount == 1 else {
             let remedy =
-                try nearest(to: shape, on: session).map { "did you mean \($0)?" } ?? "run the migrations or correct the mapping"
+                try nearest(to: shape.name, on: session).map { "did you mean \($0)?" }
+                ?? "run the migrations or correct the mapping"
             throw ApplyError(table: wanted, [TableFault(["table"], "does not exist; \(remedy)")])
         }
         let kinds: [String: TableSchema.Kind] = ["r": .table, "p": .partitioned, "f": .foreign, "v": .view]
@@ -62,9 +63,10 @@ public enum TableInspector {
 
     /// The table that is probably meant by the name of one that does not exist: of the same name in another schema, or of a similar name.
     /// As a mapping names it.
-    private static func nearest(to shape: TableShape, on session: PostgresSession) throws -> String? {
+    /// - Parameter name: without a schema.
+    public static func nearest(to name: String, on session: PostgresSession) throws -> String? {
         let rows = try ask(
-            session, shape.name,
+            session, name,
             """
             SELECT c.relname::text, CASE WHEN pg_table_is_visible(c.oid) THEN c.relname ELSE n.nspname || '.' || c.relname END
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -72,7 +74,7 @@ public enum TableInspector {
             ORDER BY c.relname <> $1, 2 LIMIT 10000
             """)
         let tables = try (0..<rows.rowCount).map { (name: try rows.text($0, 0), full: try rows.text($0, 1)) }
-        let meant = Nearest.name(to: shape.name, among: tables.lazy.map(\.name))
+        let meant = Nearest.name(to: name, among: tables.lazy.map(\.name))
         return tables.first { $0.name == meant }?.full
     }
 

@@ -17,8 +17,10 @@ public enum MappingSuggestion {
     ///   - records: the sample, one record a batch.
     ///   - table: the name for the mapping; `nil`: it is made from the topic's.
     ///   - outline: what the catalog says of the table; `nil`: it does not exist, or is not known.
+    ///   - nearestTable: the table that is probably meant by the name of one that does not exist.
     public static func text(
-        of records: [RecordBatch], topic: String, table: String? = nil, outline: TableOutline? = nil
+        of records: [RecordBatch], topic: String, table: String? = nil, outline: TableOutline? = nil,
+        nearestTable: String? = nil
     ) throws(SuggestionFault) -> String {
         let parser = SurveyParser()
         var envelope = EnvelopeSurvey()
@@ -55,7 +57,10 @@ public enum MappingSuggestion {
             "Suggested from \(records.count) records of topic \(SuggestedName.yaml(topic)). Check it, then try it:",
             "sluice try --mapping FILE --topic \(topic)",
         ]
-        if table != nil, outline == nil { head.append("Table \(name) does not exist yet: the columns are those of the events.") }
+        if table != nil, outline == nil {
+            let missing = nearestTable.map { "does not exist; did you mean \($0)? The" } ?? "does not exist yet: the"
+            head.append("Table \(name) \(missing) columns are those of the events.")
+        }
         if envelope.others > 0 { head.append("No JSON objects, which become dead letters: \(envelope.others).") }
         if general.isCut { head.append("Objects have more than \(RowSurvey.mostFields) fields; the others are left out.") }
         if let first = refused.first { head.append("Refused records of the sample: \(refused.count); the first: \(first)") }

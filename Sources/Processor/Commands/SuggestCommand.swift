@@ -19,12 +19,16 @@ enum SuggestCommand {
     static func run(_ options: SuggestOptions) async throws {
         let settings = try SluiceSettings.load(options.config)
         let records = try await TopicReader.records(of: options.topic, limit: options.limit, settings.kafka)
-        var outline: TableOutline?
+        var (outline, meant): (TableOutline?, String?)
         if let table = options.table {
             let connection = try await PostgresConnection.connect(settings.postgres.connection(name: "sluice mapping suggest"))
-            outline = try await connection.performLast { try TableInspector.outline(of: table, on: $0) }
+            (outline, meant) = try await connection.performLast { session in
+                if let outline = try TableInspector.outline(of: table, on: session) { return (outline, nil) }
+                return (nil, try TableInspector.nearest(to: Mapping.tableName(table)?.name ?? table, on: session))
+            }
         }
         print(
-            try MappingSuggestion.text(of: records, topic: options.topic, table: options.table, outline: outline), terminator: "")
+            try MappingSuggestion.text(
+                of: records, topic: options.topic, table: options.table, outline: outline, nearestTable: meant), terminator: "")
     }
 }
