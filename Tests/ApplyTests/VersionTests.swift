@@ -270,6 +270,38 @@ extension ServerTests {
             await database.connection.close()
         }
 
+        /// An entry of the tombstones' index is longer than one of the table's own. docs/mapping.md has these numbers.
+        @Test(arguments: [WriteChoice.Strategy.auto, .rounds, .sequential], [false, true])
+        func aDeleteWhoseTombstoneIsTooLongIsADeadLetter(_ strategy: WriteChoice.Strategy, deletes: Bool) async throws {
+            let database = try await TestDatabase.fresh("CREATE TABLE t (id text PRIMARY KEY, at int, a text, gone timestamptz);")
+            let writer = try await database.writer(shape(strategy, deletes: deletes, type: .text))
+            let (lane, next) = (try await Lane(database, writer, p0), try await Lane(database, writer, p1))
+            // Keys of these do not become shorter by compression.
+            var random = SeededRandom(seed: 1)
+            let letters = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+            func key(_ length: Int) -> TestValue {
+                .text(String((0..<length).map { _ in letters.randomElement(using: &random) ?? "-" }))
+            }
+            let limit = 2_684 - "public.t".utf8.count
+            let (longest, tooLong, longestOfTable) = (key(limit), key(limit + 1), key(2_692))
+            let keys = [longest, tooLong, longestOfTable, .text("short"), key(2_693)]
+            let upserts = try await lane.write(keys.map { .event(.upsert, [$0, .int(1), .text("x")]) })
+            #expect(upserts.report?.deadLetters == ["sql:limit": 1], "\(upserts)")
+            let deleted = try await next.write(keys.dropLast().map { .event(.delete, [$0, .int(2), .absent]) })
+            #expect(deleted.report?.deadLetters == ["sql:limit": 2], "\(deleted)")
+            #expect(
+                try await database.rows("SELECT length(id)::text FROM t WHERE gone IS NULL ORDER BY 1")
+                    == ["\(limit + 1)", "2692"])
+            #expect(try await database.rows("SELECT count(*)::text FROM sluice_tombstones") == ["2"])
+            let reasons = try await database.rows(
+                "SELECT concat_ws(' ', sqlstate, detail) FROM sluice_dead_letters WHERE partition = 1")
+            let sentence = #"54000 index row size 2712 exceeds btree version 4 maximum 2704 for index "sluice_tombstones_pkey""#
+            #expect(reasons.contains { $0.hasPrefix(sentence) }, "\(reasons)")
+            await lane.connection.close()
+            await next.connection.close()
+            await database.connection.close()
+        }
+
         @Test func theColumnMustKeepTheVersion() async throws {
             let database = try await TestDatabase.fresh("CREATE TABLE t (id int PRIMARY KEY, at text, a text, gone timestamptz);")
             let sentence = "column at, the version, does not keep every int4 as it is; give both the same type"
