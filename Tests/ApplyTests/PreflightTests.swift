@@ -242,24 +242,47 @@ extension ServerTests {
             #expect(fault.map { found.contains($0) } ?? found.isEmpty, "\(found)")
         }
 
+        /// A table of so many columns, and a mapping in which all but the key are optional.
+        private func wide(_ count: Int) async throws -> (TestDatabase, TableShape) {
+            let names = (1..<count).map { "c\($0)" }
+            let columns =
+                [ColumnShape(name: "id", type: .int4)] + names.map { ColumnShape(name: $0, type: .int4, isOptional: true) }
+            let shape = TableShape(name: "t", columns: columns, key: [0], write: WriteChoice(.sequential))
+            return (
+                try await TestDatabase.fresh(
+                    "CREATE TABLE t (id int PRIMARY KEY, \(names.map { "\($0) int" }.joined(separator: ", ")));"), shape
+            )
+        }
+
         /// The events of such a mapping have more columns in their temporary table than a table can have.
         @Test(arguments: [1_573, 1_574]) func aMappingOfTooManyColumnsIsRefused(_ count: Int) async throws {
-            let names = (1..<count).map { "c\($0)" }
-            let database = try await TestDatabase.fresh(
-                "CREATE TABLE t (id int PRIMARY KEY, \(names.map { "\($0) int" }.joined(separator: ", ")));")
-            let wide = TableShape(
-                name: "t",
-                columns: [ColumnShape(name: "id", type: .int4)]
-                    + names.map { ColumnShape(name: $0, type: .int4, isOptional: true) }, key: [0],
-                write: WriteChoice(.sequential))
+            let (database, wide) = try await wide(count)
             let found = try await faults(wide, database)
             #expect(found.isEmpty == (count == 1_573), "\(found)")
             guard found.isEmpty else { return #expect(found.contains("the mapping has 1574 columns"), "\(found)") }
             let writer = try await database.writer(wide)
-            let event = TestRecord.event(.upsert, [.int(1)] + names.map { _ in .absent })
+            let event = TestRecord.event(.upsert, [.int(1)] + (1..<count).map { _ in .absent })
             let outcome = try await database.apply(
                 writer, [changeBatch(p0, from: 0, [event], shape: wide)], database.claim(p0))
             #expect(outcome.report?.rows == 1, "\(outcome)")
+        }
+
+        /// EXPLAIN gives columns of one name further names, in a time that grows with the cube of their number.
+        @Test func theValuesOfAnInsertHaveNamesOfTheirOwn() async throws {
+            let (database, wide) = try await wide(1_570)
+            let times = try await database.connection.perform { session in
+                let plan = try WritePlan(wide, schema: TableInspector.inspect(wide, on: session))
+                // The rows of an Upsert have all columns, so its values are no CASE.
+                return try [StatementKind.insert, .upsert].map { kind in
+                    let statement = plan.statement(StatementKey(kind: kind))
+                    return try (0..<3).map { _ in
+                        let nothing = Parameters()
+                        for _ in 0..<statement.parameterCount { nothing.appendNull() }
+                        return try ContinuousClock().measure { _ = try session.execute("EXPLAIN " + statement.sql, nothing) }
+                    }.min() ?? .zero
+                }
+            }
+            #expect(times[0] < times[1] * 6, "\(times)")
         }
 
         /// The function's text stands between dollar quotes.

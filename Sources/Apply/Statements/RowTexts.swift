@@ -130,7 +130,7 @@ struct RowTexts {
     /// - Parameters:
     ///   - isComplete: the row has a value for every column.
     ///   - setsOnUpdate: the `on_update` columns are set, and not defaulted.
-    func insertion(of row: String, isComplete: Bool, setsOnUpdate: Bool) -> (columns: String, values: String) {
+    func insertion(of row: String, isComplete: Bool, setsOnUpdate: Bool) -> (columns: String, values: [String]) {
         let onUpdate = setsOnUpdate ? self.onUpdate : []
         let inserted = shape.columns.indices.filter { shape.columns[$0].policy.occasion != .update }
         let list = (inserted.map { names[$0] } + onUpdate.map(\.name)).joined(separator: ", ")
@@ -141,7 +141,7 @@ struct RowTexts {
         }
         return (
             "(\(list))\(overridesIdentity ? " OVERRIDING SYSTEM VALUE" : "")",
-            (values + onUpdate.map(\.value)).joined(separator: ", ")
+            values + onUpdate.map(\.value)
         )
     }
 

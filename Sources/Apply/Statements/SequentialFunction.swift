@@ -83,7 +83,7 @@ struct SequentialWriter {
             usesArbiter && texts.shape.mode != .append
             ? " \(texts.conflict(setsOnUpdate: false))" : ""
         return """
-            INSERT INTO \(texts.relation) AS t \(columns) VALUES (\(values))\(arbiter)\(remembering);
+            INSERT INTO \(texts.relation) AS t \(columns) VALUES (\(values.joined(separator: ", ")))\(arbiter)\(remembering);
             GET DIAGNOSTICS _s_n = ROW_COUNT; _s_new := _s_new + _s_n;
             """
     }
