@@ -250,12 +250,7 @@ extension EventReader {
 
     /// The value of a header, as a text.
     func header(_ index: Int, of context: RecordContext) -> sj_value {
-        var value = sj_value()
-        guard let bytes = context.bytes(context.record.headers).flatMap({ header(index, in: $0) }) else { return value }
-        value.type = UInt8(SJ_STRING)
-        value.pointer = bytes.baseAddress
-        value.bits = UInt64(bytes.count)
-        return value
+        context.bytes(context.record.headers).flatMap { header(index, in: $0) }.map { sj_value(text: $0) } ?? sj_value()
     }
 
     /// Whether a record without payload meets the conditions. It meets none on fields: its key may be that of a row whose events have
@@ -265,5 +260,15 @@ extension EventReader {
             step.slot >= 0 || conditions.passes(header(step.header, of: context), step.test) != true
         }
         return failed.map { unmet($0, hasPayload: false) } ?? true
+    }
+}
+
+extension sj_value {
+    /// A text that is in no document.
+    init(text: UnsafeRawBufferPointer) {
+        self.init()
+        type = UInt8(SJ_STRING)
+        pointer = text.baseAddress
+        bits = UInt64(text.count)
     }
 }

@@ -13,9 +13,26 @@ public protocol EventValidator: AnyObject {
     /// - Returns: the fault, with `record` 0; `nil` for a valid event.
     func validate(_ event: UnsafeRawBufferPointer, key: inout ByteBuffer) -> DecodeFault?
 
+    /// The same, of an event whose record will have ``routeHeader``.
+    /// - Parameter header: its value; `nil`: the record has none.
+    func validate(_ event: UnsafeRawBufferPointer, header: [UInt8]?, key: inout ByteBuffer) -> DecodeFault?
+
+    /// The name of the header that says which mapping decodes a record of the topic, and the bytes of its longest value; `nil`: none does.
+    var routeHeader: (name: String, longest: Int)? { get }
+
     /// Whether ``validate(_:key:)`` made a key for the last event: `false` where the mapping has no key to make, or the event is skipped
     /// and has none.
     var hasKey: Bool { get }
+}
+
+extension Decoder {
+    /// Headers do not matter.
+    public func validate(_ event: UnsafeRawBufferPointer, header: [UInt8]?, key: inout ByteBuffer) -> DecodeFault? {
+        validate(event, key: &key)
+    }
+
+    /// `nil`: the topic is not routed.
+    public var routeHeader: (name: String, longest: Int)? { nil }
 }
 
 /// Checks the events of a routed topic, each by its own mapping.
@@ -24,21 +41,29 @@ public final class RoutedEventValidator: EventValidator {
     private let topic: RouteDecoder.Topic
     /// See ``EventValidator/hasKey``.
     public private(set) var hasKey = false
+    /// See ``EventValidator/routeHeader``.
+    public let routeHeader: (name: String, longest: Int)?
 
     /// - Parameters:
-    ///   - decoder: of a route that ``Route/needsHeaders`` is false for.
+    ///   - decoder: of the route.
     ///   - readers: the positions of the mappings that have the topic.
     public init(_ decoder: RouteDecoder, topic: String, readers: [Int]) {
         self.decoder = decoder
         self.topic = decoder.topic(topic, readers)
+        routeHeader = decoder.header
     }
 
     /// See ``EventValidator/validate(_:key:)``.
     public func validate(_ event: UnsafeRawBufferPointer, key: inout ByteBuffer) -> DecodeFault? {
+        validate(event, header: nil, key: &key)
+    }
+
+    /// See ``EventValidator/validate(_:header:key:)``.
+    public func validate(_ event: UnsafeRawBufferPointer, header: [UInt8]?, key: inout ByteBuffer) -> DecodeFault? {
         hasKey = false
         defer { decoder.shrink() }
         do throws(EventFault) {
-            switch try decoder.choice(ofEvent: event, topic) {
+            switch try decoder.choice(ofEvent: event, header: header, topic) {
             case .part(let part):
                 let own = decoder.decoder(of: part)
                 let fault = own.validate(event, key: &key)

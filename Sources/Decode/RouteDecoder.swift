@@ -30,6 +30,9 @@ public final class RouteDecoder {
         case nothing
     }
 
+    /// See ``Route/header``.
+    var header: (name: String, longest: Int)? { route.header }
+
     /// What is known of a topic before its records.
     struct Topic {
         let name: String
@@ -106,9 +109,15 @@ public final class RouteDecoder {
         return try choice(ofEvent: payload, topic)
     }
 
-    /// The choice of an event whose headers do not matter.
-    func choice(ofEvent event: UnsafeRawBufferPointer, _ topic: Topic) throws(EventFault) -> Choice {
-        guard case .field(let slot) = route.source else { return topic.choice ?? .miss(.noValue) }
+    /// The choice of an event.
+    /// - Parameter header: the value of ``header``; `nil`: there is none, or it does not matter.
+    func choice(
+        ofEvent event: UnsafeRawBufferPointer, header: [UInt8]? = nil, _ topic: Topic
+    ) throws(EventFault) -> Choice {
+        if let choice = topic.choice { return choice }
+        guard case .field(let slot) = route.source else {
+            return header?.withUnsafeBytes { choice(of: sj_value(text: $0), topic) } ?? .miss(.noValue)
+        }
         return choice(of: try reader.value(ofSlot: slot, in: event), topic)
     }
 

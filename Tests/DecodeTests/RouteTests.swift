@@ -208,6 +208,26 @@ private func order(_ type: String, _ rest: String = "") -> Sample { Sample(#"{"t
         #expect(try answers("topic", events, topic: "shelf")[0] == "no_route")
     }
 
+    @Test func `an event without a record has the route's header from elsewhere`() throws {
+        let world = try RouteWorld(by: "header.kind", [("order", 0), ("invoice", 1)])
+        let validator = RoutedEventValidator(world.decoder, topic: "t", readers: world.routes.readers(of: "t"))
+        #expect(validator.routeHeader?.name == "kind" && validator.routeHeader?.longest == 7)
+        #expect(Decoder(mapping: world.mappings[0]).routeHeader == nil)
+        func answer(_ header: String?, _ text: String) -> String {
+            var event = ByteBuffer()
+            var key = ByteBuffer()
+            Array(text.utf8).withUnsafeBytes { event.append($0) }
+            let fault = validator.validate(event.bytes, header: header.map { Array($0.utf8) }, key: &key)
+            return fault.map { "\($0.reason): \($0.detail)" } ?? String(decoding: key.bytes, as: UTF8.self)
+        }
+        #expect(answer("order", #"{"id":7,"total":1}"#) == "7" && answer("invoice", #"{"no":"A"}"#) == "A")
+        #expect(answer("order", #"{"no":"A"}"#).hasPrefix("missing_field: "))
+        #expect(answer(nil, #"{"id":7,"total":1}"#).hasPrefix("no_route: header kind is missing or null"))
+        for other in ["", "Order", "order,invoice"] {
+            #expect(answer(other, #"{"id":7,"total":1}"#).hasPrefix("no_route: header kind must be one of order, invoice"))
+        }
+    }
+
     @Test func `the JSON value null is a payload where one of the envelopes has it`() throws {
         func faults(_ envelopes: [String]) throws -> [String] {
             let nodes = try envelopes.enumerated().map { index, envelope in

@@ -145,7 +145,7 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
         let alone = try load(
             "mappings: []", environment: ["SLUICE_ROUTE_BY": "header.kind", "SLUICE_ROUTE_TABLES": "z=\(z), a=\(a)"])
         #expect(alone.mappings.map(\.name) == ["z", "a"])
-        #expect(try alone.ingressTopic(of: .ingress) == "z", "the topic that is not routed by a header")
+        #expect(try alone.ingressTopic(of: .ingress) == "shop", "the first one, however it is routed")
     }
 
     @Test func faultsOfTheRoute() throws {
@@ -173,10 +173,6 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> [Str
             "{by: topic, tables: {shop: @/a.yaml, y: @/b.yaml}}",
             "route.tables: y is not a topic of b; with by: topic the values are topics"
         )
-        let header = try load(
-            "mappings: []\nroute: {by: header.kind, tables: {x: \(folder.path)/a.yaml, y: \(folder.path)/b.yaml}}")
-        #expect(throws: CommandError.self, "HTTP events have no headers") { try header.ingressTopic(of: .all) }
-        #expect(try header.ingressTopic(of: .worker) == nil)
     }
 
     @Test func eventsOfARoutedTopicAreCheckedByTheirMapping() throws {

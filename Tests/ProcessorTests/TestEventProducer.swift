@@ -15,14 +15,16 @@ final class TestEventProducer: Sendable {
     let broker: EmbeddedBroker
     let producer: KafkaProducer
 
+    /// - Parameter validator: `nil`: that of the mapping of config/sluice.yaml.
     init(
-        registry: MetricsRegistry = MetricsRegistry(), bounds: BatchBounds = BatchBounds(), budget: ResultBudget = ResultBudget(),
+        _ validator: (any EventValidator)? = nil, registry: MetricsRegistry = MetricsRegistry(),
+        bounds: BatchBounds = BatchBounds(), budget: ResultBudget = ResultBudget(),
         waitLimit: Duration = .seconds(5), partitions: Int = 1, isOpen: Bool = true,
         _ configure: (inout KafkaProducerConfiguration) -> Void = { _ in }
     ) async throws {
         broker = try EmbeddedBroker.start(topics: [("messages", partitions)])
         eventProducer = EventProducer(
-            try Self.validator(), registry: registry, bounds: bounds, budget: budget, waitLimit: waitLimit)
+            try validator ?? Self.validator(), registry: registry, bounds: bounds, budget: budget, waitLimit: waitLimit)
         var configuration = KafkaProducerConfiguration(
             client: KafkaClientConfiguration(bootstrapServers: broker.bootstrapServers))
         configuration.linger = .milliseconds(5)

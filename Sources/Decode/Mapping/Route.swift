@@ -60,8 +60,11 @@ public struct Route: Sendable {
         self.otherwise = otherwise
     }
 
-    /// The value is in a header of the record, so an event without its record has no table.
-    public var needsHeaders: Bool { source == .header }
+    /// The name of the header that has the value, and the bytes of the longest value; `nil`: it is elsewhere.
+    var header: (name: String, longest: Int)? {
+        guard source == .header, let name = plan.headers.first else { return nil }
+        return (name, tables.map(\.value.utf8.count).max() ?? 0)
+    }
 
     /// What was probably meant by a text that ``init(by:tables:otherwise:)`` does not take.
     public static func meant(by text: String) -> String? {

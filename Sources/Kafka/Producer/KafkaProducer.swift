@@ -51,10 +51,11 @@ public final class KafkaProducer: Sendable {
     ///   written.
     @inline(__always)
     public func produce(
-        _ topic: ProducerTopic, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, partition: Int32 = -1, token: UInt
+        _ topic: ProducerTopic, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, headers: [ProducerHeader] = [],
+        partition: Int32 = -1, token: UInt
     ) -> KafkaError? {
         precondition(token >> 63 == 0, "a token is below 2^63")
-        return core.produce(topic.index, key: key, value: value, partition: partition, opaque: token << 1)
+        return core.produce(topic.index, key: key, value: value, headers: headers, partition: partition, opaque: token << 1)
     }
 
     /// Produces copies of all records of a group, in order, and empties it. Any thread; never blocks.

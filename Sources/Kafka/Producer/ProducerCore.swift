@@ -121,7 +121,7 @@ final class ProducerCore: Sendable {
             for message in messages { refused(Self.token(message), fits ? Self.isClosed : Self.queueFull) }
             return
         }
-        target.produce(messages)
+        target.produce(messages, headers: group.headers)
         for message in messages where message.err != RD_KAFKA_RESP_ERR_NO_ERROR {
             release(records: 1, bytes: message.len + message.key_len)
             refused(Self.token(message), refusal(message.err, target))

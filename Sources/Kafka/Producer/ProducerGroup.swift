@@ -11,6 +11,8 @@ public struct ProducerGroup: ~Copyable {
 
     /// Number of records.
     public private(set) var count = 0
+    /// The headers of each record; none after the group was produced.
+    public var headers: [ProducerHeader] = []
     /// Bytes of their keys and values.
     private(set) var bytes = 0
     private var keys = ByteBuffer(capacity: 4096)
@@ -67,6 +69,6 @@ public struct ProducerGroup: ~Copyable {
     mutating func removeAll() {
         keys.removeAll()
         values.removeAll()
-        (count, bytes) = (0, 0)
+        (count, bytes, headers) = (0, 0, [])
     }
 }

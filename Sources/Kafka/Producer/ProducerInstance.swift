@@ -48,8 +48,18 @@ final class InstanceTopic: @unchecked Sendable {
         return result == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_last_error()
     }
 
-    /// Produces copies of all messages, and sets each one's `err`.
-    func produce(_ messages: UnsafeMutableBufferPointer<rd_kafka_message_t>) {
+    /// Produces copies of all messages, and sets each one's `err`. With headers one by one: librdkafka's batches have none.
+    func produce(_ messages: UnsafeMutableBufferPointer<rd_kafka_message_t>, headers: [ProducerHeader]) {
+        guard headers.isEmpty else {
+            for index in messages.indices {
+                let message = messages[index]
+                messages[index].err = produceWithHeaders(
+                    key: message.key.map { UnsafeRawBufferPointer(start: $0, count: message.key_len) },
+                    value: UnsafeRawBufferPointer(start: message.payload, count: message.len), headers: headers,
+                    partition: RD_KAFKA_PARTITION_UA, opaque: UInt(bitPattern: message._private))
+            }
+            return
+        }
         for index in messages.indices { messages[index].payload = messages[index].payload ?? UnsafeMutableRawPointer(pointer) }
         rd_kafka_produce_batch(
             pointer, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, messages.baseAddress, Int32(messages.count))

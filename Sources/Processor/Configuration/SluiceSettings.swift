@@ -37,8 +37,7 @@ struct SluiceSettings: Sendable {
                     "mappings", \.mappings, .list(of: .path),
                     help:
                         "Mapping files, relative to this file: how events become rows. A file describes the topics of one table. "
-                        + "POST /send takes events of the first topic that a file names, unless it is routed by a header. Empty: "
-                        + "those of route.tables only."
+                        + "POST /send takes events of the first topic that a file names. Empty: those of route.tables only."
                 ),
                 .section(\.route, RouteSettings.section),
                 .section(\.pipeline, PipelineSettings.section),
@@ -131,17 +130,12 @@ struct Configuration: Sendable {
         role == .ingress ? [try ingressTopic(of: role)].compactMap(\.self) : topics
     }
     /// The topic of the events that an ingress takes; `nil`: a worker takes none.
-    /// - Throws: where no mapping names a topic, or all of them are routed by a header.
+    /// - Throws: where no mapping names a topic.
     func ingressTopic(of role: Role) throws(CommandError) -> String? {
         if role == .worker { return nil }
-        let topic = mappings.flatMap(\.topics).first {
-            !TopicPattern.isPattern($0) && (routes.mapping(of: $0) != routes.route || route?.needsHeaders == false)
-        }
-        if let topic { return topic }
+        if let topic = mappings.flatMap(\.topics).first(where: { !TopicPattern.isPattern($0) }) { return topic }
         throw CommandError(
-            "POST /send needs a topic that a mapping names, not by an expression, and that is not routed by a header: name one, or "
-                + "run with --role worker"
-        )
+            "POST /send needs a topic that a mapping names, not by an expression: name one, or run with --role worker")
     }
     /// What checks the events of a topic that a mapping has.
     func validator(of topic: String) -> any EventValidator {

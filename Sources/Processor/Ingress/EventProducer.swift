@@ -96,13 +96,14 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
     }
 
     /// Validates one event and produces it. The exchange is answered now, or from the delivery report.
-    func take(_ body: UnsafeRawBufferPointer, _ exchange: HTTPExchange) {
+    /// - Parameter headers: those of its record.
+    func take(_ body: UnsafeRawBufferPointer, _ headers: [ProducerHeader], _ exchange: HTTPExchange) {
         guard let binding = bound.withLock({ isStopped.load(ordering: .acquiring) ? nil : $0 }) else {
             counters.count(503)
             exchange.respond(refusal ?? HTTPRefusal.stopping.response)
             return
         }
-        if let fault = check(body) {
+        if let fault = check(body, headers) {
             counters.count(400)
             exchange.respond(ProblemDetails.invalidEvent(fault, in: body).response)
             return
@@ -110,11 +111,13 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
         // The exchange travels as the record's token, retained until its report.
         let token = UInt(bitPattern: Unmanaged.passRetained(exchange).toOpaque())
         guard body.count <= Self.gatheredBytes else {
-            if let error = binding.producer.produce(binding.topic, key: checkedKey, value: body, token: token) {
-                refused(token, error)
-            }
+            let error = binding.producer.produce(
+                binding.topic, key: checkedKey, value: body, headers: headers, token: token)
+            if let error { refused(token, error) }
             return
         }
+        if gathered.headers != headers { produceGathered() }
+        gathered.headers = headers
         gathered.append(key: checkedKey, copying: body, token: token)
         if gathered.count >= binding.producer.groupRecords { produceGathered() }
     }
@@ -168,11 +171,21 @@ final class EventProducer: DeliveryHandler, @unchecked Sendable {
         return binding
     }
 
-    /// Checks an event. If it is valid, ``checkedKey`` is its Kafka key.
-    func check(_ event: UnsafeRawBufferPointer) -> DecodeFault? {
-        key.removeAll()
-        return validator.validate(event, key: &key)
+    /// The headers of the records of a request: the field that has the name of the header which routes the topic. A longer value than those
+    /// of the route is none, because the bytes of headers are not counted while records wait for the broker.
+    func headers(of head: borrowing HTTPRequestHead) -> [ProducerHeader] {
+        guard let header = validator.routeHeader, let value = head.headers(header.name).last else { return [] }
+        return value.utf8.count > header.longest ? [] : [ProducerHeader(header.name, Array(value.utf8))]
     }
+
+    /// Checks an event. If it is valid, ``checkedKey`` is its Kafka key.
+    func check(_ event: UnsafeRawBufferPointer, _ headers: [ProducerHeader]) -> DecodeFault? {
+        key.removeAll()
+        return validator.validate(event, header: headers.first?.value, key: &key)
+    }
+
+    /// The name of the header that routes the topic; `nil`: none does.
+    var routeHeader: String? { validator.routeHeader?.name }
 
     /// The key of the event that was checked last; `nil`: it has none. Valid until the next check.
     var checkedKey: UnsafeRawBufferPointer? { validator.hasKey ? key.bytes : nil }

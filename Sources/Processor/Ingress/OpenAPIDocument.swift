@@ -11,7 +11,8 @@ import Telemetry
 /// cannot be written.
 enum OpenAPIDocument {
     /// The document for these routes.
-    static func make(_ routes: [Routes.Route]) -> JSONValue {
+    /// - Parameter header: the name of the header that routes the events of `POST /send`; `nil`: none does.
+    static func make(_ routes: [Routes.Route], header: String?) -> JSONValue {
         [
             "openapi": "3.1.0",
             "info": [
@@ -19,7 +20,7 @@ enum OpenAPIDocument {
                 "summary": "Takes events for a Kafka topic, and operates the worker that applies them to PostgreSQL.",
                 "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"],
             ],
-            "paths": .object(routes.map { .init($0.rawValue, [$0.pattern.method.rawValue.lowercased(): $0.operation]) }),
+            "paths": .object(routes.map { .init($0.rawValue, [$0.pattern.method.rawValue.lowercased(): $0.operation(header)]) }),
             "components": .written(components),
         ]
     }
@@ -96,11 +97,23 @@ enum OpenAPIDocument {
 
 extension Routes.Route {
     /// The route's operation object.
-    fileprivate var operation: JSONValue {
+    fileprivate func operation(_ header: String?) -> JSONValue {
         var members: [JSONValue.Member] = [
             .init("operationId", .string(summary.name)), .init("summary", .string(summary.sentence)),
             .init("responses", .object(answers.sorted { $0.key < $1.key }.map { .init("\($0.key)", $0.value) })),
         ]
+        if self == .send, let header {
+            let description = "Chooses the mapping of the request's events, and becomes a header of their records."
+            members.append(
+                .init(
+                    "parameters",
+                    [
+                        [
+                            "name": .string(header), "in": "header", "description": .string(description),
+                            "schema": ["type": "string"],
+                        ]
+                    ]))
+        }
         if let requestBody { members.append(.init("requestBody", requestBody)) }
         // Whether a token is required depends on the settings and the client's address.
         if verb != nil || [.send, .metrics, .readyz].contains(self) { members.append(.init("security", [[:], ["token": []]])) }

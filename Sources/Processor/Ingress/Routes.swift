@@ -123,7 +123,7 @@ final class Routes: HTTPHandler {
         guard let eventProducer else { return .readBody(limit: 0) }
         let request = SendRequest(
             bounds: eventProducer.bounds.current, limits: limits,
-            client: limits?.client(of: head, name) ?? .unknown)
+            client: limits?.client(of: head, name) ?? .unknown, headers: eventProducer.headers(of: head))
         let bounds = request.bounds
         // The first byte tells one event from an array of them. A body whose Content-Length is too large is refused by the server.
         let peek = HTTPAdmission.peek(limit: bounds.bodyBytes, context: request)
@@ -180,14 +180,17 @@ final class Routes: HTTPHandler {
                 eventProducer.counters.count(refusal.status)
                 exchange.respond(refusal.response)
             } else {
-                eventProducer.take(sent.event(in: request.body), exchange)
+                eventProducer.take(sent.event(in: request.body), sent.headers, exchange)
             }
         case .metrics: metrics.answer(exchange)
         case .livez: exchange.respond(alive)
         case .readyz: exchange.respond(health.readiness(isDetailed: authorizer.mayReadDetails(request.head)))
         case .openAPI:
             let routes = offered
-            let response = descriptions[routes] ?? HTTPResponse.json(200, OpenAPIDocument.make(routes)).prepared()
+            let response =
+                descriptions[routes]
+                ?? HTTPResponse.json(200, OpenAPIDocument.make(routes, header: eventProducer?.routeHeader))
+                .prepared()
             descriptions[routes] = response
             exchange.respond(response)
         case .index:

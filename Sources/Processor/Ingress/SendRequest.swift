@@ -2,6 +2,7 @@
 
 import Admission
 import HTTPServer
+import Kafka
 
 /// One request to `POST /send`: its client and the bounds that hold for it, whatever is reloaded meanwhile, and the bytes that its client was
 /// charged for.
@@ -9,6 +10,8 @@ final class SendRequest: @unchecked Sendable {
     // Licence for @unchecked: used on the HTTP server's one loop thread alone (the contracts of HTTPHandler and HTTPBodyReader).
 
     let bounds: BatchBounds.Values
+    /// The headers of its records.
+    let headers: [ProducerHeader]
     /// The body was found to be a single event, which has not been handled yet.
     var awaitsEvent = false
     private let limits: IngressLimits?
@@ -19,8 +22,12 @@ final class SendRequest: @unchecked Sendable {
     private(set) var markBefore = ByteOrderMark()
 
     /// - Parameter limits: `nil`: none.
-    init(bounds: BatchBounds.Values = BatchBounds().current, limits: IngressLimits?, client: RateLimitKey) {
+    init(
+        bounds: BatchBounds.Values = BatchBounds().current, limits: IngressLimits?, client: RateLimitKey,
+        headers: [ProducerHeader] = []
+    ) {
         self.bounds = bounds
+        self.headers = headers
         self.limits = limits
         self.client = client
     }

@@ -23,6 +23,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     private let shedding: IngressShedding?
     private let results: BatchResults
     private let eventBytes: Int
+    private let headers: [ProducerHeader]
     private var splitter: EventSplitter?
     private var admission: BatchAdmission
     /// When it began to wait, in monotonic nanoseconds; `nil`: it does not wait. Counted in ``EventProducer/waitingBatches``.
@@ -38,6 +39,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
         self.eventProducer = eventProducer
         self.shedding = shedding
         eventBytes = request.bounds.eventBytes
+        headers = request.headers
         results = BatchResults(budget: eventProducer.budget)
         splitter = EventSplitter(format, mark: request.markBefore, eventBytes: eventBytes, budget: eventProducer.budget)
         admission = BatchAdmission(format, request, results)
@@ -101,7 +103,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
     private func take(_ events: UnsafeBufferPointer<UnsafeRawBufferPointer>, _ binding: EventProducer.ProducerBinding?) {
         let areCharged = admission.chargeTogether(events)
         for event in events where admission.admits(bytes: event.count, isCharged: areCharged) {
-            if let fault = eventProducer.check(event) {
+            if let fault = eventProducer.check(event, headers) {
                 admission.faulted(
                     .invalidEvent(fault, in: event), ResultTable.code(ofReason: fault.reason),
                     isMalformed: fault.isMalformed)
@@ -111,6 +113,7 @@ final class BatchIngest: HTTPBodyReader, @unchecked Sendable {
             }
         }
         guard let binding, eventProducer.group.count > 0 else { return }
+        eventProducer.group.headers = headers
         if hold == nil { hold = .passRetained(self) }
         produced += eventProducer.group.count
         binding.producer.produce(binding.topic, &eventProducer.group) { token, error in
