@@ -167,10 +167,7 @@ extension ServerTests {
             _ = try await other.perform { try $0.executeScript("BEGIN; INSERT INTO seen VALUES (1, 10)") }
             let records = (0..<3).map { TestRecord.event(.create, [.int($0), .int(7)]) }
             async let applied = database.apply(writer, [changeBatch(p0, from: 0, records, shape: shape)], claims)
-            let locks = try await database.connect()
-            while try await locks.perform({ try $0.execute("SELECT FROM pg_locks WHERE NOT granted").rowCount }) == 0 {
-                try await Task.sleep(for: .milliseconds(5))
-            }
+            try await database.waitForLockWaiter()
             _ = try await other.perform { try $0.executeScript("COMMIT") }
             let outcome = try await applied
             #expect(outcome.report?.deadLetters == [:], "\(outcome)")
@@ -191,10 +188,7 @@ extension ServerTests {
             let records = (0..<3).map { TestRecord.event(.upsert, [.int($0), .int(7), .absent]) }
             let batch = changeBatch(p0, from: 0, records, shape: shape)
             async let applied = database.apply(writer, [batch], claims, isFinal: isFinal)
-            let locks = try await database.connect()
-            while try await locks.perform({ try $0.execute("SELECT FROM pg_locks WHERE NOT granted").rowCount }) == 0 {
-                try await Task.sleep(for: .milliseconds(5))
-            }
+            try await database.waitForLockWaiter()
             _ = try await other.perform { try $0.executeScript("COMMIT") }
             var outcome = try await applied
             if !isFinal {

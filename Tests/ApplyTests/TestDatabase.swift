@@ -98,6 +98,17 @@ final class TestDatabase: Sendable {
         return lines.filter { $0.contains("execute ") || $0.contains("statement:") }
     }
 
+    /// Waits until a session of this database waits for a lock. On a connection of its own: the others may be those that wait.
+    func waitForLockWaiter() async throws {
+        let watch = try await connect()
+        let query = "SELECT FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()"
+        let isFound = try await eventually(every: .milliseconds(5)) {
+            try await watch.perform { try $0.execute(query).rowCount } > 0
+        }
+        await watch.close()
+        if !isFound { throw CancellationError() }
+    }
+
     /// Waits until a query answers true.
     func wait(until sql: String, seconds: Double = 20) async throws {
         let deadline = ContinuousClock.now + .seconds(seconds)

@@ -10,7 +10,7 @@ final class Probe: @unchecked Sendable {
     // Licence for @unchecked: guarded by the lock.
     private let lock = NSLock()
     private var isStopped = false
-    private var slowest = Duration.zero
+    private var slow = 0
     private var requests = 0
     private var failures: [String] = []
     private let done = DispatchSemaphore(value: 0)
@@ -28,7 +28,7 @@ final class Probe: @unchecked Sendable {
                 }
                 lock.withLock {
                     requests += 1
-                    slowest = max(slowest, ContinuousClock.now - begin)
+                    if ContinuousClock.now - begin >= .seconds(1) { slow += 1 }
                     if let failure { failures.append(failure) }
                 }
                 usleep(20_000)
@@ -37,16 +37,16 @@ final class Probe: @unchecked Sendable {
         }.start()
     }
 
-    /// Every request was served within a second.
+    /// Every request was served, and all but two within a second: those that come while the machine stands still take longer.
     func expectServed() {
         // A test may be over after few requests: some more follow, to a server that has just been flooded.
-        while lock.withLock({ requests < 4 && failures.isEmpty }) { usleep(1_000) }
+        while lock.withLock({ requests < 8 && failures.isEmpty }) { usleep(1_000) }
         lock.withLock { isStopped = true }
         done.wait()
         lock.withLock {
-            #expect(requests >= 4)
+            #expect(requests >= 8)
             #expect(failures.isEmpty, "\(failures.prefix(3)) of \(requests)")
-            #expect(slowest < .seconds(1), "the slowest of \(requests) took \(slowest)")
+            #expect(slow <= 2, "\(slow) of \(requests) took a second or longer")
         }
     }
 }

@@ -204,7 +204,7 @@ import Testing
     func stopAfterGrace() async throws {
         let handler = TestHandler()
         var configuration = HTTPServerConfiguration(port: 0)
-        configuration.shutdownGrace = .seconds(1)
+        configuration.shutdownGrace = .seconds(3)
         let server = try HTTPServer.start(configuration: configuration, handler: handler)
         let port = server.port
         let (waiting, half) = try await onThread {

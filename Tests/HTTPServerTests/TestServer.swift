@@ -115,11 +115,11 @@ final class Worker: Sendable {
     }
 }
 
-/// Waits until `condition` holds; fails after ten seconds.
+/// Waits until `condition` holds; fails after 30 seconds.
 func eventually(_ what: String, _ condition: () -> Bool) throws {
-    let end = ContinuousClock.now + .seconds(10)
+    let end = ContinuousClock.now + .seconds(30)
     while !condition() {
-        guard ContinuousClock.now < end else { throw ClientError(description: "not within ten seconds: \(what)") }
+        guard ContinuousClock.now < end else { throw ClientError(description: "not within 30 seconds: \(what)") }
         usleep(1000)
     }
 }

@@ -12,7 +12,7 @@ extension EndToEnd {
             let consumer = ["SLUICE_KAFKA_GROUP_PROTOCOL": "consumer"]
             let check = try world.start(
                 "sluice", ["check-config", "--config", try world.configuration()], named: "check", environment: consumer)
-            if try await check.ended(within: .seconds(20)) != .exited(0) {
+            if try await check.ended(within: .seconds(60)) != .exited(0) {
                 try #require(check.output.contains("kafka.group_protocol: consumer needs librdkafka 2.12.0 or newer"))
                 return print("SKIPPED: consumer-group needs librdkafka 2.12.0 or newer: run it with LD_LIBRARY_PATH=<its folder>")
             }

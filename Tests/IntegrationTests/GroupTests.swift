@@ -98,7 +98,7 @@ extension EndToEnd {
             try #require(try await first.metric("sluice_rebalances_total") == before)
 
             let usurper = try await world.worker("usurper", settings("b"))
-            let ending = try await reborn.process.ended(within: .seconds(30))
+            let ending = try await reborn.process.ended(within: .seconds(60))
             try #require(ending != .exited(0))
             let lastLines = reborn.process.output.split(separator: "\n").suffix(5).joined(separator: "\n")
             try #require(lastLines.contains("group_instance_id"), "its last lines: \(lastLines)")

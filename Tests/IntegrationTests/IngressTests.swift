@@ -15,7 +15,7 @@ extension EndToEnd {
     @Test func everyAcknowledgementIsKept() async throws {
         try await World.run("ingress", partitions: 6) { world in
             _ = try await world.worker("worker")
-            let ingress = try await world.worker("ingress", role: "ingress", ["SLUICE_KAFKA_MESSAGE_TIMEOUT": "2s"])
+            let ingress = try await world.worker("ingress", role: "ingress")
             try await world.reached("the ingress is ready") { try await ingress.get("/readyz").status == 200 }
             let first = try await world.posted(LoadPlan(events: 4_000, keys: 1_000), to: ingress)
             try #require(first.acknowledged == 4_000)

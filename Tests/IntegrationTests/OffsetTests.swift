@@ -13,7 +13,7 @@ extension EndToEnd {
             try await load.finished()
             try await world.expectExact()
             let stored = try await world.offsets()
-            try await world.reached("the offsets are committed", within: .seconds(5)) { try await world.committed() == stored }
+            try await world.reached("the offsets are committed") { try await world.committed() == stored }
             let description = try await world.kafka.tool(
                 "kafka-consumer-groups.sh",
                 ["--bootstrap-server", world.kafka.bootstrapServers, "--describe", "--group", world.group])
@@ -31,7 +31,7 @@ extension EndToEnd {
             try await world.expectExact(except: [1])
             // The consumer finds out that the log does not hold the offset.
             let running = worker
-            try await world.reached("partition 1 is stopped", within: .seconds(15)) {
+            try await world.reached("partition 1 is stopped") {
                 try await running.metric("sluice_partition_stopped") == 1
             }
             let readiness = try await worker.get("/readyz")
@@ -90,12 +90,12 @@ extension EndToEnd {
                     "--topic", world.topic, "--num-records", "1000000", "--throughput", "20", "--record-size", "50",
                     "--transactional-id", "hangs", "--transaction-duration-ms", "600000",
                     "--producer-props", "bootstrap.servers=\(world.kafka.bootstrapServers)", "transaction.timeout.ms=20000",
-                ], killedAfter: .seconds(6))
+                ], killedOnce: { try await world.ends().values.reduce(0, +) > 20 })
             try await world.load(LoadPlan(events: 500)).finished()
             try await world.reached("the stall is named", within: .seconds(15)) {
                 try await worker.get("/metrics").body.contains("sluice_stalled{reason=\"open_transaction\"} 1")
             }
-            try await world.reached("all that was produced since is lag", within: .seconds(5)) {
+            try await world.reached("all that was produced since is lag", within: .seconds(15)) {
                 try await worker.metric("kafka_consumergroup_lag") > 500
             }
             try #require(try await worker.get("/readyz").body.contains("open_transaction"))
@@ -125,14 +125,14 @@ extension EndToEnd {
             for _ in 0..<2 {
                 let worker = try await world.worker("worker")
                 try await world.hasPartitions(worker, 2)
-                try await world.reached("no lag is left", within: .seconds(15)) {
+                try await world.reached("no lag is left") {
                     let metrics = [
                         try await worker.metric("kafka_consumergroup_lag"), try await worker.metric("sluice_lag_seconds"),
                         try await worker.metric("sluice_lag_eta_seconds"),
                     ]
                     return metrics == [0, 0, 0]
                 }
-                try await world.reached("the end is committed", within: .seconds(5)) { try await world.committed() == ends }
+                try await world.reached("the end is committed") { try await world.committed() == ends }
                 // A marker is a gap, and costs no seek, but for one where reading begins.
                 try await world.reached("the markers are met") { try await worker.metric("sluice_consumer_gaps_total") > 0 }
                 try #require(try await worker.metric("sluice_consumer_reseeks_total") <= 2)

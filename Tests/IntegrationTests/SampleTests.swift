@@ -26,7 +26,7 @@ extension EndToEnd {
             func sluice(_ arguments: [String]) async throws -> String {
                 let arguments = arguments + ["--topic", world.topic, "--config", try world.configuration()]
                 let process = try world.start("sluice", arguments, named: UUID().uuidString)
-                let ending = try await process.ended(within: .seconds(30))
+                let ending = try await process.ended(within: .seconds(60))
                 try #require(ending == .exited(0), "\(process.output)")
                 return process.output
             }

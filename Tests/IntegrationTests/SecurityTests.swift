@@ -54,13 +54,13 @@ extension EndToEnd {
     /// certificate has expired, it gets in with the renewed one.
     @Test func aRenewedCertificateIsUsedAfterARestart() async throws {
         try await secured("renewed") { world, secure in
-            let end = Date(timeIntervalSinceNow: 8)
+            let end = Date(timeIntervalSinceNow: 15)
             try await secure.certificate("renewed", until: end)
             let properties = secure.properties(.mtls, certificate: "renewed")
             let first = try await world.secureWorker(secure, .mtls, properties)
             try await world.applies(1, first, .mtls)
             try await secure.certificate("renewed")
-            try await world.reached("the worker says that it needs a restart", within: .seconds(15)) {
+            try await world.reached("the worker says that it needs a restart") {
                 first.process.output.contains("Restart before the former ones expire.")
             }
             try #require(first.process.output.contains(secure.path("renewed.crt")))
@@ -187,10 +187,10 @@ extension World {
     fileprivate func applies(_ id: Int, _ worker: Worker, _ listener: SecureKafka.Listener) async throws {
         let read = "SELECT coalesce(sum(next_offset), 0)::int8 FROM sluice_offsets WHERE consumer_group = '\(group(listener))'"
         let before = try await number(read)
-        try await reached("POST /send is accepted over \(listener)", within: .seconds(40)) {
+        try await reached("POST /send is accepted over \(listener)") {
             try await worker.send(self.event(id)).status == 200
         }
-        try await reached("event \(id) is applied over \(listener)", within: .seconds(40)) {
+        try await reached("event \(id) is applied over \(listener)") {
             let rows = try await self.number("SELECT count(*) FROM messages WHERE message_id = \(id)")
             let offset = try await self.number(read)
             return rows == 1 && offset > before

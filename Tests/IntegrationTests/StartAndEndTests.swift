@@ -15,10 +15,10 @@ extension EndToEnd {
                 }
                 let readiness = try await waiting.get("/readyz")
                 try #require(readiness.status == 503 && readiness.body.contains("late-topic-\(role) does not exist"))
-                try #require(try await waiting.terminate(within: .seconds(8)) == .exited(0), "role \(role)")
+                try #require(try await waiting.terminate() == .exited(0), "role \(role)")
                 let process = try world.launch(
                     "missing-\(role)", role: role, topic: "no-such-topic-\(role)", ["SLUICE_KAFKA_WAIT_FOR_TOPICS": "false"])
-                let ending = try await process.ended(within: .seconds(15))
+                let ending = try await process.ended(within: .seconds(60))
                 try #require(ending == .exited(1), "role \(role): \(ending)")
                 let last = process.output.split(separator: "\n").last.map(String.init) ?? ""
                 try #require(last.contains("no-such-topic-\(role)"), "its last line: \(last)")

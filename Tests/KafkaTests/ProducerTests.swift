@@ -28,6 +28,9 @@ private final class Reports: DeliveryHandler {
 
 @Suite(.timeLimit(.minutes(1)))
 struct ProducerTests {
+    /// Longer than a machine stands still: nothing is sent before a flush, which does not wait for it.
+    private static let untilFlush = Duration.seconds(5)
+
     private func configuration(_ broker: EmbeddedBroker) -> KafkaProducerConfiguration {
         KafkaProducerConfiguration(client: clientConfiguration(broker))
     }
@@ -109,7 +112,7 @@ struct ProducerTests {
         defer { broker.stop() }
         var configuration = configuration(broker)
         configuration.inFlightRecords = 8
-        configuration.linger = .milliseconds(300)
+        configuration.linger = Self.untilFlush
         configuration.client.properties["message.max.bytes"] = "2000"
         let reports = Reports()
         let producer = try KafkaProducer.start(configuration, handler: reports)
@@ -142,7 +145,7 @@ struct ProducerTests {
         var configuration = configuration(broker)
         configuration.inFlightRecords = 10
         configuration.inFlightBytes = 1000
-        configuration.linger = .milliseconds(500)
+        configuration.linger = Self.untilFlush
         let producer = try KafkaProducer.start(configuration)
         let topic = try await producer.prepare("t").topic
         for number in 0..<10 { #expect(produce(producer, topic, "\(number)", token: 0) == nil) }
@@ -311,7 +314,7 @@ struct ProducerTests {
         let broker = try EmbeddedBroker.start(topics: [("t", 1)])
         defer { broker.stop() }
         var configuration = configuration(broker)
-        configuration.linger = .milliseconds(200)
+        configuration.linger = Self.untilFlush
         let reports = Reports()
         let producer = try KafkaProducer.start(configuration, handler: reports)
         let topic = try await producer.prepare("t").topic

@@ -3,6 +3,7 @@
 import Foundation
 import Platform
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import sluice_loadtest
@@ -62,7 +63,7 @@ import Testing
         }
     }
 
-    @Test func aLateAnswerDoesNotSlowTheSchedule() throws {
+    @Test func aLateAnswerDoesNotSlowTheSchedule() async throws {
         // One answer in ten takes 300 ms. A closed loop over 4 connections would need 200 * 30 ms / 4 = 1.5 s.
         let count = Atomic<Int>(0)
         let server = ScriptedServer { _ in
@@ -71,11 +72,15 @@ import Testing
         }
         defer { server.stop() }
         let plan = EventPlan(seed: 1, keys: 1_000_000, mix: upserts)
-        let (ledger, seconds) = try run(plan, server, rate: 400, events: 200, connections: 64)
-        #expect(ledger.counts.acknowledged == 200)
-        #expect((0.45..<1.4).contains(seconds), "0.5 s of schedule and one late answer took \(seconds) s")
-        let longest = ledger.state.withLock { $0.latencies.max ?? 0 }
-        #expect(longest >= 300_000_000)
+        let time = try await shortest(below: .milliseconds(1_400)) {
+            let (ledger, seconds) = try run(plan, server, rate: 400, events: 200, connections: 64)
+            #expect(ledger.counts.acknowledged == 200)
+            #expect(ledger.state.withLock { $0.latencies.max ?? 0 } >= 300_000_000)
+            return .seconds(seconds)
+        }
+        #expect(
+            (.milliseconds(450) ..< .milliseconds(1_400)).contains(time),
+            "0.5 s of schedule and one late answer took \(time)")
     }
 
     @Test func latencyCountsFromTheTimeAnEventWasDue() throws {
@@ -173,11 +178,11 @@ import Testing
     }
 
     @Test func aRequestThatTimesOutIsUnknown() throws {
-        let server = ScriptedServer { _ in .answer(200, afterMilliseconds: 1500) }
+        let server = ScriptedServer { _ in .answer(200, afterMilliseconds: 10_000) }
         defer { server.stop() }
         let (ledger, seconds) = try run(
             EventPlan(seed: 1, keys: 100, mix: upserts), server, rate: 0, events: 3, connections: 3, timeout: 0.2)
-        #expect(ledger.counts.unknown == 3 && seconds < 1.4)
+        #expect(ledger.counts.unknown == 3 && seconds < 9)
     }
 
     @Test func badEventsMustBeRefused() throws {

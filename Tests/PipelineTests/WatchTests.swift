@@ -8,7 +8,7 @@ import Testing
 
 @testable import Pipeline
 
-/// One lane; a stall after 100 ms.
+/// One lane; a stall after 100 ms. Where the machine stands still for as long, there is one of another reason before that of the test.
 private func watchful() -> PipelineConfiguration {
     var configuration = brisk(lanes: 1)
     configuration.stallTimeout = 100_000_000
@@ -41,7 +41,7 @@ extension World {
         world.database.state.withLock { $0.later[source] = "the partition has no leader" }
         try await world.run { world in
             world.source.post(.assigned(Array(world.ends.keys)))
-            #expect(await eventually { world.stalls == [.claiming] })
+            #expect(await eventually { world.stalls.last == .claiming })
             world.database.state.withLock { $0.later[source] = nil }
             #expect(await eventually { world.isComplete && world.stall == nil })
         }
@@ -55,7 +55,7 @@ extension World {
         world.source.openTransaction(source, at: 50)
         try await world.run { world in
             world.source.post(.assigned(Array(world.ends.keys)))
-            #expect(await eventually { world.stalls == [.openTransaction] })
+            #expect(await eventually { world.stalls.last == .openTransaction })
             #expect(await eventually { world.pipeline.snapshot().positions.map(\.backlog) == [150, 0] })
             #expect(world.lag(0).map { $0 > 0 } == true)
             #expect(world.lag(1) == 0)
@@ -75,7 +75,7 @@ extension World {
         try await world.run { world in
             world.source.post(.assigned(Array(world.ends.keys)))
             // No snapshot was taken before it was reported.
-            #expect(await eventually { world.stalls == [.waitingForDatabase] })
+            #expect(await eventually { world.stalls.last == .waitingForDatabase })
             let snapshot = world.pipeline.snapshot()
             #expect(snapshot.stall?.reason == .waitingForDatabase)
             #expect(snapshot.stall.map { $0.seconds >= 0.1 } == true)
@@ -115,7 +115,7 @@ extension World {
             #expect(await eventually { world.stall == .claiming })
             world.database.state.withLock { $0.isDown = false }
             #expect(await eventually { world.isComplete && world.stall == nil })
-            #expect(world.stalls == [.claiming])
+            #expect(world.stalls.first == .claiming)
         }
     }
 
@@ -171,6 +171,7 @@ extension World {
             world.source.post(.assigned([source]))
             #expect(await eventually { world.isComplete && world.pipeline.snapshot().positions.first?.end == 100 })
             world.source.answers(false)
+            let ended = world.endsOfStalls.count
             let asked = world.source.questions
             #expect(await eventually { world.source.questions > asked + 5 })
             #expect(await eventually { world.stall == .brokerGone })
@@ -185,10 +186,10 @@ extension World {
             let lost = world.source.questions
             #expect(await eventually { world.source.questions > lost + 20 })
             #expect(world.stall == .brokerGone)
-            #expect(world.endsOfStalls.isEmpty)
+            #expect(world.stalls.last == .brokerGone && world.endsOfStalls.count == ended)
             world.source.answers(true)
             #expect(await eventually { world.stall == nil })
-            #expect(world.stalls == [.brokerGone])
+            #expect(await eventually { world.endsOfStalls.last.map { $0.ended == $0.lastReported } == true })
         }
     }
 

@@ -38,21 +38,21 @@ struct PipelineTests {
     @Test("The reply timeout is that of each statement: many that are slow together are not given up")
     func slowTogether() async throws {
         let connection = try await connect {
-            $0.statementTimeout = .milliseconds(400)
+            $0.statementTimeout = .seconds(3)
             $0.replyGrace = .milliseconds(200)
         }
         try await connection.perform { session in
             let sleep = PreparedStatement("SELECT pg_sleep($1::text::float8)", types: [TypeOID.text])
             let results = try session.pipeline { pipeline in
                 try pipeline.execute("BEGIN")
-                for _ in 0..<6 {
+                for _ in 0..<7 {
                     let parameters = Parameters()
-                    parameters.append(text: "0.25")
+                    parameters.append(text: "0.5")
                     try pipeline.execute(sleep, parameters)
                 }
                 try pipeline.execute("COMMIT")
             }
-            #expect(results.count == 8)
+            #expect(results.count == 9)
         }
         await connection.close()
     }

@@ -47,14 +47,10 @@ struct PrivateServerTests {
         #expect(settings == ["sluice", "on", "on"])
         kill(owner.processIdentifier, SIGKILL)
         // A statement that outlives the server: the end of the connection is the signal.
-        let end = await postgresError { try await connection.perform { try $0.execute("SELECT pg_sleep(25)") } }
+        let end = await postgresError { try await connection.perform { try $0.execute("SELECT pg_sleep(120)") } }
         #expect(end?.isConnectionLost == true)
         await connection.close()
-        let deadline = ContinuousClock.now + .seconds(20)
-        while FileManager.default.fileExists(atPath: directory), ContinuousClock.now < deadline {
-            try await Task.sleep(for: .milliseconds(50))
-        }
-        #expect(!FileManager.default.fileExists(atPath: directory))
+        #expect(await eventually(within: .seconds(60)) { !FileManager.default.fileExists(atPath: directory) })
     }
 
     @Test("A watchdog that outlives its server leaves a later one in the same directory alone")
@@ -67,6 +63,50 @@ struct PrivateServerTests {
         #expect(try await run("status", directory).status == 0)
         #expect(try await run("stop", directory).status == 0)
         #expect(!FileManager.default.fileExists(atPath: directory))
+    }
+
+    /// Threads of Swift's pool block signals, and what they start inherits that.
+    @Test("A stop ends the watchdog, whatever signals its starter has blocked")
+    func stoppedWatchdog() async throws {
+        let directory = NSTemporaryDirectory() + "sluice-" + UUID().uuidString
+        // Not temporary: a watchdog ends by itself where its directory is gone.
+        let started = try await run("start", directory, "--owner-pid", "\(getpid())")
+        try #require(started.status == 0, "\(started.output)")
+        let file = try String(contentsOfFile: directory + "/watchdog.pid", encoding: .utf8)
+        let watchdog = try #require(file.split(separator: " ").first.flatMap { pid_t($0) })
+        #expect(ProcessState(of: watchdog) != nil)
+        #expect(try await run("stop", directory).status == 0)
+        #expect(await eventually { ProcessState(of: watchdog) == nil }, "it would stop a later server in the same directory")
+        try FileManager.default.removeItem(atPath: directory)
+    }
+
+    @Test("A frozen server has no process that runs, and a thawed one none that is stopped, while other processes end")
+    func frozenWhole() async throws {
+        let directory = NSTemporaryDirectory() + "sluice-" + UUID().uuidString
+        // Processes that are older than the server, so that they are met before it in /proc, and end while it is looked for.
+        let go = directory + ".go"
+        let script = """
+            for i in {1..200}; do sleep 120 & done
+            while ! [ -e '\(go)' ]; do sleep 0.05; done
+            for pid in $(jobs -p); do kill -KILL $pid; wait $pid; sleep 0.005; done
+            """
+        let others = try ChildProcess.start(
+            "/bin/bash", ["-c", script], environment: ["PATH": "/usr/bin:/bin"], log: "/dev/null")
+        let started = try await run("start", directory, "--temporary", "--owner-pid", "\(getpid())")
+        try #require(started.status == 0, "\(started.output)")
+        let file = try String(contentsOfFile: directory + "/server/data/postmaster.pid", encoding: .utf8)
+        let postmaster = try #require(file.split(separator: "\n").first.flatMap { pid_t($0) })
+        try Data().write(to: URL(fileURLWithPath: go))
+        repeat {
+            #expect(try await run("freeze", directory).status == 0)
+            // A process is stopped a moment after it was told to.
+            #expect(await eventually { ProcessState.ofServer(postmaster).allSatisfy(\.isStopped) }, "some go on")
+            #expect(ProcessState.ofServer(postmaster).count > 4)
+            #expect(try await run("thaw", directory).status == 0)
+            #expect(await eventually { !ProcessState.ofServer(postmaster).contains(where: \.isStopped) }, "some stay stopped")
+        } while others.ending == nil
+        try FileManager.default.removeItem(atPath: go)
+        #expect(try await run("stop", directory).status == 0)
     }
 
     @Test("A frozen server answers nobody until it is thawed, and can be stopped all the same")
@@ -89,5 +129,30 @@ struct PrivateServerTests {
         #expect(try await run("freeze", directory).status == 0)
         #expect(try await run("stop", directory).status == 0)
         #expect(!FileManager.default.fileExists(atPath: directory))
+    }
+}
+
+/// What /proc says of a process.
+private struct ProcessState {
+    private let fields: [Substring]
+
+    /// `nil` where it has ended.
+    init?(of pid: pid_t) {
+        guard let line = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
+            let name = line.range(of: ") ", options: .backwards)
+        else { return nil }
+        fields = line[name.upperBound...].split(separator: " ")
+        if fields[0] == "Z" { return nil }
+    }
+
+    var isStopped: Bool { fields[0] == "T" }
+
+    /// A postmaster and its children.
+    static func ofServer(_ postmaster: pid_t) -> [ProcessState] {
+        let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return all.compactMap { pid_t($0) }.compactMap { pid in
+            guard let state = ProcessState(of: pid), pid == postmaster || state.fields[1] == "\(postmaster)" else { return nil }
+            return state
+        }
     }
 }

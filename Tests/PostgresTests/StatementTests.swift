@@ -28,7 +28,7 @@ struct StatementTests {
 
     @Test("statement_timeout is 57014 and retriable, lock_timeout 55P03")
     func timeouts() async throws {
-        let (one, two) = (try await connect { $0.statementTimeout = .milliseconds(100) }, try await connect())
+        let (one, two) = (try await connect { $0.statementTimeout = .milliseconds(500) }, try await connect())
         let slow = await postgresError { try await one.perform { try $0.execute("SELECT pg_sleep(30)") } }
         #expect(slow?.sqlState == .queryCanceled && slow?.code == .server && slow?.isRetriable == true)
         try await two.perform { try $0.execute("SELECT pg_advisory_lock(4711)") }

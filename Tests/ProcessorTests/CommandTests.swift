@@ -298,20 +298,28 @@ struct Programs: ~Copyable {
         #expect(!output.contains("a-wrong-password"))
     }
 
+    /// Waits until a request is in flight beside the one that asks.
+    private func isInFlight(_ port: UInt16) async throws -> Bool {
+        try await eventually(every: .milliseconds(20)) {
+            try await LoopbackHTTP.ask("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", port: port)
+                .text.contains(/\nsluice_http_requests_in_flight [2-9]/)
+        }
+    }
+
     @Test func aSecondSignalEndsTheProcessAtOnce() async throws {
         for (second, code) in [(SIGINT, Int32(130)), (SIGTERM, 143)] {
             let programs = try Programs()
-            let (process, port) = try await programs.ingress()
+            let (process, port) = try await programs.ingress(environment: ["SLUICE_KAFKA_MESSAGE_TIMEOUT": "60s"])
             let connection = try LoopbackConnection(port: port)
             // A request that is under way holds the first signal's shutdown up.
             try connection.send(
                 "POST /send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
-            try await Task.sleep(for: .milliseconds(200))
+            try #require(try await isInFlight(port))
             process.signal(SIGTERM)
-            try #require(await eventually(within: .seconds(10)) { process.output.contains("Stopping: signal received.") })
+            try #require(await eventually { process.output.contains("Stopping: signal received.") })
             try await Task.sleep(for: .milliseconds(600))
             process.signal(second)
-            #expect(try await process.ended(within: .seconds(3)) == .exited(code), "\(process.output)")
+            #expect(try await process.ended(within: .seconds(20)) == .exited(code), "\(process.output)")
             #expect(process.output.contains("Second signal"))
         }
     }
@@ -321,16 +329,17 @@ struct Programs: ~Copyable {
     func theGroupIsLeftWhileARequestIsStillOpen() async throws {
         let programs = try Programs()
         let uri = try await TestPostgres.database(migrated: true)
-        let (process, port) = try await programs.ingress(role: "all", environment: ["SLUICE_POSTGRES_URI": uri])
+        let (process, port) = try await programs.ingress(
+            role: "all", environment: ["SLUICE_POSTGRES_URI": uri, "SLUICE_KAFKA_MESSAGE_TIMEOUT": "60s"])
         try #require(
             await eventually(within: .seconds(30)) { process.output.contains("Partitions claimed") }, "\(process.output)")
         let connection = try LoopbackConnection(port: port)
         try connection.send("POST /send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
-        try await Task.sleep(for: .milliseconds(200))
+        try #require(try await isInFlight(port))
         process.signal(SIGTERM)
         // The HTTP server waits for the request as long as an acknowledgement may take.
         #expect(
-            await eventually(within: .seconds(3)) { process.output.contains("Consumer group left.") }, "\(process.output)")
+            await eventually(within: .seconds(30)) { process.output.contains("Consumer group left.") }, "\(process.output)")
         #expect(!process.output.contains("Stopped."))
         connection.abort()
         #expect(try await process.ended(within: .seconds(30)) == .exited(0))
@@ -344,7 +353,7 @@ struct Programs: ~Copyable {
         let process = try programs.start(
             "sluice", "run --role ingress",
             environment: [
-                "SLUICE_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers, "SLUICE_HTTP_SHUTDOWN_DELAY": "1s",
+                "SLUICE_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrapServers, "SLUICE_HTTP_SHUTDOWN_DELAY": "5s",
                 "SLUICE_KAFKA_MESSAGE_TIMEOUT": "20s",
             ])
         @Sendable func port() -> UInt16? {

@@ -127,7 +127,7 @@ struct DatabaseLaneTests {
         func formerBackends() async throws -> Int64 {
             try await world.scalar("SELECT count(*) FROM pg_stat_activity WHERE pid = \(first)")
         }
-        for _ in 0..<100 where try await formerBackends() > 0 { try await Task.sleep(for: .milliseconds(50)) }
+        for _ in 0..<600 where try await formerBackends() > 0 { try await Task.sleep(for: .milliseconds(50)) }
         #expect(try await formerBackends() == 0)
         await world.lane.close()
     }
@@ -204,12 +204,12 @@ struct DatabaseLaneTests {
 
     /// The deadline is that of the record, also while a busy lane, or a claim, keeps it from being tried; it is tried once more after it.
     @Test func aRecordThatIsTriedLateHasWaitedMeanwhile() async throws {
-        let world = try await LaneWorld(constraintTimeout: .milliseconds(100), prepare: Self.parents)
+        let world = try await LaneWorld(constraintTimeout: .seconds(2), prepare: Self.parents)
         guard case .appliedInPart = try await world.lane.apply(world.work(0..<10), attempt: 0) else {
             Issue.record("a parent may be on its way")
             return
         }
-        try await Task.sleep(for: .milliseconds(350))
+        try await Task.sleep(for: .milliseconds(2_300))
         #expect(applied(try await world.lane.apply(world.work(0..<6), attempt: 0))?.deadLetters == ["sql:foreign_key": 1])
         #expect(try await world.scalar("SELECT \"offset\" FROM sluice_dead_letters") == 4)
         await world.lane.close()

@@ -47,7 +47,7 @@ struct LeaderlessPartitionTests {
             #expect(try await !ids().contains(Int32(base + 2)))
             if round == 0 {
                 // The start does not know where it is to begin.
-                #expect(await eventually(within: .seconds(10)) { worker.output.contains("Partitions not claimed; retrying.") })
+                #expect(await eventually(within: .seconds(30)) { worker.output.contains("Partitions not claimed; retrying.") })
             }
             try broker.setLeader(of: "messages", partition: 2, to: 1)
             if round == 1 { try await produce(broker, base, to: [2]) }

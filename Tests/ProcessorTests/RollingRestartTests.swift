@@ -58,7 +58,7 @@ private final class Balancer: Sendable {
         while !state.withLock({ $0.isStopped }) {
             let port = state.withLock { $0.servers[position].port }
             let status = try? {
-                let connection = try LoopbackConnection(port: port, timeout: 2)
+                let connection = try LoopbackConnection(port: port, timeout: 10)
                 try connection.send("GET /readyz HTTP/1.1\r\nHost: t\r\n\r\n")
                 return try connection.answer().status
             }()
@@ -142,7 +142,7 @@ private final class Senders: Sendable {
         let event = #"{"action":"Upsert","message_id":\#(number),"data":{"name":"n","message":"m"}}"#
         while !state.withLock({ $0.isStopped }) {
             do {
-                let open = try connection ?? LoopbackConnection(port: port, timeout: 10)
+                let open = try connection ?? LoopbackConnection(port: port, timeout: 20)
                 try open.send(
                     "POST /send HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: \(event.utf8.count)\r\n\r\n\(event)"
                 )
@@ -167,7 +167,7 @@ private final class Senders: Sendable {
 @Suite struct RollingRestartTests {
     @Test func noRequestFailsWhileIngressesAreRestarted() async throws {
         let programs = try Programs()
-        let settings = ["SLUICE_HTTP_SHUTDOWN_DELAY": "2s"]
+        let settings = ["SLUICE_HTTP_SHUTDOWN_DELAY": "4s"]
         var servers = [
             try await programs.ingress(environment: settings), try await programs.ingress(environment: settings),
         ]
@@ -181,8 +181,8 @@ private final class Senders: Sendable {
             let clock = ContinuousClock()
             let begin = clock.now
             servers[position].process.signal(SIGTERM)
-            #expect(try await servers[position].process.ended(within: .seconds(20)) == .exited(0))
-            #expect(clock.now - begin >= .seconds(2), "events are taken for the delay")
+            #expect(try await servers[position].process.ended(within: .seconds(40)) == .exited(0))
+            #expect(clock.now - begin >= .seconds(4), "events are taken for the delay")
             #expect(balancer.unready(position) > 0, "it said that it was not ready")
             servers[position] = try await programs.ingress(environment: settings)
             balancer.replace(position, by: servers[position].port)

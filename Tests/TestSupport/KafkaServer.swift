@@ -76,7 +76,7 @@ public actor KafkaServer {
             starting.append((process, earlier))
         }
         for (process, earlier) in starting {
-            let isServing = await eventually(within: .seconds(60), every: .milliseconds(20)) {
+            let isServing = await eventually(within: .seconds(180), every: .milliseconds(20)) {
                 process.ending != nil || process.output.utf8.dropFirst(earlier).firstRange(of: "Kafka Server started".utf8) != nil
             }
             guard isServing, process.ending == nil else {
@@ -105,7 +105,7 @@ public actor KafkaServer {
 
     /// Waits until every replica of every topic has what its leader has.
     public func replicate() async throws {
-        let isReplicated = try await eventually(within: .seconds(60), every: .milliseconds(100)) {
+        let isReplicated = try await eventually(within: .seconds(180), every: .milliseconds(100)) {
             try await self.partitions("--under-replicated-partitions").isEmpty
         }
         guard isReplicated else { throw ChildProcess.Failure("replicas stay behind their leaders") }
@@ -153,7 +153,7 @@ public actor KafkaServer {
                 ])
         }
         let metadata = try await metadataClient()
-        let isKnown = try await eventually(within: .seconds(20), every: .milliseconds(20)) {
+        let isKnown = try await eventually(within: .seconds(60), every: .milliseconds(20)) {
             let known = try await metadata.topics(topics.map(\.name))
             return topics.allSatisfy { topic in
                 if case .success(topic.partitions)? = known[topic.name] { return true }
@@ -169,21 +169,22 @@ public actor KafkaServer {
     }
 
     /// Runs one of the distribution's scripts and answers what it printed.
-    /// - Parameter time: after which it is killed; `nil`: it ends by itself.
+    /// - Parameter condition: once it is true, the script is killed; `nil`: it ends by itself.
     @discardableResult
     public nonisolated func tool(
-        _ script: String, _ arguments: [String], killedAfter time: Duration? = nil
+        _ script: String, _ arguments: [String], killedOnce condition: (@Sendable () async throws -> Bool)? = nil
     ) async throws -> String {
         let log = directory.appendingPathComponent("tool-\(UUID().uuidString).log").path
         guard let home = Self.home else { throw ChildProcess.Failure("KAFKA_HOME names no Apache Kafka") }
         let child = try ChildProcess.start(
             "\(home)/bin/\(script)", arguments, environment: environment(heap: "-Xmx192m -Xms32m"), log: log)
-        if let time {
-            try await Task.sleep(for: time)
+        if let condition {
+            let isTrue = try await eventually(within: .seconds(90), every: .milliseconds(100), condition)
             await child.kill()
+            guard isTrue else { throw ChildProcess.Failure("\(script) did not get so far: \(child.output.suffix(2000))") }
             return child.output
         }
-        let ending = try await child.ended(within: .seconds(90))
+        let ending = try await child.ended(within: .seconds(180))
         let output = child.output
         guard ending == .exited(0) else { throw ChildProcess.Failure("\(script) ended with \(ending): \(output.suffix(2000))") }
         return output

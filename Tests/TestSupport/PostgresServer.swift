@@ -131,7 +131,7 @@ public actor TestPostgres {
                 print("databases left behind: \(names.joined(separator: ", ")): \(error)")
             }
         }
-        if done.wait(timeout: .now() + 30) == .timedOut { print("databases left behind: \(names.joined(separator: ", "))") }
+        if done.wait(timeout: .now() + 120) == .timedOut { print("databases left behind: \(names.joined(separator: ", "))") }
     }
 
     /// The script's watchdog would stop the server within a second; this stops it before the process ends.

@@ -18,6 +18,17 @@ public func eventually(
     return try await condition()
 }
 
+/// Measures how long something takes, up to three times, until it was below `limit`. Answers the shortest time.
+///
+/// A machine that stands still for a moment spoils one measurement; what takes so long by itself spoils all.
+public func shortest(
+    below limit: Duration, _ measure: () async throws -> Duration
+) async rethrows -> Duration {
+    var shortest = try await measure()
+    for _ in 1..<3 where shortest >= limit { shortest = min(shortest, try await measure()) }
+    return shortest
+}
+
 /// A value that tests write from one task and read from another.
 public final class Shared<Value: Sendable>: Sendable {
     private let value: Mutex<Value>

@@ -14,7 +14,7 @@ extension World {
     ///   - except: partitions of which nothing must be applied.
     ///   - skipping: by partition, the number of first records that must not be applied.
     func expectExact(
-        within limit: Duration = .seconds(90), except: Set<Int32> = [], skipping: [Int32: Int64] = [:],
+        within limit: Duration = .seconds(180), except: Set<Int32> = [], skipping: [Int32: Int64] = [:],
         refuses: @escaping @Sendable (Texts) -> Bool = { _ in false }, sourceLocation: SourceLocation = #_sourceLocation
     ) async throws {
         let ends = try await self.ends().filter { !except.contains($0.key) }

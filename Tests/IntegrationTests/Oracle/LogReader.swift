@@ -19,14 +19,14 @@ extension World {
         let consumer = try KafkaConsumer.start(configuration, limit: FixedReadLimit())
         // Ends the wait for an event that does not come.
         let limit = Task {
-            try await Task.sleep(for: .seconds(60))
+            try await Task.sleep(for: .seconds(180))
             _ = await consumer.close(deadline: .seconds(2))
         }
         defer { limit.cancel() }
         var oracle = Oracle(refuses: refuses)
         var positions: [Int32: Int64] = [:]
         while ends.contains(where: { positions[$0.key, default: 0] < $0.value }) {
-            guard let event = await consumer.next() else { throw Trouble("the log could not be read within a minute") }
+            guard let event = await consumer.next() else { throw Trouble("the log could not be read within three minutes") }
             switch event {
             case .assigned(let partitions):
                 consumer.assign(partitions.map { ($0, positions[$0.partition, default: 0]) }, generation: 1)

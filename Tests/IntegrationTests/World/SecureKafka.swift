@@ -113,7 +113,7 @@ struct SecureKafka: Sendable {
         let child = try ChildProcess.start(
             "/bin/sh", ["-ec", "cd \(directory.path)\n\(script)"], environment: ["PATH": "/usr/local/bin:/usr/bin:/bin"],
             log: path("openssl.log"))
-        let ending = try await child.ended(within: .seconds(20))
+        let ending = try await child.ended(within: .seconds(60))
         guard ending == .exited(0) else { throw Trouble("openssl ended with \(ending): \(child.output.suffix(2000))") }
     }
 

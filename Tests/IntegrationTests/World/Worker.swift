@@ -12,7 +12,7 @@ struct Worker: Sendable {
     let url: String
 
     /// Sends SIGTERM and waits for the end.
-    func terminate(within limit: Duration = .seconds(30)) async throws -> ChildProcess.Ending {
+    func terminate(within limit: Duration = .seconds(40)) async throws -> ChildProcess.Ending {
         process.signal(SIGTERM)
         return try await process.ended(within: limit)
     }
@@ -75,7 +75,8 @@ extension World {
         let before = (try? Data(contentsOf: log))?.count ?? 0
         let process = try launch(name, role: role, topic: topic, settings, configuration: configuration)
         var url: String?
-        for _ in 0..<2000 where url == nil {
+        let deadline = ContinuousClock.now + .seconds(60)
+        while url == nil, ContinuousClock.now < deadline {
             let text = String(decoding: process.output.utf8.dropFirst(before), as: UTF8.self)
             if let start = text.range(of: "url=http://") {
                 url = text[start.lowerBound...].dropFirst(4).prefix { $0 != " " && $0 != "\n" && $0 != "\"" }.description
@@ -101,7 +102,7 @@ extension World {
     }
 
     /// Waits until a worker has so many partitions assigned.
-    func hasPartitions(_ worker: Worker, _ count: Int, within limit: Duration = .seconds(40)) async throws {
+    func hasPartitions(_ worker: Worker, _ count: Int, within limit: Duration = .seconds(60)) async throws {
         try await reached("\(worker.process.log) has \(count) partitions", within: limit) {
             (try? await worker.partitions()) == count
         }

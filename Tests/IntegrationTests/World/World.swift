@@ -190,14 +190,14 @@ final class World: Sendable {
     func applied() async throws -> Int64 { try await offsets().values.reduce(0, +) }
 
     /// Waits until so many records more than now are applied.
-    func progress(_ records: Int64, within limit: Duration = .seconds(60)) async throws {
+    func progress(_ records: Int64, within limit: Duration = .seconds(120)) async throws {
         let goal = try await applied() + records
         try await reached("\(goal) records are applied", within: limit) { try await self.applied() >= goal }
     }
 
     /// Waits until a condition is true; throws `Trouble` with its description where that takes too long.
     func reached(
-        _ description: String, within limit: Duration = .seconds(30), _ condition: @Sendable () async throws -> Bool
+        _ description: String, within limit: Duration = .seconds(60), _ condition: @Sendable () async throws -> Bool
     ) async throws {
         guard try await eventually(within: limit, every: .milliseconds(10), condition) else {
             throw Trouble("\(name): not within \(limit): \(description)")
