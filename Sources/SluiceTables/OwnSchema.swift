@@ -15,6 +15,9 @@ public enum OwnSchema {
     private static let steps = [
         offsetsAndDeadLetters, pauses, deadLetterDetails, tableVersion, lastRecords, tombstones,
     ].enumerated().map { index, sql in
-        Migration(version: Int32(index + 1), name: "step \(index + 1)", file: "sluice_schema step \(index + 1)", sql: sql)
+        // The ellipsis stands in a comment. Encodings such as LATIN1 do not have it, and the server would not even read the step.
+        Migration(
+            version: Int32(index + 1), name: "step \(index + 1)", file: "sluice_schema step \(index + 1)",
+            sql: sql.split(separator: "…", omittingEmptySubsequences: false).joined(separator: "..."))
     }
 }

@@ -31,8 +31,9 @@ final class TestDatabase: Sendable {
     }
 
     /// A new database with Sluice's own tables and those of `ddl`.
-    static func fresh(_ ddl: String = "") async throws -> TestDatabase {
-        let uri = try await TestPostgres.database()
+    /// - Parameter options: of CREATE DATABASE.
+    static func fresh(_ ddl: String = "", options: String = "") async throws -> TestDatabase {
+        let uri = try await TestPostgres.database(options: options)
         let notices = Notices()
         let connection = try await PostgresConnection.connect(PostgresConfiguration(uri: uri)) { _, text in
             notices.lines.withLock { $0.append(text) }

@@ -116,7 +116,7 @@ private let cells: [Cell] = [
     private func expect(_ mode: Mode, _ row: Row, sourceLocation: SourceLocation = #_sourceLocation) {
         // Trailing zeros of the scale 4 are kept.
         let price: Cell = mode.name == "connect" ? .bytes([0, 2, 0, 0, 0, 0, 0, 4, 0, 12, 0x0D, 0x48]) : cells[5]
-        let span: Cell = mode.name == "isostring" ? .text("P0Y0M0DT0H1M30S") : .text("90000000 microseconds")
+        let span: Cell = mode.name == "isostring" ? .text("P0Y0M0DT0H1M30S") : .text("00:01:30")
         #expect(row.cells == Array(cells[..<5]) + [price, span], "\(mode.name)", sourceLocation: sourceLocation)
     }
 

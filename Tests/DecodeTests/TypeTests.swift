@@ -43,6 +43,17 @@ import Testing
         }
     }
 
+    /// Before version 15 PostgreSQL reads no number beyond 32 bits in an interval.
+    @Test func `a length of time is written as each server reads it`() throws {
+        let decoder = try Self.decoder("type: interval, format: epoch_us")
+        for (count, text) in [
+            ("0", "00:00:00"), ("-1", "-00:00:00.000001"), ("3000000000", "00:50:00"),
+            ("7730941132799999999", "2147483647:59:59.999999"), ("7730941132800000000", "7730941132800000000 microseconds"),
+        ] {
+            #expect(try decoder.row(#"{"a":"c","id":1,"v":\#(count)}"#).cells[1] == .text(text))
+        }
+    }
+
     /// Bytes are changed, removed or doubled: what is still an event has the same row alone in its memory, and the ingress agrees.
     @Test func `damaged documents are read within their bytes`() throws {
         let decoder = Decoder(

@@ -39,8 +39,8 @@ enum TypesPage {
         letter with its SQLSTATE; the other events of the transaction are applied. Such columns are not coalesced,
         because a later event must not hide that an earlier one is refused.
 
-        A cast to a type that names objects of the database (regclass, regrole and the other `reg` types, aclitem)
-        stops the partition where there is no such object: to PostgreSQL that is no wrong value but a missing object.
+        Some types do not call a wrong value one: they report a syntax error (tsvector), an object that does not exist
+        (regclass), or, as hstore before PostgreSQL 16, an internal error. A `cast` to one makes a dead letter, too.
 
         **The whole event** goes into a column of type json or jsonb with `path: ''`. A `cast` may name a type in a
         schema, with a modifier or with `[]`; names with other characters than letters, digits and underscores need

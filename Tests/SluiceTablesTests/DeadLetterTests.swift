@@ -48,7 +48,13 @@ import Testing
         add([], [])
         let expected =
             #"[{"name":"a\"\\\n","value":"aGVsbG8="},{"name":"\#u{FFFD}A\#u{FFFD}","value":null},{"name":"","value":""}]"#
-        #expect(DeadLetterWriter.json(buffer.bytes) == expected)
+        func writer(isUnicode: Bool) -> DeadLetterWriter {
+            DeadLetterWriter(group: "g", mapping: "m", table: "t", isUnicode: isUnicode, pool: ArrayPool(keptBytes: 0))
+        }
+        #expect(writer(isUnicode: true).json(buffer.bytes) == expected)
+        buffer.removeAll()
+        add(Array("a名".utf8), nil)
+        #expect(writer(isUnicode: false).json(buffer.bytes) == #"[{"name":"a\\u{540D}","value":null}]"#)
         for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
             #expect(Array(plain.utf8).withUnsafeBytes { DeadLetterWriter.base64($0) } == coded)
         }
@@ -81,7 +87,8 @@ struct DeadLetterRowTests {
         let records = RecordBatch(source: TopicPartition("t", 0), generation: 1)
         records.append(1, "k", value)
         let batch = ChangeBatch(records: records, rows: ChangeRows(columnCount: 1))
-        let writer = DeadLetterWriter(group: "g", mapping: mapping, table: "shop.orders", pool: ArrayPool(keptBytes: 0))
+        let writer = DeadLetterWriter(
+            group: "g", mapping: mapping, table: "shop.orders", isUnicode: true, pool: ArrayPool(keptBytes: 0))
         let statement = try #require(writer.encode([DeadLetter(batch: batch, record: 0, reason: reason, detail: "d")]))
         _ = try session.pipeline { try statement.queue(&$0) }
     }

@@ -48,13 +48,14 @@ public actor TestPostgres {
     public static func uri() async throws -> String { try await shared.serverURI() }
 
     /// Makes a database of its own for one test, with ``migrationSets()`` applied if asked for, and returns its URI.
-    public static func database(migrated: Bool = false) async throws -> String {
+    /// - Parameter options: of CREATE DATABASE.
+    public static func database(migrated: Bool = false, options: String = "") async throws -> String {
         let server = try await shared.serverURI()
         let name = "test_" + UUID().uuidString.prefix(13).lowercased().replacingOccurrences(of: "-", with: "_")
         if await !shared.isPrivate { made.withLock { $0.append(name) } }
         let admin = try await PostgresConnection.connect(PostgresConfiguration(uri: server))
         try await admin.perform { session in
-            try session.execute("CREATE DATABASE \(name)")
+            try session.execute("CREATE DATABASE \(name) \(options)")
         }
         await admin.close()
         guard var parts = URLComponents(string: server) else {

@@ -45,7 +45,8 @@ public struct RouteWriter: Sendable {
             )
         }
         let unrouted = DeadLetterWriter(
-            group: writers[0].configuration.group, mapping: name, table: "", pool: writers[0].pool)
+            group: writers[0].configuration.group, mapping: name, table: "",
+            isUnicode: writers[0].plan.schema.serverEncoding == "UTF8", pool: writers[0].pool)
         return PreparedRoute(
             slices: slices, advances: advances, recordCount: recordCount, parts: parts, isMixed: isMixed, faults: faults,
             faultStatement: unrouted.encode(faults))

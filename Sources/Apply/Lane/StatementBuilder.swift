@@ -116,7 +116,8 @@ struct StatementBuilder {
             }
             if let update = net.update { groups.append(row(update), to: StatementKey(kind: .update)) }
             if let insert = net.insert {
-                groups.append(row(insert), to: StatementKey(kind: .insert, setsOnUpdate: setsOnUpdate))
+                let kind = net.update == nil ? StatementKind.insert : .insertNotUpdated
+                groups.append(row(insert), to: StatementKey(kind: kind, setsOnUpdate: setsOnUpdate))
             }
         }
         return CoalescedRows(groups: groups, merged: machine.mergedRows, superseded: superseded)
@@ -182,7 +183,7 @@ struct StatementBuilder {
                 case .upsert where isOneStatement(row, []): built.rounds[round].append(row, to: StatementKey(kind: .upsert))
                 case .upsert:
                     built.rounds[round].append(row, to: StatementKey(kind: .update))
-                    built.rounds[round].append(row, to: StatementKey(kind: .insert))
+                    built.rounds[round].append(row, to: StatementKey(kind: .insertNotUpdated))
                 }
             }
         }

@@ -38,7 +38,11 @@ public final class TableWriter: Sendable {
         refusals = Mutex(former?.refusals.withLock { $0 } ?? RefusalRate())
         var configuration = configuration
         if plan.shape.mode != .upsert { configuration.outcomes = configuration.outcomes.forAppends }
-        if plan.shape.columns.contains(where: { $0.cast != nil }) { configuration.outcomes = configuration.outcomes.forCasts }
+        let casts = plan.shape.columns.filter { $0.cast != nil }
+        if !casts.isEmpty {
+            configuration.outcomes = configuration.outcomes.forCasts(
+                isOfExtension: casts.contains { plan.schema.columns[$0.name]?.isOfExtension == true })
+        }
         self.configuration = configuration
         self.poison = poison
         self.pool = pool ?? ArrayPool(keptBytes: configuration.keptBufferBytes)
@@ -148,7 +152,9 @@ public final class TableWriter: Sendable {
     public func recycle(_ transaction: consuming PreparedTransaction) { pool.give(transaction.arrays) }
 
     var deadLetterWriter: DeadLetterWriter {
-        DeadLetterWriter(group: configuration.group, mapping: configuration.mapping, table: plan.shape.name, pool: pool)
+        DeadLetterWriter(
+            group: configuration.group, mapping: configuration.mapping, table: plan.shape.name,
+            isUnicode: plan.schema.serverEncoding == "UTF8", pool: pool)
     }
 
     func advances(_ slices: [BatchSlice], _ claims: [PartitionClaim]) throws(ApplyError) -> [OffsetAdvance] {

@@ -83,10 +83,15 @@ public struct OutcomeTable: Sendable, Equatable {
     }
 
     /// The table for rows whose values the server casts. Some types report a value that they cannot read as a syntax error (tsvector,
-    /// jsonpath) or as an object that does not exist (regtype). The statements themselves were checked before (``WritePlan``).
-    var forCasts: OutcomeTable {
+    /// jsonpath) or as an object that does not exist (regtype), and some of extensions as an internal error (hstore before PostgreSQL 16,
+    /// PostGIS). The statements themselves were checked before (``WritePlan``).
+    /// - Parameter isOfExtension: the type of such a column is none of PostgreSQL's own.
+    func forCasts(isOfExtension: Bool) -> OutcomeTable {
         var table = self
-        for state in ["42601", "42704", "42883", "42P01"] where outcomes[state] == nil { table.outcomes[state] = .deadLetter }
+        for state in ["42601", "42704", "42883", "42P01", "3F000"] + (isOfExtension ? ["XX000"] : []) where outcomes[state] == nil
+        {
+            table.outcomes[state] = .deadLetter
+        }
         return table
     }
 

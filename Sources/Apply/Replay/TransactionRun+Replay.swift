@@ -140,26 +140,45 @@ extension TransactionRun {
     private mutating func replay(_ range: Range<Int>, _ progress: inout Progress) throws -> Int {
         let isolated = writer.configuration.outcomes.refusals(final: final)
         let calls = builder(transaction.sequence).sequential(ContiguousArray(range), isolating: isolated)
-        defer { writer.pool.give(calls.flatMap(\.arrays)) }
         let savepoint = progress.savepoint
-        let results = try roundTrip { pipeline in
+        let (results, failure) = try answers { pipeline in
             for statement in savepoint { try pipeline.execute(statement) }
             for call in calls { try call.queue(&pipeline) }
+        }
+        writer.pool.give(calls.flatMap(\.arrays))
+        if let failure {
+            guard results.count == savepoint.count, isRefusal(failure) else { throw failure }
+            return try isolate(failure, in: range, &progress)
         }
         progress.savepoint = Savepoint.move
         let answer = try FunctionAnswer(results[results.count - 1])
         if !answer.refusals.isEmpty { progress.report.isReplayed = true }
         progress.report.rows += try calls[calls.count - 1].rows(results[results.count - 1])
         progress.counts = progress.counts.map { $0 + answer.counts }
-        for refusal in answer.refusals {
-            let (batch, record) = transaction.sequence.record(of: refusal.position)
-            progress.refused.insert(refusal.position)
-            progress.deadLetters.append(
-                DeadLetter(
-                    batch: batch, record: record, reason: DeadLetterReason.sql(refusal.state), state: refusal.state,
-                    detail: refusal.message))
-        }
+        for refusal in answer.refusals { refuse(refusal.position, refusal.state, refusal.message, &progress) }
         return answer.refusals.count
+    }
+
+    /// Isolates an event that the function has not even got: the server cannot read a value, such as a text of characters that its encoding
+    /// does not have, or the event is no row of the function's table. Returns how many are refused.
+    private mutating func isolate(_ error: PostgresError, in range: Range<Int>, _ progress: inout Progress) throws -> Int {
+        progress.savepoint = Savepoint.rollBack
+        progress.report.isReplayed = true
+        guard range.count > 1 else {
+            refuse(range.lowerBound, error.sqlState?.rawValue ?? "", error.message, &progress)
+            return 1
+        }
+        let middle = range.lowerBound + range.count / 2
+        let refused = try replay(range.lowerBound..<middle, &progress)
+        return refused + (try replay(middle..<range.upperBound, &progress))
+    }
+
+    private func refuse(_ position: Int, _ state: String, _ message: String, _ progress: inout Progress) {
+        let (batch, record) = transaction.sequence.record(of: position)
+        progress.refused.insert(position)
+        progress.deadLetters.append(
+            DeadLetter(
+                batch: batch, record: record, reason: DeadLetterReason.sql(state), state: state, detail: message))
     }
 
     private mutating func commit(_ progress: Progress) throws -> ApplyOutcome {
@@ -170,6 +189,10 @@ extension TransactionRun {
         defer { if let check { writer.pool.give(check.statement.arrays) } }
         let guarding = plan.versionGuard
         let results = try roundTrip { pipeline in
+            // The last event may have been refused before the function got it.
+            if progress.savepoint == Savepoint.rollBack {
+                for statement in progress.savepoint { try pipeline.execute(statement) }
+            }
             // Ranges that were rolled back hold no locks. What was changed meanwhile is seen here.
             try versionCheck?.queue(&pipeline)
             try insertion?.queue(&pipeline)

@@ -15,6 +15,9 @@ enum StatementKind: UInt8, CaseIterable {
     case merge
     /// Inserts rows that are absent.
     case insert
+    /// Inserts rows that an update has not found. It is refused where another session has inserted one of them meanwhile: otherwise what
+    /// the event says of that row would get lost.
+    case insertNotUpdated
     /// Inserts rows, whatever is there.
     case append
 }
@@ -63,6 +66,8 @@ struct StatementTexts {
     let texts: RowTexts
     /// An INSERT must not propose a row whose key is present: it would be refused for a required column that events may lack.
     let insertsLookUp: Bool
+    /// A row that is absent can be inserted: no trigger decides otherwise, and none counts as absent that is there.
+    let insertsAreExact: Bool
 
     private var shape: TableShape { texts.shape }
 
@@ -113,18 +118,19 @@ struct StatementTexts {
                 WHEN MATCHED THEN UPDATE SET \(texts.assignments(of: "u"))
                 WHEN NOT MATCHED THEN INSERT \(columns) VALUES (\(values.joined(separator: ", ")))
                 """
-        case .insert:
+        case .insert, .insertNotUpdated:
+            let isExact = key.kind == .insertNotUpdated && insertsAreExact
             let conditions =
-                (insertsLookUp ? [texts.isAbsent("u")] : []) + (version.map { [$0.outlivesTombstone("u")] } ?? [])
+                (insertsLookUp || isExact ? [texts.isAbsent("u")] : []) + (version.map { [$0.outlivesTombstone("u")] } ?? [])
             sql =
                 insert(key, rows) + (conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND "))
-                + " \(texts.conflict(setsOnUpdate: key.setsOnUpdate))"
+                + (isExact ? "" : " \(texts.conflict(setsOnUpdate: key.setsOnUpdate))")
         case .append: sql = insert(key, rows)
         }
         return SetStatement(
             sql, tombstones: tombstones, columns: columns, presenceWords: words, hasVersion: version != nil,
-            plansEachTime: [.delete, .update, .merge].contains(key.kind) || (key.kind == .insert && insertsLookUp)
-                || version != nil)
+            plansEachTime: [.delete, .update, .merge, .insertNotUpdated].contains(key.kind)
+                || (key.kind == .insert && insertsLookUp) || version != nil)
     }
 
     private func insert(_ key: StatementKey, _ rows: String) -> String {

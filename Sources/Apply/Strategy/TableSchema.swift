@@ -27,6 +27,8 @@ public struct TableSchema: Sendable, Equatable {
         var collationIsDeterministic = true
 
         var hasDefault: Bool { defaultExpression != nil }
+        /// Its type is none of PostgreSQL's own (`FirstNormalObjectId`).
+        var isOfExtension: Bool { baseType >= 16_384 }
 
         /// Whether the column takes every value that the mapping reads, within its ``limit(of:isKey:)``. What the server casts has been read
         /// as a text only, except for arrays.

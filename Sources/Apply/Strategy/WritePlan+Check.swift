@@ -173,7 +173,7 @@ extension WritePlan {
         switch kind {
         case .delete: shape.deletion.isEmpty ? "DELETE" : "UPDATE"
         case .update: "UPDATE"
-        case .upsert, .merge, .insert, .append: "INSERT"
+        case .upsert, .merge, .insert, .insertNotUpdated, .append: "INSERT"
         }
     }
 }

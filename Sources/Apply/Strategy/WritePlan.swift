@@ -64,7 +64,11 @@ public final class WritePlan: Sendable {
             && schema.kind == .table
             && !schema.isInherited
             && schema.rules.isEmpty && schema.triggers.isEmpty && !schema.hasRowSecurity
-        let setTexts = StatementTexts(texts: texts, insertsLookUp: insertsLookUp)
+        let hasInsertTriggers = schema.triggers.contains(where: \.isBeforeRowInsert)
+        let setTexts = StatementTexts(
+            texts: texts, insertsLookUp: insertsLookUp,
+            // With a version its guard finds what was missed.
+            insertsAreExact: !hasInsertTriggers && shape.deletion.isEmpty && shape.version == nil)
         self.texts = setTexts
         versionGuard = VersionGuard(texts)
         statements = Dictionary(
@@ -75,7 +79,7 @@ public final class WritePlan: Sendable {
         function = SequentialFunction(
             SequentialWriter(
                 texts: texts, usesArbiter: schema.rules.isEmpty,
-                insertsAreExact: !schema.triggers.contains(where: \.isBeforeRowInsert),
+                insertsAreExact: !hasInsertTriggers,
                 updateGroups: schema.updateGroups(shape),
                 remembersRow: shape.mode != .append && shape.version == nil && schema.kind == .table && !schema.isInherited
                     && schema.rules.isEmpty && schema.isReadable))

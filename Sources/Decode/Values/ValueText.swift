@@ -140,6 +140,17 @@ extension ByteBuffer {
         append(digits: UInt64(day), width: 2)
     }
 
+    /// Appends a length of time. Before version 15 PostgreSQL reads no number of more than 32 bits in an interval, and in no version more
+    /// hours than that; then it is counted in microseconds.
+    mutating func append(interval microseconds: Int64) {
+        guard microseconds.magnitude / 3_600_000_000 <= UInt64(Int32.max) else {
+            append(decimal: microseconds)
+            return append(ascii: " microseconds")
+        }
+        if microseconds < 0 { append(byte: UInt8(ascii: "-")) }
+        append(time: Int64(microseconds.magnitude))
+    }
+
     private mutating func append(time microseconds: Int64) {
         let seconds = UInt64(microseconds) / 1_000_000
         append(digits: seconds / 3600, width: 2)

@@ -193,8 +193,7 @@ enum ValueWriter {
         switch codec.type {
         case .interval:
             let start = rows.values.count
-            rows.values.append(decimal: microseconds)
-            rows.values.append(ascii: " microseconds")
+            rows.values.append(interval: microseconds)
             return Slice(start: start, length: rows.values.count - start)
         case .time:
             guard (0...Calendar.microsecondsOfDay).contains(microseconds) else { throw .outOfRange }

@@ -187,7 +187,11 @@ private func applySettings(
         // Of a timestamptz written into a timestamp, date or text column the value would depend on it.
         ("TimeZone", "UTC"),
         // So would that of a text that is cast.
-        ("DateStyle", "ISO, MDY"), ("IntervalStyle", "postgres"),
+        ("DateStyle", "ISO, MDY"), ("IntervalStyle", "postgres"), ("array_nulls", "on"),
+        // And the text of a value, by which unchanged rows are told, and which text columns get.
+        ("extra_float_digits", "1"), ("bytea_output", "hex"),
+        // Names of tables stand in literals, and tombstones are found by them.
+        ("standard_conforming_strings", "on"), ("quote_all_identifiers", "off"),
         // Bulk statements are planned for each batch; compiling each plan costs more than it saves.
         ("jit", "off"),
         // For the server's default of 4 the planner reads a whole table of half a million rows to find a batch of them by their key, which

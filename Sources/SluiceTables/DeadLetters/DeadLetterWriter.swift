@@ -46,16 +46,20 @@ public struct DeadLetterWriter {
     private let group: String
     private let mapping: String
     private let table: String
+    private let isUnicode: Bool
     private let pool: ArrayPool
 
     /// A writer for a consumer group.
     /// - Parameters:
     ///   - mapping: the mapping's name.
     ///   - table: the table that the records were for; empty: it is not known.
-    public init(group: String, mapping: String, table: String, pool: ArrayPool) {
+    ///   - isUnicode: the database takes every character. Otherwise those that are not ASCII are written as `\u{540D}`: one that it does not
+    ///     take would refuse the dead letter, and with it the transaction, however often it is repeated.
+    public init(group: String, mapping: String, table: String, isUnicode: Bool, pool: ArrayPool) {
         self.group = group
         self.mapping = mapping
         self.table = table
+        self.isUnicode = isUnicode
         self.pool = pool
     }
 
@@ -77,7 +81,7 @@ public struct DeadLetterWriter {
         column(TypeOID.bytea) { array, dead, record in array.append(dead.batch.records.bytes(of: record.value)) }
         column(TypeOID.text) { array, dead, record in
             if let headers = dead.batch.records.bytes(of: record.headers) {
-                array.append(Self.json(headers))
+                array.append(json(headers))
             } else {
                 array.append(nil)
             }
@@ -89,23 +93,28 @@ public struct DeadLetterWriter {
         column(TypeOID.text) { array, dead, _ in
             if let state = dead.state { array.append(state) } else { array.append(nil) }
         }
-        column(TypeOID.text) { array, dead, _ in array.append(dead.detail.filter { $0 != "\0" }) }
+        column(TypeOID.text) { array, dead, _ in array.append(storable(dead.detail.filter { $0 != "\0" })) }
         column(TypeOID.int8) { array, dead, record in array.append(dead.batch.records.fingerprint(of: record)) }
-        writer.text(mapping)
+        writer.text(storable(mapping))
         writer.text(table)
         return writer.finish(Self.statement)
     }
 
     /// `[{"name": …, "value": base64 or null}, …]`, in the record's order. Bytes of a name that are no text become U+FFFD.
-    static func json(_ headers: UnsafeRawBufferPointer) -> String {
+    func json(_ headers: UnsafeRawBufferPointer) -> String {
         var text = "["
         RecordHeaders.forEach(in: headers) { name, value in
             if text.utf8.count > 1 { text += "," }
-            text += "{\"name\":" + quoted(String(decoding: name, as: UTF8.self)) + ",\"value\":"
-            text += value.map { "\"" + base64($0) + "\"" } ?? "null"
+            text += "{\"name\":" + Self.quoted(storable(String(decoding: name, as: UTF8.self))) + ",\"value\":"
+            text += value.map { "\"" + Self.base64($0) + "\"" } ?? "null"
             text += "}"
         }
         return text + "]"
+    }
+
+    /// A text that the database takes.
+    private func storable(_ text: String) -> String {
+        isUnicode ? text : text.unicodeScalars.map { $0.isASCII ? String($0) : $0.escaped(asASCII: true) }.joined()
     }
 
     /// A JSON string. jsonb has no U+0000.
