@@ -125,8 +125,8 @@ public final class Decoder: EventValidator {
 
     @inline(never)
     private func fault(_ fault: EventFault, record: Int, _ reader: EventReader) -> DecodeFault {
-        DecodeFault(
-            record: Int32(record), reason: fault.reason.rawValue, detail: fault.detail(mapping.plan, reader.columns, limits))
+        let detail = fault.detail(mapping.plan, reader.columns, limits, ofFormerRow: scratch.isFormerRow.pointee)
+        return DecodeFault(record: Int32(record), reason: fault.reason.rawValue, detail: detail)
     }
 
     @inline(never)

@@ -10,6 +10,7 @@ extension EventReader {
     func operation(
         of root: sj_value, _ document: UnsafeRawBufferPointer, _ context: RecordContext?
     ) throws(EventFault) -> Operation? {
+        isFormerRow.pointee = false
         // They are for telling apart the records of a topic, of which others may be in no envelope.
         if !meetsHeaderConditions(context) { return nil }
         var event = root
@@ -30,7 +31,10 @@ extension EventReader {
             isTruncate = states(Debezium.truncate)
             // A truncate has no row, so it is asked what a Delete without one is asked.
             guard let operation = isTruncate ? .delete : try debeziumOperation(event) else { return nil }
-            if operation == .delete { values[slots.row] = values[slots.before] }
+            if operation == .delete {
+                values[slots.row] = values[slots.before]
+                isFormerRow.pointee = true
+            }
             stated = operation
         }
         var next = 1
@@ -256,6 +260,7 @@ extension EventReader {
     /// Whether a record without payload meets the conditions. It meets none on fields: its key may be that of a row whose events have
     /// other values in them, and of which the mapping takes nothing.
     func meetsConditions(withoutPayload context: RecordContext) -> Bool {
+        isFormerRow.pointee = false
         let failed = conditions.steps.firstIndex { step in
             step.slot >= 0 || conditions.passes(header(step.header, of: context), step.test) != true
         }

@@ -16,9 +16,16 @@ struct RecordContext {
 }
 
 extension UnsafeRawBufferPointer {
-    /// Whether the bytes are the JSON value null, with nothing around it.
+    /// Whether the bytes are the JSON value null.
     @inline(__always)
-    var isJSONNull: Bool { count == 4 && memcmp(baseAddress!, "null", 4) == 0 }
+    var isJSONNull: Bool { count >= 4 && self[0] != UInt8(ascii: "{") && isNullWithinSpace }
+
+    @inline(never)
+    private var isNullWithinSpace: Bool {
+        func isText(_ byte: UInt8) -> Bool { !" \n\r\t".utf8.contains(byte) }
+        guard let first = firstIndex(where: isText), let last = lastIndex(where: isText) else { return false }
+        return self[first...last].elementsEqual("null".utf8)
+    }
 }
 
 /// Reads records with a decoder's parser and scratch memory. The decoder must outlive it.
@@ -34,6 +41,7 @@ struct EventReader {
     let fixed: UnsafeMutablePointer<Slice>
     /// Set where a record is skipped; see ``Decoder/trial(of:)``.
     let skipped: UnsafeMutablePointer<SkipCause>
+    let isFormerRow: UnsafeMutablePointer<Bool>
     /// The values of a record key; see ``RecordKeyNames``.
     let keyValues: UnsafeMutablePointer<sj_value>
     let columns: UnsafeBufferPointer<ColumnStep>
@@ -71,6 +79,7 @@ struct EventReader {
         values = scratch.values
         fixed = scratch.fixed
         skipped = scratch.skipped
+        isFormerRow = scratch.isFormerRow
         keyValues = scratch.keyValues
         self.formats = formats.map { Unmanaged.passUnretained($0) }
         self.columns =

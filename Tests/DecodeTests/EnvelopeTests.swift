@@ -28,11 +28,12 @@ private func row(_ operation: Records.Operation, _ cells: Cell...) -> Outcome { 
         #expect(
             decoder.outcomes([
                 Sample(#"{"id":1,"name":"a","note":null,"action":"Delete","op":"d"}"#), Sample(#"{"id":2,"name":"b"}"#),
-                Sample(nil, key: "3"), Sample(#"{"name":"b"}"#), Sample("null", key: "4"), Sample("null "),
+                Sample(nil, key: "3"), Sample(#"{"name":"b"}"#), Sample("null", key: "4"),
+                Sample(" \r\n\tnull ", key: "5"), Sample("[null]"), Sample("    "),
             ]) == [
                 row(.upsert, .int4(1), .text("a"), .null), row(.upsert, .int4(2), .text("b"), .absent),
                 row(.delete, .int4(3), .absent, .absent), .fault("missing_field"), row(.delete, .int4(4), .absent, .absent),
-                .fault("not_an_object"),
+                row(.delete, .int4(5), .absent, .absent), .fault("not_an_object"), .fault("malformed_json"),
             ])
         #expect(validate(decoder, Array(#"{"id":-4,"name":"b"}"#.utf8)).key == Array("-4".utf8))
         #expect(validate(decoder, Array("null".utf8)).fault?.reason == "not_an_object")
@@ -255,6 +256,9 @@ private func row(_ operation: Records.Operation, _ cells: Cell...) -> Outcome { 
         (#"{"op":"c","after":{"id":1,"name":5}}"#, "wrong_type: /after/name must be a string, not an integer"),
         (#"{"op":"c","after":null}"#, "missing_field: /after/name is missing"),
         (#"{"op":"u","after":[1]}"#, "wrong_type: /after must be an object, not an array"),
+        (#"{"op":"d","before":{"id":"7"}}"#, "wrong_type: /before/id must be an integer, not a string"),
+        (#"{"op":"d","before":{"id":7,"id":7}}"#, "duplicate_field: /before/id appears twice"),
+        (#"{"op":"d","before":[7]}"#, "wrong_type: /before must be an object, not an array"),
         (#"{"op":"d","before":null}"#, "bad_key: the Delete has the key of its row neither in /before nor as the record's key"),
     ])
     func `what is no change event is a fault`(json: String, expected: String) throws {

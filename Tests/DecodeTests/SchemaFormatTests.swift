@@ -194,6 +194,16 @@ private let cells: [Cell] = [
         #expect(decoder.decode(batch([Sample(odd)])).faults.first?.detail == "/after/price must be a string, not a boolean")
     }
 
+    /// Also where no column of the mapping itself needs the texts of numbers.
+    @Test(arguments: ["36000250000.0", "3.600025e10", "36000250000.0000001"])
+    func aTimeMayHaveAFractionOrAnExponent(_ number: String) throws {
+        let at = try compile(
+            "topics: [t]\ntable: t\nenvelope: debezium\nkey: [id]\ncolumns: {id: {path: /id, type: int4}, at: {path: /at, type: time}}"
+        )
+        let event = modes[0].event.replacingOccurrences(of: "36000250000", with: number)
+        #expect(try Decoder(mapping: at).row(event).cells == [cells[0], cells[2]])
+    }
+
     /// A time of day, a span and a moment are counts of the same units.
     @Test(arguments: [
         ("MicroTime", "MicroTimestamp", "at"), ("MicroTime", "MicroDuration", "at"), ("MicroTimestamp", "MicroTime", "stamp"),

@@ -132,6 +132,17 @@ import Testing
             trials.dropFirst() == [
                 "skipped: op m, a message of the application", "skipped: a heartbeat or a transaction record of Debezium",
             ])
+        let kinds = try compile(
+            "topics: [t]\ntable: t\nenvelope: debezium\nkey: [id]\ncolumns: {id: {path: /id, type: int4}}\n"
+                + "where: {path: /kind, equals: a}")
+        #expect(
+            lines(
+                kinds, Sample(#"{"op":"d","before":{"id":1,"kind":"b"}}"#), Sample(#"{"op":"u","after":{"id":1,"kind":"b"}}"#),
+                Sample(#"{"op":"d","before":{"id":1,"kind":"b"}}"#), Sample(nil)) == [
+                    "skipped: condition /before/kind equals a is not met", "skipped: condition /after/kind equals a is not met",
+                    "skipped: condition /before/kind equals a is not met",
+                    "skipped: condition /after/kind equals a is not met by a record without payload",
+                ])
     }
 
     @Test func `JSON has the values as texts, and apart from them what depends on the row`() throws {

@@ -36,8 +36,9 @@ enum TypesPage {
 
         A domain's length or precision is checked likewise. Its CHECK, elements of arrays, intervals, columns with a
         `cast`, and those with `on: insert` or `on: update` are checked by the server. What it refuses becomes a dead
-        letter with its SQLSTATE; the other events of the transaction are applied. Such columns are not coalesced,
-        because a later event must not hide that an earlier one is refused.
+        letter with its SQLSTATE; the other events of the transaction are applied. It does not see an event that
+        writes nothing: a Create whose row is there, an Update whose row is not, one older than the row's version.
+        Such columns are not coalesced, because a later event must not hide that an earlier one is refused.
 
         Some types do not call a wrong value one: they report a syntax error (tsvector), an object that does not exist
         (regclass), or, as hstore before PostgreSQL 16, an internal error. A `cast` to one makes a dead letter, too.

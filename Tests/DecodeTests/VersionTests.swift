@@ -217,6 +217,7 @@ private func row(_ operation: Records.Operation, _ cells: Cell...) -> Outcome { 
                 Sample(#"{"op":"d","before":{"id":1,"v":2},"after":null}"#),
             ]))
         #expect(changes.changes.count == 1)
-        #expect(changes.faults.count == 1 && changes.faults.allSatisfy { $0.detail.contains("REPLICA IDENTITY FULL") })
+        #expect(changes.faults.count == 1 && changes.faults.allSatisfy { $0.detail.contains("/before/v of its former row") })
+        #expect(changes.faults.allSatisfy { $0.detail.contains("REPLICA IDENTITY FULL") })
     }
 }

@@ -162,6 +162,47 @@ struct GroupTests {
         _ = await other.consumer.close(deadline: .seconds(30))
     }
 
+    /// A new topic makes librdkafka join again while a revoke is not answered.
+    @Test func whatIsGivenBeforeARevokeIsAnsweredComesAfterTheAnswer() async throws {
+        let broker = try EmbeddedBroker.start(topics: [("t", 4)])
+        defer { broker.stop() }
+        var configuration = consumerConfiguration(broker, topic: "^t")
+        configuration.client.properties["topic.metadata.refresh.interval.ms"] = "200"
+        configuration.sessionTimeout = .seconds(3)
+        var first = Driver(try KafkaConsumer.start(configuration, limit: TestCredits(unlimited: true)))
+        try await first.join()
+        var second = Driver(try KafkaConsumer.start(configuration, limit: TestCredits(unlimited: true)))
+        var isRevoked = false
+        while !isRevoked { if case .revoked = try await first.next() { isRevoked = true } }
+        first.assigned = []
+        try broker.createTopic("t2", partitions: 2)
+        // It gets its share only once the first has joined again.
+        try await second.join()
+        var early: [ConsumerEvent] = []
+        while let event = try? await first.next(within: .seconds(1)) { early.append(event) }
+        #expect(!early.contains { if case .assigned = $0 { true } else { false } }, "\(early)")
+        first.consumer.unassign()
+        let end = ContinuousClock.now + .seconds(40)
+        func drive(_ driver: inout Driver) async {
+            if let event = try? await driver.next(within: .milliseconds(20)), let batch = driver.handle(event) {
+                driver.positions[batch.source] = batch.nextOffset
+            }
+        }
+        while first.assigned.isEmpty || Set(first.assigned + second.assigned).count < 6, ContinuousClock.now < end {
+            await drive(&first)
+            await drive(&second)
+        }
+        #expect(!first.assigned.isEmpty && Set(first.assigned + second.assigned).count == 6)
+        try await fill(broker, partitions: 4, count: 400)
+        func read() -> Int64 { first.positions.merging(second.positions) { max($0, $1) }.values.reduce(0, +) }
+        while read() < 400, ContinuousClock.now < end {
+            await drive(&first)
+            await drive(&second)
+        }
+        #expect(read() == 400)
+        for consumer in [first.consumer, second.consumer] { _ = await consumer.close(deadline: .seconds(30)) }
+    }
+
     @Test func closingWithADeadBrokerObeysItsDeadline() async throws {
         let time = try await shortest(below: .milliseconds(5500)) {
             let broker = try EmbeddedBroker.start(topics: [("t", 1)])

@@ -47,6 +47,8 @@ struct DecodeScratch: ~Copyable {
     let fixed: UnsafeMutablePointer<Slice>
     /// Why the record that was skipped last was skipped.
     let skipped: UnsafeMutablePointer<SkipCause>
+    /// Whether the row of the event read last is Debezium's `before`.
+    let isFormerRow: UnsafeMutablePointer<Bool>
 
     init(slots: Int, columns: Int, keyNames: Int) {
         values = .allocate(capacity: max(slots, 1))
@@ -57,6 +59,8 @@ struct DecodeScratch: ~Copyable {
         fixed.initialize(repeating: .absent, count: max(columns, 1))
         skipped = .allocate(capacity: 1)
         skipped.initialize(to: .otherRecord)
+        isFormerRow = .allocate(capacity: 1)
+        isFormerRow.initialize(to: false)
     }
 
     deinit {
@@ -64,5 +68,6 @@ struct DecodeScratch: ~Copyable {
         keyValues.deallocate()
         fixed.deallocate()
         skipped.deallocate()
+        isFormerRow.deallocate()
     }
 }

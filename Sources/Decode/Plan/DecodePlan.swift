@@ -121,6 +121,14 @@ final class DecodePlan: Sendable {
     /// A column needs values' own texts in the document.
     let needsTokens: Bool
 
+    /// The path of a field, for messages.
+    /// - Parameter isFormer: the row was read from Debezium's `before`.
+    func path(_ slot: Int, ofFormerRow isFormer: Bool) -> String {
+        let tokens = pointers[slot].tokens
+        guard isFormer, tokens.starts(with: envelope.kind.row) else { return pointers[slot].text }
+        return JSONPointer(tokens: ["before"] + tokens.dropFirst()).text
+    }
+
     init(
         layout: SlotTree.Layout, columns: [ColumnStep], key: [Int], envelope: Envelope, mode: WriteMode, conditions: Conditions,
         kafkaKey: KafkaKeyFormat, kafkaKeyMismatch: KafkaKeyMismatch, nullPayload: NullPayload?,
@@ -145,12 +153,15 @@ final class DecodePlan: Sendable {
         self.fixed = fixed
         self.headers = headers
         self.columnNames = columnNames
-        needsTokens = columns.contains { column in
-            switch column.source {
-            case .field, .event: column.codec.needsTokens
-            case .fixed, .offset, .timestamp, .key, .header: false
+        // A schema may name a form that needs them.
+        needsTokens =
+            !schemaColumns.isEmpty
+            || columns.contains { column in
+                switch column.source {
+                case .field, .event: column.codec.needsTokens
+                case .fixed, .offset, .timestamp, .key, .header: false
+                }
             }
-        }
         indices = pointers.map { $0.tokens.last.flatMap(JSONPointer.index) ?? -1 }
         names = NameTable(pointers.map { $0.tokens.last ?? "" })
         let slots = key.map { column in

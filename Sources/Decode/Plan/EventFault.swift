@@ -69,8 +69,12 @@ extension EventFault {
     }
 
     /// One sentence that names the field. It contains nothing of the record but positions and types of values.
-    /// - Parameter columns: as they were read.
-    func detail(_ plan: DecodePlan, _ columns: UnsafeBufferPointer<ColumnStep>, _ limits: DecodeLimits) -> String {
+    /// - Parameters:
+    ///   - columns: as they were read.
+    ///   - isFormer: the row was read from Debezium's `before`.
+    func detail(
+        _ plan: DecodePlan, _ columns: UnsafeBufferPointer<ColumnStep>, _ limits: DecodeLimits, ofFormerRow isFormer: Bool = false
+    ) -> String {
         switch self {
         case .empty: "the payload is empty, which is not JSON"
         case .malformed(let at, let slot): "malformed JSON" + Self.position(at, slot, plan)
@@ -80,14 +84,14 @@ extension EventFault {
         case .noMemory(let bytes): "there was no memory to parse a payload of \(bytes) bytes; give the process more"
         case .tooDeep: "the payload is nested deeper than \(limits.depth) levels"
         case .notAnObject(let actual): "the event must be a JSON object, not \(Self.typeName(actual))"
-        case .missing(let slot): "\(plan.pointers[slot].text) is missing"
-        case .repeated(let slot): "\(plan.pointers[slot].text) appears twice"
+        case .missing(let slot): "\(plan.path(slot, ofFormerRow: isFormer)) is missing"
+        case .repeated(let slot): "\(plan.path(slot, ofFormerRow: isFormer)) appears twice"
         case .notAContainer(let slot, let actual):
-            "\(plan.pointers[slot].text) must be an object, not \(Self.typeName(actual))"
+            "\(plan.path(slot, ofFormerRow: isFormer)) must be an object, not \(Self.typeName(actual))"
         case .actionNotAString(let actual): "\(Self.action(plan)) must be a string, not \(Self.typeName(actual))"
         case .unknownAction: "\(Self.action(plan)) must be one of \(plan.envelope.words.joined(separator: ", "))"
         case .value(let fault, let column, let actual):
-            fault.sentence(Self.name(column, plan), columns[column].codec, actual)
+            fault.sentence(Self.name(column, plan, ofFormerRow: isFormer), columns[column].codec, actual)
         case .missingMetadata(let column): "the record has no \(Self.name(column, plan))"
         case .noKey: "a record without payload deletes the row that its key names, but this record has no key"
         case .badKey: Self.key(plan)
@@ -95,7 +99,7 @@ extension EventFault {
             "a record without payload deletes the row that its key names, but the mapping says kafka_key: none"
         case .deleteWithoutKey: "the Delete has the key of its row neither in /before nor as the record's key"
         case .deleteWithoutVersion(let slot):
-            "the Delete has no version, \(plan.pointers[slot].text) of its former row: let the source send whole former rows "
+            "the Delete has no version, \(plan.path(slot, ofFormerRow: isFormer)) of its former row: let the source send whole former rows "
                 + "(REPLICA IDENTITY FULL), or take a version that each event has, such as event_path: /source/lsn"
         case .nullPayloadWithoutVersion: Self.version(plan)
         case .keyMismatch:
@@ -128,9 +132,9 @@ extension EventFault {
     private static func action(_ plan: DecodePlan) -> String { plan.pointers[plan.envelope.slots.operation].text }
 
     /// The source of a column, for messages.
-    private static func name(_ column: Int, _ plan: DecodePlan) -> String {
+    private static func name(_ column: Int, _ plan: DecodePlan, ofFormerRow isFormer: Bool = false) -> String {
         switch plan.columns.start[column].source {
-        case .field(let slot): plan.pointers[slot].text
+        case .field(let slot): plan.path(slot, ofFormerRow: isFormer)
         case .header(let index): "header \(plan.headers[index])"
         case .key: "key"
         case .timestamp: "timestamp"

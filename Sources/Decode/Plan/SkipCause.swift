@@ -16,10 +16,11 @@ enum SkipCause: BitwiseCopyable {
     case otherRecord
 
     /// Why, without a full stop: `condition /kind equals order is not met`.
-    func sentence(_ plan: DecodePlan) -> String {
+    /// - Parameter isFormer: the row was read from Debezium's `before`.
+    func sentence(_ plan: DecodePlan, ofFormerRow isFormer: Bool) -> String {
         switch self {
         case .condition(let index, let hasPayload):
-            Self.text(plan.conditions, index, plan)
+            Self.text(plan.conditions, index, plan, isFormer)
                 + (hasPayload ? " is not met" : " is not met by a record without payload")
         case .operation(let operation): "mode \(plan.mode.rawValue) takes no \(operation)"
         case .nullPayload: "the mapping has null_payload: skip"
@@ -28,9 +29,9 @@ enum SkipCause: BitwiseCopyable {
         }
     }
 
-    private static func text(_ conditions: Conditions, _ index: Int, _ plan: DecodePlan) -> String {
+    private static func text(_ conditions: Conditions, _ index: Int, _ plan: DecodePlan, _ isFormer: Bool) -> String {
         let step = conditions.steps.start[index]
-        let subject = step.slot < 0 ? "header \(plan.headers[step.header])" : plan.pointers[step.slot].text
+        let subject = step.slot < 0 ? "header \(plan.headers[step.header])" : plan.path(step.slot, ofFormerRow: isFormer)
         let test =
             switch step.test {
             case .exists(let isWanted): isWanted ? "exists" : "is absent or null"

@@ -53,7 +53,10 @@ extension Decoder {
             guard let reason = DecodeReason(rawValue: fault.reason) else { preconditionFailure("a fault has a reason") }
             return .refused(reason, detail: fault.detail)
         }
-        guard let change = decoded.changes.first else { return .skipped(why: scratch.skipped.pointee.sentence(mapping.plan)) }
+        guard let change = decoded.changes.first else {
+            let cause = scratch.skipped.pointee
+            return .skipped(why: cause.sentence(mapping.plan, ofFormerRow: scratch.isFormerRow.pointee))
+        }
         let table = mapping.table
         // See ``TableShape/version``.
         let operation = table.version == nil || change.operation == .delete ? change.operation : .upsert

@@ -28,6 +28,9 @@ final class PollLoop {
     var reader: ReaderMachine<LibrdkafkaPort>
     /// `nil`: the group gives and takes all partitions at once.
     private var group: IncrementalGroupMachine?
+    /// What such a group has given before its revoke was answered. Where the topics change meanwhile (a partition is added, a topic
+    /// matches an expression), librdkafka joins again without that answer (2.0.2, rdkafka_cgrp.c: `rd_kafka_cgrp_revoke_rejoin`).
+    private var givenEarly: [TopicPartition]?
     let mainQueue: QueueHandle
     let wakeUp: FetchWakeUp?
     var isClosing = false
@@ -163,10 +166,15 @@ final class PollLoop {
             return
         }
         if event.error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            if group == nil, reader.isRevoking {
+                givenEarly = partitions.sorted()
+                return
+            }
             if group == nil { return report(.assigned(partitions.sorted())) }
             port.accept()
             report(group?.assigned(partitions))
         } else {
+            givenEarly = nil
             let isLost = rd_kafka_assignment_lost(client.pointer) != 0
             if group == nil { return report(.revoked(partitions.sorted(), isLost: isLost)) }
             guard let revoked = group?.revoked(partitions, isLost: isLost) else { return }
@@ -222,7 +230,8 @@ final class PollLoop {
         case .unassign:
             assignmentEnds()
             reader.unassign()
-            report(group?.unassigned())
+            report(group?.unassigned() ?? givenEarly.map { .assigned($0) })
+            givenEarly = nil
         case .seek(let partition, let offset, let lastApplied, let generation):
             commits.moved(partition, to: offset)
             reader.seek(partition, to: offset, lastApplied: lastApplied, generation: generation)

@@ -42,6 +42,8 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
     package private(set) var isReading = false
     /// A rebalance event has not been answered yet.
     package private(set) var isRebalancing = false
+    /// A revoke has not been answered yet.
+    package private(set) var isRevoking = false
     /// Counters since the start.
     package internal(set) var statistics = KafkaConsumerStatistics()
     /// Partitions are to be assigned anew before the next round: once for all seeks that came together.
@@ -67,6 +69,7 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
     /// The group takes the partitions back; the answer is ``unassign()``.
     package mutating func revoked() {
         isRebalancing = true
+        isRevoking = true
         isReading = false
     }
 
@@ -107,6 +110,7 @@ package struct ReaderMachine<Port: FetchPort>: ~Copyable {
     package mutating func unassign() {
         close()
         isRebalancing = false
+        isRevoking = false
         port.unassign()
     }
 

@@ -253,6 +253,9 @@ final class World: Sendable {
     func ends() async throws -> [Int32: Int64] {
         try await withMetadata { metadata in
             var ends: [Int32: Int64] = [:]
+            // Also of partitions that were added.
+            let count = try await metadata.topics([topic])[topic]?.get() ?? partitions
+            let sources = (0..<count).map { TopicPartition(topic, Int32($0)) }
             for (source, end) in try await metadata.endOffsets(sources) { ends[source.partition] = try end.get() }
             return ends
         }
