@@ -121,7 +121,7 @@ struct StatementTexts {
         case .insert, .insertNotUpdated:
             let isExact = key.kind == .insertNotUpdated && insertsAreExact
             let conditions =
-                (insertsLookUp || isExact ? [texts.isAbsent("u")] : []) + (version.map { [$0.outlivesTombstone("u")] } ?? [])
+                (looksUp(key.kind) ? [texts.isAbsent("u")] : []) + (version.map { [$0.outlivesTombstone("u")] } ?? [])
             sql =
                 insert(key, rows) + (conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND "))
                 + (isExact ? "" : " \(texts.conflict(setsOnUpdate: key.setsOnUpdate))")
@@ -129,8 +129,16 @@ struct StatementTexts {
         }
         return SetStatement(
             sql, tombstones: tombstones, columns: columns, presenceWords: words, hasVersion: version != nil,
-            plansEachTime: [.delete, .update, .merge, .insertNotUpdated].contains(key.kind)
-                || (key.kind == .insert && insertsLookUp) || version != nil)
+            plansEachTime: [.delete, .update, .merge].contains(key.kind) || looksUp(key.kind) || version != nil)
+    }
+
+    /// Whether an INSERT looks for its rows in the table first.
+    private func looksUp(_ kind: StatementKind) -> Bool {
+        switch kind {
+        case .insert: insertsLookUp
+        case .insertNotUpdated: insertsLookUp || insertsAreExact
+        case .delete, .update, .upsert, .merge, .append: false
+        }
     }
 
     private func insert(_ key: StatementKey, _ rows: String) -> String {
