@@ -46,7 +46,7 @@ public struct RouteWriter: Sendable {
         }
         let unrouted = DeadLetterWriter(
             group: writers[0].configuration.group, mapping: name, table: "",
-            isUnicode: writers[0].plan.schema.serverEncoding == "UTF8", pool: writers[0].pool)
+            isUnicode: writers[0].plan.schema.isUnicode, pool: writers[0].pool)
         return PreparedRoute(
             slices: slices, advances: advances, recordCount: recordCount, parts: parts, isMixed: isMixed, faults: faults,
             faultStatement: unrouted.encode(faults))

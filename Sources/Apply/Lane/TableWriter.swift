@@ -154,7 +154,7 @@ public final class TableWriter: Sendable {
     var deadLetterWriter: DeadLetterWriter {
         DeadLetterWriter(
             group: configuration.group, mapping: configuration.mapping, table: plan.shape.name,
-            isUnicode: plan.schema.serverEncoding == "UTF8", pool: pool)
+            isUnicode: plan.schema.isUnicode, pool: pool)
     }
 
     func advances(_ slices: [BatchSlice], _ claims: [PartitionClaim]) throws(ApplyError) -> [OffsetAdvance] {

@@ -179,7 +179,7 @@ struct TableLimits {
             guard mapped.policy.occasion == .always else { return nil }
             let isKey = shape.mode != .append && shape.key.contains(column)
             guard let limit = schema.columns[mapped.name]?.limit(of: mapped, isKey: isKey) else { return nil }
-            if case .characters = limit, schema.serverEncoding != "UTF8" { return nil }
+            if case .characters = limit, !schema.isUnicode { return nil }
             return Limited(column: column, limit: limit)
         }
     }

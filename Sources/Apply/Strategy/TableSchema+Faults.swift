@@ -151,7 +151,7 @@ extension TableSchema {
         if isUnlogged {
             warnings.append("is UNLOGGED: a crash of the server empties it, but not sluice_offsets, so the rows are lost")
         }
-        if serverEncoding != "UTF8" {
+        if !isUnicode {
             warnings.append("the database's encoding is \(serverEncoding): events with other characters become dead letters")
         }
         let arbiters = shape.mode == .append ? [] : indexes.filter(\.isKey)
@@ -165,7 +165,7 @@ extension TableSchema {
             if !column.collationIsDeterministic {
                 warnings.append("key column \(name) has a nondeterministic collation: keys that differ may name the same row")
             }
-            if column.typeModifier >= 0, serverEncoding != "UTF8" {
+            if column.typeModifier >= 0, !isUnicode {
                 warnings.append("key column \(name) has a length: a key that ends in spaces beyond it names another row")
             }
         }

@@ -124,6 +124,8 @@ public struct TableSchema: Sendable, Equatable {
     var hasDeferredChecks = false
     var hasGeneratedColumns: Bool { columns.values.contains(where: \.isGenerated) }
     var serverEncoding = "UTF8"
+    /// The database takes every character.
+    var isUnicode: Bool { serverEncoding == "UTF8" }
     /// The server knows MERGE, and libpq the number of its rows: PostgreSQL 15 and newer.
     var serverHasMerge = false
     var columns: [String: Column] = [:]

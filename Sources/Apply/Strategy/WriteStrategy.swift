@@ -86,7 +86,7 @@ extension TableSchema {
             // Whether the row that the newest event finds was inserted by an older one, depends on what the key had before.
             reasons.append("the mapping has a version, and on_update columns with other defaults")
         }
-        if serverEncoding != "UTF8" { reasons.append("the database's encoding is \(serverEncoding)") }
+        if !isUnicode { reasons.append("the database's encoding is \(serverEncoding)") }
         reasons += triggers.map { "trigger \($0.name)" }
         reasons += checks.map { "check \($0)" }
         reasons += foreignKeys.map { "foreign key \($0.name)\($0.isIncoming ? " references it" : "")" }
