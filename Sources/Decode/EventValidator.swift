@@ -9,20 +9,24 @@ public protocol EventValidator: AnyObject {
     /// An event that the worker would skip is valid. `metadata` columns are not checked, because there is no record yet.
     /// - Parameters:
     ///   - event: one JSON document with at least ``ByteBuffer/padding`` readable bytes after it.
+    ///   - header: the value of ``routeHeader``; `nil`: the record will have none.
     ///   - key: the key is appended to it in the format of the mapping's `kafka_key`, if the event is valid.
     /// - Returns: the fault, with `record` 0; `nil` for a valid event.
-    func validate(_ event: UnsafeRawBufferPointer, key: inout ByteBuffer) -> DecodeFault?
-
-    /// The same, of an event whose record will have ``routeHeader``.
-    /// - Parameter header: its value; `nil`: the record has none.
     func validate(_ event: UnsafeRawBufferPointer, header: [UInt8]?, key: inout ByteBuffer) -> DecodeFault?
 
     /// The name of the header that says which mapping decodes a record of the topic, and the bytes of its longest value; `nil`: none does.
     var routeHeader: (name: String, longest: Int)? { get }
 
-    /// Whether ``validate(_:key:)`` made a key for the last event: `false` where the mapping has no key to make, or the event is skipped
+    /// Whether ``validate(_:header:key:)`` made a key for the last event: `false` where the mapping has no key to make, or the event is skipped
     /// and has none.
     var hasKey: Bool { get }
+}
+
+extension EventValidator {
+    /// Checks an event whose record will have no header that routes it.
+    public func validate(_ event: UnsafeRawBufferPointer, key: inout ByteBuffer) -> DecodeFault? {
+        validate(event, header: nil, key: &key)
+    }
 }
 
 extension Decoder {
@@ -51,11 +55,6 @@ public final class RoutedEventValidator: EventValidator {
         self.decoder = decoder
         self.topic = decoder.topic(topic, readers)
         routeHeader = decoder.header
-    }
-
-    /// See ``EventValidator/validate(_:key:)``.
-    public func validate(_ event: UnsafeRawBufferPointer, key: inout ByteBuffer) -> DecodeFault? {
-        validate(event, header: nil, key: &key)
     }
 
     /// See ``EventValidator/validate(_:header:key:)``.
